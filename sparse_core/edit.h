@@ -1,0 +1,73 @@
+/* edit.h -- the one way to change a structure: plan, reserve, commit.
+ *
+ * A PLAN lists slots that go and slots that come, both sorted by (group,
+ * source). It is checked against the store it was made for. RESERVE takes all
+ * the memory the change needs -- for every layer of a network, when budgets
+ * move between layers -- and changes nothing that anybody can see. COMMIT
+ * cannot fail. So "all or nothing", "out of memory" and Ctrl-C are solved here,
+ * once, for insert, remove, SET and every other rule.
+ *
+ * A place that a plan empties may be filled by the same plan: the link is then
+ * a newborn like any other. */
+#ifndef RW_EDIT_H
+#define RW_EDIT_H
+
+#include "rng.h"
+#include "store.h"
+
+typedef struct {
+    const rw_store *store;
+    uint64_t generation;  /* of the store when the plan was made              */
+
+    int64_t n_del, n_ins;
+    int64_t room_del, room_ins;  /* entries the arrays have memory for        */
+    int32_t *del_group, *del_position; /* ascending by (group, position)      */
+    int32_t *ins_group, *ins_source;   /* ascending by (group, source)        */
+    char *ins_weight;     /* n_ins * group values of the store's dtype,
+                             or NULL: the weight field's birth value          */
+} rw_plan;
+
+/* An empty plan for `s`. NULL when there is no memory. The store must outlive it. */
+rw_plan *rw_plan_new(const rw_store *s);
+void rw_plan_free(rw_plan *p);
+size_t rw_plan_bytes(const rw_plan *p);
+
+/* Room for this many removals and insertions in all. */
+rw_status rw_plan_reserve(rw_plan *p, int64_t n_del, int64_t n_ins);
+
+/* Fill an empty plan from pairs, sorted by (group, source). `weight` holds
+ * n_ins * group values of the store's dtype, or is NULL. RW_ERANGE, RW_EEXIST
+ * (named twice, or connected and not removed), RW_ENOENT (not connected): *at
+ * names the pair. RW_ESHAPE: not sorted. */
+rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
+                        const int32_t *del_source, int64_t n_ins, const int32_t *ins_group,
+                        const int32_t *ins_source, const void *weight, rw_fault *at);
+
+/* Is the plan one that commit may carry out? RW_ESTALE if the store has
+ * changed since; else as rw_plan_pairs. O(plan + groups touched). */
+rw_status rw_plan_check(const rw_plan *p, rw_fault *at);
+
+/* How the weights of a plan's newcomers are drawn: by (row, source), so that
+ * the value does not depend on who else comes. */
+typedef enum { RW_VALUE_CONSTANT = 0, RW_VALUE_UNIFORM = 1, RW_VALUE_NORMAL = 2 } rw_value;
+/* How `scale` reads: as it is, or divided by the square root of the number of
+ * sources the row has once the plan is carried out ("the real fan-in"). */
+typedef enum { RW_FAN_NONE = 0, RW_FAN_REAL = 1 } rw_fan;
+
+/* CONSTANT: scale. UNIFORM: in [-scale, scale). NORMAL: deviation scale
+ * (Box-Muller). Rows beyond n_out get zero. */
+rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key);
+
+/* A reserved change, ready to be carried out. */
+typedef struct rw_edit rw_edit;
+
+/* Check the plan against `s` (which must be the plan's store) and take all
+ * memory. On success *out is to be given to commit or cancel; the plan must
+ * live until then and the store must not change. */
+rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, rw_edit **out, rw_fault *at);
+/* Carry it out and free it. Cannot fail. Invalidates mirror; generation grows. */
+void rw_edit_commit(rw_edit *e);
+/* Or do not. */
+void rw_edit_cancel(rw_edit *e);
+
+#endif

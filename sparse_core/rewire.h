@@ -1,0 +1,22 @@
+/* rewire.h -- which links go.
+ *
+ * Every rule scores links and names the slots to remove; what comes instead is
+ * topology.h's part, and edit.h carries both out. */
+#ifndef RW_REWIRE_H
+#define RW_REWIRE_H
+
+#include "edit.h"
+
+/* SET (Mocanu et al., Nature Communications 9:2383, 2018): remove the
+ * floor(zeta * n+) positive weights nearest zero and the floor(zeta * n-)
+ * negative ones. +0 and -0 count as positive and go first; ties go in the order
+ * of a hash of (key, group, source). With group > 1 a slot's score is the sum
+ * of |w| over its rows, without the split by sign (ours: the paper has no groups).
+ * 0 <= zeta <= 1. NaN scores last. The plan must be empty. */
+rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run);
+
+/* Remove the `count` slots of smallest sum of |w|, ties as above.
+ * RW_ESHAPE if the store has fewer. */
+rw_status rw_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run);
+
+#endif

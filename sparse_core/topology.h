@@ -1,0 +1,28 @@
+/* topology.h -- where new links go: k of the empty places, uniformly, exactly.
+ *
+ * k links over a layer are split over its groups by sequential hypergeometric
+ * draws (each group gets what k balls without replacement would have given it)
+ * and then placed among each group's empty places. The count is exact, every set
+ * of k empty places is equally likely, nothing is ever n_out x n_in, and it
+ * works as well when the layer is nearly full. A random start is the same draw
+ * on an empty store. Draws are keyed by (key, group): they depend on nobody else. */
+#ifndef RW_TOPOLOGY_H
+#define RW_TOPOLOGY_H
+
+#include "edit.h"
+
+/* Add exactly `count` random insertions to a plan that has none. Places the
+ * plan empties count as empty. RW_EFULL when there are fewer empty places. */
+rw_status rw_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_run *run);
+
+/* Add insertions until every group has exactly `fan_in` sources (its removals
+ * counted off). RW_EFULL if fan_in > n_in; groups that have more get none. */
+rw_status rw_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_run *run);
+
+/* How many of `draws` balls are among the `marked` of `total`: the
+ * hypergeometric distribution, by inversion from the mode with Loader's (2000)
+ * saddle-point form of the mass, good to about 1e-14 for any size. `u` in [0, 1).
+ * Here for the tests. */
+int64_t rw_hypergeometric(int64_t total, int64_t marked, int64_t draws, double u);
+
+#endif
