@@ -1,0 +1,191 @@
+"""Typed face of the compiled core: thin functions over ``sparse_core/*.h``.
+
+Nothing here is public API; ``rewire.WeightStore`` and the layers are. Arrays
+must already have the dtype and order named (the callers convert): a wrong one
+is refused with a ``TypeError`` or ``ValueError`` that names the argument.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Store:
+    """Mutable sparse weights; owns one ``rw_store``. Subclassed by ``rewire.WeightStore``."""
+
+    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None: ...
+    n_out: int
+    n_in: int
+    group: int
+    n_groups: int
+    dtype: str  # "float32" | "float64"
+    slots: int  # live slots
+    nnz: int  # connections: group a slot, only rows that exist
+    arena: int  # slots that have memory
+    wasted: int  # slots below `top` that hold no live link
+    nbytes: int
+    generation: int
+    pins: int
+    has_mirror: bool
+
+    def check(self) -> None: ...  # RuntimeError naming the broken invariant
+    def clone(self) -> Store: ...  # returns type(self)
+    def compact(self) -> None: ...
+    def build_mirror(self) -> bool: ...  # False when memory is short
+    def drop_mirror(self) -> None: ...
+
+    # canonical order: groups ascending, sources ascending within a group
+    def indptr(self) -> NDArray[np.int64]: ...  # (n_groups + 1,)
+    def sources(self) -> NDArray[np.int32]: ...  # (slots,)
+    def load(self, indptr: NDArray[np.int64], sources: NDArray[np.int32], weights: NDArray[Any]) -> None: ...
+    def add_field(self, name: str, dtype: str, *, per_slot: bool = False, birth: float = 0.0) -> None: ...
+    def drop_field(self, name: str) -> None: ...
+    def set_birth(self, name: str, value: float) -> None: ...
+    @property
+    def fields(self) -> dict[str, tuple[str, int, float]]: ...  # name -> (dtype, width, birth), "weight" first
+    def get_field(self, name: str) -> NDArray[Any]: ...  # copy, (slots, width)
+    def set_field(self, name: str, values: NDArray[Any]) -> None: ...
+    def lend(self) -> dict[str, NDArray[Any]]: ...
+    # live arrays "start" (int64), "length" (int32), "source", and every field as (arena, width): each
+    # pins the store until it is garbage collected; edits meanwhile raise BufferError
+
+class Plan:
+    """A change of one store's structure; owns one ``rw_plan``."""
+
+    def __init__(self, store: Store) -> None: ...
+    store: Store
+    n_removed: int  # slots
+    n_inserted: int  # slots
+    nbytes: int
+    def pairs(
+        self,
+        del_group: NDArray[np.int32],
+        del_source: NDArray[np.int32],
+        ins_group: NDArray[np.int32],
+        ins_source: NDArray[np.int32],
+        ins_weight: NDArray[Any] | None,
+    ) -> None: ...  # sorted by (group, source); ins_weight (n, group); LinkError subclasses below
+    def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
+    def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...
+    # rules; seed, stream (layer), step name the random numbers
+    def prune_set(self, zeta: float, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def prune_smallest(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def draw_weights(
+        self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int
+    ) -> None: ...  # kind: "constant" | "uniform" | "normal"
+
+def commit(plans: Sequence[Plan]) -> None:
+    """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
+    RuntimeError if one has changed since its plan was made, MemoryError."""
+
+class LinkError(Exception):
+    """Carries .group and .source of the first offending slot. Never raised itself:"""
+
+    group: int
+    source: int
+
+class LinkExists(LinkError, ValueError): ...
+class LinkAbsent(LinkError, KeyError): ...
+class LinkRange(LinkError, IndexError): ...
+
+class Tiles:
+    """Activations of a batch; owns one ``rw_tiles``."""
+
+    def __init__(self, n: int, batch: int, tile: int, dtype: str = "float32") -> None: ...
+    n: int
+    batch: int
+    tile: int
+    n_tiles: int
+    dtype: str
+    nbytes: int
+    def shape_to(self, batch: int, tile: int) -> None: ...  # ValueError when it does not fit
+    def pack(
+        self,
+        x: NDArray[Any],  # (m, n): float32/64, (u)int8/16, int32/64, bool; any strides
+        rows: NDArray[np.int64] | None = None,
+        mean: NDArray[np.float64] | None = None,
+        scale: NDArray[np.float64] | None = None,
+        threads: int = 1,
+    ) -> None: ...
+    def pack_csr(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[np.int32],
+        values: NDArray[Any],
+        rows: NDArray[np.int64] | None = None,
+        mean: NDArray[np.float64] | None = None,
+        scale: NDArray[np.float64] | None = None,
+        threads: int = 1,
+    ) -> None: ...
+    def unpack(self, out: NDArray[Any] | None = None, threads: int = 1) -> NDArray[Any]: ...  # (batch, n)
+    def array(self) -> NDArray[Any]: ...  # live (n_tiles, n, tile) view, rows contiguous; for Dense
+    def zero(self) -> None: ...
+
+def tile_size(width: int, batch: int, dtype: str) -> int: ...
+
+class Update:
+    """One optimizer step's constants; owns an ``rw_update`` and its correction tables."""
+
+    def __init__(
+        self,
+        kind: str,  # "sgd" | "adam"
+        *,
+        decay_kind: str = "l2",  # "l2" | "decoupled" | "per_step"
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+    ) -> None: ...
+    lr: float  # set before every step
+    decay: float
+    step: int  # 1 for the first step
+
+class Scratch:
+    """Aligned workspace of `backward_update`: grows when asked, one for a network."""
+
+    def __init__(self) -> None: ...
+    nbytes: int
+
+# --- layers. act: "linear" | "relu" | "leaky" | "sigmoid" | "tanh". bias: (n_out padded to a multiple
+# of 8,) of the store's dtype, or None. All release the GIL and raise KeyboardInterrupt on Ctrl-C.
+def forward(
+    store: Store, x: Tiles, bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None,
+    threads: int,
+) -> None: ...
+def activate(bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None, threads: int) -> None: ...
+def activate_back(act: str, slope: float, y_or_z: Tiles, dy: Tiles, threads: int) -> None: ...
+def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ...
+def backward_update(store: Store, x: Tiles, dy: Tiles, update: Update, scratch: Scratch, threads: int) -> None: ...
+def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
+def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
+def field_sumsq(store: Store, field: str) -> float: ...
+def field_scale(store: Store, field: str, factor: float) -> None: ...
+def field_finite(store: Store, field: str) -> bool: ...
+def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int) -> None: ...
+def update_array(
+    w: NDArray[Any], grad: NDArray[Any], update: Update, m: NDArray[Any] | None = None, v: NDArray[Any] | None = None
+) -> None: ...  # C-contiguous, equal size, any shape: biases and dense layers
+def dropout(x: Tiles, y: Tiles, p: float, seed: int, stream: int, step: int, threads: int) -> None: ...
+def loss(
+    kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse"
+    z: Tiles,
+    labels: NDArray[np.int64] | None,
+    targets: NDArray[np.float64] | None,  # (batch, n)
+    weight: NDArray[np.float64] | None,
+    dz: Tiles | None,
+) -> float: ...
+def softmax(z: Tiles) -> None: ...
+
+# --- the machine
+def aligned_zeros(shape: int | tuple[int, ...], dtype: str) -> NDArray[Any]: ...  # 64-byte aligned
+def isa_available() -> list[str]: ...  # best first
+def isa() -> str: ...
+def force_isa(name: str) -> str: ...  # returns the previous one; ValueError
+def openmp() -> bool: ...
+def openmp_max_threads() -> int: ...  # what libgomp would use (threadpool_limits changes it); 1 without
+def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
+def hypergeometric(total: int, marked: int, draws: int, u: float) -> int: ...

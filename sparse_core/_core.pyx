@@ -1,0 +1,88 @@
+# cython: language_level=3, binding=True, embedsignature=True
+# cython: boundscheck=False, wraparound=False
+"""The binding: validate, release the GIL, call, translate the status.
+
+No arithmetic and no loop over data lives here. Each C status has one exception
+(`check`), each array comes in through one door (`borrow`), and each long call
+asks for signals through one poll, so Ctrl-C is seen within about 20 ms of work.
+Typed signatures are in `rewire/_core.pyi`.
+"""
+
+import operator
+import os
+
+import numpy as np
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
+
+cimport core as c
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # deliberately not "except -1": see poll()
+    void *PyErr_Occurred()
+
+
+include "bind_arrays.pxi"
+include "bind_store.pxi"
+include "bind_tiles.pxi"
+include "bind_layers.pxi"
+
+
+# --- the machine ----------------------------------------------------------------
+
+def isa_available():
+    """Instruction sets this machine can run, best first."""
+    cdef int n = 0
+    cdef const c.rw_kernels *const *table = c.rw_kernels_list(c.RW_F32, &n)
+    return [table[i].name.decode() for i in range(n)]
+
+
+def isa():
+    """The instruction set in use."""
+    return KERNELS[0].name.decode()
+
+
+def force_isa(str name):
+    """Use another instruction set from now on (tests and benchmarks); returns the previous one."""
+    if name and name not in isa_available():
+        raise ValueError(f"instruction set must be one of {isa_available()}, got {name!r}")
+    before = isa() if KERNELS[0] != NULL else ""
+    KERNELS[0] = c.rw_kernels_named(c.RW_F32, name.encode())
+    KERNELS[1] = c.rw_kernels_named(c.RW_F64, name.encode())
+    return before
+
+
+def openmp():
+    """Was the core built with OpenMP?"""
+    return bool(c.rw_openmp())
+
+
+def openmp_max_threads():
+    """What OpenMP would use now (threadpool_limits changes it); 1 without it."""
+    return c.rw_openmp_max_threads()
+
+
+def philox(key, counter):
+    """One block of Philox4x64-10, for the tests."""
+    cdef c.rw_philox block
+    for i in range(4):
+        block.v[i] = counter[i]
+    block = c.rw_philox_block(key[0], key[1], block)
+    return block.v[0], block.v[1], block.v[2], block.v[3]
+
+
+def hypergeometric(int64_t total, int64_t marked, int64_t draws, double u):
+    """Quantile by inversion from the mode, for the tests."""
+    return c.rw_hypergeometric(total, marked, draws, u)
+
+
+try:
+    force_isa(os.environ.get("REWIRE_ISA", ""))
+except ValueError as error:
+    raise ImportError(f"REWIRE_ISA: {error}") from None

@@ -1,0 +1,135 @@
+/* kernels.h -- the contract of every vector kernel; siblings keep it per
+ * instruction set and precision.
+ *
+ * CANONICAL ORDER. The sum of one (row, sample) starts from the bias and adds
+ * slots in order into one accumulator, w * x + acc with one rounding (fused)
+ * where the instruction set has it. The sum of one (source, sample) in a
+ * backward product adds rows in ascending order, the same way. So a sample's
+ * result does not depend on its neighbours in the batch, on the tile, on
+ * threads, on the mirror, or on how links were stored; within one instruction
+ * set results are the same bits. Across instruction sets they agree to
+ *
+ *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
+ *
+ * A weight gradient is a sum over samples: lane l of the accumulator takes
+ * samples l, l + lanes, ... of a tile in order, lanes are then added in halves
+ * (l and l + lanes/2, and so on: a fixed tree), and tiles are added in order.
+ *
+ * `cols` is how many samples of a tile to compute: a multiple of the lanes
+ * that cover the live ones (the rest of a tile is zero on input; outputs past
+ * `cols` are not written). When tile < lanes the kernels use narrower
+ * registers, in the same canonical order.
+ *
+ * Kernels never allocate, never start threads and cannot fail. All tables are
+ * const. Outputs do not alias inputs unless said. */
+#ifndef RW_KERNELS_H
+#define RW_KERNELS_H
+
+#include "rng.h"
+#include "store.h"
+
+/* What a kernel may know of a store. */
+typedef struct {
+    const int64_t *start;
+    const int32_t *len;
+    const int32_t *source;
+    const void *weight;
+    int32_t group;
+} rw_rows;
+
+typedef enum {
+    RW_ACT_LINEAR = 0,
+    RW_ACT_RELU = 1,
+    RW_ACT_LEAKY = 2,    /* z > 0 ? z : slope * z; slope may be negative (All-ReLU's odd layers) */
+    RW_ACT_SIGMOID = 3,
+    RW_ACT_TANH = 4
+} rw_act;
+
+/* The optimizers. `g` below is the gradient after the decay convention:
+ *   L2:         g += decay * w           (part of the gradient, as in torch)
+ *   DECOUPLED:  w -= lr * decay * w      (as in AdamW)
+ *   PER_STEP:   w -= decay * w           (as in SET's code: not scaled by lr)
+ * the latter two with w before the step.
+ *   SGD:        m = momentum * m + g;  w -= lr * (nesterov ? g + momentum * m : m)
+ *               (torch's form; without momentum w -= lr * g and there is no m)
+ *   ADAM:       m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g * g;
+ *               w -= lr * (m / c1) / (sqrt(v / c2) + eps)
+ * where c1 = 1 - b1^t, c2 = 1 - b2^t and t is the slot's own age: steps since it
+ * was born, this one included (t = step - born + 1, from the int32 field "born";
+ * t = step where born is NULL). */
+typedef enum { RW_OPT_SGD = 0, RW_OPT_ADAM = 1 } rw_opt;
+typedef enum { RW_DECAY_L2 = 0, RW_DECAY_DECOUPLED = 1, RW_DECAY_PER_STEP = 2 } rw_decay;
+
+typedef struct {
+    rw_opt kind;
+    rw_decay decay_kind;
+    double lr, decay, momentum;
+    bool nesterov;
+    double beta1, beta2, eps;
+    int64_t step;              /* 1 for the first step                         */
+    const double *correction1; /* [t] = 1 / (1 - beta1^t) for t < n_correction, */
+    const double *correction2; /*       and 1 from there on; [0] unused        */
+    int64_t n_correction;
+} rw_update;
+
+typedef struct {
+    const char *name;  /* "scalar", "avx2", "avx512" */
+    rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
+    int32_t lanes;     /* of the widest register */
+
+    /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
+     * [g0, g1) of one tile. x, y: first value of a tile, `tile` apart. bias: by
+     * row, padded to whole groups, or NULL for zero. */
+    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const void *x, const void *bias,
+                    void *y, int32_t tile, int32_t cols);
+
+    /* dx[source] = sum of weight * dy[row] over the mirror's entries of sources
+     * [j0, j1): overwrites. `n_out` rows of dy exist. */
+    void (*dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
+                      const void *dy, void *dx, int32_t tile, int32_t cols);
+
+    /* dx[source] += weight * dy[row] for all groups in order, only where source
+     * is in [j0, j1). The caller has zeroed dx. Same bits as dx_gather. */
+    void (*dx_scatter)(const rw_rows *w, int32_t n_groups, int32_t j0, int32_t j1,
+                       const void *dy, void *dx, int32_t tile, int32_t cols);
+
+    /* grad[k * group + r] (+)= x[source[k]] . dy[r] over the samples of one
+     * tile, for the `len` slots of one group. `dy` points at the group's first
+     * row. First tile overwrites (add false), later ones add. */
+    void (*dw)(const int32_t *source, int32_t len, int32_t group, const void *x, const void *dy,
+               void *grad, int32_t tile, int32_t cols, bool add);
+
+    /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
+    void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);
+
+    /* In place over n values: y = f(y). `z`, if not NULL, receives y as it was.
+     * Rows of a tile: `n` rows, samples [live, tile) of each set to zero in y (and z). */
+    void (*activate)(rw_act act, double slope, void *y, void *z, int32_t n, int32_t tile,
+                     int32_t live);
+    /* dy *= f'. RELU, SIGMOID, TANH and LEAKY with slope > 0 read the output y;
+     * LEAKY with slope <= 0 reads the input z instead (pass it as y). */
+    void (*activate_back)(rw_act act, double slope, const void *y, void *dy, int32_t n,
+                          int32_t tile, int32_t live);
+
+    /* y = keep ? x / (1 - p) : 0 for `n` rows of a tile whose first row is
+     * feature `row0` and first sample `sample0`; the mask is a hash of (key,
+     * feature, sample), so the backward pass calls this again on gradients.
+     * x may be y. A unit is dropped with probability p to within 2^-32. */
+    void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
+                    rw_key key, int32_t tile, int32_t live);
+
+    /* One optimizer step over n weights with gradient g. state[0], state[1]: m
+     * and v (NULL where the optimizer has none). born: one int32 for every
+     * `width` weights, or NULL. */
+    void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
+                   int32_t width, const void *g, int64_t n);
+} rw_kernels;
+
+/* The tables, best first, scalar last; `n` receives how many. Only sets that
+ * this machine can run (CPU and operating system) are listed. */
+const rw_kernels *const *rw_kernels_list(rw_dtype dtype, int *n);
+
+/* By name, or NULL when unknown here. NULL or "" gives the best. */
+const rw_kernels *rw_kernels_named(rw_dtype dtype, const char *name);
+
+#endif
