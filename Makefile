@@ -1,0 +1,139 @@
+# rewire: `make` alone prints what there is. Everything lands in .venv/, build/ and
+# dist/, and `make clean` removes it. Needs gcc, make, Python >= 3.11 with venv and headers.
+
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0   # for bench only, any CPU build: make bench TORCH=/path/to/torch.whl
+JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST_ARGS ?=            # e.g. make test PYTEST_ARGS="-k store -x"
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+BIN     = .venv/bin
+SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find sparse_core python -type f \
+          -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
+WHEEL   = $$(ls dist/*.whl)
+
+.PHONY: help demo build test test-c asan asan-python soak bench-quick bench docs clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SECONDEXPANSION:
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+demo: .venv/.for-plot        ## train on the digits, print a table, draw a picture (30 s)
+	@$(BIN)/rewire demo
+
+build: .venv/.for-plot       ## .venv with the package, from a wheel built from the sdist
+
+test: .venv/.ready           ## everything a change must pass: test-c, asan, wheel, pytest
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan
+	@$(MAKE) --no-print-directory .venv/.for-test
+	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
+
+asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
+
+asan-python: .venv/.for-test ## store and kernel tests of Python against a sanitized module
+	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/lib \
+	$(BIN)/pytest $(wildcard tests/test_store*.py tests/test_kernels*.py tests/test_core*.py) $(PYTEST_ARGS)
+
+soak: test asan-python       ## all of the above, then hours of random edits, mutants and kills
+	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest --soak $(PYTEST_ARGS)
+
+bench-quick: .venv-bench/.ready ## one epoch of Fashion-MNIST beside dense torch, in a minute or so
+	@.venv-bench/bin/python bench/quick.py
+
+bench: .venv-bench/.ready    ## every figure of README and docs
+	@for script in $(sort $(filter-out bench/_%,$(wildcard bench/*.py))); do \
+		echo "== $$script"; .venv-bench/bin/python $$script || exit 1; done
+
+docs: .venv/.for-docs        ## HTML pages in docs/_build/html; a warning is an error
+	@rm -rf docs/_build docs/api/generated
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:                       ## remove everything that make has made
+	rm -rf .venv .venv-bench .hypothesis .pytest_cache .ruff_cache build dist docs/_build docs/api/generated python/*.egg-info python/rewire/_core.*.so
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# --- is everything there? -----------------------------------------------------------------
+
+define MACHINE
+import importlib.util as util, os, subprocess, sys, sysconfig
+cc, missing = sys.argv[1], []
+def need(there, what, debian):
+    if not there:
+        missing.append("  %s  (Debian, Ubuntu: apt install %s)" % (what, debian))
+def compiles(program):
+    try:
+        return subprocess.run([cc, "-x", "c", "-fsyntax-only", "-"], input=program).returncode == 0
+    except OSError:
+        return False
+need(compiles(b"#include <stdlib.h>\n"), "a C compiler with its headers: %s" % cc, "gcc libc6-dev")
+need(sys.version_info >= (3, 11), "Python >= 3.11: %s is %d.%d; another one: make PYTHON=..."
+     % ((sys.executable,) + tuple(sys.version_info[:2])), "python3.11 python3.11-venv python3.11-dev")
+need(util.find_spec("venv") and util.find_spec("ensurepip"), "the venv module with pip", "python3-venv")
+need(os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")), "Python.h", "python3-dev")
+if missing:
+    sys.exit("\n".join(["rewire needs, and this machine lacks:"] + missing))
+endef
+export MACHINE
+
+# --- Python: .venv, the wheel (by way of the sdist), and what each verb needs beside it ---
+
+.venv/.ready:
+	@command -v $(PYTHON) >/dev/null || { echo "rewire needs Python >= 3.11, and there is no $(PYTHON) here" \
+		"(Debian, Ubuntu: apt install python3 python3-venv python3-dev)"; exit 1; }
+	@$(PYTHON) -c "$$MACHINE" "$(CC)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q build "setuptools>=77" "cython>=3.1,<4"
+	@touch $@
+
+dist/.wheel: .venv/.ready $(SOURCES)
+	@rm -rf dist; mkdir -p build
+	$(BIN)/python -m build --no-isolation --sdist --outdir dist . >build/sdist.log 2>&1 || { cat build/sdist.log; exit 1; }
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@test $$(wc -c <$(WHEEL)) -le 3000000 || { echo "$(WHEEL) is over 3 MB"; exit 1; }
+	@touch $@
+
+# for-plot, for-test, for-docs: the wheel with that extra of pyproject.toml.
+.venv/.for-%: dist/.wheel
+	$(BIN)/pip install -q "$(WHEEL)[$*]"
+	@$(BIN)/pip install -q --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+.venv-bench/.ready: dist/.wheel
+	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install -q "$(WHEEL)[sklearn,plot]" $(TORCH)
+	@.venv-bench/bin/pip install -q --force-reinstall --no-deps $(WHEEL)
+	@touch $@
+
+# --- C: build/c/VARIANT/test_x from tests/test_x.c and the whole core ---------------------
+
+C_FLAGS   = -DRW_TEST -std=c11 -ffp-contract=off -Isparse_core \
+            -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+C_HEADERS = $(wildcard sparse_core/*.h tests/*.h tests/*/*.h)
+C_TESTS   = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+C_OBJECTS = $(patsubst sparse_core/%.c,%.o,$(wildcard sparse_core/*.c))
+
+build/c/serial/%: VARIANT = -O2
+build/c/openmp/%: VARIANT = -O2 -fopenmp
+build/c/asan/%:   VARIANT = -O1 -g1 -fopenmp -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+c-%: $$(addprefix build/c/$$*/,$(C_TESTS))
+	@for t in $(addprefix build/c/$*/,$(C_TESTS)); do echo "$$t"; $$t || exit 1; done
+
+build/c/%.o: sparse_core/$$(notdir $$*).c $(C_HEADERS)
+	@mkdir -p $(@D)
+	@echo "cc $@"
+	@$(CC) $(C_FLAGS) $(VARIANT) -c $< -o $@
+
+build/c/%: tests/$$(notdir $$*).c $$(addprefix build/c/$$(dir $$*),$(C_OBJECTS)) $(C_HEADERS)
+	@mkdir -p $(@D)
+	@echo "cc $@"
+	@$(CC) $(C_FLAGS) $(VARIANT) $(filter %.c %.o,$^) -o $@ -lm

@@ -1,0 +1,226 @@
+"""The house keeps its shape: who may know whom, and what may stand where.
+
+The C order is the table of ``sparse_core/README.md``; the Python order is ``ORDER``
+below. Each file may use only what comes before it.
+"""
+
+import ast
+import fnmatch
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "sparse_core"
+PACKAGE = ROOT / "python" / "rewire"
+
+# The Python modules in reading order, "package." standing for its __init__.
+ORDER = """
+    _core errors _checks _machine _gate _fileio _container threads
+    _inputs standardizer workspace _links store activations initializers topology
+    layers.base layers.sparse layers.dense layers.dropout layers.
+    metrics losses schedules optim network
+    rewiring.base rewiring.set rewiring.static rewiring.
+    history callbacks progress _fit trainer files presets
+    datasets.* datasets. plots info
+    estimators._base estimators.classifier estimators.regressor estimators.
+    demo . cli.* cli. __main__
+""".split()
+
+# Imports that run the other way, inside a function and for a reason.
+BACKWARD = {
+    ("network", "files"): "net.save(path) is where people look for it",
+    ("trainer", "files"): "trainer.save and Trainer.resume likewise",
+    ("info", ""): "the version",
+}
+
+OPTIONAL = set("scipy sklearn torch matplotlib mpi4py onnx tqdm rich threadpoolctl joblib pandas".split())
+OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
+
+core_files = sorted(p for p in CORE.iterdir() if p.suffix in {".c", ".h", ".pxd", ".pxi", ".pyx"})
+python_files = sorted(PACKAGE.rglob("*.py"))
+
+
+# --- C ------------------------------------------------------------------------------
+
+
+def table_rows():
+    """File name patterns of each row of the table, in order."""
+    rows = []
+    for line in (CORE / "README.md").read_text().splitlines():
+        names = []
+        for span in re.findall(r"`([^`]+)`", line.split("|")[1]) if line.startswith("| `") else ():
+            first, *rest = span.split()  # "store.h .c" and "kernels_avx2.c _avx512.c": the stem goes on
+            stems = {".": first.rsplit(".", 1)[0], "_": first.split("_")[0]}
+            names += [first, *(stems[word[0]] + word for word in rest)]
+        if names:
+            rows.append(names)
+    return rows
+
+
+def rank(name, rows):
+    found = [i for i, row in enumerate(rows) if any(fnmatch.fnmatch(name, pattern) for pattern in row)]
+    exact = [i for i in found if name in rows[i]]
+    return (exact or found or [None])[0]
+
+
+def without_comments(text):
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.S)
+
+
+def test_every_core_file_has_its_row():
+    rows = table_rows()
+    assert len(rows) > 10
+    missing = [p.name for p in core_files if rank(p.name, rows) is None]
+    assert not missing, f"not in the table of sparse_core/README.md: {missing}"
+
+
+@pytest.mark.parametrize("path", core_files, ids=lambda p: p.name)
+def test_includes_point_upward(path):
+    rows = table_rows()
+    mine = rank(path.name, rows)
+    if mine is None:
+        return  # the test above says so
+    for name in re.findall(r'^\s*#?\s*include\s+"([^"]+)"|extern from "([^"]+)"', path.read_text(), re.M):
+        name = name[0] or name[1]
+        if name == "Python.h" and path.suffix != ".c":
+            continue
+        theirs = rank(name, rows)
+        assert theirs is not None, f"{path.name} includes {name}, which is not in the table"
+        assert theirs <= mine, f"{path.name} includes {name}, which stands below it in sparse_core/README.md"
+
+
+@pytest.mark.parametrize("path", [p for p in core_files if p.name != "mem.c"], ids=lambda p: p.name)
+def test_memory_comes_from_mem(path):
+    calls = re.findall(
+        r"\b(malloc|calloc|realloc|free|aligned_alloc|posix_memalign|mmap|alloca|strdup)\s*\(",
+        without_comments(path.read_text()),
+    )
+    assert not calls, f"{path.name} calls {sorted(set(calls))}: the allocator of the core is mem.c"
+
+
+def test_only_par_knows_openmp():
+    c_files = [p for p in core_files if p.suffix in {".c", ".h"}]
+    knows = [p.name for p in c_files if re.search(r"omp\.h|pragma\s+omp", without_comments(p.read_text()))]
+    assert set(knows) <= {"par.h"}
+
+
+def test_core_never_mentions_python():
+    includes = [p.name for p in core_files if p.suffix in {".c", ".h"} and "Python.h" in p.read_text()]
+    assert not includes
+
+
+def test_core_has_no_mutable_state(tmp_path):
+    """No b, B, d, D or C symbol in the release objects: nothing at file scope can change."""
+    cc, nm = shutil.which("gcc") or shutil.which("cc"), shutil.which("nm")
+    if not cc or not nm:
+        pytest.skip("needs a C compiler and nm")
+    sources = [str(p) for p in core_files if p.suffix == ".c"]
+    # Without -fno-pic tables of pointers, const or not, would show as data.
+    subprocess.run([cc, "-std=c11", "-O0", "-fno-pic", f"-I{CORE}", "-c", *sources], cwd=tmp_path, check=True)
+    for obj in sorted(tmp_path.glob("*.o")):
+        symbols = subprocess.run([nm, str(obj)], capture_output=True, text=True, check=True).stdout
+        mutable = re.findall(r" [bBdDC] (\S+)$", symbols, re.M)
+        assert not mutable, f"{obj.stem}.c has mutable state at file scope: {mutable}"
+
+
+# --- Python -------------------------------------------------------------------------
+
+
+def module_name(path):
+    """ "layers.base" for layers/base.py, "layers." for layers/__init__.py."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).replace("__init__", "") or "."
+
+
+def python_rank(name):
+    exact = [i for i, entry in enumerate(ORDER) if entry == name]
+    return (exact or [i for i, entry in enumerate(ORDER) if fnmatch.fnmatch(name, entry)] or [None])[0]
+
+
+def known_modules():
+    return {module_name(p) for p in python_files} | {"_core"}
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def imports(path):
+    """(dotted module, at module level) for each import of a file, relative ones resolved."""
+    package = ["rewire", *path.relative_to(PACKAGE).parts[:-1]]
+    found = []
+
+    def visit(node, top):
+        for child in ast.iter_child_nodes(node):
+            if is_type_checking(child):
+                continue  # annotations: nothing is imported when the program runs
+            if isinstance(child, ast.Import):
+                found.extend((alias.name, top) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                full = ".".join([*base, *([child.module] if child.module else [])])
+                found.extend((f"{full}.{alias.name}", top) for alias in child.names)
+            inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            visit(child, top and not inner)
+
+    visit(ast.parse(path.read_text()), True)
+    return found
+
+
+def as_module(dotted):
+    """The module of the package that ``import``ing this name needs, or None."""
+    known = known_modules()
+    parts = dotted.split(".")
+    if parts[0] != "rewire":
+        return None
+    for end in range(len(parts), 0, -1):
+        name = ".".join(parts[1:end])
+        for candidate in (name, f"{name}." if name else "."):
+            if candidate in known:
+                return candidate
+    return "."
+
+
+def test_every_module_has_its_place():
+    missing = [name for name in known_modules() if python_rank(name) is None]
+    assert not missing, f"not in ORDER: {missing}"
+
+
+@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_upward(path):
+    mine = module_name(path)
+    for dotted, top in imports(path):
+        theirs = as_module(dotted)
+        if theirs is None or theirs == mine or None in (python_rank(theirs), python_rank(mine)):
+            continue  # a module without a place: the test above says so
+        if not top and (mine.rstrip("."), theirs.rstrip(".")) in BACKWARD:
+            continue
+        if theirs == "." and not top and dotted == "rewire.__version__":
+            continue  # a constant, not a dependency
+        assert python_rank(theirs) <= python_rank(mine), f"{mine} imports {theirs}, which comes after it"
+
+
+@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_optional_packages_are_imported_late(path):
+    top = {dotted.split(".")[0] for dotted, at_top in imports(path) if at_top}
+    own = set().union(*(names for prefix, names in OWNED.items() if module_name(path).startswith(prefix)))
+    early = (top & OPTIONAL) - own
+    assert not early, f"{path.name} imports {sorted(early)} at module level"
+
+
+# --- both ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["setup.py", "Makefile", "pyproject.toml"])
+def test_flags_keep_arithmetic_portable(name):
+    text = (ROOT / name).read_text()
+    for flag in ("-ffast-math", "-Ofast", "-march=native", "-mtune=native", "-funsafe-math-optimizations"):
+        assert flag not in text
+
+
+@pytest.mark.parametrize("path", core_files + python_files, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 700

@@ -1,0 +1,103 @@
+"""The package as a user gets it: light to import, typed, documented, one version everywhere."""
+
+import importlib.metadata
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rewire as rw
+
+SOURCE = Path(__file__).resolve().parent.parent
+FOLDER = Path(rw.__file__).resolve().parent
+
+PUBLIC = """
+    WeightStore Sequential Sparse Dense Dropout Linear ReLU LeakyReLU AllReLU Sigmoid Tanh Softmax
+    CrossEntropy BinaryCrossEntropy MSE SGD Adam AdamW SET Static Trainer load set_num_threads get_num_threads
+    SparseMLPClassifier SparseMLPRegressor
+""".split()
+
+METHODS = {
+    "WeightStore": "insert remove view nnz shape density nbytes fan_in fan_out "
+    "to_csr to_arrays from_csr validate compact",
+    "Sequential": "forward backward predict summary save",
+    "Sparse": "store from_dense",
+    "Trainer": "fit save resume",
+    "SparseMLPClassifier": "fit partial_fit predict predict_proba score",
+    "SparseMLPRegressor": "fit partial_fit predict score",
+}
+
+
+def python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_takes_nothing_optional():
+    optional = "scipy sklearn torch matplotlib mpi4py onnx tqdm rich threadpoolctl joblib pandas".split()
+    out = python(f"import sys, rewire; print([m for m in {optional} if m in sys.modules])")
+    assert out.strip() == "[]"
+
+
+def test_public_names_resolve_without_importing_early():
+    out = python("import sys, rewire; dir(rewire); print('sklearn' in sys.modules)")
+    assert out.strip() == "False"
+
+
+@pytest.mark.serial
+def test_import_is_quick():
+    """At most 0.1 s over NumPy: best of 10 each, interleaved, in fresh interpreters."""
+    clock = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
+    best = {"numpy": float("inf"), "rewire": float("inf")}
+    for _ in range(10):
+        for name in best:
+            best[name] = min(best[name], float(python(clock.format(name))))
+    assert best["rewire"] <= best["numpy"] + 0.1, best
+
+
+def test_one_version():
+    assert rw.__version__ == importlib.metadata.version("rewire")
+
+
+def test_what_is_tested_is_what_was_installed():
+    if os.environ.get("REWIRE_TEST_INSTALLED") != "1":
+        pytest.skip("only `make test` promises that")
+    assert SOURCE / "python" not in FOLDER.parents
+    assert "site-packages" in FOLDER.parts
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_core.pyi"])
+def test_typing_files_are_installed(name):
+    assert (FOLDER / name).is_file()
+
+
+def test_console_script():
+    scripts = importlib.metadata.entry_points(group="console_scripts", name="rewire")
+    assert [s.value for s in scripts] == ["rewire.cli:main"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name(name):
+    assert name in rw.__all__
+    assert name in dir(rw)
+    assert inspect.getdoc(getattr(rw, name)), f"rewire.{name} has no docstring"
+
+
+def test_every_exported_name_is_documented():
+    for name in rw.__all__:
+        thing = getattr(rw, name)
+        if callable(thing):
+            assert inspect.getdoc(thing), f"rewire.{name} has no docstring"
+
+
+@pytest.mark.parametrize("owner, name", [(c, m) for c, names in METHODS.items() for m in names.split()])
+def test_public_method(owner, name):
+    thing = getattr(rw, owner)
+    if name == "store":  # set by __init__
+        assert "store" in inspect.getdoc(thing)
+        return
+    assert inspect.getdoc(getattr(thing, name)), f"{owner}.{name} has no docstring"

@@ -1,0 +1,59 @@
+"""Code in README and docs runs as it stands there.
+
+The blocks of one page run in order, in one namespace and one empty folder: ``python`` blocks as
+they are, and of ``bash`` blocks the lines that start with ``rewire``. A comment
+``<!-- not run: reason -->`` right before a block spares it.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if p.exists()]
+FENCE = re.compile(r"^```(python|bash|sh|console)\n(.*?)^```$", re.M | re.S)
+SPARED = re.compile(r"<!--\s*not run:.*?-->\s*\Z", re.S)
+
+
+def blocks():
+    for page in PAGES:
+        text = page.read_text()
+        for match in FENCE.finditer(text):
+            if SPARED.search(text[: match.start()]):
+                continue
+            line = text.count("\n", 0, match.start(2)) + 1
+            yield pytest.param(page, line, match[1], match[2], id=f"{page.name}:{line}")
+
+
+def commands(text):
+    """The ``rewire ...`` lines of a shell block, continuation lines joined, prompts and comments gone."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        if words and words[0] == "rewire":
+            yield words
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Folder and namespace of each page."""
+    return {page: (tmp_path_factory.mktemp(page.stem), {"__name__": "__main__"}) for page in PAGES}
+
+
+@pytest.mark.parametrize("page, line, language, text", blocks())
+def test_block_runs(page, line, language, text, places, monkeypatch):
+    folder, namespace = places[page]
+    monkeypatch.chdir(folder)
+    if language == "python":
+        padded = "\n" * (line - 1) + text  # so that a traceback shows the page's own lines
+        exec(compile(padded, str(page), "exec"), namespace)
+        return
+    for words in commands(text):
+        program = Path(sys.executable).with_name("rewire")
+        env = {**os.environ, "MPLBACKEND": "Agg"}
+        done = subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=300, env=env)
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
