@@ -174,6 +174,9 @@ cdef class Store:
     def add_field(self, str name, str dtype, *, per_slot=False, birth=0.0):
         """Register a field: ``group`` values a slot, or one; every slot gets ``birth``."""
         cdef c.rw_dtype code = dtype_code(dtype, False)
+        if name in ("start", "length", "source") or "\0" in name:
+            raise ValueError(f"name must not be \"start\", \"length\" or \"source\", got {name!r}")
+        check_birth(dtype, birth)
         self.enter(True)
         try:
             check(c.rw_store_add_field(self.s, name.encode(), code, 1 if per_slot else self.s.group, birth),
@@ -191,7 +194,9 @@ cdef class Store:
 
     def set_birth(self, str name, double value):
         """What slots born from now on hold in a field."""
-        self.field_at(self.find_field(name)).birth = value
+        cdef c.rw_field *field = self.field_at(self.find_field(name))
+        check_birth(_NAMES[field.dtype], value)
+        field.birth = value
 
     @property
     def fields(self):
@@ -235,6 +240,16 @@ cdef class Store:
             field = self.field_at(f)
             out[field.name.decode()] = lease(self, self, field.data, field.dtype, (self.arena, field.width))
         return out
+
+
+cdef int check_birth(str dtype, double birth) except -1:
+    """A birth value must be one that the field can hold."""
+    if dtype in ("float32", "float64"):
+        return 0
+    low, high = np.iinfo(dtype).min, min(np.iinfo(dtype).max, 2**53)
+    if not low <= birth <= high or birth != int(birth):
+        raise ValueError(f"birth must be an integer in [{low}, {high}] for a field of dtype {dtype}, got {birth}")
+    return 0
 
 
 # --- plans ----------------------------------------------------------------------

@@ -4,10 +4,10 @@
  *
  * - IN PLACE: each group the plan touches is rewritten in its own window, or in
  *   a larger one from the pool or the top of the arena if it has outgrown it.
- * - REPACK: when that would move more than an eighth of the layer or leave more
- *   than a tenth of it as waste, all groups are slid to the end of the arena
- *   and then, in the order of their addresses, written back from its start with
- *   the plan merged in. `end` is chosen so large that a group is never written
+ * - REPACK: when groups outgrow their windows and half of the layer is touched
+ *   anyway, or when a tenth of the layer would be waste, all groups are slid to the
+ *   end of the arena and then, in the order of their addresses, written back from
+ *   its start with the plan merged in. `end` is chosen so large that a group is never written
  *   over one that has not been read:
  *
  *      [ group 0 new | group 1 new | ->  free  <- | group 2 old | group 3 old ] end
@@ -160,14 +160,13 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, rw_edit **out, rw_fault
         return st;
 
     int32_t longest_old = 0, longest_new = 0;
-    int64_t fresh = 0, vacated = 0;
+    int64_t fresh = 0, touched = 0;
     for (touch t = { 0 }; next_touch(p, &t);) {
         longest_old = s->len[t.group] > longest_old ? s->len[t.group] : longest_old;
         longest_new = t.new_len > longest_new ? t.new_len : longest_new;
-        if (t.new_len > s->cap[t.group]) {
+        touched += t.new_len;
+        if (t.new_len > s->cap[t.group])
             fresh += rw_window_room(s, t.new_len);
-            vacated += s->cap[t.group];
-        }
     }
 
     rw_edit *e = rw_calloc(sizeof *e);
@@ -175,10 +174,11 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, rw_edit **out, rw_fault
         return RW_ENOMEM;
     e->s = s;
     e->p = p;
-    /* Below a few cache lines waste is not worth a pass over the layer. */
-    int64_t worth = 64;
-    e->repack = fresh > rw_max64(s->top / 8, worth)
-             || s->pooled + s->lost + vacated > rw_max64(s->top / 10, worth);
+    /* Below a few cache lines nothing is worth a pass over the layer. */
+    int64_t worth = 64, slots = s->slots - p->n_del + p->n_ins;
+    int64_t packed = slots + slots / 16 + s->n_groups; /* or less */
+    e->repack = (fresh && touched > rw_max64(slots / 2, worth))
+             || s->top + fresh - packed > rw_max64(packed / 10, worth);
     st = reserve_scratch(e, longest_old, longest_new);
     if (!st && e->repack)
         st = reserve_repack(e);
@@ -379,6 +379,8 @@ static void commit_repack(rw_edit *e)
     }
     s->top = top;
     rw_pool_reset(s);
+    if (s->arena > top + top / 32)
+        rw_arena_trim(s, top);
 }
 
 void rw_edit_commit(rw_edit *e)

@@ -121,6 +121,19 @@ void rw_free(void *block, size_t bytes)
     free(block);
 }
 
+size_t rw_shrink(void *block, size_t old_bytes, size_t new_bytes)
+{
+#if RW_HAVE_MMAP
+    if (block && new_bytes < old_bytes && mapped(new_bytes)
+        && mremap(block, old_bytes, new_bytes, 0) != MAP_FAILED)
+        return new_bytes;
+#else
+    (void)block;
+    (void)new_bytes;
+#endif
+    return old_bytes;
+}
+
 void *rw_alloc_array(size_t count, size_t size)
 {
     size_t bytes;

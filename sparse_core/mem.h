@@ -24,8 +24,12 @@ void *rw_calloc(size_t bytes);
  * block as it was. `block` may be NULL when old_bytes is 0. */
 void *rw_resize(void *block, size_t old_bytes, size_t new_bytes);
 
-/* Shrink or release. Never fails; NULL is fine. */
+/* Release. NULL is fine. */
 void rw_free(void *block, size_t bytes);
+
+/* Give back the end of a block where that takes no memory and no copying: where
+ * it is mapped. Returns the bytes the block has now. The block stays where it is. */
+size_t rw_shrink(void *block, size_t old_bytes, size_t new_bytes);
 
 /* count * size bytes, or NULL on overflow too. */
 void *rw_alloc_array(size_t count, size_t size);

@@ -217,6 +217,23 @@ rw_status rw_arena_reserve(rw_store *s, int64_t slots)
     return RW_OK;
 }
 
+static void trim_array(void *data, int64_t *room, int64_t slots, size_t bytes)
+{
+    size_t want = (size_t)slots * bytes;
+    if (slots < *room && rw_shrink(data, (size_t)*room * bytes, want) == want)
+        *room = slots;
+}
+
+void rw_arena_trim(rw_store *s, int64_t slots)
+{
+    trim_array(s->source, &s->source_room, slots, sizeof *s->source);
+    for (int32_t f = 0; f < s->n_fields; f++)
+        trim_array(s->field[f].data, &s->field[f].room, slots, slot_bytes(&s->field[f]));
+    s->arena = s->source_room;
+    for (int32_t f = 0; f < s->n_fields; f++)
+        s->arena = rw_min64(s->arena, s->field[f].room);
+}
+
 /* A listed free window holds, in its own source slots, where the next one is
  * and how large it is itself. */
 typedef struct { int64_t next, cap; } free_window;

@@ -178,6 +178,9 @@ rw_status rw_store_check(const rw_store *s, const char **why);
 int32_t rw_window_room(const rw_store *s, int32_t len);
 /* Memory for at least `slots` slots in every array. RW_ENOMEM: unchanged in content. */
 rw_status rw_arena_reserve(rw_store *s, int64_t slots);
+/* Give back what lies behind `slots` slots, where that takes no memory. Windows
+ * must lie before it. Cannot fail. */
+void rw_arena_trim(rw_store *s, int64_t slots);
 /* Take a window of at least `need` slots from the pool or from the top (which
  * must have been reserved); *cap is what it holds. */
 int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap);

@@ -1,0 +1,92 @@
+/* kernels_isa.h -- what the instruction-set files share: names, attributes, tables.
+ *
+ * kernels_<isa>.c sets RW_TARGET (the target attribute of every function it
+ * compiles), includes its vec_<isa>.h, then includes kernels_body.h once for
+ * every register width and kernels_element.h once for every precision:
+ *
+ *      RW_T     float                  the values
+ *      RW_VEC   f32x16                 a register of them; f32x16_load and so on
+ *      RW_F     f32                    the precision, for elementwise kernels
+ *
+ * Template functions are forced inline and called with constants, so that their
+ * inner loops unroll and their small arrays become registers. */
+#ifndef RW_KERNELS_ISA_H
+#define RW_KERNELS_ISA_H
+
+#include "kernels.h"
+
+#include <string.h>
+
+#if (defined(__x86_64__) || defined(__i386__)) && defined(__GNUC__)
+#define RW_X86 1
+#else
+#define RW_X86 0
+#endif
+
+#define RW_CAT_(a, b) a##_##b
+#define RW_CAT(a, b) RW_CAT_(a, b)
+#define RW_V(name) RW_CAT(RW_VEC, name)
+#define RW_E(name) RW_CAT(RW_F, name)
+
+#if defined(__GNUC__)
+#define RW_INLINE static inline __attribute__((always_inline)) RW_TARGET
+#define RW_KERNEL static RW_TARGET
+#else
+#define RW_INLINE static inline
+#define RW_KERNEL static
+#endif
+
+/* Before a loop of constant length: all of it, so that arrays indexed in it
+ * become registers. Before an elementwise loop in place: iterations do not
+ * depend on each other although x may be y. */
+#if defined(__clang__)
+#define RW_UNROLL _Pragma("clang loop unroll(full)")
+#define RW_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define RW_UNROLL _Pragma("GCC unroll 16")
+#define RW_IVDEP _Pragma("GCC ivdep")
+#else
+#define RW_UNROLL
+#define RW_IVDEP
+#endif
+
+/* The first of `n` ascending sources that is not below j. */
+static inline int32_t rw_lower_bound(const int32_t *source, int32_t n, int32_t j)
+{
+    if (n == 0 || source[n - 1] < j)
+        return n;
+    if (source[0] >= j)
+        return 0;
+    int32_t low = 0, high = n - 1; /* source[low] < j <= source[high] */
+    while (high - low > 1) {
+        int32_t middle = low + (high - low) / 2;
+        if (source[middle] < j)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+/* 32 bits for (feature, sample). A feature's two words are drawn by counter;
+ * the sample goes through two rounds of multiply and xor-shift (the constants of
+ * Wellons's "lowbias32"), with the second word between them so that two features
+ * whose first words lie close do not share a shifted mask. */
+static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t sample)
+{
+    uint32_t h = base + sample * 0x9E3779B9u;
+    h ^= h >> 16;
+    h *= 0x7FEB352Du;
+    h ^= h >> 15;
+    h += twist;
+    h *= 0x846CA68Bu;
+    return h ^ h >> 16;
+}
+
+extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;
+#if RW_X86
+extern const rw_kernels rw_kernels_avx2_f32, rw_kernels_avx2_f64;
+extern const rw_kernels rw_kernels_avx512_f32, rw_kernels_avx512_f64;
+#endif
+
+#endif

@@ -1,0 +1,123 @@
+/* vec_avx2.h -- registers of 8 and 4 floats, 4 and 2 doubles; see vec_scalar.h. */
+#ifndef RW_VEC_AVX2_H
+#define RW_VEC_AVX2_H
+
+#define RW_FUSED 1
+#include "vec_scalar.h"
+
+#include <immintrin.h>
+
+typedef __m256 f32x8;
+typedef __m128 f32x4;
+typedef __m256d f64x4;
+typedef __m128d f64x2;
+
+RW_INLINE f32x8 f32x8_load(const float *p) { return _mm256_loadu_ps(p); }
+RW_INLINE f32x4 f32x4_load(const float *p) { return _mm_loadu_ps(p); }
+RW_INLINE f64x4 f64x4_load(const double *p) { return _mm256_loadu_pd(p); }
+RW_INLINE f64x2 f64x2_load(const double *p) { return _mm_loadu_pd(p); }
+RW_INLINE void f32x8_store(float *p, f32x8 a) { _mm256_storeu_ps(p, a); }
+RW_INLINE void f32x4_store(float *p, f32x4 a) { _mm_storeu_ps(p, a); }
+RW_INLINE void f64x4_store(double *p, f64x4 a) { _mm256_storeu_pd(p, a); }
+RW_INLINE void f64x2_store(double *p, f64x2 a) { _mm_storeu_pd(p, a); }
+RW_INLINE f32x8 f32x8_zero(void) { return _mm256_setzero_ps(); }
+RW_INLINE f32x4 f32x4_zero(void) { return _mm_setzero_ps(); }
+RW_INLINE f64x4 f64x4_zero(void) { return _mm256_setzero_pd(); }
+RW_INLINE f64x2 f64x2_zero(void) { return _mm_setzero_pd(); }
+RW_INLINE f32x8 f32x8_set1(float a) { return _mm256_set1_ps(a); }
+RW_INLINE f32x4 f32x4_set1(float a) { return _mm_set1_ps(a); }
+RW_INLINE f64x4 f64x4_set1(double a) { return _mm256_set1_pd(a); }
+RW_INLINE f64x2 f64x2_set1(double a) { return _mm_set1_pd(a); }
+RW_INLINE f32x8 f32x8_fma(f32x8 w, f32x8 x, f32x8 acc) { return _mm256_fmadd_ps(w, x, acc); }
+RW_INLINE f32x4 f32x4_fma(f32x4 w, f32x4 x, f32x4 acc) { return _mm_fmadd_ps(w, x, acc); }
+RW_INLINE f64x4 f64x4_fma(f64x4 w, f64x4 x, f64x4 acc) { return _mm256_fmadd_pd(w, x, acc); }
+RW_INLINE f64x2 f64x2_fma(f64x2 w, f64x2 x, f64x2 acc) { return _mm_fmadd_pd(w, x, acc); }
+RW_INLINE f32x8 f32x8_add(f32x8 a, f32x8 b) { return _mm256_add_ps(a, b); }
+RW_INLINE f32x4 f32x4_add(f32x4 a, f32x4 b) { return _mm_add_ps(a, b); }
+RW_INLINE f64x4 f64x4_add(f64x4 a, f64x4 b) { return _mm256_add_pd(a, b); }
+RW_INLINE f64x2 f64x2_add(f64x2 a, f64x2 b) { return _mm_add_pd(a, b); }
+RW_INLINE f32x8 f32x8_sqrt(f32x8 a) { return _mm256_sqrt_ps(a); }
+RW_INLINE f64x4 f64x4_sqrt(f64x4 a) { return _mm256_sqrt_pd(a); }
+
+/* --- sums of one register: halve until one lane is left ------------------- */
+
+RW_INLINE f32x4 f32x8_fold(f32x8 a)
+{
+    return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+}
+
+RW_INLINE f64x2 f64x4_fold(f64x4 a)
+{
+    return _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+}
+
+RW_INLINE float f32x4_sum(f32x4 a)
+{
+    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+    return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+
+RW_INLINE double f64x2_sum(f64x2 a)
+{
+    return _mm_cvtsd_f64(_mm_add_sd(a, _mm_unpackhi_pd(a, a)));
+}
+
+RW_INLINE float f32x8_sum(f32x8 a) { return f32x4_sum(f32x8_fold(a)); }
+RW_INLINE double f64x4_sum(f64x4 a) { return f64x2_sum(f64x4_fold(a)); }
+
+/* --- sums of eight registers: the same halvings, two registers in one ------ */
+
+/* The 4-lane halves of a and b added: a's in the lower half, b's in the upper. */
+RW_INLINE f32x8 f32x8_fold2(f32x8 a, f32x8 b)
+{
+    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+}
+
+RW_INLINE f64x4 f64x4_fold2(f64x4 a, f64x4 b)
+{
+    return _mm256_add_pd(_mm256_permute2f128_pd(a, b, 0x20), _mm256_permute2f128_pd(a, b, 0x31));
+}
+
+/* Lanes 0 and 2, 1 and 3 of every four: two lanes of a, then two of b. */
+#define RW_FOLD_LOW2(bits, a, b) \
+    _mm##bits##_add_ps(_mm##bits##_shuffle_ps(a, b, 0x44), _mm##bits##_shuffle_ps(a, b, 0xEE))
+/* Lanes 0 and 1, 2 and 3 of every four: two sums of a, then two of b. */
+#define RW_FOLD_PAIRS(bits, a, b) \
+    _mm##bits##_add_ps(_mm##bits##_shuffle_ps(a, b, 0x88), _mm##bits##_shuffle_ps(a, b, 0xDD))
+
+RW_INLINE void f32x8_sum8(const f32x8 *a, float *out, bool more)
+{
+    f32x8 s0 = f32x8_fold2(a[0], a[4]), s1 = f32x8_fold2(a[1], a[5]);
+    f32x8 s2 = f32x8_fold2(a[2], a[6]), s3 = f32x8_fold2(a[3], a[7]);
+    f32x8 t0 = RW_FOLD_LOW2(256, s0, s1), t1 = RW_FOLD_LOW2(256, s2, s3);
+    f32x8 sum = RW_FOLD_PAIRS(256, t0, t1);
+    _mm256_storeu_ps(out, more ? _mm256_add_ps(_mm256_loadu_ps(out), sum) : sum);
+}
+
+RW_INLINE void f32x4_sum8(const f32x4 *a, float *out, bool more)
+{
+    for (int i = 0; i < 8; i += 4) {
+        f32x4 t0 = RW_FOLD_LOW2(, a[i], a[i + 1]), t1 = RW_FOLD_LOW2(, a[i + 2], a[i + 3]);
+        f32x4 sum = RW_FOLD_PAIRS(, t0, t1);
+        _mm_storeu_ps(out + i, more ? _mm_add_ps(_mm_loadu_ps(out + i), sum) : sum);
+    }
+}
+
+RW_INLINE void f64x4_sum8(const f64x4 *a, double *out, bool more)
+{
+    for (int i = 0; i < 8; i += 4) {
+        f64x4 s0 = f64x4_fold2(a[i], a[i + 2]), s1 = f64x4_fold2(a[i + 1], a[i + 3]);
+        f64x4 sum = _mm256_add_pd(_mm256_unpacklo_pd(s0, s1), _mm256_unpackhi_pd(s0, s1));
+        _mm256_storeu_pd(out + i, more ? _mm256_add_pd(_mm256_loadu_pd(out + i), sum) : sum);
+    }
+}
+
+RW_INLINE void f64x2_sum8(const f64x2 *a, double *out, bool more)
+{
+    for (int i = 0; i < 8; i += 2) {
+        f64x2 sum = _mm_add_pd(_mm_unpacklo_pd(a[i], a[i + 1]), _mm_unpackhi_pd(a[i], a[i + 1]));
+        _mm_storeu_pd(out + i, more ? _mm_add_pd(_mm_loadu_pd(out + i), sum) : sum);
+    }
+}
+
+#endif

@@ -1,0 +1,192 @@
+/* elements.h -- activations and dropout. */
+#ifndef RW_TEST_ELEMENTS_H
+#define RW_TEST_ELEMENTS_H
+
+#include "setup.h"
+
+static const struct { rw_act act; double slope; } ACTIVATIONS[] = {
+    { RW_ACT_LINEAR, 0 }, { RW_ACT_RELU, 0 }, { RW_ACT_LEAKY, 0.25 }, { RW_ACT_LEAKY, -0.6 },
+    { RW_ACT_LEAKY, 0 }, { RW_ACT_SIGMOID, 0 }, { RW_ACT_TANH, 0 },
+};
+enum { N_ACTIVATIONS = (int)(sizeof ACTIVATIONS / sizeof *ACTIVATIONS) };
+
+static double activated(rw_act act, double slope, double z)
+{
+    switch (act) {
+    case RW_ACT_LINEAR:  return z;
+    case RW_ACT_RELU:    return z > 0 ? z : 0;
+    case RW_ACT_LEAKY:   return z > 0 ? z : slope * z;
+    case RW_ACT_SIGMOID: return 1 / (1 + exp(-z));
+    case RW_ACT_TANH:    return tanh(z);
+    }
+    return NAN;
+}
+
+static double derivative(rw_act act, double slope, double z)
+{
+    double y = activated(act, slope, z);
+    switch (act) {
+    case RW_ACT_LINEAR:  return 1;
+    case RW_ACT_RELU:    return z > 0 ? 1 : 0;
+    case RW_ACT_LEAKY:   return z > 0 ? 1 : slope;
+    case RW_ACT_SIGMOID: return y * (1 - y);
+    case RW_ACT_TANH:    return 1 - y * y;
+    }
+    return NAN;
+}
+
+static bool near(double a, double b, rw_dtype dtype)
+{
+    return fabs(a - b) <= 8 * epsilon(dtype) * (1 + fabs(b));
+}
+
+static void test_activations(void)
+{
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < N_LENGTHS * N_ACTIVATIONS; i++) {
+            rw_act act = ACTIVATIONS[i % N_ACTIVATIONS].act;
+            double slope = ACTIVATIONS[i % N_ACTIVATIONS].slope;
+            int32_t batch = LENGTHS[i / N_ACTIVATIONS], tile = 1 << (i % 7), n = 11;
+            rw_tiles *x = tiles_of(5, n, batch, tile, k->dtype), *y = tiles_copy(x);
+            rw_tiles *z = tiles_new(n, batch, tile, k->dtype);
+            rw_tiles *dy = tiles_of(6, n, batch, tile, k->dtype), *back = tiles_copy(dy);
+            put(k->dtype, x->data, 0, 0.0); /* the corner of three of them */
+            memcpy(y->data, x->data, x->bytes);
+            CHECK_STATUS(rw_activate(k, NULL, act, slope, y, z, &ALONE), RW_OK);
+            CHECK(tiles_same(x, z));
+            CHECK(padding_is_zero(y));
+            bool by_input = act == RW_ACT_LEAKY && slope <= 0;
+            CHECK_STATUS(rw_activate_back(k, act, slope, by_input ? z : y, back, &ALONE), RW_OK);
+            CHECK(padding_is_zero(back));
+            bool good = true;
+            for (int32_t j = 0; j < n; j++)
+                for (int32_t b = 0; b < batch; b++) {
+                    double at = tile_get(x, j, b);
+                    good &= near(tile_get(y, j, b), activated(act, slope, at), k->dtype);
+                    good &= near(tile_get(back, j, b),
+                                 derivative(act, slope, at) * tile_get(dy, j, b), k->dtype);
+                }
+            CHECK(good);
+            rw_tiles_free(back);
+            rw_tiles_free(dy);
+            rw_tiles_free(z);
+            rw_tiles_free(y);
+            rw_tiles_free(x);
+        }
+        double extreme[] = { -1e4, 1e4, (double)INFINITY, -(double)INFINITY, (double)NAN };
+        for (int i = 0; i < 5; i++) {
+            rw_tiles *y = tiles_new(1, 1, 1, k->dtype);
+            put(k->dtype, y->data, 0, extreme[i]);
+            CHECK_STATUS(rw_activate(k, NULL, RW_ACT_SIGMOID, 0, y, NULL, &ALONE), RW_OK);
+            double got = tile_get(y, 0, 0);
+            CHECK(isnan(extreme[i]) ? isnan(got) : got == (extreme[i] > 0 ? 1 : 0));
+            put(k->dtype, y->data, 0, (double)NAN); /* a diverged network shows */
+            CHECK_STATUS(rw_activate(k, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_OK);
+            CHECK(isnan(tile_get(y, 0, 0)));
+            CHECK_STATUS(rw_activate(k, NULL, RW_ACT_LEAKY, 0.1, y, NULL, &ALONE), RW_OK);
+            CHECK(isnan(tile_get(y, 0, 0)));
+            rw_tiles_free(y);
+        }
+    }
+}
+
+/* rw_activate with a bias does what rw_forward does at its end. */
+static void test_activation_after_a_dense_layer(void)
+{
+    FOR_EACH_KERNELS(k) {
+        int32_t n = 13;
+        void *bias = bias_of(n, k->dtype);
+        rw_tiles *x = tiles_of(5, n, 37, 16, k->dtype), *y = tiles_copy(x), *z = tiles_copy(x);
+        CHECK_STATUS(rw_activate(k, bias, RW_ACT_RELU, 0, y, z, &ALONE), RW_OK);
+        for (int32_t i = 0; i < n; i++)
+            for (int64_t b = 0; b < 37; b++) {
+                double sum = tile_get(x, i, b) + get(k->dtype, bias, i);
+                CHECK(near(tile_get(z, i, b), sum, k->dtype));
+                CHECK(near(tile_get(y, i, b), fmax(sum, 0), k->dtype));
+            }
+        CHECK(padding_is_zero(y) && padding_is_zero(z));
+        rw_tiles_free(z);
+        rw_tiles_free(y);
+        rw_tiles_free(x);
+        bias_free(bias, n);
+    }
+}
+
+/* Counts over rows, columns and neighbours: within 5 deviations of a fair coin. */
+static void test_dropout_rate(void)
+{
+    int32_t n = 512, batch = 2048;
+    rw_tiles *x = tiles_new(n, batch, 64, RW_F32), *y = tiles_new(n, batch, 64, RW_F32);
+    for (int32_t i = 0; i < n; i++)
+        for (int64_t b = 0; b < batch; b++)
+            put(RW_F32, x->data, place_in(x, i, b), 1.0);
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    double rates[] = { 0.0, 0.01, 0.3, 0.5, 0.9 };
+    for (int r = 0; r < 5; r++) {
+        double p = rates[r], kept = 0, beside = 0, below = 0, both = (double)n * batch;
+        rw_key key = { 7, 1, (uint64_t)r };
+        CHECK_STATUS(rw_dropout(k, x, y, p, key, &ALONE), RW_OK);
+        for (int32_t i = 0; i < n; i++)
+            for (int64_t b = 0; b < batch; b++) {
+                double v = tile_get(y, i, b);
+                CHECK(v == 0 || near(v, 1 / (1 - p), RW_F32));
+                kept += v != 0;
+                beside += v != 0 && b + 1 < batch && tile_get(y, i, b + 1) != 0;
+                below += v != 0 && i + 1 < n && tile_get(y, i + 1, b) != 0;
+            }
+        double q = 1 - p, q2 = q * q, off = sqrt(both * p * q);
+        CHECK(fabs(kept - both * q) <= 5 * off);
+        double pairs = (double)n * (batch - 1), pair_off = sqrt(3 * pairs * q2 * (1 - q2));
+        CHECK(fabs(beside - pairs * q2) <= 5 * pair_off);
+        pairs = (double)(n - 1) * batch;
+        CHECK(fabs(below - pairs * q2) <= 5 * sqrt(3 * pairs * q2 * (1 - q2)));
+        /* No row and no sample is much off. */
+        for (int32_t i = 0; i < n; i++) {
+            double row = 0;
+            for (int64_t b = 0; b < batch; b++)
+                row += tile_get(y, i, b) != 0;
+            CHECK(fabs(row - batch * q) <= 5.5 * sqrt(batch * p * q));
+        }
+    }
+    CHECK_STATUS(rw_dropout(k, x, y, 1.0, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    double left = 0;
+    for (int32_t i = 0; i < n; i++)
+        left += fabs(tile_get(y, i, i));
+    CHECK(left == 0);
+    rw_tiles_free(y);
+    rw_tiles_free(x);
+}
+
+/* One mask for a key: every set, precision, tile and batch; in place too. */
+static void test_dropout_mask_is_one_mask(void)
+{
+    rw_key key = { 11, 4, 9 };
+    rw_tiles *x = tiles_of(8, 37, LONGEST, 64, RW_F64), *model = tiles_copy(x);
+    CHECK_STATUS(rw_dropout(rw_kernels_named(RW_F64, "scalar"), x, model, 0.4, key, &ALONE), RW_OK);
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < N_LENGTHS; i++) {
+            int32_t batch = LENGTHS[i], tile = 1 << (i % 7);
+            rw_tiles *from = tiles_of(8, 37, batch, tile, k->dtype), *y = tiles_copy(from);
+            CHECK_STATUS(rw_dropout(k, from, y, 0.4, key, &ALONE), RW_OK);
+            bool same = true;
+            for (int32_t j = 0; j < 37; j++)
+                for (int32_t b = 0; b < batch; b++)
+                    same &= (tile_get(y, j, b) != 0) == (tile_get(model, j, b) != 0)
+                            && near(tile_get(y, j, b), tile_get(model, j, b), k->dtype);
+            CHECK(same);
+            CHECK(padding_is_zero(y));
+            CHECK_STATUS(rw_dropout(k, from, from, 0.4, key, &ALONE), RW_OK);
+            CHECK(tiles_same(from, y));
+            key.step++;
+            CHECK_STATUS(rw_dropout(k, y, from, 0.4, key, &ALONE), RW_OK);
+            CHECK(batch < 7 || !tiles_same(from, y));
+            key.step--;
+            rw_tiles_free(y);
+            rw_tiles_free(from);
+        }
+    }
+    rw_tiles_free(model);
+    rw_tiles_free(x);
+}
+
+#endif

@@ -1,0 +1,276 @@
+/* updates.h -- optimizer steps, fields, and the checks of layer.h. */
+#ifndef RW_TEST_UPDATES_H
+#define RW_TEST_UPDATES_H
+
+#include "elements.h"
+
+enum { TABLE = 12, N_WEIGHTS = 203 }; /* ages with a correction; weights, no multiple of lanes */
+
+static double corrections[2][TABLE];
+
+static rw_update update_of(int i)
+{
+    rw_update u = { .kind = i & 1 ? RW_OPT_ADAM : RW_OPT_SGD, .lr = 0.05, .step = 9,
+                    .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8,
+                    .decay_kind = (rw_decay)((i >> 1) % 3), .decay = i / 6 % 2 ? 0.01 : 0,
+                    .momentum = i / 12 % 3 ? 0.9 : 0, .nesterov = i / 12 % 3 == 2,
+                    .correction1 = corrections[0], .correction2 = corrections[1],
+                    .n_correction = TABLE };
+    for (int t = 0; t < TABLE; t++) {
+        corrections[0][t] = t ? 1 / (1 - pow(u.beta1, t)) : NAN;
+        corrections[1][t] = t ? 1 / (1 - pow(u.beta2, t)) : NAN;
+    }
+    if (i / 36 % 2)
+        u.step = 1000; /* beyond the table: old slots need no correction */
+    return u;
+}
+enum { N_UPDATES = 72 };
+
+/* kernels.h, line by line, in float64. */
+static void step_of(const rw_update *u, int64_t age, double *w, double *m, double *v, double g)
+{
+    double before = *w;
+    if (u->decay_kind == RW_DECAY_L2)
+        g += u->decay * before;
+    else
+        *w -= (u->decay_kind == RW_DECAY_DECOUPLED ? u->lr : 1) * u->decay * before;
+    if (u->kind == RW_OPT_SGD && u->momentum == 0) {
+        *w -= u->lr * g;
+    } else if (u->kind == RW_OPT_SGD) {
+        *m = u->momentum * *m + g;
+        *w -= u->lr * (u->nesterov ? g + u->momentum * *m : *m);
+    } else {
+        double c1 = age < TABLE ? 1 - pow(u->beta1, (double)age) : 1;
+        double c2 = age < TABLE ? 1 - pow(u->beta2, (double)age) : 1;
+        *m = u->beta1 * *m + (1 - u->beta1) * g;
+        *v = u->beta2 * *v + (1 - u->beta2) * g * g;
+        *w -= u->lr * (*m / c1) / (sqrt(*v / c2) + u->eps);
+    }
+}
+
+static void test_updates_follow_their_formulas(void)
+{
+    double w[N_WEIGHTS], m[N_WEIGHTS], v[N_WEIGHTS], g[N_WEIGHTS], first[3][N_WEIGHTS];
+    int32_t born[N_WEIGHTS];
+    for (int i = 0; i < N_UPDATES; i++) {
+        rw_update u = update_of(i);
+        for (int width = 1; width <= 8; width *= 2) {
+            int32_t n = N_WEIGHTS / width * width;
+            const rw_kernels *last = NULL;
+            FOR_EACH_KERNELS(k) {
+                rw_dtype t = k->dtype;
+                bool has_born = u.kind == RW_OPT_ADAM && width != 2;
+                for (int j = 0; j < n; j++) {
+                    put(t, w, j, value(20, j, 0));
+                    put(t, m, j, value(21, j, 0));
+                    put(t, v, j, fabs(value(22, j, 0)));
+                    put(t, g, j, value(23, j, 0));
+                    born[j / width] = (int32_t)u.step - (j / width) % (TABLE + 3);
+                }
+                bool has_m = u.kind == RW_OPT_ADAM || u.momentum != 0;
+                k->update(&u, w, has_m ? (void *)m : NULL, u.kind == RW_OPT_ADAM ? (void *)v : NULL,
+                          has_born ? born : NULL, width, g, n);
+                bool good = true;
+                for (int j = 0; j < n; j++) {
+                    double w1 = value(20, j, 0), m1 = value(21, j, 0), v1 = fabs(value(22, j, 0));
+                    int64_t age = has_born ? u.step - born[j / width] + 1 : u.step;
+                    step_of(&u, age, &w1, &m1, &v1, value(23, j, 0));
+                    good &= near(get(t, w, j), w1, t);
+                    good &= !has_m || near(get(t, m, j), m1, t);
+                    good &= u.kind != RW_OPT_ADAM || near(get(t, v, j), v1, t);
+                }
+                CHECK(good);
+                /* And the same bits from every set of one precision. */
+                size_t bytes = (size_t)n * rw_dtype_size(t);
+                if (last && last->dtype == t)
+                    CHECK(memcmp(first[0], w, bytes) == 0 && memcmp(first[1], m, bytes) == 0 &&
+                          memcmp(first[2], v, bytes) == 0);
+                memcpy(first[0], w, bytes);
+                memcpy(first[1], m, bytes);
+                memcpy(first[2], v, bytes);
+                last = k;
+            }
+        }
+    }
+}
+
+static void test_fused_is_two_halves(void)
+{
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < N_UPDATES; i += 5) {
+            rw_update u = update_of(i);
+            int32_t group = GROUPS[i % 4], n_out = N_LENGTHS * group - (group > 1);
+            rw_store *a = store_of(n_out, 65, group, group, k->dtype);
+            add_field(a, "momentum");
+            add_field(a, "adam_m");
+            add_field(a, "adam_v");
+            REQUIRE(rw_store_add_field(a, "born", RW_I32, 1, 3.0) == RW_OK);
+            int32_t grad = add_field(a, "grad");
+            rw_store *b = clone_of(a);
+            rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
+            rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
+            rw_run three = { 3, NULL, NULL };
+            size_t bytes = 3 * (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
+            CHECK(rw_scratch_values(a) == 65 * group);
+            void *scratch = rw_alloc(bytes);
+            REQUIRE(scratch);
+            for (int step = 0; step < 3; step++, u.step++) {
+                CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &three), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, &ALONE), RW_OK);
+                CHECK_STATUS(rw_update_from(k, b, grad, &u, &ALONE), RW_OK);
+            }
+            for (int32_t f = 0; f < a->n_fields; f++)
+                if (f != grad && a->field[f].width == group && a->field[f].dtype == k->dtype)
+                    CHECK(fields_same(a, b, f));
+            const char *why = "";
+            CHECK(rw_store_check(a, &why) == RW_OK);
+            rw_free(scratch, bytes);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(b);
+            rw_store_free(a);
+        }
+    }
+}
+
+static void test_state_must_be_there(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, "scalar");
+    rw_store *s = store_of(8, 40, 1, 4, RW_F32);
+    rw_tiles *x = tiles_of(3, 40, 4, 4, RW_F32), *dy = tiles_of(4, 8, 4, 4, RW_F32);
+    float scratch[64];
+    int32_t grad = add_field(s, "grad");
+    rw_update sgd = update_of(12), adam = update_of(1);
+    CHECK_STATUS(rw_update_from(k, s, grad, &sgd, &ALONE), RW_ENOENT);
+    CHECK_STATUS(rw_backward_update(k, s, x, dy, &sgd, scratch, &ALONE), RW_ENOENT);
+    sgd.momentum = 0;
+    CHECK_STATUS(rw_backward_update(k, s, x, dy, &sgd, scratch, &ALONE), RW_OK);
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
+    add_field(s, "adam_m");
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
+    REQUIRE(rw_store_add_field(s, "adam_v", RW_F32, 1, 0) == RW_OK);
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE); /* width */
+    REQUIRE(rw_store_drop_field(s, "adam_v") == RW_OK);
+    add_field(s, "adam_v");
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
+    REQUIRE(rw_store_add_field(s, "born", RW_I64, 1, 0) == RW_OK);
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+static void test_fields_over_live_values(void)
+{
+    for (int d = 0; d < 2; d++) {
+        rw_store *s = store_of(13, 40, 1, 8, DTYPES[d]);
+        double sum = 0;
+        for (int32_t row = 0; row < 13; row++)
+            for (int32_t k = 0; k < s->len[row / 8]; k++)
+                sum += weight_at(s, 0, row, k) * weight_at(s, 0, row, k);
+        CHECK(fabs(rw_field_sumsq(s, 0) - sum) <= 1e-12 * sum);
+        rw_field_scale(s, 0, 0.5);
+        CHECK(fabs(rw_field_sumsq(s, 0) - sum / 4) <= 1e-12 * sum);
+        CHECK(rw_field_finite(s, 0));
+        /* Rows that do not exist count nowhere, whatever a field was born with. */
+        REQUIRE(rw_store_add_field(s, "ones", DTYPES[d], 8, 1.0) == RW_OK);
+        REQUIRE(rw_store_add_field(s, "born", RW_I32, 1, 2.0) == RW_OK);
+        int32_t ones = rw_store_field(s, "ones"), born = rw_store_field(s, "born");
+        CHECK(rw_field_sumsq(s, ones) == (double)rw_store_nnz(s));
+        CHECK(rw_field_sumsq(s, born) == 4.0 * (double)s->slots);
+        CHECK(rw_field_finite(s, born));
+        int64_t last = (s->start[1] + s->len[1]) * 8;
+        put(DTYPES[d], s->field[ones].data, last - 1, (double)NAN); /* row 15 */
+        CHECK(rw_field_finite(s, ones));
+        put(DTYPES[d], s->field[ones].data, last - 8, (double)NAN); /* row 8 */
+        CHECK(!rw_field_finite(s, ones));
+        put(DTYPES[d], s->field[ones].data, last - 8, -(double)INFINITY);
+        CHECK(!rw_field_finite(s, ones));
+        rw_store_free(s);
+    }
+}
+
+static void test_shapes_are_checked(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    rw_store *s = store_of(9, 12, 1, 1, RW_F32);
+    int32_t grad = add_field(s, "grad");
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
+    rw_tiles *x = tiles_of(3, 12, 6, 4, RW_F32), *y = tiles_of(4, 9, 6, 4, RW_F32);
+    rw_tiles *bad[] = { tiles_of(1, 11, 6, 4, RW_F32), tiles_of(1, 12, 7, 4, RW_F32),
+                        tiles_of(1, 12, 6, 8, RW_F32), tiles_of(1, 12, 6, 4, RW_F64) };
+    rw_tiles *bad_y[] = { tiles_of(1, 10, 6, 4, RW_F32), tiles_of(1, 9, 7, 4, RW_F32),
+                          tiles_of(1, 9, 6, 8, RW_F32), tiles_of(1, 9, 6, 4, RW_F64) };
+    float scratch[64];
+    rw_key key = { 0, 0, 0 };
+    for (int i = 0; i < 4; i++) {
+        CHECK_STATUS(rw_forward(k, s, bad[i], NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_RELU, 0, bad_y[i], NULL, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_RELU, 0, y, bad_y[i], &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_backward_input(k, s, y, bad[i], &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_backward_input(k, s, bad_y[i], x, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_backward_update(k, s, bad[i], y, &u, scratch, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_backward_weights(k, s, x, bad_y[i], grad, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_dropout(k, x, bad[i], 0.5, key, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_activate_back(k, RW_ACT_LINEAR, 0, bad_y[i], y, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_activate(k, NULL, RW_ACT_LINEAR, 0, y, bad_y[i], &ALONE), RW_ESHAPE);
+    }
+    const rw_kernels *other = rw_kernels_named(RW_F64, NULL);
+    CHECK_STATUS(rw_forward(other, s, x, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_bias_gradient(other, y, scratch, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_activate(other, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_update_from(other, s, grad, &u, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_backward_weights(k, s, x, y, 0, &ALONE), RW_ESHAPE); /* the weights themselves */
+    CHECK_STATUS(rw_update_from(k, s, 7, &u, &ALONE), RW_ESHAPE);
+    for (int i = 0; i < 4; i++) {
+        rw_tiles_free(bad[i]);
+        rw_tiles_free(bad_y[i]);
+    }
+    rw_tiles_free(y);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+static int count_poll(void *arg)
+{
+    int *left = arg;
+    return (*left)-- <= 0;
+}
+
+/* 1.4 * 10^8 multiply-adds: more than two polls lie apart. */
+static void test_a_poll_can_stop_it(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    rw_store *s = store_of(3300, 1000, 1, 1, RW_F32);
+    int32_t grad = add_field(s, "grad");
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
+    rw_tiles *x = tiles_of(3, 1000, 256, 64, RW_F32), *dx = tiles_copy(x);
+    rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
+    void *scratch = rw_alloc((size_t)rw_scratch_values(s) * 2 * sizeof(float));
+    REQUIRE(scratch);
+    for (int patience = 0; patience < 100; patience += 99) {
+        rw_status expected = patience ? RW_OK : RW_EINTR;
+        int left = patience;
+        rw_run run = { 1, count_poll, &left };
+        CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_LINEAR, 0, y, NULL, &run), expected);
+        left = patience;
+        rw_mirror_drop(s);
+        CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), expected);
+        left = patience;
+        REQUIRE(rw_mirror_build(s) == RW_OK);
+        CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), expected);
+        left = patience;
+        CHECK_STATUS(rw_backward_update(k, s, x, dy, &u, scratch, &run), expected);
+        left = patience;
+        CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &run), expected);
+        CHECK(patience == 0 || (left >= 90 && left < 99));
+    }
+    rw_free(scratch, (size_t)rw_scratch_values(s) * 2 * sizeof(float));
+    rw_tiles_free(y);
+    rw_tiles_free(dy);
+    rw_tiles_free(dx);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+#endif

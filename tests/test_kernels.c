@@ -1,0 +1,69 @@
+/* test_kernels.c -- kernels, tiles, layers and losses, without Python.
+ *
+ *      test_kernels [NAME]
+ *
+ * walks every table this machine runs, in both precisions, and ends with the
+ * line "N passed, 0 failed". Built with -DRW_TEST. The chapters: */
+#include "kernels/setup.h"
+#include "kernels/products.h"
+#include "kernels/elements.h"
+#include "kernels/updates.h"
+#include "kernels/arrays.h"
+
+static void test_the_tables(void)
+{
+    FOR_EACH_KERNELS(k) {
+        printf("        %s %s, %d lanes\n", k->name, k->dtype == RW_F32 ? "float32" : "float64",
+               k->lanes);
+        CHECK(rw_kernels_named(k->dtype, k->name) == k);
+    }
+    int n;
+    for (int d = 0; d < 2; d++) {
+        const rw_kernels *const *list = rw_kernels_list(DTYPES[d], &n);
+        REQUIRE(n >= 1);
+        CHECK(strcmp(list[n - 1]->name, "scalar") == 0);
+        CHECK(rw_kernels_named(DTYPES[d], NULL) == list[0]);
+        CHECK(rw_kernels_named(DTYPES[d], "") == list[0]);
+        CHECK(rw_kernels_named(DTYPES[d], "no such set") == NULL);
+    }
+    rw_kernels_list(RW_I32, &n);
+    CHECK(n == 0);
+    CHECK(rw_kernels_named(RW_I32, "scalar") == NULL);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        test_filter = argv[1];
+
+    RUN(test_the_tables);
+
+    RUN(test_products_are_right);
+    RUN(test_a_sample_does_not_see_its_batch);
+    RUN(test_a_group_is_its_rows);
+    RUN(test_threads_change_nothing);
+    RUN(test_padding_survives_infinity);
+
+    RUN(test_activations);
+    RUN(test_activation_after_a_dense_layer);
+    RUN(test_dropout_rate);
+    RUN(test_dropout_mask_is_one_mask);
+
+    RUN(test_updates_follow_their_formulas);
+    RUN(test_fused_is_two_halves);
+    RUN(test_state_must_be_there);
+    RUN(test_fields_over_live_values);
+    RUN(test_shapes_are_checked);
+    RUN(test_a_poll_can_stop_it);
+
+    RUN(test_tile_sizes);
+    RUN(test_tiles_are_shaped_and_zeroed);
+    RUN(test_packing_every_kind);
+    RUN(test_packing_csr);
+    RUN(test_losses_and_gradients);
+    RUN(test_losses_stay_finite);
+    RUN(test_loss_arguments);
+
+    printf("%d passed, %d failed\n", tests_passed, tests_failed);
+    return tests_failed != 0;
+}
