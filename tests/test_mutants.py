@@ -1,0 +1,86 @@
+"""Every broken variant of the store is caught by the C tests (and the unbroken one passes)."""
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mutants.list import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ROOT / "sparse_core"
+# The structure only: no kernels, no threads.
+FILES = ["base", "mem", "store", "mirror", "check", "plan", "edit", "csr", "topology", "rewire"]
+FLAGS = ["-std=c11", "-O1", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
+SECONDS = 20  # a broken store may loop for ever: that is caught too
+
+CC = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
+pytestmark = pytest.mark.skipif(
+    CC is None or not CORE.is_dir(), reason="needs a C compiler and the sources beside the tests"
+)
+
+
+def compile_core(source: Path, build: Path, names: list[str]) -> None:
+    """Objects of ``names`` (the test program is "test_core") from the sources in ``source``."""
+    for name in names:
+        file = ROOT / "tests/test_core.c" if name == "test_core" else source / f"{name}.c"
+        command = [CC, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(build / f"{name}.o")]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+
+
+def link(objects: dict[str, Path], program: Path) -> Path:
+    subprocess.run([CC, *map(str, objects.values()), "-o", str(program), "-lm"], check=True, cwd=ROOT)
+    return program
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> dict[str, Path]:
+    """Objects of the unbroken core, compiled once."""
+    build = tmp_path_factory.mktemp("sound")
+    compile_core(CORE, build, [*FILES, "test_core"])
+    return {name: build / f"{name}.o" for name in [*FILES, "test_core"]}
+
+
+def outcome(mutant: Mutant, sound: dict[str, Path], build: Path) -> str:
+    """What the tests said of a mutant: "passed", or how it was caught."""
+    text = (CORE / mutant.file).read_text()
+    source = build / "sparse_core"
+    source.mkdir()
+    for file in CORE.glob("*.[ch]"):
+        shutil.copy(file, source)
+    (source / mutant.file).write_text(text.replace(mutant.original, mutant.broken))
+    changed = [*FILES, "test_core"] if mutant.file.endswith(".h") else [Path(mutant.file).stem]
+    compile_core(source, build, changed)
+    program = link(sound | {name: build / f"{name}.o" for name in changed}, build / "test_core")
+    try:
+        run = subprocess.run([program, "--first"], cwd=build, capture_output=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return "did not end"
+    return "passed" if run.returncode == 0 else f"exit status {run.returncode}"
+
+
+@pytest.fixture(scope="module")
+def outcomes(sound, tmp_path_factory):
+    """All mutants at once, as many as there are cores."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        yield {m.name: pool.submit(outcome, m, sound, tmp_path_factory.mktemp(m.name)) for m in MUTANTS}
+
+
+def test_the_unbroken_core_passes(sound, tmp_path):
+    program = link(sound, tmp_path / "test_core")
+    run = subprocess.run([program], capture_output=True, text=True, timeout=SECONDS)
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.strip().splitlines()[-1].endswith("passed, 0 failed")
+
+
+def test_names_differ():
+    assert len({m.name for m in MUTANTS}) == len(MUTANTS) >= 10
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+def test_mutant_is_caught(mutant: Mutant, outcomes: dict[str, Future]):
+    assert (CORE / mutant.file).read_text().count(mutant.original) == 1, "the line to break is not there once"
+    assert outcomes[mutant.name].result() != "passed"
