@@ -44,7 +44,7 @@ def places(tmp_path_factory):
     return {page: (tmp_path_factory.mktemp(page.stem), {"__name__": "__main__"}) for page in PAGES}
 
 
-@pytest.mark.parametrize("page, line, language, text", blocks())
+@pytest.mark.parametrize("page, line, language, text", list(blocks()))
 def test_block_runs(page, line, language, text, places, monkeypatch):
     folder, namespace = places[page]
     monkeypatch.chdir(folder)

@@ -1,0 +1,46 @@
+"""One epoch of Fashion-MNIST: rewire against dense PyTorch, interleaved, 1 and 2 threads.
+
+Prints seconds for an epoch's 468 training steps (scaled from blocks of 39) and the ratio to
+dense. A ratio below 1 means faster than dense. About 90 s on 2 cores.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from _duel import duel
+from _machine import fingerprint
+
+STEPS, EPOCH = 39, 468
+NAMES = ["torch-dense", "rewire", "rewire-group4"]
+TARGET = 0.3  # of dense, group 1
+
+
+def main() -> None:
+    machine = fingerprint()
+    print("  ".join(f"{k} {v}" for k, v in machine.items()), "\n")
+    print("Fashion-MNIST 784-1000-1000-1000-10, epsilon 20, batch 128, float32; seconds an epoch, x dense\n")
+    lines = ["| threads | side | weights | s/epoch | x dense |", "|---|---|---|---|---|"]
+    results = {"machine": machine, "rows": []}
+    met = True
+    for threads in (1, 2):
+        out = duel(NAMES, threads, STEPS, rounds=9, max_rounds=14)
+        for name in NAMES:
+            seconds, ratio = out["seconds"][name], out["ratio"][name]
+            epoch = "not measurable" if seconds.median is None else f"{seconds.median * EPOCH / STEPS:.2f}"
+            lines.append(f"| {threads} | {name} | {out['facts'][name]['weights']:,} | {epoch} | {ratio} |")
+            row = {"threads": threads, "side": name, "seconds": vars(seconds), "ratio": vars(ratio)}
+            results["rows"].append(row)
+            if name == "rewire":
+                met &= ratio.median is not None and ratio.median <= TARGET
+    print("\n".join(lines))
+    print(f"\ntarget: rewire at most {TARGET} x dense at 1 and 2 threads: {'met' if met else 'NOT met'}")
+    folder = Path(__file__).with_name("results")
+    folder.mkdir(exist_ok=True)
+    (folder / "quick.json").write_text(json.dumps(results, indent=2) + "\n")
+    (folder / "quick.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Train neural networks that are sparse from start to finish, on the CPU you have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+from rewire.callbacks import Callback, EarlyStopping
+from rewire.errors import DivergenceError
+from rewire.files import load
+from rewire.history import History
+from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
+from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from rewire.network import Sequential
+from rewire.optim import SGD, Adam, AdamW
+from rewire.presets import preset
+from rewire.rewiring import SET, Every, Rewiring, Static
+from rewire.schedules import Constant, Cosine, Step
+from rewire.standardizer import Standardizer
+from rewire.store import WeightStore
+from rewire.threads import get_num_threads, set_num_threads
+from rewire.topology import erk_links
+from rewire.trainer import Trainer
+
+__version__ = "0.1.0"
+
+# Estimators stand on scikit-learn: imported when somebody asks for one.
+_ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
+
+__all__ = [
+    "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
+    "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
+    "Fixed", "He", "History", "Layer", "LeakyReLU", "Linear", "Normal", "ReLU", "Rewiring",
+    "Sequential", "Sigmoid", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
+    "Standardizer", "Static", "Step", "Tanh", "Trainer", "WeightStore", "Xavier", "Zeros",
+    "__version__", "erk_links", "get_num_threads", "load", "preset", "set_num_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        try:
+            from rewire import estimators
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("sklearn", "scipy"):
+                raise
+            raise ImportError(
+                f'{name} needs scikit-learn, which is not installed: pip install "rewire[sklearn]"'
+            ) from error
+        return getattr(estimators, name)
+    raise AttributeError(f"module 'rewire' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,154 @@
+"""Argument checks with one voice: what the argument is called, what was expected, what came.
+
+Every public function checks its arguments here, so that a wrong one reads the
+same everywhere: ``epsilon must be a number > 0, got -3``. A wrong kind of
+thing is a ``TypeError``, a wrong value a ``ValueError``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "seed", "text",
+]
+
+MAX_NEURONS = 2**31 - 1  # sources are int32
+
+
+def describe(value: Any) -> str:
+    """What came, short enough for a message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    words = repr(value)
+    return words if len(words) <= 80 else words[:77] + "..."
+
+
+def _range(low: float | None, high: float | None, open_low: bool, open_high: bool) -> str:
+    """`` > 0``, `` in [0, 1)`` and so on; empty without bounds."""
+    if low is not None and high is not None:
+        return f" in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+    if low is not None:
+        return f" {'>' if open_low else '>='} {low:g}"
+    if high is not None:
+        return f" {'<' if open_high else '<='} {high:g}"
+    return ""
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """A finite real number between ``low`` and ``high`` (bounds included unless open), as ``float``."""
+    expected = f"{name} must be a number{_range(low, high, open_low, open_high)}, got {describe(value)}"
+    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
+        raise TypeError(expected)
+    try:
+        x = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(expected) from None
+    if not math.isfinite(x):
+        raise ValueError(expected)
+    if low is not None and (x <= low if open_low else x < low):
+        raise ValueError(expected)
+    if high is not None and (x >= high if open_high else x > high):
+        raise ValueError(expected)
+    return x
+
+
+def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
+    """An integer between ``low`` and ``high`` (both included), as ``int``. ``True`` is not one."""
+    if low is not None and high is not None:
+        span = f" in [{low}, {high}]"
+    else:
+        span = f" >= {low}" if low is not None else f" <= {high}" if high is not None else ""
+    expected = f"{name} must be an integer{span}, got {describe(value)}"
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(expected)
+    try:
+        n = operator.index(value)
+    except TypeError:
+        raise TypeError(expected) from None
+    if (low is not None and n < low) or (high is not None and n > high):
+        raise ValueError(expected)
+    return n
+
+
+def seed(name: str, value: Any) -> int:
+    """A seed: an integer in [0, 2^64), or ``None`` for a fresh one from the system."""
+    if value is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    return integer(name, value, low=0, high=2**64 - 1)
+
+
+def boolean(name: str, value: Any) -> bool:
+    """``True`` or ``False``."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
+def text(name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {describe(value)}")
+    return value
+
+
+def choice(name: str, value: Any, options: Iterable[Any]) -> Any:
+    """One of ``options``."""
+    options = tuple(options)
+    if isinstance(value, (str, int, float, type(None))) and value in options:
+        return value
+    listed = ", ".join(repr(o) for o in options)
+    kind = ValueError if isinstance(value, str) else TypeError
+    if any(isinstance(o, int) for o in options) and isinstance(value, (int, np.integer)):
+        kind = ValueError
+        if int(value) in options and not isinstance(value, bool):
+            return int(value)
+    raise kind(f"{name} must be one of {listed}, got {describe(value)}")
+
+
+def one_of_types(name: str, value: Any, types: type | tuple[type, ...], expected: str) -> Any:
+    """An instance of one of ``types``, described by ``expected``."""
+    if not isinstance(value, types):
+        raise TypeError(f"{name} must be {expected}, got {describe(value)}")
+    return value
+
+
+def float_vector(name: str, value: Any, length: int, *, low: float | None = None) -> NDArray[np.float64]:
+    """``length`` finite real numbers, as a contiguous float64 array.
+
+    Raises
+    ------
+    TypeError
+        If ``value`` does not hold real numbers.
+    ValueError
+        For another shape, a value that is not finite, or one below ``low``; position and value are named.
+    """
+    try:
+        x = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(f"{name} must be an array of {length} numbers, got {describe(value)}") from error
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    if x.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), got {x.shape}")
+    x = np.ascontiguousarray(x, dtype=np.float64)
+    bad = ~np.isfinite(x) if low is None else ~(np.isfinite(x) & (x >= low))
+    if bad.any():
+        at = int(np.argmax(bad))
+        bound = "" if low is None else f" and >= {low:g}"
+        raise ValueError(f"{name} must be finite{bound}, got {x[at]} at position {at}")
+    return x

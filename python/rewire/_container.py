@@ -1,0 +1,196 @@
+"""One safetensors file with a checksum: named arrays, and a configuration in the header.
+
+The header's metadata holds, as text::
+
+    format    "rewire"
+    version   "1", of this layout
+    rewire    the version of the package that wrote the file
+    kind      what the file holds: "network" or "trainer"
+    config    JSON, everything that is not an array
+    checksum  "blake2b-256:" and the digest of all of that and of every array's name, dtype, shape and bytes
+
+Any program that reads safetensors can read such a file. Reading never runs code from it: arrays are
+bytes, the configuration is JSON. The checksum finds damage; it is no signature, so the callers still
+check piece by piece what they have read.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from rewire._fileio import FileError, atomic_write
+
+FORMAT = "rewire"
+VERSION = "1"
+_KEYS = {"format", "version", "rewire", "kind", "config", "checksum"}
+_ALGORITHM = "blake2b-256:"
+_HEADER_LIMIT = 100_000_000  # bytes, the limit of safetensors itself
+
+# safetensors' names of the dtypes that rewire stores
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1",
+}  # fmt: skip
+_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    package_version: str,
+) -> None:
+    """Write `arrays` and `config` to `path`, atomically (see `rewire._fileio`).
+
+    Nothing is copied that is contiguous and little-endian already.
+
+    Raises
+    ------
+    TypeError
+        For a configuration that JSON cannot say, or an array of another dtype than those of safetensors.
+    OSError
+        From the disk; the old file is then untouched.
+    """
+    tensors = {name: _plain(name, array) for name, array in arrays.items()}
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "rewire": package_version,
+        "kind": kind,
+        "config": json.dumps(config, separators=(",", ":")),
+    }
+    metadata["checksum"] = _ALGORITHM + _digest(metadata, tensors)
+
+    header: dict[str, Any] = {"__metadata__": metadata}
+    offset = 0
+    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))  # keeps every array aligned
+    for name in order:
+        array = tensors[name]
+        end = offset + array.nbytes
+        header[name] = {
+            "dtype": _NAMES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+
+    with atomic_write(path) as temporary, open(temporary, "r+b") as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for name in order:
+            file.write(_bytes(tensors[name]))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a file that `write` has made.
+
+    Returns
+    -------
+    metadata : dict of str
+    config : dict
+    arrays : dict of ndarray
+        Fresh arrays, C order.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+    FileError
+        If the file is not whole, not rewire's, of a later version, or its checksum does not fit.
+    """
+    _check_sizes(Path(path))
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = _check_metadata(path, file.metadata())
+            names = sorted(file.keys())
+            for name in names:
+                dtype = file.get_slice(name).get_dtype()
+                if dtype not in _DTYPES:
+                    raise FileError(path, f"array {name!r} has the dtype {dtype}, which rewire never writes")
+            arrays = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise FileError(path, f"is damaged: {error}") from error
+    if metadata["checksum"] != _ALGORITHM + _digest(metadata, arrays):
+        raise FileError(path, "is damaged: the checksum does not fit the content")
+    try:
+        config = json.loads(metadata["config"])
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, f"has a configuration that is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise FileError(path, f"has a configuration of type {type(config).__name__}, expected an object")
+    return metadata, config, arrays
+
+
+def _check_sizes(path: Path) -> None:
+    """Compare the header's length with the file's before anything is read on its word."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected a file")
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(8)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    if len(start) < 8:
+        raise FileError(path, f"is not a safetensors file: it has {size} bytes")
+    (length,) = struct.unpack("<Q", start)
+    if length > _HEADER_LIMIT:
+        raise FileError(path, f"is not a safetensors file, or damaged: it claims a header of {length} bytes")
+    if length > size - 8:
+        raise FileError(
+            path, f"is cut short or damaged: its header alone has {length} bytes, the file has {size}"
+        )
+
+
+def _check_metadata(path: str | os.PathLike[str], metadata: dict[str, str] | None) -> dict[str, str]:
+    if not metadata or metadata.get("format") != FORMAT:
+        raise FileError(path, "is a safetensors file, but not one that rewire has written")
+    if metadata.get("version") != VERSION:
+        found = metadata.get("version")
+        raise FileError(path, f"has format version {found!r}; this rewire reads {VERSION!r}: update rewire")
+    if set(metadata) != _KEYS:
+        odd = ", ".join(sorted(set(metadata) ^ _KEYS))
+        raise FileError(path, f"has a header with missing or unknown entries: {odd}")
+    return metadata
+
+
+def _digest(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """BLAKE2b over the canonical header, then over the arrays in the order of their names."""
+    names = sorted(arrays)
+    described = [[name, _NAMES[arrays[name].dtype], list(arrays[name].shape)] for name in names]
+    said = sorted((key, value) for key, value in metadata.items() if key != "checksum")
+    header = json.dumps([said, described], separators=(",", ":")).encode()
+    digest = hashlib.blake2b(struct.pack("<Q", len(header)), digest_size=32)
+    digest.update(header)
+    for name in names:
+        for piece in _pieces(_bytes(arrays[name])):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """`array` as C-contiguous and little-endian."""
+    array = np.asarray(array)
+    if array.dtype.newbyteorder("<") not in _NAMES:
+        raise TypeError(f"array {name!r} has the dtype {array.dtype}, which cannot be saved")
+    return np.require(array, array.dtype.newbyteorder("<"), "C")
+
+
+def _bytes(array: NDArray[Any]) -> memoryview:
+    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+
+
+def _pieces(content: memoryview, size: int = 1 << 24) -> Iterator[memoryview]:
+    """`content` in pieces small enough for an interrupt to be noticed between them."""
+    for start in range(0, len(content), size):
+        yield content[start : start + size]

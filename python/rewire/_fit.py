@@ -1,0 +1,231 @@
+"""One call of ``fit``: the loop over epochs and batches.
+
+The order of things in an epoch: callbacks (begin), shuffle, then for every
+batch rewiring if due, forward, loss, backward with the optimizer's step;
+removal if this is the last epoch and the rule asks for it; validation; the row
+of the history; callbacks (end).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._inputs import Source
+from rewire.callbacks import EVENTS, State, handlers
+from rewire.errors import DivergenceError
+from rewire.losses import Targets
+from rewire.progress import Silent
+from rewire.rewiring import Moment
+from rewire.standardizer import Standardizer
+from rewire.threads import resolve
+from rewire.workspace import Workspace
+
+if TYPE_CHECKING:
+    from rewire.trainer import Trainer
+
+__all__ = ["Fit"]
+
+_SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
+
+
+class Fit:
+    """Data, memory and counters of one call of ``fit``."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        ws: Workspace,
+        source: Source,
+        targets: Targets,
+        weight: NDArray[np.float64] | None,
+        validation: tuple[Source, Targets, NDArray[np.float64] | None] | None,
+        batch: int,
+        shuffle: bool,
+    ) -> None:
+        self.trainer, self.net, self.ws = trainer, trainer.network, ws
+        self.source, self.targets, self.weight, self.validation = source, targets, weight, validation
+        self.batch, self.shuffle = batch, shuffle
+        self.threads = resolve(trainer.threads)
+        self.updates = trainer.optimizer.updates()
+        self.clip_norm = trainer.optimizer.clip_norm
+        self.final = self.net.weight_layers[-1].activation
+        self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
+        self.state = State(trainer, self.net, validates=validation is not None)
+        self.handlers = {event: handlers(trainer.callbacks, event) for event in EVENTS}
+
+    def tell(self, event: str) -> None:
+        """Run one event's callbacks."""
+        self.state.epoch, self.state.step = self.trainer.epoch, self.trainer.step
+        for handler in self.handlers[event]:
+            handler(self.state)
+
+    def epochs(self, count: int, show: Silent) -> None:
+        """Train ``count`` epochs, or until somebody stops or interrupts it."""
+        trainer, net = self.trainer, self.net
+        if trainer.standardize and net.standardizer is None:
+            net.standardizer = Standardizer.fit(self.source, self.weight)
+        self.state.last_epoch = trainer.epoch + count
+        steps = -(-self.source.n_samples // self.batch)
+        try:
+            for layer in net.layers:
+                layer.hold_gradients(self.clip_norm is not None)
+            self.tell("on_fit_begin")
+            show.begin(self.state.last_epoch, trainer.epoch, steps)
+            while trainer.epoch < self.state.last_epoch and not self.state.stop:
+                row = self.one_epoch(show, last=trainer.epoch + 1 == self.state.last_epoch)
+                trainer.history.epochs.append(row)
+                trainer.epoch += 1
+                self.state.row = row
+                show.epoch(row)
+                self.tell("on_epoch_end")
+                trainer.set_births()
+        except KeyboardInterrupt:
+            trainer.history.interrupted = True
+        finally:
+            show.end()
+            trainer.set_births()
+            for layer in net.layers:
+                # A view that is still alive keeps the field; it is never saved and does no harm.
+                with contextlib.suppress(BufferError):
+                    layer.hold_gradients(False)
+        self.tell("on_fit_end")
+
+    # --- an epoch -----------------------------------------------------------------
+
+    def one_epoch(self, show: Silent, last: bool) -> dict[str, Any]:
+        """All batches once; returns the epoch's row."""
+        trainer, net = self.trainer, self.net
+        self.removed = [0] * len(net.weight_layers)
+        self.grown = [0] * len(net.weight_layers)
+        self.seconds_rewiring = 0.0
+        begin = time.perf_counter()
+        self.tell("on_epoch_begin")
+        metric = trainer.loss.metric(self.final)
+        order = self.order()
+        total = weights = 0.0
+        for start in range(0, len(order), self.batch):
+            moment = Moment(trainer.epoch, trainer.step, start == 0)
+            if trainer.rewiring.due(moment):
+                self.rewire(moment, regrow=True)
+            rows = order[start : start + self.batch]
+            weight = None if self.weight is None else self.weight[rows]
+            amount = float(len(rows) if weight is None else weight.sum())
+            if amount > 0.0:
+                self.state.loss, truth = self.one_step(rows, weight)
+                metric.update(self.outputs[: len(rows)], truth, weight)
+                total += amount * self.state.loss
+                weights += amount
+                self.tell("on_step_end")
+            show.step(self.state.loss)
+        for layer in net.layers:
+            if not layer.finite():
+                raise self.diverged(layer.label, "weights that are not finite")
+        seconds_training = time.perf_counter() - begin - self.seconds_rewiring
+        if last and trainer.rewiring.last_epoch == "remove":
+            self.rewire(Moment(trainer.epoch + 1, trainer.step, True), regrow=False)
+
+        row: dict[str, Any] = {
+            "epoch": trainer.epoch,
+            "loss": total / weights,
+            metric.name: metric.value(),
+        }
+        begin = time.perf_counter()
+        if self.validation is not None:
+            found = trainer.evaluate_checked(*self.validation)
+            row.update({f"val_{name}": value for name, value in found.items()})
+        row.update(
+            lr=trainer.optimizer.rate(trainer.epoch, trainer.step),
+            nnz=[layer.nnz for layer in net.weight_layers],
+            links_removed=self.removed,
+            links_grown=self.grown,
+            seconds_training=seconds_training,
+            seconds_rewiring=self.seconds_rewiring,
+            seconds_evaluation=time.perf_counter() - begin,
+        )
+        return row
+
+    def order(self) -> NDArray[np.int64]:
+        """The order of samples in this epoch: a function of seed and epoch alone."""
+        n = self.source.n_samples
+        if not self.shuffle:
+            return np.arange(n)
+        words = np.random.SeedSequence([self.trainer.seed, self.trainer.epoch, _SHUFFLE])
+        return np.random.Generator(np.random.Philox(words)).permutation(n)
+
+    def rewire(self, moment: Moment, *, regrow: bool) -> None:
+        """Change the structure, count what changed, tell callbacks."""
+        trainer = self.trainer
+        trainer.set_births()
+        record = trainer.rewiring.rewire(
+            self.net, moment, trainer.rewirings + 1, self.threads, regrow=regrow
+        )
+        trainer.rewirings += 1
+        self.removed = [a + b for a, b in zip(self.removed, record.removed, strict=True)]
+        self.grown = [a + b for a, b in zip(self.grown, record.grown, strict=True)]
+        self.seconds_rewiring += record.seconds
+        self.state.rewired = record
+        self.tell("on_rewire")
+
+    # --- a step ---------------------------------------------------------------------
+
+    def one_step(
+        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> tuple[float, NDArray[Any]]:
+        """Forward, loss, backward and the optimizer's step; returns loss and targets of the batch."""
+        trainer, net, ws = self.trainer, self.net, self.ws
+        for layer in net.sparse_layers:
+            if layer.store.pins:
+                raise BufferError(f"{layer.label} cannot be trained while a view of its store is alive")
+        step = trainer.step + 1
+        x = net.load(ws, self.source, rows, self.threads)
+        flow = net.forward(x, ws, True, step, self.threads, logits=trainer.fused)
+        truth = self.targets.gather(rows)
+        dz = ws.tiles("dz", net.n_out)
+        value = trainer.loss.evaluate(flow[-1], truth, weight, dz)
+        if not math.isfinite(value):
+            raise self.find_divergence(flow, value)
+        flow[-1].unpack(self.outputs[: len(rows)], self.threads)
+
+        rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
+        trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
+        fused = self.clip_norm is None
+        net.backward(
+            dz, flow, ws, self.updates if fused else None, step, self.threads, logits=trainer.fused
+        )
+        if not fused:
+            self.clip_and_apply()
+        trainer.step += 1
+        trainer.optimizer_step += 1
+        return value, truth
+
+    def clip_and_apply(self) -> None:
+        """Scale all gradients down together if their joint norm is too large; then take the step."""
+        norm = math.sqrt(sum(layer.grad_sumsq() for layer in self.net.layers))
+        if not math.isfinite(norm):
+            raise self.diverged(None, f"a gradient of norm {norm}")
+        assert self.clip_norm is not None
+        if norm > self.clip_norm:
+            for layer in self.net.layers:
+                layer.scale_grad(self.clip_norm / norm)
+        for layer in self.net.layers:
+            layer.apply(self.updates, self.threads)
+
+    def find_divergence(self, flow: list[_core.Tiles], value: float) -> DivergenceError:
+        """Name the first layer that is no longer finite."""
+        for layer, y in zip(self.net.layers, flow[1:], strict=True):
+            if not layer.finite():
+                return self.diverged(layer.label, "weights that are not finite")
+            if not np.isfinite(y.array()).all():
+                return self.diverged(layer.label, "outputs that are not finite")
+        return self.diverged(None, f"a loss of {value}")
+
+    def diverged(self, layer: str | None, what: str) -> DivergenceError:
+        """The error for where training stands."""
+        return DivergenceError(self.trainer.epoch, self.trainer.step + 1, layer, what)

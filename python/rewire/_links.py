@@ -1,0 +1,191 @@
+"""Connections as people name them -- rows, columns, values -- turned into slots of a store.
+
+A slot is what the core edits: one source of one group of rows. With ``group=1`` a slot is a
+connection; with more, the rows of a group share their sources, so that a list of connections
+must name whole groups. Every fault is found here or in the core, before anything changes, and
+the message names the connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire._checks import describe
+
+__all__ = ["Slots", "check_finite", "connections", "slots_of", "values_of"]
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Slots in canonical order, and where each named connection lies in them."""
+
+    group: NDArray[np.int32]  # (n,)
+    source: NDArray[np.int32]  # (n,)
+    order: NDArray[np.int64]  # connections in the order of (group, source, row)
+    owner: NDArray[np.int64]  # their slots
+    inner: NDArray[np.int64]  # their rows, counted from the group's first
+
+    def weights(self, values: NDArray[Any], width: int) -> NDArray[Any]:
+        """Values of the connections as an array (n, width), zero where none is named."""
+        weights = np.zeros((self.group.size, width), values.dtype)
+        weights[self.owner, self.inner] = values[self.order]
+        return weights
+
+
+def _integers(name: str, value: ArrayLike, end: int) -> NDArray[np.int64]:
+    """An array of at most one dimension of integers; a bool, float or string is none."""
+    try:
+        x = np.asarray(value)
+    except ValueError:
+        raise TypeError(f"{name} must be integers, got {describe(value)}") from None
+    if x.size == 0 and not isinstance(value, np.ndarray):
+        x = x.astype(np.int64)  # an empty list says nothing of its kind
+    if x.dtype == object and all(isinstance(v, int) for v in x.flat):
+        worst = next(v for v in x.flat if not 0 <= v < end)  # does not even fit 64 bits
+        raise IndexError(f"{name} must be in [0, {end}), got {worst}")
+    if x.dtype.kind not in "iu":
+        hint = f"; {name}.astype(np.int64) converts" if x.dtype.kind == "f" else ""
+        raise TypeError(f"{name} must be integers, got dtype {x.dtype}{hint}")
+    if x.ndim > 1:
+        raise ValueError(f"{name} must have one dimension, got shape {x.shape}")
+    if x.dtype == np.uint64:
+        x = np.minimum(x, np.uint64(2**63 - 1))
+    return x.astype(np.int64, copy=False)
+
+
+def connections(
+    rows: ArrayLike, cols: ArrayLike, shape: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs within ``shape`` as two int64 arrays of one length; a single number goes with all others.
+
+    Raises
+    ------
+    TypeError
+        If ``rows`` or ``cols`` are not integers.
+    ValueError
+        If they differ in length or have two dimensions.
+    IndexError
+        For a pair outside ``shape``; the message names it.
+    """
+    r, c = _integers("rows", rows, shape[0]), _integers("cols", cols, shape[1])
+    if r.ndim and c.ndim and r.size != c.size:
+        raise ValueError(f"rows and cols must have the same length, got {r.size} and {c.size}")
+    r, c = np.broadcast_arrays(np.atleast_1d(r), np.atleast_1d(c))
+    outside = (r < 0) | (r >= shape[0]) | (c < 0) | (c >= shape[1])
+    if outside.any():
+        at = int(np.argmax(outside))
+        raise IndexError(f"connection (row {r[at]}, col {c[at]}) lies outside a store of shape {shape}")
+    return r, c
+
+
+def check_finite(values: NDArray[Any], rows: NDArray[Any], cols: NDArray[Any]) -> None:
+    """ValueError for a value that is not finite, naming its connection."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(f"values must be finite, got {values[at]} for (row {rows[at]}, col {cols[at]})")
+
+
+def values_of(
+    values: ArrayLike, rows: NDArray[np.int64], cols: NDArray[np.int64], dtype: str
+) -> NDArray[Any]:
+    """One finite value for each connection. Numbers and lists are converted, arrays must fit ``dtype``.
+
+    Raises
+    ------
+    TypeError
+        For an array of another dtype, or something that is no number.
+    ValueError
+        For another length, or a value that is not finite (in ``dtype``).
+    """
+    try:
+        x = np.asarray(values)
+    except ValueError:
+        raise TypeError(f"values must be numbers, got {describe(values)}") from None
+    if x.dtype.kind not in "fiu" and x.size:
+        raise TypeError(f"values must be real numbers, got dtype {x.dtype}")
+    if x.dtype != dtype and x.ndim and getattr(values, "dtype", None) is not None:
+        raise TypeError(
+            f"values must have the dtype of the store, {dtype}, got {x.dtype}; "
+            f"values.astype({dtype!r}) converts"
+        )
+    if x.ndim > 1:
+        raise ValueError(f"values must have one dimension, got shape {x.shape}")
+    if x.ndim and x.size != rows.size:
+        raise ValueError(f"values must have one value for each of {rows.size} connections, got {x.size}")
+    with np.errstate(over="ignore"):
+        x = np.broadcast_to(x.astype(dtype, copy=False), rows.shape)
+    check_finite(x, rows, cols)
+    return x
+
+
+def slots_of(
+    rows: NDArray[np.int64],
+    cols: NDArray[np.int64],
+    shape: tuple[int, int],
+    group: int,
+    *,
+    fill: bool = False,
+    if_twice: str = "",
+    if_short: str = "",
+) -> Slots:
+    """The slots that hold some connections, each of them named once.
+
+    Parameters
+    ----------
+    rows, cols : ndarray of int64, shape (m,)
+        Connections within ``shape``, in any order.
+    shape : (int, int)
+        ``(n_out, n_in)`` of the store.
+    group : int
+        Rows that share a list of sources.
+    fill : bool, default False
+        Accept that only some rows of a group are named.
+    if_twice, if_short : str, default ""
+        What the message adds for a connection named twice, and for a group not named as a whole.
+
+    Raises
+    ------
+    ValueError
+        For a connection named twice, or a group not named as a whole; the message names it.
+    """
+    n_out, n_in = shape
+    key = (rows // group * n_in + cols) * group + rows % group  # below 2^62
+    if np.all(key[1:] > key[:-1]):
+        order = np.arange(key.size)
+    else:
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+    twice = key[1:] == key[:-1]
+    if twice.any():
+        at = order[int(np.argmax(twice))]
+        raise ValueError(f"connection (row {rows[at]}, col {cols[at]}) is named twice{if_twice}")
+    slot, inner = np.divmod(key, group)
+    begins = np.ones(slot.size, bool)
+    begins[1:] = slot[1:] != slot[:-1]
+    first = np.flatnonzero(begins)
+    groups, sources = np.divmod(slot[first], n_in)
+    if group > 1 and not fill:
+        named = np.diff(first, append=slot.size)
+        short = named < np.minimum(group, n_out - groups * group)
+        if short.any():
+            at = int(np.argmax(short))
+            rows_named = inner[first[at] : first[at] + named[at]]
+            raise ValueError(_missing(groups[at], sources[at], rows_named, n_out, group) + if_short)
+    return Slots(groups.astype(np.int32), sources.astype(np.int32), order, np.cumsum(begins) - 1, inner)
+
+
+def _missing(index: int, source: int, inner: NDArray[np.int64], n_out: int, group: int) -> str:
+    """Says which rows of a group are not named."""
+    start = index * group
+    end = min(start + group, n_out)
+    present = start + inner
+    missing = ", ".join(f"({r}, {source})" for r in np.setdiff1d(np.arange(start, end), present))
+    return (
+        f"with group={group} rows {start} to {end - 1} share their sources, so that (row {present[0]}, "
+        f"col {source}) cannot come or go without {missing}"
+    )

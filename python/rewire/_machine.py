@@ -1,0 +1,125 @@
+"""What this process may use of the machine: processors and memory, control groups included.
+
+Everything is read when asked and every source may be missing (another
+operating system, an unusual mount): then the next best answer counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["cpu_count", "memory_available"]
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _own_groups(controller: str) -> Iterator[Path]:
+    """Directories of this process's control group and its ancestors, version 2 and 1."""
+    text = _read(Path("/proc/self/cgroup"))
+    for line in (text or "").splitlines():
+        parts = line.split(":", 2)
+        if len(parts) != 3:
+            continue
+        _, controllers, path = parts
+        if controllers == "":
+            root = _CGROUP
+        elif controller in controllers.split(","):
+            root = _CGROUP / controller
+        else:
+            continue
+        folder = root / path.strip("/")
+        yield folder
+        while folder != root and root in folder.parents:
+            folder = folder.parent
+            yield folder
+
+
+def _quota(folder: Path) -> float | None:
+    """Processors that one control group grants, or None for no limit."""
+    text = _read(folder / "cpu.max")
+    if text is not None:
+        quota, _, period = text.strip().partition(" ")
+        return None if quota == "max" or not period else int(quota) / int(period)
+    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    if quota is None or period is None or int(quota) <= 0:
+        return None
+    return int(quota) / int(period)
+
+
+def cpu_count() -> int:
+    """Processors this process may run on: the smaller of its affinity and its control group's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    for folder in _own_groups("cpu"):
+        try:
+            quota = _quota(folder)
+        except ValueError:
+            continue
+        if quota is not None:
+            count = min(count, int(-(-quota // 1)))
+    return max(1, count)
+
+
+def _group_memory(folder: Path) -> int | None:
+    """Bytes left under one control group's limit, or None for no limit."""
+    for limit_name, used_name in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        limit, used = _read(folder / limit_name), _read(folder / used_name)
+        if limit is None or used is None or limit.strip() == "max":
+            continue
+        if int(limit) >= 1 << 60:  # version 1 says "no limit" with a huge number
+            continue
+        # The page cache counts as used but goes when memory is needed.
+        cache = 0
+        for line in (_read(folder / "memory.stat") or "").splitlines():
+            if line.startswith(("inactive_file ", "total_inactive_file ")):
+                cache = int(line.split()[1])
+        return max(0, int(limit) - int(used) + cache)
+    return None
+
+
+def _address_space() -> int | None:
+    """Bytes left under RLIMIT_AS, or None for no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return None
+    text = _read(Path("/proc/self/statm"))
+    used = int(text.split()[0]) * resource.getpagesize() if text else 0
+    return max(0, limit - used)
+
+
+def memory_available() -> int | None:
+    """Bytes this process can still get without swapping, or None where nobody says.
+
+    The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``.
+    """
+    found: list[int] = []
+    for line in (_read(Path("/proc/meminfo")) or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) * 1024)
+    for folder in _own_groups("memory"):
+        try:
+            left = _group_memory(folder)
+        except ValueError:
+            continue
+        if left is not None:
+            found.append(left)
+    limit = _address_space()
+    if limit is not None:
+        found.append(limit)
+    return min(found) if found else None

@@ -1,0 +1,189 @@
+"""Activation functions: what a layer asks for, and what the core computes.
+
+An activation is a small value object. A network *binds* it to a layer's depth,
+which turns it into the core's terms (:class:`Bound`): All-ReLU is a leaky ReLU
+whose slope alternates in sign, softmax is left to the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from rewire._checks import describe, number
+
+__all__ = [
+    "Activation", "AllReLU", "Bound", "LeakyReLU", "Linear", "ReLU", "Sigmoid", "Softmax", "Tanh",
+    "activation",
+]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An activation in the core's terms."""
+
+    code: str  # "linear" | "relu" | "leaky" | "sigmoid" | "tanh"
+    slope: float = 0.0
+    softmax: bool = False  # apply softmax to what `code` gives, outside the layer
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the derivative reads the input: with a slope <= 0 the output does not tell the side."""
+        return self.code == "leaky" and self.slope <= 0.0
+
+
+@dataclass(frozen=True)
+class Activation:
+    """Base of all activations: ``name`` for files, ``gain`` for initialisers."""
+
+    name: ClassVar[str] = ""
+
+    def bind(self, depth: int | None) -> Bound:
+        """The core's terms for the ``depth``-th hidden weight layer (1 first), or the output (None)."""
+        return Bound(self.name)
+
+    @property
+    def gain(self) -> float:
+        """Factor that keeps the variance of signals through the layer (as torch's ``calculate_gain``)."""
+        return 1.0
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; :func:`activation` reads it back."""
+        return {"name": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class Linear(Activation):
+    """f(x) = x."""
+
+    name: ClassVar[str] = "linear"
+
+
+@dataclass(frozen=True)
+class ReLU(Activation):
+    """f(x) = max(x, 0)."""
+
+    name: ClassVar[str] = "relu"
+
+    @property
+    def gain(self) -> float:
+        return math.sqrt(2.0)
+
+
+@dataclass(frozen=True)
+class LeakyReLU(Activation):
+    """f(x) = x for x > 0, slope * x otherwise.
+
+    Parameters
+    ----------
+    slope : float
+        Taken literally; may be negative.
+    """
+
+    slope: float = 0.01
+    name: ClassVar[str] = "leaky-relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slope", number("slope", self.slope))
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("leaky", self.slope)
+
+    @property
+    def gain(self) -> float:
+        return math.sqrt(2.0 / (1.0 + self.slope**2))
+
+
+@dataclass(frozen=True)
+class AllReLU(Activation):
+    """Alternated left ReLU: a leaky ReLU whose left side changes sign from one hidden layer to the next.
+
+    For the k-th hidden weight layer (k = 1 first; dropout is not counted), f(x) = x for x > 0 and, for
+    x < 0, -slope * x when k is odd, +slope * x when k is even.
+
+    Parameters
+    ----------
+    slope : float
+        At least 0, not trained. The authors use 0.6 on Fashion-MNIST and 0.75 on CIFAR-10.
+
+    Notes
+    -----
+    Curci, Mocanu, Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732.
+    """
+
+    slope: float = 0.6
+    name: ClassVar[str] = "all-relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slope", number("slope", self.slope, low=0.0))
+
+    def bind(self, depth: int | None) -> Bound:
+        if depth is None:
+            raise ValueError(
+                "activation must not be AllReLU on the output layer: it alternates over hidden layers; "
+                "use 'linear', 'softmax', 'sigmoid' or LeakyReLU(slope)"
+            )
+        return Bound("leaky", -self.slope if depth % 2 else self.slope)
+
+    @property
+    def gain(self) -> float:
+        return math.sqrt(2.0 / (1.0 + self.slope**2))
+
+
+@dataclass(frozen=True)
+class Sigmoid(Activation):
+    """f(x) = 1 / (1 + exp(-x))."""
+
+    name: ClassVar[str] = "sigmoid"
+
+
+@dataclass(frozen=True)
+class Tanh(Activation):
+    """f(x) = tanh(x)."""
+
+    name: ClassVar[str] = "tanh"
+
+    @property
+    def gain(self) -> float:
+        return 5.0 / 3.0
+
+
+@dataclass(frozen=True)
+class Softmax(Activation):
+    """f(x)_i = exp(x_i) / sum_j exp(x_j); on the output layer only, fused with cross entropy in training."""
+
+    name: ClassVar[str] = "softmax"
+
+    def bind(self, depth: int | None) -> Bound:
+        if depth is not None:
+            raise ValueError(f"activation must not be softmax on a hidden layer (hidden layer {depth})")
+        return Bound("linear", softmax=True)
+
+
+_KINDS = {kind.name: kind for kind in (Linear, ReLU, LeakyReLU, AllReLU, Sigmoid, Tanh, Softmax)}
+_BY_WORD = {name.replace("-", ""): kind for name, kind in _KINDS.items()}
+_BY_WORD.update(leaky=LeakyReLU, identity=Linear, logistic=Sigmoid)
+
+
+def activation(what: str | Activation | dict[str, Any]) -> Activation:
+    """The activation that ``what`` names: an object, a name (``"relu"``, ``"all-relu"``), or a ``config()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(what, Activation):
+        return what
+    options: dict[str, Any] = {}
+    if isinstance(what, dict):
+        options = {k: v for k, v in what.items() if k != "name"}
+        what = what.get("name", "")
+    listed = ", ".join(_KINDS)
+    if not isinstance(what, str):
+        raise TypeError(f"activation must be one of {listed} or an Activation, got {describe(what)}")
+    kind = _BY_WORD.get(what.lower().replace("-", "").replace("_", ""))
+    if kind is None:
+        raise ValueError(f"activation must be one of {listed}, got {what!r}")
+    return kind(**options)

@@ -1,0 +1,76 @@
+"""The command line: ``rewire COMMAND``, also ``python -m rewire COMMAND``.
+
+`options.py` says what can be typed; each command is a module with ``run(arguments) -> exit code``. Errors
+end here, as one line on standard error and an exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from rewire._fileio import FileError
+from rewire.cli._shared import UsageError
+from rewire.cli.options import build_parser
+
+__all__ = ["main"]
+
+OK, FAILED, USAGE, BAD_FILE, INTERRUPTED = 0, 1, 2, 3, 130
+
+# Errors whose message is for people; of any other kind the name is shown as well.
+_EXPECTED = (ValueError, TypeError, OSError, MemoryError, ArithmeticError, ImportError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, 130 interrupted.
+    """
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as leaving:  # argparse has said what there is to say
+        return int(leaving.code or 0)
+    try:
+        code = _command(arguments.command)(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _say(arguments.command, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # the reader of our output has left: nobody is there to complain to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except UsageError as error:
+        return _say(arguments.command, error, USAGE)
+    except FileError as error:
+        return _say(arguments.command, error, BAD_FILE)
+    except Exception as error:
+        words = str(error) or type(error).__name__
+        return _say(arguments.command, words if isinstance(error, _EXPECTED) else repr(error), FAILED)
+
+
+def _command(name: str):  # noqa: ANN202
+    """The function of a command; its module is imported only now."""
+    from importlib import import_module
+
+    module = {"eval": "evaluate"}.get(name, name)
+    return import_module(f"rewire.cli.{module}").run
+
+
+def _say(command: str, words: object, code: int) -> int:
+    """One line on standard error; with REWIRE_DEBUG the traceback before it."""
+    if os.environ.get("REWIRE_DEBUG", "0") not in ("", "0"):
+        traceback.print_exc()
+    line = " ".join(str(words).split())
+    print(f"rewire {command}: {line}", file=sys.stderr)
+    return code

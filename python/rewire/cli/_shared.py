@@ -1,0 +1,154 @@
+"""What several commands do: data for a saved network, results as text and JSON."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core, datasets, files, info
+from rewire._fileio import writable_target, write_json
+from rewire.datasets import Dataset
+from rewire.layers import WeightLayer
+from rewire.network import Sequential
+from rewire.threads import get_num_threads, set_num_threads
+
+__all__ = [
+    "UsageError", "align", "check_outputs", "layer_rows", "load_data", "loss_name", "machine", "sized",
+    "use_threads", "usage",
+]  # fmt: skip
+
+
+class UsageError(Exception):
+    """What was typed makes no sense."""
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """While objects are built from what was typed, their complaints are about what was typed."""
+    try:
+        yield
+    except files.FileError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise UsageError(error) from error
+
+
+def use_threads(threads: int | None) -> None:
+    """Set the number of threads of this process."""
+    with usage():
+        if threads is not None:
+            set_num_threads(threads)
+        get_num_threads()  # a wrong REWIRE_NUM_THREADS is told now
+
+
+def check_outputs(*paths: str | None) -> None:
+    """Complain now, not after an hour of training, about files that could not be written."""
+    for path in paths:
+        if path is not None:
+            try:
+                writable_target(path)
+            except OSError as error:
+                raise UsageError(error) from error
+
+
+def load_data(name: str) -> Dataset:
+    """`datasets.load`; an unknown name is wrong usage."""
+    if name not in datasets.NAMES and not name.endswith(".npz"):
+        raise UsageError(f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}")
+    return datasets.load(name)
+
+
+def align(data: Dataset, classes: list[Any] | None) -> Dataset:
+    """`data` with its classes numbered as in training.
+
+    Raises
+    ------
+    ValueError
+        If it has a class that was not there in training.
+    """
+    if classes is None or data.classes is None or list(data.classes) == classes:
+        return data
+    positions = {label: number for number, label in enumerate(classes)}
+    unknown = [label for label in data.classes if label not in positions]
+    if unknown:
+        raise ValueError(f"the data has the class {unknown[0]!r}, which was not there in training")
+    renumber = np.array([positions[label] for label in data.classes], dtype=np.int64)
+    y_test = None if data.y_test is None else renumber[data.y_test]
+    return Dataset(
+        data.name,
+        data.X,
+        renumber[data.y],
+        data.X_test,
+        y_test,
+        tuple(classes),
+        data.feature_shape,
+        data.source,
+    )
+
+
+def loss_name(network: Sequential, classes: bool) -> str:
+    """The loss that fits a network's outputs."""
+    final = network.weight_layers[-1].activation.name
+    if final == "softmax" or (final == "linear" and classes):
+        return "cross_entropy"
+    return "binary_cross_entropy" if final == "sigmoid" and classes else "mse"
+
+
+def labels(outputs: NDArray[Any], classes: list[Any]) -> list[Any]:
+    """The class of every row of outputs."""
+    if outputs.shape[1] == 1:
+        return [classes[int(value > 0.5)] for value in outputs[:, 0]]
+    return [classes[number] for number in outputs.argmax(axis=1)]
+
+
+# --- records
+
+
+def layer_rows(network: Sequential) -> list[dict[str, Any]]:
+    """One dict per layer with weights."""
+    return [_layer_row(layer) for layer in network.weight_layers]
+
+
+def _layer_row(layer: WeightLayer) -> dict[str, Any]:
+    return {
+        "layer": layer.index,
+        "type": type(layer).__name__,
+        "n_in": layer.n_in,
+        "n_out": layer.n_out,
+        "activation": layer.activation.name,
+        "group": getattr(layer, "group", 1),
+        "nnz": layer.nnz,
+        "density": layer.density,
+        "bytes": layer.nbytes,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What ran it, for a record that is to be understood next year."""
+    return {
+        "threads": get_num_threads(),
+        "instruction_set": _core.isa(),
+        "openmp": _core.openmp(),
+        "processor": info.processor(),
+        "peak_memory_bytes": info.peak_memory(),
+        "versions": info.versions(),
+    }
+
+
+def write_record(path: str | None, record: Callable[[], Mapping[str, Any]]) -> None:
+    """Write the record where --json asked for it."""
+    if path is not None:
+        write_json(path, record())
+
+
+def sized(n_bytes: float) -> str:
+    """Bytes for people: 1.5 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000 or unit == "GB":
+            break
+        n_bytes /= 1000
+    return f"{n_bytes:.0f} {unit}" if n_bytes >= 100 or unit == "B" else f"{n_bytes:.1f} {unit}"

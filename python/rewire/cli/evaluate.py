@@ -1,0 +1,52 @@
+"""``rewire eval``: measure a saved network on data."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from rewire import files
+from rewire._fileio import write_json
+from rewire.cli._shared import (
+    UsageError,
+    align,
+    check_outputs,
+    layer_rows,
+    load_data,
+    loss_name,
+    machine,
+    use_threads,
+)
+from rewire.trainer import Trainer
+
+
+def run(arguments: Namespace) -> int:
+    """Print loss and accuracy of the training and the test set."""
+    check_outputs(arguments.json)
+    use_threads(arguments.threads)
+    contents = files.read(arguments.file)
+    network = files.build_network(contents)
+    name = arguments.data or contents.notes.get("data")
+    if name is None:
+        raise UsageError(f"--data is needed: {arguments.file} does not say what it was trained on")
+    data = align(load_data(name), contents.notes.get("classes"))
+    loss = (
+        contents.config["loss"]
+        if contents.kind == "trainer"
+        else loss_name(network, data.classes is not None)
+    )
+    trainer = Trainer(network, loss=loss, threads=arguments.threads)
+
+    record = {"file": arguments.file, "data": name, "layers": layer_rows(network)}
+    for part, X, y in (("train", data.X, data.y), ("test", data.X_test, data.y_test)):
+        if X is None:
+            continue
+        begin = time.perf_counter()
+        found = trainer.evaluate(X, y, batch_size=arguments.batch_size)
+        seconds = time.perf_counter() - begin
+        record[part] = {"samples": len(X), **found, "seconds": seconds}
+        figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())
+        print(f"{part:<5}  {figures}  {len(X):,} samples in {seconds:.2f} s")
+    if arguments.json:
+        write_json(arguments.json, {**record, **machine()})
+    return 0

@@ -1,0 +1,56 @@
+"""``rewire inspect``: what a saved file holds, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from typing import Any
+
+from rewire import files
+from rewire._fileio import write_json
+from rewire.cli._shared import check_outputs, layer_rows, sized
+
+
+def run(arguments: Namespace) -> int:
+    """Check a file and print what is in it."""
+    check_outputs(arguments.json)
+    contents = files.read(arguments.file)
+    trainer = files.build_trainer(contents) if contents.kind == "trainer" else None
+    network = trainer.network if trainer else files.build_network(contents)
+    network.validate()
+
+    size = os.path.getsize(arguments.file)
+    print(f"{arguments.file}: {contents.kind}, {sized(size)}, written by rewire {contents.rewire}")
+    print(network)
+    kept = _kept(contents)
+    if kept:
+        print(f"kept per connection: {', '.join(kept)}")
+    print(
+        f"standardised inputs: {'yes' if network.standardizer else 'no'}, seed {network.seed}, {network.dtype}"
+    )
+    if trainer:
+        optimizer, rule = trainer.optimizer, trainer.rewiring
+        print(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
+        print(f"loss {trainer.loss.name}, optimizer {optimizer!r}, rewiring {rule!r}")
+    for name, value in contents.notes.items():
+        if value is not None:
+            print(f"{name}: {_short(value)}")
+    print("checksum ok, structure ok")
+    if arguments.json:
+        write_json(arguments.json, {
+            "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
+            "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,
+            "arrays": {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()},
+        })  # fmt: skip
+    return 0
+
+
+def _kept(contents: files.Contents) -> list[str]:
+    """Names of what is kept beside the weights."""
+    found = [name for layer in contents.network_config["layers"] for name in layer.get("fields", {})]
+    return list(dict.fromkeys(found))
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 100 else text[:97] + "..."

@@ -1,0 +1,214 @@
+"""The command line's options: what they are called, what they take, what they say when asked."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from rewire import datasets
+
+__all__ = ["build_parser"]
+
+ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "sigmoid", "tanh", "linear")
+PRESETS = ("set-2018", "tsnn-2021")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``rewire``; its namespace has ``command`` and that command's options."""
+    import rewire
+
+    parser = argparse.ArgumentParser(
+        prog="rewire",
+        description="Train neural networks that are sparse from start to finish, on the CPU you have.",
+        epilog="Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, "
+        "130 interrupted (what was to be saved is saved). REWIRE_DEBUG=1 shows tracebacks.",
+    )
+    parser.add_argument("--version", action="version", version=f"rewire {rewire.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    demo = _command(commands, "demo", "train on the built-in digits, print a table, write a picture")
+    demo.add_argument("--out", default="rewire-demo.png", metavar="FILE", help="(default: %(default)s)")
+    demo.add_argument("--seed", type=_whole(0), default=0, help="random seed (default: %(default)s)")
+    _threads(demo)
+
+    _train(_command(commands, "train", "train a network"))
+
+    evaluate = _command(commands, "eval", "measure a saved network")
+    evaluate.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
+    _data(evaluate, "what to measure on (default: what it was trained on)")
+    evaluate.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
+    _threads(evaluate)
+    _json(evaluate)
+
+    predict = _command(commands, "predict", "predict with a saved network")
+    predict.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
+    _data(predict, "what to predict for: its test set where it has one", required=True)
+    predict.add_argument(
+        "--out", metavar="FILE", help="write .npz (prediction, output) or .csv; else one prediction a line"
+    )
+    predict.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
+    _threads(predict)
+
+    _command(commands, "info", "show versions, instruction set, threads")
+
+    bench = _command(commands, "bench", "measure the kernels here, for ten seconds")
+    bench.add_argument("--width", type=_whole(1), default=1000, help="neurons (default: %(default)s)")
+    bench.add_argument("--density", type=_share(), default=0.05, help="of the layer (default: %(default)s)")
+    bench.add_argument("--batch-size", type=_whole(1), default=128, help="samples (default: %(default)s)")
+    bench.add_argument("--seconds", type=_number(0), default=10.0, help="in all (default: %(default)s)")
+    _threads(bench)
+    _json(bench)
+
+    inspect = _command(commands, "inspect", "show and check a saved file")
+    inspect.add_argument("file", metavar="FILE")
+    _json(inspect)
+    return parser
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    """Options of ``rewire train``. None means "not given": then the preset speaks, then the default."""
+    _data(train, "what to train on (with --resume: default what it was trained on)")
+
+    network = train.add_argument_group("network")
+    network.add_argument(
+        "--hidden", type=_widths, metavar="N,N,...", help="hidden neurons (default: 1000,1000,1000)"
+    )
+    density = network.add_mutually_exclusive_group()
+    density.add_argument(
+        "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
+    )
+    density.add_argument("--density", type=_share(),
+        help="share of all connections a dense network has, more in small layers",
+    )  # fmt: skip
+    density.add_argument(
+        "--dense", action="store_true", default=None, help="dense layers: the baseline to compare with"
+    )
+    network.add_argument("--activation", choices=ACTIVATIONS, help="of hidden layers (default: all-relu)")
+    network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
+    network.add_argument("--dropout", type=_share(below_one=True), help="after hidden layers (default: 0)")
+    network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
+    network.add_argument(
+        "--group", type=int, choices=(1, 2, 4, 8), help="neurons that share their sources (default: 1)"
+    )
+    network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
+
+    rewiring = train.add_argument_group("rewiring")
+    rewiring.add_argument("--rewiring", metavar="RULE", help="set (default), or static for none")
+    rewiring.add_argument(
+        "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the rule, such as zeta=0.3; may be repeated",
+    )  # fmt: skip
+
+    training = train.add_argument_group("training")
+    training.add_argument("--preset", choices=PRESETS, help="published settings; options given beside it win")
+    training.add_argument("--epochs", type=_whole(1), help="with those before --resume (default: 10)")
+    training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
+    training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")
+    training.add_argument("--lr", type=_number(0), help="learning rate")
+    training.add_argument("--momentum", type=_share(below_one=True), help="of sgd")
+    training.add_argument("--nesterov", action="store_true", default=None, help="Nesterov's momentum")
+    training.add_argument("--weight-decay", type=_number(0), help="(default: 0)")
+    training.add_argument(
+        "--decay", choices=("l2", "decoupled", "per_step"), help="what that means in sgd (default: l2)"
+    )
+    training.add_argument(
+        "--schedule", choices=("constant", "cosine", "step"), help="of the learning rate (default: constant)"
+    )
+    training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
+    training.add_argument(
+        "--validation", type=_share(below_one=True), metavar="SHARE",
+        help="hold out this share of the training set and follow the accuracy on it; "
+        "without, the accuracy on the test set is followed",
+    )  # fmt: skip
+    training.add_argument(
+        "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
+    )
+    _threads(training)
+
+    output = train.add_argument_group("output")
+    output.add_argument("--save", metavar="FILE", help="save everything, also when interrupted")
+    output.add_argument("--resume", metavar="FILE", help="go on from a file that --save has made")
+    _json(output)
+    output.add_argument("--quiet", action="store_true", help="no line for each epoch")
+
+
+# --- options that several commands have
+
+
+def _command(commands: Any, name: str, help_: str) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+
+
+def _data(parser: Any, help_: str, required: bool = False) -> None:
+    parser.add_argument(
+        "--data", metavar="DATA", required=required, help=f"{help_}: {', '.join(datasets.NAMES)} or FILE.npz"
+    )
+
+
+def _threads(parser: Any) -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help="-1 for all (default: see `rewire info`)")
+
+
+def _json(parser: Any) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write what was measured, as JSON")
+
+
+# --- types: the function's name is what argparse shows in its error
+
+
+def _whole(low: int) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        value = int(text)
+        if value < low:
+            raise argparse.ArgumentTypeError(f"must be a whole number >= {low}, got {text}")
+        return value
+
+    return integer
+
+
+def _number(low: float | None = None) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        value = float(text)
+        if not abs(value) < float("inf") or (low is not None and value < low):
+            bound = "" if low is None else f" >= {low:g}"
+            raise argparse.ArgumentTypeError(f"must be a number{bound}, got {text}")
+        return value
+
+    return number
+
+
+def _share(below_one: bool = False) -> Callable[[str], float]:
+    def share(text: str) -> float:
+        value = float(text)
+        if not (0 <= value < 1 or (value == 1 and not below_one)):
+            end = ")" if below_one else "]"
+            raise argparse.ArgumentTypeError(f"must be a number in [0, 1{end}, got {text}")
+        return value
+
+    return share
+
+
+def _widths(text: str) -> list[int]:
+    try:
+        widths = [int(part) for part in text.split(",")]
+    except ValueError:
+        widths = [0]
+    if min(widths) < 1:
+        raise argparse.ArgumentTypeError(f"must be whole numbers >= 1 separated by commas, got {text!r}")
+    return widths
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not (name.isidentifier() and equals and value):
+        raise argparse.ArgumentTypeError(f"must look like zeta=0.3, got {text!r}")
+    words = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return name, words[value.lower()]
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value

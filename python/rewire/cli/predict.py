@@ -1,0 +1,63 @@
+"""``rewire predict``: outputs of a saved network for data."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from argparse import Namespace
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import datasets, files
+from rewire._fileio import atomic_write
+from rewire.cli._shared import UsageError, check_outputs, labels, load_data, use_threads
+
+
+def run(arguments: Namespace) -> int:
+    """Predict; to standard output, .csv or .npz."""
+    check_outputs(arguments.out)
+    if arguments.out and not arguments.out.endswith((".csv", ".npz")):
+        raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
+    use_threads(arguments.threads)
+    contents = files.read(arguments.file)
+    network = files.build_network(contents)
+    X = _features(arguments.data)
+    outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
+    classes = contents.notes.get("classes")
+    if classes is None and network.weight_layers[-1].activation.name == "softmax":
+        classes = list(range(network.n_out))
+    predictions = labels(outputs, classes) if classes else outputs
+
+    if arguments.out is None:
+        for prediction in predictions:
+            print(prediction if classes else " ".join(f"{value:.7g}" for value in prediction))
+        return 0
+    with atomic_write(arguments.out) as temporary:
+        if arguments.out.endswith(".npz"):
+            with open(temporary, "wb") as file:
+                np.savez(file, prediction=np.array(predictions), output=outputs)
+        else:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                _write_csv(file, predictions, outputs, classes)
+    print(f"{len(outputs):,} predictions in {arguments.out}", file=sys.stderr)
+    return 0
+
+
+def _features(name: str) -> NDArray[Any]:
+    if name.endswith(".npz"):
+        return datasets.load_features(name)
+    data = load_data(name)
+    return data.X if data.X_test is None else data.X_test
+
+
+def _write_csv(file: TextIO, predictions: Any, outputs: NDArray[Any], classes: list[Any] | None) -> None:
+    writer = csv.writer(file)
+    if classes and len(classes) == outputs.shape[1]:
+        names = [str(label) for label in classes]
+    else:
+        names = [f"output_{number}" for number in range(outputs.shape[1])]
+    writer.writerow([*(["prediction"] if classes else []), *names])
+    for prediction, row in zip(predictions, outputs.tolist(), strict=True):
+        writer.writerow([*([prediction] if classes else []), *row])

@@ -1,0 +1,347 @@
+"""``rewire train``: build a network from options, train it, save it, record what was measured."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rewire import files, presets
+from rewire._fileio import write_json
+from rewire.activations import Activation, activation
+from rewire.cli._shared import (
+    UsageError,
+    align,
+    check_outputs,
+    layer_rows,
+    load_data,
+    machine,
+    sized,
+    usage,
+    use_threads,
+)
+from rewire.datasets import Dataset
+from rewire.network import Sequential
+from rewire.optim import Optimizer, optimizer
+from rewire.presets import Preset
+from rewire.rewiring import Rewiring, rewiring
+from rewire.schedules import Cosine, Schedule, Step
+from rewire.trainer import Trainer
+
+HIDDEN = [1000, 1000, 1000]
+EPOCHS = 10
+
+_VALIDATION = 0x56616C69  # "Vali": keeps the choice of held-out samples apart from other uses of the seed
+
+# With --resume these are in the file.
+_FIXED = (
+    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "group", "dtype",
+    "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay",
+    "schedule", "clip_norm", "validation", "seed",
+)  # fmt: skip
+
+
+def run(arguments: Namespace) -> int:
+    """Train; returns the exit code."""
+    check_outputs(arguments.save, arguments.json)
+    use_threads(arguments.threads)
+    started = datetime.datetime.now(datetime.UTC)
+    trainer, data, notes = _resumed(arguments) if arguments.resume else _fresh(arguments)
+    remaining = notes["epochs"] - trainer.epoch
+    if remaining < 1:
+        raise UsageError(
+            f"--epochs counts all epochs and {arguments.resume} has {trainer.epoch} behind it: give more"
+        )
+
+    train, followed = _split(data, notes)
+    if not arguments.quiet:
+        print(_heading(trainer, data, train, notes), flush=True)
+    with _blas_threads(trainer, arguments.threads):
+        trainer.fit(
+            *train,
+            epochs=remaining,
+            batch_size=notes["batch_size"],
+            validation_data=followed,
+            verbose=0 if arguments.quiet else 2,
+        )
+        interrupted = trainer.history.interrupted
+        if arguments.save:
+            files.save_trainer(trainer, arguments.save, notes=notes)
+        # Evaluated after saving, so that an impatient Ctrl-C here costs nothing.
+        final = {} if interrupted else _final(trainer, train, data)
+
+    record = _record(trainer, data, notes, final, started)
+    if arguments.json:
+        write_json(arguments.json, record)
+    _report(record, trainer, arguments)
+    return 130 if interrupted else 0
+
+
+# --- building
+
+
+def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
+    """A new trainer, its data and what a file must remember beside the trainer itself."""
+    if arguments.data is None:
+        raise UsageError("--data is needed: say what to train on")
+    with usage():
+        chosen = presets.preset(arguments.preset or "default")
+        _refuse_contradictions(arguments)
+    data = load_data(arguments.data)
+    seed = arguments.seed or 0
+    notes = {
+        "data": arguments.data,
+        "classes": None if data.classes is None else list(data.classes),
+        "epochs": arguments.epochs or EPOCHS,
+        "batch_size": arguments.batch_size or chosen.batch_size,
+        "validation": arguments.validation,
+        "preset": arguments.preset,
+    }
+    with usage():
+        network = Sequential(_layers(arguments, chosen, data), seed=seed, dtype=arguments.dtype or "float32")
+        trainer = Trainer(
+            network,
+            loss="mse" if data.classes is None else "cross_entropy",
+            optimizer=_optimizer(arguments, chosen, notes["epochs"]),
+            rewiring=_rewiring(arguments, chosen),
+            threads=arguments.threads,
+            standardize=True,
+        )
+    return trainer, data, notes
+
+
+def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
+    """The trainer of a file; data, epochs and batch size as they were unless given anew."""
+    given = [name for name in _FIXED if getattr(arguments, name) is not None]
+    if given:
+        raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
+    contents = files.read(arguments.resume)
+    trainer = files.build_trainer(contents)
+    trainer.threads = arguments.threads
+    notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
+    notes |= {
+        name: getattr(arguments, name)
+        for name in ("data", "epochs", "batch_size")
+        if getattr(arguments, name) is not None
+    }
+    if "data" not in notes:
+        raise UsageError(f"--data is needed: {arguments.resume} does not say what it was trained on")
+    notes.setdefault("epochs", trainer.epoch + EPOCHS)
+    return trainer, align(load_data(notes["data"]), notes["classes"]), notes
+
+
+def _refuse_contradictions(arguments: Namespace) -> None:
+    """Options that would silently do nothing."""
+    if arguments.dense and arguments.rewiring not in (None, "static"):
+        raise UsageError(
+            f"--rewiring {arguments.rewiring} does nothing with --dense: there is nothing to rewire"
+        )
+    if arguments.dense and arguments.group:
+        raise UsageError("--group does nothing with --dense")
+    if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
+        raise UsageError("--rewiring-opt does nothing without rewiring")
+    if arguments.optimizer in ("adam", "adamw"):
+        for name in ("momentum", "nesterov", "decay"):
+            if getattr(arguments, name) is not None:
+                raise UsageError(f"--{name} belongs to sgd, not to {arguments.optimizer}")
+    if arguments.slope is not None and arguments.activation not in (None, "all-relu", "leaky-relu"):
+        raise UsageError(f"--slope belongs to all-relu and leaky-relu, not to {arguments.activation}")
+
+
+def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
+    outputs = len(data.classes) if data.classes is not None else int(np.prod(data.y.shape[1:]))
+    sizes = [data.X.shape[1], *(arguments.hidden or HIDDEN), outputs]
+    changes: dict[str, Any] = {"hidden": _activation(arguments, chosen), "dense": bool(arguments.dense)}
+    for name in ("epsilon", "density", "dropout", "init", "group"):
+        if getattr(arguments, name) is not None:
+            changes[name] = getattr(arguments, name)
+    if arguments.density is not None:
+        changes["epsilon"] = None
+    return chosen.layers(sizes, "linear" if data.classes is None else "softmax", **changes)
+
+
+def _activation(arguments: Namespace, chosen: Preset) -> Activation:
+    found = chosen.hidden if arguments.activation is None else activation(arguments.activation)
+    if arguments.activation is not None and found.name == chosen.hidden.name:
+        found = chosen.hidden  # the same, with the preset's slope
+    return found if arguments.slope is None else replace(found, slope=arguments.slope)
+
+
+def _optimizer(arguments: Namespace, chosen: Preset, epochs: int) -> Optimizer:
+    names = ("lr", "momentum", "nesterov", "weight_decay", "decay", "clip_norm")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.schedule is not None:
+        given["schedule"] = _schedule(arguments.schedule, epochs)
+    if arguments.optimizer in (None, "sgd"):
+        return chosen.optimizer(**given)
+    return optimizer({"name": arguments.optimizer, **given})
+
+
+def _schedule(name: str, epochs: int) -> Schedule | None:
+    """Cosine: down to 0 over the run. Step: to a tenth after half of it and again after three quarters."""
+    if name == "cosine":
+        return Cosine(length=epochs)
+    return Step(every=max(1, epochs // 3)) if name == "step" else None
+
+
+def _rewiring(arguments: Namespace, chosen: Preset) -> Rewiring:
+    name = "static" if arguments.dense else arguments.rewiring or "set"
+    if name == "static":
+        return rewiring(None)
+    options = chosen.rewiring().config() if name == "set" else {}
+    return rewiring({**options, "name": name, **dict(arguments.rewiring_opt or [])})
+
+
+# --- data
+
+
+def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
+    """Training samples, and those whose accuracy is followed: held out, else the test set, else none."""
+    share = notes["validation"]
+    if not share:
+        return (data.X, data.y), None if data.X_test is None else (data.X_test, data.y_test)
+    held = np.zeros(len(data.y), dtype=bool)
+    rng = np.random.default_rng([len(data.y), _VALIDATION])
+    groups = [np.arange(len(data.y))] if data.classes is None else [
+        np.flatnonzero(data.y == number) for number in range(len(data.classes))
+    ]  # fmt: skip
+    for members in groups:
+        held[rng.permutation(members)[: round(share * len(members))]] = True
+    if held.all() or not held.any():
+        raise UsageError(
+            f"--validation {share} of {len(held)} samples leaves nothing on one of the two sides"
+        )
+    return (data.X[~held], data.y[~held]), (data.X[held], data.y[held])
+
+
+@contextlib.contextmanager
+def _blas_threads(trainer: Trainer, threads: int | None) -> Iterator[None]:
+    """Dense layers compute in BLAS, which has threads of its own: hold it to the number asked for."""
+    if threads is None or len(trainer.network.sparse_layers) == len(trainer.network.weight_layers):
+        yield
+        return
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        print(
+            "rewire train: --threads cannot hold for dense layers without threadpoolctl: they use BLAS's threads",
+            file=sys.stderr,
+        )
+        yield
+        return
+    with threadpool_limits(threads, user_api="blas"):
+        yield
+
+
+def _final(trainer: Trainer, train: tuple[Any, Any], data: Dataset) -> dict[str, dict[str, float]]:
+    """Loss and metric after the last epoch, without dropout."""
+    found = {"train": trainer.evaluate(*train)}
+    if data.X_test is not None:
+        found["test"] = trainer.evaluate(data.X_test, data.y_test)
+    return found
+
+
+# --- telling
+
+
+def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dict[str, Any]) -> str:
+    network = trainer.network
+    tested = 0 if data.X_test is None else len(data.X_test)
+    rule = trainer.rewiring.name if network.sparse_layers else "dense"
+    sizes = "-".join(str(n) for n in [network.n_in, *(layer.n_out for layer in network.weight_layers)])
+    return (
+        f"{data.name}: {len(train[0]):,} samples, {tested:,} for the test, from {data.source}\n"
+        f"{sizes}, {rule}: {network.nnz:,} connections, {100 * network.density:.2g} % of {network.size:,}"
+    )
+
+
+def _record(
+    trainer: Trainer,
+    data: Dataset,
+    notes: dict[str, Any],
+    final: dict[str, dict[str, float]],
+    started: datetime.datetime,
+) -> dict[str, Any]:
+    """What --json writes."""
+    network, rows = trainer.network, trainer.history.epochs
+    followed = "validation" if notes["validation"] else "test"
+    metric = "r2" if data.classes is None else "accuracy"
+
+    def figures(name: str) -> dict[str, Any]:
+        per_epoch = {"train": [row[name] for row in rows]}
+        if any(f"val_{name}" in row for row in rows):
+            per_epoch[followed] = [row.get(f"val_{name}") for row in rows]
+        ends = {part: found[name] for part, found in final.items()}
+        return {"train": ends.get("train"), "test": ends.get("test"), "per_epoch": per_epoch}
+
+    seconds = {
+        part: [row[f"seconds_{part}"] for row in rows] for part in ("training", "rewiring", "evaluation")
+    }
+    config = trainer.config()
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "features": data.X.shape[1],
+            "train": len(data.X),
+            "test": 0 if data.X_test is None else len(data.X_test),
+            "classes": notes["classes"],
+        },
+        "preset": notes["preset"],
+        "epochs": trainer.epoch,
+        "epochs_asked": notes["epochs"],
+        "interrupted": trainer.history.interrupted,
+        "batch_size": notes["batch_size"],
+        "seed": trainer.seed,
+        "dtype": network.dtype,
+        "optimizer": config["optimizer"],
+        "rewiring": config["rewiring"],
+        "dropout": next((layer.p for layer in network.layers if hasattr(layer, "p")), 0.0),
+        metric: figures(metric),
+        "loss": figures("loss"),
+        "seconds": {"total": sum(map(sum, seconds.values())), "per_epoch": seconds},
+        "nnz": network.nnz,
+        "density": network.density,
+        "bytes": network.nbytes,
+        "layers": layer_rows(network),
+        "links_grown_per_epoch": [sum(row["links_grown"]) for row in rows],
+        **machine(),
+    }
+
+
+def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> None:
+    """The last lines on standard output."""
+    metric = "r2" if "r2" in record else "accuracy"
+    parts = [
+        f"{part} {record[metric][part]:.4f}" for part in ("train", "test") if record[metric][part] is not None
+    ]
+    seconds = {part: sum(each) for part, each in record["seconds"]["per_epoch"].items()}
+    if parts:
+        print(f"{metric}  {'  '.join(parts)}")
+    print(
+        f"seconds   {record['seconds']['total']:.1f}: training {seconds['training']:.1f}, "
+        f"rewiring {seconds['rewiring']:.2f}, evaluation {seconds['evaluation']:.1f}"
+    )
+    peak = record["peak_memory_bytes"]
+    print(
+        f"memory    network {sized(record['bytes'])}"
+        + (f", peak of the process {sized(peak)}" if peak else "")
+    )
+    if arguments.save:
+        print(f"saved     {arguments.save}")
+    if arguments.json:
+        print(f"record    {arguments.json}")
+    if record["interrupted"]:
+        where = (
+            f"; go on with --resume {arguments.save}"
+            if arguments.save
+            else "; nothing saved, for want of --save"
+        )
+        print(f"rewire train: interrupted after {trainer.epoch} epochs{where}", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""Data sets by name, or from an ``.npz`` file.
+
+`digits` ships with the package; `fashion_mnist` and `madelon` are looked for on the machine, then
+downloaded with a checksum; a path loads a NumPy archive. `_dataset.py` says what comes back, `_locate.py`
+where files are looked for.
+"""
+
+import os
+
+from rewire.datasets._dataset import Dataset, load_features, load_npz
+from rewire.datasets.digits import load_digits
+from rewire.datasets.fashion_mnist import load_fashion_mnist
+from rewire.datasets.madelon import load_madelon
+
+__all__ = ["NAMES", "Dataset", "load", "load_features"]
+
+_LOADERS = {"digits": load_digits, "fashion-mnist": load_fashion_mnist, "madelon": load_madelon}
+NAMES = tuple(_LOADERS)
+
+
+def load(name: str | os.PathLike[str], *, download: bool = True) -> Dataset:
+    """Load a data set.
+
+    Parameters
+    ----------
+    name : str or path-like
+        ``"digits"``, ``"fashion-mnist"``, ``"madelon"``, or the path of an ``.npz`` file with arrays
+        ``X`` and ``y`` and, if there is a test set, ``X_test`` and ``y_test``.
+    download : bool, default True
+        Whether the internet may be asked for a set that is not on this machine.
+
+    Returns
+    -------
+    Dataset
+        Features as they are stored (uint8 images stay uint8).
+
+    Raises
+    ------
+    ValueError
+        For a name that is neither a data set nor an ``.npz`` path; `rewire.FileError`, a subclass, for a
+        file that is corrupt or does not hold what it should.
+    FileNotFoundError
+        When the data is nowhere to be had; the message lists the places that were tried.
+
+    Examples
+    --------
+    >>> import rewire as rw
+    >>> data = rw.datasets.load("digits")
+    >>> data.X.shape, data.X_test.shape, data.X.dtype
+    ((1200, 64), (597, 64), dtype('uint8'))
+    """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(
+            f"name must be a data set's name or the path of an .npz file, got {type(name).__name__}"
+        )
+    text = os.fspath(name)
+    loader = _LOADERS.get(text)
+    if loader is not None:
+        return loader(download=download)
+    if text.endswith(".npz"):
+        return load_npz(text)
+    raise ValueError(f"name must be one of {', '.join(NAMES)} or the path of an .npz file, got {text!r}")

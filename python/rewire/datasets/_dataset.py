@@ -1,0 +1,157 @@
+"""What every loader returns, and the loader of NumPy archives."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._fileio import FileError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Features and targets, with a test set where there is one.
+
+    Attributes
+    ----------
+    name : str
+    X : ndarray, shape (n, n_features)
+        Training features, in the dtype they are stored in.
+    y : ndarray of int64, shape (n,)
+        Class numbers, positions in `classes`; for a regression the targets, float, (n,) or (n, n_targets).
+    X_test, y_test : ndarray or None
+        The same for the test set.
+    classes : tuple or None
+        One name or label per class; None for a regression.
+    feature_shape : tuple of int
+        How the features of a sample are laid out: (28, 28) for an image, (500,) for a plain vector.
+    source : str
+        Where the data came from, in words.
+    """
+
+    name: str
+    X: NDArray[Any]
+    y: NDArray[Any]
+    X_test: NDArray[Any] | None
+    y_test: NDArray[Any] | None
+    classes: tuple[Any, ...] | None
+    feature_shape: tuple[int, ...]
+    source: str
+
+    def __repr__(self) -> str:
+        test = "no test set" if self.X_test is None else f"{len(self.X_test)} for the test"
+        kind = "regression" if self.classes is None else f"{len(self.classes)} classes"
+        return (
+            f"Dataset({self.name!r}: {len(self.X)} samples, {test}, "
+            f"{self.X.shape[1]} features of {self.X.dtype}, {kind})"
+        )
+
+
+def load_features(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """``X_test`` of a NumPy archive, or ``X`` where it has none: what to predict for. See `load_npz`."""
+    arrays = _read_archive(path)
+    name = "X_test" if "X_test" in arrays else "X"
+    if name not in arrays:
+        raise FileError(path, f"lacks the array X; it has {', '.join(arrays) or 'none'}")
+    return _features(path, name, arrays[name])[0]
+
+
+def load_npz(path: str | os.PathLike[str]) -> Dataset:
+    """Read ``X``, ``y`` and, where present, ``X_test``, ``y_test`` from a NumPy archive.
+
+    Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout.
+    Integer, boolean or text targets are classes, numbered in sorted order; floating-point targets are a
+    regression. Nothing is ever unpickled.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileError
+        If it is not an archive, is damaged, lacks an array, or its arrays do not fit together.
+    """
+    arrays = _read_archive(path)
+    for required in ("X", "y"):
+        if required not in arrays:
+            raise FileError(path, f"lacks the array {required}; it has {', '.join(arrays) or 'none'}")
+    if ("X_test" in arrays) != ("y_test" in arrays):
+        missing = "y_test" if "X_test" in arrays else "X_test"
+        raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
+
+    X, feature_shape = _features(path, "X", arrays["X"])
+    X_test = None
+    if "X_test" in arrays:
+        X_test, test_shape = _features(path, "X_test", arrays["X_test"])
+        if test_shape != feature_shape:
+            raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
+    y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"))
+    for name, samples, targets in (("", X, y), ("_test", X_test, y_test)):
+        if samples is not None and len(samples) != len(targets):
+            raise FileError(path, f"X{name} has {len(samples)} samples, y{name} has {len(targets)}")
+    name = os.path.splitext(os.path.basename(path))[0]
+    return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
+
+
+def _read_archive(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {os.fspath(path)}") from None
+    with file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+            names = [name for name in ("X", "y", "X_test", "y_test") if name in getattr(archive, "files", ())]
+            arrays = {name: archive[name] for name in names}
+        except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
+            raise FileError(path, f"is not a NumPy archive that can be read safely: {error}") from error
+    if isinstance(archive, np.ndarray):
+        raise FileError(path, "holds a single array; expected an .npz archive with X and y")
+    return arrays
+
+
+def _features(path: Any, name: str, array: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
+    if array.dtype.kind not in "buif":
+        raise FileError(path, f"{name} must hold numbers, got dtype {array.dtype}")
+    if array.ndim < 2 or array.size == 0:
+        raise FileError(path, f"{name} must have shape (n, n_features) without a zero, got {array.shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0, 0])
+        raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
+    return np.ascontiguousarray(array.reshape(len(array), -1)), array.shape[1:]
+
+
+def _targets(
+    path: Any, y: NDArray[Any], y_test: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[Any, ...] | None]:
+    for name, array in (("y", y), ("y_test", y_test)):
+        if array is None:
+            continue
+        if (
+            array.ndim == 0
+            or array.dtype.kind not in "buifUS"
+            or (array.dtype.kind != "f" and array.ndim != 1)
+        ):
+            raise FileError(
+                path,
+                f"{name} must be a vector of class labels or an array of float targets, "
+                f"got shape {array.shape} of {array.dtype}",
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise FileError(path, f"{name} holds NaN or infinity")
+    if y.dtype.kind == "f":
+        if y_test is not None and (y_test.dtype.kind != "f" or y_test.shape[1:] != y.shape[1:]):
+            raise FileError(
+                path, f"y is {y.dtype} of shape {y.shape}, y_test {y_test.dtype} of shape {y_test.shape}"
+            )
+        return y, y_test, None
+    classes, numbers = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise FileError(path, f"y holds one class only ({classes.tolist()}); expected at least two")
+    if y_test is not None:
+        unknown = np.setdiff1d(y_test, classes)
+        if unknown.size:
+            raise FileError(path, f"y_test holds the class {unknown.tolist()[0]!r}, which y has not")
+        y_test = np.searchsorted(classes, y_test).astype(np.int64)
+    return numbers.reshape(-1).astype(np.int64), y_test, tuple(classes.tolist())

@@ -1,0 +1,34 @@
+"""Errors and warnings that have a name of their own."""
+
+from __future__ import annotations
+
+__all__ = ["DivergenceError", "InterruptedWarning"]
+
+
+class DivergenceError(ArithmeticError):
+    """Training produced a value that is not finite.
+
+    Attributes
+    ----------
+    epoch : int
+        Counted from 0.
+    step : int
+        The training step over all epochs, counted from 1.
+    layer : str or None
+        The first layer whose weights or outputs are not finite; None when only the loss is.
+    """
+
+    def __init__(self, epoch: int, step: int, layer: str | None, what: str) -> None:
+        self.epoch, self.step, self.layer, self.what = epoch, step, layer, what
+        where = f"{layer} has {what}" if layer else what
+        super().__init__(
+            f"training diverged in epoch {epoch} at step {step}: {where}; "
+            "try a smaller lr, standardised features or clip_norm"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.epoch, self.step, self.layer, self.what)
+
+
+class InterruptedWarning(UserWarning):
+    """An estimator's ``fit`` was ended by Ctrl-C; it has kept what was learnt until then and can be used."""

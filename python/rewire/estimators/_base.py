@@ -1,0 +1,461 @@
+"""What both estimators share: parameters, building, fitting, fitted attributes.
+
+An estimator is a thin coat over a :class:`~rewire.Trainer`. ``fit`` turns
+parameters into objects, the trainer does the work and is kept as ``trainer_``;
+everything else that is fitted is read off it, so that nothing is kept twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rewire import _checks, threads
+from rewire.activations import Activation, activation
+from rewire.callbacks import EarlyStopping
+from rewire.errors import InterruptedWarning
+from rewire.history import History
+from rewire.initializers import Initializer, initializer
+from rewire.losses import Loss
+from rewire.network import Sequential
+from rewire.optim import SGD, Adam, AdamW, Optimizer
+from rewire.presets import Preset, mlp_layers, preset
+from rewire.rewiring import SET, Rewiring, rewiring
+from rewire.trainer import Trainer
+
+__all__ = ["BaseSparseMLP"]
+
+BATCH = 128  # batch_size="auto"
+RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001}  # learning_rate_init="auto"
+
+
+class BaseSparseMLP(BaseEstimator):
+    """Base of both estimators. A subclass encodes targets and decodes outputs."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | tuple[int, ...] = (1000, 1000),
+        activation: str | Activation = "all-relu",
+        *,
+        epsilon: float = 20.0,
+        group: int = 1,
+        init: str | float | Initializer = "he",
+        rewiring: str | Rewiring | None = "set",
+        zeta: float = 0.3,
+        optimizer: str | Optimizer = "adam",
+        learning_rate_init: float | str = "auto",
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        dropout: float = 0.0,
+        batch_size: int | str = "auto",
+        max_iter: int = 100,
+        shuffle: bool = True,
+        tol: float = 1e-4,
+        n_iter_no_change: int | float | None = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        standardize: bool = True,
+        warm_start: bool = False,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.epsilon = epsilon
+        self.group = group
+        self.init = init
+        self.rewiring = rewiring
+        self.zeta = zeta
+        self.optimizer = optimizer
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.standardize = standardize
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.dtype = dtype
+
+    @classmethod
+    def from_preset(cls, name: str | Preset, **parameters: Any) -> Self:
+        """An estimator with the hyperparameters of a preset.
+
+        Parameters
+        ----------
+        name : {"default", "set-2018", "tsnn-2021"} or Preset
+            The last two are published settings, which suit some 500 epochs.
+        **parameters
+            Further parameters of the estimator, which go before the preset's.
+
+        Returns
+        -------
+        estimator
+            Not fitted. ``get_params`` shows every value.
+        """
+        p = preset(name)
+        options: dict[str, Any] = {
+            "activation": p.hidden,
+            "epsilon": p.epsilon,
+            "group": p.group,
+            "init": p.init,
+            "rewiring": p.rewiring(),
+            "zeta": p.zeta,
+            "optimizer": p.optimizer(),
+            "dropout": p.dropout,
+            "batch_size": p.batch_size,
+        }
+        return cls(**{**options, **parameters})
+
+    # --- for subclasses ------------------------------------------------------------
+
+    def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Targets for the trainer, and the attributes that describe them (``n_outputs_`` among them)."""
+        raise NotImplementedError
+
+    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
+        """scikit-learn's name of the final activation, ours, and the loss."""
+        raise NotImplementedError
+
+    def _stratify(self, targets: NDArray[Any]) -> NDArray[Any] | None:
+        """What a validation split keeps the proportions of."""
+        return None
+
+    # --- fit ----------------------------------------------------------------------------
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, classes: Any = None
+    ) -> Self:
+        going_on = hasattr(self, "trainer_") and (incremental or self.warm_start)
+        options = self._fit_options(incremental)
+        with contextlib.ExitStack() as stack:
+            if hasattr(self, "trainer_") and not going_on:
+                # A new network is trained, but the old one is still what other threads predict with.
+                stack.enter_context(self.network_.gate.writing("fit"))
+            X, y = self._validate_X_y(X, y, reset=not going_on)
+            weight = _sample_weight(sample_weight, X.shape[0])
+            targets, fitted = self._encode(y, not going_on, weight, classes)
+            if weight is not None and not weight.all():
+                # A sample without weight must leave no trace, in the batches neither.
+                keep = np.flatnonzero(weight)
+                X, targets, weight = X[keep], targets[keep], weight[keep]
+            X, targets, weight, validation = self._split(X, targets, weight, incremental)
+            if going_on:
+                trainer = self._take_up(self.trainer_)
+            else:
+                trainer = self._new_trainer(X, fitted)
+            monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
+            interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
+            self.__dict__.update(fitted)
+            self.trainer_ = trainer
+            self._record(X.shape[0], 0 if not going_on else self.n_iter_, monitor)
+        if interrupted:
+            warnings.warn(
+                f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
+                "what has been learnt so far is kept",
+                InterruptedWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _train(
+        self,
+        trainer: Trainer,
+        X: Any,
+        targets: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        validation: tuple[Any, ...] | None,
+        monitor: str,
+        options: dict[str, Any],
+    ) -> bool:
+        """Run the trainer; whether it was interrupted."""
+        patience = options.pop("patience")
+        if patience is not None:
+            trainer.callbacks = [
+                EarlyStopping(
+                    patience,
+                    monitor=monitor if validation is not None else "loss",
+                    min_delta=float(self.tol),
+                    restore_best=validation is not None,
+                )
+            ]
+        try:
+            trainer.fit(X, targets, sample_weight=weight, validation_data=validation, **options)
+            return trainer.history.interrupted
+        except KeyboardInterrupt:  # before the first epoch or after the last one
+            trainer.history.interrupted = True
+            return True
+        except ArithmeticError as error:
+            error.add_note(
+                f"{type(self).__name__} has learning_rate_init={self.learning_rate_init!r} "
+                f"and standardize={self.standardize!r}"
+            )
+            raise
+        finally:
+            trainer.callbacks = []  # early stopping holds a copy of the best network
+
+    def _record(self, n_samples: int, epochs_before: int, monitor: str) -> None:
+        rows = self.history_.epochs
+        self.n_iter_ = len(rows)
+        self.t_ = (self.t_ if epochs_before else 0) + n_samples * (len(rows) - epochs_before)
+        self.loss_curve_ = [row["loss"] for row in rows]
+        self.loss_ = self.loss_curve_[-1] if rows else math.nan
+        self.n_layers_ = len(self.network_.weight_layers) + 1
+        if self.early_stopping:
+            self.validation_scores_ = [row[monitor] for row in rows if monitor in row]
+            self.best_validation_score_ = max(self.validation_scores_, default=math.nan)
+            self.best_loss_ = None
+        else:
+            self.validation_scores_ = self.best_validation_score_ = None
+            self.best_loss_ = min(self.loss_curve_, default=math.nan)
+
+    def _new_trainer(self, X: Any, fitted: dict[str, Any]) -> Trainer:
+        sizes = [X.shape[1], *_hidden_sizes(self.hidden_layer_sizes), fitted["n_outputs_"]]
+        fitted["out_activation_"], final, loss = self._output(fitted)
+        dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
+        if dtype == "auto":
+            dtype = "float64" if X.dtype == np.float64 else "float32"
+        layers = mlp_layers(
+            sizes,
+            output=final,
+            hidden=activation(self.activation),
+            epsilon=_checks.number("epsilon", self.epsilon, low=0.0, open_low=True),
+            dropout=self.dropout,
+            init=initializer(self.init),
+            group=_checks.choice("group", self.group, (1, 2, 4, 8)),
+        )
+        network = Sequential(layers, seed=_seed(self.random_state), dtype=dtype)
+        return Trainer(
+            network,
+            loss=loss,
+            optimizer=self._make_optimizer(),
+            rewiring=self._make_rewiring(),
+            threads=self.n_jobs,
+            standardize=_checks.boolean("standardize", self.standardize),
+        )
+
+    def _take_up(self, trainer: Trainer) -> Trainer:
+        """Go on with a trainer, under parameters that may have changed."""
+        sizes = tuple(_hidden_sizes(self.hidden_layer_sizes))
+        had = tuple(layer.n_out for layer in trainer.network.weight_layers[:-1])
+        if sizes != had:
+            raise ValueError(
+                f"hidden_layer_sizes must stay {had} while the same network is trained on, got {sizes}"
+            )
+        new = self._make_optimizer()
+        if new.config() != trainer.optimizer.config():
+            if new.state_names != trainer.optimizer.state_names:
+                trainer.network.trained_by = None  # what the layers keep is not this optimizer's
+            trainer.optimizer = new
+        trainer.rewiring = self._make_rewiring()
+        trainer.threads = self.n_jobs
+        return trainer
+
+    # --- parameters -----------------------------------------------------------------------
+
+    def _fit_options(self, incremental: bool) -> dict[str, Any]:
+        """Checked arguments of ``Trainer.fit``, and the patience."""
+        for name in ("early_stopping", "warm_start"):
+            _checks.boolean(name, getattr(self, name))
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        epochs = _checks.integer("max_iter", self.max_iter, low=1)
+        if isinstance(self.batch_size, str):
+            _checks.choice("batch_size", self.batch_size, ("auto",))
+        else:
+            _checks.integer("batch_size", self.batch_size, low=1)
+        patience = self.n_iter_no_change
+        if patience is not None and patience != math.inf:
+            patience = _checks.integer("n_iter_no_change", patience, low=1)
+        else:
+            patience = None
+        _checks.number("tol", self.tol, low=0.0)
+        verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
+        if self.n_jobs is not None:
+            if _checks.integer("n_jobs", self.n_jobs) == 0:
+                raise ValueError("n_jobs must be >= 1, negative to count from the end, or None, got 0")
+            threads.resolve(self.n_jobs, warn=False)
+        return {
+            "epochs": 1 if incremental else epochs,
+            "batch_size": BATCH if self.batch_size == "auto" else self.batch_size,
+            "shuffle": _checks.boolean("shuffle", self.shuffle),
+            "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
+            "patience": None if incremental else patience,
+        }
+
+    def _make_optimizer(self) -> Optimizer:
+        what = self.optimizer
+        if isinstance(what, Optimizer):
+            return copy.deepcopy(what)
+        name = _checks.choice("optimizer", what, RATES)
+        rate = self.learning_rate_init
+        if isinstance(rate, str):
+            rate = RATES[name] if _checks.choice("learning_rate_init", rate, ("auto",)) else rate
+        rate = _checks.number("learning_rate_init", rate, low=0.0, open_low=True)
+        decay = _checks.number("weight_decay", self.weight_decay, low=0.0)
+        if name == "sgd":
+            return SGD(lr=rate, momentum=self.momentum, weight_decay=decay)
+        return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
+
+    def _make_rewiring(self) -> Rewiring:
+        zeta = _checks.number("zeta", self.zeta, low=0.0, high=1.0)
+        return SET(zeta) if self.rewiring == "set" else rewiring(self.rewiring)
+
+    # --- data ---------------------------------------------------------------------------------
+
+    def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
+        return validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            accept_sparse="csr",
+            dtype="numeric",
+            multi_output=True,
+            y_numeric=is_regressor(self),
+        )
+
+    def _split(
+        self, X: Any, targets: NDArray[Any], weight: NDArray[np.float64] | None, incremental: bool
+    ) -> tuple[Any, NDArray[Any], NDArray[np.float64] | None, tuple[Any, ...] | None]:
+        """Training data, and with early stopping (X, targets, weight) to validate on."""
+        if not self.early_stopping:
+            return X, targets, weight, None
+        share = _checks.number(
+            "validation_fraction", self.validation_fraction, low=0.0, high=1.0, open_low=True, open_high=True
+        )
+        # Not from random_state itself: one that is consumed would give the network another seed.
+        train, held = train_test_split(
+            np.arange(X.shape[0]),
+            test_size=share,
+            random_state=_seed(copy.deepcopy(self.random_state)) % 2**32,
+            stratify=self._stratify(targets),
+        )
+        pieces = [None if weight is None else weight[rows] for rows in (train, held)]
+        return X[train], targets[train], pieces[0], (X[held], targets[held], pieces[1])
+
+    @contextlib.contextmanager
+    def _fitted_network(self) -> Iterator[Sequential]:
+        """The network, and nobody may fit meanwhile."""
+        check_is_fitted(self)
+        network = self.network_
+        with network.gate.reading("predict"):
+            yield network
+
+    def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric")
+        return network.predict(X, threads=self.n_jobs)
+
+    # --- fitted attributes ------------------------------------------------------------------
+
+    @property
+    def network_(self) -> Sequential:
+        """The network."""
+        check_is_fitted(self)
+        return self.trainer_.network
+
+    @property
+    def history_(self) -> History:
+        """One row an epoch, over all calls."""
+        check_is_fitted(self)
+        return self.trainer_.history
+
+    @property
+    def topology_history_(self) -> list[dict[str, Any]]:
+        """One dict for every epoch with a rewiring: epoch, links removed, links grown and links by layer."""
+        return [
+            {
+                "epoch": row["epoch"],
+                "removed": row["links_removed"],
+                "grown": row["links_grown"],
+                "nnz": row["nnz"],
+            }
+            for row in self.history_.epochs
+            if any(row["links_removed"]) or any(row["links_grown"])
+        ]
+
+    @property
+    def coefs_(self) -> list[csr_array]:
+        """Weights of every layer, shape (n_in, n_out), made anew at every access."""
+        return [csr_array(layer.store.to_csr().T) for layer in self.network_.sparse_layers]
+
+    @property
+    def intercepts_(self) -> list[NDArray[Any]]:
+        """Biases of every layer, copies."""
+        return [layer.bias.copy() for layer in self.network_.sparse_layers if layer.bias is not None]
+
+    @property
+    def nnz_(self) -> int:
+        """Connections."""
+        return self.network_.nnz
+
+    @property
+    def density_(self) -> float:
+        """Connections over those of a dense network of the same sizes."""
+        return self.network_.density
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+# --- small conversions -----------------------------------------------------------------------
+
+
+def _hidden_sizes(value: Any) -> list[int]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [_checks.integer("hidden_layer_sizes", value, low=1, high=_checks.MAX_NEURONS)]
+    return [
+        _checks.integer(f"hidden_layer_sizes[{i}]", n, low=1, high=_checks.MAX_NEURONS)
+        for i, n in enumerate(value)
+    ]
+
+
+def _seed(random_state: Any) -> int:
+    """A network's seed. An integer is the seed itself; None follows NumPy's global state as scikit-learn does."""
+    if isinstance(random_state, np.random.SeedSequence):
+        return int(random_state.generate_state(1, np.uint64)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(check_random_state(random_state).randint(0, 2**63, dtype=np.int64))
+    try:
+        return _checks.integer("random_state", random_state, low=0, high=2**64 - 1)
+    except TypeError:
+        raise TypeError(
+            "random_state must be None, an integer, a RandomState, a Generator or a SeedSequence, "
+            f"got {_checks.describe(random_state)}"
+        ) from None
+
+
+def _sample_weight(value: Any, n_samples: int) -> NDArray[np.float64] | None:
+    if value is None:
+        return None
+    weight = _checks.float_vector("sample_weight", value, n_samples, low=0.0)
+    if not weight.any():
+        raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
+    return weight

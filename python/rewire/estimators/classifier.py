@@ -1,0 +1,293 @@
+"""The classifier: softmax over classes, or one sigmoid for every label."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from rewire._checks import describe
+from rewire.estimators._base import BaseSparseMLP
+from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss
+
+__all__ = ["SparseMLPClassifier"]
+
+
+class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
+    """Classifier: a multilayer perceptron that is truly sparse while it trains.
+
+    Only connections that exist are stored and computed with. After every epoch SET moves some of them
+    (``rewiring="set"``). Binary and multiclass targets get a softmax with one output a class, multilabel
+    indicators one sigmoid a label.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or tuple of int
+        Neurons of every hidden layer. Width is cheap: connections grow with n_in + n_out, not n_in * n_out.
+    activation : str or Activation
+        Of hidden layers: ``"all-relu"``, ``"relu"``, ``"leaky-relu"``, ``"tanh"``, ``"sigmoid"``,
+        ``"linear"``, or an object such as ``AllReLU(0.75)``.
+    epsilon : float
+        Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out.
+    group : {1, 2, 4, 8}
+        Neighbouring neurons that share their sources: faster, a little less freedom.
+    init : str, float or Initializer
+        Weights of the start; ``"he"`` over the fan-in a neuron really has.
+    rewiring : {"set", "static"}, Rewiring or None
+        An object such as ``SET(0.3, every=5)`` says more; ``"static"`` and None keep the structure.
+    zeta : float in [0, 1]
+        Share of connections that ``rewiring="set"`` moves. Unused for an object.
+    optimizer : {"adam", "adamw", "sgd"} or Optimizer
+        Adam needs no tuning; SGD needs less memory and a learning rate that fits widths and data. An object
+        brings its own learning rate, momentum and decay; the next three are then unused.
+    learning_rate_init : float or "auto"
+        Auto is 0.001, and 0.05 for SGD.
+    momentum : float in [0, 1)
+        Of SGD.
+    weight_decay : float
+        L2 for SGD and Adam, decoupled for AdamW.
+    dropout : float in [0, 1)
+        After every hidden layer.
+    batch_size : int or "auto"
+        Auto is 128. Never more than there are samples.
+    max_iter : int
+        Epochs at most. It is a budget: using it up gives no warning.
+    shuffle : bool
+        Whether the order of samples is drawn anew in every epoch.
+    tol : float
+        Least improvement of the loss (or of the validation score) that counts.
+    n_iter_no_change : int or None
+        Stop after so many epochs without improvement; None never stops early.
+    early_stopping : bool
+        Hold out ``validation_fraction`` of the samples (stratified), watch the accuracy on them and bring
+        back the best network at the end.
+    validation_fraction : float in (0, 1)
+    standardize : bool
+        Bring features to mean 0 and deviation 1 by what the first training set says, inside the network and
+        without a copy of X. Constant features and zeros of a sparse X need no care.
+    warm_start : bool
+        ``fit`` goes on with the network there is.
+    random_state : int, RandomState, Generator, SeedSequence or None
+        An integer is the network's seed. Structure and weights of the start depend on it and on sizes alone.
+    n_jobs : int or None
+        Threads; results do not depend on it. None leaves it to :func:`rewire.set_num_threads`, environment
+        and processor count; negative counts from the end.
+    verbose : bool or {0, 1, 2}
+        Silent, a line an epoch, a bar.
+    dtype : {"float32", "float64", "auto"}
+        Of weights and arithmetic, whatever X is; auto takes float64 for float64 X.
+
+    Attributes
+    ----------
+    classes_ : ndarray, shape (n_classes,)
+        For multilabel targets, 0 to n_labels - 1.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Where X had names.
+    n_iter_ : int
+        Epochs this network has been trained, over all calls.
+    t_ : int
+        Samples it has seen.
+    n_layers_, n_outputs_ : int
+        Layers of neurons, inputs included; outputs (two for a binary target).
+    out_activation_ : {"softmax", "logistic"}
+    loss_, best_loss_ : float
+        Of the last epoch, and the lowest; over training batches. ``best_loss_`` is None with early stopping.
+    loss_curve_ : list of float
+    validation_scores_, best_validation_score_ : list of float, float
+        Accuracy on what was held out (of single decisions for multilabel targets); None without early
+        stopping.
+    coefs_ : list of csr_array, shape (n_in, n_out)
+        Copies, made at every access.
+    intercepts_ : list of ndarray, shape (n_out,)
+    nnz_ : int
+    density_ : float
+    history_ : History
+        One row an epoch, with times and connections.
+    topology_history_ : list of dict
+        One for every epoch with a rewiring.
+    network_ : Sequential
+    trainer_ : Trainer
+
+    Notes
+    -----
+    Ctrl-C ends ``fit`` with an :class:`~rewire.errors.InterruptedWarning`; the estimator can be used. Any
+    number of threads may predict at a time; fitting meanwhile raises RuntimeError.
+
+    A sample of weight 0 is treated as if it were not there. The loss of a batch is divided by the sum of its
+    weights.
+
+    References
+    ----------
+    Mocanu et al., *Scalable training of artificial neural networks with adaptive sparse connectivity
+    inspired by network science*, Nature Communications 9:2383 (2018).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from rewire import SparseMLPClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = SparseMLPClassifier((300, 300), epsilon=10, max_iter=10, random_state=0).fit(X[:1200], y[:1200])
+    >>> clf.score(X[1200:], y[1200:]) > 0.9
+    True
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train a new network, or with ``warm_start`` the one there is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Real and finite.
+        y : array-like, shape (n_samples,), or indicators, shape (n_samples, n_labels)
+            Classes of any kind.
+        sample_weight : array-like, shape (n_samples,), optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong data or parameters; the argument is named.
+        DivergenceError
+            When a value is no longer finite. The estimator stays as it was.
+        RuntimeError
+            While another thread predicts or fits.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """Train one epoch on this data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+        classes : array-like, shape (n_classes,)
+            All classes there will ever be; needed in the first call.
+
+        Returns
+        -------
+        self
+
+        Notes
+        -----
+        Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For
+        a stream of small pieces count steps instead: ``rewiring=SET(every=Every(steps=500))``. With
+        ``standardize`` means and deviations are those of the first call.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most likely class, or every label with a probability above 1/2.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray, shape (n_samples,) or (n_samples, n_labels)
+        """
+        with self._fitted_network() as network:
+            p = self._raw_predict(network, X)
+            if self.out_activation_ == "logistic":
+                return (p > 0.5).astype(np.int64)
+            return self.classes_[p.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """Probabilities of the classes in the order of ``classes_``, or of every label.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (n_samples, n_outputs)
+        """
+        with self._fitted_network() as network:
+            return self._raw_predict(network, X)
+
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """Logarithms of :meth:`predict_proba`; minus infinity where that is 0."""
+        p = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(p, out=p)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    # --- targets --------------------------------------------------------------------------
+
+    def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
+        if not issparse(y) and y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                f"y must hold classes, shape (n_samples,), or 0-1 indicators of labels, got {describe(y)}"
+            )
+        multilabel = kind == "multilabel-indicator"
+        if not first:
+            return self._encode_more(y, multilabel, classes), {}
+        if multilabel:
+            y = _dense(y)
+            labels = np.arange(y.shape[1])
+            if classes is not None and not np.array_equal(np.asarray(classes), labels):
+                raise ValueError(
+                    f"classes must be 0 to {len(labels) - 1} for {len(labels)} labels, got {classes!r}"
+                )
+            return y, {"classes_": labels, "n_outputs_": len(labels), "_multilabel": True}
+        known = np.unique(y if classes is None else _classes(classes))
+        if len(known) < 2:
+            raise ValueError(f"y must hold at least 2 classes, got {len(known)} class: {known[:1].tolist()}")
+        fitted = {"classes_": known, "n_outputs_": len(known), "_multilabel": False}
+        return _indices(y, known), fitted
+
+    def _encode_more(self, y: Any, multilabel: bool, classes: Any) -> NDArray[Any]:
+        """Targets for a network that exists."""
+        if classes is not None and not np.array_equal(np.unique(_classes(classes)), self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_.tolist()}, got {classes!r}"
+            )
+        if multilabel != self._multilabel or (multilabel and y.shape[1] != self.n_outputs_):
+            was = f"{self.n_outputs_} labels" if self._multilabel else "classes"
+            raise ValueError(f"y must hold {was} as in the first call, got {describe(y)}")
+        return _dense(y) if multilabel else _indices(y, self.classes_)
+
+    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
+        if fitted["_multilabel"]:
+            return "logistic", "sigmoid", BinaryCrossEntropy()
+        return "softmax", "softmax", CrossEntropy()
+
+    def _stratify(self, targets: NDArray[Any]) -> NDArray[Any] | None:
+        return targets if targets.ndim == 1 else None
+
+
+def _dense(y: Any) -> NDArray[Any]:
+    return y.toarray() if issparse(y) else np.asarray(y)
+
+
+def _classes(classes: Any) -> NDArray[Any]:
+    return column_or_1d(classes, warn=False)
+
+
+def _indices(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each target stands in ``classes`` (ascending)."""
+    present, inverse = np.unique(y, return_inverse=True)
+    strange = np.setdiff1d(present, classes, assume_unique=True)
+    if len(strange):
+        raise ValueError(f"y must hold classes in {classes.tolist()}, got {strange.tolist()}")
+    return np.searchsorted(classes, present)[inverse].astype(np.int64)

@@ -1,0 +1,324 @@
+"""What every layer is to a network, and what layers with weights share.
+
+A layer is described by its constructor and gets its memory from
+:meth:`Layer.build`, once its network says where it stands. Forward and backward
+run on tiles (see ``tiles.h``) that a :class:`~rewire.workspace.Workspace` owns;
+a layer finds its own outputs there under its index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import MAX_NEURONS, boolean, describe, integer
+from rewire.activations import Activation, Bound, activation
+from rewire.workspace import Workspace
+
+__all__ = ["Layer", "OptimizerNeeds", "Updates", "WeightLayer", "layer_from_config", "register_layer"]
+
+ROW_PAD = 8  # rows of a bias: the last group of a store may reach over n_out (RW_ROW_PAD)
+
+
+class Updates(NamedTuple):
+    """One optimizer step's constants: decay applies to weights, not to biases."""
+
+    weights: _core.Update
+    biases: _core.Update
+
+
+class OptimizerNeeds(Protocol):
+    """What a layer must keep for an optimizer."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Fields, one value a weight: () or ("momentum",) or ("adam_m", "adam_v")."""
+
+    @property
+    def needs_age(self) -> bool:
+        """Whether links are corrected by their own age (field "born")."""
+
+
+class Layer:
+    """Base of all layers."""
+
+    n_in: int = 0
+    n_out: int = 0
+    index: int = -1  # position in the network; also the stream of its random numbers
+    has_weights = False
+
+    @property
+    def built(self) -> bool:
+        """Whether the layer stands in a network."""
+        return self.index >= 0
+
+    @property
+    def label(self) -> str:
+        """``layer 2 (Sparse 1000 -> 10)``."""
+        return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
+
+    # --- life in a network ------------------------------------------------
+
+    def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
+        """Take memory and draw the start.
+
+        Parameters
+        ----------
+        seed : int
+        index : int
+            Position among all layers of the network.
+        depth : int or None
+            k for the k-th hidden weight layer (1 first), None for the output layer.
+        dtype : {"float32", "float64"}
+        draw : bool
+            False leaves the layer empty, for :meth:`restore`.
+        """
+        if self.built:
+            raise ValueError(f"{self.label} already belongs to a network; make a new layer for another one")
+        self.index, self.seed, self.dtype = index, seed, dtype
+
+    def needed_bytes(self, dtype: str) -> int:
+        """Bytes :meth:`build` will take at its peak."""
+        return 0
+
+    def forward(
+        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
+    ) -> _core.Tiles:
+        """Outputs for inputs ``x``. ``linear`` leaves the activation out (a loss has it fused)."""
+        raise NotImplementedError
+
+    def backward(
+        self,
+        dy: _core.Tiles,
+        x: _core.Tiles,
+        ws: Workspace,
+        need_dx: bool,
+        updates: Updates | None,
+        step: int,
+        threads: int,
+        *,
+        linear: bool = False,
+    ) -> _core.Tiles | None:
+        """The gradient for the inputs, from ``dy`` for the outputs (overwritten).
+
+        With ``updates`` the weights take their optimizer step here, after their old values have been used;
+        without, gradients are kept for :meth:`apply`. Both give the same bits.
+        """
+        raise NotImplementedError
+
+    # --- gradients that are kept (clipping; rules that look at them) ----------
+
+    def prepare(self, optimizer: OptimizerNeeds) -> None:
+        """Fresh optimizer state."""
+
+    def hold_gradients(self, hold: bool) -> None:
+        """Take or give back the memory that backward without ``updates`` needs."""
+
+    def apply(self, updates: Updates, threads: int) -> None:
+        """One optimizer step from the kept gradients."""
+
+    def grad_sumsq(self) -> float:
+        """Sum of squares of the kept gradients, in a fixed order."""
+        return 0.0
+
+    def scale_grad(self, factor: float) -> None:
+        """Multiply the kept gradients."""
+
+    # --- saving ----------------------------------------------------------------
+
+    def config(self, state: bool = False) -> dict[str, Any]:
+        """JSON-able description; with ``state`` also what the optimizer keeps."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Layer:
+        """An unbuilt layer from :meth:`config`."""
+        return cls(**{k: v for k, v in config.items() if k not in ("type", "fields")})
+
+    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that make the layer; with ``state`` the optimizer's too."""
+        return {}
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over :meth:`arrays` of an equal layer. ValueError when they do not fit."""
+
+    # --- numbers -----------------------------------------------------------------
+
+    @property
+    def nnz(self) -> int:
+        """Connections."""
+        return 0
+
+    @property
+    def density(self) -> float:
+        """Connections over n_in * n_out."""
+        return self.nnz / (self.n_in * self.n_out) if self.has_weights else 0.0
+
+    @property
+    def n_params(self) -> int:
+        """Connections and biases."""
+        return self.nnz
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights, structure and optimizer state."""
+        return 0
+
+    def finite(self) -> bool:
+        """Whether all weights and biases are finite."""
+        return True
+
+
+class WeightLayer(Layer):
+    """A layer y = f(W x + b): activation, bias and the bias's optimizer state."""
+
+    has_weights = True
+
+    def __init__(
+        self, n_in: int, n_out: int, activation_: str | Activation | dict[str, Any], bias: bool
+    ) -> None:
+        self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
+        self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
+        self.activation = activation(activation_)
+        self.has_bias = boolean("bias", bias)
+        self._bias: NDArray[Any] | None = None  # padded with zeros to ROW_PAD rows
+        self._bias_grad: NDArray[Any] | None = None  # likewise
+        self.bias_state: dict[str, NDArray[Any]] = {}
+        self.bound: Bound
+
+    def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
+        bound = self.activation.bind(depth)
+        super().build(seed=seed, index=index, depth=depth, dtype=dtype, draw=draw)
+        self.bound = bound
+        if self.has_bias:
+            rows = -(-self.n_out // ROW_PAD) * ROW_PAD
+            self._bias, self._bias_grad = _core.aligned_zeros(rows, dtype), _core.aligned_zeros(rows, dtype)
+
+    @property
+    def bias(self) -> NDArray[Any] | None:
+        """The biases, shape (n_out,), live; None for a layer without. They start at zero."""
+        return None if self._bias is None else self._bias[: self.n_out]
+
+    @property
+    def bias_grad(self) -> NDArray[Any] | None:
+        """The biases' gradient of the last backward pass, live."""
+        return None if self._bias_grad is None else self._bias_grad[: self.n_out]
+
+    # --- shared halves of forward and backward --------------------------------
+
+    def _terms(self, linear: bool) -> tuple[str, float]:
+        return ("linear", 0.0) if linear else (self.bound.code, self.bound.slope)
+
+    def _output(
+        self, x: _core.Tiles, ws: Workspace, training: bool, linear: bool
+    ) -> tuple[_core.Tiles, _core.Tiles | None]:
+        """Tiles for the outputs, and for the activation's inputs where backward will want them."""
+        if not training:
+            return ws.other(self.n_out, x), None
+        keep = self.bound.needs_input and not linear
+        return ws.tiles((self.index, "y"), self.n_out), (
+            ws.tiles((self.index, "z"), self.n_out) if keep else None
+        )
+
+    def _activate_back(self, dy: _core.Tiles, ws: Workspace, linear: bool, threads: int) -> None:
+        code, slope = self._terms(linear)
+        if code != "linear":
+            kept = ws.tiles((self.index, "z" if self.bound.needs_input else "y"), self.n_out)
+            _core.activate_back(code, slope, kept, dy, threads)
+
+    def _bias_back(self, dy: _core.Tiles, threads: int) -> None:
+        if self._bias_grad is not None:
+            _core.bias_gradient(dy, self._bias_grad, threads)
+
+    def _update_bias(self, updates: Updates) -> None:
+        if self._bias is not None:
+            state = list(self.bias_state.values()) + [None, None]
+            _core.update_array(self.bias, self.bias_grad, updates.biases, state[0], state[1])
+
+    # --- state ---------------------------------------------------------------------
+
+    def prepare(self, optimizer: OptimizerNeeds) -> None:
+        if self.has_bias:
+            self.bias_state = {n: _core.aligned_zeros(self.n_out, self.dtype) for n in optimizer.state_names}
+
+    def grad_sumsq(self) -> float:
+        return 0.0 if self.bias_grad is None else sum_of_squares(self.bias_grad)
+
+    def scale_grad(self, factor: float) -> None:
+        if self._bias_grad is not None:
+            self._bias_grad *= factor
+
+    def finite(self) -> bool:
+        return self._bias is None or bool(np.isfinite(self._bias).all())
+
+    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
+        if self.bias is not None:
+            found["bias"] = self.bias.copy()
+        if state:
+            found.update({f"bias_state.{name}": a.copy() for name, a in self.bias_state.items()})
+        return found
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        if self.bias is not None:
+            self.bias[...] = take(arrays, "bias", (self.n_out,), self.dtype, self.label)
+        self.bias_state = {}
+        for key in sorted(arrays):  # adam_m before adam_v
+            if key.startswith("bias_state."):
+                state = _core.aligned_zeros(self.n_out, self.dtype)
+                state[...] = take(arrays, key, (self.n_out,), self.dtype, self.label)
+                self.bias_state[key.removeprefix("bias_state.")] = state
+
+    @property
+    def n_params(self) -> int:
+        return self.nnz + (self.n_out if self.has_bias else 0)
+
+    def _bias_bytes(self) -> int:
+        held = [self._bias, self._bias_grad, *self.bias_state.values()]
+        return sum(a.nbytes for a in held if a is not None)
+
+
+def sum_of_squares(a: NDArray[Any]) -> float:
+    """Sum of squares in float64, in an order that depends on the size alone."""
+    flat, total = a.reshape(-1), 0.0
+    for start in range(0, flat.size, 1 << 16):
+        part = flat[start : start + (1 << 16)].astype(np.float64)
+        total += float(np.square(part, out=part).sum())
+    return total
+
+
+def take(
+    arrays: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...], dtype: str, where: str
+) -> NDArray[Any]:
+    """``arrays[key]``, which must have this shape and dtype."""
+    if key not in arrays:
+        raise ValueError(f"{where}: array {key!r} is missing")
+    a = np.asarray(arrays[key])
+    if a.shape != shape or a.dtype != np.dtype(dtype):
+        raise ValueError(
+            f"{where}: array {key!r} must have shape {shape} and dtype {dtype}, got {a.shape} and {a.dtype}"
+        )
+    return np.ascontiguousarray(a)
+
+
+_TYPES: dict[str, type[Layer]] = {}
+
+
+def register_layer(cls: type[Layer]) -> type[Layer]:
+    """Make a layer class known to :func:`layer_from_config` under its name."""
+    _TYPES[cls.__name__] = cls
+    return cls
+
+
+def layer_from_config(config: Mapping[str, Any]) -> Layer:
+    """An unbuilt layer from its ``config()``."""
+    kind: Callable[..., Layer] | None = _TYPES.get(str(config.get("type")))
+    if kind is None:
+        raise ValueError(
+            f"layer type must be one of {', '.join(_TYPES)}, got {describe(config.get('type'))}"
+        )
+    return _TYPES[config["type"]].from_config(config)

@@ -1,0 +1,65 @@
+"""Dropout whose mask is never stored: it is a hash of (seed, layer, step, feature, sample)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewire import _core
+from rewire._checks import number
+from rewire.layers.base import Layer, Updates, register_layer
+from rewire.workspace import Workspace
+
+__all__ = ["Dropout"]
+
+
+@register_layer
+class Dropout(Layer):
+    """In training, each value is zero with probability p, and divided by 1 - p otherwise.
+
+    Parameters
+    ----------
+    p : float in [0, 1)
+
+    Notes
+    -----
+    The backward pass computes the mask again instead of keeping it. The mask depends on the sample's place
+    in the batch, not on threads. Srivastava et al., JMLR 15 (2014).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = number("p", p, low=0.0, high=1.0, open_high=True)
+
+    def connect(self, n: int) -> None:
+        """Take over the width of the neighbouring layer."""
+        self.n_in = self.n_out = n
+
+    def forward(
+        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
+    ) -> _core.Tiles:
+        if not training or self.p == 0.0:
+            return x
+        y = ws.tiles((self.index, "y"), self.n_out)
+        _core.dropout(x, y, self.p, self.seed, self.index, step, threads)
+        return y
+
+    def backward(
+        self,
+        dy: _core.Tiles,
+        x: _core.Tiles,
+        ws: Workspace,
+        need_dx: bool,
+        updates: Updates | None,
+        step: int,
+        threads: int,
+        *,
+        linear: bool = False,
+    ) -> _core.Tiles | None:
+        if need_dx and self.p > 0.0:
+            _core.dropout(dy, dy, self.p, self.seed, self.index, step, threads)
+        return dy if need_dx else None
+
+    def config(self, state: bool = False) -> dict[str, Any]:
+        return {"type": "Dropout", "p": self.p}
+
+    def __repr__(self) -> str:
+        return f"Dropout({self.p})"

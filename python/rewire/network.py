@@ -1,0 +1,391 @@
+"""Layers in a row: building, forward, backward, predicting.
+
+A network owns its layers and the seed all their random numbers come from. It
+does no arithmetic of its own: it hands tiles from one layer to the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _checks, _core
+from rewire._gate import Gate
+from rewire._inputs import Source, as_source
+from rewire.activations import Softmax
+from rewire.layers import Dropout, Layer, Sparse, Updates, WeightLayer, layer_from_config
+from rewire.layers.base import take
+from rewire.standardizer import Standardizer
+from rewire.threads import resolve
+from rewire.topology import readable, refuse_if_too_large
+from rewire.workspace import Workspace
+
+__all__ = ["Sequential"]
+
+PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
+SPARE_BYTES = 64 << 20  # workspaces larger than this are not kept for the next predict
+SPARES = 4
+
+
+class Sequential:
+    """A network of layers in a row.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        New ones: a layer belongs to one network. The last one has weights.
+    seed : int or None
+        Where all random numbers come from: structure, weights, dropout, rewiring. None draws one.
+    dtype : {"float32", "float64"}
+
+    Attributes
+    ----------
+    layers : list of Layer
+    n_in, n_out : int
+    seed : int
+    dtype : str
+    standardizer : Standardizer or None
+        Applied to every input; set by ``Trainer(..., standardize=True)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If layers do not fit each other; both are named.
+    MemoryError
+        Before anything is allocated, if the weights cannot fit.
+
+    Notes
+    -----
+    A sample's outputs do not depend on the rest of its batch nor on the number of threads (with a
+    ``Dense`` layer: as far as BLAS keeps that promise).
+    """
+
+    def __init__(self, layers: Sequence[Layer], *, seed: int | None = 0, dtype: str = "float32") -> None:
+        self.seed = _checks.seed("seed", seed)
+        self.dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
+        self._assemble(layers, draw=True)
+
+    def _assemble(self, layers: Sequence[Layer], draw: bool) -> None:
+        self.layers = _checked(layers)
+        weighted = [layer for layer in self.layers if isinstance(layer, WeightLayer)]
+        self.n_in, self.n_out = weighted[0].n_in, weighted[-1].n_out
+        self.standardizer: Standardizer | None = None
+        self.gate = Gate()
+        self._spares: list[Workspace] = []
+        # Whose optimizer state the layers hold; a trainer that finds another's starts afresh.
+        self.trained_by: object | None = None
+        refuse_if_too_large(sum(layer.needed_bytes(self.dtype) for layer in self.layers), "the network")
+        depths = {id(layer): k for k, layer in enumerate(weighted[:-1], start=1)}
+        for layer in weighted:  # before any layer is built, so that a refusal leaves them all free
+            layer.activation.bind(depths.get(id(layer)))
+        for index, layer in enumerate(self.layers):
+            layer.build(
+                seed=self.seed, index=index, depth=depths.get(id(layer)), dtype=self.dtype, draw=draw
+            )
+        self._first_weighted = weighted[0].index
+
+    # --- numbers ------------------------------------------------------------------
+
+    @property
+    def weight_layers(self) -> list[WeightLayer]:
+        """Layers with weights, in order."""
+        return [layer for layer in self.layers if isinstance(layer, WeightLayer)]
+
+    @property
+    def sparse_layers(self) -> list[Sparse]:
+        """Sparse layers, in order."""
+        return [layer for layer in self.layers if isinstance(layer, Sparse)]
+
+    @property
+    def width(self) -> int:
+        """The widest layer or input; decides the tile."""
+        return max(self.n_in, *(layer.n_out for layer in self.layers))
+
+    @property
+    def nnz(self) -> int:
+        """Connections."""
+        return sum(layer.nnz for layer in self.layers)
+
+    @property
+    def size(self) -> int:
+        """Connections the same network would have if every layer were full."""
+        return sum(layer.n_in * layer.n_out for layer in self.weight_layers)
+
+    @property
+    def density(self) -> float:
+        """Connections over those of a dense network."""
+        return self.nnz / self.size
+
+    @property
+    def n_params(self) -> int:
+        """Connections and biases."""
+        return sum(layer.n_params for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights, structure and optimizer state."""
+        return sum(layer.nbytes for layer in self.layers)
+
+    # --- forward, backward (for the trainer) ------------------------------------
+
+    def workspace(self) -> Workspace:
+        """Memory for batches, empty until used."""
+        return Workspace(self.width, self.dtype)
+
+    def load(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
+        """Shape ``ws`` for these rows and pack them, standardised."""
+        ws.shape(len(rows))
+        x = ws.tiles("input", self.n_in)
+        s = self.standardizer
+        source.pack(x, rows, s.mean if s else None, s.scale if s else None, threads)
+        return x
+
+    def forward(
+        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, logits: bool = False
+    ) -> list[_core.Tiles]:
+        """Inputs of every layer, and the outputs of the last one at the end.
+
+        With ``logits`` the last activation is left out; softmax always is. Unless training, inner results
+        share their memory and only the last one is valid.
+        """
+        flow = [x]
+        last = self.layers[-1]
+        for layer in self.layers:
+            x = layer.forward(x, ws, training, step, threads, linear=logits and layer is last)
+            flow.append(x)
+        return flow
+
+    def backward(
+        self,
+        dy: _core.Tiles,
+        flow: Sequence[_core.Tiles],
+        ws: Workspace,
+        updates: Updates | None,
+        step: int,
+        threads: int,
+        *,
+        logits: bool = False,
+    ) -> None:
+        """Gradients from ``dy`` (overwritten) for the outputs; ``flow`` is what forward gave.
+
+        With ``updates`` weights take their step at once, without gradients are kept in the layers.
+        """
+        last = self.layers[-1]
+        gradient: _core.Tiles | None = dy
+        for layer in reversed(self.layers):
+            if gradient is None:
+                break
+            gradient = layer.backward(
+                gradient,
+                flow[layer.index],
+                ws,
+                layer.index > self._first_weighted,
+                updates,
+                step,
+                threads,
+                linear=logits and layer is last,
+            )
+
+    # --- predicting ------------------------------------------------------------------
+
+    def predict(self, X: Any, *, batch_size: int | None = None, threads: int | None = None) -> NDArray[Any]:
+        """Outputs for X, the final activation applied.
+
+        Parameters
+        ----------
+        X : array-like or SciPy CSR, shape (m, n_in)
+            Real and finite; converted batch by batch.
+        batch_size : int, optional
+            Samples at a time; changes memory and time, not the outputs.
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (m, n_out)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong X; row and column of a value that is not finite are named.
+        RuntimeError
+            If another thread trains this network.
+
+        Notes
+        -----
+        Any number of threads may call this at a time.
+        """
+        source = as_source(X, self.n_in)
+        with self.gate.reading("predict"):
+            out = np.empty((source.n_samples, self.n_out), self.dtype)
+            softmax = isinstance(self.layers[-1].activation, Softmax)  # type: ignore[attr-defined]
+            n_threads = resolve(threads)
+            ws = self._spares.pop() if self._spares else self.workspace()
+            size = self.batch_for(source.n_samples, batch_size)
+            for start in range(0, source.n_samples, size):
+                rows = np.arange(start, min(start + size, source.n_samples))
+                y = self.forward(self.load(ws, source, rows, n_threads), ws, False, 0, n_threads)[-1]
+                if softmax:
+                    _core.softmax(y)
+                y.unpack(out[start : start + len(rows)], n_threads)
+            self._keep_spare(ws)
+        return out
+
+    def batch_for(self, n_samples: int, batch_size: int | None) -> int:
+        """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""
+        if batch_size is not None:
+            return _checks.integer("batch_size", batch_size, low=1)
+        item = 8 if self.dtype == "float64" else 4
+        fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
+        return min(n_samples, max(32, min(1024, fits // 64 * 64)))
+
+    def _keep_spare(self, ws: Workspace) -> None:
+        if ws.nbytes <= SPARE_BYTES and len(self._spares) < SPARES:
+            self._spares.append(ws)
+
+    # --- telling -------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Print a table of layers with their connections."""
+        print(self)
+
+    def __str__(self) -> str:
+        rows = [("layer", "shape", "activation", "connections", "bytes")]
+        for layer in self.layers:
+            if isinstance(layer, WeightLayer):
+                name, full = layer.activation.name, layer.n_in * layer.n_out
+                count = f"{layer.nnz:,}/{full:,} ({100 * layer.density:.2f}%)"
+                kind = type(layer).__name__
+                if getattr(layer, "group", 1) > 1:
+                    kind += f" x{layer.group}"  # type: ignore[attr-defined]
+                shape = f"{layer.n_in} -> {layer.n_out}"
+                rows.append((f"{layer.index} {kind}", shape, name, count, readable(layer.nbytes)))
+            else:
+                rows.append((f"{layer.index} {layer!r}", "", "", "", ""))
+        total = f"{self.nnz:,}/{self.size:,} ({100 * self.density:.2f}%)"
+        rows.append(("all", f"{self.n_in} -> {self.n_out}", "", total, readable(self.nbytes)))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = []
+        for row in rows:
+            cells = [c.ljust(w) for c, w in zip(row[:3], widths[:3], strict=True)]
+            cells += [c.rjust(w) for c, w in zip(row[3:], widths[3:], strict=True)]
+            lines.append("  ".join(cells).rstrip())
+        rule = "-" * max(len(line) for line in lines)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __repr__(self) -> str:
+        return f"Sequential([{', '.join(map(repr, self.layers))}], seed={self.seed}, dtype={self.dtype!r})"
+
+    def validate(self) -> None:
+        """Verify every invariant of every store; RuntimeError naming layer and invariant."""
+        for layer in self.sparse_layers:
+            try:
+                layer.store.check()
+            except RuntimeError as error:
+                raise RuntimeError(f"{layer.label}: {error}") from error
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def config(self, state: bool = False) -> dict[str, Any]:
+        """JSON-able description; with ``state`` also what optimizers keep."""
+        return {
+            "seed": self.seed,
+            "dtype": self.dtype,
+            "layers": [layer.config(state) for layer in self.layers],
+            "standardizer": self.standardizer is not None,
+        }
+
+    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays, by names such as ``layers.0.weights``; with ``state`` the optimizer's too."""
+        found = {
+            f"layers.{layer.index}.{name}": a
+            for layer in self.layers
+            for name, a in layer.arrays(state).items()
+        }
+        if self.standardizer is not None:
+            found["standardizer.mean"] = self.standardizer.mean.copy()
+            found["standardizer.scale"] = self.standardizer.scale.copy()
+        return found
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over ``config()`` and ``arrays()`` of a network with the same layers.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            If an array is missing, has another shape or dtype, or breaks an invariant. The network is then
+            in an unspecified state.
+        """
+        for layer, layer_config in zip(self.layers, config["layers"], strict=True):
+            prefix = f"layers.{layer.index}."
+            own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+            layer.restore(layer_config, own)
+        self.standardizer = None
+        if config.get("standardizer"):
+            mean, scale = (
+                take(arrays, f"standardizer.{name}", (self.n_in,), "float64", "standardizer")
+                for name in ("mean", "scale")
+            )
+            self.standardizer = Standardizer(mean.copy(), scale.copy())
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
+        """A network from ``config()`` and ``arrays()``; everything is checked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, RuntimeError
+            If they do not describe a network.
+        """
+        net = cls.__new__(cls)
+        net.seed = _checks.seed("seed", config["seed"])
+        net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))
+        net._assemble([layer_from_config(c) for c in config["layers"]], draw=False)
+        net.restore(config, arrays)
+        return net
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self.gate.reading("pickle"):
+            return {"config": self.config(state=True), "arrays": self.arrays(state=True)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file (structure, weights, standardiser; no optimizer state)."""
+        from rewire.files import save_network  # files stands on networks, not the other way round
+
+        save_network(self, path)
+
+
+def _checked(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers that fit each other; Dropout gets its width."""
+    if isinstance(layers, Layer) or not isinstance(layers, Sequence):
+        raise TypeError(f"layers must be a list of layers, got {_checks.describe(layers)}")
+    found = list(layers)
+    for i, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a Sparse, Dense or Dropout, got {_checks.describe(layer)}")
+        if layer.built:
+            raise ValueError(f"layers[{i}] already belongs to a network; make a new layer for another one")
+        if any(layer is other for other in found[:i]):
+            raise ValueError(f"layers[{i}] stands twice in the list; every layer needs an object of its own")
+    if not any(isinstance(layer, WeightLayer) for layer in found):
+        raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
+    if not isinstance(found[-1], WeightLayer):
+        raise ValueError(f"the last layer must be Sparse or Dense, got {found[-1]!r}")
+    width, giver = None, ""
+    for i, layer in enumerate(found):
+        if isinstance(layer, WeightLayer):
+            if width is not None and width != layer.n_in:
+                raise ValueError(
+                    f"layer {i} ({layer!r}) takes {layer.n_in} inputs, but {giver} gives {width} outputs"
+                )
+            width, giver = layer.n_out, f"layer {i} ({layer!r})"
+        elif isinstance(layer, Dropout):
+            following = next(other for other in found[i:] if isinstance(other, WeightLayer))
+            layer.connect(following.n_in if width is None else width)
+    return found

@@ -1,0 +1,204 @@
+"""Hyperparameters that belong together: the published ones, and ours for short runs.
+
+``preset("tsnn-2021")`` gives an object that builds layers, optimizer and
+rewiring of a multilayer perceptron. Published settings suit 500 epochs; ours
+are for the first ten or twenty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rewire._checks import boolean, choice, integer, number
+from rewire.activations import Activation, AllReLU, activation
+from rewire.initializers import He, Initializer, Normal, Zeros, initializer
+from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.optim import SGD, Optimizer
+from rewire.rewiring import SET, Rewiring, Static
+from rewire.topology import density_links, erdos_renyi_links, erk_links
+
+__all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
+
+# The SET authors' code draws +-sqrt(6 / n_in) and calls it he_uniform: the dense fan-in, ReLU's gain.
+_HE_UNIFORM = He("uniform", "dense", gain=2.0**0.5)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One set of hyperparameters.
+
+    Attributes are those of :func:`mlp_layers`, :class:`~rewire.SGD` and :class:`~rewire.SET`; ``note`` says
+    where they come from and what differs from the source. ``dataclasses.replace`` makes variants.
+    """
+
+    name: str
+    note: str
+    epsilon: float = 20.0
+    hidden: Activation = field(default_factory=AllReLU)
+    init: Initializer = field(default_factory=He)
+    dropout: float = 0.0
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    decay: str = "l2"
+    batch_size: int = 128
+    zeta: float = 0.3
+    newcomers: Initializer = field(default_factory=Zeros)
+    output_layer: bool = True
+    last_epoch: str = "skip"
+    group: int = 1
+
+    def layers(
+        self, sizes: Sequence[int], output: str | Activation = "softmax", **changes: Any
+    ) -> list[Layer]:
+        """Layers of a perceptron with these sizes, see :func:`mlp_layers`."""
+        options: dict[str, Any] = {
+            "epsilon": self.epsilon,
+            "hidden": self.hidden,
+            "init": self.init,
+            "dropout": self.dropout,
+            "group": self.group,
+        }
+        return mlp_layers(sizes, output=output, **{**options, **changes})
+
+    def optimizer(self, **changes: Any) -> Optimizer:
+        """The optimizer."""
+        options: dict[str, Any] = {
+            "lr": self.lr,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+            "decay": self.decay,
+        }
+        return SGD(**{**options, **changes})
+
+    def rewiring(self, name: str = "set") -> Rewiring:
+        """The rewiring: SET, or ``"static"``."""
+        if choice("name", name, ("set", "static")) == "static":
+            return Static()
+        return SET(
+            self.zeta, init=self.newcomers, output_layer=self.output_layer, last_epoch=self.last_epoch
+        )
+
+    def replace(self, **changes: Any) -> Preset:
+        """A variant."""
+        return replace(self, **changes)
+
+
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset(
+            "default",
+            "Ours, for the first ten or twenty epochs: weights start at the scale of the fan-in a neuron "
+            "really has, a larger learning rate, no dropout, no decay; newcomers start at zero.",
+        ),
+        Preset(
+            "set-2018",
+            "Mocanu et al., Nature Communications 9:2383 (2018): SGD 0.01, momentum 0.9, w -= 2e-4 w every "
+            "step, dropout 0.3, epsilon 20, zeta 0.3, weights and newcomers N(0, 0.1^2), all layers rewired, "
+            "removal only after the last epoch. The paper's SReLU (four trained parameters a neuron) is not "
+            "built: All-ReLU, its relative without parameters, stands in.",
+            init=Normal(0.1),
+            dropout=0.3,
+            lr=0.01,
+            weight_decay=2e-4,
+            decay="per_step",
+            newcomers=Normal(0.1),
+            last_epoch="remove",
+        ),
+        Preset(
+            "tsnn-2021",
+            "Curci, Mocanu, Pechenizkiy, arXiv:2102.01732, as their code runs: All-ReLU 0.6, SGD 0.01, "
+            "momentum 0.9, w -= 2e-4 w every step, dropout 0.3, epsilon 20, zeta 0.3, batch 128, weights and "
+            "newcomers +-sqrt(6 / n_in) over the dense fan-in, output layer not rewired, nothing after the "
+            "last epoch.",
+            init=_HE_UNIFORM,
+            dropout=0.3,
+            lr=0.01,
+            weight_decay=2e-4,
+            decay="per_step",
+            newcomers=_HE_UNIFORM,
+            output_layer=False,
+        ),
+    )
+}
+
+
+def preset(name: str | Preset) -> Preset:
+    """A preset by name: ``"default"``, ``"set-2018"``, ``"tsnn-2021"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is none.
+    """
+    return name if isinstance(name, Preset) else PRESETS[choice("preset", name, PRESETS)]
+
+
+def mlp_layers(
+    sizes: Sequence[int],
+    *,
+    output: str | Activation = "softmax",
+    hidden: str | Activation = "all-relu",
+    epsilon: float | None = None,
+    density: float | None = None,
+    distribution: str = "erk",
+    dropout: float = 0.0,
+    init: str | float | Initializer = "he",
+    group: int = 1,
+    dense: bool = False,
+) -> list[Layer]:
+    """Layers of a multilayer perceptron.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, hidden layers, outputs: at least two numbers.
+    output, hidden : str or Activation
+    epsilon : float, optional
+        Erdos-Renyi links of every layer; 20 by default.
+    density : float, optional
+        Instead: over the whole network, spread by ``distribution``.
+    distribution : {"erk", "uniform"}
+        With ``density``: denser where layers are small (see :func:`rewire.topology.erk_links`), or the same
+        everywhere.
+    dropout : float
+        After every hidden layer.
+    init : str, float or Initializer
+    group : {1, 2, 4, 8}
+    dense : bool
+        Dense layers instead: the baseline.
+
+    Returns
+    -------
+    list of Layer
+    """
+    sizes = [integer(f"sizes[{i}]", n, low=1) for i, n in enumerate(sizes)]
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must hold at least inputs and outputs, got {sizes}")
+    choice("distribution", distribution, ("erk", "uniform"))
+    dropout = number("dropout", dropout, low=0.0, high=1.0, open_high=True)
+    if epsilon is not None and density is not None:
+        raise ValueError(f"give epsilon or density, got epsilon={epsilon} and density={density}")
+    boolean("dense", dense)
+    shapes = list(zip(sizes, sizes[1:], strict=False))
+    if density is None:
+        links = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
+    elif distribution == "uniform":
+        links = [density_links(n, m, density) for n, m in shapes]
+    else:
+        links = [float(k) for k in erk_links(shapes, density)]
+    layers: list[Layer] = []
+    for i, (n, m) in enumerate(shapes):
+        last = i == len(shapes) - 1
+        f = activation(output if last else hidden)
+        if dense:
+            layers.append(Dense(n, m, activation=f, init=init))
+        else:
+            count = int(links[i] + 0.5)
+            layers.append(Sparse(n, m, links=count, activation=f, init=initializer(init), group=group))
+        if dropout > 0.0 and not last:
+            layers.append(Dropout(dropout))
+    return layers

@@ -1,0 +1,121 @@
+"""What a person sees while training: nothing, a line an epoch, or a bar."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["Bar", "Lines", "Silent", "progress"]
+
+
+def line(row: dict[str, Any], epochs: int) -> str:
+    """One epoch in one line: ``epoch  3/10  loss 0.4312  accuracy 0.8431  ...  1.24 s``."""
+    width = len(str(epochs))
+    parts = [f"epoch {row['epoch'] + 1:>{width}}/{epochs}"]
+    for key in ("loss", "accuracy", "r2", "val_loss", "val_accuracy", "val_r2"):
+        if key in row:
+            parts.append(f"{key} {row[key]:.4f}")
+    parts.append(f"{sum(row['nnz']):,} links")
+    if sum(row["links_grown"]):
+        parts.append(f"{sum(row['links_grown']):,} new")
+    seconds = sum(row[f"seconds_{part}"] for part in ("training", "rewiring", "evaluation"))
+    parts.append(f"{seconds:.2f} s")
+    return "  ".join(parts)
+
+
+class Silent:
+    """Says nothing."""
+
+    def begin(self, epochs: int, first: int, steps: int) -> None:
+        """``epochs`` is the count at which training ends, ``first`` that at which it starts."""
+
+    def step(self, loss: float) -> None:
+        """A step is done."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is done."""
+
+    def end(self) -> None:
+        """Training is over, or was interrupted."""
+
+
+class Lines(Silent):
+    """One line an epoch, to standard output."""
+
+    def begin(self, epochs: int, first: int, steps: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        print(line(row, self.epochs), flush=True)
+
+
+class TqdmBar(Lines):
+    """A bar over the steps of an epoch, by tqdm."""
+
+    def __init__(self, tqdm: Any) -> None:
+        self._tqdm = tqdm
+        self._bar: Any = None
+
+    def begin(self, epochs: int, first: int, steps: int) -> None:
+        super().begin(epochs, first, steps)
+        self._bar = self._tqdm(total=steps, unit="step", leave=False, file=sys.stderr)
+
+    def step(self, loss: float) -> None:
+        self._bar.update(1)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._bar.clear()
+        super().epoch(row)
+        self._bar.reset()
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class RichBar(Lines):
+    """A bar over the steps of an epoch, by rich."""
+
+    def __init__(self, module: Any, console: Any) -> None:
+        self._progress = module.Progress(console=console(stderr=True), transient=True)
+
+    def begin(self, epochs: int, first: int, steps: int) -> None:
+        super().begin(epochs, first, steps)
+        self._progress.start()
+        self._task = self._progress.add_task("training", total=steps)
+
+    def step(self, loss: float) -> None:
+        self._progress.advance(self._task)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self._progress.stop()
+        super().epoch(row)
+        self._progress.reset(self._task)
+        self._progress.start()
+
+    def end(self) -> None:
+        self._progress.stop()
+
+
+def Bar() -> Silent:
+    """A bar by tqdm or rich where one is installed and standard error is a terminal; lines otherwise."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        try:
+            from tqdm import tqdm
+
+            return TqdmBar(tqdm)
+        except ImportError:
+            pass
+        try:
+            from rich import progress as rich_progress
+            from rich.console import Console
+
+            return RichBar(rich_progress, Console)
+        except ImportError:
+            pass
+    return Lines()
+
+
+def progress(verbose: int) -> Silent:
+    """0: silent; 1: a line an epoch; 2: a bar as well."""
+    return (Silent, Lines, Bar)[verbose]()

@@ -1,0 +1,24 @@
+"""No rewiring: the structure of the start stays (FixProb in the SET paper)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewire.initializers import Zeros
+from rewire.rewiring.base import Rewiring, Share, register_rewiring
+from rewire.rewiring.set import AtRandom, NearestZeroBySign
+
+__all__ = ["Static"]
+
+
+@register_rewiring
+class Static(Rewiring):
+    """Train the links that are there."""
+
+    name = "static"
+
+    def __init__(self) -> None:
+        super().__init__(None, Share(0.0), NearestZeroBySign(), AtRandom(Zeros()))
+
+    def config(self) -> dict[str, Any]:
+        return {"name": self.name}

@@ -1,0 +1,381 @@
+"""The sparse weights of one layer, as people use them.
+
+``WeightStore`` is the core's store with a face for NumPy and SciPy: connections are named by
+(row, column), everything comes out as copies, and what goes in is checked as a whole before
+anything changes. How it works inside is drawn and explained in ``sparse_core/store.h``.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire import _core
+from rewire._checks import boolean, choice, describe
+from rewire._links import check_finite, connections, slots_of, values_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["StoreView", "WeightStore"]
+
+STATE_VERSION = 1  # of pickles
+_NONE = np.empty(0, np.int32)
+
+
+class WeightStore(_core.Store):
+    """Mutable sparse weights of shape ``(n_out, n_in)``.
+
+    Row ``i`` holds the connections into output neuron ``i``. What is connected is a matter of
+    structure alone: a stored 0.0 is a connection like any other.
+
+    Parameters
+    ----------
+    n_out, n_in : int
+        Output neurons and inputs. By keyword only: swapping them must not pass silently.
+    group : {1, 2, 4, 8}, default 1
+        Neighbouring rows that share one list of inputs. More is faster to train; edits then
+        name whole groups.
+    dtype : {"float32", "float64"}, default "float32"
+
+    Attributes
+    ----------
+    nnz : int
+        Connections.
+    nbytes : int
+        Memory held, registered fields and fan-out mirror included.
+    fields : dict of str to (dtype, values a slot, birth value)
+        "weight" and whatever optimizers and rewiring rules have registered with ``add_field``.
+
+    Examples
+    --------
+    >>> from rewire import WeightStore
+    >>> store = WeightStore(n_out=2, n_in=3)
+    >>> store.insert([0, 1, 1], [2, 0, 1], [0.5, -1.0, 0.25])
+    >>> store.remove(1, 0)
+    >>> store.nnz, store.fan_in().tolist()
+    (2, [1, 1])
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if args:
+            raise TypeError(f"{cls.__name__} takes n_out= and n_in= by keyword, so that they are not swapped")
+        return super().__new__(cls, **kwargs)
+
+    # --- what there is ----------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n_out, n_in)``."""
+        return self.n_out, self.n_in
+
+    @property
+    def density(self) -> float:
+        """Connections as a share of ``n_out * n_in``."""
+        return self.nnz / (self.n_out * self.n_in)
+
+    def fan_in(self) -> NDArray[np.int64]:
+        """Connections into each output neuron, shape (n_out,)."""
+        return np.repeat(np.diff(self.indptr()), self.group)[: self.n_out]
+
+    def fan_out(self) -> NDArray[np.int64]:
+        """Connections out of each input, shape (n_in,)."""
+        sources = self.sources()
+        counts = np.bincount(sources, minlength=self.n_in) * self.group
+        missing = self.n_groups * self.group - self.n_out
+        if missing:  # the last group has fewer rows
+            counts -= np.bincount(sources[self.indptr()[-2] :], minlength=self.n_in) * missing
+        return counts
+
+    def validate(self) -> None:
+        """Verify every invariant of the structure; RuntimeError names the first that is broken."""
+        self.check()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(name for name in self.fields if name != "weight")
+        return (
+            f"{type(self).__name__}(n_out={self.n_out}, n_in={self.n_in}, group={self.group}, "
+            f"dtype={self.dtype!r}: {self.nnz} connections, density {self.density:.3g}"
+            f"{', fields ' + fields if fields else ''})"
+        )
+
+    # --- edits ------------------------------------------------------------------
+
+    def insert(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
+        """Connect inputs ``cols`` to output neurons ``rows``: all of them or none.
+
+        Parameters
+        ----------
+        rows, cols : int or array of int, shape (m,)
+            Connections, in any order. A single number goes with all of the others.
+        values : float or array of float, shape (m,)
+            Their weights, finite. An array must have the dtype of the store.
+
+        Raises
+        ------
+        ValueError
+            For a connection that is there already or named twice, for a group not named as a whole,
+            for lengths that differ, for a value that is not finite.
+        IndexError
+            For a connection outside the store.
+        TypeError
+            For indices that are not integers, or values of another dtype.
+        BufferError
+            While a view of the store is alive.
+
+        Notes
+        -----
+        Other fields of the new slots hold their birth values.
+        """
+        r, c = connections(rows, cols, self.shape)
+        v = values_of(values, r, c, self.dtype)
+        slots = slots_of(r, c, self.shape, self.group)
+        plan = _core.Plan(self)
+        try:
+            plan.pairs(_NONE, _NONE, slots.group, slots.source, slots.weights(v, self.group))
+        except _core.LinkExists as link:
+            message = f"connection {self._name(link)} is already there"
+            raise _core.LinkExists(message, link.group, link.source) from None
+        _core.commit([plan])
+
+    def remove(self, rows: ArrayLike, cols: ArrayLike) -> None:
+        """Disconnect inputs ``cols`` from output neurons ``rows``: all of them or none.
+
+        Parameters
+        ----------
+        rows, cols : int or array of int, shape (m,)
+            Connections, in any order. A single number goes with all of the others.
+
+        Raises
+        ------
+        KeyError
+            For a connection that is not there.
+        ValueError, IndexError, TypeError, BufferError
+            As in `insert`.
+        """
+        r, c = connections(rows, cols, self.shape)
+        slots = slots_of(r, c, self.shape, self.group)
+        plan = _core.Plan(self)
+        try:
+            plan.pairs(slots.group, slots.source, _NONE, _NONE, None)
+        except _core.LinkAbsent as link:
+            message = f"connection {self._name(link)} is not there"  # a KeyError without quotes
+            raise _core.LinkAbsent(message, link.group, link.source) from None
+        _core.commit([plan])
+
+    def _name(self, link: _core.LinkError) -> str:
+        return f"(row {link.group * self.group}, col {link.source})"
+
+    # --- arrays -----------------------------------------------------------------
+
+    def _row_slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Row-major: connections before each row, and the row and the slot of each connection."""
+        starts = self.indptr()
+        before = np.zeros(self.n_out + 1, np.int64)
+        np.cumsum(self.fan_in(), out=before[1:])
+        rows = np.repeat(np.arange(self.n_out), np.diff(before))
+        slots = np.arange(before[-1]) + (starts[rows // self.group] - before[rows])
+        return before, rows, slots
+
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        """All connections in row-major order, as copies.
+
+        Returns
+        -------
+        rows, cols : ndarray of int32, shape (nnz,)
+        values : ndarray of the store's dtype, shape (nnz,)
+        """
+        _, rows, slots = self._row_slots()
+        values = self.get_field("weight")[slots, rows % self.group]
+        return rows.astype(np.int32), self.sources()[slots], values
+
+    def to_csr(self) -> csr_array:
+        """A copy as ``scipy.sparse.csr_array``; connections of weight zero are stored zeros."""
+        try:
+            from scipy.sparse import csr_array
+        except ImportError as error:
+            raise ImportError("to_csr needs SciPy: pip install 'rewire[sklearn]'") from error
+        before, rows, slots = self._row_slots()
+        values = self.get_field("weight")[slots, rows % self.group]
+        return csr_array((values, self.sources()[slots], before), shape=self.shape)
+
+    @classmethod
+    def from_csr(cls, csr: Any, *, group: int = 1, fill: bool = False, dtype: str | None = None) -> Self:
+        """A store with the connections of a SciPy sparse matrix.
+
+        Parameters
+        ----------
+        csr : sparse array or matrix of any format, shape (n_out, n_in)
+            Stored zeros are connections. Indices need not be sorted, but each connection comes once.
+        group : {1, 2, 4, 8}, default 1
+            Rows that share their inputs: the matrix must connect all rows of a group or none.
+        fill : bool, default False
+            Connect the missing rows of a group with weight zero instead.
+        dtype : {"float32", "float64"}, optional
+            Of the store. By default that of the matrix, which must be one of the two.
+
+        Raises
+        ------
+        TypeError
+            If ``csr`` is not sparse, or of a dtype that says nothing of the store's.
+        ValueError
+            For a connection stored twice, a value that is not finite, a group not connected as a whole.
+        IndexError
+            If the matrix itself is malformed: an index outside its shape.
+        """
+        if not all(hasattr(csr, name) for name in ("tocoo", "format", "shape", "dtype")):
+            raise TypeError(f"csr must be a SciPy sparse matrix, got {describe(csr)}")
+        if len(csr.shape) != 2:
+            raise ValueError(f"csr must have two dimensions, got shape {csr.shape}")
+        fill = boolean("fill", fill)
+        kind = np.dtype(csr.dtype)
+        if dtype is None and kind not in (np.float32, np.float64) or kind.kind not in "fiub":
+            raise TypeError(
+                f"csr must hold float32 or float64 (dtype= converts other real numbers), got {kind}"
+            )
+        name = choice("dtype", kind.name if dtype is None else dtype, ("float32", "float64"))
+        store = cls(n_out=csr.shape[0], n_in=csr.shape[1], group=group, dtype=name)
+        if csr.format == "csr":
+            rows, cols, data = _csr_arrays(csr)
+        else:
+            coo = csr.tocoo(copy=False)
+            rows, cols, data = coo.row, coo.col, coo.data
+        rows, cols = connections(rows, cols, store.shape)
+        with np.errstate(over="ignore"):
+            values = data.astype(name, copy=False)
+        check_finite(values, rows, cols)
+        slots = slots_of(
+            rows,
+            cols,
+            store.shape,
+            store.group,
+            fill=fill,
+            if_twice="; csr.sum_duplicates() adds them up",
+            if_short="; fill=True adds the missing ones with weight zero",
+        )
+        indptr = np.zeros(store.n_groups + 1, np.int64)
+        np.cumsum(np.bincount(slots.group, minlength=store.n_groups), out=indptr[1:])
+        store.load(indptr, slots.source, slots.weights(values, store.group))
+        return store
+
+    def view(self) -> StoreView:
+        """Live arrays, no copies: ``with store.view() as v: v.weight *= 0.5``. See `StoreView`."""
+        return StoreView(self)
+
+    # --- copies -----------------------------------------------------------------
+
+    def __copy__(self) -> Self:
+        return self.clone()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.clone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _empty, (type(self), self.n_out, self.n_in, self.group, self.dtype), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain arrays in canonical order: all that a result depends on."""
+        return {
+            "version": STATE_VERSION,
+            "indptr": self.indptr(),
+            "sources": self.sources(),
+            "fields": {
+                name: (dtype, width, birth, self.get_field(name))
+                for name, (dtype, width, birth) in self.fields.items()
+            },
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"cannot read a pickled WeightStore of version {state.get('version')!r}")
+        fields = dict(state["fields"])
+        _, _, birth, weights = fields.pop("weight")
+        self.load(state["indptr"], state["sources"], weights)
+        self.set_birth("weight", birth)
+        for name, (dtype, width, birth, values) in fields.items():
+            self.add_field(name, dtype, per_slot=width != self.group, birth=birth)
+            self.set_field(name, values)
+        self.check()
+
+
+def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str) -> WeightStore:
+    return cls(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
+
+
+def _csr_arrays(csr: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Row, column and value of each stored entry, exactly as stored."""
+    indptr, n = np.asarray(csr.indptr, np.int64), len(csr.indices)
+    lengths = np.diff(indptr)
+    if indptr.size != csr.shape[0] + 1 or indptr[0] != 0 or (lengths < 0).any() or indptr[-1] > n:
+        raise ValueError("csr is malformed: its indptr does not ascend from 0 to the number of its indices")
+    stored = slice(0, indptr[-1])
+    return np.repeat(np.arange(csr.shape[0]), lengths), csr.indices[stored], csr.data[stored]
+
+
+class StoreView:
+    """The live arrays of a store, for reading and for changing values in place.
+
+    While the view is open, or one of its arrays is alive, the structure is pinned: an edit
+    raises BufferError. The slots of group ``g`` are ``start[g]`` to ``start[g] + length[g]``;
+    what lies between groups is undefined. Sources ascend within a group and must stay as they are.
+
+    Attributes
+    ----------
+    start : ndarray of int64, shape (n_groups,)
+    length : ndarray of int32, shape (n_groups,)
+    source : ndarray of int32, shape (arena,)
+    weight : ndarray of the store's dtype, shape (arena,), or (arena, group) with groups
+        Rows beyond ``n_out`` in the last group must stay zero.
+    """
+
+    __slots__ = ("_arrays", "_store")
+
+    def __init__(self, store: WeightStore) -> None:
+        self._store = store
+        self._arrays: dict[str, NDArray[Any]] | None = None
+
+    def __enter__(self) -> Self:
+        self._arrays = self._store.lend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._arrays = None
+
+    def _array(self, name: str) -> NDArray[Any]:
+        if self._arrays is None:
+            raise RuntimeError("the view is closed: its arrays are there within `with store.view() as v:`")
+        return self._arrays[name]
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """First slot of each group."""
+        return self._array("start")
+
+    @property
+    def length(self) -> NDArray[np.int32]:
+        """Slots of each group."""
+        return self._array("length")
+
+    @property
+    def source(self) -> NDArray[np.int32]:
+        """The input each slot listens to."""
+        return self._array("source")
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """Weights by slot."""
+        return self.field("weight")
+
+    def field(self, name: str) -> NDArray[Any]:
+        """A registered field by slot: (arena,), or (arena, group) where it has a value for each row."""
+        if self._arrays is not None and name not in self._store.fields:
+            raise KeyError(f"the store has no field {name!r}, only {list(self._store.fields)}")
+        array = self._array(name)
+        return array[:, 0] if array.shape[1] == 1 else array

@@ -1,0 +1,371 @@
+"""The trainer: epochs, batches, rewiring, validation, in an order that can be repeated.
+
+It does no arithmetic of its own. All that moves while training is either in the
+layers (weights, structure, optimizer state) or in four counters here (epochs,
+steps, rewirings, optimizer steps), so that saving both and going on later gives
+the same bits as never having stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _checks
+from rewire._fit import Fit
+from rewire._inputs import Source, as_source
+from rewire.callbacks import callback_config, callback_from_config
+from rewire.history import History
+from rewire.losses import Loss, Targets
+from rewire.losses import loss as as_loss
+from rewire.network import Sequential
+from rewire.optim import SGD, Optimizer
+from rewire.optim import optimizer as as_optimizer
+from rewire.progress import progress
+from rewire.rewiring import Rewiring
+from rewire.rewiring import rewiring as as_rewiring
+from rewire.threads import resolve
+from rewire.topology import refuse_if_too_large
+from rewire.workspace import Workspace
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a network.
+
+    Parameters
+    ----------
+    network : Sequential
+    loss : str or Loss
+        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``.
+    optimizer : str or Optimizer, optional
+        ``SGD(lr=0.05, momentum=0.9)`` by default.
+    rewiring : str, Rewiring or None
+        ``SET()``, ``"set"``; None keeps the structure.
+    callbacks : iterable
+        See :class:`rewire.callbacks.Callback`.
+    threads : int, optional
+        Results do not depend on it.
+    seed : int, optional
+        Of the order of samples; the network's by default.
+    standardize : bool
+        Bring every feature to mean 0 and deviation 1 by what the first training set says. Mean and scale
+        belong to the network from then on.
+
+    Attributes
+    ----------
+    network, loss, optimizer, rewiring, callbacks
+    history : History
+    epoch, step, rewirings : int
+        Completed, over all calls of ``fit``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, and for a loss that makes no sense with the network's final activation.
+    """
+
+    def __init__(
+        self,
+        network: Sequential,
+        *,
+        loss: str | Loss | dict[str, Any],
+        optimizer: str | Optimizer | dict[str, Any] | None = None,
+        rewiring: str | Rewiring | dict[str, Any] | None = None,
+        callbacks: Iterable[Any] = (),
+        threads: int | None = None,
+        seed: int | None = None,
+        standardize: bool = False,
+    ) -> None:
+        self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
+        self.loss = as_loss(loss)
+        self.fused = self.loss.fused(network.weight_layers[-1].activation)
+        self.loss.check_outputs(network.n_out)
+        self.optimizer = SGD(lr=0.05, momentum=0.9) if optimizer is None else as_optimizer(optimizer)
+        self.rewiring = as_rewiring(rewiring)
+        self.callbacks = list(callbacks)
+        self.threads = threads
+        if threads is not None:
+            resolve(threads)
+        self.seed = network.seed if seed is None else _checks.seed("seed", seed)
+        self.standardize = _checks.boolean("standardize", standardize)
+        self.history = History()
+        self.epoch = self.step = self.rewirings = 0
+        self.optimizer_step = 0  # steps on the optimizer's present state
+        self._workspace: Workspace | None = None
+
+    # --- fit ------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int = 128,
+        validation_data: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        verbose: int = 1,
+    ) -> History:
+        """Train for some more epochs.
+
+        Parameters
+        ----------
+        X : array-like or SciPy CSR, shape (m, n_in)
+            Any real dtype and strides; converted batch by batch. Finite.
+        y : array-like
+            Class labels (m,), or targets (m, n_out): see the loss.
+        epochs : int
+            How many more.
+        batch_size : int
+            At most m counts; the last batch of an epoch may be smaller.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Evaluated after every epoch.
+        sample_weight : array-like, shape (m,), optional
+            At least 0. A batch whose weights are all zero is passed over.
+        shuffle : bool
+            A new order every epoch, from (seed, epoch).
+        verbose : {0, 1, 2}
+            Silent, a line an epoch, a bar.
+
+        Returns
+        -------
+        History
+            The trainer's, over all calls. After Ctrl-C its ``interrupted`` is True and the network is valid;
+            the epoch that was cut off leaves no row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong arguments.
+        DivergenceError
+            When a value is no longer finite; epoch and layer are named.
+        BufferError
+            If a store is viewed when a step begins; the layer is named.
+        RuntimeError
+            If this network is used elsewhere.
+        MemoryError
+            Before training, if the optimizer's state cannot fit.
+        """
+        epochs = _checks.integer("epochs", epochs, low=1)
+        batch_size = _checks.integer("batch_size", batch_size, low=1)
+        verbose = _checks.choice("verbose", verbose, (0, 1, 2))
+        shuffle = _checks.boolean("shuffle", shuffle)
+        source, targets, weight = self._check_data(X, y, sample_weight, "")
+        validation = None
+        if validation_data is not None:
+            if not isinstance(validation_data, Sequence) or len(validation_data) not in (2, 3):
+                raise TypeError(
+                    f"validation_data must be (X, y) or (X, y, sample_weight), "
+                    f"got {_checks.describe(validation_data)}"
+                )
+            X_val, y_val, w_val = (*validation_data, None)[:3]
+            validation = self._check_data(X_val, y_val, w_val, "validation ")
+        with self.network.gate.writing("fit"):
+            self.history.interrupted = False
+            self.take_state()
+            if self._workspace is None:
+                self._workspace = self.network.workspace()
+            batch = min(batch_size, source.n_samples)
+            run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle)
+            run.epochs(epochs, progress(verbose))
+        return self.history
+
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, which: str
+    ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
+        source = as_source(X, self.network.n_in, f"{which}X")
+        targets = self.loss.targets(y, self.network.n_out, f"{which}y")
+        if targets.n_samples != source.n_samples:
+            raise ValueError(
+                f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
+            )
+        if sample_weight is None:
+            return source, targets, None
+        name = f"{which}sample_weight"
+        weight = _checks.float_vector(name, sample_weight, source.n_samples, low=0.0)
+        if weight.sum() <= 0.0:
+            raise ValueError(f"{name} must have a positive sum, got {weight.sum():g}")
+        return source, targets, weight
+
+    # --- evaluate ----------------------------------------------------------------------
+
+    def evaluate(
+        self, X: Any, y: Any, *, sample_weight: Any = None, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """Loss and metric on data, without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+        batch_size : int, optional
+            Samples at a time.
+
+        Returns
+        -------
+        dict
+            ``{"loss": ..., "accuracy": ...}``, or ``"r2"`` for MSE.
+        """
+        source, targets, weight = self._check_data(X, y, sample_weight, "")
+        with self.network.gate.reading("evaluate"):
+            return self.evaluate_checked(source, targets, weight, batch_size)
+
+    def evaluate_checked(
+        self,
+        source: Source,
+        targets: Targets,
+        weight: NDArray[np.float64] | None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """:meth:`evaluate` on data that has been checked and wrapped."""
+        net, n_threads = self.network, resolve(self.threads)
+        ws = net.workspace()
+        metric = self.loss.metric(net.weight_layers[-1].activation)
+        size = net.batch_for(source.n_samples, batch_size)
+        total = weights = 0.0
+        for start in range(0, source.n_samples, size):
+            rows = np.arange(start, min(start + size, source.n_samples))
+            w = None if weight is None else weight[rows]
+            amount = float(len(rows) if w is None else w.sum())
+            if amount == 0.0:
+                continue
+            x = net.load(ws, source, rows, n_threads)
+            z = net.forward(x, ws, False, 0, n_threads, logits=self.fused)[-1]
+            truth = targets.gather(rows)
+            total += amount * self.loss.evaluate(z, truth, w, None)
+            weights += amount
+            metric.update(z.unpack(None, n_threads), truth, w)
+        return {"loss": total / weights, metric.name: metric.value()}
+
+    # --- saving -----------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description with all counters and the history; :meth:`from_config` reads it back."""
+        return {
+            "loss": self.loss.config(),
+            "optimizer": self.optimizer.config(),
+            "rewiring": self.rewiring.config(),
+            "callbacks": [callback_config(c) for c in self.callbacks],
+            "seed": self.seed,
+            "threads": self.threads,
+            "standardize": self.standardize,
+            "epoch": self.epoch,
+            "step": self.step,
+            "rewirings": self.rewirings,
+            "optimizer_step": self.optimizer_step if self.owns_state() else 0,
+            "history": self.history.to_dict(),
+            "network": self.network.config(state=self.owns_state()),
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that belong to :meth:`config`."""
+        found = self.network.arrays(state=self.owns_state())
+        for i, callback in enumerate(self.callbacks):
+            if callback_config(callback) is not None:
+                found.update({f"callbacks.{i}.{name}": a for name, a in callback.arrays().items()})
+        return found
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        callbacks: Iterable[Any] | None = None,
+    ) -> Trainer:
+        """A trainer, and its network, from ``config()`` and ``arrays()``.
+
+        Parameters
+        ----------
+        callbacks : iterable, optional
+            Instead of those that were saved; one that stands where it stood gets its state back. By default
+            the built-in ones are rebuilt and others are left out.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, RuntimeError
+            If they do not describe a trainer.
+        """
+        saved = list(config["callbacks"])
+        if callbacks is None:
+            pairs = [(callback_from_config(c), i) for i, c in enumerate(saved) if c is not None]
+        else:
+            pairs = [(c, i) for i, c in enumerate(callbacks)]
+        trainer = cls(
+            Sequential.from_config(config["network"], arrays),
+            loss=config["loss"],
+            optimizer=config["optimizer"],
+            rewiring=config["rewiring"],
+            callbacks=[c for c, _ in pairs],
+            threads=config["threads"],
+            seed=config["seed"],
+            standardize=config["standardize"],
+        )
+        for callback, i in pairs:
+            if i < len(saved) and saved[i] is not None and hasattr(callback, "restore"):
+                prefix = f"callbacks.{i}."
+                own = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+                callback.restore(saved[i], own)
+        trainer.epoch = _checks.integer("epoch", config["epoch"], low=0)
+        trainer.step = _checks.integer("step", config["step"], low=0)
+        trainer.rewirings = _checks.integer("rewirings", config["rewirings"], low=0)
+        trainer.optimizer_step = _checks.integer("optimizer_step", config["optimizer_step"], low=0)
+        trainer.history = History.from_dict(config["history"])
+        if trainer.optimizer_step:
+            trainer.network.trained_by = weakref.ref(trainer)
+        return trainer
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write network, optimizer state, counters and history to a safetensors file."""
+        from rewire.files import save_trainer  # files stands on trainers, not the other way round
+
+        save_trainer(self, path)
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str], callbacks: Iterable[Any] | None = None) -> Trainer:
+        """The trainer that :meth:`save` wrote. It goes on with the same bits on the same instruction set."""
+        from rewire.files import load_trainer
+
+        return load_trainer(path, callbacks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"config": self.config(), "arrays": self.arrays(), "callbacks": self.callbacks}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        twin = Trainer.from_config(state["config"], state["arrays"], state["callbacks"])
+        self.__dict__.update(twin.__dict__)
+        if self.optimizer_step:
+            self.network.trained_by = weakref.ref(self)
+
+    # --- optimizer state ------------------------------------------------------------------
+
+    def owns_state(self) -> bool:
+        """Whether the layers hold this trainer's optimizer state."""
+        owner = self.network.trained_by
+        return isinstance(owner, weakref.ref) and owner() is self
+
+    def take_state(self) -> None:
+        """Fresh optimizer state, unless the layers still hold ours."""
+        if self.owns_state():
+            return
+        net, item = self.network, 8 if self.network.dtype == "float64" else 4
+        values = len(self.optimizer.state_names) + (self.optimizer.clip_norm is not None)
+        bytes_needed = net.n_params * item * values + 4 * net.nnz * self.optimizer.needs_age
+        refuse_if_too_large(bytes_needed, "the optimizer's state")
+        for layer in net.layers:
+            layer.prepare(self.optimizer)
+        self.optimizer_step = 0
+        net.trained_by = weakref.ref(self)
+
+    def set_births(self) -> None:
+        """Links that come from now on have seen no step yet."""
+        if self.optimizer.needs_age:
+            for layer in self.network.sparse_layers:
+                layer.store.set_birth("born", self.optimizer_step + 1)

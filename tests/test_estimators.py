@@ -1,0 +1,589 @@
+"""The estimators: what they learn, what they promise about it, and how they say no."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+pytest.importorskip("sklearn")
+
+from sklearn.datasets import load_digits, make_friedman1, make_multilabel_classification
+
+import rewire as rw
+from rewire import SparseMLPClassifier, SparseMLPRegressor
+
+FAST = {"hidden_layer_sizes": (60, 40), "epsilon": 6, "max_iter": 5, "n_jobs": 1, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:1200], y[:1200], X[1200:], y[1200:]
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(400, noise=0.5, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return SparseMLPClassifier(**FAST).fit(*digits[:2])
+
+
+def bits(estimator):
+    """Everything that training changes, bit for bit."""
+    state = estimator.network_.arrays(state=True)
+    return {name: a.tobytes() for name, a in state.items()}
+
+
+# --- learning -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"rewiring": "static"},
+        {"rewiring": None, "activation": "relu", "dropout": 0.1},
+        {"rewiring": rw.SET(0.2, every=2), "group": 4},
+        {"optimizer": "sgd", "weight_decay": 1e-4},
+        {"optimizer": rw.SGD(0.02, momentum=0.9, nesterov=True), "dtype": "float64"},
+        {"optimizer": "adamw", "standardize": False, "batch_size": 32},
+    ],
+    ids=str,
+)
+def test_digits(digits, options):
+    X, y, X_test, y_test = digits
+    clf = SparseMLPClassifier(**{**FAST, "hidden_layer_sizes": (200, 200), "max_iter": 10, **options}).fit(X, y)
+    assert clf.score(X_test, y_test) > 0.88
+    assert clf.loss_curve_[-1] < clf.loss_curve_[0] / 3
+    clf.network_.validate()
+
+
+def test_default_arguments_learn_digits_in_ten_epochs(digits):
+    X, y, X_test, y_test = digits
+    clf = SparseMLPClassifier(max_iter=10, n_jobs=1, random_state=0).fit(X, y)
+    assert clf.score(X_test, y_test) > 0.91
+    assert clf.density_ < 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_units_of_the_data_do_not_matter(digits, friedman, kind, scale):
+    X, y = digits[:2] if kind is SparseMLPClassifier else friedman
+    target = y if kind is SparseMLPClassifier else y * scale + 100 * scale
+    model = kind(**{**FAST, "max_iter": 20}).fit(X * scale + 7 * scale, target)
+    assert model.score(X * scale + 7 * scale, target) > 0.8
+
+
+def test_divergence_is_an_error_and_says_what_to_change(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**{**FAST, "optimizer": "sgd", "learning_rate_init": 1e4, "standardize": False})
+    with pytest.raises(rw.DivergenceError, match="epoch 0") as caught:
+        clf.fit(X * 100.0, y)
+    assert "standardize=False" in "".join(caught.value.__notes__)
+    assert not hasattr(clf, "network_")
+
+
+def test_regression(friedman):
+    X, y = friedman
+    reg = SparseMLPRegressor(**{**FAST, "hidden_layer_sizes": (200, 100), "max_iter": 60}).fit(X[:300], y[:300])
+    assert reg.score(X[300:], y[300:]) > 0.8
+    assert reg.predict(X).shape == (400,) and reg.predict(X).dtype == np.float64
+    assert reg.out_activation_ == "identity" and reg.n_outputs_ == 1
+
+
+def test_several_outputs(friedman):
+    X, y = friedman
+    Y = np.column_stack([y, 1000.0 - 300.0 * y, np.full(len(y), 4.0)])
+    reg = SparseMLPRegressor(**{**FAST, "max_iter": 40}).fit(X, Y)
+    assert reg.predict(X).shape == Y.shape
+    assert reg.score(X, Y[:, :3]) > 0.5
+    assert np.allclose(reg.predict(X)[:, 2], 4.0, atol=0.5)
+    assert len(reg.target_mean_) == len(reg.target_scale_) == reg.n_outputs_ == 3
+
+
+def test_multilabel():
+    X, Y = make_multilabel_classification(400, 15, n_classes=4, random_state=0)
+    clf = SparseMLPClassifier(**{**FAST, "max_iter": 30}).fit(X, Y)
+    assert clf.out_activation_ == "logistic" and clf.classes_.tolist() == [0, 1, 2, 3]
+    p = clf.predict_proba(X)
+    assert p.shape == Y.shape
+    assert np.array_equal(clf.predict(X), p > 0.5)
+    assert clf.score(X, Y) > 0.6
+    as_sparse = SparseMLPClassifier(**{**FAST, "max_iter": 30}).fit(X, sp.csr_array(Y))
+    assert bits(as_sparse) == bits(clf)
+    first = SparseMLPClassifier(**FAST).partial_fit(X, Y, classes=range(4))
+    assert np.array_equal(first.partial_fit(X, Y).predict(X).shape, Y.shape)
+
+
+@pytest.mark.parametrize(
+    "names", [np.array(["no", "yes"]), np.array([-1, 5]), np.array([False, True]), np.array(["a", "b"], object)]
+)
+def test_binary_targets_of_any_kind(digits, names):
+    X, y = digits[:2]
+    few = y < 2
+    clf = SparseMLPClassifier(**FAST).fit(X[few], names[y[few]])
+    assert clf.classes_.tolist() == names.tolist() and clf.n_outputs_ == 2
+    assert clf.predict(X[few]).dtype == names.dtype
+    assert clf.score(X[few], names[y[few]]) > 0.95
+    p = clf.predict_proba(X)
+    assert p.shape == (len(X), 2) and np.allclose(p.sum(axis=1), 1.0, atol=1e-6)
+    assert np.allclose(np.exp(clf.predict_log_proba(X)), p, atol=1e-6)
+
+
+def test_no_hidden_layer(digits):
+    clf = SparseMLPClassifier(**{**FAST, "hidden_layer_sizes": ()}).fit(*digits[:2])
+    assert clf.n_layers_ == 2 and clf.score(*digits[2:]) > 0.8
+
+
+# --- fitted attributes -------------------------------------------------------------------
+
+
+def test_attributes(fitted, digits):
+    X = digits[0]
+    assert fitted.n_features_in_ == 64 and fitted.classes_.tolist() == list(range(10))
+    assert fitted.n_iter_ == 5 and fitted.t_ == 5 * 1200
+    assert fitted.n_layers_ == 4 and fitted.n_outputs_ == 10 and fitted.out_activation_ == "softmax"
+    assert len(fitted.loss_curve_) == 5 and fitted.loss_ == fitted.loss_curve_[-1]
+    assert fitted.best_loss_ == min(fitted.loss_curve_)
+    assert fitted.validation_scores_ is None and fitted.best_validation_score_ is None
+    assert [c.shape for c in fitted.coefs_] == [(64, 60), (60, 40), (40, 10)]
+    assert [b.shape for b in fitted.intercepts_] == [(60,), (40,), (10,)]
+    assert all(isinstance(c, sp.csr_array) for c in fitted.coefs_)
+    assert fitted.nnz_ == sum(c.nnz for c in fitted.coefs_) == 6 * (124 + 100) + 300
+    assert fitted.density_ == fitted.nnz_ / (64 * 60 + 60 * 40 + 40 * 10)
+    assert isinstance(fitted.network_, rw.Sequential) and isinstance(fitted.history_, rw.History)
+    moved = fitted.topology_history_
+    assert [row["epoch"] for row in moved] == [1, 2, 3, 4]  # nothing moves before the first epoch
+    assert all(row["removed"] == row["grown"] and sum(row["removed"]) > 0 for row in moved)
+
+    # The weights are the network's: a forward pass by hand gives its probabilities.
+    s = fitted.network_.standardizer
+    h = (X - s.mean) * s.scale
+    for k, (W, b) in enumerate(zip(fitted.coefs_, fitted.intercepts_, strict=True), start=1):
+        h = (W.T @ h.T).T + b
+        if k < 3:
+            h = np.where(h > 0, h, (-0.6 if k % 2 else 0.6) * h)
+    p = np.exp(h - h.max(axis=1, keepdims=True))
+    assert np.allclose(p / p.sum(axis=1, keepdims=True), fitted.predict_proba(X), atol=1e-4)
+
+
+def test_feature_names(digits):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(digits[0], columns=[f"pixel {i}" for i in range(64)])
+    clf = SparseMLPClassifier(**FAST).fit(frame, digits[1])
+    assert list(clf.feature_names_in_) == list(frame.columns)
+    assert np.array_equal(clf.predict(frame), clf.predict(frame))
+    with pytest.raises(ValueError, match="feature names"):
+        clf.predict(frame.rename(columns={"pixel 3": "x"}))
+
+
+# --- randomness -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: 7,
+        lambda: np.int32(7),
+        lambda: np.random.RandomState(7),
+        lambda: np.random.default_rng(7),
+        lambda: np.random.SeedSequence(7),
+    ],
+    ids=["int", "numpy int", "RandomState", "Generator", "SeedSequence"],
+)
+def test_equal_random_states_give_equal_bits(digits, make):
+    X, y = digits[:2]
+    first, second = (SparseMLPClassifier(**{**FAST, "random_state": make()}).fit(X, y) for _ in range(2))
+    assert bits(first) == bits(second)
+    other = SparseMLPClassifier(**{**FAST, "random_state": 8}).fit(X, y)
+    assert bits(first) != bits(other)
+
+
+def test_random_state_none_follows_numpys_global_state(digits):
+    X, y = digits[:2]
+    found = []
+    for _ in range(2):
+        np.random.seed(3)
+        found += [bits(SparseMLPClassifier(**{**FAST, "random_state": None}).fit(X, y)) for _ in range(2)]
+    assert found[0] == found[2] != found[1] == found[3]
+
+
+def test_an_integer_is_the_seed_of_the_network(fitted):
+    assert fitted.network_.seed == 0
+
+
+def test_start_depends_on_shapes_and_seed_alone(digits):
+    X, y = digits[:2]
+    frozen = {**FAST, "optimizer": rw.SGD(1e-30), "rewiring": "static", "max_iter": 1, "standardize": False}
+    whole = SparseMLPClassifier(**frozen).fit(X, y)
+    part = SparseMLPClassifier(**frozen).fit(X[:300] * 2.0, y[:300])
+    for a, b in zip(whole.coefs_, part.coefs_, strict=True):
+        assert np.array_equal(a.toarray(), b.toarray())
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_threads_do_not_change_a_bit(digits, kind):
+    X, y = digits[:2]
+    options = {**FAST, "hidden_layer_sizes": (300, 200), "max_iter": 2, "dropout": 0.2}
+    one, two = (kind(**{**options, "n_jobs": n}).fit(X, y) for n in (1, 2))
+    assert bits(one) == bits(two)
+    assert np.array_equal(one.predict(X), two.predict(X))
+
+
+# --- kinds of X -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", [sp.csr_array, sp.csr_matrix, sp.csc_array, sp.csc_matrix, sp.coo_array])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_sparse_x_equals_dense_x(digits, kind, form, index):
+    X, y = digits[0][:300], digits[1][:300]
+    S = form(X)
+    for name in ("indices", "indptr", "row", "col"):
+        if hasattr(S, name) and not isinstance(S, sp.coo_array):
+            setattr(S, name, getattr(S, name).astype(index))
+    dense = kind(**{**FAST, "max_iter": 2, "standardize": False}).fit(X, y)
+    sparse = kind(**{**FAST, "max_iter": 2, "standardize": False}).fit(S, y)
+    if kind is SparseMLPClassifier:
+        assert bits(dense) == bits(sparse)
+        assert np.array_equal(dense.predict_proba(X), sparse.predict_proba(S))
+    scaled = [kind(**{**FAST, "max_iter": 2}).fit(x, y).predict(X) for x in (X, S)]
+    assert np.mean(scaled[0] == scaled[1]) > 0.99 or np.allclose(*scaled, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float32", "float64", "object", ">f8", "bool"])
+def test_any_real_dtype(digits, dtype):
+    X, y = digits[:2]
+    if dtype == "bool":
+        X = X > 8
+    wanted = SparseMLPClassifier(**{**FAST, "max_iter": 2}).fit(X.astype(float), y)
+    found = SparseMLPClassifier(**{**FAST, "max_iter": 2}).fit(X.astype(dtype), y)
+    assert bits(found) == bits(wanted)
+    assert np.array_equal(found.predict_proba(X.astype(dtype)), wanted.predict_proba(X.astype(float)))
+
+
+def test_any_layout(digits):
+    X, y = digits[0][:400], digits[1][:400]
+    wanted = bits(SparseMLPClassifier(**FAST).fit(X, y))
+    wide = np.zeros((400, 128))
+    wide[:, ::2] = X
+    backwards = np.ascontiguousarray(X[::-1])[::-1]
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    for same in (np.asfortranarray(X), wide[:, ::2], backwards, frozen, X.tolist()):
+        assert bits(SparseMLPClassifier(**FAST).fit(same, y)) == wanted
+
+
+@pytest.mark.parametrize(
+    "asked, given, got", [("float32", "float64", "float32"), ("auto", "float64", "float64"),
+                          ("auto", "float32", "float32"), ("auto", "uint8", "float32"),
+                          ("float64", "float32", "float64")],
+)  # fmt: skip
+def test_dtype(digits, asked, given, got):
+    X = digits[0].astype(given)
+    clf = SparseMLPClassifier(**{**FAST, "max_iter": 1, "dtype": asked}).fit(X, digits[1])
+    assert clf.network_.dtype == got
+    assert clf.predict_proba(X).dtype == got
+    assert clf.coefs_[0].dtype == got
+
+
+# --- weights of samples ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_weight_zero_is_dropped_to_the_bit(digits, kind):
+    X, y = digits[:2]
+    w = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+    keep = w > 0
+    for form in (np.asarray, sp.csr_array):
+        one = kind(**FAST).fit(form(X), y, sample_weight=w)
+        two = kind(**FAST).fit(form(X[keep]), y[keep], sample_weight=w[keep])
+        assert bits(one) == bits(two)
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_weight_two_is_twice_there(digits, kind):
+    X, y = digits[0][:60], digits[1][:60]
+    w = np.where(np.arange(60) < 30, 2.0, 1.0)
+    options = {**FAST, "dtype": "float64", "max_iter": 20, "batch_size": 1000, "rewiring": "static"}
+    one = kind(**options).fit(X, y, sample_weight=w)
+    two = kind(**options).fit(np.vstack([X, X[:30]]), np.concatenate([y, y[:30]]))
+    raw = "predict_proba" if kind is SparseMLPClassifier else "predict"
+    assert np.allclose(getattr(one, raw)(X), getattr(two, raw)(X), rtol=1e-6, atol=1e-9)
+
+
+def test_scale_of_weights_does_not_matter(digits):
+    X, y = digits[:2]
+    one, two = (SparseMLPClassifier(**FAST).fit(X, y, np.full(len(y), w)) for w in (1.0, 1024.0))
+    assert bits(one) == bits(two)
+
+
+def test_classes_without_weight_are_still_classes(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**FAST).fit(X, y, sample_weight=(y != 3).astype(float))
+    assert 3 in clf.classes_ and 3 not in clf.predict(X)
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+def test_partial_fit_trains_an_epoch_a_call(digits):
+    X, y, X_test, y_test = digits
+    clf = SparseMLPClassifier(**FAST).partial_fit(X, y, classes=np.arange(10))
+    for _ in range(4):
+        clf.partial_fit(X, y)
+    assert clf.n_iter_ == 5 and clf.t_ == 6000
+    whole = SparseMLPClassifier(**{**FAST, "n_iter_no_change": None}).fit(X, y)
+    assert bits(clf) == bits(whole)
+
+
+def test_partial_fit_of_pieces(digits):
+    X, y, X_test, y_test = digits
+    clf = SparseMLPClassifier(**{**FAST, "rewiring": rw.SET(every=rw.Every(steps=20))})
+    for _ in range(8):
+        for start in range(0, 1200, 100):
+            rows = slice(start, start + 100)
+            clf.partial_fit(X[rows], y[rows], classes=np.arange(10))
+    assert clf.score(X_test, y_test) > 0.85
+    assert 0 < len(clf.topology_history_) < clf.n_iter_ == 96
+
+
+def test_partial_fit_needs_classes_once(digits):
+    X, y = digits[:2]
+    few = SparseMLPClassifier(**FAST)
+    with pytest.raises(ValueError, match="classes must be given in the first call of partial_fit"):
+        few.partial_fit(X, y)
+    few.partial_fit(X[:10], y[:10], classes=np.arange(10))
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        few.partial_fit(X, y, classes=np.arange(11))
+    with pytest.raises(ValueError, match=r"y must hold classes in .* got \[12\]"):
+        few.partial_fit(X, np.where(y == 2, 12, y))
+
+
+def test_partial_fit_regression(friedman):
+    X, y = friedman
+    reg = SparseMLPRegressor(**FAST)
+    for _ in range(60):
+        reg.partial_fit(X, y)
+    assert reg.score(X, y) > 0.8
+
+
+def test_warm_start_goes_on(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**{**FAST, "max_iter": 3, "warm_start": True}).fit(X, y)
+    net = clf.network_
+    clf.set_params(max_iter=2).fit(X, y)
+    assert clf.network_ is net and clf.n_iter_ == 5 and len(clf.loss_curve_) == 5
+    assert bits(clf) == bits(SparseMLPClassifier(**FAST).fit(X, y))
+    with pytest.raises(ValueError, match="hidden_layer_sizes must stay"):
+        clf.set_params(hidden_layer_sizes=(10,)).fit(X, y)
+    clf.set_params(hidden_layer_sizes=(60, 40), optimizer="sgd", learning_rate_init=0.01, rewiring=None)
+    clf.fit(X, y)
+    assert clf.n_iter_ == 7 and clf.history_["lr"][-1] == 0.01
+
+
+def test_fit_starts_anew(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**FAST).fit(X[:, :30], y % 2)
+    clf.fit(X, y)
+    assert clf.n_iter_ == 5 and bits(clf) == bits(SparseMLPClassifier(**FAST).fit(X, y))
+
+
+# --- stopping --------------------------------------------------------------------------------------
+
+
+def test_stops_when_the_loss_stays(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**{**FAST, "max_iter": 50, "tol": 10.0, "n_iter_no_change": 3}).fit(X, y)
+    assert clf.n_iter_ == 4
+    for never in (None, np.inf):
+        clf.set_params(n_iter_no_change=never, max_iter=6).fit(X, y)
+        assert clf.n_iter_ == 6
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_early_stopping_brings_back_the_best(digits, kind):
+    X, y = digits[:2]
+    model = kind(**{**FAST, "max_iter": 60, "early_stopping": True, "n_iter_no_change": 3, "tol": 0.0}).fit(X, y)
+    assert len(model.validation_scores_) == model.n_iter_ < 60
+    assert model.best_validation_score_ == max(model.validation_scores_) and model.best_loss_ is None
+    assert model.t_ == model.n_iter_ * 1080
+    assert model.score(X, y) > 0.85
+    twin = kind(**{**FAST, "max_iter": 60, "early_stopping": True, "n_iter_no_change": 3, "tol": 0.0}).fit(X, y)
+    assert bits(model) == bits(twin)
+
+
+def test_using_up_the_budget_gives_no_warning(digits, recwarn):
+    SparseMLPClassifier(**{**FAST, "max_iter": 1}).fit(*digits[:2])
+    assert not recwarn.list
+
+
+def test_verbose(digits, capsys):
+    SparseMLPClassifier(**{**FAST, "max_iter": 2, "verbose": True}).fit(*digits[:2])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+# --- presets ----------------------------------------------------------------------------------------
+
+
+def test_presets(digits):
+    clf = SparseMLPClassifier.from_preset("tsnn-2021", hidden_layer_sizes=(50,), n_jobs=1, max_iter=2)
+    assert clf.dropout == 0.3 and clf.optimizer.decay == "per_step" and clf.get_params()["epsilon"] == 20
+    assert not clf.rewiring.output_layer
+    assert clf.fit(*digits[:2]).n_iter_ == 2
+    with pytest.raises(ValueError, match="preset must be one of"):
+        SparseMLPRegressor.from_preset("set-1999")
+
+
+# --- threads --------------------------------------------------------------------------------------------
+
+
+def test_predicting_from_several_threads(fitted, digits):
+    X = digits[0]
+    wanted = fitted.predict_proba(X)
+    wrong = []
+
+    def work():
+        for _ in range(10):
+            if not np.array_equal(fitted.predict_proba(X), wanted):
+                wrong.append(1)
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("how", ["fit", "partial_fit", "warm fit"])
+def test_predicting_while_fitting_is_refused(digits, how):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier(**{**FAST, "warm_start": how == "warm fit"}).fit(X, y)
+    clf.set_params(hidden_layer_sizes=(60, 40), max_iter=1000, n_iter_no_change=None)
+    stop, seen = threading.Event(), []
+
+    class Waits(rw.SET):
+        """Holds training until the other thread has tried."""
+
+        def due(self, moment):
+            seen.append(moment)
+            stop.wait(30)
+            if len(seen) > 3:
+                raise ValueError("enough")
+            return False
+
+    clf.rewiring = Waits()
+    name = "partial_fit" if how == "partial_fit" else "fit"
+
+    def train():
+        with pytest.raises(ValueError, match="enough"):
+            for _ in range(3):
+                getattr(clf, name)(X, y)
+
+    worker = threading.Thread(target=train)
+    worker.start()
+    while not seen:
+        time.sleep(0.001)
+    with pytest.raises(RuntimeError, match="predict cannot run while fit runs"):
+        clf.predict(X)
+    with pytest.raises(RuntimeError, match="fit cannot run while fit runs"):
+        clf.fit(X, y)
+    stop.set()
+    worker.join()
+    assert clf.predict(X).shape == y.shape
+
+
+# --- saying no -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "option, value, error",
+    [
+        ("hidden_layer_sizes", 0, ValueError),
+        ("hidden_layer_sizes", (10, -1), ValueError),
+        ("hidden_layer_sizes", "100", TypeError),
+        ("hidden_layer_sizes", (10.5,), TypeError),
+        ("activation", "swish", ValueError),
+        ("activation", 3, TypeError),
+        ("epsilon", 0, ValueError),
+        ("epsilon", "20", TypeError),
+        ("epsilon", np.nan, ValueError),
+        ("group", 3, ValueError),
+        ("init", "she", ValueError),
+        ("rewiring", "sets", ValueError),
+        ("rewiring", 3, TypeError),
+        ("zeta", 1.5, ValueError),
+        ("optimizer", "lbfgs", ValueError),
+        ("optimizer", 1, TypeError),
+        ("learning_rate_init", 0.0, ValueError),
+        ("learning_rate_init", "constant", ValueError),
+        ("weight_decay", -1.0, ValueError),
+        ("dropout", 1.0, ValueError),
+        ("batch_size", 0, ValueError),
+        ("batch_size", "all", ValueError),
+        ("max_iter", 0, ValueError),
+        ("max_iter", 2.5, TypeError),
+        ("shuffle", 1, TypeError),
+        ("tol", -1e-4, ValueError),
+        ("n_iter_no_change", 0, ValueError),
+        ("early_stopping", "yes", TypeError),
+        ("standardize", None, TypeError),
+        ("warm_start", 0, TypeError),
+        ("random_state", "a", TypeError),
+        ("random_state", -1, ValueError),
+        ("n_jobs", 0, ValueError),
+        ("n_jobs", 1.5, TypeError),
+        ("verbose", 3, ValueError),
+        ("dtype", "float16", ValueError),
+    ],
+)
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_bad_parameters_are_named_in_fit(kind, option, value, error):
+    model = kind(**{**FAST, option: value})  # the constructor only stores
+    with pytest.raises(error, match=option) as caught:
+        model.fit([[0.0], [1.0], [2.0]], [0, 1, 1])
+    assert "got" in str(caught.value)
+    assert not hasattr(model, "network_")
+
+
+def test_bad_momentum_and_validation_fraction():
+    with pytest.raises(ValueError, match="momentum"):
+        SparseMLPClassifier(**{**FAST, "optimizer": "sgd", "momentum": 1.0}).fit([[0.0], [1.0]], [0, 1])
+    early = SparseMLPClassifier(**{**FAST, "early_stopping": True, "validation_fraction": 1.0})
+    with pytest.raises(ValueError, match="validation_fraction"):
+        early.fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(ValueError, match="early_stopping"):
+        early.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
+
+
+def test_a_network_too_large_is_refused_before_memory_is_taken():
+    model = SparseMLPClassifier(**{**FAST, "hidden_layer_sizes": (2**30,) * 3, "epsilon": 100})
+    with pytest.raises(MemoryError, match="needs about"):
+        model.fit([[0.0], [1.0]], [0, 1])
+
+
+# --- without scikit-learn ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["sklearn", "scipy"])
+def test_without_scikit_learn_the_error_names_the_extra(missing):
+    code = f"""
+import sys
+sys.modules["{missing}"] = None
+import rewire
+assert "SparseMLPClassifier" in dir(rewire)
+try:
+    rewire.SparseMLPClassifier
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert 'pip install "rewire[sklearn]"' in done.stdout, done.stderr

@@ -1,0 +1,213 @@
+"""Gradients agree with central differences in float64: every layer, activation and loss."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire import _core
+from rewire._inputs import as_source
+
+STEP = 1e-6  # of the differences
+BOUND = 1e-6  # relative to the larger of 1 and the gradient
+KINK = 1e-3  # how far inputs of piecewise linear activations stay from their kink
+
+HIDDEN = [
+    rw.Linear(), rw.ReLU(), rw.LeakyReLU(0.2), rw.LeakyReLU(-0.3), rw.LeakyReLU(0.0), rw.AllReLU(0.6),
+    rw.Sigmoid(), rw.Tanh(),
+]
+OUTPUTS = [
+    ("cross_entropy", "softmax"), ("cross_entropy", "linear"), ("binary_cross_entropy", "sigmoid"),
+    ("binary_cross_entropy", "linear"), ("mse", "linear"), ("mse", "relu"), ("mse", "sigmoid"), ("mse", "tanh"),
+    ("mse", rw.LeakyReLU(-0.5)),
+]
+LAYERS = {
+    "sparse": lambda n, m, f: rw.Sparse(n, m, density=0.6, activation=f),
+    "group4": lambda n, m, f: rw.Sparse(n, m, density=0.6, activation=f, group=4),
+    "group8": lambda n, m, f: rw.Sparse(n, m, density=0.6, activation=f, group=8),
+    "no bias": lambda n, m, f: rw.Sparse(n, m, density=0.6, activation=f, bias=False),
+    "dense": lambda n, m, f: rw.Dense(n, m, activation=f),
+}
+
+
+class Probe:
+    """A network, a batch and a loss: value and gradients at a fixed training step."""
+
+    def __init__(self, net, X, y, loss, weight=None, step=3):
+        self.net, self.loss, self.weight, self.step = net, rw.losses.loss(loss), weight, step
+        self.fused = self.loss.fused(net.layers[-1].activation)
+        self.source, self.rows = as_source(X, net.n_in), np.arange(len(X))
+        self.truth = self.loss.targets(y, net.n_out).gather(self.rows).copy()
+        self.ws = net.workspace()
+        for layer in net.layers:
+            layer.hold_gradients(True)
+
+    def forward(self):
+        x = self.net.load(self.ws, self.source, self.rows, 1)
+        return self.net.forward(x, self.ws, True, self.step, 1, logits=self.fused)
+
+    def value(self):
+        return self.loss.evaluate(self.forward()[-1], self.truth, self.weight, None)
+
+    def backward(self):
+        flow = self.forward()
+        dz = self.ws.tiles("dz", self.net.n_out)
+        self.loss.evaluate(flow[-1], self.truth, self.weight, dz)
+        self.net.backward(dz, flow, self.ws, None, self.step, 1, logits=self.fused)
+
+    def parameters(self):
+        """(read, write, gradient) of every array of parameters."""
+        for layer in self.net.weight_layers:
+            if isinstance(layer, rw.Sparse):
+                store = layer.store
+                rows = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+                live = rows[:, None] * store.group + np.arange(store.group) < store.n_out
+                yield (
+                    lambda s=store: s.get_field("weight"),
+                    lambda w, s=store: s.set_field("weight", w),
+                    store.get_field("gradient"),
+                    live,
+                )
+            else:
+                yield (
+                    lambda w=layer.weights: w.copy(),
+                    lambda new, w=layer.weights: np.copyto(w, new),
+                    layer.weight_grad.copy(),
+                    np.ones(layer.weights.shape, bool),
+                )
+            if layer.bias is not None:
+                yield (
+                    lambda b=layer.bias: b.copy(),
+                    lambda new, b=layer.bias: np.copyto(b, new),
+                    layer.bias_grad.copy(),
+                    np.ones(layer.n_out, bool),
+                )
+
+    def near_kink(self):
+        """Whether an input of a piecewise linear activation lies near 0."""
+        flow, spare = self.forward(), self.net.workspace()
+        spare.shape(len(self.rows))
+        for layer in self.net.weight_layers:
+            if layer.bound.code in ("relu", "leaky"):
+                z = layer.forward(flow[layer.index], spare, False, 0, 1, linear=True)
+                if np.abs(z.unpack()).min() < KINK:
+                    return True
+        return False
+
+    def check(self):
+        self.backward()
+        for read, write, gradient, live in list(self.parameters()):
+            start = read()
+            for at in zip(*np.nonzero(live), strict=True):
+                found = []
+                for sign in (1, -1):
+                    moved = start.copy()
+                    moved[at] += sign * STEP
+                    write(moved)
+                    found.append(self.value())
+                write(start)
+                numeric = (found[0] - found[1]) / (2 * STEP)
+                assert abs(gradient[at] - numeric) <= BOUND * max(1.0, abs(numeric)), (at, gradient[at], numeric)
+
+
+def batch(loss, n_out, samples=6, n_in=5, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(samples, n_in))
+    if loss == "cross_entropy":
+        return X, rng.integers(0, n_out, samples)
+    if loss == "binary_cross_entropy":
+        return X, rng.random((samples, n_out))
+    return X, rng.normal(size=(samples, n_out))
+
+
+def probe(make, loss, **options):
+    """A probe whose piecewise linear activations stay away from their kinks: the first of some seeds."""
+    for seed in range(200):
+        net = make(seed)
+        rng = np.random.default_rng(seed)
+        for layer in net.weight_layers:
+            if layer.bias is not None:
+                layer.bias[...] = rng.normal(size=layer.n_out)
+        found = Probe(net, *batch(loss, net.n_out, seed=seed), loss, **options)
+        if not found.near_kink():
+            return found
+    raise AssertionError("no seed keeps away from the kinks")
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("hidden", HIDDEN, ids=repr)
+def test_layers_and_activations(kind, hidden):
+    layer = LAYERS[kind]
+    net = probe(
+        lambda seed: rw.Sequential(
+            [layer(5, 6, hidden), layer(6, 5, hidden), layer(5, 3, "softmax")], seed=seed, dtype="float64"
+        ),
+        "cross_entropy",
+    )
+    net.check()
+
+
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+@pytest.mark.parametrize(("loss", "final"), OUTPUTS, ids=str)
+def test_losses_and_final_activations(kind, loss, final):
+    layer = LAYERS[kind]
+    probe(
+        lambda seed: rw.Sequential([layer(5, 6, "tanh"), layer(6, 3, final)], seed=seed, dtype="float64"), loss
+    ).check()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_dropout_with_its_mask_fixed(kind):
+    layer = LAYERS[kind]
+    net = rw.Sequential(
+        [rw.Dropout(0.2), layer(5, 6, "tanh"), rw.Dropout(0.5), layer(6, 3, "softmax")], dtype="float64"
+    )
+    X, y = batch("cross_entropy", 3)
+    found = Probe(net, X, y, "cross_entropy")
+    found.check()
+    first = found.value()
+    assert found.value() == first
+    found.step += 1
+    assert found.value() != first  # another step, another mask
+
+
+def test_soft_targets_and_sample_weights():
+    net = rw.Sequential([rw.Sparse(5, 6, activation="tanh"), rw.Sparse(6, 3, activation="softmax")], dtype="float64")
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(6, 5))
+    y = rng.dirichlet(np.ones(3), 6)
+    Probe(net, X, y, "cross_entropy", weight=np.array([1.0, 0.0, 2.5, 1.0, 0.1, 3.0])).check()
+
+
+@pytest.mark.parametrize("samples", [1, 3, 33, 70])
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+def test_batches_of_several_tiles(kind, samples):
+    layer = LAYERS[kind]
+    net = rw.Sequential([layer(5, 6, "tanh"), layer(6, 3, "softmax")], dtype="float64")
+    X, y = batch("cross_entropy", 3, samples)
+    Probe(net, X, y, "cross_entropy").check()
+
+
+def test_mirror_and_scatter_give_the_same_bits():
+    net = rw.Sequential([rw.Sparse(50, 40, activation="tanh"), rw.Sparse(40, 30), rw.Sparse(30, 3)])
+    X, y = batch("cross_entropy", 3, 40, 50)
+    found = Probe(net, X, y, "cross_entropy")
+    found.backward()
+    assert net.layers[1].store.has_mirror and not net.layers[0].store.has_mirror
+    with_mirror = [g.copy() for _, _, g, _ in found.parameters()]
+    for layer in net.layers:
+        layer._ready_mirror = lambda batch: None
+        layer.store.drop_mirror()
+    found.backward()
+    assert not net.layers[1].store.has_mirror
+    for a, (_, _, b, _) in zip(with_mirror, found.parameters(), strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("isa", _core.isa_available())
+def test_every_instruction_set(isa):
+    before = _core.force_isa(isa)
+    try:
+        test_layers_and_activations("sparse", rw.AllReLU(0.6))
+        test_layers_and_activations("group4", rw.Tanh())
+    finally:
+        _core.force_isa(before)

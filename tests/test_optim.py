@@ -1,0 +1,249 @@
+"""Optimizers against their formulas in NumPy, clipping, schedules."""
+
+import math
+
+import numpy as np
+import pytest
+
+import rewire as rw
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(24, 5)), RNG.normal(size=(24, 3))
+EPOCHS = 4
+
+
+class Reference:
+    """One linear layer y = W x + b under MSE, full batch, dense NumPy: obviously correct and slow."""
+
+    def __init__(self, W, b, mask):
+        self.W, self.b, self.mask = W.copy(), b.copy(), mask
+        self.state = [[np.zeros_like(p), np.zeros_like(p)] for p in (self.W, self.b)]
+
+    def gradients(self):
+        error = X @ self.W.T + self.b - Y
+        scale = 2.0 / error.size
+        return scale * error.T @ X * self.mask, scale * error.sum(axis=0)
+
+    def step(self, t, rule):
+        for i, (p, g) in enumerate(zip((self.W, self.b), self.gradients(), strict=True)):
+            rule(t, p, g, self.state[i], decays=i == 0)
+        self.W *= self.mask
+
+
+def sgd(lr, momentum=0.0, nesterov=False, weight_decay=0.0, decay="l2"):
+    def rule(t, p, g, state, decays):
+        wd = weight_decay if decays else 0.0
+        old = p.copy()
+        if decay == "l2":
+            g = g + wd * p
+        state[0][...] = momentum * state[0] + g
+        p -= lr * (g + momentum * state[0] if nesterov else state[0])
+        if decay == "decoupled":
+            p -= lr * wd * old
+        elif decay == "per_step":
+            p -= wd * old
+
+    return rule
+
+
+def adam(lr, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False):
+    def rule(t, p, g, state, decays):
+        wd = weight_decay if decays else 0.0
+        old = p.copy()
+        if not decoupled:
+            g = g + wd * p
+        m, v = state
+        m[...] = b1 * m + (1 - b1) * g
+        v[...] = b2 * v + (1 - b2) * g * g
+        p -= lr * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + eps)
+        if decoupled:
+            p -= lr * wd * old
+
+    return rule
+
+
+CASES = {
+    "plain": (rw.SGD(0.1), sgd(0.1)),
+    "momentum": (rw.SGD(0.1, momentum=0.9), sgd(0.1, 0.9)),
+    "nesterov": (rw.SGD(0.1, momentum=0.9, nesterov=True), sgd(0.1, 0.9, True)),
+    **{
+        f"decay {d} momentum {m}": (
+            rw.SGD(0.1, momentum=m, weight_decay=0.05, decay=d), sgd(0.1, m, False, 0.05, d)
+        )
+        for d in ("l2", "decoupled", "per_step")
+        for m in (0.0, 0.9)
+    },
+    "adam": (rw.Adam(0.05), adam(0.05)),
+    "adam l2": (rw.Adam(0.05, betas=(0.8, 0.95), weight_decay=0.1), adam(0.05, 0.8, 0.95, weight_decay=0.1)),
+    "adamw": (rw.AdamW(0.05, weight_decay=0.1), adam(0.05, weight_decay=0.1, decoupled=True)),
+}
+
+
+def network(kind, dtype="float64"):
+    layer = rw.Dense(5, 3) if kind == "dense" else rw.Sparse(5, 3, density=0.6, group=4 if kind == "group4" else 1)
+    return rw.Sequential([layer], dtype=dtype)
+
+
+def dense(layer):
+    if isinstance(layer, rw.Dense):
+        return layer.weights.copy(), np.ones(layer.weights.shape, bool)
+    W, mask = np.zeros((layer.n_out, layer.n_in)), np.zeros((layer.n_out, layer.n_in), bool)
+    store, values = layer.store, layer.store.get_field("weight")
+    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    for k, (g, j) in enumerate(zip(groups, store.sources(), strict=True)):
+        for r in range(min(store.group, store.n_out - g * store.group)):
+            W[g * store.group + r, j], mask[g * store.group + r, j] = values[k, r], True
+    return W, mask
+
+
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("clip", [None, 1e9], ids=["fused", "in halves"])
+def test_against_numpy(kind, case, clip):
+    optimizer, rule = CASES[case]
+    optimizer = rw.optim.optimizer({**optimizer.config(), "clip_norm": clip})
+    net = network(kind)
+    reference = Reference(*dense(net.layers[0])[:1], net.layers[0].bias, dense(net.layers[0])[1])
+    trainer = rw.Trainer(net, loss="mse", optimizer=optimizer)
+    trainer.fit(X, Y, epochs=EPOCHS, batch_size=len(X), shuffle=False, verbose=0)
+    for t in range(1, EPOCHS + 1):
+        reference.step(t, rule)
+    W, mask = dense(net.layers[0])
+    assert np.array_equal(mask, reference.mask)
+    np.testing.assert_allclose(W, reference.W, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(net.layers[0].bias, reference.b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+@pytest.mark.parametrize("case", CASES)
+def test_clipping_that_does_nothing_changes_no_bit(kind, case):
+    optimizer, _ = CASES[case]
+    found = []
+    for clip in (None, 1e9):
+        net = network(kind, "float32")
+        trainer = rw.Trainer(
+            net, loss="mse", optimizer=rw.optim.optimizer({**optimizer.config(), "clip_norm": clip})
+        )
+        trainer.fit(X, Y, epochs=EPOCHS, batch_size=5, verbose=0)
+        found.append(net.arrays(state=True))
+    assert found[0].keys() == found[1].keys()
+    for name in found[0]:
+        assert np.array_equal(found[0][name], found[1][name]), name
+
+
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+def test_clipping_limits_the_joint_norm(kind):
+    net = network(kind)
+    (W, mask), b = dense(net.layers[0]), net.layers[0].bias.copy()
+    gW, gb = Reference(W, b, mask).gradients()
+    norm = math.sqrt((gW**2).sum() + (gb**2).sum())
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(1.0, clip_norm=norm / 3))
+    trainer.fit(X, Y, batch_size=len(X), shuffle=False, verbose=0)
+    np.testing.assert_allclose(dense(net.layers[0])[0], W - gW / 3, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(net.layers[0].bias, b - gb / 3, rtol=1e-10, atol=1e-12)
+
+
+def test_gradient_memory_is_given_back():
+    net = network("sparse")
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, clip_norm=1.0))
+    trainer.fit(X, Y, verbose=0)
+    assert "gradient" not in net.layers[0].store.fields
+
+
+def test_newborn_links_of_adam_are_corrected_by_their_own_age():
+    """A link that comes after some steps moves like a link in its first step: by lr, whatever its gradient."""
+    net = network("sparse")
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01))
+    trainer.fit(X, Y, epochs=7, batch_size=len(X), verbose=0)
+    store = net.layers[0].store
+    row, column = np.argwhere(~dense(net.layers[0])[1])[0]
+    store.insert(row, column, 0.0)
+    assert set(np.unique(store.get_field("born"))) == {1, 8}
+    trainer.fit(X, Y, epochs=1, batch_size=len(X), verbose=0)
+    assert abs(dense(net.layers[0])[0][row, column]) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_another_trainer_starts_with_fresh_state():
+    net = network("sparse")
+    first = rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01))
+    first.fit(X, Y, verbose=0)
+    second = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
+    second.fit(X, Y, verbose=0)
+    assert set(net.layers[0].store.fields) == {"weight", "momentum"}
+    assert set(net.layers[0].bias_state) == {"momentum"}
+    first.fit(X, Y, verbose=0)  # its own is gone: fresh again
+    assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
+    assert first.optimizer_step == 1
+
+
+# --- schedules ------------------------------------------------------------------------
+
+
+def test_constant():
+    assert rw.Constant(0.5).factor(7, 1000) == 0.5
+
+
+def test_step():
+    s = rw.Step(every=3, gamma=0.1)
+    assert [s.factor(e, 99) for e in range(7)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
+    assert rw.Step(every=3, gamma=0.1, unit="step").factor(99, 4) == pytest.approx(0.1)
+
+
+def test_cosine():
+    s = rw.Cosine(length=4, floor=0.2)
+    assert [s.factor(e, 0) for e in (0, 2, 4, 9)] == pytest.approx([1, 0.6, 0.2, 0.2])
+    w = rw.Cosine(length=4, warmup=3)
+    assert [w.factor(e, 0) for e in (0, 1, 2, 3)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_schedule_moves_the_rate_and_goes_on_in_the_next_call():
+    net = network("sparse")
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, schedule=rw.Step(every=2, gamma=0.5)))
+    trainer.fit(X, Y, epochs=3, verbose=0)
+    trainer.fit(X, Y, epochs=2, verbose=0)
+    assert trainer.history["lr"] == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
+
+
+@pytest.mark.parametrize("schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2)])
+def test_schedules_survive_config(schedule):
+    assert rw.schedules.schedule(schedule.config()) == schedule
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_optimizers_survive_config(case):
+    optimizer = CASES[case][0]
+    twin = rw.optim.optimizer(optimizer.config())
+    assert type(twin) is type(optimizer) and twin.config() == optimizer.config()
+
+
+# --- wrong arguments ---------------------------------------------------------------------
+
+WRONG = [
+    (lambda: rw.SGD(lr=0), ValueError, r"lr must be a number > 0, got 0"),
+    (lambda: rw.SGD(lr="1"), TypeError, r"lr must be a number > 0, got '1'"),
+    (lambda: rw.SGD(lr=float("nan")), ValueError, r"lr must be a number > 0, got nan"),
+    (lambda: rw.SGD(momentum=1), ValueError, r"momentum must be a number in \[0, 1\), got 1"),
+    (lambda: rw.SGD(nesterov=True), ValueError, r"nesterov needs momentum"),
+    (lambda: rw.SGD(nesterov=1, momentum=0.9), TypeError, r"nesterov must be True or False, got 1"),
+    (lambda: rw.SGD(weight_decay=-1), ValueError, r"weight_decay must be a number >= 0, got -1"),
+    (lambda: rw.SGD(decay="l1"), ValueError, r"decay must be one of 'l2', 'decoupled', 'per_step', got 'l1'"),
+    (lambda: rw.SGD(clip_norm=0), ValueError, r"clip_norm must be a number > 0, got 0"),
+    (lambda: rw.SGD(schedule=0.5), TypeError, r"schedule must be a Constant, Step or Cosine, got 0.5"),
+    (lambda: rw.Adam(betas=0.9), TypeError, r"betas must be a pair of numbers, got 0.9"),
+    (lambda: rw.Adam(betas=(0.9, 1.0)), ValueError, r"betas\[1\] must be a number in \[0, 1\), got 1.0"),
+    (lambda: rw.Adam(eps=0), ValueError, r"eps must be a number > 0, got 0"),
+    (lambda: rw.AdamW(weight_decay=None), TypeError, r"weight_decay must be a number >= 0, got None"),
+    (lambda: rw.Constant(-1), ValueError, r"value must be a number >= 0, got -1"),
+    (lambda: rw.Step(every=0), ValueError, r"every must be an integer >= 1, got 0"),
+    (lambda: rw.Step(unit="batch"), ValueError, r"unit must be one of 'epoch', 'step', got 'batch'"),
+    (lambda: rw.Cosine(length=1.5), TypeError, r"length must be an integer >= 1, got 1.5"),
+    (lambda: rw.optim.optimizer("adamx"), ValueError, r"optimizer must be one of .* got 'adamx'"),
+    (lambda: rw.optim.optimizer(3), TypeError, r"optimizer must be one of .* got 3"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_wrong_arguments(case):
+    call, kind, words = WRONG[case]
+    with pytest.raises(kind, match=words):
+        call()

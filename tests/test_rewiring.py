@@ -1,0 +1,308 @@
+"""Rewiring: exact counts, what survives, what newcomers are, when it happens, and rules of one's own."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire import _core
+from rewire.rewiring import AtRandom, Comes, Goes, Moment, NearestZeroBySign, Share
+
+X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
+Y = np.random.default_rng(1).integers(0, 3, 60)
+
+
+def network(group=1, seed=0, dtype="float32", n_hidden=20):
+    return rw.Sequential(
+        [
+            rw.Sparse(12, n_hidden, density=0.3, activation="all-relu", group=group),
+            rw.Sparse(n_hidden, 17, density=0.25, activation="all-relu", group=group),
+            rw.Sparse(17, 3, density=0.5, activation="softmax"),
+        ],
+        seed=seed,
+        dtype=dtype,
+    )
+
+
+def links(layer, field="weight"):
+    """{(group, source): values} of a layer."""
+    store = layer.store
+    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    values = store.get_field(field)
+    return {(int(g), int(j)): v for g, j, v in zip(groups, store.sources(), values, strict=True)}
+
+
+def trained(rule, optimizer=None, epochs=1, group=1, **options):
+    net = network(group)
+    trainer = rw.Trainer(
+        net, loss="cross_entropy", optimizer=optimizer or rw.SGD(0.1, momentum=0.9), rewiring=rule
+    )
+    trainer.fit(X, Y, epochs=epochs, batch_size=16, verbose=0, **options)
+    return trainer
+
+
+def rewire(trainer, rule, ordinal=1, regrow=True):
+    return rule.rewire(trainer.network, Moment(1, 4, True), ordinal, 1, regrow=regrow)
+
+
+@pytest.mark.parametrize("zeta", [0.0, 0.1, 0.3, 0.5, 1.0])
+def test_what_goes_is_exact(zeta):
+    """floor(zeta n+) and floor(zeta n-) of each layer, the ones nearest zero; as many come."""
+    trainer = trained(rw.SET())
+    before = [{k: float(v[0]) for k, v in links(layer).items()} for layer in trainer.network.layers]
+    record = rewire(trainer, rw.SET(zeta))
+    for layer, old, removed, grown in zip(trainer.network.layers, before, record.removed, record.grown, strict=True):
+        new = links(layer)
+        positive = sorted(k for k, v in old.items() if v >= 0)
+        negative = sorted(k for k, v in old.items() if v < 0)
+        n_positive, n_negative = int(zeta * len(positive)), int(zeta * len(negative))
+        assert removed == grown == n_positive + n_negative
+        assert len(new) == len(old) == layer.nnz
+        for places, count in ((positive, n_positive), (negative, n_negative)):
+            by_size = sorted(places, key=lambda k: abs(old[k]))
+            for k in by_size[count:]:
+                assert new[k] == old[k]  # survivors keep their weights
+            for k in by_size[:count]:
+                assert k not in new or new[k] == 0.0  # gone, or born again at zero
+        assert sum(k not in old or (k in old and new[k] != old[k]) for k in new) <= removed
+    trainer.network.validate()
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, 8])
+def test_counts_never_change(group):
+    trainer = trained(rw.SET(0.4), epochs=8, group=group)
+    slots = [layer.store.slots for layer in network(group).layers]
+    assert [layer.store.slots for layer in trainer.network.layers] == slots
+    trainer.network.validate()
+    for row in trainer.history.epochs[1:]:
+        assert sum(row["links_removed"]) > 0
+        if group == 1:
+            assert row["links_removed"] == row["links_grown"]
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_momentum_stays_with_survivors_and_newcomers_have_none(group):
+    trainer = trained(rw.Static(), group=group)
+    before = [(links(layer), links(layer, "momentum")) for layer in trainer.network.layers]
+    rewire(trainer, rw.SET(0.3))
+    for layer, (weights, momenta) in zip(trainer.network.layers, before, strict=True):
+        new = 0
+        for k, m in links(layer, "momentum").items():
+            if k in weights and np.array_equal(links(layer)[k], weights[k]) and weights[k].any():
+                assert np.array_equal(m, momenta[k])
+            else:
+                new += 1
+                assert not m.any() and not links(layer)[k].any()
+        assert new > 0
+
+
+def test_adam_moments_and_ages():
+    trainer = trained(rw.SET(0.3), rw.Adam(0.01), epochs=3)
+    steps_before_last = 8  # four a epoch, the last rewiring came after two epochs
+    for layer in trainer.network.layers:
+        born = set(np.unique(layer.store.get_field("born")))
+        assert born <= {1, 5, steps_before_last + 1}
+        assert {1, steps_before_last + 1} <= born
+    rewire(trainer, rw.SET(0.3))  # not through the trainer: births were set when the epoch ended
+    assert 13 in np.unique(trainer.network.layers[0].store.get_field("born"))
+
+
+@pytest.mark.parametrize(
+    ("init", "check"),
+    [
+        ("zeros", lambda w: (w == 0).all()),
+        (0.25, lambda w: (w == 0.25).all()),
+        (rw.Normal(1.0), lambda w: 0.5 < w.std() < 1.5 and len(set(w)) == len(w)),
+        ("he-uniform", lambda w: len(set(w)) == len(w) and np.abs(w).max() < 3),
+    ],
+)
+def test_initial_weights_of_newcomers(init, check):
+    trainer = trained(rw.Static())
+    before = links(trainer.network.layers[0])
+    rewire(trainer, rw.SET(0.3, init=init))
+    new = np.array([v[0] for k, v in links(trainer.network.layers[0]).items() if k not in before])
+    assert len(new) > 10 and check(new)
+
+
+def test_seed_and_ordinal_name_the_draw():
+    def places(seed, ordinal):
+        net = network(seed=seed)
+        net.layers[0].store.set_field("weight", np.ones((net.layers[0].store.slots, 1), "f4"))
+        rw.SET(0.3).rewire(net, Moment(1, 1, True), ordinal, 1)
+        return sorted(links(net.layers[0]))
+
+    assert places(0, 1) == places(0, 1)
+    assert places(0, 1) != places(0, 2)
+    assert places(0, 1) != places(1, 1)
+
+
+# --- when, and which layers -----------------------------------------------------------------
+
+
+def test_every_epoch_but_not_after_the_last():
+    trainer = trained(rw.SET(0.3), epochs=4)
+    assert trainer.rewirings == 3
+    assert [sum(row["links_removed"]) > 0 for row in trainer.history.epochs] == [False, True, True, True]
+    trainer.fit(X, Y, epochs=2, batch_size=16, verbose=0)  # goes on where it stopped
+    assert trainer.rewirings == 5
+
+
+def test_every_other_epoch_with_an_end():
+    trainer = trained(rw.SET(0.3, every=rw.Every(epochs=2, stop=5)), epochs=8)
+    assert [sum(row["links_removed"]) > 0 for row in trainer.history.epochs] == [
+        False, False, True, False, True, False, False, False,
+    ]
+    assert trained(rw.SET(0.3, every=3), epochs=7).rewirings == 2
+
+
+def test_every_so_many_steps():
+    trainer = trained(rw.SET(0.3, every=rw.Every(steps=3)), epochs=3)  # twelve steps: before 3, 6, 9
+    assert trainer.rewirings == 3
+
+
+def test_static_and_none():
+    for rule in (rw.Static(), None, "static"):
+        trainer = trained(rule, epochs=3)
+        assert trainer.rewirings == 0
+        assert [sorted(links(a)) for a in trainer.network.layers] == [sorted(links(a)) for a in network().layers]
+
+
+def test_output_layer_may_be_left_out():
+    trainer = trained(rw.SET(0.3, output_layer=False), epochs=3)
+    start = network()
+    assert sorted(links(trainer.network.layers[2])) == sorted(links(start.layers[2]))
+    assert all(row["links_removed"][2] == 0 for row in trainer.history.epochs)
+    assert sorted(links(trainer.network.layers[0])) != sorted(links(start.layers[0]))
+
+
+def test_removal_after_the_last_epoch():
+    trainer = trained(rw.SET(0.3, last_epoch="remove"), epochs=3, validation_data=(X, Y))
+    row = trainer.history.epochs[-1]
+    for now, start, removed, grown in zip(
+        row["nnz"], [layer.nnz for layer in network().layers], row["links_removed"], row["links_grown"], strict=True
+    ):
+        assert now == start - (removed - grown) < start
+    # What was validated is what is left.
+    assert trainer.evaluate(X, Y)["accuracy"] == row["val_accuracy"]
+
+
+def test_a_full_layer_is_left_alone():
+    net = rw.Sequential([rw.Sparse(12, 8, density=0.5, activation="relu"), rw.Sparse(8, 3, activation="softmax")])
+    weights = net.layers[1].store.get_field("weight")
+    record = rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+    assert record.removed[0] > 0 and record.removed[1] == 0
+    assert np.array_equal(net.layers[1].store.get_field("weight"), weights)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: rw.Sparse(1, 1), lambda: rw.Sparse(5, 4, links=0), lambda: rw.Sparse(5, 4, links=1),
+        lambda: rw.Sparse(5, 4, links=19), lambda: rw.Sparse(5, 4, links=10, init=1.0),
+        lambda: rw.Sparse(5, 4, links=10, init=-1.0), lambda: rw.Sparse(5, 4, links=10, init=0.0),
+        lambda: rw.Sparse(5, 3, links=10, group=8), lambda: rw.Dense(5, 4),
+    ],
+)
+def test_degenerate_layers_survive(layer):
+    net = rw.Sequential([layer()])
+    nnz = net.nnz
+    for ordinal in range(1, 20):
+        rw.SET(0.5, init=rw.Normal(1)).rewire(net, Moment(1, 1, True), ordinal, 1)
+        net.validate()
+        assert net.nnz == nnz
+
+
+# --- all or nothing ----------------------------------------------------------------------------
+
+
+def test_a_view_anywhere_stops_the_whole_rewiring():
+    net = network()
+    before = [sorted(links(layer)) for layer in net.layers]
+    with net.layers[1].store.view():
+        with pytest.raises(BufferError, match=r"layer 1 \(Sparse 20 -> 17\) cannot be rewired"):
+            rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+    assert [sorted(links(layer)) for layer in net.layers] == before
+    rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+    assert [sorted(links(layer)) for layer in net.layers] != before
+
+
+# --- rules of one's own --------------------------------------------------------------------------
+
+
+class Smallest(Goes):
+    """The smallest in magnitude, whatever their sign."""
+
+    def mark(self, plan, share, key, threads):
+        plan.prune_smallest(int(share * plan.store.slots), *key, threads)
+
+
+class Diagonal(Comes):
+    """Newcomers on the diagonal first: by pairs, in NumPy."""
+
+    def place(self, plan, layer, key, threads):
+        store = layer.store
+        kept = set(links(layer)) - set(zip(*map(list, plan.removed()), strict=True))
+        empty = sorted(
+            ((g, j) for g in range(store.n_groups) for j in range(store.n_in) if (g, j) not in kept),
+            key=lambda p: abs(p[0] - p[1]),
+        )
+        chosen = sorted(empty[: plan.n_removed])
+        groups, sources = (np.array([p[i] for p in chosen], np.int32) for i in (0, 1))
+        again = _core.Plan(store)
+        again.pairs(*plan.removed(), groups, sources, None)
+        return again
+
+
+class Chooser(rw.Rewiring):
+    def plan(self, layer, network, moment, key, regrow, threads):
+        plan = _core.Plan(layer.store)
+        self.goes.mark(plan, self.how_many.at(moment), key, threads)
+        return self.comes.place(plan, layer, key, threads)
+
+
+def test_composing_a_rule():
+    rule = rw.Rewiring(rw.Every(steps=2), Share(0.2), Smallest(), AtRandom(rw.Zeros()))
+    trainer = trained(rule, epochs=3)
+    assert trainer.rewirings == 5
+    trainer.network.validate()
+    assert [layer.nnz for layer in trainer.network.layers] == [layer.nnz for layer in network().layers]
+
+
+def test_a_rule_that_plans_by_itself():
+    rule = Chooser(rw.Every(), Share(0.2), Smallest(), Diagonal())
+    trainer = trained(rule, epochs=6)
+    trainer.network.validate()
+    store = trainer.network.layers[1].store
+    assert sum((i, i) in links(trainer.network.layers[1]) for i in range(17)) > 10
+    assert store.slots == network().layers[1].store.slots
+
+
+def test_rules_are_told_apart_by_name():
+    rule = rw.SET(0.2, every=rw.Every(steps=5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove")
+    twin = rw.rewiring.rewiring(rule.config())
+    assert twin.config() == rule.config()
+    assert rw.rewiring.rewiring("set").config() == rw.SET().config()
+    assert isinstance(rw.rewiring.rewiring(None), rw.Static)
+    assert NearestZeroBySign in {type(rule.goes)}
+
+
+WRONG = [
+    (lambda: rw.SET(zeta=1.5), ValueError, r"zeta must be a number in \[0, 1\], got 1.5"),
+    (lambda: rw.SET(zeta="a"), TypeError, r"zeta must be a number in \[0, 1\], got 'a'"),
+    (lambda: rw.SET(every=0), ValueError, "every must be an integer >= 1, got 0"),
+    (lambda: rw.SET(every="epoch"), TypeError, "every must be an integer >= 1, got 'epoch'"),
+    (lambda: rw.SET(init="she"), ValueError, "init must be one of .* got 'she'"),
+    (lambda: rw.SET(output_layer=1), TypeError, "output_layer must be True or False, got 1"),
+    (lambda: rw.SET(last_epoch="no"), ValueError, "last_epoch must be one of 'skip', 'remove', got 'no'"),
+    (lambda: rw.Every(epochs=1, steps=1), ValueError, "give epochs or steps"),
+    (lambda: rw.Every(steps=0), ValueError, "steps must be an integer >= 1, got 0"),
+    (lambda: rw.Every(stop=-1), ValueError, "stop must be an integer >= 0, got -1"),
+    (lambda: rw.rewiring.rewiring("sets"), ValueError, "rewiring must be one of .* got 'sets'"),
+    (lambda: rw.rewiring.rewiring(3), TypeError, "rewiring must be one of .* got 3"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_wrong_arguments(case):
+    call, kind, words = WRONG[case]
+    with pytest.raises(kind, match=words):
+        call()

@@ -1,0 +1,146 @@
+"""scikit-learn's own checks of both estimators, and the tools estimators travel through."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import joblib
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
+
+from rewire import SET, SGD, SparseMLPClassifier, SparseMLPRegressor
+
+# Default arguments but for fewer epochs and one thread (results do not depend on that one).
+CHECKED = {
+    "classifier": SparseMLPClassifier(max_iter=50, n_jobs=1),
+    "regressor": SparseMLPRegressor(max_iter=50, n_jobs=1),
+}
+TOO_EXACT = (
+    "outputs are compared at rtol 1e-7, below the precision of float32 sums in another order; "
+    'with dtype="auto" (float64 here) the check passes'
+)
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": TOO_EXACT,
+    "check_sample_weight_equivalence_on_sparse_data": TOO_EXACT,
+}
+
+FAST = {"hidden_layer_sizes": (40,), "max_iter": 4, "n_jobs": 1, "random_state": 0}
+
+
+def outcomes(estimator, expected):
+    results = check_estimator(
+        estimator, expected_failed_checks=expected, on_fail=None, on_skip=None
+    )
+    assert len(results) > 50
+    return {
+        status: {r["check_name"]: r["exception"] for r in results if r["status"] == status}
+        for status in ("passed", "skipped", "xfail", "failed")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CHECKED)
+def test_check_estimator(kind):
+    found = outcomes(CHECKED[kind], EXPECTED)
+    assert not found["failed"], found["failed"]
+    assert set(found["xfail"]) == set(EXPECTED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CHECKED)
+def test_in_double_precision_nothing_is_expected_to_fail(kind):
+    estimator = clone(CHECKED[kind]).set_params(dtype="auto", hidden_layer_sizes=(100,))
+    found = outcomes(estimator, None)
+    assert not found["failed"], found["failed"]
+    assert not found["xfail"]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:600], y[:600]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    return SparseMLPClassifier(**FAST).fit(*digits)
+
+
+def test_tags():
+    classifier, regressor = get_tags(SparseMLPClassifier()), get_tags(SparseMLPRegressor())
+    assert classifier.estimator_type == "classifier" and regressor.estimator_type == "regressor"
+    assert classifier.classifier_tags.multi_label and classifier.classifier_tags.multi_class
+    assert regressor.target_tags.multi_output
+    for tags in (classifier, regressor):
+        assert tags.input_tags.sparse and not tags.input_tags.allow_nan
+        assert tags.target_tags.required and tags.requires_fit and not tags.non_deterministic
+
+
+def test_clone_keeps_parameters():
+    first = SparseMLPClassifier((3, 4), rewiring=SET(0.2), optimizer=SGD(lr=0.1), random_state=3)
+    second = clone(first)
+    assert not hasattr(second, "trainer_")
+    assert repr(first) == repr(second)
+    assert second.optimizer is not first.optimizer
+
+
+@pytest.mark.parametrize("travel", [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy])
+def test_a_copy_is_equal_and_goes_on_equally(fitted, digits, travel):
+    X, y = digits
+    twin, other = travel(fitted), travel(fitted)
+    assert twin.network_ is not fitted.network_
+    assert np.array_equal(twin.predict_proba(X), fitted.predict_proba(X))
+    assert twin.loss_curve_ == fitted.loss_curve_
+    before = fitted.predict_proba(X)
+    twin.partial_fit(X, y)
+    other.partial_fit(X, y)
+    assert np.array_equal(twin.predict_proba(X), other.predict_proba(X))
+    assert not np.array_equal(twin.predict_proba(X), before)
+    assert np.array_equal(fitted.predict_proba(X), before)
+
+
+def test_joblib_file(fitted, digits, tmp_path):
+    joblib.dump(fitted, tmp_path / "model")
+    for mode in (None, "r"):  # "r": arrays come back as read-only maps of the file
+        twin = joblib.load(tmp_path / "model", mmap_mode=mode)
+        assert np.array_equal(twin.predict_proba(digits[0]), fitted.predict_proba(digits[0]))
+        twin.partial_fit(*digits)
+
+
+def test_loky_workers(digits):
+    X, y = digits
+    scores = [
+        cross_val_score(SparseMLPClassifier(**FAST), X, y, cv=2, n_jobs=n, error_score="raise") for n in (1, 2)
+    ]
+    assert np.array_equal(*scores)
+
+
+def test_grid_search_in_a_pipeline(digits):
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), SparseMLPClassifier(**FAST)),
+        {"sparsemlpclassifier__epsilon": [1, 8], "sparsemlpclassifier__rewiring": ["set", "static", SET(0.1)]},
+        cv=2,
+        error_score="raise",
+    ).fit(*digits)
+    assert search.best_score_ > 0.8
+    assert search.best_estimator_[-1].nnz_ == int(search.best_params_["sparsemlpclassifier__epsilon"]) * (
+        64 + 40 + 40 + 10
+    ) or search.best_estimator_[-1].density_ <= 1.0
+
+
+def test_fitted_names_are_missing_before_fit():
+    for estimator in (SparseMLPClassifier(), SparseMLPRegressor()):
+        for name in ("coefs_", "intercepts_", "nnz_", "density_", "network_", "history_", "topology_history_"):
+            assert not hasattr(estimator, name)
+        with pytest.raises(NotFittedError):
+            estimator.predict(np.zeros((1, 2)))

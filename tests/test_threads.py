@@ -1,0 +1,146 @@
+"""How many threads: who decides, limits, and what a forked child does."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire import _core, _machine, threads
+
+needs_openmp = pytest.mark.skipif(not _core.openmp(), reason="built without OpenMP")
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch):
+    """Nothing set, eight processors, nobody limits."""
+    for name in ("REWIRE_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "cpu_count", lambda: 8)
+    monkeypatch.setattr(threads, "_chosen", None)
+
+
+@needs_openmp
+def test_order_of_precedence(monkeypatch):
+    assert rw.get_num_threads() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "7,2")
+    assert rw.get_num_threads() == 7
+    monkeypatch.setenv("REWIRE_NUM_THREADS", "6")
+    assert rw.get_num_threads() == 6
+    rw.set_num_threads(5)
+    assert rw.get_num_threads() == 5
+    assert threads.resolve(4) == 4
+    rw.set_num_threads(None)
+    assert rw.get_num_threads() == 6
+
+
+@needs_openmp
+@pytest.mark.parametrize(("asked", "found"), [(-1, 8), (-2, 7), (-8, 1), (-100, 1), (1, 1), (30, 30)])
+def test_negative_counts_from_the_end(asked, found):
+    assert threads.resolve(asked) == found
+
+
+@pytest.mark.parametrize("value", [0, 1.5, "2", True, 5000, None.__class__])
+def test_wrong_numbers(value):
+    for call in (rw.set_num_threads, threads.resolve):
+        with pytest.raises((TypeError, ValueError), match="must be"):
+            call(value)
+
+
+def test_environment_that_makes_no_sense(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")  # not ours: ignored
+    threads.resolve(None)
+    monkeypatch.setenv("REWIRE_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="REWIRE_NUM_THREADS must be an integer, got 'many'"):
+        threads.resolve(None)
+    monkeypatch.setenv("REWIRE_NUM_THREADS", "0")
+    with pytest.raises(ValueError, match="REWIRE_NUM_THREADS must be >= 1"):
+        threads.resolve(None)
+
+
+@needs_openmp
+def test_threadpool_limits_are_followed():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    if _core.openmp_max_threads() < 2:
+        pytest.skip("nothing to limit")
+    with threadpoolctl.threadpool_limits(1):
+        assert threads.resolve(None) == threads.resolve(4) == 1
+    assert threads.resolve(4) == 4
+
+
+def test_quota_of_a_control_group(tmp_path, monkeypatch):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "job" / "cpu.max").write_text("150000 100000\n")
+    monkeypatch.setattr(_machine, "_own_groups", lambda controller: iter([tmp_path / "job", tmp_path]))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    assert _machine.cpu_count() == 2
+    (tmp_path / "job" / "cpu.max").write_text("what\n")
+    assert _machine.cpu_count() == 16
+
+
+def test_memory_of_a_control_group(tmp_path, monkeypatch):
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("900000\n")
+    (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 50000\n")
+    monkeypatch.setattr(_machine, "_own_groups", lambda controller: iter([tmp_path]))
+    assert _machine.memory_available() == 150_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert _machine.memory_available() != 150_000
+
+
+# --- fork ----------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys, warnings
+import numpy as np
+import rewire as rw
+net = rw.Sequential([rw.Sparse(300, 400, activation="relu"), rw.Sparse(400, 3, activation="softmax")])
+X, y = np.random.default_rng(0).normal(size=(300, 300)), np.arange(300) % 3
+trainer = rw.Trainer(net, loss="cross_entropy", threads=2)
+trainer.fit(X, y, verbose=0)
+sys.stdout.flush()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, newer Pythons
+    pid = os.fork()
+if pid == 0:
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        trainer.fit(X, y, verbose=0)
+        net.predict(X, threads=2)
+        trainer.fit(X, y, verbose=0)
+    print(len(seen), rw.get_num_threads(), seen[0].category.__name__, seen[0].message, flush=True)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+trainer.fit(X, y, verbose=0)
+print("parent", rw.threads.resolve(2), flush=True)
+"""
+
+
+@needs_openmp
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_works_on_one_thread_and_says_so_once():
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, env=env)
+    assert done.returncode == 0, done.stderr
+    child, parent = done.stdout.strip().splitlines()
+    assert child.startswith("1 1 RuntimeWarning this process was forked: rewire works on one thread here")
+    assert parent == "parent 2"
+
+
+def test_asking_does_not_warn(monkeypatch):
+    monkeypatch.setattr(threads, "_forked", True)
+    monkeypatch.setattr(threads, "_warned", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rw.get_num_threads() == 1
+        assert threads.resolve(1) == 1
+
+
+def test_setting_is_used():
+    rw.set_num_threads(2)
+    net = rw.Sequential([rw.Sparse(10, 3)])
+    assert net.predict(np.zeros((4, 10))).shape == (4, 3)
