@@ -36,11 +36,12 @@ test-c: c-serial c-openmp    ## the C core alone: no Python, with and without Op
 
 asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
 
-asan-python: .venv/.for-test ## store and kernel tests of Python against a sanitized module
+ASAN_TESTS = store kernels topology rewiring network optim inputs
+asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module
 	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/lib \
-	$(BIN)/pytest $(wildcard tests/test_store*.py tests/test_kernels*.py tests/test_core*.py) $(PYTEST_ARGS)
+	$(BIN)/pytest $(wildcard $(ASAN_TESTS:%=tests/test_%*.py)) $(PYTEST_ARGS)
 
 soak: test asan-python       ## all of the above, then hours of random edits, mutants and kills
 	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest --soak $(PYTEST_ARGS)

@@ -68,6 +68,11 @@ def _figure(values: list[float]) -> Figure:
     return Figure(statistics.median(values), min(values), max(values), len(values))
 
 
+def _ratios(first: list[Block], blocks: list[Block]) -> list[float]:
+    rounds = zip(first, blocks, strict=True)
+    return [b.seconds / a.seconds for a, b in rounds if a.clean and b.clean]
+
+
 def duel(names: list[str], threads: int, steps: int, rounds: int, max_rounds: int) -> dict:
     """Run the sides in turns until ``rounds`` rounds were clean, or ``max_rounds`` have passed.
 
@@ -94,9 +99,6 @@ def duel(names: list[str], threads: int, steps: int, rounds: int, max_rounds: in
     first = sides[0].blocks
     return {
         "seconds": {s.name: _figure([b.seconds for b in s.blocks if b.clean]) for s in sides},
-        "ratio": {
-            s.name: _figure([b.seconds / a.seconds for a, b in zip(first, s.blocks) if a.clean and b.clean])
-            for s in sides
-        },
+        "ratio": {s.name: _figure(_ratios(first, s.blocks)) for s in sides},
         "facts": {s.name: s.facts for s in sides},
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from _clock import Clock
@@ -43,7 +44,7 @@ def torch_dense(threads: int) -> tuple[Run, dict]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     x, y = map(torch.from_numpy, _standardised())
-    layers = [torch.nn.Linear(n, m) for n, m in zip(SIZES, SIZES[1:])]
+    layers = [torch.nn.Linear(n, m) for n, m in pairwise(SIZES)]
     optimizer = torch.optim.SGD([p for layer in layers for p in layer.parameters()], lr=LR, momentum=MOMENTUM)
 
     def batches() -> Iterator[torch.Tensor]:
@@ -56,7 +57,7 @@ def torch_dense(threads: int) -> tuple[Run, dict]:
         for _ in range(steps):
             rows = next(order)
             a = x[rows]
-            for layer, slope in zip(layers, SLOPES):
+            for layer, slope in zip(layers[:-1], SLOPES, strict=True):
                 a = torch.nn.functional.leaky_relu(layer(a), slope)
             loss = torch.nn.functional.cross_entropy(layers[-1](a), y[rows])
             optimizer.zero_grad()
@@ -71,7 +72,7 @@ def _rewire(threads: int, group: int) -> tuple[Run, dict]:
 
     x, y = _data()
     x = x.reshape(len(x), -1)
-    widths = zip(SIZES[:-2], SIZES[1:-1])
+    widths = pairwise(SIZES[:-1])
     net = rw.Sequential(
         [rw.Sparse(n, m, epsilon=EPSILON, activation=rw.AllReLU(0.6), group=group) for n, m in widths]
         + [rw.Sparse(SIZES[-2], SIZES[-1], epsilon=EPSILON, activation="softmax")],
@@ -79,7 +80,12 @@ def _rewire(threads: int, group: int) -> tuple[Run, dict]:
     )
     optimizer = rw.SGD(lr=LR, momentum=MOMENTUM)
     trainer = rw.Trainer(
-        net, loss="cross_entropy", optimizer=optimizer, rewiring=rw.Static(), threads=threads, standardize=True
+        net,
+        loss="cross_entropy",
+        optimizer=optimizer,
+        rewiring=rw.Static(),
+        threads=threads,
+        standardize=True,
     )
 
     def run(steps: int) -> None:

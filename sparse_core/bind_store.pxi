@@ -56,31 +56,69 @@ cdef class Store:
         return f
 
     @property
-    def n_out(self): return self.s.n_out
+    def n_out(self):
+        """Output neurons: rows."""
+        return self.s.n_out
+
     @property
-    def n_in(self): return self.s.n_in
+    def n_in(self):
+        """Sources: columns."""
+        return self.s.n_in
+
     @property
-    def group(self): return self.s.group
+    def group(self):
+        """Neighbouring rows that share one list of sources."""
+        return self.s.group
+
     @property
-    def n_groups(self): return self.s.n_groups
+    def n_groups(self):
+        """Groups of rows."""
+        return self.s.n_groups
+
     @property
-    def dtype(self): return _NAMES[self.s.field[0].dtype]
+    def dtype(self):
+        """"float32" or "float64"."""
+        return _NAMES[self.s.field[0].dtype]
+
     @property
-    def slots(self): return self.s.slots
+    def slots(self):
+        """Live slots."""
+        return self.s.slots
+
     @property
-    def nnz(self): return c.rw_store_nnz(self.s)
+    def nnz(self):
+        """Connections: ``group`` a slot, but only rows that exist."""
+        return c.rw_store_nnz(self.s)
+
     @property
-    def arena(self): return self.s.arena
+    def arena(self):
+        """Slots that have memory."""
+        return self.s.arena
+
     @property
-    def wasted(self): return self.s.pooled + self.s.lost
+    def wasted(self):
+        """Slots that hold neither a live link nor a window's slack."""
+        return self.s.pooled + self.s.lost
+
     @property
-    def nbytes(self): return c.rw_store_bytes(self.s)
+    def nbytes(self):
+        """Bytes held."""
+        return c.rw_store_bytes(self.s)
+
     @property
-    def generation(self): return self.s.generation
+    def generation(self):
+        """Grows with every change of structure."""
+        return self.s.generation
+
     @property
-    def pins(self): return self.s.pins
+    def pins(self):
+        """Views alive."""
+        return self.s.pins
+
     @property
-    def has_mirror(self): return self.s.mirror.valid
+    def has_mirror(self):
+        """Is the fan-out mirror built?"""
+        return self.s.mirror.valid
 
     def check(self):
         """Verify every invariant of ``store.h``; RuntimeError names the first that is broken."""
@@ -269,11 +307,19 @@ cdef class Plan:
         c.rw_plan_free(self.p)
 
     @property
-    def n_removed(self): return self.p.n_del
+    def n_removed(self):
+        """Slots that go."""
+        return self.p.n_del
+
     @property
-    def n_inserted(self): return self.p.n_ins
+    def n_inserted(self):
+        """Slots that come."""
+        return self.p.n_ins
+
     @property
-    def nbytes(self): return c.rw_plan_bytes(self.p)
+    def nbytes(self):
+        """Bytes held."""
+        return c.rw_plan_bytes(self.p)
 
     def pairs(self, del_group, del_source, ins_group, ins_source, ins_weight):
         """Fill an empty plan from pairs sorted by (group, source)."""

@@ -92,7 +92,7 @@ RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output,
             dy[i] *= 1 - y[i] * y[i];
         break;
     }
-    RW_E(clear_tail)(dy, n, tile, live); /* a negative slope makes -0 of 0 */
+    RW_E(clear_tail)(dy, n, tile, live);
 }
 
 #undef RW_EXP

@@ -10,7 +10,7 @@ static const int64_t BLOCK_WORK = 1 << 18;
 
 /* All that any task below reads. A task is a block of groups, sources or rows,
  * of one tile or of all. */
-typedef struct job {
+typedef struct {
     const rw_kernels *k;
     const rw_store *s;
     rw_rows w;
@@ -399,25 +399,53 @@ rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const r
 
 /* --- fields ------------------------------------------------------------------- */
 
-/* Values of one slot of group g that stand for rows that exist. */
-static int32_t live_width(const rw_store *s, const rw_field *f, int32_t g)
+/* The values of group g that stand for rows that exist: `count` runs of `length`
+ * values, `stride` apart. One run, but for the last group of a store it overhangs. */
+typedef struct {
+    char *at;
+    int64_t count, length;
+    size_t stride; /* bytes */
+} runs;
+
+static runs runs_of(const rw_store *s, const rw_field *f, int32_t g)
 {
-    return f->width == 1 ? 1 : rw_group_rows(s, g);
+    size_t slot = (size_t)f->width * rw_dtype_size(f->dtype);
+    char *at = f->data + (size_t)s->start[g] * slot;
+    int32_t rows = rw_group_rows(s, g);
+    if (f->width == 1 || f->width == rows)
+        return (runs){ at, 1, (int64_t)s->len[g] * f->width, 0 };
+    return (runs){ at, s->len[g], rows, slot };
 }
 
-static char *slot_at(const rw_store *s, const rw_field *f, int32_t g, int32_t k)
-{
-    return f->data + (size_t)(s->start[g] + k) * (size_t)f->width * rw_dtype_size(f->dtype);
-}
+/* Eight sums side by side, so that one addition need not wait for the last. */
+#define SUMSQ(name, T)                                                         \
+    static double name(const void *values, int64_t n)                          \
+    {                                                                          \
+        const T *v = values;                                                   \
+        double sum[8] = { 0 };                                                 \
+        int64_t i = 0;                                                         \
+        for (; i + 8 <= n; i += 8)                                             \
+            for (int l = 0; l < 8; l++)                                        \
+                sum[l] += (double)v[i + l] * (double)v[i + l];                 \
+        for (int l = 0; i < n; i++, l++)                                       \
+            sum[l] += (double)v[i] * (double)v[i];                             \
+        return ((sum[0] + sum[4]) + (sum[2] + sum[6])) +                       \
+               ((sum[1] + sum[5]) + (sum[3] + sum[7]));                        \
+    }
+SUMSQ(sumsq_f32, float)
+SUMSQ(sumsq_f64, double)
+SUMSQ(sumsq_i32, int32_t)
+SUMSQ(sumsq_i64, int64_t)
+SUMSQ(sumsq_u8, uint8_t)
 
-static double value_at(const rw_field *f, const char *slot, int32_t i)
+static double sumsq(rw_dtype dtype, const void *values, int64_t n)
 {
-    switch (f->dtype) {
-    case RW_F32: return (double)((const float *)(const void *)slot)[i];
-    case RW_F64: return ((const double *)(const void *)slot)[i];
-    case RW_I32: return (double)((const int32_t *)(const void *)slot)[i];
-    case RW_I64: return (double)((const int64_t *)(const void *)slot)[i];
-    case RW_U8:  return (double)((const uint8_t *)slot)[i];
+    switch (dtype) {
+    case RW_F32: return sumsq_f32(values, n);
+    case RW_F64: return sumsq_f64(values, n);
+    case RW_I32: return sumsq_i32(values, n);
+    case RW_I64: return sumsq_i64(values, n);
+    case RW_U8:  return sumsq_u8(values, n);
     }
     return 0;
 }
@@ -427,14 +455,9 @@ double rw_field_sumsq(const rw_store *s, int32_t field)
     const rw_field *f = &s->field[field];
     double sum = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
-        int32_t width = live_width(s, f, g);
-        for (int32_t k = 0; k < s->len[g]; k++) {
-            const char *slot = slot_at(s, f, g, k);
-            for (int32_t i = 0; i < width; i++) {
-                double v = value_at(f, slot, i);
-                sum += v * v;
-            }
-        }
+        runs r = runs_of(s, f, g);
+        for (int64_t i = 0; i < r.count; i++, r.at += r.stride)
+            sum += sumsq(f->dtype, r.at, r.length);
     }
     return sum;
 }
@@ -443,18 +466,17 @@ void rw_field_scale(rw_store *s, int32_t field, double factor)
 {
     const rw_field *f = &s->field[field];
     for (int32_t g = 0; g < s->n_groups; g++) {
-        int32_t width = live_width(s, f, g);
-        for (int32_t k = 0; k < s->len[g]; k++) {
-            char *slot = slot_at(s, f, g, k);
-            for (int32_t i = 0; i < width; i++) {
-                if (f->dtype == RW_F32) {
-                    float *v = (float *)(void *)slot + i;
-                    *v = *v * (float)factor;
-                } else if (f->dtype == RW_F64) {
-                    double *v = (double *)(void *)slot + i;
-                    *v = *v * factor;
-                } /* counts and signs have no scale */
-            }
+        runs r = runs_of(s, f, g);
+        for (int64_t i = 0; i < r.count; i++, r.at += r.stride) {
+            float *f32 = (float *)(void *)r.at, by = (float)factor;
+            double *f64 = (double *)(void *)r.at;
+            if (f->dtype == RW_F32)
+                for (int64_t k = 0; k < r.length; k++)
+                    f32[k] *= by;
+            else if (f->dtype == RW_F64)
+                for (int64_t k = 0; k < r.length; k++)
+                    f64[k] *= factor;
+            /* counts and signs have no scale */
         }
     }
 }
@@ -465,13 +487,12 @@ bool rw_field_finite(const rw_store *s, int32_t field)
     if (f->dtype != RW_F32 && f->dtype != RW_F64)
         return true;
     for (int32_t g = 0; g < s->n_groups; g++) {
-        int32_t width = live_width(s, f, g);
-        for (int32_t k = 0; k < s->len[g]; k++) {
-            const char *slot = slot_at(s, f, g, k);
-            for (int32_t i = 0; i < width; i++)
-                if (!isfinite(value_at(f, slot, i)))
+        runs r = runs_of(s, f, g);
+        for (int64_t i = 0; i < r.count; i++, r.at += r.stride)
+            for (int64_t k = 0; k < r.length; k++)
+                if (f->dtype == RW_F32 ? !isfinite(((const float *)(const void *)r.at)[k])
+                                       : !isfinite(((const double *)(const void *)r.at)[k]))
                     return false;
-        }
     }
     return true;
 }

@@ -161,7 +161,8 @@ typedef void (*packer)(const table *, const patch *);
 static const packer PACKERS[][2] = { /* by rw_input, then float32 and float64 */
     { pack_f32_f32, pack_f32_f64 }, { pack_f64_f32, pack_f64_f64 }, { pack_u8_f32, pack_u8_f64 },
     { pack_i8_f32, pack_i8_f64 },   { pack_u16_f32, pack_u16_f64 }, { pack_i16_f32, pack_i16_f64 },
-    { pack_i32_f32, pack_i32_f64 }, { pack_i64_f32, pack_i64_f64 }, { pack_bool_f32, pack_bool_f64 },
+    { pack_i32_f32, pack_i32_f64 }, { pack_i64_f32, pack_i64_f64 },
+    { pack_bool_f32, pack_bool_f64 },
 };
 
 void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stride,
@@ -183,7 +184,8 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
     {                                                                                  \
         for (int32_t i0 = p->i0; i0 < p->i1; i0 += BLOCK_FEATURES) {                   \
             int32_t n = (int32_t)rw_min64(BLOCK_FEATURES, p->i1 - i0);                 \
-            const TYPE *from = (const TYPE *)(void *)p->at + (size_t)(i0 - p->i0) * (size_t)p->tile; \
+            size_t skip = (size_t)(i0 - p->i0) * (size_t)p->tile;                      \
+            const TYPE *from = (const TYPE *)(void *)p->at + skip;                     \
             for (int32_t b = 0; b < p->live; b++, from++) {                            \
                 char *to = out + (p->sample + b) * row_stride + i0 * (ptrdiff_t)sizeof(TYPE); \
                 for (int32_t i = 0; i < n; i++)                                        \
@@ -246,7 +248,8 @@ static double standard(const csr *in, int32_t i, double v)
 }
 
 /* Entries [e, end) of sample b, columns ascending: equal ones are neighbours. */
-static void put_sorted(const rw_tiles *t, const csr *in, int64_t e, int64_t end, char *at, int32_t b)
+static void put_sorted(const rw_tiles *t, const csr *in, int64_t e, int64_t end, char *at,
+                       int32_t b)
 {
     while (e < end) {
         int32_t i = in->columns[e];

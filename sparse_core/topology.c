@@ -68,6 +68,8 @@ int64_t rw_hypergeometric(int64_t total, int64_t marked, int64_t draws, double u
         return mode;
     u -= at_mode;
     for (int64_t right = mode, left = mode; right < high || left > low;) {
+        if (up + down < 1e-30) /* far below the step of u: nothing is left */
+            break;
         if (right < high) {
             double x = (double)right++;
             up *= (m - x) / (x + 1) * ((d - x) / (t - m - d + x + 1));

@@ -65,40 +65,66 @@ RW_INLINE double f64x2_sum(f64x2 a)
 RW_INLINE float f32x8_sum(f32x8 a) { return f32x4_sum(f32x8_fold(a)); }
 RW_INLINE double f64x4_sum(f64x4 a) { return f64x2_sum(f64x4_fold(a)); }
 
-/* --- sums of eight registers: the same halvings, two registers in one ------ */
+/* --- sums of eight registers: two in one ---------------------------------- */
 
-/* The 4-lane halves of a and b added: a's in the lower half, b's in the upper. */
-RW_INLINE f32x8 f32x8_fold2(f32x8 a, f32x8 b)
+/* A halving leaves half of a register idle, so it takes two: where bit h of the
+ * lane is 0 the result is x[l] + x[l + h], where it is 1 it is y[l - h] + y[l].
+ * A blend brings the lanes that stay, one shuffle those that move. Registers i
+ * and i + h are paired, so that in the end lane l holds the sum of register l. */
+
+RW_INLINE f32x8 f32x8_fold4(f32x8 x, f32x8 y)
 {
-    return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    return _mm256_add_ps(_mm256_blend_ps(x, y, 0xF0), _mm256_permute2f128_ps(x, y, 0x21));
 }
 
-RW_INLINE f64x4 f64x4_fold2(f64x4 a, f64x4 b)
+RW_INLINE f32x8 f32x8_fold2(f32x8 x, f32x8 y)
 {
-    return _mm256_add_pd(_mm256_permute2f128_pd(a, b, 0x20), _mm256_permute2f128_pd(a, b, 0x31));
+    return _mm256_add_ps(_mm256_blend_ps(x, y, 0xCC), _mm256_shuffle_ps(x, y, 0x4E));
 }
 
-/* Lanes 0 and 2, 1 and 3 of every four: two lanes of a, then two of b. */
-#define RW_FOLD_LOW2(bits, a, b) \
-    _mm##bits##_add_ps(_mm##bits##_shuffle_ps(a, b, 0x44), _mm##bits##_shuffle_ps(a, b, 0xEE))
-/* Lanes 0 and 1, 2 and 3 of every four: two sums of a, then two of b. */
-#define RW_FOLD_PAIRS(bits, a, b) \
-    _mm##bits##_add_ps(_mm##bits##_shuffle_ps(a, b, 0x88), _mm##bits##_shuffle_ps(a, b, 0xDD))
+RW_INLINE f32x8 f32x8_fold1(f32x8 x, f32x8 y)
+{
+    f32x8 moves = _mm256_blend_ps(y, x, 0xAA);
+    return _mm256_add_ps(_mm256_blend_ps(x, y, 0xAA), _mm256_permute_ps(moves, 0xB1));
+}
+
+RW_INLINE f32x4 f32x4_fold2(f32x4 x, f32x4 y)
+{
+    return _mm_add_ps(_mm_blend_ps(x, y, 0xC), _mm_shuffle_ps(x, y, 0x4E));
+}
+
+RW_INLINE f32x4 f32x4_fold1(f32x4 x, f32x4 y)
+{
+    return _mm_add_ps(_mm_blend_ps(x, y, 0xA), _mm_permute_ps(_mm_blend_ps(y, x, 0xA), 0xB1));
+}
+
+RW_INLINE f64x4 f64x4_fold2(f64x4 x, f64x4 y)
+{
+    return _mm256_add_pd(_mm256_blend_pd(x, y, 0xC), _mm256_permute2f128_pd(x, y, 0x21));
+}
+
+RW_INLINE f64x4 f64x4_fold1(f64x4 x, f64x4 y)
+{
+    return _mm256_add_pd(_mm256_blend_pd(x, y, 0xA), _mm256_shuffle_pd(x, y, 0x5));
+}
+
+RW_INLINE f64x2 f64x2_fold1(f64x2 x, f64x2 y)
+{
+    return _mm_add_pd(_mm_blend_pd(x, y, 0x2), _mm_shuffle_pd(x, y, 0x1));
+}
 
 RW_INLINE void f32x8_sum8(const f32x8 *a, float *out, bool more)
 {
-    f32x8 s0 = f32x8_fold2(a[0], a[4]), s1 = f32x8_fold2(a[1], a[5]);
-    f32x8 s2 = f32x8_fold2(a[2], a[6]), s3 = f32x8_fold2(a[3], a[7]);
-    f32x8 t0 = RW_FOLD_LOW2(256, s0, s1), t1 = RW_FOLD_LOW2(256, s2, s3);
-    f32x8 sum = RW_FOLD_PAIRS(256, t0, t1);
+    f32x8 s0 = f32x8_fold4(a[0], a[4]), s1 = f32x8_fold4(a[1], a[5]);
+    f32x8 s2 = f32x8_fold4(a[2], a[6]), s3 = f32x8_fold4(a[3], a[7]);
+    f32x8 sum = f32x8_fold1(f32x8_fold2(s0, s2), f32x8_fold2(s1, s3));
     _mm256_storeu_ps(out, more ? _mm256_add_ps(_mm256_loadu_ps(out), sum) : sum);
 }
 
 RW_INLINE void f32x4_sum8(const f32x4 *a, float *out, bool more)
 {
     for (int i = 0; i < 8; i += 4) {
-        f32x4 t0 = RW_FOLD_LOW2(, a[i], a[i + 1]), t1 = RW_FOLD_LOW2(, a[i + 2], a[i + 3]);
-        f32x4 sum = RW_FOLD_PAIRS(, t0, t1);
+        f32x4 sum = f32x4_fold1(f32x4_fold2(a[i], a[i + 2]), f32x4_fold2(a[i + 1], a[i + 3]));
         _mm_storeu_ps(out + i, more ? _mm_add_ps(_mm_loadu_ps(out + i), sum) : sum);
     }
 }
@@ -106,8 +132,7 @@ RW_INLINE void f32x4_sum8(const f32x4 *a, float *out, bool more)
 RW_INLINE void f64x4_sum8(const f64x4 *a, double *out, bool more)
 {
     for (int i = 0; i < 8; i += 4) {
-        f64x4 s0 = f64x4_fold2(a[i], a[i + 2]), s1 = f64x4_fold2(a[i + 1], a[i + 3]);
-        f64x4 sum = _mm256_add_pd(_mm256_unpacklo_pd(s0, s1), _mm256_unpackhi_pd(s0, s1));
+        f64x4 sum = f64x4_fold1(f64x4_fold2(a[i], a[i + 2]), f64x4_fold2(a[i + 1], a[i + 3]));
         _mm256_storeu_pd(out + i, more ? _mm256_add_pd(_mm256_loadu_pd(out + i), sum) : sum);
     }
 }
@@ -115,7 +140,7 @@ RW_INLINE void f64x4_sum8(const f64x4 *a, double *out, bool more)
 RW_INLINE void f64x2_sum8(const f64x2 *a, double *out, bool more)
 {
     for (int i = 0; i < 8; i += 2) {
-        f64x2 sum = _mm_add_pd(_mm_unpacklo_pd(a[i], a[i + 1]), _mm_unpackhi_pd(a[i], a[i + 1]));
+        f64x2 sum = f64x2_fold1(a[i], a[i + 1]);
         _mm_storeu_pd(out + i, more ? _mm_add_pd(_mm_loadu_pd(out + i), sum) : sum);
     }
 }

@@ -19,14 +19,14 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _core errors _checks _machine _gate _fileio _container threads
+    _core _openmp errors _checks _machine _gate _fileio _container threads
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
     rewiring.base rewiring.set rewiring.static rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
-    estimators._base estimators.classifier estimators.regressor estimators.
+    estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()
 

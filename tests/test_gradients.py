@@ -12,12 +12,24 @@ BOUND = 1e-6  # relative to the larger of 1 and the gradient
 KINK = 1e-3  # how far inputs of piecewise linear activations stay from their kink
 
 HIDDEN = [
-    rw.Linear(), rw.ReLU(), rw.LeakyReLU(0.2), rw.LeakyReLU(-0.3), rw.LeakyReLU(0.0), rw.AllReLU(0.6),
-    rw.Sigmoid(), rw.Tanh(),
+    rw.Linear(),
+    rw.ReLU(),
+    rw.LeakyReLU(0.2),
+    rw.LeakyReLU(-0.3),
+    rw.LeakyReLU(0.0),
+    rw.AllReLU(0.6),
+    rw.Sigmoid(),
+    rw.Tanh(),
 ]
 OUTPUTS = [
-    ("cross_entropy", "softmax"), ("cross_entropy", "linear"), ("binary_cross_entropy", "sigmoid"),
-    ("binary_cross_entropy", "linear"), ("mse", "linear"), ("mse", "relu"), ("mse", "sigmoid"), ("mse", "tanh"),
+    ("cross_entropy", "softmax"),
+    ("cross_entropy", "linear"),
+    ("binary_cross_entropy", "sigmoid"),
+    ("binary_cross_entropy", "linear"),
+    ("mse", "linear"),
+    ("mse", "relu"),
+    ("mse", "sigmoid"),
+    ("mse", "tanh"),
     ("mse", rw.LeakyReLU(-0.5)),
 ]
 LAYERS = {
@@ -106,7 +118,11 @@ class Probe:
                     found.append(self.value())
                 write(start)
                 numeric = (found[0] - found[1]) / (2 * STEP)
-                assert abs(gradient[at] - numeric) <= BOUND * max(1.0, abs(numeric)), (at, gradient[at], numeric)
+                assert abs(gradient[at] - numeric) <= BOUND * max(1.0, abs(numeric)), (
+                    at,
+                    gradient[at],
+                    numeric,
+                )
 
 
 def batch(loss, n_out, samples=6, n_in=5, seed=0):
@@ -151,7 +167,8 @@ def test_layers_and_activations(kind, hidden):
 def test_losses_and_final_activations(kind, loss, final):
     layer = LAYERS[kind]
     probe(
-        lambda seed: rw.Sequential([layer(5, 6, "tanh"), layer(6, 3, final)], seed=seed, dtype="float64"), loss
+        lambda seed: rw.Sequential([layer(5, 6, "tanh"), layer(6, 3, final)], seed=seed, dtype="float64"),
+        loss,
     ).check()
 
 
@@ -171,7 +188,9 @@ def test_dropout_with_its_mask_fixed(kind):
 
 
 def test_soft_targets_and_sample_weights():
-    net = rw.Sequential([rw.Sparse(5, 6, activation="tanh"), rw.Sparse(6, 3, activation="softmax")], dtype="float64")
+    net = rw.Sequential(
+        [rw.Sparse(5, 6, activation="tanh"), rw.Sparse(6, 3, activation="softmax")], dtype="float64"
+    )
     rng = np.random.default_rng(1)
     X = rng.normal(size=(6, 5))
     y = rng.dirichlet(np.ones(3), 6)

@@ -1,6 +1,7 @@
 """Every broken variant of the store is caught by the C tests (and the unbroken one passes)."""
 
 import os
+import random
 import shutil
 import subprocess
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,6 +75,15 @@ def test_the_unbroken_core_passes(sound, tmp_path):
     run = subprocess.run([program], capture_output=True, text=True, timeout=SECONDS)
     assert run.returncode == 0, run.stdout
     assert run.stdout.strip().splitlines()[-1].endswith("passed, 0 failed")
+
+
+@pytest.mark.soak
+def test_ten_million_random_edits(sound, tmp_path):
+    program = link(sound, tmp_path / "test_core")
+    seed = str(random.randrange(2**64))
+    command = [program, "--soak", "2500000", "--seed", seed, "soak"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, f"--seed {seed}\n{run.stdout}"
 
 
 def test_names_differ():

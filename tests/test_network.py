@@ -1,4 +1,4 @@
-"""Networks against dense NumPy, what X may be, who may use a network at a time, saving and telling."""
+"""Networks against dense NumPy, building, copies, who may use a network at a time."""
 
 import copy
 import pickle
@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 import rewire as rw
-
-sparse = pytest.importorskip("scipy.sparse")
-
-RNG = np.random.default_rng(0)
+from small import VALUES, deep, normal
 
 FUNCTIONS = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
     "tanh": np.tanh,
-    "softmax": lambda z: np.exp(z - z.max(1, keepdims=True)) / np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True),
+    "softmax": lambda z: (
+        np.exp(z - z.max(1, keepdims=True)) / np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)
+    ),
 }
 
 
@@ -39,31 +38,18 @@ def leaky(slope):
     return lambda z: np.where(z > 0, z, slope * z)
 
 
-def small(dtype="float32", seed=0, **options):
-    net = rw.Sequential(
-        [
-            rw.Sparse(17, 30, epsilon=5, activation="all-relu", **options),
-            rw.Dropout(0.4),
-            rw.Sparse(30, 21, epsilon=5, activation="all-relu", **options),
-            rw.Sparse(21, 4, epsilon=5, activation="softmax", **options),
-        ],
-        seed=seed,
-        dtype=dtype,
-    )
-    for layer in net.weight_layers:
-        layer.bias[...] = np.random.default_rng(layer.index).normal(size=layer.n_out)
-    return net
-
-
 @pytest.mark.parametrize("final", FUNCTIONS)
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_predict_agrees_with_numpy(final, group, dtype):
     net = rw.Sequential(
-        [rw.Sparse(9, 14, epsilon=3, activation="tanh", group=group), rw.Sparse(14, 5, activation=final, group=group)],
+        [
+            rw.Sparse(9, 14, epsilon=3, activation="tanh", group=group),
+            rw.Sparse(14, 5, activation=final, group=group),
+        ],
         dtype=dtype,
     )
-    X = RNG.normal(size=(11, 9))
+    X = normal(11, 9)
     got = net.predict(X)
     assert got.dtype == dtype and got.shape == (11, 5)
     bound = 1e-5 if dtype == "float32" else 1e-12
@@ -71,8 +57,10 @@ def test_predict_agrees_with_numpy(final, group, dtype):
 
 
 def test_dense_layers_agree_with_numpy():
-    net = rw.Sequential([rw.Dense(9, 14, activation="tanh"), rw.Dense(14, 5, activation="softmax")], dtype="float64")
-    X = RNG.normal(size=(150, 9))
+    net = rw.Sequential(
+        [rw.Dense(9, 14, activation="tanh"), rw.Dense(14, 5, activation="softmax")], dtype="float64"
+    )
+    X = normal(150, 9)
     np.testing.assert_allclose(net.predict(X), forward(net, X, [np.tanh, FUNCTIONS["softmax"]]), rtol=1e-12)
 
 
@@ -85,24 +73,26 @@ def test_all_relu_alternates_over_hidden_weight_layers():
         rw.Sparse(5, 2),
     ]
     net = rw.Sequential(layers, dtype="float64")
-    X = RNG.normal(size=(20, 6))
+    X = normal(20, 6)
     expected = forward(net, X, [leaky(-0.6), leaky(0.6), leaky(-0.5), FUNCTIONS["linear"]])
     np.testing.assert_allclose(net.predict(X), expected, rtol=1e-12)
 
 
 def test_leaky_relu_takes_its_slope_literally():
     net = rw.Sequential([rw.Sparse(6, 7, activation=rw.LeakyReLU(-0.3)), rw.Sparse(7, 2)], dtype="float64")
-    X = RNG.normal(size=(20, 6))
-    np.testing.assert_allclose(net.predict(X), forward(net, X, [leaky(-0.3), FUNCTIONS["linear"]]), rtol=1e-12)
+    X = normal(20, 6)
+    np.testing.assert_allclose(
+        net.predict(X), forward(net, X, [leaky(-0.3), FUNCTIONS["linear"]]), rtol=1e-12
+    )
 
 
-# --- a sample's result is its own --------------------------------------------------------
+# --- a sample's result is its own -------------------------------------------------------
 
 
 @pytest.mark.parametrize("group", [1, 4])
 def test_a_sample_does_not_depend_on_its_batch(group):
-    net = small(group=group)
-    X = RNG.normal(size=(150, 17)).astype("f4")
+    net = deep(group=group)
+    X = normal(150, 17).astype("f4")
     whole = net.predict(X)
     for size in (1, 3, 64, 100):
         assert np.array_equal(net.predict(X, batch_size=size), whole)
@@ -112,122 +102,7 @@ def test_a_sample_does_not_depend_on_its_batch(group):
         assert np.array_equal(net.predict(X, threads=n), whole)
 
 
-# --- what X may be -----------------------------------------------------------------------
-
-VALUES = RNG.integers(0, 100, (23, 17))
-
-
-@pytest.mark.parametrize(
-    "dtype", ["f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?", ">f4", ">i2", "g", object]
-)
-def test_every_real_dtype(dtype):
-    X = VALUES.astype(dtype)
-    assert np.array_equal(small().predict(X), small().predict(X.astype("f8")))
-
-
-def frozen(a):
-    a.flags.writeable = False
-    return a
-
-
-LAYOUTS = {
-    "fortran": np.asfortranarray,
-    "read-only": lambda a: frozen(a.copy()),
-    "every other row": lambda a: np.repeat(a, 2, axis=0)[::2],
-    "every other column": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
-    "backwards": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
-    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
-    "list": lambda a: a.tolist(),
-    "misaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i8"])
-def test_every_layout(layout, dtype):
-    X = LAYOUTS[layout](VALUES.astype(dtype))
-    assert np.array_equal(small().predict(X), small().predict(np.array(X, dtype="f8")))
-
-
-@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_array", "coo_array"])
-@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u1"])
-def test_scipy_sparse(kind, dtype):
-    X = (VALUES * (RNG.random(VALUES.shape) < 0.2)).astype(dtype)
-    assert np.array_equal(small().predict(getattr(sparse, kind)(X)), small().predict(X))
-
-
-def test_csr_with_wide_indices_and_duplicates():
-    csr = sparse.csr_array((np.ones(4), np.array([3, 3, 5, 0], np.int64), np.array([0, 3, 4], np.int64)), shape=(2, 17))
-    assert np.array_equal(small().predict(csr), small().predict(csr.toarray()))
-    assert csr.nnz == 4  # not changed
-
-
-def test_csr_is_never_made_dense():
-    """A matrix that would take 40 GB dense."""
-    net = rw.Sequential([rw.Sparse(100_000, 3, epsilon=1)])
-    X = sparse.random_array((100_000, 100_000), density=1e-7, format="csr", rng=np.random.default_rng(0))
-    got = net.predict(X[:500])
-    assert got.shape == (500, 3)
-
-
-NOT_X = [
-    (None, TypeError, "X must be a 2-D array of real numbers, got None"),
-    ("abc", TypeError, "X must hold real numbers, got dtype <U3"),
-    (np.zeros(17), ValueError, r"X must be 2-D \(samples, features\), got shape \(17,\); X.reshape"),
-    (np.zeros((2, 3, 17)), ValueError, r"X must be 2-D .* got shape \(2, 3, 17\)"),
-    (np.zeros((3, 16)), ValueError, r"X must have 17 features, got shape \(3, 16\)"),
-    (np.zeros((17, 3)), ValueError, r"X must have 17 features, got shape \(17, 3\)"),
-    (np.zeros((0, 17)), ValueError, r"X must have at least one row, got shape \(0, 17\)"),
-    (np.zeros((2, 17), complex), TypeError, "X must hold real numbers, got dtype complex128"),
-    (np.zeros((2, 17), "M8[s]"), TypeError, "X must hold real numbers"),
-    (np.full((2, 17), "a", object), TypeError, "X must hold real numbers, got dtype object"),
-    ([[1.0] * 17, [1.0] * 16], TypeError, "X must be a 2-D array of real numbers"),
-    (sparse.csr_array((3, 16)), ValueError, r"X must have 17 features, got shape \(3, 16\)"),
-    (sparse.csr_array((2, 17), dtype=complex), TypeError, "X must hold real numbers, got dtype complex128"),
-]
-
-
-@pytest.mark.parametrize("case", range(len(NOT_X)))
-def test_wrong_x(case):
-    X, kind, words = NOT_X[case]
-    with pytest.raises(kind, match=words):
-        small().predict(X)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("rows", [5, 200_000])
-def test_values_that_are_not_finite_are_named(bad, rows):
-    net = rw.Sequential([rw.Sparse(17, 2)])
-    X = np.zeros((rows, 17), "f4")
-    X[rows - 2, 7] = bad
-    with pytest.raises(ValueError, match=f"X must be finite, got {bad} in row {rows - 2}, column 7"):
-        net.predict(X)
-    with pytest.raises(ValueError, match=f"X must be finite, got {bad} in row {rows - 2}, column 7"):
-        net.predict(sparse.csr_array(X))
-
-
-def test_broken_csr_is_refused():
-    csr = sparse.csr_array(np.eye(17))
-    csr.indices[3] = 99
-    with pytest.raises(ValueError, match=r"X must have columns in \[0, 17\), got 99"):
-        small().predict(csr)
-
-
-@pytest.mark.parametrize(
-    ("options", "kind", "words"),
-    [
-        ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1, got 0"),
-        ({"batch_size": 2.0}, TypeError, "batch_size must be an integer >= 1, got 2.0"),
-        ({"threads": 0}, ValueError, "threads must be >= 1, or negative"),
-        ({"threads": "2"}, TypeError, "threads must be an integer"),
-    ],
-)
-def test_wrong_options_of_predict(options, kind, words):
-    with pytest.raises(kind, match=words):
-        small().predict(VALUES, **options)
-
-
-# --- building ---------------------------------------------------------------------------------
+# --- building ---------------------------------------------------------------------------
 
 
 def taken():
@@ -241,11 +116,22 @@ NOT_LAYERS = [
     ([], ValueError, "at least one Sparse or Dense layer, got none"),
     (rw.Sparse(3, 4), TypeError, "layers must be a list of layers"),
     ([rw.Sparse(3, 4), "relu"], TypeError, r"layers\[1\] must be a Sparse, Dense or Dropout, got 'relu'"),
-    ([rw.Sparse(3, 4), rw.Sparse(5, 2)], ValueError,
-     r"layer 1 \(Sparse\(5, 2.*\) takes 5 inputs, but layer 0 \(Sparse\(3, 4.*\) gives 4 outputs"),
-    ([rw.Sparse(3, 4), rw.Dropout(0.5)], ValueError, r"the last layer must be Sparse or Dense, got Dropout\(0.5\)"),
+    (
+        [rw.Sparse(3, 4), rw.Sparse(5, 2)],
+        ValueError,
+        r"layer 1 \(Sparse\(5, 2.*\) takes 5 inputs, but layer 0 \(Sparse\(3, 4.*\) gives 4 outputs",
+    ),
+    (
+        [rw.Sparse(3, 4), rw.Dropout(0.5)],
+        ValueError,
+        r"the last layer must be Sparse or Dense, got Dropout\(0.5\)",
+    ),
     ([rw.Dropout(0.5)], ValueError, "at least one Sparse or Dense layer"),
-    ([rw.Sparse(3, 4, activation="softmax"), rw.Sparse(4, 2)], ValueError, "must not be softmax on a hidden layer"),
+    (
+        [rw.Sparse(3, 4, activation="softmax"), rw.Sparse(4, 2)],
+        ValueError,
+        "must not be softmax on a hidden layer",
+    ),
     ([rw.Sparse(3, 4, activation="all-relu")], ValueError, "must not be AllReLU on the output layer"),
     ([taken()], ValueError, r"layers\[0\] already belongs to a network"),
     ([TWICE, TWICE], ValueError, r"layers\[1\] stands twice"),
@@ -289,16 +175,16 @@ def test_layers_outside_a_network_say_so():
 
 
 def test_seed_none_draws_one_and_keeps_it():
-    a, b = small(seed=None), small(seed=None)
+    a, b = deep(seed=None), deep(seed=None)
     assert a.seed != b.seed
-    assert np.array_equal(small(seed=a.seed).predict(VALUES), a.predict(VALUES))
+    assert np.array_equal(deep(seed=a.seed).predict(VALUES), a.predict(VALUES))
 
 
 def test_large_seeds():
-    small(seed=2**64 - 1).predict(VALUES)
+    deep(seed=2**64 - 1).predict(VALUES)
 
 
-# --- numbers and words -----------------------------------------------------------------------------
+# --- numbers and words ------------------------------------------------------------------
 
 
 def test_summary(capsys):
@@ -314,13 +200,15 @@ def test_summary(capsys):
     assert net.nbytes < 20 * net.nnz
 
 
-# --- copies and files' raw material --------------------------------------------------------------------
+# --- copies and files' raw material -----------------------------------------------------
 
 
 @pytest.mark.parametrize("group", [1, 4])
-@pytest.mark.parametrize("how", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"])
+@pytest.mark.parametrize(
+    "how", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))], ids=["copy", "pickle"]
+)
 def test_copies_are_equal_and_independent(how, group):
-    net = small(group=group)
+    net = deep(group=group)
     net.standardizer = rw.Standardizer(np.arange(17.0), np.full(17, 0.1))
     twin = how(net)
     twin.validate()
@@ -335,7 +223,7 @@ def test_copies_are_equal_and_independent(how, group):
 def test_config_and_arrays_make_the_network_again(group, dtype):
     import json
 
-    net = small(dtype, group=group)
+    net = deep(dtype, group=group)
     net.layers[0].store.add_field("momentum", dtype)
     net.layers[0].store.add_field("age", "int32", per_slot=True, birth=3)
     config = json.loads(json.dumps(net.config(state=True)))
@@ -346,7 +234,7 @@ def test_config_and_arrays_make_the_network_again(group, dtype):
 
 
 def test_what_does_not_fit_is_refused():
-    net = small()
+    net = deep()
     config, arrays = net.config(), net.arrays()
     for name in arrays:
         with pytest.raises(ValueError, match=name.split(".")[-1]):
@@ -360,44 +248,17 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_save_and_load(tmp_path):
-    net = small()
+    net = deep()
     net.save(tmp_path / "net.safetensors")
     assert np.array_equal(rw.load(tmp_path / "net.safetensors").predict(VALUES), net.predict(VALUES))
 
 
-# --- standardiser -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array], ids=["array", "csr"])
-@pytest.mark.parametrize("rows", [3, 100_000])
-def test_standardizer_measures_mean_and_deviation(make, rows):
-    from rewire._inputs import as_source
-
-    X = RNG.integers(0, 9, (rows, 17)) * (RNG.random((rows, 17)) < 0.3) + 0.0
-    X[:, 4] = 0.1  # constant, and its mean is not exact
-    X[:, 5] = 0
-    X[:, 6] = 1e6 + RNG.random(rows)
-    found = rw.Standardizer.fit(as_source(make(X), 17))
-    np.testing.assert_allclose(found.mean, X.mean(0), rtol=1e-9)
-    assert found.scale[4] == found.scale[5] == 1
-    keep = [i for i in range(17) if i not in (4, 5) and X[:, i].std() > 0]
-    np.testing.assert_allclose(found.scale[keep], 1 / X.std(0)[keep], rtol=1e-7)
-
-
-def test_standardizer_is_applied_by_predict():
-    net, plain = small("float64"), small("float64")
-    net.standardizer = rw.Standardizer(VALUES.mean(0), 1 / VALUES.std(0))
-    standard = (VALUES - VALUES.mean(0)) / VALUES.std(0)
-    np.testing.assert_allclose(net.predict(VALUES), plain.predict(standard), rtol=1e-12)
-    np.testing.assert_allclose(net.predict(sparse.csr_array(VALUES)), plain.predict(standard), rtol=1e-12)
-
-
-# --- several threads at a time -----------------------------------------------------------------------------
+# --- several threads at a time ----------------------------------------------------------
 
 
 def test_predicting_from_several_threads():
-    net = small()
-    X = RNG.normal(size=(300, 17))
+    net = deep()
+    X = normal(300, 17)
     expected, wrong = net.predict(X), []
 
     def work():
@@ -414,7 +275,7 @@ def test_predicting_from_several_threads():
 
 
 def test_the_gate_names_who_is_inside():
-    net, inside, leave, errors = small(), threading.Event(), threading.Event(), []
+    net, inside, leave, errors = deep(), threading.Event(), threading.Event(), []
 
     def hold():
         with net.gate.writing("fit"):

@@ -68,7 +68,8 @@ CASES = {
     "nesterov": (rw.SGD(0.1, momentum=0.9, nesterov=True), sgd(0.1, 0.9, True)),
     **{
         f"decay {d} momentum {m}": (
-            rw.SGD(0.1, momentum=m, weight_decay=0.05, decay=d), sgd(0.1, m, False, 0.05, d)
+            rw.SGD(0.1, momentum=m, weight_decay=0.05, decay=d),
+            sgd(0.1, m, False, 0.05, d),
         )
         for d in ("l2", "decoupled", "per_step")
         for m in (0.0, 0.9)
@@ -80,7 +81,11 @@ CASES = {
 
 
 def network(kind, dtype="float64"):
-    layer = rw.Dense(5, 3) if kind == "dense" else rw.Sparse(5, 3, density=0.6, group=4 if kind == "group4" else 1)
+    layer = (
+        rw.Dense(5, 3)
+        if kind == "dense"
+        else rw.Sparse(5, 3, density=0.6, group=4 if kind == "group4" else 1)
+    )
     return rw.Sequential([layer], dtype=dtype)
 
 
@@ -151,7 +156,7 @@ def test_gradient_memory_is_given_back():
 
 
 def test_newborn_links_of_adam_are_corrected_by_their_own_age():
-    """A link that comes after some steps moves like a link in its first step: by lr, whatever its gradient."""
+    """A link that comes after some steps moves as in a first step: by lr, whatever its gradient."""
     net = network("sparse")
     trainer = rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01))
     trainer.fit(X, Y, epochs=7, batch_size=len(X), verbose=0)
@@ -176,7 +181,7 @@ def test_another_trainer_starts_with_fresh_state():
     assert first.optimizer_step == 1
 
 
-# --- schedules ------------------------------------------------------------------------
+# --- schedules --------------------------------------------------------------------------
 
 
 def test_constant():
@@ -216,7 +221,7 @@ def test_optimizers_survive_config(case):
     assert type(twin) is type(optimizer) and twin.config() == optimizer.config()
 
 
-# --- wrong arguments ---------------------------------------------------------------------
+# --- wrong arguments --------------------------------------------------------------------
 
 WRONG = [
     (lambda: rw.SGD(lr=0), ValueError, r"lr must be a number > 0, got 0"),

@@ -50,13 +50,13 @@ def test_public_names_resolve_without_importing_early():
 
 @pytest.mark.serial
 def test_import_is_quick():
-    """At most 0.1 s over NumPy: best of 10 each, interleaved, in fresh interpreters."""
-    clock = "import time; t = time.perf_counter(); import {}; print(time.perf_counter() - t)"
-    best = {"numpy": float("inf"), "rewire": float("inf")}
-    for _ in range(10):
-        for name in best:
-            best[name] = min(best[name], float(python(clock.format(name))))
-    assert best["rewire"] <= best["numpy"] + 0.1, best
+    """At most 0.1 s over NumPy: best of 10 fresh interpreters.
+
+    Processor time, which other programs do not stretch: an import waits for nobody.
+    """
+    clock = "import numpy, time; t = time.process_time(); import rewire; print(time.process_time() - t)"
+    seconds = [float(python(clock)) for _ in range(10)]
+    assert min(seconds) <= 0.1, seconds
 
 
 def test_one_version():

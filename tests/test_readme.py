@@ -1,8 +1,9 @@
-"""Code in README and docs runs as it stands there.
+"""Code in README and docs runs as it stands there, and prints what stands there.
 
 The blocks of one page run in order, in one namespace and one empty folder: ``python`` blocks as
-they are, and of ``bash`` blocks the lines that start with ``rewire``. A comment
-``<!-- not run: reason -->`` right before a block spares it.
+they are, and of ``bash`` blocks the lines that start with ``rewire``. A ``text`` block right after a
+``python`` block is what that prints; numbers may differ by 5 %, for another instruction set adds
+in another order. A comment ``<!-- not run: reason -->`` right before a block spares it.
 """
 
 import os
@@ -16,8 +17,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if p.exists()]
-FENCE = re.compile(r"^```(python|bash|sh|console)\n(.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^```(python|bash|sh|console)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.M | re.S)
 SPARED = re.compile(r"<!--\s*not run:.*?-->\s*\Z", re.S)
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 
 
 def blocks():
@@ -27,7 +29,7 @@ def blocks():
             if SPARED.search(text[: match.start()]):
                 continue
             line = text.count("\n", 0, match.start(2)) + 1
-            yield pytest.param(page, line, match[1], match[2], id=f"{page.name}:{line}")
+            yield pytest.param(page, line, *match.groups(), id=f"{page.name}:{line}")
 
 
 def commands(text):
@@ -38,19 +40,28 @@ def commands(text):
             yield words
 
 
+def check_printed(said, printed):
+    """Equal words and nearly equal numbers."""
+    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", said).split()
+    values = [[float(n.replace(",", "")) for n in NUMBER.findall(text)] for text in (printed, said)]
+    assert values[0] == pytest.approx(values[1], rel=0.05)
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory):
     """Folder and namespace of each page."""
     return {page: (tmp_path_factory.mktemp(page.stem), {"__name__": "__main__"}) for page in PAGES}
 
 
-@pytest.mark.parametrize("page, line, language, text", list(blocks()))
-def test_block_runs(page, line, language, text, places, monkeypatch):
+@pytest.mark.parametrize("page, line, language, text, said", list(blocks()))
+def test_block_runs(page, line, language, text, said, places, monkeypatch, capsys):
     folder, namespace = places[page]
     monkeypatch.chdir(folder)
     if language == "python":
         padded = "\n" * (line - 1) + text  # so that a traceback shows the page's own lines
         exec(compile(padded, str(page), "exec"), namespace)
+        if said is not None:
+            check_printed(said, capsys.readouterr().out)
         return
     for words in commands(text):
         program = Path(sys.executable).with_name("rewire")

@@ -50,7 +50,9 @@ def test_what_goes_is_exact(zeta):
     trainer = trained(rw.SET())
     before = [{k: float(v[0]) for k, v in links(layer).items()} for layer in trainer.network.layers]
     record = rewire(trainer, rw.SET(zeta))
-    for layer, old, removed, grown in zip(trainer.network.layers, before, record.removed, record.grown, strict=True):
+    for layer, old, removed, grown in zip(
+        trainer.network.layers, before, record.removed, record.grown, strict=True
+    ):
         new = links(layer)
         positive = sorted(k for k, v in old.items() if v >= 0)
         negative = sorted(k for k, v in old.items() if v < 0)
@@ -135,7 +137,7 @@ def test_seed_and_ordinal_name_the_draw():
     assert places(0, 1) != places(1, 1)
 
 
-# --- when, and which layers -----------------------------------------------------------------
+# --- when, and which layers -------------------------------------------------------------
 
 
 def test_every_epoch_but_not_after_the_last():
@@ -149,7 +151,14 @@ def test_every_epoch_but_not_after_the_last():
 def test_every_other_epoch_with_an_end():
     trainer = trained(rw.SET(0.3, every=rw.Every(epochs=2, stop=5)), epochs=8)
     assert [sum(row["links_removed"]) > 0 for row in trainer.history.epochs] == [
-        False, False, True, False, True, False, False, False,
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+        False,
+        False,
     ]
     assert trained(rw.SET(0.3, every=3), epochs=7).rewirings == 2
 
@@ -163,7 +172,9 @@ def test_static_and_none():
     for rule in (rw.Static(), None, "static"):
         trainer = trained(rule, epochs=3)
         assert trainer.rewirings == 0
-        assert [sorted(links(a)) for a in trainer.network.layers] == [sorted(links(a)) for a in network().layers]
+        assert [sorted(links(a)) for a in trainer.network.layers] == [
+            sorted(links(a)) for a in network().layers
+        ]
 
 
 def test_output_layer_may_be_left_out():
@@ -178,7 +189,11 @@ def test_removal_after_the_last_epoch():
     trainer = trained(rw.SET(0.3, last_epoch="remove"), epochs=3, validation_data=(X, Y))
     row = trainer.history.epochs[-1]
     for now, start, removed, grown in zip(
-        row["nnz"], [layer.nnz for layer in network().layers], row["links_removed"], row["links_grown"], strict=True
+        row["nnz"],
+        [layer.nnz for layer in network().layers],
+        row["links_removed"],
+        row["links_grown"],
+        strict=True,
     ):
         assert now == start - (removed - grown) < start
     # What was validated is what is left.
@@ -186,7 +201,9 @@ def test_removal_after_the_last_epoch():
 
 
 def test_a_full_layer_is_left_alone():
-    net = rw.Sequential([rw.Sparse(12, 8, density=0.5, activation="relu"), rw.Sparse(8, 3, activation="softmax")])
+    net = rw.Sequential(
+        [rw.Sparse(12, 8, density=0.5, activation="relu"), rw.Sparse(8, 3, activation="softmax")]
+    )
     weights = net.layers[1].store.get_field("weight")
     record = rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
     assert record.removed[0] > 0 and record.removed[1] == 0
@@ -196,10 +213,15 @@ def test_a_full_layer_is_left_alone():
 @pytest.mark.parametrize(
     "layer",
     [
-        lambda: rw.Sparse(1, 1), lambda: rw.Sparse(5, 4, links=0), lambda: rw.Sparse(5, 4, links=1),
-        lambda: rw.Sparse(5, 4, links=19), lambda: rw.Sparse(5, 4, links=10, init=1.0),
-        lambda: rw.Sparse(5, 4, links=10, init=-1.0), lambda: rw.Sparse(5, 4, links=10, init=0.0),
-        lambda: rw.Sparse(5, 3, links=10, group=8), lambda: rw.Dense(5, 4),
+        lambda: rw.Sparse(1, 1),
+        lambda: rw.Sparse(5, 4, links=0),
+        lambda: rw.Sparse(5, 4, links=1),
+        lambda: rw.Sparse(5, 4, links=19),
+        lambda: rw.Sparse(5, 4, links=10, init=1.0),
+        lambda: rw.Sparse(5, 4, links=10, init=-1.0),
+        lambda: rw.Sparse(5, 4, links=10, init=0.0),
+        lambda: rw.Sparse(5, 3, links=10, group=8),
+        lambda: rw.Dense(5, 4),
     ],
 )
 def test_degenerate_layers_survive(layer):
@@ -211,7 +233,7 @@ def test_degenerate_layers_survive(layer):
         assert net.nnz == nnz
 
 
-# --- all or nothing ----------------------------------------------------------------------------
+# --- all or nothing ---------------------------------------------------------------------
 
 
 def test_a_view_anywhere_stops_the_whole_rewiring():
@@ -225,7 +247,7 @@ def test_a_view_anywhere_stops_the_whole_rewiring():
     assert [sorted(links(layer)) for layer in net.layers] != before
 
 
-# --- rules of one's own --------------------------------------------------------------------------
+# --- rules of one's own -----------------------------------------------------------------
 
 
 class Smallest(Goes):
@@ -277,7 +299,9 @@ def test_a_rule_that_plans_by_itself():
 
 
 def test_rules_are_told_apart_by_name():
-    rule = rw.SET(0.2, every=rw.Every(steps=5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove")
+    rule = rw.SET(
+        0.2, every=rw.Every(steps=5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove"
+    )
     twin = rw.rewiring.rewiring(rule.config())
     assert twin.config() == rule.config()
     assert rw.rewiring.rewiring("set").config() == rw.SET().config()

@@ -22,8 +22,8 @@ from rewire import SET, SGD, SparseMLPClassifier, SparseMLPRegressor
 
 # Default arguments but for fewer epochs and one thread (results do not depend on that one).
 CHECKED = {
-    "classifier": SparseMLPClassifier(max_iter=50, n_jobs=1),
-    "regressor": SparseMLPRegressor(max_iter=50, n_jobs=1),
+    "classifier": SparseMLPClassifier(max_iter=20, n_jobs=1),
+    "regressor": SparseMLPRegressor(max_iter=20, n_jobs=1),
 }
 TOO_EXACT = (
     "outputs are compared at rtol 1e-7, below the precision of float32 sums in another order; "
@@ -38,9 +38,7 @@ FAST = {"hidden_layer_sizes": (40,), "max_iter": 4, "n_jobs": 1, "random_state":
 
 
 def outcomes(estimator, expected):
-    results = check_estimator(
-        estimator, expected_failed_checks=expected, on_fail=None, on_skip=None
-    )
+    results = check_estimator(estimator, expected_failed_checks=expected, on_fail=None, on_skip=None)
     assert len(results) > 50
     return {
         status: {r["check_name"]: r["exception"] for r in results if r["status"] == status}
@@ -59,7 +57,7 @@ def test_check_estimator(kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHECKED)
 def test_in_double_precision_nothing_is_expected_to_fail(kind):
-    estimator = clone(CHECKED[kind]).set_params(dtype="auto", hidden_layer_sizes=(100,))
+    estimator = clone(CHECKED[kind]).set_params(dtype="auto", hidden_layer_sizes=(200,), max_iter=50)
     found = outcomes(estimator, None)
     assert not found["failed"], found["failed"]
     assert not found["xfail"]
@@ -120,7 +118,8 @@ def test_joblib_file(fitted, digits, tmp_path):
 def test_loky_workers(digits):
     X, y = digits
     scores = [
-        cross_val_score(SparseMLPClassifier(**FAST), X, y, cv=2, n_jobs=n, error_score="raise") for n in (1, 2)
+        cross_val_score(SparseMLPClassifier(**FAST), X, y, cv=2, n_jobs=n, error_score="raise")
+        for n in (1, 2)
     ]
     assert np.array_equal(*scores)
 
@@ -128,19 +127,22 @@ def test_loky_workers(digits):
 def test_grid_search_in_a_pipeline(digits):
     search = GridSearchCV(
         make_pipeline(StandardScaler(), SparseMLPClassifier(**FAST)),
-        {"sparsemlpclassifier__epsilon": [1, 8], "sparsemlpclassifier__rewiring": ["set", "static", SET(0.1)]},
+        {
+            "sparsemlpclassifier__epsilon": [1, 6],
+            "sparsemlpclassifier__rewiring": ["set", "static", SET(0.1)],
+            "sparsemlpclassifier__max_iter": [60],
+        },
         cv=2,
         error_score="raise",
     ).fit(*digits)
-    assert search.best_score_ > 0.8
-    assert search.best_estimator_[-1].nnz_ == int(search.best_params_["sparsemlpclassifier__epsilon"]) * (
-        64 + 40 + 40 + 10
-    ) or search.best_estimator_[-1].density_ <= 1.0
+    assert search.best_score_ > 0.6
+    assert search.best_params_["sparsemlpclassifier__epsilon"] == 6
+    assert search.best_estimator_[-1].nnz_ == 6 * (64 + 40) + 6 * (40 + 10)
 
 
 def test_fitted_names_are_missing_before_fit():
     for estimator in (SparseMLPClassifier(), SparseMLPRegressor()):
-        for name in ("coefs_", "intercepts_", "nnz_", "density_", "network_", "history_", "topology_history_"):
+        for name in "coefs_ intercepts_ nnz_ density_ network_ history_ topology_history_".split():
             assert not hasattr(estimator, name)
         with pytest.raises(NotFittedError):
             estimator.predict(np.zeros((1, 2)))

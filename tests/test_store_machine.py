@@ -322,7 +322,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.refused(BufferError, self.store.compact)
             self.refused(BufferError, lambda: self.store.add_field("extra", "float32"))
         for slot in self.slots.values():
-            slot["weight"] = slot["weight"] * factor + 0.0 * slot["weight"]
+            slot["weight"] = slot["weight"] * factor
         assert (self.store.pins > 0) == (self.held is not None)
 
     @idle

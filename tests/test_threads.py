@@ -92,7 +92,7 @@ def test_memory_of_a_control_group(tmp_path, monkeypatch):
     assert _machine.memory_available() != 150_000
 
 
-# --- fork ----------------------------------------------------------------------------------------
+# --- fork -------------------------------------------------------------------------------
 
 FORK = """
 import os, sys, warnings
@@ -144,3 +144,9 @@ def test_setting_is_used():
     rw.set_num_threads(2)
     net = rw.Sequential([rw.Sparse(10, 3)])
     assert net.predict(np.zeros((4, 10))).shape == (4, 3)
+
+
+def test_threads_sleep_and_the_environment_is_left_alone():
+    code = "import os; before = dict(os.environ); import rewire; assert dict(os.environ) == before"
+    for extra in ({}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
+        subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, **extra})

@@ -105,7 +105,7 @@ def test_erk_with_power_0_is_uniform():
     assert rw.erk_links([(100, 100), (100, 10)], 0.1, power=0) == [1000, 100]
 
 
-# --- initial weights -------------------------------------------------------------------------
+# --- initial weights --------------------------------------------------------------------
 
 
 def spread(layer):
@@ -116,13 +116,20 @@ def spread(layer):
 @pytest.mark.parametrize(
     ("activation", "gain"),
     [
-        ("linear", 1), ("relu", 2**0.5), ("tanh", 5 / 3), ("sigmoid", 1),
-        (rw.LeakyReLU(0.5), (2 / 1.25) ** 0.5), (rw.AllReLU(0.6), (2 / 1.36) ** 0.5),
+        ("linear", 1),
+        ("relu", 2**0.5),
+        ("tanh", 5 / 3),
+        ("sigmoid", 1),
+        (rw.LeakyReLU(0.5), (2 / 1.25) ** 0.5),
+        (rw.AllReLU(0.6), (2 / 1.36) ** 0.5),
     ],
 )
 def test_he_over_the_real_fan_in(distribution, activation, gain):
     # A hidden layer, because All-ReLU and its like may not stand at the end.
-    layers = [rw.Sparse(500, 400, fan_in=50, activation=activation, init=rw.He(distribution)), rw.Sparse(400, 1)]
+    layers = [
+        rw.Sparse(500, 400, fan_in=50, activation=activation, init=rw.He(distribution)),
+        rw.Sparse(400, 1),
+    ]
     layer = rw.Sequential(layers, seed=3).layers[0]
     w = spread(layer)
     assert w.std() == pytest.approx(gain / math.sqrt(50), rel=0.03)
@@ -155,12 +162,14 @@ def test_dense_layers_take_the_same_initialisers(what):
     assert dense.mean() == pytest.approx(sparse.mean(), abs=5 * max(1e-9, deviation) / math.sqrt(sparse.size))
 
 
-@pytest.mark.parametrize("init", [rw.He("uniform", "dense", 2.0), rw.Xavier("normal"), rw.Normal(0.3), rw.Fixed(2)])
+@pytest.mark.parametrize(
+    "init", [rw.He("uniform", "dense", 2.0), rw.Xavier("normal"), rw.Normal(0.3), rw.Fixed(2)]
+)
 def test_initialisers_survive_config(init):
     assert rw.initializers.initializer(init.config()) == init
 
 
-# --- from a dense matrix -----------------------------------------------------------------------
+# --- from a dense matrix ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
@@ -192,7 +201,7 @@ def test_from_dense_is_not_changed_by_its_source():
     assert set(spread(built(layer)).ravel()) == {1.0}
 
 
-# --- too large ------------------------------------------------------------------------------------
+# --- too large --------------------------------------------------------------------------
 
 
 def test_too_large_is_refused_before_anything_is_allocated(monkeypatch):
@@ -229,7 +238,7 @@ def test_the_estimate_is_right(group, states):
     assert net.layers[0].store.nbytes <= estimate <= 1.1 * net.layers[0].store.nbytes
 
 
-# --- wrong arguments --------------------------------------------------------------------------------
+# --- wrong arguments --------------------------------------------------------------------
 
 EYE = np.eye(3)
 WRONG = [
@@ -243,7 +252,11 @@ WRONG = [
     (lambda: rw.Sparse(5, 5, links=26), ValueError, r"links must be an integer in \[0, 25\], got 26"),
     (lambda: rw.Sparse(5, 5, epsilon=1, density=0.1), ValueError, r"give one of .* got epsilon and density"),
     (lambda: rw.Sparse(5, 5, group=3), ValueError, r"group must be one of 1, 2, 4, 8, got 3"),
-    (lambda: rw.Sparse(5, 5, group="4"), (TypeError, ValueError), r"group must be one of 1, 2, 4, 8, got '4'"),
+    (
+        lambda: rw.Sparse(5, 5, group="4"),
+        (TypeError, ValueError),
+        r"group must be one of 1, 2, 4, 8, got '4'",
+    ),
     (lambda: rw.Sparse(5, 5, bias=1), TypeError, r"bias must be True or False, got 1"),
     (lambda: rw.Sparse(5, 5, init="het"), ValueError, r"init must be one of .* got 'het'"),
     (lambda: rw.Sparse(5, 5, init=[1]), TypeError, r"init must be a name, a number or an Initializer"),

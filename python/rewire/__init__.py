@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
+from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, EarlyStopping
-from rewire.errors import DivergenceError
-from rewire.files import load
+from rewire.errors import DivergenceError, InterruptedWarning
+from rewire.files import FileError, load
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -27,18 +29,22 @@ __version__ = "0.1.0"
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
+_MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
     "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
     "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
-    "Fixed", "He", "History", "Layer", "LeakyReLU", "Linear", "Normal", "ReLU", "Rewiring",
-    "Sequential", "Sigmoid", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
-    "Standardizer", "Static", "Step", "Tanh", "Trainer", "WeightStore", "Xavier", "Zeros",
-    "__version__", "erk_links", "get_num_threads", "load", "preset", "set_num_threads",
+    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
+    "Normal", "ReLU", "Rewiring", "Sequential", "Sigmoid", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh",
+    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads",
+    "load", "preset", "set_num_threads",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"rewire.{name}")
     if name in _ESTIMATORS:
         try:
             from rewire import estimators

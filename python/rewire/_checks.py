@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "seed", "text",
+    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "path", "seed",
+    "text",
 ]
 
 MAX_NEURONS = 2**31 - 1  # sources are int32
@@ -109,8 +111,9 @@ def text(name: str, value: Any) -> str:
 def choice(name: str, value: Any, options: Iterable[Any]) -> Any:
     """One of ``options``."""
     options = tuple(options)
-    if isinstance(value, (str, int, float, type(None))) and value in options:
-        return value
+    for option in options:
+        if value is option or (isinstance(value, str) and isinstance(option, str) and value == option):
+            return option
     listed = ", ".join(repr(o) for o in options)
     kind = ValueError if isinstance(value, str) else TypeError
     if any(isinstance(o, int) for o in options) and isinstance(value, (int, np.integer)):
@@ -118,6 +121,14 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> Any:
         if int(value) in options and not isinstance(value, bool):
             return int(value)
     raise kind(f"{name} must be one of {listed}, got {describe(value)}")
+
+
+def path(name: str, value: Any) -> str:
+    """Where a file is: a string or a path."""
+    try:
+        return os.fsdecode(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a string or a path, got {describe(value)}") from None
 
 
 def one_of_types(name: str, value: Any, types: type | tuple[type, ...], expected: str) -> Any:

@@ -5,7 +5,7 @@ must already have the dtype and order named (the callers convert): a wrong one
 is refused with a ``TypeError`` or ``ValueError`` that names the argument.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Store:
     slots: int  # live slots
     nnz: int  # connections: group a slot, only rows that exist
     arena: int  # slots that have memory
-    wasted: int  # slots below `top` that hold no live link
+    wasted: int  # slots of free windows: in the pool, or lost until the next repacking
     nbytes: int
     generation: int
     pins: int
@@ -43,7 +43,9 @@ class Store:
     def drop_field(self, name: str) -> None: ...
     def set_birth(self, name: str, value: float) -> None: ...
     @property
-    def fields(self) -> dict[str, tuple[str, int, float]]: ...  # name -> (dtype, width, birth), "weight" first
+    def fields(
+        self,
+    ) -> dict[str, tuple[str, int, float]]: ...  # name -> (dtype, width, birth), "weight" first
     def get_field(self, name: str) -> NDArray[Any]: ...  # copy, (slots, width)
     def set_field(self, name: str, values: NDArray[Any]) -> None: ...
     def lend(self) -> dict[str, NDArray[Any]]: ...
@@ -86,6 +88,7 @@ class LinkError(Exception):
 
     group: int
     source: int
+    def __init__(self, message: str, group: int = -1, source: int = -1) -> None: ...
 
 class LinkExists(LinkError, ValueError): ...
 class LinkAbsent(LinkError, KeyError): ...
@@ -153,13 +156,23 @@ class Scratch:
 # --- layers. act: "linear" | "relu" | "leaky" | "sigmoid" | "tanh". bias: (n_out padded to a multiple
 # of 8,) of the store's dtype, or None. All release the GIL and raise KeyboardInterrupt on Ctrl-C.
 def forward(
-    store: Store, x: Tiles, bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None,
+    store: Store,
+    x: Tiles,
+    bias: NDArray[Any] | None,
+    act: str,
+    slope: float,
+    y: Tiles,
+    z: Tiles | None,
     threads: int,
 ) -> None: ...
-def activate(bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None, threads: int) -> None: ...
+def activate(
+    bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None, threads: int
+) -> None: ...
 def activate_back(act: str, slope: float, y_or_z: Tiles, dy: Tiles, threads: int) -> None: ...
 def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ...
-def backward_update(store: Store, x: Tiles, dy: Tiles, update: Update, scratch: Scratch, threads: int) -> None: ...
+def backward_update(
+    store: Store, x: Tiles, dy: Tiles, update: Update, scratch: Scratch, threads: int
+) -> None: ...
 def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
 def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...
@@ -167,7 +180,11 @@ def field_scale(store: Store, field: str, factor: float) -> None: ...
 def field_finite(store: Store, field: str) -> bool: ...
 def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int) -> None: ...
 def update_array(
-    w: NDArray[Any], grad: NDArray[Any], update: Update, m: NDArray[Any] | None = None, v: NDArray[Any] | None = None
+    w: NDArray[Any],
+    grad: NDArray[Any],
+    update: Update,
+    m: NDArray[Any] | None = None,
+    v: NDArray[Any] | None = None,
 ) -> None: ...  # C-contiguous, equal size, any shape: biases and dense layers
 def dropout(x: Tiles, y: Tiles, p: float, seed: int, stream: int, step: int, threads: int) -> None: ...
 def loss(

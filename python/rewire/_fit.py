@@ -97,7 +97,7 @@ class Fit:
                     layer.hold_gradients(False)
         self.tell("on_fit_end")
 
-    # --- an epoch -----------------------------------------------------------------
+    # --- an epoch -----------------------------------------------------------------------
 
     def one_epoch(self, show: Silent, last: bool) -> dict[str, Any]:
         """All batches once; returns the epoch's row."""
@@ -173,16 +173,14 @@ class Fit:
         self.state.rewired = record
         self.tell("on_rewire")
 
-    # --- a step ---------------------------------------------------------------------
+    # --- a step -------------------------------------------------------------------------
 
     def one_step(
         self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None
     ) -> tuple[float, NDArray[Any]]:
         """Forward, loss, backward and the optimizer's step; returns loss and targets of the batch."""
         trainer, net, ws = self.trainer, self.net, self.ws
-        for layer in net.sparse_layers:
-            if layer.store.pins:
-                raise BufferError(f"{layer.label} cannot be trained while a view of its store is alive")
+        net.refuse_views("trained")
         step = trainer.step + 1
         x = net.load(ws, self.source, rows, self.threads)
         flow = net.forward(x, ws, True, step, self.threads, logits=trainer.fused)

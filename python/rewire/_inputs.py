@@ -61,7 +61,7 @@ class DenseSource:
         m2 = np.zeros(self.n_features)
         total = 0.0
         for start, block in self.blocks():
-            x = block.astype(np.float64)
+            x = block.astype(np.float64, order="C")  # sums in the same order whatever the layout
             w = None if weight is None else weight[start : start + len(x)]
             amount = float(len(x) if w is None else w.sum())
             if amount == 0.0:
@@ -182,15 +182,15 @@ def _from_array(x: Any, name: str) -> DenseSource:
     return DenseSource(a)
 
 
-def as_source(x: Any, n_features: int, name: str = "X", *, n_samples: int | None = None) -> Source:
+def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int | None = None) -> Source:
     """Check X and wrap it.
 
     Parameters
     ----------
     x : array-like or SciPy sparse, shape (m, n_features)
         Real numbers, finite. Any strides, read-only too.
-    n_features : int
-        What the network takes.
+    n_features : int or None
+        What the network takes; None takes all.
     name : str
         What the argument is called in an error.
     n_samples : int, optional
@@ -207,7 +207,7 @@ def as_source(x: Any, n_features: int, name: str = "X", *, n_samples: int | None
         raise TypeError(f"{name} must be a 2-D array of real numbers, got {describe(x)}")
     source: Source = _from_scipy(x, name) if _is_scipy_sparse(x) else _from_array(x, name)
     shape = (source.n_samples, source.n_features)
-    if source.n_features != n_features:
+    if n_features is not None and source.n_features != n_features:
         raise ValueError(f"{name} must have {n_features} features, got shape {shape}")
     if source.n_samples < 1:
         raise ValueError(f"{name} must have at least one row, got shape {shape}")

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 __all__ = ["cpu_count", "memory_available"]
 
-_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP = "/sys/fs/cgroup"
 
 
-def _read(path: Path) -> str | None:
+def _read(*parts: str) -> str | None:
     try:
-        return path.read_text()
+        with open(os.path.join(*parts)) as file:
+            return file.read()
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _own_groups(controller: str) -> Iterator[Path]:
-    """Directories of this process's control group and its ancestors, version 2 and 1."""
-    text = _read(Path("/proc/self/cgroup"))
+def _own_groups(controller: str) -> Iterator[str]:
+    """Folders of this process's control group and its ancestors, version 2 and 1."""
+    text = _read("/proc/self/cgroup")
     for line in (text or "").splitlines():
         parts = line.split(":", 2)
         if len(parts) != 3:
@@ -33,23 +33,21 @@ def _own_groups(controller: str) -> Iterator[Path]:
         if controllers == "":
             root = _CGROUP
         elif controller in controllers.split(","):
-            root = _CGROUP / controller
+            root = os.path.join(_CGROUP, controller)
         else:
             continue
-        folder = root / path.strip("/")
-        yield folder
-        while folder != root and root in folder.parents:
-            folder = folder.parent
-            yield folder
+        names = [name for name in path.split("/") if name]
+        for depth in range(len(names), -1, -1):
+            yield os.path.join(root, *names[:depth])
 
 
-def _quota(folder: Path) -> float | None:
+def _quota(folder: str) -> float | None:
     """Processors that one control group grants, or None for no limit."""
-    text = _read(folder / "cpu.max")
+    text = _read(folder, "cpu.max")
     if text is not None:
         quota, _, period = text.strip().partition(" ")
         return None if quota == "max" or not period else int(quota) / int(period)
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    quota, period = _read(folder, "cpu.cfs_quota_us"), _read(folder, "cpu.cfs_period_us")
     if quota is None or period is None or int(quota) <= 0:
         return None
     return int(quota) / int(period)
@@ -69,20 +67,20 @@ def cpu_count() -> int:
     return max(1, count)
 
 
-def _group_memory(folder: Path) -> int | None:
+def _group_memory(folder: str) -> int | None:
     """Bytes left under one control group's limit, or None for no limit."""
     for limit_name, used_name in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
-        limit, used = _read(folder / limit_name), _read(folder / used_name)
+        limit, used = _read(folder, limit_name), _read(folder, used_name)
         if limit is None or used is None or limit.strip() == "max":
             continue
         if int(limit) >= 1 << 60:  # version 1 says "no limit" with a huge number
             continue
         # The page cache counts as used but goes when memory is needed.
         cache = 0
-        for line in (_read(folder / "memory.stat") or "").splitlines():
+        for line in (_read(folder, "memory.stat") or "").splitlines():
             if line.startswith(("inactive_file ", "total_inactive_file ")):
                 cache = int(line.split()[1])
         return max(0, int(limit) - int(used) + cache)
@@ -98,7 +96,7 @@ def _address_space() -> int | None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
         return None
-    text = _read(Path("/proc/self/statm"))
+    text = _read("/proc/self/statm")
     used = int(text.split()[0]) * resource.getpagesize() if text else 0
     return max(0, limit - used)
 
@@ -109,7 +107,7 @@ def memory_available() -> int | None:
     The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``.
     """
     found: list[int] = []
-    for line in (_read(Path("/proc/meminfo")) or "").splitlines():
+    for line in (_read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemAvailable:"):
             found.append(int(line.split()[1]) * 1024)
     for folder in _own_groups("memory"):

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from rewire.trainer import Trainer
 
 __all__ = [
-    "EVENTS", "Callback", "EarlyStopping", "State", "callback_config", "callback_from_config", "handlers",
-]
+    "EVENTS", "Callback", "EarlyStopping", "State", "callback_config", "callback_from_config",
+    "checked_callbacks", "handlers",
+]  # fmt: skip
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
 
@@ -179,6 +180,19 @@ class EarlyStopping(Callback):
 
     def __repr__(self) -> str:
         return f"EarlyStopping(patience={self.patience}, monitor={self.monitor!r})"
+
+
+def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
+    """A list of objects that each listen to some event; TypeError otherwise."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
+    found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not any(callable(getattr(callback, event, None)) for event in EVENTS):
+            raise TypeError(
+                f"callbacks[{i}] must have one of the methods {', '.join(EVENTS)}, got {describe(callback)}"
+            )
+    return found
 
 
 def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], None]]:

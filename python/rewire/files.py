@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rewire import _container
+from rewire import _checks, _container
 from rewire._fileio import FileError
 from rewire.layers import Dense, Sparse
 from rewire.network import Sequential
@@ -125,15 +125,15 @@ def load_trainer(path: Path, callbacks: Iterable[Any] | None = None) -> Trainer:
 
 def read(path: Path) -> Contents:
     """Read and verify a file without building anything from it. Errors as for `load`."""
+    path = _checks.path("path", path)
     metadata, config, arrays = _container.read(path)
     kind = metadata["kind"]
     if kind not in ("network", "trainer"):
         raise FileError(path, f"holds a {kind!r}, expected a network or a trainer")
     parts = [config.get(name) for name in (kind, "notes")]
     if set(config) != {kind, "notes"} or not all(isinstance(part, dict) for part in parts):
-        raise FileError(
-            path, f"has a configuration of {', '.join(config) or 'nothing'}, expected {kind}, notes"
-        )
+        found = ", ".join(config) or "nothing"
+        raise FileError(path, f"has a configuration of {found}, expected the objects {kind}, notes")
     return Contents(os.fspath(path), kind, metadata["rewire"], config[kind], config["notes"], arrays)
 
 
@@ -229,4 +229,5 @@ def _write(
 ) -> None:
     from rewire import __version__
 
+    path = _checks.path("path", path)
     _container.write(path, kind, {kind: config, "notes": dict(notes or {})}, arrays, __version__)

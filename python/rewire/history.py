@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rewire._checks import one_of_types
+
 __all__ = ["History"]
 
 
@@ -53,6 +55,7 @@ class History:
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> History:
         """The history of a ``to_dict()``."""
+        one_of_types("found", found, Mapping, "a dict as to_dict() gives")
         history = cls()
         history.interrupted = bool(found["interrupted"])
         history.epochs = [dict(row) for row in found["epochs"]]

@@ -102,6 +102,8 @@ def _refuse(loss: Loss, final: Activation, expected: str, reason: str) -> ValueE
 
 
 def _real_array(y: Any, name: str) -> NDArray[Any]:
+    if y is None:
+        raise TypeError(f"{name} must hold real numbers, got None")
     try:
         a = np.asarray(y)
     except ValueError as error:

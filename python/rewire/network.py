@@ -88,7 +88,7 @@ class Sequential:
             )
         self._first_weighted = weighted[0].index
 
-    # --- numbers ------------------------------------------------------------------
+    # --- numbers ------------------------------------------------------------------------
 
     @property
     def weight_layers(self) -> list[WeightLayer]:
@@ -130,7 +130,7 @@ class Sequential:
         """Bytes of weights, structure and optimizer state."""
         return sum(layer.nbytes for layer in self.layers)
 
-    # --- forward, backward (for the trainer) ------------------------------------
+    # --- forward, backward (for the trainer) --------------------------------------------
 
     def workspace(self) -> Workspace:
         """Memory for batches, empty until used."""
@@ -190,7 +190,13 @@ class Sequential:
                 linear=logits and layer is last,
             )
 
-    # --- predicting ------------------------------------------------------------------
+    def refuse_views(self, what: str) -> None:
+        """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
+        for layer in self.sparse_layers:
+            if layer.store.pins:
+                raise BufferError(f"{layer.label} cannot be {what} while a view of its store is alive")
+
+    # --- predicting ---------------------------------------------------------------------
 
     def predict(self, X: Any, *, batch_size: int | None = None, threads: int | None = None) -> NDArray[Any]:
         """Outputs for X, the final activation applied.
@@ -223,7 +229,7 @@ class Sequential:
             out = np.empty((source.n_samples, self.n_out), self.dtype)
             softmax = isinstance(self.layers[-1].activation, Softmax)  # type: ignore[attr-defined]
             n_threads = resolve(threads)
-            ws = self._spares.pop() if self._spares else self.workspace()
+            ws = self._take_spare()
             size = self.batch_for(source.n_samples, batch_size)
             for start in range(0, source.n_samples, size):
                 rows = np.arange(start, min(start + size, source.n_samples))
@@ -242,11 +248,17 @@ class Sequential:
         fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
         return min(n_samples, max(32, min(1024, fits // 64 * 64)))
 
+    def _take_spare(self) -> Workspace:
+        try:  # one step, because several threads predict at a time
+            return self._spares.pop()
+        except IndexError:
+            return self.workspace()
+
     def _keep_spare(self, ws: Workspace) -> None:
         if ws.nbytes <= SPARE_BYTES and len(self._spares) < SPARES:
             self._spares.append(ws)
 
-    # --- telling -------------------------------------------------------------------------
+    # --- telling ------------------------------------------------------------------------
 
     def summary(self) -> None:
         """Print a table of layers with their connections."""
@@ -287,7 +299,7 @@ class Sequential:
             except RuntimeError as error:
                 raise RuntimeError(f"{layer.label}: {error}") from error
 
-    # --- saving -----------------------------------------------------------------------------
+    # --- saving -------------------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
         """JSON-able description; with ``state`` also what optimizers keep."""
@@ -340,6 +352,7 @@ class Sequential:
         KeyError, TypeError, ValueError, RuntimeError
             If they do not describe a network.
         """
+        _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
         net = cls.__new__(cls)
         net.seed = _checks.seed("seed", config["seed"])
         net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))

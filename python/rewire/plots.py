@@ -8,7 +8,7 @@ without a display.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +19,8 @@ from rewire._fileio import atomic_write
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
-__all__ = ["accuracy_curves", "available", "connectivity", "demo", "input_links", "save"]
+__all__ = ["accuracy_curves", "available", "connectivity", "demo", "input_strength", "save"]
 
 # Okabe and Ito's colours, told apart with every common kind of colour blindness; grey for what is
 # compared against.
@@ -29,7 +28,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#767676"
 INK = "#222222"
 FAINT = "#D9D9D9"
-MAP = "viridis"
+LISTENING = ("#FFFFFF", "#F6C9A8", "#D55E00", "#4A1F00")  # white to dark through the colour of SET
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -60,11 +59,16 @@ def available() -> bool:
     return True
 
 
-def input_links(layer: Any) -> NDArray[np.int64]:
-    """How many connections leave each input of a sparse layer, shape (n_in,)."""
+def input_strength(layer: Any) -> NDArray[np.float64]:
+    """How much a sparse layer listens to each of its inputs: the sum of |w| over the links that leave it.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_in,)
+    """
     store = layer.store
-    if hasattr(store,"fan_out"): return np.asarray(store.fan_out(), dtype=np.int64)
-    return np.bincount(store.sources(),minlength=store.n_in)
+    weights = np.abs(store.get_field("weight"), dtype=np.float64).sum(axis=1)
+    return np.bincount(store.sources(), weights=weights, minlength=store.n_in)
 
 
 def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) -> Figure:
@@ -73,15 +77,14 @@ def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) ->
     Parameters
     ----------
     before, after : array_like, shape (n_in,)
-        Connections of each input, see `input_links`.
+        See `input_strength`; the shares of their sums are drawn.
     shape : (int, int)
         Height and width of the image.
     """
     matplotlib = _matplotlib()
     with matplotlib.rc_context(_STYLE):
         figure = _figure(7, 3.6)
-        left, right = figure.subplots(1, 2)
-        _two_maps(figure, left, right, before, after, shape)
+        _two_maps(figure, *figure.subplots(1, 2), before, after, shape)
     return figure
 
 
@@ -119,7 +122,7 @@ def demo(
     means : ndarray, shape (10, 8, 8)
         The mean image of each class.
     before, after : array_like, shape (64,)
-        Connections of each pixel.
+        How much SET listens to each pixel, see `input_strength`.
     curves : mapping of str to array_like, shape (n_seeds, n_epochs)
         Test accuracy after each epoch, by network.
     links : mapping of str to int
@@ -127,19 +130,17 @@ def demo(
     """
     matplotlib = _matplotlib()
     with matplotlib.rc_context(_STYLE):
-        figure = _figure(12, 5.6)
-        left, right = figure.subfigures(1, 2, width_ratios=[1.2, 1], wspace=0.05)
-        top, bottom = left.subfigures(2, 1, height_ratios=[1, 3.3])
-        top.suptitle("The mean image of each digit", x=0.02, ha="left", fontsize=12, fontweight="bold")
+        figure = _figure(12, 5.4)
+        left, right = figure.subfigures(1, 2, width_ratios=[1.12, 1], wspace=0.06)
+        top, bottom = left.subfigures(2, 1, height_ratios=[1, 3.4])
+        _heading(top, "The mean image of each digit")
         for axes, image in zip(top.subplots(1, len(means)), means, strict=True):
             axes.imshow(image, cmap="Greys", interpolation="nearest")
             axes.set_axis_off()
-        bottom.suptitle(
-            "The pixels that SET listens to", x=0.02, ha="left", fontsize=12, fontweight="bold"
-        )
+        _heading(bottom, "The pixels that SET listens to")
         _two_maps(bottom, *bottom.subplots(1, 2), before, after, means.shape[1:])
+        _heading(right, "Accuracy on images never seen in training")
         named = {f"{name}\n{links[name]:,} weights": curve for name, curve in curves.items()}
-        right.suptitle("Accuracy on images never seen", x=0.02, ha="left", fontsize=12, fontweight="bold")
         _curves(right.subplots(), named, "")
     return figure
 
@@ -165,30 +166,37 @@ def _matplotlib() -> Any:
 def _figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)
+    return figure
+
+
+def _heading(figure: Any, words: str) -> None:
+    figure.suptitle(words, x=0.01, ha="left", fontsize=12, fontweight="bold")
 
 
 def _two_maps(
     figure: Any, left: Axes, right: Axes, before: ArrayLike, after: ArrayLike, shape: tuple[int, ...]
 ) -> None:
     """Two maps on one scale, with one colour bar below them."""
-    before, after = np.asarray(before, float), np.asarray(after, float)
-    top = max(before.max(), after.max())
-    for axes, values, title in ((left, before, "before training"), (right, after, "after training")):
-        image = _map(axes, values.reshape(shape), top)
+    from matplotlib.colors import LinearSegmentedColormap
+
+    shares = [np.asarray(values, dtype=float).reshape(shape) for values in (before, after)]
+    shares = [100 * values / max(values.sum(), np.finfo(float).tiny) for values in shares]
+    colours = LinearSegmentedColormap.from_list("listening", LISTENING)
+    top = max(values.max() for values in shares)
+    for axes, values, title in zip((left, right), shares, ("before training", "after training"), strict=True):
+        image = axes.pcolormesh(values, cmap=colours, vmin=0, vmax=top, edgecolors="white", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
         axes.set_title(title)
-    bar = figure.colorbar(image, ax=[left, right], location="bottom", shrink=0.6, aspect=40, pad=0.03)
-    bar.outline.set_visible(False)
-    bar.set_label("connections that leave the pixel")
-
-
-def _map(axes: Axes, values: NDArray[Any], top: float) -> AxesImage:
-    image = axes.imshow(values, cmap=MAP, vmin=0, vmax=top, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    return image
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=[left, right], location="bottom", shrink=0.55, aspect=35, pad=0.02)
+    bar.outline.set_edgecolor(FAINT)
+    bar.ax.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    bar.set_label("share of all |weights| that leave the pixels")
 
 
 def _curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str) -> None:

@@ -17,6 +17,7 @@ from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rewiring, Static
+from rewire.schedules import Cosine
 from rewire.topology import density_links, erdos_renyi_links, erk_links
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
@@ -40,6 +41,7 @@ class Preset:
     init: Initializer = field(default_factory=He)
     dropout: float = 0.0
     lr: float = 0.05
+    schedule: str = "constant"  # or "cosine", down to a hundredth over the run
     momentum: float = 0.9
     weight_decay: float = 0.0
     decay: str = "l2"
@@ -63,10 +65,12 @@ class Preset:
         }
         return mlp_layers(sizes, output=output, **{**options, **changes})
 
-    def optimizer(self, **changes: Any) -> Optimizer:
-        """The optimizer."""
+    def optimizer(self, epochs: int | None = None, **changes: Any) -> Optimizer:
+        """The optimizer; a cosine needs to know how many ``epochs`` it has, else lr stays constant."""
+        cosine = self.schedule == "cosine" and epochs is not None
         options: dict[str, Any] = {
             "lr": self.lr,
+            "schedule": Cosine(length=integer("epochs", epochs, low=1), floor=0.01) if cosine else None,
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
             "decay": self.decay,
@@ -92,7 +96,9 @@ PRESETS = {
         Preset(
             "default",
             "Ours, for the first ten or twenty epochs: weights start at the scale of the fan-in a neuron "
-            "really has, a larger learning rate, no dropout, no decay; newcomers start at zero.",
+            "really has, a larger learning rate that falls along a cosine, no dropout, no decay; newcomers "
+            "start at zero.",
+            schedule="cosine",
         ),
         Preset(
             "set-2018",

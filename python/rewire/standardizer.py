@@ -7,11 +7,13 @@ and files keep it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import float_vector
-from rewire._inputs import CsrSource, DenseSource
+from rewire._inputs import CsrSource, DenseSource, as_source
 
 __all__ = ["Standardizer"]
 
@@ -30,13 +32,19 @@ class Standardizer:
         self.scale = float_vector("scale", scale, len(self.mean))
 
     @classmethod
-    def fit(
-        cls, source: DenseSource | CsrSource, weight: NDArray[np.float64] | None = None
-    ) -> Standardizer:
+    def fit(cls, X: Any, weight: Any = None) -> Standardizer:
         """Mean and deviation (that of the population, as scikit-learn's) of every feature.
 
-        With ``weight`` samples count as often as it says.
+        Parameters
+        ----------
+        X : array-like or SciPy sparse, shape (m, n_features)
+            Real and finite.
+        weight : array-like, shape (m,), optional
+            How often each sample counts.
         """
+        source = X if isinstance(X, (DenseSource, CsrSource)) else as_source(X, None)
+        if weight is not None:
+            weight = float_vector("weight", weight, source.n_samples, low=0.0)
         mean, variance = source.moments(weight)
         n, eps = source.n_samples, np.finfo(np.float64).eps
         # A constant feature keeps rounding noise as its variance; dividing by that would make noise huge.

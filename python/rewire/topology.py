@@ -9,7 +9,7 @@ links is rounded to whole slots once, in :func:`slots_for`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, integer, number
@@ -61,6 +61,8 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
     -----
     Evci et al., *Rigging the Lottery*, ICML 2020 (ERK), after Mocanu et al. (2018).
     """
+    if not isinstance(shapes, Iterable):
+        raise TypeError(f"shapes must be a list of pairs (n_in, n_out), got {shapes!r}")
     pairs = [_sizes(*_pair(f"shapes[{i}]", shape)) for i, shape in enumerate(shapes)]
     if not pairs:
         raise ValueError("shapes must name at least one layer, got none")

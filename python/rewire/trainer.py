@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rewire import _checks
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
-from rewire.callbacks import callback_config, callback_from_config
+from rewire.callbacks import callback_config, callback_from_config, checked_callbacks
 from rewire.history import History
 from rewire.losses import Loss, Targets
 from rewire.losses import loss as as_loss
@@ -89,7 +89,7 @@ class Trainer:
         self.loss.check_outputs(network.n_out)
         self.optimizer = SGD(lr=0.05, momentum=0.9) if optimizer is None else as_optimizer(optimizer)
         self.rewiring = as_rewiring(rewiring)
-        self.callbacks = list(callbacks)
+        self.callbacks = checked_callbacks(callbacks)
         self.threads = threads
         if threads is not None:
             resolve(threads)
@@ -100,7 +100,7 @@ class Trainer:
         self.optimizer_step = 0  # steps on the optimizer's present state
         self._workspace: Workspace | None = None
 
-    # --- fit ------------------------------------------------------------------------
+    # --- fit ----------------------------------------------------------------------------
 
     def fit(
         self,
@@ -169,6 +169,7 @@ class Trainer:
             X_val, y_val, w_val = (*validation_data, None)[:3]
             validation = self._check_data(X_val, y_val, w_val, "validation ")
         with self.network.gate.writing("fit"):
+            self.network.refuse_views("trained")
             self.history.interrupted = False
             self.take_state()
             if self._workspace is None:
@@ -195,7 +196,7 @@ class Trainer:
             raise ValueError(f"{name} must have a positive sum, got {weight.sum():g}")
         return source, targets, weight
 
-    # --- evaluate ----------------------------------------------------------------------
+    # --- evaluate -----------------------------------------------------------------------
 
     def evaluate(
         self, X: Any, y: Any, *, sample_weight: Any = None, batch_size: int | None = None
@@ -245,7 +246,7 @@ class Trainer:
             metric.update(z.unpack(None, n_threads), truth, w)
         return {"loss": total / weights, metric.name: metric.value()}
 
-    # --- saving -----------------------------------------------------------------------
+    # --- saving -------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
         """JSON-able description with all counters and the history; :meth:`from_config` reads it back."""
@@ -293,6 +294,7 @@ class Trainer:
         KeyError, TypeError, ValueError, RuntimeError
             If they do not describe a trainer.
         """
+        _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
         saved = list(config["callbacks"])
         if callbacks is None:
             pairs = [(callback_from_config(c), i) for i, c in enumerate(saved) if c is not None]
@@ -344,7 +346,7 @@ class Trainer:
         if self.optimizer_step:
             self.network.trained_by = weakref.ref(self)
 
-    # --- optimizer state ------------------------------------------------------------------
+    # --- optimizer state ----------------------------------------------------------------
 
     def owns_state(self) -> bool:
         """Whether the layers hold this trainer's optimizer state."""

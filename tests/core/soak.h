@@ -266,11 +266,12 @@ static void soak(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype, int
 }
 
 static int64_t soak_edits = 25000; /* in each of four stores */
+static uint64_t soak_seed = 2026;
 
 static void test_soak(void)
 {
     int64_t between = soak_edits / 300 + 1;
-    random_state = 2026;
+    random_state = soak_seed;
     soak(40, 60, 1, RW_F32, soak_edits, between);
     soak(7, 200, 1, RW_F64, soak_edits, between);
     soak(61, 30, 4, RW_F32, soak_edits, between);

@@ -218,6 +218,66 @@ static void test_compaction(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* --- blocks ------------------------------------------------------------------- */
+
+static void test_blocks_keep_their_contents(void)
+{
+    static const size_t sizes[] = { 1, 63, 64, 1000, (4u << 20) - 1, 4u << 20, (9u << 20) + 5 };
+    enum { N = sizeof sizes / sizeof *sizes };
+    for (int from = 0; from < N; from++) {
+        unsigned char *zero = rw_calloc(sizes[from]);
+        CHECK(zero && zero[0] == 0 && zero[sizes[from] - 1] == 0 && (uintptr_t)zero % 64 == 0);
+        rw_free(zero, sizes[from]);
+        for (int to = 0; to < N; to++) { /* across the border between heap and mapping, both ways */
+            unsigned char *block = rw_alloc(sizes[from]);
+            REQUIRE(block);
+            size_t kept = sizes[from] < sizes[to] ? sizes[from] : sizes[to];
+            for (size_t i = 0; i < sizes[from]; i += 61)
+                block[i] = (unsigned char)(i * 7 + 1);
+            block = rw_resize(block, sizes[from], sizes[to]);
+            REQUIRE(block);
+            CHECK((uintptr_t)block % 64 == 0);
+            bool same = true;
+            for (size_t i = 0; i < kept; i += 61)
+                same &= block[i] == (unsigned char)(i * 7 + 1);
+            CHECK(same);
+            size_t now = rw_shrink(block, sizes[to], sizes[to] / 2);
+            CHECK(now == sizes[to] || now == sizes[to] / 2);
+            CHECK(rw_shrink(block, now, now + 1) == now);
+            rw_free(block, now);
+        }
+    }
+    unsigned char *grown = rw_resize(NULL, 0, 10); /* from nothing */
+    CHECK(grown != NULL);
+    rw_free(grown, 10);
+    rw_free(NULL, 10);
+    void *nothing = rw_alloc(0);
+    CHECK(nothing != NULL);
+    rw_free(nothing, 0);
+    CHECK(rw_mem_live == 0);
+}
+
+/* A large layer that loses most of its links gives the memory back by itself. */
+static void test_memory_is_given_back(void)
+{
+    rw_store *s = rw_store_new(1500, 2000, 1, RW_F32);
+    rw_plan *p = rw_plan_new(s);
+    rw_key key = { 1, 0, 1 };
+    CHECK_STATUS(rw_grow_fan_in(p, 1800, key, &ALONE), RW_OK);
+    CHECK_STATUS(commit_plan(s, p), RW_OK);
+    rw_plan_free(p);
+    size_t full = rw_store_bytes(s);
+    CHECK(full > 8 * 1500 * 1800);
+    p = rw_plan_new(s);
+    CHECK_STATUS(rw_prune_smallest(p, s->slots / 5, key, &ALONE), RW_OK);
+    CHECK_STATUS(commit_plan(s, p), RW_OK);
+    rw_plan_free(p);
+    CHECK(is_sound(s));
+    CHECK(rw_store_bytes(s) < full - full / 7);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 
 /* Rows whose windows lie beyond slot 2^32: four groups own 2^30 slots each. The

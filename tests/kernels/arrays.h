@@ -150,7 +150,8 @@ static void test_packing_csr(void)
     enum { ROWS = 40, N = 700, ENTRIES = 60 };
     int64_t indptr[ROWS + 1] = { 0 }, rows[ROWS];
     int32_t *columns = malloc(ROWS * ENTRIES * sizeof *columns);
-    double *values = malloc(ROWS * ENTRIES * sizeof *values), *array = calloc(ROWS * N, sizeof *array);
+    double *values = malloc(ROWS * ENTRIES * sizeof *values);
+    double *array = calloc(ROWS * N, sizeof *array);
     double *mean = malloc(N * sizeof *mean), *scale = malloc(N * sizeof *scale);
     REQUIRE(columns && values && array && mean && scale);
     for (int i = 0; i < N; i++) {
@@ -180,7 +181,8 @@ static void test_packing_csr(void)
             int32_t tile = 1 << (i % 7), batch = i % 3 ? ROWS : 17;
             const int64_t *chosen = i / 2 % 2 ? rows : NULL;
             bool standard = i / 4 % 2;
-            rw_tiles *t = tiles_of(9, N, batch, tile, dtype), *model = tiles_new(N, batch, tile, dtype);
+            rw_tiles *t = tiles_of(9, N, batch, tile, dtype);
+            rw_tiles *model = tiles_new(N, batch, tile, dtype);
             rw_tiles_pack(model, RW_IN_F64, (const char *)array, N * 8, 8, chosen,
                           standard ? mean : NULL, standard ? scale : NULL, 1);
             rw_tiles_pack_csr(t, DTYPES[d], indptr, columns, (const char *)values, chosen,

@@ -67,6 +67,20 @@ static void test_activations(void)
                                  derivative(act, slope, at) * tile_get(dy, j, b), k->dtype);
                 }
             CHECK(good);
+            if (tile > 1) { /* kernels alone: whatever was beyond the live samples goes */
+                double rows[2 * 64], outputs[2 * 64];
+                for (int j = 0; j < 2 * tile; j++) {
+                    put(k->dtype, rows, j, 0.5);
+                    put(k->dtype, outputs, j, 0.25);
+                }
+                k->activate_back(act, slope, outputs, rows, 2, tile, tile - 1);
+                CHECK(get(k->dtype, rows, tile - 1) == 0 && get(k->dtype, rows, 2 * tile - 1) == 0);
+                CHECK(get(k->dtype, rows, tile - 2) != 0 && get(k->dtype, rows, tile) != 0);
+                k->activate(act, slope, outputs, rows, 2, tile, tile - 1);
+                CHECK(get(k->dtype, rows, tile - 1) == 0);
+                CHECK(get(k->dtype, rows, 2 * tile - 2) == 0.25);
+                CHECK(get(k->dtype, outputs, tile - 1) == 0 && get(k->dtype, outputs, tile) != 0);
+            }
             rw_tiles_free(back);
             rw_tiles_free(dy);
             rw_tiles_free(z);

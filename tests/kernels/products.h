@@ -4,7 +4,8 @@
 
 #include "setup.h"
 
-static bool close_to(double got, long double exact, long double scale, int64_t terms, rw_dtype dtype)
+static bool close_to(double got, long double exact, long double scale, int64_t terms,
+                     rw_dtype dtype)
 {
     return fabsl((long double)got - exact) <=
            (long double)(terms + 2) * (long double)epsilon(dtype) * scale;
@@ -98,8 +99,8 @@ static void test_products_are_right(void)
                     tile = 1 << (i % 7);
                 rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
                 rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
-                rw_tiles *y = tiles_new(n_out, batch, tile, k->dtype);
-                rw_tiles *dx = tiles_new(n_in, batch, tile, k->dtype);
+                rw_tiles *y = tiles_of(6, n_out, batch, tile, k->dtype);
+                rw_tiles *dx = tiles_of(5, n_in, batch, tile, k->dtype); /* is overwritten */
                 bool with_bias = i % 4 != 0;
                 CHECK_STATUS(rw_forward(k, s, x, with_bias ? bias : NULL, RW_ACT_LINEAR, 0, y, NULL,
                                         &ALONE), RW_OK);
@@ -152,7 +153,8 @@ static void test_a_sample_does_not_see_its_batch(void)
                 rw_tiles *dy2 = tiles_of(4, n_out, batch, tile, k->dtype);
                 rw_tiles *y2 = tiles_new(n_out, batch, tile, k->dtype);
                 rw_tiles *dx2 = tiles_new(n_in, batch, tile, k->dtype);
-                CHECK_STATUS(rw_forward(k, s, x2, bias, RW_ACT_LEAKY, -0.6, y2, NULL, &ALONE), RW_OK);
+                CHECK_STATUS(rw_forward(k, s, x2, bias, RW_ACT_LEAKY, -0.6, y2, NULL, &ALONE),
+                             RW_OK);
                 CHECK(samples_same(y, y2));
                 CHECK(padding_is_zero(y2));
                 for (int mirror = 0; mirror < 2; mirror++) {
@@ -195,7 +197,8 @@ static void test_a_group_is_its_rows(void)
                 rw_tiles *y = tiles_new(n_out, batch, tile, k->dtype), *y1 = tiles_copy(y);
                 rw_tiles *dx = tiles_new(n_in, batch, tile, k->dtype), *dx1 = tiles_copy(dx);
                 CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_LINEAR, 0, y, NULL, &ALONE), RW_OK);
-                CHECK_STATUS(rw_forward(k, one, x, NULL, RW_ACT_LINEAR, 0, y1, NULL, &ALONE), RW_OK);
+                CHECK_STATUS(rw_forward(k, one, x, NULL, RW_ACT_LINEAR, 0, y1, NULL, &ALONE),
+                             RW_OK);
                 CHECK(tiles_same(y, y1));
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 CHECK_STATUS(rw_backward_input(k, one, dy, dx1, &ALONE), RW_OK);
@@ -250,7 +253,8 @@ static void test_threads_change_nothing(void)
                 CHECK(memcmp(sums[1], sums[threads], (size_t)n_out * sizeof(float)) == 0);
                 CHECK(fields_same(after[1], after[threads], grad));
                 REQUIRE(rw_mirror_build(s) == RW_OK);
-                memset(dx[threads]->data, 1, (size_t)n_in * sizeof(float)); /* gathering overwrites */
+                /* Gathering overwrites. */
+                memset(dx[threads]->data, 1, (size_t)n_in * sizeof(float));
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx[threads], &run), RW_OK);
                 CHECK(tiles_same(dx[1], dx[threads]));
                 rw_mirror_drop(s);
@@ -293,6 +297,14 @@ static void test_padding_survives_infinity(void)
                 CHECK(weight_at(s, grad, row, slot) == 0);
                 CHECK(weight_at(s, moment, row, slot) == 0);
             }
+        /* Adam without eps divides 0 by 0 there. */
+        add_field(s, "adam_m");
+        add_field(s, "adam_v");
+        rw_update adam = { .kind = RW_OPT_ADAM, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .step = 1 };
+        CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
+        for (int32_t slot = 0; slot < s->len[1]; slot++)
+            for (int32_t row = n_out; row < 16; row++)
+                CHECK(weight_at(s, 0, row, slot) == 0);
         rw_tiles_free(dy);
         rw_tiles_free(y);
         rw_tiles_free(x);

@@ -159,12 +159,13 @@ static bool tiles_same(const rw_tiles *a, const rw_tiles *b)
     return a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
 }
 
-/* The invariant of tiles.h. */
+/* The invariant of tiles.h, and no -0 either. */
 static bool padding_is_zero(const rw_tiles *t)
 {
     for (int64_t b = 0; b < t->n_tiles * t->tile; b++)
         for (int32_t i = 0; i < t->rows; i++)
-            if ((i >= t->n || b >= t->batch) && tile_get(t, i, b) != 0)
+            if ((i >= t->n || b >= t->batch) &&
+                (tile_get(t, i, b) != 0 || signbit(tile_get(t, i, b))))
                 return false;
     return true;
 }

@@ -220,7 +220,8 @@ static void test_shapes_are_checked(void)
     CHECK_STATUS(rw_bias_gradient(other, y, scratch, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_activate(other, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_update_from(other, s, grad, &u, &ALONE), RW_ESHAPE);
-    CHECK_STATUS(rw_backward_weights(k, s, x, y, 0, &ALONE), RW_ESHAPE); /* the weights themselves */
+    /* The weights themselves are no place for a gradient. */
+    CHECK_STATUS(rw_backward_weights(k, s, x, y, 0, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_update_from(k, s, 7, &u, &ALONE), RW_ESHAPE);
     for (int i = 0; i < 4; i++) {
         rw_tiles_free(bad[i]);

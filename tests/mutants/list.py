@@ -94,6 +94,7 @@ MUTANTS = [
     Mutant("pins-ignored", "edit.c", "    if (s->pins)\n        return RW_EPINNED;\n", ""),
     Mutant("padding-not-zeroed", "edit.c", "    clear_padding(s, t->group, to, t->new_len);\n", ""),
     # --- compaction, clones, fields, memory
+    Mutant("trim-cuts-into-windows", "edit.c", "rw_arena_trim(s, top);", "rw_arena_trim(s, top - top / 8);"),
     Mutant("pack-forgets-a-field", "store.c", "f < from->n_fields; f++", "f < from->n_fields - 1; f++"),
     Mutant(
         "compaction-keeps-generation",

@@ -6,10 +6,12 @@ end here, as one line on standard error and an exit code.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 
 from rewire._fileio import FileError
 from rewire.cli._shared import UsageError
@@ -59,12 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(arguments.command, words if isinstance(error, _EXPECTED) else repr(error), FAILED)
 
 
-def _command(name: str):  # noqa: ANN202
+def _command(name: str) -> Callable[[Namespace], int]:
     """The function of a command; its module is imported only now."""
-    from importlib import import_module
-
     module = {"eval": "evaluate"}.get(name, name)
-    return import_module(f"rewire.cli.{module}").run
+    return importlib.import_module(f"rewire.cli.{module}").run
 
 
 def _say(command: str, words: object, code: int) -> int:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core, datasets, files, info
-from rewire._fileio import writable_target, write_json
+from rewire._fileio import writable_target
 from rewire.datasets import Dataset
 from rewire.layers import WeightLayer
 from rewire.network import Sequential
-from rewire.threads import get_num_threads, set_num_threads
+from rewire.threads import get_num_threads, resolve, set_num_threads
 
 __all__ = [
-    "UsageError", "align", "check_outputs", "layer_rows", "load_data", "loss_name", "machine", "sized",
-    "use_threads", "usage",
+    "UsageError", "align", "check_outputs", "labels", "layer_rows", "load_data", "loss_name", "machine",
+    "rerun_with_blas_threads", "sized", "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -40,9 +43,26 @@ def usage() -> Iterator[None]:
 def use_threads(threads: int | None) -> None:
     """Set the number of threads of this process."""
     with usage():
+        resolve(threads)  # names a wrong --threads or REWIRE_NUM_THREADS
         if threads is not None:
             set_num_threads(threads)
-        get_num_threads()  # a wrong REWIRE_NUM_THREADS is told now
+
+
+# BLAS reads these when NumPy is loaded, and never again.
+_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def rerun_with_blas_threads(command: list[str]) -> int | None:
+    """Run `command` in a process whose BLAS uses as many threads as we do; None if this one is such.
+
+    Sparse and dense are compared on equal terms only then; left alone, BLAS takes every processor and, on a
+    busy machine, loses most of its time waiting for them.
+    """
+    threads = str(get_num_threads())
+    if all(os.environ.get(name) == threads for name in _BLAS_THREADS):
+        return None
+    environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, threads)}
+    return subprocess.call([sys.executable, "-m", "rewire", *command, "--threads", threads], env=environment)
 
 
 def check_outputs(*paths: str | None) -> None:
@@ -137,12 +157,6 @@ def machine() -> dict[str, Any]:
         "peak_memory_bytes": info.peak_memory(),
         "versions": info.versions(),
     }
-
-
-def write_record(path: str | None, record: Callable[[], Mapping[str, Any]]) -> None:
-    """Write the record where --json asked for it."""
-    if path is not None:
-        write_json(path, record())
 
 
 def sized(n_bytes: float) -> str:

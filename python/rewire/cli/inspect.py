@@ -25,9 +25,8 @@ def run(arguments: Namespace) -> int:
     kept = _kept(contents)
     if kept:
         print(f"kept per connection: {', '.join(kept)}")
-    print(
-        f"standardised inputs: {'yes' if network.standardizer else 'no'}, seed {network.seed}, {network.dtype}"
-    )
+    inputs = "standardised" if network.standardizer else "as they are"
+    print(f"inputs {inputs}, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         print(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")

@@ -56,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--width", type=_whole(1), default=1000, help="neurons (default: %(default)s)")
     bench.add_argument("--density", type=_share(), default=0.05, help="of the layer (default: %(default)s)")
     bench.add_argument("--batch-size", type=_whole(1), default=128, help="samples (default: %(default)s)")
+    bench.add_argument("--group", type=int, choices=(1, 2, 4, 8), default=4, help="(default: %(default)s)")
     bench.add_argument("--seconds", type=_number(0), default=10.0, help="in all (default: %(default)s)")
     _threads(bench)
     _json(bench)
@@ -113,7 +114,9 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--decay", choices=("l2", "decoupled", "per_step"), help="what that means in sgd (default: l2)"
     )
     training.add_argument(
-        "--schedule", choices=("constant", "cosine", "step"), help="of the learning rate (default: constant)"
+        "--schedule",
+        choices=("constant", "cosine", "step"),
+        help="of the learning rate (default: cosine; with --preset constant)",
     )
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     training.add_argument(

@@ -11,7 +11,7 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks, threads
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.errors import InterruptedWarning
+from rewire.estimators import _parameters
 from rewire.history import History
 from rewire.initializers import Initializer, initializer
 from rewire.losses import Loss
@@ -38,7 +38,9 @@ from rewire.trainer import Trainer
 __all__ = ["BaseSparseMLP"]
 
 BATCH = 128  # batch_size="auto"
-RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001}  # learning_rate_init="auto"
+# learning_rate_init="auto". Adam's usual 0.001 is for dense layers: a sparse neuron sums fewer inputs, and up
+# to widths of 1000 three times as much learns faster at the same final accuracy.
+RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
 class BaseSparseMLP(BaseEstimator):
@@ -116,6 +118,7 @@ class BaseSparseMLP(BaseEstimator):
             Not fitted. ``get_params`` shows every value.
         """
         p = preset(name)
+        epochs = parameters.get("max_iter", cls().max_iter)
         options: dict[str, Any] = {
             "activation": p.hidden,
             "epsilon": p.epsilon,
@@ -123,7 +126,7 @@ class BaseSparseMLP(BaseEstimator):
             "init": p.init,
             "rewiring": p.rewiring(),
             "zeta": p.zeta,
-            "optimizer": p.optimizer(),
+            "optimizer": p.optimizer(epochs=epochs),
             "dropout": p.dropout,
             "batch_size": p.batch_size,
         }
@@ -155,7 +158,7 @@ class BaseSparseMLP(BaseEstimator):
                 # A new network is trained, but the old one is still what other threads predict with.
                 stack.enter_context(self.network_.gate.writing("fit"))
             X, y = self._validate_X_y(X, y, reset=not going_on)
-            weight = _sample_weight(sample_weight, X.shape[0])
+            weight = _parameters.sample_weight(sample_weight, X.shape[0])
             targets, fitted = self._encode(y, not going_on, weight, classes)
             if weight is not None and not weight.all():
                 # A sample without weight must leave no trace, in the batches neither.
@@ -232,7 +235,7 @@ class BaseSparseMLP(BaseEstimator):
             self.best_loss_ = min(self.loss_curve_, default=math.nan)
 
     def _new_trainer(self, X: Any, fitted: dict[str, Any]) -> Trainer:
-        sizes = [X.shape[1], *_hidden_sizes(self.hidden_layer_sizes), fitted["n_outputs_"]]
+        sizes = [X.shape[1], *_parameters.hidden_sizes(self.hidden_layer_sizes), fitted["n_outputs_"]]
         fitted["out_activation_"], final, loss = self._output(fitted)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
@@ -246,7 +249,7 @@ class BaseSparseMLP(BaseEstimator):
             init=initializer(self.init),
             group=_checks.choice("group", self.group, (1, 2, 4, 8)),
         )
-        network = Sequential(layers, seed=_seed(self.random_state), dtype=dtype)
+        network = Sequential(layers, seed=_parameters.seed(self.random_state), dtype=dtype)
         return Trainer(
             network,
             loss=loss,
@@ -258,7 +261,7 @@ class BaseSparseMLP(BaseEstimator):
 
     def _take_up(self, trainer: Trainer) -> Trainer:
         """Go on with a trainer, under parameters that may have changed."""
-        sizes = tuple(_hidden_sizes(self.hidden_layer_sizes))
+        sizes = tuple(_parameters.hidden_sizes(self.hidden_layer_sizes))
         had = tuple(layer.n_out for layer in trainer.network.weight_layers[:-1])
         if sizes != had:
             raise ValueError(
@@ -351,7 +354,7 @@ class BaseSparseMLP(BaseEstimator):
         train, held = train_test_split(
             np.arange(X.shape[0]),
             test_size=share,
-            random_state=_seed(copy.deepcopy(self.random_state)) % 2**32,
+            random_state=_parameters.seed(copy.deepcopy(self.random_state)) % 2**32,
             stratify=self._stratify(targets),
         )
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
@@ -421,41 +424,3 @@ class BaseSparseMLP(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-# --- small conversions -----------------------------------------------------------------------
-
-
-def _hidden_sizes(value: Any) -> list[int]:
-    if isinstance(value, str) or not isinstance(value, Iterable):
-        return [_checks.integer("hidden_layer_sizes", value, low=1, high=_checks.MAX_NEURONS)]
-    return [
-        _checks.integer(f"hidden_layer_sizes[{i}]", n, low=1, high=_checks.MAX_NEURONS)
-        for i, n in enumerate(value)
-    ]
-
-
-def _seed(random_state: Any) -> int:
-    """A network's seed. An integer is the seed itself; None follows NumPy's global state as scikit-learn does."""
-    if isinstance(random_state, np.random.SeedSequence):
-        return int(random_state.generate_state(1, np.uint64)[0])
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**63))
-    if random_state is None or isinstance(random_state, np.random.RandomState):
-        return int(check_random_state(random_state).randint(0, 2**63, dtype=np.int64))
-    try:
-        return _checks.integer("random_state", random_state, low=0, high=2**64 - 1)
-    except TypeError:
-        raise TypeError(
-            "random_state must be None, an integer, a RandomState, a Generator or a SeedSequence, "
-            f"got {_checks.describe(random_state)}"
-        ) from None
-
-
-def _sample_weight(value: Any, n_samples: int) -> NDArray[np.float64] | None:
-    if value is None:
-        return None
-    weight = _checks.float_vector("sample_weight", value, n_samples, low=0.0)
-    if not weight.any():
-        raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
-    return weight

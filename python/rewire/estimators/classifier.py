@@ -46,7 +46,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Adam needs no tuning; SGD needs less memory and a learning rate that fits widths and data. An object
         brings its own learning rate, momentum and decay; the next three are then unused.
     learning_rate_init : float or "auto"
-        Auto is 0.001, and 0.05 for SGD.
+        Auto is 0.003, and 0.05 for SGD.
     momentum : float in [0, 1)
         Of SGD.
     weight_decay : float
@@ -172,7 +172,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         X, y, sample_weight
             As for :meth:`fit`.
         classes : array-like, shape (n_classes,)
-            All classes there will ever be; needed in the first call.
+            All classes there will ever be; needed in the first call (not for multilabel indicators).
 
         Returns
         -------
@@ -184,6 +184,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         a stream of small pieces count steps instead: ``rewiring=SET(every=Every(steps=500))``. With
         ``standardize`` means and deviations are those of the first call.
         """
+        if classes is None and not hasattr(self, "trainer_"):
+            if not type_of_target(y, input_name="y").startswith("multilabel"):
+                raise ValueError("classes must be given in the first call of partial_fit, got None")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X: Any) -> NDArray[Any]:

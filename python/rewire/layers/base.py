@@ -61,7 +61,7 @@ class Layer:
         """``layer 2 (Sparse 1000 -> 10)``."""
         return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
 
-    # --- life in a network ------------------------------------------------
+    # --- life in a network --------------------------------------------------------------
 
     def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
         """Take memory and draw the start.
@@ -110,7 +110,7 @@ class Layer:
         """
         raise NotImplementedError
 
-    # --- gradients that are kept (clipping; rules that look at them) ----------
+    # --- gradients that are kept (clipping; rules that look at them) --------------------
 
     def prepare(self, optimizer: OptimizerNeeds) -> None:
         """Fresh optimizer state."""
@@ -128,7 +128,7 @@ class Layer:
     def scale_grad(self, factor: float) -> None:
         """Multiply the kept gradients."""
 
-    # --- saving ----------------------------------------------------------------
+    # --- saving -------------------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
         """JSON-able description; with ``state`` also what the optimizer keeps."""
@@ -146,7 +146,7 @@ class Layer:
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over :meth:`arrays` of an equal layer. ValueError when they do not fit."""
 
-    # --- numbers -----------------------------------------------------------------
+    # --- numbers ------------------------------------------------------------------------
 
     @property
     def nnz(self) -> int:
@@ -208,7 +208,7 @@ class WeightLayer(Layer):
         """The biases' gradient of the last backward pass, live."""
         return None if self._bias_grad is None else self._bias_grad[: self.n_out]
 
-    # --- shared halves of forward and backward --------------------------------
+    # --- shared halves of forward and backward ------------------------------------------
 
     def _terms(self, linear: bool) -> tuple[str, float]:
         return ("linear", 0.0) if linear else (self.bound.code, self.bound.slope)
@@ -239,7 +239,7 @@ class WeightLayer(Layer):
             state = list(self.bias_state.values()) + [None, None]
             _core.update_array(self.bias, self.bias_grad, updates.biases, state[0], state[1])
 
-    # --- state ---------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------
 
     def prepare(self, optimizer: OptimizerNeeds) -> None:
         if self.has_bias:

@@ -80,7 +80,7 @@ class Dense(WeightLayer):
             raise AttributeError("a Dense layer has no weights until it stands in a Sequential")
         return self._weights
 
-    # --- forward, backward --------------------------------------------------------
+    # --- forward, backward --------------------------------------------------------------
     #
     # BLAS wants one matrix (features, samples). A batch of one tile is one; several tiles are copied
     # into one, which costs batch * n beside batch * n_in * n_out of the product.
@@ -163,7 +163,7 @@ class Dense(WeightLayer):
             self.weight_grad *= factor
         super().scale_grad(factor)
 
-    # --- saving, numbers --------------------------------------------------------------
+    # --- saving, numbers ----------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
         return {

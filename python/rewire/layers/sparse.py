@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, float_vector, integer, number
+from rewire._checks import choice, describe, float_vector, integer, number
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import OptimizerNeeds, Updates, WeightLayer, register_layer, take
@@ -110,7 +110,7 @@ class Sparse(WeightLayer):
         self._store: WeightStore | None = None
         self._no_mirror_at = -1  # generation for which memory was too short for a mirror
 
-    # --- starts ----------------------------------------------------------------
+    # --- starts -------------------------------------------------------------------------
 
     @classmethod
     def from_dense(
@@ -145,7 +145,10 @@ class Sparse(WeightLayer):
         TypeError, ValueError
             If an array does not hold finite real numbers of the right shape.
         """
-        w = np.asarray(weights)
+        try:
+            w = np.asarray(weights)
+        except ValueError:
+            raise TypeError(f"weights must be a 2-D array of real numbers, got {describe(weights)}") from None
         if w.dtype.kind not in "fiub":
             raise TypeError(f"weights must hold real numbers, got dtype {w.dtype}")
         if w.ndim != 2 or 0 in w.shape:
@@ -237,7 +240,7 @@ class Sparse(WeightLayer):
             raise AttributeError("a Sparse layer has no store until it stands in a Sequential")
         return self._store
 
-    # --- forward, backward ------------------------------------------------------
+    # --- forward, backward --------------------------------------------------------------
 
     def forward(
         self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
@@ -282,7 +285,7 @@ class Sparse(WeightLayer):
             if not store.build_mirror():
                 self._no_mirror_at = store.generation
 
-    # --- optimizer ------------------------------------------------------------------
+    # --- optimizer ----------------------------------------------------------------------
 
     def prepare(self, optimizer: OptimizerNeeds) -> None:
         super().prepare(optimizer)
@@ -311,7 +314,7 @@ class Sparse(WeightLayer):
         _core.field_scale(self.store, GRADIENT, factor)
         super().scale_grad(factor)
 
-    # --- saving ---------------------------------------------------------------------
+    # --- saving -------------------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -367,7 +370,7 @@ class Sparse(WeightLayer):
         store.check()
         self._store = store
 
-    # --- numbers ----------------------------------------------------------------------
+    # --- numbers ------------------------------------------------------------------------
 
     @property
     def nnz(self) -> int:

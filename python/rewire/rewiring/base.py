@@ -53,7 +53,7 @@ class Record:
     seconds: float = 0.0
 
 
-# --- the four choices -------------------------------------------------------------
+# --- the four choices -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Every:
         if self.epochs is not None and self.steps is not None:
             raise ValueError(f"give epochs or steps, got epochs={self.epochs!r} and steps={self.steps!r}")
         if self.steps is None:
-            object.__setattr__(self, "epochs", integer("epochs", self.epochs or 1, low=1))
+            epochs = 1 if self.epochs is None else integer("epochs", self.epochs, low=1)
+            object.__setattr__(self, "epochs", epochs)
         else:
             integer("steps", self.steps, low=1)
         if self.stop is not None:
@@ -121,7 +122,7 @@ class Comes:
         raise NotImplementedError
 
 
-# --- the rule -----------------------------------------------------------------------
+# --- the rule ---------------------------------------------------------------------------
 
 
 class Rewiring:
@@ -197,9 +198,7 @@ class Rewiring:
         """
         begin = time.perf_counter()
         layers = self.layers(network)
-        for layer in layers:
-            if layer.store.pins:
-                raise BufferError(f"{layer.label} cannot be rewired while a view of its store is alive")
+        network.refuse_views("rewired")
         plans = {
             layer.index: self.plan(
                 layer, network, moment, Key(network.seed, layer.index, ordinal), regrow, threads

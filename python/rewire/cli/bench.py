@@ -1,0 +1,107 @@
+"""``rewire bench``: how fast the kernels of one sparse layer are on this machine, in ten seconds.
+
+For one layer: forward, backprop to the inputs, gradient with update, each beside NumPy's dense product of
+the same shape. GFLOP/s count connections only, 2 * nnz * batch an operation, and are the median over
+repetitions.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable
+
+import numpy as np
+
+from rewire import _core
+from rewire._fileio import write_json
+from rewire.cli._shared import UsageError, check_outputs, machine, rerun_with_blas_threads, use_threads
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.threads import get_num_threads
+
+HINT = "Figures against other libraries: `make bench-quick` and `make bench` in a clone of the repository."
+
+
+def run(arguments: Namespace) -> int:
+    """Measure and print."""
+    check_outputs(arguments.json)
+    use_threads(arguments.threads)
+    if arguments.density == 0:
+        raise UsageError("--density must be > 0 to measure anything, got 0")
+    names = ("width", "density", "batch_size", "group", "seconds", "json")
+    given = [(f"--{name.replace('_', '-')}", getattr(arguments, name)) for name in names]
+    code = rerun_with_blas_threads(
+        ["bench", *(str(w) for pair in given if pair[1] is not None for w in pair)]
+    )
+    if code is not None:
+        return code
+    n, batch, threads = arguments.width, arguments.batch_size, get_num_threads()
+    network = Sequential([Sparse(n, n, density=arguments.density, group=arguments.group)], seed=0)
+    layer = network.layers[0]
+    print(
+        f"{n} -> {n}, {layer.nnz:,} connections ({100 * layer.density:.3g} %), group {arguments.group}, "
+        f"batch {batch}, float32, {threads} threads, {_core.isa()}"
+    )
+
+    operations = _operations(layer, n, batch, threads)
+    shares = arguments.seconds / len(operations)
+    record = {}
+    print(f"{'':<28}{'ms':>9}{'GFLOP/s':>10}")
+    for name, (flops, call) in operations.items():
+        seconds = _median(call, shares)
+        record[name] = {"seconds": seconds, "gflops": flops / seconds / 1e9}
+        print(f"{name:<28}{1e3 * seconds:>9.3f}{flops / seconds / 1e9:>10.1f}")
+    names = list(operations)
+    step, dense = (sum(record[name]["seconds"] for name in part) for part in (names[:3], names[3:]))
+    print(f"step {1e3 * step:.3f} ms; dense, without its update, {1e3 * dense:.3f} ms")
+    print(HINT)
+    if arguments.json:
+        layer_record = {"width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch}
+        write_json(arguments.json, {**layer_record, "operations": record, **machine()})
+    return 0
+
+
+def _operations(
+    layer: Sparse, n: int, batch: int, threads: int
+) -> dict[str, tuple[float, Callable[[], object]]]:
+    """Name -> (floating-point operations, call): three sparse ones, then the three dense ones."""
+    rng = np.random.default_rng(0)
+    tile = _core.tile_size(n, batch, "float32")
+    x, y, dy, dx = (_core.Tiles(n, batch, tile) for _ in range(4))
+    x.pack(rng.standard_normal((batch, n), dtype=np.float32))
+    dy.pack(rng.standard_normal((batch, n), dtype=np.float32))
+    store, scratch = layer.store, _core.Scratch()
+    update = _core.Update("sgd")
+    update.lr, update.step = 1e-9, 1
+    if layer.group == 1:
+        store.build_mirror()
+
+    dense = rng.standard_normal((n, n), dtype=np.float32)
+    full, gradient, out = dense.copy(), np.empty_like(dense), np.empty((n, batch), np.float32)
+    activations = rng.standard_normal((n, batch), dtype=np.float32)
+    sparse_flops, dense_flops = 2.0 * layer.nnz * batch, 2.0 * n * n * batch
+    return {
+        "forward": (
+            sparse_flops, lambda: _core.forward(store, x, None, "linear", 0.0, y, None, threads)
+        ),
+        "backward to inputs": (sparse_flops, lambda: _core.backward_input(store, dy, dx, threads)),
+        "gradient and update": (
+            sparse_flops, lambda: _core.backward_update(store, x, dy, update, scratch, threads)
+        ),
+        "dense forward (BLAS)": (dense_flops, lambda: np.matmul(full, activations, out=out)),
+        "dense to inputs (BLAS)": (dense_flops, lambda: np.matmul(full.T, activations, out=out)),
+        "dense gradient (BLAS)": (dense_flops, lambda: np.matmul(activations, activations.T, out=gradient)),
+    }  # fmt: skip
+
+
+def _median(call: Callable[[], object], seconds: float) -> float:
+    """Median time of a call over `seconds`, warmed up, at least three times."""
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 3 or time.perf_counter() < end:
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))

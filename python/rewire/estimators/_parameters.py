@@ -1,0 +1,54 @@
+"""What users write for sizes, randomness and weights, turned into what networks take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from rewire import _checks
+
+__all__ = ["hidden_sizes", "sample_weight", "seed"]
+
+
+def hidden_sizes(value: Any) -> list[int]:
+    """``hidden_layer_sizes`` as a list: an integer, or several."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return [_checks.integer("hidden_layer_sizes", value, low=1, high=_checks.MAX_NEURONS)]
+    return [
+        _checks.integer(f"hidden_layer_sizes[{i}]", n, low=1, high=_checks.MAX_NEURONS)
+        for i, n in enumerate(value)
+    ]
+
+
+def seed(random_state: Any) -> int:
+    """A network's seed.
+
+    An integer is the seed itself; None follows NumPy's global state, as everywhere in scikit-learn.
+    """
+    if isinstance(random_state, np.random.SeedSequence):
+        return int(random_state.generate_state(1, np.uint64)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(check_random_state(random_state).randint(0, 2**63, dtype=np.int64))
+    try:
+        return _checks.integer("random_state", random_state, low=0, high=2**64 - 1)
+    except TypeError:
+        raise TypeError(
+            "random_state must be None, an integer, a RandomState, a Generator or a SeedSequence, "
+            f"got {_checks.describe(random_state)}"
+        ) from None
+
+
+def sample_weight(value: Any, n_samples: int) -> NDArray[np.float64] | None:
+    """One number >= 0 a sample, not all of them zero; None stays None."""
+    if value is None:
+        return None
+    weight = _checks.float_vector("sample_weight", value, n_samples, low=0.0)
+    if not weight.any():
+        raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
+    return weight

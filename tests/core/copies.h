@@ -1,0 +1,155 @@
+/* copies.h -- flat arrays in and out, clones, and that history leaves no trace. */
+
+/* --- flat arrays --------------------------------------------------------------------- */
+
+static void test_flat_arrays_go_round(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2) {
+        rw_store *s = random_store(21, 30, group, RW_F32, 35);
+        CHECK_STATUS(rw_store_add_field(s, "momentum", RW_F64, group, 0.0), RW_OK);
+        tag_everything(s);
+        size_t n = (size_t)s->slots;
+        int64_t *indptr = malloc(((size_t)s->n_groups + 1) * sizeof *indptr);
+        int32_t *sources = malloc(n * sizeof *sources);
+        float *weights = malloc(n * (size_t)group * sizeof *weights);
+        double *momentum = malloc(n * (size_t)group * sizeof *momentum);
+        REQUIRE(indptr && sources && weights && momentum);
+        rw_csr_indptr(s, indptr);
+        rw_csr_sources(s, sources);
+        rw_csr_get(s, RW_WEIGHT, weights);
+        rw_csr_get(s, 1, momentum);
+        CHECK(indptr[0] == 0 && indptr[s->n_groups] == s->slots);
+        rw_store *copy = rw_store_new(21, 30, group, RW_F32);
+        CHECK_STATUS(rw_store_add_field(copy, "momentum", RW_F64, group, 0.0), RW_OK);
+        rw_fault at;
+        uint64_t generation = copy->generation;
+        CHECK_STATUS(rw_csr_load(copy, indptr, sources, weights, &at), RW_OK);
+        CHECK(copy->generation > generation);
+        rw_csr_set(copy, 1, momentum);
+        CHECK(is_sound(copy) && same_contents(s, copy));
+        CHECK(waste(copy) <= copy->slots / 16 + 2 * copy->n_groups);
+        CHECK_STATUS(rw_csr_load(copy, indptr, sources, weights, &at), RW_ESHAPE); /* not empty */
+        CHECK(same_contents(s, copy));
+        rw_store_free(copy);
+        free(momentum);
+        free(weights);
+        free(sources);
+        free(indptr);
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_garbage_is_not_loaded(void)
+{
+    static const float weights[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    static const struct {
+        int64_t indptr[4];
+        int32_t sources[4];
+        rw_status expected;
+        int64_t group, source;
+    } cases[] = {
+        { { 0, 2, 2, 4 }, { 1, 4, 0, 2 }, RW_OK, 0, 0 },
+        { { 0, 0, 0, 0 }, { 0 }, RW_OK, 0, 0 },
+        { { 1, 2, 3, 4 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { -1, 2, 3, 4 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, 3, 2, 4 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, 2, 4, 3 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, INT64_MIN, 2, 4 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, INT64_MAX, 2, 4 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, 2, 2, INT64_MAX }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, 2, 4, 10 }, { 1, 4, 0, 2 }, RW_ECORRUPT, -1, 0 },
+        { { 0, 2, 2, 4 }, { 1, 1, 0, 2 }, RW_EEXIST, 0, 1 },
+        { { 0, 2, 2, 4 }, { 1, 4, 2, 0 }, RW_EEXIST, 2, 0 },
+        { { 0, 2, 2, 4 }, { 1, 5, 0, 2 }, RW_ERANGE, 0, 5 },
+        { { 0, 2, 2, 4 }, { 1, 4, -1, 2 }, RW_ERANGE, 2, -1 },
+        { { 0, 2, 2, 4 }, { 1, 4, 0, INT32_MAX }, RW_ERANGE, 2, INT32_MAX },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rw_store *s = rw_store_new(3, 5, 1, RW_F32);
+        snapshot shot = snapshot_take(s);
+        rw_fault at = { -7, -7 };
+        CHECK_STATUS(rw_csr_load(s, cases[i].indptr, cases[i].sources, weights, &at), cases[i].expected);
+        if (cases[i].expected == RW_OK) {
+            CHECK(s->slots == cases[i].indptr[3]);
+        } else {
+            CHECK(snapshot_same(&shot, s));
+            if (cases[i].group >= 0)
+                CHECK(at.group == cases[i].group && at.source == cases[i].source);
+        }
+        CHECK(is_sound(s));
+        snapshot_free(&shot);
+        rw_store_free(s);
+    }
+    /* More slots than a group has places. */
+    rw_store *narrow = rw_store_new(1, 2, 1, RW_F32);
+    rw_fault at;
+    CHECK(rw_csr_load(narrow, (int64_t[]){ 0, 3 }, (int32_t[]){ 0, 1, 1 }, weights, &at) != RW_OK);
+    CHECK(narrow->slots == 0 && is_sound(narrow));
+    rw_store_free(narrow);
+    CHECK(rw_mem_live == 0);
+}
+
+/* --- clones ------------------------------------------------------------------------- */
+
+static void test_clones_are_equal_and_apart(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2) {
+        rw_store *s = random_store(19, 25, group, RW_F64, 40);
+        CHECK_STATUS(rw_store_add_field(s, "age", RW_I32, 1, 2.0), RW_OK);
+        s->field[1].birth = 11.0;
+        tag_everything(s);
+        rw_store_pin(s);
+        rw_store *copy = rw_store_clone(s);
+        REQUIRE(copy);
+        CHECK(copy->pins == 0 && copy->field[1].birth == 11.0);
+        rw_store_unpin(s);
+        CHECK(is_sound(copy) && same_contents(s, copy));
+        snapshot shot = snapshot_take(s);
+        for (int32_t g = 0; g < copy->n_groups; g++)
+            while (copy->len[g])
+                CHECK_STATUS(remove_one(copy, g, copy->source[copy->start[g]]), RW_OK);
+        CHECK(is_sound(copy) && copy->slots == 0);
+        CHECK(snapshot_same(&shot, s));
+        snapshot_free(&shot);
+        rw_store_free(copy);
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
+/* Two edits of one story, told in different orders, end in one store. */
+static void test_history_leaves_no_trace(void)
+{
+    rw_store *all_at_once = random_store(12, 40, 2, RW_F32, 40);
+    rw_store *one_by_one = rw_store_new(12, 40, 2, RW_F32);
+    for (int32_t j = 39; j >= 0; j--)
+        for (int32_t g = 5; g >= 0; g--) {
+            place at = { g, j };
+            rw_fault fault;
+            if (connected(all_at_once, g, j)) {
+                double w[2] = { default_weight(2 * g, j), default_weight(2 * g + 1, j) };
+                CHECK_STATUS(change(one_by_one, 0, NULL, 1, &at, w, &fault), RW_OK);
+            } else if ((j + g) % 3 == 0) { /* a guest */
+                CHECK_STATUS(change(one_by_one, 0, NULL, 1, &at, NULL, &fault), RW_OK);
+                CHECK_STATUS(remove_one(one_by_one, g, j), RW_OK);
+            }
+        }
+    CHECK(is_sound(one_by_one) && same_contents(all_at_once, one_by_one));
+    for (uint64_t step = 0; step < 5; step++) {
+        rw_key key = { 11, 2, step };
+        rw_store *both[2] = { all_at_once, one_by_one };
+        for (int i = 0; i < 2; i++) {
+            rw_plan *p = rw_plan_new(both[i]);
+            CHECK_STATUS(rw_prune_smallest(p, 40, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_grow_random(p, 50, key, &(rw_run){ 1 + 2 * i, NULL, NULL }), RW_OK);
+            CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key), RW_OK);
+            CHECK_STATUS(commit_plan(both[i], p), RW_OK);
+            rw_plan_free(p);
+        }
+        CHECK(same_contents(all_at_once, one_by_one));
+    }
+    rw_store_free(one_by_one);
+    rw_store_free(all_at_once);
+    CHECK(rw_mem_live == 0);
+}

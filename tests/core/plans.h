@@ -1,0 +1,196 @@
+/* plans.h -- plans and their faults: what is refused leaves no trace. */
+
+/* `change` must fail with `expected`, name (group, source), and leave no trace. */
+static void refused(rw_store *s, int64_t n_del, const place *del, int64_t n_ins, const place *ins,
+                    rw_status expected, int32_t group, int32_t source)
+{
+    snapshot shot = snapshot_take(s);
+    rw_fault at = { -7, -7 };
+    CHECK_STATUS(change(s, n_del, del, n_ins, ins, NULL, &at), expected);
+    if (expected == RW_ERANGE || expected == RW_EEXIST || expected == RW_ENOENT) {
+        CHECK(at.group == group);
+        CHECK(at.source == source);
+    }
+    CHECK(snapshot_same(&shot, s));
+    CHECK(is_sound(s));
+    snapshot_free(&shot);
+}
+
+static void test_bad_pairs_change_nothing(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2) {
+        rw_store *s = rw_store_new(5 * group - (group > 1), 10, group, RW_F32);
+        for (int32_t g = 0; g < 5; g++)
+            for (int32_t j = g; j < 10; j += 2)
+                CHECK_STATUS(insert_one(s, g, j, 0.0), RW_OK);
+        CHECK(is_sound(s)); /* group 2 listens to 2, 4, 6, 8 */
+        refused(s, 0, NULL, 1, (place[]){ { 2, 4 } }, RW_EEXIST, 2, 4);
+        refused(s, 0, NULL, 2, (place[]){ { 2, 5 }, { 2, 5 } }, RW_EEXIST, 2, 5);
+        refused(s, 0, NULL, 3, (place[]){ { 0, 1 }, { 2, 5 }, { 2, 8 } }, RW_EEXIST, 2, 8);
+        refused(s, 0, NULL, 1, (place[]){ { 5, 0 } }, RW_ERANGE, 5, 0);
+        refused(s, 0, NULL, 1, (place[]){ { -1, 0 } }, RW_ERANGE, -1, 0);
+        refused(s, 0, NULL, 1, (place[]){ { 0, 10 } }, RW_ERANGE, 0, 10);
+        refused(s, 0, NULL, 1, (place[]){ { 0, -1 } }, RW_ERANGE, 0, -1);
+        refused(s, 0, NULL, 2, (place[]){ { 0, 1 }, { INT32_MAX, 0 } }, RW_ERANGE, INT32_MAX, 0);
+        refused(s, 0, NULL, 1, (place[]){ { 0, INT32_MIN } }, RW_ERANGE, 0, INT32_MIN);
+        refused(s, 1, (place[]){ { 2, 5 } }, 0, NULL, RW_ENOENT, 2, 5);
+        refused(s, 1, (place[]){ { 5, 5 } }, 0, NULL, RW_ERANGE, 5, 5);
+        refused(s, 1, (place[]){ { 2, 10 } }, 0, NULL, RW_ERANGE, 2, 10);
+        refused(s, 2, (place[]){ { 2, 4 }, { 3, 0 } }, 1, (place[]){ { 2, 4 } }, RW_ENOENT, 3, 0);
+        refused(s, 1, (place[]){ { 2, 4 } }, 1, (place[]){ { 2, 6 } }, RW_EEXIST, 2, 6);
+        refused(s, 0, NULL, 2, (place[]){ { 2, 5 }, { 2, 3 } }, RW_ESHAPE, 0, 0);
+        refused(s, 0, NULL, 2, (place[]){ { 3, 2 }, { 2, 5 } }, RW_ESHAPE, 0, 0);
+        refused(s, 2, (place[]){ { 2, 4 }, { 2, 2 } }, 0, NULL, RW_ESHAPE, 0, 0);
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_a_link_named_twice_for_removal(void)
+{
+    rw_store *s = random_store(3, 8, 1, RW_F32, 100);
+    snapshot shot = snapshot_take(s);
+    rw_fault at = { -7, -7 };
+    rw_status status = change(s, 2, (place[]){ { 1, 4 }, { 1, 4 } }, 0, NULL, NULL, &at);
+    CHECK(status == RW_EEXIST || status == RW_ENOENT);
+    CHECK(at.group == 1 && at.source == 4);
+    CHECK(snapshot_same(&shot, s));
+    snapshot_free(&shot);
+    rw_store_free(s);
+}
+
+/* Plans that rules, not rw_plan_pairs, would have made: check looks at each. */
+static void test_plan_check(void)
+{
+    rw_store *s = rw_store_new(3, 10, 1, RW_F32);
+    for (int32_t j = 0; j < 10; j += 2)
+        CHECK_STATUS(insert_one(s, 1, j, 1.0), RW_OK); /* group 1: 0 2 4 6 8 */
+    static const struct {
+        const char *what;
+        int n_del, n_ins;
+        int32_t del[3][2], ins[3][2]; /* (group, position), (group, source) */
+        rw_status expected;
+    } cases[] = {
+        { "nothing", 0, 0, { { 0 } }, { { 0 } }, RW_OK },
+        { "good", 2, 2, { { 1, 0 }, { 1, 4 } }, { { 0, 3 }, { 1, 3 } }, RW_OK },
+        { "into an emptied place", 1, 1, { { 1, 2 } }, { { 1, 4 } }, RW_OK },
+        { "connected", 0, 1, { { 0 } }, { { 1, 4 } }, RW_EEXIST },
+        { "connected, another removed", 1, 1, { { 1, 1 } }, { { 1, 4 } }, RW_EEXIST },
+        { "last one connected", 0, 3, { { 0 } }, { { 1, 1 }, { 1, 3 }, { 1, 8 } }, RW_EEXIST },
+        { "named twice", 0, 2, { { 0 } }, { { 2, 4 }, { 2, 4 } }, RW_EEXIST },
+        { "group too high", 0, 1, { { 0 } }, { { 3, 4 } }, RW_ERANGE },
+        { "group negative", 0, 1, { { 0 } }, { { -1, 4 } }, RW_ERANGE },
+        { "source too high", 0, 1, { { 0 } }, { { 2, 10 } }, RW_ERANGE },
+        { "source negative", 0, 1, { { 0 } }, { { 2, -1 } }, RW_ERANGE },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_plan_reserve(p, 3, 3), RW_OK);
+        p->n_del = cases[i].n_del;
+        p->n_ins = cases[i].n_ins;
+        for (int k = 0; k < 3; k++) {
+            p->del_group[k] = cases[i].del[k][0];
+            p->del_position[k] = cases[i].del[k][1];
+            p->ins_group[k] = cases[i].ins[k][0];
+            p->ins_source[k] = cases[i].ins[k][1];
+        }
+        rw_fault at;
+        rw_status status = rw_plan_check(p, &at);
+        if (status != cases[i].expected) {
+            printf("case \"%s\": %s\n", cases[i].what, rw_status_str(status));
+            CHECK(status == cases[i].expected);
+        }
+        snapshot shot = snapshot_take(s);
+        rw_edit *edit = NULL;
+        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), cases[i].expected);
+        if (edit)
+            rw_edit_cancel(edit);
+        CHECK(snapshot_same(&shot, s) && is_sound(s));
+        snapshot_free(&shot);
+        rw_plan_free(p);
+    }
+
+    /* Whatever the code, these never pass. */
+    static const int32_t bad[][4] = { /* n_del, then a group and two positions */
+        { 1, 1, 5, 0 }, { 1, 1, -1, 0 }, { 1, 3, 0, 0 }, { 1, -1, 0, 0 }, { 1, 0, 0, 0 },
+        { 2, 1, 3, 3 }, { 2, 1, 3, 2 },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_plan_reserve(p, 2, 0), RW_OK);
+        p->n_del = bad[i][0];
+        p->del_group[0] = p->del_group[1] = bad[i][1];
+        p->del_position[0] = bad[i][2];
+        p->del_position[1] = bad[i][3];
+        rw_fault at;
+        rw_edit *edit = NULL;
+        CHECK(rw_plan_check(p, &at) != RW_OK);
+        CHECK(rw_edit_reserve(s, p, &edit, &at) != RW_OK && !edit);
+        rw_plan_free(p);
+    }
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_a_stale_plan(void)
+{
+    rw_store *s = random_store(4, 10, 1, RW_F32, 50);
+    rw_store *other = rw_store_clone(s);
+    rw_fault at;
+    rw_edit *edit = NULL;
+    for (int how = 0; how < 4; how++) {
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
+        uint64_t generation = s->generation;
+        if (how == 0) {
+            CHECK_STATUS(connected(s, 0, 0) ? remove_one(s, 0, 0) : insert_one(s, 0, 0, 1.0), RW_OK);
+        } else if (how == 1) {
+            CHECK_STATUS(rw_store_compact(s), RW_OK);
+        } else if (how == 2) { /* a link goes and comes: not the same slot any more */
+            CHECK_STATUS(connected(s, 0, 0) ? remove_one(s, 0, 0) : RW_OK, RW_OK);
+            CHECK_STATUS(insert_one(s, 0, 0, 1.0), RW_OK);
+        } else {
+            CHECK_STATUS(rw_grow_random(p, 3, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+            CHECK_STATUS(commit_plan(s, p), RW_OK); /* and again below: 3 links are taken */
+        }
+        CHECK(s->generation > generation);
+        CHECK_STATUS(rw_plan_check(p, &at), RW_ESTALE);
+        snapshot shot = snapshot_take(s);
+        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_ESTALE);
+        CHECK(snapshot_same(&shot, s));
+        snapshot_free(&shot);
+        rw_plan_free(p);
+    }
+    /* The plan of another store. */
+    rw_plan *p = rw_plan_new(other);
+    CHECK(rw_edit_reserve(s, p, &edit, &at) != RW_OK);
+    rw_plan_free(p);
+    rw_store_free(other);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_cancel_changes_nothing(void)
+{
+    rw_store *s = random_store(30, 60, 2, RW_F32, 30);
+    for (int32_t count = 1; count <= 500; count += 166) {
+        snapshot shot = snapshot_take(s);
+        rw_plan *p = rw_plan_new(s);
+        CHECK(rw_plan_bytes(p) >= sizeof *p);
+        rw_key key = { 1, 1, (uint64_t)count };
+        CHECK_STATUS(rw_prune_smallest(p, rw_min64(count, s->slots), key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_grow_random(p, count, key, &ALONE), RW_OK);
+        rw_edit *edit = NULL;
+        rw_fault at;
+        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_OK);
+        CHECK(snapshot_same(&shot, s) && is_sound(s));
+        rw_edit_cancel(edit);
+        CHECK(snapshot_same(&shot, s) && is_sound(s));
+        CHECK_STATUS(commit_plan(s, p), RW_OK); /* the plan is still good */
+        CHECK(is_sound(s));
+        rw_plan_free(p);
+        snapshot_free(&shot);
+    }
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}

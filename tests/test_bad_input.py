@@ -1,0 +1,753 @@
+"""Wrong input to every public function: the error names the argument, what came and what was expected.
+
+The table below is the test. A row says what is called, with what mistake, which error must come and
+which words must be in it. Tests at the end hold the table against ``rewire.__all__``.
+"""
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import rewire as rw
+
+NAN, INF = np.nan, np.inf
+X = np.random.default_rng(0).standard_normal((20, 4))
+Y = np.arange(20) % 3
+R = np.linspace(0.0, 1.0, 20)
+CSR = sp.csr_array(np.eye(3, 5))
+
+
+def layers(**options):
+    return [rw.Sparse(4, 6, activation="relu", **options), rw.Sparse(6, 3, activation="softmax")]
+
+
+def net(final="softmax", n_out=3):
+    return rw.Sequential([rw.Sparse(4, 6, activation="relu"), rw.Sparse(6, n_out, activation=final)], seed=0)
+
+
+def trainer(loss="cross_entropy", final="softmax", n_out=3):
+    return rw.Trainer(net(final, n_out), loss=loss, threads=1)
+
+
+def store(**options):
+    s = rw.WeightStore(n_out=3, n_in=5, **options)
+    if s.group == 1:
+        s.insert([0, 1], [2, 4], [1.0, 2.0])
+    return s
+
+
+def small(kind="SparseMLPClassifier", **options):
+    return getattr(rw, kind)(**{"hidden_layer_sizes": (5,), "max_iter": 1, "n_jobs": 1, **options})
+
+
+def with_value(a, value):
+    a = np.array(a, dtype=float)
+    a.flat[7] = value
+    return a
+
+
+def row(call, name, error, *words, what=""):
+    """``call`` raises ``error`` with ``words`` in its message."""
+    return pytest.param(name, call, error, words, id=f"{name}: {what or words[0]} {words[-1]}"[:80])
+
+
+def rows_of(name, make, *cases):
+    """Rows for one callable: each case is (arguments, error, words)."""
+    return [row(lambda a=a: make(**a), name, error, *words) for a, error, *words in cases]
+
+
+V, T = ValueError, TypeError
+
+TABLE = [
+    # --- layers -----------------------------------------------------------------------
+    *rows_of(
+        "Sparse", lambda **k: rw.Sparse(**{"n_in": 4, "n_out": 3, **k}),
+        ({"n_in": 0}, V, "n_in", "integer", "got 0"),
+        ({"n_in": 2.0}, T, "n_in", "integer", "got 2.0"),
+        ({"n_out": True}, T, "n_out", "integer", "got True"),
+        ({"n_out": 2**31}, V, "n_out", "integer", "got 2147483648"),
+        ({"n_out": np.array([3, 4])}, T, "n_out", "integer", "shape (2,)"),
+        ({"epsilon": 0}, V, "epsilon", "> 0", "got 0"),
+        ({"epsilon": "20"}, T, "epsilon", "number", "got '20'"),
+        ({"epsilon": NAN}, V, "epsilon", "> 0", "got nan"),
+        ({"epsilon": INF}, V, "epsilon", "> 0", "got inf"),
+        ({"density": 1.5}, V, "density", "[0, 1]", "got 1.5"),
+        ({"density": -0.1}, V, "density", "[0, 1]", "got -0.1"),
+        ({"fan_in": 5}, V, "fan_in", "[0, 4]", "got 5"),
+        ({"links": 13}, V, "links", "[0, 12]", "got 13"),
+        ({"epsilon": 3, "density": 0.1}, V, "epsilon", "density", "one of"),
+        ({"activation": "swish"}, V, "activation", "relu", "got 'swish'"),
+        ({"activation": 3}, T, "activation", "relu", "got 3"),
+        ({"bias": 1}, T, "bias", "True or False", "got 1"),
+        ({"init": "she"}, V, "init", "'he'", "got 'she'"),
+        ({"init": NAN}, V, "init", "number", "got nan"),
+        ({"init": []}, T, "init", "Initializer", "got []"),
+        ({"group": 3}, V, "group", "1, 2, 4, 8", "got 3"),
+        ({"group": 2.0}, T, "group", "1, 2, 4, 8", "got 2.0"),
+    ),
+    *rows_of(
+        "Sparse.from_dense", lambda **k: rw.Sparse.from_dense(**{"weights": np.eye(3, 4), **k}),
+        ({"weights": np.ones(3)}, V, "weights", "2-D", "got shape (3,)"),
+        ({"weights": np.ones((2, 3, 4))}, V, "weights", "2-D", "got shape (2, 3, 4)"),
+        ({"weights": np.ones((0, 4))}, V, "weights", "not empty", "got shape (0, 4)"),
+        ({"weights": [["a"]]}, T, "weights", "real numbers", "got dtype <U1"),
+        ({"weights": np.eye(3, 4) * 1j}, T, "weights", "real numbers", "got dtype complex128"),
+        ({"weights": with_value(np.eye(3, 4), NAN)}, V, "weights", "finite", "got nan at (1, 3)"),
+        ({"weights": with_value(np.eye(3, 4), INF)}, V, "weights", "finite", "got inf at (1, 3)"),
+        ({"weights": None}, T, "weights", "real numbers", "got"),
+        ({"weights": [[1.0, 2.0], [3.0]]}, T, "weights", "real numbers", "got [[1.0, 2.0], [3.0]]"),
+        ({"bias": np.ones(4)}, V, "bias", "(3,)", "got (4,)"),
+        ({"bias": np.ones((3, 1))}, V, "bias", "(3,)", "got (3, 1)"),
+        ({"bias": [1.0, NAN, 1.0]}, V, "bias", "finite", "got nan at position 1"),
+        ({"bias": ["a", "b", "c"]}, T, "bias", "real numbers", "got dtype <U1"),
+        ({"threshold": -1.0}, V, "threshold", ">= 0", "got -1.0"),
+        ({"density": 2.0}, V, "density", "[0, 1]", "got 2.0"),
+        ({"density": 0.5, "threshold": 0.1}, V, "threshold", "density", "both"),
+        ({"group": 5}, V, "group", "1, 2, 4, 8", "got 5"),
+    ),
+    *rows_of(
+        "Dense", lambda **k: rw.Dense(**{"n_in": 4, "n_out": 3, **k}),
+        ({"n_in": -1}, V, "n_in", "integer", "got -1"),
+        ({"n_out": "3"}, T, "n_out", "integer", "got '3'"),
+        ({"activation": None}, T, "activation", "relu", "got None"),
+        ({"bias": None}, T, "bias", "True or False", "got None"),
+        ({"init": "zero"}, V, "init", "'zeros'", "got 'zero'"),
+    ),
+    *rows_of(
+        "Dropout", rw.Dropout,
+        ({"p": 1.0}, V, "p", "[0, 1)", "got 1.0"),
+        ({"p": -0.1}, V, "p", "[0, 1)", "got -0.1"),
+        ({"p": NAN}, V, "p", "[0, 1)", "got nan"),
+        ({"p": "half"}, T, "p", "number", "got 'half'"),
+        ({"p": np.ones(2)}, T, "p", "number", "shape (2,)"),
+    ),
+    # --- activations, initialisers, losses, schedules ---------------------------------
+    *rows_of(
+        "AllReLU", rw.AllReLU,
+        ({"slope": -0.6}, V, "slope", ">= 0", "got -0.6"),
+        ({"slope": NAN}, V, "slope", "number", "got nan"),
+        ({"slope": "0.6"}, T, "slope", "number", "got '0.6'"),
+    ),
+    row(
+        lambda: rw.Sequential([rw.Sparse(4, 3, activation="all-relu")]),
+        "AllReLU", V, "activation", "output layer",
+    ),
+    *rows_of(
+        "LeakyReLU", rw.LeakyReLU,
+        ({"slope": INF}, V, "slope", "number", "got inf"),
+        ({"slope": None}, T, "slope", "number", "got None"),
+    ),
+    row(
+        lambda: rw.Sequential([rw.Sparse(4, 3, activation="softmax"), rw.Sparse(3, 3)]),
+        "Softmax", V, "activation", "hidden layer",
+    ),
+    *rows_of(
+        "He", rw.He,
+        ({"distribution": "cauchy"}, V, "distribution", "'normal', 'uniform'", "got 'cauchy'"),
+        ({"fan": "out"}, V, "fan", "'real', 'dense'", "got 'out'"),
+        ({"fan": 3}, T, "fan", "'real', 'dense'", "got 3"),
+        ({"gain": -1}, V, "gain", ">= 0", "got -1"),
+    ),
+    *rows_of(
+        "Xavier", rw.Xavier,
+        ({"distribution": None}, T, "distribution", "'uniform'", "got None"),
+        ({"fan": "in"}, V, "fan", "'real', 'dense'", "got 'in'"),
+        ({"gain": NAN}, V, "gain", "number", "got nan"),
+    ),
+    *rows_of(
+        "Normal", rw.Normal,
+        ({"std": -0.1}, V, "std", ">= 0", "got -0.1"),
+        ({"std": "0.1"}, T, "std", "number", "got '0.1'"),
+    ),
+    *rows_of("Fixed", rw.Fixed, ({"value": INF}, V, "value", "number", "got inf")),
+    row(
+        lambda: rw.Trainer(net(n_out=1), loss=rw.CrossEntropy()),
+        "CrossEntropy", V, "cross_entropy", "2 outputs", "got 1",
+    ),
+    row(lambda: rw.Trainer(net("relu"), loss="cross_entropy"), "CrossEntropy", V, "softmax", "got 'relu'"),
+    row(
+        lambda: rw.Trainer(net(), loss="binary_cross_entropy"),
+        "BinaryCrossEntropy", V, "sigmoid", "got 'softmax'",
+    ),
+    row(lambda: rw.Trainer(net(), loss=rw.MSE()), "MSE", V, "mse", "got 'softmax'"),
+    *rows_of("Constant", rw.Constant, ({"value": -1}, V, "value", ">= 0", "got -1")),
+    *rows_of(
+        "Step", rw.Step,
+        ({"every": 0}, V, "every", ">= 1", "got 0"),
+        ({"every": 1.5}, T, "every", "integer", "got 1.5"),
+        ({"gamma": 1.5}, V, "gamma", "[0, 1]", "got 1.5"),
+        ({"unit": "batch"}, V, "unit", "'epoch', 'step'", "got 'batch'"),
+    ),
+    *rows_of(
+        "Cosine", rw.Cosine,
+        ({"length": 0}, V, "length", ">= 1", "got 0"),
+        ({"floor": -0.1}, V, "floor", "[0, 1]", "got -0.1"),
+        ({"warmup": -1}, V, "warmup", ">= 0", "got -1"),
+        ({"unit": 1}, T, "unit", "'epoch', 'step'", "got 1"),
+    ),
+    # --- optimizers, rewiring, callbacks ----------------------------------------------
+    *rows_of(
+        "SGD", rw.SGD,
+        ({"lr": 0.0}, V, "lr", "> 0", "got 0.0"),
+        ({"lr": NAN}, V, "lr", "> 0", "got nan"),
+        ({"lr": "0.1"}, T, "lr", "number", "got '0.1'"),
+        ({"lr": [0.1]}, T, "lr", "number", "got [0.1]"),
+        ({"momentum": 1.0}, V, "momentum", "[0, 1)", "got 1.0"),
+        ({"nesterov": True}, V, "nesterov", "momentum > 0", "momentum=0"),
+        ({"nesterov": "yes", "momentum": 0.9}, T, "nesterov", "True or False", "got 'yes'"),
+        ({"weight_decay": -1}, V, "weight_decay", ">= 0", "got -1"),
+        ({"decay": "l1"}, V, "decay", "'l2', 'decoupled', 'per_step'", "got 'l1'"),
+        ({"clip_norm": 0}, V, "clip_norm", "> 0", "got 0"),
+        ({"schedule": "cosine"}, T, "schedule", "Cosine", "got 'cosine'"),
+    ),
+    *rows_of(
+        "Adam", rw.Adam,
+        ({"lr": -1}, V, "lr", "> 0", "got -1"),
+        ({"betas": 0.9}, T, "betas", "pair", "got 0.9"),
+        ({"betas": (0.9, 1.0)}, V, "betas[1]", "[0, 1)", "got 1.0"),
+        ({"betas": (0.9, 0.99, 0.999)}, T, "betas", "pair", "got (0.9, 0.99, 0.999)"),
+        ({"eps": 0}, V, "eps", "> 0", "got 0"),
+    ),
+    *rows_of(
+        "AdamW", rw.AdamW,
+        ({"weight_decay": NAN}, V, "weight_decay", ">= 0", "got nan"),
+        ({"clip_norm": -1}, V, "clip_norm", "> 0", "got -1"),
+    ),
+    *rows_of(
+        "SET", rw.SET,
+        ({"zeta": 1.1}, V, "zeta", "[0, 1]", "got 1.1"),
+        ({"zeta": NAN}, V, "zeta", "[0, 1]", "got nan"),
+        ({"zeta": None}, T, "zeta", "number", "got None"),
+        ({"every": 0}, V, "every", ">= 1", "got 0"),
+        ({"every": "epoch"}, T, "every", "integer", "got 'epoch'"),
+        ({"init": "random"}, V, "init", "'zeros'", "got 'random'"),
+        ({"output_layer": 0}, T, "output_layer", "True or False", "got 0"),
+        ({"last_epoch": "keep"}, V, "last_epoch", "'skip', 'remove'", "got 'keep'"),
+    ),
+    *rows_of(
+        "Every", rw.Every,
+        ({"epochs": 0}, V, "epochs", ">= 1", "got 0"),
+        ({"steps": 0}, V, "steps", ">= 1", "got 0"),
+        ({"steps": 2.5}, T, "steps", "integer", "got 2.5"),
+        ({"epochs": 1, "steps": 1}, V, "epochs", "steps", "got"),
+        ({"stop": -1}, V, "stop", ">= 0", "got -1"),
+    ),
+    *rows_of(
+        "Rewiring",
+        lambda **k: rw.Rewiring(**{**dict(when=None, how_many=None, goes=None, comes=None), **k}),
+        ({"output_layer": "no"}, T, "output_layer", "True or False", "got 'no'"),
+        ({"last_epoch": None}, T, "last_epoch", "'skip', 'remove'", "got None"),
+    ),
+    *rows_of(
+        "EarlyStopping", rw.EarlyStopping,
+        ({"patience": 0}, V, "patience", ">= 1", "got 0"),
+        ({"monitor": 3}, T, "monitor", "string", "got 3"),
+        ({"min_delta": -1}, V, "min_delta", ">= 0", "got -1"),
+        ({"restore_best": 1}, T, "restore_best", "True or False", "got 1"),
+        ({"mode": "best"}, V, "mode", "'auto', 'min', 'max'", "got 'best'"),
+    ),
+    row(
+        lambda: rw.Trainer(net(), loss="cross_entropy", callbacks=[rw.EarlyStopping()]).fit(X, Y, verbose=0),
+        "EarlyStopping", V, "val_loss", "validation_data",
+    ),
+    row(
+        lambda: rw.Trainer(
+            net(), loss="cross_entropy", callbacks=[rw.EarlyStopping(monitor="los")]
+        ).fit(X, Y, verbose=0),
+        "EarlyStopping", V, "monitor", "accuracy", "got 'los'",
+    ),
+    row(
+        lambda: rw.History.from_dict([]), "History.from_dict", T, "found", "dict", "got []",
+    ),
+    row(lambda: rw.History()["loss"], "History", KeyError, "loss", "no rows yet"),
+    # --- networks ---------------------------------------------------------------------
+    *rows_of(
+        "Sequential", lambda **k: rw.Sequential(**{"layers": layers(), **k}),
+        ({"layers": []}, V, "layers", "at least one", "got none"),
+        ({"layers": rw.Sparse(4, 3)}, T, "layers", "list of layers", "got Sparse"),
+        ({"layers": None}, T, "layers", "list of layers", "got None"),
+        ({"layers": [rw.Sparse(4, 3), "relu"]}, T, "layers[1]", "Sparse, Dense or Dropout", "got 'relu'"),
+        ({"layers": [rw.Sparse(4, 3), rw.Sparse(4, 3)]}, V, "layer 1", "takes 4 inputs", "gives 3 outputs"),
+        ({"layers": [rw.Sparse(4, 3), rw.Dropout()]}, V, "last layer", "Sparse or Dense", "got Dropout"),
+        ({"seed": -1}, V, "seed", "[0, 18446744073709551615]", "got -1"),
+        ({"seed": 1.5}, T, "seed", "integer", "got 1.5"),
+        ({"dtype": "float16"}, V, "dtype", "'float32', 'float64'", "got 'float16'"),
+        ({"dtype": None}, T, "dtype", "'float32', 'float64'", "got None"),
+    ),
+    row(lambda: rw.Sequential(net().layers), "Sequential", V, "layers[0]", "already belongs"),
+    *rows_of(
+        "Sequential.predict", lambda X=X, **k: net().predict(X, **k),
+        ({"X": X.T}, V, "X", "4 features", "got shape (4, 20)"),
+        ({"X": X[0]}, V, "X", "2-D", "got shape (4,)"),
+        ({"X": X[None]}, V, "X", "2-D", "got shape (1, 20, 4)"),
+        ({"X": X[:0]}, V, "X", "at least one row", "got shape (0, 4)"),
+        ({"X": X[:, :0]}, V, "X", "4 features", "got shape (20, 0)"),
+        ({"X": with_value(X, NAN)}, V, "X", "finite", "got nan in row 1, column 3"),
+        ({"X": with_value(X, -INF)}, V, "X", "finite", "got -inf in row 1, column 3"),
+        ({"X": sp.csr_array(with_value(X, NAN))}, V, "X", "finite", "got nan in row 1, column 3"),
+        ({"X": sp.csr_array(X.T)}, V, "X", "4 features", "got shape (4, 20)"),
+        ({"X": X * 1j}, T, "X", "real numbers", "got dtype complex128"),
+        ({"X": sp.csr_array(X * 1j)}, T, "X", "real numbers", "got dtype complex128"),
+        ({"X": X.astype(str)}, T, "X", "real numbers", "got dtype <U"),
+        ({"X": np.array([["a", {}, 1, 2]], object)}, T, "X", "real numbers", "object"),
+        ({"X": [[1, 2], [3]]}, T, "X", "2-D array of real numbers"),
+        ({"X": None}, T, "X", "2-D array of real numbers", "got None"),
+        ({"X": "data.csv"}, T, "X", "real numbers", "got dtype <U"),
+        ({"X": 3.0}, V, "X", "2-D", "got shape ()"),
+        ({"X": np.full((2, 4), "2020-01-01", "M8[D]")}, T, "X", "real numbers", "datetime64"),
+        ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
+        ({"batch_size": 2.5}, T, "batch_size", "integer", "got 2.5"),
+        ({"threads": 0}, V, "threads", ">= 1", "got 0"),
+        ({"threads": "all"}, T, "threads", "integer", "got 'all'"),
+    ),
+    row(lambda: net().save(3), "Sequential.save", T, "path", "got 3"),
+    row(lambda: net().save(""), "Sequential.save", OSError, "", what="empty path"),
+    row(lambda: rw.Sequential.from_config([], {}), "Sequential.from_config", T, "config", "got []"),
+    row(lambda: rw.Sequential.from_config({}, {}), "Sequential.from_config", KeyError, "seed"),
+    row(
+        lambda: rw.Sequential.from_config(net().config(), {}),
+        "Sequential.from_config", V, "bias", "missing",
+    ),
+    # --- training ---------------------------------------------------------------------
+    *rows_of(
+        "Trainer", lambda **k: rw.Trainer(**{"network": net(), "loss": "cross_entropy", **k}),
+        ({"network": [rw.Sparse(4, 3)]}, T, "network", "Sequential", "got [Sparse"),
+        ({"loss": "hinge"}, V, "loss", "'cross_entropy'", "got 'hinge'"),
+        ({"loss": 3}, T, "loss", "'cross_entropy'", "got 3"),
+        ({"optimizer": "rmsprop"}, V, "optimizer", "'sgd'", "got 'rmsprop'"),
+        ({"optimizer": 0.1}, T, "optimizer", "'sgd'", "got 0.1"),
+        ({"rewiring": "rigl?"}, V, "rewiring", "'set'", "got 'rigl?'"),
+        ({"rewiring": 0.3}, T, "rewiring", "'set'", "got 0.3"),
+        ({"callbacks": 3}, T, "callbacks", "got 3"),
+        ({"callbacks": [3]}, T, "callbacks[0]", "got 3"),
+        ({"threads": 0}, V, "threads", ">= 1", "got 0"),
+        ({"threads": 1.0}, T, "threads", "integer", "got 1.0"),
+        ({"seed": -1}, V, "seed", "[0, ", "got -1"),
+        ({"standardize": 1}, T, "standardize", "True or False", "got 1"),
+    ),
+    *rows_of(
+        "Trainer.fit", lambda X=X, y=Y, **k: trainer().fit(X, y, verbose=k.pop("verbose", 0), **k),
+        ({"X": X.T}, V, "X", "4 features", "got shape (4, 20)"),
+        ({"X": X.ravel()}, V, "X", "2-D", "got shape (80,)"),
+        ({"X": with_value(X, NAN)}, V, "X", "finite", "got nan in row 1, column 3"),
+        ({"X": X[:0], "y": Y[:0]}, V, "X", "at least one row", "got shape (0, 4)"),
+        ({"y": Y[:-1]}, V, "X", "y", "20 and 19"),
+        ({"y": Y + 1}, V, "y", "[0, 2]", "got 3 in row 2"),
+        ({"y": Y - 1}, V, "y", "[0, 2]", "got -1 in row 0"),
+        ({"y": Y.astype(float)}, T, "y", "integer class labels", "float64"),
+        ({"y": Y.astype(str)}, T, "y", "real numbers", "dtype <U"),
+        ({"y": None}, T, "y", "real numbers", "got"),
+        ({"y": Y.reshape(1, -1)}, V, "y", "(samples, 3)", "got (1, 20)"),
+        ({"y": Y.reshape(5, 2, 2)}, V, "y", "(samples,)", "got (5, 2, 2)"),
+        ({"y": np.eye(3)[Y].T}, V, "y", "(samples, 3)", "got (3, 20)"),
+        ({"y": np.eye(3)[Y] * 2}, V, "y", "sum to 1", "got 2.0 in row 0"),
+        ({"y": with_value(np.eye(3)[Y], NAN)}, V, "y", "finite", "got nan in row 2, column 1"),
+        ({"y": with_value(np.eye(3)[Y], -1)}, V, "y", ">= 0", "got -1.0 in row 2, column 1"),
+        ({"epochs": 0}, V, "epochs", ">= 1", "got 0"),
+        ({"epochs": 1.5}, T, "epochs", "integer", "got 1.5"),
+        ({"batch_size": -1}, V, "batch_size", ">= 1", "got -1"),
+        ({"validation_data": X}, T, "validation_data", "(X, y)", "shape (20, 4)"),
+        ({"validation_data": (X,)}, T, "validation_data", "(X, y)", "got"),
+        ({"validation_data": (X.T, Y)}, V, "validation X", "4 features", "got shape (4, 20)"),
+        ({"validation_data": (X, Y + 9)}, V, "validation y", "[0, 2]", "got 9"),
+        ({"validation_data": (X, Y, -R)}, V, "validation sample_weight", ">= 0", "got -"),
+        ({"sample_weight": R[:-1]}, V, "sample_weight", "(20,)", "got (19,)"),
+        ({"sample_weight": R[:, None]}, V, "sample_weight", "(20,)", "got (20, 1)"),
+        ({"sample_weight": R - 0.5}, V, "sample_weight", ">= 0", "got -0.5 at position 0"),
+        ({"sample_weight": with_value(R, NAN)}, V, "sample_weight", "finite", "got nan at position 7"),
+        ({"sample_weight": R * 0}, V, "sample_weight", "positive", "got 0"),
+        ({"sample_weight": list("a" * 20)}, T, "sample_weight", "real numbers", "got dtype <U1"),
+        ({"shuffle": 1}, T, "shuffle", "True or False", "got 1"),
+        ({"verbose": 3}, V, "verbose", "0, 1, 2", "got 3"),
+        ({"verbose": None}, T, "verbose", "0, 1, 2", "got None"),
+    ),
+    *rows_of(
+        "BinaryCrossEntropy",
+        lambda y: trainer("binary_cross_entropy", "sigmoid").fit(X, y, verbose=0),
+        ({"y": np.eye(3)[Y] * 2}, V, "y", "[0, 1]", "got 2.0 in row 0"),
+        ({"y": Y}, V, "y", "(samples, 3)", "got (20,)"),
+    ),
+    *rows_of(
+        "MSE", lambda y: trainer("mse", "linear", 1).fit(X, y, verbose=0),
+        ({"y": with_value(R, NAN)}, V, "y", "finite", "got nan in row 7"),
+        ({"y": R[:, None] @ [[1.0, 2.0]]}, V, "y", "(samples, 1)", "got (20, 2)"),
+        ({"y": R * 1j}, T, "y", "real numbers", "complex128"),
+        ({"y": list("abcdefghijklmnopqrst")}, T, "y", "real numbers", "got ['a', 'b'"),
+    ),
+    *rows_of(
+        "Trainer.evaluate", lambda X=X, y=Y, **k: trainer().evaluate(X, y, **k),
+        ({"X": X[:, :3]}, V, "X", "4 features", "got shape (20, 3)"),
+        ({"y": Y[:3]}, V, "y", "20 and 3"),
+        ({"sample_weight": R[:2]}, V, "sample_weight", "(20,)", "got (2,)"),
+        ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
+    ),
+    row(lambda: trainer().save(None), "Trainer.save", T, "path", "got None"),
+    row(lambda: rw.Trainer.resume(3), "Trainer.resume", T, "path", "got 3"),
+    row(lambda: rw.Trainer.resume("no/such/file"), "Trainer.resume", FileNotFoundError, "no/such/file"),
+    row(lambda: rw.Trainer.resume(__file__), "Trainer.resume", V, __file__),
+    row(lambda: rw.Trainer.from_config([], {}), "Trainer.from_config", T, "config", "got []"),
+    row(lambda: rw.Trainer.from_config({}, {}), "Trainer.from_config", KeyError, "callbacks"),
+    *rows_of(
+        "Standardizer", lambda **k: rw.Standardizer(**{"mean": np.zeros(3), "scale": np.ones(3), **k}),
+        ({"mean": [0.0, NAN, 0.0]}, V, "mean", "finite", "got nan at position 1"),
+        ({"scale": np.ones(4)}, V, "scale", "(3,)", "got (4,)"),
+        ({"scale": ["a", "b", "c"]}, T, "scale", "real numbers", "<U1"),
+        ({"mean": np.zeros((3, 1))}, V, "mean", "(3,)", "got (3, 1)"),
+    ),
+    *rows_of(
+        "Standardizer.fit", lambda X=X, **k: rw.Standardizer.fit(X, **k),
+        ({"X": X[0]}, V, "X", "2-D", "got shape (4,)"),
+        ({"X": X[:0]}, V, "X", "at least one row", "got shape (0, 4)"),
+        ({"X": with_value(X, NAN)}, V, "X", "finite", "got nan in row 1, column 3"),
+        ({"X": "table"}, T, "X", "real numbers", "<U5"),
+        ({"weight": R[:3]}, V, "weight", "(20,)", "got (3,)"),
+        ({"weight": -R}, V, "weight", ">= 0", "got -"),
+    ),
+    # --- stores -----------------------------------------------------------------------
+    *rows_of(
+        "WeightStore", lambda **k: rw.WeightStore(**{"n_out": 3, "n_in": 5, **k}),
+        ({"n_out": 0}, V, "n_out", "0"),
+        ({"n_in": -5}, V, "n_in", "-5"),
+        ({"n_in": 2.5}, T, "n_in", "integer", "2.5"),
+        ({"n_out": "3"}, T, "n_out", "integer", "'3'"),
+        ({"n_in": 2**31}, V, "n_in", "2147483648"),
+        ({"group": 3}, V, "group", "1, 2, 4", "3"),
+        ({"group": 1.0}, T, "group", "integer", "1.0"),
+        ({"dtype": "float16"}, V, "dtype", "float32", "'float16'"),
+        ({"dtype": np.float32}, V, "dtype", "float32", "got"),
+    ),
+    row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "n_out=", "n_in=", "keyword"),
+    *rows_of(
+        "WeightStore.insert",
+        lambda **k: store().insert(**{"rows": [2], "cols": [0], "values": [1.0], **k}),
+        ({"rows": [3]}, IndexError, "(row 3, col 0)", "(3, 5)"),
+        ({"rows": [-1]}, IndexError, "(row -1, col 0)", "(3, 5)"),
+        ({"cols": [5]}, IndexError, "(row 2, col 5)", "(3, 5)"),
+        ({"rows": [2**70]}, IndexError, "rows", "[0, 3)", f"got {2**70}"),
+        ({"rows": [0], "cols": [2]}, V, "(row 0, col 2)", "already there"),
+        ({"rows": [2, 2], "cols": [0, 0], "values": [1.0, 2.0]}, V, "(row 2, col 0)", "named twice"),
+        ({"rows": [2.0]}, T, "rows", "integers", "got dtype float64"),
+        ({"cols": [True]}, T, "cols", "integers", "got dtype bool"),
+        ({"cols": ["0"]}, T, "cols", "integers", "got dtype <U1"),
+        ({"rows": [[2]]}, V, "rows", "one dimension", "got shape (1, 1)"),
+        ({"rows": [[2], [1, 2]]}, T, "rows", "integers", "got [[2], [1, 2]]"),
+        ({"rows": [1, 2], "cols": [0, 1, 2]}, V, "rows", "same length", "got 2 and 3"),
+        ({"values": [1.0, 2.0]}, V, "values", "1 connections", "got 2"),
+        ({"values": [NAN]}, V, "values", "finite", "got nan for (row 2, col 0)"),
+        ({"values": [1e300]}, V, "values", "finite", "got inf for (row 2, col 0)"),
+        ({"values": np.ones(1)}, T, "values", "float32", "got float64"),
+        ({"values": ["a"]}, T, "values", "real numbers", "got dtype <U1"),
+        ({"values": None}, T, "values", "real numbers", "got dtype object"),
+        ({"values": [[1.0]]}, V, "values", "one dimension", "got shape (1, 1)"),
+    ),
+    row(
+        lambda: store(group=2).insert([0], [0], [1.0]),
+        "WeightStore.insert", V, "group=2", "(row 0, col 0)", "(1, 0)",
+    ),
+    *rows_of(
+        "WeightStore.remove", lambda **k: store().remove(**{"rows": [0], "cols": [2], **k}),
+        ({"rows": [1]}, KeyError, "(row 1, col 2)", "not there"),
+        ({"rows": [9]}, IndexError, "(row 9, col 2)", "(3, 5)"),
+        ({"cols": [2.5]}, T, "cols", "integers", "got dtype float64"),
+        ({"rows": [0, 0], "cols": [2, 2]}, V, "(row 0, col 2)", "named twice"),
+        ({"rows": None}, T, "rows", "integers", "got"),
+    ),
+    *rows_of(
+        "WeightStore.from_csr",
+        lambda csr=CSR, **k: rw.WeightStore.from_csr(csr, **k),
+        ({"csr": np.eye(3, 5)}, T, "csr", "sparse", "shape (3, 5)"),
+        ({"csr": None}, T, "csr", "sparse", "got None"),
+        ({"csr": sp.csr_array(np.eye(3, 5, dtype=int))}, T, "csr", "float32 or float64", "got int64"),
+        ({"csr": sp.csr_array(np.eye(3, 5) * 1j)}, T, "csr", "real", "got complex128"),
+        ({"csr": sp.csr_array(with_value(np.eye(3, 5), NAN))}, V, "values", "finite", "(row 1, col 2)"),
+        ({"csr": sp.coo_array(np.ones(3))}, V, "csr", "two dimensions", "got shape (3,)"),
+        ({"csr": sp.csr_array((np.ones(2), [1, 1], [0, 2]))}, V, "(row 0, col 1)", "named twice"),
+        ({"group": 2}, V, "group=2", "fill=True"),
+        ({"group": 7}, V, "group", "7"),
+        ({"fill": 1}, T, "fill", "True or False", "got 1"),
+        ({"dtype": "int8"}, V, "dtype", "'float32', 'float64'", "got 'int8'"),
+    ),
+    # --- functions --------------------------------------------------------------------
+    *rows_of(
+        "set_num_threads", rw.set_num_threads,
+        ({"n": 0}, V, "n ", ">= 1", "got 0"),
+        ({"n": 1.5}, T, "n ", "integer", "got 1.5"),
+        ({"n": True}, T, "n ", "integer", "got True"),
+        ({"n": 10**6}, V, "n ", "1024", "got 1000000"),
+        ({"n": "2"}, T, "n ", "integer", "got '2'"),
+    ),
+    *rows_of(
+        "erk_links", lambda **k: rw.erk_links(**{"shapes": [(4, 3)], "density": 0.5, **k}),
+        ({"shapes": []}, V, "shapes", "at least one", "got none"),
+        ({"shapes": 3}, T, "shapes", "got 3"),
+        ({"shapes": [4, 3]}, T, "shapes[0]", "pair", "got 4"),
+        ({"shapes": [(4, 0)]}, V, "n_out", "got 0"),
+        ({"density": 0.0}, V, "density", "(0, 1]", "got 0.0"),
+        ({"density": NAN}, V, "density", "(0, 1]", "got nan"),
+        ({"power": -1}, V, "power", ">= 0", "got -1"),
+    ),
+    *rows_of(
+        "preset", rw.preset,
+        ({"name": "set-1999"}, V, "preset", "'set-2018'", "got 'set-1999'"),
+        ({"name": None}, T, "preset", "'set-2018'", "got None"),
+    ),
+    *rows_of(
+        "load", rw.load,
+        ({"path": 3}, T, "path", "got 3"),
+        ({"path": None}, T, "path", "got None"),
+        ({"path": "no/such/file"}, FileNotFoundError, "no/such/file"),
+        ({"path": __file__}, V, __file__),
+    ),
+    # --- estimators (their parameters: test_estimators.py) ----------------------------
+    *[
+        r
+        for kind in ("SparseMLPClassifier", "SparseMLPRegressor")
+        for r in [
+            *rows_of(
+                kind, lambda kind=kind, **k: small(kind, **k).fit(X, Y),
+                ({"epsilon": -1}, V, "epsilon", "> 0", "got -1"),
+                ({"hidden_layer_sizes": (5, 0)}, V, "hidden_layer_sizes[1]", "integer", "got 0"),
+                ({"dtype": "half"}, V, "dtype", "'auto'", "got 'half'"),
+                ({"random_state": "a"}, T, "random_state", "integer", "got 'a'"),
+            ),
+            row(
+                lambda kind=kind: getattr(rw, kind).from_preset("x"),
+                f"{kind}.from_preset", V, "preset", "'set-2018'", "got 'x'",
+            ),
+            row(
+                lambda kind=kind: getattr(rw, kind).from_preset("default", eps=1),
+                f"{kind}.from_preset", T, "eps",
+            ),
+            *[
+                r
+                for method in ("fit", "partial_fit")
+                for r in rows_of(
+                    f"{kind}.{method}",
+                    lambda kind=kind, method=method, X=X, y=Y, **k: getattr(small(kind), method)(
+                        X, y, **({"classes": [0, 1, 2]} if (kind, method) == CLASSES_NEEDED else {}), **k
+                    ),
+                    ({"X": X[0]}, V, "2D array", "got 1D array"),
+                    ({"X": X[None]}, V, "dim 3", "dim <= 2"),
+                    ({"X": X[:0], "y": Y[:0]}, V, "0 sample", "minimum of 1"),
+                    ({"X": X[:, :0]}, V, "0 feature", "minimum of 1"),
+                    ({"X": with_value(X, NAN)}, V, "X contains NaN"),
+                    ({"X": with_value(X, INF)}, V, "X contains infinity"),
+                    ({"X": X * 1j}, V, "Complex data not supported"),
+                    ({"X": X.T}, V, "inconsistent numbers of samples", "[4, 20]"),
+                    ({"X": [["a", "b"]] * 20}, V, "string"),
+                    ({"y": None}, V, "y", "None"),
+                    ({"y": Y[:-1]}, V, "inconsistent numbers of samples", "[20, 19]"),
+                    ({"y": with_value(R, NAN)}, V, "y contains NaN"),
+                    ({"y": np.zeros((20, 2, 2))}, V, "dim 3"),
+                    ({"sample_weight": R[:-1]}, V, "sample_weight", "(20,)", "got (19,)"),
+                    ({"sample_weight": -R}, V, "sample_weight", ">= 0", "got -"),
+                    ({"sample_weight": R * 0}, V, "sample_weight", "at least one", "zero"),
+                    ({"sample_weight": with_value(R, INF)}, V, "sample_weight", "finite", "got inf"),
+                    ({"sample_weight": [None] * 20}, T, "sample_weight", "real numbers", "object"),
+                )
+            ],
+            *[
+                r
+                for method in ("predict", "predict_proba", "predict_log_proba")
+                if hasattr(getattr(rw, kind), method)
+                for r in [
+                    row(
+                        lambda kind=kind, method=method: getattr(small(kind), method)(X),
+                        f"{kind}.{method}", V, "not fitted yet", "fit",
+                    ),
+                    *rows_of(
+                        f"{kind}.{method}",
+                        lambda kind=kind, method=method, **k: getattr(small(kind).fit(X, Y), method)(**k),
+                        ({"X": X[0]}, V, "2D array", "got 1D array"),
+                        ({"X": X.T}, V, "X has 20 features", "expecting 4"),
+                        ({"X": X[:0]}, V, "0 sample", "minimum of 1"),
+                        ({"X": with_value(X, NAN)}, V, "X contains NaN"),
+                        ({"X": X * 1j}, V, "Complex data not supported"),
+                    ),
+                ]
+            ],
+        ]
+    ],
+    *rows_of(
+        "SparseMLPClassifier.fit", lambda y: small().fit(X, y),
+        ({"y": R}, V, "label type", "continuous"),
+        ({"y": Y * 0}, V, "y", "at least 2 classes", "got 1 class"),
+        ({"y": np.column_stack([Y, Y])}, V, "y", "indicators", "shape (20, 2)"),
+    ),
+    *rows_of(
+        "SparseMLPClassifier.partial_fit", lambda y=Y, **k: small().partial_fit(X, y, **k),
+        ({"classes": None}, V, "classes", "first call", "got None"),
+        ({"classes": [0, 1]}, V, "y", "[0, 1]", "got [2]"),
+        ({"classes": [[0, 1]]}, V, "1d array", "(1, 2)"),
+    ),
+    row(
+        lambda: small("SparseMLPRegressor").fit(X, np.array(list("abcdefghijklmnopqrst"))),
+        "SparseMLPRegressor.fit", V, "could not convert",
+    ),
+]  # fmt: skip
+
+CLASSES_NEEDED = ("SparseMLPClassifier", "partial_fit")
+
+
+@pytest.mark.parametrize("name, call, error, words", TABLE)
+def test_refused_with_a_useful_message(name, call, error, words):
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"
+
+
+# --- what must work ------------------------------------------------------------------------------
+
+
+def read_only(a):
+    a = np.array(a)
+    a.flags.writeable = False
+    return a
+
+
+def strided(a):
+    """Every second element of something twice as wide."""
+    a = np.asarray(a)
+    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    wide[..., ::2] = a
+    return wide[..., ::2]
+
+
+def fortran(a):
+    return np.asfortranarray(a)
+
+
+def backwards(a):
+    return np.ascontiguousarray(np.asarray(a)[::-1])[::-1]
+
+
+def swapped_bytes(a):
+    a = np.asarray(a)
+    return a.astype(a.dtype.newbyteorder())
+
+
+LAYOUTS = [read_only, strided, fortran, backwards]
+W = R + 0.5
+
+GOOD = {
+    "Sparse.from_dense": lambda f: rw.Sequential([rw.Sparse.from_dense(f(X), f(R[:20]))]).predict(np.eye(4)),
+    "Sequential.predict": lambda f: net().predict(f(X)),
+    "Trainer.fit": lambda f: trainer().fit(f(X), f(Y), sample_weight=f(W), verbose=0)["loss"],
+    "Trainer.fit one-hot": lambda f: trainer().fit(f(X), f(np.eye(3)[Y]), verbose=0)["loss"],
+    "Trainer.evaluate": lambda f: list(trainer().evaluate(f(X), f(Y), sample_weight=f(W)).values()),
+    "Standardizer": lambda f: rw.Standardizer(f(R), f(W)).mean,
+    "Standardizer.fit": lambda f: rw.Standardizer.fit(f(X), f(W)).scale,
+    "WeightStore.insert": lambda f: _inserted(f),
+    "WeightStore.from_csr": lambda f: rw.WeightStore.from_csr(_csr(f)).to_arrays()[2],
+    "Sequential.predict CSR": lambda f: net().predict(_csr(f)),
+    "SparseMLPClassifier": lambda f: small(random_state=0).fit(f(X), f(Y), f(W)).predict_proba(f(X)),
+    "SparseMLPRegressor": lambda f: (
+        small("SparseMLPRegressor", random_state=0).fit(f(X), f(R), f(W)).predict(f(X))
+    ),
+}
+
+
+def _inserted(f):
+    s = rw.WeightStore(n_out=20, n_in=5)
+    s.insert(f(np.arange(20)), f(np.arange(20) % 5), f(R.astype(np.float32)))
+    s.remove(f(np.arange(10)), f(np.arange(10) % 5))
+    return s.to_arrays()[2]
+
+
+def _csr(f):
+    csr = sp.csr_array(X)
+    csr.data, csr.indices, csr.indptr = f(csr.data), f(csr.indices), f(csr.indptr)
+    return csr
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("name", GOOD)
+def test_any_layout_works_and_gives_the_same(name, layout):
+    assert np.array_equal(GOOD[name](layout), GOOD[name](np.asarray))
+
+
+@pytest.mark.parametrize("name", [n for n in GOOD if "CSR" not in n and "csr" not in n and "insert" not in n])
+def test_swapped_bytes_work(name):
+    assert np.array_equal(GOOD[name](swapped_bytes), GOOD[name](np.asarray))
+
+
+def test_inputs_are_left_as_they_were():
+    before = pickle.dumps((X, Y, W, R))
+    for call in GOOD.values():
+        call(np.asarray)
+    assert pickle.dumps((X, Y, W, R)) == before
+
+
+def test_a_refused_edit_changes_nothing():
+    s = store()
+    before = [a.tolist() for a in s.to_arrays()]
+    for rows, cols, values in ([2, 0], [0, 2], [1.0, 1.0]), ([2, 9], [0, 0], [1.0, 1.0]), ([2], [0], [NAN]):
+        with pytest.raises((ValueError, IndexError)):
+            s.insert(rows, cols, values)
+    with pytest.raises(KeyError):
+        s.remove([0, 2], [2, 2])
+    assert [a.tolist() for a in s.to_arrays()] == before
+    s.validate()
+
+
+# --- the table against the package -----------------------------------------------------------------
+
+# Between modules, not for users: arguments come from rewire itself.
+INNER = {
+    "Sequential": "arrays backward batch_for config forward load refuse_views restore",
+    "Trainer": "evaluate_checked",
+    "WeightStore": "add_field drop_field get_field lend load set_birth set_field",  # the binding's own tests
+}
+USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
+USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
+
+# Nothing can be handed over, or only by those who write a rule of their own.
+WITHOUT_ARGUMENTS = {"Callback", "Layer", "DivergenceError"}
+
+
+def covered():
+    return {p.values[0] for p in TABLE}
+
+
+def takes_something(f):
+    try:
+        return any(p.name not in ("self", "cls") for p in inspect.signature(f).parameters.values())
+    except ValueError:
+        return False
+
+
+def test_every_public_callable_has_rows():
+    callables = {name for name in rw.__all__ if callable(getattr(rw, name))}
+    needed = {name for name in callables if takes_something(getattr(rw, name))} - WITHOUT_ARGUMENTS
+    missing = needed - covered()
+    assert not missing, f"no row for {sorted(missing)}"
+
+
+@pytest.mark.parametrize("kind", USED)
+def test_every_public_method_has_rows(kind):
+    cls = getattr(rw, kind)
+    missing = []
+    for name, f in inspect.getmembers(cls, callable):
+        owner = next((c for c in cls.__mro__ if name in vars(c)), object)
+        if (
+            name.startswith(("_", "set_"))
+            or not owner.__module__.startswith("rewire")
+            or not takes_something(f)
+        ):
+            continue
+        if name not in INNER.get(kind, "").split() and f"{kind}.{name}" not in covered():
+            missing.append(name)
+    assert not missing, f"{kind}: no row for {missing}"
+
+
+def test_no_row_names_what_is_not_there():
+    for name in covered():
+        thing = rw
+        for part in name.split("."):
+            thing = getattr(thing, part)
+        assert callable(thing)

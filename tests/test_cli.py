@@ -1,0 +1,428 @@
+"""The command line: what each command prints and writes, and the exit code and the line of every error."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire import files, info
+from rewire.cli import main
+from rewire.datasets import load
+
+TRAIN = ["train", "--data", "digits", "--hidden", "40,30", "--epochs", "2", "--quiet"]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command line in this process: (exit code, standard output, standard error)."""
+    monkeypatch.delenv("REWIRE_DEBUG", raising=False)
+
+    def call(*arguments):
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    yield call
+    rw.set_num_threads(None)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A saved network of the digits."""
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    assert main([*TRAIN, "--epochs", "5", "--save", str(path), "--threads", "1"]) == 0
+    rw.set_num_threads(None)
+    return path
+
+
+# --- train
+
+
+def test_train_prints_and_records(run, tmp_path):
+    record, saved = tmp_path / "out.json", tmp_path / "m.safetensors"
+    code, out, _ = run(
+        "train", "--data", "digits", "--hidden", "50,40", "--epsilon", 6, "--activation", "all-relu",
+        "--rewiring", "set", "--epochs", 3, "--batch-size", 64, "--lr", 0.05, "--momentum", 0.9,
+        "--dropout", 0.1, "--seed", 5, "--threads", 2, "--json", record, "--save", saved,
+    )  # fmt: skip
+    assert code == 0
+    assert out.count("\nepoch ") == 3 and "64-50-40-10, set" in out and "accuracy" in out
+
+    r = json.loads(record.read_text())
+    assert r["accuracy"]["test"] > 0.5 and 0 < r["accuracy"]["train"] <= 1
+    assert len(r["accuracy"]["per_epoch"]["train"]) == len(r["accuracy"]["per_epoch"]["test"]) == 3
+    assert r["accuracy"]["test"] == r["accuracy"]["per_epoch"]["test"][-1]
+    assert set(r["seconds"]["per_epoch"]) == {"training", "rewiring", "evaluation"}
+    assert all(len(column) == 3 for column in r["seconds"]["per_epoch"].values())
+    assert r["seconds"]["total"] == pytest.approx(sum(map(sum, r["seconds"]["per_epoch"].values())))
+    assert [layer["n_out"] for layer in r["layers"]] == [50, 40, 10]
+    assert sum(layer["nnz"] for layer in r["layers"]) == r["nnz"]
+    for layer in r["layers"]:
+        assert layer["density"] == layer["nnz"] / (layer["n_in"] * layer["n_out"])
+    assert r["peak_memory_bytes"] > 10_000_000
+    assert (r["threads"], r["seed"], r["interrupted"], r["epochs"]) == (2, 5, False, 3)
+    assert r["instruction_set"] == info.instruction_set()[0]
+    assert {"rewire", "python", "numpy", "safetensors"} <= set(r["versions"])
+    assert r["optimizer"]["lr"] == 0.05 and r["dropout"] == 0.1 and r["rewiring"]["name"] == "set"
+
+    network = rw.load(saved)
+    assert network.seed == 5 and network.nnz == r["nnz"] and network.standardizer is not None
+    data = load("digits")
+    accuracy = (network.predict(data.X_test).argmax(1) == data.y_test).mean()
+    assert accuracy == pytest.approx(r["accuracy"]["test"])
+
+
+def test_equal_seeds_give_equal_files(run, tmp_path):
+    for name, threads in (("a", 1), ("b", 2)):
+        assert run(*TRAIN, "--seed", 3, "--threads", threads, "--save", tmp_path / name)[0] == 0
+    a, b = (files.read(tmp_path / name).arrays for name in "ab")
+    assert a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+def test_preset_gives_what_is_not_said(run, tmp_path):
+    path = tmp_path / "m"
+    assert (
+        run(*TRAIN, "--preset", "tsnn-2021", "--lr", 0.02, "--activation", "all-relu", "--save", path)[0] == 0
+    )
+    contents = files.read(path)
+    optimizer = contents.config["optimizer"]
+    assert (optimizer["lr"], optimizer["weight_decay"], optimizer["decay"]) == (0.02, 2e-4, "per_step")
+    layers = contents.network_config["layers"]
+    assert layers[1] == {"type": "Dropout", "p": 0.3}
+    assert layers[0]["activation"] == {"name": "all-relu", "slope": 0.6}
+    assert layers[0]["init"]["fan"] == "dense"
+    assert contents.config["rewiring"]["output_layer"] is False
+
+
+@pytest.mark.parametrize(
+    "options, check",
+    [
+        (["--dense"], lambda t: t.network.density == 1 and t.rewiring.name == "static"),
+        (["--rewiring", "static"], lambda t: t.rewiring.name == "static"),
+        (["--rewiring-opt", "zeta=0.1", "--rewiring-opt", "every=2"], lambda t: t.rewiring.zeta == 0.1),
+        (["--density", "0.1"], lambda t: abs(t.network.density - 0.1) < 0.01),
+        (["--epsilon", "1e9"], lambda t: t.network.density == 1),
+        (["--group", "4"], lambda t: t.network.layers[0].group == 4),
+        (["--optimizer", "adam", "--lr", "0.002"], lambda t: t.optimizer.lr == 0.002),
+        (["--optimizer", "adamw", "--weight-decay", "0.1"], lambda t: t.optimizer.weight_decay == 0.1),
+        (["--activation", "relu", "--init", "xavier"], lambda t: t.network.layers[0].init.name == "xavier"),
+        (
+            ["--activation", "leaky-relu", "--slope", "0.2"],
+            lambda t: t.network.layers[0].activation.slope == 0.2,
+        ),
+        (["--slope", "0.3"], lambda t: t.network.layers[0].activation == rw.AllReLU(0.3)),
+        (["--schedule", "cosine"], lambda t: t.optimizer.schedule == rw.Cosine(length=2)),
+        (["--schedule", "step"], lambda t: t.optimizer.schedule.name == "step"),
+        (["--clip-norm", "1"], lambda t: t.optimizer.clip_norm == 1),
+        (["--nesterov", "--momentum", "0.5"], lambda t: t.optimizer.nesterov),
+        (["--dtype", "float64"], lambda t: t.network.dtype == "float64"),
+        (["--preset", "set-2018"], lambda t: t.rewiring.last_epoch == "remove"),
+    ],
+    ids=lambda o: " ".join(o) if isinstance(o, list) else "",
+)
+def test_train_options_arrive(run, tmp_path, options, check):
+    path = tmp_path / "m"
+    code, _, error = run(*TRAIN, *options, "--save", path)
+    assert code == 0, error
+    assert check(rw.Trainer.resume(path))
+
+
+def test_validation_share_is_held_out(run, tmp_path):
+    code, out, _ = run(*TRAIN, "--validation", 0.2, "--json", tmp_path / "j")
+    r = json.loads((tmp_path / "j").read_text())
+    assert code == 0 and set(r["accuracy"]["per_epoch"]) == {"train", "validation"}
+    assert r["accuracy"]["test"] is not None
+
+
+def test_regression_from_an_archive(run, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 6))
+    np.savez(tmp_path / "d.npz", X=X, y=X @ rng.normal(size=(6, 2)))
+    code, out, _ = run(
+        "train", "--data", tmp_path / "d.npz", "--hidden", "30", "--epochs", 20, "--quiet", "--json",
+        tmp_path / "j", "--save", tmp_path / "m", "--lr", 0.02,
+    )  # fmt: skip
+    r = json.loads((tmp_path / "j").read_text())
+    assert code == 0 and r["r2"]["train"] > 0.8 and r["r2"]["test"] is None
+    code, out, _ = run("eval", tmp_path / "m")
+    assert code == 0 and "r2 0." in out
+    code, out, _ = run("predict", tmp_path / "m", "--data", tmp_path / "d.npz")
+    assert code == 0 and len(out.splitlines()) == 300 and len(out.splitlines()[0].split()) == 2
+
+
+# --- resume
+
+
+def test_resume_equals_one_run(run, tmp_path):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    options = [*TRAIN, "--dropout", "0.2", "--batch-size", "50", "--schedule", "constant"]
+    assert run(*options, "--epochs", 4, "--save", whole)[0] == 0
+    assert run(*options, "--epochs", 2, "--save", half)[0] == 0
+    assert run("train", "--resume", half, "--epochs", 4, "--save", half, "--threads", 2, "--quiet")[0] == 0
+    a, b = files.read(whole), files.read(half)
+    assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
+    assert a.notes == b.notes and len(b.config["history"]["epochs"]) == 4
+
+
+def test_cosine_is_the_default_and_grows_with_the_run(run, tmp_path):
+    path = tmp_path / "m"
+    assert run(*TRAIN, "--save", path)[0] == 0
+    assert rw.Trainer.resume(path).optimizer.schedule == rw.Cosine(length=2)
+    assert run("train", "--resume", path, "--epochs", 3, "--save", path, "--quiet")[0] == 0
+    trainer = rw.Trainer.resume(path)
+    assert trainer.optimizer.schedule == rw.Cosine(length=3)
+    assert trainer.history["lr"][2] > 0
+    assert run(*TRAIN, "--preset", "tsnn-2021", "--save", path)[0] == 0
+    assert rw.Trainer.resume(path).optimizer.schedule == rw.Constant()
+
+
+def test_resume_refuses_what_is_in_the_file(run, model):
+    code, _, error = run("train", "--resume", model, "--lr", 0.1)
+    assert code == 2 and "--lr cannot be changed with --resume" in error
+    code, _, error = run("train", "--resume", model, "--epochs", 5)
+    assert code == 2 and "5 behind it" in error
+
+
+# --- eval, predict, inspect
+
+
+def test_eval(run, model, tmp_path):
+    code, out, _ = run("eval", model, "--json", tmp_path / "j")
+    r = json.loads((tmp_path / "j").read_text())
+    assert code == 0 and out.startswith("train  loss") and "\ntest   loss" in out
+    assert r["test"]["accuracy"] > 0.7 and r["test"]["samples"] == 597
+
+
+def test_eval_numbers_classes_as_in_training(run, model, tmp_path):
+    data = load("digits")
+    keep = data.y_test >= 5
+    np.savez(tmp_path / "some.npz", X=data.X_test[keep], y=data.y_test[keep].astype("U1"))
+    code, out, error = run("eval", model, "--data", tmp_path / "some.npz", "--json", tmp_path / "j")
+    assert code == 0, error
+    network = rw.load(model)
+    wanted = (network.predict(data.X_test[keep]).argmax(1) == data.y_test[keep]).mean()
+    assert json.loads((tmp_path / "j").read_text())["train"]["accuracy"] == pytest.approx(wanted)
+    np.savez(tmp_path / "odd.npz", X=data.X_test[:2], y=np.array(["3", "x"]))
+    code, _, error = run("eval", model, "--data", tmp_path / "odd.npz")
+    assert code == 1 and "class 'x', which was not there in training" in error
+
+
+def test_predict(run, model, tmp_path):
+    data = load("digits")
+    outputs = rw.load(model).predict(data.X_test)
+    wanted = [str(k) for k in outputs.argmax(1)]
+    code, out, _ = run("predict", model, "--data", "digits")
+    assert code == 0 and out.split() == wanted
+
+    np.savez(tmp_path / "x.npz", X=data.X_test)
+    assert run("predict", model, "--data", tmp_path / "x.npz", "--out", tmp_path / "p.csv")[0] == 0
+    rows = list(csv.reader((tmp_path / "p.csv").read_text().splitlines()))
+    assert rows[0] == ["prediction", *"0123456789"] and [row[0] for row in rows[1:]] == wanted
+    assert np.allclose(np.array(rows[1:])[:, 1:].astype(float), outputs)
+
+    assert run("predict", model, "--data", "digits", "--out", tmp_path / "p.npz")[0] == 0
+    with np.load(tmp_path / "p.npz") as found:
+        assert found["prediction"].tolist() == wanted and np.array_equal(found["output"], outputs)
+
+
+def test_inspect(run, model, tmp_path):
+    code, out, _ = run("inspect", model, "--json", tmp_path / "j")
+    assert code == 0
+    for words in (
+        "trainer, ",
+        "0 Sparse",
+        "kept per connection: momentum",
+        "trained 5 epochs",
+        "checksum ok",
+    ):
+        assert words in out
+    assert json.loads((tmp_path / "j").read_text())["kept_per_connection"] == ["momentum"]
+    rw.load(model).save(tmp_path / "n")
+    code, out, _ = run("inspect", tmp_path / "n")
+    assert code == 0 and "network, " in out and "momentum" not in out
+
+
+# --- info, bench, help
+
+
+def test_info(run, monkeypatch):
+    code, out, _ = run("info")
+    assert code == 0
+    for words in (rw.__version__, "instruction set", "threads", "numpy", "safetensors", "scikit-learn"):
+        assert words in out
+    monkeypatch.setenv("REWIRE_NUM_THREADS", "1")
+    assert "1, REWIRE_NUM_THREADS=1" in run("info")[1] or "built without OpenMP" in run("info")[1]
+
+
+def test_info_says_when_the_instruction_set_is_forced():
+    code = "from rewire.cli import main; main(['info'])"
+    environment = {**os.environ, "REWIRE_ISA": "scalar"}
+    out = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "scalar, forced by REWIRE_ISA=scalar" in out.stdout
+
+
+def test_bench(tmp_path):
+    command = ["bench", "--width", "64", "--seconds", "0.1", "--threads", "1", "--json", str(tmp_path / "j")]
+    done = subprocess.run(
+        [sys.executable, "-m", "rewire", *command], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and "GFLOP/s" in done.stdout and "make bench" in done.stdout
+    assert json.loads((tmp_path / "j").read_text())["operations"]["forward"]["gflops"] > 0
+
+
+@pytest.mark.parametrize("command", ["", "demo", "train", "eval", "predict", "info", "bench", "inspect"])
+def test_help(run, command):
+    code, out, _ = run(*command.split(), "--help")
+    assert code == 0 and "usage: rewire" in out
+
+
+def test_version(run):
+    assert run("--version")[:2] == (0, f"rewire {rw.__version__}\n")
+
+
+# --- errors
+
+
+def spoiled(model, tmp_path):
+    path = tmp_path / "spoiled"
+    content = bytearray(model.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "COMMAND"),
+        (["fly"], "fly"),
+        (["train"], "--data is needed"),
+        (
+            ["train", "--data", "mnist"],
+            "--data must be one of digits, fashion-mnist, madelon or FILE.npz, got mnist",
+        ),
+        ([*TRAIN, "--hidden", "10,x"], "--hidden"),
+        ([*TRAIN, "--hidden", "0"], "--hidden"),
+        ([*TRAIN, "--epochs", "0"], "--epochs"),
+        ([*TRAIN, "--epochs", "1.5"], "--epochs"),
+        ([*TRAIN, "--lr", "nan"], "--lr"),
+        ([*TRAIN, "--lr", "0"], "lr must be a number > 0"),
+        ([*TRAIN, "--lr", "-1"], "--lr"),
+        ([*TRAIN, "--dropout", "1"], "--dropout"),
+        ([*TRAIN, "--density", "1.1"], "--density"),
+        ([*TRAIN, "--density", "0.1", "--epsilon", "3"], "not allowed with"),
+        ([*TRAIN, "--density", "0.1", "--dense"], "not allowed with"),
+        ([*TRAIN, "--activation", "softmax"], "--activation"),
+        ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
+        ([*TRAIN, "--rewiring", "sett"], "rewiring must be one of 'set'"),
+        ([*TRAIN, "--rewiring-opt", "zeta"], "must look like zeta=0.3"),
+        ([*TRAIN, "--rewiring-opt", "zeta=2"], "zeta must be a number in [0, 1], got 2"),
+        ([*TRAIN, "--rewiring-opt", "speed=2"], "speed"),
+        ([*TRAIN, "--rewiring", "static", "--rewiring-opt", "zeta=0.1"], "does nothing"),
+        ([*TRAIN, "--dense", "--rewiring", "set"], "does nothing"),
+        ([*TRAIN, "--dense", "--group", "4"], "does nothing"),
+        ([*TRAIN, "--optimizer", "adam", "--momentum", "0.9"], "--momentum belongs to sgd"),
+        ([*TRAIN, "--threads", "0"], "threads"),
+        ([*TRAIN, "--preset", "best"], "--preset"),
+        ([*TRAIN, "--group", "3"], "--group"),
+        ([*TRAIN, "--seed", "-1"], "--seed"),
+        ([*TRAIN, "--save", "no/such/folder/m"], "the folder"),
+        ([*TRAIN, "--json", "."], "it is a folder"),
+        (["predict", "x", "--data", "digits", "--out", "p.txt"], "--out must end in .csv or .npz"),
+        (["predict", "x"], "--data"),
+        (["bench", "--density", "0"], "--density must be > 0"),
+    ],
+    ids=lambda a: " ".join(a[-3:]) if isinstance(a, list) else "",
+)
+def test_wrong_usage_exits_2(run, arguments, words):
+    code, _, error = run(*arguments)
+    assert code == 2 and words in error and "Traceback" not in error
+
+
+def test_a_missing_file_exits_1(run):
+    for command in (["eval", "none"], ["inspect", "none"], ["train", "--resume", "none"]):
+        code, _, error = run(*command)
+        assert code == 1 and error == f"rewire {command[0]}: there is no file none\n"
+
+
+def test_a_damaged_file_exits_3(run, model, tmp_path):
+    path = spoiled(model, tmp_path)
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    for command in (
+        ["inspect", path],
+        ["eval", path],
+        ["predict", path, "--data", "digits"],
+        ["train", "--resume", path, "--epochs", 9],
+        ["train", "--data", tmp_path / "bad.npz"],
+    ):
+        code, out, error = run(*command)
+        assert code == 3 and error.count("\n") == 1 and error.startswith(f"rewire {command[0]}: {tmp_path}")
+
+
+def test_data_that_does_not_fit_exits_1(run, model, tmp_path):
+    np.savez(tmp_path / "d.npz", X=np.zeros((4, 3)), y=np.array(["0", "1", "0", "1"]))
+    code, _, error = run("eval", model, "--data", tmp_path / "d.npz")
+    assert code == 1 and error.count("\n") == 1 and "64 features" in error
+
+
+def test_divergence_exits_1_with_one_line(run):
+    code, _, error = run(*TRAIN, "--lr", "1e9")
+    assert code == 1 and error.count("\n") == 1 and "diverged in epoch" in error
+
+
+def test_debug_shows_the_traceback(run, monkeypatch):
+    monkeypatch.setenv("REWIRE_DEBUG", "1")
+    code, _, error = run("eval", "none")
+    assert code == 1 and "Traceback" in error and error.endswith("rewire eval: there is no file none\n")
+
+
+# --- signals and pipes
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "rewire", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_interrupt_saves_and_exits_130(tmp_path):
+    path, record = tmp_path / "m", tmp_path / "j"
+    options = ["train", "--data", "digits", "--hidden", "100", "--epochs", 100_000, "--threads", 1]
+    with start(*options, "--save", path, "--json", record) as process:
+        while not process.stdout.readline().startswith("epoch"):
+            assert process.poll() is None
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "interrupted after" in error and f"--resume {path}" in error and error.count("\n") == 1
+    trainer = rw.Trainer.resume(path)
+    trainer.network.validate()
+    r = json.loads(record.read_text())
+    assert r["interrupted"] and r["epochs"] == trainer.epoch >= 1 and r["accuracy"]["test"] is None
+    more = ["train", "--resume", path, "--epochs", trainer.epoch + 1, "--quiet"]
+    assert subprocess.run([sys.executable, "-m", "rewire", *map(str, more)], timeout=60).returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_drama(model):
+    with start("predict", model, "--data", "digits") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        process.wait(timeout=60)
+
+
+def test_module_and_console_script_agree(tmp_path):
+    for command in (
+        [sys.executable, "-m", "rewire"],
+        [sys.executable, "-c", "from rewire.cli import main; raise SystemExit(main())"],
+    ):
+        done = subprocess.run([*command, "eval", "none"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr == "rewire eval: there is no file none\n"

@@ -1,0 +1,568 @@
+"""Saved files: nothing is lost, damage is refused, nothing is run, a crash leaves the old or the new file."""
+
+import json
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import rewire as rw
+from rewire import _container, files
+from rewire._fileio import FileError, atomic_write, write_json
+
+OPTIMIZERS = {
+    "sgd": lambda: rw.SGD(0.05, momentum=0.9, weight_decay=1e-3, schedule=rw.Cosine(length=8)),
+    "plain": lambda: rw.SGD(0.1),
+    "clipped": lambda: rw.SGD(0.05, momentum=0.9, nesterov=True, clip_norm=1.0),
+    "adam": lambda: rw.Adam(0.005, schedule=rw.Step(every=3, unit="epoch")),
+    "adamw": lambda: rw.AdamW(0.005),
+}
+
+
+def data(n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 256, (n, 20)).astype(np.uint8)
+    return X, (X.astype(float) @ rng.normal(size=(20, 4))).argmax(1)
+
+
+def trainer(optimizer="sgd", group=1, dtype="float32", dense=False, threads=None, callbacks=()):
+    hidden = (
+        rw.Dense(30, 30, activation="relu")
+        if dense
+        else rw.Sparse(30, 30, density=0.3, activation="all-relu", group=group)
+    )
+    layers = [
+        rw.Sparse(20, 30, epsilon=5, activation="all-relu", group=group),
+        rw.Dropout(0.3),
+        hidden,
+        rw.Sparse(30, 4, density=0.6, activation="softmax", bias=False),
+    ]
+    return rw.Trainer(
+        rw.Sequential(layers, seed=3, dtype=dtype),
+        loss="cross_entropy",
+        optimizer=OPTIMIZERS[optimizer](),
+        rewiring=rw.SET(zeta=0.3),
+        threads=threads,
+        standardize=True,
+        callbacks=callbacks,
+    )
+
+
+def fit(t, epochs, **options):
+    return t.fit(*data(), epochs=epochs, batch_size=32, verbose=0, **options)
+
+
+def timeless(config):
+    """A trainer's config without wall-clock seconds and the number of threads."""
+    config = json.loads(json.dumps(config))
+    del config["threads"]
+    for row in config["history"]["epochs"]:
+        for name in list(row):
+            if name.startswith("seconds"):
+                del row[name]
+    return config
+
+
+def same(a, b):
+    """Two trainers equal bit for bit."""
+    assert timeless(a.config()) == timeless(b.config())
+    ours, theirs = a.arrays(), b.arrays()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert ours[name].dtype == theirs[name].dtype, name
+        assert ours[name].tobytes() == theirs[name].tobytes(), name
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A trained trainer and its file."""
+    t = trainer()
+    fit(t, 2)
+    path = tmp_path_factory.mktemp("saved") / "t.safetensors"
+    t.save(path)
+    return t, path
+
+
+# --- nothing is lost
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_trainer_round_trip(tmp_path, optimizer, group, dtype):
+    t = trainer(optimizer, group, dtype)
+    fit(t, 2)
+    t.save(tmp_path / "t")
+    same(t, rw.Trainer.resume(tmp_path / "t"))
+
+
+def test_network_round_trip(tmp_path):
+    t = trainer()
+    fit(t, 2)
+    t.network.save(tmp_path / "n")
+    loaded = rw.load(tmp_path / "n")
+    X, _ = data()
+    assert loaded.predict(X).tobytes() == t.network.predict(X).tobytes()
+    assert loaded.config() == t.network.config()
+    loaded.validate()
+
+
+def test_network_of_a_trainers_file_has_no_optimizer_state(saved):
+    t, path = saved
+    loaded = rw.load(path)
+    assert list(loaded.layers[0].store.fields) == ["weight"]
+    assert loaded.predict(data()[0]).tobytes() == t.network.predict(data()[0]).tobytes()
+
+
+def test_untrained_trainer_round_trip(tmp_path):
+    t = trainer()
+    t.save(tmp_path / "t")
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    fit(t, 1)
+    fit(resumed, 1)
+    same(t, resumed)
+
+
+def test_early_stopping_goes_on_where_it_was(tmp_path):
+    def build():
+        return trainer(callbacks=[rw.EarlyStopping(2, monitor="loss", restore_best=True)])
+
+    whole, half = build(), build()
+    fit(whole, 2)
+    fit(half, 2)
+    half.save(tmp_path / "t")
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    assert resumed.callbacks[0].best == whole.callbacks[0].best
+    fit(whole, 2)
+    fit(resumed, 2)
+    same(whole, resumed)
+
+
+def test_any_safetensors_reader_can_read_it(saved):
+    t, path = saved
+    arrays = load_file(path)
+    ours = t.arrays()
+    assert arrays.keys() == ours.keys()
+    assert all(np.array_equal(arrays[name], ours[name]) for name in ours)
+
+
+# --- resume, bit for bit
+
+
+RESUME = """
+import sys
+sys.path.insert(0, {folder!r})
+import rewire as rw
+from test_files import fit
+t = rw.Trainer.resume({path!r})
+t.threads = {threads}
+fit(t, 2)
+t.save({path!r})
+"""
+
+
+@pytest.mark.parametrize(
+    "optimizer, group, threads", [("sgd", 1, 1), ("sgd", 4, 2), ("adam", 1, 3), ("clipped", 1, 2)]
+)
+def test_resume_in_a_new_process_gives_the_bits_of_one_run(tmp_path, optimizer, group, threads):
+    path = str(tmp_path / "t.safetensors")
+    whole, half = (trainer(optimizer, group, threads=1) for _ in range(2))
+    fit(whole, 4)
+    fit(half, 2)
+    half.save(path)
+    code = RESUME.format(folder=str(Path(__file__).parent), path=path, threads=threads)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    same(whole, rw.Trainer.resume(path))
+
+
+def test_saving_does_not_change_what_follows(tmp_path):
+    class Saver(rw.Callback):
+        def on_epoch_end(self, state):
+            state.trainer.save(tmp_path / "t")
+
+    quiet, saving = trainer(), trainer(callbacks=[Saver()])
+    fit(quiet, 3)
+    fit(saving, 3)
+    assert all(
+        a.tobytes() == b.tobytes()
+        for a, b in zip(quiet.arrays().values(), saving.arrays().values(), strict=True)
+    )
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    assert resumed.epoch == 3
+
+
+# --- damage
+
+
+def mutants(whole, count, seed):
+    """Damaged copies: flipped bits, cut, stretched, blocks swapped, zeroed, repeated."""
+    rng = random.Random(seed)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for number in range(count):
+        b = bytearray(whole)
+        # Half of the damage goes to the header, which is small and where it is most interesting.
+        end = header if number % 2 else len(b)
+        at = rng.randrange(end)
+        n = rng.randrange(1, 40)
+        kind = rng.randrange(7)
+        if kind == 0:
+            b[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del b[at:]
+        elif kind == 2:
+            b[at:at] = rng.randbytes(n)
+        elif kind == 3:
+            other = rng.randrange(len(b) - n)
+            at = min(at, len(b) - n)
+            b[at : at + n], b[other : other + n] = b[other : other + n], b[at : at + n]
+        elif kind == 4:
+            b[at : at + n] = bytes(len(b[at : at + n]))
+        elif kind == 5:
+            b[at:at] = b[at : at + n]
+        else:
+            del b[at : at + n]
+        yield bytes(b)
+
+
+def check_mutants(saved, folder, count, seed):
+    t, path = saved
+    whole, broken = path.read_bytes(), folder / "broken.safetensors"
+    equal = 0
+    for mutant in mutants(whole, count, seed):
+        broken.write_bytes(mutant)
+        try:
+            loaded = rw.Trainer.resume(broken)
+        except FileError as error:
+            assert str(error).startswith(f"{broken}: ") and len(str(error)) > len(str(broken)) + 10
+            continue
+        same(t, loaded)
+        equal += 1
+    assert equal < count / 20  # blanks in the header, blocks swapped with themselves
+
+
+def test_a_thousand_mutated_files_are_refused_or_equal(saved, tmp_path):
+    check_mutants(saved, tmp_path, 1000, seed=1)
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_mutated_files(saved, tmp_path):
+    check_mutants(saved, tmp_path, 100_000, seed=time.time_ns())
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 100, -1])
+def test_cut_files(saved, tmp_path, size):
+    (tmp_path / "cut").write_bytes(saved[1].read_bytes()[:size])
+    with pytest.raises(FileError, match="cut"):
+        rw.load(tmp_path / "cut")
+
+
+def test_foreign_files(tmp_path):
+    path = tmp_path / "other.safetensors"
+    save_file({"w": np.zeros(3)}, path)
+    with pytest.raises(FileError, match="not one that rewire has written"):
+        rw.load(path)
+    path.write_bytes(b"PK\x03\x04 and so on, long enough")
+    with pytest.raises(FileError, match="not a safetensors file"):
+        rw.load(path)
+    with pytest.raises(FileNotFoundError, match="there is no file .*absent"):
+        rw.load(tmp_path / "absent")
+    with pytest.raises(IsADirectoryError):
+        rw.load(tmp_path)
+
+
+def test_file_error_is_a_value_error():
+    error = FileError("a/b", "is odd")
+    assert isinstance(error, ValueError) and str(error) == "a/b: is odd"
+    assert (error.path, error.reason) == ("a/b", "is odd")
+
+
+# --- files with a right checksum that somebody made up
+
+
+def forge(saved, tmp_path, change, kind="trainer"):
+    """Rewrite a good file after `change(config, arrays)`; its checksum is right."""
+    contents = files.read(saved[1])
+    config = json.loads(json.dumps({"trainer": contents.config, "notes": {}}))
+    arrays = {name: array.copy() for name, array in contents.arrays.items()}
+    changed = change(config, arrays)
+    path = tmp_path / "forged.safetensors"
+    _container.write(path, kind, config if changed is None else changed, arrays, "0.0")
+    return path
+
+
+def entry(*path_and_value):
+    """A change of one entry of the trainer's config."""
+    *path, value = path_and_value
+
+    def change(config, arrays):
+        at = config["trainer"]
+        for key in path[:-1]:
+            at = at[key]
+        if value is None:
+            del at[path[-1]]
+        else:
+            at[path[-1]] = value
+
+    return change
+
+
+def array(name, edit):
+    """A change of one array; None removes it."""
+
+    def change(config, arrays):
+        new = None if edit is None else edit(arrays[name])
+        if new is None:
+            del arrays[name]
+        else:
+            arrays[name] = new
+
+    return change
+
+
+def put(index, value):
+    def edit(a):
+        a[index] = value
+        return a
+
+    return edit
+
+
+FORGERIES = {
+    "unknown layer": entry("network", "layers", 0, "type", "os.system"),
+    "layer of no type": entry("network", "layers", 0, "type", None),
+    "layer with unknown option": entry("network", "layers", 0, "hook", "x"),
+    "layers not a list": entry("network", "layers", 5),
+    "no layers": entry("network", "layers", []),
+    "layer is a number": entry("network", "layers", [1, 2]),
+    "huge n_out": entry("network", "layers", 0, "n_out", 2**31 - 1),
+    "huge n_in": entry("network", "layers", 3, "n_in", 2**31 - 1),
+    "negative n_in": entry("network", "layers", 0, "n_in", -1),
+    "group 3": entry("network", "layers", 0, "group", 3),
+    "group 0": entry("network", "layers", 0, "group", 0),
+    "group as text": entry("network", "layers", 0, "group", "1"),
+    "unknown activation": entry("network", "layers", 0, "activation", {"name": "eval"}),
+    "unknown dtype": entry("network", "dtype", "float16"),
+    "other dtype": entry("network", "dtype", "float64"),
+    "no seed": entry("network", "seed", None),
+    "seed out of range": entry("network", "seed", 2**64),
+    "unknown loss": entry("loss", {"name": "exec"}),
+    "unfit loss": entry("loss", {"name": "binary_cross_entropy"}),
+    "unknown optimizer": entry("optimizer", {"name": "__class__"}),
+    "optimizer without lr": entry("optimizer", "lr", "fast"),
+    "other optimizer": entry("optimizer", {"name": "adam"}),
+    "unknown rewiring": entry("rewiring", {"name": "rm"}),
+    "rewiring with odd zeta": entry("rewiring", "zeta", 7),
+    "unknown callback": entry("callbacks", [{"name": "Popen"}]),
+    "negative step": entry("step", -1),
+    "step not finite": entry("step", float("inf")),
+    "epoch not whole": entry("epoch", 1.5),
+    "history a number": entry("history", 3),
+    "no history": entry("history", None),
+    "unknown field dtype": entry("network", "layers", 0, "fields", "momentum", ["object", 1, 0.0]),
+    "odd field width": entry("network", "layers", 0, "fields", "momentum", ["float32", 7, 0.0]),
+    "no fields": entry("network", "layers", 0, "fields", {}),
+    "no standardizer": array("standardizer.mean", None),
+    "short standardizer": array("standardizer.scale", lambda a: a[:-1].copy()),
+    "no weights": array("layers.0.weights", None),
+    "no indptr": array("layers.0.indptr", None),
+    "no sources": array("layers.2.sources", None),
+    "no bias": array("layers.0.bias", None),
+    "no bias state": array("layers.0.bias_state.momentum", None),
+    "no momentum": array("layers.0.field.momentum", None),
+    "short weights": array("layers.0.weights", lambda a: a[:-1].copy()),
+    "wide weights": array("layers.0.weights", lambda a: np.repeat(a, 2, axis=1)),
+    "other weight dtype": array("layers.0.weights", lambda a: a.astype("f8")),
+    "other index dtype": array("layers.0.sources", lambda a: a.astype("i8")),
+    "source too large": array("layers.0.sources", put(3, 20)),
+    "source negative": array("layers.0.sources", put(3, -1)),
+    "source twice": array(
+        "layers.0.sources", lambda a: np.where(np.arange(len(a)) == 1, a[0], a).astype("i4")
+    ),
+    "sources unsorted": array("layers.0.sources", lambda a: a[::-1].copy()),
+    "indptr falls": array("layers.0.indptr", put(2, 0)),
+    "indptr negative": array("layers.0.indptr", put(1, -5)),
+    "indptr huge": array("layers.0.indptr", put(1, 2**62)),
+    "indptr end": array("layers.0.indptr", put(-1, 3)),
+    "indptr begin": array("layers.0.indptr", put(0, 1)),
+}
+
+
+@pytest.mark.parametrize("change", FORGERIES.values(), ids=FORGERIES)
+def test_forged_file_is_refused(saved, tmp_path, change):
+    path = forge(saved, tmp_path, change)
+    with pytest.raises(FileError) as caught:
+        rw.Trainer.resume(path)
+    assert caught.value.path == str(path) and caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "kind, change, words",
+    [
+        ("pickle", None, "holds a 'pickle', expected a network or a trainer"),
+        ("network", None, "has a configuration of trainer, notes, expected the objects network, notes"),
+        ("trainer", lambda config, arrays: {}, "has a configuration of nothing"),
+        (
+            "trainer",
+            lambda config, arrays: {"trainer": [], "notes": {}},
+            "expected the objects trainer, notes",
+        ),
+        ("trainer", lambda config, arrays: {**config, "code": "x"}, "trainer, notes, code"),
+    ],
+)
+def test_forged_kind_is_refused(saved, tmp_path, kind, change, words):
+    path = forge(saved, tmp_path, change or (lambda config, arrays: None), kind)
+    with pytest.raises(FileError, match=words):
+        rw.load(path)
+
+
+def test_later_version_is_said(saved, tmp_path):
+    later = saved[1].read_bytes().replace(b'"version":"1"', b'"version":"2"')
+    (tmp_path / "later").write_bytes(later)
+    with pytest.raises(FileError, match="format version '2'; this rewire reads '1': update rewire"):
+        rw.load(tmp_path / "later")
+
+
+def test_network_file_cannot_be_resumed(saved, tmp_path):
+    saved[0].network.save(tmp_path / "n")
+    with pytest.raises(FileError, match="rewire.load reads it"):
+        rw.Trainer.resume(tmp_path / "n")
+
+
+@pytest.mark.parametrize("config", ["[" * 200_000, '{"a":', "[1]", "", '{"network":1' + "0" * 10_000 + "}"])
+def test_odd_json_is_refused(tmp_path, config):
+    metadata = {"format": "rewire", "version": "1", "rewire": "0", "kind": "network", "config": config}
+    metadata["checksum"] = _container._ALGORITHM + _container._digest(metadata, {})
+    save_file({}, tmp_path / "odd", metadata=metadata)
+    with pytest.raises(FileError, match="configuration"):
+        rw.load(tmp_path / "odd")
+
+
+def test_loading_runs_nothing(saved, tmp_path):
+    """A loader in a process whose pickle and exec are traps."""
+    code = """
+import builtins, pickle, sys
+import rewire as rw
+def trap(*args, **kwargs):
+    raise SystemExit("something was run")
+pickle.load = pickle.loads = pickle.Unpickler = trap
+builtins.eval = builtins.exec = trap
+rw.Trainer.resume(sys.argv[1])
+"""
+    subprocess.run([sys.executable, "-c", code, str(saved[1])], check=True, timeout=60)
+    source = "".join(Path(module.__file__).read_text() for module in (files, _container))
+    assert "import pickle" not in source and "eval(" not in source and "exec(" not in source
+
+
+# --- the old file or the new one
+
+
+def test_permissions_are_kept(saved, tmp_path):
+    t, _ = saved
+    path = tmp_path / "t"
+    old = os.umask(0o027)
+    try:
+        t.network.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o604)
+        t.network.save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    finally:
+        os.umask(old)
+
+
+def test_a_link_stays_a_link(saved, tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    saved[0].network.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    rw.load(tmp_path / "real")
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/t", "."])
+def test_impossible_targets(saved, tmp_path, name):
+    with pytest.raises(OSError, match="cannot write"):
+        saved[0].save(tmp_path / name)
+
+
+def test_failed_save_leaves_the_old_file_and_no_rubbish(saved, tmp_path, monkeypatch):
+    t, _ = saved
+    path = tmp_path / "t"
+    t.save(path)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        t.network.save(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["t"]
+
+
+def test_orphans_go_and_saves_under_way_stay(saved, tmp_path):
+    path = tmp_path / "t"
+    orphan = tmp_path / ".t.rewire-0123456789ab.tmp"
+    orphan.write_bytes(b"half")
+    stranger = tmp_path / ".u.rewire-0123456789ab.tmp"
+    stranger.write_bytes(b"half")
+    with atomic_write(path) as temporary:
+        saved[0].network.save(path)
+        assert temporary.exists(), "a save under way was taken for an orphan"
+        assert not orphan.exists() and stranger.exists()
+        temporary.write_bytes(b"later")
+    assert path.read_bytes() == b"later"
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "j", {"a": [float("nan"), 1.5, (float("inf"),)], 3: None})
+    assert json.loads((tmp_path / "j").read_text()) == {"a": [None, 1.5, [None]], "3": None}
+
+
+KILLED = """
+import sys
+import numpy as np
+import rewire as rw
+path = sys.argv[1]
+nets = [rw.Sequential([rw.Sparse(800, 800, density=0.5)], seed=seed) for seed in (0, 1)]
+nets[0].save(path)
+print("saving", flush=True)
+while True:
+    for net in nets:
+        net.save(path)
+"""
+
+
+def check_kills(tmp_path, rounds):
+    """Kill a process that saves two networks by turns: the file holds one of them, whole."""
+    path = tmp_path / "net.safetensors"
+    rng = np.random.default_rng(rounds)
+    good = {
+        rw.Sequential([rw.Sparse(800, 800, density=0.5)], seed=s).layers[0].store.sources().tobytes()
+        for s in (0, 1)
+    }
+    for _ in range(rounds):
+        with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"saving\n"
+            time.sleep(rng.uniform(0, 0.05))
+            process.send_signal(signal.SIGKILL)
+        assert rw.load(path).layers[0].store.sources().tobytes() in good
+    rw.load(path).save(path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name], "orphans of killed saves are left"
+
+
+def test_killed_while_saving(tmp_path):
+    check_kills(tmp_path, 20)
+
+
+@pytest.mark.soak
+def test_killed_while_saving_many_times(tmp_path):
+    check_kills(tmp_path, 500)

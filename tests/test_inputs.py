@@ -1,0 +1,149 @@
+"""What X may be: every real dtype and layout, SciPy matrices, and what is refused; the standardiser."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire._inputs import as_source
+from small import VALUES, deep
+
+sparse = pytest.importorskip("scipy.sparse")
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["f4", "f8", "f2", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?", ">f4", ">i2", "g", object],
+)
+def test_every_real_dtype(dtype):
+    X = VALUES.astype(dtype)
+    assert np.array_equal(deep().predict(X), deep().predict(X.astype("f8")))
+
+
+def frozen(a):
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "read-only": lambda a: frozen(a.copy()),
+    "every other row": lambda a: np.repeat(a, 2, axis=0)[::2],
+    "every other column": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "backwards": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+    "broadcast": lambda a: np.broadcast_to(a[:1], a.shape),
+    "list": lambda a: a.tolist(),
+    "misaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "u1", "i8"])
+def test_every_layout(layout, dtype):
+    X = LAYOUTS[layout](VALUES.astype(dtype))
+    assert np.array_equal(deep().predict(X), deep().predict(np.array(X, dtype="f8")))
+
+
+@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_array", "coo_array"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "u1"])
+def test_scipy_sparse(kind, dtype):
+    X = (VALUES * (np.random.default_rng(4).random(VALUES.shape) < 0.2)).astype(dtype)
+    assert np.array_equal(deep().predict(getattr(sparse, kind)(X)), deep().predict(X))
+
+
+def test_csr_with_wide_indices_and_duplicates():
+    csr = sparse.csr_array(
+        (np.ones(4), np.array([3, 3, 5, 0], np.int64), np.array([0, 3, 4], np.int64)), shape=(2, 17)
+    )
+    assert np.array_equal(deep().predict(csr), deep().predict(csr.toarray()))
+    assert csr.nnz == 4  # not changed
+
+
+def test_csr_is_never_made_dense():
+    """A matrix that would take 40 GB dense."""
+    net = rw.Sequential([rw.Sparse(100_000, 3, epsilon=1)])
+    X = sparse.random_array((100_000, 100_000), density=1e-7, format="csr", rng=np.random.default_rng(0))
+    got = net.predict(X[:500])
+    assert got.shape == (500, 3)
+
+
+NOT_X = [
+    (None, TypeError, "X must be a 2-D array of real numbers, got None"),
+    ("abc", TypeError, "X must hold real numbers, got dtype <U3"),
+    (np.zeros(17), ValueError, r"X must be 2-D \(samples, features\), got shape \(17,\); X.reshape"),
+    (np.zeros((2, 3, 17)), ValueError, r"X must be 2-D .* got shape \(2, 3, 17\)"),
+    (np.zeros((3, 16)), ValueError, r"X must have 17 features, got shape \(3, 16\)"),
+    (np.zeros((17, 3)), ValueError, r"X must have 17 features, got shape \(17, 3\)"),
+    (np.zeros((0, 17)), ValueError, r"X must have at least one row, got shape \(0, 17\)"),
+    (np.zeros((2, 17), complex), TypeError, "X must hold real numbers, got dtype complex128"),
+    (np.zeros((2, 17), "M8[s]"), TypeError, "X must hold real numbers"),
+    (np.full((2, 17), "a", object), TypeError, "X must hold real numbers, got dtype object"),
+    ([[1.0] * 17, [1.0] * 16], TypeError, "X must be a 2-D array of real numbers"),
+    (sparse.csr_array((3, 16)), ValueError, r"X must have 17 features, got shape \(3, 16\)"),
+    (sparse.csr_array((2, 17), dtype=complex), TypeError, "X must hold real numbers, got dtype complex128"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(NOT_X)))
+def test_wrong_x(case):
+    X, kind, words = NOT_X[case]
+    with pytest.raises(kind, match=words):
+        deep().predict(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rows", [5, 200_000])
+def test_values_that_are_not_finite_are_named(bad, rows):
+    net = rw.Sequential([rw.Sparse(17, 2)])
+    X = np.zeros((rows, 17), "f4")
+    X[rows - 2, 7] = bad
+    with pytest.raises(ValueError, match=f"X must be finite, got {bad} in row {rows - 2}, column 7"):
+        net.predict(X)
+    with pytest.raises(ValueError, match=f"X must be finite, got {bad} in row {rows - 2}, column 7"):
+        net.predict(sparse.csr_array(X))
+
+
+def test_broken_csr_is_refused():
+    csr = sparse.csr_array(np.eye(17))
+    csr.indices[3] = 99
+    with pytest.raises(ValueError, match=r"X must have columns in \[0, 17\), got 99"):
+        deep().predict(csr)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1, got 0"),
+        ({"batch_size": 2.0}, TypeError, "batch_size must be an integer >= 1, got 2.0"),
+        ({"threads": 0}, ValueError, "threads must be >= 1, or negative"),
+        ({"threads": "2"}, TypeError, "threads must be an integer"),
+    ],
+)
+def test_wrong_options_of_predict(options, kind, words):
+    with pytest.raises(kind, match=words):
+        deep().predict(VALUES, **options)
+
+
+# --- standardiser -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array], ids=["array", "csr"])
+@pytest.mark.parametrize("rows", [3, 100_000])
+def test_standardizer_measures_mean_and_deviation(make, rows):
+    rng = np.random.default_rng(rows)
+    X = rng.integers(0, 9, (rows, 17)) * (rng.random((rows, 17)) < 0.3) + 0.0
+    X[:, 4] = 0.1  # constant, and its mean is not exact
+    X[:, 5] = 0
+    X[:, 6] = 1e6 + rng.random(rows)
+    found = rw.Standardizer.fit(as_source(make(X), 17))
+    np.testing.assert_allclose(found.mean, X.mean(0), rtol=1e-9)
+    assert found.scale[4] == found.scale[5] == 1
+    keep = [i for i in range(17) if i not in (4, 5) and X[:, i].std() > 0]
+    np.testing.assert_allclose(found.scale[keep], 1 / X.std(0)[keep], rtol=1e-7)
+
+
+def test_standardizer_is_applied_by_predict():
+    net, plain = deep("float64"), deep("float64")
+    net.standardizer = rw.Standardizer(VALUES.mean(0), 1 / VALUES.std(0))
+    standard = (VALUES - VALUES.mean(0)) / VALUES.std(0)
+    np.testing.assert_allclose(net.predict(VALUES), plain.predict(standard), rtol=1e-12)
+    np.testing.assert_allclose(net.predict(sparse.csr_array(VALUES)), plain.predict(standard), rtol=1e-12)

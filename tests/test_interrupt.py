@@ -1,0 +1,166 @@
+"""Ctrl-C: training stops at once, what has been learnt is kept, and the network is whole.
+
+A process of its own sends itself SIGINT at random times and measures until the call is back.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ROUNDS = 20
+
+SETUP = """
+import json, os, signal, sys, threading, time, warnings
+import numpy as np
+import rewire as rw
+
+rng = np.random.default_rng(int(sys.argv[1]))
+X = rng.standard_normal((3000, 784), dtype=np.float32)
+y = rng.integers(0, 10, 3000)
+latencies = []
+
+class Interrupt:
+    '''SIGINT after a random part of a second, counted from `go`; then the time until `back`.'''
+
+    def __init__(self):
+        self.delay = rng.uniform(0.0, 0.7)
+        self.started = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        self.started.wait()
+        time.sleep(self.delay)
+        self.sent = time.perf_counter()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def go(self, *_):
+        self.started.set()
+
+    def back(self):
+        now = time.perf_counter()
+        self.thread.join()
+        latencies.append(now - self.sent)
+
+def check(network):
+    network.validate()
+    assert np.isfinite(network.predict(X[:100])).all()
+    for layer in network.sparse_layers:
+        assert layer.store.nnz == layer.wanted_slots * layer.group
+"""
+
+TRAINER = """
+net = rw.Sequential([
+    rw.Sparse(784, 3000, activation="all-relu"), rw.Dropout(0.3), rw.Sparse(3000, 3000, activation="relu"),
+    rw.Sparse(3000, 10, activation="softmax"),
+], seed=0)
+trainer = rw.Trainer(net, loss="cross_entropy", optimizer=OPTIMIZER, rewiring=rw.SET(every=rw.Every(steps=3)),
+                     threads=THREADS)
+for _ in range(ROUNDS):
+    signal_ = Interrupt()
+    trainer.callbacks = [type("Go", (), {"on_epoch_begin": signal_.go})()]
+    epoch = trainer.epoch
+    history = trainer.fit(X, y, epochs=10**6, batch_size=BATCH, verbose=0)
+    signal_.back()
+    assert history is trainer.history and history.interrupted
+    assert len(history) == trainer.epoch >= epoch
+    check(net)
+trainer.callbacks = []
+assert not trainer.fit(X[:500], y[:500], epochs=1, verbose=0).interrupted  # and it goes on
+check(net)
+print(json.dumps(latencies))
+"""
+
+ESTIMATOR = """
+class Go(rw.SET):
+    def due(self, moment):
+        signal_.go()
+        return super().due(moment)
+
+X = X.astype(float)
+for i in range(ROUNDS):
+    signal_ = Interrupt()
+    clf = rw.SparseMLPClassifier((3000, 3000), rewiring=Go(), max_iter=10**6, n_jobs=1, random_state=0,
+                                 early_stopping=i % 4 == 3, n_iter_no_change=None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert clf.fit(X, y) is clf
+    signal_.back()
+    assert [w.category for w in caught] == [rw.errors.InterruptedWarning], caught
+    assert clf.history_.interrupted and clf.n_iter_ == len(clf.loss_curve_)
+    assert clf.predict(X[:50]).shape == (50,)
+    check(clf.network_)
+clf.set_params(rewiring="set", early_stopping=False).partial_fit(X[:500], y[:500])
+assert not clf.history_.interrupted
+print(json.dumps(latencies))
+"""
+
+# The loop of an interactive session: the signal may come anywhere, also before training begins or between
+# two calls. Then KeyboardInterrupt goes through, but nothing is broken.
+ANYWHERE = """
+hidden, output = rw.Sparse(784, 300, activation="relu"), rw.Sparse(300, 10, activation="softmax")
+net = rw.Sequential([hidden, output], seed=0)
+trainer = rw.Trainer(net, loss="cross_entropy", rewiring="set", threads=1)
+for _ in range(2 * ROUNDS):
+    signal_ = Interrupt()
+    signal_.delay = rng.uniform(0.0, 0.2)
+    try:
+        signal_.go()
+        for _ in range(10**6):
+            trainer.fit(X[:256], y[:256], epochs=1, verbose=0)
+            if trainer.history.interrupted:
+                break
+            trainer.evaluate(X[:64], y[:64])
+    except KeyboardInterrupt:
+        pass
+    signal_.back()
+    check(net)
+trainer.fit(X[:256], y[:256], epochs=1, verbose=0)
+print(json.dumps(latencies))
+"""
+
+
+def latencies(body, seed=0, **constants):
+    code = SETUP + f"ROUNDS = {ROUNDS}\n" + "".join(f"{k} = {v}\n" for k, v in constants.items()) + body
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(seed)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = sorted(json.loads(done.stdout.splitlines()[-1]))
+    print(f"median {1000 * found[len(found) // 2]:.0f} ms, longest {1000 * found[-1]:.0f} ms")
+    return found
+
+
+def judge(found):
+    assert len(found) >= ROUNDS
+    assert found[len(found) // 2] <= 0.25, found
+    assert found[-1] <= 1.0, found
+
+
+@pytest.mark.serial
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "constants",
+    [
+        {"THREADS": 1, "BATCH": 128, "OPTIMIZER": "rw.SGD(0.01, momentum=0.9)"},
+        {"THREADS": 2, "BATCH": 2048, "OPTIMIZER": "rw.Adam(clip_norm=1.0)"},
+    ],
+    ids=["SGD", "Adam, clipping, large batch"],
+)
+def test_trainer(constants):
+    judge(latencies(TRAINER, **constants))
+
+
+@pytest.mark.serial
+@pytest.mark.slow
+def test_estimator():
+    pytest.importorskip("sklearn")
+    judge(latencies(ESTIMATOR))
+
+
+@pytest.mark.serial
+@pytest.mark.slow
+def test_anywhere():
+    judge(latencies(ANYWHERE))

@@ -1,0 +1,382 @@
+"""Forward, dX, dW and the optimizer step at the slots: error bounds for every instruction set, and
+equal bits whatever must not matter: threads, tiles, neighbours in the batch, mirror, groups, history.
+
+The bounds are those of ``sparse_core/kernels.h``.
+"""
+
+import itertools
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewire import WeightStore, _core
+from strategies import dtypes, groups, random_store, seeds, tiles_of
+
+ISAS = _core.isa_available()
+# Around the lane counts (4, 8, 16), twice and four times that, and tiles of 32 and 64.
+lengths = st.sampled_from([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 200])
+tile_sizes = st.sampled_from([1, 2, 4, 8, 16, 32, 64])
+
+
+@contextmanager
+def instruction_set(name):
+    before = _core.force_isa(name)
+    try:
+        yield
+    finally:
+        _core.force_isa(before)
+
+
+@dataclass
+class Problem:
+    """A layer and a batch."""
+
+    store: WeightStore
+    x: Any  # (batch, n_in)
+    dy: Any  # (batch, n_out)
+    bias: Any  # (n_out padded,) or None
+
+    @property
+    def eps(self):
+        return np.finfo(self.store.dtype).eps
+
+
+@st.composite
+def problems(draw, group=groups):
+    n_out, n_in, batch = draw(lengths), draw(lengths), draw(lengths)
+    dtype = draw(dtypes)
+    rng = np.random.default_rng(draw(seeds))
+    density = draw(st.sampled_from([0.0, 0.05, 0.3, 0.9, 1.0]))
+    store = random_store(rng, n_out, n_in, draw(group), dtype, density)
+    bias = None
+    if draw(st.booleans()):
+        bias = np.zeros((n_out + 7) // 8 * 8, dtype)
+        bias[:n_out] = rng.normal(size=n_out)
+    x, dy = (rng.normal(size=(batch, n)).astype(dtype) for n in (n_in, n_out))
+    x[rng.random(x.shape) < 0.2] = 0
+    return Problem(store, x, dy, bias)
+
+
+def empty(n, like):
+    """Tiles for n features, filled with rubbish where that is allowed: an output overwrites it."""
+    tiles = _core.Tiles(n, like.batch, like.tile, like.dtype)
+    tiles.pack(np.full((like.batch, n), 1e30, like.dtype))
+    return tiles
+
+
+def forward(p, tile=None, threads=1, store=None):
+    store = store or p.store
+    x = tiles_of(p.x, tile)
+    y = empty(store.n_out, x)
+    _core.forward(store, x, p.bias, "linear", 0.0, y, None, threads)
+    return y.unpack()
+
+
+def backward_input(p, tile=None, threads=1, store=None):
+    store = store or p.store
+    dy = tiles_of(p.dy, tile)
+    dx = empty(store.n_in, dy)
+    _core.backward_input(store, dy, dx, threads)
+    return dx.unpack()
+
+
+def gradient(p, tile=None, threads=1, store=None):
+    """dW by connection: {(row, col): value}, as a matrix with NaN where there is none."""
+    store = (store or p.store).clone()
+    store.add_field("gradient", store.dtype, birth=1e30)
+    _core.backward_weights(store, tiles_of(p.x, tile), tiles_of(p.dy, tile), "gradient", threads)
+    values = store.get_field("gradient")
+    slot_group = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    rows = slot_group[:, None] * store.group + np.arange(store.group)
+    cols = np.broadcast_to(store.sources()[:, None], rows.shape)
+    matrix = np.full((store.n_groups * store.group, store.n_in), np.nan, store.dtype)
+    matrix[rows, cols] = values
+    return matrix[: store.n_out]
+
+
+def exact(store):
+    """The weights in extended precision, and where there are connections."""
+    rows, cols, values = store.to_arrays()
+    w = np.zeros(store.shape, np.longdouble)
+    there = np.zeros(store.shape, bool)
+    w[rows, cols], there[rows, cols] = values, True
+    return w, there
+
+
+def same_bits(a, b):
+    """Equal bit for bit; NaN where there is NaN."""
+    kind = f"u{a.itemsize}"
+    np.testing.assert_array_equal(np.ascontiguousarray(a).view(kind), np.ascontiguousarray(b).view(kind))
+
+
+# --- bounds -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(p=problems(), tile=tile_sizes)
+def test_forward_bound(isa, p, tile):
+    w, there = exact(p.store)
+    bias = np.zeros(p.store.n_out) if p.bias is None else p.bias[: p.store.n_out]
+    x = p.x.astype(np.longdouble)
+    bound = (there.sum(axis=1) + 2) * p.eps * (abs(bias) + abs(x) @ abs(w).T)
+    with instruction_set(isa):
+        assert (abs(forward(p, tile) - (bias + x @ w.T)) <= bound).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(p=problems(), tile=tile_sizes, mirror=st.booleans())
+def test_backward_input_bound(isa, p, tile, mirror):
+    if mirror:
+        p.store.build_mirror()
+    w, there = exact(p.store)
+    dy = p.dy.astype(np.longdouble)
+    bound = (there.sum(axis=0) + 2) * p.eps * (abs(dy) @ abs(w))
+    with instruction_set(isa):
+        assert (abs(backward_input(p, tile) - dy @ w) <= bound).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(p=problems(), tile=tile_sizes)
+def test_backward_weights_bound(isa, p, tile):
+    _, there = exact(p.store)
+    x, dy = p.x.astype(np.longdouble), p.dy.astype(np.longdouble)
+    bound = (p.x.shape[0] + 2) * p.eps * (abs(dy).T @ abs(x))
+    with instruction_set(isa):
+        got = gradient(p, tile)
+    assert np.array_equal(~np.isnan(got), there)
+    assert (abs(got - dy.T @ x)[there] <= bound[there]).all()
+
+
+# --- bits -------------------------------------------------------------------------------
+
+
+def told_otherwise(store, seed):
+    """The same connections, told link by link and with detours, in windows that lie elsewhere."""
+    rng = np.random.default_rng(seed)
+    other = WeightStore(n_out=store.n_out, n_in=store.n_in, group=store.group, dtype=store.dtype)
+    rows, cols, values = store.to_arrays()
+    slots = rows // store.group * store.n_in + cols
+    parts = rng.integers(0, 4, store.n_out * store.n_in + store.n_in * store.group)[slots]
+    for part in rng.permutation(4):
+        now = parts == part
+        other.insert(rows[now], cols[now], values[now])
+        other.remove(rows[now], cols[now])
+        other.insert(rows[now], cols[now], values[now])
+    return other
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(p=problems(), seed=seeds, tile=tile_sizes)
+def test_bits_do_not_depend_on_threads_groups_mirror_or_history(isa, p, seed, tile):
+    with instruction_set(isa):
+        results = forward(p, tile), backward_input(p, tile), gradient(p, tile)
+        single = WeightStore.from_csr(p.store.to_csr())
+        mirrored = p.store.clone()
+        mirrored.build_mirror()
+        single_mirrored = single.clone()
+        single_mirrored.build_mirror()
+        stores = [p.store, single, mirrored, single_mirrored, told_otherwise(p.store, seed)]
+        for store, threads in itertools.product(stores, [1, 2, 5]):
+            for operation, expected in zip((forward, backward_input, gradient), results, strict=True):
+                same_bits(operation(p, tile, threads, store), expected)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(p=problems(), data=st.data())
+def test_a_sample_does_not_depend_on_its_neighbours(isa, p, data):
+    """Forward and dX of any part of a batch, in any tiles, are those of the whole."""
+    batch = p.x.shape[0]
+    rows = data.draw(st.lists(st.integers(0, batch - 1), min_size=1, max_size=9))
+    part = Problem(p.store, np.ascontiguousarray(p.x[rows]), np.ascontiguousarray(p.dy[rows]), p.bias)
+    with instruction_set(isa):
+        for operation in (forward, backward_input):
+            whole = operation(p, data.draw(tile_sizes))
+            same_bits(operation(part, data.draw(tile_sizes)), whole[rows])
+            same_bits(operation(p, data.draw(tile_sizes), threads=2), whole)
+
+
+def test_enough_work_for_threads():
+    """Large enough that threads are really woken: still the same bits."""
+    rng = np.random.default_rng(0)
+    for group, dtype in itertools.product([1, 4, 8], ["float32", "float64"]):
+        store = random_store(rng, 303, 401, group, dtype, 0.3)
+        x, dy = (rng.normal(size=(130, n)).astype(dtype) for n in (401, 303))
+        p = Problem(store, x, dy, None)
+        for mirror in (False, True):
+            if mirror:
+                store.build_mirror()
+            for operation in (forward, backward_input, gradient):
+                expected = operation(p)
+                for threads in (2, 3, 8):
+                    same_bits(operation(p, threads=threads), expected)
+
+
+def test_rows_that_do_not_exist_cannot_be_seen():
+    """The padding of the last group has weight zero; an infinite input makes NaN of it, no further."""
+    store = WeightStore(n_out=5, n_in=3, group=4)
+    store.insert([0, 1, 2, 3], 0, 1.0)
+    store.insert(4, 1, 2.0)
+    x = np.array([[np.inf, 1, 1], [1, np.inf, 1], [1, 2, 3]], "f4")
+    p = Problem(store, x, np.ones((3, 5), "f4"), None)
+    assert forward(p).tolist() == [[np.inf] * 4 + [2], [1] * 4 + [np.inf], [1] * 4 + [4]]
+    grad = gradient(p)
+    assert np.isinf(grad[:4, 0]).all() and np.isinf(grad[4, 1])
+    store.add_field("momentum", "float32")
+    update = _core.Update("sgd", momentum=0.9)
+    update.lr = 0.1
+    _core.backward_update(store, tiles_of(p.x), tiles_of(p.dy), update, _core.Scratch(), 1)
+    store.check()  # I10: rows beyond n_out have no weights after a step either
+
+
+# --- the optimizer step -----------------------------------------------------------------
+
+
+def optimizers():
+    for decay in ("l2", "decoupled", "per_step"):
+        yield "sgd", {"decay_kind": decay}
+        yield "sgd", {"decay_kind": decay, "momentum": 0.9}
+        yield "sgd", {"decay_kind": decay, "momentum": 0.9, "nesterov": True}
+        yield "adam", {"decay_kind": decay, "beta1": 0.8, "beta2": 0.99, "eps": 1e-6}
+
+
+OPTIMIZERS = list(optimizers())
+
+
+def with_state(store, kind, options, rng):
+    """A copy with the fields that the optimizer wants, filled."""
+    store = store.clone()
+    names = ["adam_m", "adam_v"] if kind == "adam" else ["momentum"] if options.get("momentum") else []
+    for name in [*names, "gradient"]:
+        store.add_field(name, store.dtype)
+        values = rng.normal(size=store.get_field(name).shape)
+        store.set_field(name, abs(values).astype(store.dtype))
+    if kind == "adam":
+        store.add_field("born", "int32", per_slot=True, birth=1)
+        store.set_field("born", rng.integers(1, 8, (store.slots, 1)).astype(np.int32))
+    return store
+
+
+def make_update(kind, options, lr=0.125, decay=0.01, step=7):
+    update = _core.Update(kind, **options)
+    update.lr, update.decay, update.step = lr, decay, step
+    return update
+
+
+def step_exactly(store, kind, options, u):
+    """One step in extended precision from the gradients in the field: (weights, size of the terms)."""
+    w, g = (store.get_field(n).astype(np.longdouble) for n in ("weight", "gradient"))
+    lr, decay = u.lr, u.decay
+    shrunk = w
+    if options["decay_kind"] == "l2":
+        g = g + decay * w
+    else:
+        shrunk = w - (lr * decay if options["decay_kind"] == "decoupled" else decay) * w
+    if kind == "sgd":
+        momentum = options.get("momentum", 0.0)
+        m = momentum * store.get_field("momentum").astype(np.longdouble) + g if momentum else g
+        step = lr * (g + momentum * m if options.get("nesterov") else m)
+        size = lr * (abs(g) + abs(m))
+    else:
+        b1, b2 = options["beta1"], options["beta2"]
+        t = u.step - store.get_field("born").astype(np.longdouble) + 1
+        m = b1 * store.get_field("adam_m").astype(np.longdouble) + (1 - b1) * g
+        v = b2 * store.get_field("adam_v").astype(np.longdouble) + (1 - b2) * g * g
+        mean = abs(b1 * store.get_field("adam_m")) + abs((1 - b1) * g)
+        scale = lr / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + options["eps"])
+        step, size = scale * m, scale * mean
+    return shrunk - step, abs(w) + size
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+@given(p=problems(), seed=seeds)
+def test_update(isa, kind, options, p, seed):
+    """Fused and unfused steps have equal bits, on any number of threads, and stay within 16 roundings."""
+    rng = np.random.default_rng(seed)
+    base = with_state(p.store, kind, options, rng)
+    x, dy = tiles_of(p.x), tiles_of(p.dy)
+    with instruction_set(isa):
+        u = make_update(kind, options)
+        _core.backward_weights(base, x, dy, "gradient", 1)
+        unfused = base.clone()
+        _core.update_from(unfused, "gradient", u, 1)
+        unfused.check()
+        for threads in (1, 2, 5):
+            fused = base.clone()
+            _core.backward_update(fused, x, dy, u, _core.Scratch(), threads)
+            other = base.clone()
+            _core.update_from(other, "gradient", u, threads)
+            for name in unfused.fields:
+                same_bits(fused.get_field(name), unfused.get_field(name))
+                same_bits(other.get_field(name), unfused.get_field(name))
+        fused.check()
+    expected, size = step_exactly(base, kind, options, u)
+    live = np.ones(expected.shape, bool)
+    last = base.indptr()[-2]
+    live[last:, base.n_out - (base.n_groups - 1) * base.group :] = False
+    got = unfused.get_field("weight")
+    assert (abs(got - expected)[live] <= (16 * p.eps * size)[live]).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_update_array_is_the_same_step(isa, kind, options, dtype):
+    """Biases and dense layers take the very step that slots take."""
+    rng = np.random.default_rng(1)
+    for n in (1, 7, 8, 17, 64, 101):
+        store = WeightStore(n_out=1, n_in=n, dtype=dtype)
+        store.insert(0, np.arange(n), rng.normal(size=n).astype(dtype))
+        store = with_state(store, kind, options, rng)
+        if kind == "adam":
+            store.set_field("born", np.ones((n, 1), np.int32))
+        fields = {name: store.get_field(name).ravel() for name in store.fields}
+        state = {"m": fields.get("momentum", fields.get("adam_m")), "v": fields.get("adam_v")}
+        with instruction_set(isa):
+            u = make_update(kind, options)
+            _core.update_array(fields["weight"], fields["gradient"], u, **state)
+            _core.update_from(store, "gradient", u, 1)
+        same_bits(store.get_field("weight").ravel(), fields["weight"])
+
+
+# --- refusals ---------------------------------------------------------------------------
+
+
+def test_shapes_must_fit():
+    store = random_store(np.random.default_rng(0), 5, 7)
+    store.add_field("gradient", "float32")
+    store.add_field("thin", "float32", per_slot=True)
+    store.add_field("double", "float64")
+    x, y = _core.Tiles(7, 3, 4), _core.Tiles(5, 3, 4)
+    wide, long, coarse = _core.Tiles(8, 3, 4), _core.Tiles(5, 4, 4), _core.Tiles(5, 3, 8)
+    double = _core.Tiles(7, 3, 4, "float64")
+    update = make_update("sgd", {"momentum": 0.9})
+    scratch = _core.Scratch()
+    for call in (
+        *(lambda t=t: _core.forward(store, x, None, "linear", 0.0, t, None, 1) for t in (wide, long, coarse)),
+        lambda: _core.forward(store, wide, None, "linear", 0.0, y, None, 1),
+        lambda: _core.forward(store, double, None, "linear", 0.0, y, None, 1),
+        lambda: _core.forward(store, x, None, "linear", 0.0, y, wide, 1),
+        lambda: _core.forward(store, x, np.zeros(5, "f4"), "linear", 0.0, y, None, 1),
+        lambda: _core.forward(store, x, None, "soft", 0.0, y, None, 1),
+        lambda: _core.forward(store, x, None, "linear", 0.0, y, None, 0),
+        lambda: _core.backward_input(store, long, x, 1),
+        lambda: _core.backward_weights(store, x, coarse, "gradient", 1),
+        lambda: _core.backward_weights(store, x, y, "double", 1),
+        lambda: _core.backward_weights(random_store(np.random.default_rng(0), 5, 7, 4), x, y, "thin", 1),
+        lambda: _core.backward_update(store, x, y, update, scratch, 1),  # no field "momentum"
+        lambda: _core.update_from(store, "nobody", update, 1),
+    ):
+        before = str(store.__getstate__())
+        with pytest.raises((ValueError, KeyError)):
+            call()
+        assert str(store.__getstate__()) == before
+    with pytest.raises(TypeError):
+        _core.forward(store, x, np.zeros(8), "linear", 0.0, y, None, 1)  # float64
+    with pytest.raises(ValueError, match="instruction set"):
+        _core.force_isa("sse9")

@@ -1,0 +1,283 @@
+"""WeightStore as people use it: what goes in, what is refused and how it is said."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+from rewire import WeightStore, _core
+from strategies import as_dict, random_store
+
+
+def store():
+    """Rows 0 to 2 of 3, four inputs: 0 <- 1, 3; 2 <- 0."""
+    s = WeightStore(n_out=3, n_in=4)
+    s.insert([2, 0, 0], [0, 3, 1], [2.0, -0.5, 0.25])
+    return s
+
+
+
+# --- construction ---------------------------------------------------------------------
+
+
+def test_a_new_store_is_empty():
+    s = WeightStore(n_out=3, n_in=4, group=2, dtype="float64")
+    assert (s.shape, s.nnz, s.density, s.group, s.dtype) == ((3, 4), 0, 0.0, 2, "float64")
+    assert s.fan_in().tolist() == [0, 0, 0] and s.fan_out().tolist() == [0, 0, 0, 0]
+    assert [a.size for a in s.to_arrays()] == [0, 0, 0]
+    assert list(s.fields) == ["weight"]
+    s.validate()
+
+
+def test_defaults():
+    s = WeightStore(n_out=1, n_in=1)
+    assert (s.group, s.dtype) == (1, "float32")
+    assert WeightStore(n_out=np.int64(2), n_in=np.uint8(3)).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({}, TypeError, "n_out"),
+        ({"n_out": 3}, TypeError, "n_in"),
+        ({"n_out": 0, "n_in": 3}, ValueError, "n_out"),
+        ({"n_out": 3, "n_in": -1}, ValueError, "n_in"),
+        ({"n_out": 2**31, "n_in": 3}, ValueError, "n_out"),
+        ({"n_out": 3, "n_in": 2**64}, ValueError, "n_in"),
+        ({"n_out": 3.0, "n_in": 3}, TypeError, "n_out"),
+        ({"n_out": "3", "n_in": 3}, TypeError, "n_out"),
+        ({"n_out": True, "n_in": 3}, TypeError, "n_out"),
+        ({"n_out": 3, "n_in": 3, "group": 3}, ValueError, "group"),
+        ({"n_out": 3, "n_in": 3, "group": 16}, ValueError, "group"),
+        ({"n_out": 3, "n_in": 3, "group": None}, TypeError, "group"),
+        ({"n_out": 3, "n_in": 3, "dtype": "float16"}, ValueError, "dtype"),
+        ({"n_out": 3, "n_in": 3, "dtype": "int32"}, ValueError, "dtype"),
+        ({"n_out": 3, "n_in": 3, "dtype": None}, ValueError, "dtype"),
+        ({"n_out": 3, "n_in": 3, "density": 0.5}, TypeError, "density"),
+    ],
+)
+def test_construction_refuses(arguments, error, says):
+    with pytest.raises(error, match=says):
+        WeightStore(**arguments)
+
+
+def test_sizes_by_position_are_refused():
+    with pytest.raises(TypeError, match="keyword"):
+        WeightStore(3, 4)
+
+
+def test_a_store_too_wide_for_this_machine_is_refused_or_lazy():
+    """2^31 rows are 32 GiB of headers: MemoryError, or a promise; never a crash."""
+    try:
+        assert WeightStore(n_out=2**31 - 16, n_in=2**31 - 16).nnz == 0
+    except MemoryError:
+        pass
+
+
+# --- edits ------------------------------------------------------------------------------
+
+
+def test_insert_and_remove(store):
+    assert as_dict(store) == {(0, 1): 0.25, (0, 3): -0.5, (2, 0): 2.0}
+    store.remove([0, 2], [3, 0])
+    assert as_dict(store) == {(0, 1): 0.25}
+    store.insert(1, [0, 1, 2], 1.0)  # a single number goes with all of the others
+    assert as_dict(store) == {(0, 1): 0.25, (1, 0): 1.0, (1, 1): 1.0, (1, 2): 1.0}
+    store.remove([0, 1], 1)
+    assert sorted(as_dict(store)) == [(1, 0), (1, 2)]
+    store.validate()
+
+
+@pytest.mark.parametrize("kind", "int8 uint8 int16 uint16 int32 uint32 int64 uint64 >i4".split())
+def test_indices_of_every_integer_kind(kind):
+    s = WeightStore(n_out=5, n_in=5)
+    s.insert(np.array([4, 0], kind), np.array([1, 2], kind), [1.0, 2.0])
+    assert as_dict(s) == {(4, 1): 1.0, (0, 2): 2.0}
+
+
+def test_arrays_of_any_layout():
+    s = WeightStore(n_out=9, n_in=20)
+    rows, cols, values = np.arange(9)[::-2], np.arange(18)[::4], np.linspace(0, 1, 10, dtype="f4")[::2]
+    for a in (rows, cols, values):
+        a.flags.writeable = False
+    s.insert(rows, cols, values)
+    assert [(r, c, as_dict(s)[r, c]) for r, c in zip(rows, cols, strict=True)] == [
+        (r, c, v) for r, c, v in zip(rows, cols, values, strict=True)
+    ]
+
+
+def test_values_as_numbers_and_lists():
+    s = WeightStore(n_out=2, n_in=8)
+    given = [1, 1.5, np.float64(2.5), np.int32(3), np.array(0.5), [4], (5.5,), np.float32([6])]
+    for col, values in enumerate(given):
+        s.insert([0], [col], values)
+    assert as_dict(s) == {(0, i): v for i, v in enumerate([1, 1.5, 2.5, 3, 0.5, 4, 5.5, 6])}
+
+
+def test_nothing_is_an_edit_too(store):
+    before = as_dict(store)
+    store.insert([], [], [])
+    store.remove([], [])
+    store.insert(np.empty(0, int), np.empty(0, int), 1.0)
+    assert as_dict(store) == before
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "values", "error", "says"),
+    [
+        ([1, 0], [0, 3], [1.0, 2.0], ValueError, r"\(row 0, col 3\) is already there"),
+        ([1, 1], [2, 2], [1.0, 2.0], ValueError, r"\(row 1, col 2\) is named twice"),
+        ([1, 3], [2, 2], 0.0, IndexError, r"\(row 3, col 2\).*\(3, 4\)"),
+        ([1, -1], [2, 2], 0.0, IndexError, r"\(row -1, col 2\)"),
+        ([1, 1], [2, 4], 0.0, IndexError, r"\(row 1, col 4\)"),
+        (1, 2**40, 0.0, IndexError, rf"col {2**40}"),
+        (np.array([2**63], np.uint64), 0, 0.0, IndexError, "row"),
+        (2**70, 0, 0.0, IndexError, "rows"),
+        ([1, 2], [2], 0.0, ValueError, "same length, got 2 and 1"),
+        ([[1]], [[2]], 0.0, ValueError, "rows must have one dimension"),
+        ([1.0], [2], 0.0, TypeError, "rows must be integers, got dtype float64"),
+        ([1], [np.nan], 0.0, TypeError, "cols must be integers"),
+        ([True], [2], 0.0, TypeError, "rows must be integers, got dtype bool"),
+        (["1"], [2], 0.0, TypeError, "rows must be integers"),
+        (None, [2], 0.0, TypeError, "rows must be integers"),
+        ([[1], [2, 3]], [2], 0.0, TypeError, "rows must be integers"),
+        (object(), [2], 0.0, TypeError, "rows must be integers"),
+        ([1, 1], [1, 2], [1.0], ValueError, "one value for each of 2 connections, got 1"),
+        ([1, 1], [1, 2], [[1.0, 2.0]], ValueError, "one dimension"),
+        ([1, 1], [1, 2], [1.0, np.nan], ValueError, r"finite, got nan for \(row 1, col 2\)"),
+        ([1, 1], [1, 2], [np.inf, 1.0], ValueError, r"finite, got inf for \(row 1, col 1\)"),
+        ([1], [1], 1e39, ValueError, "finite, got inf"),  # more than float32 holds
+        ([1, 1], [1, 2], np.array([1.0, 2.0]), TypeError, r"float32, got float64.*astype\('float32'\)"),
+        ([1, 1], [1, 2], np.array([1, 2]), TypeError, "float32, got int64"),
+        ([1], [1], ["a"], TypeError, "real numbers"),
+        ([1], [1], None, TypeError, "real numbers"),
+        ([1], [1], 1j, TypeError, "real numbers"),
+        ([1], [1], True, TypeError, "real numbers"),
+        ([1, 2], [1, 1], [[1.0], [2.0, 3.0]], TypeError, "values must be numbers"),
+    ],
+)
+def test_insert_refuses(store, rows, cols, values, error, says):
+    before, generation = as_dict(store), store.generation
+    with pytest.raises(error, match=says):
+        store.insert(rows, cols, values)
+    assert as_dict(store) == before and store.generation == generation
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "error", "says"),
+    [
+        ([0, 1], [3, 2], KeyError, r"^connection \(row 1, col 2\) is not there$"),
+        ([0, 0], [3, 3], ValueError, r"\(row 0, col 3\) is named twice"),
+        ([3], [0], IndexError, r"\(row 3, col 0\)"),
+        ([0.0], [3], TypeError, "rows must be integers"),
+        ([0, 2], [3], ValueError, "same length"),
+    ],
+)
+def test_remove_refuses(store, rows, cols, error, says):
+    before = as_dict(store)
+    with pytest.raises(error, match=says):
+        store.remove(rows, cols)
+    assert as_dict(store) == before
+
+
+def test_groups_come_and_go_as_a_whole():
+    s = WeightStore(n_out=6, n_in=4, group=4)
+    s.insert([3, 1, 0, 2], [2, 2, 2, 2], [4.0, 2.0, 1.0, 3.0])
+    s.insert([5, 4], 0, [6.0, 5.0])  # the last group has two rows
+    assert as_dict(s) == {(0, 2): 1, (1, 2): 2, (2, 2): 3, (3, 2): 4, (4, 0): 5, (5, 0): 6}
+    assert s.nnz == 6 and s.slots == 2
+    assert s.fan_in().tolist() == [1] * 6 and s.fan_out().tolist() == [2, 0, 4, 0]
+    with pytest.raises(ValueError, match=r"rows 0 to 3 .*\(row 1, col 3\).*without \(0, 3\), \(3, 3\)"):
+        s.insert([1, 2], 3, 0.0)
+    with pytest.raises(ValueError, match=r"rows 4 to 5 .*\(row 5, col 0\).*without \(4, 0\)"):
+        s.remove(5, 0)
+    s.remove([5, 4], 0)
+    assert s.nnz == 4
+    s.validate()
+
+
+def test_a_stored_zero_is_a_connection(store):
+    store.insert(1, 1, 0.0)
+    assert store.nnz == 4 and (1, 1) in as_dict(store)
+    csr = pytest.importorskip("scipy.sparse") and store.to_csr()
+    assert csr.nnz == 4
+    assert as_dict(WeightStore.from_csr(csr)) == as_dict(store)
+
+
+# --- the rest ------------------------------------------------------------------------------------
+
+
+def test_repr(store):
+    assert repr(store) == (
+        "WeightStore(n_out=3, n_in=4, group=1, dtype='float32': 3 connections, density 0.25)"
+    )
+    store.add_field("momentum", "float32")
+    assert "fields momentum" in repr(store)
+
+
+def test_stores_compare_by_identity(store):
+    assert store == store and store != store.clone() and len({store, store.clone()}) == 2
+
+
+def test_no_stray_attributes(store):
+    with pytest.raises(AttributeError):
+        store.wieght = 3
+
+
+def test_history_leaves_no_trace():
+    """However links came, everything that can be read is the same bits."""
+    rng = np.random.default_rng(5)
+    s = random_store(rng, 20, 30)
+    rows, cols, values = s.to_arrays()
+    t = WeightStore(n_out=20, n_in=30)
+    for i in rng.permutation(rows.size):
+        t.insert(rows[i], cols[i], values[i])
+        if i % 3 == 0:
+            t.remove(rows[i], cols[i])
+            t.insert(rows[i], cols[i], values[i])
+    assert pickle.dumps(s.__getstate__()) == pickle.dumps(t.__getstate__())
+
+
+def test_memory_per_connection():
+    """Target S7: at most 14 bytes a connection with momentum, after 100 rewirings."""
+    s = WeightStore(n_out=1000, n_in=1000)
+    plan = _core.Plan(s)
+    plan.grow_random(40_000, 0, 0, 0)
+    _core.commit([plan])
+    s.add_field("momentum", "float32")
+    for step in range(1, 101):
+        plan = _core.Plan(s)
+        plan.prune_set(0.3, 0, 0, step)
+        plan.grow_random(plan.n_removed, 0, 0, step)
+        _core.commit([plan])
+    assert s.nnz == 40_000
+    assert s.nbytes / s.nnz <= 14
+    s.build_mirror()
+    assert s.nbytes / s.nnz <= 22.5  # 22 with fewer sources: a source costs 8 bytes
+
+
+def test_two_threads_never_corrupt():
+    """Edits from several threads: each is carried out or refused, and the store stays sound."""
+    s = WeightStore(n_out=50, n_in=2000)
+    done, errors = [0] * 4, []
+
+    def work(me):
+        try:
+            for i in range(500):
+                try:
+                    s.insert(i % 50, 4 * i + me, 1.0)
+                    done[me] += 1
+                except RuntimeError:
+                    pass
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=work, args=(me,)) for me in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert not errors
+    s.validate()
+    assert s.nnz == sum(done)

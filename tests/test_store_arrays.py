@@ -1,0 +1,335 @@
+"""What comes out of a WeightStore and goes back in: SciPy matrices, views, fields, copies."""
+
+import copy
+import gc
+import pickle
+import sys
+import weakref
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewire import WeightStore
+from strategies import as_dict, dense, random_store
+
+
+def store():
+    """Rows 0 to 2 of 3, four inputs: 0 <- 1, 3; 2 <- 0."""
+    s = WeightStore(n_out=3, n_in=4)
+    s.insert([2, 0, 0], [0, 3, 1], [2.0, -0.5, 0.25])
+    return s
+
+
+
+# --- SciPy ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sparse():
+    return pytest.importorskip("scipy.sparse")
+
+
+def test_to_csr(sparse, store):
+    csr = store.to_csr()
+    assert isinstance(csr, sparse.csr_array) and csr.shape == (3, 4) and csr.dtype == np.float32
+    assert csr.has_canonical_format
+    np.testing.assert_array_equal(csr.toarray(), dense(store))
+    csr.data[:] = 7  # a copy
+    assert as_dict(store)[0, 1] == 0.25
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"])
+@pytest.mark.parametrize("family", ["array", "matrix"])
+def test_from_every_format(sparse, kind, family):
+    rng = np.random.default_rng(3)
+    m = np.where(rng.random((7, 5)) < 0.4, rng.normal(size=(7, 5)), 0)
+    s = WeightStore.from_csr(getattr(sparse, f"{kind}_{family}")(m))
+    assert s.dtype == "float64"
+    np.testing.assert_array_equal(dense(s), m)
+    assert WeightStore.from_csr(getattr(sparse, f"{kind}_{family}")(m), dtype="float32").dtype == "float32"
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_from_csr_unsorted(sparse, index):
+    m = sparse.csr_array((2, 5), dtype="f4")
+    m.indptr, m.indices = np.array([0, 3, 4], index), np.array([4, 0, 2, 1], index)
+    m.data = np.array([1, 2, 0, 4], "f4")
+    assert as_dict(WeightStore.from_csr(m)) == {(0, 0): 2, (0, 2): 0, (0, 4): 1, (1, 1): 4}
+    assert m.indices.tolist() == [4, 0, 2, 1]  # left alone
+
+
+def test_from_csr_in_groups(sparse):
+    m = np.zeros((6, 3), "f4")
+    m[0:4, 1], m[4:6, 2] = [1, 2, 3, 4], [5, 6]
+    s = WeightStore.from_csr(sparse.csr_array(m), group=4)
+    assert s.slots == 2 and s.nnz == 6
+    np.testing.assert_array_equal(dense(s), m)
+    m[2, 1] = 0
+    with pytest.raises(ValueError, match=r"\(row 0, col 1\).*without \(2, 1\).*fill=True"):
+        WeightStore.from_csr(sparse.csr_array(m), group=4)
+    s = WeightStore.from_csr(sparse.csr_array(m), group=4, fill=True)
+    assert s.nnz == 6 and as_dict(s)[2, 1] == 0
+    s.validate()
+
+
+def test_from_csr_refuses(sparse):
+    good = sparse.csr_array(np.eye(3, dtype="f4"))
+
+    def broken(**parts):
+        m = good.copy()
+        for name, value in parts.items():
+            setattr(m, name, np.array(value, getattr(m, name).dtype))
+        return m
+
+    cases = [
+        (np.eye(3), TypeError, "SciPy sparse matrix, got an array"),
+        (None, TypeError, "SciPy sparse matrix"),
+        (good.astype(int), TypeError, "int64"),
+        (good.astype(complex), TypeError, "complex"),
+        (broken(indices=[0, 0, 0], indptr=[0, 2, 2, 3]), ValueError, r"\(row 0, col 0\).*twice.*sum_dup"),
+        (sparse.coo_array(([1.0, 2.0], ([0, 0], [1, 1])), shape=(2, 2)), ValueError, "named twice.*sum_dup"),
+        (broken(data=[1, np.nan, 1]), ValueError, r"nan for \(row 1, col 1\)"),
+        (broken(data=[1, 1, -np.inf]), ValueError, r"-inf for \(row 2, col 2\)"),
+        (broken(indices=[0, 3, 1]), IndexError, r"\(row 1, col 3\)"),
+        (broken(indices=[0, -1, 1]), IndexError, r"\(row 1, col -1\)"),
+        (broken(indptr=[0, 2, 1, 3]), ValueError, "indptr"),
+        (broken(indptr=[0, 1, 2, 9]), ValueError, "indptr"),
+        (broken(indptr=[1, 1, 2, 3]), ValueError, "indptr"),
+        (sparse.coo_array(np.ones(3)), ValueError, "two dimensions"),
+        (sparse.csr_array((0, 3)), ValueError, "n_out"),
+    ]
+    for m, error, says in cases:
+        with pytest.raises(error, match=says):
+            WeightStore.from_csr(m)
+    for arguments, error, says in [
+        ({"group": 5}, ValueError, "group"),
+        ({"fill": 1}, TypeError, "fill"),
+        ({"dtype": "float16"}, ValueError, "dtype"),
+        ({"dtype": np.float32}, TypeError, "dtype"),
+    ]:
+        with pytest.raises(error, match=says):
+            WeightStore.from_csr(good, **arguments)
+    assert WeightStore.from_csr(good.astype(int), dtype="float32").nnz == 3
+    with pytest.raises(ValueError, match="inf"):
+        WeightStore.from_csr(sparse.csr_array(np.array([[1e300]])), dtype="float32")
+
+
+@given(seed=st.integers(0, 2**32 - 1), group=st.sampled_from([1, 2, 4, 8]))
+def test_csr_round_trip(seed, group):
+    sparse = pytest.importorskip("scipy.sparse")
+    rng = np.random.default_rng(seed)
+    shape = rng.integers(1, 40, 2)
+    m = sparse.random_array(tuple(shape), density=rng.random(), rng=rng, format="csr")
+    filled = WeightStore.from_csr(m, group=group, fill=True)
+    filled.validate()
+    np.testing.assert_array_equal(dense(filled), m.toarray())
+    again = WeightStore.from_csr(filled.to_csr(), group=group)
+    assert as_dict(again) == as_dict(filled)
+    if group == 1:
+        assert filled.nnz == m.nnz
+
+
+def test_without_scipy_the_error_names_the_extra(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(ImportError, match=r"SciPy.*pip install"):
+        store.to_csr()
+
+
+# --- views ---------------------------------------------------------------------------------
+
+
+def test_a_view_is_live(store):
+    with store.view() as v:
+        assert v.start.shape == v.length.shape == (3,) and v.length.tolist() == [2, 0, 1]
+        first = v.start[0]
+        assert v.source[first : first + 2].tolist() == [1, 3]
+        v.weight[first] = 8.0
+    assert as_dict(store)[0, 1] == 8.0
+
+
+def test_a_view_pins_the_structure(store):
+    before = as_dict(store)
+    with store.view():
+        for edit in (
+            lambda: store.insert(1, 1, 1.0),
+            lambda: store.remove(0, 1),
+            store.compact,
+            lambda: store.add_field("momentum", "float32"),
+            lambda: WeightStore.__setstate__(store, store.__getstate__()),
+        ):
+            with pytest.raises((BufferError, ValueError)):
+                edit()
+        with pytest.raises(BufferError, match="view"):
+            store.insert(1, 1, 1.0)
+        assert as_dict(store) == before
+        assert as_dict(store.clone()) == before
+    store.insert(1, 1, 1.0)
+
+
+def test_arrays_that_outlive_their_view_keep_the_pin(store):
+    with store.view() as v:
+        part = v.field("weight")[1:]
+    assert store.pins == 1
+    with pytest.raises(BufferError):
+        store.compact()
+    with pytest.raises(RuntimeError, match="closed"):
+        v.weight  # noqa: B018
+    del part
+    gc.collect()
+    assert store.pins == 0
+    store.compact()
+
+
+def test_arrays_keep_a_dead_store_s_memory(store):
+    with store.view() as v:
+        weight = v.weight
+    alive = weakref.ref(store)
+    expected = weight.tolist()
+    del store, v
+    gc.collect()
+    assert weight.tolist() == expected and alive() is not None
+    del weight
+    gc.collect()
+
+
+def test_view_of_groups_and_fields():
+    s = random_store(np.random.default_rng(0), 10, 7, group=4)
+    s.add_field("momentum", "float32", birth=0.5)
+    s.add_field("age", "int32", per_slot=True, birth=3)
+    with s.view() as v:
+        assert v.weight.shape == v.field("momentum").shape == (s.arena, 4)
+        assert v.field("age").shape == (s.arena,) and v.field("age").dtype == np.int32
+        for g in range(s.n_groups):
+            assert (v.field("momentum")[v.start[g] : v.start[g] + v.length[g]] == 0.5).all()
+        with pytest.raises(KeyError, match="nobody"):
+            v.field("nobody")
+
+
+# --- fields --------------------------------------------------------------------------------
+
+
+def test_fields_follow_their_slots(store):
+    store.add_field("momentum", "float32", birth=0.5)
+    assert store.fields == {"weight": ("float32", 1, 0.0), "momentum": ("float32", 1, 0.5)}
+    store.set_field("momentum", np.array([[1], [2], [3]], "f4"))
+    store.insert([0, 1], [2, 0], 9.0)
+    assert store.get_field("momentum").ravel().tolist() == [1, 0.5, 2, 0.5, 3]
+    store.drop_field("momentum")
+    assert list(store.fields) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda s: s.add_field("weight", "float32"), ValueError, "weight"),
+        (lambda s: s.add_field("", "float32"), ValueError, "add_field"),
+        (lambda s: s.add_field("x" * 40, "float32"), ValueError, "add_field"),
+        (lambda s: s.add_field("source", "float32"), ValueError, "source"),
+        (lambda s: s.add_field("a\0b", "float32"), ValueError, "name"),
+        (lambda s: s.add_field(3, "float32"), TypeError, "name|str"),
+        (lambda s: s.add_field("x", "float16"), ValueError, "dtype"),
+        (lambda s: s.add_field("x", "int32", birth=0.5), ValueError, "birth"),
+        (lambda s: s.add_field("x", "int32", birth=np.nan), ValueError, "birth"),
+        (lambda s: s.add_field("x", "uint8", birth=-1), ValueError, "birth"),
+        (lambda s: s.drop_field("weight"), ValueError, "drop_field"),
+        (lambda s: s.drop_field("nobody"), KeyError, "nobody"),
+        (lambda s: s.get_field("nobody"), KeyError, "nobody"),
+        (lambda s: s.set_birth("nobody", 1.0), KeyError, "nobody"),
+        (lambda s: s.set_field("weight", np.zeros(2, "f4")), ValueError, "values"),
+        (lambda s: s.set_field("weight", np.zeros(3, "f8")), TypeError, "values"),
+        (lambda s: s.set_field("weight", np.zeros(6, "f4")[::2]), TypeError, "contiguous"),
+        (lambda s: s.set_field("weight", [0.0] * 3), TypeError, "values"),
+        (lambda s: s.load(s.indptr(), s.sources(), s.get_field("weight")), ValueError, "load"),
+    ],
+)
+def test_fields_refuse(store, call, error, says):
+    before = store.__getstate__()
+    with pytest.raises(error, match=says):
+        call(store)
+    assert str(store.__getstate__()) == str(before)
+
+
+def test_loading_checks_everything():
+    def load(indptr, sources, weights):
+        s = WeightStore(n_out=2, n_in=3)
+        s.load(np.array(indptr, np.int64), np.array(sources, np.int32), np.array(weights, np.float32))
+        return s
+
+    assert as_dict(load([0, 1, 3], [2, 0, 1], [1, 2, 3])) == {(0, 2): 1, (1, 0): 2, (1, 1): 3}
+    for indptr, sources, weights, error in [
+        ([0, 1], [2], [1], ValueError),
+        ([0, 1, 3], [2, 0], [1, 2], ValueError),
+        ([0, 1, 2], [2, 0], [1], ValueError),
+        ([1, 1, 2], [2, 0], [1, 2], ValueError),
+        ([0, 2, 1], [2], [1], ValueError),
+        ([0, 1, -1], [2, 0], [1, 2], ValueError),
+        ([0, 0, 2**62], [2, 0], [1, 2], ValueError),
+        ([0, 1, 2], [3, 0], [1, 2], IndexError),
+        ([0, 1, 2], [-1, 0], [1, 2], IndexError),
+        ([0, 2, 2], [1, 1], [1, 2], ValueError),
+        ([0, 2, 2], [2, 1], [1, 2], ValueError),
+    ]:
+        with pytest.raises(error):
+            load(indptr, sources, weights)
+
+
+# --- copies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["clone", "copy", "deepcopy", *range(2, pickle.HIGHEST_PROTOCOL + 1)])
+@pytest.mark.parametrize("group", [1, 4])
+def test_copies_are_equal_and_apart(how, group):
+    s = random_store(np.random.default_rng(1), 11, 13, group=group, dtype="float64")
+    s.add_field("momentum", "float64", birth=0.25)
+    s.add_field("born", "int32", per_slot=True, birth=7)
+    s.set_field("born", np.arange(s.slots, dtype=np.int32))
+    if how == "clone":
+        t = s.clone()
+    elif isinstance(how, str):
+        t = getattr(copy, how)(s)
+    else:
+        t = pickle.loads(pickle.dumps(s, how))
+    assert type(t) is WeightStore and t is not s
+    assert t.fields == s.fields and as_dict(t) == as_dict(s)
+    for name in s.fields:
+        np.testing.assert_array_equal(t.get_field(name), s.get_field(name))
+    t.set_field("weight", t.get_field("weight") * 0)
+    assert as_dict(t) != as_dict(s)
+
+
+def test_subclasses_stay_subclasses(store):
+    class Mine(WeightStore):
+        pass
+
+    mine = Mine(n_out=3, n_in=4)
+    assert type(mine.clone()) is Mine and type(copy.copy(mine)) is Mine
+    assert type(Mine.from_csr(store.to_csr())) is Mine
+
+
+def test_a_mutated_pickle_is_refused(store):
+    store.add_field("momentum", "float32")
+    state = store.__getstate__()
+
+    def load(**changes):
+        s = WeightStore(n_out=3, n_in=4)
+        s.__setstate__({**state, **changes})
+        return s
+
+    assert as_dict(load()) == as_dict(store)
+    weight, momentum = state["fields"]["weight"], state["fields"]["momentum"]
+    for changes, error in [
+        ({"version": 2}, ValueError),
+        ({"indptr": state["indptr"][::-1].copy()}, ValueError),
+        ({"indptr": state["indptr"].astype(np.int32)}, TypeError),
+        ({"sources": np.array([3, 1, 0], np.int32)}, ValueError),
+        ({"sources": state["sources"] + 9}, IndexError),
+        ({"sources": state["sources"][:-1]}, ValueError),
+        ({"fields": {"momentum": momentum}}, KeyError),
+        ({"fields": {"weight": (*weight[:3], weight[3][:-1])}}, ValueError),
+        ({"fields": {"weight": weight, "momentum": (*momentum[:3], momentum[3].astype("f8"))}}, TypeError),
+        ({"fields": {"weight": weight, "momentum": ("what", *momentum[1:])}}, ValueError),
+    ]:
+        with pytest.raises(error):
+            load(**changes)
