@@ -15,12 +15,12 @@ from rewire import WeightStore
 from strategies import as_dict, dense, random_store
 
 
+@pytest.fixture
 def store():
     """Rows 0 to 2 of 3, four inputs: 0 <- 1, 3; 2 <- 0."""
     s = WeightStore(n_out=3, n_in=4)
     s.insert([2, 0, 0], [0, 3, 1], [2.0, -0.5, 0.25])
     return s
-
 
 
 # --- SciPy ---------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def verdict(results: list[Result]) -> str:
             "At this size dense is as fast: everything fits into the cache. Sparse pays off when nets grow."
         )
     else:
-        second = f"It trains {ratio:.1f} times as fast as the dense network; larger networks gain more."
+        second = f"It trains {ratio:.1f} times as fast as the dense network."
     return f"{first}\n{second}"
 
 
