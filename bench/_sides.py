@@ -78,14 +78,10 @@ def _rewire(threads: int, group: int) -> tuple[Run, dict]:
         + [rw.Sparse(SIZES[-2], SIZES[-1], epsilon=EPSILON, activation="softmax")],
         seed=0,
     )
+    net.standardizer = rw.Standardizer.fit(x)  # of all images, as on the other sides
     optimizer = rw.SGD(lr=LR, momentum=MOMENTUM)
     trainer = rw.Trainer(
-        net,
-        loss="cross_entropy",
-        optimizer=optimizer,
-        rewiring=rw.Static(),
-        threads=threads,
-        standardize=True,
+        net, loss="cross_entropy", optimizer=optimizer, rewiring=rw.Static(), threads=threads
     )
 
     def run(steps: int) -> None:

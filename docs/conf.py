@@ -18,6 +18,8 @@ templates_path = ["_templates"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+rst_epilog = r".. |w| replace:: \|w\|"  # bars in a docstring mean an absolute value, not a substitution
+
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's Parameters sections say it better
 numpydoc_show_class_members = False  # the class template lists them

@@ -707,7 +707,7 @@ USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
 
 # Nothing can be handed over, or only by those who write a rule of their own.
-WITHOUT_ARGUMENTS = {"Callback", "Layer", "DivergenceError"}
+WITHOUT_ARGUMENTS = {"Callback", "Layer", "DivergenceError", "FileError", "InterruptedWarning"}
 
 
 def covered():
