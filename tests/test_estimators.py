@@ -431,6 +431,27 @@ def test_early_stopping_brings_back_the_best(digits, kind):
     assert bits(model) == bits(twin)
 
 
+def test_early_stopping_without_patience_only_brings_back_the_best():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 8)), rng.integers(0, 3, 200)  # nothing to learn: soon gets worse
+    options = {**FAST, "max_iter": 40, "early_stopping": True, "n_iter_no_change": None, "tol": 0.0}
+    seen = []
+
+    class Last(rw.SET):
+        """Remembers the network as the last epoch finds it."""
+
+        def due(self, moment):
+            seen.append(moment.epoch)
+            return False
+
+    clf = SparseMLPClassifier(**options, rewiring=Last()).fit(X, y)
+    assert clf.n_iter_ == 40 and max(seen) == 39
+    assert clf.best_validation_score_ > clf.validation_scores_[-1]
+    best = int(np.argmax(clf.validation_scores_)) + 1
+    twin = SparseMLPClassifier(**{**options, "max_iter": best}, rewiring="static").fit(X, y)
+    assert np.array_equal(clf.predict_proba(X), twin.predict_proba(X))
+
+
 def test_using_up_the_budget_gives_no_warning(digits, recwarn):
     SparseMLPClassifier(**{**FAST, "max_iter": 1}).fit(*digits[:2])
     assert not recwarn.list
@@ -451,6 +472,23 @@ def test_presets(digits):
     assert clf.fit(*digits[:2]).n_iter_ == 2
     with pytest.raises(ValueError, match="preset must be one of"):
         SparseMLPRegressor.from_preset("set-1999")
+
+
+def test_parameters_go_before_those_of_the_preset():
+    clf = SparseMLPClassifier.from_preset(
+        "tsnn-2021", learning_rate_init=0.5, momentum=0.2, weight_decay=0.1, zeta=0.1
+    )
+    assert (clf.optimizer.lr, clf.optimizer.momentum, clf.optimizer.weight_decay) == (0.5, 0.2, 0.1)
+    assert clf.rewiring.zeta == 0.1 and clf.optimizer.decay == "per_step"
+
+
+def test_no_call_of_partial_fit_is_taken_for_the_last(digits):
+    X, y = digits[:2]
+    clf = SparseMLPClassifier.from_preset("set-2018", hidden_layer_sizes=(50,), epsilon=5, random_state=0)
+    links = [clf.partial_fit(X, y, classes=range(10)).nnz_ for _ in range(3)]
+    assert links[0] == links[1] == links[2] and clf.topology_history_
+    assert clf.rewiring.last_epoch == "remove"  # the user's own object is not touched
+    assert clf.set_params(max_iter=2).fit(X, y).nnz_ < links[0]
 
 
 # --- threads --------------------------------------------------------------------------------------------

@@ -86,6 +86,19 @@ def test_interrupt_leaves_a_valid_model():
     assert t.epoch == 3
 
 
+def test_interrupt_while_features_are_measured(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    t = trainer(standardize=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(rw.Standardizer, "fit", interrupt)
+        assert t.fit(X, Y, verbose=0).interrupted
+    assert t.network.standardizer is None
+    assert not t.fit(X, Y, verbose=0).interrupted
+    assert t.network.standardizer is not None
+
+
 def test_a_second_interrupt_goes_through():
     class Twice(Interrupt):
         def on_fit_end(self, state):
@@ -104,10 +117,11 @@ def test_training_beside_predicting_is_refused():
     class Beside:
         def on_epoch_end(self, state):
             def work():
-                try:
-                    state.network.predict(X)
-                except RuntimeError as error:
-                    errors.append(str(error))
+                for use in (lambda: state.network.predict(X), lambda: pickle.dumps(state.trainer)):
+                    try:
+                        use()
+                    except RuntimeError as error:
+                        errors.append(str(error))
 
             other = threading.Thread(target=work)
             other.start()
@@ -115,7 +129,7 @@ def test_training_beside_predicting_is_refused():
 
     t.callbacks = [Beside()]
     t.fit(X, Y, verbose=0)
-    assert errors == ["predict cannot run while fit runs on this network"]
+    assert errors == [f"{what} cannot run while fit runs on this network" for what in ("predict", "pickle")]
 
 
 # --- wrong arguments --------------------------------------------------------------------
@@ -239,6 +253,7 @@ WRONG_CALLBACK = [
     (lambda: rw.EarlyStopping(restore_best=0), TypeError, "restore_best must be True or False, got 0"),
     (lambda: rw.EarlyStopping(mode="up"), ValueError, "mode must be one of 'auto', 'min', 'max', got 'up'"),
     (lambda: rw.preset("set-2019"), ValueError, "preset must be one of .* got 'set-2019'"),
+    (lambda: rw.presets.mlp_layers(5), TypeError, "sizes must be a list of integers, got 5"),
     (lambda: rw.presets.mlp_layers([5]), ValueError, "sizes must hold at least inputs and outputs"),
     (lambda: rw.presets.mlp_layers([5, 0]), ValueError, r"sizes\[1\] must be an integer >= 1, got 0"),
 ]

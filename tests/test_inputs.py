@@ -109,6 +109,14 @@ def test_broken_csr_is_refused():
         deep().predict(csr)
 
 
+def test_csr_with_room_for_more():
+    csr = sparse.csr_array(np.arange(51.0).reshape(3, 17))
+    expected = deep().predict(csr), rw.Standardizer.fit(csr)
+    csr.data, csr.indices = np.r_[csr.data, np.nan], np.r_[csr.indices, np.int32(99)]
+    assert np.array_equal(deep().predict(csr), expected[0])
+    assert np.array_equal(rw.Standardizer.fit(csr).mean, expected[1].mean)
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [

@@ -1,5 +1,6 @@
 """Optimizers against their formulas in NumPy, clipping, schedules."""
 
+import json
 import math
 
 import numpy as np
@@ -181,6 +182,36 @@ def test_another_trainer_starts_with_fresh_state():
     assert first.optimizer_step == 1
 
 
+def test_another_optimizer_starts_with_fresh_state():
+    trainer = rw.Trainer(network("sparse"), loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
+    trainer.fit(X, Y, verbose=0)
+    trainer.optimizer = rw.SGD(0.01, momentum=0.5)  # keeps the same
+    trainer.fit(X, Y, verbose=0)
+    assert trainer.optimizer_step == 2
+    trainer.optimizer = rw.Adam(0.01)
+    assert trainer.config()["optimizer_step"] == 0
+    trainer.fit(X, Y, verbose=0)
+    assert set(trainer.network.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
+    assert (trainer.step, trainer.optimizer_step) == (3, 1)
+
+
+def test_state_that_was_taken_half_way_is_nobodys(monkeypatch):
+    net = network("sparse")
+    first = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
+    first.fit(X, Y, verbose=0)
+
+    def no_memory(optimizer):
+        raise MemoryError("no memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(net.layers[-1], "prepare", no_memory)
+        with pytest.raises(MemoryError, match="no memory"):
+            rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01)).fit(X, Y, verbose=0)
+    first.fit(X, Y, verbose=0)
+    assert first.optimizer_step == 1
+    assert set(net.layers[0].store.fields) == {"weight", "momentum"}
+
+
 # --- schedules --------------------------------------------------------------------------
 
 
@@ -212,6 +243,11 @@ def test_schedule_moves_the_rate_and_goes_on_in_the_next_call():
 @pytest.mark.parametrize("schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2)])
 def test_schedules_survive_config(schedule):
     assert rw.schedules.schedule(schedule.config()) == schedule
+
+
+@pytest.mark.parametrize("schedule", [rw.Step(np.int64(3)), rw.Cosine(np.int64(5), warmup=np.int16(2))])
+def test_schedules_of_numpy_integers_can_be_saved(schedule):
+    assert rw.schedules.schedule(json.loads(json.dumps(schedule.config()))) == schedule
 
 
 @pytest.mark.parametrize("case", CASES)

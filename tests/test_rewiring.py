@@ -1,5 +1,7 @@
 """Rewiring: exact counts, what survives, what newcomers are, when it happens, and rules of one's own."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -166,6 +168,20 @@ def test_every_other_epoch_with_an_end():
 def test_every_so_many_steps():
     trainer = trained(rw.SET(0.3, every=rw.Every(steps=3)), epochs=3)  # twelve steps: before 3, 6, 9
     assert trainer.rewirings == 3
+
+
+def test_a_batch_without_weight_is_no_step_to_rewire_at():
+    net = rw.Sequential([rw.Sparse(8, 30, density=0.5), rw.Sparse(30, 3, density=0.5)])
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rw.SET(every=rw.Every(steps=1)))
+    data = np.random.default_rng(0).normal(size=(64, 8)), np.arange(64) % 3
+    weight = np.repeat([0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0], 8)
+    trainer.fit(*data, batch_size=8, sample_weight=weight, shuffle=False, verbose=0)
+    assert (trainer.step, trainer.rewirings) == (3, 2)
+
+
+def test_every_of_numpy_integers_can_be_saved():
+    rule = rw.SET(every=rw.Every(steps=np.int64(3), stop=np.int32(9)))
+    assert rw.rewiring.rewiring(json.loads(json.dumps(rule.config()))).when == rule.when
 
 
 def test_static_and_none():

@@ -211,6 +211,13 @@ def test_own_callbacks_are_given_again():
     assert twin.callbacks[0].count == 3 and twin.callbacks[1].best == t.callbacks[1].best
 
 
+def test_resuming_with_wrong_callbacks_does_not_blame_the_file(tmp_path):
+    trainer().save(tmp_path / "t.safetensors")
+    for callbacks, words in ((5, "callbacks must be a list"), ([5], r"callbacks\[0\] must have one of")):
+        with pytest.raises(TypeError, match=words):
+            rw.Trainer.resume(tmp_path / "t.safetensors", callbacks)
+
+
 # --- presets ----------------------------------------------------------------------------
 
 

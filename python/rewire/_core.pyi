@@ -49,8 +49,8 @@ class Store:
     def get_field(self, name: str) -> NDArray[Any]: ...  # copy, (slots, width)
     def set_field(self, name: str, values: NDArray[Any]) -> None: ...
     def lend(self) -> dict[str, NDArray[Any]]: ...
-    # live arrays "start" (int64), "length" (int32), "source", and every field as (arena, width): each
-    # pins the store until it is garbage collected; edits meanwhile raise BufferError
+    # live arrays "start" (int64), "length" (int32), "source", all three read-only, and every field as
+    # (arena, width): each pins the store until it is garbage collected; edits meanwhile raise BufferError
 
 class Plan:
     """A change of one store's structure; owns one ``rw_plan``."""
@@ -68,8 +68,8 @@ class Plan:
         ins_source: NDArray[np.int32],
         ins_weight: NDArray[Any] | None,
     ) -> None: ...  # sorted by (group, source); ins_weight (n, group); LinkError subclasses below
-    def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
-    def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...
+    def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # RuntimeError if stale
+    def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
     # rules; seed, stream (layer), step name the random numbers
     def prune_set(self, zeta: float, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def prune_smallest(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...

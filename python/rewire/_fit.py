@@ -69,11 +69,11 @@ class Fit:
     def epochs(self, count: int, show: Silent) -> None:
         """Train ``count`` epochs, or until somebody stops or interrupts it."""
         trainer, net = self.trainer, self.net
-        if trainer.standardize and net.standardizer is None:
-            net.standardizer = Standardizer.fit(self.source, self.weight)
         self.state.last_epoch = trainer.epoch + count
         steps = -(-self.source.n_samples // self.batch)
         try:
+            if trainer.standardize and net.standardizer is None:
+                net.standardizer = Standardizer.fit(self.source, self.weight)
             for layer in net.layers:
                 layer.hold_gradients(self.clip_norm is not None)
             self.tell("on_fit_begin")
@@ -111,13 +111,13 @@ class Fit:
         order = self.order()
         total = weights = 0.0
         for start in range(0, len(order), self.batch):
-            moment = Moment(trainer.epoch, trainer.step, start == 0)
-            if trainer.rewiring.due(moment):
-                self.rewire(moment, regrow=True)
             rows = order[start : start + self.batch]
             weight = None if self.weight is None else self.weight[rows]
             amount = float(len(rows) if weight is None else weight.sum())
             if amount > 0.0:
+                moment = Moment(trainer.epoch, trainer.step, weights == 0.0)
+                if trainer.rewiring.due(moment):
+                    self.rewire(moment, regrow=True)
                 self.state.loss, truth = self.one_step(rows, weight)
                 metric.update(self.outputs[: len(rows)], truth, weight)
                 total += amount * self.state.loss

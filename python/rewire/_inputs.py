@@ -99,11 +99,11 @@ class CsrSource:
         stored = int(self.indptr[-1])
         if stored > len(columns) or stored > len(values):
             raise ValueError(f"{name} must be a valid CSR matrix, got fewer values than indptr tells")
-        if len(columns) and (columns.min() < 0 or columns.max() >= self.n_features):
+        columns, values = columns[:stored], np.asarray(values)[:stored]  # SciPy may have room for more
+        if stored and (columns.min() < 0 or columns.max() >= self.n_features):
             bad = int(columns.min() if columns.min() < 0 else columns.max())
             raise ValueError(f"{name} must have columns in [0, {self.n_features}), got {bad}")
         self.columns = np.ascontiguousarray(columns, dtype=np.int32)
-        values = np.asarray(values)
         single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
         self.values = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64)
 

@@ -1,11 +1,10 @@
 """Loads the compiled core, with OpenMP threads that sleep while they wait.
 
 libgomp's threads spin for milliseconds between two parallel loops. Beside any
-other busy process they then hold the processor that the working thread needs:
-two threads were measured 25 times slower than one on a busy two-core machine,
-and 3 times faster with threads that sleep. libgomp reads its settings once,
-when it is loaded, so they are set for that moment only: child processes and
-whoever has made a choice of his own are left alone.
+other busy process they then hold the processor that the working thread needs,
+and two threads become many times slower than one. libgomp reads its settings
+once, when it is loaded, so they are set for that moment only: child processes
+and whoever has made a choice of his own are left alone.
 """
 
 from __future__ import annotations

@@ -214,5 +214,8 @@ def callback_config(callback: Any) -> dict[str, Any] | None:
 def callback_from_config(config: Mapping[str, Any]) -> Callback:
     """A built-in callback from its ``config()``, without its arrays."""
     if config.get("name") != "EarlyStopping":
-        raise ValueError(f"callback must be 'EarlyStopping', got {describe(config.get('name'))}")
+        raise ValueError(
+            f"callback must be 'EarlyStopping', got {describe(config.get('name'))}; "
+            "callbacks= takes one's own when a trainer is resumed"
+        )
     return EarlyStopping(**{k: v for k, v in config.items() if k not in ("name", "state")})

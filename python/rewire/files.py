@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rewire import _checks, _container
 from rewire._fileio import FileError
+from rewire.callbacks import checked_callbacks
 from rewire.layers import Dense, Sparse
 from rewire.network import Sequential
 from rewire.trainer import Trainer
@@ -158,6 +159,8 @@ def build_network(contents: Contents) -> Sequential:
 
 def build_trainer(contents: Contents, callbacks: Iterable[Any] | None = None) -> Trainer:
     """The trainer of what `read` gave. Errors as for `load`."""
+    if callbacks is not None:
+        callbacks = checked_callbacks(callbacks)  # a wrong one is no fault of the file
     if contents.kind != "trainer":
         raise FileError(contents.path, "holds a network without its trainer: rewire.load reads it")
     with _refusing(contents.path):

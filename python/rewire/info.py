@@ -76,6 +76,7 @@ def thread_count() -> tuple[int, str]:
     if n == 1 and not _core.openmp():
         return n, "built without OpenMP"
     own, shared = (os.environ.get(name, "").strip() for name in ("REWIRE_NUM_THREADS", "OMP_NUM_THREADS"))
+    shared = shared if threads.from_environment() else ""  # one that makes no sense decides nothing
     if threads._chosen is not None:
         return n, "chosen by set_num_threads"
     if own:

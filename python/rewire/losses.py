@@ -53,7 +53,6 @@ class Loss:
 
     name: ClassVar[str] = ""
     kind: ClassVar[str] = ""  # the core's name
-    classifies: ClassVar[bool] = False
 
     def fused(self, final: Activation) -> bool:
         """Whether the final activation is part of the loss.
@@ -146,7 +145,6 @@ class CrossEntropy(Loss):
 
     name = "cross_entropy"
     kind = "softmax_ce"
-    classifies = True
 
     def fused(self, final: Activation) -> bool:
         if not isinstance(final, (Softmax, Linear)):
@@ -189,7 +187,6 @@ class BinaryCrossEntropy(Loss):
 
     name = "binary_cross_entropy"
     kind = "sigmoid_bce"
-    classifies = True
 
     def fused(self, final: Activation) -> bool:
         if not isinstance(final, (Sigmoid, Linear)):

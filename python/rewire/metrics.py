@@ -74,9 +74,10 @@ class R2(Metric):
         if total == 0.0:
             return
         y = np.asarray(truth, dtype=np.float64)
-        error = w @ np.square(y - outputs)
-        mean = w @ y / total
-        spread = w @ np.square(y - mean)
+        # Not by BLAS, whose sums may depend on its threads.
+        error = np.einsum("i,ij->j", w, np.square(y - outputs))
+        mean = np.einsum("i,ij->j", w, y) / total
+        spread = np.einsum("i,ij->j", w, np.square(y - mean))
         if self._error is None:
             self._error, self._mean, self._spread = error, mean, spread
         else:  # two sets of samples merged, as in Chan, Golub, LeVeque (1983)

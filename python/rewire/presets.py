@@ -7,11 +7,11 @@ are for the first ten or twenty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rewire._checks import boolean, choice, integer, number
+from rewire._checks import boolean, choice, describe, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -181,6 +181,8 @@ def mlp_layers(
     -------
     list of Layer
     """
+    if not isinstance(sizes, Iterable):
+        raise TypeError(f"sizes must be a list of integers, got {describe(sizes)}")
     sizes = [integer(f"sizes[{i}]", n, low=1) for i, n in enumerate(sizes)]
     if len(sizes) < 2:
         raise ValueError(f"sizes must hold at least inputs and outputs, got {sizes}")

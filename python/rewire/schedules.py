@@ -61,7 +61,7 @@ class Step(Schedule):
     name: ClassVar[str] = "step"
 
     def __post_init__(self) -> None:
-        integer("every", self.every, low=1)
+        object.__setattr__(self, "every", integer("every", self.every, low=1))
         object.__setattr__(self, "gamma", number("gamma", self.gamma, low=0.0, high=1.0))
         choice("unit", self.unit, ("epoch", "step"))
 
@@ -89,8 +89,8 @@ class Cosine(Schedule):
     name: ClassVar[str] = "cosine"
 
     def __post_init__(self) -> None:
-        integer("length", self.length, low=1)
-        integer("warmup", self.warmup, low=0)
+        object.__setattr__(self, "length", integer("length", self.length, low=1))
+        object.__setattr__(self, "warmup", integer("warmup", self.warmup, low=0))
         object.__setattr__(self, "floor", number("floor", self.floor, low=0.0, high=1.0))
         choice("unit", self.unit, ("epoch", "step"))
 

@@ -50,7 +50,8 @@ def _count(name: str, value: object) -> int:
     return n if n > 0 else max(1, cpu_count() + 1 + n)
 
 
-def _from_environment() -> int | None:
+def from_environment() -> int | None:
+    """The number of threads that the environment asks for, None where it says nothing sensible."""
     own = os.environ.get("REWIRE_NUM_THREADS", "").strip()
     if own:
         try:
@@ -102,7 +103,7 @@ def resolve(threads: int | None, *, warn: bool = True) -> int:
     elif _chosen is not None:
         n = _chosen
     else:
-        n = _from_environment() or cpu_count()
+        n = from_environment() or cpu_count()
     limit = _core.openmp_max_threads()
     if limit < _openmp_at_import:
         n = min(n, limit)

@@ -98,6 +98,7 @@ class Trainer:
         self.history = History()
         self.epoch = self.step = self.rewirings = 0
         self.optimizer_step = 0  # steps on the optimizer's present state
+        self._state_names = self.optimizer.state_names  # what that state is
         self._workspace: Workspace | None = None
 
     # --- fit ----------------------------------------------------------------------------
@@ -287,7 +288,7 @@ class Trainer:
         ----------
         callbacks : iterable, optional
             Instead of those that were saved; one that stands where it stood gets its state back. By default
-            the built-in ones are rebuilt and others are left out.
+            the built-in ones are rebuilt; those without a ``config()`` were not saved.
 
         Raises
         ------
@@ -338,7 +339,8 @@ class Trainer:
         return load_trainer(path, callbacks)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"config": self.config(), "arrays": self.arrays(), "callbacks": self.callbacks}
+        with self.network.gate.reading("pickle"):
+            return {"config": self.config(), "arrays": self.arrays(), "callbacks": self.callbacks}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         twin = Trainer.from_config(state["config"], state["arrays"], state["callbacks"])
@@ -349,9 +351,10 @@ class Trainer:
     # --- optimizer state ----------------------------------------------------------------
 
     def owns_state(self) -> bool:
-        """Whether the layers hold this trainer's optimizer state."""
+        """Whether the layers hold this trainer's optimizer state, and of its present optimizer."""
         owner = self.network.trained_by
-        return isinstance(owner, weakref.ref) and owner() is self
+        ours = isinstance(owner, weakref.ref) and owner() is self
+        return ours and self._state_names == self.optimizer.state_names
 
     def take_state(self) -> None:
         """Fresh optimizer state, unless the layers still hold ours."""
@@ -361,9 +364,10 @@ class Trainer:
         values = len(self.optimizer.state_names) + (self.optimizer.clip_norm is not None)
         bytes_needed = net.n_params * item * values + 4 * net.nnz * self.optimizer.needs_age
         refuse_if_too_large(bytes_needed, "the optimizer's state")
+        net.trained_by = None  # if memory runs short half way, nobody's state is whole
         for layer in net.layers:
             layer.prepare(self.optimizer)
-        self.optimizer_step = 0
+        self.optimizer_step, self._state_names = 0, self.optimizer.state_names
         net.trained_by = weakref.ref(self)
 
     def set_births(self) -> None:

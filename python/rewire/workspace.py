@@ -54,12 +54,13 @@ class Workspace:
         """Make everything fit ``batch`` samples. Contents are lost when the number changes."""
         if batch == self.batch:
             return
-        self.batch, self.tile = batch, _core.tile_size(self.width, batch, self.dtype)
+        self.batch, self.tile = 0, _core.tile_size(self.width, batch, self.dtype)
         for key, tiles in list(self._tiles.items()):
             try:
                 tiles.shape_to(batch, self.tile)
             except ValueError:  # does not fit: allocated afresh when asked for
                 del self._tiles[key]
+        self.batch = batch  # last: an interrupted call is done again
 
     def tiles(self, key: Hashable, n: int) -> _core.Tiles:
         """The tiles of ``n`` features that ``key`` names."""

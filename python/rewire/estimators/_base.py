@@ -117,7 +117,10 @@ class BaseSparseMLP(BaseEstimator):
         estimator
             Not fitted. ``get_params`` shows every value.
         """
-        p = preset(name)
+        # These go into the preset's optimizer and rewiring, beside which the estimator's own are unused.
+        ours = {"learning_rate_init": "lr"} | {key: key for key in ("momentum", "weight_decay", "zeta")}
+        given = {ours[key]: value for key, value in parameters.items() if key in ours and value != "auto"}
+        p = preset(name).replace(**given)
         epochs = parameters.get("max_iter", cls().max_iter)
         options: dict[str, Any] = {
             "activation": p.hidden,
@@ -166,9 +169,9 @@ class BaseSparseMLP(BaseEstimator):
                 X, targets, weight = X[keep], targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
             if going_on:
-                trainer = self._take_up(self.trainer_)
+                trainer = self._take_up(self.trainer_, incremental)
             else:
-                trainer = self._new_trainer(X, fitted)
+                trainer = self._new_trainer(X, fitted, incremental)
             monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
             interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
             self.__dict__.update(fitted)
@@ -195,10 +198,10 @@ class BaseSparseMLP(BaseEstimator):
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
         patience = options.pop("patience")
-        if patience is not None:
+        if patience is not None or validation is not None:
             trainer.callbacks = [
                 EarlyStopping(
-                    patience,
+                    patience or options["epochs"],  # that many cannot be in vain: it never stops
                     monitor=monitor if validation is not None else "loss",
                     min_delta=float(self.tol),
                     restore_best=validation is not None,
@@ -234,7 +237,7 @@ class BaseSparseMLP(BaseEstimator):
             self.validation_scores_ = self.best_validation_score_ = None
             self.best_loss_ = min(self.loss_curve_, default=math.nan)
 
-    def _new_trainer(self, X: Any, fitted: dict[str, Any]) -> Trainer:
+    def _new_trainer(self, X: Any, fitted: dict[str, Any], incremental: bool) -> Trainer:
         sizes = [X.shape[1], *_parameters.hidden_sizes(self.hidden_layer_sizes), fitted["n_outputs_"]]
         fitted["out_activation_"], final, loss = self._output(fitted)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
@@ -254,12 +257,12 @@ class BaseSparseMLP(BaseEstimator):
             network,
             loss=loss,
             optimizer=self._make_optimizer(),
-            rewiring=self._make_rewiring(),
+            rewiring=self._make_rewiring(incremental),
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
         )
 
-    def _take_up(self, trainer: Trainer) -> Trainer:
+    def _take_up(self, trainer: Trainer, incremental: bool) -> Trainer:
         """Go on with a trainer, under parameters that may have changed."""
         sizes = tuple(_parameters.hidden_sizes(self.hidden_layer_sizes))
         had = tuple(layer.n_out for layer in trainer.network.weight_layers[:-1])
@@ -267,13 +270,9 @@ class BaseSparseMLP(BaseEstimator):
             raise ValueError(
                 f"hidden_layer_sizes must stay {had} while the same network is trained on, got {sizes}"
             )
-        new = self._make_optimizer()
-        if new.config() != trainer.optimizer.config():
-            if new.state_names != trainer.optimizer.state_names:
-                trainer.network.trained_by = None  # what the layers keep is not this optimizer's
-            trainer.optimizer = new
-        trainer.rewiring = self._make_rewiring()
-        trainer.threads = self.n_jobs
+        new, rule = self._make_optimizer(), self._make_rewiring(incremental)
+        with trainer.network.gate.writing("fit"):
+            trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
         return trainer
 
     # --- parameters -----------------------------------------------------------------------
@@ -322,9 +321,14 @@ class BaseSparseMLP(BaseEstimator):
             return SGD(lr=rate, momentum=self.momentum, weight_decay=decay)
         return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
 
-    def _make_rewiring(self) -> Rewiring:
+    def _make_rewiring(self, incremental: bool) -> Rewiring:
         zeta = _checks.number("zeta", self.zeta, low=0.0, high=1.0)
-        return SET(zeta) if self.rewiring == "set" else rewiring(self.rewiring)
+        rule = SET(zeta) if self.rewiring == "set" else rewiring(self.rewiring)
+        if incremental and rule.last_epoch == "remove":
+            # No call of partial_fit is known to be the last; removal in every call would eat the network.
+            rule = copy.copy(rule)
+            rule.last_epoch = "skip"
+        return rule
 
     # --- data ---------------------------------------------------------------------------------
 

@@ -158,7 +158,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         TypeError, ValueError
             For wrong data or parameters; the argument is named.
         DivergenceError
-            When a value is no longer finite. The estimator stays as it was.
+            When a value is no longer finite. The estimator stays as it was; with ``warm_start`` its network
+            is the one that diverged.
         RuntimeError
             While another thread predicts or fits.
         """
@@ -181,8 +182,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Notes
         -----
         Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For
-        a stream of small pieces count steps instead: ``rewiring=SET(every=Every(steps=500))``. With
-        ``standardize`` means and deviations are those of the first call.
+        a stream of small pieces count steps instead: ``rewiring=SET(every=Every(steps=500))``. No call is
+        taken for the last: ``last_epoch="remove"`` has no effect. With ``standardize`` means and deviations
+        are those of the first call.
         """
         if classes is None and not hasattr(self, "trainer_"):
             if not type_of_target(y, input_name="y").startswith("multilabel"):

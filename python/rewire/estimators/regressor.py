@@ -78,7 +78,8 @@ density_, history_, topology_history_, network_, trainer_
         TypeError, ValueError
             For wrong data or parameters; the argument is named.
         DivergenceError
-            When a value is no longer finite. The estimator stays as it was.
+            When a value is no longer finite. The estimator stays as it was; with ``warm_start`` its network
+            is the one that diverged.
         RuntimeError
             While another thread predicts or fits.
         """

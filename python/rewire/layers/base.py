@@ -8,7 +8,7 @@ a layer finds its own outputs there under its index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -49,7 +49,6 @@ class Layer:
     n_in: int = 0
     n_out: int = 0
     index: int = -1  # position in the network; also the stream of its random numbers
-    has_weights = False
 
     @property
     def built(self) -> bool:
@@ -156,7 +155,7 @@ class Layer:
     @property
     def density(self) -> float:
         """Connections over n_in * n_out."""
-        return self.nnz / (self.n_in * self.n_out) if self.has_weights else 0.0
+        return self.nnz / (self.n_in * self.n_out) if self.nnz else 0.0
 
     @property
     def n_params(self) -> int:
@@ -175,8 +174,6 @@ class Layer:
 
 class WeightLayer(Layer):
     """A layer y = f(W x + b): activation, bias and the bias's optimizer state."""
-
-    has_weights = True
 
     def __init__(
         self, n_in: int, n_out: int, activation_: str | Activation | dict[str, Any], bias: bool
@@ -316,9 +313,9 @@ def register_layer(cls: type[Layer]) -> type[Layer]:
 
 def layer_from_config(config: Mapping[str, Any]) -> Layer:
     """An unbuilt layer from its ``config()``."""
-    kind: Callable[..., Layer] | None = _TYPES.get(str(config.get("type")))
+    kind = _TYPES.get(str(config.get("type")))
     if kind is None:
         raise ValueError(
             f"layer type must be one of {', '.join(_TYPES)}, got {describe(config.get('type'))}"
         )
-    return _TYPES[config["type"]].from_config(config)
+    return kind.from_config(config)

@@ -23,6 +23,9 @@ from rewire.workspace import Workspace
 
 __all__ = ["Dense"]
 
+# A network that diverges says so itself, with epoch and layer: NumPy need not warn as well.
+_QUIET = {"over": "ignore", "invalid": "ignore"}
+
 _TAG = 0x44656E7365  # "Dense": keeps its random numbers apart from those of the shuffling
 
 
@@ -95,6 +98,7 @@ class Dense(WeightLayer):
         return flat
 
     @staticmethod
+    @np.errstate(**_QUIET)
     def _product(a: NDArray[Any], b: NDArray[Any], out: _core.Tiles, ws: Workspace) -> None:
         """out = a @ b."""
         target = out.array()
@@ -137,7 +141,8 @@ class Dense(WeightLayer):
             self._product(self.weights.T, flat_dy, dx, ws)
         if self.weight_grad is None:
             self.weight_grad = _core.aligned_zeros((self.n_out, self.n_in), self.dtype)
-        np.matmul(flat_dy, flat_x.T, out=self.weight_grad)
+        with np.errstate(**_QUIET):
+            np.matmul(flat_dy, flat_x.T, out=self.weight_grad)
         if updates is not None:
             self.apply(updates, threads)
         return dx

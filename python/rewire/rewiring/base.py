@@ -79,9 +79,9 @@ class Every:
             epochs = 1 if self.epochs is None else integer("epochs", self.epochs, low=1)
             object.__setattr__(self, "epochs", epochs)
         else:
-            integer("steps", self.steps, low=1)
+            object.__setattr__(self, "steps", integer("steps", self.steps, low=1))
         if self.stop is not None:
-            integer("stop", self.stop, low=0)
+            object.__setattr__(self, "stop", integer("stop", self.stop, low=0))
 
     def due(self, moment: Moment) -> bool:
         """Whether to rewire now."""
@@ -138,7 +138,8 @@ class Rewiring:
     output_layer : bool
         Whether the last layer takes part.
     last_epoch : {"skip", "remove"}
-        After the last epoch of ``fit``: nothing, or removal without regrowth as in the SET paper.
+        After the last epoch of ``fit``: nothing, or removal without regrowth as in the SET paper. A callback
+        that ends training sooner leaves it out.
 
     Notes
     -----

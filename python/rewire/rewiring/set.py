@@ -53,8 +53,8 @@ class SET(Rewiring):
     every : int or Every
         Epochs between rewirings, or a schedule such as ``Every(steps=500)``.
     init : str, float or Initializer
-        Weights of newcomers. ``"zeros"`` by default: newcomers at full He scale cost 2-3 points of accuracy
-        in short runs. The authors draw them like the start.
+        Weights of newcomers. ``"zeros"`` by default: newcomers at full He scale cost accuracy in short
+        runs. The authors draw them like the start.
     output_layer : bool
         Whether the output layer is rewired (the first release does, later ones do not).
     last_epoch : {"skip", "remove"}
