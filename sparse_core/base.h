@@ -39,6 +39,13 @@ typedef struct {
     int64_t source;
 } rw_fault;
 
+/* Note the place and hand the status on. */
+static inline rw_status rw_fault_at(rw_status status, rw_fault *at, int64_t group, int64_t source)
+{
+    *at = (rw_fault){ group, source };
+    return status;
+}
+
 /* Sizes are products and sums of numbers that users choose: every one of them
  * goes through these two. They return false, and leave *out alone, on overflow. */
 static inline bool rw_mul_size(size_t a, size_t b, size_t *out)
@@ -57,12 +64,16 @@ static inline bool rw_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
+/* Beyond this a number of threads is a mistake, and OpenMP would end the process
+ * over threads that it cannot start. */
+enum { RW_MAX_THREADS = 1024 };
+
 /* How a long operation runs: on how many threads, and whom it asks now and
  * then (about every 20 ms of work, from the calling thread and outside any
  * parallel region) whether to go on. A poll that returns non-zero makes the
  * operation return RW_EINTR; what it had written to its outputs is unspecified. */
 typedef struct {
-    int threads;          /* >= 1 */
+    int threads;          /* 1 .. RW_MAX_THREADS */
     int (*poll)(void *);  /* may be NULL */
     void *arg;
 } rw_run;

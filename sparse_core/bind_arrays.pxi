@@ -56,8 +56,8 @@ cdef int check(c.rw_status status, str what="", c.rw_fault *at=NULL) except -1:
 
 
 cdef c.rw_run run_on(int threads) except *:
-    if threads < 1:
-        raise ValueError(f"threads must be an integer >= 1, got {threads}")
+    if not 1 <= threads <= c.RW_MAX_THREADS:
+        raise ValueError(f"threads must be an integer in [1, {c.RW_MAX_THREADS}], got {threads}")
     return c.rw_run(threads, poll, NULL)
 
 
@@ -100,11 +100,9 @@ cdef class Array:
 
 
 cdef Array borrow(object x, str name, str dtype, Py_ssize_t size=-1, bint writable=False):
-    """The buffer of a C-contiguous array of exactly this dtype; None gives None."""
-    if x is None:
-        return None
-    if not isinstance(x, np.ndarray) or x.dtype.name != dtype or not x.flags.c_contiguous:
-        got = f"{x.dtype.name} array" if isinstance(x, np.ndarray) else type(x).__name__
+    """The buffer of a C-contiguous array of exactly this dtype."""
+    if not isinstance(x, np.ndarray) or x.dtype != dtype or not x.flags.c_contiguous:
+        got = f"{x.dtype} array" if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"{name} must be a C-contiguous {dtype} array, got {got}"
                         + (" that is not contiguous" if getattr(x, "dtype", None) == dtype else ""))
     if size >= 0 and x.size != size:
@@ -115,10 +113,16 @@ cdef Array borrow(object x, str name, str dtype, Py_ssize_t size=-1, bint writab
     return a
 
 
+cdef Array borrow_optional(object x, str name, str dtype, Py_ssize_t size=-1, bint writable=False):
+    """The same, where None gives None."""
+    return None if x is None else borrow(x, name, dtype, size, writable)
+
+
 cdef void *pointer(Array a) noexcept:
     return a.view.buf if a is not None else NULL
 
 
+@cython.no_gc_clear  # or the collector could take `store` away before it is unpinned
 cdef class Lease:
     """Memory of the core as a buffer for NumPy. Pins `store` while it lives, if given."""
     cdef object owner
@@ -128,6 +132,7 @@ cdef class Lease:
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t strides[3]
     cdef int ndim
+    cdef bint readonly
     cdef char nothing[8]
 
     def __dealloc__(self):
@@ -135,6 +140,8 @@ cdef class Lease:
             c.rw_store_unpin(self.store.s)
 
     def __getbuffer__(self, Py_buffer *b, int flags):
+        if self.readonly and flags & PyBUF_WRITABLE:
+            raise BufferError("the structure of a store is read-only")
         b.buf = self.data if self.data != NULL else self.nothing
         b.obj = self
         b.itemsize = self.strides[self.ndim - 1]
@@ -146,21 +153,23 @@ cdef class Lease:
         b.shape = self.shape
         b.strides = self.strides
         b.suboffsets = NULL
-        b.readonly = False
+        b.readonly = self.readonly
         b.internal = NULL
 
     def __releasebuffer__(self, Py_buffer *b):
         pass
 
 
-cdef object lease(object owner, Store pinned, void *data, c.rw_dtype dtype, tuple shape, tuple strides=None):
-    """An ndarray over memory of the core that keeps `owner` alive (and pins a store)."""
+cdef object lease(object owner, Store pinned, void *data, c.rw_dtype dtype, tuple shape, tuple strides=None,
+                  bint readonly=False):
+    """An ndarray of 1 to 3 dimensions over memory of the core that keeps `owner` alive (and pins a store)."""
     cdef Lease l = Lease.__new__(Lease)
     cdef Py_ssize_t stride = c.rw_dtype_size(dtype)
     l.owner = owner
     l.data = <char *>data
     l.format = _FORMATS[dtype]
     l.ndim = len(shape)
+    l.readonly = readonly
     for d in reversed(range(l.ndim)):
         l.shape[d] = shape[d]
         l.strides[d] = stride if strides is None else strides[d]
@@ -192,10 +201,12 @@ cdef class Block:
 
 
 def aligned_zeros(shape, str dtype):
-    """Zeros, 64-byte aligned, C order."""
+    """Zeros, 64-byte aligned, C order, in 1 to 3 dimensions."""
     cdef Block block = Block()
     cdef c.rw_dtype code = dtype_code(dtype, False)
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    if not 1 <= len(shape) <= 3 or min(shape) < 0:
+        raise ValueError(f"shape must be 1 to 3 numbers >= 0, got {shape}")
     count = 1
     for n in shape:
         count *= n

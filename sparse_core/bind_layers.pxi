@@ -52,8 +52,9 @@ cdef class Update:
 
 
 cdef class Scratch:
-    """Workspace of `backward_update`: grows when asked; one for a network."""
+    """Workspace of `backward_update`: grows when asked; one for a network, and for one call at a time."""
     cdef Block block
+    cdef bint busy
 
     def __cinit__(self):
         self.block = Block()
@@ -69,7 +70,7 @@ cdef c.rw_act act_code(str act) except *:
 
 
 cdef Array borrow_bias(bias, Py_ssize_t n, c.rw_dtype dtype):
-    return borrow(bias, "bias", _NAMES[dtype], (n + 7) // 8 * 8)
+    return borrow_optional(bias, "bias", _NAMES[dtype], (n + 7) // 8 * 8)
 
 
 cdef c.rw_tiles *tiles_or_null(Tiles t) noexcept:
@@ -138,12 +139,16 @@ def backward_update(Store store not None, Tiles x not None, Tiles dy not None, U
     cdef c.rw_run run = run_on(threads)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
+    if scratch.busy:
+        raise RuntimeError("the scratch is in use by another thread")
     scratch.block.reserve(threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype))
     store.enter(True)
+    scratch.busy = True
     try:
         with nogil:
             st = c.rw_backward_update(k, store.s, x.t, dy.t, &update.u, scratch.block.data, &run)
     finally:
+        scratch.busy = False
         store.leave()
     check(st, "backward_update")
 
@@ -182,24 +187,30 @@ def field_sumsq(Store store not None, str field):
     """Sum of squares of a field, in float64."""
     cdef int32_t f = store.find_field(field)
     cdef double out
+    store.enter(False)
     with nogil:
         out = c.rw_field_sumsq(store.s, f)
+    store.leave()
     return out
 
 
 def field_scale(Store store not None, str field, double factor):
     """field *= factor."""
     cdef int32_t f = store.find_field(field)
+    store.enter(True)
     with nogil:
         c.rw_field_scale(store.s, f, factor)
+    store.leave()
 
 
 def field_finite(Store store not None, str field):
     """Is every live value of a field finite?"""
     cdef int32_t f = store.find_field(field)
     cdef bint out
+    store.enter(False)
     with nogil:
         out = c.rw_field_finite(store.s, f)
+    store.leave()
     return out
 
 
@@ -218,8 +229,8 @@ def update_array(w, grad, Update update not None, m=None, v=None):
     dtype = "float64" if getattr(w, "dtype", None) == np.float64 else "float32"
     cdef Array wa = borrow(w, "w", dtype, -1, True)
     cdef Array ga = borrow(grad, "grad", dtype, wa.size())
-    cdef Array ma = borrow(m, "m", dtype, wa.size(), True)
-    cdef Array va = borrow(v, "v", dtype, wa.size(), True)
+    cdef Array ma = borrow_optional(m, "m", dtype, wa.size(), True)
+    cdef Array va = borrow_optional(v, "v", dtype, wa.size(), True)
     if update.u.kind == c.RW_OPT_ADAM and (ma is None or va is None):
         raise TypeError("adam needs m and v")
     if update.u.kind == c.RW_OPT_SGD and update.u.momentum != 0 and ma is None:
@@ -250,9 +261,9 @@ def loss(str kind, Tiles z not None, labels, targets, weight, Tiles dz):
     if (labels is None) == (targets is None):
         raise TypeError("exactly one of labels and targets must be given")
     cdef c.rw_loss code = _LOSSES[kind]
-    cdef Array l = borrow(labels, "labels", "int64", z.t.batch)
-    cdef Array t = borrow(targets, "targets", "float64", z.t.batch * z.t.n)
-    cdef Array w = borrow(weight, "weight", "float64", z.t.batch)
+    cdef Array l = borrow_optional(labels, "labels", "int64", z.t.batch)
+    cdef Array t = borrow_optional(targets, "targets", "float64", z.t.batch * z.t.n)
+    cdef Array w = borrow_optional(weight, "weight", "float64", z.t.batch)
     cdef int64_t *lp = <int64_t *>pointer(l)
     cdef double *tp = <double *>pointer(t)
     cdef double *wp = <double *>pointer(w)

@@ -183,14 +183,21 @@ cdef class Store:
         """Slots before each group, canonical order: int64, (n_groups + 1,)."""
         out = np.empty(self.n_groups + 1, "int64")
         cdef Array a = borrow(out, "out", "int64", -1, True)
+        self.enter(False)
         c.rw_csr_indptr(self.s, <int64_t *>a.view.buf)
+        self.leave()
         return out
 
     def sources(self):
         """Sources of all slots, canonical order: int32, (slots,)."""
-        out = np.empty(self.slots, "int32")
-        cdef Array a = borrow(out, "out", "int32", -1, True)
-        c.rw_csr_sources(self.s, <int32_t *>a.view.buf)
+        cdef Array a
+        self.enter(False)
+        try:
+            out = np.empty(self.slots, "int32")
+            a = borrow(out, "out", "int32", -1, True)
+            c.rw_csr_sources(self.s, <int32_t *>a.view.buf)
+        finally:
+            self.leave()
         return out
 
     def load(self, indptr, sources, weights):
@@ -247,32 +254,42 @@ cdef class Store:
 
     def get_field(self, str name):
         """Copy of a field, canonical order: (slots, width)."""
-        cdef int32_t f = self.find_field(name)
-        cdef c.rw_field *field = self.field_at(f)
-        out = np.empty((self.slots, field.width), _NAMES[field.dtype])
-        cdef Array a = borrow(out, "out", _NAMES[field.dtype], -1, True)
+        cdef int32_t f
+        cdef c.rw_field *field
+        cdef Array a
         self.enter(False)
-        c.rw_csr_get(self.s, f, a.view.buf)
-        self.leave()
+        try:
+            f = self.find_field(name)
+            field = self.field_at(f)
+            out = np.empty((self.slots, field.width), _NAMES[field.dtype])
+            a = borrow(out, "out", _NAMES[field.dtype], -1, True)
+            c.rw_csr_get(self.s, f, a.view.buf)
+        finally:
+            self.leave()
         return out
 
     def set_field(self, str name, values):
         """Write a field from canonical order; weights of rows beyond n_out become zero."""
-        cdef int32_t f = self.find_field(name)
-        cdef c.rw_field *field = self.field_at(f)
-        cdef Array a = borrow(values, "values", _NAMES[field.dtype], self.slots * field.width)
+        cdef int32_t f
+        cdef c.rw_field *field
+        cdef Array a
         self.enter(True)
-        c.rw_csr_set(self.s, f, a.view.buf)
-        self.leave()
+        try:
+            f = self.find_field(name)
+            field = self.field_at(f)
+            a = borrow(values, "values", _NAMES[field.dtype], self.slots * field.width)
+            c.rw_csr_set(self.s, f, a.view.buf)
+        finally:
+            self.leave()
 
     def lend(self):
-        """Live arrays; each pins the structure until it is garbage collected."""
+        """Live arrays, the structure read-only; each pins it until it is garbage collected."""
         if self.borrows < 0:
             raise RuntimeError("the store is in use by another thread")
         out = {
-            "start": lease(self, self, self.s.start, c.RW_I64, (self.n_groups,)),
-            "length": lease(self, self, self.s.len, c.RW_I32, (self.n_groups,)),
-            "source": lease(self, self, self.s.source, c.RW_I32, (self.arena,)),
+            "start": lease(self, self, self.s.start, c.RW_I64, (self.n_groups,), None, True),
+            "length": lease(self, self, self.s.len, c.RW_I32, (self.n_groups,), None, True),
+            "source": lease(self, self, self.s.source, c.RW_I32, (self.arena,), None, True),
         }
         for f in range(self.s.n_fields):
             field = self.field_at(f)
@@ -292,10 +309,15 @@ cdef int check_birth(str dtype, double birth) except -1:
 
 # --- plans ----------------------------------------------------------------------
 
+@cython.no_gc_clear  # a plan needs its store until it is freed
 cdef class Plan:
-    """A change of one store's structure, to be carried out by `commit`."""
+    """A change of one store's structure, to be carried out by `commit`.
+
+    Whoever works on a plan reads its store; another thread's overlap with that raises RuntimeError.
+    """
     cdef c.rw_plan *p
     cdef readonly Store store
+    cdef bint busy
 
     def __cinit__(self, Store store not None):
         self.store = store
@@ -305,6 +327,17 @@ cdef class Plan:
 
     def __dealloc__(self):
         c.rw_plan_free(self.p)
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("the plan is in use by another thread")
+        self.store.enter(False)
+        self.busy = True
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.busy = False
+        self.store.leave()
 
     @property
     def n_removed(self):
@@ -327,21 +360,35 @@ cdef class Plan:
         cdef Array ds = borrow(del_source, "del_source", "int32", dg.size())
         cdef Array ig = borrow(ins_group, "ins_group", "int32")
         cdef Array js = borrow(ins_source, "ins_source", "int32", ig.size())
-        cdef Array w = borrow(ins_weight, "ins_weight", self.store.dtype, ig.size() * self.store.s.group)
+        cdef Array w = borrow_optional(ins_weight, "ins_weight", self.store.dtype, ig.size() * self.store.s.group)
         cdef c.rw_fault at
-        check(c.rw_plan_pairs(self.p, dg.size(), <int32_t *>dg.view.buf, <int32_t *>ds.view.buf, ig.size(),
-                              <int32_t *>ig.view.buf, <int32_t *>js.view.buf, pointer(w), &at), "edit", &at)
+        self.enter()
+        try:
+            check(c.rw_plan_pairs(self.p, dg.size(), <int32_t *>dg.view.buf, <int32_t *>ds.view.buf, ig.size(),
+                                  <int32_t *>ig.view.buf, <int32_t *>js.view.buf, pointer(w), &at), "edit", &at)
+        finally:
+            self.leave()
 
     def removed(self):
-        """(groups, sources) of the slots that go."""
-        group = _copy_int32(self.p.del_group, self.p.n_del)
-        position = _copy_int32(self.p.del_position, self.p.n_del)
-        lent = self.store.lend()
-        return group, lent["source"][lent["start"][group] + position]
+        """(groups, sources) of the slots that go; RuntimeError once the store has changed."""
+        self.enter()
+        try:
+            if self.p.generation != self.store.s.generation:
+                check(c.RW_ESTALE, "removed")
+            group = _copy_int32(self.p.del_group, self.p.n_del)
+            position = _copy_int32(self.p.del_position, self.p.n_del)
+            lent = self.store.lend()
+            return group, lent["source"][lent["start"][group] + position]
+        finally:
+            self.leave()
 
     def inserted(self):
         """(groups, sources) of the slots that come."""
-        return _copy_int32(self.p.ins_group, self.p.n_ins), _copy_int32(self.p.ins_source, self.p.n_ins)
+        self.enter()
+        try:
+            return _copy_int32(self.p.ins_group, self.p.n_ins), _copy_int32(self.p.ins_source, self.p.n_ins)
+        finally:
+            self.leave()
 
     def prune_set(self, double zeta, seed, stream, step, int threads=1):
         """Removals of SET: see ``rewire.h``."""
@@ -362,7 +409,7 @@ cdef class Plan:
     cdef int _call(self, int which, double zeta, int64_t count, c.rw_key key, int threads) except -1:
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st = c.RW_OK
-        self.store.enter(False)
+        self.enter()
         try:
             with nogil:
                 if which == 0:
@@ -374,7 +421,7 @@ cdef class Plan:
                 else:
                     st = c.rw_grow_fan_in(self.p, <int32_t>count, key, &run)
         finally:
-            self.store.leave()
+            self.leave()
         return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in")[which])
 
     def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step):
@@ -386,8 +433,12 @@ cdef class Plan:
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_fan fan = c.RW_FAN_REAL if real_fan else c.RW_FAN_NONE
         cdef c.rw_status st
-        with nogil:
-            st = c.rw_plan_values(self.p, code, scale, fan, key)
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_plan_values(self.p, code, scale, fan, key)
+        finally:
+            self.leave()
         check(st, "draw_weights")
 
 

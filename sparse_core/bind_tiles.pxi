@@ -12,6 +12,9 @@ cdef class Tiles:
     cdef c.rw_tiles *t
 
     def __cinit__(self, int64_t n, int64_t batch, int32_t tile, str dtype="float32"):
+        if n < 1 or batch < 1 or not 1 <= tile <= c.RW_MAX_TILE or tile & (tile - 1):
+            raise ValueError(f"tiles must be of n >= 1 features, batch >= 1 samples and a power of two up to "
+                             f"{c.RW_MAX_TILE}, got {n}, {batch} and {tile}")
         self.t = c.rw_tiles_new(n, batch, tile, dtype_code(dtype))
         if self.t == NULL:
             raise MemoryError(f"could not allocate tiles for {batch} samples of {n} features")
@@ -42,8 +45,8 @@ cdef class Tiles:
 
     def array(self):
         """Live view (n_tiles, n, tile)."""
-        size = c.rw_dtype_size(self.t.dtype)
-        strides = (self.t.rows * self.t.tile * size, self.t.tile * size, size)
+        cdef Py_ssize_t value = c.rw_dtype_size(self.t.dtype), row = self.t.tile * value
+        strides = (self.t.rows * row, row, value)
         return lease(self, None, self.t.data, self.t.dtype, (self.t.n_tiles, self.t.n, self.t.tile), strides)
 
     def pack(self, x, rows=None, mean=None, scale=None, int threads=1):
@@ -55,8 +58,8 @@ cdef class Tiles:
         if x.shape[1] != self.t.n:
             raise ValueError(f"x must have {self.t.n} columns, got {x.shape[1]}")
         cdef Array r = self._rows(rows, x.shape[0])
-        cdef Array m = borrow(mean, "mean", "float64", self.t.n)
-        cdef Array s = borrow(scale, "scale", "float64", self.t.n)
+        cdef Array m = borrow_optional(mean, "mean", "float64", self.t.n)
+        cdef Array s = borrow_optional(scale, "scale", "float64", self.t.n)
         if (m is None) != (s is None):
             raise TypeError("mean and scale must be given together")
         cdef const char *data = <const char *><uintptr_t>x.__array_interface__["data"][0]
@@ -70,27 +73,29 @@ cdef class Tiles:
             c.rw_tiles_pack(self.t, code, data, down, across, rp, mp, sp, threads)
 
     def pack_csr(self, indptr, columns, values, rows=None, mean=None, scale=None, int threads=1):
-        """Fill from CSR rows; the columns must be in [0, n)."""
+        """Fill from CSR rows."""
         cdef Array p = borrow(indptr, "indptr", "int64")
         cdef Array i = borrow(columns, "columns", "int32")
         cdef c.rw_dtype kind = dtype_code(getattr(values, "dtype", np.dtype("O")).name, True, "the dtype of values")
         cdef Array v = borrow(values, "values", _NAMES[kind], i.size())
         cdef Array r = self._rows(rows, p.size() - 1)
-        cdef Array m = borrow(mean, "mean", "float64", self.t.n)
-        cdef Array s = borrow(scale, "scale", "float64", self.t.n)
+        cdef Array m = borrow_optional(mean, "mean", "float64", self.t.n)
+        cdef Array s = borrow_optional(scale, "scale", "float64", self.t.n)
         if (m is None) != (s is None):
             raise TypeError("mean and scale must be given together")
         cdef int64_t *rp = <int64_t *>pointer(r)
         cdef double *mp = <double *>pointer(m)
         cdef double *sp = <double *>pointer(s)
         run_on(threads)
+        if not c.rw_csr_in_range(<int64_t *>p.view.buf, <int32_t *>i.view.buf, i.size(), rp, self.t.batch, self.t.n):
+            raise IndexError(f"indptr must ascend within {i.size()} entries, and columns lie in [0, {self.t.n})")
         with nogil:
             c.rw_tiles_pack_csr(self.t, kind, <int64_t *>p.view.buf, <int32_t *>i.view.buf, <char *>v.view.buf,
                                 rp, mp, sp, threads)
 
     cdef Array _rows(self, rows, int64_t available):
         """The row numbers of a batch, checked; None if the batch is the first rows."""
-        cdef Array r = borrow(rows, "rows", "int64", self.t.batch)
+        cdef Array r = borrow_optional(rows, "rows", "int64", self.t.batch)
         if r is None:
             if available < self.t.batch:
                 raise ValueError(f"x must have at least {self.t.batch} rows, got {available}")

@@ -4,6 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "base.h" nogil:
+    enum:
+        RW_MAX_THREADS
     ctypedef enum rw_status:
         RW_OK, RW_ENOMEM, RW_ERANGE, RW_EEXIST, RW_ENOENT, RW_ESHAPE
         RW_EPINNED, RW_ESTALE, RW_EFULL, RW_ECORRUPT, RW_EINTR
@@ -71,6 +73,7 @@ cdef extern from "store.h" nogil:
 
 cdef extern from "edit.h" nogil:
     ctypedef struct rw_plan:
+        uint64_t generation
         int64_t n_del, n_ins
         int32_t *del_group
         int32_t *del_position
@@ -115,6 +118,8 @@ cdef extern from "rewire.h" nogil:
 
 
 cdef extern from "tiles.h" nogil:
+    enum:
+        RW_MAX_TILE
     ctypedef enum rw_input:
         RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
     ctypedef struct rw_tiles:
@@ -131,6 +136,8 @@ cdef extern from "tiles.h" nogil:
     void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, Py_ssize_t row_stride,
                        Py_ssize_t column_stride, const int64_t *rows, const double *mean,
                        const double *scale, int threads)
+    bint rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries, const int64_t *rows,
+                         int64_t batch, int32_t n)
     void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
                            const char *values, const int64_t *rows, const double *mean,
                            const double *scale, int threads)

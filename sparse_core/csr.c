@@ -2,11 +2,6 @@
 
 #include <string.h>
 
-static size_t slot_bytes(const rw_field *f)
-{
-    return rw_dtype_size(f->dtype) * (size_t)f->width;
-}
-
 void rw_csr_indptr(const rw_store *s, int64_t *indptr)
 {
     indptr[0] = 0;
@@ -27,7 +22,7 @@ void rw_csr_sources(const rw_store *s, int32_t *out)
 void rw_csr_get(const rw_store *s, int32_t field, void *out)
 {
     const rw_field *f = &s->field[field];
-    size_t bytes = slot_bytes(f);
+    size_t bytes = rw_slot_bytes(f);
     char *to = out;
     for (int32_t g = 0; g < s->n_groups; g++) {
         size_t n = (size_t)s->len[g] * bytes;
@@ -37,22 +32,10 @@ void rw_csr_get(const rw_store *s, int32_t field, void *out)
     }
 }
 
-/* Rows of the last group that do not exist hold no weights. */
-static void clear_padding(rw_store *s)
-{
-    const rw_field *w = &s->field[RW_WEIGHT];
-    int32_t last = s->n_groups - 1, rows = rw_group_rows(s, last);
-    size_t one = rw_dtype_size(w->dtype);
-    for (int32_t k = 0; rows < s->group && k < s->len[last]; k++) {
-        char *slot = w->data + (size_t)(s->start[last] + k) * slot_bytes(w);
-        memset(slot + (size_t)rows * one, 0, (size_t)(s->group - rows) * one);
-    }
-}
-
 void rw_csr_set(rw_store *s, int32_t field, const void *in)
 {
     rw_field *f = &s->field[field];
-    size_t bytes = slot_bytes(f);
+    size_t bytes = rw_slot_bytes(f);
     const char *from = in;
     for (int32_t g = 0; g < s->n_groups; g++) {
         size_t n = (size_t)s->len[g] * bytes;
@@ -60,31 +43,25 @@ void rw_csr_set(rw_store *s, int32_t field, const void *in)
             memcpy(f->data + (size_t)s->start[g] * bytes, from, n);
         from += n;
     }
+    int32_t last = s->n_groups - 1;
     if (field == RW_WEIGHT)
-        clear_padding(s);
-}
-
-static rw_status fault(rw_status st, rw_fault *at, int64_t group, int64_t source)
-{
-    at->group = group;
-    at->source = source;
-    return st;
+        rw_weights_clip(s, last, s->start[last], s->len[last]);
 }
 
 static rw_status check_arrays(const rw_store *s, const int64_t *indptr, const int32_t *sources,
                               rw_fault *at)
 {
     if (indptr[0] != 0)
-        return fault(RW_ECORRUPT, at, 0, -1);
+        return rw_fault_at(RW_ECORRUPT, at, 0, -1);
     for (int32_t g = 0; g < s->n_groups; g++)
         if (indptr[g + 1] < indptr[g] || indptr[g + 1] - indptr[g] > s->n_in)
-            return fault(RW_ECORRUPT, at, g, -1);
+            return rw_fault_at(RW_ECORRUPT, at, g, -1);
     for (int32_t g = 0; g < s->n_groups; g++)
         for (int64_t k = indptr[g]; k < indptr[g + 1]; k++) {
             if (sources[k] < 0 || sources[k] >= s->n_in)
-                return fault(RW_ERANGE, at, g, sources[k]);
+                return rw_fault_at(RW_ERANGE, at, g, sources[k]);
             if (k > indptr[g] && sources[k - 1] >= sources[k])
-                return fault(RW_EEXIST, at, g, sources[k]);
+                return rw_fault_at(RW_EEXIST, at, g, sources[k]);
         }
     return RW_OK;
 }

@@ -138,7 +138,7 @@ static rw_status reserve_scratch(rw_edit *e, int32_t longest_old, int32_t longes
     const rw_store *s = e->s;
     size_t widest = sizeof *s->source;
     for (int32_t f = 0; f < s->n_fields; f++) {
-        size_t bytes = rw_dtype_size(s->field[f].dtype) * (size_t)s->field[f].width;
+        size_t bytes = rw_slot_bytes(&s->field[f]);
         widest = bytes > widest ? bytes : widest;
     }
     e->map_room = longest_new;
@@ -248,7 +248,7 @@ static void gather(char *dst, const char *row, const int32_t *map, int32_t n, si
 static void rewrite_field(const rw_edit *e, const touch *t, const rw_field *f, bool weight,
                           int64_t row_start, int64_t to)
 {
-    size_t bytes = rw_dtype_size(f->dtype) * (size_t)f->width;
+    size_t bytes = rw_slot_bytes(f);
     char *dst = f->data + (size_t)to * bytes;
     memcpy(e->row, f->data + (size_t)row_start * bytes, (size_t)e->s->len[t->group] * bytes);
     gather(dst, e->row, e->map, t->new_len, bytes);
@@ -262,20 +262,6 @@ static void rewrite_field(const rw_edit *e, const touch *t, const rw_field *f, b
             else
                 rw_field_bear(f, to + k, 1);
         }
-}
-
-/* Rows beyond n_out have no weights, whatever the plan said. */
-static void clear_padding(rw_store *s, int32_t g, int64_t start, int32_t len)
-{
-    int32_t rows = rw_group_rows(s, g);
-    rw_field *w = &s->field[RW_WEIGHT];
-    size_t one = rw_dtype_size(w->dtype);
-    if (rows == s->group)
-        return;
-    for (int32_t k = 0; k < len; k++) {
-        char *slot = w->data + (size_t)(start + k) * (size_t)s->group * one;
-        memset(slot + (size_t)rows * one, 0, (size_t)(s->group - rows) * one);
-    }
 }
 
 static void rewrite_group(rw_edit *e, const touch *t, int64_t from, int64_t to)
@@ -293,7 +279,7 @@ static void rewrite_group(rw_edit *e, const touch *t, int64_t from, int64_t to)
             dst[k] = e->p->ins_source[t->i + ~e->map[k]];
     for (int32_t f = 0; f < s->n_fields; f++)
         rewrite_field(e, t, &s->field[f], f == RW_WEIGHT, from, to);
-    clear_padding(s, t->group, to, t->new_len);
+    rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */
     s->len[t->group] = t->new_len;
 }
 
@@ -316,7 +302,7 @@ static void slide(rw_store *s, int64_t from, int64_t to, int32_t len)
 {
     memmove(s->source + to, s->source + from, (size_t)len * sizeof *s->source);
     for (int32_t f = 0; f < s->n_fields; f++) {
-        size_t bytes = rw_dtype_size(s->field[f].dtype) * (size_t)s->field[f].width;
+        size_t bytes = rw_slot_bytes(&s->field[f]);
         char *data = s->field[f].data;
         memmove(data + (size_t)to * bytes, data + (size_t)from * bytes, (size_t)len * bytes);
     }

@@ -111,7 +111,7 @@ typedef struct {
     void (*activate_back)(rw_act act, double slope, const void *y, void *dy, int32_t n,
                           int32_t tile, int32_t live);
 
-    /* y = keep ? x / (1 - p) : 0 for `n` rows of a tile whose first row is
+    /* y = x * (keep ? 1 / (1 - p) : 0) for `n` rows of a tile whose first row is
      * feature `row0` and first sample `sample0`; the mask is a hash of (key,
      * feature, sample), so the backward pass calls this again on gradients.
      * x may be y. A unit is dropped with probability p to within 2^-32. */

@@ -265,8 +265,8 @@ static void clear_padding(const job *j, int32_t g, char *values)
 
 static char *slice(const job *j, char *field, int32_t g)
 {
-    size_t size = rw_dtype_size(j->k->dtype) * (size_t)j->s->group;
-    return field ? field + (size_t)j->s->start[g] * size : NULL;
+    size_t bytes = rw_slot_bytes(&j->s->field[RW_WEIGHT]);
+    return field ? field + (size_t)j->s->start[g] * bytes : NULL;
 }
 
 static void group_gradient(const job *j, int32_t g, char *grad)
@@ -409,7 +409,7 @@ typedef struct {
 
 static runs runs_of(const rw_store *s, const rw_field *f, int32_t g)
 {
-    size_t slot = (size_t)f->width * rw_dtype_size(f->dtype);
+    size_t slot = rw_slot_bytes(f);
     char *at = f->data + (size_t)s->start[g] * slot;
     int32_t rows = rw_group_rows(s, g);
     if (f->width == 1 || f->width == rows)

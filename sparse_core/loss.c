@@ -107,6 +107,13 @@ static void squared_error(const strip *s, const double *factor, double *loss)
     }
 }
 
+/* A sample of no weight has no gradient: 0 times its own could be NaN. */
+static void clear_gradient(const strip *s, int32_t b)
+{
+    for (int32_t i = 0; s->dz && i < s->z->n; i++)
+        set(s->dz, place_of(s, i, b), 0);
+}
+
 static bool shapes_fit(rw_loss kind, const rw_tiles *z, const int64_t *labels,
                        const double *targets, const rw_tiles *dz)
 {
@@ -147,9 +154,12 @@ rw_status rw_loss_eval(rw_loss kind, const rw_tiles *z, const int64_t *labels,
             case RW_LOSS_SIGMOID_BCE: binary_cross_entropy(&s, factor, part); break;
             case RW_LOSS_MSE:         squared_error(&s, factor, part); break;
             }
-            for (int32_t b = 0; b < s.n; b++)
-                if (factor[b] != 0) /* a sample of no weight may be anything */
+            for (int32_t b = 0; b < s.n; b++) {
+                if (factor[b] != 0)
                     total += (weight ? weight[sample + b] : 1) * part[b];
+                else
+                    clear_gradient(&s, b);
+            }
         }
     }
     *loss = total / total_weight;

@@ -1,7 +1,8 @@
 /* loss.h -- losses on tiles: value and gradient in one pass.
  *
  * The loss of a batch is sum_b weight_b * l_b / sum_b weight_b; the gradient is
- * with respect to the tiles passed in. MSE and binary cross
+ * with respect to the tiles passed in. A sample of weight 0 adds nothing to either,
+ * whatever its values are. MSE and binary cross
  * entropy average over the outputs of a sample too, as torch does: MSE is the mean
  * of (y - t)^2, without a factor 1/2.
  * Sums run in float64 over tiles and samples in order. */

@@ -5,10 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-static size_t weight_bytes(const rw_store *s)
-{
-    return rw_dtype_size(s->field[RW_WEIGHT].dtype) * (size_t)s->group;
-}
+static size_t weight_bytes(const rw_store *s) { return rw_slot_bytes(&s->field[RW_WEIGHT]); }
 
 rw_plan *rw_plan_new(const rw_store *s)
 {
@@ -71,25 +68,18 @@ rw_status rw_plan_reserve(rw_plan *p, int64_t n_del, int64_t n_ins)
     return st ? st : grow_pair(&p->ins_group, &p->ins_source, &p->room_ins, n_ins);
 }
 
-static rw_status fault(rw_status st, rw_fault *at, int64_t group, int64_t source)
-{
-    at->group = group;
-    at->source = source;
-    return st;
-}
-
 /* Pairs in range and strictly ascending. */
 static rw_status check_pairs(const rw_store *s, int64_t n, const int32_t *group,
                              const int32_t *source, rw_fault *at)
 {
     for (int64_t i = 0; i < n; i++) {
         if (group[i] < 0 || group[i] >= s->n_groups || source[i] < 0 || source[i] >= s->n_in)
-            return fault(RW_ERANGE, at, group[i], source[i]);
+            return rw_fault_at(RW_ERANGE, at, group[i], source[i]);
         if (i == 0 || group[i - 1] < group[i]
             || (group[i - 1] == group[i] && source[i - 1] < source[i]))
             continue;
         bool twice = group[i - 1] == group[i] && source[i - 1] == source[i];
-        return fault(twice ? RW_EEXIST : RW_ESHAPE, at, group[i], source[i]);
+        return rw_fault_at(twice ? RW_EEXIST : RW_ESHAPE, at, group[i], source[i]);
     }
     return RW_OK;
 }
@@ -112,7 +102,7 @@ static rw_status check_empty(const rw_plan *p, rw_fault *at)
     for (int64_t i = 0; i < p->n_ins; i++) {
         int32_t k = rw_group_find(s, p->ins_group[i], p->ins_source[i]);
         if (k >= 0 && !removed(p, &d, p->ins_group[i], k))
-            return fault(RW_EEXIST, at, p->ins_group[i], p->ins_source[i]);
+            return rw_fault_at(RW_EEXIST, at, p->ins_group[i], p->ins_source[i]);
     }
     return RW_OK;
 }
@@ -142,7 +132,7 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
     for (int64_t i = 0; i < n_del && !st; i++) {
         int32_t k = rw_group_find(s, del_group[i], del_source[i]);
         if (k < 0)
-            st = fault(RW_ENOENT, at, del_group[i], del_source[i]);
+            st = rw_fault_at(RW_ENOENT, at, del_group[i], del_source[i]);
         p->del_group[i] = del_group[i];
         p->del_position[i] = k;
     }
@@ -172,11 +162,11 @@ rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
     for (int64_t i = 0; i < p->n_del; i++) {
         int32_t g = p->del_group[i], k = p->del_position[i];
         if (g < 0 || g >= s->n_groups || k < 0 || k >= s->len[g])
-            return fault(RW_ERANGE, at, g, -1);
+            return rw_fault_at(RW_ERANGE, at, g, -1);
         if (i == 0 || p->del_group[i - 1] < g
             || (p->del_group[i - 1] == g && p->del_position[i - 1] < k))
             continue;
-        return fault(RW_EEXIST, at, g, s->source[s->start[g] + k]);
+        return rw_fault_at(RW_EEXIST, at, g, s->source[s->start[g] + k]);
     }
     rw_status st = check_pairs(s, p->n_ins, p->ins_group, p->ins_source, at);
     return st ? st : check_empty(p, at);

@@ -6,13 +6,8 @@
 
 /* --- sizes ---------------------------------------------------------------- */
 
-static size_t slot_bytes(const rw_field *f)
-{
-    return rw_dtype_size(f->dtype) * (size_t)f->width;
-}
-
 /* room * bytes a slot; rooms were checked when they were allocated. */
-static size_t field_bytes(const rw_field *f) { return (size_t)f->room * slot_bytes(f); }
+static size_t field_bytes(const rw_field *f) { return (size_t)f->room * rw_slot_bytes(f); }
 
 static int32_t groups_of(int64_t n_out, int32_t group)
 {
@@ -147,7 +142,7 @@ rw_status rw_store_add_field(rw_store *s, const char *name, rw_dtype dtype, int3
     rw_field f = { .dtype = dtype, .width = width, .birth = birth, .room = s->arena };
     memcpy(f.name, name, length + 1);
     if (f.room) {
-        f.data = rw_alloc_array((size_t)f.room, slot_bytes(&f));
+        f.data = rw_alloc_array((size_t)f.room, rw_slot_bytes(&f));
         if (!f.data)
             return RW_ENOMEM;
     }
@@ -170,6 +165,17 @@ rw_status rw_store_drop_field(rw_store *s, const char *name)
     s->n_fields--;
     memmove(&s->field[f], &s->field[f + 1], (size_t)(s->n_fields - f) * sizeof s->field[0]);
     return RW_OK;
+}
+
+void rw_weights_clip(rw_store *s, int32_t g, int64_t slot, int32_t len)
+{
+    const rw_field *w = &s->field[RW_WEIGHT];
+    size_t bytes = rw_slot_bytes(w);
+    size_t kept = (size_t)rw_group_rows(s, g) * rw_dtype_size(w->dtype);
+    if (kept == bytes)
+        return;
+    for (int32_t k = 0; k < len; k++)
+        memset(w->data + (size_t)(slot + k) * bytes + kept, 0, bytes - kept);
 }
 
 void rw_store_pin(rw_store *s) { s->pins++; }
@@ -208,7 +214,7 @@ rw_status rw_arena_reserve(rw_store *s, int64_t slots)
     s->source = source;
     for (int32_t f = 0; ok && f < s->n_fields; f++) {
         void *data = s->field[f].data;
-        ok = grow_array(&data, &s->field[f].room, slots, slot_bytes(&s->field[f]));
+        ok = grow_array(&data, &s->field[f].room, slots, rw_slot_bytes(&s->field[f]));
         s->field[f].data = data;
     }
     if (!ok) /* arrays that did grow keep their room: harmless, and used next time */
@@ -228,7 +234,7 @@ void rw_arena_trim(rw_store *s, int64_t slots)
 {
     trim_array(s->source, &s->source_room, slots, sizeof *s->source);
     for (int32_t f = 0; f < s->n_fields; f++)
-        trim_array(s->field[f].data, &s->field[f].room, slots, slot_bytes(&s->field[f]));
+        trim_array(s->field[f].data, &s->field[f].room, slots, rw_slot_bytes(&s->field[f]));
     s->arena = s->source_room;
     for (int32_t f = 0; f < s->n_fields; f++)
         s->arena = rw_min64(s->arena, s->field[f].room);
@@ -337,7 +343,7 @@ static void pack_into(const rw_store *from, rw_store *to)
         if (len) {
             memcpy(to->source + top, from->source + old, (size_t)len * sizeof *to->source);
             for (int32_t f = 0; f < from->n_fields; f++) {
-                size_t bytes = slot_bytes(&from->field[f]);
+                size_t bytes = rw_slot_bytes(&from->field[f]);
                 memcpy(to->field[f].data + (size_t)top * bytes,
                        from->field[f].data + (size_t)old * bytes, (size_t)len * bytes);
             }

@@ -81,6 +81,12 @@ typedef struct {
     char *data;     /* room * width values                               */
 } rw_field;
 
+/* Bytes of one slot's values. */
+static inline size_t rw_slot_bytes(const rw_field *f)
+{
+    return rw_dtype_size(f->dtype) * (size_t)f->width;
+}
+
 /* Fan-out mirror: for every source, in ascending order of groups, the group
  * that listens and the slot's position in it. Derived; rebuilt when asked for. */
 typedef struct {
@@ -153,6 +159,10 @@ rw_status rw_store_drop_field(rw_store *s, const char *name);
 int32_t rw_store_field(const rw_store *s, const char *name);
 /* Write the field's birth value into `n` slots from `slot` on. */
 void rw_field_bear(const rw_field *f, int64_t slot, int64_t n);
+
+/* Rows beyond n_out have no weights: those of `len` slots from `slot` on, of
+ * group g, become zero. */
+void rw_weights_clip(rw_store *s, int32_t g, int64_t slot, int32_t len);
 
 /* Views: see "Ownership" above. */
 void rw_store_pin(rw_store *s);

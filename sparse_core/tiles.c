@@ -23,7 +23,8 @@ int32_t rw_tile_size(int64_t width, int64_t batch, rw_dtype dtype)
 /* Bytes of tiles for `batch` samples; false when a number is out of range. */
 static bool tiles_bytes(int64_t rows, int64_t batch, int32_t tile, rw_dtype dtype, size_t *bytes)
 {
-    if (batch < 1 || tile < 1 || (tile & (tile - 1)) != 0 || batch > INT64_MAX - tile)
+    if (batch < 1 || tile < 1 || tile > RW_MAX_TILE || (tile & (tile - 1)) != 0
+        || batch > INT64_MAX - tile)
         return false;
     size_t n_tiles = (size_t)((batch + tile - 1) / tile), values;
     return rw_mul_size(n_tiles, (size_t)rows, &values) &&
@@ -220,6 +221,20 @@ typedef struct {
     const int64_t *rows;
     const double *mean, *scale;
 } csr;
+
+bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
+                     const int64_t *rows, int64_t batch, int32_t n)
+{
+    for (int64_t b = 0; b < batch; b++) {
+        int64_t row = rows ? rows[b] : b, e = indptr[row], end = indptr[row + 1];
+        if (e < 0 || end > entries)
+            return false;
+        for (; e < end; e++)
+            if (columns[e] < 0 || columns[e] >= n)
+                return false;
+    }
+    return true;
+}
 
 static double csr_value(const csr *in, int64_t e)
 {

@@ -20,12 +20,15 @@
 
 #include "base.h"
 
-enum { RW_ROW_PAD = 8 }; /* rows = n rounded up to this: the last group of a store may reach over n */
+enum {
+    RW_ROW_PAD = 8,       /* rows = n rounded up to this: the last group of a store may reach over n */
+    RW_MAX_TILE = 1 << 16 /* so that a few rows of a tile are an int32 */
+};
 
 typedef struct {
     int32_t n;        /* features                                             */
     int32_t rows;     /* features that have memory: n rounded up to RW_ROW_PAD */
-    int32_t tile;     /* samples a tile: a power of two                       */
+    int32_t tile;     /* samples a tile: a power of two, at most RW_MAX_TILE  */
     int64_t batch;    /* samples in use                                       */
     int64_t n_tiles;  /* ceil(batch / tile)                                   */
     rw_dtype dtype;   /* RW_F32 or RW_F64                                     */
@@ -38,7 +41,8 @@ typedef struct {
  * width <= 4096) or 32 (wider; float64 half of each). */
 int32_t rw_tile_size(int64_t width, int64_t batch, rw_dtype dtype);
 
-/* Tiles for up to `batch` samples, all zero. NULL when there is no memory. */
+/* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
+ * number is out of range. */
 rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype);
 void rw_tiles_free(rw_tiles *t);
 
@@ -77,8 +81,13 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads);
 
-/* The same from CSR rows (indptr int64, columns int32 in [0, n), duplicates
- * add). values: float32 or float64. */
+/* Do CSR rows hold together: `rows` (as below, `batch` of them) lie within the
+ * `entries` that there are, and their columns in [0, n)? */
+bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
+                     const int64_t *rows, int64_t batch, int32_t n);
+
+/* The same from CSR rows (indptr int64, columns int32, duplicates add; the
+ * caller has checked the range). values: float32 or float64. */
 void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads);

@@ -78,6 +78,19 @@ def test_train_prints_and_records(run, tmp_path):
     assert accuracy == pytest.approx(r["accuracy"]["test"])
 
 
+def test_blas_is_held_to_a_number_it_understands(run, monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    asked, limits = [], threadpoolctl.threadpool_limits
+
+    def watched(limit, user_api):
+        asked.append(limit)
+        return limits(limit, user_api)
+
+    monkeypatch.setattr(threadpoolctl, "threadpool_limits", watched)
+    assert run(*TRAIN, "--dense", "--threads", -1)[0] == 0
+    assert asked == [rw.get_num_threads()] and asked[0] >= 1
+
+
 def test_equal_seeds_give_equal_files(run, tmp_path):
     for name, threads in (("a", 1), ("b", 2)):
         assert run(*TRAIN, "--seed", 3, "--threads", threads, "--save", tmp_path / name)[0] == 0

@@ -60,8 +60,10 @@ int main(int argc, char **argv)
     RUN(test_tiles_are_shaped_and_zeroed);
     RUN(test_packing_every_kind);
     RUN(test_packing_csr);
+    RUN(test_csr_in_range);
     RUN(test_losses_and_gradients);
     RUN(test_losses_stay_finite);
+    RUN(test_samples_without_weight);
     RUN(test_loss_arguments);
 
     printf("%d passed, %d failed\n", tests_passed, tests_failed);

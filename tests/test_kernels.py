@@ -5,6 +5,7 @@ The bounds are those of ``sparse_core/kernels.h``.
 """
 
 import itertools
+import signal
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -380,3 +381,105 @@ def test_shapes_must_fit():
         _core.forward(store, x, np.zeros(8), "linear", 0.0, y, None, 1)  # float64
     with pytest.raises(ValueError, match="instruction set"):
         _core.force_isa("sse9")
+
+
+def test_arguments_that_memory_would_pay_for():
+    store = random_store(np.random.default_rng(0), 5, 7)
+    tiles, update = _core.Tiles(4, 2, 2), _core.Update("sgd")
+    swapped = np.ones(store.slots, np.dtype("f4").newbyteorder())
+
+    def csr(*arrays):
+        tiles.pack_csr(*(np.array(a, t) for a, t in zip(arrays, ("i8", "i4", "f4"), strict=True)))
+
+    for call, error, says in (
+        (lambda: store.set_field("weight", None), TypeError, "values"),
+        (lambda: store.set_field("weight", swapped), TypeError, "values"),
+        (lambda: store.clone().load(store.indptr(), None, None), TypeError, "sources"),
+        (lambda: _core.Plan(store).pairs(None, None, None, None, None), TypeError, "del_group"),
+        (lambda: _core.update_array(None, None, update), TypeError, "w must"),
+        (lambda: _core.bias_gradient(tiles, None, 1), TypeError, "out"),
+        (lambda: csr([0, 1, 2], [0, 4], [1, 1]), IndexError, "columns"),
+        (lambda: csr([0, 1, 2], [0, -1], [1, 1]), IndexError, "columns"),
+        (lambda: csr([0, 1, 3], [0, 1], [1, 1]), IndexError, "indptr"),
+        (lambda: csr([-1, 1, 2], [0, 1], [1, 1]), IndexError, "indptr"),
+        (lambda: _core.Tiles(16, 1, 2**28), ValueError, "power of two"),
+        (lambda: _core.Tiles(16, 1, 3), ValueError, "power of two"),
+        (lambda: _core.aligned_zeros((1,) * 9, "float32"), ValueError, "shape"),
+        (lambda: _core.aligned_zeros((), "float32"), ValueError, "shape"),
+        (lambda: _core.aligned_zeros((-2, -3), "float32"), ValueError, "shape"),
+        (lambda: tiles.unpack(threads=30000), ValueError, "threads"),
+    ):
+        with pytest.raises(error, match=says):
+            call()
+    csr([0, 1, 2], [0, 3], [1, 1])
+
+
+def test_strides_are_longer_than_an_int32():
+    try:
+        tiles = _core.Tiles(2**25, 128, 64)  # 16 GiB that nobody touches
+    except MemoryError:
+        pytest.skip("the machine does not promise that much")
+    assert tiles.array().strides == (2**33, 256, 4) and tiles.array()[1, 0, 0] == 0
+
+
+# --- one at a time ------------------------------------------------------------------------
+
+
+def raised_within(work, look):
+    """What ``look`` raises when it gets its turn while ``work`` asks for signals."""
+    raised = []
+
+    def handler(*_):
+        try:
+            look()
+        except Exception as error:  # noqa: BLE001
+            raised.append(error)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for _ in range(100):
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            work()
+            if raised:
+                return raised[0]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return None
+
+
+def test_what_is_being_written_cannot_be_read():
+    store, other = (_core.Store(n_out=1000, n_in=1000) for _ in range(2))
+    for s in (store, other):
+        start = _core.Plan(s)
+        start.grow_random(200_000, 1, 0, 0)
+        _core.commit([start])
+    x, dy = _core.Tiles(1000, 1024, 64), _core.Tiles(1000, 1024, 64)
+    scratch, update = _core.Scratch(), _core.Update("sgd")
+    plan, pair = _core.Plan(store), [np.zeros(n, np.int32) for n in (1, 1, 0, 0)]
+    for look in (
+        store.indptr,
+        store.sources,
+        lambda: store.get_field("weight"),
+        lambda: _core.field_sumsq(store, "weight"),
+        lambda: _core.field_scale(store, "weight", 1.0),
+        lambda: _core.field_finite(store, "weight"),
+        lambda: plan.pairs(*pair, None),
+        lambda: plan.draw_weights("constant", 1.0, False, 0, 0, 0),
+        lambda: _core.backward_update(other, x, dy, update, scratch, 1),
+    ):
+        error = raised_within(lambda: _core.backward_update(store, x, dy, update, scratch, 1), look)
+        assert isinstance(error, RuntimeError) and "in use" in str(error)
+
+
+def test_a_plan_in_the_making_is_left_alone():
+    store = _core.Store(n_out=1000, n_in=2000)
+    plans = [_core.Plan(store)]
+
+    def work():
+        plans.append(_core.Plan(store))
+        plans[-1].grow_random(900_000, 1, 0, 0)
+
+    for look in ("inserted", "removed"):
+        error = raised_within(work, lambda look=look: getattr(plans[-1], look)())
+        assert isinstance(error, RuntimeError) and "in use" in str(error)

@@ -1,6 +1,7 @@
 """Networks against dense NumPy, building, copies, who may use a network at a time."""
 
 import copy
+import os
 import pickle
 import threading
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._gate import Gate
 from small import VALUES, deep, normal
 
 FUNCTIONS = {
@@ -301,3 +303,48 @@ def test_the_gate_names_who_is_inside():
     with net.gate.reading("predict"):
         with pytest.raises(RuntimeError, match="fit cannot run while predict runs on this network"):
             trainer.fit(VALUES, np.zeros(23, int), verbose=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_threads_it_has_not():
+    gate, inside, done = Gate(), threading.Event(), threading.Event()
+
+    def read():
+        with gate.reading("predict"):
+            inside.set()
+            done.wait()
+
+    other = threading.Thread(target=read)
+    other.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with gate.writing("fit"):
+                code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(RuntimeError, match="fit cannot run while predict runs"):
+        with gate.writing("fit"):
+            pass
+    done.set()
+    other.join()
+
+
+def test_a_workspace_is_whole_after_an_interrupt():
+    class Interrupts:
+        def shape_to(self, batch, tile):
+            raise KeyboardInterrupt
+
+    ws = deep().workspace()
+    ws.shape(16)
+    x = ws.tiles("x", 8)
+    ws._tiles["y"] = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        ws.shape(8)
+    del ws._tiles["y"]
+    ws.shape(16)
+    assert x.batch == 16

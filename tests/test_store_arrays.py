@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewire import WeightStore
+from rewire import WeightStore, _core
 from strategies import as_dict, dense, random_store
 
 
@@ -146,6 +146,9 @@ def test_a_view_is_live(store):
         first = v.start[0]
         assert v.source[first : first + 2].tolist() == [1, 3]
         v.weight[first] = 8.0
+        for structure in (v.start, v.length, v.source):
+            with pytest.raises(ValueError, match="read-only"):
+                structure[:] = 10**6
     assert as_dict(store)[0, 1] == 8.0
 
 
@@ -180,6 +183,39 @@ def test_arrays_that_outlive_their_view_keep_the_pin(store):
     gc.collect()
     assert store.pins == 0
     store.compact()
+
+
+def test_a_view_in_a_garbage_cycle_is_unpinned(store):
+    box = [store.view().__enter__().weight.base]
+    while not isinstance(box[0], memoryview):
+        box[0] = box[0].base
+    box[0] = box[0].obj  # something that the collector sees and may clear first
+    box.append(box)
+    assert store.pins > 0
+    del box
+    gc.collect()
+    assert store.pins == 0
+
+
+def test_a_plan_in_a_garbage_cycle_is_freed_before_its_store():
+    s = WeightStore(n_out=30, n_in=30)
+    box = [_core.Plan(s)]
+    box[0].grow_random(300, 1, 0, 0)
+    box[0].draw_weights("normal", 1.0, False, 1, 0, 0)
+    box.append(box)
+    gone = weakref.ref(s)
+    del s, box
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_plan_does_not_name_what_has_changed(store):
+    plan = _core.Plan(store)
+    plan.prune_smallest(2, 1, 0, 0)
+    assert [a.tolist() for a in plan.removed()] == [[0, 0], [1, 3]]
+    store.insert(1, 1, 1.0)
+    with pytest.raises(RuntimeError, match="changed"):
+        plan.removed()
 
 
 def test_arrays_keep_a_dead_store_s_memory(store):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire import _core, _machine, threads
+from rewire import _core, _machine, info, threads
 
 needs_openmp = pytest.mark.skipif(not _core.openmp(), reason="built without OpenMP")
 
@@ -53,6 +53,7 @@ def test_wrong_numbers(value):
 def test_environment_that_makes_no_sense(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "many")  # not ours: ignored
     threads.resolve(None)
+    assert "many" not in info.thread_count()[1]
     monkeypatch.setenv("REWIRE_NUM_THREADS", "many")
     with pytest.raises(ValueError, match="REWIRE_NUM_THREADS must be an integer, got 'many'"):
         threads.resolve(None)

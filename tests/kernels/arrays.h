@@ -16,6 +16,7 @@ static void test_tile_sizes(void)
 static void test_tiles_are_shaped_and_zeroed(void)
 {
     CHECK(rw_tiles_new(0, 1, 1, RW_F32) == NULL && rw_tiles_new(1, 0, 1, RW_F32) == NULL);
+    CHECK(rw_tiles_new(1, 1, 2 * RW_MAX_TILE, RW_F32) == NULL);
     CHECK(rw_tiles_new(1, 1, 3, RW_F32) == NULL && rw_tiles_new(1, 1, 1, RW_I32) == NULL);
     CHECK(rw_tiles_new(INT32_MAX, 1, 1, RW_F32) == NULL);
     CHECK(rw_tiles_new(1 << 30, INT64_MAX / 2, 64, RW_F64) == NULL);
@@ -199,6 +200,21 @@ static void test_packing_csr(void)
     free(columns);
 }
 
+static void test_csr_in_range(void)
+{
+    int64_t indptr[] = { 0, 2, 2, 3 }, rows[] = { 0, 1 };
+    int32_t columns[] = { 0, 4, 5 };
+    CHECK(rw_csr_in_range(indptr, columns, 3, NULL, 3, 6));
+    CHECK(!rw_csr_in_range(indptr, columns, 2, NULL, 3, 6));
+    CHECK(!rw_csr_in_range(indptr, columns, 3, NULL, 3, 5));
+    CHECK(rw_csr_in_range(indptr, columns, 2, rows, 2, 5)); /* of the rows that are read */
+    columns[0] = -1;
+    CHECK(!rw_csr_in_range(indptr, columns, 3, NULL, 3, 6));
+    columns[0] = 0;
+    indptr[0] = -1;
+    CHECK(!rw_csr_in_range(indptr, columns, 3, NULL, 3, 6));
+}
+
 /* --- losses -------------------------------------------------------------------- */
 
 static double naive_loss(rw_loss kind, const rw_tiles *z, const double *targets,
@@ -308,6 +324,21 @@ static void test_losses_stay_finite(void)
         put(DTYPES[d], z->data, 1, (double)NAN);
         CHECK_STATUS(rw_loss_eval(RW_LOSS_SOFTMAX_CE, z, NULL, targets, NULL, dz, &loss), RW_OK);
         CHECK(isnan(loss));
+        rw_tiles_free(dz);
+        rw_tiles_free(z);
+    }
+}
+
+/* A sample of weight 0 adds nothing to the loss and has no gradient, even where it is NaN. */
+static void test_samples_without_weight(void)
+{
+    double targets[] = { 0.25, 0.75, (double)NAN, 1 }, weight[] = { 2, 0 }, loss;
+    for (int i = 0; i < 6; i++) {
+        rw_tiles *z = tiles_of(51, 2, 2, 2, DTYPES[i % 2]), *dz = tiles_copy(z);
+        put(DTYPES[i % 2], z->data, 3, (double)NAN); /* feature 1 of sample 1 */
+        CHECK_STATUS(rw_loss_eval((rw_loss)(i / 2), z, NULL, targets, weight, dz, &loss), RW_OK);
+        CHECK(isfinite(loss) && tile_get(dz, 0, 0) != 0 && isfinite(tile_get(dz, 1, 0)));
+        CHECK(tile_get(dz, 0, 1) == 0 && tile_get(dz, 1, 1) == 0);
         rw_tiles_free(dz);
         rw_tiles_free(z);
     }

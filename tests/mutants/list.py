@@ -92,7 +92,12 @@ MUTANTS = [
     Mutant("generation-not-bumped", "edit.c", "        s->generation++;\n", ""),
     Mutant("mirror-not-invalidated", "edit.c", "        s->mirror.valid = false;\n", ""),
     Mutant("pins-ignored", "edit.c", "    if (s->pins)\n        return RW_EPINNED;\n", ""),
-    Mutant("padding-not-zeroed", "edit.c", "    clear_padding(s, t->group, to, t->new_len);\n", ""),
+    Mutant(
+        "padding-not-zeroed",
+        "edit.c",
+        "    rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */\n",
+        "",
+    ),
     # --- compaction, clones, fields, memory
     Mutant("trim-cuts-into-windows", "edit.c", "rw_arena_trim(s, top);", "rw_arena_trim(s, top - top / 8);"),
     Mutant("pack-forgets-a-field", "store.c", "f < from->n_fields; f++", "f < from->n_fields - 1; f++"),
@@ -151,8 +156,8 @@ MUTANTS = [
     Mutant(
         "plan-names-the-wrong-pair",
         "plan.c",
-        "st = fault(RW_ENOENT, at, del_group[i], del_source[i]);",
-        "st = fault(RW_ENOENT, at, del_group[0], del_source[0]);",
+        "st = rw_fault_at(RW_ENOENT, at, del_group[i], del_source[i]);",
+        "st = rw_fault_at(RW_ENOENT, at, del_group[0], del_source[0]);",
     ),
     Mutant(
         "fan-in-before-the-plan",
@@ -177,8 +182,8 @@ MUTANTS = [
     Mutant(
         "load-keeps-padding",
         "csr.c",
-        "    if (field == RW_WEIGHT)\n        clear_padding(s);\n",
-        "    (void)clear_padding;\n",
+        "        rw_weights_clip(s, last, s->start[last], s->len[last]);\n",
+        "        (void)last;\n",
     ),
     Mutant("mirror-starts-shifted", "mirror.c", "    m->start[0] = 0;\n", ""),
     Mutant("mirror-room-not-checked", "mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)"),
