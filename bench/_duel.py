@@ -12,6 +12,7 @@ from pathlib import Path
 from _clock import Block
 
 ENOUGH = 7  # clean blocks a figure needs
+BLOCK_SECONDS = 0.8  # of a block: what others take is counted in ticks of 10 ms
 
 
 @dataclass
@@ -37,10 +38,16 @@ class Side:
         return json.loads(line)
 
     def run(self, steps: int) -> Block:
+        """Time some steps; the block's seconds are those of one step."""
         self._process.stdin.write(f"{steps}\n")
         self._process.stdin.flush()
         answer = self._answer()
-        return Block(answer["seconds"], answer["foreign"])
+        return Block(answer["seconds"] / steps, answer["foreign"])
+
+    def warm_up(self) -> None:
+        """Find how many steps make a block."""
+        self.run(5)
+        self.steps = max(5, min(468, round(BLOCK_SECONDS / self.run(20).seconds)))
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -73,23 +80,23 @@ def _ratios(first: list[Block], blocks: list[Block]) -> list[float]:
     return [b.seconds / a.seconds for a, b in rounds if a.clean and b.clean]
 
 
-def duel(names: list[str], threads: int, steps: int, rounds: int, max_rounds: int) -> dict:
+def duel(names: list[str], threads: int, rounds: int, max_rounds: int) -> dict:
     """Run the sides in turns until ``rounds`` rounds were clean, or ``max_rounds`` have passed.
 
     Returns
     -------
     dict
-        ``seconds[name]``: Figure over a side's clean blocks; ``ratio[name]``: Figure over the
+        ``seconds[name]``: Figure of one step over a side's clean blocks; ``ratio[name]``: Figure over the
         rounds in which both it and the first side were clean; ``facts[name]``.
     """
     sides = [Side(name, threads) for name in names]
     try:
         for side in sides:
-            side.run(max(3, steps // 4))  # warm up
+            side.warm_up()
         done = 0
         for _ in range(max_rounds):
             for side in sides:
-                side.blocks.append(side.run(steps))
+                side.blocks.append(side.run(side.steps))
             done += all(side.blocks[-1].clean for side in sides)
             if done >= rounds:
                 break
