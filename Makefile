@@ -22,10 +22,10 @@ WHEEL   = $$(ls dist/*.whl)
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
 
-demo: .venv/.for-plot        ## train on the digits, print a table, draw a picture (30 s)
+demo: .venv/.for-all        ## set up, then train on the digits, print a table, draw a picture
 	@$(BIN)/rewire demo
 
-build: .venv/.for-plot       ## .venv with the package, from a wheel built from the sdist
+build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
 test: .venv/.ready           ## everything a change must pass: test-c, asan, wheel, pytest
 	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan
@@ -102,7 +102,7 @@ dist/.wheel: .venv/.ready $(SOURCES)
 	@test $$(wc -c <$(WHEEL)) -le 3000000 || { echo "$(WHEEL) is over 3 MB"; exit 1; }
 	@touch $@
 
-# for-plot, for-test, for-docs: the wheel with that extra of pyproject.toml.
+# for-all, for-test, for-docs: the wheel with that extra of pyproject.toml.
 .venv/.for-%: dist/.wheel
 	$(BIN)/pip install -q "$(WHEEL)[$*]"
 	@$(BIN)/pip install -q --force-reinstall --no-deps $(WHEEL)

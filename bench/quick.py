@@ -23,7 +23,7 @@ def main() -> None:
     print("Fashion-MNIST 784-1000-1000-1000-10, epsilon 20, batch 128, float32; seconds an epoch, x dense\n")
     lines = ["| threads | side | weights | s/epoch | x dense |", "|---|---|---|---|---|"]
     results = {"machine": machine, "rows": []}
-    met = True
+    judged = []
     for threads in (1, 2):
         out = duel(NAMES, threads, rounds=9, max_rounds=14)
         for name in NAMES:
@@ -33,9 +33,13 @@ def main() -> None:
             row = {"threads": threads, "side": name, "seconds": vars(seconds), "ratio": vars(ratio)}
             results["rows"].append(row)
             if name == "rewire":
-                met &= ratio.median is not None and ratio.median <= TARGET
+                judged.append(ratio.median)
     print("\n".join(lines))
-    print(f"\ntarget: rewire at most {TARGET} x dense at 1 and 2 threads: {'met' if met else 'NOT met'}")
+    if None in judged:
+        verdict = "not measurable: others took more than 5 % of a core too often"
+    else:
+        verdict = "met" if max(judged) <= TARGET else "NOT met"
+    print(f"\ntarget: rewire at most {TARGET} x dense at 1 and 2 threads: {verdict}")
     folder = Path(__file__).with_name("results")
     folder.mkdir(exist_ok=True)
     (folder / "quick.json").write_text(json.dumps(results, indent=2) + "\n")

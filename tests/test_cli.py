@@ -338,7 +338,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--rewiring", "sett"], "rewiring must be one of 'set'"),
         ([*TRAIN, "--rewiring-opt", "zeta"], "must look like zeta=0.3"),
         ([*TRAIN, "--rewiring-opt", "zeta=2"], "zeta must be a number in [0, 1], got 2"),
-        ([*TRAIN, "--rewiring-opt", "speed=2"], "speed"),
+        ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are zeta, every"),
         ([*TRAIN, "--rewiring", "static", "--rewiring-opt", "zeta=0.1"], "does nothing"),
         ([*TRAIN, "--dense", "--rewiring", "set"], "does nothing"),
         ([*TRAIN, "--dense", "--group", "4"], "does nothing"),

@@ -378,6 +378,7 @@ class Trap:
     [
         ({"X": None}, "lacks the array X; it has y, X_test, y_test"),
         ({"y": None}, "lacks the array y"),
+        ({"X": None, "x_train": np.zeros(2)}, "lacks the array X; it has .*x_train"),
         ({"y_test": None}, "lacks the array y_test"),
         ({"X_test": None}, "lacks the array X_test"),
         ({"X": np.zeros(4)}, r"got \(4,\)"),

@@ -5,9 +5,9 @@ other busy process they then hold the processor that the working thread needs,
 and two threads become many times slower than one. Threads that never spin have
 to be woken for every loop, which costs a good part of what they gain. A few
 thousand turns (tens of microseconds) bridge the gaps within a training step and
-no more: of 0, 1000, 3000, 10,000 and 100,000 tried on an idle machine it was
-the fastest but for spinning without end. libgomp reads its settings once, when it is loaded, so they are set for that moment only: child processes
-and whoever has made a choice of his own are left alone.
+no more. libgomp reads its settings once, when it is loaded, so they are set for
+that moment only: child processes and whoever has made a choice of his own are
+left alone.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from rewire import datasets
 
@@ -14,11 +14,18 @@ ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "sigmoid", "tanh", "linear")
 PRESETS = ("set-2018", "tsnn-2021")
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is a command away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``rewire``; its namespace has ``command`` and that command's options."""
     import rewire
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="rewire",
         description="Train neural networks that are sparse from start to finish, on the CPU you have.",
         epilog="Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, "
@@ -30,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo = _command(commands, "demo", "train on the built-in digits, print a table, write a picture")
     demo.add_argument("--out", default="rewire-demo.png", metavar="FILE", help="(default: %(default)s)")
     demo.add_argument("--seed", type=_whole(0), default=0, help="random seed (default: %(default)s)")
-    _threads(demo)
+    _threads(demo, "1, which suits networks this small")
 
     _train(_command(commands, "train", "train a network"))
 
@@ -103,7 +110,9 @@ def _train(train: argparse.ArgumentParser) -> None:
 
     training = train.add_argument_group("training")
     training.add_argument("--preset", choices=PRESETS, help="published settings; options given beside it win")
-    training.add_argument("--epochs", type=_whole(1), help="with those before --resume (default: 10)")
+    training.add_argument(
+        "--epochs", type=_whole(1), help="in all, counting those of a resumed file (default: 10)"
+    )
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
@@ -144,13 +153,17 @@ def _command(commands: Any, name: str, help_: str) -> argparse.ArgumentParser:
 
 
 def _data(parser: Any, help_: str, required: bool = False) -> None:
+    names = ", ".join(datasets.NAMES)
     parser.add_argument(
-        "--data", metavar="DATA", required=required, help=f"{help_}: {', '.join(datasets.NAMES)} or FILE.npz"
+        "--data",
+        metavar="DATA",
+        required=required,
+        help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set)",
     )
 
 
-def _threads(parser: Any) -> None:
-    parser.add_argument("--threads", type=int, metavar="N", help="-1 for all (default: see `rewire info`)")
+def _threads(parser: Any, default: str = "see `rewire info`") -> None:
+    parser.add_argument("--threads", type=int, metavar="N", help=f"-1 for all (default: {default})")
 
 
 def _json(parser: Any) -> None:

@@ -199,7 +199,12 @@ def _rewiring(arguments: Namespace, chosen: Preset) -> Rewiring:
     if name == "static":
         return rewiring(None)
     options = chosen.rewiring().config() if name == "set" else {}
-    return rewiring({**options, "name": name, **dict(arguments.rewiring_opt or [])})
+    given = dict(arguments.rewiring_opt or [])
+    for option in given:
+        if options and option not in options:
+            known = ", ".join(key for key in options if key != "name")
+            raise UsageError(f"--rewiring-opt: {name} has no option {option!r}; there are {known}")
+    return rewiring({**options, "name": name, **given})
 
 
 # --- data

@@ -51,10 +51,10 @@ class Dataset:
 
 def load_features(path: str | os.PathLike[str]) -> NDArray[Any]:
     """``X_test`` of a NumPy archive, or ``X`` where it has none: what to predict for. See `load_npz`."""
-    arrays = _read_archive(path)
+    arrays, held = _read_archive(path)
     name = "X_test" if "X_test" in arrays else "X"
     if name not in arrays:
-        raise FileError(path, f"lacks the array X; it has {', '.join(arrays) or 'none'}")
+        raise FileError(path, f"lacks the array X; it has {_listed(held)}")
     return _features(path, name, arrays[name])[0]
 
 
@@ -72,10 +72,10 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     FileError
         If it is not an archive, is damaged, lacks an array, or its arrays do not fit together.
     """
-    arrays = _read_archive(path)
+    arrays, held = _read_archive(path)
     for required in ("X", "y"):
         if required not in arrays:
-            raise FileError(path, f"lacks the array {required}; it has {', '.join(arrays) or 'none'}")
+            raise FileError(path, f"lacks the array {required}; it has {_listed(held)}")
     if ("X_test" in arrays) != ("y_test" in arrays):
         missing = "y_test" if "X_test" in arrays else "X_test"
         raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
@@ -94,21 +94,32 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
 
 
-def _read_archive(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
+def _listed(names: list[str]) -> str:
+    """Names of arrays for a message, however many an archive holds."""
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none"
+
+
+def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """The arrays that are ours to read, and the names of all."""
     try:
         file = open(path, "rb")
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {os.fspath(path)}") from None
     with file:
         try:
+            # NumPy would call anything else a pickle, and say how to load it all the same.
+            if file.read(2) not in (b"PK", b"\x93N"):
+                raise ValueError("it is neither .npz nor .npy")
+            file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            names = [name for name in ("X", "y", "X_test", "y_test") if name in getattr(archive, "files", ())]
+            held = list(getattr(archive, "files", ()))
+            names = [name for name in ("X", "y", "X_test", "y_test") if name in held]
             arrays = {name: archive[name] for name in names}
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
             raise FileError(path, f"is not a NumPy archive that can be read safely: {error}") from error
     if isinstance(archive, np.ndarray):
         raise FileError(path, "holds a single array; expected an .npz archive with X and y")
-    return arrays
+    return arrays, held
 
 
 def _features(path: Any, name: str, array: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
