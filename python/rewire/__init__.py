@@ -9,7 +9,6 @@ from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, EarlyStopping
 from rewire.errors import DivergenceError, InterruptedWarning
-from rewire.files import FileError, load
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -29,6 +28,8 @@ __version__ = "0.1.0"
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
+# What only files need (hashing, paths, safetensors) waits until somebody loads one.
+_FILES = ("FileError", "load")
 _MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"rewire.{name}")
+    if name in _FILES:
+        return getattr(import_module("rewire.files"), name)
     if name in _ESTIMATORS:
         try:
             from rewire import estimators
