@@ -2,9 +2,9 @@
 
 # --- tiles ----------------------------------------------------------------------
 
-def tile_size(int64_t width, int64_t batch, str dtype):
+def tile_size(int64_t batch, str dtype):
     """Samples a tile should have: see ``tiles.h``."""
-    return c.rw_tile_size(width, batch, dtype_code(dtype))
+    return c.rw_tile_size(batch, dtype_code(dtype))
 
 
 cdef class Tiles:

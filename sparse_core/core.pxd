@@ -128,7 +128,7 @@ cdef extern from "tiles.h" nogil:
         rw_dtype dtype
         size_t bytes
         char *data
-    int32_t rw_tile_size(int64_t width, int64_t batch, rw_dtype dtype)
+    int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
     rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
     void rw_tiles_free(rw_tiles *t)
     rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)

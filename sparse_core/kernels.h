@@ -12,8 +12,9 @@
  *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
  *
  * A weight gradient is a sum over samples: lane l of the accumulator takes
- * samples l, l + lanes, ... of a tile in order, lanes are then added in halves
- * (l and l + lanes/2, and so on: a fixed tree), and tiles are added in order.
+ * samples l, l + lanes, ... of a span of tiles in order, lanes are then added in
+ * halves (l and l + lanes/2, and so on: a fixed tree), and spans in order. Lanes
+ * are those of the widest register that a tile fills; a span is RW_SPAN samples.
  *
  * `cols` is how many samples of a tile to compute: a multiple of the lanes
  * that cover the live ones (the rest of a tile is zero on input; outputs past
@@ -35,7 +36,29 @@ typedef struct {
     const int32_t *source;
     const void *weight;
     int32_t group;
+    int64_t room;  /* slots that have memory: sources before it may be read */
 } rw_rows;
+
+/* Which slots a product takes: of every group those whose source lies below
+ * `end`, from where the panel before stopped. Panels of ascending sources keep
+ * what is read again and again (x, dx) in a near cache, and add the same terms
+ * in the same order as one pass over whole rows. */
+typedef struct {
+    int32_t *at;  /* by group of the call: the first slot to take; then the first not taken */
+    int32_t end;
+    bool more;    /* not the first panel: outputs hold the sums of those before */
+    bool far;     /* activations lie beyond the near caches: fetch them ahead   */
+} rw_panel;
+
+/* Tiles of a span, for weight gradients: tile i of x begins i * x_step values
+ * after x (dy likewise). */
+typedef struct {
+    const void *x, *dy;
+    size_t x_step, dy_step;
+    int32_t n_tiles, tile;
+    int32_t cols;  /* of the last tile; the others are computed whole */
+    bool add;      /* to the gradients of the spans before */
+} rw_span;
 
 typedef enum {
     RW_ACT_LINEAR = 0,
@@ -78,26 +101,25 @@ typedef struct {
     int32_t lanes;     /* of the widest register */
 
     /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
-     * [g0, g1) of one tile. x, y: first value of a tile, `tile` apart. bias: by
-     * row, padded to whole groups, or NULL for zero. */
-    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const void *x, const void *bias,
-                    void *y, int32_t tile, int32_t cols);
+     * [g0, g1) of one tile and the slots of a panel. x, y: first value of a tile,
+     * `tile` apart. bias: by row, padded to whole groups, or NULL for zero. */
+    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const void *x,
+                    const void *bias, void *y, int32_t tile, int32_t cols);
 
     /* dx[source] = sum of weight * dy[row] over the mirror's entries of sources
-     * [j0, j1): overwrites. `n_out` rows of dy exist. */
+     * [j0, j1): overwrites. */
     void (*dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
                       const void *dy, void *dx, int32_t tile, int32_t cols);
 
-    /* dx[source] += weight * dy[row] for all groups in order, only where source
-     * is in [j0, j1). The caller has zeroed dx. Same bits as dx_gather. */
-    void (*dx_scatter)(const rw_rows *w, int32_t n_groups, int32_t j0, int32_t j1,
+    /* dx[source] += weight * dy[row] for groups [g0, g1) in order and the slots
+     * of a panel. The caller has zeroed dx. Same bits as dx_gather. */
+    void (*dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                        const void *dy, void *dx, int32_t tile, int32_t cols);
 
-    /* grad[k * group + r] (+)= x[source[k]] . dy[r] over the samples of one
-     * tile, for the `len` slots of one group. `dy` points at the group's first
-     * row. First tile overwrites (add false), later ones add. */
-    void (*dw)(const int32_t *source, int32_t len, int32_t group, const void *x, const void *dy,
-               void *grad, int32_t tile, int32_t cols, bool add);
+    /* grad[(first[g - g0] + k) * group + r] (+)= x[source[k]] . dy[r] over the
+     * samples of a span, for groups [g0, g1) and the slots k of a panel. */
+    void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
+               const int64_t *first, void *grad);
 
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
     void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);

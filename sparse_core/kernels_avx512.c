@@ -31,13 +31,13 @@
 #define RW_REGS 1
 #include "kernels_body.h"
 
-#define RW_DISPATCH(kernel, arguments)      \
+#define RW_DISPATCH(tile, kernel, arguments)  \
     do {                                    \
-        if (tile >= 16)                     \
+        if ((tile) >= 16)                     \
             f32x16_##kernel arguments;      \
-        else if (tile >= 8)                 \
+        else if ((tile) >= 8)                 \
             f32x8_##kernel arguments;       \
-        else if (tile >= 4)                 \
+        else if ((tile) >= 4)                 \
             f32x4_##kernel arguments;       \
         else                                \
             f32x1_##kernel arguments;       \
@@ -73,13 +73,13 @@
 #define RW_REGS 1
 #include "kernels_body.h"
 
-#define RW_DISPATCH(kernel, arguments)      \
+#define RW_DISPATCH(tile, kernel, arguments)  \
     do {                                    \
-        if (tile >= 8)                      \
+        if ((tile) >= 8)                      \
             f64x8_##kernel arguments;       \
-        else if (tile >= 4)                 \
+        else if ((tile) >= 4)                 \
             f64x4_##kernel arguments;       \
-        else if (tile >= 2)                 \
+        else if ((tile) >= 2)                 \
             f64x2_##kernel arguments;       \
         else                                \
             f64x1_##kernel arguments;       \

@@ -54,11 +54,22 @@
         call;                                                              \
     }
 
+/* Ask for `values` of a source's row, some slots before they are read. What
+ * `source` says may be stale behind a row's last slot: an address, not a place. */
+RW_INLINE void RW_V(fetch)(const RW_T *x, int32_t source, int32_t tile, const int values)
+{
+    uintptr_t at = (uintptr_t)x + (uintptr_t)source * (uintptr_t)tile * sizeof(RW_T);
+    RW_UNROLL
+    for (int i = 0; i < values * (int)sizeof(RW_T); i += RW_LINE)
+        RW_PREFETCH((const void *)(at + (uintptr_t)i));
+}
+
 /* --- forward ------------------------------------------------------------- */
 
-RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t len,
-                                   const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile,
-                                   const int rows, const int regs)
+/* Slots [k, stop) of one group; sums start from the bias, or go on where `more`. */
+RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t stop,
+                                   const RW_T *x, const RW_T *bias, bool more, RW_T *y,
+                                   int32_t tile, const bool far, const int rows, const int regs)
 {
     RW_VEC acc[16];
     RW_UNROLL
@@ -66,10 +77,13 @@ RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t
         RW_VEC first = bias ? RW_V(set1)(bias[r]) : RW_V(zero)();
         RW_UNROLL
         for (int i = 0; i < regs; i++)
-            acc[r * regs + i] = first;
+            acc[r * regs + i] =
+                more ? RW_V(load)(y + (size_t)r * (size_t)tile + i * RW_LANES) : first;
     }
-    for (int32_t k = 0; k < len; k++) {
+    for (; k < stop; k++) {
         const RW_T *from = x + (size_t)source[k] * (size_t)tile;
+        if (far)
+            RW_V(fetch)(x, source[k + RW_AHEAD], tile, regs * RW_LANES);
         RW_VEC in[8];
         RW_UNROLL
         for (int i = 0; i < regs; i++)
@@ -92,20 +106,25 @@ RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t
 
 /* Few samples: one register holds them all, so one row would wait for its own
  * additions. Four rows go side by side as far as the shortest reaches. */
-RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, const RW_T *x, const RW_T *bias,
-                                  RW_T *y, int32_t tile)
+RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, const rw_panel *p,
+                                  const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile)
 {
     const int32_t *source[4];
     const RW_T *w[4];
     RW_VEC acc[4];
-    int32_t shortest = INT32_MAX;
+    int32_t left[4], shortest = INT32_MAX;
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
-        source[i] = s->source + s->start[row + i];
-        w[i] = (const RW_T *)s->weight + s->start[row + i];
-        acc[i] = bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
-        if (s->len[row + i] < shortest)
-            shortest = s->len[row + i];
+        const int32_t *all = s->source + s->start[row + i];
+        int32_t k = at[i];
+        at[i] = rw_panel_stop(all, k, s->len[row + i], p->end);
+        left[i] = at[i] - k;
+        source[i] = all + k;
+        w[i] = (const RW_T *)s->weight + s->start[row + i] + k;
+        acc[i] = p->more ? RW_V(load)(y + (size_t)(row + i) * (size_t)tile)
+                 : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
+        if (left[i] < shortest)
+            shortest = left[i];
     }
     for (int32_t k = 0; k < shortest; k++) {
         RW_UNROLL
@@ -116,7 +135,7 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, const RW_T *x, 
     }
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
-        for (int32_t k = shortest; k < s->len[row + i]; k++) {
+        for (int32_t k = shortest; k < left[i]; k++) {
             RW_VEC in = RW_V(load)(x + (size_t)source[i][k] * (size_t)tile);
             acc[i] = RW_V(fma)(RW_V(set1)(w[i][k]), in, acc[i]);
         }
@@ -124,32 +143,47 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, const RW_T *x, 
     }
 }
 
-RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, const RW_T *x,
-                                  const RW_T *bias, RW_T *y, int32_t tile, int32_t cols,
-                                  const int rows, const int most)
+RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
+                                  const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile,
+                                  int32_t cols, const int rows, const int most)
 {
+    int32_t *at = p->at;
     if (rows == 1 && cols == RW_LANES)
-        for (; g0 + 4 <= g1; g0 += 4)
-            RW_V(forward_four)(s, g0, x, bias, y, tile);
-    for (int32_t g = g0; g < g1; g++) {
+        for (; g0 + 4 <= g1; g0 += 4, at += 4)
+            RW_V(forward_four)(s, g0, at, p, x, bias, y, tile);
+    for (int32_t g = g0; g < g1; g++, at++) {
         const int32_t *source = s->source + s->start[g];
         const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;
         const RW_T *b = bias ? bias + (size_t)g * (size_t)rows : NULL;
         RW_T *out = y + (size_t)g * (size_t)rows * (size_t)tile;
-        int32_t len = s->len[g];
-        RW_BLOCKS(most,
-                  RW_V(forward_block)(source, w, len, x + c, b, out + c, tile, rows, regs));
+        int32_t k = *at, stop = rw_panel_stop(source, k, s->len[g], p->end);
+        bool far = p->far && rw_can_look_ahead(s, g, stop);
+        RW_BLOCKS(most, RW_V(forward_block)(source, w, k, stop, x + c, b, p->more, out + c, tile,
+                                            far, rows, regs));
+        *at = stop;
     }
 }
 
-RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const void *x,
-                             const void *bias, void *y, int32_t tile, int32_t cols)
+#define RW_FORWARD_OF(rows, most)                                                              \
+    RW_OUTLINE void RW_V(forward_##rows)(const rw_rows *w, int32_t g0, int32_t g1,             \
+                                         const rw_panel *p, const void *x, const void *bias,   \
+                                         void *y, int32_t tile, int32_t cols)                  \
+    {                                                                                          \
+        RW_V(forward_rows)(w, g0, g1, p, x, bias, y, tile, cols, rows, most);                  \
+    }
+RW_FORWARD_OF(1, RW_REGS_1)
+RW_FORWARD_OF(2, RW_REGS_2)
+RW_FORWARD_OF(4, RW_REGS_4)
+RW_FORWARD_OF(8, RW_REGS_8)
+
+RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                             const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
 {
     switch (w->group) {
-    case 1: RW_V(forward_rows)(w, g0, g1, x, bias, y, tile, cols, 1, RW_REGS_1); break;
-    case 2: RW_V(forward_rows)(w, g0, g1, x, bias, y, tile, cols, 2, RW_REGS_2); break;
-    case 4: RW_V(forward_rows)(w, g0, g1, x, bias, y, tile, cols, 4, RW_REGS_4); break;
-    default: RW_V(forward_rows)(w, g0, g1, x, bias, y, tile, cols, 8, RW_REGS_8); break;
+    case 1: RW_V(forward_1)(w, g0, g1, p, x, bias, y, tile, cols); break;
+    case 2: RW_V(forward_2)(w, g0, g1, p, x, bias, y, tile, cols); break;
+    case 4: RW_V(forward_4)(w, g0, g1, p, x, bias, y, tile, cols); break;
+    default: RW_V(forward_8)(w, g0, g1, p, x, bias, y, tile, cols); break;
     }
 }
 
@@ -191,22 +225,34 @@ RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int3
                   RW_V(gather_block)(s, mirror, j, dy + c, dx + c, tile, rows, regs));
 }
 
+#define RW_GATHER_OF(rows)                                                                     \
+    RW_OUTLINE void RW_V(gather_##rows)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, \
+                                        int32_t j1, const void *dy, void *dx, int32_t tile,    \
+                                        int32_t cols)                                          \
+    {                                                                                          \
+        RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, rows);                        \
+    }
+RW_GATHER_OF(1)
+RW_GATHER_OF(2)
+RW_GATHER_OF(4)
+RW_GATHER_OF(8)
+
 RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
                                const void *dy, void *dx, int32_t tile, int32_t cols)
 {
     switch (w->group) {
-    case 1: RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, 1); break;
-    case 2: RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, 2); break;
-    case 4: RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, 4); break;
-    default: RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, 8); break;
+    case 1: RW_V(gather_1)(w, mirror, j0, j1, dy, dx, tile, cols); break;
+    case 2: RW_V(gather_2)(w, mirror, j0, j1, dy, dx, tile, cols); break;
+    case 4: RW_V(gather_4)(w, mirror, j0, j1, dy, dx, tile, cols); break;
+    default: RW_V(gather_8)(w, mirror, j0, j1, dy, dx, tile, cols); break;
     }
 }
 
 /* --- dX by scattering ------------------------------------------------------ */
 
 /* dy stays in registers; every slot costs a load, `rows` multiply-adds and a store. */
-RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t len,
-                                   const RW_T *dy, RW_T *dx, int32_t tile, const int rows,
+RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t stop,
+                                   const RW_T *dy, RW_T *dx, int32_t tile, const bool far, const int rows,
                                    const int regs)
 {
     RW_VEC in[16];
@@ -216,8 +262,10 @@ RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t
         for (int i = 0; i < regs; i++)
             in[r * regs + i] = RW_V(load)(dy + (size_t)r * (size_t)tile + i * RW_LANES);
     }
-    for (int32_t k = 0; k < len; k++) {
+    for (; k < stop; k++) {
         RW_T *to = dx + (size_t)source[k] * (size_t)tile;
+        if (far)
+            RW_V(fetch)(dx, source[k + RW_AHEAD], tile, regs * RW_LANES);
         RW_VEC acc[8];
         RW_UNROLL
         for (int i = 0; i < regs; i++)
@@ -235,94 +283,140 @@ RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t
     }
 }
 
-RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t n_groups, int32_t j0, int32_t j1,
+RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
                                   const RW_T *dy, RW_T *dx, int32_t tile, int32_t cols,
                                   const int rows, const int most)
 {
-    for (int32_t g = 0; g < n_groups; g++) {
+    for (int32_t g = g0; g < g1; g++) {
         const int32_t *source = s->source + s->start[g];
-        int32_t k0 = rw_lower_bound(source, s->len[g], j0);
-        int32_t len = rw_lower_bound(source, s->len[g], j1) - k0;
-        const RW_T *w = (const RW_T *)s->weight + (s->start[g] + k0) * rows;
+        const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;
         const RW_T *from = dy + (size_t)g * (size_t)rows * (size_t)tile;
-        source += k0;
-        RW_BLOCKS(most,
-                  RW_V(scatter_block)(source, w, len, from + c, dx + c, tile, rows, regs));
+        int32_t k = p->at[g - g0], stop = rw_panel_stop(source, k, s->len[g], p->end);
+        bool far = p->far && rw_can_look_ahead(s, g, stop);
+        RW_BLOCKS(most, RW_V(scatter_block)(source, w, k, stop, from + c, dx + c, tile, far, rows,
+                                            regs));
+        p->at[g - g0] = stop;
     }
 }
 
-RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t n_groups, int32_t j0, int32_t j1,
+#define RW_SCATTER_OF(rows, most)                                                              \
+    RW_OUTLINE void RW_V(scatter_##rows)(const rw_rows *w, int32_t g0, int32_t g1,             \
+                                         const rw_panel *p, const void *dy, void *dx,          \
+                                         int32_t tile, int32_t cols)                           \
+    {                                                                                          \
+        RW_V(scatter_rows)(w, g0, g1, p, dy, dx, tile, cols, rows, most);                      \
+    }
+RW_SCATTER_OF(1, RW_REGS_1)
+RW_SCATTER_OF(2, RW_REGS_2)
+RW_SCATTER_OF(4, RW_REGS_4)
+RW_SCATTER_OF(8, RW_REGS_8)
+
+RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                                 const void *dy, void *dx, int32_t tile, int32_t cols)
 {
     switch (w->group) {
-    case 1: RW_V(scatter_rows)(w, n_groups, j0, j1, dy, dx, tile, cols, 1, RW_REGS_1); break;
-    case 2: RW_V(scatter_rows)(w, n_groups, j0, j1, dy, dx, tile, cols, 2, RW_REGS_2); break;
-    case 4: RW_V(scatter_rows)(w, n_groups, j0, j1, dy, dx, tile, cols, 4, RW_REGS_4); break;
-    default: RW_V(scatter_rows)(w, n_groups, j0, j1, dy, dx, tile, cols, 8, RW_REGS_8); break;
+    case 1: RW_V(scatter_1)(w, g0, g1, p, dy, dx, tile, cols); break;
+    case 2: RW_V(scatter_2)(w, g0, g1, p, dy, dx, tile, cols); break;
+    case 4: RW_V(scatter_4)(w, g0, g1, p, dy, dx, tile, cols); break;
+    default: RW_V(scatter_8)(w, g0, g1, p, dy, dx, tile, cols); break;
     }
 }
 
 /* --- dW -------------------------------------------------------------------- */
 
-/* `slots` slots of `rows` rows at once: slots * rows is a multiple of 8, or slots is 1. */
-RW_INLINE void RW_V(dw_block)(const int32_t *source, const RW_T *x, const RW_T *dy, RW_T *grad,
-                              int32_t tile, int32_t cols, bool add, const int rows,
-                              const int slots)
+/* `slots` slots of `rows` rows at once, over all samples of a span: slots * rows
+ * is a multiple of 8, or slots is 1. */
+RW_INLINE void RW_V(dw_block)(const int32_t *source, const rw_span *s, const RW_T *dy, RW_T *grad,
+                              const int rows, const int slots)
 {
     RW_VEC acc[16];
-    const RW_T *from[8];
+    const RW_T *x = s->x, *from[8];
+    size_t tile = (size_t)s->tile;
     RW_UNROLL
     for (int i = 0; i < slots * rows; i++)
         acc[i] = RW_V(zero)();
     RW_UNROLL
     for (int k = 0; k < slots; k++)
-        from[k] = x + (size_t)source[k] * (size_t)tile;
-    for (int32_t c = 0; c < cols; c += RW_LANES) {
-        RW_VEC out[8];
-        RW_UNROLL
-        for (int r = 0; r < rows; r++)
-            out[r] = RW_V(load)(dy + (size_t)r * (size_t)tile + c);
-        RW_UNROLL
-        for (int k = 0; k < slots; k++) {
-            RW_VEC in = RW_V(load)(from[k] + c);
+        from[k] = x + (size_t)source[k] * tile;
+    for (int32_t t = 0; t < s->n_tiles; t++) {
+        size_t at = (size_t)t * s->x_step, cols = (size_t)(t + 1 < s->n_tiles ? s->tile : s->cols);
+        const RW_T *outs = dy + (size_t)t * s->dy_step;
+        for (size_t c = 0; c < cols; c += RW_LANES) {
+            RW_VEC out[8];
             RW_UNROLL
             for (int r = 0; r < rows; r++)
-                acc[k * rows + r] = RW_V(fma)(in, out[r], acc[k * rows + r]);
+                out[r] = RW_V(load)(outs + (size_t)r * tile + c);
+            RW_UNROLL
+            for (int k = 0; k < slots; k++) {
+                RW_VEC in = RW_V(load)(from[k] + at + c);
+                RW_UNROLL
+                for (int r = 0; r < rows; r++)
+                    acc[k * rows + r] = RW_V(fma)(in, out[r], acc[k * rows + r]);
+            }
         }
     }
     if (slots * rows % 8 == 0) {
         RW_UNROLL
         for (int i = 0; i < slots * rows; i += 8)
-            RW_V(sum8)(acc + i, grad + i, add);
+            RW_V(sum8)(acc + i, grad + i, s->add);
     } else {
         RW_UNROLL
         for (int i = 0; i < slots * rows; i++)
-            grad[i] = add ? grad[i] + RW_V(sum)(acc[i]) : RW_V(sum)(acc[i]);
+            grad[i] = s->add ? grad[i] + RW_V(sum)(acc[i]) : RW_V(sum)(acc[i]);
     }
 }
 
-RW_INLINE void RW_V(dw_rows)(const int32_t *source, int32_t len, const RW_T *x, const RW_T *dy,
-                             RW_T *grad, int32_t tile, int32_t cols, bool add, const int rows,
-                             const int slots)
+/* The samples of the next slots: asked for while these are computed. */
+RW_INLINE void RW_V(fetch_span)(const int32_t *source, const rw_span *s, const int slots)
 {
-    int32_t k = 0;
-    for (; k + slots <= len; k += slots)
-        RW_V(dw_block)(source + k, x, dy, grad + (size_t)k * (size_t)rows, tile, cols, add, rows,
-                       slots);
-    if (slots > 1)
-        for (; k < len; k++)
-            RW_V(dw_block)(source + k, x, dy, grad + (size_t)k * (size_t)rows, tile, cols, add,
-                           rows, 1);
+    for (int32_t t = 0; t < s->n_tiles; t++)
+        for (int k = 0; k < slots; k++)
+            for (int32_t c = 0; c < s->tile; c += RW_LINE / (int)sizeof(RW_T))
+                RW_V(fetch)((const RW_T *)s->x + (size_t)t * s->x_step + c, source[k], s->tile, 1);
 }
 
-RW_KERNEL void RW_V(dw)(const int32_t *source, int32_t len, int32_t group, const void *x,
-                        const void *dy, void *grad, int32_t tile, int32_t cols, bool add)
+RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                             const rw_span *span, const int64_t *first, RW_T *grad,
+                             const int rows, const int slots)
 {
-    switch (group) {
-    case 1: RW_V(dw_rows)(source, len, x, dy, grad, tile, cols, add, 1, RW_SLOTS_1); break;
-    case 2: RW_V(dw_rows)(source, len, x, dy, grad, tile, cols, add, 2, RW_SLOTS_2); break;
-    case 4: RW_V(dw_rows)(source, len, x, dy, grad, tile, cols, add, 4, RW_SLOTS_4); break;
-    default: RW_V(dw_rows)(source, len, x, dy, grad, tile, cols, add, 8, RW_SLOTS_8); break;
+    for (int32_t g = g0; g < g1; g++) {
+        const int32_t *source = w->source + w->start[g];
+        const RW_T *dy = (const RW_T *)span->dy + (size_t)g * (size_t)rows * (size_t)span->tile;
+        RW_T *out = grad + first[g - g0] * rows;
+        int32_t k = p->at[g - g0], stop = rw_panel_stop(source, k, w->len[g], p->end);
+        p->at[g - g0] = stop;
+        bool far = p->far && rw_can_look_ahead(w, g, stop);
+        for (; k + slots <= stop; k += slots) {
+            if (far)
+                RW_V(fetch_span)(source + k + slots, span, slots);
+            RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, slots);
+        }
+        if (slots > 1)
+            for (; k < stop; k++)
+                RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, 1);
+    }
+}
+
+#define RW_DW_OF(rows, slots)                                                                  \
+    RW_OUTLINE void RW_V(dw_##rows)(const rw_rows *w, int32_t g0, int32_t g1,                  \
+                                    const rw_panel *p, const rw_span *span,                    \
+                                    const int64_t *first, void *grad)                          \
+    {                                                                                          \
+        RW_V(dw_rows)(w, g0, g1, p, span, first, grad, rows, slots);                           \
+    }
+RW_DW_OF(1, RW_SLOTS_1)
+RW_DW_OF(2, RW_SLOTS_2)
+RW_DW_OF(4, RW_SLOTS_4)
+RW_DW_OF(8, RW_SLOTS_8)
+
+RW_KERNEL void RW_V(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                        const rw_span *span, const int64_t *first, void *grad)
+{
+    switch (w->group) {
+    case 1: RW_V(dw_1)(w, g0, g1, p, span, first, grad); break;
+    case 2: RW_V(dw_2)(w, g0, g1, p, span, first, grad); break;
+    case 4: RW_V(dw_4)(w, g0, g1, p, span, first, grad); break;
+    default: RW_V(dw_8)(w, g0, g1, p, span, first, grad); break;
     }
 }
 
@@ -354,6 +448,10 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     }
 }
 
+#undef RW_FORWARD_OF
+#undef RW_GATHER_OF
+#undef RW_SCATTER_OF
+#undef RW_DW_OF
 #undef RW_BLOCKS
 #undef RW_BLOCKS_OF
 #undef RW_REGS_1

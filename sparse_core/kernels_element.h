@@ -1,7 +1,7 @@
 /* kernels_element.h -- elementwise kernels and the table of one precision.
  *
  * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
- * and RW_WIDE_LANES, RW_ISA (avx2), and RW_DISPATCH(kernel, arguments), which
+ * and RW_WIDE_LANES, RW_ISA (avx2), and RW_DISPATCH(tile, kernel, arguments), which
  * picks the register width for a tile. The loops are plain C that compilers turn
  * into vector code; nothing here fuses, so every instruction set gives the same
  * bits (but for what libm's exp and tanh differ). */
@@ -218,34 +218,34 @@ RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const
 
 /* --- the table --------------------------------------------------------------- */
 
-RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const void *x,
-                             const void *bias, void *y, int32_t tile, int32_t cols)
+RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                             const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
 {
-    RW_DISPATCH(forward, (w, g0, g1, x, bias, y, tile, cols));
+    RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
 }
 
 RW_KERNEL void RW_E(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
                                const void *dy, void *dx, int32_t tile, int32_t cols)
 {
-    RW_DISPATCH(dx_gather, (w, mirror, j0, j1, dy, dx, tile, cols));
+    RW_DISPATCH(tile, dx_gather, (w, mirror, j0, j1, dy, dx, tile, cols));
 }
 
-RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t n_groups, int32_t j0, int32_t j1,
+RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                                 const void *dy, void *dx, int32_t tile, int32_t cols)
 {
-    RW_DISPATCH(dx_scatter, (w, n_groups, j0, j1, dy, dx, tile, cols));
+    RW_DISPATCH(tile, dx_scatter, (w, g0, g1, p, dy, dx, tile, cols));
 }
 
-RW_KERNEL void RW_E(dw)(const int32_t *source, int32_t len, int32_t group, const void *x,
-                        const void *dy, void *grad, int32_t tile, int32_t cols, bool add)
+RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                        const rw_span *span, const int64_t *first, void *grad)
 {
-    RW_DISPATCH(dw, (source, len, group, x, dy, grad, tile, cols, add));
+    RW_DISPATCH(span->tile, dw, (w, g0, g1, p, span, first, grad));
 }
 
 RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols,
                              bool add)
 {
-    RW_DISPATCH(row_sum, (dy, n, out, tile, cols, add));
+    RW_DISPATCH(tile, row_sum, (dy, n, out, tile, cols, add));
 }
 
 #define RW_TABLE_OF(isa, f) RW_TABLE_OF_(isa, f)

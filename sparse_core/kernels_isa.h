@@ -9,7 +9,9 @@
  *      RW_F     f32                    the precision, for elementwise kernels
  *
  * Template functions are forced inline and called with constants, so that their
- * inner loops unroll and their small arrays become registers. */
+ * inner loops unroll and their small arrays become registers. What they are
+ * called from, a function for each group, stays a function of its own: in a
+ * large one compilers keep loop counters on the stack. */
 #ifndef RW_KERNELS_ISA_H
 #define RW_KERNELS_ISA_H
 
@@ -31,9 +33,11 @@
 #if defined(__GNUC__)
 #define RW_INLINE static inline __attribute__((always_inline)) RW_TARGET
 #define RW_KERNEL static RW_TARGET
+#define RW_OUTLINE static __attribute__((noinline)) RW_TARGET
 #else
 #define RW_INLINE static inline
 #define RW_KERNEL static
+#define RW_OUTLINE static
 #endif
 
 /* Before a loop of constant length: all of it, so that arrays indexed in it
@@ -50,22 +54,34 @@
 #define RW_IVDEP
 #endif
 
-/* The first of `n` ascending sources that is not below j. */
-static inline int32_t rw_lower_bound(const int32_t *source, int32_t n, int32_t j)
+/* Bytes of a cache line, and how many slots ahead its data is asked for: 8 slots
+ * take about as long as memory. */
+enum { RW_LINE = 64, RW_AHEAD = 8 };
+#if defined(__GNUC__)
+#define RW_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define RW_PREFETCH(address) ((void)(address))
+#endif
+
+/* May sources up to RW_AHEAD behind `stop` be read? Not in the last row of all. */
+static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
 {
-    if (n == 0 || source[n - 1] < j)
-        return n;
-    if (source[0] >= j)
-        return 0;
-    int32_t low = 0, high = n - 1; /* source[low] < j <= source[high] */
-    while (high - low > 1) {
-        int32_t middle = low + (high - low) / 2;
-        if (source[middle] < j)
-            low = middle;
-        else
-            high = middle;
-    }
-    return high;
+    return w->start[g] + stop + RW_AHEAD <= w->room;
+}
+
+/* Where a panel ends: the first of slots [k, len) whose source is not below
+ * `end`. By strides, then by counting in the last one: no branch to guess. */
+static inline int32_t rw_panel_stop(const int32_t *source, int32_t k, int32_t len, int32_t end)
+{
+    enum { STRIDE = 16 };
+    if (k == len || source[len - 1] < end)
+        return len;
+    while (k + STRIDE <= len && source[k + STRIDE - 1] < end)
+        k += STRIDE;
+    int32_t below = 0, left = len - k < STRIDE ? len - k : STRIDE;
+    for (int32_t i = 0; i < left; i++)
+        below += source[k + i] < end;
+    return k + below;
 }
 
 /* 32 bits for (feature, sample). A feature's two words are drawn by counter;

@@ -14,7 +14,7 @@
 #define RW_REGS 16
 #include "kernels_body.h"
 
-#define RW_DISPATCH(kernel, arguments) f32x1_##kernel arguments
+#define RW_DISPATCH(tile, kernel, arguments) f32x1_##kernel arguments
 #define RW_F f32
 #define RW_DTYPE RW_F32
 #define RW_DTYPE_BITS 32
@@ -31,7 +31,7 @@
 #define RW_REGS 16
 #include "kernels_body.h"
 
-#define RW_DISPATCH(kernel, arguments) f64x1_##kernel arguments
+#define RW_DISPATCH(tile, kernel, arguments) f64x1_##kernel arguments
 #define RW_F f64
 #define RW_DTYPE RW_F64
 #define RW_DTYPE_BITS 64

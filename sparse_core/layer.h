@@ -33,7 +33,7 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run);
-/* Values of scratch one thread needs: the longest group's slots * group. */
+/* Values of scratch one thread needs: RW_SCRATCH, or the longest group's slots * group. */
 int64_t rw_scratch_values(const rw_store *s);
 
 /* The same in two halves, with equal bits: gradients into field `grad` (width

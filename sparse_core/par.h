@@ -8,6 +8,7 @@
 #define RW_PAR_H
 
 #include "base.h"
+#include "tuning.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -25,10 +26,7 @@ static inline int rw_openmp(void) { return 0; }
 static inline int rw_openmp_max_threads(void) { return 1; }
 #endif
 
-/* Threads worth waking for `work` units (multiply-adds or so): one for every
- * RW_WORK_PER_THREAD, at most `threads`. Waking one costs a few microseconds. */
-enum { RW_WORK_PER_THREAD = 50000 };
-
+/* Threads worth waking for `work` units (multiply-adds or so), at most `threads`. */
 static inline int rw_threads_for(int threads, int64_t work)
 {
     int64_t useful = work / RW_WORK_PER_THREAD;

@@ -10,11 +10,9 @@ enum { TASK_FEATURES = 128, BLOCK_FEATURES = 16 };
 /* Features of unsorted CSR rows that are summed at a time. */
 enum { WINDOW = 256 };
 
-int32_t rw_tile_size(int64_t width, int64_t batch, rw_dtype dtype)
+int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
 {
-    int32_t most = width <= 4096 ? 64 : 32, tile = 1;
-    if (dtype == RW_F64)
-        most /= 2;
+    int32_t most = dtype == RW_F64 ? 32 : 64, tile = 1;
     while (tile < most && tile < batch)
         tile *= 2;
     return tile;

@@ -9,9 +9,9 @@
  * is contiguous, aligned, and streams through vector registers while a whole
  * tile (features * tile values) stays in the second-level cache.
  *
- * The tile is a pure function of the network's widths, the number of samples
- * and the dtype: never of the host's cache or thread count, since the sum over
- * samples in a weight gradient goes tile by tile.
+ * The tile is a pure function of the number of samples and the dtype: never of
+ * the host's cache or thread count, since the sum over samples in a weight
+ * gradient goes tile by tile.
  *
  * Invariant: samples from `batch` to the end of the last tile are zero, and so
  * are the rows from `n` to `rows`. Every function that writes tiles keeps it. */
@@ -36,10 +36,10 @@ typedef struct {
     char *data;
 } rw_tiles;
 
-/* Samples a tile should have when the widest layer of a network has `width`
- * features: the smallest power of two that holds `batch`, at most 64 (float32,
- * width <= 4096) or 32 (wider; float64 half of each). */
-int32_t rw_tile_size(int64_t width, int64_t batch, rw_dtype dtype);
+/* Samples a tile should have: the smallest power of two that holds `batch`, at
+ * most 64 (float32) or 32 (float64), which are 256 bytes a feature. Smaller tiles
+ * for wide layers were measured and won nothing (docs/performance.md). */
+int32_t rw_tile_size(int64_t batch, rw_dtype dtype);
 
 /* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
  * number is out of range. */

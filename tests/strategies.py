@@ -51,7 +51,7 @@ def as_dict(store):
 def tiles_of(x, tile=None, dtype=None):
     """An array (batch, n) as tiles."""
     dtype = dtype or x.dtype.name
-    tile = tile or _core.tile_size(x.shape[1], x.shape[0], dtype)
+    tile = tile or _core.tile_size(x.shape[0], dtype)
     tiles = _core.Tiles(x.shape[1], x.shape[0], tile, dtype)
     tiles.pack(x)
     return tiles

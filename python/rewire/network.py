@@ -134,7 +134,7 @@ class Sequential:
 
     def workspace(self) -> Workspace:
         """Memory for batches, empty until used."""
-        return Workspace(self.width, self.dtype)
+        return Workspace(self.dtype)
 
     def load(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
         """Shape ``ws`` for these rows and pack them, standardised."""

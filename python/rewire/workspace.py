@@ -22,8 +22,6 @@ class Workspace:
 
     Parameters
     ----------
-    width : int
-        The widest layer: with batch and dtype it decides the tile, and nothing else does.
     dtype : {"float32", "float64"}
 
     Attributes
@@ -34,8 +32,8 @@ class Workspace:
         For ``backward_update``.
     """
 
-    def __init__(self, width: int, dtype: str) -> None:
-        self.width, self.dtype = width, dtype
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
         self.batch = self.tile = 0
         self.scratch = _core.Scratch()
         self._tiles: dict[Hashable, _core.Tiles] = {}
@@ -54,7 +52,7 @@ class Workspace:
         """Make everything fit ``batch`` samples. Contents are lost when the number changes."""
         if batch == self.batch:
             return
-        self.batch, self.tile = 0, _core.tile_size(self.width, batch, self.dtype)
+        self.batch, self.tile = 0, _core.tile_size(batch, self.dtype)
         for key, tiles in list(self._tiles.items()):
             try:
                 tiles.shape_to(batch, self.tile)

@@ -94,7 +94,7 @@ static void test_products_are_right(void)
             void *bias = bias_of(n_out, k->dtype);
             for (int i = g; i < N_LENGTHS; i += 2) { /* between the groups every batch occurs */
                 int64_t batch = LENGTHS[i];
-                int32_t tile = rw_tile_size(n_in, batch, k->dtype);
+                int32_t tile = rw_tile_size(batch, k->dtype);
                 if (i % 3 == 0)
                     tile = 1 << (i % 7);
                 rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);

@@ -111,7 +111,7 @@ static void test_fused_is_two_halves(void)
             rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
             rw_run three = { 3, NULL, NULL };
             size_t bytes = 3 * (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
-            CHECK(rw_scratch_values(a) == 65 * group);
+            CHECK(rw_scratch_values(a) >= 65 * group);
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             for (int step = 0; step < 3; step++, u.step++) {

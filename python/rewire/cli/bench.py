@@ -67,7 +67,7 @@ def _operations(
 ) -> dict[str, tuple[float, Callable[[], object]]]:
     """Name -> (floating-point operations, call): three sparse ones, then the three dense ones."""
     rng = np.random.default_rng(0)
-    tile = _core.tile_size(n, batch, "float32")
+    tile = _core.tile_size(batch, "float32")
     x, y, dy, dx = (_core.Tiles(n, batch, tile) for _ in range(4))
     x.pack(rng.standard_normal((batch, n), dtype=np.float32))
     dy.pack(rng.standard_normal((batch, n), dtype=np.float32))

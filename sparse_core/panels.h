@@ -1,0 +1,58 @@
+/* panels.h -- cutting a layer's sources, so that what is read again and again is near.
+ *
+ * A row that meets all of a wide layer's activations finds few of them in the
+ * cache. So a block of groups goes through the sources panel by panel: first
+ * every group's slots in the first panel, then every group's in the second. A
+ * cursor for each group (rw_panel.at) remembers where its row stopped; since
+ * rows are sorted, terms are added in the same order as in one go. */
+#ifndef RW_PANELS_H
+#define RW_PANELS_H
+
+#include "kernels.h"
+#include "tuning.h"
+
+/* How a layer meets its sources: in panels, or in one go and fetching ahead. */
+typedef struct {
+    int32_t panels;
+    bool far;
+} rw_cut;
+
+/* For activations of `bytes` a source, where panels pay from so many slots a row on. */
+static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, int64_t pays)
+{
+    int64_t panels = (s->n_in * bytes + RW_NEAR - 1) / RW_NEAR, row = s->slots / s->n_groups;
+    if (panels > 1 && s->group <= RW_PANEL_GROUP && row >= panels * pays)
+        return (rw_cut){ (int32_t)panels, false };
+    return (rw_cut){ 1, panels > 1 };
+}
+
+/* Where panel i of n over sources [j0, j1) ends. The last one takes every slot. */
+static inline int32_t rw_panel_end(int32_t j0, int32_t j1, int32_t i, int32_t n)
+{
+    return (int32_t)(j0 + (int64_t)(j1 - j0) * (i + 1) / n);
+}
+
+/* Groups that should go through panels together. */
+static inline int64_t rw_panel_groups(const rw_store *s)
+{
+    int64_t row = rw_max64(1, s->slots / s->n_groups);
+    return rw_max64(1, rw_min64(RW_PANEL_REUSE * (int64_t)s->n_in / row, RW_TASK_GROUPS));
+}
+
+/* The first of `n` ascending sources that is not below j. */
+static inline int32_t rw_lower_bound(const int32_t *source, int32_t n, int32_t j)
+{
+    int32_t low = 0;
+    while (n > 0) {
+        int32_t half = n / 2;
+        if (source[low + half] < j) {
+            low += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return low;
+}
+
+#endif
