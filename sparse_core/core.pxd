@@ -176,6 +176,7 @@ cdef extern from "layer.h" nogil:
                           rw_tiles *z, const rw_run *run)
     rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                                rw_tiles *dy, const rw_run *run)
+    bint rw_gather_pays(const rw_store *s, int64_t batch)
     rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
                                 const rw_run *run)
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,

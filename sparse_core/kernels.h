@@ -46,8 +46,9 @@ typedef struct {
 typedef struct {
     int32_t *at;  /* by group of the call: the first slot to take; then the first not taken */
     int32_t end;
-    bool more;    /* not the first panel: outputs hold the sums of those before */
-    bool far;     /* activations lie beyond the near caches: fetch them ahead   */
+    bool more;     /* not the first panel: outputs hold the sums of those before */
+    bool far;      /* activations lie beyond the near caches: fetch them ahead   */
+    int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
 } rw_panel;
 
 /* Tiles of a span, for weight gradients: tile i of x begins i * x_step values

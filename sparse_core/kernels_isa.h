@@ -54,9 +54,9 @@
 #define RW_IVDEP
 #endif
 
-/* Bytes of a cache line, and how many slots ahead its data is asked for: 8 slots
- * take about as long as memory. */
-enum { RW_LINE = 64, RW_AHEAD = 8 };
+/* Bytes of a cache line; how many slots ahead what they point to is asked for (8
+ * slots take about as long as memory), and how many rows ahead a row's piece. */
+enum { RW_LINE = 64, RW_AHEAD = 8, RW_ROWS_AHEAD = 2 };
 #if defined(__GNUC__)
 #define RW_PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -67,21 +67,6 @@ enum { RW_LINE = 64, RW_AHEAD = 8 };
 static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
 {
     return w->start[g] + stop + RW_AHEAD <= w->room;
-}
-
-/* Where a panel ends: the first of slots [k, len) whose source is not below
- * `end`. By strides, then by counting in the last one: no branch to guess. */
-static inline int32_t rw_panel_stop(const int32_t *source, int32_t k, int32_t len, int32_t end)
-{
-    enum { STRIDE = 16 };
-    if (k == len || source[len - 1] < end)
-        return len;
-    while (k + STRIDE <= len && source[k + STRIDE - 1] < end)
-        k += STRIDE;
-    int32_t below = 0, left = len - k < STRIDE ? len - k : STRIDE;
-    for (int32_t i = 0; i < left; i++)
-        below += source[k + i] < end;
-    return k + below;
 }
 
 /* 32 bits for (feature, sample). A feature's two words are drawn by counter;

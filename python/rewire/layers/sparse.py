@@ -31,11 +31,6 @@ __all__ = ["Sparse"]
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
 OPTIMIZER_FIELDS = ("momentum", "adam_m", "adam_v", "born")
 
-# When backprop to the inputs goes through the fan-out mirror instead of scattering. Measured: scattering
-# wins at batch 2 from width 8192 up, the mirror at batch 128 everywhere. The bits are the same either way.
-MIRROR_BATCH = 16
-MIRROR_WIDTH = 8192
-
 
 @register_layer
 class Sparse(WeightLayer):
@@ -277,13 +272,12 @@ class Sparse(WeightLayer):
         return dx
 
     def _ready_mirror(self, batch: int) -> None:
-        """Build the mirror where it pays: groups scatter a vector at once and need none."""
+        """Build the mirror where gathering through it pays; the bits are the same either way."""
         store = self.store
-        if self.group > 1 or store.has_mirror or store.generation == self._no_mirror_at:
+        if store.has_mirror or store.generation == self._no_mirror_at or not _core.gather_pays(store, batch):
             return
-        if batch >= MIRROR_BATCH or max(self.n_in, self.n_out) < MIRROR_WIDTH:
-            if not store.build_mirror():
-                self._no_mirror_at = store.generation
+        if not store.build_mirror():
+            self._no_mirror_at = store.generation
 
     # --- optimizer ----------------------------------------------------------------------
 
