@@ -96,7 +96,7 @@ typedef struct {
 } rw_update;
 
 typedef struct {
-    const char *name;  /* "scalar", "avx2", "avx512" */
+    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
 
