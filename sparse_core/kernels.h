@@ -7,7 +7,8 @@
  * backward product adds rows in ascending order, the same way. So a sample's
  * result does not depend on its neighbours in the batch, on the tile, on
  * threads, on the mirror, or on how links were stored; within one instruction
- * set results are the same bits. Across instruction sets they agree to
+ * set results are the same bits, and forward and dX also across all sets that
+ * fuse (every one but scalar). Across instruction sets the rest agrees to
  *
  *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
  *
@@ -97,7 +98,7 @@ typedef struct {
 } rw_update;
 
 typedef struct {
-    const char *name;  /* "scalar", "avx2", "avx512" */
+    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
 

@@ -25,6 +25,12 @@
 #define RW_X86 0
 #endif
 
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define RW_NEON 1
+#else
+#define RW_NEON 0
+#endif
+
 #define RW_CAT_(a, b) a##_##b
 #define RW_CAT(a, b) RW_CAT_(a, b)
 #define RW_V(name) RW_CAT(RW_VEC, name)
@@ -88,6 +94,9 @@ extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;
 #if RW_X86
 extern const rw_kernels rw_kernels_avx2_f32, rw_kernels_avx2_f64;
 extern const rw_kernels rw_kernels_avx512_f32, rw_kernels_avx512_f64;
+#endif
+#if RW_NEON
+extern const rw_kernels rw_kernels_neon_f32, rw_kernels_neon_f64;
 #endif
 
 #endif
