@@ -302,7 +302,9 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         return RW_EPINNED;
     if (p->store != s)
         return RW_ESTALE;
-    rw_status st = rw_plan_check(p, at);
+    if (p->checked && p->generation != s->generation)
+        return RW_ESTALE;
+    rw_status st = p->checked ? RW_OK : rw_plan_check(p, at);
     if (st)
         return st;
 
@@ -378,27 +380,31 @@ static void read_group(const rw_store *s, int64_t from, int32_t len, const buffe
  * gets (any, where a newcomer goes), d->born where the newcomers go. How many stay. */
 static int32_t merge(const desk *d, const rw_plan *p, const touch *t, const int32_t *old)
 {
-    int32_t len = p->store->len[t->group], stay = 0, comes = (int32_t)(t->i_end - t->i);
+    const int32_t *goes = p->del_position + t->d, *comes = p->ins_source + t->i;
+    int32_t len = p->store->len[t->group], new_len = t->new_len, stay = 0;
+    int32_t n_goes = (int32_t)(t->d_end - t->d), n_comes = (int32_t)(t->i_end - t->i);
+    int32_t *kept = d->kept, *source = d->source, *map = d->map, *born = d->born;
+    uint8_t *flag = d->flag;
     if (len)
-        memset(d->flag, 1, (size_t)len);
-    for (int64_t i = t->d; i < t->d_end; i++)
-        d->flag[p->del_position[i]] = 0;
+        memset(flag, 1, (size_t)len);
+    for (int32_t i = 0; i < n_goes; i++)
+        flag[goes[i]] = 0;
     for (int32_t k = 0; k < len; k++) {
-        d->kept[stay] = k;
-        d->source[stay] = old[k];
-        stay += d->flag[k];
+        kept[stay] = k;
+        source[stay] = old[k];
+        stay += flag[k];
     }
-    d->kept[stay] = 0; /* read once newcomers alone are left */
+    kept[stay] = 0; /* read once newcomers alone are left */
 
-    if (t->new_len)
-        memset(d->flag, 1, (size_t)t->new_len);
-    for (int32_t i = 0; i < comes; i++) {
-        d->born[i] = i + rw_count_up_to(d->source, stay, p->ins_source[t->i + i]);
-        d->flag[d->born[i]] = 0;
+    if (new_len)
+        memset(flag, 1, (size_t)new_len);
+    for (int32_t i = 0; i < n_comes; i++) {
+        born[i] = i + rw_count_up_to(source, stay, comes[i]);
+        flag[born[i]] = 0;
     }
-    for (int32_t n = 0, k = 0; n < t->new_len; n++) {
-        d->map[n] = d->kept[k];
-        k += d->flag[n];
+    for (int32_t n = 0, k = 0; n < new_len; n++) {
+        map[n] = kept[k];
+        k += flag[n];
     }
     return stay;
 }

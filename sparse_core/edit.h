@@ -18,6 +18,8 @@
 typedef struct {
     const rw_store *store;
     uint64_t generation;  /* of the store when the plan was made              */
+    bool checked;         /* by whoever filled it in: rw_plan_pairs, rewire.c,
+                             topology.c. Who fills in more by hand clears it   */
 
     int64_t n_del, n_ins;
     int64_t room_del, room_ins;  /* entries the arrays have memory for        */
@@ -76,8 +78,8 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
 /* A reserved change, ready to be carried out. */
 typedef struct rw_edit rw_edit;
 
-/* Check the plan against `s` (which must be the plan's store) and take all
- * memory; commit may use up to `threads` threads. On success *out is to be given
+/* Check the plan against `s` (which must be the plan's store; one that is `checked`
+ * need only be of its generation) and take all memory; commit may use up to `threads` threads. On success *out is to be given
  * to commit or cancel; the plan must live until then and the store must not change. */
 rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at);
 /* Carry it out and free it. Cannot fail. Invalidates mirror; generation grows. */

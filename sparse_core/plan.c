@@ -152,6 +152,7 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
         return st;
     }
     p->ins_weight = copy;
+    p->checked = true;
     return RW_OK;
 }
 
@@ -193,6 +194,20 @@ static int64_t end_of_group(const int32_t *groups, int64_t n, int64_t from, int3
     while (from < n && groups[from] == g)
         from++;
     return from;
+}
+
+/* The same value for all, but zero in rows beyond n_out. */
+static void fill(rw_plan *p, double value)
+{
+    rw_field weights = p->store->field[RW_WEIGHT];
+    weights.data = p->ins_weight;
+    weights.birth = value;
+    rw_field_bear(&weights, 0, p->n_ins);
+    int32_t last = p->store->n_groups - 1;
+    size_t bytes = rw_slot_bytes(&weights);
+    size_t kept = (size_t)rw_group_rows(p->store, last) * rw_dtype_size(weights.dtype);
+    for (int64_t i = rw_first_of_group(p->ins_group, p->n_ins, last); i < p->n_ins && kept < bytes; i++)
+        memset(p->ins_weight + (size_t)i * bytes + kept, 0, bytes - kept);
 }
 
 /* A run of newcomers, drawn by one thread. */
@@ -251,6 +266,10 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
         p->ins_weight = rw_alloc_array((size_t)p->n_ins, weight_bytes(s));
         if (!p->ins_weight)
             return RW_ENOMEM;
+    }
+    if (kind == RW_VALUE_CONSTANT && fan == RW_FAN_NONE) {
+        fill(p, scale);
+        return RW_OK;
     }
     values v = { p, kind, scale, fan, key };
     int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * 16);

@@ -130,12 +130,6 @@ static void score_slots(const prune *pr, int64_t slot, int32_t n, uint64_t *scor
         SCORE_TYPE(double);
 }
 
-static uint64_t tie_of(const prune *pr, int32_t group, int64_t slot)
-{
-    uint64_t source = (uint64_t)pr->s->source[slot];
-    return rw_draw4(pr->key, RW_DRAW_TIE, (uint64_t)group, source).v[0];
-}
-
 static int by_order(const void *a, const void *b)
 {
     const scored *x = a, *y = b;
@@ -148,39 +142,57 @@ static int by_order(const void *a, const void *b)
 
 /* --- pieces ------------------------------------------------------------------- */
 
-/* A run of slots within one group and one piece: at most CHUNK. */
+/* Walks the slots of a piece. */
 typedef struct {
-    int32_t group, position, n;
-    int64_t place, end; /* in canonical order; the piece ends at `end` */
-} stretch;
+    int32_t group, position;
+    int64_t place, end; /* in canonical order */
+} cursor;
 
-static stretch piece_start(const prune *pr, int64_t piece)
+static cursor piece_start(const prune *pr, int64_t piece)
 {
     int64_t place = piece * PIECE;
-    return (stretch){ pr->begin[piece].group, pr->begin[piece].position, 0, place,
-                      rw_min64(place + PIECE, pr->s->slots) };
+    return (cursor){ pr->begin[piece].group, pr->begin[piece].position, place,
+                     rw_min64(place + PIECE, pr->s->slots) };
 }
 
-/* The next run of the piece; start from piece_start. False at the end. */
-static bool next_stretch(const prune *pr, stretch *x)
+/* Slots of this group from here on, at most `most`; not 0 before the end of the piece. */
+static int32_t run_here(const prune *pr, cursor *x, int64_t most)
 {
     const int32_t *len = pr->s->len;
-    x->position += x->n;
-    x->place += x->n;
-    if (x->place == x->end)
-        return false;
-    while (x->position == len[x->group]) {
+    most = rw_min64(most, x->end - x->place);
+    while (most && x->position == len[x->group]) {
         x->group++;
         x->position = 0;
     }
-    int64_t n = rw_min64(len[x->group] - x->position, x->end - x->place);
-    x->n = (int32_t)rw_min64(n, CHUNK);
-    return true;
+    return most ? (int32_t)rw_min64(most, len[x->group] - x->position) : 0;
 }
 
-static int64_t slot_of(const prune *pr, const stretch *x)
+static void advance(cursor *x, int32_t n)
 {
-    return pr->s->start[x->group] + x->position;
+    x->position += n;
+    x->place += n;
+}
+
+/* Scores of up to CHUNK slots from the cursor on, across groups: how many. Loops over
+ * scores are long, then, however short the groups. */
+static int32_t score_chunk(const prune *pr, cursor *x, uint64_t *score)
+{
+    int32_t n = 0;
+    for (int32_t here; (here = run_here(pr, x, CHUNK - n)) > 0; n += here) {
+        score_slots(pr, pr->s->start[x->group] + x->position, here, score + n);
+        advance(x, here);
+    }
+    return n;
+}
+
+/* The tie of the slot that lies i behind a cursor. For a few slots only. */
+static uint64_t tie_behind(const prune *pr, cursor x, int32_t i)
+{
+    for (int32_t here; here = run_here(pr, &x, i), here > 0; i -= here)
+        advance(&x, here);
+    (void)run_here(pr, &x, 1);
+    uint64_t source = (uint64_t)pr->s->source[pr->s->start[x.group] + x.position];
+    return rw_draw4(pr->key, RW_DRAW_TIE, (uint64_t)x.group, source).v[0];
 }
 
 static void find_pieces(prune *pr)
@@ -212,32 +224,39 @@ static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, tall
 
 /* --- count -------------------------------------------------------------------- */
 
-static inline int64_t bin_of(const range *c, uint64_t value)
-{
-    uint64_t bin = value < c->base ? 0 : (value - c->base) >> c->shift;
-    return (int64_t)(bin < BINS ? bin : BINS - 1);
-}
-
-static void count_piece(prune *pr, int64_t piece, tally *t)
+/* The first pass: all slots count. */
+static void count_all(prune *pr, int64_t piece, tally *t)
 {
     uint64_t score[CHUNK];
-    for (stretch x = piece_start(pr, piece); next_stretch(pr, &x);) {
-        int64_t slot = slot_of(pr, &x);
-        score_slots(pr, slot, x.n, score);
-        for (int32_t i = 0; i < x.n; i++) {
+    cursor x = piece_start(pr, piece);
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0;)
+        for (int32_t i = 0; i < n; i++) {
+            uint64_t value = score[i] & LAST_SCORE;
+            uint64_t bin = value < FIRST_BASE ? 0 : (value - FIRST_BASE) >> FIRST_SHIFT;
+            t->bins[score[i] >> 63][bin < BINS ? bin : BINS - 1]++;
+        }
+}
+
+/* Later ones: those in the ranges that are to be cut. */
+static void count_some(prune *pr, int64_t piece, tally *t)
+{
+    uint64_t score[CHUNK];
+    cursor x = piece_start(pr, piece), first = x;
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x)
+        for (int32_t i = 0; i < n; i++) {
             int class = (int)(score[i] >> 63);
             const range *c = &pr->of[class];
             uint64_t value = score[i] & LAST_SCORE;
             if (value < c->low || value > c->high || !pr->counting[class])
                 continue;
             if (c->low == c->high) {
-                value = tie_of(pr, x.group, slot + i);
+                value = tie_behind(pr, first, i);
                 if (value < c->tie_low || value > c->tie_high)
                     continue;
             }
-            t->bins[class][bin_of(c, value)]++;
+            uint64_t bin = (value - c->base) >> c->shift;
+            t->bins[class][bin]++;
         }
-    }
 }
 
 /* Bins for the values from `low` to `high`. */
@@ -271,7 +290,7 @@ static void narrow(range *c, const int64_t *bins)
 }
 
 /* One pass: bins of both classes, summed over threads into the first tally. */
-static rw_status count(prune *pr)
+static rw_status count(prune *pr, void (*count_piece)(prune *, int64_t piece, tally *))
 {
     for (int t = 0; t < pr->threads; t++)
         memset(pr->seen[t].bins, 0, sizeof pr->seen[t].bins);
@@ -285,8 +304,9 @@ static rw_status count(prune *pr)
 
 /* --- mark --------------------------------------------------------------------- */
 
-/* Does a slot in the range of its class go? Where only some do, it is noted. */
-static bool goes(const prune *pr, const stretch *x, int32_t i, uint64_t score, tally *t)
+/* Does a slot in the range of its class, i behind a cursor, go? Where only some do,
+ * it is noted. */
+static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, tally *t)
 {
     int class = (int)(score >> 63);
     const range *c = &pr->of[class];
@@ -294,7 +314,7 @@ static bool goes(const prune *pr, const stretch *x, int32_t i, uint64_t score, t
         return false;
     if (c->rest == c->sharing)
         return true;
-    uint64_t tie = tie_of(pr, x->group, slot_of(pr, x) + i);
+    uint64_t tie = tie_behind(pr, *x, i);
     if (c->low == c->high && (tie < c->tie_low || tie > c->tie_high))
         return tie < c->tie_low;
     t->few[class][t->n_few[class]++] = (scored){ score, tie, x->place + i };
@@ -303,18 +323,22 @@ static bool goes(const prune *pr, const stretch *x, int32_t i, uint64_t score, t
 
 static void mark_piece(prune *pr, int64_t piece, tally *t)
 {
-    uint64_t score[CHUNK];
+    uint64_t score[CHUNK], low[CLASSES], width[CLASSES];
     int64_t marked = 0;
-    for (stretch x = piece_start(pr, piece); next_stretch(pr, &x);) {
-        uint8_t *mark = pr->mark + x.place;
-        score_slots(pr, slot_of(pr, &x), x.n, score);
-        for (int32_t i = 0; i < x.n; i++) {
-            const range *c = &pr->of[score[i] >> 63];
-            uint64_t value = score[i] & LAST_SCORE;
-            mark[i] = value < c->low;
-            if (value - c->low <= c->high - c->low)
-                mark[i] = goes(pr, &x, i, score[i], t);
-            marked += mark[i];
+    for (int class = 0; class < CLASSES; class++) {
+        low[class] = pr->of[class].low;
+        width[class] = pr->of[class].high - low[class];
+    }
+    cursor x = piece_start(pr, piece), first = x;
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x) {
+        uint8_t *mark = pr->mark + first.place;
+        for (int32_t i = 0; i < n; i++) {
+            uint64_t class = score[i] >> 63, value = score[i] & LAST_SCORE;
+            bool marks = value < low[class];
+            if (value - low[class] <= width[class])
+                marks = goes(pr, &first, i, score[i], t);
+            mark[i] = marks;
+            marked += marks;
         }
     }
     pr->marked[piece] = marked;
@@ -354,10 +378,11 @@ static void list_piece(prune *pr, int64_t piece, tally *unused)
     (void)unused;
     int32_t chosen[CHUNK];
     int64_t at = pr->marked[piece];
-    for (stretch x = piece_start(pr, piece); next_stretch(pr, &x);) {
+    cursor x = piece_start(pr, piece);
+    for (int32_t here; (here = run_here(pr, &x, CHUNK)) > 0; advance(&x, here)) {
         const uint8_t *mark = pr->mark + x.place;
         int32_t n = 0;
-        for (int32_t i = 0; i < x.n; i++) { /* every position is written, few are kept */
+        for (int32_t i = 0; i < here; i++) { /* every position is written, few are kept */
             chosen[n] = x.position + i;
             n += mark[i];
         }
@@ -380,8 +405,10 @@ static rw_status list(prune *pr)
     rw_status st = rw_plan_reserve(pr->plan, total, 0);
     if (!st)
         st = each_piece(pr, list_piece);
-    if (!st)
+    if (!st) {
         pr->plan->n_del = total;
+        pr->plan->checked = true;
+    }
     return st;
 }
 
@@ -414,9 +441,8 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, rw_key key, co
     find_pieces(pr);
     for (int class = 0; class < CLASSES; class++) {
         pr->of[class] = (range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
-        pr->counting[class] = true;
     }
-    return count(pr);
+    return count(pr, count_all);
 }
 
 static int64_t slots_in(const prune *pr, int class)
@@ -440,12 +466,13 @@ static rw_status prune_run(prune *pr, const int64_t wanted[CLASSES])
     for (int class = 0; class < CLASSES; class++) {
         range *c = &pr->of[class];
         c->rest = wanted[class];
+        pr->counting[class] = c->rest > 0;
         if (c->rest == 0)
             c->high = 0; /* nothing lies below, and goes() lets nothing go */
     }
     do {
         for (int class = 0; class < CLASSES; class++)
-            if (pr->counting[class] && pr->of[class].rest)
+            if (pr->counting[class])
                 narrow(&pr->of[class], pr->seen[0].bins[class]);
         bool all = true;
         for (int class = 0; class < CLASSES; class++) {
@@ -454,7 +481,7 @@ static rw_status prune_run(prune *pr, const int64_t wanted[CLASSES])
         }
         if (all)
             break;
-        st = count(pr);
+        st = count(pr, count_some);
     } while (!st);
     if (!st)
         st = mark(pr);

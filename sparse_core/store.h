@@ -150,9 +150,10 @@ static inline int32_t rw_group_rows(const rw_store *s, int32_t g)
 static inline int32_t rw_count_up_to(const int32_t *value, int32_t n, int32_t v)
 {
     const int32_t *from = value;
-    for (; n > 1; n -= n / 2)
-        from += (n / 2) & -(int32_t)(from[n / 2 - 1] <= v);
-    return (int32_t)(from - value) + (n == 1 && *from <= v);
+    size_t left = (size_t)n;
+    for (; left > 1; left -= left / 2) /* a mask: compilers make a jump of a choice */
+        from += (left / 2) & (0 - (size_t)(from[left / 2 - 1] <= v));
+    return (int32_t)(from - value) + (left == 1 && *from <= v);
 }
 
 /* Position of `source` in group g, or -1 - the position where it belongs. */

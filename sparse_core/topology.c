@@ -91,75 +91,88 @@ int64_t rw_hypergeometric(int64_t total, int64_t marked, int64_t draws, double u
 
 /* --- distinct places within one stretch --------------------------------------- */
 
+enum {
+    DRAWS = 8,       /* in one Philox block: a draw takes 32 bits */
+    DIGIT_BITS = 11  /* of a pass of sorting, at most             */
+};
+
 /* What one thread draws and places with. */
 typedef struct {
-    int32_t *rank;   /* the draws so far, ascending, none twice    */
-    int32_t *fresh;  /* what has just been drawn                   */
+    int32_t *rank;   /* the draws so far, ascending, none twice     */
+    int32_t *fresh;  /* what has just been drawn                    */
     int32_t *spare;  /* where the two are merged, or `fresh` sorted */
-    int32_t *bucket; /* room + 1 counters                          */
-    int32_t room;
+    int32_t room;    /* values of the three; DRAWS more have memory */
+    int32_t bucket[1 << DIGIT_BITS];
     int32_t *below;  /* for each source that stays: empty places below it */
     uint8_t *stays;  /* for each source of a group                 */
     int32_t longest; /* room of these two                          */
 } drawer;
 
-enum { DRAWS = 8 }; /* in one Philox block: a draw takes 32 bits */
 
 static void drawer_free(drawer *d)
 {
-    size_t n = (size_t)d->room, longest = (size_t)d->longest;
+    size_t n = (size_t)d->room + DRAWS, longest = (size_t)d->longest;
     rw_free(d->rank, n * sizeof *d->rank);
-    rw_free(d->fresh, (n + DRAWS) * sizeof *d->fresh);
+    rw_free(d->fresh, n * sizeof *d->fresh);
     rw_free(d->spare, n * sizeof *d->spare);
-    rw_free(d->bucket, (n + 1) * sizeof *d->bucket);
     rw_free(d->below, longest * sizeof *d->below);
     rw_free(d->stays, longest);
-    memset(d, 0, sizeof *d);
+    *d = (drawer){ 0 };
 }
 
 /* Room for stretches with up to `room` newcomers and groups of up to `longest` sources. */
 static rw_status drawer_new(drawer *d, int32_t room, int32_t longest)
 {
-    size_t n = (size_t)room;
-    *d = (drawer){ .room = room, .longest = longest };
+    size_t n = (size_t)room + DRAWS;
+    d->room = room;
+    d->longest = longest;
     d->rank = rw_alloc_array(n, sizeof *d->rank);
-    d->fresh = rw_alloc_array(n + DRAWS, sizeof *d->fresh);
+    d->fresh = rw_alloc_array(n, sizeof *d->fresh);
     d->spare = rw_alloc_array(n, sizeof *d->spare);
-    d->bucket = rw_alloc_array(n + 1, sizeof *d->bucket);
     d->below = rw_alloc_array((size_t)longest, sizeof *d->below);
     d->stays = rw_alloc_array((size_t)longest, sizeof *d->stays);
-    if (d->rank && d->fresh && d->spare && d->bucket && d->below && d->stays)
+    if (d->rank && d->fresh && d->spare && d->below && d->stays)
         return RW_OK;
     drawer_free(d);
     return RW_ENOMEM;
 }
 
-static void insertion_sort(int32_t *a, int32_t n)
-{
-    for (int32_t i = 1; i < n; i++) {
-        int32_t v = a[i], k = i;
-        for (; k > 0 && a[k - 1] > v; k--)
-            a[k] = a[k - 1];
-        a[k] = v;
-    }
-}
-
-/* n values of d->fresh drawn uniformly from [0, bound) spread evenly over buckets:
- * file them by a counting sort and put the near-sorted result right. Linear on average. */
+/* Sort n values of d->fresh below `bound`: by digits, from the lowest, so that no
+ * branch depends on the values; a few by insertion. */
 static void sort_fresh(drawer *d, int32_t n, int32_t bound)
 {
-    if (n > 32) {
-        uint64_t scale = ((uint64_t)n << 32) / (uint64_t)bound;
-        memset(d->bucket, 0, ((size_t)n + 1) * sizeof *d->bucket);
-        for (int32_t i = 0; i < n; i++)
-            d->bucket[(((uint64_t)d->fresh[i] * scale) >> 32) + 1]++;
-        for (int32_t b = 0; b < n; b++)
-            d->bucket[b + 1] += d->bucket[b];
-        for (int32_t i = 0; i < n; i++)
-            d->spare[d->bucket[((uint64_t)d->fresh[i] * scale) >> 32]++] = d->fresh[i];
-        memcpy(d->fresh, d->spare, (size_t)n * sizeof *d->fresh);
+    if (n <= 32) {
+        int32_t *a = d->fresh;
+        for (int32_t i = 1; i < n; i++) {
+            int32_t v = a[i], k = i;
+            for (; k > 0 && a[k - 1] > v; k--)
+                a[k] = a[k - 1];
+            a[k] = v;
+        }
+        return;
     }
-    insertion_sort(d->fresh, n);
+    int bits = 1, passes = 1;
+    while ((bound - 1) >> bits)
+        bits++;
+    while (passes * DIGIT_BITS < bits)
+        passes++;
+    int digit = (bits + passes - 1) / passes;
+    for (int shift = 0; shift < bits; shift += digit) {
+        int32_t *from = d->fresh, *to = d->spare, before = 0;
+        uint32_t mask = (1u << digit) - 1;
+        memset(d->bucket, 0, ((size_t)mask + 1) * sizeof *d->bucket);
+        for (int32_t i = 0; i < n; i++)
+            d->bucket[(uint32_t)from[i] >> shift & mask]++;
+        for (uint32_t b = 0; b <= mask; b++) {
+            int32_t here = d->bucket[b];
+            d->bucket[b] = before;
+            before += here;
+        }
+        for (int32_t i = 0; i < n; i++)
+            to[d->bucket[(uint32_t)from[i] >> shift & mask]++] = from[i];
+        d->fresh = to;
+        d->spare = from;
+    }
 }
 
 /* n values uniform in [0, bound), exactly, into d->fresh (Lemire 2019: multiply,
@@ -364,18 +377,20 @@ static void place(rw_plan *p, drawer *d, const stretch *x, int64_t base, const i
     if (from)
         del += rw_count_up_to(p->del_position + x->del, (int32_t)(x->del_end - x->del), from - 1);
 
-    memset(d->stays, 1, (size_t)(to - from));
+    int32_t *below = d->below, *group = p->ins_group + at, *source = p->ins_source + at;
+    uint8_t *stays = d->stays;
+    memset(stays, 1, (size_t)(to - from));
     int32_t before = from - (int32_t)(del - x->del), kept = 0; /* sources that stay */
     for (; del < x->del_end && p->del_position[del] < to; del++)
-        d->stays[p->del_position[del] - from] = 0;
+        stays[p->del_position[del] - from] = 0;
     for (int32_t k = from; k < to; k++) {
-        d->below[kept] = row[k] - before - kept;
-        kept += d->stays[k - from];
+        below[kept] = row[k] - before - kept;
+        kept += stays[k - from];
     }
     for (int32_t i = 0; i < n; i++) {
         int32_t r = (int32_t)(rank[i] - base);
-        p->ins_group[at + i] = x->group;
-        p->ins_source[at + i] = r + before + rw_count_up_to(d->below, kept, r);
+        group[i] = x->group;
+        source[i] = r + before + rw_count_up_to(below, kept, r);
     }
 }
 
@@ -473,8 +488,10 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
         drawer_free(&g->drawers[t]);
     rw_free(g->drawers, (size_t)threads * sizeof *g->drawers);
     rw_free(g, sizeof *g);
-    if (!st)
+    if (!st) {
+        p->checked = p->checked || p->n_del == 0;
         p->n_ins = total;
+    }
     return st;
 }
 
