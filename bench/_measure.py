@@ -6,6 +6,7 @@ One call does a comparison::
     result.figure("sparse")              # Figure: median seconds of a call, lowest..highest, rounds kept
     result.ratio("sparse", "dense")      # Figure: the median over rounds of the ratio within a round
     result.ratio(("fwd", "dx", "dw"), "dense step")      # sums of several contestants
+    result.figure({"step": 468, "rewire": 1})            # weighted sums
 
 How it measures:
 
@@ -18,8 +19,8 @@ How it measures:
 - A **budget** is seconds for all of it. Contestants are admitted in the order given while seven rounds of them fit;
   what does not fit is named in `result.left_out` instead of being measured badly.
 
-A contestant is a callable without arguments, a `Call` (something untimed before every call), or an
-operation of a `Side`: a process of its own, which sleeps while others run. Libraries with threads of their
+A contestant is a callable without arguments, a `Call` (something untimed before every call), a `Batch` (makes
+n calls itself), or an operation of a `Side`: a process of its own, which sleeps while others run. Libraries with threads of their
 own go into sides, since two OpenMP runtimes that wait in one process spin against each other.
 """
 
@@ -74,6 +75,20 @@ class Call:
             self.call()
             total += time.perf_counter() - begin
         return total
+
+
+@dataclass
+class Batch:
+    """A function that makes `n` calls itself, such as a trainer that runs n steps: ``run(n)``."""
+
+    run: Callable[[int], object]
+
+    def time(self, calls: int, warm: bool = True) -> float:
+        if warm:
+            self.run(1)
+        begin = time.perf_counter()
+        self.run(calls)
+        return time.perf_counter() - begin
 
 
 # --- sides: contestants in processes of their own ------------------------------------------
@@ -215,7 +230,7 @@ class Figure:
         return asdict(self)
 
 
-Names = str | Sequence[str]
+Names = str | Sequence[str] | Mapping[str, float]  # one contestant, or a sum of several, or a weighted sum
 
 
 @dataclass
@@ -228,13 +243,14 @@ class Result:
 
     def __contains__(self, names: Names) -> bool:
         """Whether all of these took part."""
-        return all(name not in self.left_out for name in _tuple(names)) and all(
-            any(name in row for row in self.rounds) for name in _tuple(names)
-        )
+        return all(any(name in row for row in self.rounds) for name in _weights(names))
 
     def _sums(self, names: Names) -> list[float | None]:
-        names = _tuple(names)
-        return [sum(row[n] for n in names) if all(n in row for n in names) else None for row in self.rounds]
+        terms = _weights(names)
+        return [
+            sum(factor * row[name] for name, factor in terms.items()) if row.keys() >= terms.keys() else None
+            for row in self.rounds
+        ]
 
     def figure(self, names: Names) -> Figure:
         """Seconds of one call, or of one call of each of several contestants together."""
@@ -252,8 +268,10 @@ class Result:
         return min(known, key=known.__getitem__) if known else None
 
 
-def _tuple(names: Names) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+def _weights(names: Names) -> dict[str, float]:
+    if isinstance(names, str):
+        return {names: 1.0}
+    return dict(names) if isinstance(names, Mapping) else dict.fromkeys(names, 1.0)
 
 
 # --- measuring -----------------------------------------------------------------------------
