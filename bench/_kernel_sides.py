@@ -64,8 +64,8 @@ _STORES: dict[tuple, object] = {}  # of one shape: drawn once, used for every ba
 def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts: list) -> dict:
     """Layers of several densities and groups.
 
-    Operations are called ``"rewire t2 g4 0.05 fwd"``. ``read`` streams once over the sources and weights
-    that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and weights.
+    Operations are called ``"rewire t2 g4 0.05 fwd"``. At batch 1 ``read`` streams once over the sources and
+    weights that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and weights.
     """
     import rewire as rw
     from rewire import _core
@@ -90,14 +90,16 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
         layer._ready_mirror(batch)  # as in training: built where it pays
         store = layer.store
         with store.view() as view:
-            bytes_read = view.source.nbytes + view.weight.nbytes
-        made["facts"][f"g{group} {density:g}"] = {"nnz": store.nnz, "bytes": bytes_read}
+            arrays = view.source, view.weight
+        read = sum(array.nbytes for array in arrays)
+        made["facts"][f"g{group} {density:g}"] = {"nnz": store.nnz, "bytes": read}
         for t in counts:
             name = f"rewire t{t} g{group} {density:g}"
             made[f"{name} fwd"] = lambda s=store, t=t: _core.forward(s, x, None, "linear", 0.0, y, None, t)
             made[f"{name} dx"] = lambda s=store, t=t: _core.backward_input(s, dy, dx, t)
             made[f"{name} dw"] = lambda s=store, t=t: _core.backward_update(s, x, dy, update, scratch, t)
-            made[f"{name} read"] = lambda s=store, t=t: _core.measure_read(s, t)
+            if batch == 1:
+                made[f"{name} read"] = lambda a=arrays, t=t: [_core.measure_read(array, t) for array in a]
     return made
 
 

@@ -11,7 +11,7 @@ One call does a comparison::
 How it measures:
 
 - A **round** runs one block of every contestant, one after the other; a block is one untimed call and then
-  as many timed ones as fill `block` seconds. A ratio is taken within a round, so that a host that drifts
+  as many timed ones as fill some milliseconds. A ratio is taken within a round, so that a host that drifts
   slows both sides.
 - What others took of the machine is judged over **spans** of at least half a second (`_clock.py` says why):
   a whole round, or parts of a long one. Blocks of a span in which others took more than 5 % of a core are
@@ -41,7 +41,8 @@ from _clock import SPAN_SECONDS, Clock
 
 ENOUGH = 7  # kept blocks a figure needs
 ROUNDS = 9  # kept rounds after which a measurement stops
-BLOCK = 0.025  # seconds of one block, at least
+BLOCK = 0.025  # seconds of one block: at least one call
+SHORTEST = 0.001  # seconds of a block where many contestants share a small budget
 PATIENCE = 2.0  # budgets that a measurement on a busy machine may take before it gives up
 
 
@@ -164,6 +165,10 @@ class Side:
         """
         names, self.facts = self._ask(prepare=cell)
         return {name: Remote(self, name) for name in names}
+
+    def clear(self) -> None:
+        """Let go of what the last cell needed."""
+        self._ask(clear=True)
 
     def time(self, name: str, calls: int, warm: bool) -> float:
         return self._ask(time=name, calls=calls, warm=warm)
@@ -291,7 +296,6 @@ def measure(
     *,
     budget: float = 10.0,
     rounds: int = ROUNDS,
-    block: float = BLOCK,
     pids: Sequence[int] = (),
 ) -> Result:
     """Run the contestants in turns.
@@ -305,9 +309,6 @@ def measure(
         twice as long.
     rounds : int
         Kept rounds wanted. Figures need seven.
-    block : float
-        Seconds of one contestant's turn, at least one call. Few contestants get longer turns, so that a round lasts
-        half a second.
     pids : sequence of int
         Other processes that work for the contestants (those of sides are known).
 
@@ -318,7 +319,9 @@ def measure(
     begin = time.perf_counter()
     runners = {k: c if hasattr(c, "time") else Call(c) for k, c in contestants.items()}
     ours = [*{c.side.pid for c in runners.values() if isinstance(c, Remote)}, *pids]
-    block = max(block, SPAN_SECONDS / max(1, len(runners)))
+    # Ten rounds fill the budget; few contestants get longer turns, so that a round is worth judging.
+    count = max(1, len(runners))
+    block = max(SHORTEST, SPAN_SECONDS / count, min(BLOCK, budget / (10 * count)))
     result = Result()
     turns = _admit(runners, block, budget, result)
     kept = dict.fromkeys(turns, 0)
@@ -342,22 +345,21 @@ def _admit(runners: Mapping[str, Contestant], block: float, budget: float, resul
     turns: dict[str, _Turn] = {}
     left = budget
     for name, runner in runners.items():
+        begin = time.perf_counter()
         try:
-            begin = time.perf_counter()
-            first = runner.time(1, warm=False)
-            wall = time.perf_counter() - begin
-            if wall * ENOUGH > 4 * left:  # a first call is slow, but not that slow
-                result.left_out[name] = f"too slow for the budget: a call takes {first:.2g} s"
-                continue
             once = runner.time(1, warm=False)
+            if once <= left:  # first calls are slow: they load, allocate and start threads
+                once = runner.time(1, warm=False)
             if once < block / 20:  # too short to time one by one
                 once = runner.time(10) / 10
         except SideError as error:
             result.left_out[name] = str(error)
             continue
-        wall, spent = wall - first + once, time.perf_counter() - begin
         calls = max(1, round(block / max(once, 1e-7)))
-        turn = _Turn(runner, calls, (calls + (calls > 1)) * wall)
+        spent = time.perf_counter() - begin
+        # What comes before every call is not timed, but takes its time all the same.
+        prepared = isinstance(runner, Call) and runner.before is not None
+        turn = _Turn(runner, calls, calls * spent / 2 if prepared else (calls + (calls > 1)) * once)
         if ENOUGH * turn.seconds + spent > left:
             result.left_out[name] = f"too slow for the budget: a call takes {once:.2g} s"
             continue

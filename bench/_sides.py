@@ -29,7 +29,10 @@ def main() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         try:
-            if "prepare" in question:
+            if "clear" in question:
+                operations.clear()
+                answer(answer=None)
+            elif "prepare" in question:
                 operations.clear()  # before the next cell takes its memory
                 made = getattr(importlib.import_module(module), function)(threads=threads, **question["prepare"])
                 facts = made.pop("facts", None)
