@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-FOREIGN_LIMIT = 0.05  # cores; spans above it do not count
+FOREIGN_LIMIT = 0.05  # cores; spans above it do not count (--foreign sets it)
 SPAN_SECONDS = 0.5  # the shortest span that is worth judging
 
 

@@ -302,10 +302,13 @@ def sparseprop(threads: int, n_in: int, n_out: int, batch: int, densities: list)
 
 def sparselab(threads: int, n_in: int, n_out: int, batch: int, densities: list) -> Operations:
     """SparseLab's autograd function on feature-major activations; ``fwd+bwd`` makes both gradients."""
+    import warnings
+
     import torch
     from sparselab import PaddedCSR
     from sparselab.ops import _SpMMFunction
 
+    warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     x, g = torch.from_numpy(_normal(n_in, batch)), torch.from_numpy(_normal(n_out, batch))
     x.requires_grad_()

@@ -29,9 +29,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import _clock
 from _machine import fingerprint
 from _measure import Figure
 
+OTHERS = _clock.FOREIGN_LIMIT  # as it is when nobody asks for another
 VERDICTS = {True: "met", False: "NOT met", None: "not measurable"}
 
 
@@ -52,6 +54,10 @@ def parser(description: str | None, share: float) -> ArgumentParser:
     made.add_argument("--resume", action="store_true", help="keep cells that this commit has measured before")
     made.add_argument("--only", default="", metavar="TEXT", help="only cells with this text in their name")
     made.add_argument("--tiny", action="store_true", help="the smallest shapes: shows that the script works")
+    made.add_argument(
+        "--foreign", type=float, default=_clock.FOREIGN_LIMIT, metavar="CORES",
+        help=f"what others may take of the machine before a block is dropped ({_clock.FOREIGN_LIMIT:g})",
+    )
     made.add_argument(
         "--threads", default="1,2", metavar="N,N", help="thread counts, where it matters (1,2)"
     )
@@ -78,6 +84,7 @@ def options(description: str | None, share: float, argv: Sequence[str] | None = 
 
 def settle(arguments: Namespace) -> Namespace:
     """Turn what `parser` read into what scripts use."""
+    _clock.FOREIGN_LIMIT = arguments.foreign
     arguments.threads = tuple(int(n) for n in arguments.threads.split(","))
     return arguments
 
@@ -149,6 +156,8 @@ class Report:
         self.plots: list[str] = []
         self._begin = time.perf_counter()
         self._kept = self._earlier() if arguments.resume else {}
+        if arguments.foreign > OTHERS:
+            self.notes.append(f"Made while others could take up to {arguments.foreign:g} cores: not to be believed.")
         print(f"# {name}\n\n" + "  ".join(f"{k} {v}" for k, v in self.machine.items() if v), flush=True)
 
     def _earlier(self) -> dict[str, Any]:
