@@ -193,6 +193,11 @@ cdef extern from "layer.h" nogil:
                          const rw_run *run)
 
 
+cdef extern from "machine.h" nogil:
+    double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
+    uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)
+
+
 cdef extern from "loss.h" nogil:
     ctypedef enum rw_loss:
         RW_LOSS_SOFTMAX_CE, RW_LOSS_SIGMOID_BCE, RW_LOSS_MSE
