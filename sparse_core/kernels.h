@@ -147,6 +147,13 @@ typedef struct {
      * `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
+
+    /* The limits that the products above are measured against (machine.h).
+     * multiply_add: as many registers as keep the units busy take acc = acc * factor + term
+     * `rounds` times, each from another start; returns the sum of all their lanes.
+     * read: the exclusive or of so many words of 8 bytes. */
+    double (*multiply_add)(int64_t rounds, double factor, double term);
+    uint64_t (*read)(const void *data, int64_t words);
 } rw_kernels;
 
 /* The tables, best first, scalar last; `n` receives how many. Only sets that

@@ -10,6 +10,7 @@
 #include "kernels/elements.h"
 #include "kernels/updates.h"
 #include "kernels/arrays.h"
+#include "kernels/limits.h"
 
 static void test_the_tables(void)
 {
@@ -57,6 +58,9 @@ int main(int argc, char **argv)
     RUN(test_fields_over_live_values);
     RUN(test_shapes_are_checked);
     RUN(test_a_poll_can_stop_it);
+
+    RUN(test_multiply_adds_are_counted);
+    RUN(test_reads_reach_every_word);
 
     RUN(test_tile_sizes);
     RUN(test_tiles_are_shaped_and_zeroed);

@@ -32,7 +32,7 @@ class Store:
     def check(self) -> None: ...  # RuntimeError naming the broken invariant
     def clone(self) -> Store: ...  # returns type(self)
     def compact(self) -> None: ...
-    def build_mirror(self) -> bool: ...  # False when memory is short
+    def build_mirror(self, threads: int = 1) -> bool: ...  # False when memory is short
     def drop_mirror(self) -> None: ...
 
     # canonical order: groups ascending, sources ascending within a group
@@ -76,10 +76,10 @@ class Plan:
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def draw_weights(
-        self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int
+        self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # kind: "constant" | "uniform" | "normal"
 
-def commit(plans: Sequence[Plan]) -> None:
+def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
     RuntimeError if one has changed since its plan was made, MemoryError."""
 
@@ -203,6 +203,8 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: str) -> NDArray[Any]: ...
 def isa_available() -> list[str]: ...  # best first
 def isa() -> str: ...
 def force_isa(name: str) -> str: ...  # returns the previous one; ValueError
+def measure_fma(rounds: int, threads: int) -> float: ...  # flops; to be timed
+def measure_read(array: NDArray[Any], threads: int) -> int: ...  # to be timed
 def openmp() -> bool: ...
 def openmp_max_threads() -> int: ...  # what libgomp would use (threadpool_limits changes it); 1 without
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
