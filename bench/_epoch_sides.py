@@ -3,7 +3,8 @@
 All train 784-1000-1000-1000-10 on standardised images: All-ReLU(0.6), cross entropy, SGD with momentum 0.9,
 lr 0.01, batch 128, shuffled, float32; with dropout behind every hidden layer where `dropout` is above 0. An
 operation ``step`` is one batch, its gathering included; ``rewire`` is one SET rewiring of the three hidden layers
-(zeta 0.3); ``epoch`` is all of it as a user would call it. `samples` cuts the data for a trial.
+(zeta 0.3); ``epoch`` is all of it as a user would call it. With `samples` it is so many random images instead, to
+see that a script works.
 """
 
 from __future__ import annotations
@@ -20,10 +21,25 @@ BATCH, LR, MOMENTUM, EPSILON, ZETA = 128, 0.01, 0.9, 20, 0.3
 
 
 def _images(samples: int | None) -> tuple[np.ndarray, np.ndarray]:
+    if samples is not None:
+        rng = np.random.default_rng(0)
+        return rng.integers(0, 256, (samples, 784), np.uint8), rng.integers(0, 10, samples)
     from rewire.datasets import load
 
     data = load("fashion-mnist")
-    return data.X[:samples].reshape(len(data.X[:samples]), -1), data.y[:samples].astype(np.int64)
+    return data.X.reshape(len(data.X), -1), data.y.astype(np.int64)
+
+
+def _by_epochs(fit: Callable[[int], object], samples: int) -> Batch:
+    """n training steps for libraries that only know epochs: `fit` takes the number of samples."""
+
+    def run(n: int) -> None:
+        while n > 0:
+            most = min(n, samples // BATCH)
+            fit(most * BATCH)
+            n -= most
+
+    return Batch(run)
 
 
 def _standardised(samples: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -64,9 +80,7 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
     whole, still = trainer(rewiring), trainer("static")
     return {
         "epoch": lambda: whole.fit(x, y, epochs=1, batch_size=BATCH, verbose=0),
-        "step": Batch(
-            lambda n: still.fit(x[: n * BATCH], y[: n * BATCH], epochs=1, batch_size=BATCH, verbose=0)
-        ),
+        "step": _by_epochs(lambda m: still.fit(x[:m], y[:m], epochs=1, batch_size=BATCH, verbose=0), len(x)),
         "facts": {"weights": whole.network.nnz},
     }
 
@@ -329,5 +343,5 @@ def sklearn_mlp(threads: int, dropout: float, samples: int | None = None) -> dic
     )
     classes = np.arange(10)
     weights = sum(n * m for n, m in pairwise(SIZES))
-    run = Batch(lambda n: model.partial_fit(x[: n * BATCH], y[: n * BATCH], classes=classes))
+    run = _by_epochs(lambda m: model.partial_fit(x[:m], y[:m], classes=classes), len(x))
     return {"step": run, "facts": {"weights": weights}}

@@ -37,7 +37,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from _clock import SPAN_SECONDS, Clock
+import _clock
+from _clock import Clock
 
 ENOUGH = 7  # kept blocks a figure needs
 ROUNDS = 9  # kept rounds after which a measurement stops
@@ -305,7 +306,7 @@ def measure(
     contestants : mapping
         Name -> callable, `Call` or operation of a `Side`; the most important first.
     budget : float
-        Seconds it may take. Stops earlier after `rounds` kept rounds; a machine that others use gets
+        Seconds it may take, 4 at least: seven rounds of half a second. Stops earlier after `rounds` kept rounds; a machine that others use gets
         twice as long.
     rounds : int
         Kept rounds wanted. Figures need seven.
@@ -321,7 +322,7 @@ def measure(
     ours = [*{c.side.pid for c in runners.values() if isinstance(c, Remote)}, *pids]
     # Ten rounds fill the budget; few contestants get longer turns, so that a round is worth judging.
     count = max(1, len(runners))
-    block = max(SHORTEST, SPAN_SECONDS / count, min(BLOCK, budget / (10 * count)))
+    block = max(SHORTEST, _clock.SPAN_SECONDS / count, min(BLOCK, budget / (10 * count)))
     result = Result()
     turns = _admit(runners, block, budget, result)
     kept = dict.fromkeys(turns, 0)
@@ -382,7 +383,7 @@ def _round(turns: Mapping[str, _Turn], pids: Sequence[int]) -> dict[str, float]:
                 span[name] = turn.runner.time(turn.calls, warm=turn.calls > 1) / turn.calls
                 # A rest too short to be judged alone stays with what went before it.
                 rest = sum(turns[name].seconds for name in waiting)
-                if min(time.perf_counter() - begin, rest) >= SPAN_SECONDS:
+                if min(time.perf_counter() - begin, rest) >= _clock.SPAN_SECONDS:
                     break
         if clock.block.clean:
             row |= span

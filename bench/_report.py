@@ -85,6 +85,8 @@ def options(description: str | None, share: float, argv: Sequence[str] | None = 
 def settle(arguments: Namespace) -> Namespace:
     """Turn what `parser` read into what scripts use."""
     _clock.FOREIGN_LIMIT = arguments.foreign
+    if arguments.tiny:
+        _clock.SPAN_SECONDS = 0.02  # nothing is judged
     arguments.threads = tuple(int(n) for n in arguments.threads.split(","))
     return arguments
 

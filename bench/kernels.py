@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from _measure import Figure, Result, Side, SideError, measure
+from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
 
 SHAPES = [(784, 1000), (1000, 1000), (3000, 3000), (8192, 8192)]
@@ -505,7 +505,7 @@ def run(report: Report) -> dict[Cell, dict]:
             share = cell.weight / sum(rest.weight for rest in todo[i:])
             seconds = 40 * cell.weight if arguments.full else max(2.0, 0.8 * share * report.left)
             if arguments.tiny:
-                seconds = 2.0
+                seconds = 0.6
             data = report.cell(cell.key, lambda c=cell, s=seconds: run_cell(c, libraries, s, arguments.full))
             if data:
                 cells[cell] = data
