@@ -37,7 +37,7 @@ static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far };
+            rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far, false };
             j->k->dw(&j->w, g0, g1, &p, &span, first, grad);
         }
     }
@@ -52,6 +52,20 @@ static void group_update(const job *j, int32_t g, const char *grad)
     clear_padding(j, g, w);
     clear_padding(j, g, m);
     clear_padding(j, g, v);
+}
+
+/* One or two samples: dW and the step go together. */
+static bool few(const job *j)
+{
+    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && j->s->group == 1 && j->x->n_tiles == 1
+        && j->x->tile <= 2;
+}
+
+static void few_task(const job *j, int64_t block)
+{
+    rw_span span = { j->x->data, j->dy->data, 0, 0, 1, j->x->tile, j->x->tile, false };
+    j->k->few_sgd(&j->w, block_start(j, block), block_start(j, block + 1), &span, j->u,
+                  j->s->field[RW_WEIGHT].data, j->m);
 }
 
 /* Gradients go to scratch and from there into a step, as many groups at a time
@@ -146,7 +160,7 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
         return status;
     j.cut = cut_of(k, s, rw_min64(x->batch, RW_SPAN), RW_PANEL_SLOTS_DW);
     cut_groups(&j, run, 1, work);
-    return run_tasks(run, j.blocks, work, fused_task, &j);
+    return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
 }
 
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,

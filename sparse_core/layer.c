@@ -15,7 +15,7 @@ static void forward_task(const job *j, int64_t task)
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
     for (int32_t i = 0; i < j->cut.panels; i++) {
-        rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far };
+        rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far, false };
         j->k->forward(&j->w, g0, g1, &p, rw_tile_at(j->x, tile), j->bias, rw_tile_at(j->y, tile),
                       j->x->tile, cols_of(j->k, j->x, tile));
     }
@@ -120,7 +120,8 @@ static void scatter_task(const job *j, int64_t task)
         for (int32_t g = g0; g < g1; g++)
             at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0) : 0;
         for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = { at, rw_panel_end(j0, j1, i, j->cut.panels), true, j->cut.far };
+            rw_panel p = { at, rw_panel_end(j0, j1, i, j->cut.panels), true, j->cut.far,
+                           j1 == j->s->n_in && i + 1 == j->cut.panels };
             j->k->dx_scatter(&j->w, g0, g1, &p, rw_tile_at(j->dy, tile), rw_tile_at(j->y, tile),
                              j->dy->tile, cols_of(j->k, j->dy, tile));
         }
