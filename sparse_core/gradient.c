@@ -60,6 +60,20 @@ static void group_update(const job *j, int32_t g, const char *grad)
     clear_padding(j, g, v);
 }
 
+/* One or two samples: dW and the step go together. */
+static bool few(const job *j)
+{
+    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && j->s->group == 1 && j->x->n_tiles == 1
+        && j->x->tile <= 2;
+}
+
+static void few_task(const job *j, int64_t block)
+{
+    rw_span span = { j->x->data, j->dy->data, 0, 0, 1, j->x->tile, j->x->tile, false };
+    j->k->few_sgd(&j->w, block_start(j, block), block_start(j, block + 1), &span, j->u,
+                  j->s->field[RW_WEIGHT].data, j->m);
+}
+
 /* Gradients go to scratch and from there into a step, as many groups at a time
  * as the scratch holds. */
 static void fused_task(const job *j, int64_t block)
@@ -152,7 +166,7 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
         return status;
     j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
     cut_groups(&j, run, 1, work);
-    return run_tasks(run, j.blocks, work, fused_task, &j);
+    return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
 }
 
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,

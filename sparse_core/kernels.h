@@ -49,6 +49,7 @@ typedef struct {
     int32_t end;
     bool more;     /* not the first panel: outputs hold the sums of those before */
     bool far;      /* activations lie beyond the near caches: fetch them ahead   */
+    bool all;      /* from `at` on, every slot's source lies below `end`         */
     int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
 } rw_panel;
 
@@ -122,6 +123,11 @@ typedef struct {
      * samples of a span, for groups [g0, g1) and the slots k of a panel. */
     void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
                const int64_t *first, void *grad);
+
+    /* dw and update (SGD) in one go, for groups [g0, g1) of one row each and a span
+     * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */
+    void (*few_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                    const rw_update *u, void *weight, void *m);
 
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
     void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);

@@ -329,10 +329,57 @@ RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int3
     return k;
 }
 
+/* How many of a row's sources lie below `end`: counted, not searched. */
+RW_INLINE int32_t RW_V(count_below)(const int32_t *source, int32_t n, int32_t end)
+{
+    int32_t below = 0;
+    for (int32_t i = 0; i < n; i++)
+        below += source[i] < end;
+    return below;
+}
+
+/* Few samples: one register holds all of a source's. A row is short work then, and
+ * where it ends must not hang on its sources: a machine that waits for them to
+ * arrive before it knows cannot fetch the next rows meanwhile. So a block's places
+ * in some rows are counted first, without a branch. What is fetched ahead are the
+ * next row's places in this block: others are being written by another core. */
+RW_INLINE void RW_V(scatter_few)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
+                                 const RW_T *dy, RW_T *dx, int32_t tile)
+{
+    enum { TOGETHER = 64 };
+    int32_t stop[TOGETHER];
+    for (int32_t first = g0; first < g1; first += TOGETHER) {
+        int32_t n = g1 - first < TOGETHER ? g1 - first : TOGETHER, *at = p->at + (first - g0);
+        for (int32_t i = 0; i < n; i++) {
+            const int32_t *source = s->source + s->start[first + i];
+            int32_t k = at[i], len = s->len[first + i];
+            stop[i] = p->all ? len : k + RW_V(count_below)(source + k, len - k, p->end);
+        }
+        for (int32_t i = 0; i < n; i++) {
+            const int32_t *source = s->source + s->start[first + i];
+            const RW_T *w = (const RW_T *)s->weight + s->start[first + i];
+            RW_VEC in = RW_V(load)(dy + (size_t)(first + i) * (size_t)tile);
+            int32_t k = at[i], next = i + 1 < n ? stop[i + 1] - at[i + 1] : 0;
+            const int32_t *ahead = next > 0 ? s->source + s->start[first + i + 1] + at[i + 1] : source;
+            for (int32_t j = 0; k < stop[i]; k++, j++) {
+                RW_T *to = dx + (size_t)source[k] * (size_t)tile;
+                if (p->far)
+                    RW_V(fetch)(dx, ahead[j < next ? j : 0], tile, RW_LANES);
+                RW_V(store)(to, RW_V(fma)(RW_V(set1)(w[k]), in, RW_V(load)(to)));
+            }
+            at[i] = stop[i];
+        }
+    }
+}
+
 RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
                                   const RW_T *dy, RW_T *dx, int32_t tile, int32_t cols,
                                   const int rows, const int most)
 {
+    if (rows == 1 && cols == RW_LANES) {
+        RW_V(scatter_few)(s, g0, g1, p, dy, dx, tile);
+        return;
+    }
     for (int32_t g = g0; g < g1; g++) {
         const int32_t *source = s->source + s->start[g];
         const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;

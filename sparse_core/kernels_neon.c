@@ -16,6 +16,11 @@
 #define RW_REGS 32
 #include "kernels_body.h"
 
+#define RW_VEC f32x2
+#define RW_LANES 2
+#define RW_REGS 1
+#include "kernels_body.h"
+
 #define RW_VEC f32x1
 #define RW_LANES 1
 #define RW_REGS 1
@@ -25,6 +30,8 @@
     do {                                    \
         if ((tile) >= 4)                      \
             f32x4_##kernel arguments;       \
+        else if ((tile) >= 2)                 \
+            f32x2_##kernel arguments;       \
         else                                \
             f32x1_##kernel arguments;       \
     } while (0)

@@ -42,10 +42,16 @@ static inline int64_t rw_panel_groups(const rw_store *s)
     return rw_max64(1, rw_min64(RW_PANEL_REUSE * (int64_t)s->n_in / row, RW_TASK_GROUPS));
 }
 
-/* The first of `n` ascending sources that is not below j. */
+/* The first of `n` ascending sources that is not below j. A short row is counted
+ * through: no branch to guess. */
 static inline int32_t rw_lower_bound(const int32_t *source, int32_t n, int32_t j)
 {
     int32_t low = 0;
+    if (n <= RW_COUNTED) {
+        for (int32_t i = 0; i < n; i++)
+            low += source[i] < j;
+        return low;
+    }
     while (n > 0) {
         int32_t half = n / 2;
         if (source[low + half] < j) {

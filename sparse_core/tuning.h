@@ -28,6 +28,9 @@ enum {
     /* Their slots should touch every source of a panel some times. */
     RW_PANEL_REUSE = 8,
 
+    /* Slots of a row that are counted through sooner than searched. */
+    RW_COUNTED = 128,
+
     /* Values of gradient between dW and the optimizer step, of one thread. */
     RW_SCRATCH = 32 << 10,
 

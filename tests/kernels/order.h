@@ -22,13 +22,13 @@ static double plus(const rw_kernels *k, double a, double b)
     return k->dtype == RW_F32 ? (float)a + (float)b : a + b;
 }
 
-/* Of the widest register that a tile fills; none holds two floats. */
+/* Of the widest register that a tile fills. */
 static int32_t lanes_of(const rw_kernels *k, int32_t tile)
 {
     int32_t lanes = k->lanes;
     while (lanes > tile)
         lanes /= 2;
-    return k->dtype == RW_F32 && lanes == 2 ? 1 : lanes;
+    return lanes;
 }
 
 static bool forward_in_order(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
