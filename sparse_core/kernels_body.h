@@ -11,9 +11,9 @@
  * into such blocks changes no sum: every sample has its own lane. */
 
 #if RW_REGS == 32 && RW_LANES < 8 /* registers of 16 bytes */
-#define RW_REGS_1 8 /* counted, not timed: 2.8 instructions a multiply-add, and with 16 gcc spills */
+#define RW_REGS_1 8 /* read off gcc's code, not timed: nothing spills, with 16 it does */
 #define RW_REGS_2 8
-#define RW_REGS_4 4 /* 1.9 */
+#define RW_REGS_4 4
 #define RW_REGS_8 2
 #define RW_SLOTS_1 8
 #define RW_SLOTS_2 8
