@@ -262,7 +262,10 @@ RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
 RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                              const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
 {
-    RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
+    if (tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES) /* a register of every such width exists */
+        RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, x, bias, y));
+    else
+        RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
 }
 
 RW_KERNEL void RW_E(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
