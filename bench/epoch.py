@@ -1,8 +1,8 @@
 """A whole epoch of Fashion-MNIST, rewiring included: rewire beside everything a person might use instead.
 
-784-1000-1000-1000-10, epsilon 20, batch 128, dropout 0.3, All-ReLU, SET after every epoch; 2 threads. Ours is timed
-as whole epochs through the public trainer, the others as steps, 468 an epoch, plus one rewiring where they
-have one. Ratios are theirs over ours, taken within a round.
+784-1000-1000-1000-10, epsilon 20, batch 128, dropout 0.3, All-ReLU, SET after every epoch; 2 threads. Ours
+is timed as whole epochs through the public trainer, the others as steps, 468 an epoch, plus one rewiring
+where they have one. Ratios are theirs over ours, taken within a round.
 """
 
 from __future__ import annotations
