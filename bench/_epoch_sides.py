@@ -217,7 +217,7 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
     import warnings
 
     import torch
-    from _kernel_sides import _transposed
+    from _kernel_sides import transposed
 
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
@@ -252,7 +252,7 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
             start = np.searchsorted(links, np.arange(m + 1) * n).astype(np.int32)
             columns = (links % n).astype(np.int32)
             self.start, self.columns = torch.from_numpy(start), torch.from_numpy(columns)
-            turned = _transposed(start, columns, columns, n)
+            turned = transposed(start, columns, n)
             self.t_start, self.t_columns, self.order = map(torch.from_numpy, turned)
             self.pattern = torch.sparse_csr_tensor(
                 self.start, self.columns, torch.zeros(len(links)), self.shape
@@ -273,11 +273,11 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
 # --- NumPy, SciPy, scikit-learn ------------------------------------------------------------
 
 
-def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dict:
+def scipy_numba(threads: int, dropout: float, dtype: str, samples: int | None = None) -> dict:
     """SciPy matrices and a few lines of Numba for the gradient, in the manner of the SET authors.
 
-    Samples are rows, weights are CSR (n_in, n_out), and SET converts to COO and back, as in their code;
-    ours is float32 throughout, uses every thread for the gradient, and does not write to disk.
+    Samples are rows, weights are CSR (n_in, n_out), and SET converts to COO and back, as in their code, which
+    computes in float64. Ours uses every thread for the gradient.
     """
     import numba
     from scipy.sparse import coo_array, csr_array
@@ -285,11 +285,14 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
     numba.set_num_threads(threads)
     rng = np.random.default_rng(0)
     x, y = _standardised(samples)
+    x, real = x.astype(dtype), np.dtype(dtype).type
+
+    zero = real(0)
 
     @numba.njit(parallel=True, fastmath=True)
     def gradient(a, delta, rows, columns, out):
         for i in numba.prange(len(out)):
-            total = np.float32(0)
+            total = zero
             for j in range(a.shape[0]):
                 total += a[j, rows[i]] * delta[j, columns[i]]
             out[i] = total
@@ -297,11 +300,11 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
     def layer(n: int, m: int) -> csr_array:
         places = np.divmod(_random_links(m, n, rng), m)
         bound = _bound(len(places[0]), m)
-        values = rng.uniform(-bound, bound, len(places[0])).astype(np.float32)
+        values = rng.uniform(-bound, bound, len(places[0])).astype(dtype)
         return csr_array((values, places), shape=(n, m))
 
     weights = [layer(n, m) for n, m in pairwise(SIZES)]
-    biases = [np.zeros(m, np.float32) for m in SIZES[1:]]
+    biases = [np.zeros(m, dtype) for m in SIZES[1:]]
     speed = [np.zeros_like(w.data) for w in weights]
     bias_speed = [np.zeros_like(b) for b in biases]
     order = iter(())
@@ -316,16 +319,16 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             z = activations[-1] @ w + b
             if i < len(SLOPES):
-                slope = np.where(z > 0, np.float32(1), np.float32(SLOPES[i]))
+                slope = np.where(z > 0, real(1), real(SLOPES[i]))
                 if dropout:
-                    slope *= (rng.random(z.shape, np.float32) >= dropout) / np.float32(1 - dropout)
+                    slope *= (rng.random(z.shape, dtype) >= dropout) / real(1 - dropout)
                 slopes.append(slope)
                 z = z * slope
             activations.append(z)
         z = np.exp(activations[-1] - activations[-1].max(axis=1, keepdims=True))
         delta = z / z.sum(axis=1, keepdims=True)
         delta[np.arange(BATCH), y[rows]] -= 1
-        delta /= np.float32(BATCH)
+        delta /= real(BATCH)
         for i in reversed(range(len(weights))):
             w = weights[i]
             dw = np.empty_like(w.data)
@@ -335,8 +338,8 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
             if i:
                 delta = (delta @ w.T) * slopes[i - 1]
             for value, v, g in ((w.data, speed[i], dw), (biases[i], bias_speed[i], db)):
-                v *= np.float32(MOMENTUM)
-                v -= np.float32(LR) * g
+                v *= real(MOMENTUM)
+                v -= real(LR) * g
                 value += v
 
     def rewiring() -> None:
@@ -353,8 +356,8 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
                 born = np.unique(np.concatenate([born, tried[~np.isin(tried, flat)]]))
             born = rng.permutation(born)[: len(values) - len(flat)]
             everyone = np.concatenate([flat, born])
-            fresh = np.concatenate([values[keep], np.zeros(len(born), np.float32)])
-            moving = np.concatenate([speed[i][keep], np.zeros(len(born), np.float32)])
+            fresh = np.concatenate([values[keep], np.zeros(len(born), dtype)])
+            moving = np.concatenate([speed[i][keep], np.zeros(len(born), dtype)])
             weights[i] = csr_array((fresh, np.divmod(everyone, m)), shape=(n, m))
             speed[i] = csr_array((moving, np.divmod(everyone, m)), shape=(n, m)).data
 

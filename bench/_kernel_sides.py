@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def _normal(*shape: int) -> np.ndarray:
     return aligned(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
 
 
+@lru_cache(maxsize=8)
 def _csr(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """indptr, indices, values of a random layer: the very one that rewire draws."""
     import rewire as rw
@@ -45,15 +47,21 @@ def _csr(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray,
     return aligned(start), aligned(columns.astype(np.int32)), aligned(values)
 
 
-def _transposed(
-    start: np.ndarray, columns: np.ndarray, values: np.ndarray, n_in: int
+def transposed(
+    start: np.ndarray, columns: np.ndarray, n_in: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """indptr and indices of the transposed matrix, and for each of its values the place in `values`."""
+    """indptr and indices of the transposed matrix, and for each of its values the place in the original."""
     order = np.argsort(columns, kind="stable")
     rows = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
     turned = np.zeros(n_in + 1, np.int32)
     np.cumsum(np.bincount(columns, minlength=n_in), out=turned[1:])
     return turned, rows[order], order
+
+
+@lru_cache(maxsize=8)
+def _csr_transposed(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    start, columns, _ = _csr(n_in, n_out, density)
+    return transposed(start, columns, n_in)
 
 
 # --- rewire --------------------------------------------------------------------------------
@@ -184,8 +192,7 @@ def torch_csr(threads: int, n_in: int, n_out: int, batch: int, densities: list) 
     made: Operations = {}
     for density in densities:
         start, columns, values = map(torch.from_numpy, _csr(n_in, n_out, density))
-        turned = _transposed(start.numpy(), columns.numpy(), values.numpy(), n_in)
-        t_start, t_columns, order = map(torch.from_numpy, turned)
+        t_start, t_columns, order = map(torch.from_numpy, _csr_transposed(n_in, n_out, density))
         w = torch.sparse_csr_tensor(start, columns, values, (n_out, n_in))
         pattern = torch.sparse_csr_tensor(start, columns, torch.zeros_like(values), (n_out, n_in))
         weights = torch.nn.Parameter(values)

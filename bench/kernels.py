@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -47,8 +47,12 @@ class Cell:
     @property
     def weight(self) -> float:
         """Its share of the time: wide layers and large batches take longer."""
-        n = self.shape[0]
-        return (1 if n <= 1000 else 2 if n <= 3000 else 5) * (2 if n > 1000 and self.batch > 128 else 1)
+        n, m = self.shape
+        return (1.6 if n <= 1000 else 2 if n <= 3000 else 2.5) + min(12.0, 0.9e-9 * n * m * self.batch)
+
+    def with_peers(self, full: bool) -> bool:
+        """Whether sparse libraries take part."""
+        return self.batch in PEER_BATCHES and (self.threads == 1 or full)
 
     def layers(self, full: bool) -> list[tuple[float, int]]:
         """(density, group) of rewire's layers, the most important first."""
@@ -58,12 +62,15 @@ class Cell:
         found = [(d, g) for g in (1, 4) for d in DENSITIES]
         if self.batch == 128:
             # What S1 asks for, and densities on both sides of where dense overtakes.
-            found += [(0.25, 1), (0.5, 4), (0.5, 8)] if wide else [(0.5, 1), (0.65, 4), (0.65, 8)]
+            if wide:
+                found = [(0.05, 1), (0.25, 1), (0.05, 4), (0.5, 4), (0.5, 8), *found]
+            else:
+                found += [(0.65, 4), (0.65, 8), (0.5, 1)]
             if full:
                 found += [(0.5, 1), (0.65, 4), (0.65, 8)] if wide else [(0.8, 4), (0.8, 8)]
         if full or not wide:
             found += [(d, 8) for d in DENSITIES]
-        return found
+        return list(dict.fromkeys(found))
 
 
 TINY = [Cell((48, 64), 128, 1), Cell((48, 64), 128, 2), Cell((48, 64), 1, 1)]
@@ -114,14 +121,16 @@ def run_cell(cell: Cell, libraries: Libraries, budget: float, full: bool) -> dic
     counts = [t, 1] if t > 1 else [1]
     ours = libraries.operations("rewire", 1, **where, layers=layers, counts=counts)
     made = libraries.facts("rewire", 1)
-    kept_single = {"g1 0.05", "g4 0.05", "g1 0.2", "g4 0.2"}  # at one thread too: what the second one brings
+    # At one thread too: what the second one brings.
+    kept_single = {f"g{g} {d}" for g in (1, 4) for d in ((0.05,) if n_in > 3000 else (0.05, 0.2))}
     first, last = {}, {}
     for name, operation in ours.items():
         _, threads, group, density, op = name.split()
         if threads == f"t{t}" or op == "read" or f"{group} {density}" in kept_single:
-            (last if group == "g8" and threads == f"t{t}" else first)[name] = operation
+            late = group == "g8" and float(density) in DENSITIES
+            (last if late else first)[name] = operation
     contestants |= first
-    if batch in PEER_BATCHES and (t == 1 or full):
+    if cell.with_peers(full):
         for function in PEERS.values():
             contestants |= libraries.operations(function, t, **where, densities=PEER_DENSITIES)
     if t == 1 and (batch == 1 or full):
@@ -365,9 +374,16 @@ def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
 # --- verdicts ------------------------------------------------------------------------------
 
 
-def verdict(values: list[float], met: bool) -> bool | None:
-    """Whether a target is met; None where nothing was measured or some of it could not be."""
-    return None if not values or any(v != v for v in values) else met
+def verdict(values: Iterable[float], keeps: Callable[[float], bool]) -> bool | None:
+    """Whether all values keep to a target; None where it cannot be said for want of figures."""
+    values = list(values)
+    if any(v == v and not keeps(v) for v in values):
+        return False
+    return None if not values or any(v != v for v in values) else True
+
+
+def at_least(least: float) -> Callable[[float], bool]:
+    return lambda value: value >= least
 
 
 def worst(values: dict[str, float], largest: bool) -> str:
@@ -408,8 +424,7 @@ def judge_dense(report: Report, cells: dict[Cell, dict]) -> None:
             f"group {' or '.join(g[1:] for g in groups)}: a step beats dense up to {100 * narrow:g} %, "
             f"{100 * wide:g} % at 8192: x dense below 1"
         )
-        values = list(ratios.values())
-        report.judge("S1", asked, worst(ratios, True), verdict(values, max(values, default=0) < 1))
+        report.judge("S1", asked, worst(ratios, True), verdict(ratios.values(), lambda x: x < 1))
 
 
 def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
@@ -426,6 +441,7 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
                     found[f"{cell.key}, {100 * density:g} %"] = median(figure)
         return found
 
+    asked_for = len(PEER_DENSITIES) * sum(cell.with_peers(report.arguments.full) for cell in cells)
     asked = [
         ("g1", "combination", "the best combination of libraries: 1.5x on geometric mean, no cell under 1.2x",
          1.5, 1.2),
@@ -438,22 +454,15 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
         found = ratios(group, peer)
         known = [v for v in found.values() if v == v]
         average = math.exp(sum(map(math.log, known)) / len(known)) if known else math.nan
-        measured = (
-            f"{average:.2f} over {len(known)} cells; least {worst(found, False)}" if known else "not run"
-        )
-        met = verdict(known, average >= mean and min(known, default=0) >= least)
+        measured = f"{average:.2f} over {len(known)} of {asked_for} cells; least {worst(found, False)}"
+        met = verdict([average, *known], at_least(least)) and average >= mean
         report.judge("S2", f"group {group[1:]} against {words}", measured, met)
     for words, found, least in (
         ("MKL's forward: 0.95x in every cell", ratios("g1", "mkl fwd"), 0.95),
         ("MKL's forward: 1.5x at 8192 from batch 128", ratios("g1", "mkl fwd", SHAPES[3:], [128, 512]), 1.5),
     ):
-        known = [v for v in found.values() if v == v]
-        report.judge(
-            "S2",
-            f"group 1 against {words}",
-            worst(found, False),
-            verdict(known, min(known, default=0) >= least),
-        )
+        met = verdict(found.values(), at_least(least))
+        report.judge("S2", f"group 1 against {words}", worst(found, False), met)
 
 
 def judge_threads(report: Report, cells: dict[Cell, dict]) -> None:
@@ -463,9 +472,8 @@ def judge_threads(report: Report, cells: dict[Cell, dict]) -> None:
         for cell, group, density, layer in each_layer(cells)
         if cell.threads == 2 and cell.batch == 128 and cell.shape[0] >= 1000 and "speedup" in layer
     }
-    values = list(found.values())
     asked = "two threads at least 1.85x one at widths from 1000, batch 128"
-    report.judge("S4", asked, worst(found, False), verdict(values, min(values, default=0) >= 1.85))
+    report.judge("S4", asked, worst(found, False), verdict(found.values(), at_least(1.85)))
 
 
 def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
@@ -477,10 +485,9 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
         for cell, group, density, layer in each_layer(cells)
         if "share_of_read" in layer
     }
-    values = list(shares.values())
     report.judge(
         "S6", "batch 1: the forward product at 60 % of a read of the same bytes",
-        worst(shares, False), verdict(values, min(values, default=0) >= 0.6),
+        worst(shares, False), verdict(shares.values(), at_least(0.6)),
     )  # fmt: skip
     scipy = {
         f"{cell.key}, {name}": median(figure)
@@ -488,9 +495,8 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
         for name, figure in data["versus"].items()
         if cell.batch == 1 and name.endswith("scipy fwd")
     }
-    values = list(scipy.values())
     asked = "batch 1: never slower than SciPy (its seconds over ours)"
-    report.judge("S6", asked, worst(scipy, False), verdict(values, min(values, default=0) >= 1))
+    report.judge("S6", asked, worst(scipy, False), verdict(scipy.values(), at_least(1)))
 
 
 # --- pictures ------------------------------------------------------------------------------
