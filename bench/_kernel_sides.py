@@ -164,18 +164,17 @@ def numpy_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
 
 
 def scipy_csr(threads: int, n_in: int, n_out: int, batch: int, densities: list) -> Operations:
-    """SciPy has products with W and its transpose, on one thread, and no gradient at the links."""
+    """SciPy's forward product, on one thread. It has no gradient at the links."""
     from scipy.sparse import csr_array
 
-    x, g = _normal(n_in, batch), _normal(n_out, batch)
+    x = _normal(n_in, batch)
     if batch == 1:
-        x, g = x[:, 0], g[:, 0]
+        x = x[:, 0]
     made: Operations = {}
     for density in densities:
         start, columns, values = _csr(n_in, n_out, density)
         w = csr_array((values, columns, start), shape=(n_out, n_in))
         made[f"scipy {density:g} fwd"] = lambda w=w: w @ x
-        made[f"scipy {density:g} dx"] = lambda w=w.T: w @ g
     return made
 
 
@@ -333,15 +332,10 @@ def sparselab(threads: int, n_in: int, n_out: int, batch: int, densities: list) 
         weights = torch.nn.Parameter(torch.from_numpy(np.asarray(w.values)))  # w's own memory
         optimizer = torch.optim.SGD([weights], lr=LR, momentum=MOMENTUM)
 
-        @torch.no_grad()
-        def forward(w=w, weights=weights) -> object:
-            return _SpMMFunction.apply(weights, w, x, "simd")
-
         def both(w=w, weights=weights) -> None:
             x.grad = weights.grad = None
             _SpMMFunction.apply(weights, w, x, "simd").backward(g)
 
-        made[f"sparselab {density:g} fwd"] = forward
         made[f"sparselab {density:g} fwd+bwd"] = both
         made[f"sparselab {density:g} upd"] = optimizer.step
     return made

@@ -48,7 +48,8 @@ class Cell:
     def weight(self) -> float:
         """Its share of the time: wide layers and large batches take longer."""
         n, m = self.shape
-        return (1.6 if n <= 1000 else 2 if n <= 3000 else 2.5) + min(12.0, 0.9e-9 * n * m * self.batch)
+        own = (1.6 if n <= 1000 else 2 if n <= 3000 else 2.5) + min(12.0, 0.9e-9 * n * m * self.batch)
+        return own * (1.7 if self.with_peers(False) else 1)
 
     def with_peers(self, full: bool) -> bool:
         """Whether sparse libraries take part."""
@@ -502,7 +503,37 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
 # --- pictures ------------------------------------------------------------------------------
 
 
-def plots(report: Report, cells: dict[Cell, dict]) -> None:
+def plots(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
+    plot_crossover(report, cells)
+    if machine.get(1):
+        plot_roofline(report, cells, machine[1])
+
+
+def plot_roofline(report: Report, cells: dict[Cell, dict], limit: dict) -> None:
+    """Rates against what an activation read from L2 is good for: a multiply-add for each row of its group."""
+    with report.plot("roofline") as axes:
+        if axes is None:
+            return
+        peak, near, far = (median(limit[key]) for key in ("fma", "L2", "memory"))
+        work = np.geomspace(0.25, 8, 50)  # floating-point operations for a byte of activations
+        axes.loglog(work, np.minimum(peak, near * work), "k-", label="L2 reads, multiply-adds")
+        axes.loglog(work, np.minimum(peak, far * work), "k:", label="memory reads")
+        for op, mark in zip(STEP, "o^s", strict=True):
+            points = [
+                (int(group[1:]) / 2, rate(layer, op))
+                for cell, group, _, layer in each_layer(cells)
+                if cell.batch == 128 and cell.threads == 1 and layer.get(op)
+            ]
+            if points:
+                axes.loglog(*zip(*points, strict=True), mark, alpha=0.6, label=op)
+        axes.set(
+            xlabel="floating-point operations for a byte of activations (group / 2)",
+            ylabel="GFLOP/s", title="batch 128, one thread",
+        )  # fmt: skip
+        axes.legend(fontsize="small")
+
+
+def plot_crossover(report: Report, cells: dict[Cell, dict]) -> None:
     with report.plot("crossover") as axes:
         if axes:
             for shape, group in product(sorted({cell.shape for cell in cells}), ("g1", "g4")):
@@ -568,7 +599,7 @@ def main() -> None:
     cells = run(report)
     tables(report, cells, machine)
     judge(report, cells)
-    plots(report, cells)
+    plots(report, cells, machine)
     report.save()
 
 
