@@ -16,6 +16,12 @@ static void clear_padding(const job *j, int32_t g, char *values)
         memset(values + ((size_t)i * width + rows) * size, 0, (width - rows) * size);
 }
 
+/* Bytes of a source's samples in a span. */
+static int64_t span_bytes(const rw_tiles *x)
+{
+    return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
+}
+
 static char *slice(const job *j, char *field, int32_t g)
 {
     size_t bytes = rw_slot_bytes(&j->s->field[RW_WEIGHT]);
@@ -37,7 +43,7 @@ static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far };
+            rw_panel p = panel_of(j, i, 0, j->s->n_in, at, false);
             j->k->dw(&j->w, g0, g1, &p, &span, first, grad);
         }
     }
@@ -52,6 +58,20 @@ static void group_update(const job *j, int32_t g, const char *grad)
     clear_padding(j, g, w);
     clear_padding(j, g, m);
     clear_padding(j, g, v);
+}
+
+/* One or two samples: dW and the step go together. */
+static bool few(const job *j)
+{
+    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && j->s->group == 1 && j->x->n_tiles == 1
+        && j->x->tile <= 2;
+}
+
+static void few_task(const job *j, int64_t block)
+{
+    rw_span span = { j->x->data, j->dy->data, 0, 0, 1, j->x->tile, j->x->tile, false };
+    j->k->few_sgd(&j->w, block_start(j, block), block_start(j, block + 1), &span, j->u,
+                  j->s->field[RW_WEIGHT].data, j->m);
 }
 
 /* Gradients go to scratch and from there into a step, as many groups at a time
@@ -144,9 +164,9 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     rw_status status = find_state(&j, u);
     if (status != RW_OK)
         return status;
-    j.cut = cut_of(k, s, rw_min64(x->batch, RW_SPAN), RW_PANEL_SLOTS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
     cut_groups(&j, run, 1, work);
-    return run_tasks(run, j.blocks, work, fused_task, &j);
+    return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
 }
 
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
@@ -157,7 +177,7 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
         return RW_ESHAPE;
     int64_t work = products(s, x);
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = s->field[grad].data };
-    j.cut = cut_of(k, s, rw_min64(x->batch, RW_SPAN), RW_PANEL_SLOTS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
     cut_groups(&j, run, 1, work);
     return run_tasks(run, j.blocks, work, gradient_task, &j);
 }

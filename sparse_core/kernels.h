@@ -7,7 +7,8 @@
  * backward product adds rows in ascending order, the same way. So a sample's
  * result does not depend on its neighbours in the batch, on the tile, on
  * threads, on the mirror, or on how links were stored; within one instruction
- * set results are the same bits. Across instruction sets they agree to
+ * set results are the same bits, and forward and dX also across all sets that
+ * fuse (every one but scalar). Across instruction sets the rest agrees to
  *
  *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
  *
@@ -46,8 +47,10 @@ typedef struct {
 typedef struct {
     int32_t *at;  /* by group of the call: the first slot to take; then the first not taken */
     int32_t end;
-    bool more;    /* not the first panel: outputs hold the sums of those before */
-    bool far;     /* activations lie beyond the near caches: fetch them ahead   */
+    bool more;     /* not the first panel: outputs hold the sums of those before */
+    bool far;      /* activations lie beyond the near caches: fetch them ahead   */
+    bool all;      /* from `at` on, every slot's source lies below `end`         */
+    int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
 } rw_panel;
 
 /* Tiles of a span, for weight gradients: tile i of x begins i * x_step values
@@ -96,7 +99,7 @@ typedef struct {
 } rw_update;
 
 typedef struct {
-    const char *name;  /* "scalar", "avx2", "avx512" */
+    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
 
@@ -120,6 +123,11 @@ typedef struct {
      * samples of a span, for groups [g0, g1) and the slots k of a panel. */
     void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
                const int64_t *first, void *grad);
+
+    /* dw and update (SGD) in one go, for groups [g0, g1) of one row each and a span
+     * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */
+    void (*few_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                    const rw_update *u, void *weight, void *m);
 
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
     void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);

@@ -21,6 +21,11 @@
 #define RW_REGS 1
 #include "kernels_body.h"
 
+#define RW_VEC f32x2
+#define RW_LANES 2
+#define RW_REGS 1
+#include "kernels_body.h"
+
 #define RW_VEC f32x1
 #define RW_LANES 1
 #define RW_REGS 1
@@ -32,6 +37,8 @@
             f32x8_##kernel arguments;       \
         else if ((tile) >= 4)                 \
             f32x4_##kernel arguments;       \
+        else if ((tile) >= 2)                 \
+            f32x2_##kernel arguments;       \
         else                                \
             f32x1_##kernel arguments;       \
     } while (0)

@@ -2,7 +2,8 @@
  *
  * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
  * and RW_WIDE_LANES, RW_ISA (avx2), and RW_DISPATCH(tile, kernel, arguments), which
- * picks the register width for a tile. The loops are plain C that compilers turn
+ * picks the register width for a tile. RW_FEW_SGD, where defined, is that kernel.
+ * The loops are plain C that compilers turn
  * into vector code; nothing here fuses, so every instruction set gives the same
  * bits (but for what libm's exp and tanh differ). */
 
@@ -108,8 +109,9 @@ RW_KERNEL void RW_E(dropout)(const void *from, void *to, int32_t n, int32_t row0
     RW_T scale = (RW_T)(p < 1 ? 1 / (1 - p) : 0);
     uint32_t below = p < 1 ? (uint32_t)(p * 0x1p32) : UINT32_MAX;
     uint32_t first = (uint32_t)sample0;
+    uint64_t drawn = rw_draw4(key, RW_DRAW_DROPOUT, 0, 0).v[0];
     for (int32_t i = 0; i < n; i++, x += tile, y += tile) {
-        uint64_t word = rw_draw4(key, RW_DRAW_DROPOUT, (uint64_t)(row0 + i), 0).v[0];
+        uint64_t word = rw_dropout_feature(drawn, (uint64_t)(row0 + i));
         uint32_t base = (uint32_t)word, twist = (uint32_t)(word >> 32);
         RW_IVDEP
         for (int32_t b = 0; b < tile; b++) {
@@ -287,6 +289,9 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     RW_DISPATCH(tile, row_sum, (dy, n, out, tile, cols, add));
 }
 
+#ifndef RW_FEW_SGD
+#define RW_FEW_SGD NULL
+#endif
 #define RW_TABLE_OF(isa, f) RW_TABLE_OF_(isa, f)
 #define RW_TABLE_OF_(isa, f) rw_kernels_##isa##_##f
 #define RW_TEXT(isa) RW_TEXT_(isa)
@@ -294,12 +299,13 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     RW_TEXT(RW_ISA), RW_DTYPE, RW_WIDE_LANES,
-    RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_E(row_sum),
+    RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_FEW_SGD, RW_E(row_sum),
     RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update),
     RW_E(multiply_add), RW_E(read)
 };
 
 #undef RW_CHAINS
+#undef RW_FEW_SGD
 #undef RW_TABLE_OF
 #undef RW_TABLE_OF_
 #undef RW_TEXT

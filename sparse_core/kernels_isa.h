@@ -25,6 +25,12 @@
 #define RW_X86 0
 #endif
 
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define RW_NEON 1
+#else
+#define RW_NEON 0
+#endif
+
 #define RW_CAT_(a, b) a##_##b
 #define RW_CAT(a, b) RW_CAT_(a, b)
 #define RW_V(name) RW_CAT(RW_VEC, name)
@@ -54,9 +60,9 @@
 #define RW_IVDEP
 #endif
 
-/* Bytes of a cache line, and how many slots ahead its data is asked for: 8 slots
- * take about as long as memory. */
-enum { RW_LINE = 64, RW_AHEAD = 8 };
+/* Bytes of a cache line; how many slots ahead what they point to is asked for (8
+ * slots take about as long as memory), and how many rows ahead a row's piece. */
+enum { RW_LINE = 64, RW_AHEAD = 8, RW_ROWS_AHEAD = 2 };
 #if defined(__GNUC__)
 #define RW_PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -69,25 +75,21 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
     return w->start[g] + stop + RW_AHEAD <= w->room;
 }
 
-/* Where a panel ends: the first of slots [k, len) whose source is not below
- * `end`. By strides, then by counting in the last one: no branch to guess. */
-static inline int32_t rw_panel_stop(const int32_t *source, int32_t k, int32_t len, int32_t end)
+/* A feature's two words of 32 bits, from the 64 drawn for its layer and step: one
+ * step of SplitMix64 (Steele, Lea, Flood 2014) at the feature's place, since a
+ * counter-based draw for each would cost as much as 64 samples. */
+static inline uint64_t rw_dropout_feature(uint64_t drawn, uint64_t feature)
 {
-    enum { STRIDE = 16 };
-    if (k == len || source[len - 1] < end)
-        return len;
-    while (k + STRIDE <= len && source[k + STRIDE - 1] < end)
-        k += STRIDE;
-    int32_t below = 0, left = len - k < STRIDE ? len - k : STRIDE;
-    for (int32_t i = 0; i < left; i++)
-        below += source[k + i] < end;
-    return k + below;
+    uint64_t z = drawn + (feature + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
 }
 
-/* 32 bits for (feature, sample). A feature's two words are drawn by counter;
- * the sample goes through two rounds of multiply and xor-shift (the constants of
- * Wellons's "lowbias32"), with the second word between them so that two features
- * whose first words lie close do not share a shifted mask. */
+/* 32 bits for (feature, sample). The sample goes through two rounds of multiply
+ * and xor-shift (the constants of Wellons's "lowbias32"), with the feature's
+ * second word between them so that two features whose first words lie close do
+ * not share a shifted mask. */
 static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t sample)
 {
     uint32_t h = base + sample * 0x9E3779B9u;
@@ -103,6 +105,9 @@ extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;
 #if RW_X86
 extern const rw_kernels rw_kernels_avx2_f32, rw_kernels_avx2_f64;
 extern const rw_kernels rw_kernels_avx512_f32, rw_kernels_avx512_f64;
+#endif
+#if RW_NEON
+extern const rw_kernels rw_kernels_neon_f32, rw_kernels_neon_f64;
 #endif
 
 #endif

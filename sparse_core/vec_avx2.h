@@ -39,6 +39,22 @@ RW_INLINE f64x2 f64x2_add(f64x2 a, f64x2 b) { return _mm_add_pd(a, b); }
 RW_INLINE f32x8 f32x8_sqrt(f32x8 a) { return _mm256_sqrt_ps(a); }
 RW_INLINE f64x4 f64x4_sqrt(f64x4 a) { return _mm256_sqrt_pd(a); }
 
+/* Two floats: the lower half of a register; what the upper one holds is nobody's. */
+typedef struct { __m128 v; } f32x2;
+
+RW_INLINE f32x2 f32x2_load(const float *p)
+{
+    return (f32x2){ _mm_castpd_ps(_mm_load_sd((const double *)(const void *)p)) };
+}
+RW_INLINE void f32x2_store(float *p, f32x2 a) { _mm_storel_pi((__m64 *)(void *)p, a.v); }
+RW_INLINE f32x2 f32x2_zero(void) { return (f32x2){ _mm_setzero_ps() }; }
+RW_INLINE f32x2 f32x2_set1(float a) { return (f32x2){ _mm_set1_ps(a) }; }
+RW_INLINE f32x2 f32x2_fma(f32x2 w, f32x2 x, f32x2 acc)
+{
+    return (f32x2){ _mm_fmadd_ps(w.v, x.v, acc.v) };
+}
+RW_INLINE f32x2 f32x2_add(f32x2 a, f32x2 b) { return (f32x2){ _mm_add_ps(a.v, b.v) }; }
+
 /* --- sums of one register: halve until one lane is left ------------------- */
 
 RW_INLINE f32x4 f32x8_fold(f32x8 a)
@@ -55,6 +71,11 @@ RW_INLINE float f32x4_sum(f32x4 a)
 {
     a = _mm_add_ps(a, _mm_movehl_ps(a, a));
     return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
+}
+
+RW_INLINE float f32x2_sum(f32x2 a)
+{
+    return _mm_cvtss_f32(_mm_add_ss(a.v, _mm_movehdup_ps(a.v)));
 }
 
 RW_INLINE double f64x2_sum(f64x2 a)
@@ -125,6 +146,15 @@ RW_INLINE void f32x4_sum8(const f32x4 *a, float *out, bool more)
 {
     for (int i = 0; i < 8; i += 4) {
         f32x4 sum = f32x4_fold1(f32x4_fold2(a[i], a[i + 2]), f32x4_fold2(a[i + 1], a[i + 3]));
+        _mm_storeu_ps(out + i, more ? _mm_add_ps(_mm_loadu_ps(out + i), sum) : sum);
+    }
+}
+
+RW_INLINE void f32x2_sum8(const f32x2 *a, float *out, bool more)
+{
+    for (int i = 0; i < 8; i += 4) {
+        __m128 low = _mm_movelh_ps(a[i].v, a[i + 1].v), high = _mm_movelh_ps(a[i + 2].v, a[i + 3].v);
+        __m128 sum = _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xDD));
         _mm_storeu_ps(out + i, more ? _mm_add_ps(_mm_loadu_ps(out + i), sum) : sum);
     }
 }

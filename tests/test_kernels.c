@@ -6,6 +6,7 @@
  * line "N passed, 0 failed". Built with -DRW_TEST. The chapters: */
 #include "kernels/setup.h"
 #include "kernels/products.h"
+#include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/updates.h"
 #include "kernels/arrays.h"
@@ -44,6 +45,7 @@ int main(int argc, char **argv)
     RUN(test_a_group_is_its_rows);
     RUN(test_threads_change_nothing);
     RUN(test_padding_survives_infinity);
+    RUN(test_the_canonical_order);
 
     RUN(test_activations);
     RUN(test_activation_after_a_dense_layer);

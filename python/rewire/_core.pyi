@@ -32,7 +32,7 @@ class Store:
     def check(self) -> None: ...  # RuntimeError naming the broken invariant
     def clone(self) -> Store: ...  # returns type(self)
     def compact(self) -> None: ...
-    def build_mirror(self) -> bool: ...  # False when memory is short
+    def build_mirror(self, threads: int = 1) -> bool: ...  # False when memory is short
     def drop_mirror(self) -> None: ...
 
     # canonical order: groups ascending, sources ascending within a group
@@ -76,10 +76,10 @@ class Plan:
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def draw_weights(
-        self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int
+        self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # kind: "constant" | "uniform" | "normal"
 
-def commit(plans: Sequence[Plan]) -> None:
+def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
     RuntimeError if one has changed since its plan was made, MemoryError."""
 
@@ -170,6 +170,7 @@ def activate(
 ) -> None: ...
 def activate_back(act: str, slope: float, y_or_z: Tiles, dy: Tiles, threads: int) -> None: ...
 def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ...
+def gather_pays(store: Store, batch: int) -> bool: ...
 def backward_update(
     store: Store, x: Tiles, dy: Tiles, update: Update, scratch: Scratch, threads: int
 ) -> None: ...
