@@ -2,9 +2,9 @@
 
 All train 784-1000-1000-1000-10 on standardised images: All-ReLU(0.6), cross entropy, SGD with momentum 0.9,
 lr 0.01, batch 128, shuffled, float32; with dropout behind every hidden layer where `dropout` is above 0. An
-operation ``step`` is one batch, its gathering included; ``rewire`` is one SET rewiring of the three hidden layers
-(zeta 0.3); ``epoch`` is all of it as a user would call it. With `samples` it is so many random images instead, to
-see that a script works.
+operation ``step`` is one batch, its gathering included; ``rewire`` is one SET rewiring of the three hidden
+layers (zeta 0.3); ``epoch`` is all of it as a user would call it. With `samples` it is so many random
+images instead, to see that a script works.
 """
 
 from __future__ import annotations
@@ -55,6 +55,15 @@ def _random_links(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray
     return np.sort(rng.choice(n_in * n_out, count, replace=False))
 
 
+def _bound(links: int, n_out: int) -> float:
+    """Where a uniform draw of variance 1 / fan-in ends, by the fan-in a neuron really has.
+
+    Wider draws saturate the softmax; its gradients are then too small for normal numbers, and whoever has to
+    compute with those becomes several times slower.
+    """
+    return (3 / (links / n_out)) ** 0.5
+
+
 # --- rewire --------------------------------------------------------------------------------
 
 
@@ -88,8 +97,18 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
 # --- PyTorch -------------------------------------------------------------------------------
 
 
-def _torch_steps(layers: list, threads: int, dropout: float, samples: int | None, device: str = "cpu") -> Callable:
-    """A function that runs one training step of these layers, with torch.optim.SGD, as most people write it."""
+def _torch_steps(
+    layers: list,
+    threads: int,
+    dropout: float,
+    samples: int | None,
+    device: str = "cpu",
+    by_feature: bool = False,
+) -> Callable:
+    """A function that runs one training step, as most people write it.
+
+    With `by_feature` the layers take and give (features, batch).
+    """
     import torch
 
     torch.set_num_threads(threads)
@@ -104,12 +123,13 @@ def _torch_steps(layers: list, threads: int, dropout: float, samples: int | None
 
     def step() -> None:
         rows = next(order)
-        a = x[rows]
+        a = x[rows].t().contiguous() if by_feature else x[rows]
         for layer, slope in zip(layers[:-1], SLOPES, strict=True):
             a = torch.nn.functional.leaky_relu(layer(a), slope)
             if dropout:
                 a = torch.nn.functional.dropout(a, dropout)
-        loss = torch.nn.functional.cross_entropy(layers[-1](a), y[rows])
+        z = layers[-1](a)
+        loss = torch.nn.functional.cross_entropy(z.t() if by_feature else z, y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -157,7 +177,10 @@ def torch_masks(threads: int, dropout: float, samples: int | None = None) -> dic
         def __init__(self, n: int, m: int) -> None:
             super().__init__(n, m)
             mask = np.zeros(n * m, np.float32)
-            mask[_random_links(n, m, rng)] = 1
+            links = _random_links(n, m, rng)
+            mask[links] = 1
+            bound = _bound(len(links), m)
+            torch.nn.init.uniform_(self.weight, -bound, bound)
             self.mask = torch.from_numpy(mask.reshape(m, n))
 
         def forward(self, a: torch.Tensor) -> torch.Tensor:
@@ -190,31 +213,35 @@ def torch_masks(threads: int, dropout: float, samples: int | None = None) -> dic
 
 
 def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
-    """torch.sparse_csr in an autograd function written by hand. Its structure stays: it has no rewiring to pay."""
+    """torch.sparse_csr in an autograd function written by hand; its structure stays as it is."""
     import warnings
 
     import torch
-    from _kernel_sides import _transposed
+    from _kernel_sides import transposed
 
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
 
     class Product(torch.autograd.Function):
+        """W a, with activations (features, batch): the layout these kernels want."""
+
         @staticmethod
         def forward(ctx, a, values, layer):
             ctx.layer = layer
             ctx.save_for_backward(a, values)
-            return (torch.sparse_csr_tensor(layer.start, layer.columns, values, layer.shape) @ a.t()).t()
+            return torch.sparse_csr_tensor(layer.start, layer.columns, values, layer.shape) @ a
 
         @staticmethod
         def backward(ctx, g):
             layer, (a, values) = ctx.layer, ctx.saved_tensors
-            dw = torch.sparse.sampled_addmm(layer.pattern, g.t().contiguous(), a.contiguous(), beta=0.0).values()
+            g = g.contiguous()
+            by_sample = a.t().contiguous()
+            dw = torch.sparse.sampled_addmm(layer.pattern, g, by_sample, beta=0.0).values()
             da = None
             if ctx.needs_input_grad[0]:
                 turned = (layer.t_start, layer.t_columns, values[layer.order], layer.shape[::-1])
-                da = (torch.sparse_csr_tensor(*turned) @ g.t()).t()
+                da = torch.sparse_csr_tensor(*turned) @ g
             return da, dw, None
 
     class Csr(torch.nn.Module):
@@ -225,29 +252,32 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
             start = np.searchsorted(links, np.arange(m + 1) * n).astype(np.int32)
             columns = (links % n).astype(np.int32)
             self.start, self.columns = torch.from_numpy(start), torch.from_numpy(columns)
-            turned = _transposed(start, columns, columns, n)
+            turned = transposed(start, columns, n)
             self.t_start, self.t_columns, self.order = map(torch.from_numpy, turned)
-            self.pattern = torch.sparse_csr_tensor(self.start, self.columns, torch.zeros(len(links)), self.shape)
-            bound = (6 / EPSILON) ** 0.5
+            self.pattern = torch.sparse_csr_tensor(
+                self.start, self.columns, torch.zeros(len(links)), self.shape
+            )
+            bound = _bound(len(links), m)
             self.values = torch.nn.Parameter(torch.empty(len(links)).uniform_(-bound, bound))
-            self.bias = torch.nn.Parameter(torch.zeros(m))
+            self.bias = torch.nn.Parameter(torch.zeros(m, 1))
 
         def forward(self, a: torch.Tensor) -> torch.Tensor:
             return Product.apply(a, self.values, self) + self.bias
 
     layers = [Csr(n, m) for n, m in pairwise(SIZES)]
     weights = sum(layer.values.numel() for layer in layers)
-    return {"step": _torch_steps(layers, threads, dropout, samples), "facts": {"weights": weights}}
+    step = _torch_steps(layers, threads, dropout, samples, by_feature=True)
+    return {"step": step, "facts": {"weights": weights}}
 
 
 # --- NumPy, SciPy, scikit-learn ------------------------------------------------------------
 
 
-def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dict:
+def scipy_numba(threads: int, dropout: float, dtype: str, samples: int | None = None) -> dict:
     """SciPy matrices and a few lines of Numba for the gradient, in the manner of the SET authors.
 
-    Samples are rows, weights are CSR (n_in, n_out), and SET converts to COO and back, as in their code;
-    ours is float32 throughout, uses every thread for the gradient, and does not write to disk.
+    Samples are rows, weights are CSR (n_in, n_out), and SET converts to COO and back, as in their code, which
+    computes in float64. Ours uses every thread for the gradient.
     """
     import numba
     from scipy.sparse import coo_array, csr_array
@@ -255,22 +285,26 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
     numba.set_num_threads(threads)
     rng = np.random.default_rng(0)
     x, y = _standardised(samples)
+    x, real = x.astype(dtype), np.dtype(dtype).type
+
+    zero = real(0)
 
     @numba.njit(parallel=True, fastmath=True)
     def gradient(a, delta, rows, columns, out):
         for i in numba.prange(len(out)):
-            total = np.float32(0)
+            total = zero
             for j in range(a.shape[0]):
                 total += a[j, rows[i]] * delta[j, columns[i]]
             out[i] = total
 
     def layer(n: int, m: int) -> csr_array:
         places = np.divmod(_random_links(m, n, rng), m)
-        values = rng.uniform(-1, 1, len(places[0])).astype(np.float32) * np.float32((6 / EPSILON) ** 0.5)
+        bound = _bound(len(places[0]), m)
+        values = rng.uniform(-bound, bound, len(places[0])).astype(dtype)
         return csr_array((values, places), shape=(n, m))
 
     weights = [layer(n, m) for n, m in pairwise(SIZES)]
-    biases = [np.zeros(m, np.float32) for m in SIZES[1:]]
+    biases = [np.zeros(m, dtype) for m in SIZES[1:]]
     speed = [np.zeros_like(w.data) for w in weights]
     bias_speed = [np.zeros_like(b) for b in biases]
     order = iter(())
@@ -285,16 +319,16 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             z = activations[-1] @ w + b
             if i < len(SLOPES):
-                slope = np.where(z > 0, np.float32(1), np.float32(SLOPES[i]))
+                slope = np.where(z > 0, real(1), real(SLOPES[i]))
                 if dropout:
-                    slope *= (rng.random(z.shape, np.float32) >= dropout) / np.float32(1 - dropout)
+                    slope *= (rng.random(z.shape, dtype) >= dropout) / real(1 - dropout)
                 slopes.append(slope)
                 z = z * slope
             activations.append(z)
         z = np.exp(activations[-1] - activations[-1].max(axis=1, keepdims=True))
         delta = z / z.sum(axis=1, keepdims=True)
         delta[np.arange(BATCH), y[rows]] -= 1
-        delta /= np.float32(BATCH)
+        delta /= real(BATCH)
         for i in reversed(range(len(weights))):
             w = weights[i]
             dw = np.empty_like(w.data)
@@ -304,8 +338,8 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
             if i:
                 delta = (delta @ w.T) * slopes[i - 1]
             for value, v, g in ((w.data, speed[i], dw), (biases[i], bias_speed[i], db)):
-                v *= np.float32(MOMENTUM)
-                v -= np.float32(LR) * g
+                v *= real(MOMENTUM)
+                v -= real(LR) * g
                 value += v
 
     def rewiring() -> None:
@@ -322,8 +356,8 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
                 born = np.unique(np.concatenate([born, tried[~np.isin(tried, flat)]]))
             born = rng.permutation(born)[: len(values) - len(flat)]
             everyone = np.concatenate([flat, born])
-            fresh = np.concatenate([values[keep], np.zeros(len(born), np.float32)])
-            moving = np.concatenate([speed[i][keep], np.zeros(len(born), np.float32)])
+            fresh = np.concatenate([values[keep], np.zeros(len(born), dtype)])
+            moving = np.concatenate([speed[i][keep], np.zeros(len(born), dtype)])
             weights[i] = csr_array((fresh, np.divmod(everyone, m)), shape=(n, m))
             speed[i] = csr_array((moving, np.divmod(everyone, m)), shape=(n, m)).data
 
@@ -339,7 +373,13 @@ def sklearn_mlp(threads: int, dropout: float, samples: int | None = None) -> dic
     warnings.simplefilter("ignore")
     x, y = _standardised(samples)
     model = MLPClassifier(
-        SIZES[1:-1], solver="sgd", batch_size=BATCH, learning_rate_init=LR, momentum=MOMENTUM, alpha=0, random_state=0
+        SIZES[1:-1],
+        solver="sgd",
+        batch_size=BATCH,
+        learning_rate_init=LR,
+        momentum=MOMENTUM,
+        alpha=0,
+        random_state=0,
     )
     classes = np.arange(10)
     weights = sum(n * m for n, m in pairwise(SIZES))

@@ -31,7 +31,9 @@ def main() -> None:
             command = [sys.executable, "-m", "pip", "install", "-q", *arguments]
             run = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
             if run.returncode:
-                errors = [line for line in run.stderr.splitlines() if "rror" in line] or ["for no reason given"]
+                errors = [line for line in run.stderr.splitlines() if "rror" in line] or [
+                    "for no reason given"
+                ]
                 print(f"{peer} does not install, its rows are skipped: {errors[-1].strip()}")
                 break
 

@@ -1,10 +1,10 @@
 """The contestants of `kernels.py`, each library in a process of its own (`_measure.Side`).
 
 Every function builds one layer, n_in -> n_out, for a batch, and returns its operations: ``fwd`` (Y = W X),
-``dx`` (W' dY), ``dw`` (dY X' at the links), ``upd`` (the momentum step), or what comes closest. All work on float32.
-Fairness, learned by measuring: everything is 64-byte aligned (NumPy's own memory costs MKL's sparse kernels
-up to half their speed), and sparse libraries get activations feature-major, (n, batch) in C order, which
-suits them five to seven times better than what a framework would hand them.
+``dx`` (W' dY), ``dw`` (dY X' at the links), ``upd`` (the momentum step), or what comes closest. All work on
+float32. Fairness, learned by measuring: everything is 64-byte aligned (NumPy's own memory costs MKL's
+sparse kernels up to half their speed), and sparse libraries get activations feature-major, (n, batch) in C
+order, which suits them five to seven times better than what a framework would hand them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ def _normal(*shape: int) -> np.ndarray:
     return aligned(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
 
 
+@lru_cache(maxsize=8)
 def _csr(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """indptr, indices, values of a random layer: the very one that rewire draws."""
     import rewire as rw
@@ -45,15 +47,21 @@ def _csr(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray,
     return aligned(start), aligned(columns.astype(np.int32)), aligned(values)
 
 
-def _transposed(
-    start: np.ndarray, columns: np.ndarray, values: np.ndarray, n_in: int
+def transposed(
+    start: np.ndarray, columns: np.ndarray, n_in: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """indptr and indices of the transposed matrix, and for each of its values the place in `values`."""
+    """indptr and indices of the transposed matrix, and for each of its values the place in the original."""
     order = np.argsort(columns, kind="stable")
     rows = np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
     turned = np.zeros(n_in + 1, np.int32)
     np.cumsum(np.bincount(columns, minlength=n_in), out=turned[1:])
     return turned, rows[order], order
+
+
+@lru_cache(maxsize=8)
+def _csr_transposed(n_in: int, n_out: int, density: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    start, columns, _ = _csr(n_in, n_out, density)
+    return transposed(start, columns, n_in)
 
 
 # --- rewire --------------------------------------------------------------------------------
@@ -65,7 +73,8 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
     """Layers of several densities and groups.
 
     Operations are called ``"rewire t2 g4 0.05 fwd"``. At batch 1 ``read`` streams once over the sources and
-    weights that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and weights.
+    weights that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and
+    weights.
     """
     import rewire as rw
     from rewire import _core
@@ -109,8 +118,9 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
 def torch_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
     """PyTorch's products, which are MKL's.
 
-    Two ways to update, and the faster one counts: a gradient and torch.optim.SGD, fused; or the product adds into
-    the decayed momentum (``dw+m``, by sgemm's beta) and one pass over the weights follows (``w``).
+    Two ways to update, and the faster one counts: a gradient and torch.optim.SGD, fused; or the product
+    adds into the decayed momentum (``dw+m``, by sgemm's beta) and one pass over the weights follows
+    (``w``).
     """
     import torch
 
@@ -154,18 +164,17 @@ def numpy_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
 
 
 def scipy_csr(threads: int, n_in: int, n_out: int, batch: int, densities: list) -> Operations:
-    """SciPy has products with W and its transpose, on one thread, and no gradient at the links."""
+    """SciPy's forward product, on one thread. It has no gradient at the links."""
     from scipy.sparse import csr_array
 
-    x, g = _normal(n_in, batch), _normal(n_out, batch)
+    x = _normal(n_in, batch)
     if batch == 1:
-        x, g = x[:, 0], g[:, 0]
+        x = x[:, 0]
     made: Operations = {}
     for density in densities:
         start, columns, values = _csr(n_in, n_out, density)
         w = csr_array((values, columns, start), shape=(n_out, n_in))
         made[f"scipy {density:g} fwd"] = lambda w=w: w @ x
-        made[f"scipy {density:g} dx"] = lambda w=w.T: w @ g
     return made
 
 
@@ -182,8 +191,7 @@ def torch_csr(threads: int, n_in: int, n_out: int, batch: int, densities: list) 
     made: Operations = {}
     for density in densities:
         start, columns, values = map(torch.from_numpy, _csr(n_in, n_out, density))
-        turned = _transposed(start.numpy(), columns.numpy(), values.numpy(), n_in)
-        t_start, t_columns, order = map(torch.from_numpy, turned)
+        t_start, t_columns, order = map(torch.from_numpy, _csr_transposed(n_in, n_out, density))
         w = torch.sparse_csr_tensor(start, columns, values, (n_out, n_in))
         pattern = torch.sparse_csr_tensor(start, columns, torch.zeros_like(values), (n_out, n_in))
         weights = torch.nn.Parameter(values)
@@ -241,13 +249,18 @@ def mkl_sparse(threads: int, n_in: int, n_out: int, batch: int, densities: list)
             self.handle = ctypes.c_void_p()
             checked(
                 mkl.mkl_sparse_s_create_csr(
-                    ctypes.byref(self.handle), 0, n_out, n_in, at(start), at(start, 4), at(columns), at(values)
+                    ctypes.byref(self.handle),
+                    0,
+                    n_out,
+                    n_in,
+                    at(start),
+                    at(start, 4),
+                    at(columns),
+                    at(values),
                 )
             )
             for operation in (plain, transposed):
-                checked(
-                    mkl.mkl_sparse_set_mm_hint(self.handle, operation, general, row_major, batch, calls)
-                )
+                checked(mkl.mkl_sparse_set_mm_hint(self.handle, operation, general, row_major, batch, calls))
             mkl.mkl_sparse_set_memory_hint(self.handle, 81)  # may take memory for it
             checked(mkl.mkl_sparse_optimize(self.handle))
 
@@ -319,15 +332,10 @@ def sparselab(threads: int, n_in: int, n_out: int, batch: int, densities: list) 
         weights = torch.nn.Parameter(torch.from_numpy(np.asarray(w.values)))  # w's own memory
         optimizer = torch.optim.SGD([weights], lr=LR, momentum=MOMENTUM)
 
-        @torch.no_grad()
-        def forward(w=w, weights=weights) -> object:
-            return _SpMMFunction.apply(weights, w, x, "simd")
-
         def both(w=w, weights=weights) -> None:
             x.grad = weights.grad = None
             _SpMMFunction.apply(weights, w, x, "simd").backward(g)
 
-        made[f"sparselab {density:g} fwd"] = forward
         made[f"sparselab {density:g} fwd+bwd"] = both
         made[f"sparselab {density:g} upd"] = optimizer.step
     return made

@@ -16,12 +16,13 @@ How it measures:
 - What others took of the machine is judged over **spans** of at least half a second (`_clock.py` says why):
   a whole round, or parts of a long one. Blocks of a span in which others took more than 5 % of a core are
   dropped. A figure with fewer than seven kept blocks has no median and prints as "not measurable".
-- A **budget** is seconds for all of it. Contestants are admitted in the order given while seven rounds of them fit;
-  what does not fit is named in `result.left_out` instead of being measured badly.
+- A **budget** is seconds for all of it. Contestants are admitted in the order given while seven rounds of
+  them fit; what does not fit is named in `result.left_out` instead of being measured badly.
 
 A contestant is a callable without arguments, a `Call` (something untimed before every call), a `Batch` (makes
-n calls itself), or an operation of a `Side`: a process of its own, which sleeps while others run. Libraries with threads of their
-own go into sides, since two OpenMP runtimes that wait in one process spin against each other.
+n calls itself), or an operation of a `Side`: a process of its own, which sleeps while others run. Libraries
+with threads of their own go into sides, since two OpenMP runtimes that wait in one process spin against
+each other.
 """
 
 from __future__ import annotations
@@ -306,8 +307,8 @@ def measure(
     contestants : mapping
         Name -> callable, `Call` or operation of a `Side`; the most important first.
     budget : float
-        Seconds it may take, 4 at least: seven rounds of half a second. Stops earlier after `rounds` kept rounds; a machine that others use gets
-        twice as long.
+        Seconds it may take, 4 at least: seven rounds of half a second. Stops earlier after `rounds` kept
+        rounds; a machine that others use gets twice as long.
     rounds : int
         Kept rounds wanted. Figures need seven.
     pids : sequence of int
@@ -341,7 +342,9 @@ def measure(
     return result
 
 
-def _admit(runners: Mapping[str, Contestant], block: float, budget: float, result: Result) -> dict[str, _Turn]:
+def _admit(
+    runners: Mapping[str, Contestant], block: float, budget: float, result: Result
+) -> dict[str, _Turn]:
     """Warm everybody up; the contestants of whom seven rounds fit into the budget."""
     turns: dict[str, _Turn] = {}
     left = budget

@@ -2,15 +2,16 @@
 
 Forward, backprop to the inputs, weight gradient with momentum step, and their sum; densities, groups,
 batches, threads; what share of the machine's limits that is, and below which density sparse wins. GFLOP/s
-count connections only, 2 * nnz * batch an operation. "x dense" is seconds over the seconds of the fastest dense
-step: below 1 sparse wins. Dense gets for each operation whichever is faster, PyTorch (MKL) or NumPy (OpenBLAS).
+count connections only, 2 * nnz * batch an operation. "x dense" is seconds over the seconds of the fastest
+dense step: below 1 sparse wins. Dense gets for each operation whichever is faster, PyTorch (MKL) or NumPy
+(OpenBLAS).
 """
 
 from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
@@ -46,8 +47,13 @@ class Cell:
     @property
     def weight(self) -> float:
         """Its share of the time: wide layers and large batches take longer."""
-        n = self.shape[0]
-        return (1 if n <= 1000 else 2 if n <= 3000 else 5) * (2 if n > 1000 and self.batch > 128 else 1)
+        n, m = self.shape
+        own = (1.6 if n <= 1000 else 2 if n <= 3000 else 2.5) + min(12.0, 0.9e-9 * n * m * self.batch)
+        return own * (1.7 if self.with_peers(False) else 1)
+
+    def with_peers(self, full: bool) -> bool:
+        """Whether sparse libraries take part."""
+        return self.batch in PEER_BATCHES and (self.threads == 1 or full)
 
     def layers(self, full: bool) -> list[tuple[float, int]]:
         """(density, group) of rewire's layers, the most important first."""
@@ -57,12 +63,15 @@ class Cell:
         found = [(d, g) for g in (1, 4) for d in DENSITIES]
         if self.batch == 128:
             # What S1 asks for, and densities on both sides of where dense overtakes.
-            found += [(0.25, 1), (0.5, 4), (0.5, 8)] if wide else [(0.5, 1), (0.65, 4), (0.65, 8)]
+            if wide:
+                found = [(0.05, 1), (0.25, 1), (0.05, 4), (0.5, 4), (0.5, 8), *found]
+            else:
+                found += [(0.65, 4), (0.65, 8), (0.5, 1)]
             if full:
                 found += [(0.5, 1), (0.65, 4), (0.65, 8)] if wide else [(0.8, 4), (0.8, 8)]
         if full or not wide:
             found += [(d, 8) for d in DENSITIES]
-        return found
+        return list(dict.fromkeys(found))
 
 
 TINY = [Cell((48, 64), 128, 1), Cell((48, 64), 128, 2), Cell((48, 64), 1, 1)]
@@ -113,14 +122,16 @@ def run_cell(cell: Cell, libraries: Libraries, budget: float, full: bool) -> dic
     counts = [t, 1] if t > 1 else [1]
     ours = libraries.operations("rewire", 1, **where, layers=layers, counts=counts)
     made = libraries.facts("rewire", 1)
-    kept_single = {"g1 0.05", "g4 0.05", "g1 0.2", "g4 0.2"}  # at one thread too: what the second one brings
+    # At one thread too: what the second one brings.
+    kept_single = {f"g{g} {d}" for g in (1, 4) for d in ((0.05,) if n_in > 3000 else (0.05, 0.2))}
     first, last = {}, {}
     for name, operation in ours.items():
         _, threads, group, density, op = name.split()
         if threads == f"t{t}" or op == "read" or f"{group} {density}" in kept_single:
-            (last if group == "g8" and threads == f"t{t}" else first)[name] = operation
+            late = group == "g8" and float(density) in DENSITIES
+            (last if late else first)[name] = operation
     contestants |= first
-    if batch in PEER_BATCHES and (t == 1 or full):
+    if cell.with_peers(full):
         for function in PEERS.values():
             contestants |= libraries.operations(function, t, **where, densities=PEER_DENSITIES)
     if t == 1 and (batch == 1 or full):
@@ -190,7 +201,9 @@ def layer_figures(result: Result, name: str, t: int, batch: int, facts: dict) ->
 
 
 def peer_figures(result: Result) -> dict:
-    names = {name for row in result.rounds for name in row if not name.startswith(("rewire", "torch ", "numpy"))}
+    names = {
+        name for row in result.rounds for name in row if not name.startswith(("rewire", "torch ", "numpy"))
+    }
     return {name: result.figure(name).json() for name in sorted(names)}
 
 
@@ -250,7 +263,9 @@ def limits(report: Report, counts: tuple[int, ...]) -> dict:
             }
 
         found[t] = report.cell(f"limits threads {t}", one)
-    table = report.table("Limits of this machine", ["threads", "FMA, GFLOP/s", "L2 read, GB/s", "memory read, GB/s"])
+    table = report.table(
+        "Limits of this machine", ["threads", "FMA, GFLOP/s", "L2 read, GB/s", "memory read, GB/s"]
+    )
     for t, limit in found.items():
         if limit:
             table.row(t, limit["fma"], limit["L2"], limit["memory"])
@@ -291,7 +306,18 @@ def crossover(points: dict[float, float]) -> str:
 def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
     table = report.table(
         "A layer's operations, batch 128: GFLOP/s on connections",
-        ["shape", "threads", "group", "density", "forward", "dX", "dW and update", "step", "of FMA peak", "x dense"],
+        [
+            "shape",
+            "threads",
+            "group",
+            "density",
+            "forward",
+            "dX",
+            "dW and update",
+            "step",
+            "of FMA peak",
+            "x dense",
+        ],
     )
     for cell, group, density, layer in each_layer(cells):
         if cell.batch == 128:
@@ -311,9 +337,7 @@ def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
     )
     for cell, data in sorted(cells.items(), key=lambda c: (c[0].shape, c[0].batch, c[0].threads)):
         for group in sorted({g for g, _ in columns}):
-            points = {
-                d: median(data["layers"].get(f"g{group} {d:g}", {}).get("x_dense")) for d in densities
-            }
+            points = {d: median(data["layers"].get(f"g{group} {d:g}", {}).get("x_dense")) for d in densities}
             if any(x == x for x in points.values()):
                 row = [f"{x:.2f}" if x == x else "-" for x in points.values()]
                 over = crossover(points)
@@ -343,17 +367,24 @@ def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
         if "share_of_read" in layer:
             speed = layer["bytes"] / median(layer["read"]) / 1e9
             table.row(
-                shape_name(cell.shape), cell.threads, group[1:], f"{100 * density:g} %", layer["bytes"], speed,
-                rate(layer, "fwd"), layer["share_of_read"],
+                shape_name(cell.shape), cell.threads, group[1:], f"{100 * density:g} %", layer["bytes"],
+                speed, rate(layer, "fwd"), layer["share_of_read"],
             )  # fmt: skip
 
 
 # --- verdicts ------------------------------------------------------------------------------
 
 
-def verdict(values: list[float], met: bool) -> bool | None:
-    """Whether a target is met; None where nothing was measured or some of it could not be."""
-    return None if not values or any(v != v for v in values) else met
+def verdict(values: Iterable[float], keeps: Callable[[float], bool]) -> bool | None:
+    """Whether all values keep to a target; None where it cannot be said for want of figures."""
+    values = list(values)
+    if any(v == v and not keeps(v) for v in values):
+        return False
+    return None if not values or any(v != v for v in values) else True
+
+
+def at_least(least: float) -> Callable[[float], bool]:
+    return lambda value: value >= least
 
 
 def worst(values: dict[str, float], largest: bool) -> str:
@@ -362,7 +393,9 @@ def worst(values: dict[str, float], largest: bool) -> str:
     if not known:
         return "nothing measurable"
     where = (max if largest else min)(known, key=known.__getitem__)
-    missing = f"; {len(values) - len(known)} of {len(values)} not measurable" if len(known) < len(values) else ""
+    missing = (
+        f"; {len(values) - len(known)} of {len(values)} not measurable" if len(known) < len(values) else ""
+    )
     return f"{known[where]:.2f} ({where}){missing}"
 
 
@@ -392,14 +425,15 @@ def judge_dense(report: Report, cells: dict[Cell, dict]) -> None:
             f"group {' or '.join(g[1:] for g in groups)}: a step beats dense up to {100 * narrow:g} %, "
             f"{100 * wide:g} % at 8192: x dense below 1"
         )
-        values = list(ratios.values())
-        report.judge("S1", asked, worst(ratios, True), verdict(values, max(values, default=0) < 1))
+        report.judge("S1", asked, worst(ratios, True), verdict(ratios.values(), lambda x: x < 1))
 
 
 def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
     """S2."""
 
-    def ratios(group: str, peer: str, shapes: list | None = None, batches: list = PEER_BATCHES) -> dict[str, float]:
+    def ratios(
+        group: str, peer: str, shapes: list | None = None, batches: list = PEER_BATCHES
+    ) -> dict[str, float]:
         found = {}
         for cell, density in product(cells, PEER_DENSITIES):
             if cell.batch in batches and (shapes is None or cell.shape in shapes):
@@ -408,8 +442,10 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
                     found[f"{cell.key}, {100 * density:g} %"] = median(figure)
         return found
 
+    asked_for = len(PEER_DENSITIES) * sum(cell.with_peers(report.arguments.full) for cell in cells)
     asked = [
-        ("g1", "combination", "the best combination of libraries: 1.5x on geometric mean, no cell under 1.2x", 1.5, 1.2),
+        ("g1", "combination", "the best combination of libraries: 1.5x on geometric mean, no cell under 1.2x",
+         1.5, 1.2),
         ("g1", "sparseprop", "SparseProp: 2x on geometric mean", 2.0, 0.0),
         ("g1", "sparselab", "SparseLab: 3x on geometric mean", 3.0, 0.0),
         ("g4", "combination", "the best combination of libraries: 2.5x on geometric mean", 2.5, 0.0),
@@ -419,15 +455,15 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
         found = ratios(group, peer)
         known = [v for v in found.values() if v == v]
         average = math.exp(sum(map(math.log, known)) / len(known)) if known else math.nan
-        measured = f"{average:.2f} over {len(known)} cells; least {worst(found, False)}" if known else "not run"
-        met = verdict(known, average >= mean and min(known, default=0) >= least)
+        measured = f"{average:.2f} over {len(known)} of {asked_for} cells; least {worst(found, False)}"
+        met = verdict([average, *known], at_least(least)) and average >= mean
         report.judge("S2", f"group {group[1:]} against {words}", measured, met)
     for words, found, least in (
         ("MKL's forward: 0.95x in every cell", ratios("g1", "mkl fwd"), 0.95),
         ("MKL's forward: 1.5x at 8192 from batch 128", ratios("g1", "mkl fwd", SHAPES[3:], [128, 512]), 1.5),
     ):
-        known = [v for v in found.values() if v == v]
-        report.judge("S2", f"group 1 against {words}", worst(found, False), verdict(known, min(known, default=0) >= least))
+        met = verdict(found.values(), at_least(least))
+        report.judge("S2", f"group 1 against {words}", worst(found, False), met)
 
 
 def judge_threads(report: Report, cells: dict[Cell, dict]) -> None:
@@ -437,9 +473,8 @@ def judge_threads(report: Report, cells: dict[Cell, dict]) -> None:
         for cell, group, density, layer in each_layer(cells)
         if cell.threads == 2 and cell.batch == 128 and cell.shape[0] >= 1000 and "speedup" in layer
     }
-    values = list(found.values())
     asked = "two threads at least 1.85x one at widths from 1000, batch 128"
-    report.judge("S4", asked, worst(found, False), verdict(values, min(values, default=0) >= 1.85))
+    report.judge("S4", asked, worst(found, False), verdict(found.values(), at_least(1.85)))
 
 
 def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
@@ -451,10 +486,9 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
         for cell, group, density, layer in each_layer(cells)
         if "share_of_read" in layer
     }
-    values = list(shares.values())
     report.judge(
         "S6", "batch 1: the forward product at 60 % of a read of the same bytes",
-        worst(shares, False), verdict(values, min(values, default=0) >= 0.6),
+        worst(shares, False), verdict(shares.values(), at_least(0.6)),
     )  # fmt: skip
     scipy = {
         f"{cell.key}, {name}": median(figure)
@@ -462,15 +496,44 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
         for name, figure in data["versus"].items()
         if cell.batch == 1 and name.endswith("scipy fwd")
     }
-    values = list(scipy.values())
     asked = "batch 1: never slower than SciPy (its seconds over ours)"
-    report.judge("S6", asked, worst(scipy, False), verdict(values, min(values, default=0) >= 1))
+    report.judge("S6", asked, worst(scipy, False), verdict(scipy.values(), at_least(1)))
 
 
 # --- pictures ------------------------------------------------------------------------------
 
 
-def plots(report: Report, cells: dict[Cell, dict]) -> None:
+def plots(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
+    plot_crossover(report, cells)
+    if machine.get(1):
+        plot_roofline(report, cells, machine[1])
+
+
+def plot_roofline(report: Report, cells: dict[Cell, dict], limit: dict) -> None:
+    """Rates against what an activation read from L2 is good for: a multiply-add for each row of its group."""
+    with report.plot("roofline") as axes:
+        if axes is None:
+            return
+        peak, near, far = (median(limit[key]) for key in ("fma", "L2", "memory"))
+        work = np.geomspace(0.25, 8, 50)  # floating-point operations for a byte of activations
+        axes.loglog(work, np.minimum(peak, near * work), "k-", label="L2 reads, multiply-adds")
+        axes.loglog(work, np.minimum(peak, far * work), "k:", label="memory reads")
+        for op, mark in zip(STEP, "o^s", strict=True):
+            points = [
+                (int(group[1:]) / 2, rate(layer, op))
+                for cell, group, _, layer in each_layer(cells)
+                if cell.batch == 128 and cell.threads == 1 and layer.get(op)
+            ]
+            if points:
+                axes.loglog(*zip(*points, strict=True), mark, alpha=0.6, label=op)
+        axes.set(
+            xlabel="floating-point operations for a byte of activations (group / 2)",
+            ylabel="GFLOP/s", title="batch 128, one thread",
+        )  # fmt: skip
+        axes.legend(fontsize="small")
+
+
+def plot_crossover(report: Report, cells: dict[Cell, dict]) -> None:
     with report.plot("crossover") as axes:
         if axes:
             for shape, group in product(sorted({cell.shape for cell in cells}), ("g1", "g4")):
@@ -481,7 +544,9 @@ def plots(report: Report, cells: dict[Cell, dict]) -> None:
                 )
                 if points:
                     style = {"g1": "o-", "g4": "s--"}[group]
-                    axes.plot(*zip(*points, strict=True), style, label=f"{shape_name(shape)}, group {group[1:]}")
+                    axes.plot(
+                        *zip(*points, strict=True), style, label=f"{shape_name(shape)}, group {group[1:]}"
+                    )
             axes.axhline(1, color="gray", linewidth=0.8)
             axes.set(xlabel="density", ylabel="seconds of a step, x dense", title="batch 128, one thread")
             if axes.has_data():
@@ -492,7 +557,9 @@ def plots(report: Report, cells: dict[Cell, dict]) -> None:
 
 
 def wanted(arguments: Namespace) -> list[Cell]:
-    cells = TINY if arguments.tiny else [Cell(*where) for where in product(SHAPES, BATCHES, arguments.threads)]
+    cells = (
+        TINY if arguments.tiny else [Cell(*where) for where in product(SHAPES, BATCHES, arguments.threads)]
+    )
     return [cell for cell in cells if cell.threads in arguments.threads and arguments.only in cell.key]
 
 
@@ -532,7 +599,7 @@ def main() -> None:
     cells = run(report)
     tables(report, cells, machine)
     judge(report, cells)
-    plots(report, cells)
+    plots(report, cells, machine)
     report.save()
 
 

@@ -1,7 +1,7 @@
 """The benchmark suite in a few seconds: every script on tiny shapes, without the libraries it compares with.
 
-What a figure is made of (turns, dropped spans, budgets, verdicts) is tested by itself; the scripts are run to see that
-their files are well formed. Their figures mean nothing here.
+What a figure is made of (turns, dropped spans, budgets, verdicts) is tested by itself; the scripts are run
+to see that their files are well formed. Their figures mean nothing here.
 """
 
 import json
@@ -110,7 +110,9 @@ def test_a_report_leaves_its_files(folder, capsys):
     report.save()
     saved = json.loads((folder / "trial.json").read_text())
     assert saved["cells"] == {"yes": {"figure": {"median": 1.0, "low": 1.0, "high": 1.0, "kept": 7}}}
-    assert saved["judgements"] == [{"target": "S1", "asked": "asked", "measured": "not measurable", "met": None}]
+    assert saved["judgements"] == [
+        {"target": "S1", "asked": "asked", "measured": "not measurable", "met": None}
+    ]
     text = (folder / "trial.md").read_text()
     assert "| 1,234 | not measurable |" in text and "| S1 | asked | not measurable | not measurable |" in text
     assert "S1: asked: not measurable" in capsys.readouterr().out
@@ -160,7 +162,9 @@ def test_scripts(folder, name, arguments):
     saved = json.loads((folder / f"{name}.json").read_text())
     assert saved["machine"]["instruction set"] and saved["judgements"] is not None and saved["cells"]
     rows = [row for table in saved["tables"] for row in table["rows"]]
-    assert rows and all(len(row) == len(table["header"]) for table in saved["tables"] for row in table["rows"])
+    assert rows and all(
+        len(row) == len(table["header"]) for table in saved["tables"] for row in table["rows"]
+    )
     assert (folder / f"{name}.md").read_text().startswith(f"# {name}\n")
 
 

@@ -288,6 +288,7 @@ def test_bench(tmp_path):
         [sys.executable, "-m", "rewire", *command], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0 and "GFLOP/s" in done.stdout and "make bench" in done.stdout
+    assert "GB/s of memory" in done.stdout
     assert json.loads((tmp_path / "j").read_text())["operations"]["forward"]["gflops"] > 0
 
 

@@ -483,3 +483,23 @@ def test_a_plan_in_the_making_is_left_alone():
     for look in ("inserted", "removed"):
         error = raised_within(work, lambda look=look: getattr(plans[-1], look)())
         assert isinstance(error, RuntimeError) and "in use" in str(error)
+
+
+# --- the machine's limits ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_limits_are_what_they_say(isa):
+    before = _core.force_isa(isa)
+    try:
+        assert _core.measure_fma(640, 2) == 20 * _core.measure_fma(64, 1) > 0
+        words = np.arange(1, 1001, dtype=np.uint64)
+        for n in (0, 1, 63, 64, 1000):
+            expected = int(np.bitwise_xor.reduce(words[:n]))
+            assert [_core.measure_read(words[:n], threads) for threads in (1, 3)] == [expected] * 2
+    finally:
+        _core.force_isa(before)
+    with pytest.raises(ValueError, match="at least 64"):
+        _core.measure_fma(1, 1)
+    with pytest.raises(ValueError, match="aligned"):
+        _core.measure_read(words.view(np.uint8)[1:], 1)

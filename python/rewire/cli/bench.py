@@ -1,8 +1,8 @@
 """``rewire bench``: how fast the kernels of one sparse layer are on this machine, in ten seconds.
 
 For one layer: forward, backprop to the inputs, gradient with update, each beside NumPy's dense product of
-the same shape. GFLOP/s count connections only, 2 * nnz * batch an operation, and are the median over
-repetitions.
+the same shape, and the machine's own limits. GFLOP/s count connections only, 2 * nnz * batch an operation,
+and are the median over repetitions.
 """
 
 from __future__ import annotations
@@ -55,10 +55,13 @@ def run(arguments: Namespace) -> int:
     names = list(operations)
     step, dense = (sum(record[name]["seconds"] for name in part) for part in (names[:3], names[3:]))
     print(f"step {1e3 * step:.3f} ms; dense, without its update, {1e3 * dense:.3f} ms")
+    limits = _limits(threads, arguments.seconds / 12)
+    fma, read = limits["fma_gflops"], limits["read_gbytes"]
+    print(f"this machine: {fma:.0f} GFLOP/s in registers, {read:.0f} GB/s of memory")
     print(HINT)
     if arguments.json:
         layer_record = {"width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch}
-        write_json(arguments.json, {**layer_record, "operations": record, **machine()})
+        write_json(arguments.json, {**layer_record, "operations": record, "limits": limits, **machine()})
     return 0
 
 
@@ -93,6 +96,16 @@ def _operations(
         "dense to inputs (BLAS)": (dense_flops, lambda: np.matmul(full.T, activations, out=out)),
         "dense gradient (BLAS)": (dense_flops, lambda: np.matmul(activations, activations.T, out=gradient)),
     }  # fmt: skip
+
+
+def _limits(threads: int, seconds: float) -> dict[str, float]:
+    """What no kernel can exceed: multiply-adds in registers, and a stream of reads past every cache."""
+    rounds, far = 100_000, np.ones(1 << 28, np.uint8)
+    flops = _core.measure_fma(rounds, threads)
+    return {
+        "fma_gflops": flops / _median(lambda: _core.measure_fma(rounds, threads), seconds) / 1e9,
+        "read_gbytes": far.nbytes / _median(lambda: _core.measure_read(far, threads), seconds) / 1e9,
+    }
 
 
 def _median(call: Callable[[], object], seconds: float) -> float:
