@@ -229,10 +229,10 @@ MUTANTS = [
         "    c->empty -= x->places / 2;\n",
     ),
     Mutant(
-        "split-draws-once-for-all",
+        "split-gives-everybody-the-mode",
         "topology.c",
-        "RW_DRAW_SPLIT, x->index, 0)",
-        "RW_DRAW_SPLIT, 0, 0)",
+        "double u = rw_unit(rw_draw4(c->key, RW_DRAW_SPLIT, x->index, 0).v[0]);",
+        "double u = 0;",
     ),
     Mutant(
         "last-place-never-drawn",
