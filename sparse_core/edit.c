@@ -416,25 +416,27 @@ static void write_group(const rw_edit *e, const desk *d, const touch *t, const b
     const rw_plan *p = e->p;
     bool touched = t->d < t->d_end || t->i < t->i_end;
     int32_t comes = (int32_t)(t->i_end - t->i), stay = 0;
-    if (touched)
+    bool fresh = comes == t->new_len; /* nobody stays: a random start above all */
+    if (touched && !fresh)
         stay = merge(d, p, t, (const int32_t *)(const void *)old->array[0] + at);
     for (int32_t a = 0; a < n_arrays(s); a++) {
         size_t bytes = array_bytes(s, a);
         char *dst = array_data(s, a) + (size_t)to * bytes;
         const char *row = old->array[a] + (size_t)at * bytes;
-        if (!touched) {
+        /* The newcomers' values, or the one value of all. */
+        const char *born = a == 0 ? (const char *)(p->ins_source + t->i)
+                         : a - 1 == RW_WEIGHT && p->ins_weight ? p->ins_weight + (size_t)t->i * bytes
+                         : NULL;
+        if (!touched || (fresh && born)) {
             if (t->new_len)
-                memcpy(dst, row, (size_t)t->new_len * bytes);
-            continue;
+                memcpy(dst, touched ? born : row, (size_t)t->new_len * bytes);
+        } else if (fresh) {
+            rw_field_bear(&s->field[a - 1], to, comes);
+        } else {
+            if (stay)
+                gather(dst, row, d->map, t->new_len, bytes);
+            scatter(dst, d->born, comes, born ? born : e->birth[a - 1], born ? bytes : 0, bytes);
         }
-        if (stay)
-            gather(dst, row, d->map, t->new_len, bytes);
-        if (a == 0)
-            scatter(dst, d->born, comes, (const char *)(p->ins_source + t->i), bytes, bytes);
-        else if (a - 1 == RW_WEIGHT && p->ins_weight)
-            scatter(dst, d->born, comes, p->ins_weight + (size_t)t->i * bytes, bytes, bytes);
-        else
-            scatter(dst, d->born, comes, e->birth[a - 1], 0, bytes);
     }
     if (touched)
         rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */

@@ -85,6 +85,7 @@ int main(int argc, char **argv)
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);
     RUN(test_growth_within_one_long_group);
+    RUN(test_repacking_that_runs_ahead);
     RUN(test_values_of_newcomers);
     RUN(test_a_newcomer_s_value_does_not_depend_on_company);
 

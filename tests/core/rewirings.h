@@ -95,29 +95,87 @@ static void test_rewirings_on_many_threads(void)
     CHECK(rw_mem_live == 0);
 }
 
-/* A layer of one group is cut into stretches like any other: every place as likely. */
+/* A layer of one group is cut into stretches like any other: every place as likely,
+ * and the counts of the stretches vary as they should. */
 static void test_growth_within_one_long_group(void)
 {
-    enum { N = 60000, DRAWS = 60, BINS = 20 };
+    enum { N = 200000, DRAWS = 60, BINS = 20 };
     rw_store *s = random_store(1, N, 1, RW_F32, 50);
     double hits[BINS] = { 0 }, places[BINS] = { 0 };
     int64_t total = s->slots;
+    double below = 0, spread = 0; /* the lower half of the places */
     for (int32_t j = 0; j < N; j++)
         places[(int64_t)j * BINS / N] += rw_group_find(s, 0, j) < 0;
+    for (int b = 0; b < BINS / 2; b++)
+        below += places[b];
+    double all = (double)(N - total), n = floor(all / 2); /* hypergeometric */
     for (uint64_t step = 0; step < DRAWS; step++) {
         rw_plan *p = rw_plan_new(s);
         rw_fault at;
-        CHECK_STATUS(rw_grow_random(p, total / 4, (rw_key){ 8, 8, step }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_grow_random(p, (int64_t)n, (rw_key){ 8, 8, step }, &ALONE), RW_OK);
         CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
-        for (int64_t i = 0; i < p->n_ins; i++)
+        double here = 0;
+        for (int64_t i = 0; i < p->n_ins; i++) {
             hits[(int64_t)p->ins_source[i] * BINS / N]++;
+            here += p->ins_source[i] < N / 2;
+        }
+        double off = here - n * below / all;
+        spread += off * off / (n * below / all * (1 - below / all) * (all - n) / (all - 1));
         rw_plan_free(p);
     }
-    for (int b = 0; b < BINS; b++) { /* hypergeometric */
-        double all = (double)(N - total), n = (double)(total / 4);
+    CHECK(spread / DRAWS > 0.4 && spread / DRAWS < 1.8);
+    for (int b = 0; b < BINS; b++) {
         double mean = n * places[b] / all;
         double variance = mean * (1 - places[b] / all) * (all - n) / (all - 1);
         CHECK(fabs(hits[b] / DRAWS - mean) < 4.5 * sqrt(variance / DRAWS));
     }
     rw_store_free(s);
+}
+
+/* A rewiring of many chunks in which the first groups (by address) grow and the last
+ * shrink, so that writing would overtake reading, with windows in either order. */
+static void test_repacking_that_runs_ahead(void)
+{
+    enum { GROUPS = 40, N_IN = 4000, OLD = 600, MORE = 1500, LESS = 300 };
+    place *del = malloc((size_t)GROUPS * LESS * sizeof *del), *ins = malloc((size_t)GROUPS * MORE * sizeof *ins);
+    REQUIRE(del && ins);
+    for (int reversed = 0; reversed < 2; reversed++) {
+        rw_store *s = rw_store_new(GROUPS, N_IN, 1, RW_F32);
+        REQUIRE(rw_store_add_field(s, "momentum", RW_F32, 1, 0.0) == RW_OK);
+        rw_fault at;
+        for (int32_t n = 0; n < GROUPS; n++) { /* sources 0, 2, 4, ... */
+            int32_t g = reversed ? GROUPS - 1 - n : n;
+            for (int32_t k = 0; k < OLD; k++)
+                ins[k] = (place){ g, 2 * k };
+            REQUIRE(change(s, 0, NULL, OLD, ins, NULL, &at) == RW_OK);
+        }
+        CHECK((s->start[0] > s->start[GROUPS - 1]) == reversed);
+        for (int32_t g = 0; g < GROUPS; g++)
+            for (int32_t k = 0; k < OLD; k++)
+                for (int32_t f = 0; f < 2; f++)
+                    value_put(RW_F32, s->field[f].data, s->start[g] + k, default_weight(g, 2 * k) + f);
+
+        int64_t n_del = 0, n_ins = 0;
+        for (int32_t g = 0; g < GROUPS; g++) {
+            bool grows = (g < GROUPS / 2) != reversed;
+            for (int32_t k = 0; grows && k < MORE; k++)
+                ins[n_ins++] = (place){ g, 2 * k + 1 };
+            for (int32_t k = 0; !grows && k < LESS; k++)
+                del[n_del++] = (place){ g, 4 * k };
+        }
+        REQUIRE(change(s, n_del, del, n_ins, ins, NULL, &at) == RW_OK);
+        CHECK(is_sound(s) && s->slots == GROUPS * OLD + n_ins - n_del);
+        for (int32_t g = 0; g < GROUPS; g++)
+            for (int32_t k = 0; k < s->len[g]; k++) {
+                int32_t source = s->source[s->start[g] + k];
+                for (int32_t f = 0; f < 2; f++) {
+                    double is = value_get(&s->field[f], s->start[g] + k);
+                    CHECK(is == (source % 2 ? 0.0 : default_weight(g, source) + f));
+                }
+            }
+        rw_store_free(s);
+    }
+    free(del);
+    free(ins);
+    CHECK(rw_mem_live == 0);
 }

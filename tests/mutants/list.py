@@ -55,36 +55,53 @@ MUTANTS = [
         "slot-offset-in-32-bits", "store.c", "int64_t start = s->top;\n", "int64_t start = (int32_t)s->top;\n"
     ),
     # --- finding and merging
-    Mutant("find-steps-over", "store.c", "if (row[mid] < source)", "if (row[mid] <= source)"),
-    Mutant("merge-drops-last", "edit.c", "bool stays = k < len,", "bool stays = k + 1 < len,"),
-    Mutant("merge-order", "edit.c", "p->ins_source[i] < old[k]", "p->ins_source[i] > old[k]"),
+    Mutant(
+        "find-steps-over",
+        "store.c",
+        "rw_count_up_to(row, s->len[g], source - 1)",
+        "rw_count_up_to(row, s->len[g], source)",
+    ),
+    Mutant(
+        "merge-drops-last",
+        "edit.c",
+        "for (int32_t k = 0; k < len; k++) {\n        kept[stay]",
+        "for (int32_t k = 0; k + 1 < len; k++) {\n        kept[stay]",
+    ),
+    Mutant(
+        "merge-order",
+        "edit.c",
+        "born[i] = i + rw_count_up_to",
+        "born[i] = rw_count_up_to",
+    ),
     Mutant(
         "field-stays-behind",
         "edit.c",
-        "for (int32_t f = 0; f < s->n_fields; f++)\n        rewrite_field",
-        "for (int32_t f = 0; f < 1; f++)\n        rewrite_field",
+        "for (int32_t a = 0; a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
+        "for (int32_t a = 0; a < n_arrays(s) - 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
     ),
     Mutant(
         "slide-forgets-fields",
         "edit.c",
-        "memmove(data + (size_t)to * bytes, data + (size_t)from * bytes, (size_t)len * bytes);",
-        "(void)data, (void)bytes;",
+        "for (int32_t a = 0; a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
+        "for (int32_t a = 0; a < 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
     ),
     Mutant(
         "births-not-applied",
         "edit.c",
-        "                rw_field_bear(f, to + k, 1);\n",
-        "                (void)f;\n",
+        "rw_field_bear(&one, 0, 1);",
+        "(void)one;",
     ),
-    Mutant("newborn-inherits", "edit.c", "int64_t born = t->i + ~e->map[k];", "int64_t born = t->i;"),
+    Mutant(
+        "newborn-inherits",
+        "edit.c",
+        "born ? born : e->birth[a - 1],",
+        "born ? born : row,",
+    ),
     Mutant(
         "repack-overwrites-unread-rows",
         "edit.c",
-        "end = rw_max64(end, written + unread);",
-        "(void)(written + unread);",
-    ),
-    Mutant(
-        "repack-in-wrong-order", "edit.c", "if (s->start[g] < previous)", "if (s->start[g] < 0 && previous)"
+        "e->shift = rw_max64(e->shift, behind.to - first_slot(e, unread));",
+        "(void)first_slot(e, unread);",
     ),
     Mutant(
         "slots-miscounted", "edit.c", "s->slots += e->p->n_ins - e->p->n_del;", "s->slots += e->p->n_ins;"
@@ -99,7 +116,12 @@ MUTANTS = [
         "",
     ),
     # --- compaction, clones, fields, memory
-    Mutant("trim-cuts-into-windows", "edit.c", "rw_arena_trim(s, top);", "rw_arena_trim(s, top - top / 8);"),
+    Mutant(
+        "trim-cuts-into-windows",
+        "edit.c",
+        "rw_arena_trim(s, s->top);",
+        "rw_arena_trim(s, s->top - s->top / 8);",
+    ),
     Mutant("pack-forgets-a-field", "store.c", "f < from->n_fields; f++", "f < from->n_fields - 1; f++"),
     Mutant(
         "compaction-keeps-generation",
@@ -162,8 +184,8 @@ MUTANTS = [
     Mutant(
         "fan-in-before-the-plan",
         "plan.c",
-        " - (int32_t)(*d - first_d) + (int32_t)(*i - first_i);",
-        " + 0 * (int32_t)(first_d + first_i);",
+        "s->len[g] - (d_end - d) + (to - from);",
+        "s->len[g] + 0 * (d_end - d) + 0 * (to - from);",
     ),
     Mutant(
         "rows-of-a-group-share-a-draw",
@@ -200,54 +222,92 @@ MUTANTS = [
         "right < high || left > low;",
         "right < high && left > low;",
     ),
-    Mutant("split-forgets-what-is-gone", "topology.c", "        empty -= here;\n", ""),
     Mutant(
-        "split-draws-once-for-all", "topology.c", "RW_DRAW_SPLIT, (uint64_t)g, 0)", "RW_DRAW_SPLIT, 0, 0)"
+        "split-forgets-what-is-gone",
+        "topology.c",
+        "    c->empty -= x->places;\n",
+        "    c->empty -= x->places / 2;\n",
+    ),
+    Mutant(
+        "split-gives-everybody-the-mode",
+        "topology.c",
+        "double u = rw_unit(rw_draw4(c->key, RW_DRAW_SPLIT, x->index, 0).v[0]);",
+        "double u = 0;",
     ),
     Mutant(
         "last-place-never-drawn",
         "topology.c",
-        "rw_seq_below(seq, (uint64_t)bound);",
-        "rw_seq_below(seq, (uint64_t)(bound - (bound > n)));",
+        "uint32_t wide = (uint32_t)bound,",
+        "uint32_t wide = (uint32_t)(bound - (bound > n)),",
     ),
     Mutant(
         "emptied-places-stay-taken",
         "topology.c",
-        "s->n_in - s->len[g] + gone, &seq",
-        "s->n_in - s->len[g] + 0 * gone, &seq",
+        "p->store->n_in - p->store->len[group] + (int32_t)removals;",
+        "p->store->n_in - p->store->len[group] + 0 * (int32_t)removals;",
     ),
     Mutant(
-        "ranks-land-one-off", "topology.c", "if (row[k] - kept > rank[i])", "if (row[k] - kept >= rank[i])"
+        "ranks-land-one-off",
+        "topology.c",
+        "r + before + rw_count_up_to(below, kept, r);",
+        "r + before + rw_count_up_to(below, kept, r - 1);",
     ),
     # --- pruning
-    Mutant("zero-is-negative", "rewire.c", "pr->by_sign && v < 0)", "pr->by_sign && v <= 0)"),
+    Mutant(
+        "zero-is-negative",
+        "rewire.c",
+        "(by_sign) && w[i] < 0;",
+        "(by_sign) && w[i] <= 0;",
+    ),
     Mutant(
         "ties-by-position",
         "rewire.c",
-        "(uint64_t)one->group, source).v[0];",
-        "(uint64_t)one->group, source - source + (uint64_t)one->position).v[0];",
+        "(uint64_t)x.group, source).v[0];",
+        "(uint64_t)x.group, source - source + (uint64_t)x.position).v[0];",
     ),
     Mutant(
         "ties-in-store-order",
         "rewire.c",
-        "(uint64_t)one->group, source).v[0];",
-        "(uint64_t)one->group, source).v[0] & 0;",
+        "(uint64_t)x.group, source).v[0];",
+        "(uint64_t)x.group, source).v[0] & 0;",
     ),
     Mutant("counts-rounded-up", "rewire.c", "(int64_t)floor(zeta", "(int64_t)ceil(zeta"),
-    Mutant("nan-goes-first", "rewire.c", "return UINT64_MAX;", "return 0;"),
-    Mutant("sign-not-taken-off", "rewire.c", "sum += fabs(v);", "sum += v * v < 0 ? 0 : v;"),
+    Mutant(
+        "nan-goes-first",
+        "rewire.c",
+        "magnitude == magnitude ? bits : LAST_SCORE;",
+        "magnitude == magnitude ? bits : 0;",
+    ),
+    Mutant(
+        "sign-not-taken-off",
+        "rewire.c",
+        "sum += fabs((double)w[i * (group) + r]); ",
+        "sum += (double)w[i * (group) + r];       ",
+    ),
     Mutant(
         "threshold-one-further",
         "rewire.c",
-        "c->last = c->few[c->rest - 1];",
-        "c->last = c->few[c->rest - (c->rest == c->n_few)];",
+        "i < n && i < pr->of[class].rest; i++)",
+        "i < n && i + 1 < pr->of[class].rest; i++)",
     ),
     Mutant(
         "threshold-digit-too-high",
         "rewire.c",
-        "while (below + c->bins[bin] < c->rest)",
-        "while (below + c->bins[bin] <= c->rest && bin < BINS - 1)",
+        "while (below + bins[bin] < c->rest)",
+        "while (below + bins[bin] < c->rest - 1)",
     ),
+    # --- pieces, stretches, waves
+    Mutant(
+        "long-group-begins-anew", "topology.c", "    c->next.rank = (int32_t)left;\n", "    c->next.rank = 0;\n"
+    ),
+    Mutant(
+        "stretch-counts-from-the-group", "topology.c", "int64_t base = -(int64_t)x.rank;", "int64_t base = 0;"
+    ),
+    Mutant(
+        "repeats-stay", "topology.c", "m += !there && (m == 0 || out[m - 1] != d->fresh[i]);", "m += !there;"
+    ),
+    Mutant("pieces-overlap", "rewire.c", "(int32_t)(piece * PIECE - before) };", "0 };"),
+    Mutant("wave-reads-what-it-wrote", "edit.c", "last = read_wave(e, last, !b);\n        write_wave(e, b);", "write_wave(e, b);\n        last = read_wave(e, last, !b);"),
     # --- random numbers
     Mutant("philox-nine-rounds", "rng.h", "round < 10", "round < 9"),
     Mutant("bounded-draws-biased", "rng.h", "while (lo < floor)", "while (floor > lo + bound)"),

@@ -1,0 +1,172 @@
+"""Bytes that a connection takes, in every mode, after 100 rewirings: the store's count and the process's.
+
+A square layer of a million connections and fan-in 40 is started, trained for a step's worth of state, rewired
+100 times by SET, and asked for its size. Each mode has a process of its own, whose resident size (VmRSS) is read
+before the layer is built and after: what the store does not count (spare rooms, fragments, page ends) shows there.
+Bytes per neuron are those of a layer without connections.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+
+from _report import Report, options
+
+REWIRINGS, FAN_IN, WIDTH = 100, 40, 25_000
+START = 100_000_000  # connections of S8
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What is kept beside the weights."""
+
+    optimizer: str
+    group: int = 1
+    mirror: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.optimizer}{', mirror' if self.mirror else ''}, group {self.group}"
+
+
+MODES = [
+    Mode("SGD with momentum"), Mode("SGD with momentum", mirror=True), Mode("SGD with momentum", group=4),
+    Mode("SGD"), Mode("Adam"), Mode("SGD with momentum", group=2), Mode("SGD with momentum", group=8),
+    Mode("Adam", group=4), Mode("Adam", mirror=True),
+]  # fmt: skip
+# S7: what it may come to.
+LIMITS = {MODES[0].name: 14.0, MODES[1].name: 22.0, MODES[2].name: 10.5}
+
+
+def resident() -> int:
+    """VmRSS of this process, after its garbage has gone."""
+    import ctypes
+
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024
+
+
+def layer_of(mode: Mode, width: int, links: int) -> tuple:
+    """A network of one layer with the optimizer's state."""
+    import rewire as rw
+
+    optimizers = {
+        "SGD": rw.SGD(lr=0.1), "SGD with momentum": rw.SGD(lr=0.1, momentum=0.9), "Adam": rw.Adam(lr=0.001),
+    }  # fmt: skip
+    net = rw.Sequential([rw.Sparse(width, width, links=links, group=mode.group)], seed=0)
+    net.layers[0].prepare(optimizers[mode.optimizer])
+    return net, net.layers[0]
+
+
+def worked(mode: Mode, width: int, links: int, rewirings: int) -> dict[str, float]:
+    """Bytes after the rewirings: run in a process of its own."""
+    import rewire as rw
+    from rewire.rewiring.base import Moment
+
+    layer_of(mode, 64, 640)  # imports and first allocations are not the layer's
+    before = resident()
+    net, layer = layer_of(mode, width, links)
+    rule = rw.SET(zeta=0.3, init="he")  # weights that compete, as after training
+    threads = rw.get_num_threads()
+    for ordinal in range(1, rewirings + 1):
+        rule.rewire(net, Moment(ordinal, ordinal, True), ordinal, threads)
+        if mode.mirror:
+            layer.store.build_mirror(threads)
+    after = resident()
+    return {"links": layer.nnz, "counted": layer.nbytes, "resident": after - before}
+
+
+def started(width: int, links: int) -> dict[str, float]:
+    """A random start: seconds, bytes of the store, and the most that was resident on the way."""
+    import resource
+    import time
+
+    import rewire as rw
+
+    before = resident()
+    begin = time.perf_counter()
+    net = rw.Sequential([rw.Sparse(width, width, links=links)], seed=0)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {"links": net.nnz, "seconds": seconds, "counted": net.layers[0].nbytes, "peak": peak}
+
+
+def alone(what: str, **question: object) -> dict[str, float]:
+    """`worked` or `started` in a process of its own."""
+    command = [sys.executable, __file__, "--child", json.dumps({"what": what, **question})]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def child(question: dict) -> None:
+    what = question.pop("what")
+    answer = started(**question) if what == "started" else worked(Mode(**question.pop("mode")), **question)
+    print(json.dumps(answer))
+
+
+def main() -> None:
+    report = Report("memory", options(__doc__, share=90))
+    width = 1000 if report.arguments.tiny else WIDTH
+    connections(report, width)
+    neurons(report)
+    starts(report, 1_000_000 if report.arguments.tiny else START)
+    report.save()
+
+
+def connections(report: Report, width: int) -> None:
+    table = report.table(
+        f"Bytes per connection after {REWIRINGS} SET rewirings: {width:,} x {width:,}, fan-in {FAN_IN}",
+        ["mode", "counted by the store", "resident growth of the process"],
+    )
+    over, told = [], []
+    for mode in MODES:
+        found = report.cell(
+            mode.name,
+            lambda mode=mode: alone("worked", mode=asdict(mode), width=width, links=FAN_IN * width, rewirings=REWIRINGS),
+        )
+        if found is None:
+            continue
+        counted, grown = found["counted"] / found["links"], found["resident"] / found["links"]
+        table.row(mode.name, f"{counted:.2f}", f"{grown:.2f}")
+        if mode.name in LIMITS:
+            told.append(f"{counted:.2f} counted, {grown:.2f} resident ({mode.name})")
+            if max(counted, grown) > LIMITS[mode.name]:
+                over.append(mode.name)
+    if len(told) == len(LIMITS):
+        report.judge("S7", "14 B a connection with momentum, 22 with the mirror, 10.5 in groups of 4", "; ".join(told), not over)
+
+
+def neurons(report: Report) -> None:
+    width = 100_000
+    table = report.table("Bytes per neuron (of the outputs; the mirror's are per input)", ["mode", "bytes"])
+    for mode in MODES:
+        _, layer = layer_of(mode, width, 0)
+        if mode.mirror:
+            layer.store.build_mirror()
+        table.row(mode.name, f"{layer.nbytes / width:.1f}")
+
+
+def starts(report: Report, links: int) -> None:
+    shapes = [(round((links * 100) ** 0.5), "density 0.01"), (links // 100, "100 links each")]
+    table = report.table("A random start with He weights", ["layer", "connections", "seconds", "bytes kept", "bytes at the peak"])
+    slowest = 0.0
+    for width, share in shapes:
+        found = report.cell(f"start {share}", lambda width=width: alone("started", width=width, links=links))
+        if found is None:
+            return
+        per = {name: f"{found[name] / found['links']:.1f}" for name in ("counted", "peak")}
+        table.row(f"{width:,} x {width:,}, {share}", found["links"], found["seconds"], per["counted"], per["peak"])
+        slowest = max(slowest, found["seconds"])
+    report.judge("S8", f"a random start of {links:.0e} connections in under 10 s", f"{slowest:.1f} s", slowest < 10)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(json.loads(sys.argv[2]))
+    else:
+        main()
