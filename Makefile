@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c asan asan-python soak bench-quick bench docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -27,12 +27,17 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
-test: .venv/.ready           ## everything a change must pass: test-c, asan, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan
+test: .venv/.ready           ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	@$(MAKE) --no-print-directory .venv/.for-test
 	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
+
+test-neon:                   ## the C core for aarch64: cross-compiled, run under emulation
+	@$(if $(NEON_LACKS),echo "test-neon needs: apt install $(NEON_LACKS)  (Debian, Ubuntu)"; exit 1)
+	@$(MAKE) --no-print-directory $(if $(NEON_HERE),test-c,c-neon)
 
 asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
 
@@ -118,6 +123,7 @@ dist/.wheel: .venv/.ready $(SOURCES)
 
 C_FLAGS   = -DRW_TEST -std=c11 -ffp-contract=off -Isparse_core \
             -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+C_COMPILE = $(CC)
 C_HEADERS = $(wildcard sparse_core/*.h tests/*.h tests/*/*.h)
 C_TESTS   = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 C_OBJECTS = $(patsubst sparse_core/%.c,%.o,$(wildcard sparse_core/*.c))
@@ -126,15 +132,29 @@ build/c/serial/%: VARIANT = -O2
 build/c/openmp/%: VARIANT = -O2 -fopenmp
 build/c/asan/%:   VARIANT = -O1 -g1 -fopenmp -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
+# aarch64, here or by Debian's cross compiler and user-mode emulator, whose missing
+# packages are in NEON_LACKS.
+NEON_HERE  = $(filter aarch64 arm64,$(shell uname -m))
+NEON_CC    = aarch64-linux-gnu-gcc
+NEON_QEMU  = $(shell command -v qemu-aarch64 || command -v qemu-aarch64-static)
+NEON_LACKS = $(if $(NEON_HERE),,$(strip \
+  $(shell command -v $(NEON_CC) >/dev/null || echo gcc-aarch64-linux-gnu) \
+  $(if $(wildcard /usr/aarch64-linux-gnu/include/stdlib.h),,libc6-dev-arm64-cross) \
+  $(if $(NEON_QEMU),,qemu-user)))
+
+build/c/neon/%: VARIANT = -O2 -fopenmp
+build/c/neon/%: C_COMPILE = $(NEON_CC)
+c-neon: C_RUN = $(NEON_QEMU) -L /usr/aarch64-linux-gnu
+
 c-%: $$(addprefix build/c/$$*/,$(C_TESTS))
-	@for t in $(addprefix build/c/$*/,$(C_TESTS)); do echo "$$t"; $$t || exit 1; done
+	@for t in $(addprefix build/c/$*/,$(C_TESTS)); do echo "$$t"; $(C_RUN) $$t || exit 1; done
 
 build/c/%.o: sparse_core/$$(notdir $$*).c $(C_HEADERS)
 	@mkdir -p $(@D)
 	@echo "cc $@"
-	@$(CC) $(C_FLAGS) $(VARIANT) -c $< -o $@
+	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@
 
 build/c/%: tests/$$(notdir $$*).c $$(addprefix build/c/$$(dir $$*),$(C_OBJECTS)) $(C_HEADERS)
 	@mkdir -p $(@D)
 	@echo "cc $@"
-	@$(CC) $(C_FLAGS) $(VARIANT) $(filter %.c %.o,$^) -o $@ -lm
+	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) $(filter %.c %.o,$^) -o $@ -lm

@@ -15,7 +15,7 @@ import numpy as np
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
@@ -56,6 +56,31 @@ def force_isa(str name):
     KERNELS[0] = c.rw_kernels_named(c.RW_F32, name.encode())
     KERNELS[1] = c.rw_kernels_named(c.RW_F64, name.encode())
     return before
+
+
+def measure_fma(int64_t rounds, int threads):
+    """Multiply-adds in registers, to be timed: how many floating-point operations they were."""
+    if rounds < 64:
+        raise ValueError(f"rounds must be at least 64, got {rounds}")
+    cdef c.rw_run run = run_on(threads)
+    cdef double flops
+    with nogil:
+        flops = c.rw_measure_fma(KERNELS[0], rounds, &run)
+    return flops
+
+
+def measure_read(array, int threads):
+    """Read a contiguous array once, to be timed: the exclusive or of its words of 8 bytes."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array a = Array.__new__(Array)
+    cdef uint64_t words
+    PyObject_GetBuffer(array, &a.view, PyBUF_SIMPLE)
+    a.held = True
+    if <uintptr_t>a.view.buf % 8:
+        raise ValueError("measure_read takes an array aligned to 8 bytes")
+    with nogil:
+        words = c.rw_measure_read(KERNELS[0], a.view.buf, a.view.len, &run)
+    return words
 
 
 def openmp():

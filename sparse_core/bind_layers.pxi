@@ -133,6 +133,15 @@ def backward_input(Store store not None, Tiles dy not None, Tiles dx not None, i
     check(st, "backward_input")
 
 
+def gather_pays(Store store not None, int64_t batch):
+    """Would `backward_input` use a mirror for so many samples?"""
+    cdef bint out
+    store.enter(False)
+    out = c.rw_gather_pays(store.s, batch)
+    store.leave()
+    return out
+
+
 def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
                     Scratch scratch not None, int threads):
     """Weight gradients, straight into one optimizer step."""

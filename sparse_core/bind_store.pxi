@@ -162,13 +162,14 @@ cdef class Store:
             self.leave()
         check(st)
 
-    def build_mirror(self):
+    def build_mirror(self, int threads=1):
         """Build the fan-out mirror; False when memory is short (backprop then scatters)."""
+        cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter(True)
         try:
             with nogil:
-                st = c.rw_mirror_build(self.s)
+                st = c.rw_mirror_build(self.s, run.threads)
         finally:
             self.leave()
         return st == c.RW_OK
@@ -424,7 +425,7 @@ cdef class Plan:
             self.leave()
         return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in")[which])
 
-    def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step):
+    def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
         """Weights of the newcomers: constant, uniform in [-scale, scale), or normal."""
         kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL}
         if kind not in kinds:
@@ -432,11 +433,12 @@ cdef class Plan:
         cdef c.rw_value code = kinds[kind]
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_fan fan = c.RW_FAN_REAL if real_fan else c.RW_FAN_NONE
+        cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter()
         try:
             with nogil:
-                st = c.rw_plan_values(self.p, code, scale, fan, key)
+                st = c.rw_plan_values(self.p, code, scale, fan, key, &run)
         finally:
             self.leave()
         check(st, "draw_weights")
@@ -448,11 +450,12 @@ cdef object _copy_int32(int32_t *data, int64_t n):
     return np.array(<int32_t[:n]>data)
 
 
-def commit(plans):
+def commit(plans, int threads=1):
     """Carry out all plans, or none: everything is checked and reserved before anything changes."""
     plans = list(plans)
     cdef Plan plan
     cdef Block edits = Block()
+    cdef c.rw_run run = run_on(threads)
     cdef c.rw_edit **reserved
     cdef c.rw_fault at
     cdef int i, n = len(plans), entered = 0, done = 0
@@ -465,7 +468,7 @@ def commit(plans):
             plan.store.enter(True)
             entered += 1
         for plan in plans:
-            check(c.rw_edit_reserve(plan.store.s, plan.p, &reserved[done], &at), "commit", &at)
+            check(c.rw_edit_reserve(plan.store.s, plan.p, run.threads, &reserved[done], &at), "commit", &at)
             done += 1
         with nogil:
             for i in range(n):

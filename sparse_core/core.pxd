@@ -66,7 +66,7 @@ cdef extern from "store.h" nogil:
     void rw_store_pin(rw_store *s)
     void rw_store_unpin(rw_store *s)
     rw_status rw_store_compact(rw_store *s)
-    rw_status rw_mirror_build(rw_store *s)
+    rw_status rw_mirror_build(rw_store *s, int threads)
     void rw_mirror_drop(rw_store *s)
     rw_status rw_store_check(const rw_store *s, const char **why)
 
@@ -91,8 +91,8 @@ cdef extern from "edit.h" nogil:
     rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group, const int32_t *del_source,
                             int64_t n_ins, const int32_t *ins_group, const int32_t *ins_source,
                             const void *weight, rw_fault *at)
-    rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key)
-    rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, rw_edit **out, rw_fault *at)
+    rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
+    rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
     void rw_edit_commit(rw_edit *e)
     void rw_edit_cancel(rw_edit *e)
 
@@ -176,6 +176,7 @@ cdef extern from "layer.h" nogil:
                           rw_tiles *z, const rw_run *run)
     rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                                rw_tiles *dy, const rw_run *run)
+    bint rw_gather_pays(const rw_store *s, int64_t batch)
     rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
                                 const rw_run *run)
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
@@ -191,6 +192,11 @@ cdef extern from "layer.h" nogil:
     rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                          const rw_run *run)
+
+
+cdef extern from "machine.h" nogil:
+    double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
+    uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)
 
 
 cdef extern from "loss.h" nogil:

@@ -8,6 +8,9 @@ static const rw_kernels *const F32[] = { &rw_kernels_avx512_f32, &rw_kernels_avx
                                          &rw_kernels_scalar_f32 };
 static const rw_kernels *const F64[] = { &rw_kernels_avx512_f64, &rw_kernels_avx2_f64,
                                          &rw_kernels_scalar_f64 };
+#elif RW_NEON
+static const rw_kernels *const F32[] = { &rw_kernels_neon_f32, &rw_kernels_scalar_f32 };
+static const rw_kernels *const F64[] = { &rw_kernels_neon_f64, &rw_kernels_scalar_f64 };
 #else
 static const rw_kernels *const F32[] = { &rw_kernels_scalar_f32 };
 static const rw_kernels *const F64[] = { &rw_kernels_scalar_f64 };
@@ -15,7 +18,8 @@ static const rw_kernels *const F64[] = { &rw_kernels_scalar_f64 };
 enum { N_SETS = (int)(sizeof F32 / sizeof *F32) };
 
 /* The sets at the head of the list that do not run here. The builtin asks the
- * operating system too: registers that it does not save do not count. */
+ * operating system too: registers that it does not save do not count. NEON is
+ * part of what every aarch64 has. */
 static int unavailable(void)
 {
 #if RW_X86

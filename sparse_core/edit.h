@@ -18,6 +18,8 @@
 typedef struct {
     const rw_store *store;
     uint64_t generation;  /* of the store when the plan was made              */
+    bool checked;         /* by whoever filled it in: rw_plan_pairs, rewire.c,
+                             topology.c. Who fills in more by hand clears it   */
 
     int64_t n_del, n_ins;
     int64_t room_del, room_ins;  /* entries the arrays have memory for        */
@@ -31,6 +33,20 @@ typedef struct {
 rw_plan *rw_plan_new(const rw_store *s);
 void rw_plan_free(rw_plan *p);
 size_t rw_plan_bytes(const rw_plan *p);
+
+/* First entry of a plan's list of groups that is not below g. */
+static inline int64_t rw_first_of_group(const int32_t *groups, int64_t n, int32_t g)
+{
+    int64_t low = 0, high = n;
+    while (low < high) {
+        int64_t mid = low + (high - low) / 2;
+        if (groups[mid] < g)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
 
 /* Room for this many removals and insertions in all. */
 rw_status rw_plan_reserve(rw_plan *p, int64_t n_del, int64_t n_ins);
@@ -56,15 +72,16 @@ typedef enum { RW_FAN_NONE = 0, RW_FAN_REAL = 1 } rw_fan;
 
 /* CONSTANT: scale. UNIFORM: in [-scale, scale). NORMAL: deviation scale
  * (Box-Muller). Rows beyond n_out get zero. */
-rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key);
+rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
+                         const rw_run *run);
 
 /* A reserved change, ready to be carried out. */
 typedef struct rw_edit rw_edit;
 
-/* Check the plan against `s` (which must be the plan's store) and take all
- * memory. On success *out is to be given to commit or cancel; the plan must
- * live until then and the store must not change. */
-rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, rw_edit **out, rw_fault *at);
+/* Check the plan against `s` (which must be the plan's store; one that is `checked`
+ * need only be of its generation) and take all memory; commit may use up to `threads` threads. On success *out is to be given
+ * to commit or cancel; the plan must live until then and the store must not change. */
+rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at);
 /* Carry it out and free it. Cannot fail. Invalidates mirror; generation grows. */
 void rw_edit_commit(rw_edit *e);
 /* Or do not. */

@@ -16,6 +16,12 @@ static void clear_padding(const job *j, int32_t g, char *values)
         memset(values + ((size_t)i * width + rows) * size, 0, (width - rows) * size);
 }
 
+/* Bytes of a source's samples in a span. */
+static int64_t span_bytes(const rw_tiles *x)
+{
+    return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
+}
+
 static char *slice(const job *j, char *field, int32_t g)
 {
     size_t bytes = rw_slot_bytes(&j->s->field[RW_WEIGHT]);
@@ -37,7 +43,7 @@ static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far, false };
+            rw_panel p = panel_of(j, i, 0, j->s->n_in, at, false);
             j->k->dw(&j->w, g0, g1, &p, &span, first, grad);
         }
     }
@@ -158,7 +164,7 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     rw_status status = find_state(&j, u);
     if (status != RW_OK)
         return status;
-    j.cut = cut_of(k, s, rw_min64(x->batch, RW_SPAN), RW_PANEL_SLOTS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
     cut_groups(&j, run, 1, work);
     return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
 }
@@ -171,7 +177,7 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
         return RW_ESHAPE;
     int64_t work = products(s, x);
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = s->field[grad].data };
-    j.cut = cut_of(k, s, rw_min64(x->batch, RW_SPAN), RW_PANEL_SLOTS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
     cut_groups(&j, run, 1, work);
     return run_tasks(run, j.blocks, work, gradient_task, &j);
 }

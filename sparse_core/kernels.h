@@ -7,7 +7,8 @@
  * backward product adds rows in ascending order, the same way. So a sample's
  * result does not depend on its neighbours in the batch, on the tile, on
  * threads, on the mirror, or on how links were stored; within one instruction
- * set results are the same bits. Across instruction sets they agree to
+ * set results are the same bits, and forward and dX also across all sets that
+ * fuse (every one but scalar). Across instruction sets the rest agrees to
  *
  *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
  *
@@ -46,9 +47,10 @@ typedef struct {
 typedef struct {
     int32_t *at;  /* by group of the call: the first slot to take; then the first not taken */
     int32_t end;
-    bool more;    /* not the first panel: outputs hold the sums of those before */
-    bool far;     /* activations lie beyond the near caches: fetch them ahead   */
-    bool all;     /* from `at` on, every slot's source lies below `end`         */
+    bool more;     /* not the first panel: outputs hold the sums of those before */
+    bool far;      /* activations lie beyond the near caches: fetch them ahead   */
+    int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
+    bool all;      /* from `at` on, every slot's source lies below `end`         */
 } rw_panel;
 
 /* Tiles of a span, for weight gradients: tile i of x begins i * x_step values
@@ -97,7 +99,7 @@ typedef struct {
 } rw_update;
 
 typedef struct {
-    const char *name;  /* "scalar", "avx2", "avx512" */
+    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
 
@@ -151,6 +153,13 @@ typedef struct {
      * `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
+
+    /* The limits that the products above are measured against (machine.h).
+     * multiply_add: as many registers as keep the units busy take acc = acc * factor + term
+     * `rounds` times, each from another start; returns the sum of all their lanes.
+     * read: the exclusive or of so many words of 8 bytes. */
+    double (*multiply_add)(int64_t rounds, double factor, double term);
+    uint64_t (*read)(const void *data, int64_t words);
 } rw_kernels;
 
 /* The tables, best first, scalar last; `n` receives how many. Only sets that

@@ -10,7 +10,16 @@
  * and leave registers for the weights and one load. Splitting a tile's samples
  * into such blocks changes no sum: every sample has its own lane. */
 
-#if RW_REGS == 32
+#if RW_REGS == 32 && RW_LANES < 8 /* registers of 16 bytes */
+#define RW_REGS_1 8 /* counted, not timed: 2.8 instructions a multiply-add, and with 16 gcc spills */
+#define RW_REGS_2 8
+#define RW_REGS_4 4 /* 1.9 */
+#define RW_REGS_8 2
+#define RW_SLOTS_1 8
+#define RW_SLOTS_2 8
+#define RW_SLOTS_4 4
+#define RW_SLOTS_8 2
+#elif RW_REGS == 32
 #define RW_REGS_1 4 /* a whole tile of 64 floats: one source list, one pass */
 #define RW_REGS_2 4
 #define RW_REGS_4 4
@@ -54,6 +63,14 @@
         call;                                                              \
     }
 
+/* A full tile of the usual size (rw_tile_size) is a case of its own: a compiler
+ * that knows the size needs no multiplication for an address. */
+#if RW_REGS == 1
+#define RW_FULL RW_LANES
+#else
+#define RW_FULL (256 / (int)sizeof(RW_T))
+#endif
+
 /* Ask for `values` of a source's row, some slots before they are read. What
  * `source` says may be stale behind a row's last slot: an address, not a place. */
 RW_INLINE void RW_V(fetch)(const RW_T *x, int32_t source, int32_t tile, const int values)
@@ -64,12 +81,26 @@ RW_INLINE void RW_V(fetch)(const RW_T *x, int32_t source, int32_t tile, const in
         RW_PREFETCH((const void *)(at + (uintptr_t)i));
 }
 
+/* Ask for a row's next piece, its sources and weights from slot `at` on: a panel
+ * visits rows in jumps that no hardware foresees. */
+RW_INLINE void RW_V(fetch_piece)(const rw_rows *s, int32_t g, int32_t at, int32_t slots,
+                                 const int rows)
+{
+    const char *source = (const char *)(s->source + s->start[g] + at);
+    const char *w = (const char *)((const RW_T *)s->weight + (s->start[g] + at) * rows);
+    for (int32_t i = 0; i < slots * (int)sizeof(int32_t); i += RW_LINE)
+        RW_PREFETCH(source + i);
+    for (int32_t i = 0; i < slots * rows * (int)sizeof(RW_T); i += RW_LINE)
+        RW_PREFETCH(w + i);
+}
+
 /* --- forward ------------------------------------------------------------- */
 
-/* Slots [k, stop) of one group; sums start from the bias, or go on where `more`. */
-RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t stop,
-                                   const RW_T *x, const RW_T *bias, bool more, RW_T *y,
-                                   int32_t tile, const bool far, const int rows, const int regs)
+/* One group's slots of a panel, from k on; sums start from the bias, or go on
+ * where `more`. Returns the first slot not taken. */
+RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
+                                      const rw_panel *p, bool far, const RW_T *x, const RW_T *bias,
+                                      RW_T *y, int32_t tile, const int rows, const int regs)
 {
     RW_VEC acc[16];
     RW_UNROLL
@@ -78,9 +109,9 @@ RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t
         RW_UNROLL
         for (int i = 0; i < regs; i++)
             acc[r * regs + i] =
-                more ? RW_V(load)(y + (size_t)r * (size_t)tile + i * RW_LANES) : first;
+                p->more ? RW_V(load)(y + (size_t)r * (size_t)tile + i * RW_LANES) : first;
     }
-    for (; k < stop; k++) {
+    for (int32_t end = p->end; k < len && source[k] < end; k++) {
         const RW_T *from = x + (size_t)source[k] * (size_t)tile;
         if (far)
             RW_V(fetch)(x, source[k + RW_AHEAD], tile, regs * RW_LANES);
@@ -102,6 +133,7 @@ RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t
         for (int i = 0; i < regs; i++)
             RW_V(store)(y + (size_t)r * (size_t)tile + i * RW_LANES, acc[r * regs + i]);
     }
+    return k;
 }
 
 /* Few samples: one register holds them all, so one row would wait for its own
@@ -109,36 +141,38 @@ RW_INLINE void RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t
 RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, const rw_panel *p,
                                   const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile)
 {
-    const int32_t *source[4];
-    const RW_T *w[4];
+    const int32_t *source = s->source, end = p->end;
+    const RW_T *w = s->weight;
+    int64_t k[4], stop[4], common = INT64_MAX;
     RW_VEC acc[4];
-    int32_t left[4], shortest = INT32_MAX;
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
-        const int32_t *all = s->source + s->start[row + i];
-        int32_t k = at[i];
-        at[i] = rw_panel_stop(all, k, s->len[row + i], p->end);
-        left[i] = at[i] - k;
-        source[i] = all + k;
-        w[i] = (const RW_T *)s->weight + s->start[row + i] + k;
+        k[i] = s->start[row + i] + at[i];
+        stop[i] = s->start[row + i] + s->len[row + i];
+        common = stop[i] - k[i] < common ? stop[i] - k[i] : common;
         acc[i] = p->more ? RW_V(load)(y + (size_t)(row + i) * (size_t)tile)
                  : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
-        if (left[i] < shortest)
-            shortest = left[i];
     }
-    for (int32_t k = 0; k < shortest; k++) {
+    for (; common > 0; common--) {
+        bool past = false;
+        RW_UNROLL
+        for (int i = 0; i < 4; i++)
+            past |= source[k[i]] >= end;
+        if (past)
+            break;
         RW_UNROLL
         for (int i = 0; i < 4; i++) {
-            RW_VEC in = RW_V(load)(x + (size_t)source[i][k] * (size_t)tile);
-            acc[i] = RW_V(fma)(RW_V(set1)(w[i][k]), in, acc[i]);
+            RW_VEC in = RW_V(load)(x + (size_t)source[k[i]] * (size_t)tile);
+            acc[i] = RW_V(fma)(RW_V(set1)(w[k[i]++]), in, acc[i]);
         }
     }
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
-        for (int32_t k = shortest; k < left[i]; k++) {
-            RW_VEC in = RW_V(load)(x + (size_t)source[i][k] * (size_t)tile);
-            acc[i] = RW_V(fma)(RW_V(set1)(w[i][k]), in, acc[i]);
+        for (; k[i] < stop[i] && source[k[i]] < end; k[i]++) {
+            RW_VEC in = RW_V(load)(x + (size_t)source[k[i]] * (size_t)tile);
+            acc[i] = RW_V(fma)(RW_V(set1)(w[k[i]]), in, acc[i]);
         }
+        at[i] = (int32_t)(k[i] - s->start[row + i]);
         RW_V(store)(y + (size_t)(row + i) * (size_t)tile, acc[i]);
     }
 }
@@ -156,11 +190,12 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;
         const RW_T *b = bias ? bias + (size_t)g * (size_t)rows : NULL;
         RW_T *out = y + (size_t)g * (size_t)rows * (size_t)tile;
-        int32_t k = *at, stop = rw_panel_stop(source, k, s->len[g], p->end);
-        bool far = p->far && rw_can_look_ahead(s, g, stop);
-        RW_BLOCKS(most, RW_V(forward_block)(source, w, k, stop, x + c, b, p->more, out + c, tile,
-                                            far, rows, regs));
-        *at = stop;
+        int32_t first = *at, len = s->len[g];
+        bool far = p->far && rw_can_look_ahead(s, g, len);
+        if (p->slots && g + RW_ROWS_AHEAD < g1)
+            RW_V(fetch_piece)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
+        RW_BLOCKS(most, *at = RW_V(forward_block)(source, w, first, len, p, far, x + c, b, out + c,
+                                                  tile, rows, regs));
     }
 }
 
@@ -169,7 +204,10 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
                                          const rw_panel *p, const void *x, const void *bias,   \
                                          void *y, int32_t tile, int32_t cols)                  \
     {                                                                                          \
-        RW_V(forward_rows)(w, g0, g1, p, x, bias, y, tile, cols, rows, most);                  \
+        if (tile == RW_FULL && cols == RW_FULL)                                                \
+            RW_V(forward_rows)(w, g0, g1, p, x, bias, y, RW_FULL, RW_FULL, rows, most);        \
+        else                                                                                   \
+            RW_V(forward_rows)(w, g0, g1, p, x, bias, y, tile, cols, rows, most);              \
     }
 RW_FORWARD_OF(1, RW_REGS_1)
 RW_FORWARD_OF(2, RW_REGS_2)
@@ -197,16 +235,19 @@ RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int
     RW_UNROLL
     for (int i = 0; i < regs; i++)
         acc[i] = RW_V(zero)();
-    for (int64_t e = mirror->start[j]; e < mirror->start[j + 1]; e++) {
+    const int64_t end = mirror->start[j + 1];
+    for (int64_t e = mirror->start[j]; e < end; e++) {
         int32_t group = mirror->group[e];
         const RW_T *w = (const RW_T *)s->weight + (s->start[group] + mirror->position[e]) * rows;
         const RW_T *from = dy + (size_t)group * (size_t)rows * (size_t)tile;
         RW_UNROLL
         for (int r = 0; r < rows; r++) {
             RW_VEC weight = RW_V(set1)(w[r]);
+            if (r > 0)
+                from += tile; /* a walk: of from + r * tile gcc computes every address anew */
             RW_UNROLL
             for (int i = 0; i < regs; i++) {
-                RW_VEC in = RW_V(load)(from + (size_t)r * (size_t)tile + i * RW_LANES);
+                RW_VEC in = RW_V(load)(from + i * RW_LANES);
                 acc[i] = RW_V(fma)(weight, in, acc[i]);
             }
         }
@@ -230,7 +271,10 @@ RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int3
                                         int32_t j1, const void *dy, void *dx, int32_t tile,    \
                                         int32_t cols)                                          \
     {                                                                                          \
-        RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, rows);                        \
+        if (tile == RW_FULL && cols == RW_FULL)                                                \
+            RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, RW_FULL, RW_FULL, rows);              \
+        else                                                                                   \
+            RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, rows);                    \
     }
 RW_GATHER_OF(1)
 RW_GATHER_OF(2)
@@ -250,10 +294,11 @@ RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_
 
 /* --- dX by scattering ------------------------------------------------------ */
 
-/* dy stays in registers; every slot costs a load, `rows` multiply-adds and a store. */
-RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t stop,
-                                   const RW_T *dy, RW_T *dx, int32_t tile, const bool far, const int rows,
-                                   const int regs)
+/* dy stays in registers; every slot costs a load, `rows` multiply-adds and a store.
+ * Returns the first slot not taken. */
+RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
+                                      int32_t end, bool far, const RW_T *dy, RW_T *dx,
+                                      int32_t tile, const int rows, const int regs)
 {
     RW_VEC in[16];
     RW_UNROLL
@@ -262,7 +307,7 @@ RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t
         for (int i = 0; i < regs; i++)
             in[r * regs + i] = RW_V(load)(dy + (size_t)r * (size_t)tile + i * RW_LANES);
     }
-    for (; k < stop; k++) {
+    for (; k < len && source[k] < end; k++) {
         RW_T *to = dx + (size_t)source[k] * (size_t)tile;
         if (far)
             RW_V(fetch)(dx, source[k + RW_AHEAD], tile, regs * RW_LANES);
@@ -281,6 +326,7 @@ RW_INLINE void RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t
         for (int i = 0; i < regs; i++)
             RW_V(store)(to + i * RW_LANES, acc[i]);
     }
+    return k;
 }
 
 /* How many of a row's sources lie below `end`: counted, not searched. */
@@ -338,11 +384,12 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         const int32_t *source = s->source + s->start[g];
         const RW_T *w = (const RW_T *)s->weight + s->start[g] * rows;
         const RW_T *from = dy + (size_t)g * (size_t)rows * (size_t)tile;
-        int32_t k = p->at[g - g0], stop = rw_panel_stop(source, k, s->len[g], p->end);
-        bool far = p->far && rw_can_look_ahead(s, g, stop);
-        RW_BLOCKS(most, RW_V(scatter_block)(source, w, k, stop, from + c, dx + c, tile, far, rows,
-                                            regs));
-        p->at[g - g0] = stop;
+        int32_t *at = p->at + (g - g0), first = *at, len = s->len[g];
+        bool far = p->far && rw_can_look_ahead(s, g, len);
+        if (p->slots && g + RW_ROWS_AHEAD < g1)
+            RW_V(fetch_piece)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
+        RW_BLOCKS(most, *at = RW_V(scatter_block)(source, w, first, len, p->end, far, from + c,
+                                                  dx + c, tile, rows, regs));
     }
 }
 
@@ -351,7 +398,10 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
                                          const rw_panel *p, const void *dy, void *dx,          \
                                          int32_t tile, int32_t cols)                           \
     {                                                                                          \
-        RW_V(scatter_rows)(w, g0, g1, p, dy, dx, tile, cols, rows, most);                      \
+        if (tile == RW_FULL && cols == RW_FULL)                                                \
+            RW_V(scatter_rows)(w, g0, g1, p, dy, dx, RW_FULL, RW_FULL, rows, most);            \
+        else                                                                                   \
+            RW_V(scatter_rows)(w, g0, g1, p, dy, dx, tile, cols, rows, most);                  \
     }
 RW_SCATTER_OF(1, RW_REGS_1)
 RW_SCATTER_OF(2, RW_REGS_2)
@@ -430,17 +480,17 @@ RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
         const int32_t *source = w->source + w->start[g];
         const RW_T *dy = (const RW_T *)span->dy + (size_t)g * (size_t)rows * (size_t)span->tile;
         RW_T *out = grad + first[g - g0] * rows;
-        int32_t k = p->at[g - g0], stop = rw_panel_stop(source, k, w->len[g], p->end);
-        p->at[g - g0] = stop;
-        bool far = p->far && rw_can_look_ahead(w, g, stop);
-        for (; k + slots <= stop; k += slots) {
+        int32_t k = p->at[g - g0], len = w->len[g], end = p->end;
+        bool far = p->far && rw_can_look_ahead(w, g, len);
+        for (; k + slots <= len && source[k + slots - 1] < end; k += slots) {
             if (far)
                 RW_V(fetch_span)(source + k + slots, span, slots);
             RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, slots);
         }
         if (slots > 1)
-            for (; k < stop; k++)
+            for (; k < len && source[k] < end; k++)
                 RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, 1);
+        p->at[g - g0] = k;
     }
 }
 
@@ -495,6 +545,7 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     }
 }
 
+#undef RW_FULL
 #undef RW_FORWARD_OF
 #undef RW_GATHER_OF
 #undef RW_SCATTER_OF

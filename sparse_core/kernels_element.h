@@ -218,6 +218,45 @@ RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const
         RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, false);
 }
 
+/* --- what the machine can do ---------------------------------------------- */
+
+#define RW_CHAINS 12 /* of multiply-adds: two a cycle, each 4 cycles long, and some to spare */
+
+RW_KERNEL double RW_E(multiply_add)(int64_t rounds, double factor, double term)
+{
+    RW_WIDE acc[RW_CHAINS], w = RW_V(set1)((RW_T)factor), t = RW_V(set1)((RW_T)term);
+    RW_UNROLL
+    for (int i = 0; i < RW_CHAINS; i++)
+        acc[i] = RW_V(set1)((RW_T)i); /* all different, or a compiler keeps one chain for all */
+    for (int64_t r = 0; r < rounds; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_CHAINS; i++)
+            acc[i] = RW_V(fma)(acc[i], w, t);
+    }
+    double sum = 0;
+    RW_UNROLL
+    for (int i = 0; i < RW_CHAINS; i++)
+        sum += (double)RW_V(sum)(acc[i]);
+    return sum;
+}
+
+/* In whole numbers: what is read need not be numbers of this precision. */
+RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
+{
+    enum { AT_ONCE = 64 };
+    const uint64_t *p = data;
+    uint64_t acc[AT_ONCE] = { 0 }, all = 0;
+    int64_t i = 0;
+    for (; i + AT_ONCE <= words; i += AT_ONCE)
+        for (int j = 0; j < AT_ONCE; j++)
+            acc[j] ^= p[i + j];
+    for (; i < words; i++)
+        all ^= p[i];
+    for (int j = 0; j < AT_ONCE; j++)
+        all ^= acc[j];
+    return all;
+}
+
 /* --- the table --------------------------------------------------------------- */
 
 RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
@@ -261,10 +300,12 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     RW_TEXT(RW_ISA), RW_DTYPE, RW_WIDE_LANES,
     RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_FEW_SGD, RW_E(row_sum),
-    RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update)
+    RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update),
+    RW_E(multiply_add), RW_E(read)
 };
 
 #undef RW_FEW_SGD
+#undef RW_CHAINS
 #undef RW_TABLE_OF
 #undef RW_TABLE_OF_
 #undef RW_TEXT

@@ -25,6 +25,12 @@
 #define RW_X86 0
 #endif
 
+#if defined(__aarch64__) && defined(__ARM_NEON)
+#define RW_NEON 1
+#else
+#define RW_NEON 0
+#endif
+
 #define RW_CAT_(a, b) a##_##b
 #define RW_CAT(a, b) RW_CAT_(a, b)
 #define RW_V(name) RW_CAT(RW_VEC, name)
@@ -54,9 +60,9 @@
 #define RW_IVDEP
 #endif
 
-/* Bytes of a cache line, and how many slots ahead its data is asked for: 8 slots
- * take about as long as memory. */
-enum { RW_LINE = 64, RW_AHEAD = 8 };
+/* Bytes of a cache line; how many slots ahead what they point to is asked for (8
+ * slots take about as long as memory), and how many rows ahead a row's piece. */
+enum { RW_LINE = 64, RW_AHEAD = 8, RW_ROWS_AHEAD = 2 };
 #if defined(__GNUC__)
 #define RW_PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -67,21 +73,6 @@ enum { RW_LINE = 64, RW_AHEAD = 8 };
 static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
 {
     return w->start[g] + stop + RW_AHEAD <= w->room;
-}
-
-/* Where a panel ends: the first of slots [k, len) whose source is not below
- * `end`. By strides, then by counting in the last one: no branch to guess. */
-static inline int32_t rw_panel_stop(const int32_t *source, int32_t k, int32_t len, int32_t end)
-{
-    enum { STRIDE = 16 };
-    if (k == len || source[len - 1] < end)
-        return len;
-    while (k + STRIDE <= len && source[k + STRIDE - 1] < end)
-        k += STRIDE;
-    int32_t below = 0, left = len - k < STRIDE ? len - k : STRIDE;
-    for (int32_t i = 0; i < left; i++)
-        below += source[k + i] < end;
-    return k + below;
 }
 
 /* A feature's two words of 32 bits, from the 64 drawn for its layer and step: one
@@ -114,6 +105,9 @@ extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;
 #if RW_X86
 extern const rw_kernels rw_kernels_avx2_f32, rw_kernels_avx2_f64;
 extern const rw_kernels rw_kernels_avx512_f32, rw_kernels_avx512_f64;
+#endif
+#if RW_NEON
+extern const rw_kernels rw_kernels_neon_f32, rw_kernels_neon_f64;
 #endif
 
 #endif

@@ -15,7 +15,7 @@ static void forward_task(const job *j, int64_t task)
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
     for (int32_t i = 0; i < j->cut.panels; i++) {
-        rw_panel p = { at, rw_panel_end(0, j->s->n_in, i, j->cut.panels), i > 0, j->cut.far, false };
+        rw_panel p = panel_of(j, i, 0, j->s->n_in, at, false);
         j->k->forward(&j->w, g0, g1, &p, rw_tile_at(j->x, tile), j->bias, rw_tile_at(j->y, tile),
                       j->x->tile, cols_of(j->k, j->x, tile));
     }
@@ -34,7 +34,7 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
         return RW_ESHAPE;
     int64_t work = products(s, x) + y->n * y->batch;
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .y = y, .z = z, .bias = bias, .act = act,
-              .slope = slope, .cut = cut_of(k, s, x->tile, RW_PANEL_SLOTS) };
+              .slope = slope, .cut = rw_cut_sources(s, row_bytes(x), RW_PANELS_FORWARD) };
     cut_groups(&j, run, x->n_tiles, work);
     return run_tasks(run, j.blocks * x->n_tiles, work, forward_task, &j);
 }
@@ -120,8 +120,7 @@ static void scatter_task(const job *j, int64_t task)
         for (int32_t g = g0; g < g1; g++)
             at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0) : 0;
         for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = { at, rw_panel_end(j0, j1, i, j->cut.panels), true, j->cut.far,
-                           j1 == j->s->n_in && i + 1 == j->cut.panels };
+            rw_panel p = panel_of(j, i, j0, j1, at, true);
             j->k->dx_scatter(&j->w, g0, g1, &p, rw_tile_at(j->dy, tile), rw_tile_at(j->y, tile),
                              j->dy->tile, cols_of(j->k, j->dy, tile));
         }
@@ -136,7 +135,7 @@ static rw_status scatter(job *j, int64_t work, const rw_run *run)
     bool even = n_tiles % threads == 0 || n_tiles >= 8 * threads;
     j->n = j->s->n_in;
     j->blocks = even ? 1 : rw_min64(threads, j->n);
-    j->cut = cut_of(j->k, j->s, j->y->tile, RW_PANEL_SLOTS);
+    j->cut = rw_cut_sources(j->s, row_bytes(j->y), RW_PANELS_SCATTER);
     j->cut.panels = (int32_t)rw_max64(1, j->cut.panels / j->blocks);
     int64_t passes = rw_max64(1, rw_min64(work / (RW_POLL_WORK * threads), j->s->n_groups));
     for (int64_t pass = 0; pass < passes; pass++) {
@@ -151,6 +150,16 @@ static rw_status scatter(job *j, int64_t work, const rw_run *run)
     return RW_OK;
 }
 
+bool rw_gather_pays(const rw_store *s, int64_t batch)
+{
+    rw_dtype dtype = s->field[RW_WEIGHT].dtype;
+    int64_t bytes = rw_tile_size(batch, dtype) * (int64_t)rw_dtype_size(dtype);
+    int64_t panel = RW_PANELS_SCATTER.bytes / bytes; /* sources */
+    double row = (double)s->slots / s->n_groups;
+    double piece = row * (double)rw_min64(panel, s->n_in) / s->n_in;
+    return s->group == 1 && s->slots <= RW_GATHER_SLOTS && piece < RW_GATHER_PIECE;
+}
+
 rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
                             rw_tiles *dx, const rw_run *run)
 {
@@ -158,7 +167,7 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
         return RW_ESHAPE;
     int64_t work = products(s, dy) + dx->n * dx->batch;
     job j = { .k = k, .s = s, .w = rows_of(s), .dy = dy, .y = dx };
-    if (!s->mirror.valid)
+    if (!s->mirror.valid || !rw_gather_pays(s, dy->batch))
         return scatter(&j, work, run);
     j.n = s->n_in;
     j.blocks = blocks_for(run, j.n, dy->n_tiles, work);

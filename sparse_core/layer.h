@@ -23,9 +23,13 @@ rw_status rw_activate(const rw_kernels *k, const void *bias, rw_act act, double 
 rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                            rw_tiles *dy, const rw_run *run);
 
-/* dx = W^T dy. Uses the mirror when it is valid, scatters otherwise: same bits. */
+/* dx = W^T dy. Gathers through the mirror where there is one and that pays, else
+ * scatters: same bits. */
 rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
                             rw_tiles *dx, const rw_run *run);
+
+/* Is a mirror worth its memory for rw_backward_input? A pure matter of cost. */
+bool rw_gather_pays(const rw_store *s, int64_t batch);
 
 /* dW at the slots, straight into one optimizer step (fields "momentum", or
  * "adam_m", "adam_v" and "born", as the update needs them: RW_ENOENT). `scratch`

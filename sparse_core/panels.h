@@ -11,19 +11,22 @@
 #include "kernels.h"
 #include "tuning.h"
 
-/* How a layer meets its sources: in panels, or in one go and fetching ahead. */
+/* How a layer meets its sources: in panels that take about `slots` of each row,
+ * or in one go (slots = 0), fetching ahead where the activations are far. */
 typedef struct {
-    int32_t panels;
+    int32_t panels, slots;
     bool far;
 } rw_cut;
 
-/* For activations of `bytes` a source, where panels pay from so many slots a row on. */
-static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, int64_t pays)
+/* For activations of `bytes` a source. Panels grow where rows are so short that
+ * they would pay no more. */
+static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, rw_panel_rule rule)
 {
-    int64_t panels = (s->n_in * bytes + RW_NEAR - 1) / RW_NEAR, row = s->slots / s->n_groups;
-    if (panels > 1 && s->group <= RW_PANEL_GROUP && row >= panels * pays)
-        return (rw_cut){ (int32_t)panels, false };
-    return (rw_cut){ 1, panels > 1 };
+    int64_t all = s->n_in * bytes, row = s->slots / s->n_groups;
+    int64_t panels = rw_min64((all + rule.bytes - 1) / rule.bytes, row / rule.slots);
+    if (panels > 1 && s->group <= rule.group && bytes >= RW_PANEL_LINE && all / panels <= RW_PANEL_MOST)
+        return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false };
+    return (rw_cut){ 1, 0, all > RW_NEAR };
 }
 
 /* Where panel i of n over sources [j0, j1) ends. The last one takes every slot. */

@@ -1,6 +1,7 @@
 /* plan.c -- plans: making them, checking them, drawing their weights. */
 #include "edit.h"
 #include "mem.h"
+#include "par.h"
 
 #include <math.h>
 #include <string.h>
@@ -151,6 +152,7 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
         return st;
     }
     p->ins_weight = copy;
+    p->checked = true;
     return RW_OK;
 }
 
@@ -186,47 +188,99 @@ static double draw_value(rw_value kind, double scale, rw_key key, uint64_t row, 
     return scale * radius * cos(6.283185307179586 * rw_unit(words.v[1]));
 }
 
-/* Slots of group g once the plan is carried out; cursors move forward. */
-static int32_t planned_len(const rw_plan *p, int32_t g, int64_t *d, int64_t *i)
+/* First entry behind a group's in a list of groups; `from` is the group's first. */
+static int64_t end_of_group(const int32_t *groups, int64_t n, int64_t from, int32_t g)
 {
-    int64_t first_d, first_i;
-    while (*d < p->n_del && p->del_group[*d] < g)
-        ++*d;
-    for (first_d = *d; *d < p->n_del && p->del_group[*d] == g;)
-        ++*d;
-    while (*i < p->n_ins && p->ins_group[*i] < g)
-        ++*i;
-    for (first_i = *i; *i < p->n_ins && p->ins_group[*i] == g;)
-        ++*i;
-    return p->store->len[g] - (int32_t)(*d - first_d) + (int32_t)(*i - first_i);
+    while (from < n && groups[from] == g)
+        from++;
+    return from;
 }
 
-rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key)
+/* The same value for all, but zero in rows beyond n_out. */
+static void fill(rw_plan *p, double value)
 {
+    rw_field weights = p->store->field[RW_WEIGHT];
+    weights.data = p->ins_weight;
+    weights.birth = value;
+    rw_field_bear(&weights, 0, p->n_ins);
+    int32_t last = p->store->n_groups - 1;
+    size_t bytes = rw_slot_bytes(&weights);
+    size_t kept = (size_t)rw_group_rows(p->store, last) * rw_dtype_size(weights.dtype);
+    for (int64_t i = rw_first_of_group(p->ins_group, p->n_ins, last); i < p->n_ins && kept < bytes; i++)
+        memset(p->ins_weight + (size_t)i * bytes + kept, 0, bytes - kept);
+}
+
+/* A run of newcomers, drawn by one thread. */
+typedef struct {
+    rw_plan *p;
+    rw_value kind;
+    double scale;
+    rw_fan fan;
+    rw_key key;
+} values;
+
+static void draw_run(const values *v, int64_t first, int64_t end)
+{
+    rw_plan *p = v->p;
     const rw_store *s = p->store;
     bool f32 = s->field[RW_WEIGHT].dtype == RW_F32;
+    /* The group's entries in the plan: d..d_end go, from..to come. */
+    int64_t d = 0, d_end = 0, from = 0, to = 0;
+    double scaled = v->scale;
+    for (int64_t i = first; i < end; i++) {
+        int32_t g = p->ins_group[i], rows = rw_group_rows(s, g);
+        if (i == first) { /* it may be in the middle of a group that is long */
+            d = rw_first_of_group(p->del_group, p->n_del, g);
+            d_end = rw_first_of_group(p->del_group, p->n_del, g + 1);
+            from = rw_first_of_group(p->ins_group, p->n_ins, g);
+            to = rw_first_of_group(p->ins_group, p->n_ins, g + 1);
+        } else if (i == to) {
+            from = to;
+            to = end_of_group(p->ins_group, p->n_ins, from, g);
+            for (d = d_end; d < p->n_del && p->del_group[d] < g; d++)
+                continue;
+            d_end = end_of_group(p->del_group, p->n_del, d, g);
+        }
+        if (i == first || i == from) {
+            int64_t len = s->len[g] - (d_end - d) + (to - from);
+            scaled = v->fan == RW_FAN_REAL ? v->scale / sqrt((double)len) : v->scale;
+        }
+        for (int32_t r = 0; r < s->group; r++) {
+            uint64_t row = (uint64_t)g * (uint64_t)s->group + (uint64_t)r;
+            double w = r < rows ? draw_value(v->kind, scaled, v->key, row, (uint64_t)p->ins_source[i]) : 0.0;
+            int64_t at = i * s->group + r;
+            if (f32)
+                ((float *)(void *)p->ins_weight)[at] = (float)w;
+            else
+                ((double *)(void *)p->ins_weight)[at] = w;
+        }
+    }
+}
+
+rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
+                         const rw_run *run)
+{
+    enum { RUN = 2048, RUNS_TO_POLL = 64 }; /* newcomers; of each thread, about 10 ms */
+    const rw_store *s = p->store;
     if (!p->ins_weight && p->n_ins) {
         p->ins_weight = rw_alloc_array((size_t)p->n_ins, weight_bytes(s));
         if (!p->ins_weight)
             return RW_ENOMEM;
     }
-    int64_t d = 0, end = 0;
-    double scaled = scale;
-    for (int64_t i = 0; i < p->n_ins; i++) {
-        int32_t g = p->ins_group[i], rows = rw_group_rows(s, g);
-        if (i == end) { /* first link of its group */
-            int32_t len = planned_len(p, g, &d, &end);
-            scaled = fan == RW_FAN_REAL ? scale / sqrt((double)len) : scale;
-        }
-        for (int32_t r = 0; r < s->group; r++) {
-            uint64_t row = (uint64_t)g * (uint64_t)s->group + (uint64_t)r;
-            double v = r < rows ? draw_value(kind, scaled, key, row, (uint64_t)p->ins_source[i]) : 0.0;
-            int64_t at = i * s->group + r;
-            if (f32)
-                ((float *)(void *)p->ins_weight)[at] = (float)v;
-            else
-                ((double *)(void *)p->ins_weight)[at] = v;
-        }
+    if (kind == RW_VALUE_CONSTANT && fan == RW_FAN_NONE) {
+        fill(p, scale);
+        return RW_OK;
+    }
+    values v = { p, kind, scale, fan, key };
+    int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * 16);
+    int64_t n_runs = (p->n_ins + RUN - 1) / RUN, round = (int64_t)RUNS_TO_POLL * threads;
+    for (int64_t begin = 0; begin < n_runs; begin += round) {
+        int64_t end = rw_min64(begin + round, n_runs);
+        RW_PARALLEL_FOR(threads)
+        for (int64_t i = begin; i < end; i++)
+            draw_run(&v, i * RUN, rw_min64((i + 1) * RUN, p->n_ins));
+        if (run && run->poll && run->poll(run->arg))
+            return RW_EINTR;
     }
     return RW_OK;
 }

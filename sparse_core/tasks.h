@@ -89,10 +89,12 @@ static inline void cut_groups(job *j, const rw_run *run, int64_t n_tiles, int64_
     j->blocks = rw_min64(rw_max64(j->blocks, least), j->n);
 }
 
-/* How a product goes through sources that have `samples` values each. */
-static inline rw_cut cut_of(const rw_kernels *k, const rw_store *s, int64_t samples, int64_t pays)
+/* Panel i of the sources [j0, j1). */
+static inline rw_panel panel_of(const job *j, int32_t i, int32_t j0, int32_t j1, int32_t *at,
+                                bool more)
 {
-    return rw_cut_sources(s, samples * (int64_t)rw_dtype_size(k->dtype), pays);
+    int32_t end = rw_panel_end(j0, j1, i, j->cut.panels);
+    return (rw_panel){ at, end, more || i > 0, j->cut.far, j->cut.slots, end == j->s->n_in };
 }
 
 static inline rw_rows rows_of(const rw_store *s)
@@ -110,6 +112,12 @@ static inline int32_t cols_of(const rw_kernels *k, const rw_tiles *t, int64_t ti
 static inline char *row_at(const rw_tiles *t, int64_t tile, int32_t row)
 {
     return rw_tile_at(t, tile) + (size_t)row * (size_t)t->tile * rw_dtype_size(t->dtype);
+}
+
+/* Bytes of one row of a tile. */
+static inline int64_t row_bytes(const rw_tiles *t)
+{
+    return t->tile * (int64_t)rw_dtype_size(t->dtype);
 }
 
 static inline bool same_shape(const rw_tiles *a, const rw_tiles *b)

@@ -8,23 +8,21 @@
 #ifndef RW_TUNING_H
 #define RW_TUNING_H
 
+#include <stdint.h>
+
 enum {
     /* Samples a weight gradient sums in registers before it folds their lanes.
      * A fold costs as much as 32 samples or so: at 512 it is lost in the noise. */
     RW_SPAN = 512,
 
-    /* Bytes of activations that are read from the second-level cache: half of the
-     * smallest in use today (1 MB), the rest being for the outputs, the weights and
-     * whoever shares the core. What has more is fetched ahead, or cut into panels
-     * of sources of this size. */
+    /* Bytes of activations that the second-level cache keeps: half of the smallest
+     * in use today (1 MB), the rest being for the outputs, the weights and whoever
+     * shares the core. Of what has more, slots are fetched ahead. */
     RW_NEAR = 512 << 10,
-    /* Slots of a row and a panel below which panels lose: every piece begins with a
-     * jump that the machine cannot foresee. dW does more work at a slot. Groups of
-     * 4 and more never win: they do so much for one load that fetching ahead is
-     * enough. Panels for the first-level cache were tried and won nothing. */
-    RW_PANEL_SLOTS = 128,
-    RW_PANEL_SLOTS_DW = 48,
-    RW_PANEL_GROUP = 2,
+    /* Bytes of a source from which panels pay: with few samples a row is over too soon. */
+    RW_PANEL_LINE = 64,
+    /* A panel larger than this is no nearer than the whole. */
+    RW_PANEL_MOST = 1536 << 10,
 
     /* Groups that go through panels together, at most: their places are kept on
      * the stack (12 KB). */
@@ -43,7 +41,27 @@ enum {
     /* Multiply-adds of each thread between two polls: 20 ms at 10 GFLOP/s. */
     RW_POLL_WORK = 100000000,
     /* Multiply-adds worth a thread: waking one costs a few microseconds. */
-    RW_WORK_PER_THREAD = 50000
+    RW_WORK_PER_THREAD = 50000,
+
+    /* dX gathers through the mirror only while a panel takes fewer slots of a row
+     * than this, and only from so many slots: it reads a line of the cache for every
+     * weight, so the weights must be near (2 MB). Else it scatters panel by panel. */
+    RW_GATHER_PIECE = 14,
+    RW_GATHER_SLOTS = 512 << 10
 };
+
+/* Panels of sources (panels.h): their bytes, the slots of a row from which they
+ * pay -- every piece begins with a jump that the machine cannot foresee --, and
+ * the largest group. Larger groups do so much for one load that they gain less
+ * than the jumps cost; but scattering also stores, and gains most. The bytes are
+ * those of the first-level cache or a little more. */
+typedef struct {
+    int64_t bytes;
+    int32_t slots, group;
+} rw_panel_rule;
+
+static const rw_panel_rule RW_PANELS_FORWARD = { 64 << 10, 40, 2 };
+static const rw_panel_rule RW_PANELS_SCATTER = { 32 << 10, 20, 4 };
+static const rw_panel_rule RW_PANELS_DW = { 64 << 10, 20, 4 };
 
 #endif

@@ -17,6 +17,7 @@
 #include "core/draws.h"
 #include "core/growing.h"
 #include "core/pruning.h"
+#include "core/rewirings.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -82,6 +83,8 @@ int main(int argc, char **argv)
     RUN(test_ties_go_by_hash);
     RUN(test_pruning_many);
     RUN(test_rules_can_be_interrupted);
+    RUN(test_rewirings_on_many_threads);
+    RUN(test_growth_within_one_long_group);
     RUN(test_values_of_newcomers);
     RUN(test_a_newcomer_s_value_does_not_depend_on_company);
 

@@ -214,7 +214,7 @@ def test_mirror_and_scatter_give_the_same_bits():
     assert net.layers[1].store.has_mirror and not net.layers[0].store.has_mirror
     with_mirror = [g.copy() for _, _, g, _ in found.parameters()]
     for layer in net.layers:
-        layer._ready_mirror = lambda batch: None
+        layer._ready_mirror = lambda batch, threads: None
         layer.store.drop_mirror()
     found.backward()
     assert not net.layers[1].store.has_mirror

@@ -6,9 +6,11 @@
  * line "N passed, 0 failed". Built with -DRW_TEST. The chapters: */
 #include "kernels/setup.h"
 #include "kernels/products.h"
+#include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/updates.h"
 #include "kernels/arrays.h"
+#include "kernels/limits.h"
 
 static void test_the_tables(void)
 {
@@ -43,6 +45,7 @@ int main(int argc, char **argv)
     RUN(test_a_group_is_its_rows);
     RUN(test_threads_change_nothing);
     RUN(test_padding_survives_infinity);
+    RUN(test_the_canonical_order);
 
     RUN(test_activations);
     RUN(test_activation_after_a_dense_layer);
@@ -55,6 +58,9 @@ int main(int argc, char **argv)
     RUN(test_fields_over_live_values);
     RUN(test_shapes_are_checked);
     RUN(test_a_poll_can_stop_it);
+
+    RUN(test_multiply_adds_are_counted);
+    RUN(test_reads_reach_every_word);
 
     RUN(test_tile_sizes);
     RUN(test_tiles_are_shaped_and_zeroed);

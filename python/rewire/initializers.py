@@ -40,14 +40,22 @@ class Initializer:
         raise NotImplementedError
 
     def draw(
-        self, plan: _core.Plan, links: float, gain: float, *, seed: int, stream: int, step: int
+        self,
+        plan: _core.Plan,
+        links: float,
+        gain: float,
+        *,
+        seed: int,
+        stream: int,
+        step: int,
+        threads: int = 1,
     ) -> None:
         """Give the newcomers of ``plan`` their weights.
 
         ``links`` is what the layer will hold; ``(seed, stream, step)`` names the random numbers.
         """
         d = self.draw_for(plan.store.n_in, plan.store.n_out, links, gain)
-        plan.draw_weights(d.kind, d.scale, d.real_fan, seed, stream, step)
+        plan.draw_weights(d.kind, d.scale, d.real_fan, seed, stream, step, threads)
 
     def fill(self, weights: NDArray[Any], gain: float, rng: np.random.Generator) -> None:
         """Fill a dense ``(n_out, n_in)`` matrix in place."""

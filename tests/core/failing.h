@@ -91,7 +91,7 @@ static rw_status op_reserve(rw_store *s) { return rw_arena_reserve(s, s->arena +
 
 static rw_status op_mirror(rw_store *s)
 {
-    rw_status status = rw_mirror_build(s);
+    rw_status status = rw_mirror_build(s, 1);
     CHECK(s->mirror.valid == (status == RW_OK));
     if (status)
         CHECK(!s->mirror.start && !s->mirror.group && !s->mirror.position);
@@ -153,7 +153,7 @@ static rw_status with_plan(rw_store *s, int64_t prune, int64_t grow, bool set)
             CHECK(p->n_ins == 0);
     }
     if (!status)
-        status = rw_plan_values(p, RW_VALUE_NORMAL, 1.0, RW_FAN_REAL, key);
+        status = rw_plan_values(p, RW_VALUE_NORMAL, 1.0, RW_FAN_REAL, key, NULL);
     if (!status)
         status = commit_plan(s, p);
     rw_plan_free(p);
@@ -189,7 +189,7 @@ static rw_status op_reserve_and_cancel(rw_store *s)
     snapshot shot = snapshot_take(s);
     rw_status status = rw_grow_random(p, 290, key, &ALONE);
     if (!status)
-        status = rw_edit_reserve(s, p, &edit, &at);
+        status = rw_edit_reserve(s, p, 1, &edit, &at);
     if (!status)
         rw_edit_cancel(edit);
     CHECK(snapshot_same(&shot, s));
@@ -266,7 +266,7 @@ static rw_store *sound_store(void)
             REQUIRE(insert_one(s, 0, j, 1.0) == RW_OK);
     REQUIRE(rw_store_add_field(s, "age", RW_I32, 1, 0.0) == RW_OK);
     REQUIRE(s->pooled > 0 && s->len[1] > 3 && s->len[5] > 3);
-    REQUIRE(rw_mirror_build(s) == RW_OK);
+    REQUIRE(rw_mirror_build(s, 1) == RW_OK);
     return s;
 }
 

@@ -187,7 +187,7 @@ static void test_values_of_newcomers(void)
             int32_t last = s->n_groups - 1;
             for (int kind = RW_VALUE_CONSTANT; kind <= RW_VALUE_NORMAL; kind++)
                 for (int fan = RW_FAN_NONE; fan <= RW_FAN_REAL; fan++) {
-                    CHECK_STATUS(rw_plan_values(p, (rw_value)kind, 3.0, (rw_fan)fan, key), RW_OK);
+                    CHECK_STATUS(rw_plan_values(p, (rw_value)kind, 3.0, (rw_fan)fan, key, NULL), RW_OK);
                     values.data = p->ins_weight;
                     double sum = 0.0, squares = 0.0, largest = 0.0, live = 0.0;
                     for (int64_t i = 0; i < n; i++) {
@@ -229,8 +229,8 @@ static void test_a_newcomer_s_value_does_not_depend_on_company(void)
     rw_plan *three = rw_plan_new(s), *one = rw_plan_new(s);
     CHECK_STATUS(rw_plan_pairs(three, 0, NULL, NULL, 3, group, source, NULL, &at), RW_OK);
     CHECK_STATUS(rw_plan_pairs(one, 0, NULL, NULL, 1, group + 1, source + 1, NULL, &at), RW_OK);
-    CHECK_STATUS(rw_plan_values(three, RW_VALUE_NORMAL, 1.0, RW_FAN_NONE, key), RW_OK);
-    CHECK_STATUS(rw_plan_values(one, RW_VALUE_NORMAL, 1.0, RW_FAN_NONE, key), RW_OK);
+    CHECK_STATUS(rw_plan_values(three, RW_VALUE_NORMAL, 1.0, RW_FAN_NONE, key, NULL), RW_OK);
+    CHECK_STATUS(rw_plan_values(one, RW_VALUE_NORMAL, 1.0, RW_FAN_NONE, key, NULL), RW_OK);
     const double *a = (const double *)(const void *)three->ins_weight;
     const double *b = (const double *)(const void *)one->ins_weight;
     CHECK(a[2] == b[0] && a[3] == b[1]);

@@ -135,7 +135,7 @@ static rw_status change(rw_store *s, int64_t n_del, const place *del, int64_t n_
                            weight ? values : NULL, at);
     rw_edit *edit = NULL;
     if (status == RW_OK)
-        status = rw_edit_reserve(s, plan, &edit, at);
+        status = rw_edit_reserve(s, plan, 1, &edit, at);
     if (status == RW_OK)
         rw_edit_commit(edit);
 done:
@@ -166,7 +166,7 @@ static rw_status commit_plan(rw_store *s, rw_plan *p)
 {
     rw_edit *edit = NULL;
     rw_fault at;
-    rw_status status = rw_edit_reserve(s, p, &edit, &at);
+    rw_status status = rw_edit_reserve(s, p, 1, &edit, &at);
     if (status == RW_OK)
         rw_edit_commit(edit);
     return status;

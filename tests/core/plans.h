@@ -102,7 +102,7 @@ static void test_plan_check(void)
         }
         snapshot shot = snapshot_take(s);
         rw_edit *edit = NULL;
-        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), cases[i].expected);
+        CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), cases[i].expected);
         if (edit)
             rw_edit_cancel(edit);
         CHECK(snapshot_same(&shot, s) && is_sound(s));
@@ -125,7 +125,7 @@ static void test_plan_check(void)
         rw_fault at;
         rw_edit *edit = NULL;
         CHECK(rw_plan_check(p, &at) != RW_OK);
-        CHECK(rw_edit_reserve(s, p, &edit, &at) != RW_OK && !edit);
+        CHECK(rw_edit_reserve(s, p, 1, &edit, &at) != RW_OK && !edit);
         rw_plan_free(p);
     }
     rw_store_free(s);
@@ -156,14 +156,14 @@ static void test_a_stale_plan(void)
         CHECK(s->generation > generation);
         CHECK_STATUS(rw_plan_check(p, &at), RW_ESTALE);
         snapshot shot = snapshot_take(s);
-        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_ESTALE);
+        CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_ESTALE);
         CHECK(snapshot_same(&shot, s));
         snapshot_free(&shot);
         rw_plan_free(p);
     }
     /* The plan of another store. */
     rw_plan *p = rw_plan_new(other);
-    CHECK(rw_edit_reserve(s, p, &edit, &at) != RW_OK);
+    CHECK(rw_edit_reserve(s, p, 1, &edit, &at) != RW_OK);
     rw_plan_free(p);
     rw_store_free(other);
     rw_store_free(s);
@@ -182,7 +182,7 @@ static void test_cancel_changes_nothing(void)
         CHECK_STATUS(rw_grow_random(p, count, key, &ALONE), RW_OK);
         rw_edit *edit = NULL;
         rw_fault at;
-        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_OK);
+        CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_OK);
         CHECK(snapshot_same(&shot, s) && is_sound(s));
         rw_edit_cancel(edit);
         CHECK(snapshot_same(&shot, s) && is_sound(s));

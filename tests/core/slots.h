@@ -41,7 +41,7 @@ static void test_fields_follow_their_slots(void)
             rw_plan *p = rw_plan_new(s);
             CHECK_STATUS(rw_prune_smallest(p, count, key, &ALONE), RW_OK);
             CHECK_STATUS(rw_grow_random(p, count + (step % 4 == 0), key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_plan_values(p, RW_VALUE_CONSTANT, 42.0, RW_FAN_NONE, key), RW_OK);
+            CHECK_STATUS(rw_plan_values(p, RW_VALUE_CONSTANT, 42.0, RW_FAN_NONE, key, NULL), RW_OK);
             unsigned char *newborn = calloc((size_t)s->n_groups * 40, 1);
             REQUIRE(newborn);
             for (int64_t i = 0; i < p->n_ins; i++)
@@ -193,13 +193,13 @@ static void test_a_pinned_store_refuses_edits(void)
     rw_fault at;
     for (int round = 0; round < 2; round++) { /* one pin is as good as two */
         rw_edit *edit = NULL;
-        CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_EPINNED);
+        CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_EPINNED);
         CHECK_STATUS(rw_store_compact(s), RW_EPINNED);
         CHECK_STATUS(rw_store_add_field(s, "f", RW_F32, 1, 0.0), RW_EPINNED);
         CHECK_STATUS(remove_one(s, 4, s->source[s->start[4]]), RW_EPINNED);
         rw_status loading = rw_csr_load(s, indptr, NULL, NULL, &at);
         CHECK(loading == RW_EPINNED || loading == RW_ESHAPE);
-        CHECK_STATUS(rw_mirror_build(s), RW_OK); /* derived: no structure changes */
+        CHECK_STATUS(rw_mirror_build(s, 1), RW_OK); /* derived: no structure changes */
         if (round == 0) {
             CHECK(snapshot_same(&shot, s));
             rw_store_unpin(s);
@@ -222,7 +222,7 @@ static void test_the_mirror(void)
         rw_store *s = random_store(23, 31, group, RW_F32, 30);
         for (int round = 0; round < 4; round++) {
             CHECK(!s->mirror.valid);
-            CHECK_STATUS(rw_mirror_build(s), RW_OK);
+            CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
             CHECK(s->mirror.valid && is_sound(s));
             const rw_mirror *m = &s->mirror;
             int64_t e = 0;
@@ -256,7 +256,7 @@ static void test_the_mirror(void)
         rw_store_free(s);
     }
     rw_store *empty = rw_store_new(3, 4, 1, RW_F32);
-    CHECK_STATUS(rw_mirror_build(empty), RW_OK);
+    CHECK_STATUS(rw_mirror_build(empty, 1), RW_OK);
     CHECK(empty->mirror.valid && is_sound(empty) && empty->mirror.start[4] == 0);
     rw_store_free(empty);
     CHECK(rw_mem_live == 0);

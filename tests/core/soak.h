@@ -144,7 +144,7 @@ static int64_t soak_rule(model *m, rw_store *s, uint64_t step)
     else
         CHECK_STATUS(rw_grow_random(p, rw_min64(p->n_del + random_below(4), p->n_del + room), key,
                                     &ALONE), RW_OK);
-    CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key), RW_OK);
+    CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
     rw_field drawn = { .dtype = s->field[0].dtype, .width = m->group, .data = p->ins_weight };
     for (int64_t i = 0; i < p->n_del; i++)
         model_remove(m, p->del_group[i],
@@ -243,14 +243,14 @@ static void soak(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype, int
             rw_store_free(s);
             s = copy;
         } else if (dice < 98) {
-            CHECK_STATUS(rw_mirror_build(s), RW_OK);
+            CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
         } else {
             rw_plan *p = rw_plan_new(s); /* reserved, and thought better of */
             rw_edit *edit = NULL;
             rw_fault at;
             int64_t room = (int64_t)m.n_groups * m.n_in - s->slots;
             CHECK_STATUS(rw_grow_random(p, room / 2, (rw_key){ 2, 2, step }, &ALONE), RW_OK);
-            CHECK_STATUS(rw_edit_reserve(s, p, &edit, &at), RW_OK);
+            CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_OK);
             rw_edit_cancel(edit);
             rw_plan_free(p);
         }

@@ -396,7 +396,7 @@ static void test_repacking_from_beyond_slot_2_32(void)
         rw_plan *p = rw_plan_new(both[i]);
         CHECK_STATUS(rw_prune_set(p, 0.3, key, &ALONE), RW_OK);
         CHECK_STATUS(rw_grow_random(p, p->n_del, key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_plan_values(p, RW_VALUE_NORMAL, 1.0, RW_FAN_REAL, key), RW_OK);
+        CHECK_STATUS(rw_plan_values(p, RW_VALUE_NORMAL, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
         CHECK_STATUS(commit_plan(both[i], p), RW_OK);
         rw_plan_free(p);
     }

@@ -111,7 +111,7 @@ static void test_products_are_right(void)
                 check_dx(s, dy, dx);
                 CHECK(padding_is_zero(dx));
                 rw_tiles *scattered = tiles_copy(dx);
-                REQUIRE(rw_mirror_build(s) == RW_OK);
+                REQUIRE(rw_mirror_build(s, 1) == RW_OK);
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 CHECK(tiles_same(dx, scattered));
                 CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &ALONE), RW_OK);
@@ -159,7 +159,7 @@ static void test_a_sample_does_not_see_its_batch(void)
                 CHECK(padding_is_zero(y2));
                 for (int mirror = 0; mirror < 2; mirror++) {
                     if (mirror)
-                        REQUIRE(rw_mirror_build(s) == RW_OK);
+                        REQUIRE(rw_mirror_build(s, 1) == RW_OK);
                     CHECK_STATUS(rw_backward_input(k, s, dy2, dx2, &ALONE), RW_OK);
                     CHECK(samples_same(dx, dx2));
                     CHECK(padding_is_zero(dx2));
@@ -252,7 +252,7 @@ static void test_threads_change_nothing(void)
                 CHECK(tiles_same(dropped[1], dropped[threads]));
                 CHECK(memcmp(sums[1], sums[threads], (size_t)n_out * sizeof(float)) == 0);
                 CHECK(fields_same(after[1], after[threads], grad));
-                REQUIRE(rw_mirror_build(s) == RW_OK);
+                REQUIRE(rw_mirror_build(s, 1) == RW_OK);
                 /* Gathering overwrites. */
                 memset(dx[threads]->data, 1, (size_t)n_in * sizeof(float));
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx[threads], &run), RW_OK);

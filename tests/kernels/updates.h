@@ -258,7 +258,7 @@ static void test_a_poll_can_stop_it(void)
         rw_mirror_drop(s);
         CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), expected);
         left = patience;
-        REQUIRE(rw_mirror_build(s) == RW_OK);
+        REQUIRE(rw_mirror_build(s, 1) == RW_OK);
         CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), expected);
         left = patience;
         CHECK_STATUS(rw_backward_update(k, s, x, dy, &u, scratch, &run), expected);

@@ -31,11 +31,6 @@ __all__ = ["Sparse"]
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
 OPTIMIZER_FIELDS = ("momentum", "adam_m", "adam_v", "born")
 
-# When backprop to the inputs goes through the fan-out mirror instead of scattering. Measured: scattering
-# wins at batch 2 from width 8192 up, the mirror at batch 128 everywhere. The bits are the same either way.
-MIRROR_BATCH = 16
-MIRROR_WIDTH = 8192
-
 
 @register_layer
 class Sparse(WeightLayer):
@@ -220,18 +215,18 @@ class Sparse(WeightLayer):
                     self.bias[...] = bias
             self._given = None
         elif draw:
+            threads = resolve(None)
             plan = plant(
                 self._store,
                 slots=self.wanted_slots,
                 fan_in=self.fan_in,
                 seed=seed,
                 stream=index,
-                threads=resolve(None),
+                threads=threads,
             )
-            self.init.draw(
-                plan, plan.n_inserted * self.group, self.activation.gain, seed=seed, stream=index, step=0
-            )
-            _core.commit([plan])
+            links, gain = plan.n_inserted * self.group, self.activation.gain
+            self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
+            _core.commit([plan], threads)
 
     @property
     def store(self) -> WeightStore:
@@ -266,7 +261,7 @@ class Sparse(WeightLayer):
         self._bias_back(dy, threads)
         dx = None
         if need_dx:
-            self._ready_mirror(ws.batch)
+            self._ready_mirror(ws.batch, threads)
             dx = ws.other(self.n_in, dy)
             _core.backward_input(self.store, dy, dx, threads)
         if updates is None:
@@ -276,14 +271,13 @@ class Sparse(WeightLayer):
             self._update_bias(updates)
         return dx
 
-    def _ready_mirror(self, batch: int) -> None:
-        """Build the mirror where it pays: groups scatter a vector at once and need none."""
+    def _ready_mirror(self, batch: int, threads: int) -> None:
+        """Build the mirror where gathering through it pays; the bits are the same either way."""
         store = self.store
-        if self.group > 1 or store.has_mirror or store.generation == self._no_mirror_at:
+        if store.has_mirror or store.generation == self._no_mirror_at or not _core.gather_pays(store, batch):
             return
-        if batch >= MIRROR_BATCH or max(self.n_in, self.n_out) < MIRROR_WIDTH:
-            if not store.build_mirror():
-                self._no_mirror_at = store.generation
+        if not store.build_mirror(threads):
+            self._no_mirror_at = store.generation
 
     # --- optimizer ----------------------------------------------------------------------
 

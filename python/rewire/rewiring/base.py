@@ -211,7 +211,7 @@ class Rewiring:
             plan = plans.get(layer.index)
             record.removed.append(links_in(plan, removed=True) if plan else 0)
             record.grown.append(links_in(plan, removed=False) if plan else 0)
-        _core.commit(list(plans.values()))
+        _core.commit(list(plans.values()), threads)
         record.seconds = time.perf_counter() - begin
         return record
 

@@ -38,7 +38,13 @@ class AtRandom(Comes):
     def place(self, plan: _core.Plan, layer: Sparse, key: Key, threads: int) -> None:
         plan.grow_random(plan.n_removed, key.seed, key.stream, key.step, threads)
         self.init.draw(
-            plan, layer.nnz, layer.activation.gain, seed=key.seed, stream=key.stream, step=key.step
+            plan,
+            layer.nnz,
+            layer.activation.gain,
+            seed=key.seed,
+            stream=key.stream,
+            step=key.step,
+            threads=threads,
         )
 
 

@@ -1,0 +1,78 @@
+"""Writes `docs/benchmarks.md` from one run's results: the text is here, every figure comes from the files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from _report import markdown, results
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+OPENING = """\
+# Benchmarks
+
+Written by `python bench/targets.py --write` from the results of one `make bench`; nothing here is typed by
+hand. How figures are measured, and when one is not believed, is in `bench/README.md`.
+
+{machine}
+
+## Targets
+
+"Met" compares the median with what was asked before a line was written. A target with several parts has several
+lines. "x dense" is time over the time of the fastest dense step: below 1 sparse wins.
+
+{targets}
+"""
+
+SECTIONS = {
+    "quick": (
+        "The first table",
+        "`make bench-quick`: training steps of a Fashion-MNIST epoch beside dense PyTorch, structure fixed.",
+    ),
+    "epoch": (
+        "A whole epoch",
+        "Fashion-MNIST with dropout 0.3, All-ReLU and SET after every epoch. The hand-written torch CSR row has no "
+        "rewiring at all; scikit-learn's MLP has neither All-ReLU nor dropout.",
+    ),
+    "kernels": (
+        "One layer",
+        "GFLOP/s count connections only. The best combination of libraries takes the faster forward and dX of MKL's "
+        "optimized handles and torch's CSR, and torch's `sampled_addmm` for the gradient at the links; that MKL's "
+        "copies would have to be refreshed after every update is not counted against it. SparseProp and SparseLab "
+        "run by their own kernels, without the transposes their layers do around them.",
+    ),
+    "rewiring": ("Rewiring", "What changing the structure costs."),
+    "training": ("Accuracy and time to it", "Every row at its best of a small learning-rate grid."),
+    "scale": ("Scale", "The SET authors' lung-shaped networks, and how cost grows."),
+    "memory": ("Memory", "Bytes per connection and per neuron."),
+}
+
+
+def write(runs: dict[str, dict[str, Any]], targets: str) -> Path:
+    """Write the page; returns its path."""
+    machine: dict[str, str] = next((run["machine"] for run in runs.values()), {})
+    facts = "\n".join(f"- {key}: {value}" for key, value in machine.items() if value)
+    parts = [OPENING.format(machine=facts or "No results.", targets=targets)]
+    for script, (title, text) in SECTIONS.items():
+        if script in runs:
+            parts += _section(runs[script], title, text)
+    page = DOCS / "benchmarks.md"
+    page.write_text("\n".join(parts))
+    return page
+
+
+def _section(run: dict[str, Any], title: str, text: str) -> list[str]:
+    parts = [f"## {title}\n", f"{text}\n"]
+    for table in run["tables"]:
+        if table["rows"]:
+            parts.append(markdown(table["title"], table["header"], table["rows"]))
+    for file in run["plots"]:
+        figures = DOCS / "figures"
+        figures.mkdir(exist_ok=True)
+        shutil.copy(results() / file, figures / file)
+        parts.append(f"![{run['script']}](figures/{file})\n")
+    if run["notes"]:
+        parts.append("\n".join(f"- {note}" for note in run["notes"]) + "\n")
+    return parts

@@ -1,0 +1,76 @@
+"""The targets as one table: what was asked, what was measured, met or not.
+
+Reads what the other scripts left in `bench/results/`, and measures nothing. A target whose script has not run
+says so. `--write` also writes `docs/benchmarks.md`, whose tables all come from these files.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from _docs import write
+from _report import VERDICTS, markdown, results
+
+# Target -> the script that judges it, and what it is about.
+TARGETS = {
+    "S1": ("kernels", "a training step beats dense"),
+    "S2": ("kernels", "a training step beats every sparse library"),
+    "S3": ("epoch", "an epoch of Fashion-MNIST with SET"),
+    "S4": ("kernels", "two threads"),
+    "S5": ("rewiring", "a rewiring costs at most 2 steps"),
+    "S6": ("kernels", "batch-1 inference"),
+    "S7": ("memory", "bytes per connection"),
+    "S8": ("scale", "a random start of 10^8 connections"),
+    "S9": ("scale", "lung-shaped networks"),
+    "S10": ("scale", "50 million neurons in 24 GiB"),
+}
+SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "scale")
+
+
+def load() -> dict[str, dict[str, Any]]:
+    """Script -> what it left; scripts that have not run, or left something unreadable, are missing."""
+    found = {}
+    for script in SCRIPTS:
+        try:
+            found[script] = json.loads((results() / f"{script}.json").read_text())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def rows(runs: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """The table: target, asked, measured, verdict."""
+    table = []
+    for target, (script, about) in TARGETS.items():
+        lines = [j for run in runs.values() for j in run["judgements"] if j["target"] == target]
+        table += [[target, line["asked"], line["measured"], VERDICTS[line["met"]]] for line in lines]
+        if not lines:
+            table.append([target, about, f"bench/{script}.py has not judged it", "not run"])
+    return table
+
+
+def summary(runs: dict[str, dict[str, Any]]) -> str:
+    """The table in Markdown, and from which commits and machines it comes."""
+    text = markdown("", ["target", "asked", "measured", ""], rows(runs))
+    machines = {(run["machine"]["cpu"], run["machine"]["commit"]) for run in runs.values()}
+    if len(machines) > 1:
+        text += "\nNot one run: " + "; ".join(f"{cpu}, commit {commit}" for cpu, commit in sorted(machines)) + ".\n"
+    return text
+
+
+def main() -> None:
+    made = ArgumentParser(description=__doc__.split("\n\n")[0])
+    made.add_argument("--write", action="store_true", help="write docs/benchmarks.md from these results")
+    arguments = made.parse_args()
+    runs = load()
+    table = summary(runs)
+    print(table)
+    (results() / "targets.md").write_text(table)
+    if arguments.write:
+        print(f"wrote {write(runs, table)}")
+
+
+if __name__ == "__main__":
+    main()
