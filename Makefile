@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench bench-full docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -54,9 +54,20 @@ soak: test asan-python       ## all of the above, then hours of random edits, mu
 bench-quick: .venv-bench/.ready ## one epoch of Fashion-MNIST beside dense torch, in a minute or so
 	@.venv-bench/bin/python bench/quick.py
 
-bench: .venv-bench/.ready    ## every figure of README and docs
-	@for script in $(sort $(filter-out bench/_%,$(wildcard bench/*.py))); do \
-		echo "== $$script"; .venv-bench/bin/python $$script || exit 1; done
+BENCHES = $(wildcard $(addprefix bench/,kernels.py epoch.py rewiring.py memory.py scale.py training.py quick.py))
+bench: .venv-bench/.ready    ## every figure of README and docs, and the targets, in half an hour
+	@$(run-benches)
+
+bench-full: BENCH_OPTIONS = --full --resume
+bench-full: .venv-bench/.ready ## everything there is to measure, for hours; goes on where it was stopped
+	@$(run-benches)
+
+define run-benches
+failed=; for script in $(BENCHES); do \
+	echo "== $$script"; .venv-bench/bin/python $$script $(BENCH_OPTIONS) || failed="$$failed $$script"; done; \
+echo "== bench/targets.py"; .venv-bench/bin/python bench/targets.py; \
+test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+endef
 
 docs: .venv/.for-docs        ## HTML pages in docs/_build/html; a warning is an error
 	@rm -rf docs/_build docs/api/generated
@@ -116,6 +127,7 @@ dist/.wheel: .venv/.ready $(SOURCES)
 .venv-bench/.ready: dist/.wheel
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install -q "$(WHEEL)[sklearn,plot]" $(TORCH)
+	@.venv-bench/bin/python bench/_install_peers.py
 	@.venv-bench/bin/pip install -q --force-reinstall --no-deps $(WHEEL)
 	@touch $@
 

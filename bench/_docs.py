@@ -20,8 +20,8 @@ hand. How figures are measured, and when one is not believed, is in `bench/READM
 
 ## Targets
 
-"Met" compares the median with what was asked before a line was written. A target with several parts has several
-lines. "x dense" is time over the time of the fastest dense step: below 1 sparse wins.
+"Met" compares the median with what was asked before a line was written. A target with several parts has
+several lines. "x dense" is time over the time of the fastest dense step: below 1 sparse wins.
 
 {targets}
 """
@@ -33,15 +33,16 @@ SECTIONS = {
     ),
     "epoch": (
         "A whole epoch",
-        "Fashion-MNIST with dropout 0.3, All-ReLU and SET after every epoch. The hand-written torch CSR row has no "
-        "rewiring at all; scikit-learn's MLP has neither All-ReLU nor dropout.",
+        "Fashion-MNIST with dropout 0.3, All-ReLU and SET after every epoch. The hand-written torch CSR row "
+        "has no rewiring at all; scikit-learn's MLP has neither All-ReLU nor dropout.",
     ),
     "kernels": (
         "One layer",
-        "GFLOP/s count connections only. The best combination of libraries takes the faster forward and dX of MKL's "
-        "optimized handles and torch's CSR, and torch's `sampled_addmm` for the gradient at the links; that MKL's "
-        "copies would have to be refreshed after every update is not counted against it. SparseProp and SparseLab "
-        "run by their own kernels, without the transposes their layers do around them.",
+        "GFLOP/s count connections only. The best combination of libraries takes the faster forward and dX "
+        "of MKL's optimized handles and torch's CSR, and torch's `sampled_addmm` for the gradient at the "
+        "links; that MKL's copies would have to be refreshed after every update is not counted against it. "
+        "SparseProp and SparseLab run by their own kernels, without the transposes their layers do around "
+        "them.",
     ),
     "rewiring": ("Rewiring", "What changing the structure costs."),
     "training": ("Accuracy and time to it", "Every row at its best of a small learning-rate grid."),

@@ -2,8 +2,9 @@
 
 All train 784-1000-1000-1000-10 on standardised images: All-ReLU(0.6), cross entropy, SGD with momentum 0.9,
 lr 0.01, batch 128, shuffled, float32; with dropout behind every hidden layer where `dropout` is above 0. An
-operation ``step`` is one batch, its gathering included; ``rewire`` is one SET rewiring of the three hidden layers
-(zeta 0.3); ``epoch`` is all of it as a user would call it. `samples` cuts the data for a trial.
+operation ``step`` is one batch, its gathering included; ``rewire`` is one SET rewiring of the three hidden
+layers (zeta 0.3); ``epoch`` is all of it as a user would call it. With `samples` it is so many random
+images instead, to see that a script works.
 """
 
 from __future__ import annotations
@@ -20,10 +21,25 @@ BATCH, LR, MOMENTUM, EPSILON, ZETA = 128, 0.01, 0.9, 20, 0.3
 
 
 def _images(samples: int | None) -> tuple[np.ndarray, np.ndarray]:
+    if samples is not None:
+        rng = np.random.default_rng(0)
+        return rng.integers(0, 256, (samples, 784), np.uint8), rng.integers(0, 10, samples)
     from rewire.datasets import load
 
     data = load("fashion-mnist")
-    return data.X[:samples].reshape(len(data.X[:samples]), -1), data.y[:samples].astype(np.int64)
+    return data.X.reshape(len(data.X), -1), data.y.astype(np.int64)
+
+
+def _by_epochs(fit: Callable[[int], object], samples: int) -> Batch:
+    """n training steps for libraries that only know epochs: `fit` takes the number of samples."""
+
+    def run(n: int) -> None:
+        while n > 0:
+            most = min(n, samples // BATCH)
+            fit(most * BATCH)
+            n -= most
+
+    return Batch(run)
 
 
 def _standardised(samples: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +53,15 @@ def _random_links(n_in: int, n_out: int, rng: np.random.Generator) -> np.ndarray
     """Places of an Erdos-Renyi layer, flat and sorted."""
     count = min(n_in * n_out, round(EPSILON * (n_in + n_out)))
     return np.sort(rng.choice(n_in * n_out, count, replace=False))
+
+
+def _bound(links: int, n_out: int) -> float:
+    """Where a uniform draw of variance 1 / fan-in ends, by the fan-in a neuron really has.
+
+    Wider draws saturate the softmax; its gradients are then too small for normal numbers, and whoever has to
+    compute with those becomes several times slower.
+    """
+    return (3 / (links / n_out)) ** 0.5
 
 
 # --- rewire --------------------------------------------------------------------------------
@@ -64,9 +89,7 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
     whole, still = trainer(rewiring), trainer("static")
     return {
         "epoch": lambda: whole.fit(x, y, epochs=1, batch_size=BATCH, verbose=0),
-        "step": Batch(
-            lambda n: still.fit(x[: n * BATCH], y[: n * BATCH], epochs=1, batch_size=BATCH, verbose=0)
-        ),
+        "step": _by_epochs(lambda m: still.fit(x[:m], y[:m], epochs=1, batch_size=BATCH, verbose=0), len(x)),
         "facts": {"weights": whole.network.nnz},
     }
 
@@ -74,8 +97,18 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
 # --- PyTorch -------------------------------------------------------------------------------
 
 
-def _torch_steps(layers: list, threads: int, dropout: float, samples: int | None, device: str = "cpu") -> Callable:
-    """A function that runs one training step of these layers, with torch.optim.SGD, as most people write it."""
+def _torch_steps(
+    layers: list,
+    threads: int,
+    dropout: float,
+    samples: int | None,
+    device: str = "cpu",
+    by_feature: bool = False,
+) -> Callable:
+    """A function that runs one training step, as most people write it.
+
+    With `by_feature` the layers take and give (features, batch).
+    """
     import torch
 
     torch.set_num_threads(threads)
@@ -90,12 +123,13 @@ def _torch_steps(layers: list, threads: int, dropout: float, samples: int | None
 
     def step() -> None:
         rows = next(order)
-        a = x[rows]
+        a = x[rows].t().contiguous() if by_feature else x[rows]
         for layer, slope in zip(layers[:-1], SLOPES, strict=True):
             a = torch.nn.functional.leaky_relu(layer(a), slope)
             if dropout:
                 a = torch.nn.functional.dropout(a, dropout)
-        loss = torch.nn.functional.cross_entropy(layers[-1](a), y[rows])
+        z = layers[-1](a)
+        loss = torch.nn.functional.cross_entropy(z.t() if by_feature else z, y[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -143,7 +177,10 @@ def torch_masks(threads: int, dropout: float, samples: int | None = None) -> dic
         def __init__(self, n: int, m: int) -> None:
             super().__init__(n, m)
             mask = np.zeros(n * m, np.float32)
-            mask[_random_links(n, m, rng)] = 1
+            links = _random_links(n, m, rng)
+            mask[links] = 1
+            bound = _bound(len(links), m)
+            torch.nn.init.uniform_(self.weight, -bound, bound)
             self.mask = torch.from_numpy(mask.reshape(m, n))
 
         def forward(self, a: torch.Tensor) -> torch.Tensor:
@@ -176,7 +213,7 @@ def torch_masks(threads: int, dropout: float, samples: int | None = None) -> dic
 
 
 def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
-    """torch.sparse_csr in an autograd function written by hand. Its structure stays: it has no rewiring to pay."""
+    """torch.sparse_csr in an autograd function written by hand; its structure stays as it is."""
     import warnings
 
     import torch
@@ -187,20 +224,24 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
     rng = np.random.default_rng(0)
 
     class Product(torch.autograd.Function):
+        """W a, with activations (features, batch): the layout these kernels want."""
+
         @staticmethod
         def forward(ctx, a, values, layer):
             ctx.layer = layer
             ctx.save_for_backward(a, values)
-            return (torch.sparse_csr_tensor(layer.start, layer.columns, values, layer.shape) @ a.t()).t()
+            return torch.sparse_csr_tensor(layer.start, layer.columns, values, layer.shape) @ a
 
         @staticmethod
         def backward(ctx, g):
             layer, (a, values) = ctx.layer, ctx.saved_tensors
-            dw = torch.sparse.sampled_addmm(layer.pattern, g.t().contiguous(), a.contiguous(), beta=0.0).values()
+            g = g.contiguous()
+            by_sample = a.t().contiguous()
+            dw = torch.sparse.sampled_addmm(layer.pattern, g, by_sample, beta=0.0).values()
             da = None
             if ctx.needs_input_grad[0]:
                 turned = (layer.t_start, layer.t_columns, values[layer.order], layer.shape[::-1])
-                da = (torch.sparse_csr_tensor(*turned) @ g.t()).t()
+                da = torch.sparse_csr_tensor(*turned) @ g
             return da, dw, None
 
     class Csr(torch.nn.Module):
@@ -213,17 +254,20 @@ def torch_csr(threads: int, dropout: float, samples: int | None = None) -> dict:
             self.start, self.columns = torch.from_numpy(start), torch.from_numpy(columns)
             turned = _transposed(start, columns, columns, n)
             self.t_start, self.t_columns, self.order = map(torch.from_numpy, turned)
-            self.pattern = torch.sparse_csr_tensor(self.start, self.columns, torch.zeros(len(links)), self.shape)
-            bound = (6 / EPSILON) ** 0.5
+            self.pattern = torch.sparse_csr_tensor(
+                self.start, self.columns, torch.zeros(len(links)), self.shape
+            )
+            bound = _bound(len(links), m)
             self.values = torch.nn.Parameter(torch.empty(len(links)).uniform_(-bound, bound))
-            self.bias = torch.nn.Parameter(torch.zeros(m))
+            self.bias = torch.nn.Parameter(torch.zeros(m, 1))
 
         def forward(self, a: torch.Tensor) -> torch.Tensor:
             return Product.apply(a, self.values, self) + self.bias
 
     layers = [Csr(n, m) for n, m in pairwise(SIZES)]
     weights = sum(layer.values.numel() for layer in layers)
-    return {"step": _torch_steps(layers, threads, dropout, samples), "facts": {"weights": weights}}
+    step = _torch_steps(layers, threads, dropout, samples, by_feature=True)
+    return {"step": step, "facts": {"weights": weights}}
 
 
 # --- NumPy, SciPy, scikit-learn ------------------------------------------------------------
@@ -252,7 +296,8 @@ def scipy_numba(threads: int, dropout: float, samples: int | None = None) -> dic
 
     def layer(n: int, m: int) -> csr_array:
         places = np.divmod(_random_links(m, n, rng), m)
-        values = rng.uniform(-1, 1, len(places[0])).astype(np.float32) * np.float32((6 / EPSILON) ** 0.5)
+        bound = _bound(len(places[0]), m)
+        values = rng.uniform(-bound, bound, len(places[0])).astype(np.float32)
         return csr_array((values, places), shape=(n, m))
 
     weights = [layer(n, m) for n, m in pairwise(SIZES)]
@@ -325,9 +370,15 @@ def sklearn_mlp(threads: int, dropout: float, samples: int | None = None) -> dic
     warnings.simplefilter("ignore")
     x, y = _standardised(samples)
     model = MLPClassifier(
-        SIZES[1:-1], solver="sgd", batch_size=BATCH, learning_rate_init=LR, momentum=MOMENTUM, alpha=0, random_state=0
+        SIZES[1:-1],
+        solver="sgd",
+        batch_size=BATCH,
+        learning_rate_init=LR,
+        momentum=MOMENTUM,
+        alpha=0,
+        random_state=0,
     )
     classes = np.arange(10)
     weights = sum(n * m for n, m in pairwise(SIZES))
-    run = Batch(lambda n: model.partial_fit(x[: n * BATCH], y[: n * BATCH], classes=classes))
+    run = _by_epochs(lambda m: model.partial_fit(x[:m], y[:m], classes=classes), len(x))
     return {"step": run, "facts": {"weights": weights}}

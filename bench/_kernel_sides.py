@@ -1,10 +1,10 @@
 """The contestants of `kernels.py`, each library in a process of its own (`_measure.Side`).
 
 Every function builds one layer, n_in -> n_out, for a batch, and returns its operations: ``fwd`` (Y = W X),
-``dx`` (W' dY), ``dw`` (dY X' at the links), ``upd`` (the momentum step), or what comes closest. All work on float32.
-Fairness, learned by measuring: everything is 64-byte aligned (NumPy's own memory costs MKL's sparse kernels
-up to half their speed), and sparse libraries get activations feature-major, (n, batch) in C order, which
-suits them five to seven times better than what a framework would hand them.
+``dx`` (W' dY), ``dw`` (dY X' at the links), ``upd`` (the momentum step), or what comes closest. All work on
+float32. Fairness, learned by measuring: everything is 64-byte aligned (NumPy's own memory costs MKL's
+sparse kernels up to half their speed), and sparse libraries get activations feature-major, (n, batch) in C
+order, which suits them five to seven times better than what a framework would hand them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
     """Layers of several densities and groups.
 
     Operations are called ``"rewire t2 g4 0.05 fwd"``. At batch 1 ``read`` streams once over the sources and
-    weights that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and weights.
+    weights that ``fwd`` reads. Facts: name of a layer -> connections and the bytes of its sources and
+    weights.
     """
     import rewire as rw
     from rewire import _core
@@ -109,8 +110,9 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
 def torch_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
     """PyTorch's products, which are MKL's.
 
-    Two ways to update, and the faster one counts: a gradient and torch.optim.SGD, fused; or the product adds into
-    the decayed momentum (``dw+m``, by sgemm's beta) and one pass over the weights follows (``w``).
+    Two ways to update, and the faster one counts: a gradient and torch.optim.SGD, fused; or the product
+    adds into the decayed momentum (``dw+m``, by sgemm's beta) and one pass over the weights follows
+    (``w``).
     """
     import torch
 
@@ -241,13 +243,18 @@ def mkl_sparse(threads: int, n_in: int, n_out: int, batch: int, densities: list)
             self.handle = ctypes.c_void_p()
             checked(
                 mkl.mkl_sparse_s_create_csr(
-                    ctypes.byref(self.handle), 0, n_out, n_in, at(start), at(start, 4), at(columns), at(values)
+                    ctypes.byref(self.handle),
+                    0,
+                    n_out,
+                    n_in,
+                    at(start),
+                    at(start, 4),
+                    at(columns),
+                    at(values),
                 )
             )
             for operation in (plain, transposed):
-                checked(
-                    mkl.mkl_sparse_set_mm_hint(self.handle, operation, general, row_major, batch, calls)
-                )
+                checked(mkl.mkl_sparse_set_mm_hint(self.handle, operation, general, row_major, batch, calls))
             mkl.mkl_sparse_set_memory_hint(self.handle, 81)  # may take memory for it
             checked(mkl.mkl_sparse_optimize(self.handle))
 

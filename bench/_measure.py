@@ -16,12 +16,13 @@ How it measures:
 - What others took of the machine is judged over **spans** of at least half a second (`_clock.py` says why):
   a whole round, or parts of a long one. Blocks of a span in which others took more than 5 % of a core are
   dropped. A figure with fewer than seven kept blocks has no median and prints as "not measurable".
-- A **budget** is seconds for all of it. Contestants are admitted in the order given while seven rounds of them fit;
-  what does not fit is named in `result.left_out` instead of being measured badly.
+- A **budget** is seconds for all of it. Contestants are admitted in the order given while seven rounds of
+  them fit; what does not fit is named in `result.left_out` instead of being measured badly.
 
 A contestant is a callable without arguments, a `Call` (something untimed before every call), a `Batch` (makes
-n calls itself), or an operation of a `Side`: a process of its own, which sleeps while others run. Libraries with threads of their
-own go into sides, since two OpenMP runtimes that wait in one process spin against each other.
+n calls itself), or an operation of a `Side`: a process of its own, which sleeps while others run. Libraries
+with threads of their own go into sides, since two OpenMP runtimes that wait in one process spin against
+each other.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from _clock import SPAN_SECONDS, Clock
+import _clock
+from _clock import Clock
 
 ENOUGH = 7  # kept blocks a figure needs
 ROUNDS = 9  # kept rounds after which a measurement stops
@@ -305,8 +307,8 @@ def measure(
     contestants : mapping
         Name -> callable, `Call` or operation of a `Side`; the most important first.
     budget : float
-        Seconds it may take. Stops earlier after `rounds` kept rounds; a machine that others use gets
-        twice as long.
+        Seconds it may take, 4 at least: seven rounds of half a second. Stops earlier after `rounds` kept
+        rounds; a machine that others use gets twice as long.
     rounds : int
         Kept rounds wanted. Figures need seven.
     pids : sequence of int
@@ -321,7 +323,7 @@ def measure(
     ours = [*{c.side.pid for c in runners.values() if isinstance(c, Remote)}, *pids]
     # Ten rounds fill the budget; few contestants get longer turns, so that a round is worth judging.
     count = max(1, len(runners))
-    block = max(SHORTEST, SPAN_SECONDS / count, min(BLOCK, budget / (10 * count)))
+    block = max(SHORTEST, _clock.SPAN_SECONDS / count, min(BLOCK, budget / (10 * count)))
     result = Result()
     turns = _admit(runners, block, budget, result)
     kept = dict.fromkeys(turns, 0)
@@ -340,7 +342,9 @@ def measure(
     return result
 
 
-def _admit(runners: Mapping[str, Contestant], block: float, budget: float, result: Result) -> dict[str, _Turn]:
+def _admit(
+    runners: Mapping[str, Contestant], block: float, budget: float, result: Result
+) -> dict[str, _Turn]:
     """Warm everybody up; the contestants of whom seven rounds fit into the budget."""
     turns: dict[str, _Turn] = {}
     left = budget
@@ -382,7 +386,7 @@ def _round(turns: Mapping[str, _Turn], pids: Sequence[int]) -> dict[str, float]:
                 span[name] = turn.runner.time(turn.calls, warm=turn.calls > 1) / turn.calls
                 # A rest too short to be judged alone stays with what went before it.
                 rest = sum(turns[name].seconds for name in waiting)
-                if min(time.perf_counter() - begin, rest) >= SPAN_SECONDS:
+                if min(time.perf_counter() - begin, rest) >= _clock.SPAN_SECONDS:
                     break
         if clock.block.clean:
             row |= span

@@ -55,12 +55,13 @@ def parser(description: str | None, share: float) -> ArgumentParser:
     made.add_argument("--only", default="", metavar="TEXT", help="only cells with this text in their name")
     made.add_argument("--tiny", action="store_true", help="the smallest shapes: shows that the script works")
     made.add_argument(
-        "--foreign", type=float, default=_clock.FOREIGN_LIMIT, metavar="CORES",
+        "--foreign",
+        type=float,
+        default=_clock.FOREIGN_LIMIT,
+        metavar="CORES",
         help=f"what others may take of the machine before a block is dropped ({_clock.FOREIGN_LIMIT:g})",
     )
-    made.add_argument(
-        "--threads", default="1,2", metavar="N,N", help="thread counts, where it matters (1,2)"
-    )
+    made.add_argument("--threads", default="1,2", metavar="N,N", help="thread counts, where it matters (1,2)")
     return made
 
 
@@ -85,6 +86,8 @@ def options(description: str | None, share: float, argv: Sequence[str] | None = 
 def settle(arguments: Namespace) -> Namespace:
     """Turn what `parser` read into what scripts use."""
     _clock.FOREIGN_LIMIT = arguments.foreign
+    if arguments.tiny:
+        _clock.SPAN_SECONDS = 0.02  # nothing is judged
     arguments.threads = tuple(int(n) for n in arguments.threads.split(","))
     return arguments
 
@@ -157,7 +160,9 @@ class Report:
         self._begin = time.perf_counter()
         self._kept = self._earlier() if arguments.resume else {}
         if arguments.foreign > OTHERS:
-            self.notes.append(f"Made while others could take up to {arguments.foreign:g} cores: not to be believed.")
+            self.notes.append(
+                f"Made while others could take up to {arguments.foreign:g} cores: not to be believed."
+            )
         print(f"# {name}\n\n" + "  ".join(f"{k} {v}" for k, v in self.machine.items() if v), flush=True)
 
     def _earlier(self) -> dict[str, Any]:

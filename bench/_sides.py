@@ -34,7 +34,9 @@ def main() -> None:
                 answer(answer=None)
             elif "prepare" in question:
                 operations.clear()  # before the next cell takes its memory
-                made = getattr(importlib.import_module(module), function)(threads=threads, **question["prepare"])
+                made = getattr(importlib.import_module(module), function)(
+                    threads=threads, **question["prepare"]
+                )
                 facts = made.pop("facts", None)
                 operations.update((k, f if hasattr(f, "time") else Call(f)) for k, f in made.items())
                 del made
@@ -43,7 +45,11 @@ def main() -> None:
                 operation = operations[question["time"]]
                 answer(answer=operation.time(question["calls"], question["warm"]))
         except Exception as error:  # whatever a library raises is the reason its row is skipped
-            answer(error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(": "))
+            answer(
+                error=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}".rstrip(
+                    ": "
+                )
+            )
 
 
 if __name__ == "__main__":

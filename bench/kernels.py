@@ -2,8 +2,9 @@
 
 Forward, backprop to the inputs, weight gradient with momentum step, and their sum; densities, groups,
 batches, threads; what share of the machine's limits that is, and below which density sparse wins. GFLOP/s
-count connections only, 2 * nnz * batch an operation. "x dense" is seconds over the seconds of the fastest dense
-step: below 1 sparse wins. Dense gets for each operation whichever is faster, PyTorch (MKL) or NumPy (OpenBLAS).
+count connections only, 2 * nnz * batch an operation. "x dense" is seconds over the seconds of the fastest
+dense step: below 1 sparse wins. Dense gets for each operation whichever is faster, PyTorch (MKL) or NumPy
+(OpenBLAS).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from _measure import Figure, Result, Side, SideError, measure
+from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
 
 SHAPES = [(784, 1000), (1000, 1000), (3000, 3000), (8192, 8192)]
@@ -190,7 +191,9 @@ def layer_figures(result: Result, name: str, t: int, batch: int, facts: dict) ->
 
 
 def peer_figures(result: Result) -> dict:
-    names = {name for row in result.rounds for name in row if not name.startswith(("rewire", "torch ", "numpy"))}
+    names = {
+        name for row in result.rounds for name in row if not name.startswith(("rewire", "torch ", "numpy"))
+    }
     return {name: result.figure(name).json() for name in sorted(names)}
 
 
@@ -250,7 +253,9 @@ def limits(report: Report, counts: tuple[int, ...]) -> dict:
             }
 
         found[t] = report.cell(f"limits threads {t}", one)
-    table = report.table("Limits of this machine", ["threads", "FMA, GFLOP/s", "L2 read, GB/s", "memory read, GB/s"])
+    table = report.table(
+        "Limits of this machine", ["threads", "FMA, GFLOP/s", "L2 read, GB/s", "memory read, GB/s"]
+    )
     for t, limit in found.items():
         if limit:
             table.row(t, limit["fma"], limit["L2"], limit["memory"])
@@ -291,7 +296,18 @@ def crossover(points: dict[float, float]) -> str:
 def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
     table = report.table(
         "A layer's operations, batch 128: GFLOP/s on connections",
-        ["shape", "threads", "group", "density", "forward", "dX", "dW and update", "step", "of FMA peak", "x dense"],
+        [
+            "shape",
+            "threads",
+            "group",
+            "density",
+            "forward",
+            "dX",
+            "dW and update",
+            "step",
+            "of FMA peak",
+            "x dense",
+        ],
     )
     for cell, group, density, layer in each_layer(cells):
         if cell.batch == 128:
@@ -311,9 +327,7 @@ def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
     )
     for cell, data in sorted(cells.items(), key=lambda c: (c[0].shape, c[0].batch, c[0].threads)):
         for group in sorted({g for g, _ in columns}):
-            points = {
-                d: median(data["layers"].get(f"g{group} {d:g}", {}).get("x_dense")) for d in densities
-            }
+            points = {d: median(data["layers"].get(f"g{group} {d:g}", {}).get("x_dense")) for d in densities}
             if any(x == x for x in points.values()):
                 row = [f"{x:.2f}" if x == x else "-" for x in points.values()]
                 over = crossover(points)
@@ -343,8 +357,8 @@ def tables(report: Report, cells: dict[Cell, dict], machine: dict) -> None:
         if "share_of_read" in layer:
             speed = layer["bytes"] / median(layer["read"]) / 1e9
             table.row(
-                shape_name(cell.shape), cell.threads, group[1:], f"{100 * density:g} %", layer["bytes"], speed,
-                rate(layer, "fwd"), layer["share_of_read"],
+                shape_name(cell.shape), cell.threads, group[1:], f"{100 * density:g} %", layer["bytes"],
+                speed, rate(layer, "fwd"), layer["share_of_read"],
             )  # fmt: skip
 
 
@@ -362,7 +376,9 @@ def worst(values: dict[str, float], largest: bool) -> str:
     if not known:
         return "nothing measurable"
     where = (max if largest else min)(known, key=known.__getitem__)
-    missing = f"; {len(values) - len(known)} of {len(values)} not measurable" if len(known) < len(values) else ""
+    missing = (
+        f"; {len(values) - len(known)} of {len(values)} not measurable" if len(known) < len(values) else ""
+    )
     return f"{known[where]:.2f} ({where}){missing}"
 
 
@@ -399,7 +415,9 @@ def judge_dense(report: Report, cells: dict[Cell, dict]) -> None:
 def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
     """S2."""
 
-    def ratios(group: str, peer: str, shapes: list | None = None, batches: list = PEER_BATCHES) -> dict[str, float]:
+    def ratios(
+        group: str, peer: str, shapes: list | None = None, batches: list = PEER_BATCHES
+    ) -> dict[str, float]:
         found = {}
         for cell, density in product(cells, PEER_DENSITIES):
             if cell.batch in batches and (shapes is None or cell.shape in shapes):
@@ -409,7 +427,8 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
         return found
 
     asked = [
-        ("g1", "combination", "the best combination of libraries: 1.5x on geometric mean, no cell under 1.2x", 1.5, 1.2),
+        ("g1", "combination", "the best combination of libraries: 1.5x on geometric mean, no cell under 1.2x",
+         1.5, 1.2),
         ("g1", "sparseprop", "SparseProp: 2x on geometric mean", 2.0, 0.0),
         ("g1", "sparselab", "SparseLab: 3x on geometric mean", 3.0, 0.0),
         ("g4", "combination", "the best combination of libraries: 2.5x on geometric mean", 2.5, 0.0),
@@ -419,7 +438,9 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
         found = ratios(group, peer)
         known = [v for v in found.values() if v == v]
         average = math.exp(sum(map(math.log, known)) / len(known)) if known else math.nan
-        measured = f"{average:.2f} over {len(known)} cells; least {worst(found, False)}" if known else "not run"
+        measured = (
+            f"{average:.2f} over {len(known)} cells; least {worst(found, False)}" if known else "not run"
+        )
         met = verdict(known, average >= mean and min(known, default=0) >= least)
         report.judge("S2", f"group {group[1:]} against {words}", measured, met)
     for words, found, least in (
@@ -427,7 +448,12 @@ def judge_peers(report: Report, cells: dict[Cell, dict]) -> None:
         ("MKL's forward: 1.5x at 8192 from batch 128", ratios("g1", "mkl fwd", SHAPES[3:], [128, 512]), 1.5),
     ):
         known = [v for v in found.values() if v == v]
-        report.judge("S2", f"group 1 against {words}", worst(found, False), verdict(known, min(known, default=0) >= least))
+        report.judge(
+            "S2",
+            f"group 1 against {words}",
+            worst(found, False),
+            verdict(known, min(known, default=0) >= least),
+        )
 
 
 def judge_threads(report: Report, cells: dict[Cell, dict]) -> None:
@@ -481,7 +507,9 @@ def plots(report: Report, cells: dict[Cell, dict]) -> None:
                 )
                 if points:
                     style = {"g1": "o-", "g4": "s--"}[group]
-                    axes.plot(*zip(*points, strict=True), style, label=f"{shape_name(shape)}, group {group[1:]}")
+                    axes.plot(
+                        *zip(*points, strict=True), style, label=f"{shape_name(shape)}, group {group[1:]}"
+                    )
             axes.axhline(1, color="gray", linewidth=0.8)
             axes.set(xlabel="density", ylabel="seconds of a step, x dense", title="batch 128, one thread")
             if axes.has_data():
@@ -492,7 +520,9 @@ def plots(report: Report, cells: dict[Cell, dict]) -> None:
 
 
 def wanted(arguments: Namespace) -> list[Cell]:
-    cells = TINY if arguments.tiny else [Cell(*where) for where in product(SHAPES, BATCHES, arguments.threads)]
+    cells = (
+        TINY if arguments.tiny else [Cell(*where) for where in product(SHAPES, BATCHES, arguments.threads)]
+    )
     return [cell for cell in cells if cell.threads in arguments.threads and arguments.only in cell.key]
 
 
@@ -505,7 +535,7 @@ def run(report: Report) -> dict[Cell, dict]:
             share = cell.weight / sum(rest.weight for rest in todo[i:])
             seconds = 40 * cell.weight if arguments.full else max(2.0, 0.8 * share * report.left)
             if arguments.tiny:
-                seconds = 2.0
+                seconds = 0.6
             data = report.cell(cell.key, lambda c=cell, s=seconds: run_cell(c, libraries, s, arguments.full))
             if data:
                 cells[cell] = data

@@ -56,7 +56,11 @@ def summary(runs: dict[str, dict[str, Any]]) -> str:
     text = markdown("", ["target", "asked", "measured", ""], rows(runs))
     machines = {(run["machine"]["cpu"], run["machine"]["commit"]) for run in runs.values()}
     if len(machines) > 1:
-        text += "\nNot one run: " + "; ".join(f"{cpu}, commit {commit}" for cpu, commit in sorted(machines)) + ".\n"
+        text += (
+            "\nNot one run: "
+            + "; ".join(f"{cpu}, commit {commit}" for cpu, commit in sorted(machines))
+            + ".\n"
+        )
     return text
 
 
