@@ -24,7 +24,7 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, rw_panel_r
 {
     int64_t all = s->n_in * bytes, row = s->slots / s->n_groups;
     int64_t panels = rw_min64((all + rule.bytes - 1) / rule.bytes, row / rule.slots);
-    if (panels > 1 && s->group <= rule.group && all / panels <= RW_PANEL_MOST)
+    if (panels > 1 && s->group <= rule.group && bytes >= RW_PANEL_LINE && all / panels <= RW_PANEL_MOST)
         return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false };
     return (rw_cut){ 1, 0, all > RW_NEAR };
 }

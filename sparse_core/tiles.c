@@ -114,27 +114,61 @@ typedef struct {
     const double *mean, *scale;
 } table;
 
-/* A block of 16 features of all samples: each row of the source gives a cache
- * line or so, once, and the 16 rows of the tile written to stay in the first
- * cache whatever the strides are. Users' values need not be aligned. */
+/* A block of 16 features of some samples: each row of the source gives a cache line
+ * or so, asked for some rows before. The values are converted along a row, where
+ * they are neighbours, and turned into features on the way out; the rows of the tile
+ * that are written stay in the first cache whatever the strides are. Users' values
+ * need not be aligned. */
+enum { TURNED = 64, ROWS_AHEAD = 8 };
+
+static const char *row_of(const table *in, int64_t sample)
+{
+    return in->x + (in->rows ? in->rows[sample] : sample) * in->row_stride;
+}
+
+#if defined(__GNUC__)
+#define FETCH(address) __builtin_prefetch(address)
+#else
+#define FETCH(address) ((void)(address))
+#endif
+
 #define PACK(name, FROM, TO, READ)                                                     \
+    static void name##_row(const table *in, const char *from, int32_t i0, int32_t n,   \
+                           TO *restrict line)                                          \
+    {                                                                                  \
+        FROM v[BLOCK_FEATURES] = { 0 };                                                \
+        if (n == BLOCK_FEATURES && in->column_stride == (ptrdiff_t)sizeof(FROM))       \
+            memcpy(v, from, sizeof v);                                                 \
+        else                                                                           \
+            for (int32_t i = 0; i < n; i++, from += in->column_stride)                 \
+                memcpy(&v[i], from, sizeof v[i]);                                      \
+        if (n == BLOCK_FEATURES && in->mean)                                           \
+            for (int32_t i = 0; i < BLOCK_FEATURES; i++)                               \
+                line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
+        else if (in->mean)                                                             \
+            for (int32_t i = 0; i < n; i++)                                            \
+                line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
+        else                                                                           \
+            for (int32_t i = 0; i < BLOCK_FEATURES; i++)                               \
+                line[i] = (TO)READ(v[i]);                                              \
+    }                                                                                  \
     static void name(const table *in, const patch *p)                                  \
     {                                                                                  \
-        for (int32_t i0 = p->i0; i0 < p->i1; i0 += BLOCK_FEATURES) {                   \
-            int32_t n = (int32_t)rw_min64(BLOCK_FEATURES, p->i1 - i0);                 \
-            TO *to = (TO *)(void *)p->at + (size_t)(i0 - p->i0) * (size_t)p->tile;     \
-            for (int32_t b = 0; b < p->live; b++, to++) {                              \
-                int64_t row = in->rows ? in->rows[p->sample + b] : p->sample + b;      \
-                const char *from = in->x + row * in->row_stride + i0 * in->column_stride; \
-                for (int32_t i = 0; i < n; i++, from += in->column_stride) {           \
-                    FROM v;                                                            \
-                    memcpy(&v, from, sizeof v);                                        \
-                    if (in->mean)                                                      \
-                        to[i * p->tile] =                                              \
-                            (TO)(((double)READ(v) - in->mean[i0 + i]) * in->scale[i0 + i]); \
-                    else                                                               \
-                        to[i * p->tile] = (TO)READ(v);                                 \
+        TO lines[TURNED][BLOCK_FEATURES] = { { 0 } };                                  \
+        for (int32_t b0 = 0; b0 < p->live; b0 += TURNED) {                             \
+            int32_t side = (int32_t)rw_min64(TURNED, p->live - b0);                    \
+            for (int32_t i0 = p->i0; i0 < p->i1; i0 += BLOCK_FEATURES) {               \
+                int32_t n = (int32_t)rw_min64(BLOCK_FEATURES, p->i1 - i0);             \
+                for (int32_t b = 0; b < side; b++) {                                   \
+                    int64_t sample = p->sample + b0 + b;                               \
+                    if (b + ROWS_AHEAD < side)                                         \
+                        FETCH(row_of(in, sample + ROWS_AHEAD) + i0 * in->column_stride); \
+                    name##_row(in, row_of(in, sample) + i0 * in->column_stride, i0, n, lines[b]); \
                 }                                                                      \
+                TO *to = (TO *)(void *)p->at + (size_t)(i0 - p->i0) * (size_t)p->tile + b0; \
+                for (int32_t i = 0; i < n; i++, to += p->tile)                         \
+                    for (int32_t b = 0; b < side; b++)                                 \
+                        to[b] = lines[b][i];                                           \
             }                                                                          \
         }                                                                              \
     }
@@ -164,18 +198,27 @@ static const packer PACKERS[][2] = { /* by rw_input, then float32 and float64 */
     { pack_bool_f32, pack_bool_f64 },
 };
 
+typedef struct {
+    rw_tiles *t;
+    tasks all;
+    const table *in;
+    packer pack;
+} packing;
+
+static void pack_task(const void *arg, int64_t task)
+{
+    const packing *j = arg;
+    patch p = patch_of(j->t, j->all, task);
+    j->pack(j->in, &p);
+}
+
 void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stride,
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads)
 {
     const table in = { x, row_stride, column_stride, rows, mean, scale };
-    const packer pack = PACKERS[kind][t->dtype == RW_F64];
-    const tasks all = tasks_of(t, threads);
-    RW_PARALLEL_FOR(all.threads)
-    for (int64_t i = 0; i < all.count; i++) {
-        patch p = patch_of(t, all, i);
-        pack(&in, &p);
-    }
+    const packing job = { t, tasks_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
+    rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
 }
 
 #define UNPACK(name, TYPE)                                                             \

@@ -19,6 +19,8 @@ enum {
      * in use today (1 MB), the rest being for the outputs, the weights and whoever
      * shares the core. Of what has more, slots are fetched ahead. */
     RW_NEAR = 512 << 10,
+    /* Bytes of a source from which panels pay: with few samples a row is over too soon. */
+    RW_PANEL_LINE = 64,
     /* A panel larger than this is no nearer than the whole. */
     RW_PANEL_MOST = 1536 << 10,
 
