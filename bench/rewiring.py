@@ -1,9 +1,10 @@
 """What a rewiring of one layer costs: stage by stage, in training steps, and beside SciPy.
 
-SET with zeta 0.3 over a layer with momentum: prune by sign, grow at random, commit (check, reserve, merge; the
-compaction is part of it), and with single rows the fan-out mirror anew. ns per connection of the whole layer, not
-of those that change. A training step is forward, dX, dW and the momentum update at batch 128, in the same turns and
-on the same threads. SciPy is our own few lines in the manner of the SET authors: CSR to COO, drop, draw, back to CSR.
+SET with zeta 0.3 over a layer with momentum: prune by sign, grow at random, commit (reserve and merge; the
+compaction is part of it), and with single rows the fan-out mirror anew. ns per connection of the whole layer,
+not of those that change. A training step is forward, dX, dW and the momentum update at batch 128, in the same
+turns and on the same threads. SciPy is our own few lines in the manner of the SET authors: CSR to COO, drop,
+draw, back to CSR.
 """
 
 from __future__ import annotations
@@ -34,13 +35,23 @@ class Cell:
     @property
     def name(self) -> str:
         share = self.links / self.width**2
-        return f"{self.width:,} wide, " + (f"{share:.0%}" if share > 0.001 else f"{self.links // self.width} links each")
+        return f"{self.width:,} wide, " + (
+            f"{share:.0%}" if share > 0.001 else f"{self.links // self.width} links each"
+        )
 
 
 def cells(full: bool, tiny: bool) -> list[Cell]:
     if tiny:
         return [Cell(200, 2000, 1), Cell(200, 2000, 4)]
-    shapes = [(1000, 0.05), (3000, 0.05), (8192, 0.01), (1000, 0.2), (1000, 0.01), (8192, 0.05), (300_000, 20 / 300_000)]
+    shapes = [
+        (1000, 0.05),
+        (3000, 0.05),
+        (8192, 0.01),
+        (1000, 0.2),
+        (1000, 0.01),
+        (8192, 0.05),
+        (300_000, 20 / 300_000),
+    ]
     if full:
         shapes += [(3000, 0.01), (3000, 0.2), (8192, 0.2)]
     return [Cell(n, round(share * n * n), group) for n, share in shapes for group in (1, 4)]
@@ -111,7 +122,9 @@ class Layer:
             "commit": Call(self.commit, before=after(self.mirror, self.step, self.prune, self.grow)),
         }
         if self.mirrored:
-            found["mirror"] = Call(self.mirror, before=after(self.mirror, self.step, self.prune, self.grow, self.commit))
+            found["mirror"] = Call(
+                self.mirror, before=after(self.mirror, self.step, self.prune, self.grow, self.commit)
+            )
         found["compact"] = self.store.compact
         return found
 
@@ -173,7 +186,9 @@ def _ratio(result: Result, name: str, base: str) -> Figure | None:
 def main() -> None:
     report = Report("rewiring", options(__doc__, share=90))
     arguments = report.arguments
-    wanted = [(cell, threads) for cell in cells(arguments.full, arguments.tiny) for threads in arguments.threads]
+    wanted = [
+        (cell, threads) for cell in cells(arguments.full, arguments.tiny) for threads in arguments.threads
+    ]
     table = report.table(
         "A SET rewiring of one layer, ns per connection",
         ["layer", "group", "threads", *STAGES, "whole", "in training steps", "compact()", "SciPy / rewire"],
@@ -183,7 +198,9 @@ def main() -> None:
     for i, (cell, threads) in enumerate(wanted):
         budget = 60.0 if arguments.full else max(0.5, report.left / (len(wanted) - i) - 0.3)
         key = f"{cell.name} group {cell.group} threads {threads}"
-        found = report.cell(key, lambda cell=cell, threads=threads, budget=budget: timed(cell, threads, budget))
+        found = report.cell(
+            key, lambda cell=cell, threads=threads, budget=budget: timed(cell, threads, budget)
+        )
         if found is None:
             continue
         whole = [found[stage] if found[stage] else "-" for stage in STAGES]
@@ -197,7 +214,7 @@ def main() -> None:
         else:
             worst.append((median, key))
     report.note(
-        "A step is forward, dX, dW and momentum update at batch 128. The commit checks, reserves and packs the layer; "
+        "A step is forward, dX, dW and momentum update at batch 128. The commit reserves and packs the layer; "
         "compact() alone is for edits outside of rewirings."
     )
     if worst:
