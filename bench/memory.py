@@ -1,8 +1,8 @@
 """Bytes that a connection takes, in every mode, after 100 rewirings: the store's count and the process's.
 
-A square layer of a million connections and fan-in 40 is started, trained for a step's worth of state, rewired
-100 times by SET, and asked for its size. Each mode has a process of its own, whose resident size (VmRSS) is read
-before the layer is built and after: what the store does not count (spare rooms, fragments, page ends) shows there.
+A square layer of a million connections and fan-in 40 is started, given the optimizer's state, rewired 100
+times by SET, and asked for its size. Each mode has a process of its own, whose resident size (VmRSS) is read
+before the layer is built and after: what the store does not count (fragments, page ends) shows there.
 Bytes per neuron are those of a layer without connections.
 """
 
@@ -127,7 +127,9 @@ def connections(report: Report, width: int) -> None:
     for mode in MODES:
         found = report.cell(
             mode.name,
-            lambda mode=mode: alone("worked", mode=asdict(mode), width=width, links=FAN_IN * width, rewirings=REWIRINGS),
+            lambda mode=mode: alone(
+                "worked", mode=asdict(mode), width=width, links=FAN_IN * width, rewirings=REWIRINGS
+            ),
         )
         if found is None:
             continue
@@ -138,7 +140,12 @@ def connections(report: Report, width: int) -> None:
             if max(counted, grown) > LIMITS[mode.name]:
                 over.append(mode.name)
     if len(told) == len(LIMITS):
-        report.judge("S7", "14 B a connection with momentum, 22 with the mirror, 10.5 in groups of 4", "; ".join(told), not over)
+        report.judge(
+            "S7",
+            "14 B a connection with momentum, 22 with the mirror, 10.5 in groups of 4",
+            "; ".join(told),
+            not over,
+        )
 
 
 def neurons(report: Report) -> None:
@@ -153,16 +160,23 @@ def neurons(report: Report) -> None:
 
 def starts(report: Report, links: int) -> None:
     shapes = [(round((links * 100) ** 0.5), "density 0.01"), (links // 100, "100 links each")]
-    table = report.table("A random start with He weights", ["layer", "connections", "seconds", "bytes kept", "bytes at the peak"])
+    table = report.table(
+        "A random start with He weights",
+        ["layer", "connections", "seconds", "bytes kept", "bytes at the peak"],
+    )
     slowest = 0.0
     for width, share in shapes:
         found = report.cell(f"start {share}", lambda width=width: alone("started", width=width, links=links))
         if found is None:
             return
         per = {name: f"{found[name] / found['links']:.1f}" for name in ("counted", "peak")}
-        table.row(f"{width:,} x {width:,}, {share}", found["links"], found["seconds"], per["counted"], per["peak"])
+        table.row(
+            f"{width:,} x {width:,}, {share}", found["links"], found["seconds"], per["counted"], per["peak"]
+        )
         slowest = max(slowest, found["seconds"])
-    report.judge("S8", f"a random start of {links:.0e} connections in under 10 s", f"{slowest:.1f} s", slowest < 10)
+    report.judge(
+        "S8", f"a random start of {links:.0e} connections in under 10 s", f"{slowest:.1f} s", slowest < 10
+    )
 
 
 if __name__ == "__main__":

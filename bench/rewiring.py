@@ -1,18 +1,20 @@
 """What a rewiring of one layer costs: stage by stage, in training steps, and beside SciPy.
 
-SET with zeta 0.3 over a layer with momentum: prune by sign, grow at random, commit (check, reserve, merge; the
-compaction is part of it), and with single rows the fan-out mirror anew. ns per connection of the whole layer, not
-of those that change. A training step is forward, dX, dW and the momentum update at batch 128, in the same turns and
-on the same threads. SciPy is our own few lines in the manner of the SET authors: CSR to COO, drop, draw, back to CSR.
+SET with zeta 0.3 over a layer with momentum: prune by sign, grow at random, commit (reserve and merge; the
+compaction is part of it), and with single rows the fan-out mirror anew. ns per connection of the whole layer,
+not of those that change. A training step is forward, dX, dW and the momentum update at batch 128, in the same
+turns and on the same threads. SciPy is our own few lines in the manner of the SET authors: CSR to COO, drop,
+draw, back to CSR.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+import time
 from dataclasses import dataclass
 
 import numpy as np
-from _measure import Call, Figure, Result, measure
+from _measure import Figure, measure
 from _report import Report, options
 
 import rewire as rw
@@ -34,16 +36,24 @@ class Cell:
     @property
     def name(self) -> str:
         share = self.links / self.width**2
-        return f"{self.width:,} wide, " + (f"{share:.0%}" if share > 0.001 else f"{self.links // self.width} links each")
+        return f"{self.width:,} wide, " + (
+            f"{share:.0%}" if share > 0.001 else f"{self.links // self.width} links each"
+        )
 
 
 def cells(full: bool, tiny: bool) -> list[Cell]:
+    """The layers, the most important first."""
     if tiny:
         return [Cell(200, 2000, 1), Cell(200, 2000, 4)]
-    shapes = [(1000, 0.05), (3000, 0.05), (8192, 0.01), (1000, 0.2), (1000, 0.01), (8192, 0.05), (300_000, 20 / 300_000)]
+    shapes = [(1000, 0.05), (3000, 0.05), (8192, 0.01), (1000, 0.2), (1000, 0.01), (300_000, 20 / 300_000)]
     if full:
-        shapes += [(3000, 0.01), (3000, 0.2), (8192, 0.2)]
-    return [Cell(n, round(share * n * n), group) for n, share in shapes for group in (1, 4)]
+        shapes += [(3000, 0.01), (3000, 0.2), (8192, 0.05), (8192, 0.2)]
+    both = shapes if full else shapes[:4]
+    return [
+        Cell(n, round(share * n * n), group)
+        for n, share in shapes
+        for group in ((1, 4) if (n, share) in both else (1,))
+    ]
 
 
 class Layer:
@@ -87,33 +97,35 @@ class Layer:
         if self.mirrored:
             self.store.build_mirror(self.threads)
 
-    def rewire(self) -> None:
-        self.prune()
-        self.grow()
-        self.commit()
-        self.mirror()
 
-    def contestants(self) -> dict[str, Callable[[], object] | Call]:
-        """What is timed, each from where it stands in a rewiring. Newcomers are trained for a step in between."""
+class Rewiring:
+    """Whole rewirings as a contestant. Newcomers are trained for a step, untimed, before the next one."""
 
-        def after(*stages: Callable[[], object]) -> Callable[[], None]:
-            def prepare() -> None:
-                for stage in stages:
-                    stage()
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.shares: list[dict[str, float]] = []  # of the stages, for every block
 
-            return prepare
+    def time(self, calls: int, warm: bool = True) -> float:
+        if warm:
+            self._block(1)
+        spent = self._block(calls)
+        total = sum(spent.values())
+        self.shares.append({stage: seconds / total for stage, seconds in spent.items()})
+        return total
 
-        found: dict[str, Callable[[], object] | Call] = {
-            "step": self.step,
-            "rewiring": Call(self.rewire, before=self.step),
-            "prune": Call(self.prune, before=self.step),
-            "grow": Call(self.grow, before=self.prune),
-            "commit": Call(self.commit, before=after(self.mirror, self.step, self.prune, self.grow)),
-        }
-        if self.mirrored:
-            found["mirror"] = Call(self.mirror, before=after(self.mirror, self.step, self.prune, self.grow, self.commit))
-        found["compact"] = self.store.compact
-        return found
+    def _block(self, calls: int) -> dict[str, float]:
+        spent = dict.fromkeys(STAGES, 0.0)
+        for _ in range(calls):
+            self.layer.step()
+            for stage in STAGES:
+                begin = time.perf_counter()
+                getattr(self.layer, stage)()
+                spent[stage] += time.perf_counter() - begin
+        return spent
+
+    def share(self, stage: str) -> float:
+        """A stage's share of the whole: the median over blocks."""
+        return statistics.median(block[stage] for block in self.shares)
 
 
 class SciPy:
@@ -151,29 +163,28 @@ class SciPy:
 def timed(cell: Cell, threads: int, budget: float) -> dict[str, Figure | None]:
     """Everything about one layer."""
     layer = Layer(cell, threads)
-    contestants = layer.contestants()
-    if cell.links <= SCIPY_LINKS and cell.group == 1:
-        contestants["scipy"] = SciPy(layer.store).rewire
+    rewiring = Rewiring(layer)
+    contestants = {"step": layer.step, "rewiring": rewiring}
+    if threads == 1:  # neither uses more
+        contestants["compact"] = layer.store.compact
+        if cell.links <= SCIPY_LINKS and cell.group == 1:
+            contestants["scipy"] = SciPy(layer.store).rewire
     result = measure(contestants, budget=budget)
     ns = 1e9 / layer.store.nnz
-
-    def per_link(name: str) -> Figure | None:
-        return result.figure(name).scaled(ns) if name in result else None
-
-    found = {name: per_link(name) for name in (*STAGES, "rewiring", "step", "compact", "scipy")}
-    found["steps"] = _ratio(result, "rewiring", "step")
-    found["scipy ratio"] = _ratio(result, "scipy", "rewiring")
+    found: dict[str, Figure | None] = {name: result.figure(name).scaled(ns) for name in contestants}
+    found |= {stage: found["rewiring"].scaled(rewiring.share(stage)) for stage in STAGES}
+    found["steps"] = result.ratio("rewiring", "step")
+    if "scipy" in contestants:
+        found["scipy ratio"] = result.ratio("scipy", "rewiring")
     return found
 
 
-def _ratio(result: Result, name: str, base: str) -> Figure | None:
-    return result.ratio(name, base) if name in result and base in result else None
-
-
 def main() -> None:
-    report = Report("rewiring", options(__doc__, share=90))
+    report = Report("rewiring", options(__doc__, share=95))
     arguments = report.arguments
-    wanted = [(cell, threads) for cell in cells(arguments.full, arguments.tiny) for threads in arguments.threads]
+    wanted = [
+        (cell, threads) for cell in cells(arguments.full, arguments.tiny) for threads in arguments.threads
+    ]
     table = report.table(
         "A SET rewiring of one layer, ns per connection",
         ["layer", "group", "threads", *STAGES, "whole", "in training steps", "compact()", "SciPy / rewire"],
@@ -183,21 +194,22 @@ def main() -> None:
     for i, (cell, threads) in enumerate(wanted):
         budget = 60.0 if arguments.full else max(0.5, report.left / (len(wanted) - i) - 0.3)
         key = f"{cell.name} group {cell.group} threads {threads}"
-        found = report.cell(key, lambda cell=cell, threads=threads, budget=budget: timed(cell, threads, budget))
+        found = report.cell(
+            key, lambda cell=cell, threads=threads, budget=budget: timed(cell, threads, budget)
+        )
         if found is None:
             continue
-        whole = [found[stage] if found[stage] else "-" for stage in STAGES]
         table.row(
-            cell.name, cell.group, threads, *(brief(s) for s in whole), brief(found["rewiring"]),
-            found["steps"] or "-", brief(found["compact"]), brief(found["scipy ratio"]),
+            cell.name, cell.group, threads, *(brief(found.get(stage)) for stage in (*STAGES, "rewiring")),
+            found.get("steps") or "-", brief(found.get("compact")), brief(found.get("scipy ratio")),
         )  # fmt: skip
-        median = found["steps"] and found["steps"]["median"]
+        median = (found.get("steps") or {"median": None})["median"]
         if median is None:
             missing += 1
         else:
             worst.append((median, key))
     report.note(
-        "A step is forward, dX, dW and momentum update at batch 128. The commit checks, reserves and packs the layer; "
+        "A step is forward, dX, dW and momentum update at batch 128. Commit reserves and packs the layer; "
         "compact() alone is for edits outside of rewirings."
     )
     if worst:

@@ -416,7 +416,7 @@ static void write_group(const rw_edit *e, const desk *d, const touch *t, const b
     const rw_plan *p = e->p;
     bool touched = t->d < t->d_end || t->i < t->i_end;
     int32_t comes = (int32_t)(t->i_end - t->i), stay = 0;
-    bool fresh = comes == t->new_len; /* nobody stays: a random start above all */
+    bool fresh = comes && comes == t->new_len; /* nobody stays: a random start above all */
     if (touched && !fresh)
         stay = merge(d, p, t, (const int32_t *)(const void *)old->array[0] + at);
     for (int32_t a = 0; a < n_arrays(s); a++) {

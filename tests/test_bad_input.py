@@ -701,7 +701,8 @@ def test_a_refused_edit_changes_nothing():
 INNER = {
     "Sequential": "arrays backward batch_for config forward load refuse_views restore",
     "Trainer": "evaluate_checked",
-    "WeightStore": "add_field build_mirror drop_field get_field lend load set_birth set_field",  # the binding's own tests
+    # Those of the binding have tests of their own.
+    "WeightStore": "add_field build_mirror drop_field get_field lend load set_birth set_field",
 }
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]

@@ -76,14 +76,14 @@ MUTANTS = [
     Mutant(
         "field-stays-behind",
         "edit.c",
-        "for (int32_t a = 0; a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
-        "for (int32_t a = 0; a < n_arrays(s) - 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
+        "a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
+        "a < n_arrays(s) - 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
     ),
     Mutant(
         "slide-forgets-fields",
         "edit.c",
-        "for (int32_t a = 0; a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
-        "for (int32_t a = 0; a < 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
+        "a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
+        "a < 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
     ),
     Mutant(
         "births-not-applied",
@@ -298,7 +298,10 @@ MUTANTS = [
     ),
     # --- pieces, stretches, waves
     Mutant(
-        "long-group-begins-anew", "topology.c", "    c->next.rank = (int32_t)left;\n", "    c->next.rank = 0;\n"
+        "long-group-begins-anew",
+        "topology.c",
+        "    c->next.rank = (int32_t)left;\n",
+        "    c->next.rank = 0;\n",
     ),
     Mutant(
         "stretch-counts-from-the-group", "topology.c", "int64_t base = -(int64_t)x.rank;", "int64_t base = 0;"
@@ -307,7 +310,12 @@ MUTANTS = [
         "repeats-stay", "topology.c", "m += !there && (m == 0 || out[m - 1] != d->fresh[i]);", "m += !there;"
     ),
     Mutant("pieces-overlap", "rewire.c", "(int32_t)(piece * PIECE - before) };", "0 };"),
-    Mutant("wave-reads-what-it-wrote", "edit.c", "last = read_wave(e, last, !b);\n        write_wave(e, b);", "write_wave(e, b);\n        last = read_wave(e, last, !b);"),
+    Mutant(
+        "wave-reads-what-it-wrote",
+        "edit.c",
+        "last = read_wave(e, last, !b);\n        write_wave(e, b);",
+        "write_wave(e, b);\n        last = read_wave(e, last, !b);",
+    ),
     # --- random numbers
     Mutant("philox-nine-rounds", "rng.h", "round < 10", "round < 9"),
     Mutant("bounded-draws-biased", "rng.h", "while (lo < floor)", "while (floor > lo + bound)"),
