@@ -26,8 +26,9 @@
 #include <string.h>
 
 enum {
-    CHUNK = 4096,     /* slots of one buffer, about: a second-level cache holds some */
-    WORK = 8,         /* of a slot, in units of rw_threads_for                       */
+    CHUNK = 8192,     /* slots of one buffer, at most: a second-level cache holds some; */
+    CHUNKS = 2,       /* of each thread, at least, so that small layers are shared too */
+    WORK = 200,       /* of a slot, in units of rw_threads_for                       */
     MOST_ARRAYS = 1 + RW_MAX_FIELDS,
     WIDEST = 64       /* bytes of a slot of 8 doubles                                */
 };
@@ -336,7 +337,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         e->threads = rw_threads_for(threads, slots * WORK);
         for (int32_t g = 0; g < s->n_groups; g++)
             e->room = rw_max64(e->room, s->len[g]);
-        e->room = rw_max64(e->room, rw_min64(CHUNK, rw_max64(s->slots, slots)));
+        e->room = rw_max64(e->room, rw_min64(CHUNK, rw_max64(s->slots, slots) / (CHUNKS * e->threads) + 1));
     }
     st = reserve_desks(e);
     if (!st && e->repack)

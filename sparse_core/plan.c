@@ -260,7 +260,8 @@ static void draw_run(const values *v, int64_t first, int64_t end)
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run)
 {
-    enum { RUN = 2048, RUNS_TO_POLL = 64 }; /* newcomers; of each thread, about 10 ms */
+    /* Newcomers; runs of each thread, about 10 ms; of a value, in units of rw_threads_for. */
+    enum { RUN = 512, RUNS_TO_POLL = 256, WORK = 1000 };
     const rw_store *s = p->store;
     if (!p->ins_weight && p->n_ins) {
         p->ins_weight = rw_alloc_array((size_t)p->n_ins, weight_bytes(s));
@@ -272,7 +273,7 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
         return RW_OK;
     }
     values v = { p, kind, scale, fan, key };
-    int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * 16);
+    int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * WORK);
     int64_t n_runs = (p->n_ins + RUN - 1) / RUN, round = (int64_t)RUNS_TO_POLL * threads;
     for (int64_t begin = 0; begin < n_runs; begin += round) {
         int64_t end = rw_min64(begin + round, n_runs);

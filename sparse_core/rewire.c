@@ -24,10 +24,10 @@ enum {
     BIN_BITS = 12,
     BINS = 1 << BIN_BITS,
     FEW = 4096,           /* collect and sort from here on                        */
-    PIECE = 8192,         /* slots: about 20 us of a pass                         */
+    PIECE = 2048,         /* slots: about 4 us of a pass                          */
     CHUNK = 256,          /* slots scored at a time, on the stack                 */
-    PIECES_TO_POLL = 512, /* of each thread: about 10 ms                          */
-    WORK = 8              /* of a slot in a pass, in units of rw_threads_for      */
+    PIECES_TO_POLL = 2048, /* of each thread: about 10 ms                         */
+    WORK = 40             /* of a slot in a pass, in units of rw_threads_for      */
 };
 
 /* Weights of a class compete with each other only. */

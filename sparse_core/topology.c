@@ -417,8 +417,8 @@ static void fill(rw_plan *p, drawer *d, stretch x, rw_key key)
 enum {
     ROUND = 1024,           /* stretches between two polls, at most             */
     ROUND_LINKS = 1000000,  /* and newcomers, of each thread: about 20 ms       */
-    STRETCH_LINKS = 2048,   /* newcomers of a stretch, about: sorted in the cache */
-    WORK = 16               /* of a newcomer, in units of rw_threads_for        */
+    STRETCH_LINKS = 1024,   /* newcomers of a stretch, about: sorted in the cache */
+    WORK = 400              /* of a newcomer, in units of rw_threads_for        */
 };
 
 typedef struct {
