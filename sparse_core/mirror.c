@@ -83,7 +83,7 @@ static void file(rw_store *s, const range *r)
 
 rw_status rw_mirror_build(rw_store *s, int threads)
 {
-    enum { WORK = 80, MOST_RANGES = 64 }; /* WORK of a slot, in units of rw_threads_for */
+    enum { WORK = 4, MOST_RANGES = 64 }; /* WORK of a slot, in units of rw_threads_for */
     rw_mirror *m = &s->mirror;
     if (m->valid)
         return RW_OK;

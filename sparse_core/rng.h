@@ -13,8 +13,8 @@
 /* What a number is drawn for: the last word of the counter, so that no two
  * uses of one (step, row) ever see the same numbers. */
 typedef enum {
-    RW_DRAW_SPLIT = 1,   /* how many new links each row gets      */
-    RW_DRAW_PLACE = 2,   /* which empty places of a row           */
+    RW_DRAW_SPLIT = 1,   /* how many new links a stretch gets      */
+    RW_DRAW_PLACE = 2,   /* which empty places of a stretch       */
     RW_DRAW_VALUE = 3,   /* the weight of a new link              */
     RW_DRAW_TIE = 4,     /* order among links of equal score      */
     RW_DRAW_DROPOUT = 5

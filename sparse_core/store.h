@@ -22,9 +22,10 @@
  * goes back to it. The pool costs no memory: a free window of at least four
  * slots holds its own link and its size in its source slots, in one list for
  * every power of two; a smaller one is lost until the next repacking. A
- * rewiring of the whole layer does not use the pool: it slides all windows to
- * the end of the arena and merges the new links in while it moves them back,
- * so the layer is packed again (1/16 and a slot of slack) after one pass. The
+ * rewiring of the whole layer does not use the pool: it reads the windows into
+ * small buffers, a little ahead, and writes them anew from the start of the arena
+ * with the new links merged in, so the layer is packed again (1/16 and a slot of
+ * slack) after one pass, on as many threads as there are. The
  * same happens to smaller edits as soon as a tenth of the arena would be waste.
  *
  * WHY NOT deferred edits, as in SuiteSparse:GraphBLAS? Kernels run thousands of

@@ -1,11 +1,13 @@
 /* topology.h -- where new links go: k of the empty places, uniformly, exactly.
  *
- * k links over a layer are split over its groups by sequential hypergeometric
- * draws (each group gets what k balls without replacement would have given it)
- * and then placed among each group's empty places. The count is exact, every set
- * of k empty places is equally likely, nothing is ever n_out x n_in, and it
- * works as well when the layer is nearly full. A random start is the same draw
- * on an empty store. Draws are keyed by (key, group): they depend on nobody else. */
+ * The empty places of a layer, numbered group after group, are cut into stretches
+ * of equal length, for about a thousand newcomers each. k links are split over the
+ * stretches by sequential hypergeometric draws (each gets what k balls without
+ * replacement would have given it) and then placed among each stretch's places. The
+ * count is exact, every set of k empty places is equally likely, nothing is ever
+ * n_out x n_in, and it works as well when the layer is nearly full. A random start is
+ * the same draw on an empty store. Draws are keyed by (key, stretch), and where
+ * stretches lie follows from the structure and k: threads change nothing. */
 #ifndef RW_TOPOLOGY_H
 #define RW_TOPOLOGY_H
 
