@@ -170,7 +170,7 @@ def row(
     Returns
     -------
     dict
-        ``lr``, ``weights``, and ``runs``: for every seed ``accuracy`` (of the test set) and ``seconds`` by epoch.
+        ``lr``, ``weights``, ``runs``: for every seed ``accuracy`` (of the test set) and ``seconds`` by epoch.
     """
     x, y, x_held, y_held, x_test, y_test = data(dataset, samples)
     hidden, batch, decay = SHAPES[dataset]
@@ -180,7 +180,7 @@ def row(
     def run(lr: float, seed: int) -> dict[str, Any]:
         accuracy, seconds, held, links = [], [], 0.0, 0
         try:
-            for spent, links, predict in make(
+            for spent, links, predict in make(  # noqa: B007
                 sizes, batch, lr, decay, epochs, seed, x, y, threads, **options
             ):
                 seconds.append(spent)

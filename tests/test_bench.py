@@ -154,7 +154,7 @@ COMMON = ("--tiny", "--threads", "1", "--foreign", "1e9", "--budget", "4")
 
 @pytest.mark.parametrize(
     "name, arguments",
-    [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ())],
+    [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ()), ("training", ()), ("scale", ())],
 )
 def test_scripts(folder, name, arguments):
     done = script(name, *COMMON, *arguments)
