@@ -305,7 +305,11 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         return RW_ESTALE;
     if (p->checked && p->generation != s->generation)
         return RW_ESTALE;
+#ifdef RW_TEST /* the core's own tests trust nobody */
+    rw_status st = rw_plan_check(p, at);
+#else
     rw_status st = p->checked ? RW_OK : rw_plan_check(p, at);
+#endif
     if (st)
         return st;
 
