@@ -22,6 +22,9 @@
  * `cols` are not written). When tile < lanes the kernels use narrower
  * registers, in the same canonical order.
  *
+ * Tasks take subnormal numbers (below 1e-38 in float32) for zero, and par.h says why:
+ * a kernel called outside of one differs from that by such numbers.
+ *
  * Kernels never allocate, never start threads and cannot fail. All tables are
  * const. Outputs do not alias inputs unless said. */
 #ifndef RW_KERNELS_H

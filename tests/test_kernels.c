@@ -9,6 +9,7 @@
 #include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/updates.h"
+#include "kernels/hot.h"
 #include "kernels/arrays.h"
 #include "kernels/limits.h"
 
@@ -58,6 +59,7 @@ int main(int argc, char **argv)
     RUN(test_fields_over_live_values);
     RUN(test_shapes_are_checked);
     RUN(test_a_poll_can_stop_it);
+    RUN(test_a_step_allocates_nothing);
 
     RUN(test_multiply_adds_are_counted);
     RUN(test_reads_reach_every_word);

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,6 +128,30 @@ def test_standardize():
 
 
 # --- order of samples, weights of samples -----------------------------------------------
+
+
+def test_steps_after_the_first_allocate_nothing_to_speak_of():
+    class Watch(rw.Callback):
+        seen = []
+
+        def on_step_end(self, state):
+            self.seen.append(tracemalloc.get_traced_memory())
+            tracemalloc.reset_peak()
+
+    net = rw.Sequential(
+        [rw.Sparse(300, 2000, activation="relu"), rw.Dropout(0.2), rw.Sparse(2000, 3, activation="softmax")]
+    )
+    x = np.random.default_rng(0).normal(size=(6 * 256, 300)).astype("f4")
+    watch = Watch()
+    t = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9), callbacks=[watch])
+    tracemalloc.start()
+    try:
+        t.fit(x, np.arange(len(x)) % 3, epochs=1, batch_size=256, verbose=0)
+    finally:
+        tracemalloc.stop()
+    extra = [peak - before for (before, _), (_, peak) in zip(watch.seen, watch.seen[1:], strict=False)]
+    assert len(extra) == 5
+    assert max(extra) < 100_000  # one layer's activations are 2 MB; the C core has a test of its own
 
 
 def test_shuffling_is_a_function_of_seed_and_epoch():
