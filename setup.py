@@ -43,8 +43,13 @@ OPENMP_PROGRAM = """
 int main(void)
 {
     int n = 0;
-    #pragma omp parallel for reduction(+:n)
-    for (int i = 0; i < 4; i++) n += omp_get_num_threads() > 0;
+    #pragma omp parallel for
+    for (int i = 0; i < 4; i++) {
+        int before;
+        #pragma omp atomic capture
+        before = n++;
+        if (before < 0 || omp_get_num_threads() < 1) n = 9;
+    }
     return n != 4;
 }
 """

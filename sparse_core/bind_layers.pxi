@@ -150,10 +150,12 @@ def backward_update(Store store not None, Tiles x not None, Tiles dy not None, U
     cdef c.rw_status st
     if scratch.busy:
         raise RuntimeError("the scratch is in use by another thread")
-    scratch.block.reserve(threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype))
     store.enter(True)
     scratch.busy = True
     try:
+        scratch.block.reserve(
+            threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype)
+        )
         with nogil:
             st = c.rw_backward_update(k, store.s, x.t, dy.t, &update.u, scratch.block.data, &run)
     finally:

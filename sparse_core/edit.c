@@ -338,10 +338,13 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
     e->repack = (fresh && touched > rw_max64(slots / 2, worth))
              || s->top + fresh - packed > rw_max64(packed / 10, worth);
     if (e->repack) {
-        e->threads = rw_threads_for(threads, slots * WORK);
+        int64_t most = rw_max64(s->slots, slots);
         for (int32_t g = 0; g < s->n_groups; g++)
             e->room = rw_max64(e->room, s->len[g]);
-        e->room = rw_max64(e->room, rw_min64(CHUNK, rw_max64(s->slots, slots) / (CHUNKS * e->threads) + 1));
+        /* Every thread has buffers for the longest group: no more of them than a layer is long. */
+        int64_t worth_buffers = most / (CHUNKS * rw_max64(e->room, 1));
+        e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * WORK), worth_buffers));
+        e->room = rw_max64(e->room, rw_min64(CHUNK, most / (CHUNKS * e->threads) + 1));
     }
     st = reserve_desks(e);
     if (!st && e->repack)

@@ -86,12 +86,12 @@ RW_INLINE void RW_V(fetch)(const RW_T *x, int32_t source, int32_t tile, const in
 RW_INLINE void RW_V(fetch_piece)(const rw_rows *s, int32_t g, int32_t at, int32_t slots,
                                  const int rows)
 {
-    const char *source = (const char *)(s->source + s->start[g] + at);
-    const char *w = (const char *)((const RW_T *)s->weight + (s->start[g] + at) * rows);
+    uintptr_t source = (uintptr_t)(s->source + s->start[g] + at);
+    uintptr_t w = (uintptr_t)((const RW_T *)s->weight + (s->start[g] + at) * rows);
     for (int32_t i = 0; i < slots * (int)sizeof(int32_t); i += RW_LINE)
-        RW_PREFETCH(source + i);
+        RW_PREFETCH((const void *)(source + (uintptr_t)i));
     for (int32_t i = 0; i < slots * rows * (int)sizeof(RW_T); i += RW_LINE)
-        RW_PREFETCH(w + i);
+        RW_PREFETCH((const void *)(w + (uintptr_t)i));
 }
 
 /* --- forward ------------------------------------------------------------- */

@@ -13,8 +13,9 @@ RW_INLINE f32x16 f32_few_dots(const int32_t *source, __mmask16 live, const float
                               int32_t tile)
 {
     __m512i at = _mm512_maskz_loadu_epi32(live, source);
+    const __m512 zero = _mm512_setzero_ps(); /* dw adds to it, which turns -0 into 0 */
     if (tile == 1)
-        return _mm512_mul_ps(_mm512_mask_i32gather_ps(_mm512_setzero_ps(), live, at, x, 4), dy);
+        return _mm512_fmadd_ps(_mm512_mask_i32gather_ps(zero, live, at, x, 4), dy, zero);
     /* Pairs of samples are gathered as if they were doubles. */
     __m512d none = _mm512_setzero_pd();
     __m512 first = _mm512_castpd_ps(_mm512_mask_i32gather_pd(
@@ -23,13 +24,13 @@ RW_INLINE f32x16 f32_few_dots(const int32_t *source, __mmask16 live, const float
         none, (__mmask8)(live >> 8), _mm512_extracti32x8_epi32(at, 1), (const void *)x, 8));
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    first = _mm512_mul_ps(first, dy);
-    last = _mm512_mul_ps(last, dy);
+    first = _mm512_fmadd_ps(first, dy, zero);
+    last = _mm512_fmadd_ps(last, dy, zero);
     return _mm512_add_ps(_mm512_permutex2var_ps(first, even, last),
                          _mm512_permutex2var_ps(first, odd, last));
 }
 
-/* One row. Every flag is a constant at the call. */
+/* One row. The flags are constants for the usual optimizers. */
 RW_INLINE void f32_few_row(const int32_t *source, int32_t len, const float *x, __m512 dy,
                            int32_t tile, const rw_update *u, float *w, float *m,
                            const bool momentum, const bool nesterov, const bool l2,
@@ -70,8 +71,7 @@ RW_INLINE void f32_few_rows(const rw_rows *s, int32_t g0, int32_t g1, const rw_s
         if (span->tile == 1)
             out = _mm512_set1_ps(dy[g]);
         else
-            out = _mm512_castpd_ps(_mm512_broadcastsd_pd(
-                _mm_load_sd((const double *)(const void *)(dy + 2 * (size_t)g))));
+            out = _mm512_castpd_ps(_mm512_broadcastsd_pd(_mm_castps_pd(f32x2_load(dy + 2 * (size_t)g).v)));
         f32_few_row(s->source + at, s->len[g], x, out, span->tile, u, w + at, m ? m + at : NULL,
                     momentum, nesterov, l2, shrinks);
     }

@@ -116,7 +116,7 @@ static void scatter_task(const job *j, int64_t task)
                (size_t)(j1 - j0) * (size_t)j->y->tile * rw_dtype_size(j->y->dtype));
     int32_t at[RW_TASK_GROUPS];
     for (int32_t g0 = j->first_group, g1; g0 < j->end_group; g0 = g1) {
-        g1 = (int32_t)rw_min64(g0 + RW_TASK_GROUPS, j->end_group);
+        g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, j->end_group);
         for (int32_t g = g0; g < g1; g++)
             at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0) : 0;
         for (int32_t i = 0; i < j->cut.panels; i++) {
@@ -137,7 +137,7 @@ static rw_status scatter(job *j, int64_t work, const rw_run *run)
     j->blocks = even ? 1 : rw_min64(threads, j->n);
     j->cut = rw_cut_sources(j->s, row_bytes(j->y), RW_PANELS_SCATTER);
     j->cut.panels = (int32_t)rw_max64(1, j->cut.panels / j->blocks);
-    int64_t passes = rw_max64(1, rw_min64(work / (RW_POLL_WORK * threads), j->s->n_groups));
+    int64_t passes = rw_max64(1, rw_min64(work / ((int64_t)RW_POLL_WORK * threads), j->s->n_groups));
     for (int64_t pass = 0; pass < passes; pass++) {
         if (pass > 0 && run->poll && run->poll(run->arg))
             return RW_EINTR;

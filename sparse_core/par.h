@@ -40,7 +40,7 @@ static inline int rw_openmp(void) { return 0; }
 static inline int rw_openmp_max_threads(void) { return 1; }
 #endif
 
-/* While tasks run, a number nearer zero than 1e-38 is zero. The momentum of a link
+/* While tasks run, a subnormal number (below 1e-38 in float32) is zero. The momentum of a link
  * to a neuron that has fallen silent shrinks to such numbers and stays there for
  * ever, and processors that take 4 cycles for an addition take 150 for one of
  * those. Returns what rw_tiny_restore puts back: users' code keeps its own mode. */
@@ -52,8 +52,8 @@ static inline uint64_t rw_tiny_is_zero(void)
     return mode;
 #elif defined(__aarch64__) && defined(__GNUC__)
     uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (UINT64_C(1) << 24)));
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode) : : "memory");
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (UINT64_C(1) << 24)) : "memory");
     return mode;
 #else
     return 0;
@@ -64,7 +64,7 @@ static inline void rw_tiny_restore(uint64_t mode)
 #if defined(__SSE__) || defined(_M_X64)
     _mm_setcsr((unsigned)mode);
 #elif defined(__aarch64__) && defined(__GNUC__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory");
 #else
     (void)mode;
 #endif

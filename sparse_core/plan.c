@@ -263,7 +263,10 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
     /* Newcomers; runs of each thread, about 10 ms; of a value, in units of rw_threads_for. */
     enum { RUN = 512, RUNS_TO_POLL = 256, WORK = 1000 };
     const rw_store *s = p->store;
-    if (!p->ins_weight && p->n_ins) {
+    bool fresh = !p->ins_weight;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
+    if (fresh && p->n_ins) {
         p->ins_weight = rw_alloc_array((size_t)p->n_ins, weight_bytes(s));
         if (!p->ins_weight)
             return RW_ENOMEM;
@@ -280,8 +283,13 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
         RW_PARALLEL_FOR(threads)
         for (int64_t i = begin; i < end; i++)
             draw_run(&v, i * RUN, rw_min64((i + 1) * RUN, p->n_ins));
-        if (run && run->poll && run->poll(run->arg))
+        if (run && run->poll && run->poll(run->arg)) {
+            if (fresh) { /* never half drawn */
+                rw_free(p->ins_weight, (size_t)p->n_ins * weight_bytes(s));
+                p->ins_weight = NULL;
+            }
             return RW_EINTR;
+        }
     }
     return RW_OK;
 }

@@ -430,6 +430,8 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, rw_key key, co
     *pr = (prune){ .s = s, .key = key, .by_sign = by_sign && s->group == 1, .run = run, .plan = p };
     if (p->n_del || p->n_ins)
         return RW_ESHAPE;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
     pr->threads = rw_threads_for(run ? run->threads : 1, s->slots * WORK);
     pr->n_pieces = (s->slots + PIECE - 1) / PIECE;
     pr->begin = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->begin);

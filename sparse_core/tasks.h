@@ -49,7 +49,7 @@ static inline rw_status run_tasks(const rw_run *run, int64_t n, int64_t work,
 {
     int threads = rw_threads_for(run->threads, work);
     int64_t each = rw_max64(work / rw_max64(n, 1), 1);
-    int64_t chunk = rw_max64(RW_POLL_WORK * threads / each, threads);
+    int64_t chunk = rw_max64((int64_t)RW_POLL_WORK * threads / each, threads);
     for (int64_t first = 0; first < n; first += chunk) {
         if (first > 0 && run->poll && run->poll(run->arg))
             return RW_EINTR;

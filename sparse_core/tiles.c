@@ -360,15 +360,21 @@ static void pack_csr_tile(const rw_tiles *t, const csr *in, int64_t tile)
     }
 }
 
+typedef struct {
+    rw_tiles *t;
+    csr in;
+} csr_job;
+
+static void pack_csr_task(const void *arg, int64_t tile)
+{
+    const csr_job *job = arg;
+    pack_csr_tile(job->t, &job->in, tile);
+}
+
 void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads)
 {
-    const csr in = { kind, indptr, columns, values, rows, mean, scale };
-    const int n_threads = rw_threads_for(threads, t->batch * t->n);
-    const int64_t n_tiles = t->n_tiles;
-    (void)n_threads; /* used by the next line only with OpenMP */
-    RW_PARALLEL_FOR(n_threads)
-    for (int64_t tile = 0; tile < n_tiles; tile++)
-        pack_csr_tile(t, &in, tile);
+    const csr_job job = { t, { kind, indptr, columns, values, rows, mean, scale } };
+    rw_parallel_tasks(rw_threads_for(threads, t->batch * t->n), t->n_tiles, pack_csr_task, &job);
 }

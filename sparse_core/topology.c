@@ -108,7 +108,6 @@ typedef struct {
     int32_t longest; /* room of these two                          */
 } drawer;
 
-
 static void drawer_free(drawer *d)
 {
     size_t n = (size_t)d->room + DRAWS, longest = (size_t)d->longest;
@@ -448,7 +447,7 @@ static rw_status ready(grower *g, int32_t longest)
         if (g->drawers[t].room >= most)
             continue;
         drawer_free(&g->drawers[t]);
-        rw_status st = drawer_new(&g->drawers[t], most + most / 4, longest);
+        rw_status st = drawer_new(&g->drawers[t], (int32_t)rw_min64((int64_t)most + most / 4, INT32_MAX - DRAWS), longest);
         if (st)
             return st;
     }
@@ -501,6 +500,8 @@ rw_status rw_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_run *ru
     int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + p->n_del;
     if (p->n_ins || count < 0)
         return RW_ESHAPE;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
     if (count > empty)
         return RW_EFULL;
     cutter c = cutter_new(p, key);
@@ -517,6 +518,8 @@ rw_status rw_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_run *r
     const rw_store *s = p->store;
     if (p->n_ins || fan_in < 0)
         return RW_ESHAPE;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
     if (fan_in > s->n_in)
         return RW_EFULL;
     cutter c = cutter_new(p, key);

@@ -45,7 +45,7 @@ enum {
 
     /* dX gathers through the mirror only while a panel takes fewer slots of a row
      * than this, and only from so many slots: it reads a line of the cache for every
-     * weight, so the weights must be near (2 MB). Else it scatters panel by panel. */
+     * weight, so the weights must be near (2 MB of float32). Else it scatters panel by panel. */
     RW_GATHER_PIECE = 14,
     RW_GATHER_SLOTS = 512 << 10
 };

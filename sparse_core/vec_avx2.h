@@ -44,7 +44,7 @@ typedef struct { __m128 v; } f32x2;
 
 RW_INLINE f32x2 f32x2_load(const float *p)
 {
-    return (f32x2){ _mm_castpd_ps(_mm_load_sd((const double *)(const void *)p)) };
+    return (f32x2){ _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)) };
 }
 RW_INLINE void f32x2_store(float *p, f32x2 a) { _mm_storel_pi((__m64 *)(void *)p, a.v); }
 RW_INLINE f32x2 f32x2_zero(void) { return (f32x2){ _mm_setzero_ps() }; }
