@@ -527,9 +527,11 @@ def plot_roofline(report: Report, cells: dict[Cell, dict], limit: dict) -> None:
             if points:
                 axes.loglog(*zip(*points, strict=True), mark, alpha=0.6, label=op)
         axes.set(
-            xlabel="floating-point operations for a byte of activations (group / 2)",
+            xlabel="floating-point operations for a byte of activations",
             ylabel="GFLOP/s", title="batch 128, one thread",
         )  # fmt: skip
+        axes.set_xticks([0.5, 2, 4], ["0.5 (group 1)", "2 (group 4)", "4 (group 8)"])
+        axes.set_xticks([], minor=True)
         axes.legend(fontsize="small")
 
 

@@ -172,8 +172,8 @@ MUTANTS = [
     Mutant(
         "plan-never-stale",
         "plan.c",
-        "if (p->generation != s->generation)",
-        "if (p->generation > s->generation)",
+        "if (p->generation != s->generation)\n        return RW_ESTALE;\n    for (",
+        "if (p->generation > s->generation)\n        return RW_ESTALE;\n    for (",
     ),
     Mutant(
         "plan-names-the-wrong-pair",
