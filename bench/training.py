@@ -16,7 +16,7 @@ from _report import Report, options
 
 SEEDS = 3
 SETTINGS = {  # data set: (epochs, samples, rates) of the short run and of --full
-    "fashion-mnist": ((6, 30_000, [0.05, 0.1]), (15, None, [0.01, 0.02, 0.05, 0.1])),
+    "fashion-mnist": ((6, 30_000, [0.02, 0.05, 0.1]), (15, None, [0.01, 0.02, 0.05, 0.1])),
     "madelon": ((60, None, [0.01, 0.02]), (200, None, [0.003, 0.01, 0.03, 0.1])),
     "wide": ((8, None, [0.01, 0.05]), (20, None, [0.003, 0.01, 0.03, 0.1])),
 }
