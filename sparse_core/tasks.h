@@ -30,8 +30,7 @@ typedef struct {
     int32_t first_group, end_group; /* of the groups that are scattered now */
 } job;
 
-/* Run tasks 0 .. n-1, `work` multiply-adds in all, polling between chunks.
- * Every output belongs to one task, so who runs it does not matter. */
+/* Tasks `first` and on, as rw_parallel_tasks counts them. */
 typedef struct {
     void (*task)(const job *, int64_t);
     const job *j;
@@ -44,8 +43,10 @@ static inline void run_one(const void *arg, int64_t i)
     c->task(c->j, c->first + i);
 }
 
+/* Run tasks 0 .. n-1, `work` multiply-adds in all, polling between chunks.
+ * Every output belongs to one task, so who runs it does not matter. */
 static inline rw_status run_tasks(const rw_run *run, int64_t n, int64_t work,
-                           void (*task)(const job *, int64_t), const job *j)
+                                  void (*task)(const job *, int64_t), const job *j)
 {
     int threads = rw_threads_for(run->threads, work);
     int64_t each = rw_max64(work / rw_max64(n, 1), 1);

@@ -59,10 +59,12 @@ def bits(estimator):
 )
 def test_digits(digits, options):
     X, y, X_test, y_test = digits
-    clf = SparseMLPClassifier(**{**FAST, "hidden_layer_sizes": (200, 200), "max_iter": 20, **options}).fit(
-        X, y
-    )
-    assert clf.score(X_test, y_test) > 0.86  # over eight seeds Nesterov gives 0.871 to 0.901
+    scores = []
+    for seed in range(3):  # one seed's score says little: Nesterov's reach from 0.871 to 0.901
+        changed = {"hidden_layer_sizes": (200, 200), "max_iter": 20, **options, "random_state": seed}
+        clf = SparseMLPClassifier(**{**FAST, **changed}).fit(X, y)
+        scores.append(clf.score(X_test, y_test))
+    assert np.median(scores) > 0.88
     assert clf.loss_curve_[-1] < clf.loss_curve_[0] / 3
     clf.network_.validate()
 
@@ -94,10 +96,12 @@ def test_divergence_is_an_error_and_says_what_to_change(digits):
 
 def test_regression(friedman):
     X, y = friedman
-    reg = SparseMLPRegressor(**{**FAST, "hidden_layer_sizes": (200, 100), "max_iter": 60}).fit(
-        X[:300], y[:300]
-    )
-    assert reg.score(X[300:], y[300:]) > 0.75  # ten seeds give 0.787 to 0.869
+    scores = []
+    for seed in range(3):  # one seed's score says little: they reach from 0.787 to 0.869
+        changed = {"hidden_layer_sizes": (200, 100), "max_iter": 60, "random_state": seed}
+        reg = SparseMLPRegressor(**{**FAST, **changed}).fit(X[:300], y[:300])
+        scores.append(reg.score(X[300:], y[300:]))
+    assert np.median(scores) > 0.8
     assert reg.predict(X).shape == (400,) and reg.predict(X).dtype == np.float64
     assert reg.out_activation_ == "identity" and reg.n_outputs_ == 1
 
