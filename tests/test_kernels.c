@@ -55,6 +55,7 @@ int main(int argc, char **argv)
 
     RUN(test_updates_follow_their_formulas);
     RUN(test_fused_is_two_halves);
+    RUN(test_zeros_of_few_samples_have_one_sign);
     RUN(test_state_must_be_there);
     RUN(test_fields_over_live_values);
     RUN(test_shapes_are_checked);

@@ -133,6 +133,37 @@ static void test_fused_is_two_halves(void)
     }
 }
 
+/* One or two samples of which x is 0 and dy below it: a product of -0, which must
+ * not show where momentum is -0 too (a subnormal one becomes that). */
+static void test_zeros_of_few_samples_have_one_sign(void)
+{
+    FOR_EACH_KERNELS(k)
+        for (int64_t batch = 1; batch <= 2; batch++) {
+            rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
+            rw_store *a = store_of(8, 65, 1, 1, k->dtype);
+            REQUIRE(rw_store_add_field(a, "momentum", k->dtype, 1, -0.0) == RW_OK);
+            int32_t grad = add_field(a, "grad");
+            rw_store *b = clone_of(a);
+            rw_tiles *x = tiles_new(65, batch, (int32_t)batch, k->dtype);
+            rw_tiles *dy = tiles_new(8, batch, (int32_t)batch, k->dtype);
+            for (int32_t row = 0; row < 8; row++)
+                for (int64_t i = 0; i < batch; i++)
+                    put(k->dtype, dy->data, place_in(dy, row, i), -1.0);
+            size_t bytes = (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
+            void *scratch = rw_alloc(bytes);
+            REQUIRE(scratch);
+            CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &ALONE), RW_OK);
+            CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, &ALONE), RW_OK);
+            CHECK_STATUS(rw_update_from(k, b, grad, &u, &ALONE), RW_OK);
+            CHECK(fields_same(a, b, rw_store_field(a, "momentum")));
+            rw_free(scratch, bytes);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(b);
+            rw_store_free(a);
+        }
+}
+
 static void test_state_must_be_there(void)
 {
     const rw_kernels *k = rw_kernels_named(RW_F32, "scalar");
