@@ -370,6 +370,27 @@ cdef class Plan:
         finally:
             self.leave()
 
+    def insert(self, group, source, weight=None):
+        """Add insertions, sorted by (group, source), to a plan that has none."""
+        cdef Array g = borrow(group, "group", "int32")
+        cdef Array j = borrow(source, "source", "int32", g.size())
+        cdef Array w = borrow_optional(weight, "weight", self.store.dtype, g.size() * self.store.s.group)
+        cdef c.rw_fault at
+        self.enter()
+        try:
+            check(c.rw_plan_insert(self.p, g.size(), <int32_t *>g.view.buf, <int32_t *>j.view.buf, pointer(w), &at),
+                  "insert", &at)
+        finally:
+            self.leave()
+
+    def spare(self):
+        """Links that would go and come again stay as they are."""
+        self.enter()
+        try:
+            check(c.rw_plan_spare(self.p), "spare")
+        finally:
+            self.leave()
+
     def removed(self):
         """(groups, sources) of the slots that go; RuntimeError once the store has changed."""
         self.enter()
@@ -399,6 +420,20 @@ cdef class Plan:
         """Remove the ``count`` slots of smallest magnitude."""
         self._call(1, 0, count, make_key(seed, stream, step), threads)
 
+    def prune_scores(self, score, int64_t count, seed, stream, step, int threads=1):
+        """Remove the ``count`` slots of smallest score; scores >= 0 in canonical order."""
+        cdef Array a = borrow(score, "score", "float64", self.store.s.slots)
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_prune_scores(self.p, <double *>a.view.buf, count, key, &run)
+        finally:
+            self.leave()
+        check(st, "prune_scores")
+
     def grow_random(self, int64_t count, seed, stream, step, int threads=1):
         """Insert ``count`` slots at uniformly random empty places."""
         self._call(2, 0, count, make_key(seed, stream, step), threads)
@@ -426,8 +461,9 @@ cdef class Plan:
         return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in")[which])
 
     def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
-        """Weights of the newcomers: constant, uniform in [-scale, scale), or normal."""
-        kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL}
+        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, or scale with a random sign."""
+        kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL,
+                 "sign": c.RW_VALUE_SIGN}
         if kind not in kinds:
             raise ValueError(f"kind must be one of {list(kinds)}, got {kind!r}")
         cdef c.rw_value code = kinds[kind]

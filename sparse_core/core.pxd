@@ -82,7 +82,7 @@ cdef extern from "edit.h" nogil:
     ctypedef struct rw_edit:
         pass
     ctypedef enum rw_value:
-        RW_VALUE_CONSTANT, RW_VALUE_UNIFORM, RW_VALUE_NORMAL
+        RW_VALUE_CONSTANT, RW_VALUE_UNIFORM, RW_VALUE_NORMAL, RW_VALUE_SIGN
     ctypedef enum rw_fan:
         RW_FAN_NONE, RW_FAN_REAL
     rw_plan *rw_plan_new(const rw_store *s)
@@ -91,6 +91,9 @@ cdef extern from "edit.h" nogil:
     rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group, const int32_t *del_source,
                             int64_t n_ins, const int32_t *ins_group, const int32_t *ins_source,
                             const void *weight, rw_fault *at)
+    rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
+                             const void *weight, rw_fault *at)
+    rw_status rw_plan_spare(rw_plan *p)
     rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
     rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
     void rw_edit_commit(rw_edit *e)
@@ -115,6 +118,7 @@ cdef extern from "topology.h" nogil:
 cdef extern from "rewire.h" nogil:
     rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
     rw_status rw_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
+    rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key, const rw_run *run)
 
 
 cdef extern from "tiles.h" nogil:
@@ -192,6 +196,13 @@ cdef extern from "layer.h" nogil:
     rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                          const rw_run *run)
+
+
+cdef extern from "grow.h" nogil:
+    rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
+                               const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
+    rw_status rw_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k, const rw_tiles *x,
+                                    const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
 
 
 cdef extern from "machine.h" nogil:

@@ -59,19 +59,35 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
                         const int32_t *del_source, int64_t n_ins, const int32_t *ins_group,
                         const int32_t *ins_source, const void *weight, rw_fault *at);
 
+/* Add insertions to a plan that has none, beside whatever it removes: sorted, named
+ * once, on places that are empty or emptied. Weights and errors as above; on error
+ * the plan is as it was. */
+rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
+                         const void *weight, rw_fault *at);
+
+/* Links that the plan would remove and insert again stay: both entries go, and such
+ * a link keeps all that it holds. The plan's newcomers must not have weights yet
+ * (RW_ESHAPE). */
+rw_status rw_plan_spare(rw_plan *p);
+
 /* Is the plan one that commit may carry out? RW_ESTALE if the store has
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);
 
 /* How the weights of a plan's newcomers are drawn: by (row, source), so that
  * the value does not depend on who else comes. */
-typedef enum { RW_VALUE_CONSTANT = 0, RW_VALUE_UNIFORM = 1, RW_VALUE_NORMAL = 2 } rw_value;
+typedef enum {
+    RW_VALUE_CONSTANT = 0,
+    RW_VALUE_UNIFORM = 1,
+    RW_VALUE_NORMAL = 2,
+    RW_VALUE_SIGN = 3
+} rw_value;
 /* How `scale` reads: as it is, or divided by the square root of the number of
  * sources the row has once the plan is carried out ("the real fan-in"). */
 typedef enum { RW_FAN_NONE = 0, RW_FAN_REAL = 1 } rw_fan;
 
 /* CONSTANT: scale. UNIFORM: in [-scale, scale). NORMAL: deviation scale
- * (Box-Muller). Rows beyond n_out get zero. */
+ * (Box-Muller). SIGN: scale or -scale. Rows beyond n_out get zero. */
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run);
 

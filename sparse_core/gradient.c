@@ -16,21 +16,14 @@ static void clear_padding(const job *j, int32_t g, char *values)
         memset(values + ((size_t)i * width + rows) * size, 0, (width - rows) * size);
 }
 
-/* Bytes of a source's samples in a span. */
-static int64_t span_bytes(const rw_tiles *x)
-{
-    return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
-}
-
 static char *slice(const job *j, char *field, int32_t g)
 {
     size_t bytes = rw_slot_bytes(&j->s->field[RW_WEIGHT]);
     return field ? field + (size_t)j->s->start[g] * bytes : NULL;
 }
 
-/* The gradients of groups [g0, g1): those of group g from slot first[g - g0] of
- * `grad` on. Spans of samples outside, panels of sources inside. */
-static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad)
+/* Spans of samples outside, panels of sources inside. */
+void rw_gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad)
 {
     int64_t together = rw_max64(1, RW_SPAN / j->x->tile), n_tiles = j->x->n_tiles;
     int32_t at[RW_TASK_GROUPS];
@@ -88,7 +81,7 @@ static void fused_task(const job *j, int64_t block)
             first[g1 - g0] = slots;
             slots += j->s->len[g1];
         }
-        gradients(j, g0, g1, first, grad);
+        rw_gradients(j, g0, g1, first, grad);
         for (int32_t g = g0; g < g1; g++) {
             char *mine = grad + (size_t)first[g - g0] * width;
             clear_padding(j, g, mine);
@@ -100,7 +93,7 @@ static void fused_task(const job *j, int64_t block)
 static void gradient_task(const job *j, int64_t block)
 {
     int32_t g0 = block_start(j, block), g1 = block_start(j, block + 1);
-    gradients(j, g0, g1, j->s->start + g0, j->grad);
+    rw_gradients(j, g0, g1, j->s->start + g0, j->grad);
     for (int32_t g = g0; g < g1; g++)
         clear_padding(j, g, slice(j, j->grad, g));
 }

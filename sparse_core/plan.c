@@ -156,6 +156,69 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
     return RW_OK;
 }
 
+rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
+                         const void *weight, rw_fault *at)
+{
+    const rw_store *s = p->store;
+    if (p->n_ins)
+        return RW_ESHAPE;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
+    rw_status st = check_pairs(s, n, group, source, at);
+    if (!st)
+        st = rw_plan_reserve(p, p->n_del, n);
+    if (st || n == 0)
+        return st;
+    char *copy = NULL;
+    if (weight) {
+        copy = rw_alloc_array((size_t)n, weight_bytes(s));
+        if (!copy)
+            return RW_ENOMEM;
+        memcpy(copy, weight, (size_t)n * weight_bytes(s));
+    }
+    memcpy(p->ins_group, group, (size_t)n * sizeof *group);
+    memcpy(p->ins_source, source, (size_t)n * sizeof *source);
+    p->n_ins = n;
+    st = check_empty(p, at);
+    if (st) {
+        p->n_ins = 0;
+        rw_free(copy, (size_t)n * weight_bytes(s));
+        return st;
+    }
+    p->ins_weight = copy;
+    return RW_OK;
+}
+
+rw_status rw_plan_spare(rw_plan *p)
+{
+    const rw_store *s = p->store;
+    if (p->ins_weight)
+        return RW_ESHAPE;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
+    /* Both lists ascend by (group, source): one walk, and what stays moves up. */
+    int64_t d = 0, i = 0, del = 0, ins = 0;
+    while (d < p->n_del || i < p->n_ins) {
+        int32_t dg = d < p->n_del ? p->del_group[d] : INT32_MAX;
+        int32_t ig = i < p->n_ins ? p->ins_group[i] : INT32_MAX;
+        int32_t dj = d < p->n_del ? s->source[s->start[dg] + p->del_position[d]] : 0;
+        int32_t ij = i < p->n_ins ? p->ins_source[i] : 0;
+        bool goes = dg < ig || (dg == ig && dj <= ij), comes = ig < dg || (ig == dg && ij <= dj);
+        if (goes && !comes) {
+            p->del_group[del] = dg;
+            p->del_position[del++] = p->del_position[d];
+        } else if (comes && !goes) {
+            p->ins_group[ins] = ig;
+            p->ins_source[ins++] = ij;
+        }
+        d += goes;
+        i += comes;
+    }
+    p->n_del = del;
+    p->n_ins = ins;
+    return RW_OK;
+}
+
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
 {
     const rw_store *s = p->store;
@@ -181,6 +244,8 @@ static double draw_value(rw_value kind, double scale, rw_key key, uint64_t row, 
     if (kind == RW_VALUE_CONSTANT)
         return scale;
     rw_philox words = rw_draw4(key, RW_DRAW_VALUE, row, source);
+    if (kind == RW_VALUE_SIGN)
+        return words.v[0] >> 63 ? scale : -scale;
     if (kind == RW_VALUE_UNIFORM)
         return scale * (2.0 * rw_unit(words.v[0]) - 1.0);
     /* Box-Muller; 1 - u lies in (0, 1], so its logarithm is finite. */

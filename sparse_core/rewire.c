@@ -70,6 +70,7 @@ typedef struct {
     const rw_store *s;
     rw_key key;
     bool by_sign;
+    const double *given; /* scores made elsewhere, by place; or NULL       */
     const rw_run *run;
     int threads;
     range of[CLASSES];
@@ -179,7 +180,11 @@ static int32_t score_chunk(const prune *pr, cursor *x, uint64_t *score)
 {
     int32_t n = 0;
     for (int32_t here; (here = run_here(pr, x, CHUNK - n)) > 0; n += here) {
-        score_slots(pr, pr->s->start[x->group] + x->position, here, score + n);
+        if (pr->given)
+            for (int32_t i = 0; i < here; i++)
+                score[n + i] = order_bits(pr->given[x->place + i] + 0.0); /* -0 is 0 */
+        else
+            score_slots(pr, pr->s->start[x->group] + x->position, here, score + n);
         advance(x, here);
     }
     return n;
@@ -424,10 +429,12 @@ static void prune_end(prune *pr)
 }
 
 /* The plan must be empty. The first histogram is there on success. */
-static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, rw_key key, const rw_run *run)
+static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *given, rw_key key,
+                             const rw_run *run)
 {
     const rw_store *s = p->store;
-    *pr = (prune){ .s = s, .key = key, .by_sign = by_sign && s->group == 1, .run = run, .plan = p };
+    *pr = (prune){ .s = s, .key = key, .by_sign = by_sign && s->group == 1, .given = given,
+                   .run = run, .plan = p };
     if (p->n_del || p->n_ins)
         return RW_ESHAPE;
     if (p->generation != s->generation)
@@ -495,7 +502,7 @@ rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
     prune pr;
     if (!(zeta >= 0 && zeta <= 1))
         return RW_ESHAPE;
-    rw_status st = prune_start(&pr, p, true, key, run);
+    rw_status st = prune_start(&pr, p, true, NULL, key, run);
     if (!st) {
         int64_t wanted[CLASSES];
         for (int class = 0; class < CLASSES; class++) {
@@ -508,14 +515,28 @@ rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
     return st;
 }
 
-rw_status rw_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run *run)
+static rw_status prune_count(rw_plan *p, const double *given, int64_t n, rw_key key,
+                             const rw_run *run)
 {
     prune pr;
     if (n < 0 || n > p->store->slots)
         return RW_ESHAPE;
-    rw_status st = prune_start(&pr, p, false, key, run);
+    rw_status st = prune_start(&pr, p, false, given, key, run);
     if (!st)
         st = prune_run(&pr, (const int64_t[CLASSES]){ n, 0 });
     prune_end(&pr);
     return st;
+}
+
+rw_status rw_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run *run)
+{
+    return prune_count(p, NULL, n, key, run);
+}
+
+rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key, const rw_run *run)
+{
+    for (int64_t i = 0; i < p->store->slots; i++)
+        if (score[i] < 0)
+            return RW_ESHAPE;
+    return prune_count(p, score, n, key, run);
 }

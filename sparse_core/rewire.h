@@ -19,4 +19,9 @@ rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run);
  * RW_ESHAPE if the store has fewer. */
 rw_status rw_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run);
 
+/* The same by scores that the caller has made: one a slot, in canonical order, none
+ * negative (RW_ESHAPE); NaN scores last. */
+rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key,
+                          const rw_run *run);
+
 #endif

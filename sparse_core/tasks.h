@@ -138,4 +138,14 @@ static inline int64_t products(const rw_store *s, const rw_tiles *t)
     return s->slots * s->group * t->batch;
 }
 
+/* Bytes of a source's samples in a span: what dW reads again and again. */
+static inline int64_t span_bytes(const rw_tiles *x)
+{
+    return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
+}
+
+/* The gradients of groups [g0, g1), at most RW_TASK_GROUPS, of j->w: those of group g
+ * from slot first[g - g0] of `grad` on. (gradient.c) */
+void rw_gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad);
+
 #endif

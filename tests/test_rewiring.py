@@ -269,32 +269,31 @@ def test_a_view_anywhere_stops_the_whole_rewiring():
 class Smallest(Goes):
     """The smallest in magnitude, whatever their sign."""
 
-    def mark(self, plan, share, key, threads):
-        plan.prune_smallest(int(share * plan.store.slots), *key, threads)
+    def mark(self, plan, layer, share, occasion):
+        plan.prune_smallest(int(share * layer.store.slots), *occasion.key(layer), occasion.threads)
 
 
 class Diagonal(Comes):
     """Newcomers on the diagonal first: by pairs, in NumPy."""
 
-    def place(self, plan, layer, key, threads):
+    def place(self, plan, layer, count, occasion):
         store = layer.store
         kept = set(links(layer)) - set(zip(*map(list, plan.removed()), strict=True))
         empty = sorted(
             ((g, j) for g in range(store.n_groups) for j in range(store.n_in) if (g, j) not in kept),
             key=lambda p: abs(p[0] - p[1]),
         )
-        chosen = sorted(empty[: plan.n_removed])
-        groups, sources = (np.array([p[i] for p in chosen], np.int32) for i in (0, 1))
-        again = _core.Plan(store)
-        again.pairs(*plan.removed(), groups, sources, None)
-        return again
+        chosen = sorted(empty[:count])
+        plan.insert(*(np.array([p[i] for p in chosen], np.int32) for i in (0, 1)))
 
 
 class Chooser(rw.Rewiring):
-    def plan(self, layer, network, moment, key, regrow, threads):
-        plan = _core.Plan(layer.store)
-        self.goes.mark(plan, self.how_many.at(moment), key, threads)
-        return self.comes.place(plan, layer, key, threads)
+    def plans(self, layers, occasion, regrow):
+        plans = [_core.Plan(layer.store) for layer in layers]
+        for plan, layer in zip(plans, layers, strict=True):
+            self.goes.mark(plan, layer, self.how_many.at(occasion.moment), occasion)
+            self.comes.place(plan, layer, plan.n_removed, occasion)
+        return plans
 
 
 def test_composing_a_rule():

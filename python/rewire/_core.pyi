@@ -68,16 +68,23 @@ class Plan:
         ins_source: NDArray[np.int32],
         ins_weight: NDArray[Any] | None,
     ) -> None: ...  # sorted by (group, source); ins_weight (n, group); LinkError subclasses below
+    def insert(
+        self, group: NDArray[np.int32], source: NDArray[np.int32], weight: NDArray[Any] | None = None
+    ) -> None: ...  # to a plan without insertions; sorted; LinkError subclasses below
+    def spare(self) -> None: ...  # who would go and come again stays; before weights are drawn
     def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # RuntimeError if stale
     def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
     # rules; seed, stream (layer), step name the random numbers
     def prune_set(self, zeta: float, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def prune_smallest(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def prune_scores(
+        self, score: NDArray[np.float64], count: int, seed: int, stream: int, step: int, threads: int = 1
+    ) -> None: ...  # (slots,), >= 0, canonical order
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def draw_weights(
         self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
-    ) -> None: ...  # kind: "constant" | "uniform" | "normal"
+    ) -> None: ...  # kind: "constant" | "uniform" | "normal" | "sign"
 
 def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
@@ -176,6 +183,17 @@ def backward_update(
 ) -> None: ...
 def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
 def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
+def grow_gradient(
+    plan: Plan,
+    count: int | NDArray[np.int32],  # of the layer, or of each group
+    x: Tiles,
+    dy: Tiles,
+    returns: bool,  # whether places that the plan empties compete
+    seed: int,
+    stream: int,
+    step: int,
+    threads: int,
+) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...
 def field_scale(store: Store, field: str, factor: float) -> None: ...
 def field_finite(store: Store, field: str) -> bool: ...

@@ -1,9 +1,10 @@
 """One call of ``fit``: the loop over epochs and batches.
 
 The order of things in an epoch: callbacks (begin), shuffle, then for every
-batch rewiring if due, forward, loss, backward with the optimizer's step;
-removal if this is the last epoch and the rule asks for it; validation; the row
-of the history; callbacks (end).
+batch rewiring if due (after a look at gradients, where the rule asks for it),
+forward, loss, backward with the optimizer's step; removal if this is the last
+epoch and the rule asks for it; validation; the row of the history; callbacks
+(end).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
 from rewire.losses import Targets
 from rewire.progress import Silent
-from rewire.rewiring import Moment
+from rewire.rewiring import Moment, Probe
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.workspace import Workspace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit"]
 
 _SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
+_PROBE = 0x50726F62  # "Prob": the samples a rule looks at beside the coming batch
 
 
 class Fit:
@@ -71,11 +73,13 @@ class Fit:
         trainer, net = self.trainer, self.net
         self.state.last_epoch = trainer.epoch + count
         steps = -(-self.source.n_samples // self.batch)
+        self.last_step = trainer.step + count * steps
         try:
             if trainer.standardize and net.standardizer is None:
                 net.standardizer = Standardizer.fit(self.source, self.weight)
             for layer in net.layers:
                 layer.hold_gradients(self.clip_norm is not None)
+            trainer.rewiring.begin(net)
             self.tell("on_fit_begin")
             show.begin(self.state.last_epoch, trainer.epoch, steps)
             while trainer.epoch < self.state.last_epoch and not self.state.stop:
@@ -115,13 +119,16 @@ class Fit:
             weight = None if self.weight is None else self.weight[rows]
             amount = float(len(rows) if weight is None else weight.sum())
             if amount > 0.0:
-                moment = Moment(trainer.epoch, trainer.step, weights == 0.0)
-                if trainer.rewiring.due(moment):
-                    self.rewire(moment, regrow=True)
-                self.state.loss, truth = self.one_step(rows, weight)
+                moment = self.moment(trainer.epoch, weights == 0.0)
+                due = trainer.rewiring.due(moment)
+                if due:
+                    self.rewire(moment, rows, weight)
+                learns = not (due and trainer.rewiring.skips_step)
+                self.state.loss, truth = self.one_step(rows, weight, learns)
                 metric.update(self.outputs[: len(rows)], truth, weight)
                 total += amount * self.state.loss
                 weights += amount
+                trainer.rewiring.stepped(net, self.moment(trainer.epoch, False), self.threads)
                 self.tell("on_step_end")
             show.step(self.state.loss)
         for layer in net.layers:
@@ -129,7 +136,7 @@ class Fit:
                 raise self.diverged(layer.label, "weights that are not finite")
         seconds_training = time.perf_counter() - begin - self.seconds_rewiring
         if last and trainer.rewiring.last_epoch == "remove":
-            self.rewire(Moment(trainer.epoch + 1, trainer.step, True), regrow=False)
+            self.rewire(self.moment(trainer.epoch + 1, True))
 
         row: dict[str, Any] = {
             "epoch": trainer.epoch,
@@ -159,48 +166,88 @@ class Fit:
         words = np.random.SeedSequence([self.trainer.seed, self.trainer.epoch, _SHUFFLE])
         return np.random.Generator(np.random.Philox(words)).permutation(n)
 
-    def rewire(self, moment: Moment, *, regrow: bool) -> None:
-        """Change the structure, count what changed, tell callbacks."""
-        trainer = self.trainer
+    def moment(self, epoch: int, epoch_begins: bool) -> Moment:
+        """Where training stands."""
+        return Moment(epoch, self.trainer.step, epoch_begins, self.state.last_epoch, self.last_step)
+
+    def rewire(
+        self,
+        moment: Moment,
+        rows: NDArray[np.int64] | None = None,
+        weight: NDArray[np.float64] | None = None,
+    ) -> None:
+        """Change the structure, count what changed, tell callbacks. Without ``rows`` nothing regrows."""
+        trainer, rule = self.trainer, self.trainer.rewiring
+        begin = time.perf_counter()
+        probe = None
+        if rows is not None and rule.probe_batches > 0:
+            probe = self.look(rows, weight)
         trainer.set_births()
-        record = trainer.rewiring.rewire(
-            self.net, moment, trainer.rewirings + 1, self.threads, regrow=regrow
-        )
+        record = rule.rewire(
+            self.net, moment, trainer.rewirings + 1, self.threads,
+            regrow=rows is not None, memory=trainer.rule_memory(), probe=probe,
+        )  # fmt: skip
         trainer.rewirings += 1
+        record.seconds = time.perf_counter() - begin
         self.removed = [a + b for a, b in zip(self.removed, record.removed, strict=True)]
         self.grown = [a + b for a, b in zip(self.grown, record.grown, strict=True)]
         self.seconds_rewiring += record.seconds
         self.state.rewired = record
         self.tell("on_rewire")
 
+    def look(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> Probe:
+        """Gradients for the coming batch, and for more at random where the rule asks for them."""
+        trainer, net, ws = self.trainer, self.net, self.ws
+        batches = trainer.rewiring.probe_batches
+        if batches > 1:
+            words = np.random.SeedSequence([trainer.seed, trainer.step, _PROBE])
+            others = np.random.Generator(np.random.Philox(words)).integers(
+                self.source.n_samples, size=(batches - 1) * len(rows)
+            )
+            shares = np.repeat(trainer.rewiring.probe_weights(batches), len(rows))
+            rows = np.concatenate([rows, others])
+            weight = shares if self.weight is None else shares * self.weight[rows]
+        ws.watched = kept = {}
+        try:
+            flow, _, dz, _ = self.forward(rows, weight)
+            net.backward(dz, flow, ws, None, trainer.step + 1, self.threads, logits=trainer.fused)
+        finally:
+            ws.watched = None
+        return Probe({i: (flow[i], dz) for i, dz in kept.items()}, self.threads)
+
     # --- a step -------------------------------------------------------------------------
 
-    def one_step(
+    def forward(
         self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> tuple[float, NDArray[Any]]:
-        """Forward, loss, backward and the optimizer's step; returns loss and targets of the batch."""
+    ) -> tuple[list[_core.Tiles], float, _core.Tiles, NDArray[Any]]:
+        """Inputs of all layers and the outputs; loss; gradient of the outputs; targets."""
         trainer, net, ws = self.trainer, self.net, self.ws
-        net.refuse_views("trained")
-        step = trainer.step + 1
         x = net.load(ws, self.source, rows, self.threads)
-        flow = net.forward(x, ws, True, step, self.threads, logits=trainer.fused)
+        flow = net.forward(x, ws, True, trainer.step + 1, self.threads, logits=trainer.fused)
         truth = self.targets.gather(rows)
         dz = ws.tiles("dz", net.n_out)
         value = trainer.loss.evaluate(flow[-1], truth, weight, dz)
         if not math.isfinite(value):
             raise self.find_divergence(flow, value)
-        flow[-1].unpack(self.outputs[: len(rows)], self.threads)
+        return flow, value, dz, truth
 
-        rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
-        trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
-        fused = self.clip_norm is None
-        net.backward(
-            dz, flow, ws, self.updates if fused else None, step, self.threads, logits=trainer.fused
-        )
-        if not fused:
-            self.clip_and_apply()
+    def one_step(
+        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, learns: bool = True
+    ) -> tuple[float, NDArray[Any]]:
+        """Forward, loss and, if it ``learns``, backward and the optimizer's step; loss and targets."""
+        trainer, net, ws = self.trainer, self.net, self.ws
+        net.refuse_views("trained")
+        flow, value, dz, truth = self.forward(rows, weight)
+        flow[-1].unpack(self.outputs[: len(rows)], self.threads)
+        if learns:
+            rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
+            trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
+            updates = self.updates if self.clip_norm is None else None
+            net.backward(dz, flow, ws, updates, trainer.step + 1, self.threads, logits=trainer.fused)
+            if updates is None:
+                self.clip_and_apply()
+            trainer.optimizer_step += 1
         trainer.step += 1
-        trainer.optimizer_step += 1
         return value, truth
 
     def clip_and_apply(self) -> None:

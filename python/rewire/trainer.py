@@ -99,6 +99,7 @@ class Trainer:
         self.epoch = self.step = self.rewirings = 0
         self.optimizer_step = 0  # steps on the optimizer's present state
         self._state_names = self.optimizer.state_names  # what that state is
+        self._memory: tuple[str, dict[str, Any]] = (self.rewiring.name, {})
         self._workspace: Workspace | None = None
 
     # --- fit ----------------------------------------------------------------------------
@@ -263,6 +264,7 @@ class Trainer:
             "step": self.step,
             "rewirings": self.rewirings,
             "optimizer_step": self.optimizer_step if self.owns_state() else 0,
+            "memory": {k: v for k, v in self.rule_memory().items() if not isinstance(v, np.ndarray)},
             "history": self.history.to_dict(),
             "network": self.network.config(state=self.owns_state()),
         }
@@ -270,6 +272,8 @@ class Trainer:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`."""
         found = self.network.arrays(state=self.owns_state())
+        memory = self.rule_memory()
+        found.update({f"memory.{k}": v.copy() for k, v in memory.items() if isinstance(v, np.ndarray)})
         for i, callback in enumerate(self.callbacks):
             if callback_config(callback) is not None:
                 found.update({f"callbacks.{i}.{name}": a for name, a in callback.arrays().items()})
@@ -321,6 +325,9 @@ class Trainer:
         trainer.rewirings = _checks.integer("rewirings", config["rewirings"], low=0)
         trainer.optimizer_step = _checks.integer("optimizer_step", config["optimizer_step"], low=0)
         trainer.history = History.from_dict(config["history"])
+        memory = trainer.rule_memory()
+        memory.update(config.get("memory", {}))
+        memory.update({k.removeprefix("memory."): a for k, a in arrays.items() if k.startswith("memory.")})
         if trainer.optimizer_step:
             trainer.network.trained_by = weakref.ref(trainer)
         return trainer
@@ -369,6 +376,12 @@ class Trainer:
             layer.prepare(self.optimizer)
         self.optimizer_step, self._state_names = 0, self.optimizer.state_names
         net.trained_by = weakref.ref(self)
+
+    def rule_memory(self) -> dict[str, Any]:
+        """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
+        if self._memory[0] != self.rewiring.name:
+            self._memory = (self.rewiring.name, {})
+        return self._memory[1]
 
     def set_births(self) -> None:
         """Links that come from now on have seen no step yet."""

@@ -264,7 +264,10 @@ class Sparse(WeightLayer):
             self._ready_mirror(ws.batch, threads)
             dx = ws.other(self.n_in, dy)
             _core.backward_input(self.store, dy, dx, threads)
-        if updates is None:
+        if ws.watched is not None:
+            kept = ws.watched[self.index] = ws.tiles((self.index, "watched"), self.n_out)
+            kept.array()[...] = dy.array()
+        elif updates is None:
             _core.backward_weights(self.store, x, dy, GRADIENT, threads)
         else:
             _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads)

@@ -2,20 +2,25 @@
 
 from rewire.rewiring.base import (
     Comes,
-    Every,
     Goes,
     Key,
-    Moment,
+    Occasion,
     Record,
     Rewiring,
-    Share,
+    Spread,
     register_rewiring,
     rewiring,
 )
-from rewire.rewiring.set import SET, AtRandom, NearestZeroBySign
+from rewire.rewiring.comes import AtRandom, ByGradient
+from rewire.rewiring.goes import NearestZeroBySign, SmallestMagnitude
+from rewire.rewiring.probe import Probe
+from rewire.rewiring.rigl import RigL
+from rewire.rewiring.set import SET
 from rewire.rewiring.static import Static
+from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, Share
 
 __all__ = [
-    "SET", "AtRandom", "Comes", "Every", "Goes", "Key", "Moment", "NearestZeroBySign", "Record", "Rewiring",
-    "Share", "Static", "register_rewiring", "rewiring",
-]
+    "SET", "AtRandom", "ByGradient", "Comes", "CosineShare", "Every", "Goes", "Key", "Moment",
+    "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share",
+    "SmallestMagnitude", "Spread", "Static", "register_rewiring", "rewiring",
+]  # fmt: skip

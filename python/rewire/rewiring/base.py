@@ -8,23 +8,28 @@ equal networks whatever the threads.
 WHEN EXACTLY? Before a step, never after the last one: a rewiring that is due
 between epochs e and e + 1 is carried out when epoch e + 1 begins. So training
 never ends with fresh links that have not seen a step, and training in two
-pieces gives the same bits as training in one.
+pieces gives the same bits as training in one. A rule that asks for gradients
+gets them of the batch that the coming step trains on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from rewire import _core
-from rewire._checks import boolean, choice, describe, integer, number
+from rewire._checks import boolean, choice, describe
 from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.rewiring.probe import Probe
+from rewire.rewiring.when import Every, Moment, Once, Share
 
 __all__ = [
-    "Comes", "Every", "Goes", "Key", "Moment", "Record", "Rewiring", "Share", "register_rewiring", "rewiring",
+    "Comes", "Goes", "Key", "Occasion", "Record", "Rewiring", "Spread", "register_rewiring", "rewiring",
 ]
 
 
@@ -36,12 +41,44 @@ class Key(NamedTuple):
     step: int  # the rewiring: 1, 2, ...
 
 
-class Moment(NamedTuple):
-    """Where training stands: whole epochs and steps behind it, and whether an epoch is about to begin."""
+@dataclass
+class Occasion:
+    """One rewiring of one network, and what a rule may look at.
 
-    epoch: int
-    step: int
-    epoch_begins: bool
+    Attributes
+    ----------
+    network : Sequential
+    moment : Moment
+    ordinal : int
+        1 for a trainer's first rewiring.
+    threads : int
+    memory : dict
+        What the rule keeps from one rewiring to the next: numbers, words, lists of them and arrays, by names.
+        Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
+    """
+
+    network: Sequential
+    moment: Moment
+    ordinal: int
+    threads: int
+    memory: dict[str, Any]
+    _probe: Probe | None = None
+
+    @property
+    def probe(self) -> Probe:
+        """Gradients of the coming batch, for rules whose ``probe_batches`` is not 0."""
+        if self._probe is None:
+            raise RuntimeError("this rule looks at gradients, and none were given: train with a Trainer")
+        return self._probe
+
+    def key(self, layer: Sparse) -> Key:
+        """Names the random numbers of this layer in this rewiring."""
+        return Key(self.network.seed, layer.index, self.ordinal)
+
+    def generator(self, layer: Sparse, purpose: str) -> np.random.Generator:
+        """A generator for rules in NumPy: a function of seed, layer, rewiring and purpose alone."""
+        words = [self.network.seed, layer.index, self.ordinal, *purpose.encode()]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
 @dataclass
@@ -53,72 +90,43 @@ class Record:
     seconds: float = 0.0
 
 
-# --- the four choices -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Every:
-    """When: every so many epochs, or every so many steps.
-
-    Parameters
-    ----------
-    epochs, steps : int, optional
-        Exactly one; ``Every()`` is every epoch.
-    stop : int, optional
-        No rewiring from this epoch (or step) on.
-    """
-
-    epochs: int | None = None
-    steps: int | None = None
-    stop: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError(f"give epochs or steps, got epochs={self.epochs!r} and steps={self.steps!r}")
-        if self.steps is None:
-            epochs = 1 if self.epochs is None else integer("epochs", self.epochs, low=1)
-            object.__setattr__(self, "epochs", epochs)
-        else:
-            object.__setattr__(self, "steps", integer("steps", self.steps, low=1))
-        if self.stop is not None:
-            object.__setattr__(self, "stop", integer("stop", self.stop, low=0))
-
-    def due(self, moment: Moment) -> bool:
-        """Whether to rewire now."""
-        if self.steps is not None:
-            count, period, now = moment.step, self.steps, True
-        else:
-            count, period, now = moment.epoch, self.epochs or 1, moment.epoch_begins
-        return now and count > 0 and count % period == 0 and (self.stop is None or count < self.stop)
-
-
-@dataclass(frozen=True)
-class Share:
-    """How many: a fixed share of a layer's links."""
-
-    value: float = 0.3
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "value", number("zeta", self.value, low=0.0, high=1.0))
-
-    def at(self, moment: Moment) -> float:
-        """The share at a moment."""
-        return self.value
+# --- the choices ------------------------------------------------------------------------
 
 
 class Goes:
-    """What goes: marks links of one layer for removal."""
+    """What goes: marks links for removal."""
 
-    def mark(self, plan: _core.Plan, share: float, key: Key, threads: int) -> None:
-        """Put removals into an empty plan."""
+    probe_batches: int = 0  # batches of gradients that it looks at
+
+    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
+        """Put the removals of one layer into its empty plan."""
         raise NotImplementedError
+
+    def mark_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+    ) -> None:
+        """Put the removals of all layers into their plans; rules with a global scope override this."""
+        for plan, layer in zip(plans, layers, strict=True):
+            self.mark(plan, layer, share, occasion)
+
+
+class Spread:
+    """How newcomers are spread over layers: here, every layer gets as many as went."""
+
+    def counts(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
+    ) -> Sequence[int]:
+        """Slots that come, layer by layer; at most the places that will be empty."""
+        return [plan.n_removed for plan in plans]
 
 
 class Comes:
-    """What comes: places as many links as go."""
+    """What comes: places new links."""
 
-    def place(self, plan: _core.Plan, layer: Sparse, key: Key, threads: int) -> None:
-        """Put ``plan.n_removed`` insertions, with their weights, into a plan."""
+    probe_batches: int = 0
+
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        """Put ``count`` insertions, with their weights, into a plan that has its removals."""
         raise NotImplementedError
 
 
@@ -126,20 +134,31 @@ class Comes:
 
 
 class Rewiring:
-    """A rule, composed of four choices. Subclass it, or override :meth:`plan`, for rules that are not.
+    """A rule, composed of choices. Subclass it, or override :meth:`plans`, for rules that are not.
 
     Parameters
     ----------
-    when : Every or None
+    when : Every, Once or None
         None: never.
     how_many : Share
     goes : Goes
     comes : Comes
+    spread : Spread, optional
+        Every layer gets as many as went, by default.
     output_layer : bool
         Whether the last layer takes part.
     last_epoch : {"skip", "remove"}
         After the last epoch of ``fit``: nothing, or removal without regrowth as in the SET paper. A callback
         that ends training sooner leaves it out.
+
+    Attributes
+    ----------
+    probe_batches : int
+        Batches whose gradients the rule looks at: 0, 1 (the coming one), or more (and others, at random).
+    skips_step : bool
+        Whether a rewiring takes the place of the optimizer's step on the coming batch, as in RigL's code.
+    fields : dict of str to (dtype, per_slot, birth)
+        What the rule keeps for every link; see ``WeightStore.add_field``. A dtype "weight" is the network's.
 
     Notes
     -----
@@ -147,20 +166,33 @@ class Rewiring:
     """
 
     name: ClassVar[str] = ""
+    skips_step: bool = False
+    fields: ClassVar[dict[str, tuple[str, bool, float]]] = {}
 
     def __init__(
         self,
-        when: Every | None,
+        when: Every | Once | None,
         how_many: Share,
         goes: Goes,
         comes: Comes,
         *,
+        spread: Spread | None = None,
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
         self.when, self.how_many, self.goes, self.comes = when, how_many, goes, comes
+        self.spread = Spread() if spread is None else spread
         self.output_layer = boolean("output_layer", output_layer)
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
+
+    @property
+    def probe_batches(self) -> int:
+        """Batches whose gradients the rule looks at."""
+        return max(self.goes.probe_batches, self.comes.probe_batches)
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        """The weight of each of the batches looked at, the coming one first."""
+        return [1.0] * batches
 
     def due(self, moment: Moment) -> bool:
         """Whether to rewire before the next step."""
@@ -168,25 +200,52 @@ class Rewiring:
 
     def layers(self, network: Sequential) -> list[Sparse]:
         """The layers that take part."""
+        return [layer for layer in self.candidates(network) if empty_places(layer) > 0]
+
+    def candidates(self, network: Sequential) -> list[Sparse]:
+        """All sparse layers, but the last one only with ``output_layer``."""
         return [
-            layer
-            for layer in network.sparse_layers
-            if (self.output_layer or layer is not network.layers[-1])
-            and layer.store.slots < layer.store.n_groups * layer.n_in
+            layer for layer in network.sparse_layers if self.output_layer or layer is not network.layers[-1]
         ]
 
-    def plan(
-        self, layer: Sparse, network: Sequential, moment: Moment, key: Key, regrow: bool, threads: int
-    ) -> _core.Plan:
-        """The change of one layer."""
-        plan = _core.Plan(layer.store)
-        self.goes.mark(plan, self.how_many.at(moment), key, threads)
+    # --- life with a trainer ------------------------------------------------------------
+
+    def begin(self, network: Sequential) -> None:
+        """Before training: every call of ``fit`` makes sure that the fields are there."""
+        for layer in network.sparse_layers:
+            for name, (dtype, per_slot, birth) in self.fields.items():
+                if name not in layer.store.fields:
+                    kind = network.dtype if dtype == "weight" else dtype
+                    layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
+
+    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
+        """After every step of the optimizer."""
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        """After a rewiring was carried out: the place to change fields and ``occasion.memory``."""
+
+    # --- one rewiring -------------------------------------------------------------------
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        """The change of every layer, ready to be committed together."""
+        plans = [_core.Plan(layer.store) for layer in layers]
+        self.goes.mark_all(plans, layers, self.how_many.at(occasion.moment), occasion)
         if regrow:
-            self.comes.place(plan, layer, key, threads)
-        return plan
+            counts = self.spread.counts(plans, layers, occasion)
+            for plan, layer, count in zip(plans, layers, counts, strict=True):
+                self.comes.place(plan, layer, count, occasion)
+        return plans
 
     def rewire(
-        self, network: Sequential, moment: Moment, ordinal: int, threads: int, *, regrow: bool = True
+        self,
+        network: Sequential,
+        moment: Moment,
+        ordinal: int,
+        threads: int,
+        *,
+        regrow: bool = True,
+        memory: dict[str, Any] | None = None,
+        probe: Probe | None = None,
     ) -> Record:
         """Plan all layers, commit all plans together.
 
@@ -198,20 +257,18 @@ class Rewiring:
             Nothing has changed.
         """
         begin = time.perf_counter()
+        occasion = Occasion(network, moment, ordinal, threads, {} if memory is None else memory, probe)
         layers = self.layers(network)
         network.refuse_views("rewired")
-        plans = {
-            layer.index: self.plan(
-                layer, network, moment, Key(network.seed, layer.index, ordinal), regrow, threads
-            )
-            for layer in layers
-        }
+        made = self.plans(layers, occasion, regrow)
+        plans = {layer.index: plan for layer, plan in zip(layers, made, strict=True)}
         record = Record()
         for layer in network.weight_layers:
             plan = plans.get(layer.index)
             record.removed.append(links_in(plan, removed=True) if plan else 0)
             record.grown.append(links_in(plan, removed=False) if plan else 0)
         _core.commit(list(plans.values()), threads)
+        self.committed(layers, occasion)
         record.seconds = time.perf_counter() - begin
         return record
 
@@ -222,6 +279,11 @@ class Rewiring:
     def __repr__(self) -> str:
         words = ", ".join(f"{k}={v!r}" for k, v in self.config().items() if k != "name")
         return f"{type(self).__name__}({words})"
+
+
+def empty_places(layer: Sparse) -> int:
+    """Slots that a layer lacks to be full."""
+    return layer.store.n_groups * layer.n_in - layer.store.slots
 
 
 def links_in(plan: _core.Plan, *, removed: bool) -> int:

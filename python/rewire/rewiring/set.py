@@ -9,43 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewire import _core
-from rewire._checks import integer
 from rewire.initializers import Initializer, initializer
-from rewire.layers import Sparse
-from rewire.rewiring.base import Comes, Every, Goes, Key, Rewiring, Share, register_rewiring
+from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import NearestZeroBySign
+from rewire.rewiring.when import Every, Once, Share, when
 
-__all__ = ["SET", "AtRandom", "NearestZeroBySign"]
-
-
-class NearestZeroBySign(Goes):
-    """floor(share * n+) of the positive links and floor(share * n-) of the negative ones, nearest zero first.
-
-    +-0 counts as positive and goes first; ties are broken by a hash of (seed, rewiring, row, source). With
-    groups a slot goes by the sum of |w| over its rows, without the split by sign.
-    """
-
-    def mark(self, plan: _core.Plan, share: float, key: Key, threads: int) -> None:
-        plan.prune_set(share, key.seed, key.stream, key.step, threads)
-
-
-class AtRandom(Comes):
-    """As many links as went, uniformly over the empty places; a place just emptied may be filled again."""
-
-    def __init__(self, init: Initializer) -> None:
-        self.init = init
-
-    def place(self, plan: _core.Plan, layer: Sparse, key: Key, threads: int) -> None:
-        plan.grow_random(plan.n_removed, key.seed, key.stream, key.step, threads)
-        self.init.draw(
-            plan,
-            layer.nnz,
-            layer.activation.gain,
-            seed=key.seed,
-            stream=key.stream,
-            step=key.step,
-            threads=threads,
-        )
+__all__ = ["SET"]
 
 
 @register_rewiring
@@ -79,19 +49,15 @@ class SET(Rewiring):
         self,
         zeta: float = 0.3,
         *,
-        every: int | Every | dict[str, Any] = 1,
+        every: int | Every | Once | dict[str, Any] = 1,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
-        if isinstance(every, dict):
-            every = Every(**every)
-        elif not isinstance(every, Every):
-            every = Every(epochs=integer("every", every, low=1))
         share = Share(zeta)
         self.zeta, self.init = share.value, initializer(init)
         super().__init__(
-            every,
+            when(every),
             share,
             NearestZeroBySign(),
             AtRandom(self.init),
@@ -104,7 +70,7 @@ class SET(Rewiring):
         return {
             "name": self.name,
             "zeta": self.zeta,
-            "every": {"epochs": self.when.epochs, "steps": self.when.steps, "stop": self.when.stop},
+            "every": self.when.config(),
             "init": self.init.config(),
             "output_layer": self.output_layer,
             "last_epoch": self.last_epoch,

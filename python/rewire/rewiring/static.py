@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rewire.initializers import Zeros
-from rewire.rewiring.base import Rewiring, Share, register_rewiring
-from rewire.rewiring.set import AtRandom, NearestZeroBySign
+from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import NearestZeroBySign
+from rewire.rewiring.when import Share
 
 __all__ = ["Static"]
 

@@ -1,0 +1,72 @@
+"""What comes: at random, or where the gradient is largest."""
+
+from __future__ import annotations
+
+from rewire import _core
+from rewire.initializers import Initializer
+from rewire.layers import Sparse
+from rewire.rewiring.base import Comes, Occasion
+
+__all__ = ["AtRandom", "ByGradient", "draw"]
+
+
+def draw(init: Initializer, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
+    """Weights for a plan's newcomers."""
+    seed, stream, step = occasion.key(layer)
+    init.draw(
+        plan, layer.nnz, layer.activation.gain, seed=seed, stream=stream, step=step, threads=occasion.threads
+    )
+
+
+class AtRandom(Comes):
+    """Uniformly over the empty places.
+
+    Parameters
+    ----------
+    init : Initializer
+        Weights of newcomers.
+    returns : bool
+        Whether a place just emptied may be filled again.
+    """
+
+    def __init__(self, init: Initializer, *, returns: bool = True) -> None:
+        self.init, self.returns = init, returns
+
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        if self.returns:
+            plan.grow_random(count, *occasion.key(layer), occasion.threads)
+        else:
+            fresh = _core.Plan(layer.store)
+            fresh.grow_random(count, *occasion.key(layer), occasion.threads)
+            plan.insert(*fresh.inserted())
+        draw(self.init, plan, layer, occasion)
+
+
+class ByGradient(Comes):
+    """Where |dL/dw| is largest of all empty places, exactly, in O(count) memory.
+
+    Of a slot the sum over its rows; ties are broken by a hash of (seed, rewiring, row, source).
+
+    Parameters
+    ----------
+    init : Initializer
+        Weights of newcomers.
+    returns : bool
+        Whether a place just emptied competes. One that wins was never away: it keeps weight and momentum.
+
+    Notes
+    -----
+    O(n_in * n_out * batch) operations, streamed group by group past a bounded selection.
+    """
+
+    probe_batches = 1
+
+    def __init__(self, init: Initializer, *, returns: bool = True) -> None:
+        self.init, self.returns = init, returns
+
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        x, dz = occasion.probe.pair(layer)
+        _core.grow_gradient(plan, count, x, dz, self.returns, *occasion.key(layer), occasion.threads)
+        if self.returns:
+            plan.spare()
+        draw(self.init, plan, layer, occasion)

@@ -1,0 +1,74 @@
+"""What goes: links by their magnitude, in a layer or over the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import choice
+from rewire.layers import Sparse
+from rewire.rewiring.base import Goes, Occasion
+
+__all__ = ["NearestZeroBySign", "SmallestMagnitude", "counts_below", "magnitudes"]
+
+
+class NearestZeroBySign(Goes):
+    """floor(share * n+) of the positive links and floor(share * n-) of the negative ones, nearest zero first.
+
+    +-0 counts as positive and goes first; ties are broken by a hash of (seed, rewiring, row, source). With
+    groups a slot goes by the sum of |w| over its rows, without the split by sign.
+    """
+
+    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
+        plan.prune_set(share, *occasion.key(layer), occasion.threads)
+
+
+class SmallestMagnitude(Goes):
+    """floor(share * n) of the links, smallest |w| first (of a slot, the sum over its rows).
+
+    Parameters
+    ----------
+    scope : {"layer", "global"}
+        Of each layer its own, or the smallest of the whole network; of equals at the global threshold those
+        of the lower layer go first.
+    """
+
+    def __init__(self, scope: str = "layer") -> None:
+        self.scope = choice("scope", scope, ("layer", "global"))
+
+    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
+        plan.prune_smallest(int(share * layer.store.slots), *occasion.key(layer), occasion.threads)
+
+    def mark_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+    ) -> None:
+        if self.scope == "layer":
+            super().mark_all(plans, layers, share, occasion)
+            return
+        total = int(share * sum(layer.store.slots for layer in layers))
+        counts = counts_below([magnitudes(layer) for layer in layers], total)
+        for plan, layer, count in zip(plans, layers, counts, strict=True):
+            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+
+
+def magnitudes(layer: Sparse) -> NDArray[np.float64]:
+    """|w| of every slot in canonical order, summed over its rows: shape (slots,)."""
+    return np.abs(layer.store.get_field("weight"), dtype=np.float64).sum(axis=1)
+
+
+def counts_below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
+    """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list."""
+    if total == 0:
+        return [0] * len(scores)
+    together = np.concatenate(scores)
+    threshold = np.partition(together, total - 1)[total - 1]
+    counts = [int((s < threshold).sum()) for s in scores]
+    left = total - sum(counts)
+    for i, s in enumerate(scores):
+        ties = min(left, int((s == threshold).sum()))
+        counts[i] += ties
+        left -= ties
+    return counts

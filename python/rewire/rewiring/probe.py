@@ -1,0 +1,80 @@
+"""A look at gradients before a rewiring: what rules that grow by gradient are handed.
+
+The trainer runs the batches a rule asks for forward and backward, in training
+mode and with the dropout masks of the step to come, and changes nothing. For
+every sparse layer that leaves its inputs x and the gradient dz of its sums
+W x + b. From these the gradient of any place follows, connected or not:
+
+    dL/dw[i, j] = sum over samples of dz[i] * x[j].
+
+Nothing of size n_out x n_in is made: see ``_core.grow_gradient`` for the largest
+of all places, :meth:`Probe.live` for the links that are there, and
+:meth:`Probe.at` for candidates. Memory: the activations of the batches, twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire.layers import Sparse
+
+__all__ = ["Probe"]
+
+PROBED = "probed"  # a field for the time of one question
+
+
+class Probe:
+    """Inputs and gradients of every sparse layer for the samples that were looked at.
+
+    Parameters
+    ----------
+    pairs : dict of int to (Tiles, Tiles)
+        By layer index: inputs (n_in features) and gradients of the sums (n_out features).
+    threads : int
+
+    Notes
+    -----
+    Valid until the next step.
+    """
+
+    def __init__(self, pairs: dict[int, tuple[_core.Tiles, _core.Tiles]], threads: int) -> None:
+        self._pairs, self._threads = pairs, threads
+
+    def pair(self, layer: Sparse) -> tuple[_core.Tiles, _core.Tiles]:
+        """Inputs and gradients of the sums of one layer."""
+        return self._pairs[layer.index]
+
+    def inputs(self, layer: Sparse) -> NDArray[Any]:
+        """The layer's inputs, shape (batch, n_in)."""
+        return self.pair(layer)[0].unpack(None, self._threads)
+
+    def outputs(self, layer: Sparse) -> NDArray[Any]:
+        """The gradients dz of the layer's sums, shape (batch, n_out)."""
+        return self.pair(layer)[1].unpack(None, self._threads)
+
+    def live(self, layer: Sparse) -> NDArray[Any]:
+        """Gradients of the links that are there, canonical order, shape (slots, group)."""
+        return self._gradients(layer, layer.store)
+
+    def at(self, layer: Sparse, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> NDArray[Any]:
+        """Gradients at any places, sorted by (group, source) and each named once, shape (n, group)."""
+        like = layer.store
+        store = _core.Store(n_out=like.n_out, n_in=like.n_in, group=like.group, dtype=like.dtype)
+        indptr = np.zeros(like.n_groups + 1, np.int64)
+        np.cumsum(np.bincount(groups, minlength=like.n_groups), out=indptr[1:])
+        store.load(indptr, sources, np.zeros((len(sources), like.group), like.dtype))
+        return self._gradients(layer, store)
+
+    def _gradients(self, layer: Sparse, store: _core.Store) -> NDArray[Any]:
+        x, dz = self.pair(layer)
+        store.add_field(PROBED, store.dtype)
+        try:
+            _core.backward_weights(store, x, dz, PROBED, self._threads)
+            return store.get_field(PROBED)
+        finally:
+            store.drop_field(PROBED)
+

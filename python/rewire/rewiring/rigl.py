@@ -1,0 +1,84 @@
+"""RigL: the smallest links go, links with the largest gradient come.
+
+Evci, Gale, Menick, Castro, Elsen, *Rigging the Lottery: Making All Tickets Winners*, ICML 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewire._checks import boolean
+from rewire.initializers import Initializer, initializer
+from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.comes import ByGradient
+from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.when import Every, Once, share, when
+
+__all__ = ["RigL"]
+
+
+@register_rewiring
+class RigL(Rewiring):
+    """Every some steps the smallest links go and as many come where the gradient is largest.
+
+    Parameters
+    ----------
+    alpha : float in [0, 1]
+        Share of each layer's links that goes at the beginning (0.3 in the paper).
+    every : int, Every or dict
+        Steps between rewirings (100 in the paper), or a schedule.
+    end : int or float
+        No rewiring from this step on; a float is a share of the run (in the paper 25,000 of 32,000 steps).
+    decay : {"cosine", "constant", "power"}
+        How the share falls until ``end``; "power" is (1 - t / end) ** 3.
+    init : str, float or Initializer
+        Weights of newcomers; zero in the paper.
+    skip_step : bool
+        Whether a rewiring takes the place of the optimizer's step on its batch, as in the authors' code.
+    output_layer : bool
+        Whether the output layer is rewired.
+
+    Notes
+    -----
+    A link that goes competes for its own place, and keeps weight and momentum if it wins (Algorithm 1 of the
+    paper and the authors' code agree); others start at zero, without momentum. The authors add noise of 1e-5
+    to |w| against ties; here ties are broken by a hash. The gradient is exact, of the coming batch, in
+    O(links) memory: see :class:`~rewire.rewiring.ByGradient`.
+    """
+
+    name = "rigl"
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        *,
+        every: int | Every | Once | dict[str, Any] = 100,
+        end: int | float = 0.75,
+        decay: str = "cosine",
+        init: str | float | Initializer | dict[str, Any] = "zeros",
+        skip_step: bool = True,
+        output_layer: bool = True,
+    ) -> None:
+        how_many = share("alpha", alpha, decay, end)
+        self.alpha, self.end, self.decay, self.init = how_many.value, end, decay, initializer(init)
+        self.skips_step = boolean("skip_step", skip_step)
+        super().__init__(
+            when(every, "steps", stop=end),
+            how_many,
+            SmallestMagnitude(),
+            ByGradient(self.init),
+            output_layer=output_layer,
+        )
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "alpha": self.alpha,
+            "every": self.when.config(),
+            "end": self.end,
+            "decay": self.decay,
+            "init": self.init.config(),
+            "skip_step": self.skips_step,
+            "output_layer": self.output_layer,
+        }

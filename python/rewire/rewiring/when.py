@@ -1,0 +1,210 @@
+"""When a network is rewired, and how large a share of its links goes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rewire._checks import choice, integer, number
+
+__all__ = ["CosineShare", "Every", "Moment", "Once", "PowerShare", "Share", "end_of", "share", "when"]
+
+
+class Moment(NamedTuple):
+    """Where training stands: whole epochs and steps behind it, and whether an epoch is about to begin.
+
+    ``epochs`` and ``steps`` are the counts at which the present call of ``fit`` will end: schedules that name
+    a share of the run go by them, so such a run in two calls of ``fit`` differs from one in one call.
+    Resuming a checkpoint for the epochs that are missing does not.
+    """
+
+    epoch: int
+    step: int
+    epoch_begins: bool
+    epochs: int = 0
+    steps: int = 0
+
+
+def end_of(name: str, value: Any, low: int = 1) -> int | float:
+    """A checked end: an int counts, a float in [0, 1] is a share of the run."""
+    if isinstance(value, float):
+        return number(name, value, low=0.0, high=1.0)
+    return integer(name, value, low=low)
+
+
+# --- when -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Every:
+    """When: every so many epochs, or every so many steps.
+
+    Parameters
+    ----------
+    epochs, steps : int, optional
+        Exactly one; ``Every()`` is every epoch.
+    stop : int or float, optional
+        No rewiring from this epoch (or step) on; a float in [0, 1] is a share of the run.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    stop: int | float | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError(f"give epochs or steps, got epochs={self.epochs!r} and steps={self.steps!r}")
+        if self.steps is None:
+            epochs = 1 if self.epochs is None else integer("epochs", self.epochs, low=1)
+            object.__setattr__(self, "epochs", epochs)
+        else:
+            object.__setattr__(self, "steps", integer("steps", self.steps, low=1))
+        if self.stop is not None:
+            object.__setattr__(self, "stop", end_of("stop", self.stop, low=0))
+
+    def due(self, moment: Moment) -> bool:
+        """Whether to rewire now."""
+        if self.steps is not None:
+            count, period, whole, now = moment.step, self.steps, moment.steps, True
+        else:
+            count, period, whole, now = moment.epoch, self.epochs or 1, moment.epochs, moment.epoch_begins
+        stop = self.stop * whole if isinstance(self.stop, float) else self.stop
+        return now and count > 0 and count % period == 0 and (stop is None or count < stop)
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; :func:`when` reads it back."""
+        return {"epochs": self.epochs, "steps": self.steps, "stop": self.stop}
+
+
+@dataclass(frozen=True)
+class Once:
+    """When: before one step, 0 being the first; for rules that cut a network once, such as SNIP."""
+
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", integer("step", self.step, low=0))
+
+    def due(self, moment: Moment) -> bool:
+        """Whether to rewire now."""
+        return moment.step == self.step
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; :func:`when` reads it back."""
+        return {"step": self.step}
+
+
+def when(
+    what: int | Every | Once | dict[str, Any], unit: str = "epochs", stop: int | float | None = None
+) -> Every | Once:
+    """The schedule that ``what`` names: an object, a period in ``unit`` until ``stop``, a ``config()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(what, (Every, Once)):
+        return what
+    if isinstance(what, dict):
+        return Once(**what) if "step" in what else Every(**what)
+    return Every(**{unit: integer("every", what, low=1)}, stop=stop)
+
+
+# --- how many ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many: a fixed share of the links, in [0, 1]."""
+
+    value: float = 0.3
+    name: str = "zeta"  # what messages call it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", number(self.name, self.value, low=0.0, high=1.0))
+
+    def at(self, moment: Moment) -> float:
+        """The share at a moment."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class _Falling(Share):
+    """A share that falls from ``value`` until ``end``: steps, or (float) a share of the run."""
+
+    end: int | float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "end", end_of("end", self.end))
+
+    def progress(self, moment: Moment) -> float:
+        """0 at the beginning, 1 from the end on."""
+        end = self.end * moment.steps if isinstance(self.end, float) else self.end
+        return min(moment.step / end, 1.0) if end > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class CosineShare(_Falling):
+    """How many: floor + (value - floor) / 2 * (1 + cos(pi * t / end)), ``floor`` from ``end`` on.
+
+    Parameters
+    ----------
+    value, floor : float in [0, 1]
+    end : int or float
+        Steps, or a share of the run in [0, 1].
+
+    Notes
+    -----
+    With ``floor=0`` the decay of RigL (Evci et al., *Rigging the Lottery*, ICML 2020, section 3).
+    """
+
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "floor", number("floor", self.floor, low=0.0, high=1.0))
+
+    def at(self, moment: Moment) -> float:
+        half = (1.0 + math.cos(math.pi * self.progress(moment))) / 2.0
+        return self.floor + (self.value - self.floor) * half
+
+
+@dataclass(frozen=True)
+class PowerShare(_Falling):
+    """How many: value * (1 - t / end) ** power, 0 from ``end`` on (RigL's inverse power).
+
+    Parameters
+    ----------
+    value : float in [0, 1]
+    end : int or float
+        Steps, or a share of the run in [0, 1].
+    power : float > 0
+    """
+
+    power: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "power", number("power", self.power, low=0.0, open_low=True))
+
+    def at(self, moment: Moment) -> float:
+        return self.value * (1.0 - self.progress(moment)) ** self.power
+
+
+def share(name: str, value: float, decay: str, end: int | float, floor: float = 0.0) -> Share:
+    """``value`` with a decay: "constant", "cosine" (down to ``floor``) or "power", until ``end``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; ``name`` is what the message calls the value.
+    """
+    kind = choice("decay", decay, ("constant", "cosine", "power"))
+    if kind == "constant":
+        return Share(value, name)
+    if kind == "power":
+        return PowerShare(value, name, end)
+    return CosineShare(value, name, end, floor)

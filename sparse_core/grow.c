@@ -1,0 +1,215 @@
+/* grow.c -- see grow.h. */
+#include "grow.h"
+#include "best.h"
+#include "mem.h"
+#include "panels.h"
+#include "tasks.h"
+
+#include <math.h>
+
+typedef struct {
+    job j;                /* first: run_tasks hands this on */
+    rw_plan *plan;
+    bool returns;
+    rw_store all;         /* every place as a slot: what the kernel is shown */
+    int64_t *start;       /* of every group: 0, for all share one list       */
+    int32_t *len;         /* n_in                                            */
+    int32_t *source;      /* 0, 1, 2, ...                                    */
+    int32_t together;     /* groups whose gradients a thread makes at a time */
+    size_t grad_bytes;
+    char *grad;           /* grad_bytes a thread                             */
+    rw_best *best;        /* one a thread                                    */
+    int threads, n_best;  /* how many of them have been started              */
+    const int32_t *each;  /* wanted of every group, or NULL                  */
+    int64_t *at;          /* with `each`: where a group's go in the plan     */
+} growth;
+
+/* Sum of |gradient| over the rows that exist. */
+static double score_of(const growth *w, const char *grad, int64_t slot, int32_t rows)
+{
+    double sum = 0;
+    for (int32_t r = 0; r < rows; r++) {
+        int64_t i = slot * w->j.s->group + r;
+        sum += fabs(w->j.k->dtype == RW_F32 ? (double)((const float *)(const void *)grad)[i]
+                                            : ((const double *)(const void *)grad)[i]);
+    }
+    return isfinite(sum) ? sum : 0;
+}
+
+/* Offer the empty places of group g. */
+static void offer(const growth *w, int32_t g, const char *grad, int64_t first, rw_best *best)
+{
+    const rw_plan *p = w->plan;
+    const rw_store *s = p->store;
+    const int32_t *row = s->source + s->start[g];
+    int32_t rows = rw_group_rows(s, g), position = 0;
+    int64_t d = rw_first_of_group(p->del_group, p->n_del, g);
+    for (int32_t j = 0; j < s->n_in; j++) {
+        if (position < s->len[g] && row[position] == j) {
+            bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == position;
+            d += goes;
+            position++;
+            if (!(goes && w->returns))
+                continue;
+        }
+        rw_best_offer(best, score_of(w, grad, first + j, rows), g, j);
+    }
+}
+
+static void grow_task(const job *j, int64_t block)
+{
+    const growth *w = (const growth *)(const void *)j;
+    rw_best *best = &w->best[rw_thread_index()];
+    char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
+    int32_t g0 = (int32_t)block * w->together;
+    int32_t g1 = (int32_t)rw_min64((int64_t)g0 + w->together, w->all.n_groups);
+    int64_t first[RW_TASK_GROUPS] = { 0 };
+    for (int32_t g = g0; g < g1; g++)
+        first[g - g0] = (int64_t)(g - g0) * w->all.n_in;
+    rw_gradients(j, g0, g1, first, grad);
+    for (int32_t g = g0; g < g1; g++) {
+        if (!w->each) {
+            offer(w, g, grad, first[g - g0], best);
+            continue;
+        }
+        best->k = w->each[g];
+        best->n = 0;
+        best->floor = RW_NO_FLOOR;
+        offer(w, g, grad, first[g - g0], best);
+        rw_best_sort(best);
+        for (int64_t i = 0; i < best->n; i++) {
+            w->plan->ins_group[w->at[g] + i] = g;
+            w->plan->ins_source[w->at[g] + i] = best->at[i].source;
+        }
+    }
+}
+
+/* Memory and terms of one growth; `most`: wanted of one selection. */
+static rw_status growth_start(growth *w, rw_plan *p, int64_t most, const rw_kernels *k,
+                              const rw_tiles *x, const rw_tiles *dy, rw_key key, const rw_run *run)
+{
+    const rw_store *s = p->store;
+    size_t groups = (size_t)s->n_groups, width = (size_t)s->group * rw_dtype_size(k->dtype);
+    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)s->n_in * s->group));
+    w->together = (int32_t)rw_min64(w->together, RW_TASK_GROUPS);
+    w->threads = rw_threads_for(run->threads, (int64_t)s->n_groups * s->group * s->n_in);
+    if (!rw_mul_size((size_t)w->together * (size_t)s->n_in, width, &w->grad_bytes))
+        return RW_ENOMEM;
+    w->start = rw_calloc(groups * sizeof *w->start);
+    w->len = rw_alloc_array(groups, sizeof *w->len);
+    w->source = rw_alloc_array((size_t)s->n_in, sizeof *w->source);
+    w->grad = rw_alloc_array((size_t)w->threads, w->grad_bytes);
+    w->best = rw_alloc_array((size_t)w->threads, sizeof *w->best);
+    if (!w->start || !w->len || !w->source || !w->grad || !w->best)
+        return RW_ENOMEM;
+    for (; w->n_best < w->threads; w->n_best++) {
+        int64_t places = w->each ? s->n_in : (int64_t)s->n_groups * s->n_in;
+        if (rw_best_start(&w->best[w->n_best], most, places, key))
+            return RW_ENOMEM;
+    }
+    for (int32_t g = 0; g < s->n_groups; g++)
+        w->len[g] = s->n_in;
+    for (int32_t j = 0; j < s->n_in; j++)
+        w->source[j] = j;
+    w->all = (rw_store){ .n_out = s->n_out, .n_in = s->n_in, .group = s->group, .n_groups = s->n_groups,
+                         .slots = (int64_t)s->n_groups * s->n_in, .start = w->start, .len = w->len,
+                         .source = w->source, .source_room = s->n_in };
+    w->j = (job){ .k = k, .s = &w->all, .w = rows_of(&w->all), .x = x, .dy = dy };
+    w->j.cut = rw_cut_sources(&w->all, span_bytes(x), RW_PANELS_DW);
+    return RW_OK;
+}
+
+static void growth_end(growth *w, const rw_store *s)
+{
+    while (w->best && w->n_best > 0)
+        rw_best_end(&w->best[--w->n_best]);
+    rw_free(w->best, (size_t)w->threads * sizeof *w->best);
+    rw_free(w->grad, (size_t)w->threads * w->grad_bytes);
+    rw_free(w->source, (size_t)s->n_in * sizeof *w->source);
+    rw_free(w->len, (size_t)s->n_groups * sizeof *w->len);
+    rw_free(w->start, (size_t)s->n_groups * sizeof *w->start);
+    rw_free(w->at, ((size_t)s->n_groups + 1) * sizeof *w->at);
+}
+
+static rw_status growth_run(growth *w, const rw_run *run)
+{
+    const rw_store *s = &w->all;
+    int64_t blocks = (s->n_groups + w->together - 1) / w->together;
+    rw_run here = { w->threads, run->poll, run->arg };
+    return run_tasks(&here, blocks, (int64_t)s->n_groups * s->group * s->n_in * w->j.x->batch, grow_task,
+                     &w->j);
+}
+
+static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy)
+{
+    if (p->n_ins || !fits(k, p->store, x, dy))
+        return RW_ESHAPE;
+    return p->generation == p->store->generation ? RW_OK : RW_ESTALE;
+}
+
+rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
+                           const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
+{
+    const rw_store *s = p->store;
+    growth w = { .plan = p, .returns = returns };
+    rw_status st = refusal(p, k, x, dy);
+    int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + (returns ? p->n_del : 0);
+    if (!st && (count < 0 || count > empty))
+        st = count < 0 ? RW_ESHAPE : RW_EFULL;
+    if (!st)
+        st = rw_plan_reserve(p, p->n_del, count);
+    if (st || count == 0)
+        return st;
+    st = growth_start(&w, p, count, k, x, dy, key, run);
+    if (!st)
+        st = growth_run(&w, run);
+    if (!st) {
+        rw_best *best = &w.best[0];
+        for (int t = 1; t < w.n_best; t++)
+            rw_best_merge(best, &w.best[t]);
+        rw_best_sort(best);
+        for (int64_t i = 0; i < best->n; i++) {
+            p->ins_group[i] = best->at[i].group;
+            p->ins_source[i] = best->at[i].source;
+        }
+        p->n_ins = best->n;
+    }
+    growth_end(&w, s);
+    return st;
+}
+
+rw_status rw_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
+                                const rw_tiles *x, const rw_tiles *dy, bool returns, rw_key key,
+                                const rw_run *run)
+{
+    const rw_store *s = p->store;
+    growth w = { .plan = p, .returns = returns, .each = each };
+    rw_status st = refusal(p, k, x, dy);
+    if (st)
+        return st;
+    int64_t total = 0, most = 0, d = 0;
+    w.at = rw_alloc_array((size_t)s->n_groups + 1, sizeof *w.at);
+    if (!w.at)
+        return RW_ENOMEM;
+    for (int32_t g = 0; g < s->n_groups && !st; g++) {
+        int64_t gone = 0;
+        for (; d < p->n_del && p->del_group[d] == g; d++)
+            gone++;
+        if (each[g] < 0 || each[g] > s->n_in - s->len[g] + (returns ? gone : 0))
+            st = each[g] < 0 ? RW_ESHAPE : RW_EFULL;
+        w.at[g] = total;
+        total += each[g];
+        most = rw_max64(most, each[g]);
+    }
+    if (!st)
+        st = rw_plan_reserve(p, p->n_del, total);
+    if (!st && total > 0) {
+        st = growth_start(&w, p, most, k, x, dy, key, run);
+        if (!st)
+            st = growth_run(&w, run);
+        if (!st)
+            p->n_ins = total;
+    }
+    growth_end(&w, s);
+    return st;
+}

@@ -1,0 +1,28 @@
+/* grow.h -- new links where the gradient is largest, without an n_out x n_in buffer.
+ *
+ * The gradient of place (i, j) is the sum over samples of dy[i] * x[j], whether
+ * anything is connected there or not. Groups go past one after another: all n_in
+ * gradients of a few of them are made by the kernel that makes dW -- with the same
+ * bits -- and offered to a selection of the `count` best (best.h). So the result is
+ * exact, costs n_out * n_in * batch multiply-adds, and takes O(count + n_in) memory
+ * of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients
+ * that are not finite numbers count as 0. */
+#ifndef RW_GROW_H
+#define RW_GROW_H
+
+#include "edit.h"
+#include "layer.h"
+
+/* Add insertions to a plan that has none: the `count` empty places of largest
+ * |gradient|, ties by a hash of (key, group, source). With `returns` the places that the
+ * plan empties compete too. x, dy: as for rw_backward_weights. RW_EFULL when
+ * there are fewer empty places; RW_ESHAPE. */
+rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
+                           const rw_tiles *dy, bool returns, rw_key key, const rw_run *run);
+
+/* The same for every group by itself: each[g] places of group g. */
+rw_status rw_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
+                                const rw_tiles *x, const rw_tiles *dy, bool returns, rw_key key,
+                                const rw_run *run);
+
+#endif

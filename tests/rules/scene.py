@@ -1,0 +1,166 @@
+"""A network as dense arrays, before and after a rewiring: what the slow versions of rules work on.
+
+A *place* is (group, source). `live` says what is connected; values of places that are not
+connected are zero. Slow versions use loops and whole matrices, and draw their random numbers by
+the same names as the rules.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import rewire as rw
+from rewire import _core
+
+
+@dataclass
+class Layer:
+    """One sparse layer."""
+
+    index: int
+    live: np.ndarray  # (groups, n_in) bool
+    values: dict  # field -> (groups, n_in, width)
+    store: object  # a clone, for draws that depend on the structure
+    layer: object  # the layer itself, which goes on changing: for its sizes only
+    x: np.ndarray | None = None  # (batch, n_in), where the rule looked at gradients
+    dz: np.ndarray | None = None  # (batch, n_out)
+
+    @property
+    def weight(self):
+        return self.values["weight"]
+
+    def magnitude(self):
+        """|w| of a place, summed over its rows."""
+        return np.abs(self.weight.astype(np.float64)).sum(axis=2)
+
+    def gradient(self):
+        """dL/dw of every place, connected or not: (groups, n_in, group)."""
+        group, groups = self.store.group, self.store.n_groups
+        dense = np.zeros((groups * group, self.store.n_in))
+        dense[: self.store.n_out] = self.dz.astype(np.float64).T @ self.x
+        return dense.reshape(groups, group, self.store.n_in).transpose(0, 2, 1)
+
+
+@dataclass
+class Scene:
+    """A network at one moment, and the occasion."""
+
+    layers: list
+    occasion: object
+    share: float = 0.0
+    memory: dict = field(default_factory=dict)
+
+    def tie(self, layer, group, source):
+        """The hash that breaks ties: of equals the smaller goes first, and the larger comes first."""
+        seed, stream, step = self.occasion.key(layer.layer)
+        return _core.philox((seed, stream), (source, group, step, 4))[0]  # 4: RW_DRAW_TIE
+
+
+def layer_of(layer, probe=None):
+    """A layer as dense arrays."""
+    store = layer.store
+    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    sources = store.sources()
+    live = np.zeros((store.n_groups, store.n_in), bool)
+    live[groups, sources] = True
+    values = {}
+    for name, (dtype, width, _) in store.fields.items():
+        values[name] = np.zeros((store.n_groups, store.n_in, width), dtype)
+        values[name][groups, sources] = store.get_field(name)
+    found = Layer(layer.index, live, values, store.clone(), layer)
+    if probe is not None:
+        found.x, found.dz = probe.inputs(layer), probe.outputs(layer)
+    return found
+
+
+def smallest(scene, layer, score, count, among=None):
+    """The ``count`` places of smallest score among the live ones (or others), as a set of (group, source)."""
+    places = np.argwhere(layer.live if among is None else among)
+    order = sorted((score[g, j], scene.tie(layer, g, j), g, j) for g, j in places.tolist())
+    return {(g, j) for _, _, g, j in order[:count]}
+
+
+def largest(scene, layer, score, count, among):
+    """The ``count`` places of largest score."""
+    order = sorted((-score[g, j], -scene.tie(layer, g, j), g, j) for g, j in np.argwhere(among).tolist())
+    return {(g, j) for _, _, g, j in order[:count]}
+
+
+def at_random(scene, layer, count, removed, returns=True):
+    """The places that the store's own draw chooses: it is tested in test_topology.py."""
+    plan = _core.Plan(layer.store)
+    if returns and removed:
+        gone = np.array(sorted(removed), np.int32)
+        none = np.zeros(0, np.int32)
+        plan.pairs(gone[:, 0].copy(), gone[:, 1].copy(), none, none, None)
+    plan.grow_random(count, *scene.occasion.key(layer.layer), 1)
+    return set(zip(*(a.tolist() for a in plan.inserted()), strict=True))
+
+
+def follow(
+    rule, slow, *, epochs=4, group=1, dtype="float32", optimizer=None, sizes=(12, 20, 17, 3), density=0.3
+):
+    """Train with a rule; before and after every rewiring compare with ``slow``.
+
+    ``slow(scene)`` returns, for every layer that takes part (by index), what goes and what comes: two sets of
+    places, and optionally the weights of newcomers as a dict; zero otherwise. Links in neither set must hold
+    what they held, in every field; newcomers hold birth values. Returns the number of rewirings.
+    """
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(96, sizes[0])).astype(dtype)
+    y = (X @ rng.normal(size=(sizes[0], sizes[-1]))).argmax(1)
+    last = len(sizes) - 2
+    net = rw.Sequential(
+        [
+            rw.Sparse(n, m, density=density if i < last else 0.6, group=group,
+                      activation="softmax" if i == last else "all-relu")
+            for i, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        ],
+        dtype=dtype,
+    )  # fmt: skip
+    trainer = rw.Trainer(
+        net, loss="cross_entropy", optimizer=optimizer or rw.SGD(0.1, momentum=0.9), rewiring=rule
+    )
+    seen = []
+    rewire, plans = rule.rewire, rule.plans
+
+    def watched_plans(layers, occasion, regrow):
+        probe = occasion._probe
+        scene = Scene(
+            [layer_of(layer, probe) for layer in layers], occasion, rule.how_many.at(occasion.moment),
+            dict(occasion.memory),
+        )  # fmt: skip
+        seen.append((scene, slow(scene)))
+        return plans(layers, occasion, regrow)
+
+    def watched_rewire(network, *args, **options):
+        record = rewire(network, *args, **options)
+        scene, expected = seen[-1]
+        for before in scene.layers:
+            goes, comes, *weights = expected[before.index]
+            compare(before, layer_of(before.layer), goes, comes, weights[0] if weights else {})
+        network.validate()
+        return record
+
+    rule.plans, rule.rewire = watched_plans, watched_rewire
+    trainer.fit(X, y, epochs=epochs, batch_size=16, verbose=0)
+    return len(seen)
+
+
+def compare(before, after, goes, comes, weights):
+    """``after`` is ``before`` without ``goes`` and with ``comes``."""
+    live = before.live.copy()
+    for place in goes:
+        assert live[place], f"{place} was not there"
+        live[place] = False
+    for place in comes:
+        assert not live[place], f"{place} is there already"
+        live[place] = True
+    assert set(map(tuple, np.argwhere(after.live != live).tolist())) == set()
+    births = {name: birth for name, (_, _, birth) in after.layer.store.fields.items()}
+    for name, values in before.values.items():
+        expected = values.copy()
+        expected[~live] = 0
+        for place in comes:
+            expected[place] = births[name] if name != "weight" else weights.get(place, 0.0)
+        np.testing.assert_array_equal(after.values[name], expected, err_msg=name)

@@ -1,0 +1,19 @@
+"""Rewiring rules as anybody would write them first: dense, slow, and plainly what the papers say."""
+
+import math
+
+from rules.scene import largest, smallest
+
+
+def rigl(scene):
+    """floor(share * n) of smallest |w| go; as many of largest |gradient| of all that are not kept come."""
+    found = {}
+    for layer in scene.layers:
+        count = math.floor(scene.share * layer.live.sum())
+        goes = smallest(scene, layer, layer.magnitude(), count)
+        empty = ~layer.live
+        for place in goes:
+            empty[place] = True
+        comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), count, empty)
+        found[layer.index] = goes - comes, comes - goes  # who comes back was never away
+    return found
