@@ -277,9 +277,11 @@ class Sparse(WeightLayer):
     def _ready_mirror(self, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way."""
         store = self.store
-        if store.has_mirror or store.generation == self._no_mirror_at or not _core.gather_pays(store, batch):
+        if store.has_mirror or store.generation == self._no_mirror_at:
             return
-        if not store.build_mirror(threads):
+        if not _core.gather_pays(store, batch):
+            store.drop_mirror()  # an old one, of rows that were shorter
+        elif not store.build_mirror(threads):
             self._no_mirror_at = store.generation
 
     # --- optimizer ----------------------------------------------------------------------
