@@ -23,7 +23,9 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
+    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.spread
+    rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
+    rewiring.granet rewiring.mest
     rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
