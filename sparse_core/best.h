@@ -6,7 +6,10 @@
  *
  * The order is total: by score, then by a hash of (key, group, source), then by place.
  * So the k best do not depend on the order in which candidates come, and several
- * streams, each with its k best, merge to the k best of all. */
+ * streams, each with its k best, merge to the k best of all. The hash is drawn only
+ * for candidates whose score is that of the k-th best: elsewhere it decides nothing.
+ *
+ * Candidates stay in the order of the stream, which is often that of places. */
 #ifndef RW_BEST_H
 #define RW_BEST_H
 
@@ -16,50 +19,63 @@
 
 typedef struct {
     uint64_t score; /* bits of a double >= 0: they order alike */
-    uint64_t tie;
     int32_t group, source;
 } rw_candidate;
 
 typedef struct {
     rw_key key;
     int64_t k, n, room;
-    rw_candidate *at;    /* n of room                                       */
-    rw_candidate floor;  /* worse than this is out; score 0 and tie 0 first */
+    rw_candidate *at;   /* n of room                                        */
+    rw_candidate *work; /* room more, for cutting and sorting               */
+    bool full;          /* has it been cut? Then who is worse than floor is out */
+    rw_candidate floor;
 } rw_best;
-
-#define RW_NO_FLOOR ((rw_candidate){ 0, 0, INT32_MAX, INT32_MAX })
 
 /* Memory for the best k of at most `most` candidates. */
 rw_status rw_best_start(rw_best *b, int64_t k, int64_t most, rw_key key);
 void rw_best_end(rw_best *b);
 
-/* Is a better than b? */
-static inline bool rw_better(const rw_candidate *a, const rw_candidate *b)
+/* Begin again with another k, at most that of the start. */
+static inline void rw_best_again(rw_best *b, int64_t k)
 {
-    if (a->score != b->score)
-        return a->score > b->score;
-    if (a->tie != b->tie)
-        return a->tie > b->tie;
-    return a->group != b->group ? a->group < b->group : a->source < b->source;
+    b->k = k;
+    b->n = 0;
+    b->full = false;
 }
+
+/* The score below which nobody needs to be offered. */
+static inline double rw_best_floor(const rw_best *b)
+{
+    double score = 0;
+    if (b->full)
+        memcpy(&score, &b->floor.score, sizeof score);
+    return score;
+}
+
+/* Does a come before b, whose score it has? */
+bool rw_best_tie(const rw_best *s, const rw_candidate *a, const rw_candidate *b);
 
 /* Room is short: keep the k best. */
 void rw_best_cut(rw_best *b);
 
-/* Offer a place. Scores that are not numbers count as 0. */
-static inline void rw_best_offer(rw_best *b, double score, int32_t group, int32_t source)
+static inline void rw_best_take(rw_best *b, const rw_candidate *c)
 {
-    rw_candidate c = { 0, 0, group, source };
-    if (score > 0)
-        memcpy(&c.score, &score, sizeof score);
-    if (c.score < b->floor.score || b->k == 0)
+    if (b->k == 0 || (b->full && c->score < b->floor.score))
         return;
-    c.tie = rw_draw4(b->key, RW_DRAW_TIE, (uint64_t)group, (uint64_t)source).v[0];
-    if (!rw_better(&c, &b->floor))
+    if (b->full && c->score == b->floor.score && !rw_best_tie(b, c, &b->floor))
         return;
     if (b->n == b->room)
         rw_best_cut(b);
-    b->at[b->n++] = c;
+    b->at[b->n++] = *c;
+}
+
+/* Offer a place. Scores that are not numbers count as 0. */
+static inline void rw_best_offer(rw_best *b, double score, int32_t group, int32_t source)
+{
+    rw_candidate c = { 0, group, source };
+    if (score > 0)
+        memcpy(&c.score, &score, sizeof score);
+    rw_best_take(b, &c);
 }
 
 /* Take over what another stream has kept. */

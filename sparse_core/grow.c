@@ -5,82 +5,128 @@
 #include "panels.h"
 #include "tasks.h"
 
+#include <float.h>
 #include <math.h>
+
+enum { CHUNK = 512 }; /* places scored at a time, on the stack */
 
 typedef struct {
     job j;                /* first: run_tasks hands this on */
     rw_plan *plan;
     bool returns;
-    rw_store all;         /* every place as a slot: what the kernel is shown */
-    int64_t *start;       /* of every group: 0, for all share one list       */
+    /* Every place as a slot: what the kernel is shown. Here all rows share a list of
+     * sources, so they go in groups as the fastest kernel likes them (RW_GROW_ROWS),
+     * whatever the store's: the bits are the same. */
+    rw_store all;
+    int64_t *start;       /* of every group of `all`: 0, for they share one list */
     int32_t *len;         /* n_in                                            */
     int32_t *source;      /* 0, 1, 2, ...                                    */
-    int32_t together;     /* groups whose gradients a thread makes at a time */
+    int32_t together;     /* groups of `all` whose gradients a thread makes at a time */
     size_t grad_bytes;
     char *grad;           /* grad_bytes a thread                             */
     rw_best *best;        /* one a thread                                    */
     int threads, n_best;  /* how many of them have been started              */
-    const int32_t *each;  /* wanted of every group, or NULL                  */
+    const int32_t *each;  /* wanted of every group of the store, or NULL     */
     int64_t *at;          /* with `each`: where a group's go in the plan     */
 } growth;
 
-/* Sum of |gradient| over the rows that exist. */
-static double score_of(const growth *w, const char *grad, int64_t slot, int32_t rows)
-{
-    double sum = 0;
-    for (int32_t r = 0; r < rows; r++) {
-        int64_t i = slot * w->j.s->group + r;
-        sum += fabs(w->j.k->dtype == RW_F32 ? (double)((const float *)(const void *)grad)[i]
-                                            : ((const double *)(const void *)grad)[i]);
+/* score[i] = sum over `rows` rows of |gradient|, where that is a number. `wide` values
+ * lie between one place and the next. */
+#define SCORE_ROWS(type, rows)                                    \
+    for (int32_t i = 0; i < n; i++) {                             \
+        const type *g = (const type *)grad + (int64_t)i * wide;   \
+        double sum = 0;                                           \
+        for (int32_t r = 0; r < (rows); r++)                      \
+            sum += fabs((double)g[r]);                            \
+        score[i] = sum <= DBL_MAX ? sum : 0;                      \
     }
-    return isfinite(sum) ? sum : 0;
+
+#define SCORE(type)                                               \
+    switch (rows) {                                               \
+    case 1: SCORE_ROWS(type, 1) break;                            \
+    case 2: SCORE_ROWS(type, 2) break;                            \
+    case 4: SCORE_ROWS(type, 4) break;                            \
+    case 8: SCORE_ROWS(type, 8) break;                            \
+    default: SCORE_ROWS(type, rows)                               \
+    }
+
+static void score_places(rw_dtype dtype, const void *grad, int32_t n, int32_t wide, int32_t rows,
+                         double *score)
+{
+    if (dtype == RW_F32)
+        SCORE(float)
+    else
+        SCORE(double)
 }
 
-/* Offer the empty places of group g. */
-static void offer(const growth *w, int32_t g, const char *grad, int64_t first, rw_best *best)
+/* Offer the empty places of group g, whose first gradient is at `grad`. */
+static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
 {
     const rw_plan *p = w->plan;
     const rw_store *s = p->store;
     const int32_t *row = s->source + s->start[g];
-    int32_t rows = rw_group_rows(s, g), position = 0;
+    int32_t position = 0, wide = w->all.group, rows = rw_group_rows(s, g);
+    size_t stride = (size_t)wide * rw_dtype_size(w->j.k->dtype);
     int64_t d = rw_first_of_group(p->del_group, p->n_del, g);
-    for (int32_t j = 0; j < s->n_in; j++) {
-        if (position < s->len[g] && row[position] == j) {
-            bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == position;
-            d += goes;
-            position++;
-            if (!(goes && w->returns))
-                continue;
+    double score[CHUNK];
+    uint8_t empty[CHUNK];
+    int32_t high[CHUNK];
+    for (int32_t from = 0; from < s->n_in; from += CHUNK) {
+        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK, n_high = 0;
+        score_places(w->j.k->dtype, grad + (size_t)from * stride, n, wide, rows, score);
+        memset(empty, 1, (size_t)n);
+        for (; position < s->len[g] && row[position] < from + n; position++)
+            empty[row[position] - from] = 0;
+        for (; w->returns && d < p->n_del && p->del_group[d] == g; d++) {
+            int32_t j = row[p->del_position[d]];
+            if (j >= from + n)
+                break;
+            empty[j - from] = 1;
         }
-        rw_best_offer(best, score_of(w, grad, first + j, rows), g, j);
+        double floor = rw_best_floor(best);
+        for (int32_t i = 0; i < n; i++) { /* every place is written, few are kept */
+            high[n_high] = i;
+            n_high += empty[i] & (score[i] >= floor);
+        }
+        for (int32_t i = 0; i < n_high; i++)
+            rw_best_offer(best, score[high[i]], g, from + high[i]);
+    }
+}
+
+/* The best of group g alone go into the plan. */
+static void offer_alone(const growth *w, int32_t g, const char *grad, rw_best *best)
+{
+    rw_best_again(best, w->each[g]);
+    offer(w, g, grad, best);
+    rw_best_sort(best);
+    for (int64_t i = 0; i < best->n; i++) {
+        w->plan->ins_group[w->at[g] + i] = g;
+        w->plan->ins_source[w->at[g] + i] = best->at[i].source;
     }
 }
 
 static void grow_task(const job *j, int64_t block)
 {
     const growth *w = (const growth *)(const void *)j;
+    const rw_store *s = w->plan->store;
     rw_best *best = &w->best[rw_thread_index()];
     char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
-    int32_t g0 = (int32_t)block * w->together;
+    int32_t g0 = (int32_t)block * w->together, rows = w->all.group;
     int32_t g1 = (int32_t)rw_min64((int64_t)g0 + w->together, w->all.n_groups);
     int64_t first[RW_TASK_GROUPS] = { 0 };
     for (int32_t g = g0; g < g1; g++)
         first[g - g0] = (int64_t)(g - g0) * w->all.n_in;
     rw_gradients(j, g0, g1, first, grad);
-    for (int32_t g = g0; g < g1; g++) {
-        if (!w->each) {
-            offer(w, g, grad, first[g - g0], best);
-            continue;
-        }
-        best->k = w->each[g];
-        best->n = 0;
-        best->floor = RW_NO_FLOOR;
-        offer(w, g, grad, first[g - g0], best);
-        rw_best_sort(best);
-        for (int64_t i = 0; i < best->n; i++) {
-            w->plan->ins_group[w->at[g] + i] = g;
-            w->plan->ins_source[w->at[g] + i] = best->at[i].source;
-        }
+
+    int32_t of = rows / s->group; /* groups of the store in one of `all` */
+    int32_t end = (int32_t)rw_min64((int64_t)g1 * of, s->n_groups);
+    for (int32_t g = g0 * of; g < end; g++) {
+        int64_t at = first[g / of - g0] * rows + g % of * s->group;
+        const char *mine = grad + (size_t)at * rw_dtype_size(j->k->dtype);
+        if (w->each)
+            offer_alone(w, g, mine, best);
+        else
+            offer(w, g, mine, best);
     }
 }
 
@@ -89,8 +135,13 @@ static rw_status growth_start(growth *w, rw_plan *p, int64_t most, const rw_kern
                               const rw_tiles *x, const rw_tiles *dy, rw_key key, const rw_run *run)
 {
     const rw_store *s = p->store;
-    size_t groups = (size_t)s->n_groups, width = (size_t)s->group * rw_dtype_size(k->dtype);
-    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)s->n_in * s->group));
+    bool near = (size_t)s->n_in * RW_GROW_ROWS * rw_dtype_size(k->dtype) <= RW_GROW_BYTES;
+    int32_t wide = near && s->group < RW_GROW_ROWS ? RW_GROW_ROWS : s->group;
+    int32_t n_groups = (int32_t)(((int64_t)s->n_out + wide - 1) / wide);
+    size_t groups = (size_t)n_groups, width = (size_t)wide * rw_dtype_size(k->dtype);
+    w->all = (rw_store){ .n_out = s->n_out, .n_in = s->n_in, .group = wide, .n_groups = n_groups,
+                         .slots = (int64_t)n_groups * s->n_in, .source_room = s->n_in };
+    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)s->n_in * wide));
     w->together = (int32_t)rw_min64(w->together, RW_TASK_GROUPS);
     w->threads = rw_threads_for(run->threads, (int64_t)s->n_groups * s->group * s->n_in);
     if (!rw_mul_size((size_t)w->together * (size_t)s->n_in, width, &w->grad_bytes))
@@ -107,13 +158,13 @@ static rw_status growth_start(growth *w, rw_plan *p, int64_t most, const rw_kern
         if (rw_best_start(&w->best[w->n_best], most, places, key))
             return RW_ENOMEM;
     }
-    for (int32_t g = 0; g < s->n_groups; g++)
+    for (int32_t g = 0; g < n_groups; g++)
         w->len[g] = s->n_in;
     for (int32_t j = 0; j < s->n_in; j++)
         w->source[j] = j;
-    w->all = (rw_store){ .n_out = s->n_out, .n_in = s->n_in, .group = s->group, .n_groups = s->n_groups,
-                         .slots = (int64_t)s->n_groups * s->n_in, .start = w->start, .len = w->len,
-                         .source = w->source, .source_room = s->n_in };
+    w->all.start = w->start;
+    w->all.len = w->len;
+    w->all.source = w->source;
     w->j = (job){ .k = k, .s = &w->all, .w = rows_of(&w->all), .x = x, .dy = dy };
     w->j.cut = rw_cut_sources(&w->all, span_bytes(x), RW_PANELS_DW);
     return RW_OK;
@@ -126,8 +177,8 @@ static void growth_end(growth *w, const rw_store *s)
     rw_free(w->best, (size_t)w->threads * sizeof *w->best);
     rw_free(w->grad, (size_t)w->threads * w->grad_bytes);
     rw_free(w->source, (size_t)s->n_in * sizeof *w->source);
-    rw_free(w->len, (size_t)s->n_groups * sizeof *w->len);
-    rw_free(w->start, (size_t)s->n_groups * sizeof *w->start);
+    rw_free(w->len, (size_t)w->all.n_groups * sizeof *w->len);
+    rw_free(w->start, (size_t)w->all.n_groups * sizeof *w->start);
     rw_free(w->at, ((size_t)s->n_groups + 1) * sizeof *w->at);
 }
 
@@ -165,6 +216,9 @@ rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const
         st = growth_run(&w, run);
     if (!st) {
         rw_best *best = &w.best[0];
+        RW_PARALLEL_FOR(w.n_best)
+        for (int64_t t = 0; t < w.n_best; t++)
+            rw_best_cut(&w.best[t]);
         for (int t = 1; t < w.n_best; t++)
             rw_best_merge(best, &w.best[t]);
         rw_best_sort(best);

@@ -2,7 +2,7 @@
  *
  * The gradient of place (i, j) is the sum over samples of dy[i] * x[j], whether
  * anything is connected there or not. Groups go past one after another: all n_in
- * gradients of a few of them are made by the kernel that makes dW -- with the same
+ * gradients of a few of them are made by a kernel that makes dW -- with the same
  * bits -- and offered to a selection of the `count` best (best.h). So the result is
  * exact, costs n_out * n_in * batch multiply-adds, and takes O(count + n_in) memory
  * of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients

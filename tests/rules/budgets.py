@@ -13,7 +13,7 @@ from rules.scene import at_random, largest, smallest
 
 
 def apportion(total, shares, most):
-    """``total`` in proportion to ``shares``, with limits: the overflow goes round again until all have room."""
+    """``total`` in proportion to ``shares``, with limits: overflow goes round again until all have room."""
     counts = [0] * len(shares)
     while total:
         room = [m - c for m, c in zip(most, counts, strict=True)]

@@ -94,7 +94,7 @@ class SNFS(Rewiring):
         floor: float = 0.005,
         every: int | Every | Once | dict[str, Any] = 1,
         end: int | float = 1.0,
-        batches: int = 8,
+        batches: int = 4,
         beta: float = 0.9,
         output_layer: bool = True,
     ) -> None:
