@@ -23,8 +23,8 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
-    rewiring.
+    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.set
+    rewiring.static rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
