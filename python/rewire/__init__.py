@@ -16,7 +16,7 @@ from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
-from rewire.rewiring import SET, Every, Rewiring, RigL, Static
+from rewire.rewiring import CHT, SET, Every, Rewiring, RigL, Static
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
@@ -33,7 +33,7 @@ _FILES = ("FileError", "load")
 _MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
-    "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
+    "CHT", "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
     "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
     "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
     "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",

@@ -30,4 +30,12 @@ CASES = {
     "set": Case("set", {"every": EVERY_OTHER}),
     "set, he": Case("set", {"every": EVERY_OTHER, "init": "he", "zeta": 0.5}),
     "rigl": Case("rigl", {"every": 2, "end": 1.0}),
+    "cht": Case("cht", {"every": EVERY_OTHER}),
+    "cht, soft": Case(
+        "cht",
+        {
+            "every": EVERY_OTHER, "score": "ch2", "removal": "importance", "soft_removal": True,
+            "soft_growth": True, "overlap": None,
+        },
+    ),
 }

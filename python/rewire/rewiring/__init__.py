@@ -11,6 +11,8 @@ from rewire.rewiring.base import (
     register_rewiring,
     rewiring,
 )
+from rewire.rewiring.chains import chain_links, without_chains
+from rewire.rewiring.cht import CHT, ByPaths, Weakest
 from rewire.rewiring.comes import AtRandom, ByGradient
 from rewire.rewiring.goes import NearestZeroBySign, SmallestMagnitude
 from rewire.rewiring.probe import Probe
@@ -20,7 +22,8 @@ from rewire.rewiring.static import Static
 from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, Share
 
 __all__ = [
-    "SET", "AtRandom", "ByGradient", "Comes", "CosineShare", "Every", "Goes", "Key", "Moment",
-    "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share",
-    "SmallestMagnitude", "Spread", "Static", "register_rewiring", "rewiring",
+    "CHT", "SET", "AtRandom", "ByGradient", "ByPaths", "Comes", "CosineShare", "Every", "Goes", "Key",
+    "Moment", "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL",
+    "Share", "SmallestMagnitude", "Spread", "Static", "Weakest", "chain_links", "register_rewiring",
+    "rewiring", "without_chains",
 ]  # fmt: skip
