@@ -148,8 +148,8 @@ class CHT(Rewiring):
     and no table is made. They add 1e-5 to every place of the sums that relative importance divides by, dead
     places included; here 0 / 0 counts as 0. With groups, the nodes on the output side are groups.
 
-    For every link a rewiring follows fan-in * fan-out paths, where an epoch goes three times through its
-    samples: little in layers of tens of links a neuron, but more than the training in layers of hundreds.
+    A rewiring takes fan-in * fan-out additions for every link, an epoch of training three multiply-adds a
+    sample: with tens of links a neuron rewiring takes little time, with hundreds more than training.
     """
 
     name = "cht"
