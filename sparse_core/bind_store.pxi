@@ -442,6 +442,23 @@ cdef class Plan:
         """Insert slots at random until every group has ``fan_in``."""
         self._call(3, 0, fan_in, make_key(seed, stream, step), threads)
 
+    def grow_paths(self, int64_t count, str score, bint sample, seed, stream, step, int threads=1):
+        """Insert ``count`` slots where many paths of three links lead: see ``paths.h``."""
+        scores = {"ch2": c.RW_CH2, "ch3": c.RW_CH3}
+        if score not in scores:
+            raise ValueError(f"score must be one of {list(scores)}, got {score!r}")
+        cdef c.rw_path_score code = scores[score]
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_grow_paths(self.p, count, code, sample, key, &run)
+        finally:
+            self.leave()
+        check(st, "grow_paths")
+
     cdef int _call(self, int which, double zeta, int64_t count, c.rw_key key, int threads) except -1:
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st = c.RW_OK

@@ -121,6 +121,13 @@ cdef extern from "rewire.h" nogil:
     rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key, const rw_run *run)
 
 
+cdef extern from "paths.h" nogil:
+    ctypedef enum rw_path_score:
+        RW_CH2, RW_CH3
+    rw_status rw_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bint sample, rw_key key,
+                            const rw_run *run)
+
+
 cdef extern from "tiles.h" nogil:
     enum:
         RW_MAX_TILE

@@ -17,7 +17,8 @@ typedef enum {
     RW_DRAW_PLACE = 2,   /* which empty places of a stretch       */
     RW_DRAW_VALUE = 3,   /* the weight of a new link              */
     RW_DRAW_TIE = 4,     /* order among links of equal score      */
-    RW_DRAW_DROPOUT = 5
+    RW_DRAW_DROPOUT = 5,
+    RW_DRAW_SAMPLE = 8   /* who wins of places with unequal chances */
 } rw_draw;
 
 typedef struct {

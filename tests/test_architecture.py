@@ -27,6 +27,8 @@ ORDER = """
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
     rewiring.granet rewiring.mest
     rewiring.
+    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.set
+    rewiring.static rewiring.cht rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.

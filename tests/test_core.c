@@ -17,6 +17,7 @@
 #include "core/draws.h"
 #include "core/growing.h"
 #include "core/pruning.h"
+#include "core/linking.h"
 #include "core/rewirings.h"
 #include "core/failing.h"
 #include "core/soak.h"
@@ -78,6 +79,11 @@ int main(int argc, char **argv)
     RUN(test_random_growth_splits_in_proportion);
     RUN(test_growth_does_not_depend_on_threads_or_layout);
     RUN(test_fan_in);
+    RUN(test_paths_by_definition);
+    RUN(test_paths_are_drawn_by_score);
+    RUN(test_places_on_no_path_come_last);
+    RUN(test_paths_are_the_same_on_many_threads);
+    RUN(test_growth_by_paths_refuses);
     RUN(test_set_counts);
     RUN(test_set_takes_the_smallest);
     RUN(test_nan_goes_last);

@@ -17,6 +17,7 @@ from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
 from rewire.rewiring import DSR, GMP, MEST, SET, SNFS, Every, GraNet, Magnitude, Rewiring, RigL, Static
+from rewire.rewiring import CHT, SET, Every, Rewiring, RigL, Static
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
@@ -40,6 +41,13 @@ __all__ = [
     "Sigmoid", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
     "Static", "Step", "Tanh", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links",
     "get_num_threads", "load", "preset", "set_num_threads",
+    "CHT", "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
+    "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
+    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
+    "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh",
+    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads",
+    "load", "preset", "set_num_threads",
 ]
 
 

@@ -82,6 +82,16 @@ class Plan:
     ) -> None: ...  # (slots,), >= 0, canonical order
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def grow_paths(
+        self,
+        count: int,
+        score: str,  # "ch2" | "ch3"
+        sample: bool,  # draw places, or take the best
+        seed: int,
+        stream: int,
+        step: int,
+        threads: int = 1,
+    ) -> None: ...
     def draw_weights(
         self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # kind: "constant" | "uniform" | "normal" | "sign"

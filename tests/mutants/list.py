@@ -270,6 +270,22 @@ MUTANTS = [
         "r + before + rw_count_up_to(below, kept, r);",
         "r + before + rw_count_up_to(below, kept, r - 1);",
     ),
+    # --- growing by paths
+    Mutant(
+        "all-links-are-external",
+        "paths.c",
+        "d->factor[i] = w->internal[i] * w->external[n - 1 - i];",
+        "d->factor[i] = w->internal[i] * w->external[n - 1];",
+    ),
+    Mutant(
+        "the-link-to-the-end-counts",
+        "paths.c",
+        "double f = w->internal[i] * w->external[n - 1 - i];",
+        "double f = w->internal[i] * w->external[n - i > 1 ? n - 2 - i : 0];",
+    ),
+    Mutant("a-group-keeps-its-friends", "paths.c", "forget ? 0 : ", ""),
+    Mutant("scores-of-the-group-before", "paths.c", "        d->score[v] = 0;\n", ""),
+    Mutant("drawn-without-luck", "paths.c", "if (w->sample && score > 0)", "if (false)"),
     # --- pruning
     Mutant(
         "zero-is-negative",

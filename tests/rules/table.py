@@ -40,4 +40,12 @@ CASES = {
     "granet": Case("granet", {"every": 2, "density": 0.1}, "falls", 0.7),
     "mest": Case("mest", {"every": EVERY_OTHER, "gradient": 0.1}),
     "mest, soft": Case("mest", {"every": EVERY_OTHER, "mode": "em&s"}, "free"),
+    "cht": Case("cht", {"every": EVERY_OTHER}),
+    "cht, soft": Case(
+        "cht",
+        {
+            "every": EVERY_OTHER, "score": "ch2", "removal": "importance", "soft_removal": True,
+            "soft_growth": True, "overlap": None,
+        },
+    ),
 }

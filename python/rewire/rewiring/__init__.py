@@ -11,6 +11,8 @@ from rewire.rewiring.base import (
     register_rewiring,
     rewiring,
 )
+from rewire.rewiring.chains import chain_links, without_chains
+from rewire.rewiring.cht import CHT, ByPaths, Weakest
 from rewire.rewiring.comes import AtRandom, ByGradient
 from rewire.rewiring.dsr import DSR
 from rewire.rewiring.gmp import GMP
@@ -31,4 +33,8 @@ __all__ = [
     "CosineShare", "Every", "Goes", "GraNet", "Key", "Magnitude", "Moment", "NearestZeroBySign", "Occasion",
     "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share", "SmallestMagnitude", "Spread",
     "Static", "register_rewiring", "rewiring",
+    "CHT", "SET", "AtRandom", "ByGradient", "ByPaths", "Comes", "CosineShare", "Every", "Goes", "Key",
+    "Moment", "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL",
+    "Share", "SmallestMagnitude", "Spread", "Static", "Weakest", "chain_links", "register_rewiring",
+    "rewiring", "without_chains",
 ]  # fmt: skip
