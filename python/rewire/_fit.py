@@ -168,7 +168,9 @@ class Fit:
 
     def moment(self, epoch: int, epoch_begins: bool) -> Moment:
         """Where training stands."""
-        return Moment(epoch, self.trainer.step, epoch_begins, self.state.last_epoch, self.last_step)
+        trainer = self.trainer
+        rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
+        return Moment(epoch, trainer.step, epoch_begins, self.state.last_epoch, self.last_step, rate)
 
     def rewire(
         self,

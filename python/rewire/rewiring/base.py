@@ -55,6 +55,8 @@ class Occasion:
     memory : dict
         What the rule keeps from one rewiring to the next: numbers, words, lists of them and arrays, by names.
         Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
+    notes : dict
+        What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
     """
 
     network: Sequential
@@ -63,6 +65,7 @@ class Occasion:
     threads: int
     memory: dict[str, Any]
     _probe: Probe | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def probe(self) -> Probe:

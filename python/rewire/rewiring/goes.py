@@ -59,10 +59,28 @@ def magnitudes(layer: Sparse) -> NDArray[np.float64]:
     return np.abs(layer.store.get_field("weight"), dtype=np.float64).sum(axis=1)
 
 
-def counts_below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
-    """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list."""
-    if total == 0:
-        return [0] * len(scores)
+def counts_below(scores: Sequence[NDArray[np.float64]], total: int, *, keep: int = 0) -> list[int]:
+    """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list.
+
+    ``keep`` of every list stay, and the next smallest of others go instead (fewer go when there are none).
+    """
+    counts = [0] * len(scores)
+    open_ = [i for i, s in enumerate(scores) if len(s) > keep]
+    while open_ and total > 0:
+        found = _below([scores[i] for i in open_], min(total, sum(len(scores[i]) for i in open_)))
+        over = [i for i, n in zip(open_, found, strict=True) if n > len(scores[i]) - keep]
+        if not over:
+            for i, n in zip(open_, found, strict=True):
+                counts[i] = n
+            break
+        for i in over:
+            counts[i] = len(scores[i]) - keep
+            total -= counts[i]
+        open_ = [i for i in open_ if i not in over]
+    return counts
+
+
+def _below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
     together = np.concatenate(scores)
     threshold = np.partition(together, total - 1)[total - 1]
     counts = [int((s < threshold).sum()) for s in scores]

@@ -24,6 +24,7 @@ class Moment(NamedTuple):
     epoch_begins: bool
     epochs: int = 0
     steps: int = 0
+    lr: float = 0.0  # of the coming step
 
 
 def end_of(name: str, value: Any, low: int = 1) -> int | float:
