@@ -170,6 +170,17 @@ def test_draws_follow_the_fit():
     assert slow_ks(fit, x[x < 10_000]) < 1.95 / np.sqrt(20_000) + 1e-3  # 0.001 level, and the cut
 
 
+def test_bootstrap_keeps_what_is_below_xmin():
+    x = np.concatenate([np.repeat([1, 3], [300, 100]), np.full(100, 20), np.arange(20, 60)])
+    fit = power_law(x, xmin=20)
+    samples = [powerlaw._sample(fit, x, np.random.default_rng(seed)) for seed in range(50)]
+    assert {sample.size for sample in samples} == {x.size}
+    together = np.concatenate(samples)
+    assert set(together[together < 20]) == {1, 3}
+    assert np.mean(together < 20) == pytest.approx(400 / x.size, abs=0.01)
+    assert np.mean(together == 1) == pytest.approx(300 / x.size, abs=0.01)
+
+
 def test_p_value_tells_a_power_law_from_others():
     rng = np.random.default_rng(0)
     assert power_law(rng.zipf(2.5, 500), bootstrap=60, xmin=1).p_value > 0.1

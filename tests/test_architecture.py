@@ -26,7 +26,8 @@ ORDER = """
     rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
-    history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks. progress _fit trainer files presets
+    history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
+    progress _fit trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__

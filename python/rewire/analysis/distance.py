@@ -41,9 +41,10 @@ def topology_distance(a: NetworkLike, b: NetworkLike, *, matching: str = "optima
     """Neural Network Sparse Topology Distance (NNSTD): how much must be changed to turn one into the other.
 
     Hidden neurons have no names of their own, so neurons of one network are first matched with those of the
-    other. The distance of a pair is the normalised edit distance of their sets of inputs,
-    |A xor B| / |A or B| (0 if both are empty); of a layer, its mean over the best matching; of a network, the
-    mean over layers. Layers are taken one by one: the matching of a layer renames the inputs of the next.
+    other. The distance of a pair is the normalised edit distance of their sets of inputs: those that only one
+    has, over those that either has (0 if both are empty). Of a layer it is the mean over the matched pairs, of
+    a network the mean over layers. Layers are taken one by one: the matching of a layer renames the inputs of
+    the next.
 
     Parameters
     ----------
