@@ -42,9 +42,9 @@ def topology_distance(a: NetworkLike, b: NetworkLike, *, matching: str = "optima
 
     Hidden neurons have no names of their own, so neurons of one network are first matched with those of the
     other. The distance of a pair is the normalised edit distance of their sets of inputs: those that only one
-    has, over those that either has (0 if both are empty). Of a layer it is the mean over the matched pairs, of
-    a network the mean over layers. Layers are taken one by one: the matching of a layer renames the inputs of
-    the next.
+    has, over those that either has (0 if both are empty). Of a layer it is the mean over the matched pairs,
+    of a network the mean over layers. Layers are taken one by one: the matching of a layer renames the inputs
+    of the next.
 
     Parameters
     ----------
