@@ -31,6 +31,10 @@ ORDER = """
     rewiring.static rewiring.cht rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
+    analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
+    history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
+    progress _fit trainer files presets
+    datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()

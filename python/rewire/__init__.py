@@ -7,7 +7,7 @@ from typing import Any
 
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from rewire.callbacks import Callback, EarlyStopping
+from rewire.callbacks import Callback, EarlyStopping, LinkLog, MapLog
 from rewire.errors import DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
 # What only files need (hashing, paths, safetensors) waits until somebody loads one.
 _FILES = ("FileError", "load")
-_MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
+_MODULES = ("analysis", "datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
     "DSR", "GMP", "MEST", "MSE", "SET", "SGD", "SNFS", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy",
@@ -43,8 +43,8 @@ __all__ = [
     "get_num_threads", "load", "preset", "set_num_threads",
     "CHT", "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
     "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
-    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
-    "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",
+    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
+    "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",
     "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh",
     "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads",
     "load", "preset", "set_num_threads",
