@@ -24,7 +24,7 @@ ORDER = """
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
     rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
-    rewiring.
+    rewiring.* rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.

@@ -12,15 +12,18 @@ from rewire.rewiring.base import (
     rewiring,
 )
 from rewire.rewiring.comes import AtRandom, ByGradient
+from rewire.rewiring.deepr import DeepR
 from rewire.rewiring.goes import NearestZeroBySign, SmallestMagnitude
 from rewire.rewiring.probe import Probe
 from rewire.rewiring.rigl import RigL
 from rewire.rewiring.set import SET
+from rewire.rewiring.soft_deepr import SoftDeepR
 from rewire.rewiring.static import Static
+from rewire.rewiring.top_kast import TopKAST
 from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, Share
 
 __all__ = [
-    "SET", "AtRandom", "ByGradient", "Comes", "CosineShare", "Every", "Goes", "Key", "Moment",
+    "SET", "AtRandom", "ByGradient", "Comes", "CosineShare", "DeepR", "Every", "Goes", "Key", "Moment",
     "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share",
-    "SmallestMagnitude", "Spread", "Static", "register_rewiring", "rewiring",
+    "SmallestMagnitude", "SoftDeepR", "Spread", "Static", "TopKAST", "register_rewiring", "rewiring",
 ]  # fmt: skip
