@@ -23,8 +23,10 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
-    rewiring.* rewiring.
+    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.spread
+    rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
+    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
+    rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.

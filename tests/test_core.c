@@ -45,6 +45,7 @@ int main(int argc, char **argv)
     RUN(test_a_full_rewiring_packs_the_layer);
     RUN(test_compaction);
     RUN(test_blocks_keep_their_contents);
+    RUN(test_memory_follows_the_budget);
     RUN(test_memory_is_given_back);
 #ifndef __SANITIZE_ADDRESS__ /* its shadow of a promise of 32 GiB is 4 GiB, touched */
     RUN(test_rows_beyond_slot_2_32);
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
     RUN(test_set_takes_the_smallest);
     RUN(test_nan_goes_last);
     RUN(test_ties_go_by_hash);
+    RUN(test_ties_of_many);
     RUN(test_pruning_many);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);

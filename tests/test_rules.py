@@ -1,19 +1,44 @@
-"""Every rewiring rule beside its slow version, rewiring by rewiring."""
+"""Every rule beside its slow version, rewiring by rewiring, while a network trains."""
 
 import pytest
 
 import rewire as rw
-from rules import slow
+from rules import budgets, slow
 from rules.scene import follow
 
+STEPS = {"steps": 2}
+
+# Name -> the rule, its slow version (of a scene, or of a scene and the rule), and options of `follow`.
 RULES = {
     "rigl": (lambda: rw.RigL(0.4, every=2, end=24), slow.rigl),
-    "rigl, power": (lambda: rw.RigL(0.4, every=2, decay="power", skip_step=False), slow.rigl),
-}
+    "rigl, power": (lambda: rw.RigL(0.4, every=2, end=24, decay="power", skip_step=False), slow.rigl),
+    "magnitude": (lambda: rw.Magnitude(every=STEPS), budgets.magnitude),
+    "magnitude, global": (
+        lambda: rw.Magnitude(every=STEPS, scope="global", decay="cosine"), budgets.magnitude,
+    ),
+    "dsr": (lambda: rw.DSR(every=2, threshold=0.05, end=1.0), budgets.dsr),
+    "dsr, many": (lambda: rw.DSR(40, every=2, threshold=0.05, end=1.0), budgets.dsr),
+    "dsr, no room": (lambda: rw.DSR(0.5, every=2, threshold=0.2, end=1.0), budgets.dsr, {"density": 0.9}),
+    "snfs": (lambda: rw.SNFS(every=STEPS), budgets.snfs),
+    "snfs, adam": (lambda: rw.SNFS(every=STEPS, batches=3), budgets.snfs, {"optimizer": rw.Adam(0.01)}),
+    "snfs, sgd": (lambda: rw.SNFS(every=STEPS), budgets.snfs, {"optimizer": rw.SGD(0.1)}),
+    "snfs, dense": (lambda: rw.SNFS(every=STEPS), budgets.snfs, {"density": 0.95}),
+    "gmp": (lambda: rw.GMP(0.1, every=2, end=1.0), budgets.gmp, {"density": 0.8}),
+    "gmp, layers": (
+        lambda: rw.GMP(0.1, begin=3, end=0.97, every=2, scope="layer"), budgets.gmp, {"density": 1.0},
+    ),
+    "granet": (lambda: rw.GraNet(0.1, every=2), budgets.granet, {"density": 0.8}),
+    "granet, layers": (lambda: rw.GraNet(0.2, every=2, scope="layer"), budgets.granet, {"density": 0.8}),
+    "mest": (lambda: rw.MEST(every=STEPS), budgets.mest),
+    "mest, gradient": (lambda: rw.MEST(every=STEPS, gradient=0.5), budgets.mest),
+    "mest, soft": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest),
+    "mest, soft and dense": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest, {"density": 0.8}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_does_what_its_slow_version_does(name, group):
-    make, expected = RULES[name]
-    assert follow(make(), expected, group=group, dtype="float64") >= 8
+    make, expected, *options = RULES[name]
+    options = options[0] if options else {}
+    assert follow(make(), expected, epochs=5, group=group, dtype="float64", **options) >= 10

@@ -16,7 +16,22 @@ from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
-from rewire.rewiring import SET, DeepR, Every, Rewiring, RigL, SoftDeepR, Static, TopKAST
+from rewire.rewiring import (
+    DSR,
+    GMP,
+    MEST,
+    SET,
+    SNFS,
+    DeepR,
+    Every,
+    GraNet,
+    Magnitude,
+    Rewiring,
+    RigL,
+    SoftDeepR,
+    Static,
+    TopKAST,
+)
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
@@ -33,13 +48,13 @@ _FILES = ("FileError", "load")
 _MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
-    "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
-    "Cosine", "CrossEntropy", "DeepR", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
-    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
-    "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
-    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh", "TopKAST",
-    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads", "load",
-    "preset", "set_num_threads",
+    "DSR", "GMP", "MEST", "MSE", "SET", "SGD", "SNFS", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy",
+    "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DivergenceError", "Dropout",
+    "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History", "InterruptedWarning",
+    "Layer", "LeakyReLU", "Linear", "Magnitude", "Normal", "ReLU", "Rewiring", "RigL", "Sequential",
+    "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
+    "Standardizer", "Static", "Step", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros",
+    "__version__", "erk_links", "get_num_threads", "load", "preset", "set_num_threads",
 ]
 
 

@@ -122,6 +122,18 @@ MUTANTS = [
         "rw_arena_trim(s, s->top);",
         "rw_arena_trim(s, s->top - s->top / 8);",
     ),
+    Mutant(
+        "nothing-is-given-back",
+        "edit.c",
+        "    e->trims = s->arena > most_packed(s, slots);\n",
+        "    (void)slots;\n",
+    ),
+    Mutant(
+        "what-was-reserved-for-less-leaks",
+        "edit.c",
+        "        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));\n",
+        "        (void)a;\n",
+    ),
     Mutant("pack-forgets-a-field", "store.c", "f < from->n_fields; f++", "f < from->n_fields - 1; f++"),
     Mutant(
         "compaction-keeps-generation",
@@ -209,6 +221,12 @@ MUTANTS = [
     ),
     Mutant("mirror-starts-shifted", "mirror.c", "    m->start[0] = 0;\n", ""),
     Mutant("mirror-room-not-checked", "mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)"),
+    Mutant(
+        "mirror-keeps-its-length",
+        "edit.c",
+        "            rw_mirror_drop(s);\n",
+        "            s->generation += 0;\n",
+    ),
     # --- growing
     Mutant(
         "hypergeometric-off-by-one",
@@ -295,6 +313,12 @@ MUTANTS = [
         "rewire.c",
         "while (below + bins[bin] < c->rest)",
         "while (below + bins[bin] < c->rest - 1)",
+    ),
+    Mutant(
+        "ties-forgotten-where-all-share",
+        "rewire.c",
+        "c->rest == c->sharing && !ties_cut)",
+        "c->rest == c->sharing)",
     ),
     # --- pieces, stretches, waves
     Mutant(

@@ -5,6 +5,7 @@ connected are zero. Slow versions use loops and whole matrices, and draw their r
 the same names as the rules.
 """
 
+import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,9 +103,10 @@ def follow(
 ):
     """Train with a rule; before and after every rewiring compare with ``slow``.
 
-    ``slow(scene)`` returns, for every layer that takes part (by index), what goes and what comes: two sets of
-    places, and optionally the weights of newcomers as a dict; zero otherwise. Links in neither set must hold
-    what they held, in every field; newcomers hold birth values. Returns the number of rewirings.
+    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by index), what goes
+    and what comes: two sets of places, and optionally the weights of newcomers as a dict; zero otherwise.
+    Links in neither set must hold what they held, in every field; newcomers hold birth values. Returns the
+    number of rewirings.
     """
     rng = np.random.default_rng(5)
     X = rng.normal(size=(96, sizes[0])).astype(dtype)
@@ -122,6 +124,7 @@ def follow(
         net, loss="cross_entropy", optimizer=optimizer or rw.SGD(0.1, momentum=0.9), rewiring=rule
     )
     seen = []
+    takes_rule = len(inspect.signature(slow).parameters) > 1
     rewire, plans = rule.rewire, rule.plans
 
     def watched_plans(layers, occasion, regrow):
@@ -130,7 +133,7 @@ def follow(
             [layer_of(layer, probe) for layer in layers], occasion, rule.how_many.at(occasion.moment),
             dict(occasion.memory),
         )  # fmt: skip
-        seen.append((scene, slow(scene)))
+        seen.append((scene, slow(scene, rule) if takes_rule else slow(scene)))
         return plans(layers, occasion, regrow)
 
     def watched_rewire(network, *args, **options):

@@ -13,17 +13,25 @@ from rewire.rewiring.base import (
 )
 from rewire.rewiring.comes import AtRandom, ByGradient
 from rewire.rewiring.deepr import DeepR
+from rewire.rewiring.dsr import DSR
+from rewire.rewiring.gmp import GMP
 from rewire.rewiring.goes import NearestZeroBySign, SmallestMagnitude
+from rewire.rewiring.granet import GraNet
+from rewire.rewiring.magnitude import Magnitude
+from rewire.rewiring.mest import MEST
 from rewire.rewiring.probe import Probe
 from rewire.rewiring.rigl import RigL
 from rewire.rewiring.set import SET
+from rewire.rewiring.snfs import SNFS
 from rewire.rewiring.soft_deepr import SoftDeepR
+from rewire.rewiring.spread import ByMomentum, BySurvivors
 from rewire.rewiring.static import Static
 from rewire.rewiring.top_kast import TopKAST
 from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, Share
 
 __all__ = [
-    "SET", "AtRandom", "ByGradient", "Comes", "CosineShare", "DeepR", "Every", "Goes", "Key", "Moment",
-    "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share",
-    "SmallestMagnitude", "SoftDeepR", "Spread", "Static", "TopKAST", "register_rewiring", "rewiring",
+    "DSR", "GMP", "MEST", "SET", "SNFS", "AtRandom", "ByGradient", "ByMomentum", "BySurvivors", "Comes",
+    "CosineShare", "DeepR", "Every", "Goes", "GraNet", "Key", "Magnitude", "Moment", "NearestZeroBySign",
+    "Occasion", "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "Share", "SmallestMagnitude",
+    "SoftDeepR", "Spread", "Static", "TopKAST", "register_rewiring", "rewiring",
 ]  # fmt: skip

@@ -13,59 +13,56 @@ from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
-from rewire.rewiring.base import Occasion, Rewiring, Spread, empty_places, register_rewiring
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
-from rewire.rewiring.spread import split
-from rewire.rewiring.when import Every, Once, Share, when
+from rewire.rewiring.spread import BySurvivors
+from rewire.rewiring.when import Every, Once, Share, end_of, when
 
-__all__ = ["DSR", "BySurvivors"]
+__all__ = ["DSR"]
 
-
-class BySurvivors(Spread):
-    """Newcomers in proportion to the links that each layer keeps; their sum is what went."""
-
-    def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
-    ) -> Sequence[int]:
-        survivors = [layer.store.slots - plan.n_removed for plan, layer in zip(plans, layers, strict=True)]
-        room = [empty_places(layer) + plan.n_removed for plan, layer in zip(plans, layers, strict=True)]
-        return split(sum(plan.n_removed for plan in plans), survivors, room)
+# The threshold stays between these, so that no row of halvings or doublings takes it to 0 or infinity.
+LEAST, MOST = 2.0**-100, 2.0**100
 
 
 @register_rewiring
 class DSR(Rewiring):
     """Links below one threshold go, in all layers; as many come at random, more where more survive.
 
-    The threshold adapts: halved when more than ``target`` went by a tenth, doubled when fewer did.
+    The threshold adapts: it is halved when more than ``target`` went by a tenth, doubled when fewer did.
 
     Parameters
     ----------
     target : float in (0, 1], or int
-        Links that should go each time: a share of all, or a number (600 and 20,000 in the authors' scripts).
+        Slots that should go each time: a share of all of them, or their number (the paper's N_p: 600 for the
+        small network of the authors' script).
     every : int, Every or dict
-        Steps between rewirings (100 at the beginning of the authors' runs, 800 at their end), or a schedule.
+        Steps between rewirings (in the authors' runs 100 at first and 800 at last), or a schedule.
     end : int or float
-        No rewiring from this step on; a float is a share of the run (190 of 200 epochs).
+        No rewiring from this step on; a float is a share of the run (in the authors' runs 190 of 200 epochs).
     threshold : float > 0
-        The first one (1e-3).
+        The first one (1e-3 in the authors' script).
     tolerance : float in [0, 1)
-        How far the number that went may be from ``target`` before the threshold moves (0.1).
+        How far the number that went may be from ``target``, as a share of it, before the threshold moves.
     output_layer : bool
         Whether the output layer takes part.
 
     Notes
     -----
-    Newcomers start at zero, outside the places that were just emptied as long as there are others. At least
-    one slot stays in every layer. With groups a slot goes when the mean of |w| over its rows is below the
-    threshold, and numbers count slots. A layer that is full takes part: its links may move to others.
+    A slot goes when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in every
+    layer that has any. Newcomers start at zero, without momentum, at places that were not emptied just now
+    (these are filled only if the layers together have no other room). As many come as went, split over the
+    layers in proportion to the slots that each keeps, by largest remainder: the network's total never
+    changes. A layer that is full takes part: what it gives goes to others. The present threshold stays with
+    the trainer, and is saved with it.
     """
 
     name = "dsr"
 
     def __init__(
         self,
-        target: float | int = 0.05,
+        target: float | int = 0.1,
         *,
         every: int | Every | Once | dict[str, Any] = 100,
         end: int | float = 0.95,
@@ -77,7 +74,7 @@ class DSR(Rewiring):
             self.target: float | int = number("target", target, low=0.0, high=1.0, open_low=True)
         else:
             self.target = integer("target", target, low=1)
-        self.end = end
+        self.end = end_of("end", end)
         self.threshold = number("threshold", threshold, low=0.0, open_low=True)
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
@@ -89,7 +86,7 @@ class DSR(Rewiring):
             output_layer=output_layer,
         )
 
-    def layers(self, network: Any) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[Sparse]:
         layers = self.candidates(network)
         return layers if any(empty_places(layer) > 0 for layer in layers) else []
 
@@ -110,13 +107,14 @@ class DSR(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         threshold = occasion.memory.get("threshold", self.threshold)
-        total = sum(layer.store.slots for layer in layers)
-        target = self.target * total if isinstance(self.target, float) else self.target
+        target = self.target
+        if isinstance(target, float):
+            target *= sum(layer.store.slots for layer in layers)
         removed = occasion.notes["removed"]
         if removed > (1.0 + self.tolerance) * target:
-            threshold /= 2.0
+            threshold = max(threshold / 2.0, LEAST)
         elif removed < (1.0 - self.tolerance) * target:
-            threshold *= 2.0
+            threshold = min(threshold * 2.0, MOST)
         occasion.memory["threshold"] = threshold
 
     def config(self) -> dict[str, Any]:

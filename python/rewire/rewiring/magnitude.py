@@ -8,7 +8,7 @@ from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Once, share, when
+from rewire.rewiring.when import Every, Once, end_of, share, when
 
 __all__ = ["Magnitude"]
 
@@ -17,7 +17,8 @@ __all__ = ["Magnitude"]
 class Magnitude(Rewiring):
     """The links of smallest magnitude go, whatever their sign, and as many come at random in their layer.
 
-    What many repositories call SET; SET itself judges positive and negative weights apart.
+    What several code bases call SET, which judges positive and negative weights apart: see
+    :class:`~rewire.rewiring.SET`.
 
     Parameters
     ----------
@@ -35,6 +36,11 @@ class Magnitude(Rewiring):
         Weights of newcomers.
     output_layer : bool
         Whether the output layer is rewired.
+
+    Notes
+    -----
+    floor(share * slots) go, of each layer or of all together; of equals at the threshold of all layers those
+    of the lower layer. Every layer keeps its number of slots. A layer that is full is left alone.
     """
 
     name = "magnitude"
@@ -51,7 +57,8 @@ class Magnitude(Rewiring):
         output_layer: bool = True,
     ) -> None:
         how_many = share("zeta", zeta, decay, end)
-        self.zeta, self.decay, self.end, self.init = how_many.value, decay, end, initializer(init)
+        self.zeta, self.decay, self.end = how_many.value, decay, end_of("end", end)
+        self.init = initializer(init)
         goes = SmallestMagnitude(scope)
         super().__init__(when(every), how_many, goes, AtRandom(self.init), output_layer=output_layer)
         self.scope = goes.scope

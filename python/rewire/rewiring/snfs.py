@@ -10,68 +10,39 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, Spread, empty_places, register_rewiring
+from rewire.rewiring.base import Goes, Occasion, Rewiring, empty_places, register_rewiring
 from rewire.rewiring.comes import ByGradient
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.spread import split
+from rewire.rewiring.spread import ByMomentum, mean_momentum
 from rewire.rewiring.when import CosineShare, Every, Once, when
 
-__all__ = ["SNFS", "ByMomentum"]
+__all__ = ["SNFS"]
 
-EPSILON = 1e-8  # of Adam's root, as in the authors' code
+DENSE = 0.2  # a layer with a smaller share of empty places is nearly dense
 
 
-class ByMomentum(Spread):
-    """Newcomers in proportion to the mean |momentum| of each layer's links; their sum is what went.
+class SparingDense(Goes):
+    """ceil(share * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
 
-    Adam: |m| / (sqrt(v) + 1e-8). An optimizer without momentum: |gradient| of what the rule looked at.
-    A layer takes at most ``cap`` of the places that are empty once its links have gone.
+    Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
+    larger share goes than that of its empty places: nothing of a full one.
     """
 
-    def __init__(self, cap: float = 0.99) -> None:
-        self.cap = cap
-
-    def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
-    ) -> Sequence[int]:
-        room = [empty_places(layer) + plan.n_removed for plan, layer in zip(plans, layers, strict=True)]
-        most = [int(self.cap * r) for r in room]
-        total = sum(plan.n_removed for plan in plans)
-        if sum(most) < total:  # nearly full everywhere
-            most = room
-        return split(total, [self.mean(layer, occasion) for layer in layers], most)
-
-    @staticmethod
-    def mean(layer: Sparse, occasion: Occasion) -> float:
-        """Mean |momentum| of a layer's links, 0 for a layer without."""
-        store = layer.store
-        if store.slots == 0:
-            return 0.0
-        values: NDArray[np.float64]
-        if "momentum" in store.fields:
-            values = store.get_field("momentum").astype(np.float64)
-        elif "adam_m" in store.fields:
-            root = np.sqrt(store.get_field("adam_v").astype(np.float64))
-            values = store.get_field("adam_m") / (root + EPSILON)
-        else:
-            values = occasion.probe.live(layer).astype(np.float64)
-        return float(np.abs(values).sum() / layer.nnz)
-
-
-class CeilMagnitude(SmallestMagnitude):
-    """ceil(share * n) of a layer's links, as in the authors' code."""
-
-    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
-        count = min(math.ceil(share * layer.store.slots), layer.store.slots)
-        plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+    def mark_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+    ) -> None:
+        means = [mean_momentum(layer, occasion) for layer in layers]
+        for plan, layer, mean in zip(plans, layers, means, strict=True):
+            store, rate = layer.store, share
+            sparsity = empty_places(layer) / (store.n_groups * layer.n_in)
+            if sparsity < DENSE and mean * len(layers) > sum(means):
+                rate = min(sparsity, share)
+            count = math.ceil(rate * store.slots)
+            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
 
 
 @register_rewiring
@@ -83,13 +54,13 @@ class SNFS(Rewiring):
     rate : float in [0, 1]
         Share of each layer's links that goes at the beginning (0.5); it falls along a cosine to ``floor``.
     floor : float in [0, 1]
-        At the end (0.005).
+        The share at the end (0.005).
     every : int, Every or dict
         Epochs between rewirings (1), or a schedule.
     end : int or float
         Where the cosine ends: steps, or a share of the run (all of it).
     batches : int
-        Batches from which the momentum of absent links is taken.
+        Batches from which the momentum of absent links is made: 1 is the gradient of the coming batch.
     beta : float in [0, 1)
         Weight of each further batch.
     output_layer : bool
@@ -97,11 +68,21 @@ class SNFS(Rewiring):
 
     Notes
     -----
-    The source keeps the momentum of *all* places, in a dense matrix. This is its truly sparse analogue:
-    absent places are judged by sum(beta ** i * gradient of batch i) over ``batches`` batches, the coming one
-    and others drawn at random, all at the present weights and in one pass, in O(links) memory. Live links are
-    judged by their own momentum. The authors take fewer links from layers that are more than 80 % dense; here
-    the same share goes everywhere. Links that go and win their place back keep what they hold.
+    *Absent links: batch momentum.* The source keeps the momentum of all places, connected or not, in a
+    dense matrix. This is its truly sparse analogue: a place is judged by ``|sum of beta ** i * gradient of
+    batch i|`` over ``batches`` batches, the coming one first and the others drawn at random, all at the
+    present weights (the source's are gradients of past batches at past weights), in O(links) memory beside
+    the activations of all batches. Links that have just gone compete by the same measure, and keep weight
+    and momentum if they win; other newcomers start at zero, without momentum (in the source with that of
+    their place).
+
+    *Layers.* What went in all is redistributed in proportion to the mean ``|momentum|`` of each layer's
+    links, before any goes: that of SGD, or ``|m| / (sqrt(v) + 1e-8)`` of Adam. An optimizer without
+    momentum has none, and then it is the mean ``|gradient|`` over the same batches. No layer takes more
+    than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
+    the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
+    empty and more than its part of the momentum, no larger share goes than that of its empty places, as in
+    the source. Rounded by largest remainder: the network's number of slots never changes.
     """
 
     name = "snfs"
@@ -118,13 +99,13 @@ class SNFS(Rewiring):
         output_layer: bool = True,
     ) -> None:
         how_many = CosineShare(rate, "rate", end, floor)
-        self.rate, self.floor, self.end = how_many.value, how_many.floor, end
+        self.rate, self.floor, self.end = how_many.value, how_many.floor, how_many.end
         self.batches = integer("batches", batches, low=1)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
         super().__init__(
             when(every),
             how_many,
-            CeilMagnitude(),
+            SparingDense(),
             ByGradient(Zeros()),
             spread=ByMomentum(),
             output_layer=output_layer,
