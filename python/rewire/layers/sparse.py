@@ -284,12 +284,11 @@ class Sparse(WeightLayer):
         store = self.store
         if store.has_mirror or store.generation == self._no_mirror_at:
             return
-        if not _core.gather_pays(store, batch):
-            store.drop_mirror()  # an old one, of rows that were shorter
-            return
         generation, steps = self._lived
         self._lived = store.generation, (steps if generation == store.generation else 0) + 1
-        if self._lived[1] >= PATIENCE and not store.build_mirror(threads):
+        if self._lived[1] < PATIENCE or not _core.gather_pays(store, batch):
+            store.drop_mirror()  # an old one
+        elif not store.build_mirror(threads):
             self._no_mirror_at = store.generation
 
     # --- optimizer ----------------------------------------------------------------------
