@@ -123,7 +123,8 @@ class DeepR(Rewiring):
     def _see(layers: Sequence[Sparse]) -> None:
         """Note the signs of links that have none yet."""
         for layer in layers:
-            _core.walk_signs(layer.store, SIGN)
+            if SIGN in layer.store.fields:  # else nobody has begun to train
+                _core.walk_signs(layer.store, SIGN)
 
     def config(self) -> dict[str, Any]:
         assert self.when is not None
