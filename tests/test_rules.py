@@ -40,7 +40,7 @@ RULES = {
     "soft-deepr": (lambda: rw.SoftDeepR(0.02, noise=0.3), walks.soft_deepr, WALK),
     "soft-deepr, sgd": (
         lambda: rw.SoftDeepR(0.05, temperature=0.002, density=0.5, every=2), walks.soft_deepr,
-        WALK | {"optimizer": rw.SGD(0.1, schedule=rw.Cosine(6))},
+        WALK | {"optimizer": rw.SGD(0.1, schedule=rw.Cosine(30, unit="step"))},
     ),
     "soft-deepr, full": (lambda: rw.SoftDeepR(0.1, noise=0.1), walks.soft_deepr, WALK | {"density": 1.0}),
     "top-kast": (lambda: rw.TopKAST(0.4, penalty=0.3, every=2), walks.top_kast, SETTLE),

@@ -64,7 +64,7 @@ def test_a_rule_is_told_the_rate_of_the_step_and_its_time_counts():
         def stepped(self, network, moment, threads):
             told.append(moment)
 
-    optimizer = rw.SGD(0.1, schedule=rw.Cosine(3))
+    optimizer = rw.SGD(0.1, schedule=rw.Cosine(18, unit="step"))
     t = trainer(Listens(), optimizer)
     history = fit(t)
     assert [m.step for m in told] == list(range(1, 19))
