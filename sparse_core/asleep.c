@@ -58,7 +58,7 @@ static void settle_block(const void *arg, int64_t block)
 
 rw_status rw_settle(rw_store *s, int32_t asleep, int32_t awake, rw_penalty by, const rw_run *run)
 {
-    enum { WORK = 1 }; /* of a value, in units of rw_threads_for */
+    enum { WORK = 4 }; /* of a value, in units of rw_threads_for */
     const rw_field *kept = &s->field[asleep], *up = &s->field[awake], *w = &s->field[RW_WEIGHT];
     if (asleep == RW_WEIGHT || kept->dtype != w->dtype || kept->width != s->group || up->dtype != RW_U8
         || up->width != 1)

@@ -169,9 +169,16 @@ class TopKAST(Rewiring):
 def after(plan: _core.Plan, fields: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """What fields hold once the plan is carried out, newcomers zero: canonical order."""
     store = plan.store
-    stays = ~plan.marked()
-    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
-    places = (groups * store.n_in + store.sources())[stays]
+    stays = np.flatnonzero(~plan.marked())  # as numbers: NumPy is slow with masks
+    groups = np.repeat(np.arange(store.n_groups) * store.n_in, np.diff(store.indptr()))
+    places = (groups + store.sources()).take(stays)
     comes = plan.inserted()
     at = np.searchsorted(places, comes[0].astype(np.int64) * store.n_in + comes[1])
-    return {name: np.insert(values[stays], at, 0, axis=0) for name, values in fields.items()}
+    old = np.ones(len(places) + len(at), bool)  # of the slots to be: not a newcomer
+    old[at + np.arange(len(at))] = False
+    to = np.flatnonzero(old)
+    found = {}
+    for name, values in fields.items():
+        found[name] = np.zeros((len(old), values.shape[1]), values.dtype)
+        found[name][to] = values.take(stays, axis=0)
+    return found
