@@ -67,7 +67,7 @@ class TopKAST(Rewiring):
 
     The first refresh comes before the first step of a trainer. Saving the network alone writes links outside
     A with weight zero; what they would weigh is saved with the trainer. Cost: a step takes as long as with D
-    + M links, forward too; a weight and a byte for every link.
+    + M links, forward too; memory: a weight and a byte more for every link.
     """
 
     name = "top-kast"
@@ -129,7 +129,7 @@ class TopKAST(Rewiring):
             store, key = layer.store, (*occasion.key(layer), occasion.threads)
             theta = store.get_field("weight") + store.get_field(ASLEEP)  # one of them is zero
             score = np.abs(theta, dtype=np.float64).sum(axis=1)
-            total = occasion.notes["links"][str(layer.index)]
+            total = occasion.notes["links"].get(str(layer.index), store.slots)
             outside = store.slots - min(max(1, math.floor(self.forward * total + 0.5)), store.slots)
             others, plan = _core.Plan(store), _core.Plan(store)
             others.prune_scores(score, outside, *key)
