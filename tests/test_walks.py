@@ -166,7 +166,7 @@ def test_a_start_of_zeros_takes_signs_from_its_first_step():
 # --- soft DEEP R ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"noise": 2e-4}, {"temperature": 1e-8, "every": 3}])
+@pytest.mark.parametrize("options", [{"noise": 1e-3}, {"noise": 2e-4}, {"temperature": 1e-8, "every": 3}])
 def test_without_gradients_the_number_of_links_stays(options):
     """The walk and the newcomers balance where the paper says: at p, with theta exponential."""
     p, lr = 0.1, 0.05

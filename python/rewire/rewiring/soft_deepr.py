@@ -46,7 +46,7 @@ class SoftDeepR(DeepR):
     l1 : float > 0
         Strength of the L1 penalty (1e-5, as in the authors' script).
     noise : float > 0, optional
-        The deviation sigma of the noise is lr * noise; 1e-3 without ``temperature``. The authors' script has
+        The deviation sigma of the noise is lr * noise; 3e-3 without ``temperature``. The authors' script has
         1e-5: see the notes.
     temperature : float > 0, optional
         Instead: sigma is sqrt(2 * lr * temperature), as in the paper.
@@ -78,7 +78,7 @@ class SoftDeepR(DeepR):
 
     About 0.8 * l1 / noise of p * places come with every step, whatever lr and p: at the authors' 1e-5 and
     1e-5 as many as four in five. That costs a dense matrix nothing, and a sparse one most of its time; hence
-    the larger noise here, with which it is one in 125. A layer that is full takes part: links go.
+    the larger noise here, with which it is one in 375. A layer that is full takes part: links go.
     """
 
     name = "soft-deepr"
@@ -94,7 +94,7 @@ class SoftDeepR(DeepR):
         output_layer: bool = True,
     ) -> None:
         if noise is None and temperature is None:
-            noise = 1e-3
+            noise = 3e-3
         for name, value in (("l1", l1), ("noise", noise), ("temperature", temperature)):
             if value is not None:
                 number(name, value, low=0.0, open_low=True)
