@@ -23,14 +23,9 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.spread
+    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
-    rewiring.granet rewiring.mest
-    rewiring.
-    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.set
-    rewiring.static rewiring.cht rewiring.
-    history callbacks progress _fit trainer files presets
-    datasets.* datasets. plots info
+    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
     progress _fit trainer files presets

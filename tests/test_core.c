@@ -19,6 +19,7 @@
 #include "core/pruning.h"
 #include "core/linking.h"
 #include "core/rewirings.h"
+#include "core/walking.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -96,6 +97,17 @@ int main(int argc, char **argv)
     RUN(test_repacking_that_runs_ahead);
     RUN(test_values_of_newcomers);
     RUN(test_a_newcomer_s_value_does_not_depend_on_company);
+
+    RUN(test_the_ziggurat_covers_the_curve);
+    RUN(test_normal_numbers_are_normal);
+    RUN(test_normal_numbers_have_names);
+    RUN(test_overshoots);
+    RUN(test_one_step_of_the_walk);
+    RUN(test_signs_are_taken_once);
+    RUN(test_slots_of_zeros_go);
+    RUN(test_zeros_without_memory);
+    RUN(test_who_is_not_awake_settles);
+    RUN(test_passes_can_be_interrupted);
 
     RUN(test_every_allocation_may_fail);
     RUN(test_sizes_that_overflow);

@@ -3,10 +3,15 @@
 import pytest
 
 import rewire as rw
-from rules import budgets, slow
+from rules import budgets, slow, walks
+from rules.cht import cht
 from rules.scene import follow
 
 STEPS = {"steps": 2}
+WALK, SETTLE = {"step": walks.walk}, {"step": walks.settle}
+
+TWO = rw.Every(steps=2)
+SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}
 
 # Name -> the rule, its slow version (of a scene, or of a scene and the rule), and options of `follow`.
 RULES = {
@@ -32,18 +37,26 @@ RULES = {
     "mest": (lambda: rw.MEST(every=STEPS), budgets.mest),
     "mest, gradient": (lambda: rw.MEST(every=STEPS, gradient=0.5), budgets.mest),
     "mest, soft": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest),
+    "deepr": (lambda: rw.DeepR(0.2, noise=0.3), walks.deepr, WALK),
+    "deepr, adam": (
+        lambda: rw.DeepR(2.0, temperature=0.02, every=2), walks.deepr, WALK | {"optimizer": rw.Adam(0.01)},
+    ),
+    "soft-deepr": (lambda: rw.SoftDeepR(0.02, noise=0.3), walks.soft_deepr, WALK),
+    "soft-deepr, sgd": (
+        lambda: rw.SoftDeepR(0.05, temperature=0.002, density=0.5, every=2), walks.soft_deepr,
+        WALK | {"optimizer": rw.SGD(0.1, schedule=rw.Cosine(30, unit="step"))},
+    ),
+    "soft-deepr, full": (lambda: rw.SoftDeepR(0.1, noise=0.1), walks.soft_deepr, WALK | {"density": 1.0}),
+    "top-kast": (lambda: rw.TopKAST(0.4, penalty=0.3, every=2), walks.top_kast, SETTLE),
+    "top-kast, l1": (
+        lambda: rw.TopKAST(0.7, zeta=1.0, penalty=0.05, norm="l1", every=2, end=25), walks.top_kast,
+        SETTLE | {"optimizer": rw.Adam(0.01)},
+    ),
+    "top-kast, dense": (
+        lambda: rw.TopKAST(0.1, zeta=0.5, penalty=0.0, every=1, end=1.0), walks.top_kast,
+        SETTLE | {"density": 0.97, "optimizer": rw.SGD(0.1)},
+    ),
     "mest, soft and dense": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest, {"density": 0.8}),
-}  # fmt: skip
-from rules import slow
-from rules.cht import cht
-from rules.scene import follow
-
-TWO = rw.Every(steps=2)
-SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}
-
-RULES = {
-    "rigl": (lambda: rw.RigL(0.4, every=2, end=24), slow.rigl),
-    "rigl, power": (lambda: rw.RigL(0.4, every=2, decay="power", skip_step=False), slow.rigl),
     "cht": (lambda: rw.CHT(every=TWO), cht()),
     "cht, never stops": (lambda: rw.CHT(every=TWO, overlap=None), cht(overlap=None)),
     "cht, importance": (

@@ -16,8 +16,23 @@ from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
-from rewire.rewiring import DSR, GMP, MEST, SET, SNFS, Every, GraNet, Magnitude, Rewiring, RigL, Static
-from rewire.rewiring import CHT, SET, Every, Rewiring, RigL, Static
+from rewire.rewiring import (
+    CHT,
+    DSR,
+    GMP,
+    MEST,
+    SET,
+    SNFS,
+    DeepR,
+    Every,
+    GraNet,
+    Magnitude,
+    Rewiring,
+    RigL,
+    SoftDeepR,
+    Static,
+    TopKAST,
+)
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
@@ -34,21 +49,15 @@ _FILES = ("FileError", "load")
 _MODULES = ("analysis", "datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
-    "DSR", "GMP", "MEST", "MSE", "SET", "SGD", "SNFS", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy",
-    "Callback", "Constant", "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout",
-    "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History", "InterruptedWarning",
-    "Layer", "LeakyReLU", "Linear", "Magnitude", "Normal", "ReLU", "Rewiring", "RigL", "Sequential",
-    "Sigmoid", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
-    "Static", "Step", "Tanh", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links",
-    "get_num_threads", "load", "preset", "set_num_threads",
-    "CHT", "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
-    "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
-    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
-    "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",
-    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh",
-    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads",
-    "load", "preset", "set_num_threads",
-]
+    "CHT", "DSR", "GMP", "MEST", "MSE", "SET", "SGD", "SNFS", "Adam", "AdamW", "AllReLU",
+    "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
+    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History",
+    "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
+    "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh", "TopKAST",
+    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads", "load",
+    "preset", "set_num_threads",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -359,4 +359,11 @@ MUTANTS = [
     # --- random numbers
     Mutant("philox-nine-rounds", "rng.h", "round < 10", "round < 9"),
     Mutant("bounded-draws-biased", "rng.h", "while (lo < floor)", "while (floor > lo + bound)"),
+    # --- what rules do at every step
+    Mutant("normal-tail-cut-off", "normal.c", "            x = tail(&s);\n", "            x = TAIL;\n"),
+    Mutant("normal-corners-filled", "normal.c", "if (y < exp(-0.5 * x * x))", "if (y < 1)"),
+    Mutant("normal-bits-shared", "normal.c", "(uint64_t)(first + i) / 2);", "(uint64_t)i / 2);"),
+    Mutant("walk-turns-back", "walk.c", "(theta <= 0) | (moved <= 0)", "moved <= 0"),
+    Mutant("zero-by-its-last-row", "walk.c", "zero = zero && w[", "zero = w["),
+    Mutant("asleep-and-awake", "asleep.c", "kept[i] = awake[k] ? 0 : v;", "kept[i] = v;"),
 ]

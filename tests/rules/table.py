@@ -48,4 +48,9 @@ CASES = {
             "soft_growth": True, "overlap": None,
         },
     ),
+    "deepr": Case("deepr", {"l1": 0.1, "noise": 0.5}),
+    "deepr, seldom": Case("deepr", {"l1": 0.1, "temperature": 1e-3, "every": 3}),
+    "soft-deepr": Case("soft-deepr", {"l1": 0.02, "noise": 0.3}, "free"),
+    "top-kast": Case("top-kast", {"forward": 0.6, "every": 2, "end": 1.0}),
+    "top-kast, ended": Case("top-kast", {"every": 2, "end": 0.6, "norm": "l1"}, "falls"),
 }

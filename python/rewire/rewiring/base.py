@@ -222,7 +222,7 @@ class Rewiring:
                     layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
-        """After every step of the optimizer."""
+        """After every step of the optimizer; ``moment.lr`` is that step's. Its time counts as rewiring."""
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         """After a rewiring was carried out: the place to change fields and ``occasion.memory``."""

@@ -26,7 +26,7 @@ class Moment(NamedTuple):
     epoch_begins: bool
     epochs: int = 0
     steps: int = 0
-    lr: float = 0.0  # of the coming step
+    lr: float = 0.0  # of the coming step; after a step (`Rewiring.stepped`), of that step
 
 
 def end_of(name: str, value: Any, low: int = 1) -> int | float:
