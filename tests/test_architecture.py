@@ -25,7 +25,8 @@ ORDER = """
     metrics losses schedules optim network
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
-    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht rewiring.
+    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
+    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
     progress _fit trainer files presets

@@ -20,9 +20,12 @@ from rewire.rewiring import (
     CHT,
     DSR,
     GMP,
+    GSE,
+    ITOP,
     MEST,
     SET,
     SNFS,
+    SNIP,
     DeepR,
     Every,
     GraNet,
@@ -30,6 +33,7 @@ from rewire.rewiring import (
     Rewiring,
     RigL,
     SoftDeepR,
+    SRigL,
     Static,
     TopKAST,
 )
@@ -49,11 +53,11 @@ _FILES = ("FileError", "load")
 _MODULES = ("analysis", "datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
-    "CHT", "DSR", "GMP", "MEST", "MSE", "SET", "SGD", "SNFS", "Adam", "AdamW", "AllReLU",
-    "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
+    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
+    "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
     "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History",
     "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
-    "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
+    "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
     "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh", "TopKAST",
     "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads", "load",
     "preset", "set_num_threads",

@@ -109,8 +109,8 @@ def follow(
     Links in neither set must hold what they held, in every field; newcomers hold birth values; except for
     fields that ``slow`` gives whole, as a fourth thing, for all places. Returns the number of rewirings.
 
-    ``step(layer, moment, rule, seed)`` is, for rules that do something after every step of the optimizer, what
-    fields hold then.
+    ``step(layer, moment, rule, seed)`` is, for rules that do something after every step of the optimizer,
+    what fields hold then.
     """
     rng = np.random.default_rng(5)
     X = rng.normal(size=(96, sizes[0])).astype(dtype)

@@ -40,6 +40,13 @@ CASES = {
     "granet": Case("granet", {"every": 2, "density": 0.1}, "falls", 0.7),
     "mest": Case("mest", {"every": EVERY_OTHER, "gradient": 0.1}),
     "mest, soft": Case("mest", {"every": EVERY_OTHER, "mode": "em&s"}, "free"),
+    "gse": Case("gse", {"every": 2, "end": 1.0}),
+    "gse, uniform": Case("gse", {"every": 2, "end": 1.0, "candidates": "uniform", "scope": "layer"}),
+    "gse, grabo": Case("gse", {"every": 2, "end": 1.0, "candidates": "grabo", "gamma": 0.2, "rate": 0.5}),
+    "itop": Case("itop", {"every": 2}),
+    "itop, rigl": Case("itop", {"every": 2, "mode": "rigl"}),
+    "snip": Case("snip", {"density": 0.2}, "falls", 1.0),
+    "srigl": Case("srigl", {"every": 2, "end": 1.0}),
     "cht": Case("cht", {"every": EVERY_OTHER}),
     "cht, soft": Case(
         "cht",
