@@ -59,7 +59,6 @@ def row(
         ]
     else:
         layers = mlp_layers(sizes, density=density if start is None else start)
-    log = rw.callbacks.LinkLog()
     trainer = rw.Trainer(
         rw.Sequential(layers, seed=seed),
         loss="cross_entropy",
@@ -67,14 +66,14 @@ def row(
             lr=0.01 if dense else LR, momentum=MOMENTUM, schedule=Cosine(length=epochs, floor=0.01)
         ),
         rewiring=rule,
-        callbacks=[] if dense else [log],
+        callbacks=[] if dense else [rw.LinkLog()],
         threads=threads,
     )
     history = trainer.fit(x, y, epochs=epochs, batch_size=BATCH, validation_data=(x_test, y_test), verbose=0)
     return {
         "accuracy": history["val_accuracy"],
         "links": sum(history["nnz"][-1]),
-        "explored": None if dense else log.explored,
+        "explored": None if dense else history["exploration_rate"][-1],
         "rewirings": trainer.rewirings,
         "training": sum(history["seconds_training"]),
         "rewiring": sum(history["seconds_rewiring"]),

@@ -32,10 +32,11 @@ RULES: dict[str, tuple[dict[str, Any], float | None]] = {
     "GSE, uniform": ({"name": "gse", "candidates": "uniform"}, None),
     "GSE, GraBo": ({"name": "gse", "candidates": "grabo"}, None),
     "GSE, GraEst": ({"name": "gse", "candidates": "graest"}, None),
-    "ITOP, SET": ({"name": "itop", "mode": "set"}, None),
-    "ITOP, RigL": ({"name": "itop", "mode": "rigl"}, None),
-    "MEST, EM": ({"name": "mest"}, None),
-    "MEST, EM&S": ({"name": "mest", "mode": "em&s"}, None),
+    # Their periods (1500 and 4000 steps, 5 epochs) are made for runs of 160 epochs.
+    "ITOP, SET": ({"name": "itop", "mode": "set", "every": 400}, None),
+    "ITOP, RigL": ({"name": "itop", "mode": "rigl", "every": 400}, None),
+    "MEST, EM": ({"name": "mest", "every": 1}, None),
+    "MEST, EM&S": ({"name": "mest", "mode": "em&s", "every": 1}, None),
     "CHT, CH2": ({"name": "cht", "score": "ch2"}, None),
     "CHT, CH3": ({"name": "cht", "score": "ch3"}, None),
     "Top-KAST": ({"name": "top-kast"}, None),  # trains with the budget, ends with half of it

@@ -26,7 +26,8 @@ ORDER = """
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
     rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
-    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.
+    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.custom
+    rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
     progress _fit trainer files presets
@@ -40,6 +41,7 @@ BACKWARD = {
     ("network", "files"): "net.save(path) is where people look for it",
     ("trainer", "files"): "trainer.save and Trainer.resume likewise",
     ("info", ""): "the version",
+    ("rewiring.base", "rewiring.custom"): "a plain function is a rule",
 }
 
 OPTIONAL = set("scipy sklearn torch matplotlib mpi4py onnx tqdm rich threadpoolctl joblib pandas".split())

@@ -393,6 +393,11 @@ TABLE = [
         ({"last_epoch": None}, T, "last_epoch", "'skip', 'remove'", "got None"),
     ),
     *rows_of(
+        "MapLog", rw.MapLog,
+        ({"layer": -1}, V, "layer", ">= 0", "got -1"),
+        ({"bins": 0}, V, "bins", ">= 1", "got 0"),
+    ),
+    *rows_of(
         "EarlyStopping", rw.EarlyStopping,
         ({"patience": 0}, V, "patience", ">= 1", "got 0"),
         ({"monitor": 3}, T, "monitor", "string", "got 3"),

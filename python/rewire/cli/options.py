@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rewire import datasets
+from rewire.rewiring import rewiring_names
 
 __all__ = ["build_parser"]
 
@@ -102,7 +103,9 @@ def _train(train: argparse.ArgumentParser) -> None:
     network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
 
     rewiring = train.add_argument_group("rewiring")
-    rewiring.add_argument("--rewiring", metavar="RULE", help="set (default), or static for none")
+    rewiring.add_argument(
+        "--rewiring", metavar="RULE", help=f"set (default), static for none, or {', '.join(_other_rules())}"
+    )
     rewiring.add_argument(
         "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the rule, such as zeta=0.3; may be repeated",
@@ -203,6 +206,10 @@ def _share(below_one: bool = False) -> Callable[[str], float]:
         return value
 
     return share
+
+
+def _other_rules() -> list[str]:
+    return [name for name in rewiring_names() if name not in ("set", "static")]
 
 
 def _widths(text: str) -> list[int]:

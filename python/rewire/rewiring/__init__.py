@@ -10,10 +10,12 @@ from rewire.rewiring.base import (
     Spread,
     register_rewiring,
     rewiring,
+    rewiring_names,
 )
 from rewire.rewiring.chains import chain_links, without_chains
 from rewire.rewiring.cht import CHT, ByPaths, Weakest
 from rewire.rewiring.comes import AtRandom, ByGradient
+from rewire.rewiring.custom import Custom, Links
 from rewire.rewiring.deepr import DeepR
 from rewire.rewiring.dsr import DSR
 from rewire.rewiring.gmp import GMP
@@ -37,8 +39,9 @@ from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, S
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "AtRandom", "ByGradient",
-    "ByMomentum", "ByPaths", "BySurvivors", "Comes", "CosineShare", "DeepR", "Every", "Goes", "GraNet",
-    "Key", "Magnitude", "Moment", "NearestZeroBySign", "Occasion", "Once", "PowerShare", "Probe", "Record",
-    "Rewiring", "RigL", "SRigL", "Share", "SmallestMagnitude", "SoftDeepR", "Spread", "Static", "TopKAST",
-    "Weakest", "chain_links", "register_rewiring", "rewiring", "without_chains",
+    "ByMomentum", "ByPaths", "BySurvivors", "Comes", "CosineShare", "Custom", "DeepR", "Every", "Goes",
+    "GraNet", "Key", "Links", "Magnitude", "Moment", "NearestZeroBySign", "Occasion", "Once", "PowerShare",
+    "Probe", "Record", "Rewiring", "RigL", "SRigL", "Share", "SmallestMagnitude", "SoftDeepR", "Spread",
+    "Static", "TopKAST", "Weakest", "chain_links", "register_rewiring", "rewiring", "rewiring_names",
+    "without_chains",
 ]  # fmt: skip

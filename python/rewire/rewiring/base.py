@@ -30,6 +30,7 @@ from rewire.rewiring.when import Every, Moment, Once, Share
 
 __all__ = [
     "Comes", "Goes", "Key", "Occasion", "Record", "Rewiring", "Spread", "register_rewiring", "rewiring",
+    "rewiring_names",
 ]
 
 
@@ -310,8 +311,15 @@ def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
     return cls
 
 
-def rewiring(what: str | Rewiring | dict[str, Any] | None) -> Rewiring:
+def rewiring_names() -> list[str]:
+    """The names that :func:`rewiring` knows, sorted."""
+    return sorted(_KINDS)
+
+
+def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) -> Rewiring:
     """The rule that ``what`` names: an object, a name (its defaults), a ``config()``; None is static.
+
+    A function becomes a :class:`~rewire.rewiring.Custom` rule.
 
     Raises
     ------
@@ -320,6 +328,10 @@ def rewiring(what: str | Rewiring | dict[str, Any] | None) -> Rewiring:
     """
     if isinstance(what, Rewiring):
         return what
+    if callable(what) and not isinstance(what, type):
+        from rewire.rewiring.custom import Custom  # it stands on this file
+
+        return Custom(what)
     options: dict[str, Any] = {}
     if isinstance(what, dict):
         options = {k: v for k, v in what.items() if k != "name"}

@@ -63,9 +63,7 @@ class SNIP(Rewiring):
         self.batches = integer("batches", batches, low=1)
         once = Once(step)
         self.step = once.step
-        super().__init__(
-            once, Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
-        )
+        super().__init__(once, Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:

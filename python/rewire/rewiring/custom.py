@@ -1,0 +1,238 @@
+"""A rule of one's own: a function from a layer's links to what goes and what comes.
+
+The function sees copies and answers with places; the plan made of its answer is checked like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import boolean, describe
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.when import Every, Once, Share, when
+
+__all__ = ["Custom", "Links"]
+
+SINCE = "since"  # the step before which a link was born
+
+
+@dataclass
+class Links:
+    """The links of one layer, in row-major order, all arrays copies.
+
+    Attributes
+    ----------
+    rows, sources : ndarray of int64, shape (n,)
+        Output neuron and input of each link; with groups, the group.
+    weights : ndarray, shape (n,), or (n, group) with groups
+    momentum : ndarray or None
+        Likewise; Adam's first moment; None for an optimizer without.
+    gradient : ndarray or None
+        Likewise, of the coming batch; for rules that ask for it.
+    age : ndarray of int64 or None
+        Steps since birth, shape (n,); for rules that ask for it.
+    n_rows, n_in : int
+        What ``rows`` and ``sources`` are below.
+    layer : Sparse
+        For reading.
+    occasion : Occasion
+        Epoch and step are ``occasion.moment``.
+    rng : numpy.random.Generator
+        A function of seed, layer and rewiring.
+    """
+
+    rows: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    weights: NDArray[Any]
+    momentum: NDArray[Any] | None
+    gradient: NDArray[Any] | None
+    age: NDArray[np.int64] | None
+    n_rows: int
+    n_in: int
+    layer: Sparse
+    occasion: Occasion
+    rng: np.random.Generator
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def random_empty(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """``count`` different places that are not connected, uniformly: rows and sources."""
+        plan = _core.Plan(self.layer.store)
+        plan.grow_random(count, *self.occasion.key(self.layer), self.occasion.threads)
+        groups, sources = plan.inserted()
+        return groups.astype(np.int64), sources.astype(np.int64)
+
+
+class Custom(Rewiring):
+    """A rule made of a function.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the :class:`Links` of a layer. Returns None to leave it, or a pair ``goes, comes``: ``goes``
+        names links, by indices or a mask of shape (n,); ``comes`` is ``(rows, sources)`` or ``(rows, sources,
+        weights)``, zero without weights. A place that goes may come again, as a newborn link.
+    every : int, Every or dict
+        Epochs between rewirings, or a schedule such as ``Every(steps=100)``.
+    gradient, age : bool
+        Whether the function looks at them.
+    output_layer : bool
+        Whether it is asked for the last layer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        While training, when it returns something else; function, layer and the first bad place are named, and
+        nothing has changed.
+
+    Notes
+    -----
+    A function cannot be saved, nor a trainer with one. See ``docs/own_rule.md``.
+    """
+
+    name = "custom"
+
+    def __init__(
+        self,
+        function: Callable[[Links], Any],
+        *,
+        every: int | Every | Once | dict[str, Any] = 1,
+        gradient: bool = False,
+        age: bool = False,
+        output_layer: bool = True,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be callable, got {describe(function)}")
+        self.function = function
+        self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
+        self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
+        super().__init__(
+            when(every), Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
+        )
+
+    @property
+    def probe_batches(self) -> int:
+        return int(self.gradient)
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        return self.candidates(network)
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        if self.age:
+            for layer in layers:
+                layer.store.set_birth(SINCE, occasion.moment.step)
+        return [self._plan(layer, occasion) for layer in layers]
+
+    def _links(self, layer: Sparse, occasion: Occasion) -> Links:
+        store = layer.store
+        fields = store.fields
+
+        def flat(a: NDArray[Any]) -> NDArray[Any]:
+            return a[:, 0] if store.group == 1 else a
+
+        moment = "momentum" if "momentum" in fields else "adam_m" if "adam_m" in fields else None
+        return Links(
+            np.repeat(np.arange(store.n_groups), np.diff(store.indptr())),
+            store.sources().astype(np.int64),
+            flat(store.get_field("weight")),
+            None if moment is None else flat(store.get_field(moment)),
+            flat(occasion.probe.live(layer)) if self.gradient else None,
+            occasion.moment.step - store.get_field(SINCE)[:, 0].astype(np.int64) if self.age else None,
+            store.n_groups,
+            store.n_in,
+            layer,
+            occasion,
+            occasion.generator(layer, "custom"),
+        )
+
+    def _plan(self, layer: Sparse, occasion: Occasion) -> _core.Plan:
+        plan = _core.Plan(layer.store)
+        links = self._links(layer, occasion)
+        answer = self.function(links)
+        if answer is None:
+            return plan
+        where = f"{getattr(self.function, '__name__', 'the rule')}, {layer.label}"
+        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], tuple):
+            raise TypeError(f"{where}: must return goes, (rows, sources), got {describe(answer)}")
+        goes, comes = self._goes(links, answer[0], where), self._comes(links, answer[1], where)
+        try:
+            plan.pairs(links.rows[goes].astype(np.int32), links.sources[goes].astype(np.int32), *comes)
+        except _core.LinkError as error:
+            place = f"(row {error.group}, source {error.source})"
+            if isinstance(error, _core.LinkRange):
+                raise ValueError(f"{where}: {place} lies outside the layer") from None
+            raise ValueError(f"{where}: {place} comes twice, or is connected and does not go") from None
+        return plan
+
+    @staticmethod
+    def _goes(links: Links, goes: Any, where: str) -> NDArray[np.int64]:
+        """Ascending indices."""
+        a = np.asarray(goes)
+        if a.dtype == bool and a.shape == (len(links),):
+            return np.flatnonzero(a)
+        if a.size == 0:
+            return np.zeros(0, np.int64)
+        if a.ndim != 1 or a.dtype.kind not in "iu":
+            raise TypeError(
+                f"{where}: goes must be indices or a mask of shape ({len(links)},), got {describe(goes)}"
+            )
+        a = np.sort(a.astype(np.int64))
+        if a[0] < 0 or a[-1] >= len(links):
+            bad = a[0] if a[0] < 0 else a[-1]
+            raise ValueError(f"{where}: goes must be indices in [0, {len(links)}), got {bad}")
+        if (a[1:] == a[:-1]).any():
+            raise ValueError(f"{where}: goes names link {a[1:][a[1:] == a[:-1]][0]} twice")
+        return a
+
+    @staticmethod
+    def _comes(
+        links: Links, comes: tuple[Any, ...], where: str
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any] | None]:
+        """Sorted groups and sources, and weights."""
+        if len(comes) not in (2, 3):
+            raise TypeError(f"{where}: comes must be (rows, sources) or (rows, sources, weights)")
+        rows, sources = (np.asarray(a) for a in comes[:2])
+        if rows.size == 0 and sources.size == 0:
+            rows = sources = np.zeros(0, np.int64)
+        kinds = {rows.dtype.kind, sources.dtype.kind}
+        if rows.ndim != 1 or rows.shape != sources.shape or kinds - {"i", "u"}:
+            raise TypeError(
+                f"{where}: rows and sources must be integers of equal length, "
+                f"got {describe(comes[0])} and {describe(comes[1])}"
+            )
+        for name, a, end in (("rows", rows, links.n_rows), ("sources", sources, links.n_in)):
+            if a.size and not (0 <= a.min() and a.max() < end):
+                raise ValueError(f"{where}: {name} must lie in [0, {end}), got {a[(a < 0) | (a >= end)][0]}")
+        order = np.lexsort((sources, rows))
+        store, weights = links.layer.store, None
+        if len(comes) == 3:
+            shape = (len(rows),) if store.group == 1 else (len(rows), store.group)
+            weights = np.asarray(comes[2])
+            if weights.shape != shape or not np.isfinite(weights).all():
+                raise ValueError(
+                    f"{where}: weights must be finite, of shape {shape}, got {describe(comes[2])}"
+                )
+            weights = np.array(weights[order].reshape(len(rows), store.group), store.dtype)
+            beyond = rows[order][:, None] * store.group + np.arange(store.group) >= store.n_out
+            weights[beyond] = 0.0  # rows that the last group has not
+        return rows[order].astype(np.int32), sources[order].astype(np.int32), weights
+
+    def config(self) -> dict[str, Any]:
+        raise NotImplementedError(
+            "a rule made of a function cannot be saved: subclass Rewiring, with config()"
+        )
+
+    def __repr__(self) -> str:
+        return f"Custom({getattr(self.function, '__name__', self.function)!s})"

@@ -1,0 +1,121 @@
+"""Rules made of a function: what it sees, what it may answer, and what happens when it is wrong."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire.rewiring import Custom
+
+X = np.random.default_rng(0).normal(size=(64, 9)).astype("f4")
+Y = np.random.default_rng(1).integers(0, 3, 64)
+
+
+def trainer(rule, group=1, optimizer=None):
+    net = rw.Sequential(
+        [
+            rw.Sparse(9, 14, density=0.4, activation="relu", group=group),
+            rw.Sparse(14, 3, density=0.5, activation="softmax"),
+        ]
+    )
+    return rw.Trainer(
+        net, loss="cross_entropy", optimizer=optimizer or rw.SGD(0.1, momentum=0.9), rewiring=rule
+    )
+
+
+def fit(trainer, epochs=3):
+    trainer.fit(X, Y, epochs=epochs, batch_size=16, verbose=0)
+    trainer.network.validate()
+    return trainer
+
+
+def places(layer):
+    store = layer.store
+    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    return set(zip(groups.tolist(), store.sources().tolist(), strict=True))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_what_a_function_sees(group):
+    seen = []
+
+    def look(links):
+        assert len(links) == links.layer.store.slots == len(links.rows) == len(links.sources)
+        shape = (len(links),) if links.layer.group == 1 else (len(links), group)
+        assert links.weights.shape == links.momentum.shape == links.gradient.shape == shape
+        assert np.abs(links.gradient).sum() > 0 and np.abs(links.momentum).sum() > 0
+        links.weights[...] = np.nan  # a copy
+        seen.append(links.age.copy())
+
+    fit(trainer(Custom(look, gradient=True, age=True), group))
+    assert [int(a.max()) for a in seen] == [4, 4, 8, 8]  # two layers, after one epoch and after two
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_goes_and_comes(group):
+    def move(links):
+        goes = np.zeros(len(links), bool)
+        goes[:3] = True
+        rows, sources = links.random_empty(2)
+        values = np.full((2, links.layer.group), 0.5)
+        return goes, (rows, sources, values[:, 0] if links.layer.group == 1 else values)
+
+    made = trainer(move, group)  # a plain function
+    before = [places(layer) for layer in made.network.layers]
+    fit(made, epochs=2)
+    for layer, old in zip(made.network.layers, before, strict=True):
+        new = places(layer)
+        assert len(new) == len(old) - 1 and len(old - new) == 3 and len(new - old) == 2
+    assert isinstance(made.rewiring, Custom)
+
+
+def test_age_starts_at_birth():
+    ages = []
+
+    def move(links):
+        ages.append(np.sort(np.unique(links.age)))
+        return [0, 1], links.random_empty(2)
+
+    fit(trainer(Custom(move, age=True, output_layer=False)), epochs=4)
+    assert [a.tolist() for a in ages] == [[4], [4, 8], [4, 8, 12]]
+
+
+def test_the_same_seed_gives_the_same_links():
+    def move(links):
+        goes = links.rng.choice(len(links), 5, replace=False)
+        return goes, links.random_empty(5)
+
+    assert places(fit(trainer(move)).network.layers[0]) == places(fit(trainer(move)).network.layers[0])
+
+
+def first(links):
+    return links.rows[:1], links.sources[:1]
+
+
+WRONG = [
+    (lambda links: 3, TypeError, r"layer 0 .*must return goes, \(rows, sources\), got 3"),
+    (lambda links: ([0, 0], ([], [])), ValueError, "goes names link 0 twice"),
+    (lambda links: ([len(links)], ([], [])), ValueError, r"goes must be indices in \[0, "),
+    (lambda links: ([0.5], ([], [])), TypeError, "goes must be indices or a mask"),
+    (lambda links: ([], ([0], [99])), ValueError, r"sources must lie in \[0, 9\), got 99"),
+    (lambda links: ([], ([-1], [0])), ValueError, r"rows must lie in \[0, 14\), got -1"),
+    (lambda links: ([], ([0, 1], [0])), TypeError, "integers of equal length"),
+    (lambda links: ([], first(links)), ValueError, "comes twice, or is connected and does not go"),
+    (lambda links: ([], (*first(links), [np.nan])), ValueError, r"weights must be finite, of shape \(1,\)"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)))
+def test_wrong_answers_change_nothing(case):
+    answer, kind, words = WRONG[case]
+    made = trainer(answer)
+    before = [places(layer) for layer in made.network.layers]
+    with pytest.raises(kind, match=words):
+        fit(made)
+    assert [places(layer) for layer in made.network.layers] == before
+
+
+def test_a_function_cannot_be_saved(tmp_path):
+    with pytest.raises(NotImplementedError, match="cannot be saved"):
+        fit(trainer(lambda links: None)).save(tmp_path / "t.safetensors")
+    with pytest.raises(TypeError, match="function must be callable, got 3"):
+        Custom(3)
