@@ -317,11 +317,14 @@ static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, ta
     const range *c = &pr->of[class];
     if (c->rest == 0)
         return false;
-    if (c->rest == c->sharing)
+    bool all = c->rest == c->sharing;
+    if (all && c->tie_low == 0 && c->tie_high == UINT64_MAX)
         return true;
     uint64_t tie = tie_behind(pr, *x, i);
     if (c->low == c->high && (tie < c->tie_low || tie > c->tie_high))
         return tie < c->tie_low;
+    if (all)
+        return true;
     t->few[class][t->n_few[class]++] = (scored){ score, tie, x->place + i };
     return false;
 }

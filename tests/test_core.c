@@ -82,6 +82,8 @@ int main(int argc, char **argv)
     RUN(test_nan_goes_last);
     RUN(test_ties_go_by_hash);
     RUN(test_pruning_many);
+    RUN(test_pruning_by_scores);
+    RUN(test_bad_scores);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);
     RUN(test_growth_within_one_long_group);
