@@ -7,8 +7,8 @@
 rw_status rw_best_start(rw_best *b, int64_t k, int64_t most, rw_key key)
 {
     /* With fewer, cuts come too often. */
-    enum { LEAST = 256 };
-    *b = (rw_best){ .key = key, .k = rw_min64(k, most), .floor = RW_NO_FLOOR };
+    enum { LEAST = 64 };
+    *b = (rw_best){ .key = key, .k = rw_min64(k, most) };
     b->room = rw_min64(most, 2 * rw_max64(b->k, LEAST));
     b->at = rw_alloc_array((size_t)rw_max64(b->room, 1), sizeof *b->at);
     return b->at ? RW_OK : RW_ENOMEM;
@@ -29,31 +29,32 @@ static void swap(rw_candidate *a, rw_candidate *b)
 
 /* Bring the k best of n to the front (Hoare's selection). Ties are hashes, so equal scores
  * do no harm, and the pivot is the middle one of three. */
-static void select_best(rw_candidate *a, int64_t n, int64_t k)
+static void select_best(const rw_best *b)
 {
-    int64_t low = 0, high = n - 1;
+    rw_candidate *a = b->at;
+    int64_t low = 0, high = b->n - 1;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        if (rw_better(&a[middle], &a[low]))
+        if (rw_better(b, &a[middle], &a[low]))
             swap(&a[middle], &a[low]);
-        if (rw_better(&a[high], &a[low]))
+        if (rw_better(b, &a[high], &a[low]))
             swap(&a[high], &a[low]);
-        if (rw_better(&a[high], &a[middle]))
+        if (rw_better(b, &a[high], &a[middle]))
             swap(&a[high], &a[middle]);
         rw_candidate pivot = a[middle];
         /* Invariance: a[< i] are no worse than the pivot, a[> j] no better. */
         int64_t i = low, j = high;
         while (i <= j) {
-            while (rw_better(&a[i], &pivot))
+            while (rw_better(b, &a[i], &pivot))
                 i++;
-            while (rw_better(&pivot, &a[j]))
+            while (rw_better(b, &pivot, &a[j]))
                 j--;
             if (i <= j)
                 swap(&a[i++], &a[j--]);
         }
-        if (k - 1 <= j)
+        if (b->k - 1 <= j)
             high = j;
-        else if (k - 1 >= i)
+        else if (b->k - 1 >= i)
             low = i;
         else
             break;
@@ -64,24 +65,19 @@ void rw_best_cut(rw_best *b)
 {
     if (b->n <= b->k)
         return;
-    select_best(b->at, b->n, b->k);
+    select_best(b);
     b->n = b->k;
-    rw_candidate worst = b->at[0];
+    b->floor = b->at[0];
     for (int64_t i = 1; i < b->n; i++)
-        if (rw_better(&worst, &b->at[i]))
-            worst = b->at[i];
-    b->floor = worst;
+        if (rw_better(b, &b->floor, &b->at[i]))
+            b->floor = b->at[i];
+    b->cut = true;
 }
 
 void rw_best_merge(rw_best *b, const rw_best *other)
 {
-    for (int64_t i = 0; i < other->n; i++) {
-        if (!rw_better(&other->at[i], &b->floor))
-            continue;
-        if (b->n == b->room)
-            rw_best_cut(b);
-        b->at[b->n++] = other->at[i];
-    }
+    for (int64_t i = 0; i < other->n; i++)
+        rw_best_take(b, &other->at[i]);
 }
 
 static int by_place(const void *a, const void *b)

@@ -23,7 +23,7 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.set rewiring.static
+    rewiring.when rewiring.places rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.*
     rewiring.
     history callbacks progress _fit trainer files presets
     datasets.* datasets. plots info

@@ -296,6 +296,33 @@ MUTANTS = [
         "while (below + bins[bin] < c->rest)",
         "while (below + bins[bin] < c->rest - 1)",
     ),
+    Mutant(
+        "all-ties-go",
+        "rewire.c",
+        "if (all && c->tie_low == 0 && c->tie_high == UINT64_MAX)",
+        "if (all)",
+    ),
+    # --- insertions beside removals, the best of a stream
+    Mutant(
+        "insertions-on-top-of-links",
+        "plan.c",
+        "    st = check_empty(p, at);\n    if (st) {\n        p->n_ins = 0;",
+        "    st = RW_OK;\n    if (st) {\n        p->n_ins = 0;",
+    ),
+    Mutant(
+        "spared-links-come",
+        "plan.c",
+        "bool goes = dg < ig || (dg == ig && dj <= ij)",
+        "bool goes = dg < ig || (dg == ig && dj < ij)",
+    ),
+    Mutant(
+        "floor-is-the-best",
+        "best.c",
+        "rw_better(b, &b->floor, &b->at[i])",
+        "rw_better(b, &b->at[i], &b->floor)",
+    ),
+    Mutant("selection-stops-early", "best.c", "(b->k - 1 >= i)", "(b->k - 1 > i)"),
+    Mutant("scores-below-the-floor", "best.h", "c->score < b->floor.score || ", ""),
     # --- pieces, stretches, waves
     Mutant(
         "long-group-begins-anew",
