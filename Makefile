@@ -41,7 +41,7 @@ test-neon:                   ## the C core for aarch64: cross-compiled, run unde
 
 asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
 
-ASAN_TESTS = store kernels topology rewiring network optim inputs
+ASAN_TESTS = store kernels topology growth rewiring network optim inputs
 asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module
 	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \

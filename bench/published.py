@@ -20,7 +20,7 @@ FASHION = {
 }  # fmt: skip
 SMALL = {
     "dataset": "fashion-mnist", "samples": 2000, "hidden": [1000, 1000, 1000], "epsilon": 13.0, "batch": 40,
-    "lr": 0.05, "dropout": 0.2,
+    "lr": 0.01, "dropout": 0.2,
 }  # fmt: skip
 MADELON = {
     "dataset": "madelon", "hidden": [400, 100, 400], "epsilon": 10.0, "batch": 32, "lr": 0.01, "dropout": 0.3,
@@ -35,8 +35,9 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[int, int], dict[str, dict[str, Any
         {"All-ReLU 0.5": {"slope": 0.5}, "ReLU": {}},
     ),
     "SET, static and dense, 2,000 samples of Fashion-MNIST, epsilon 13, ReLU": (
-        SMALL, (200, 400),
-        {"SET": {"rule": "set"}, "static": {}, "dense": {"dense": True}},
+        SMALL, (400, 400),
+        {"SET": {"rule": "set"}, "SET, newcomers zero": {"rule": "set", "newcomers": "zeros"}, "static": {},
+         "dense": {"dense": True}},
     ),
 }  # fmt: skip
 SEEDS = 3

@@ -38,7 +38,7 @@ RULES: dict[str, tuple[dict[str, Any], float | None]] = {
     "MEST, EM&S": ({"name": "mest", "mode": "em&s"}, None),
     "CHT, CH2": ({"name": "cht", "score": "ch2"}, None),
     "CHT, CH3": ({"name": "cht", "score": "ch3"}, None),
-    "Top-KAST": ({"name": "top-kast", "density": "="}, None),
+    "Top-KAST": ({"name": "top-kast"}, None),  # trains with the budget, ends with half of it
     "GMP": ({"name": "gmp", "density": "="}, 0.5),
     "GraNet": ({"name": "granet", "density": "="}, 0.5),
     "SNIP": ({"name": "snip", "density": "="}, 1.0),

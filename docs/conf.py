@@ -56,6 +56,9 @@ def write_api_index(path):
         title = next((t for m, t in SECTIONS.items() if module == m or module.startswith(m + ".")), REST)
         sections[title].append(name)
     sections["Data sets"] += [f"datasets.{name}" for name in ("load", "Dataset")]
+    for title, module in (("Analysis", rewire.analysis), ("Pictures", rewire.plots)):
+        name = module.__name__.removeprefix("rewire.")
+        sections[title] = [f"{name}.{each}" for each in module.__all__]
     lines = ["API", "===", "", "Every public name, as ``import rewire as rw`` gives it.", ""]
     for title, names in sections.items():
         if names:

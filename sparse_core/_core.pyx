@@ -30,6 +30,7 @@ cdef extern from "Python.h":
 
 include "bind_arrays.pxi"
 include "bind_store.pxi"
+include "bind_walk.pxi"
 include "bind_tiles.pxi"
 include "bind_layers.pxi"
 

@@ -7,71 +7,114 @@
 rw_status rw_best_start(rw_best *b, int64_t k, int64_t most, rw_key key)
 {
     /* With fewer, cuts come too often. */
-    enum { LEAST = 64 };
+    enum { LEAST = 256 };
     *b = (rw_best){ .key = key, .k = rw_min64(k, most) };
-    b->room = rw_min64(most, 2 * rw_max64(b->k, LEAST));
-    b->at = rw_alloc_array((size_t)rw_max64(b->room, 1), sizeof *b->at);
-    return b->at ? RW_OK : RW_ENOMEM;
+    b->room = rw_max64(1, rw_min64(most, 2 * rw_max64(b->k, LEAST)));
+    b->at = rw_alloc_array((size_t)b->room, sizeof *b->at);
+    b->work = rw_alloc_array((size_t)b->room, sizeof *b->work);
+    if (b->at && b->work)
+        return RW_OK;
+    rw_best_end(b);
+    return RW_ENOMEM;
 }
 
 void rw_best_end(rw_best *b)
 {
-    rw_free(b->at, (size_t)rw_max64(b->room, 1) * sizeof *b->at);
-    b->at = NULL;
+    rw_free(b->at, (size_t)b->room * sizeof *b->at);
+    rw_free(b->work, (size_t)b->room * sizeof *b->work);
+    b->at = b->work = NULL;
 }
 
-static void swap(rw_candidate *a, rw_candidate *b)
+/* --- order ---------------------------------------------------------------------- */
+
+static bool before(const rw_candidate *a, const rw_candidate *b)
 {
-    rw_candidate c = *a;
-    *a = *b;
-    *b = c;
+    return a->group != b->group ? a->group < b->group : a->source < b->source;
 }
 
-/* Bring the k best of n to the front (Hoare's selection). Ties are hashes, so equal scores
- * do no harm, and the pivot is the middle one of three. */
-static void select_best(const rw_best *b)
+static uint64_t tie_of(const rw_best *b, const rw_candidate *c)
 {
-    rw_candidate *a = b->at;
-    int64_t low = 0, high = b->n - 1;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (rw_better(b, &a[middle], &a[low]))
-            swap(&a[middle], &a[low]);
-        if (rw_better(b, &a[high], &a[low]))
-            swap(&a[high], &a[low]);
-        if (rw_better(b, &a[high], &a[middle]))
-            swap(&a[high], &a[middle]);
-        rw_candidate pivot = a[middle];
-        /* Invariance: a[< i] are no worse than the pivot, a[> j] no better. */
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (rw_better(b, &a[i], &pivot))
-                i++;
-            while (rw_better(b, &pivot, &a[j]))
-                j--;
-            if (i <= j)
-                swap(&a[i++], &a[j--]);
+    return rw_draw4(b->key, RW_DRAW_TIE, (uint64_t)c->group, (uint64_t)c->source).v[0];
+}
+
+bool rw_best_tie(const rw_best *s, const rw_candidate *a, const rw_candidate *b)
+{
+    uint64_t mine = tie_of(s, a), other = tie_of(s, b);
+    return mine != other ? mine > other : before(a, b);
+}
+
+/* --- cutting --------------------------------------------------------------------- */
+
+/* The k-th largest of n scores, which change places: byte by byte from the top, those
+ * that have a byte in common with it are counted and kept. */
+static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
+{
+    for (int shift = 56; shift >= 0 && n > 1; shift -= 8) {
+        int64_t counts[256] = { 0 }, kept = 0;
+        for (int64_t i = 0; i < n; i++)
+            counts[a[i] >> shift & 255]++;
+        uint64_t byte = 255;
+        for (; counts[byte] < k; byte--)
+            k -= counts[byte];
+        if (counts[byte] == n)
+            continue;
+        for (int64_t i = 0; i < n; i++) { /* every score is written, few are kept */
+            uint64_t score = a[i];
+            a[kept] = score;
+            kept += (score >> shift & 255) == byte;
         }
-        if (b->k - 1 <= j)
-            high = j;
-        else if (b->k - 1 >= i)
-            low = i;
-        else
-            break;
+        n = kept;
     }
+    return a[0];
+}
+
+/* One of those whose score is the k-th: its hash and its place. */
+typedef struct {
+    uint64_t tie;
+    int32_t group, source;
+} tied;
+
+static int by_tie(const void *a, const void *b)
+{
+    const tied *x = a, *y = b;
+    if (x->tie != y->tie)
+        return x->tie > y->tie ? -1 : 1;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    return (x->source > y->source) - (x->source < y->source);
 }
 
 void rw_best_cut(rw_best *b)
 {
     if (b->n <= b->k)
         return;
-    select_best(b);
-    b->n = b->k;
-    b->floor = b->at[0];
-    for (int64_t i = 1; i < b->n; i++)
-        if (rw_better(b, &b->floor, &b->at[i]))
-            b->floor = b->at[i];
-    b->cut = true;
+    uint64_t *score = (uint64_t *)(void *)b->work;
+    for (int64_t i = 0; i < b->n; i++)
+        score[i] = b->at[i].score;
+    uint64_t least = kth_largest(score, b->n, b->k);
+
+    tied *equal = (tied *)(void *)b->work;
+    int64_t n_equal = 0, rest = b->k;
+    for (int64_t i = 0; i < b->n; i++) {
+        const rw_candidate *c = &b->at[i];
+        rest -= c->score > least;
+        if (c->score == least)
+            equal[n_equal++] = (tied){ tie_of(b, c), c->group, c->source };
+    }
+    qsort(equal, (size_t)n_equal, sizeof *equal, by_tie);
+    b->full = true;
+    b->floor = (rw_candidate){ least, equal[rest - 1].group, equal[rest - 1].source };
+
+    int64_t kept = 0;
+    for (int64_t i = 0; i < b->n; i++) {
+        rw_candidate c = b->at[i];
+        bool stays = c.score > least;
+        if (c.score == least)
+            stays = rest == n_equal || !rw_best_tie(b, &b->floor, &c);
+        b->at[kept] = c;
+        kept += stays;
+    }
+    b->n = kept;
 }
 
 void rw_best_merge(rw_best *b, const rw_best *other)
@@ -80,16 +123,38 @@ void rw_best_merge(rw_best *b, const rw_best *other)
         rw_best_take(b, &other->at[i]);
 }
 
-static int by_place(const void *a, const void *b)
+/* --- sorting ---------------------------------------------------------------------- */
+
+/* Where the run that begins at i ends. */
+static int64_t run_end(const rw_best *b, int64_t i)
 {
-    const rw_candidate *x = a, *y = b;
-    if (x->group != y->group)
-        return x->group < y->group ? -1 : 1;
-    return (x->source > y->source) - (x->source < y->source);
+    for (i++; i < b->n && before(&b->at[i - 1], &b->at[i]); i++)
+        continue;
+    return i < b->n ? i : b->n;
+}
+
+/* Two runs of places into one, in the other array. */
+static void merge_runs(const rw_best *b, int64_t low, int64_t middle, int64_t end)
+{
+    int64_t i = low, j = middle;
+    for (int64_t to = low; to < end; to++) {
+        bool second = i == middle || (j < end && before(&b->at[j], &b->at[i]));
+        b->work[to] = b->at[second ? j++ : i++];
+    }
 }
 
 void rw_best_sort(rw_best *b)
 {
     rw_best_cut(b);
-    qsort(b->at, (size_t)b->n, sizeof *b->at, by_place);
+    /* By runs that are there already: a few where streams went from place to place. */
+    while (run_end(b, 0) < b->n) {
+        for (int64_t low = 0; low < b->n;) {
+            int64_t middle = run_end(b, low), end = middle < b->n ? run_end(b, middle) : middle;
+            merge_runs(b, low, middle, end);
+            low = end;
+        }
+        rw_candidate *sorted = b->work;
+        b->work = b->at;
+        b->at = sorted;
+    }
 }

@@ -404,6 +404,19 @@ cdef class Plan:
         finally:
             self.leave()
 
+    def marked(self):
+        """Which slots go: bool, (slots,), canonical order; RuntimeError once the store has changed."""
+        self.enter()
+        try:
+            if self.p.generation != self.store.s.generation:
+                check(c.RW_ESTALE, "marked")
+            out = np.zeros(self.store.slots, bool)
+            out[self.store.indptr()[_copy_int32(self.p.del_group, self.p.n_del)]
+                + _copy_int32(self.p.del_position, self.p.n_del)] = True
+            return out
+        finally:
+            self.leave()
+
     def inserted(self):
         """(groups, sources) of the slots that come."""
         self.enter()
@@ -434,6 +447,10 @@ cdef class Plan:
             self.leave()
         check(st, "prune_scores")
 
+    def prune_zeros(self, int threads=1):
+        """Remove the slots that hold zeros alone."""
+        self._call(4, 0, 0, c.rw_key(0, 0, 0), threads)
+
     def grow_random(self, int64_t count, seed, stream, step, int threads=1):
         """Insert ``count`` slots at uniformly random empty places."""
         self._call(2, 0, count, make_key(seed, stream, step), threads)
@@ -441,6 +458,23 @@ cdef class Plan:
     def grow_fan_in(self, int32_t fan_in, seed, stream, step, int threads=1):
         """Insert slots at random until every group has ``fan_in``."""
         self._call(3, 0, fan_in, make_key(seed, stream, step), threads)
+
+    def grow_paths(self, int64_t count, str score, bint sample, seed, stream, step, int threads=1):
+        """Insert ``count`` slots where many paths of three links lead: see ``paths.h``."""
+        scores = {"ch2": c.RW_CH2, "ch3": c.RW_CH3}
+        if score not in scores:
+            raise ValueError(f"score must be one of {list(scores)}, got {score!r}")
+        cdef c.rw_path_score code = scores[score]
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_grow_paths(self.p, count, code, sample, key, &run)
+        finally:
+            self.leave()
+        check(st, "grow_paths")
 
     cdef int _call(self, int which, double zeta, int64_t count, c.rw_key key, int threads) except -1:
         cdef c.rw_run run = run_on(threads)
@@ -454,16 +488,18 @@ cdef class Plan:
                     st = c.rw_prune_smallest(self.p, count, key, &run)
                 elif which == 2:
                     st = c.rw_grow_random(self.p, count, key, &run)
-                else:
+                elif which == 3:
                     st = c.rw_grow_fan_in(self.p, <int32_t>count, key, &run)
+                else:
+                    st = c.rw_prune_zeros(self.p, &run)
         finally:
             self.leave()
-        return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in")[which])
+        return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in", "prune_zeros")[which])
 
     def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
-        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, or scale with a random sign."""
+        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, scale with a random sign, overshoot."""
         kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL,
-                 "sign": c.RW_VALUE_SIGN}
+                 "sign": c.RW_VALUE_SIGN, "overshoot": c.RW_VALUE_OVERSHOOT}
         if kind not in kinds:
             raise ValueError(f"kind must be one of {list(kinds)}, got {kind!r}")
         cdef c.rw_value code = kinds[kind]

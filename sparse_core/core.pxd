@@ -82,7 +82,7 @@ cdef extern from "edit.h" nogil:
     ctypedef struct rw_edit:
         pass
     ctypedef enum rw_value:
-        RW_VALUE_CONSTANT, RW_VALUE_UNIFORM, RW_VALUE_NORMAL, RW_VALUE_SIGN
+        RW_VALUE_CONSTANT, RW_VALUE_UNIFORM, RW_VALUE_NORMAL, RW_VALUE_SIGN, RW_VALUE_OVERSHOOT
     ctypedef enum rw_fan:
         RW_FAN_NONE, RW_FAN_REAL
     rw_plan *rw_plan_new(const rw_store *s)
@@ -119,6 +119,34 @@ cdef extern from "rewire.h" nogil:
     rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
     rw_status rw_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
     rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key, const rw_run *run)
+
+
+cdef extern from "paths.h" nogil:
+    ctypedef enum rw_path_score:
+        RW_CH2, RW_CH3
+    rw_status rw_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bint sample, rw_key key,
+                            const rw_run *run)
+
+
+cdef extern from "normal.h" nogil:
+    ctypedef struct rw_normal:
+        pass
+    void rw_normal_start(rw_normal *t)
+    void rw_normals(const rw_normal *t, rw_key key, uint64_t row, int64_t first, int64_t n, float *out)
+
+
+cdef extern from "walk.h" nogil:
+    rw_status rw_walk_signs(rw_store *s, int32_t sign)
+    rw_status rw_walk(rw_store *s, int32_t sign, double drift, double noise, const rw_normal *normal,
+                      rw_key key, const rw_run *run)
+    rw_status rw_prune_zeros(rw_plan *p, const rw_run *run)
+
+
+cdef extern from "asleep.h" nogil:
+    ctypedef struct rw_penalty:
+        double awake, asleep
+        bint magnitudes
+    rw_status rw_settle(rw_store *s, int32_t asleep, int32_t awake, rw_penalty by, const rw_run *run)
 
 
 cdef extern from "tiles.h" nogil:

@@ -61,7 +61,10 @@ struct rw_edit {
     bool repack;
     int threads;
     int64_t shift;     /* repack: how far all is moved up first               */
-    int64_t end;       /* repack: slots that must have memory                 */
+    int64_t end;       /* repack: slots that must have memory meanwhile,      */
+    int64_t packed;    /* and in the end                                      */
+    bool trims;        /* repack: is the arena cut to that?                   */
+    void *smaller[MOST_ARRAYS]; /* repack: where small arrays go that would be too long */
     placed *order;     /* repack: groups by address; NULL if that is their order */
     int32_t *planned;  /* repack: every group's length after the plan         */
     desk *desks;       /* one for each thread                                 */
@@ -127,6 +130,26 @@ static size_t array_bytes(const rw_store *s, int32_t a)
 static char *array_data(const rw_store *s, int32_t a)
 {
     return a == 0 ? (char *)s->source : s->field[a - 1].data;
+}
+
+/* An array moves to a block of `room` slots. */
+static void array_move(rw_store *s, int32_t a, void *block, int64_t room)
+{
+    size_t bytes = array_bytes(s, a);
+    int64_t *had = a == 0 ? &s->source_room : &s->field[a - 1].room;
+    memcpy(block, array_data(s, a), (size_t)room * bytes);
+    rw_free(array_data(s, a), (size_t)*had * bytes);
+    *had = room;
+    if (a == 0)
+        s->source = block;
+    else
+        s->field[a - 1].data = block;
+}
+
+/* Slots that a layer takes after a repacking, or fewer: what store.h promises. */
+static int64_t most_packed(const rw_store *s, int64_t slots)
+{
+    return slots + slots / 16 + s->n_groups;
 }
 
 /* Slots of a few sizes are moved often: `bytes` is a constant in each of these. */
@@ -250,8 +273,23 @@ static rw_status reserve_repack(rw_edit *e)
         c = behind;
         behind = unread;
     }
+    e->packed = c.to;
     e->end = rw_max64(c.to, s->top + e->shift);
     return rw_arena_reserve(s, e->end);
+}
+
+/* A layer that shrinks gives memory back: large arrays are cut where they lie, small
+ * ones are copied, and commit must not ask for the memory. */
+static rw_status reserve_smaller(rw_edit *e, int64_t slots)
+{
+    rw_store *s = e->s;
+    e->trims = s->arena > most_packed(s, slots);
+    for (int32_t a = 0; e->trims && a < n_arrays(s); a++) {
+        size_t bytes = (size_t)e->packed * array_bytes(s, a);
+        if (rw_is_small(bytes) && !(e->smaller[a] = rw_alloc(bytes)))
+            return RW_ENOMEM;
+    }
+    return RW_OK;
 }
 
 static void desk_free(const rw_edit *e, desk *d)
@@ -334,7 +372,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
     e->room = longest_old;
     /* Below a few cache lines nothing is worth a pass over the layer. */
     int64_t worth = 64, slots = s->slots - p->n_del + p->n_ins;
-    int64_t packed = slots + slots / 16 + s->n_groups; /* or less */
+    int64_t packed = most_packed(s, slots);
     e->repack = (fresh && touched > rw_max64(slots / 2, worth))
              || s->top + fresh - packed > rw_max64(packed / 10, worth);
     if (e->repack) {
@@ -347,9 +385,11 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         e->room = rw_max64(e->room, rw_min64(CHUNK, most / (CHUNKS * e->threads) + 1));
     }
     st = reserve_desks(e);
-    if (!st && e->repack)
+    if (!st && e->repack) {
         st = reserve_repack(e);
-    else if (!st && s->top + fresh > s->arena)
+        if (!st)
+            st = reserve_smaller(e, slots);
+    } else if (!st && s->top + fresh > s->arena)
         /* An eighth more than asked for, so that many small edits copy little. */
         st = rw_arena_reserve(s, s->top + fresh + (s->top + fresh) / 8);
     if (st) {
@@ -369,6 +409,8 @@ void rw_edit_cancel(rw_edit *e)
     rw_free(e->desks, (size_t)e->threads * sizeof *e->desks);
     rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
     rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
+    for (int32_t a = 0; a < n_arrays(e->s); a++)
+        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));
     rw_free(e, sizeof *e);
 }
 
@@ -538,8 +580,14 @@ static void commit_repack(rw_edit *e)
     }
     s->top = last.to;
     rw_pool_reset(s);
-    if (s->arena > s->top + s->top / 32)
-        rw_arena_trim(s, s->top);
+    if (!e->trims)
+        return;
+    for (int32_t a = 0; a < n_arrays(s); a++)
+        if (e->smaller[a]) {
+            array_move(s, a, e->smaller[a], s->top);
+            e->smaller[a] = NULL;
+        }
+    rw_arena_trim(s, s->top);
 }
 
 void rw_edit_commit(rw_edit *e)
@@ -552,6 +600,8 @@ void rw_edit_commit(rw_edit *e)
             commit_in_place(e);
         s->slots += e->p->n_ins - e->p->n_del;
         s->mirror.valid = false;
+        if (s->mirror.room - s->slots > s->slots / 16) /* it will be built anew, and shorter */
+            rw_mirror_drop(s);
         s->generation++;
     }
     rw_edit_cancel(e);

@@ -80,14 +80,18 @@ typedef enum {
     RW_VALUE_CONSTANT = 0,
     RW_VALUE_UNIFORM = 1,
     RW_VALUE_NORMAL = 2,
-    RW_VALUE_SIGN = 3
+    RW_VALUE_SIGN = 3,
+    RW_VALUE_OVERSHOOT = 4
 } rw_value;
 /* How `scale` reads: as it is, or divided by the square root of the number of
  * sources the row has once the plan is carried out ("the real fan-in"). */
 typedef enum { RW_FAN_NONE = 0, RW_FAN_REAL = 1 } rw_fan;
 
 /* CONSTANT: scale. UNIFORM: in [-scale, scale). NORMAL: deviation scale
- * (Box-Muller). SIGN: scale or -scale. Rows beyond n_out get zero. */
+ * (Box-Muller). SIGN: scale or -scale. OVERSHOOT: with either sign, how far a walk with
+ * normal steps of deviation scale lands behind a line it crosses, coming from a
+ * uniform crowd: of density proportional to 1 - Phi(x / scale). Rows beyond n_out get
+ * zero. */
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run);
 

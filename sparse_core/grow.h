@@ -1,13 +1,12 @@
 /* grow.h -- new links where the gradient is largest, without an n_out x n_in buffer.
  *
  * The gradient of place (i, j) is the sum over samples of dy[i] * x[j], whether
- * anything is connected there or not. Rows go past a few at a time: all n_in
- * gradients of them are made by the kernel that makes dW -- with the same bits --
- * and offered to a selection of the `count` best (best.h). So the result is exact,
- * costs n_out * n_in * batch multiply-adds (a sixteenth more to know where to
- * begin, and once more where that was no help), and takes O(count + n_in) memory of
- * every thread. Of a slot the score is the sum of |gradient| over its rows; one that
- * is not a finite number counts as 0. */
+ * anything is connected there or not. Groups go past one after another: all n_in
+ * gradients of a few of them are made by a kernel that makes dW -- with the same
+ * bits -- and offered to a selection of the `count` best (best.h). So the result is
+ * exact, costs n_out * n_in * batch multiply-adds, and takes O(count + n_in) memory
+ * of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients
+ * that are not finite numbers count as 0. */
 #ifndef RW_GROW_H
 #define RW_GROW_H
 

@@ -111,7 +111,7 @@ RW_KERNEL void RW_E(dropout)(const void *from, void *to, int32_t n, int32_t row0
     uint32_t first = (uint32_t)sample0;
     uint64_t drawn = rw_draw4(key, RW_DRAW_DROPOUT, 0, 0).v[0];
     for (int32_t i = 0; i < n; i++, x += tile, y += tile) {
-        uint64_t word = rw_dropout_feature(drawn, (uint64_t)(row0 + i));
+        uint64_t word = rw_split_mix(drawn, (uint64_t)(row0 + i));
         uint32_t base = (uint32_t)word, twist = (uint32_t)(word >> 32);
         RW_IVDEP
         for (int32_t b = 0; b < tile; b++) {

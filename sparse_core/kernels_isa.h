@@ -76,18 +76,8 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
     return w->start[g] + stop + RW_AHEAD <= w->room;
 }
 
-/* A feature's two words of 32 bits, from the 64 drawn for its layer and step: one
- * step of SplitMix64 (Steele, Lea, Flood 2014) at the feature's place, since a
- * counter-based draw for each would cost as much as 64 samples. */
-static inline uint64_t rw_dropout_feature(uint64_t drawn, uint64_t feature)
-{
-    uint64_t z = drawn + (feature + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
-/* 32 bits for (feature, sample). The sample goes through two rounds of multiply
+/* 32 bits for (feature, sample), from the two words of 32 bits that rw_split_mix gives
+ * the feature. The sample goes through two rounds of multiply
  * and xor-shift (the constants of Wellons's "lowbias32"), with the feature's
  * second word between them so that two features whose first words lie close do
  * not share a shifted mask. */

@@ -134,6 +134,8 @@ size_t rw_shrink(void *block, size_t old_bytes, size_t new_bytes)
     return old_bytes;
 }
 
+bool rw_is_small(size_t bytes) { return bytes < MAPPED_FROM; }
+
 void *rw_alloc_array(size_t count, size_t size)
 {
     size_t bytes;

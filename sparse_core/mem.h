@@ -31,6 +31,9 @@ void rw_free(void *block, size_t bytes);
  * it is mapped. Returns the bytes the block has now. The block stays where it is. */
 size_t rw_shrink(void *block, size_t old_bytes, size_t new_bytes);
 
+/* Is a block of so many bytes small: never mapped, and copied in no time? */
+bool rw_is_small(size_t bytes);
+
 /* count * size bytes, or NULL on overflow too. */
 void *rw_alloc_array(size_t count, size_t size);
 void *rw_calloc_array(size_t count, size_t size);

@@ -111,6 +111,19 @@ static inline void rw_parallel_tasks(int threads, int64_t n, rw_task task, const
     }
 }
 
+/* Tasks `first` and on, as rw_parallel_tasks counts them. */
+typedef struct {
+    rw_task task;
+    const void *arg;
+    int64_t first;
+} rw_task_from;
+
+static inline void rw_run_from(const void *arg, int64_t i)
+{
+    const rw_task_from *from = arg;
+    from->task(from->arg, from->first + i);
+}
+
 /* Threads worth waking for `work` units (multiply-adds or so), at most `threads`. */
 static inline int rw_threads_for(int threads, int64_t work)
 {

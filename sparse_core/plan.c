@@ -250,6 +250,8 @@ static double draw_value(rw_value kind, double scale, rw_key key, uint64_t row, 
         return scale * (2.0 * rw_unit(words.v[0]) - 1.0);
     /* Box-Muller; 1 - u lies in (0, 1], so its logarithm is finite. */
     double radius = sqrt(-2.0 * log(1.0 - rw_unit(words.v[0])));
+    if (kind == RW_VALUE_OVERSHOOT) /* the integral of (1 / r) over the density of radii above x */
+        return (words.v[2] >> 63 ? scale : -scale) * radius * (1.0 - rw_unit(words.v[1]));
     return scale * radius * cos(6.283185307179586 * rw_unit(words.v[1]));
 }
 
@@ -326,7 +328,7 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
                          const rw_run *run)
 {
     /* Newcomers; runs of each thread, about 10 ms; of a value, in units of rw_threads_for. */
-    enum { RUN = 512, RUNS_TO_POLL = 256, WORK = 1000 };
+    enum { RUN = 512, RUNS_TO_POLL = 256, WORK = 300 };
     const rw_store *s = p->store;
     bool fresh = !p->ins_weight;
     if (p->generation != s->generation)

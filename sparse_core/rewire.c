@@ -317,13 +317,13 @@ static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, ta
     const range *c = &pr->of[class];
     if (c->rest == 0)
         return false;
-    bool all = c->rest == c->sharing;
-    if (all && c->tie_low == 0 && c->tie_high == UINT64_MAX)
+    bool ties_cut = c->tie_low > 0 || c->tie_high < UINT64_MAX; /* then `sharing` is of these ties */
+    if (c->rest == c->sharing && !ties_cut)
         return true;
     uint64_t tie = tie_behind(pr, *x, i);
-    if (c->low == c->high && (tie < c->tie_low || tie > c->tie_high))
+    if (tie < c->tie_low || tie > c->tie_high)
         return tie < c->tie_low;
-    if (all)
+    if (c->rest == c->sharing)
         return true;
     t->few[class][t->n_few[class]++] = (scored){ score, tie, x->place + i };
     return false;

@@ -17,7 +17,10 @@ typedef enum {
     RW_DRAW_PLACE = 2,   /* which empty places of a stretch       */
     RW_DRAW_VALUE = 3,   /* the weight of a new link              */
     RW_DRAW_TIE = 4,     /* order among links of equal score      */
-    RW_DRAW_DROPOUT = 5
+    RW_DRAW_DROPOUT = 5,
+    RW_DRAW_NORMAL = 6,  /* a normal number, at the first try     */
+    RW_DRAW_RETRY = 7,   /* and for the one in eighty that fails  */
+    RW_DRAW_SAMPLE = 8   /* who wins of places with unequal chances */
 } rw_draw;
 
 typedef struct {
@@ -88,6 +91,17 @@ static inline uint64_t rw_seq_next(rw_seq *s)
         s->left = 4;
     }
     return s->block.v[4 - s->left--];
+}
+
+/* Word `index` of a sequence that begins where `drawn` says: SplitMix64 (Steele, Lea,
+ * Flood 2014), for many small draws under one name. A block for each would take five
+ * times as long. */
+static inline uint64_t rw_split_mix(uint64_t drawn, uint64_t index)
+{
+    uint64_t z = drawn + (index + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
 }
 
 /* Uniform in [0, 1), 53 bits. */

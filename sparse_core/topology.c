@@ -417,7 +417,7 @@ enum {
     ROUND = 1024,           /* stretches between two polls, at most             */
     ROUND_LINKS = 1000000,  /* and newcomers, of each thread: about 20 ms       */
     STRETCH_LINKS = 1024,   /* newcomers of a stretch, about: sorted in the cache */
-    WORK = 400              /* of a newcomer, in units of rw_threads_for        */
+    WORK = 100              /* of a newcomer, in units of rw_threads_for        */
 };
 
 typedef struct {

@@ -36,9 +36,11 @@ enum {
     /* Values of gradient between dW and the optimizer step, of one thread. */
     RW_SCRATCH = 32 << 10,
 
-    /* Rows whose gradients at all places are made together, where links grow: they meet the
-     * same sources, so one load of an activation serves them: twice the speed of 1. */
+    /* Rows whose gradients growth makes together: by four it takes half as long as one
+     * by one, by eight a third longer than by four. Of longer rows, which would take
+     * more bytes, only those of one group. */
     RW_GROW_ROWS = 4,
+    RW_GROW_BYTES = 4 << 20,
 
     /* Multiply-adds of a task: some 10 us, a hundred times what handing it out costs. */
     RW_TASK_WORK = 1 << 18,

@@ -23,10 +23,14 @@ ORDER = """
     _inputs standardizer workspace _links store activations initializers topology
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
-    rewiring.when rewiring.places rewiring.probe rewiring.base rewiring.goes rewiring.comes rewiring.*
-    rewiring.
-    history callbacks progress _fit trainer files presets
-    datasets.* datasets. plots info
+    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
+    rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
+    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
+    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.
+    analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
+    history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
+    progress _fit trainer files presets
+    datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()

@@ -336,7 +336,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--density", "0.1", "--dense"], "not allowed with"),
         ([*TRAIN, "--activation", "softmax"], "--activation"),
         ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
-        ([*TRAIN, "--rewiring", "sett"], "rewiring must be one of 'set'"),
+        ([*TRAIN, "--rewiring", "sett"], "or None, got 'sett'"),
         ([*TRAIN, "--rewiring-opt", "zeta"], "must look like zeta=0.3"),
         ([*TRAIN, "--rewiring-opt", "zeta=2"], "zeta must be a number in [0, 1], got 2"),
         ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are zeta, every"),

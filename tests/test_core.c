@@ -18,7 +18,9 @@
 #include "core/growing.h"
 #include "core/pruning.h"
 #include "core/streams.h"
+#include "core/linking.h"
 #include "core/rewirings.h"
+#include "core/walking.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -45,6 +47,7 @@ int main(int argc, char **argv)
     RUN(test_a_full_rewiring_packs_the_layer);
     RUN(test_compaction);
     RUN(test_blocks_keep_their_contents);
+    RUN(test_memory_follows_the_budget);
     RUN(test_memory_is_given_back);
 #ifndef __SANITIZE_ADDRESS__ /* its shadow of a promise of 32 GiB is 4 GiB, touched */
     RUN(test_rows_beyond_slot_2_32);
@@ -81,16 +84,21 @@ int main(int argc, char **argv)
     RUN(test_random_growth_splits_in_proportion);
     RUN(test_growth_does_not_depend_on_threads_or_layout);
     RUN(test_fan_in);
+    RUN(test_paths_by_definition);
+    RUN(test_paths_are_drawn_by_score);
+    RUN(test_places_on_no_path_come_last);
+    RUN(test_paths_are_the_same_on_many_threads);
+    RUN(test_growth_by_paths_refuses);
     RUN(test_set_counts);
     RUN(test_set_takes_the_smallest);
     RUN(test_nan_goes_last);
     RUN(test_ties_go_by_hash);
+    RUN(test_ties_of_many);
     RUN(test_pruning_many);
     RUN(test_pruning_by_scores);
     RUN(test_bad_scores);
     RUN(test_the_best_of_a_stream);
     RUN(test_streams_merge);
-    RUN(test_a_stream_with_a_floor);
     RUN(test_scores_that_are_no_numbers);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);
@@ -98,6 +106,17 @@ int main(int argc, char **argv)
     RUN(test_repacking_that_runs_ahead);
     RUN(test_values_of_newcomers);
     RUN(test_a_newcomer_s_value_does_not_depend_on_company);
+
+    RUN(test_the_ziggurat_covers_the_curve);
+    RUN(test_normal_numbers_are_normal);
+    RUN(test_normal_numbers_have_names);
+    RUN(test_overshoots);
+    RUN(test_one_step_of_the_walk);
+    RUN(test_signs_are_taken_once);
+    RUN(test_slots_of_zeros_go);
+    RUN(test_zeros_without_memory);
+    RUN(test_who_is_not_awake_settles);
+    RUN(test_passes_can_be_interrupted);
 
     RUN(test_every_allocation_may_fail);
     RUN(test_sizes_that_overflow);

@@ -14,7 +14,7 @@ from mutants.list import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "sparse_core"
 # The structure only: no kernels, no threads.
-FILES = ["base", "mem", "store", "mirror", "check", "plan", "edit", "csr", "topology", "rewire", "best"]
+FILES = "base mem store mirror check plan edit csr topology rewire best paths normal walk asleep".split()
 FLAGS = ["-std=c11", "-O1", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 SECONDS = 20  # a broken store may loop for ever: that is caught too
 

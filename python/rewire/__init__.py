@@ -7,7 +7,7 @@ from typing import Any
 
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from rewire.callbacks import Callback, EarlyStopping
+from rewire.callbacks import Callback, EarlyStopping, LinkLog, MapLog
 from rewire.errors import DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
@@ -16,7 +16,27 @@ from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
-from rewire.rewiring import SET, Every, Rewiring, RigL, Static
+from rewire.rewiring import (
+    CHT,
+    DSR,
+    GMP,
+    GSE,
+    ITOP,
+    MEST,
+    SET,
+    SNFS,
+    SNIP,
+    DeepR,
+    Every,
+    GraNet,
+    Magnitude,
+    Rewiring,
+    RigL,
+    SoftDeepR,
+    SRigL,
+    Static,
+    TopKAST,
+)
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
@@ -30,17 +50,18 @@ __version__ = "0.1.0"
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
 # What only files need (hashing, paths, safetensors) waits until somebody loads one.
 _FILES = ("FileError", "load")
-_MODULES = ("datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
+_MODULES = ("analysis", "datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
 
 __all__ = [
-    "MSE", "SET", "SGD", "Adam", "AdamW", "AllReLU", "BinaryCrossEntropy", "Callback", "Constant",
-    "Cosine", "CrossEntropy", "Dense", "DivergenceError", "Dropout", "EarlyStopping", "Every",
-    "FileError", "Fixed", "He", "History", "InterruptedWarning", "Layer", "LeakyReLU", "Linear",
-    "Normal", "ReLU", "Rewiring", "RigL", "Sequential", "Sigmoid", "Softmax", "Sparse",
-    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh",
-    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads",
-    "load", "preset", "set_num_threads",
-]
+    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
+    "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
+    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History",
+    "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
+    "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh", "TopKAST",
+    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads", "load",
+    "preset", "set_num_threads",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -73,6 +73,7 @@ class Plan:
     ) -> None: ...  # to a plan without insertions; sorted; LinkError subclasses below
     def spare(self) -> None: ...  # who would go and come again stays; before weights are drawn
     def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # RuntimeError if stale
+    def marked(self) -> NDArray[np.bool_]: ...  # which slots go, canonical order; RuntimeError if stale
     def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
     # rules; seed, stream (layer), step name the random numbers
     def prune_set(self, zeta: float, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
@@ -80,15 +81,41 @@ class Plan:
     def prune_scores(
         self, score: NDArray[np.float64], count: int, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # (slots,), >= 0, canonical order
+    def prune_zeros(self, threads: int = 1) -> None: ...  # slots that hold zeros alone
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
+    def grow_paths(
+        self,
+        count: int,
+        score: str,  # "ch2" | "ch3"
+        sample: bool,  # draw places, or take the best
+        seed: int,
+        stream: int,
+        step: int,
+        threads: int = 1,
+    ) -> None: ...
     def draw_weights(
         self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
-    ) -> None: ...  # kind: "constant" | "uniform" | "normal" | "sign"
+    ) -> None: ...  # kind: "constant" | "uniform" | "normal" | "sign" | "overshoot"
 
 def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
     RuntimeError if one has changed since its plan was made, MemoryError."""
+
+# after every step, for some rules; the fields are described in walk.h and asleep.h
+def walk_signs(store: Store, field: str) -> None: ...
+def walk(
+    store: Store, field: str, drift: float, noise: float, seed: int, stream: int, step: int, threads: int
+) -> None: ...  # ValueError if the field is not one of signs
+def settle(
+    store: Store,
+    asleep: str,
+    awake: str,
+    rate_awake: float,
+    rate_asleep: float,
+    magnitudes: bool,
+    threads: int,
+) -> None: ...  # magnitudes: an L1 penalty, else L2
 
 class LinkError(Exception):
     """Carries .group and .source of the first offending slot. Never raised itself:"""
@@ -226,4 +253,5 @@ def measure_read(array: NDArray[Any], threads: int) -> int: ...  # to be timed
 def openmp() -> bool: ...
 def openmp_max_threads() -> int: ...  # what libgomp would use (threadpool_limits changes it); 1 without
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
+def normals(count: int, seed: int, stream: int, step: int, row: int) -> NDArray[np.float32]: ...
 def hypergeometric(total: int, marked: int, draws: int, u: float) -> int: ...

@@ -23,7 +23,7 @@ from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
 from rewire.losses import Targets
 from rewire.progress import Silent
-from rewire.rewiring import Moment, Probe
+from rewire.rewiring import Moment, Probe, Rewiring
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.workspace import Workspace
@@ -57,6 +57,7 @@ class Fit:
         self.threads = resolve(trainer.threads)
         self.updates = trainer.optimizer.updates()
         self.clip_norm = trainer.optimizer.clip_norm
+        self.follows = type(trainer.rewiring).stepped is not Rewiring.stepped
         self.final = self.net.weight_layers[-1].activation
         self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.state = State(trainer, self.net, validates=validation is not None)
@@ -128,7 +129,8 @@ class Fit:
                 metric.update(self.outputs[: len(rows)], truth, weight)
                 total += amount * self.state.loss
                 weights += amount
-                trainer.rewiring.stepped(net, self.moment(trainer.epoch, False), self.threads)
+                if self.follows:
+                    self.follow(moment)
                 self.tell("on_step_end")
             show.step(self.state.loss)
         for layer in net.layers:
@@ -168,7 +170,9 @@ class Fit:
 
     def moment(self, epoch: int, epoch_begins: bool) -> Moment:
         """Where training stands."""
-        return Moment(epoch, self.trainer.step, epoch_begins, self.state.last_epoch, self.last_step)
+        trainer = self.trainer
+        rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
+        return Moment(epoch, trainer.step, epoch_begins, self.state.last_epoch, self.last_step, rate)
 
     def rewire(
         self,
@@ -194,6 +198,13 @@ class Fit:
         self.seconds_rewiring += record.seconds
         self.state.rewired = record
         self.tell("on_rewire")
+
+    def follow(self, before: Moment) -> None:
+        """Let the rule do what it does after every step; ``before`` is the moment before it."""
+        begin = time.perf_counter()
+        moment = before._replace(step=self.trainer.step, epoch_begins=False)
+        self.trainer.rewiring.stepped(self.net, moment, self.threads)
+        self.seconds_rewiring += time.perf_counter() - begin
 
     def look(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> Probe:
         """Gradients for the coming batch, and for more at random where the rule asks for them."""

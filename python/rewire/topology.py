@@ -81,10 +81,10 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
             break
         full |= over
     wanted = [float(sizes[i]) if i in full else scale * raw[i] * sizes[i] for i in range(len(pairs))]
-    return _largest_remainder(wanted, total, sizes)
+    return largest_remainder(wanted, total, sizes)
 
 
-def _largest_remainder(wanted: Sequence[float], total: int, most: Sequence[int]) -> list[int]:
+def largest_remainder(wanted: Sequence[float], total: int, most: Sequence[int]) -> list[int]:
     """Whole numbers near ``wanted`` that sum to ``total``, none above ``most``; ties to the lower index."""
     counts = [min(math.floor(w), m) for w, m in zip(wanted, most, strict=True)]
     order = sorted(range(len(counts)), key=lambda i: (-(wanted[i] - counts[i]), i))

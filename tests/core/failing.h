@@ -203,6 +203,19 @@ static rw_status op_plan_insert(rw_store *s)
     return status;
 }
 
+static rw_status op_paths(rw_store *s)
+{
+    rw_plan *p = rw_plan_new(s);
+    if (!p)
+        return RW_ENOMEM;
+    rw_status status = rw_grow_paths(p, 30, RW_CH2, true, (rw_key){ 1, 2, 3 }, &(rw_run){ 3, NULL, NULL });
+    CHECK(p->n_ins == (status ? 0 : 30));
+    if (!status)
+        status = commit_plan(s, p);
+    rw_plan_free(p);
+    return status;
+}
+
 static rw_status op_plan_reserve(rw_store *s)
 {
     rw_plan *p = rw_plan_new(s);
@@ -259,7 +272,7 @@ static void test_every_allocation_may_fail(void)
         { "compact", op_compact }, { "arena_reserve", op_reserve }, { "mirror", op_mirror },
         { "check", op_check }, { "insert", op_insert }, { "fill a row", op_fill_a_row },
         { "remove", op_remove }, { "rewire", op_rewire }, { "prune", op_prune },
-        { "fan_in", op_fan_in }, { "nothing", op_nothing }, { "plan_reserve", op_plan_reserve },
+        { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing }, { "plan_reserve", op_plan_reserve },
         { "reserve and cancel", op_reserve_and_cancel }, { "load", op_load },
         { "prune_scores", op_prune_scores }, { "plan_insert", op_plan_insert },
     };

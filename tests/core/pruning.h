@@ -198,6 +198,43 @@ static void test_ties_go_by_hash(void)
 }
 
 /* Large enough for whatever shortcut selection takes. */
+/* More equal weights than are sorted by hand, as in a layer of newcomers: the ties
+ * alone say who goes, and exactly so many. */
+static int by_tie(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void test_ties_of_many(void)
+{
+    enum { ROWS = 90, WIDE = 70, N = ROWS * WIDE };
+    rw_store *s = rw_store_new(ROWS, WIDE, 1, RW_F64);
+    rw_plan *p = rw_plan_new(s);
+    rw_key key = { 5, 1, 0 };
+    CHECK_STATUS(rw_grow_fan_in(p, WIDE, key, &ALONE), RW_OK); /* all weights are zero */
+    CHECK_STATUS(commit_plan(s, p), RW_OK);
+    rw_plan_free(p);
+    static uint64_t tie[N];
+    static const int64_t counts[] = { 0, 1, 2, 700, 3149, 3150, 5796, N - 1, N };
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (key.step = 1; key.step <= 5; key.step++) {
+            for (int i = 0; i < N; i++)
+                tie[i] = rw_draw4(key, RW_DRAW_TIE, (uint64_t)(i / WIDE), (uint64_t)(i % WIDE)).v[0];
+            qsort(tie, N, sizeof *tie, by_tie);
+            p = rw_plan_new(s);
+            CHECK_STATUS(rw_prune_smallest(p, counts[c], key, &ALONE), RW_OK);
+            CHECK(p->n_del == counts[c]);
+            for (int64_t d = 0; d < p->n_del; d++) {
+                uint64_t source = (uint64_t)s->source[s->start[p->del_group[d]] + p->del_position[d]];
+                uint64_t mine = rw_draw4(key, RW_DRAW_TIE, (uint64_t)p->del_group[d], source).v[0];
+                CHECK(mine <= tie[counts[c] - 1]);
+            }
+            rw_plan_free(p);
+        }
+    rw_store_free(s);
+}
+
 static void test_pruning_many(void)
 {
     rw_store *s = random_store(300, 800, 1, RW_F32, 50);

@@ -257,6 +257,47 @@ static void test_blocks_keep_their_contents(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* A layer of any size that shrinks or grows takes what store.h promises. */
+static bool as_promised(const rw_store *s)
+{
+    size_t slot = sizeof *s->source;
+    for (int32_t f = 0; f < s->n_fields; f++)
+        slot += rw_slot_bytes(&s->field[f]);
+    int64_t room = s->slots + s->slots / 16 + s->n_groups;
+    size_t most = sizeof *s + (size_t)room * slot + (size_t)s->n_groups * 16;
+    if (s->mirror.start)
+        most += (size_t)(s->slots + s->slots / 16) * 8 + ((size_t)s->n_in + 1) * 8;
+    return rw_store_bytes(s) <= most;
+}
+
+static void test_memory_follows_the_budget(void)
+{
+    static const int shares[] = { 97, 5, 40, 44, 30, 60, 1, 30, 100, 8, 0, 50 };
+    static const int32_t shapes[][3] = { { 90, 70, 1 }, { 90, 70, 8 }, { 300, 2500, 1 } };
+    for (int i = 0; i < 3; i++) {
+        int32_t n_out = shapes[i][0], n_in = shapes[i][1];
+        rw_store *s = rw_store_new(n_out, n_in, shapes[i][2], RW_F64);
+        CHECK_STATUS(rw_store_add_field(s, "age", RW_I32, 1, 3.0), RW_OK);
+        int64_t places = (int64_t)s->n_groups * n_in;
+        for (uint64_t step = 0; step < sizeof shares / sizeof *shares; step++) {
+            rw_key key = { 2, 0, step };
+            int64_t wanted = places * shares[step] / 100, goes = s->slots / 4;
+            if (goes < s->slots - wanted)
+                goes = s->slots - wanted;
+            rw_plan *p = rw_plan_new(s);
+            CHECK_STATUS(rw_prune_smallest(p, goes, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_grow_random(p, wanted - (s->slots - goes), key, &ALONE), RW_OK);
+            CHECK_STATUS(commit_plan(s, p), RW_OK);
+            rw_plan_free(p);
+            CHECK(s->slots == wanted && is_sound(s) && as_promised(s));
+            CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
+            CHECK(is_sound(s) && as_promised(s));
+        }
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
 /* A large layer that loses most of its links gives the memory back by itself. */
 static void test_memory_is_given_back(void)
 {

@@ -122,6 +122,18 @@ MUTANTS = [
         "rw_arena_trim(s, s->top);",
         "rw_arena_trim(s, s->top - s->top / 8);",
     ),
+    Mutant(
+        "nothing-is-given-back",
+        "edit.c",
+        "    e->trims = s->arena > most_packed(s, slots);\n",
+        "    (void)slots;\n",
+    ),
+    Mutant(
+        "what-was-reserved-for-less-leaks",
+        "edit.c",
+        "        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));\n",
+        "        (void)a;\n",
+    ),
     Mutant("pack-forgets-a-field", "store.c", "f < from->n_fields; f++", "f < from->n_fields - 1; f++"),
     Mutant(
         "compaction-keeps-generation",
@@ -209,6 +221,12 @@ MUTANTS = [
     ),
     Mutant("mirror-starts-shifted", "mirror.c", "    m->start[0] = 0;\n", ""),
     Mutant("mirror-room-not-checked", "mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)"),
+    Mutant(
+        "mirror-keeps-its-length",
+        "edit.c",
+        "            rw_mirror_drop(s);\n",
+        "            s->generation += 0;\n",
+    ),
     # --- growing
     Mutant(
         "hypergeometric-off-by-one",
@@ -252,6 +270,22 @@ MUTANTS = [
         "r + before + rw_count_up_to(below, kept, r);",
         "r + before + rw_count_up_to(below, kept, r - 1);",
     ),
+    # --- growing by paths
+    Mutant(
+        "all-links-are-external",
+        "paths.c",
+        "d->factor[i] = w->internal[i] * w->external[n - 1 - i];",
+        "d->factor[i] = w->internal[i] * w->external[n - 1];",
+    ),
+    Mutant(
+        "the-link-to-the-end-counts",
+        "paths.c",
+        "double f = w->internal[i] * w->external[n - 1 - i];",
+        "double f = w->internal[i] * w->external[n - i > 1 ? n - 2 - i : 0];",
+    ),
+    Mutant("a-group-keeps-its-friends", "paths.c", "forget ? 0 : ", ""),
+    Mutant("scores-of-the-group-before", "paths.c", "        d->score[v] = 0;\n", ""),
+    Mutant("drawn-without-luck", "paths.c", "if (w->sample && score > 0)", "if (false)"),
     # --- pruning
     Mutant(
         "zero-is-negative",
@@ -297,32 +331,11 @@ MUTANTS = [
         "while (below + bins[bin] < c->rest - 1)",
     ),
     Mutant(
-        "all-ties-go",
+        "ties-forgotten-where-all-share",
         "rewire.c",
-        "if (all && c->tie_low == 0 && c->tie_high == UINT64_MAX)",
-        "if (all)",
+        "c->rest == c->sharing && !ties_cut)",
+        "c->rest == c->sharing)",
     ),
-    # --- insertions beside removals, the best of a stream
-    Mutant(
-        "insertions-on-top-of-links",
-        "plan.c",
-        "    st = check_empty(p, at);\n    if (st) {\n        p->n_ins = 0;",
-        "    st = RW_OK;\n    if (st) {\n        p->n_ins = 0;",
-    ),
-    Mutant(
-        "spared-links-come",
-        "plan.c",
-        "bool goes = dg < ig || (dg == ig && dj <= ij)",
-        "bool goes = dg < ig || (dg == ig && dj < ij)",
-    ),
-    Mutant(
-        "floor-is-the-best",
-        "best.c",
-        "rw_better(b, &b->floor, &b->at[i])",
-        "rw_better(b, &b->at[i], &b->floor)",
-    ),
-    Mutant("selection-stops-early", "best.c", "(b->k - 1 >= i)", "(b->k - 1 > i)"),
-    Mutant("scores-below-the-floor", "best.h", "c->score < b->floor.score || ", ""),
     # --- pieces, stretches, waves
     Mutant(
         "long-group-begins-anew",
@@ -346,4 +359,11 @@ MUTANTS = [
     # --- random numbers
     Mutant("philox-nine-rounds", "rng.h", "round < 10", "round < 9"),
     Mutant("bounded-draws-biased", "rng.h", "while (lo < floor)", "while (floor > lo + bound)"),
+    # --- what rules do at every step
+    Mutant("normal-tail-cut-off", "normal.c", "            x = tail(&s);\n", "            x = TAIL;\n"),
+    Mutant("normal-corners-filled", "normal.c", "if (y < exp(-0.5 * x * x))", "if (y < 1)"),
+    Mutant("normal-bits-shared", "normal.c", "(uint64_t)(first + i) / 2);", "(uint64_t)i / 2);"),
+    Mutant("walk-turns-back", "walk.c", "(theta <= 0) | (moved <= 0)", "moved <= 0"),
+    Mutant("zero-by-its-last-row", "walk.c", "zero = zero && w[", "zero = w["),
+    Mutant("asleep-and-awake", "asleep.c", "kept[i] = awake[k] ? 0 : v;", "kept[i] = v;"),
 ]

@@ -5,6 +5,7 @@ connected are zero. Slow versions use loops and whole matrices, and draw their r
 the same names as the rules.
 """
 
+import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -98,13 +99,18 @@ def at_random(scene, layer, count, removed, returns=True):
 
 
 def follow(
-    rule, slow, *, epochs=4, group=1, dtype="float32", optimizer=None, sizes=(12, 20, 17, 3), density=0.3
-):
+    rule, slow, *, step=None, epochs=4, group=1, dtype="float32", optimizer=None, sizes=(12, 20, 17, 3),
+    density=0.3,
+):  # fmt: skip
     """Train with a rule; before and after every rewiring compare with ``slow``.
 
-    ``slow(scene)`` returns, for every layer that takes part (by index), what goes and what comes: two sets of
-    places, and optionally the weights of newcomers as a dict; zero otherwise. Links in neither set must hold
-    what they held, in every field; newcomers hold birth values. Returns the number of rewirings.
+    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by index), what goes
+    and what comes: two sets of places, and optionally the weights of newcomers as a dict; zero otherwise.
+    Links in neither set must hold what they held, in every field; newcomers hold birth values; except for
+    fields that ``slow`` gives whole, as a fourth thing, for all places. Returns the number of rewirings.
+
+    ``step(layer, moment, rule, seed)`` is, for rules that do something after every step of the optimizer,
+    what fields hold then.
     """
     rng = np.random.default_rng(5)
     X = rng.normal(size=(96, sizes[0])).astype(dtype)
@@ -122,6 +128,7 @@ def follow(
         net, loss="cross_entropy", optimizer=optimizer or rw.SGD(0.1, momentum=0.9), rewiring=rule
     )
     seen = []
+    takes_rule = len(inspect.signature(slow).parameters) > 1
     rewire, plans = rule.rewire, rule.plans
 
     def watched_plans(layers, occasion, regrow):
@@ -130,25 +137,35 @@ def follow(
             [layer_of(layer, probe) for layer in layers], occasion, rule.how_many.at(occasion.moment),
             dict(occasion.memory),
         )  # fmt: skip
-        seen.append((scene, slow(scene)))
+        seen.append((scene, slow(scene, rule) if takes_rule else slow(scene)))
         return plans(layers, occasion, regrow)
 
     def watched_rewire(network, *args, **options):
         record = rewire(network, *args, **options)
         scene, expected = seen[-1]
         for before in scene.layers:
-            goes, comes, *weights = expected[before.index]
-            compare(before, layer_of(before.layer), goes, comes, weights[0] if weights else {})
+            compare(before, layer_of(before.layer), *expected[before.index])
         network.validate()
         return record
 
+    stepped = rule.stepped
+
+    def watched_step(network, moment, threads):
+        before = [layer_of(layer) for layer in rule.layers(network)]
+        stepped(network, moment, threads)
+        for layer in before:
+            compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, moment, rule, network.seed))
+
     rule.plans, rule.rewire = watched_plans, watched_rewire
+    if step is not None:
+        rule.stepped = watched_step
     trainer.fit(X, y, epochs=epochs, batch_size=16, verbose=0)
     return len(seen)
 
 
-def compare(before, after, goes, comes, weights):
-    """``after`` is ``before`` without ``goes`` and with ``comes``."""
+def compare(before, after, goes, comes, weights=None, fields=None):
+    """``after`` is ``before`` without ``goes`` and with ``comes``; and ``fields`` are as given."""
+    weights, fields = weights or {}, fields or {}
     live = before.live.copy()
     for place in goes:
         assert live[place], f"{place} was not there"
@@ -163,4 +180,5 @@ def compare(before, after, goes, comes, weights):
         expected[~live] = 0
         for place in comes:
             expected[place] = births[name] if name != "weight" else weights.get(place, 0.0)
+        expected = fields.get(name, expected)
         np.testing.assert_array_equal(after.values[name], expected, err_msg=name)

@@ -29,6 +29,7 @@ from rewire.workspace import Workspace
 __all__ = ["Sparse"]
 
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
+PATIENCE = 4  # steps with one structure, from which on a mirror is built
 OPTIMIZER_FIELDS = ("momentum", "adam_m", "adam_v", "born")
 
 
@@ -104,6 +105,7 @@ class Sparse(WeightLayer):
         self._given: tuple[NDArray[Any], ...] | None = None  # (indptr, sources, weights, bias): from_dense
         self._store: WeightStore | None = None
         self._no_mirror_at = -1  # generation for which memory was too short for a mirror
+        self._lived = (-1, 0)  # a generation, and how many steps it has been there
 
     # --- starts -------------------------------------------------------------------------
 
@@ -275,11 +277,18 @@ class Sparse(WeightLayer):
         return dx
 
     def _ready_mirror(self, batch: int, threads: int) -> None:
-        """Build the mirror where gathering through it pays; the bits are the same either way."""
+        """Build the mirror where gathering through it pays; the bits are the same either way.
+
+        It takes as long as it saves in two or three steps: not for a structure that may be gone by then.
+        """
         store = self.store
-        if store.has_mirror or store.generation == self._no_mirror_at or not _core.gather_pays(store, batch):
+        if store.has_mirror or store.generation == self._no_mirror_at:
             return
-        if not store.build_mirror(threads):
+        generation, steps = self._lived
+        self._lived = store.generation, (steps if generation == store.generation else 0) + 1
+        if self._lived[1] < PATIENCE or not _core.gather_pays(store, batch):
+            store.drop_mirror()  # an old one
+        elif not store.build_mirror(threads):
             self._no_mirror_at = store.generation
 
     # --- optimizer ----------------------------------------------------------------------

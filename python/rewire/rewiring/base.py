@@ -55,6 +55,8 @@ class Occasion:
     memory : dict
         What the rule keeps from one rewiring to the next: numbers, words, lists of them and arrays, by names.
         Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
+    notes : dict
+        What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
     """
 
     network: Sequential
@@ -63,6 +65,7 @@ class Occasion:
     threads: int
     memory: dict[str, Any]
     _probe: Probe | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def probe(self) -> Probe:
@@ -219,7 +222,7 @@ class Rewiring:
                     layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
-        """After every step of the optimizer."""
+        """After every step of the optimizer; ``moment.lr`` is that step's. Its time counts as rewiring."""
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         """After a rewiring was carried out: the place to change fields and ``occasion.memory``."""

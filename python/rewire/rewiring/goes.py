@@ -56,19 +56,46 @@ class SmallestMagnitude(Goes):
 
 def magnitudes(layer: Sparse) -> NDArray[np.float64]:
     """|w| of every slot in canonical order, summed over its rows: shape (slots,)."""
-    return np.abs(layer.store.get_field("weight"), dtype=np.float64).sum(axis=1)
+    rows = np.abs(layer.store.get_field("weight").T, dtype=np.float64)
+    return rows[0] if len(rows) == 1 else rows.sum(axis=0)
 
 
-def counts_below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
-    """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list."""
-    if total == 0:
-        return [0] * len(scores)
-    together = np.concatenate(scores)
-    threshold = np.partition(together, total - 1)[total - 1]
-    counts = [int((s < threshold).sum()) for s in scores]
+def counts_below(scores: Sequence[NDArray[np.float64]], total: int, *, keep: int = 0) -> list[int]:
+    """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list.
+
+    ``keep`` of every list stay, and the next smallest of others go instead (fewer go when there are none).
+    """
+    counts = [0] * len(scores)
+    open_ = [i for i, s in enumerate(scores) if len(s) > keep]
+    while open_ and total > 0:
+        found = _below([scores[i] for i in open_], min(total, sum(len(scores[i]) for i in open_)))
+        over = [i for i, n in zip(open_, found, strict=True) if n > len(scores[i]) - keep]
+        if not over:
+            for i, n in zip(open_, found, strict=True):
+                counts[i] = n
+            break
+        for i in over:
+            counts[i] = len(scores[i]) - keep
+            total -= counts[i]
+        open_ = [i for i in open_ if i not in over]
+    return counts
+
+
+def _smallest(scores: NDArray[np.float64], k: int) -> float:
+    """The k-th smallest of scores >= 0. Their first bits order alike: so most are sorted out by counting."""
+    bits = (scores.view(np.uint64) >> np.uint64(47)).astype(np.int64)
+    ends = np.cumsum(np.bincount(bits))
+    bin_ = int(np.searchsorted(ends, k))
+    rest = k - (int(ends[bin_ - 1]) if bin_ else 0)
+    return float(np.partition(scores[bits == bin_], rest - 1)[rest - 1])
+
+
+def _below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
+    threshold = _smallest(np.concatenate(scores), total)
+    counts = [int(np.count_nonzero(s < threshold)) for s in scores]
     left = total - sum(counts)
     for i, s in enumerate(scores):
-        ties = min(left, int((s == threshold).sum()))
+        ties = min(left, int(np.count_nonzero(s == threshold)))
         counts[i] += ties
         left -= ties
     return counts

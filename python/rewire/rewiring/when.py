@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from rewire._checks import choice, integer, number
 
-__all__ = ["CosineShare", "Every", "Moment", "Once", "PowerShare", "Share", "end_of", "share", "when"]
+__all__ = [
+    "CosineShare", "Every", "Moment", "Once", "PowerShare", "Share", "end_of", "in_steps", "share", "when",
+]  # fmt: skip
 
 
 class Moment(NamedTuple):
@@ -24,6 +26,7 @@ class Moment(NamedTuple):
     epoch_begins: bool
     epochs: int = 0
     steps: int = 0
+    lr: float = 0.0  # of the coming step; after a step (`Rewiring.stepped`), of that step
 
 
 def end_of(name: str, value: Any, low: int = 1) -> int | float:
@@ -31,6 +34,11 @@ def end_of(name: str, value: Any, low: int = 1) -> int | float:
     if isinstance(value, float):
         return number(name, value, low=0.0, high=1.0)
     return integer(name, value, low=low)
+
+
+def in_steps(end: int | float, moment: Moment) -> int | float:
+    """An end in steps: itself, or (a float) that share of the run."""
+    return end * moment.steps if isinstance(end, float) else end
 
 
 # --- when -------------------------------------------------------------------------------
@@ -142,7 +150,7 @@ class _Falling(Share):
 
     def progress(self, moment: Moment) -> float:
         """0 at the beginning, 1 from the end on."""
-        end = self.end * moment.steps if isinstance(self.end, float) else self.end
+        end = in_steps(self.end, moment)
         return min(moment.step / end, 1.0) if end > 0 else 1.0
 
 

@@ -1,0 +1,17 @@
+"""What a sparse network looks like: degrees, distances, paths, spectra.
+
+Functions take a layer of a network, a `WeightStore`, or a whole `Sequential`, and O(connections) memory
+where they do not say otherwise; those that need SciPy import it when they are called. They look and never
+touch: any of them may be called between two epochs. What happens to links *over time* is written down by
+`rewire.LinkLog`; `rewire.plots` draws both.
+"""
+
+from rewire.analysis.distance import overlap, topology_distance, topology_distances
+from rewire.analysis.graph import Components, components, spectral_gap, unused_inputs
+from rewire.analysis.measures import Degrees, degrees, input_strength, link_map
+from rewire.analysis.powerlaw import PowerLaw, power_law
+
+__all__ = [
+    "Components", "Degrees", "PowerLaw", "components", "degrees", "input_strength", "link_map", "overlap",
+    "power_law", "spectral_gap", "topology_distance", "topology_distances", "unused_inputs",
+]  # fmt: skip

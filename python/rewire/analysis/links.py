@@ -1,0 +1,65 @@
+"""The connections of whatever there is to look at, as rows and columns."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._checks import one_of_types
+from rewire.layers import Dense, Sparse, WeightLayer
+from rewire.network import Sequential
+from rewire.store import WeightStore
+
+__all__ = ["LayerLike", "Links", "NetworkLike", "layers_of", "links_of", "store_of"]
+
+LayerLike = WeightLayer | WeightStore
+NetworkLike = Sequential | LayerLike
+
+
+class Links(NamedTuple):
+    """Connections in row-major order."""
+
+    rows: NDArray[np.int32]  # (nnz,)
+    cols: NDArray[np.int32]  # (nnz,)
+    shape: tuple[int, int]  # (n_out, n_in)
+
+    def places(self) -> NDArray[np.int64]:
+        """One number for every connection, ascending."""
+        return self.rows.astype(np.int64) * self.shape[1] + self.cols
+
+
+def layers_of(what: NetworkLike, name: str = "network") -> list[LayerLike]:
+    """The layers with weights of a network; a layer or a store stands for itself.
+
+    Raises
+    ------
+    TypeError
+        For anything else; ``name`` is what the message calls it.
+    """
+    one_of_types(
+        name,
+        what,
+        (Sequential, WeightStore, Sparse, Dense),
+        "a Sequential, a layer with weights or a WeightStore",
+    )
+    return list(what.weight_layers) if isinstance(what, Sequential) else [what]
+
+
+def store_of(layer: LayerLike) -> WeightStore | None:
+    """The store of a layer; None for a dense one, which has all connections."""
+    if isinstance(layer, Sparse):
+        return layer.store
+    return layer if isinstance(layer, WeightStore) else None
+
+
+def links_of(layer: LayerLike) -> Links:
+    """The connections of one layer; of a dense one all of them, for a stored zero is a connection too."""
+    store = store_of(layer)
+    if store is not None:
+        rows, cols, _ = store.to_arrays()
+        return Links(rows, cols, store.shape)
+    rows = np.repeat(np.arange(layer.n_out, dtype=np.int32), layer.n_in)
+    cols = np.tile(np.arange(layer.n_in, dtype=np.int32), layer.n_out)
+    return Links(rows, cols, (layer.n_out, layer.n_in))

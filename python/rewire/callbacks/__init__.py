@@ -1,0 +1,20 @@
+"""Callbacks: code that runs between epochs and steps; early stopping, and logs of what links do."""
+
+from rewire.callbacks.base import (
+    EVENTS,
+    Callback,
+    State,
+    callback_config,
+    callback_from_config,
+    checked_callbacks,
+    handlers,
+    register_callback,
+)
+from rewire.callbacks.early_stopping import EarlyStopping
+from rewire.callbacks.link_log import LinkLog
+from rewire.callbacks.map_log import MapLog
+
+__all__ = [
+    "EVENTS", "Callback", "EarlyStopping", "LinkLog", "MapLog", "State", "callback_config",
+    "callback_from_config", "checked_callbacks", "handlers", "register_callback",
+]  # fmt: skip

@@ -1,0 +1,126 @@
+"""Callbacks: code that runs between epochs and steps.
+
+A callback is any object with some of the methods of :class:`Callback`; what is
+missing is not called. All of them get the same :class:`State`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from rewire._checks import describe
+
+if TYPE_CHECKING:
+    from rewire.network import Sequential
+    from rewire.rewiring import Record
+    from rewire.trainer import Trainer
+
+__all__ = [
+    "EVENTS", "Callback", "State", "callback_config", "callback_from_config", "checked_callbacks", "handlers",
+    "register_callback",
+]  # fmt: skip
+
+EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
+
+
+@dataclass
+class State:
+    """What callbacks see. They may read all of it, predict and save; ``stop`` ends training soon."""
+
+    trainer: Trainer
+    network: Sequential
+    epoch: int = 0  # completed epochs over all calls of fit
+    step: int = 0  # completed steps over all calls of fit
+    last_epoch: int = 0  # the epoch count at which this call of fit ends
+    loss: float = math.nan  # of the last batch
+    row: dict[str, Any] = field(default_factory=dict)  # on_epoch_end: the new row of the history
+    rewired: Record | None = None  # on_rewire: links removed and grown
+    validates: bool = False  # whether there is validation data
+    stop: bool = False  # end training after this epoch
+
+
+class Callback:
+    """Base of callbacks; every method may be left out."""
+
+    def on_fit_begin(self, state: State) -> None:
+        """Before the first epoch of a call of ``fit``."""
+
+    def on_epoch_begin(self, state: State) -> None:
+        """Before the first step of an epoch."""
+
+    def on_step_end(self, state: State) -> None:
+        """After a step."""
+
+    def on_rewire(self, state: State) -> None:
+        """After links have gone and come; ``state.rewired`` counts them."""
+
+    def on_epoch_end(self, state: State) -> None:
+        """After an epoch and its validation; ``state.row`` is its row of the history."""
+
+    def on_fit_end(self, state: State) -> None:
+        """After the last epoch, also when training was interrupted."""
+
+    def config(self) -> dict[str, Any] | None:
+        """JSON-able state, so that resuming continues where it stopped. None: cannot be saved, left out."""
+        return None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Arrays that belong to :meth:`config`."""
+        return {}
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over what :meth:`config` and :meth:`arrays` gave."""
+
+
+def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
+    """A list of objects that each listen to some event; TypeError otherwise."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
+    found = list(callbacks)
+    for i, callback in enumerate(found):
+        if not any(callable(getattr(callback, event, None)) for event in EVENTS):
+            raise TypeError(
+                f"callbacks[{i}] must have one of the methods {', '.join(EVENTS)}, got {describe(callback)}"
+            )
+    return found
+
+
+def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], None]]:
+    """The methods to call at an event: those that exist and are not the base's empty ones."""
+    found = []
+    for callback in callbacks:
+        method = getattr(callback, event, None)
+        if method is not None and getattr(method, "__func__", None) is not getattr(Callback, event):
+            found.append(method)
+    return found
+
+
+def callback_config(callback: Any) -> dict[str, Any] | None:
+    """A callback's ``config()``, or None when it has none."""
+    config = getattr(callback, "config", None)
+    return config() if callable(config) else None
+
+
+_KINDS: dict[str, Callable[..., Callback]] = {}
+
+
+def register_callback(cls: type[Callback]) -> type[Callback]:
+    """Make a callback known to :func:`callback_from_config` under its name."""
+    _KINDS[cls.__name__] = cls
+    return cls
+
+
+def callback_from_config(config: Mapping[str, Any]) -> Callback:
+    """A built-in callback from its ``config()``, without its state."""
+    kind = _KINDS.get(str(config.get("name")))
+    if kind is None:
+        raise ValueError(
+            f"callback must be one of {', '.join(map(repr, _KINDS))}, got {describe(config.get('name'))}; "
+            "callbacks= takes one's own when a trainer is resumed"
+        )
+    return kind(**{k: v for k, v in config.items() if k not in ("name", "state")})

@@ -1,0 +1,319 @@
+"""What becomes of links: born, died, survived, how old, how much of the layer has been tried.
+
+HOW IT KNOWS. Every store gets one more field, ``cohort``: the number of the rewiring that brought a link, 0
+for those of the start. The store itself writes it into newborn slots and moves it with all other fields, so
+that births are exact whatever a rule does -- a link that goes and comes back in one and the same rewiring is
+newborn -- and nothing has to be compared. Beside it the log keeps, for each layer, the ascending numbers of
+all places that were ever connected.
+
+COST. 4 bytes a slot, 8 bytes a slot ever connected, one pass over the field a rewiring. The weights that
+training gives are the same with and without a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._checks import choice, integer
+from rewire.callbacks.base import Callback, State, register_callback
+from rewire.layers import Sparse
+from rewire.layers.base import take
+
+if TYPE_CHECKING:
+    from rewire.network import Sequential
+    from rewire.store import WeightStore
+
+__all__ = ["LinkLog"]
+
+FIELD = "cohort"
+COUNTS = ("born", "died", "survived", "explored")
+COLUMNS = (*COUNTS, "age_mean", "age_median")  # of one rewiring and layer; whole numbers first
+
+
+class _Shape(NamedTuple):
+    """A layer with weights as the log found it; ``group`` 0: dense."""
+
+    index: int
+    n_out: int
+    n_in: int
+    group: int
+
+
+@register_callback
+class LinkLog(Callback):
+    """Writes down what rewiring does to links, for every layer with weights.
+
+    It begins with the first ``fit`` it takes part in, where the links that are there are the *start*, and is
+    to take part in all that follow. Saved and resumed with its trainer, with the same figures as without a
+    break.
+
+    At every rewiring: ``log["born"]``, ``log["died"]`` (links), ``log["survived"]`` (links of the start that
+    are still there), ``log["explored"]`` (places that have ever been connected), all int64, and
+    ``log["age_mean"]``, ``log["age_median"]``, float64, of shape (n_rewirings, n_layers). The age of a link
+    counts rewirings: 0 right after the one that brought it. ``log["epoch"]`` and ``log["step"]``, shape
+    (n_rewirings,), say when: complete ones at that time.
+
+    At the end of every epoch, in the trainer's history: columns ``links_survived``, ``links_explored``,
+    ``link_age_mean``, ``link_age_median`` (a list, layer by layer) and ``exploration_rate``: places of the
+    sparse layers that have ever been connected, over all of their places.
+
+    Notes
+    -----
+    The exploration rate is the in-time over-parameterisation rate R_s of Liu et al., *Do we actually need
+    dense over-parameterization?*, ICML 2021. Dense layers have all their links from the start.
+
+    A layer that is put in another's place or changes its shape ends the log: ``fit`` then raises
+    RuntimeError. Survival is kept by epochs and takes 8 bytes a layer for every pair of epochs.
+
+    Examples
+    --------
+    >>> import rewire as rw
+    >>> log = rw.LinkLog()
+    >>> net = rw.Sequential([rw.Sparse(64, 10, density=0.1, activation="softmax")])
+    >>> trainer = rw.Trainer(net, loss="cross_entropy", rewiring="set", callbacks=[log])
+    >>> data = rw.datasets.load("digits")
+    >>> history = trainer.fit(data.X / 16.0, data.y, epochs=5, verbose=0)
+    >>> log["born"].shape, log.survival().shape
+    ((4, 1), (5, 6))
+    """
+
+    def __init__(self) -> None:
+        self._shapes: list[_Shape] = []
+        self._first_epoch = 0
+        self._start = np.zeros(0, np.int64)  # links of each layer when the log began
+        self._explored: dict[int, NDArray[np.int64]] = {}  # by layer.index: numbers of slots, ascending
+        self._when: list[tuple[int, int]] = []  # epoch and step of each rewiring
+        self._rows: list[NDArray[np.float64]] = []  # (n_layers, COLUMNS) for each rewiring
+        self._alive: list[NDArray[np.int64]] = []  # (n_layers, cohorts by epoch) for each epoch
+
+    @property
+    def rewirings(self) -> int:
+        """Rewirings written down."""
+        return len(self._rows)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        choice("name", name, (*COLUMNS, "epoch", "step"))
+        if name in ("epoch", "step"):
+            when = np.array(self._when, np.int64).reshape(-1, 2)
+            return when[:, ("epoch", "step").index(name)]
+        rows = np.array(self._rows).reshape(len(self._rows), len(self._shapes), len(COLUMNS))
+        column = rows[:, :, COLUMNS.index(name)]
+        return column.astype(np.int64) if name in COUNTS else column
+
+    def survival(self, layer: int | None = None) -> NDArray[np.float64]:
+        """How many of those who came together are still there.
+
+        Parameters
+        ----------
+        layer : int, optional
+            Position among the layers with weights; by default links of all of them.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_epochs, n_epochs + 1)
+            Row t: at the end of the t-th epoch of the log. Column 0: share of the start that is alive. Column
+            k: share alive of the links that were born in the k-th epoch; nan before that, where none was, and
+            in the row of an epoch whose end another callback broke off.
+        """
+        chosen = slice(None)
+        if layer is not None:
+            chosen = slice(integer("layer", layer, low=0, high=max(len(self._shapes) - 1, 0)), layer + 1)
+        n = len(self._alive)
+        born = np.zeros((len(self._shapes), n + 1), np.int64)
+        born[:, 0] = self._start
+        for (epoch, _), row in zip(self._when, self._rows, strict=True):
+            if epoch - self._first_epoch < n:
+                born[:, epoch - self._first_epoch + 1] += row[:, 0].astype(np.int64)
+        total = born[chosen].sum(axis=0)
+        shares = np.full((n, n + 1), np.nan)
+        for t, alive in enumerate(self._alive):
+            known = np.flatnonzero(total[: t + 2] * (alive[0] >= 0))
+            shares[t, known] = alive[chosen].sum(axis=0)[known] / total[known]
+        return shares
+
+    # --- events -------------------------------------------------------------------------
+
+    def on_fit_begin(self, state: State) -> None:
+        if sum(isinstance(callback, LinkLog) for callback in state.trainer.callbacks) > 1:
+            raise ValueError(
+                "callbacks must hold at most one LinkLog: they would share a field of the stores"
+            )
+        if self._shapes:
+            self._check(state.network)
+        else:
+            self._begin(state)
+        self._announce(state.network)
+
+    def on_rewire(self, state: State) -> None:
+        now = len(self._rows) + 1
+        rows = np.zeros((len(self._shapes), len(COLUMNS)))
+        for i, layer in enumerate(state.network.weight_layers):
+            if isinstance(layer, Sparse):
+                self._explore(layer, now)
+            survived, *ages = _figures(_cohorts(layer, now), now)
+            rows[i] = state.rewired.grown[i], state.rewired.removed[i], survived, self._tried(layer), *ages
+        self._rows.append(rows)
+        self._when.append((state.epoch, state.step))
+        self._announce(state.network)
+
+    def on_epoch_end(self, state: State) -> None:
+        now = len(self._rows)
+        epoch = state.row["epoch"] - self._first_epoch
+        # The epoch each rewiring belongs to; what was edited in since the last one belongs to this epoch.
+        born_in = [0, *(e - self._first_epoch + 1 for e, _ in self._when), epoch + 1]
+        layers = state.network.weight_layers
+        cohorts = [_cohorts(layer, now) for layer in layers]
+        alive = [np.bincount(born_in, weights=c, minlength=epoch + 2) for c in cohorts]
+        while len(self._alive) < epoch:  # an epoch whose end was broken off by Ctrl-C in another callback
+            self._alive.append(np.full((len(layers), len(self._alive) + 2), -1))
+        self._alive.append(np.array(alive).astype(np.int64))
+        survived, mean, median = (list(f) for f in zip(*(_figures(c, now) for c in cohorts), strict=True))
+        tried = [self._tried(layer) for layer in layers]
+        sparse = [i for i, layer in enumerate(layers) if isinstance(layer, Sparse)]
+        places = sum(layers[i].n_in * layers[i].n_out for i in sparse)
+        state.row.update(
+            links_survived=survived,
+            links_explored=tried,
+            link_age_mean=mean,
+            link_age_median=median,
+            exploration_rate=sum(tried[i] for i in sparse) / places if places else 1.0,
+        )
+
+    # --- pieces -------------------------------------------------------------------------
+
+    def _begin(self, state: State) -> None:
+        layers = state.network.weight_layers
+        for layer in layers:
+            if isinstance(layer, Sparse):
+                store = layer.store
+                if FIELD in store.fields:  # of another log, which has come to its end
+                    store.drop_field(FIELD)
+                store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
+                groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+                self._explored[layer.index] = groups * store.n_in + store.sources()
+        self._start = np.array([layer.nnz for layer in layers], np.int64)
+        self._first_epoch = state.trainer.epoch
+        self._shapes = _shapes(state.network)
+
+    def _check(self, network: Sequential) -> None:
+        """The network is still the one that was logged."""
+        known = _shapes(network) == self._shapes
+        for layer in network.sparse_layers:
+            known = known and FIELD in layer.store.fields and self._valid(layer.store.get_field(FIELD))
+        if not known:
+            raise RuntimeError(
+                "LinkLog cannot go on: these are not the layers whose links it has followed; use a new one"
+            )
+
+    def _valid(self, born: NDArray[np.int32]) -> bool:
+        return born.size == 0 or (born.min() >= 0 and born.max() <= len(self._rows) + 1)
+
+    def _announce(self, network: Sequential) -> None:
+        """Links that come from now on belong to the next rewiring."""
+        for layer in network.sparse_layers:
+            layer.store.set_birth(FIELD, len(self._rows) + 1)
+
+    def _explore(self, layer: Sparse, now: int) -> None:
+        """Add the places of newborn links to those that have been tried."""
+        store, tried = layer.store, self._explored[layer.index]
+        slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
+        groups = np.searchsorted(store.indptr(), slots, side="right") - 1
+        places = groups * store.n_in + store.sources()[slots]
+        at = np.searchsorted(tried, places)
+        new = np.ones(places.size, bool)
+        inside = at < tried.size
+        new[inside] = tried[at[inside]] != places[inside]
+        self._explored[layer.index] = np.insert(tried, at[new], places[new])
+
+    def _tried(self, layer: Any) -> int:
+        """Places of a layer that have ever been connected."""
+        if not isinstance(layer, Sparse):
+            return layer.nnz
+        store, tried = layer.store, self._explored[layer.index]
+        last = tried.size - int(np.searchsorted(tried, (store.n_groups - 1) * store.n_in))
+        return tried.size * store.group - last * _missing(store)
+
+    # --- saving -------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        return {"name": "LinkLog", "state": {"first_epoch": self._first_epoch, "shapes": self._shapes}}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        n, layers = len(self._alive), len(self._shapes)
+        alive = np.zeros((n, layers, n + 1), np.int64)
+        for t, counts in enumerate(self._alive):
+            alive[t, :, : t + 2] = counts
+        return {
+            "start": self._start,
+            "when": np.array(self._when, np.int64).reshape(-1, 2),
+            "rows": np.array(self._rows).reshape(len(self._rows), layers, len(COLUMNS)),
+            "alive": alive,
+            **{f"explored.{index}": tried for index, tried in self._explored.items()},
+        }
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        state = config["state"]
+        self._first_epoch = integer("first_epoch", state["first_epoch"], low=0)
+        self._shapes = [_Shape(*(integer("shapes", n, low=0) for n in shape)) for shape in state["shapes"]]
+        layers, where = len(self._shapes), "LinkLog"
+        n, m = (len(np.atleast_1d(arrays[name])) for name in ("alive", "rows"))
+        self._start = take(arrays, "start", (layers,), "int64", where)
+        when = take(arrays, "when", (m, 2), "int64", where)
+        self._when = [(int(epoch), int(step)) for epoch, step in when]
+        self._rows = list(take(arrays, "rows", (m, layers, len(COLUMNS)), "float64", where))
+        alive = take(arrays, "alive", (n, layers, n + 1), "int64", where)
+        self._alive = [counts[:, : t + 2] for t, counts in enumerate(alive)]
+        self._explored = {}
+        for shape in self._shapes:
+            if shape.group:
+                name = f"explored.{shape.index}"
+                tried = np.asarray(arrays[name])
+                take(arrays, name, (tried.size,), "int64", where)
+                places = -(-shape.n_out // shape.group) * shape.n_in
+                if tried.size and not (tried[0] >= 0 and tried[-1] < places and np.all(np.diff(tried) > 0)):
+                    raise ValueError(f"{where}: array {name!r} must ascend within [0, {places})")
+                self._explored[shape.index] = tried
+
+    def __repr__(self) -> str:
+        return f"LinkLog({self.rewirings} rewirings, {len(self._alive)} epochs)"
+
+
+def _shapes(network: Sequential) -> list[_Shape]:
+    return [
+        _Shape(layer.index, layer.n_out, layer.n_in, layer.group if isinstance(layer, Sparse) else 0)
+        for layer in network.weight_layers
+    ]
+
+
+def _missing(store: WeightStore) -> int:
+    """Rows that the last group lacks to be whole."""
+    return store.n_groups * store.group - store.n_out
+
+
+def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
+    """Links by the rewiring that brought them, shape (now + 2,): 0 the start, now + 1 what came since."""
+    if not isinstance(layer, Sparse):
+        counts = np.zeros(now + 2, np.int64)
+        counts[0] = layer.nnz
+        return counts
+    store = layer.store
+    born = store.get_field(FIELD)[:, 0]
+    counts = np.bincount(born, minlength=now + 2) * store.group
+    if _missing(store):
+        counts -= np.bincount(born[store.indptr()[-2] :], minlength=now + 2) * _missing(store)
+    return counts
+
+
+def _figures(cohorts: NDArray[np.int64], now: int) -> tuple[int, float, float]:
+    """Links of the start that are left; mean and median age in rewirings (0 without links)."""
+    total = int(cohorts.sum())
+    if not total:
+        return 0, 0.0, 0.0
+    ages = np.maximum(now - np.arange(cohorts.size), 0)
+    youngest = np.cumsum(cohorts[::-1])
+    middle = np.searchsorted(youngest, [(total - 1) // 2, total // 2], side="right")
+    return int(cohorts[0]), int(cohorts @ ages) / total, float(ages[::-1][middle].mean())

@@ -1,0 +1,96 @@
+"""Which inputs a network listens to, as images; the picture of ``rewire demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire.plots.curves import draw_curves
+from rewire.plots.style import STYLE, colour_map, heading, load_matplotlib, new_figure, percent_bar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["connectivity", "demo"]
+
+
+def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) -> Figure:
+    """Which inputs a network listens to, before and after training, as two maps of the image.
+
+    Parameters
+    ----------
+    before, after : array_like, shape (n_in,)
+        See `rewire.analysis.input_strength`; the shares of their sums are drawn.
+    shape : (int, int)
+        Height and width of the image.
+    """
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(7, 3.6)
+        _two_maps(figure, *figure.subplots(1, 2), before, after, shape)
+    return figure
+
+
+def demo(
+    means: NDArray[Any],
+    before: ArrayLike,
+    after: ArrayLike,
+    curves: Mapping[str, ArrayLike],
+    links: Mapping[str, int],
+) -> Figure:
+    """The picture of `rewire demo`.
+
+    Parameters
+    ----------
+    means : ndarray, shape (10, 8, 8)
+        The mean image of each class.
+    before, after : array_like, shape (64,)
+        How much SET listens to each pixel, see `rewire.analysis.input_strength`.
+    curves : mapping of str to array_like, shape (n_seeds, n_epochs)
+        Test accuracy after each epoch, by network.
+    links : mapping of str to int
+        Number of weights, by network.
+    """
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(12, 5.4)
+        left, right = figure.subfigures(1, 2, width_ratios=[1.12, 1], wspace=0.06)
+        top, bottom = left.subfigures(2, 1, height_ratios=[1, 3.4])
+        heading(top, "The mean image of each digit")
+        for axes, image in zip(top.subplots(1, len(means)), means, strict=True):
+            axes.imshow(image, cmap="Greys", interpolation="nearest")
+            axes.set_axis_off()
+        heading(bottom, "The pixels that SET listens to")
+        _two_maps(bottom, *bottom.subplots(1, 2), before, after, means.shape[1:])
+        heading(right, "Accuracy on images never seen in training")
+        named = {f"{name}\n{links[name]:,} weights": curve for name, curve in curves.items()}
+        draw_curves(right.subplots(), named, "")
+    return figure
+
+
+# --- pieces
+
+
+def _two_maps(
+    figure: Any, left: Axes, right: Axes, before: ArrayLike, after: ArrayLike, shape: tuple[int, ...]
+) -> None:
+    """Two maps on one scale, with one colour bar below them."""
+    shares = [np.asarray(values, dtype=float).reshape(shape) for values in (before, after)]
+    shares = [100 * values / max(values.sum(), np.finfo(float).tiny) for values in shares]
+    top = max(values.max() for values in shares)
+    for axes, values, title in zip((left, right), shares, ("before training", "after training"), strict=True):
+        image = axes.pcolormesh(values, cmap=colour_map(), vmin=0, vmax=top, edgecolors="white", linewidth=1)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        axes.set_title(title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    percent_bar(
+        figure, image, [left, right], "share of all |weights| that leave the pixels",
+        location="bottom", shrink=0.55, aspect=35, pad=0.02,
+    )  # fmt: skip

@@ -1,0 +1,216 @@
+"""CHT: Cannistraci-Hebb training, in which the shape of the network says where links grow.
+
+Zhang, Zhao, Wu, Muscoloni, Cannistraci, *Epitopological learning and Cannistraci-Hebb network shape
+intelligence brain-inspired theory for ultra-sparse advantage in deep learning*, ICLR 2024. The soft rules:
+Zhang et al., *Brain network science modelling of sparse neural networks enables Transformers and LLMs to
+perform as fully connected*, 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import boolean, choice, float_vector, number
+from rewire.layers import Sparse
+from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, register_rewiring
+from rewire.rewiring.chains import without_chains
+from rewire.rewiring.goes import magnitudes
+from rewire.rewiring.when import Every, Once, share, when
+
+__all__ = ["CHT", "ByPaths", "Weakest"]
+
+
+class Weakest(Goes):
+    """floor(share * n) of the links, the weakest or mostly the weak.
+
+    Parameters
+    ----------
+    removal : {"magnitude", "importance"}
+        Strength of a link: |w|, or its relative importance |w| / (sum over the links of its source) +
+        |w| / (sum over the links of its neuron). Of a slot the sum over its rows.
+    soft : bool
+        Draw what stays, without replacement, with chances in proportion to strength ** T.
+    temperature : (float, float)
+        T at the beginning and at the end of the run.
+    """
+
+    def __init__(
+        self,
+        removal: str = "magnitude",
+        *,
+        soft: bool = False,
+        temperature: Sequence[float] = (1.0, 3.0),
+    ) -> None:
+        self.removal = choice("removal", removal, ("magnitude", "importance"))
+        self.soft = boolean("soft", soft)
+        self.temperature = tuple(float_vector("temperature", temperature, 2, low=0.0).tolist())
+
+    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
+        strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
+        if self.soft:
+            begin, end = self.temperature
+            moment = occasion.moment
+            done = moment.step / moment.steps if moment.steps > 0 else 0.0
+            luck = occasion.generator(layer, "soft removal").standard_exponential(len(strength))
+            # The largest of p / e are a draw with chances p: Efraimidis and Spirakis, 2006.
+            strength = _ratio(strength, strength.max(initial=0.0)) ** (begin + (end - begin) * done)
+            strength = _ratio(strength, luck)
+        plan.prune_scores(strength, int(share * len(strength)), *occasion.key(layer), occasion.threads)
+
+
+def importances(layer: Sparse) -> NDArray[np.float64]:
+    """Relative importance of every slot in canonical order, summed over its rows: shape (slots,)."""
+    store = layer.store
+    w = np.abs(store.get_field("weight"), dtype=np.float64)
+    groups, sources = np.repeat(np.arange(store.n_groups), np.diff(store.indptr())), store.sources()
+    by_source = np.bincount(sources, w.sum(axis=1), minlength=store.n_in)[sources]
+    found = np.zeros(len(w))
+    for r in range(store.group):
+        by_neuron = np.bincount(groups, w[:, r], minlength=store.n_groups)[groups]
+        found += _ratio(w[:, r], by_source) + _ratio(w[:, r], by_neuron)
+    return found
+
+
+def _ratio(a: NDArray[np.float64], b: Any) -> NDArray[np.float64]:
+    """a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros_like(a), where=np.asarray(b) > 0.0)
+
+
+class ByPaths(Comes):
+    """Where many paths of three links lead already: Cannistraci-Hebb link prediction, CH2-L3p or CH3-L3p.
+
+    Between group u and source v lead the paths u - a - b - v over links that stay. Their inner nodes are a
+    community; such a node has i links to others of it and e to nodes that are neither u, v nor of it. A place
+    scores the sum over its paths of 1 / sqrt((1 + e_a) (1 + e_b)), for CH2 times sqrt((1 + i_a) (1 + i_b)).
+
+    Parameters
+    ----------
+    score : {"ch3", "ch2"}
+    soft : bool
+        Draw places without replacement with chances in proportion to their scores, instead of taking the
+        highest.
+
+    Notes
+    -----
+    Exact, in O(links) memory: nothing of the size n_out x n_in is made. Time goes with the number of paths,
+    links * fan-in * fan-out, and with n_out * n_in. Places on no path come last, at random; ties are broken
+    by a hash of (seed, rewiring, row, source). A link that goes competes for its place: one that wins was
+    never away. Others start at zero.
+    """
+
+    def __init__(self, score: str = "ch3", *, soft: bool = False) -> None:
+        self.score = choice("score", score, ("ch3", "ch2"))
+        self.soft = boolean("soft", soft)
+
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        plan.grow_paths(count, self.score, self.soft, *occasion.key(layer), occasion.threads)
+        plan.spare()
+
+
+@register_rewiring
+class CHT(Rewiring):
+    """After every epoch the weakest links go and as many come where many short paths lead already.
+
+    Parameters
+    ----------
+    zeta : float in [0, 1]
+        Share of each layer's links that goes (0.3 in the paper).
+    every : int, Every or dict
+        Epochs between rewirings, or a schedule.
+    decay : {"constant", "cosine", "power"}
+        How the share falls over the run; the authors' commands use "cosine".
+    score : {"ch3", "ch2"}
+        Which score of :class:`~rewire.rewiring.ByPaths` newcomers are chosen by.
+    removal : {"magnitude", "importance"}
+        What weak means: see :class:`~rewire.rewiring.Weakest`.
+    soft_removal, soft_growth : bool
+        Draw what stays, and what comes, instead of taking the best: both make the soft rule (CHTs).
+    temperature : (float, float)
+        How sharp soft removal is, at the beginning and at the end of the run: chances in proportion to
+        strength ** T. The authors use 1 to 3 for networks like these, 1 to 9 for language models.
+    chain_removal : bool
+        Whether links that no path from an input of the network to an output uses any more go too; as many
+        more come, in the same layer.
+    overlap : float in [0, 1] or None
+        A layer is left alone for good once more than this share of what went came back. The paper's early
+        stop; the authors' code goes on with all layers until every one has been there once. None: never.
+    output_layer : bool
+        Whether the output layer is rewired.
+
+    Notes
+    -----
+    The authors score all pairs of nodes in a dense table; here rows of scores stream past a bounded selection
+    and no table is made. They add 1e-5 to every place of the sums that relative importance divides by, dead
+    places included; here 0 / 0 counts as 0. With groups, the nodes on the output side are groups.
+
+    A rewiring takes fan-in * fan-out additions for every link, an epoch of training three multiply-adds a
+    sample: with tens of links a neuron rewiring takes little time, with hundreds more than training.
+    """
+
+    name = "cht"
+
+    def __init__(
+        self,
+        zeta: float = 0.3,
+        *,
+        every: int | Every | Once | dict[str, Any] = 1,
+        decay: str = "constant",
+        score: str = "ch3",
+        removal: str = "magnitude",
+        soft_removal: bool = False,
+        soft_growth: bool = False,
+        temperature: Sequence[float] = (1.0, 3.0),
+        chain_removal: bool = True,
+        overlap: float | None = 0.9,
+        output_layer: bool = True,
+    ) -> None:
+        how_many = share("zeta", zeta, decay, 1.0)
+        soft_removal, soft_growth = boolean("soft_removal", soft_removal), boolean("soft_growth", soft_growth)
+        self.weakest = Weakest(removal, soft=soft_removal, temperature=temperature)
+        self.by_paths = ByPaths(score, soft=soft_growth)
+        self.zeta, self.decay = how_many.value, decay
+        self.chain_removal = boolean("chain_removal", chain_removal)
+        self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
+        super().__init__(when(every), how_many, self.weakest, self.by_paths, output_layer=output_layer)
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        stopped = set(occasion.memory.get("stopped", ()))
+        going = [layer for layer in layers if layer.index not in stopped]
+        marked = [_core.Plan(layer.store) for layer in going]
+        self.goes.mark_all(marked, going, self.how_many.at(occasion.moment), occasion)
+        if self.chain_removal:
+            marked = without_chains(occasion.network, marked)
+        if regrow:
+            for plan, layer in zip(marked, going, strict=True):
+                gone = plan.n_removed
+                self.comes.place(plan, layer, gone, occasion)
+                if self.overlap is not None and gone - plan.n_removed > self.overlap * gone:
+                    stopped.add(layer.index)
+        occasion.notes["stopped"] = sorted(stopped)
+        made = {layer.index: plan for layer, plan in zip(going, marked, strict=True)}
+        return [made.get(layer.index) or _core.Plan(layer.store) for layer in layers]
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        occasion.memory["stopped"] = occasion.notes["stopped"]
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "zeta": self.zeta,
+            "every": self.when.config(),
+            "decay": self.decay,
+            "score": self.by_paths.score,
+            "removal": self.weakest.removal,
+            "soft_removal": self.weakest.soft,
+            "soft_growth": self.by_paths.soft,
+            "temperature": list(self.weakest.temperature),
+            "chain_removal": self.chain_removal,
+            "overlap": self.overlap,
+            "output_layer": self.output_layer,
+        }

@@ -1,0 +1,138 @@
+"""DEEP R: links walk at random, and one that would change its sign goes.
+
+Bellec, Kappel, Maass, Legenstein, *Deep Rewiring: Training Very Sparse Deep Networks*, ICLR 2018,
+Algorithm 1, and the authors' scripts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rewire import _core
+from rewire._checks import number
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.when import Every, Moment, Once, Share, when
+
+__all__ = ["DeepR"]
+
+SIGN = "sign"
+THETA = 1e-12  # of newcomers, as in the authors' scripts
+
+
+@register_rewiring
+class DeepR(Rewiring):
+    """Noise on every weight after every step; a link whose sign would change goes, another comes at random.
+
+    Every link has a sign s and theta > 0 with w = s * theta. After every step of the optimizer
+    theta -= lr * l1 and theta += deviation * N(0, 1); links whose theta is no longer positive go, and as many
+    come, at theta = 1e-12 with a random sign.
+
+    Parameters
+    ----------
+    l1 : float >= 0
+        Strength of the L1 penalty (1e-5 in the authors' scripts; alpha in the paper).
+    noise : float >= 0, optional
+        The deviation is lr * noise, as in the authors' scripts; 1e-5, as there, without ``temperature``.
+    temperature : float >= 0, optional
+        Instead: the deviation is sqrt(2 * lr * temperature), as in the paper.
+    every : int, Every or dict
+        Steps between rewirings (1), or a schedule. The walk takes a step with every step of the optimizer.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    ``lr`` is the optimizer's, with its schedule, also for Adam. A link of the start has the sign of its
+    weight, a newcomer draws one, as in the authors' script with sparse matrices; in the paper every place has
+    one for ever. A weight that the optimizer has taken across zero does not walk back: it has crossed.
+
+    What has crossed holds zero until it is replaced, so what is evaluated after an epoch is the network of
+    the paper. With groups a weight that has crossed rests at zero until the optimizer takes it back to its
+    side, and the slot goes when all its weights are at zero; with ``every`` above 1 so does a link. Momentum
+    and Adam's moments stay with survivors. A layer that is full does not take part.
+
+    Cost: a byte a weight, and in every step a pass over all weights with a normal number each.
+    """
+
+    name = "deepr"
+    fields = {SIGN: ("uint8", False, 0.0)}
+
+    def __init__(
+        self,
+        l1: float = 1e-5,
+        *,
+        noise: float | None = None,
+        temperature: float | None = None,
+        every: int | Every | Once | dict[str, Any] = 1,
+        output_layer: bool = True,
+    ) -> None:
+        if noise is not None and temperature is not None:
+            raise ValueError(
+                f"give noise or temperature, got noise={noise!r} and temperature={temperature!r}"
+            )
+        self.l1 = number("l1", l1, low=0.0)
+        self.temperature = None if temperature is None else number("temperature", temperature, low=0.0)
+        if temperature is None:
+            noise = 1e-5 if noise is None else noise
+        self.noise = None if noise is None else number("noise", noise, low=0.0)
+        super().__init__(
+            when(every, "steps"),
+            Share(0.0),
+            SmallestMagnitude(),
+            AtRandom(Zeros()),
+            output_layer=output_layer,
+        )
+
+    def deviation(self, lr: float) -> float:
+        """Of the noise in a step of the optimizer."""
+        if self.temperature is not None:
+            return math.sqrt(2.0 * lr * self.temperature)
+        assert self.noise is not None
+        return lr * self.noise
+
+    def begin(self, network: Sequential) -> None:
+        super().begin(network)
+        self._see(self.candidates(network))
+
+    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
+        drift, deviation = moment.lr * self.l1, self.deviation(moment.lr)
+        for layer in self.layers(network):
+            _core.walk(layer.store, SIGN, drift, deviation, network.seed, layer.index, moment.step, threads)
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        plans = [_core.Plan(layer.store) for layer in layers]
+        for plan, layer in zip(plans, layers, strict=True):
+            plan.prune_zeros(occasion.threads)
+            if regrow:
+                key = occasion.key(layer)
+                plan.grow_random(plan.n_removed, *key, occasion.threads)
+                plan.draw_weights("sign", THETA, False, *key, occasion.threads)
+        return plans
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        self._see(layers)
+
+    @staticmethod
+    def _see(layers: Sequence[Sparse]) -> None:
+        """Note the signs of links that have none yet."""
+        for layer in layers:
+            if SIGN in layer.store.fields:  # else nobody has begun to train
+                _core.walk_signs(layer.store, SIGN)
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "l1": self.l1,
+            "noise": self.noise,
+            "temperature": self.temperature,
+            "every": self.when.config(),
+            "output_layer": self.output_layer,
+        }

@@ -1,0 +1,130 @@
+"""DSR: dynamic sparse reparameterization.
+
+Mostafa, Wang, *Parameter Efficient Training of Deep Convolutional Neural Networks by Dynamic Sparse
+Reparameterization*, ICML 2019, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rewire import _core
+from rewire._checks import integer, number
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import SmallestMagnitude, magnitudes
+from rewire.rewiring.spread import BySurvivors
+from rewire.rewiring.when import Every, Once, Share, end_of, when
+
+__all__ = ["DSR"]
+
+# The threshold stays between these, so that no row of halvings or doublings takes it to 0 or infinity.
+LEAST, MOST = 2.0**-100, 2.0**100
+
+
+@register_rewiring
+class DSR(Rewiring):
+    """Links below one threshold go, in all layers; as many come at random, more where more survive.
+
+    The threshold adapts: it is halved when more than ``target`` went by a tenth, doubled when fewer did.
+
+    Parameters
+    ----------
+    target : float in (0, 1], or int
+        Slots that should go each time: a share of all of them, or their number (the paper's N_p: 600 for the
+        small network of the authors' script).
+    every : int, Every or dict
+        Steps between rewirings (in the authors' runs 100 at first and 800 at last), or a schedule.
+    end : int or float
+        No rewiring from this step on; a float is a share of the run (in the authors' runs 190 of 200 epochs).
+    threshold : float > 0
+        The first one (1e-3 in the authors' script).
+    tolerance : float in [0, 1)
+        How far the number that went may be from ``target``, as a share of it, before the threshold moves.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    A slot goes when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in every
+    layer that has any. Newcomers start at zero, without momentum, at places that were not emptied just now
+    (these are filled only if the layers together have no other room). As many come as went, split over the
+    layers in proportion to the slots that each keeps, by largest remainder: the network's total never
+    changes. A layer that is full takes part: what it gives goes to others. The present threshold stays with
+    the trainer, and is saved with it.
+    """
+
+    name = "dsr"
+
+    def __init__(
+        self,
+        target: float | int = 0.1,
+        *,
+        every: int | Every | Once | dict[str, Any] = 100,
+        end: int | float = 0.95,
+        threshold: float = 1e-3,
+        tolerance: float = 0.1,
+        output_layer: bool = True,
+    ) -> None:
+        if isinstance(target, float):
+            self.target: float | int = number("target", target, low=0.0, high=1.0, open_low=True)
+        else:
+            self.target = integer("target", target, low=1)
+        self.end = end_of("end", end)
+        self.threshold = number("threshold", threshold, low=0.0, open_low=True)
+        self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
+        super().__init__(
+            when(every, "steps", stop=end),
+            Share(0.0),
+            SmallestMagnitude(),
+            AtRandom(Zeros()),
+            spread=BySurvivors(),
+            output_layer=output_layer,
+        )
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        layers = self.candidates(network)
+        return layers if any(empty_places(layer) > 0 for layer in layers) else []
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        threshold = occasion.memory.get("threshold", self.threshold)
+        plans = [_core.Plan(layer.store) for layer in layers]
+        for plan, layer in zip(plans, layers, strict=True):
+            below = int((magnitudes(layer) < threshold * layer.group).sum())
+            count = max(0, min(below, layer.store.slots - 1))
+            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+        occasion.notes["removed"] = sum(plan.n_removed for plan in plans)
+        if regrow:
+            counts = self.spread.counts(plans, layers, occasion)
+            for plan, layer, count in zip(plans, layers, counts, strict=True):
+                comes = AtRandom(Zeros(), returns=count > empty_places(layer))
+                comes.place(plan, layer, count, occasion)
+        return plans
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        threshold = occasion.memory.get("threshold", self.threshold)
+        target = self.target
+        if isinstance(target, float):
+            target *= sum(layer.store.slots for layer in layers)
+        removed = occasion.notes["removed"]
+        if removed > (1.0 + self.tolerance) * target:
+            threshold = max(threshold / 2.0, LEAST)
+        elif removed < (1.0 - self.tolerance) * target:
+            threshold = min(threshold * 2.0, MOST)
+        occasion.memory["threshold"] = threshold
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "target": self.target,
+            "every": self.when.config(),
+            "end": self.end,
+            "threshold": self.threshold,
+            "tolerance": self.tolerance,
+            "output_layer": self.output_layer,
+        }

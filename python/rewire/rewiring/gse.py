@@ -1,0 +1,205 @@
+"""GSE: guided stochastic exploration, growth by gradient among sampled candidates.
+
+Heddes, Srinivasa, Givargis, Nicolau, *Always-Sparse Training by Growing Connections with Guided Stochastic
+Exploration*, arXiv:2401.06898 (2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import choice, number
+from rewire.initializers import Initializer, initializer
+from rewire.layers import Sparse
+from rewire.rewiring.base import Comes, Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.comes import ByGradient, draw
+from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.when import Every, Once, share, when
+
+__all__ = ["GSE", "ByCandidates", "candidates"]
+
+
+def candidates(
+    layer: Sparse, count: int, kind: str, occasion: Occasion
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Empty places to look at: ``count`` draws of (group, source), without duplicates and live links.
+
+    Sources and groups are drawn independently, with chances as the docstring of :class:`GSE` says.
+
+    Returns
+    -------
+    groups, sources : ndarray of int32
+        Sorted by (group, source); at most ``count``.
+    """
+    store, rng = layer.store, occasion.generator(layer, "candidates")
+    if kind == "uniform":
+        groups = rng.integers(store.n_groups, size=count)
+        sources = rng.integers(store.n_in, size=count)
+    else:
+        x, dz = occasion.probe.inputs(layer), occasion.probe.outputs(layer)
+        if kind == "graest":  # the same signs on both sides: the product estimates the gradient
+            sign = rng.integers(0, 2, size=len(x)) * 2.0 - 1.0
+            of_source, of_row = np.abs(sign @ x), np.abs(sign @ dz)
+        else:
+            of_source, of_row = (np.abs(a).sum(axis=0, dtype=np.float64) for a in (x, dz))
+        padded = np.zeros(store.n_groups * store.group)
+        padded[: store.n_out] = of_row
+        of_group = padded.reshape(store.n_groups, store.group).sum(axis=1)
+        groups = _draw(of_group, count, rng)
+        sources = _draw(of_source, count, rng)
+    found = np.unique(groups.astype(np.int64) * store.n_in + sources)
+    found = np.setdiff1d(found, _live(layer), assume_unique=True)
+    return (found // store.n_in).astype(np.int32), (found % store.n_in).astype(np.int32)
+
+
+def _live(layer: Sparse) -> NDArray[np.int64]:
+    """Places that are connected, as group * n_in + source."""
+    store = layer.store
+    groups = np.repeat(np.arange(store.n_groups, dtype=np.int64), np.diff(store.indptr()))
+    return groups * store.n_in + store.sources()
+
+
+def _draw(chances: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``count`` numbers with these chances; uniform where all are zero or one is not finite."""
+    sums = np.cumsum(chances, dtype=np.float64)
+    u = rng.random(count)
+    if not np.isfinite(sums[-1]) or sums[-1] <= 0.0:
+        return (u * len(chances)).astype(np.int64)
+    return np.minimum(np.searchsorted(sums, u * sums[-1], side="right"), len(chances) - 1)
+
+
+class ByCandidates(Comes):
+    """Where |dL/dw| is largest among sampled candidates; what they are too few for comes at random."""
+
+    probe_batches = 1
+
+    def __init__(self, init: Initializer, kind: str, gamma: float) -> None:
+        self.init, self.kind, self.gamma = init, kind, gamma
+
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        store = layer.store
+        if 2 * store.slots > store.n_groups * store.n_in:  # a dense layer: every place is looked at
+            ByGradient(self.init, returns=count > empty_places(layer)).place(plan, layer, count, occasion)
+            return
+        groups, sources = candidates(layer, int(np.ceil(self.gamma * store.slots)), self.kind, occasion)
+        score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
+        best = np.sort(np.argsort(-np.nan_to_num(score), kind="stable")[:count])
+        groups, sources = groups[best], sources[best]
+        if len(groups) < count:
+            groups, sources = self._fill(layer, groups, sources, count, occasion)
+        plan.insert(groups, sources)
+        draw(self.init, plan, layer, occasion)
+
+    def _fill(
+        self, layer: Sparse, groups: NDArray[Any], sources: NDArray[Any], count: int, occasion: Occasion
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The chosen ones and others at random, outside all that is connected."""
+        store, n = layer.store, layer.n_in
+        chosen = groups.astype(np.int64) * n + sources
+        taken = np.union1d(_live(layer), chosen)
+        likeness = _core.Store(n_out=store.n_out, n_in=n, group=store.group, dtype=store.dtype)
+        indptr = np.zeros(store.n_groups + 1, np.int64)
+        np.cumsum(np.bincount(taken // n, minlength=store.n_groups), out=indptr[1:])
+        likeness.load(indptr, (taken % n).astype(np.int32), np.zeros((len(taken), store.group), store.dtype))
+        rest = _core.Plan(likeness)
+        rest.grow_random(count - len(chosen), *occasion.key(layer), occasion.threads)
+        more, at = rest.inserted()
+        together = np.union1d(chosen, more.astype(np.int64) * n + at)
+        return (together // n).astype(np.int32), (together % n).astype(np.int32)
+
+
+@register_rewiring
+class GSE(Rewiring):
+    """The smallest links go; as many come where the gradient is largest among as many sampled candidates.
+
+    What makes growth by gradient affordable in layers of any size: O(links * batch) operations.
+
+    Parameters
+    ----------
+    rate : float in [0, 1]
+        Share of each layer's links that goes at the beginning (0.2); it falls along a cosine until ``end``.
+    candidates : {"graest", "grabo", "uniform"}
+        How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum |x| and
+        sum |dz| over the batch, whose product bounds |gradient|; "graest": by |sum s x| and |sum s dz| with
+        one random sign s for each sample, whose product estimates the gradient without bias.
+    gamma : float > 0
+        Candidates drawn for every live link (1).
+    every : int, Every or dict
+        Steps between rewirings (1000), or a schedule.
+    end : int or float
+        No rewiring from this step on; a float is a share of the run (120 of 200 epochs).
+    scope : {"global", "layer"}
+        Whether the smallest of all layers go, or of each its share. As many come in a layer as went there:
+        the authors' code also compares candidates over layers.
+    init : str, float or Initializer
+        Weights of newcomers; zero in the paper.
+    output_layer : bool
+        Whether the output layer is rewired.
+
+    Notes
+    -----
+    Duplicates and live links among the draws are dropped, those about to go included, as in the authors'
+    code, which grows first. Where fewer candidates are left than links go, others come at random. In layers
+    that are more than half full every empty place is a candidate. The authors take gradients of ten samples
+    a class; here it is the coming batch. Their signs come from a four-wise independent hash; here from a
+    counter-based generator.
+    """
+
+    name = "gse"
+
+    def __init__(
+        self,
+        rate: float = 0.2,
+        *,
+        candidates: str = "graest",
+        gamma: float = 1.0,
+        every: int | Every | Once | dict[str, Any] = 1000,
+        end: int | float = 0.6,
+        scope: str = "global",
+        init: str | float | Initializer | dict[str, Any] = "zeros",
+        output_layer: bool = True,
+    ) -> None:
+        how_many = share("rate", rate, "cosine", end)
+        self.rate, self.end = how_many.value, end
+        kind = choice("candidates", candidates, ("graest", "grabo", "uniform"))
+        gamma = number("gamma", gamma, low=0.0, open_low=True)
+        goes = SmallestMagnitude(scope)
+        self.scope = goes.scope
+        super().__init__(
+            when(every, "steps", stop=end),
+            how_many,
+            goes,
+            ByCandidates(initializer(init), kind, gamma),
+            output_layer=output_layer,
+        )
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        plans = [_core.Plan(layer.store) for layer in layers]
+        self.goes.mark_all(plans, layers, self.how_many.at(occasion.moment), occasion)
+        if regrow:
+            for i, layer in enumerate(layers):
+                room = empty_places(layer)
+                if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
+                    plans[i] = _core.Plan(layer.store)
+                    plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
+                self.comes.place(plans[i], layer, plans[i].n_removed, occasion)
+        return plans
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None and isinstance(self.comes, ByCandidates)
+        return {
+            "name": self.name,
+            "rate": self.rate,
+            "candidates": self.comes.kind,
+            "gamma": self.comes.gamma,
+            "every": self.when.config(),
+            "end": self.end,
+            "scope": self.scope,
+            "init": self.comes.init.config(),
+            "output_layer": self.output_layer,
+        }

@@ -1,0 +1,136 @@
+"""SNFS: sparse networks from scratch, by sparse momentum.
+
+Dettmers, Zettlemoyer, *Sparse Networks from Scratch: Faster Training without Losing Performance*,
+arXiv:1907.04840 (2019), Algorithm 1, and the authors' code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rewire import _core
+from rewire._checks import integer, number
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Goes, Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.comes import ByGradient
+from rewire.rewiring.spread import ByMomentum, mean_momentum
+from rewire.rewiring.when import CosineShare, Every, Once, when
+
+__all__ = ["SNFS"]
+
+DENSE = 0.2  # a layer with a smaller share of empty places is nearly dense
+
+
+class SparingDense(Goes):
+    """ceil(share * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
+
+    Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
+    larger share goes than that of its empty places: nothing of a full one.
+    """
+
+    def mark_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+    ) -> None:
+        means = [mean_momentum(layer, occasion) for layer in layers]
+        for plan, layer, mean in zip(plans, layers, means, strict=True):
+            store, rate = layer.store, share
+            sparsity = empty_places(layer) / (store.n_groups * layer.n_in)
+            if sparsity < DENSE and mean * len(layers) > sum(means):
+                rate = min(sparsity, share)
+            count = math.ceil(rate * store.slots)
+            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+
+
+@register_rewiring
+class SNFS(Rewiring):
+    """The smallest links go; newcomers go to layers, and to places, where momentum is largest.
+
+    Parameters
+    ----------
+    rate : float in [0, 1]
+        Share of each layer's links that goes at the beginning (0.5); it falls along a cosine to ``floor``.
+    floor : float in [0, 1]
+        The share at the end (0.005).
+    every : int, Every or dict
+        Epochs between rewirings (1), or a schedule.
+    end : int or float
+        Where the cosine ends: steps, or a share of the run (all of it).
+    batches : int
+        Batches from which the momentum of absent links is made: 1 is the gradient of the coming batch.
+    beta : float in [0, 1)
+        Weight of each further batch.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    *Absent links: batch momentum.* The source keeps the momentum of all places, connected or not, in a
+    dense matrix. This is its truly sparse analogue: a place is judged by ``|sum of beta ** i * gradient of
+    batch i|`` over ``batches`` batches, the coming one first and the others drawn at random, all at the
+    present weights (the source's are gradients of past batches at past weights), in O(links) memory beside
+    the activations of all batches. Links that have just gone compete by the same measure, and keep weight
+    and momentum if they win; other newcomers start at zero, without momentum (in the source with that of
+    their place).
+
+    *Layers.* What went in all is redistributed in proportion to the mean ``|momentum|`` of each layer's
+    links, before any goes: that of SGD, or ``|m| / (sqrt(v) + 1e-8)`` of Adam. An optimizer without
+    momentum has none, and then it is the mean ``|gradient|`` over the same batches. No layer takes more
+    than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
+    the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
+    empty and more than its part of the momentum, no larger share goes than that of its empty places, as in
+    the source. Rounded by largest remainder: the network's number of slots never changes.
+    """
+
+    name = "snfs"
+
+    def __init__(
+        self,
+        rate: float = 0.5,
+        *,
+        floor: float = 0.005,
+        every: int | Every | Once | dict[str, Any] = 1,
+        end: int | float = 1.0,
+        batches: int = 4,
+        beta: float = 0.9,
+        output_layer: bool = True,
+    ) -> None:
+        how_many = CosineShare(rate, "rate", end, floor)
+        self.rate, self.floor, self.end = how_many.value, how_many.floor, how_many.end
+        self.batches = integer("batches", batches, low=1)
+        self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
+        super().__init__(
+            when(every),
+            how_many,
+            SparingDense(),
+            ByGradient(Zeros()),
+            spread=ByMomentum(),
+            output_layer=output_layer,
+        )
+
+    @property
+    def probe_batches(self) -> int:
+        return self.batches
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        return [self.beta**i for i in range(batches)]
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        layers = self.candidates(network)
+        return layers if any(empty_places(layer) > 0 for layer in layers) else []
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "rate": self.rate,
+            "floor": self.floor,
+            "every": self.when.config(),
+            "end": self.end,
+            "batches": self.batches,
+            "beta": self.beta,
+            "output_layer": self.output_layer,
+        }

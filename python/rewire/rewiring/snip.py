@@ -1,0 +1,102 @@
+"""SNIP: a dense network is cut once, before it learns.
+
+Lee, Ajanthan, Torr, *SNIP: Single-Shot Network Pruning Based on Connection Sensitivity*, ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rewire import _core
+from rewire._checks import choice, integer, number
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import SmallestMagnitude, counts_below
+from rewire.rewiring.when import Once, Share
+
+__all__ = ["SNIP"]
+
+
+@register_rewiring
+class SNIP(Rewiring):
+    """Before the first step the links of largest |gradient * weight| stay, and the others go; then static.
+
+    Parameters
+    ----------
+    density : float in (0, 1]
+        Of the layers that take part, afterwards.
+    scope : {"global", "layer"}
+        One threshold for all layers, as in the paper, or the same density in each.
+    batches : int
+        Batches that the gradient is taken from.
+    step : int
+        Before which step of training; 0 is the first.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    By definition the network starts dense, ``Sparse(..., density=1.0)``: its memory is that of all weights
+    until the first step. One slot stays in every layer. Of a slot the sum over its rows counts.
+    """
+
+    name = "snip"
+
+    def __init__(
+        self,
+        density: float = 0.05,
+        *,
+        scope: str = "global",
+        batches: int = 1,
+        step: int = 0,
+        output_layer: bool = True,
+    ) -> None:
+        self.density = number("density", density, low=0.0, high=1.0, open_low=True)
+        self.scope = choice("scope", scope, ("global", "layer"))
+        self.batches = integer("batches", batches, low=1)
+        once = Once(step)
+        self.step = once.step
+        super().__init__(
+            once, Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
+        )
+
+    @property
+    def probe_batches(self) -> int:
+        return self.batches
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        return [layer for layer in self.candidates(network) if layer.store.slots > 0]
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        plans = [_core.Plan(layer.store) for layer in layers]
+        scores = [
+            np.abs(occasion.probe.live(a).astype(np.float64) * a.store.get_field("weight")).sum(axis=1)
+            for a in layers
+        ]
+        sizes = [a.store.n_groups * a.n_in for a in layers]
+        if self.scope == "layer":
+            wanted = [max(1, math.floor(self.density * size + 0.5)) for size in sizes]
+            counts = [max(0, len(s) - n) for s, n in zip(scores, wanted, strict=True)]
+        else:
+            total = math.floor(self.density * sum(sizes) + 0.5)
+            counts = counts_below(scores, max(0, sum(map(len, scores)) - total), keep=1)
+        for plan, layer, score, count in zip(plans, layers, scores, counts, strict=True):
+            plan.prune_scores(score, count, *occasion.key(layer), occasion.threads)
+        return plans
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "density": self.density,
+            "scope": self.scope,
+            "batches": self.batches,
+            "step": self.step,
+            "output_layer": self.output_layer,
+        }

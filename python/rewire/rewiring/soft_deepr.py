@@ -1,0 +1,143 @@
+"""Soft DEEP R, truly sparse: links walk and go, others come at the rate at which dormant ones would.
+
+Bellec, Kappel, Maass, Legenstein, *Deep Rewiring: Training Very Sparse Deep Networks*, ICLR 2018,
+Algorithm 2, and the authors' script.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rewire import _core
+from rewire._checks import number
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, empty_places, register_rewiring
+from rewire.rewiring.deepr import DeepR
+from rewire.rewiring.when import Every, Once
+
+__all__ = ["SoftDeepR"]
+
+
+def places(layer: Sparse) -> int:
+    """Slots of a full layer."""
+    return layer.store.n_groups * layer.n_in
+
+
+def awakening(distance: float) -> float:
+    """The chance that a normal step of deviation 1 crosses zero from a uniform place in [-distance, 0].
+
+    (1 / m) * integral of 1 - Phi(u) over u in [0, m] = 1 - Phi(m) + (1 - exp(-m^2 / 2)) / (m sqrt(2 pi)).
+    """
+    if distance == 0.0:
+        return 0.5
+    above = 0.5 * math.erfc(distance / math.sqrt(2.0))
+    return above - math.expm1(-0.5 * distance * distance) / (distance * math.sqrt(2.0 * math.pi))
+
+
+@register_rewiring
+class SoftDeepR(DeepR):
+    """As :class:`DeepR`, but links come by chance, so that their number is right on average only.
+
+    Parameters
+    ----------
+    l1 : float > 0
+        Strength of the L1 penalty (1e-5, as in the authors' script).
+    noise : float > 0, optional
+        The deviation sigma of the noise is lr * noise; 3e-3 without ``temperature``. The authors' script has
+        1e-5: see the notes.
+    temperature : float > 0, optional
+        Instead: sigma is sqrt(2 * lr * temperature), as in the paper.
+    density : float in [0, 1], optional
+        The share p of places that the prior expects to be connected, of every layer; by default that which
+        a layer has before the first rewiring.
+    every : int, Every or dict
+        Steps between rewirings (1), or a schedule.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    In the source *all* places have a theta. That of a dormant link takes a step of sigma * N(0, 1) with every
+    step of the optimizer, not below -d = -(1 - p) / (p * beta), and the link is active while theta > 0. Here
+    a dormant link keeps nothing. Without gradients the walk's stationary law is exp(-beta * theta) for theta
+    > 0, with beta = 2 * lr * l1 / sigma ** 2, and uniform in [-d, 0]. So in one step a dormant link crosses
+    zero with chance::
+
+        r = 1 - Phi(d / sigma) + (1 - exp(-(d / sigma) ** 2 / 2)) * sigma / (d * sqrt(2 * pi))
+
+    and lands at a theta with density proportional to 1 - Phi(theta / sigma), d being large beside sigma.
+    Before every step, therefore, Binomial(empty places, r) links come, at random places, with such a theta
+    and a random sign; after n steps without a rewiring it is 1 - (1 - r) ** n instead of r. So without
+    gradients the expected number of links stays at p, as in the source, where sigma is small beside 1 / beta.
+    With gradients it is free, as in the source. What is lost is memory: a link that has just gone is no
+    likelier to come back than any other. With groups slots come so, and go when all their weights have
+    crossed, which is later.
+
+    About 0.8 * l1 / noise of p * places come with every step, whatever lr and p: at the authors' 1e-5 and
+    1e-5 as many as four in five. That costs a dense matrix nothing, and a sparse one most of its time; hence
+    the larger noise here, with which it is one in 375. A layer that is full takes part: links go.
+    """
+
+    name = "soft-deepr"
+
+    def __init__(
+        self,
+        l1: float = 1e-5,
+        *,
+        noise: float | None = None,
+        temperature: float | None = None,
+        density: float | None = None,
+        every: int | Every | Once | dict[str, Any] = 1,
+        output_layer: bool = True,
+    ) -> None:
+        if noise is None and temperature is None:
+            noise = 3e-3
+        for name, value in (("l1", l1), ("noise", noise), ("temperature", temperature)):
+            if value is not None:
+                number(name, value, low=0.0, open_low=True)
+        super().__init__(l1, noise=noise, temperature=temperature, every=every, output_layer=output_layer)
+        self.density = None if density is None else number("density", density, low=0.0, high=1.0)
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        return self.candidates(network)
+
+    def chance(self, density: float, lr: float) -> float:
+        """That a dormant link becomes active in a step of the optimizer."""
+        if lr == 0.0 or density == 0.0:
+            return 0.0
+        sigma = self.deviation(lr)
+        beta = 2.0 * lr * self.l1 / sigma**2
+        return awakening((1.0 - density) / (density * beta) / sigma)
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        start = occasion.memory.get("start") or {str(a.index): a.store.slots / places(a) for a in layers}
+        occasion.notes["start"] = start
+        if not layers:
+            return []
+        plans = [_core.Plan(layer.store) for layer in layers]
+        chances = occasion.generator(layers[0], "awakening")  # one for all: making it takes a while
+        steps, lr = occasion.moment.step - occasion.memory.get("step", 0), occasion.moment.lr
+        for plan, layer in zip(plans, layers, strict=True):
+            plan.prune_zeros(occasion.threads)
+            if regrow:
+                density = start[str(layer.index)] if self.density is None else self.density
+                asleep = (1.0 - self.chance(density, lr)) ** steps  # a dormant link's chance to stay so
+                count = chances.binomial(empty_places(layer), 1.0 - asleep)
+                comes = _core.Plan(layer.store)  # what goes now is not among the dormant yet
+                comes.grow_random(count, *occasion.key(layer), occasion.threads)
+                plan.insert(*comes.inserted())
+                plan.draw_weights(
+                    "overshoot", self.deviation(lr), False, *occasion.key(layer), occasion.threads
+                )
+        return plans
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        super().committed(layers, occasion)
+        occasion.memory["start"] = occasion.notes["start"]
+        occasion.memory["step"] = occasion.moment.step
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "density": self.density}

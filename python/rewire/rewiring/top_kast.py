@@ -1,0 +1,184 @@
+"""Top-KAST, truly sparse: forward uses the largest links, backward trains some more.
+
+Jayakumar, Pascanu, Rae, Osindero, Elsen, *Top-KAST: Top-K Always Sparse Training*, NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import choice, number
+from rewire.initializers import Zeros
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.when import Every, Moment, Once, Share, end_of, when
+
+__all__ = ["TopKAST"]
+
+ASLEEP, AWAKE = "asleep", "awake"
+
+
+@register_rewiring
+class TopKAST(Rewiring):
+    """A layer's largest links are used; the others have weight zero, learn all the same, and may take over.
+
+    Parameters
+    ----------
+    forward : float in (0, 1]
+        Share of a layer's links that forward uses: set A. All links are set B. In the paper's terms the
+        density of the start is D + M, and ``forward`` times that is D.
+    zeta : float in [0, 1]
+        Share of the links outside A, the smallest, that is replaced at every refresh.
+    penalty : float >= 0
+        Strength of the exploration loss: ``penalty`` on links in A, ``penalty / D`` on the others.
+    norm : {"l2", "l1"}
+        Of that loss. The paper's equation has |theta|; public implementations take the L2 norm.
+    every : int, Every or dict
+        Steps between refreshes of the sets (100), or a schedule.
+    end : int or float
+        At this step all links outside A go, and A is trained alone; a float is a share of the run.
+    output_layer : bool
+        Whether the output layer takes part.
+
+    Notes
+    -----
+    The source keeps a dense theta. Set A has the D largest |theta| of a layer, B the D + M largest;
+    gradients, of the network that consists of A, go to all of B, and what lies outside B rests with the theta
+    it has. This is the truly sparse analogue: the store holds B. What a link outside A would weigh is in the
+    field ``"asleep"``; its weight is zero, and what a step of the optimizer does to it goes to the field. At
+    a refresh A becomes the ``forward`` share of largest |theta|; of the others the smallest ``zeta`` go, and
+    as many links come, at random places, outside A and at theta = 0. So the thetas that the source has
+    outside B have no counterpart. Ties are broken by a hash. The number of links is that of the start until
+    ``end``.
+
+    The penalty follows the optimizer's step: theta -= lr * penalty * theta ("l2"), or lr * penalty towards
+    zero ("l1"). Leave the optimizer's ``weight_decay`` at zero: it does not see links outside A. Momentum and
+    Adam's moments follow a link in and out of A. With groups a slot is in A or not, by the sum of |theta|
+    over its rows. A layer that is full takes part, but nothing in it is replaced.
+
+    The first refresh comes before the first step of a trainer. Saving the network alone writes links outside
+    A with weight zero; what they would weigh is saved with the trainer. Cost: a step takes as long as with D
+    + M links, forward too; memory: a weight and a byte more for every link.
+    """
+
+    name = "top-kast"
+    fields = {ASLEEP: ("weight", False, 0.0), AWAKE: ("uint8", True, 0.0)}
+
+    def __init__(
+        self,
+        forward: float = 0.5,
+        *,
+        zeta: float = 0.3,
+        penalty: float = 1e-4,
+        norm: str = "l2",
+        every: int | Every | Once | dict[str, Any] = 100,
+        end: int | float = 0.75,
+        output_layer: bool = True,
+    ) -> None:
+        self.forward = number("forward", forward, low=0.0, high=1.0, open_low=True)
+        self.penalty = number("penalty", penalty, low=0.0)
+        self.norm = choice("norm", norm, ("l2", "l1"))
+        self.end = end_of("end", end, low=0)
+        share = Share(zeta)
+        self.zeta = share.value
+        super().__init__(
+            when(every, "steps", stop=end),
+            share,
+            SmallestMagnitude(),
+            AtRandom(Zeros()),
+            output_layer=output_layer,
+        )
+
+    # --- when ---------------------------------------------------------------------------
+
+    def end_at(self, moment: Moment) -> int:
+        """The step from which on A is alone."""
+        return math.ceil(self.end * moment.steps) if isinstance(self.end, float) else self.end
+
+    def due(self, moment: Moment) -> bool:
+        return moment.step in (0, self.end_at(moment)) or super().due(moment)
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        return [layer for layer in self.candidates(network) if layer.store.slots > 0]
+
+    # --- every step ---------------------------------------------------------------------
+
+    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
+        for layer in self.layers(network):
+            density = self.forward * layer.store.slots / (layer.store.n_groups * layer.n_in)  # D
+            rate = moment.lr * self.penalty
+            _core.settle(layer.store, ASLEEP, AWAKE, rate, rate / density, self.norm == "l1", threads)
+
+    # --- a refresh ----------------------------------------------------------------------
+
+    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        links = occasion.memory.get("links")
+        ended = occasion.moment.step >= self.end_at(occasion.moment)
+        occasion.notes["links"] = links or {str(layer.index): layer.store.slots for layer in layers}
+        plans = []
+        for layer in layers:
+            store, key = layer.store, (*occasion.key(layer), occasion.threads)
+            theta = store.get_field("weight") + store.get_field(ASLEEP)  # one of them is zero
+            score = np.abs(theta, dtype=np.float64).sum(axis=1)
+            total = occasion.notes["links"].get(str(layer.index), store.slots)
+            outside = store.slots - min(max(1, math.floor(self.forward * total + 0.5)), store.slots)
+            others, plan = _core.Plan(store), _core.Plan(store)
+            others.prune_scores(score, outside, *key)
+            goes = outside
+            if not ended:
+                goes = min(int(self.zeta * outside), empty_places(layer)) if links else 0
+            plan.prune_scores(score, goes, *key)  # the smallest of the others: the order is the same
+            if regrow and not ended:
+                room = empty_places(layer) + goes
+                plan.grow_random(min(max(0, total - store.slots + goes), room), *key)
+            down = others.marked()[:, None]
+            fields = {AWAKE: (~down).astype(np.uint8), ASLEEP: theta * down, "weight": theta * ~down}
+            occasion.notes[layer.label] = after(plan, fields)
+            plans.append(plan)
+        return plans
+
+    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+        for layer in layers:
+            for name, values in occasion.notes[layer.label].items():
+                layer.store.set_field(name, values)
+        occasion.memory["links"] = occasion.notes["links"]
+
+    def config(self) -> dict[str, Any]:
+        assert self.when is not None
+        return {
+            "name": self.name,
+            "forward": self.forward,
+            "zeta": self.zeta,
+            "penalty": self.penalty,
+            "norm": self.norm,
+            "every": self.when.config(),
+            "end": self.end,
+            "output_layer": self.output_layer,
+        }
+
+
+def after(plan: _core.Plan, fields: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What fields hold once the plan is carried out, newcomers zero: canonical order."""
+    store = plan.store
+    stays = np.flatnonzero(~plan.marked())  # as numbers: NumPy is slow with masks
+    groups = np.repeat(np.arange(store.n_groups) * store.n_in, np.diff(store.indptr()))
+    places = (groups + store.sources()).take(stays)
+    comes = plan.inserted()
+    at = np.searchsorted(places, comes[0].astype(np.int64) * store.n_in + comes[1])
+    old = np.ones(len(places) + len(at), bool)  # of the slots to be: not a newcomer
+    old[at + np.arange(len(at))] = False
+    to = np.flatnonzero(old)
+    found = {}
+    for name, values in fields.items():
+        found[name] = np.zeros((len(old), values.shape[1]), values.dtype)
+        found[name][to] = values.take(stays, axis=0)
+    return found

@@ -1,0 +1,63 @@
+# bind_walk.pxi -- what some rewiring rules do to weights after every step.
+
+cdef c.rw_normal NORMAL  # tables, made at import and only read since
+c.rw_normal_start(&NORMAL)
+
+
+def walk_signs(Store store not None, str field):
+    """Weights that are not zero and have no sign yet in ``field`` take that of their value."""
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_walk_signs(store.s, f)
+    finally:
+        store.leave()
+    check(st, "walk_signs")
+
+
+def walk(Store store not None, str field, double drift, double noise, seed, stream, step, int threads):
+    """One step of DEEP R's random walk: see ``walk.h``."""
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef c.rw_run run = run_on(threads)
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    if not (drift >= 0 and noise >= 0):
+        raise ValueError(f"drift and noise must be at least 0, got {drift} and {noise}")
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_walk(store.s, f, drift, noise, &NORMAL, key, &run)
+    finally:
+        store.leave()
+    check(st, "walk")
+
+
+def settle(Store store not None, str asleep, str awake, double rate_awake, double rate_asleep, bint magnitudes,
+           int threads):
+    """What an optimizer's step did to links that are not awake goes to the field ``asleep``: see ``asleep.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef int32_t kept = store.find_field(asleep)
+    cdef int32_t up = store.find_field(awake)
+    cdef c.rw_penalty by
+    cdef c.rw_status st
+    by.awake, by.asleep, by.magnitudes = rate_awake, rate_asleep, magnitudes
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_settle(store.s, kept, up, by, &run)
+    finally:
+        store.leave()
+    check(st, "settle")
+
+
+def normals(int64_t count, seed, stream, step, row):
+    """The first ``count`` normal numbers of a row, for the tests: float32."""
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef uint64_t r = row
+    out = np.empty(count + count % 2, "float32")
+    cdef Array a = borrow(out, "out", "float32", -1, True)
+    with nogil:
+        c.rw_normals(&NORMAL, key, r, 0, count, <float *>a.view.buf)
+    return out[:count]

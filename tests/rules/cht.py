@@ -1,0 +1,106 @@
+"""CHT as anybody would write it first: whole matrices, one pair of nodes after another, by the definition."""
+
+import math
+
+import numpy as np
+
+from rewire import _core
+from rules.scene import largest, smallest
+
+
+def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=False, chains=True, overlap=0.9):
+    """A slow version with these options."""
+    stopped = set()
+
+    def slow(scene):
+        if scene.occasion.ordinal == 1:
+            stopped.clear()
+        assert set(scene.memory.get("stopped", ())) == stopped
+        going = [layer for layer in scene.layers if layer.index not in stopped]
+        gone = {layer.index: weakest(scene, layer, removal, soft_removal) for layer in going}
+        if chains:
+            remove_chains(scene.layers, gone)
+        found = {layer.index: (set(), set()) for layer in scene.layers}
+        for layer in going:
+            goes = gone[layer.index]
+            graph = layer.live.copy()
+            for place in goes:
+                graph[place] = False
+            scores = np.zeros(graph.shape)
+            for u, v in np.argwhere(~graph).tolist():
+                scores[u, v] = path_score(graph, u, v, score)
+                if soft_growth and scores[u, v] > 0:
+                    scores[u, v] /= -math.log1p(-luck(scene, layer, u, v))
+            comes = largest(scene, layer, scores, len(goes), ~graph)
+            if overlap is not None and len(goes & comes) > overlap * len(goes):
+                stopped.add(layer.index)
+            found[layer.index] = goes - comes, comes - goes  # who comes back was never away
+        return found
+
+    return slow
+
+
+def weakest(scene, layer, removal, soft):
+    """floor(share * n) links that go."""
+    w = np.abs(layer.weight.astype(np.float64))  # (groups, n_in, group)
+    strength = w.sum(axis=2)
+    if removal == "importance":
+        strength = np.zeros(layer.live.shape)
+        for g, j in np.argwhere(layer.live).tolist():
+            for x, row in zip(w[g, j], w[g].T, strict=True):
+                if x > 0:
+                    strength[g, j] += x / w[:, j].sum() + x / row.sum()
+    if soft:
+        places = np.argwhere(layer.live)
+        draws = scene.occasion.generator(layer.layer, "soft removal").standard_exponential(len(places))
+        temperature = 1 + 2 * scene.occasion.moment.step / scene.occasion.moment.steps
+        most = strength[layer.live].max()
+        for (g, j), e in zip(places.tolist(), draws, strict=True):
+            strength[g, j] = (strength[g, j] / most) ** temperature / e
+    return smallest(scene, layer, strength, math.floor(scene.share * layer.live.sum()))
+
+
+def remove_chains(layers, gone):
+    """Sweep over all layers until no link hangs loose."""
+    live = [layer.live.copy() for layer in layers]
+    for layer, links in zip(layers, live, strict=True):
+        for place in gone.get(layer.index, ()):
+            links[place] = False
+    changed = True
+    while changed:
+        changed = False
+        for i, layer in enumerate(layers):
+            for g, j in np.argwhere(live[i]).tolist():
+                rows = range(g * layer.layer.group, min((g + 1) * layer.layer.group, layer.layer.n_out))
+                dead_end = i + 1 < len(layers) and not any(live[i + 1][:, r].any() for r in rows)
+                dead_start = i > 0 and not live[i - 1][j // layers[i - 1].layer.group].any()
+                if (dead_end or dead_start) and layer.index in gone:
+                    live[i][g, j] = False
+                    gone[layer.index].add((g, j))
+                    changed = True
+
+
+def path_score(graph, u, v, score):
+    """CH3-L3p or CH2-L3p of a pair that is not connected: group u and source v."""
+    paths = [(a, b) for a in np.flatnonzero(graph[u]) for b in np.flatnonzero(graph[:, a]) if graph[b, v]]
+    sources, groups = {a for a, _ in paths}, {b for _, b in paths}
+
+    def gives(neighbours, community, end):
+        internal = sum(x in community for x in neighbours)
+        external = sum(x not in community and x != end for x in neighbours)
+        return (math.sqrt(1 + internal) if score == "ch2" else 1) * (1 / math.sqrt(1 + external))
+
+    total = 0.0
+    for a in sorted(sources):
+        inner = sum(
+            gives(np.flatnonzero(graph[b]).tolist(), sources, v)
+            for b in sorted(b for x, b in paths if x == a)
+        )
+        total += inner * gives(np.flatnonzero(graph[:, a]).tolist(), groups, u)
+    return total
+
+
+def luck(scene, layer, group, source):
+    """The number in [0, 1) that a place draws."""
+    seed, stream, step = scene.occasion.key(layer.layer)
+    return (_core.philox((seed, stream), (source, group, step, 8))[0] >> 11) * 2.0**-53  # 8: RW_DRAW_SAMPLE

@@ -1,0 +1,153 @@
+"""Rules that do something after every step, written slowly."""
+
+import math
+
+import numpy as np
+
+from rewire import _core
+from rules.scene import at_random, smallest
+
+VALUE = 3  # RW_DRAW_VALUE
+
+
+def deviation(rule, lr):
+    return lr * rule.noise if rule.temperature is None else (2 * lr * rule.temperature) ** 0.5
+
+
+def walk(layer, moment, rule, seed):
+    """L1 and noise on every theta > 0; what is not above zero, before or after, rests at zero."""
+    weight, sign = layer.weight.copy(), layer.values["sign"].copy()
+    group = layer.store.group
+    for g in range(layer.store.n_groups):
+        sources = np.flatnonzero(layer.live[g])
+        noise = _core.normals(len(sources) * group, seed, layer.index, moment.step, g).astype(float)
+        for k, j in enumerate(sources):
+            for r in range(group):
+                if sign[g, j, r] == 0:
+                    sign[g, j, r] = 2 if weight[g, j, r] < 0 else 1
+                s = {1: 1.0, 2: -1.0}[sign[g, j, r]]
+                theta = s * weight[g, j, r]
+                if theta > 0:
+                    theta = theta - moment.lr * rule.l1 + deviation(rule, moment.lr) * noise[k * group + r]
+                weight[g, j, r] = s * theta if theta > 0 else 0.0
+    return {"weight": weight, "sign": sign}
+
+
+def draws(scene, layer, place):
+    """The words that name the weights of a newcomer, row by row; rows that are not there are left out."""
+    seed, stream, step = scene.occasion.key(layer.layer)
+    g, j = place
+    for r in range(layer.store.group):
+        row = g * layer.store.group + r
+        if row < layer.store.n_out:
+            yield r, _core.philox((seed, stream), (j, row, step, VALUE))
+
+
+def at_zero(layer):
+    return {(g, j) for g, j in np.argwhere(layer.live).tolist() if not layer.weight[g, j].any()}
+
+
+def signed(layer, goes, weights):
+    """The field of signs once the newcomers are there, each with the sign of its weight."""
+    sign = layer.values["sign"].copy()
+    for place in goes:
+        sign[place] = 0
+    for place, weight in weights.items():
+        sign[place] = np.where(weight > 0, 1, np.where(weight < 0, 2, 0))
+    return {"sign": sign}
+
+
+def deepr(scene):
+    found = {}
+    for layer in scene.layers:
+        goes = at_zero(layer)
+        comes = at_random(scene, layer, len(goes), goes)
+        weights = {place: np.zeros(layer.store.group) for place in comes}
+        for place, weight in weights.items():
+            for r, words in draws(scene, layer, place):
+                weight[r] = 1e-12 if words[0] >= 2**63 else -1e-12
+        found[layer.index] = goes, comes, weights, signed(layer, goes, weights)
+    return found
+
+
+def upper_tail(x):
+    return 0.5 * math.erfc(x / math.sqrt(2))
+
+
+def awakening(rule, p, lr):
+    """The chance of a place in [-d, 0] to be above zero after a step, by Simpson's rule over the place."""
+    sigma = deviation(rule, lr)
+    beta = 2 * lr * rule.l1 / sigma**2
+    d = (1 - p) / (p * beta)
+    if d == 0:
+        return 0.5
+    depth = np.linspace(0.0, min(d, 12 * sigma), 4001)
+    values = np.array([upper_tail(x / sigma) for x in depth])
+    weights = np.array([1, *[4, 2] * 1999, 4, 1]) * (depth[1] / 3)
+    return float(weights @ values) / d
+
+
+def soft_deepr(scene, rule):
+    found, moment = {}, scene.occasion.moment
+    first = {str(a.index): a.live.mean() for a in scene.layers}
+    chances = scene.occasion.generator(scene.layers[0].layer, "awakening")
+    for layer in scene.layers:
+        goes = at_zero(layer)
+        p = scene.memory.get("start", first)[str(layer.index)] if rule.density is None else rule.density
+        steps = moment.step - scene.memory.get("step", 0)
+        chance = 1 - (1 - awakening(rule, p, moment.lr)) ** steps
+        count = chances.binomial(int((~layer.live).sum()), chance)
+        comes = at_random(scene, layer, count, goes, returns=False)
+        weights = {place: np.zeros(layer.store.group) for place in comes}
+        for place, weight in weights.items():
+            for r, words in draws(scene, layer, place):
+                radius, part = [(word >> 11) / 2**53 for word in words[:2]]
+                size = deviation(rule, moment.lr) * math.sqrt(-2 * math.log(1 - radius)) * (1 - part)
+                weight[r] = size if words[2] >= 2**63 else -size
+        found[layer.index] = goes, comes, weights, signed(layer, goes, weights)
+    return found
+
+
+def thetas(layer):
+    return layer.weight + layer.values["asleep"]
+
+
+def top_kast(scene, rule):
+    """A: the largest of B. Of the others some go, as many come; or, at the end, all go."""
+    found, moment = {}, scene.occasion.moment
+    end = math.ceil(rule.end * moment.steps) if isinstance(rule.end, float) else rule.end
+    for layer in scene.layers:
+        n, empty = int(layer.live.sum()), int((~layer.live).sum())
+        budget = scene.memory.get("links", {}).get(str(layer.index), n)
+        outside = n - min(n, max(1, math.floor(rule.forward * budget + 0.5)))
+        theta = thetas(layer)
+        score = np.abs(theta).sum(axis=2)
+        others = smallest(scene, layer, score, outside)
+        goes, comes = set(), set()
+        if moment.step >= end:
+            goes = others
+        elif scene.memory:
+            goes = smallest(scene, layer, score, min(math.floor(rule.zeta * outside), empty))
+            comes = at_random(scene, layer, budget - (n - len(goes)), goes)
+        fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "asleep", "awake")}
+        for place in map(tuple, np.argwhere(layer.live).tolist()):
+            if place in others - goes:
+                fields["asleep"][place] = theta[place]
+            elif place not in others:
+                fields["weight"][place] = theta[place]
+                fields["awake"][place] = 1
+        found[layer.index] = goes, comes, {}, fields
+    return found
+
+
+def settle(layer, moment, rule, seed):
+    """The exploration loss; then set A has its theta as weights, and the others have none."""
+    n, places = layer.live.sum(), layer.live.size
+    theta = thetas(layer)
+    awake = layer.values["awake"].astype(bool)
+    rate = np.where(awake, moment.lr * rule.penalty, moment.lr * rule.penalty / (rule.forward * n / places))
+    if rule.norm == "l2":
+        theta = theta - theta * rate
+    else:
+        theta = np.sign(theta) * np.maximum(np.abs(theta) - rate, 0)
+    return {"weight": np.where(awake, theta, 0), "asleep": np.where(awake, 0, theta)}

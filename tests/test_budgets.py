@@ -1,0 +1,271 @@
+"""Budgets that move between layers: how they are split, and what magnitude, DSR and SNFS promise."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rewire as rw
+from rewire.rewiring import ByMomentum, BySurvivors, Moment, Once, Rewiring, Share, SmallestMagnitude
+from rewire.rewiring.goes import counts_below
+from rewire.rewiring.spread import split
+from rules.trained import EVERY_OTHER, X, Y, network, places, slots, trained, weights
+
+# --- splitting a budget -----------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1e6), st.integers(0, 50)), min_size=1, max_size=6),
+    st.floats(0, 1),
+)
+def test_a_split_is_exact_and_within_limits(layers, part):
+    shares, most = zip(*layers, strict=True)
+    total = int(part * sum(most))
+    counts = split(total, shares, most)
+    assert sum(counts) == total
+    assert all(0 <= n <= limit for n, limit in zip(counts, most, strict=True))
+    for n, share, limit in zip(counts, shares, most, strict=True):
+        for other, its, its_limit in zip(counts, shares, most, strict=True):
+            if n < limit and other < its_limit and share >= its:  # room on both sides: the larger share leads
+                assert n >= other - 1
+
+
+def test_a_split_in_numbers():
+    assert split(10, [1, 1, 1], [9, 9, 9]) == [4, 3, 3]  # ties to the lower
+    assert split(10, [3.0, 1.0], [20, 20]) == [8, 2]  # 7.5 and 2.5: ties to the lower
+    assert split(10, [8, 1, 1], [2, 20, 20]) == [2, 4, 4]  # six that do not fit
+    assert split(10, [8, 1, 1], [2, 1, 20]) == [2, 1, 7]
+    assert split(6, [0, 0, 0], [0, 3, 9]) == [0, 2, 4]  # no shares: by room
+    assert split(5, [1, 0], [3, 9]) == [3, 2]  # nor here, once the first is full
+    assert split(0, [1, 2], [0, 0]) == [0, 0]
+    huge = 2**60
+    assert split(3 * huge, [1, 1, 1], [huge] * 3) == [huge] * 3  # beyond float64
+
+
+@pytest.mark.parametrize(
+    ("total", "shares", "most", "words"),
+    [
+        (4, [1, 1], [2, 1], "cannot place 4 links where there is room for 3"),
+        (1, [1, math.nan], [2, 2], "shares must be finite numbers >= 0"),
+        (1, [1, math.inf], [2, 2], "shares must be finite numbers >= 0"),
+        (1, [1, -1.0], [2, 2], "shares must be finite numbers >= 0"),
+    ],
+)
+def test_a_split_that_cannot_be(total, shares, most, words):
+    with pytest.raises(ValueError, match=words):
+        split(total, shares, most)
+
+
+@given(st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=4), st.integers(0, 20),
+       st.integers(0, 2))  # fmt: skip
+def test_a_global_threshold_keeps_some_of_each(scores, total, keep):
+    """Taking the smallest of all one by one, and of equals those of the lower list, gives the same counts."""
+    expected = [0] * len(scores)
+    for _, i in sorted((score, i) for i, one in enumerate(scores) for score in one):
+        if sum(expected) < total and len(scores[i]) - expected[i] > keep:
+            expected[i] += 1
+    found = counts_below([np.array(one, float) for one in scores], total, keep=keep)
+    if total <= sum(map(len, scores)):
+        assert found == expected
+
+
+# --- composing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spread", [BySurvivors(), ByMomentum()], ids=["survivors", "momentum"])
+def test_a_spread_is_one_of_the_choices(spread):
+    """Any rule can hand budgets on from layer to layer; the network's total stays."""
+    rule = Rewiring(
+        rw.Every(steps=2), Share(0.4), SmallestMagnitude("global"),
+        rw.rewiring.AtRandom(rw.Zeros()), spread=spread,
+    )  # fmt: skip
+    net = network()
+    before = slots(net)
+    _, seen = trained(rule, net)
+    assert len(seen.rows) == 9 and all(sum(row) == sum(before) for row in seen.rows)
+    assert seen.rows[-1] != before
+
+
+def test_magnitude_looks_at_no_sign():
+    net = network()
+    first = net.layers[0].store
+    values = np.linspace(-1, 0.5, first.slots).reshape(-1, 1).astype("f4")
+    first.set_field("weight", values)
+    kept = sorted(np.abs(values).ravel())[int(0.5 * first.slots) :]
+    rw.Magnitude(0.5, init=0.0).rewire(net, Moment(1, 4, True), 1, 1)
+    assert sorted(abs(float(v[0])) for v in weights(net.layers[0]).values() if v[0]) == pytest.approx(kept)
+
+
+def test_magnitude_may_judge_all_layers_together():
+    """One layer of small weights pays for all."""
+    net = network()
+    net.layers[1].store.set_field("weight", np.full((slots(net)[1], 1), 1e-6, "f4"))
+    record = rw.Magnitude(0.4, scope="global").rewire(net, Moment(1, 4, True), 1, 1)
+    assert record.removed == record.grown == [0, int(0.4 * 189), 0]
+
+
+# --- DSR --------------------------------------------------------------------------------
+
+
+def threshold_after(rule, removed, net=None):
+    """Where the threshold goes when so many are below it."""
+    net = net or network()
+    memory = {"threshold": 0.5}
+    values = np.full(slots(net)[0], 2.0, "f4")
+    values[:removed] = 0.1
+    net.layers[0].store.set_field("weight", values.reshape(-1, 1))
+    for layer in net.layers[1:]:
+        layer.store.set_field("weight", np.full((layer.store.slots, 1), 2.0, "f4"))
+    rule.rewire(net, Moment(1, 4, True), 1, 1, memory=memory)
+    return memory["threshold"]
+
+
+@pytest.mark.parametrize("target", [20, 20 / 189])
+def test_the_threshold_of_dsr_follows_the_number_that_went(target):
+    assert sum(slots(network())) == 189
+    found = {n: threshold_after(rw.DSR(target), n) for n in (0, 17, 18, 20, 22, 23, 40)}
+    assert found == {0: 1.0, 17: 1.0, 18: 0.5, 20: 0.5, 22: 0.5, 23: 0.25, 40: 0.25}
+    assert threshold_after(rw.DSR(20, tolerance=0.5), 29) == 0.5
+
+
+def test_the_threshold_of_dsr_stays_a_number():
+    """Where nothing can ever go, or too many always do, it stops at a bound and comes back from there."""
+    for value, bound in ((1.0, 2.0**100), (0.0, 2.0**-100)):
+        net, memory, rule = network(), {}, rw.DSR(1)
+        for ordinal in range(1, 250):
+            for layer in net.layers:
+                layer.store.set_field("weight", np.full((layer.store.slots, 1), value * 3e38, "f4"))
+            rule.rewire(net, Moment(1, 4, True), ordinal, 1, memory=memory)
+        assert memory == {"threshold": bound}
+
+
+def test_dsr_keeps_one_slot_and_the_total():
+    net = network()
+    rule = rw.DSR(0.5, threshold=1e9, every=2, end=1.0)  # everything is below
+    before = sum(slots(net))
+    rule.rewire(net, Moment(1, 4, True), 1, 1)
+    net.validate()
+    assert sum(slots(net)) == before == 189
+    # One survivor each, so equal parts of 186 and what the last layer's 36 empty places do not take.
+    assert slots(net) == [1 + 75, 1 + 75, 1 + 36]
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_newcomers_of_dsr_do_not_come_where_links_just_went(group):
+    net = network(group=group)
+    before = [weights(layer) for layer in net.layers]
+    rw.DSR(threshold=0.3).rewire(net, Moment(1, 4, True), 1, 1)
+    for layer, old in zip(net.layers, before, strict=True):
+        new = weights(layer)
+        gone = {k for k, v in old.items() if np.abs(v).sum() / group < 0.3}
+        assert gone and not gone & set(new)
+        assert all(not new[k].any() for k in set(new) - set(old))
+
+
+def test_a_full_layer_gives_and_an_empty_one_stays():
+    net = network({"density": 0.3}, {"links": 0}, {"density": 1.0})
+    _, seen = trained(rw.DSR(0.2, threshold=0.2, every=2, end=1.0), net, epochs=1)
+    first, middle, last = seen.rows[0]
+    assert first > 72 and middle == 0 and last < 51 and first + last == 72 + 51
+
+
+def test_a_rewiring_that_fails_leaves_what_a_rule_remembers():
+    for rule in (rw.DSR(threshold=0.2), rw.GMP(0.1, every=1), rw.MEST(every={"steps": 1})):
+        net, memory = network({"density": 0.9}), {}
+        rule.rewire(net, Moment(1, 4, True, steps=100), 1, 1, memory=memory)
+        before = dict(memory)
+        assert before
+        with net.layers[1].store.view(), pytest.raises(BufferError):
+            rule.rewire(net, Moment(1, 50, True, steps=100), 2, 1, memory=memory)
+        assert memory == before
+
+
+# --- SNFS -------------------------------------------------------------------------------
+
+
+def probed(rule, net):
+    """A trainer that stops at its first rewiring, and the occasion of it."""
+    caught = []
+    plans = rule.plans
+
+    def watched(layers, occasion, regrow):
+        caught.append({layer.index: (occasion.probe.inputs(layer), occasion.probe.outputs(layer))
+                       for layer in layers})  # fmt: skip
+        return plans(layers, occasion, regrow)
+
+    rule.plans = watched
+    same = np.repeat(X[:1], 64, axis=0), np.repeat(Y[:1], 64)  # every sample is the same
+    trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9), rewiring=rule)
+    trainer.fit(*same, epochs=2, batch_size=16, verbose=0)
+    return caught[0]
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.9])
+def test_the_batches_of_snfs_weigh_less_and_less(beta):
+    """With equal samples, the gradient of each batch is beta times that of the one before."""
+    for x, dz in probed(rw.SNFS(batches=3, beta=beta), network(dtype="float64")).values():
+        assert x.shape[0] == dz.shape[0] == 48
+        assert np.ptp(x, axis=0).max() == 0 and np.abs(dz).max() > 0
+        for i in (1, 2):
+            np.testing.assert_allclose(dz[16 * i : 16 * (i + 1)], dz[:16] * beta**i, rtol=1e-12)
+
+
+def test_one_batch_is_the_gradient_of_the_coming_one():
+    assert all(x.shape[0] == 16 for x, _ in probed(rw.SNFS(batches=1), network()).values())
+
+
+def test_nearly_dense_layers_are_spared_while_they_grow():
+    """A full layer with more than its part of the momentum loses nothing; with less it loses its share."""
+    for factor, share in ((100.0, 0.0), (0.0, 0.5)):
+        net = network({"density": 1.0}, {"density": 0.5}, {"density": 0.5})
+        trainer, _ = trained(rw.Static(), net, epochs=1)
+        momentum = net.layers[0].store.get_field("momentum")
+        net.layers[0].store.set_field("momentum", momentum * np.float32(factor))
+        rule = rw.SNFS(0.5, floor=0.5)
+        before = slots(net)
+        plans = [rw._core.Plan(layer.store) for layer in net.layers]
+        occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
+        rule.goes.mark_all(plans, net.layers, 0.5, occasion)
+        assert [plan.n_removed for plan in plans] == [share * before[0], *map(half_up, before[1:])]
+
+
+def half_up(n):
+    return math.ceil(n / 2)
+
+
+def test_no_layer_takes_the_last_hundredth():
+    """All momentum in one layer: it takes 0.99 of its empty places, the others what is left."""
+    net = network({"density": 0.9}, {"density": 0.9}, {"density": 0.5})
+    trained(rw.Static(), net, epochs=1)
+    for layer in net.layers[:2]:
+        layer.store.set_field("momentum", np.zeros((layer.store.slots, 1), "f4"))
+    occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
+    plans = [rw._core.Plan(layer.store) for layer in net.layers]
+    SmallestMagnitude().mark_all(plans, net.layers, 0.3, occasion)
+    gone = [plan.n_removed for plan in plans]
+    empty = [n - m + r for n, m, r in zip(places(net), slots(net), gone, strict=True)]
+    counts = ByMomentum().counts(plans, net.layers, occasion)
+    assert sum(counts) == sum(gone)
+    assert counts[2] == int(0.99 * empty[2]) < empty[2]
+
+
+def test_layers_without_other_room_take_all_places():
+    """Full layers: the hundredth would not come back."""
+    net = network(*[{"density": 1.0}] * 3)
+    trained(rw.Static(), net, epochs=1)
+    occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
+    plans = [rw._core.Plan(layer.store) for layer in net.layers]
+    SmallestMagnitude().mark_all(plans, net.layers, 0.5, occasion)
+    assert ByMomentum().counts(plans, net.layers, occasion) == [120, 170, 25]
+
+
+def test_momentum_without_momentum_is_the_gradient():
+    """Plain SGD: layers are weighed by the gradients that the rule looks at; nobody else may."""
+    _, seen = trained(rw.SNFS(every=EVERY_OTHER), optimizer=rw.SGD(0.1))
+    assert len(seen.rows) == 9 and seen.rows[0] != slots(network())
+    rule = Rewiring(Once(1), Share(0.3), SmallestMagnitude(), rw.rewiring.AtRandom(rw.Zeros()),
+                    spread=ByMomentum())  # fmt: skip
+    with pytest.raises(RuntimeError, match="looks at gradients"):
+        trained(rule, optimizer=rw.SGD(0.1))
