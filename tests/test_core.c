@@ -17,6 +17,7 @@
 #include "core/draws.h"
 #include "core/growing.h"
 #include "core/pruning.h"
+#include "core/streams.h"
 #include "core/linking.h"
 #include "core/rewirings.h"
 #include "core/walking.h"
@@ -59,6 +60,9 @@ int main(int argc, char **argv)
     RUN(test_plan_check);
     RUN(test_a_stale_plan);
     RUN(test_cancel_changes_nothing);
+    RUN(test_insertions_join_removals);
+    RUN(test_bad_insertions_leave_the_plan_alone);
+    RUN(test_spared_links_stay);
     RUN(test_fields_follow_their_slots);
     RUN(test_field_names_and_limits);
     RUN(test_a_newcomer_without_weights_gets_the_birth_value);
@@ -91,6 +95,11 @@ int main(int argc, char **argv)
     RUN(test_ties_go_by_hash);
     RUN(test_ties_of_many);
     RUN(test_pruning_many);
+    RUN(test_pruning_by_scores);
+    RUN(test_bad_scores);
+    RUN(test_the_best_of_a_stream);
+    RUN(test_streams_merge);
+    RUN(test_scores_that_are_no_numbers);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);
     RUN(test_growth_within_one_long_group);

@@ -9,6 +9,7 @@
 #include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/updates.h"
+#include "kernels/growing.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
 #include "kernels/limits.h"
@@ -61,6 +62,13 @@ int main(int argc, char **argv)
     RUN(test_shapes_are_checked);
     RUN(test_a_poll_can_stop_it);
     RUN(test_a_step_allocates_nothing);
+
+    RUN(test_growth_by_gradient_is_exact);
+    RUN(test_growth_does_not_depend_on_threads);
+    RUN(test_gradients_that_are_not_finite);
+    RUN(test_growth_that_is_refused);
+    RUN(test_growth_without_memory);
+    RUN(test_growth_can_be_stopped);
 
     RUN(test_multiply_adds_are_counted);
     RUN(test_reads_reach_every_word);

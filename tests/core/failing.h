@@ -165,6 +165,44 @@ static rw_status op_prune(rw_store *s) { return with_plan(s, s->slots / 2, 0, fa
 static rw_status op_fan_in(rw_store *s) { return with_plan(s, 5, -1, false); }
 static rw_status op_nothing(rw_store *s) { return with_plan(s, 0, 0, false); }
 
+static rw_status op_prune_scores(rw_store *s)
+{
+    double *score = calloc((size_t)s->slots + 1, sizeof *score);
+    rw_plan *p = rw_plan_new(s);
+    REQUIRE(score);
+    rw_status status = p ? rw_prune_scores(p, score, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE) : RW_ENOMEM;
+    if (p && status)
+        CHECK(p->n_del == 0);
+    rw_plan_free(p);
+    free(score);
+    return status;
+}
+
+/* Insertions into a plan that has removals. */
+static rw_status op_plan_insert(rw_store *s)
+{
+    int32_t group[64], source[64], n = 0;
+    double weight[64 * 8] = { 0 };
+    for (int32_t j = 0; j < s->n_in; j++)
+        if (!connected(s, 2, j)) {
+            group[n] = 2;
+            source[n++] = j;
+        }
+    rw_plan *p = rw_plan_new(s);
+    rw_fault at;
+    if (!p)
+        return RW_ENOMEM;
+    rw_status status = rw_prune_smallest(p, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE);
+    int64_t n_del = p->n_del;
+    if (!status)
+        status = rw_plan_insert(p, n, group, source, weight, &at);
+    CHECK(p->n_del == n_del && p->n_ins == (status ? 0 : n) && (!p->ins_weight || !status));
+    if (!status)
+        status = commit_plan(s, p);
+    rw_plan_free(p);
+    return status;
+}
+
 static rw_status op_paths(rw_store *s)
 {
     rw_plan *p = rw_plan_new(s);
@@ -236,6 +274,7 @@ static void test_every_allocation_may_fail(void)
         { "remove", op_remove }, { "rewire", op_rewire }, { "prune", op_prune },
         { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing }, { "plan_reserve", op_plan_reserve },
         { "reserve and cancel", op_reserve_and_cancel }, { "load", op_load },
+        { "prune_scores", op_prune_scores }, { "plan_insert", op_plan_insert },
     };
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
         fail_each_allocation(operations[i].name, operations[i].run);

@@ -194,3 +194,162 @@ static void test_cancel_changes_nothing(void)
     rw_store_free(s);
     CHECK(rw_mem_live == 0);
 }
+
+/* --- insertions beside removals ------------------------------------------------------ */
+
+/* rw_plan_insert of places given as an array. */
+static rw_status insert_into(rw_plan *p, int64_t n, const place *ins, const void *weight, rw_fault *at)
+{
+    int32_t *group = malloc((size_t)(n + 1) * sizeof *group), *source = malloc((size_t)(n + 1) * sizeof *source);
+    REQUIRE(group && source);
+    for (int64_t i = 0; i < n; i++) {
+        group[i] = ins[i].group;
+        source[i] = ins[i].source;
+    }
+    rw_status status = rw_plan_insert(p, n, group, source, weight, at);
+    free(source);
+    free(group);
+    return status;
+}
+
+/* Removals by one call and insertions by another are what rw_plan_pairs does in one. */
+static void test_insertions_join_removals(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2)
+        for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
+            rw_store *s = random_store(6 * group - (group > 1), 30, group, (rw_dtype)dtype, 30);
+            rw_store *t = rw_store_clone(s);
+            rw_plan *p = rw_plan_new(s);
+            rw_key key = { 1, 2, 3 };
+            CHECK_STATUS(rw_prune_smallest(p, s->slots / 2, key, &ALONE), RW_OK);
+            place gone[180], come[180];
+            double weight[180 * 8];
+            char typed[180 * 8 * sizeof(double)];
+            int64_t n_gone = p->n_del, n = 0, d = 0;
+            for (; d < n_gone; d++)
+                gone[d] = (place){ p->del_group[d], s->source[s->start[p->del_group[d]] + p->del_position[d]] };
+            d = 0;
+            for (int32_t g = 0; g < s->n_groups; g++)
+                for (int32_t j = 0; j < 30; j++) {
+                    bool goes = d < n_gone && gone[d].group == g && gone[d].source == j;
+                    d += goes;
+                    if ((connected(s, g, j) && !goes) || random_below(3))
+                        continue;
+                    for (int32_t r = 0; r < group; r++)
+                        weight[n * group + r] = random_below(100);
+                    come[n++] = (place){ g, j };
+                }
+            for (int64_t i = 0; i < n * group; i++)
+                value_put((rw_dtype)dtype, typed, i, weight[i]);
+            rw_fault at;
+            CHECK_STATUS(insert_into(p, n, come, typed, &at), RW_OK);
+            CHECK(p->n_del == n_gone && p->n_ins == n);
+            CHECK_STATUS(insert_into(p, 1, come, NULL, &at), RW_ESHAPE); /* it has some */
+            CHECK_STATUS(commit_plan(s, p), RW_OK);
+            CHECK_STATUS(change(t, n_gone, gone, n, come, weight, &at), RW_OK);
+            CHECK(same_contents(s, t) && is_sound(s));
+            CHECK_STATUS(insert_into(p, 0, come, NULL, &at), RW_ESHAPE);
+            rw_plan_free(p);
+            rw_store_free(t);
+            rw_store_free(s);
+        }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_bad_insertions_leave_the_plan_alone(void)
+{
+    rw_store *s = rw_store_new(3, 10, 1, RW_F32);
+    for (int32_t j = 0; j < 10; j += 2)
+        CHECK_STATUS(insert_one(s, 1, j, 1.0 + j), RW_OK); /* group 1: 0 2 4 6 8 */
+    static const struct {
+        const char *what;
+        int n;
+        place ins[3];
+        rw_status expected;
+        int32_t group, source;
+    } cases[] = {
+        { "connected", 2, { { 0, 1 }, { 1, 4 } }, RW_EEXIST, 1, 4 },
+        { "named twice", 2, { { 2, 4 }, { 2, 4 } }, RW_EEXIST, 2, 4 },
+        { "not sorted", 2, { { 2, 4 }, { 2, 3 } }, RW_ESHAPE, 2, 3 },
+        { "group too high", 1, { { 3, 4 } }, RW_ERANGE, 3, 4 },
+        { "source too high", 1, { { 2, 10 } }, RW_ERANGE, 2, 10 },
+        { "source negative", 1, { { 2, -1 } }, RW_ERANGE, 2, -1 },
+    };
+    float weight[3] = { 1, 2, 3 };
+    rw_plan *p = rw_plan_new(s);
+    CHECK_STATUS(rw_prune_smallest(p, 2, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK); /* 0 and 2 go */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rw_fault at = { -7, -7 };
+        rw_status status = insert_into(p, cases[i].n, cases[i].ins, weight, &at);
+        if (status != cases[i].expected || at.group != cases[i].group || at.source != cases[i].source) {
+            printf("case \"%s\": %s\n", cases[i].what, rw_status_str(status));
+            CHECK(!"another error, or another place");
+        }
+        CHECK(p->n_del == 2 && p->n_ins == 0 && !p->ins_weight);
+    }
+    rw_fault at;
+    CHECK_STATUS(insert_into(p, 0, NULL, NULL, &at), RW_OK);
+    CHECK_STATUS(insert_into(p, 2, (place[]){ { 1, 0 }, { 1, 3 } }, NULL, &at), RW_OK); /* 0 is emptied */
+    CHECK_STATUS(commit_plan(s, p), RW_OK);
+    CHECK(is_sound(s) && s->slots == 5 && connected(s, 1, 0) && !connected(s, 1, 2));
+    rw_plan *q = rw_plan_new(s);
+    CHECK_STATUS(insert_one(s, 0, 0, 1.0), RW_OK);
+    CHECK_STATUS(insert_into(q, 1, (place[]){ { 2, 2 } }, NULL, &at), RW_ESTALE);
+    CHECK_STATUS(rw_plan_spare(q), RW_ESTALE);
+    rw_plan_free(q);
+    rw_plan_free(p);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
+/* Links named on both sides stay, with all that they hold; the others go and come as said. */
+static void test_spared_links_stay(void)
+{
+    for (int32_t often = 0; often <= 4; often++) { /* of the emptied places, four times often/4 come back */
+        rw_store *s = random_store(21, 17, 2, RW_F64, 40), *before = rw_store_clone(s);
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_prune_smallest(p, s->slots / 2, (rw_key){ 1, 1, (uint64_t)often }, &ALONE), RW_OK);
+        bool goes[11][17] = { { false } }, comes[11][17] = { { false } };
+        for (int64_t d = 0; d < p->n_del; d++)
+            goes[p->del_group[d]][s->source[s->start[p->del_group[d]] + p->del_position[d]]] = true;
+        place come[11 * 17];
+        int64_t n = 0, back = 0;
+        for (int32_t g = 0; g < s->n_groups; g++)
+            for (int32_t j = 0; j < 17; j++) {
+                comes[g][j] = goes[g][j] ? random_below(4) < often : !connected(s, g, j) && !random_below(3);
+                back += goes[g][j] && comes[g][j];
+                if (comes[g][j])
+                    come[n++] = (place){ g, j };
+            }
+        rw_fault at;
+        int64_t n_del = p->n_del;
+        CHECK_STATUS(insert_into(p, n, come, NULL, &at), RW_OK);
+        CHECK_STATUS(rw_plan_spare(p), RW_OK);
+        CHECK(p->n_del == n_del - back && p->n_ins == n - back);
+        CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
+        CHECK_STATUS(commit_plan(s, p), RW_OK);
+        CHECK(is_sound(s));
+        for (int32_t g = 0; g < s->n_groups; g++)
+            for (int32_t j = 0; j < 17; j++) {
+                int32_t was = rw_group_find(before, g, j), now = rw_group_find(s, g, j);
+                CHECK((now >= 0) == (comes[g][j] || (was >= 0 && !goes[g][j])));
+                for (int32_t r = 0; now >= 0 && r < 2; r++) {
+                    double w = value_get(&s->field[0], (s->start[g] + now) * 2 + r);
+                    CHECK(w == (was < 0 ? 0 : value_get(&before->field[0], (before->start[g] + was) * 2 + r)));
+                }
+            }
+        rw_plan_free(p);
+        rw_store_free(before);
+        rw_store_free(s);
+    }
+    rw_store *s = random_store(5, 9, 1, RW_F32, 30);
+    rw_plan *p = rw_plan_new(s);
+    CHECK_STATUS(rw_plan_spare(p), RW_OK); /* nothing to spare */
+    CHECK_STATUS(rw_grow_random(p, 3, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_values(p, RW_VALUE_CONSTANT, 1.0, RW_FAN_NONE, (rw_key){ 1, 1, 1 }, NULL), RW_OK);
+    CHECK_STATUS(rw_plan_spare(p), RW_ESHAPE); /* they have weights */
+    CHECK(p->n_ins == 3);
+    rw_plan_free(p);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}

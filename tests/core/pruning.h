@@ -259,6 +259,81 @@ static void test_pruning_many(void)
     rw_store_free(s);
 }
 
+/* --- by scores made elsewhere --------------------------------------------------------- */
+
+static bool same_removals(const rw_plan *p, const rw_plan *q)
+{
+    return p->n_del == q->n_del && (p->n_del == 0
+        || (memcmp(p->del_group, q->del_group, (size_t)p->n_del * 4) == 0
+            && memcmp(p->del_position, q->del_position, (size_t)p->n_del * 4) == 0));
+}
+
+/* Scores that are |w| give what rw_prune_smallest gives, whatever the count and the threads. */
+static void test_pruning_by_scores(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2)
+        for (int kind = 0; kind < 3; kind++) { /* different; of four values; all zero */
+            rw_store *s = random_store(90, 500, group, RW_F64, 30);
+            double *score = malloc((size_t)s->slots * sizeof *score);
+            REQUIRE(score);
+            int64_t slot = 0;
+            for (int32_t g = 0; g < s->n_groups; g++)
+                for (int32_t k = 0; k < s->len[g]; k++, slot++) {
+                    double w = kind == 0 ? (double)(random_word() >> 12) : kind == 1 ? random_below(4) : 0;
+                    for (int32_t r = 0; r < group; r++) /* the sum over rows is w */
+                        value_put(RW_F64, s->field[0].data, (s->start[g] + k) * group + r, r ? 0 : -w);
+                    score[slot] = kind == 2 && slot % 2 ? -0.0 : w;
+                }
+            const int64_t counts[] = { 0, 1, s->slots / 3, s->slots - 1, s->slots };
+            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+                for (int threads = 1; threads <= 8; threads++) {
+                    rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
+                    rw_key key = { 4, 1, c };
+                    CHECK_STATUS(rw_prune_scores(p, score, counts[c], key, &(rw_run){ threads, NULL, NULL }),
+                                 RW_OK);
+                    CHECK_STATUS(rw_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
+                    CHECK(p->n_del == counts[c] && same_removals(p, q));
+                    rw_plan_free(q);
+                    rw_plan_free(p);
+                }
+            free(score);
+            rw_store_free(s);
+        }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_bad_scores(void)
+{
+    const double weight[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
+    double score[8] = { 3, NAN, INFINITY, 0, 5e-324, -NAN, 1e300, 1 };
+    static const int order[8] = { 3, 4, 7, 0, 6, 2, 1, 5 }; /* the last two are one */
+    rw_store *s = store_of(8, weight, 1, RW_F32);
+    for (int64_t count = 0; count <= 8; count++) {
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_prune_scores(p, score, count, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+        CHECK(p->n_del == count);
+        for (int64_t i = 0; i < count && count != 7; i++) {
+            bool found = false;
+            for (int64_t d = 0; d < count; d++)
+                found = found || p->del_position[d] == order[i];
+            CHECK(found);
+        }
+        CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), count ? RW_ESHAPE : RW_OK);
+        rw_plan_free(p);
+    }
+    rw_plan *p = rw_plan_new(s);
+    CHECK_STATUS(rw_prune_scores(p, score, 9, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_prune_scores(p, score, -1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    score[7] = -5e-324;
+    CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    CHECK(p->n_del == 0);
+    CHECK_STATUS(remove_one(s, 0, 0), RW_OK);
+    CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESTALE);
+    rw_plan_free(p);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
 /* --- interruption ------------------------------------------------------------------- */
 
 static int poll_calls;

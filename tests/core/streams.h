@@ -1,0 +1,124 @@
+/* streams.h -- the k best of a stream, against sorting all of it. */
+
+#include "best.h"
+
+/* A candidate with its tie: what rw_better would say of it. */
+typedef struct {
+    double score;
+    uint64_t tie;
+    int32_t group, source;
+} entry;
+
+static int better_first(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    if (x->tie != y->tie)
+        return x->tie > y->tie ? -1 : 1;
+    return x->group != y->group ? (x->group > y->group) - (x->group < y->group)
+                                : (x->source > y->source) - (x->source < y->source);
+}
+
+static int place_first(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+    return x->group != y->group ? (x->group > y->group) - (x->group < y->group)
+                                : (x->source > y->source) - (x->source < y->source);
+}
+
+static const rw_key BEST_KEY = { 11, 2, 3 };
+
+/* n places in random order, no two the same; scores of few values, or of one. */
+static entry *entries(int64_t n, int32_t values)
+{
+    entry *all = malloc((size_t)(n + 1) * sizeof *all);
+    REQUIRE(all);
+    for (int64_t i = 0; i < n; i++) {
+        all[i] = (entry){ (double)random_below(values) / 8, 0, (int32_t)(i / 50), (int32_t)(i % 50) };
+        all[i].tie = rw_draw4(BEST_KEY, RW_DRAW_TIE, (uint64_t)all[i].group, (uint64_t)all[i].source).v[0];
+    }
+    for (int64_t i = n - 1; i > 0; i--) {
+        int64_t j = random_below((int32_t)i + 1);
+        entry e = all[i];
+        all[i] = all[j];
+        all[j] = e;
+    }
+    return all;
+}
+
+/* Does b hold the first k of `all` (of n, which this sorts)? */
+static bool holds_best(const rw_best *b, entry *all, int64_t n, int64_t k)
+{
+    qsort(all, (size_t)n, sizeof *all, better_first);
+    n = rw_min64(n, k);
+    qsort(all, (size_t)n, sizeof *all, place_first);
+    if (b->n != n)
+        return false;
+    for (int64_t i = 0; i < n; i++)
+        if (b->at[i].group != all[i].group || b->at[i].source != all[i].source)
+            return false;
+    return true;
+}
+
+static void test_the_best_of_a_stream(void)
+{
+    static const int64_t lengths[] = { 0, 1, 2, 63, 64, 65, 128, 129, 130, 700, 3000 };
+    static const int32_t values[] = { 1, 2, 9, 1000000 };
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++)
+        for (size_t v = 0; v < sizeof values / sizeof *values; v++) {
+            int64_t n = lengths[l], ks[] = { 0, 1, 2, n / 10, n / 2, n - 1, n, n + 5 };
+            for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
+                int64_t k = rw_max64(0, ks[i]);
+                entry *all = entries(n, values[v]);
+                rw_best b;
+                REQUIRE(rw_best_start(&b, k, n, BEST_KEY) == RW_OK);
+                CHECK(b.room <= 2 * rw_max64(k, 256));
+                for (int64_t e = 0; e < n; e++)
+                    rw_best_offer(&b, all[e].score, all[e].group, all[e].source);
+                rw_best_sort(&b);
+                CHECK(holds_best(&b, all, n, k));
+                rw_best_end(&b);
+                free(all);
+            }
+        }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_streams_merge(void)
+{
+    enum { STREAMS = 3, N = 2000 };
+    for (int64_t k = 0; k <= N; k += 399) {
+        entry *all = entries(N, 20);
+        rw_best b[STREAMS];
+        for (int t = 0; t < STREAMS; t++)
+            REQUIRE(rw_best_start(&b[t], k, N, BEST_KEY) == RW_OK);
+        for (int64_t e = 0; e < N; e++) /* the streams differ in length */
+            rw_best_offer(&b[e % 7 ? 0 : e % 2 + 1], all[e].score, all[e].group, all[e].source);
+        for (int t = 1; t < STREAMS; t++)
+            rw_best_merge(&b[0], &b[t]);
+        rw_best_sort(&b[0]);
+        CHECK(holds_best(&b[0], all, N, k));
+        for (int t = 0; t < STREAMS; t++)
+            rw_best_end(&b[t]);
+        free(all);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_scores_that_are_no_numbers(void)
+{
+    const double scores[] = { NAN, -1, INFINITY, 5e-324, -INFINITY, 0, -0.0, 1e308, -NAN };
+    enum { N = (int)(sizeof scores / sizeof *scores) };
+    rw_best b;
+    REQUIRE(rw_best_start(&b, 3, N, BEST_KEY) == RW_OK);
+    for (int32_t i = 0; i < N; i++)
+        rw_best_offer(&b, scores[i], 0, i);
+    rw_best_sort(&b);
+    CHECK(b.n == 3 && b.at[0].source == 2 && b.at[1].source == 3 && b.at[2].source == 7);
+    rw_best_end(&b);
+    rw_mem_fail_after = 0;
+    CHECK_STATUS(rw_best_start(&b, 3, N, BEST_KEY), RW_ENOMEM);
+    rw_mem_fail_after = -1;
+    CHECK(rw_mem_live == 0);
+}

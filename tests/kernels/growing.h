@@ -1,0 +1,315 @@
+/* growing.h -- growth by gradient, against the gradients of all places, sorted. */
+#ifndef RW_TEST_GROWING_H
+#define RW_TEST_GROWING_H
+
+#include "setup.h"
+#include "grow.h"
+#include "rewire.h"
+#include "updates.h"
+
+static const rw_key GROW_KEY = { 7, 1, 5 };
+
+/* A place that competes. */
+typedef struct {
+    double score;
+    uint64_t tie;
+    int32_t group, source;
+} rival;
+
+static int best_first(const void *a, const void *b)
+{
+    const rival *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return (x->tie < y->tie) - (x->tie > y->tie);
+}
+
+static int by_group(const void *a, const void *b)
+{
+    const rival *x = a, *y = b;
+    return x->group != y->group ? (x->group > y->group) - (x->group < y->group)
+                                : (x->source > y->source) - (x->source < y->source);
+}
+
+/* All places that may grow in the plan, in order; their gradients as rw_backward_weights makes
+ * them in a store that has them all: the same bits are promised. */
+static rival *rivals_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
+                        bool returns, int64_t *n)
+{
+    const rw_store *s = p->store;
+    rw_store *all = rw_store_new(s->n_out, s->n_in, s->group, k->dtype);
+    REQUIRE(all);
+    size_t places = (size_t)s->n_groups * (size_t)s->n_in;
+    int64_t *indptr = malloc(((size_t)s->n_groups + 1) * sizeof *indptr);
+    int32_t *sources = malloc(places * sizeof *sources);
+    void *weights = calloc(places * (size_t)s->group, sizeof(double));
+    rival *found = malloc((places + 1) * sizeof *found);
+    REQUIRE(indptr && sources && weights && found);
+    for (int32_t g = 0; g <= s->n_groups; g++)
+        indptr[g] = (int64_t)g * s->n_in;
+    for (size_t i = 0; i < places; i++)
+        sources[i] = (int32_t)(i % (size_t)s->n_in);
+    rw_fault at;
+    REQUIRE(rw_csr_load(all, indptr, sources, weights, &at) == RW_OK);
+    int32_t grad = add_field(all, "grad");
+    REQUIRE(rw_backward_weights(k, all, x, dy, grad, &ALONE) == RW_OK);
+    *n = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        for (int32_t j = 0; j < s->n_in; j++) {
+            int32_t position = rw_group_find(s, g, j);
+            bool goes = false;
+            for (int64_t d = rw_first_of_group(p->del_group, p->n_del, g); d < p->n_del; d++) {
+                if (p->del_group[d] != g)
+                    break;
+                goes = goes || p->del_position[d] == position;
+            }
+            if (position >= 0 && !(goes && returns))
+                continue;
+            double sum = 0;
+            for (int32_t r = 0; r < rw_group_rows(s, g); r++)
+                sum += fabs(weight_at(all, grad, g * s->group + r, j));
+            uint64_t tie = rw_draw4(GROW_KEY, RW_DRAW_TIE, (uint64_t)g, (uint64_t)j).v[0];
+            found[(*n)++] = (rival){ isfinite(sum) ? sum : 0, tie, g, j };
+        }
+    free(weights);
+    free(sources);
+    free(indptr);
+    rw_store_free(all);
+    return found;
+}
+
+/* Does the plan insert the first `count` of `all`, or, with `each`, those of every group? */
+static bool grows_best(const rw_plan *p, const rival *all, int64_t n, int64_t count, const int32_t *each)
+{
+    rival *sorted = malloc((size_t)(n + 1) * sizeof *sorted);
+    int32_t *got = calloc((size_t)p->store->n_groups, sizeof *got);
+    REQUIRE(sorted && got);
+    memcpy(sorted, all, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, best_first);
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; i++) {
+        bool comes = each ? got[sorted[i].group] < each[sorted[i].group] : kept < count;
+        if (comes) {
+            got[sorted[i].group]++;
+            sorted[kept++] = sorted[i];
+        }
+    }
+    qsort(sorted, (size_t)kept, sizeof *sorted, by_group);
+    bool same = p->n_ins == kept;
+    for (int64_t i = 0; same && i < kept; i++)
+        same = p->ins_group[i] == sorted[i].group && p->ins_source[i] == sorted[i].source;
+    free(got);
+    free(sorted);
+    return same;
+}
+
+static rw_plan *plan_of(rw_store *s, int64_t gone)
+{
+    rw_plan *p = rw_plan_new(s);
+    REQUIRE(p);
+    REQUIRE(rw_prune_smallest(p, gone, GROW_KEY, &ALONE) == RW_OK);
+    return p;
+}
+
+static void test_growth_by_gradient_is_exact(void)
+{
+    FOR_EACH_KERNELS(k) {
+        for (int c = 0; c < 16; c++) { /* groups, whether places return, dy that are equal or zero */
+            int32_t group = GROUPS[c % 4], n_out = 5 * group - (group > 1), n_in = LONGEST;
+            int64_t batch = LENGTHS[(3 * c + 1) % N_LENGTHS];
+            bool returns = c / 4 % 2;
+            rw_store *s = store_of(n_out, n_in, group, group, k->dtype);
+            int32_t tile = rw_tile_size(batch, k->dtype);
+            rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
+            rw_tiles *dy = c < 8 || c % 3 == 0 ? tiles_of(4, n_out, batch, tile, k->dtype)
+                                               : tiles_new(n_out, batch, tile, k->dtype);
+            if (c % 3 == 0) /* sources in threes share their activations: ties above zero */
+                for (int32_t j = 0; j < n_in; j++)
+                    for (int64_t b = 0; b < batch; b++)
+                        put(k->dtype, x->data, place_in(x, j, b), value(3, j / 3, b));
+            int64_t n, gone = s->slots / 3;
+            rw_plan *p = plan_of(s, gone);
+            rival *all = rivals_of(p, k, x, dy, returns, &n);
+            CHECK(n == (int64_t)s->n_groups * n_in - s->slots + (returns ? gone : 0));
+            const int64_t counts[] = { 0, 1, n / 20, n / 3, n - 1, n };
+            for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+                rw_plan_free(p);
+                p = plan_of(s, gone);
+                CHECK_STATUS(rw_grow_gradient(p, counts[i], k, x, dy, returns, GROW_KEY, &ALONE), RW_OK);
+                CHECK(grows_best(p, all, n, counts[i], NULL) && p->n_del == gone);
+                rw_fault at;
+                CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
+            }
+            int32_t each[40] = { 0 };
+            for (int kind = 0; kind < 3; kind++) { /* some, none or all of a group's places */
+                for (int64_t i = 0; i < n; i++)
+                    if (kind == 2 || (kind == 1 && hash(9, (uint64_t)i, 0) % 4 == 0))
+                        each[all[i].group] += all[i].group % 3 != 1 || kind == 2;
+                rw_plan_free(p);
+                p = plan_of(s, gone);
+                CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, returns, GROW_KEY, &ALONE), RW_OK);
+                CHECK(grows_best(p, all, n, 0, each) && p->n_del == gone);
+                memset(each, 0, sizeof each);
+            }
+            rw_plan_free(p);
+            free(all);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(s);
+        }
+    }
+}
+
+/* Large enough for threads, and for blocks that say where the floor will be: about there, far
+ * too high (where the gradients are large is what they see) and far too low. */
+static void test_growth_does_not_depend_on_threads(void)
+{
+    enum { N_OUT = 701, N_IN = 600, BATCH = 9 };
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    for (int kind = 0; kind < 4; kind++) {
+        int32_t group = GROUPS[kind];
+        rw_store *s = store_of(N_OUT, N_IN, group, group, RW_F32);
+        rw_tiles *x = tiles_of(3, N_IN, BATCH, 16, RW_F32), *dy = tiles_of(4, N_OUT, BATCH, 16, RW_F32);
+        for (int32_t row = 0; row < N_OUT && kind > 1; row++)
+            for (int64_t b = 0; b < BATCH; b++)
+                put(RW_F32, dy->data, place_in(dy, row, b),
+                    value(4, row, b) * ((row / (4 * (kind - 1)) % 16 == 0) == (kind == 2) ? 1 : 1e-9));
+        int64_t n, gone = s->slots / 4, count = 30000 / group;
+        rw_plan *p = plan_of(s, gone), *first = plan_of(s, gone);
+        rival *all = rivals_of(p, k, x, dy, true, &n);
+        int32_t each[N_OUT];
+        for (int32_t g = 0; g < s->n_groups; g++)
+            each[g] = (int32_t)(hash(5, (uint64_t)g, 0) % 60);
+        for (int threads = 1; threads <= 8; threads++) {
+            rw_run run = { threads, NULL, NULL };
+            p->n_ins = 0;
+            CHECK_STATUS(rw_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK(grows_best(p, all, n, count, NULL));
+            p->n_ins = 0;
+            CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK(grows_best(p, all, n, 0, each));
+        }
+        free(all);
+        rw_plan_free(first);
+        rw_plan_free(p);
+        rw_tiles_free(dy);
+        rw_tiles_free(x);
+        rw_store_free(s);
+    }
+}
+
+/* An infinite input makes its places worthless, not the best; and rows that do not exist have no say. */
+static void test_gradients_that_are_not_finite(void)
+{
+    FOR_EACH_KERNELS(k) {
+        for (int g = 0; g < 4; g++) {
+            rw_store *s = rw_store_new(3, 20, GROUPS[g], k->dtype); /* empty */
+            rw_tiles *x = tiles_of(3, 20, 5, 8, k->dtype), *dy = tiles_of(4, 3, 5, 8, k->dtype);
+            put(k->dtype, x->data, place_in(x, 6, 2), INFINITY);
+            put(k->dtype, x->data, place_in(x, 11, 0), NAN);
+            rw_plan *p = rw_plan_new(s);
+            int64_t worthy = (int64_t)s->n_groups * 18;
+            CHECK_STATUS(rw_grow_gradient(p, worthy, k, x, dy, false, GROW_KEY, &ALONE), RW_OK);
+            CHECK(p->n_ins == worthy);
+            for (int64_t i = 0; i < p->n_ins; i++)
+                CHECK(p->ins_source[i] != 6 && p->ins_source[i] != 11);
+            rw_plan_free(p);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(s);
+        }
+    }
+}
+
+static void test_growth_that_is_refused(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F64, NULL);
+    rw_store *s = store_of(11, 40, 2, 2, RW_F64);
+    rw_tiles *x = tiles_of(3, 40, 5, 8, RW_F64), *dy = tiles_of(4, 11, 5, 8, RW_F64);
+    int64_t gone = s->slots / 2, empty = (int64_t)s->n_groups * 40 - s->slots;
+    int32_t each[6] = { 0 };
+    rw_plan *p = plan_of(s, gone);
+    CHECK_STATUS(rw_grow_gradient(p, empty + 1, k, x, dy, false, GROW_KEY, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_grow_gradient(p, empty + gone + 1, k, x, dy, true, GROW_KEY, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_grow_gradient(p, -1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_grow_gradient(p, 1, k, dy, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    each[5] = 40 - s->len[5] + 1;
+    CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, false, GROW_KEY, &ALONE), RW_EFULL);
+    each[5] = -1;
+    CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    each[5] = 1;
+    CHECK_STATUS(rw_grow_gradient_each(p, each, k, dy, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK(p->n_del == gone && p->n_ins == 0);
+    CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &ALONE), RW_OK);
+    CHECK(p->n_del == gone && p->n_ins == 1 && p->ins_group[0] == 5);
+    CHECK_STATUS(rw_grow_gradient(p, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE); /* it has insertions */
+    rw_plan *stale = rw_plan_new(s);
+    REQUIRE(rw_store_compact(s) == RW_OK);
+    CHECK_STATUS(rw_grow_gradient(stale, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
+    CHECK_STATUS(rw_grow_gradient_each(stale, each, k, x, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
+    rw_plan_free(stale);
+    rw_plan_free(p);
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+/* Every allocation fails once: nothing leaks, and the plan is what it was. */
+static void test_growth_without_memory(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    rw_store *s = store_of(700, 600, 1, 1, RW_F32);
+    rw_tiles *x = tiles_of(3, 600, 2, 2, RW_F32), *dy = tiles_of(4, 700, 2, 2, RW_F32);
+    int32_t each[700];
+    for (int32_t g = 0; g < 700; g++)
+        each[g] = (int32_t)rw_min64(g % 3, 600 - s->len[g]);
+    for (int kind = 0; kind < 2; kind++) {
+        int64_t n = 0;
+        for (bool failed = true; failed; n++) {
+            REQUIRE(n < 100);
+            rw_plan *p = plan_of(s, 300);
+            int64_t blocks = rw_mem_live;
+            rw_run run = { 3, NULL, NULL };
+            rw_mem_fail_after = n;
+            rw_status status = kind ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                                    : rw_grow_gradient(p, 900, k, x, dy, true, GROW_KEY, &run);
+            failed = rw_mem_fail_after < 0;
+            rw_mem_fail_after = -1;
+            CHECK_STATUS(status, failed ? RW_ENOMEM : RW_OK);
+            CHECK(p->n_del == 300 && (p->n_ins == 0) == failed);
+            CHECK(rw_mem_live <= blocks + 2); /* the plan's own arrays may have grown */
+            rw_plan_free(p);
+        }
+        CHECK(n > 8); /* they were asked for */
+    }
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+static void test_growth_can_be_stopped(void)
+{
+    const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
+    rw_store *s = store_of(2000, 1000, 4, 4, RW_F32);
+    rw_tiles *x = tiles_of(3, 1000, 128, 64, RW_F32), *dy = tiles_of(4, 2000, 128, 64, RW_F32);
+    int32_t each[500];
+    for (int32_t g = 0; g < 500; g++)
+        each[g] = s->len[g] < 1000;
+    for (int kind = 0; kind < 2; kind++)
+        for (int patience = 0; patience < 100; patience += 99) {
+            int left = patience;
+            rw_run run = { 1, count_poll, &left };
+            rw_plan *p = plan_of(s, 300);
+            rw_status status = kind ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                                    : rw_grow_gradient(p, 900, k, x, dy, true, GROW_KEY, &run);
+            CHECK_STATUS(status, patience ? RW_OK : RW_EINTR);
+            CHECK(p->n_del == 300 && (p->n_ins > 0) == (patience > 0));
+            CHECK(patience == 0 || (left >= 90 && left < 99));
+            rw_plan_free(p);
+        }
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(s);
+}
+
+#endif
