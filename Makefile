@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench bench-full docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench bench-full bench-rules docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -61,6 +61,10 @@ bench: .venv-bench/.ready    ## every figure of README and docs, and the targets
 bench-full: BENCH_OPTIONS = --full --resume
 bench-full: .venv-bench/.ready ## everything there is to measure, for hours; goes on where it was stopped
 	@$(run-benches)
+
+bench-rules: .venv-bench/.ready ## every rewiring rule at the same budget, and the published directions, in an hour
+	@.venv-bench/bin/python bench/rules.py $(BENCH_OPTIONS)
+	@.venv-bench/bin/python bench/published.py $(BENCH_OPTIONS)
 
 define run-benches
 failed=; for script in $(BENCHES); do \

@@ -37,8 +37,8 @@ def row(
     Returns
     -------
     dict
-        ``accuracy`` (of the test set, by epoch), ``links`` (at the end), ``explored`` (share of all places that
-        were ever connected), ``rewirings``, ``training`` and ``rewiring`` (seconds).
+        ``accuracy`` (of the test set, by epoch), ``links`` (at the end), ``explored`` (share of all places
+        that were ever connected), ``rewirings``, ``training`` and ``rewiring`` (seconds).
     """
     import rewire as rw
     from rewire.presets import mlp_layers
@@ -63,7 +63,9 @@ def row(
         rw.Sequential(layers, seed=seed),
         loss="cross_entropy",
         optimizer=rw.SGD(
-            lr=0.01 if dense else LR, momentum=MOMENTUM, schedule=Cosine(length=epochs, floor=0.01)
+            lr=0.01 if dense or (start or 0.0) >= 0.5 else LR,
+            momentum=MOMENTUM,
+            schedule=Cosine(length=epochs, floor=0.01),
         ),
         rewiring=rule,
         callbacks=[] if dense else [rw.LinkLog()],
