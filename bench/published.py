@@ -1,7 +1,7 @@
 """Published directions with one code: All-ReLU against ReLU in static nets, SET against static and dense.
 
 What is compared with: Mocanu et al. (2018) and the result files of their repositories (SET above static, and
-at or above dense), and Curci et al. (arXiv:2102.01732) with an independent rerun of their code (All-ReLU above
+at or above dense), and Curci et al. (arXiv:2102.01732) with a rerun of their code by others (All-ReLU above
 ReLU in static nets, by 0.4 points on Fashion-MNIST after 500 epochs). The short run trains for fewer epochs.
 """
 
