@@ -50,7 +50,7 @@ __version__ = "0.1.0"
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
 # What only files need (hashing, paths, safetensors) waits until somebody loads one.
 _FILES = ("FileError", "load")
-_MODULES = ("analysis", "datasets", "plots")  # rw.datasets.load("digits") without an import of one's own
+_MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one's own
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",

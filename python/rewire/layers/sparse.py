@@ -14,6 +14,8 @@ from rewire._checks import choice, describe, float_vector, integer, number
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import OptimizerNeeds, Updates, WeightLayer, register_layer, take
+from rewire.starts import EdgeList, Random, Request, Start
+from rewire.starts import start as as_start
 from rewire.store import WeightStore
 from rewire.threads import resolve
 from rewire.topology import (
@@ -57,6 +59,10 @@ class Sparse(WeightLayer):
         Biases start at zero.
     init : str, float or Initializer
         Weights of the start; ``"he"`` over the fan-in a neuron really has.
+    start : str or Start
+        Where the links are: ``"random"``, ``"small-world"``, ``"scale-free"``, or an object of
+        ``rewire.starts``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is saved, not
+        the start.
     group : {1, 2, 4, 8}
         Neighbouring outputs that share one list of sources. Links come and go ``group`` at a time, so a
         wanted number of links is rounded to round(links / group) slots.
@@ -84,9 +90,11 @@ class Sparse(WeightLayer):
         activation: str | Activation | dict[str, Any] = "linear",
         bias: bool = True,
         init: str | float | Initializer | dict[str, Any] = "he",
+        start: str | Start = "random",
         group: int = 1,
     ) -> None:
         super().__init__(n_in, n_out, activation, bias)
+        self.start = as_start(start)
         self.group = choice("group", group, (1, 2, 4, 8))
         self.init = initializer(init)
         given = {"epsilon": epsilon, "density": density, "fan_in": fan_in, "links": links}
@@ -94,6 +102,12 @@ class Sparse(WeightLayer):
         if len(named) > 1:
             raise ValueError(f"give one of epsilon, density, fan_in and links, got {' and '.join(named)}")
         self.epsilon = self._density = self.fan_in = self.links = None
+        if isinstance(self.start, EdgeList):
+            if named:
+                raise ValueError(f"an EdgeList says how many links there are: leave {named[0]} out")
+            links = self.start.count
+        if fan_in is not None and not isinstance(self.start, Random):
+            raise ValueError(f"fan_in draws at random: leave it out with start={self.start!r}")
         if density is not None:
             self._density = number("density", density, low=0.0, high=1.0)
         elif fan_in is not None:
@@ -218,17 +232,32 @@ class Sparse(WeightLayer):
             self._given = None
         elif draw:
             threads = resolve(None)
-            plan = plant(
-                self._store,
-                slots=self.wanted_slots,
-                fan_in=self.fan_in,
-                seed=seed,
-                stream=index,
-                threads=threads,
-            )
-            links, gain = plan.n_inserted * self.group, self.activation.gain
-            self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
+            if isinstance(self.start, Random):
+                plan = plant(
+                    self._store,
+                    slots=self.wanted_slots,
+                    fan_in=self.fan_in,
+                    seed=seed,
+                    stream=index,
+                    threads=threads,
+                )
+            else:
+                plan = self._plant(seed, index)
+            if self.start.weights(self._store) is None:
+                links, gain = plan.n_inserted * self.group, self.activation.gain
+                self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
             _core.commit([plan], threads)
+
+    def _plant(self, seed: int, index: int) -> _core.Plan:
+        """A plan with the places, and maybe the weights, of a start that is made in NumPy."""
+        store = self.store
+        words = np.random.SeedSequence([seed, index, *b"start"])
+        rng = np.random.Generator(np.random.Philox(words))
+        places = self.start.places(Request(store, self.wanted_slots, rng))
+        plan = _core.Plan(store)
+        groups, sources = (a.astype(np.int32) for a in np.divmod(places, store.n_in))
+        plan.insert(groups, sources, self.start.weights(store))
+        return plan
 
     @property
     def store(self) -> WeightStore:

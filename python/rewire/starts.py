@@ -1,0 +1,289 @@
+"""Where the connections of a layer are when it begins.
+
+How many there are is another question (``epsilon``, ``density``, ``links``); a start says where. Its unit is
+the slot: with groups, a group of neighbouring outputs counts as one output. All starts take O(links) memory,
+give exactly as many links as were asked for, none twice, and depend on the seed and the layer alone.
+
+A *place* is group * n_in + source, so that sorted places are in the store's order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire import _core
+from rewire._checks import describe, number
+from rewire._links import check_finite, connections, slots_of
+
+__all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start"]
+
+Places = NDArray[np.int64]
+ROUNDS = 64  # of drawing what was taken already, before the rest is drawn from a list of what is free
+
+
+class Request(NamedTuple):
+    """What a layer asks of its start."""
+
+    store: _core.Store  # empty; for its sizes
+    slots: int
+    rng: np.random.Generator
+
+
+class Start:
+    """Base of all starts."""
+
+    name: ClassVar[str] = ""
+
+    def places(self, request: Request) -> Places:
+        """``request.slots`` different places, sorted."""
+        raise NotImplementedError
+
+    def weights(self, store: _core.Store) -> NDArray[Any] | None:
+        """Weights of the places, shape (slots, group); None leaves them to the layer's ``init``."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class Random(Start):
+    """Uniformly over all places (Erdos-Renyi), drawn in C. The default."""
+
+    name = "random"
+
+
+class SmallWorld(Start):
+    """Bipartite Watts-Strogatz: outputs listen to the inputs beside them, some links go anywhere.
+
+    Outputs and inputs lie evenly on one ring. Every output begins with the same number of nearest inputs (the
+    first outputs with one more where links do not divide evenly); then each link moves, with probability
+    ``beta``, to an input drawn uniformly from those that its output is not connected to.
+
+    Parameters
+    ----------
+    beta : float in [0, 1]
+        0 is a ring lattice, 1 is random with equal fan-in.
+
+    Notes
+    -----
+    Watts, Strogatz, *Collective dynamics of 'small-world' networks*, Nature 393 (1998); bipartite as a start
+    for sparse training (BSW) by Zhang et al. in the work on CHT.
+    """
+
+    name = "small-world"
+
+    def __init__(self, beta: float = 0.25) -> None:
+        self.beta = number("beta", beta, low=0.0, high=1.0)
+
+    def places(self, request: Request) -> Places:
+        store, slots, rng = request
+        groups, n = store.n_groups, store.n_in
+        fan = np.full(groups, slots // groups)
+        fan[: slots % groups] += 1
+        group = np.repeat(np.arange(groups, dtype=np.int64), fan)
+        ends = np.cumsum(fan)
+        along = np.arange(slots, dtype=np.int64) - np.repeat(ends - fan, fan)
+        first = np.floor((np.arange(groups) + 0.5) * n / groups - fan / 2 + 0.5).astype(np.int64)
+        places = group * n + (first[group] + along) % n
+        moves = rng.random(slots) < self.beta
+        # A full output has nowhere to move to.
+        moves &= fan[group] < n
+        return _redraw(places, moves, n, rng)
+
+    def __repr__(self) -> str:
+        return f"SmallWorld({self.beta:g})"
+
+
+class ScaleFree(Start):
+    """Bipartite scale-free: some inputs are heard, and some outputs hear, far more than most.
+
+    Pairs are drawn with chances p(input) * p(output), until as many different ones are there as are wanted;
+    p of the node of rank r is proportional to r ** (-1 / (exponent - 1)), ranks at random. Degrees then
+    follow a power law of that exponent, as far as a layer has room for it.
+
+    Parameters
+    ----------
+    exponent : float > 2
+
+    Notes
+    -----
+    The static model of Goh, Kahng, Kim, *Universal behavior of load distribution in scale-free networks*,
+    PRL 87 (2001), on two sets of nodes. The BSF start of the work on CHT grows a Barabasi-Albert graph, whose
+    exponent is 3, and resorts its links into a bipartite one; this model meets any count exactly.
+    """
+
+    name = "scale-free"
+
+    def __init__(self, exponent: float = 3.0) -> None:
+        self.exponent = number("exponent", exponent, low=2.0, open_low=True)
+
+    def places(self, request: Request) -> Places:
+        store, slots, rng = request
+        sides = []
+        for size in (store.n_groups, store.n_in):
+            chances = np.arange(1, size + 1, dtype=np.float64) ** (-1.0 / (self.exponent - 1.0))
+            sides.append(np.cumsum(rng.permutation(chances)))
+        found = np.zeros(0, np.int64)
+        for _ in range(ROUNDS):
+            missing = slots - len(found)
+            if missing <= 0:
+                break
+            group, source = (
+                np.minimum(np.searchsorted(s, rng.random(missing) * s[-1], side="right"), len(s) - 1)
+                for s in sides
+            )
+            found = np.union1d(found, group.astype(np.int64) * store.n_in + source)
+        return _fill(found, slots, store.n_groups * store.n_in, rng)
+
+    def __repr__(self) -> str:
+        return f"ScaleFree({self.exponent:g})"
+
+
+class Correlated(Start):
+    """Links where inputs are most correlated, as data say.
+
+    Every output stands for one input feature (in turn, from an order drawn at random); the links with the
+    largest |Pearson correlation| between their source and the feature of their output are made, of equals the
+    first places. A feature that never changes correlates with nothing.
+
+    Parameters
+    ----------
+    X : array-like, shape (m, n_in)
+        Samples of the layer's inputs. Used when the layer is built; not saved.
+
+    Notes
+    -----
+    The CSTI start of Zhang et al. (CHT, ICLR 2024), for the first layer. O(n_in * n_out * m) operations, one
+    output at a time in O(links + n_in) memory beside a standardised copy of X.
+    """
+
+    name = "correlated"
+
+    def __init__(self, X: ArrayLike) -> None:
+        try:
+            x = np.asarray(X, np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"X must be an array of real numbers, got {describe(X)}") from None
+        if x.ndim != 2 or x.shape[0] < 2:
+            raise ValueError(f"X must have shape (m, n_in) with m >= 2, got {x.shape}")
+        if not np.isfinite(x).all():
+            raise ValueError("X must be finite")
+        x = x - x.mean(axis=0)
+        length = np.sqrt((x * x).sum(axis=0))
+        self._unit = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12 * max(1.0, length.max()))
+
+    def places(self, request: Request) -> Places:
+        store, slots, rng = request
+        n = store.n_in
+        if self._unit.shape[1] != n:
+            raise ValueError(f"X must have a column for each of {n} inputs, got {self._unit.shape[1]}")
+        order = rng.permutation(n)
+        score, place = np.zeros(0), np.zeros(0, np.int64)
+        block = max(1, slots // n + 1)
+        for first in range(0, store.n_groups, block):
+            groups = np.arange(first, min(first + block, store.n_groups), dtype=np.int64)
+            found = np.abs(self._unit[:, order[groups % n]].T @ self._unit)
+            score = np.concatenate([score, found.ravel()])
+            place = np.concatenate([place, (groups[:, None] * n + np.arange(n)).ravel()])
+            best = np.argsort(-score, kind="stable")[:slots]
+            best.sort()
+            score, place = score[best], place[best]
+        return place
+
+
+class EdgeList(Start):
+    """Exactly these links.
+
+    Parameters
+    ----------
+    rows, cols : array-like of int, shape (m,)
+        Outputs and inputs. With groups all rows of a group must be named.
+    values : array-like of float, shape (m,), optional
+        Their weights; drawn by the layer's ``init`` by default.
+    """
+
+    name = "edge-list"
+
+    def __init__(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike | None = None) -> None:
+        self._rows, self._cols, self._values = rows, cols, values
+        self.count = max(int(np.size(rows)), int(np.size(cols)))
+
+    def places(self, request: Request) -> Places:
+        store = request.store
+        shape = (store.n_out, store.n_in)
+        rows, cols = connections(self._rows, self._cols, shape)
+        self._slots = slots_of(rows, cols, shape, store.group)
+        if self._values is not None:
+            values = np.asarray(self._values, store.dtype)
+            if values.shape != rows.shape:
+                raise ValueError(
+                    f"values must have one value for each of {rows.size} links, got {describe(values)}"
+                )
+            check_finite(values, rows, cols)
+        return self._slots.group.astype(np.int64) * store.n_in + self._slots.source
+
+    def weights(self, store: _core.Store) -> NDArray[Any] | None:
+        if self._values is None:
+            return None
+        return self._slots.weights(np.asarray(self._values, store.dtype), store.group)
+
+
+def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.Generator) -> Places:
+    """Each place that moves gets a source of its group that nobody of the group had or has, uniformly."""
+    taken = np.sort(places)
+    homeless = places[moves] // n_in
+    kept = [places[~moves]]
+    for _ in range(ROUNDS):
+        if not homeless.size:
+            break
+        tries = homeless * n_in + rng.integers(n_in, size=homeless.size)
+        tries, where = np.unique(tries, return_index=True)
+        free = ~np.isin(tries, taken, assume_unique=True)
+        kept.append(tries[free])
+        taken = np.union1d(taken, tries[free])
+        homeless = np.delete(homeless, where[free])
+    for group in homeless.tolist():  # nearly full; at last what was left behind is free again
+        begin, end = np.searchsorted(taken, (group * n_in, (group + 1) * n_in))
+        free = np.setdiff1d(np.arange(group * n_in, (group + 1) * n_in), taken[begin:end])
+        if not free.size:
+            there = np.concatenate(kept)
+            free = np.setdiff1d(np.arange(group * n_in, (group + 1) * n_in), there)
+        chosen = free[rng.integers(free.size)]
+        kept.append(np.array([chosen]))
+        taken = np.union1d(taken, [chosen])
+    return np.sort(np.concatenate(kept))
+
+
+def _fill(found: Places, slots: int, size: int, rng: np.random.Generator) -> Places:
+    """Uniform places beside those found, until there are ``slots``."""
+    for _ in range(ROUNDS):
+        missing = slots - len(found)
+        if missing <= 0:
+            return found
+        found = np.union1d(found, rng.integers(size, size=missing))
+    free = np.setdiff1d(np.arange(size), found)
+    return np.union1d(found, rng.choice(free, slots - len(found), replace=False))
+
+
+_KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree)}
+
+
+def start(what: str | Start) -> Start:
+    """The start that ``what`` names: an object, or "random", "small-world", "scale-free".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(what, Start):
+        return what
+    listed = ", ".join(repr(name) for name in _KINDS)
+    if not isinstance(what, str):
+        raise TypeError(f"start must be one of {listed} or a Start, got {describe(what)}")
+    if what not in _KINDS:
+        raise ValueError(f"start must be one of {listed}, got {what!r}")
+    return _KINDS[what]()
