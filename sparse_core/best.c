@@ -7,7 +7,7 @@
 rw_status rw_best_start(rw_best *b, int64_t k, int64_t most, rw_key key)
 {
     /* With fewer, cuts come too often. */
-    enum { LEAST = 256 };
+    enum { LEAST = 64 };
     *b = (rw_best){ .key = key, .k = rw_min64(k, most) };
     b->room = rw_max64(1, rw_min64(most, 2 * rw_max64(b->k, LEAST)));
     b->at = rw_alloc_array((size_t)b->room, sizeof *b->at);

@@ -1,8 +1,10 @@
 /* best.h -- the k places of highest score in a stream of any length, in O(k) memory.
  *
- * Twice k candidates are collected; then the lower half goes and its best is the
- * FLOOR below which nobody needs to be looked at. So a candidate costs a
- * comparison, and those above the floor an amortised few more.
+ * Twice k candidates are collected; then the lower half goes, and the last of those that
+ * stay is the FLOOR below which nobody needs to be looked at. So a candidate costs a
+ * comparison, and those above the floor an amortised few more. Of n candidates in no
+ * order some k * log(n / k) lie above it when they come; a caller who can guess where
+ * the floor will be begins with that, and begins again without when too few were found.
  *
  * The order is total: by score, then by a hash of (key, group, source), then by place.
  * So the k best do not depend on the order in which candidates come, and several
@@ -27,28 +29,28 @@ typedef struct {
     int64_t k, n, room;
     rw_candidate *at;   /* n of room                                        */
     rw_candidate *work; /* room more, for cutting and sorting               */
-    bool full;          /* has it been cut? Then who is worse than floor is out */
-    rw_candidate floor;
+    bool full;          /* has it been cut? Then who is worse than floor is out;  */
+    rw_candidate floor; /* before that, whose score is lower                      */
 } rw_best;
 
 /* Memory for the best k of at most `most` candidates. */
 rw_status rw_best_start(rw_best *b, int64_t k, int64_t most, rw_key key);
 void rw_best_end(rw_best *b);
 
-/* Begin again with another k, at most that of the start. */
-static inline void rw_best_again(rw_best *b, int64_t k)
+/* Begin again with another k, at most that of the start, and a floor. */
+static inline void rw_best_again(rw_best *b, int64_t k, double floor)
 {
     b->k = k;
     b->n = 0;
     b->full = false;
+    memcpy(&b->floor.score, &floor, sizeof floor);
 }
 
 /* The score below which nobody needs to be offered. */
 static inline double rw_best_floor(const rw_best *b)
 {
-    double score = 0;
-    if (b->full)
-        memcpy(&score, &b->floor.score, sizeof score);
+    double score;
+    memcpy(&score, &b->floor.score, sizeof score);
     return score;
 }
 
@@ -60,7 +62,7 @@ void rw_best_cut(rw_best *b);
 
 static inline void rw_best_take(rw_best *b, const rw_candidate *c)
 {
-    if (b->k == 0 || (b->full && c->score < b->floor.score))
+    if (b->k == 0 || c->score < b->floor.score)
         return;
     if (b->full && c->score == b->floor.score && !rw_best_tie(b, c, &b->floor))
         return;

@@ -8,7 +8,12 @@
 #include <float.h>
 #include <math.h>
 
-enum { CHUNK = 512 }; /* places scored at a time, on the stack */
+enum {
+    CHUNK = 128, /* places scored at a time, on the stack                       */
+    SAMPLE = 16, /* of so many blocks one says where the floor will be          */
+    MARGIN = 2,  /* how far that may be off: so many times as many are expected */
+    FIRST = 64   /* the lowest rank that a row is asked for                     */
+};
 
 typedef struct {
     job j;                /* first: run_tasks hands this on */
@@ -21,7 +26,8 @@ typedef struct {
     int64_t *start;       /* of every group of `all`: 0, for they share one list */
     int32_t *len;         /* n_in                                            */
     int32_t *source;      /* 0, 1, 2, ...                                    */
-    int32_t together;     /* groups of `all` whose gradients a thread makes at a time */
+    int32_t together;     /* groups of `all` whose gradients a task makes    */
+    int32_t stride;       /* from one task's first group to the next one's   */
     size_t grad_bytes;
     char *grad;           /* grad_bytes a thread                             */
     rw_best *best;        /* one a thread                                    */
@@ -93,11 +99,38 @@ static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
     }
 }
 
+/* Where the floor will be for the best k of group g: the score of about as high a rank among
+ * a few of its places; 0 where that is no help. */
+static double guess_alone(const growth *w, int32_t g, const char *grad, int64_t k)
+{
+    int32_t step = (w->all.n_in + CHUNK - 1) / CHUNK, n = w->all.n_in / step;
+    int64_t rank = MARGIN * k / step + 4;
+    if (rank > FIRST || rank > n / 2)
+        return 0;
+    double score[CHUNK], high[FIRST] = { 0 }; /* the highest so far, in order */
+    score_places(w->j.k->dtype, grad, n, w->all.group * step, rw_group_rows(w->plan->store, g), score);
+    for (int32_t i = 0; i < n; i++) {
+        int64_t at = rank;
+        for (; at > 0 && high[at - 1] < score[i]; at--)
+            if (at < rank)
+                high[at] = high[at - 1];
+        if (at < rank)
+            high[at] = score[i];
+    }
+    return high[rank - 1];
+}
+
 /* The best of group g alone go into the plan. */
 static void offer_alone(const growth *w, int32_t g, const char *grad, rw_best *best)
 {
-    rw_best_again(best, w->each[g]);
+    int64_t wanted = w->each[g];
+    double guess = wanted ? guess_alone(w, g, grad, wanted) : 0;
+    rw_best_again(best, wanted, guess);
     offer(w, g, grad, best);
+    if (best->n < wanted) {
+        rw_best_again(best, wanted, 0);
+        offer(w, g, grad, best);
+    }
     rw_best_sort(best);
     for (int64_t i = 0; i < best->n; i++) {
         w->plan->ins_group[w->at[g] + i] = g;
@@ -105,13 +138,13 @@ static void offer_alone(const growth *w, int32_t g, const char *grad, rw_best *b
     }
 }
 
-static void grow_task(const job *j, int64_t block)
+static void grow_task(const job *j, int64_t task)
 {
     const growth *w = (const growth *)(const void *)j;
     const rw_store *s = w->plan->store;
     rw_best *best = &w->best[rw_thread_index()];
     char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
-    int32_t g0 = (int32_t)block * w->together, rows = w->all.group;
+    int32_t g0 = (int32_t)task * w->stride, rows = w->all.group;
     int32_t g1 = (int32_t)rw_min64((int64_t)g0 + w->together, w->all.n_groups);
     int64_t first[RW_TASK_GROUPS] = { 0 };
     for (int32_t g = g0; g < g1; g++)
@@ -182,13 +215,52 @@ static void growth_end(growth *w, const rw_store *s)
     rw_free(w->at, ((size_t)s->n_groups + 1) * sizeof *w->at);
 }
 
-static rw_status growth_run(growth *w, const rw_run *run)
+/* Offer the places of the first `together` groups in every `stride`: the best `k` of all of them,
+ * none with a score below `floor`, or of every group as many as w->each says. */
+static rw_status growth_run(growth *w, int64_t k, double floor, int32_t together, int32_t stride,
+                            const rw_run *run)
 {
-    const rw_store *s = &w->all;
-    int64_t blocks = (s->n_groups + w->together - 1) / w->together;
+    for (int t = 0; t < w->threads; t++)
+        rw_best_again(&w->best[t], k, floor);
+    w->together = together;
+    w->stride = stride;
+    int64_t tasks = ((int64_t)w->all.n_groups + stride - 1) / stride;
     rw_run here = { w->threads, run->poll, run->arg };
-    return run_tasks(&here, blocks, (int64_t)s->n_groups * s->group * s->n_in * w->j.x->batch, grow_task,
-                     &w->j);
+    return run_tasks(&here, tasks, products(&w->all, w->j.x) / stride * together, grow_task, &w->j);
+}
+
+/* All threads' best together in the first selection: how many. */
+static int64_t growth_merge(growth *w)
+{
+    RW_PARALLEL_FOR(w->threads)
+    for (int64_t t = 0; t < w->threads; t++)
+        rw_best_cut(&w->best[t]);
+    for (int t = 1; t < w->threads; t++)
+        rw_best_merge(&w->best[0], &w->best[t]);
+    rw_best_cut(&w->best[0]);
+    return w->best[0].n;
+}
+
+/* The best `count` of all places. A few groups are asked first where the floor will be;
+ * were they wrong, all is done again without one. */
+static rw_status growth_all(growth *w, int64_t count, const rw_run *run)
+{
+    int32_t together = w->together;
+    int64_t few = MARGIN * count / SAMPLE + SAMPLE;
+    double floor = 0;
+    rw_status st = RW_OK;
+    if (few < count) {
+        st = growth_run(w, few, 0, 1, SAMPLE, run);
+        if (!st && growth_merge(w) == few)
+            floor = rw_best_floor(&w->best[0]);
+    }
+    if (!st)
+        st = growth_run(w, count, floor, together, together, run);
+    if (!st && growth_merge(w) < count) {
+        st = growth_run(w, count, 0, together, together, run);
+        growth_merge(w);
+    }
+    return st;
 }
 
 static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy)
@@ -213,14 +285,9 @@ rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const
         return st;
     st = growth_start(&w, p, count, k, x, dy, key, run);
     if (!st)
-        st = growth_run(&w, run);
+        st = growth_all(&w, count, run);
     if (!st) {
         rw_best *best = &w.best[0];
-        RW_PARALLEL_FOR(w.n_best)
-        for (int64_t t = 0; t < w.n_best; t++)
-            rw_best_cut(&w.best[t]);
-        for (int t = 1; t < w.n_best; t++)
-            rw_best_merge(best, &w.best[t]);
         rw_best_sort(best);
         for (int64_t i = 0; i < best->n; i++) {
             p->ins_group[i] = best->at[i].group;
@@ -260,7 +327,7 @@ rw_status rw_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernel
     if (!st && total > 0) {
         st = growth_start(&w, p, most, k, x, dy, key, run);
         if (!st)
-            st = growth_run(&w, run);
+            st = growth_run(&w, most, 0, w.together, w.together, run);
         if (!st)
             p->n_ins = total;
     }

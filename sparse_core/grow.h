@@ -4,8 +4,9 @@
  * anything is connected there or not. Groups go past one after another: all n_in
  * gradients of a few of them are made by a kernel that makes dW -- with the same
  * bits -- and offered to a selection of the `count` best (best.h). So the result is
- * exact, costs n_out * n_in * batch multiply-adds, and takes O(count + n_in) memory
- * of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients
+ * exact, costs n_out * n_in * batch multiply-adds (a sixteenth more to guess where the
+ * selection will end, and as many again where the guess was bad), and takes O(count + n_in)
+ * memory of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients
  * that are not finite numbers count as 0. */
 #ifndef RW_GROW_H
 #define RW_GROW_H

@@ -99,6 +99,7 @@ int main(int argc, char **argv)
     RUN(test_bad_scores);
     RUN(test_the_best_of_a_stream);
     RUN(test_streams_merge);
+    RUN(test_a_stream_with_a_floor);
     RUN(test_scores_that_are_no_numbers);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);

@@ -73,7 +73,7 @@ static void test_the_best_of_a_stream(void)
                 entry *all = entries(n, values[v]);
                 rw_best b;
                 REQUIRE(rw_best_start(&b, k, n, BEST_KEY) == RW_OK);
-                CHECK(b.room <= 2 * rw_max64(k, 256));
+                CHECK(b.room <= 2 * rw_max64(k, 64));
                 for (int64_t e = 0; e < n; e++)
                     rw_best_offer(&b, all[e].score, all[e].group, all[e].source);
                 rw_best_sort(&b);
@@ -103,6 +103,32 @@ static void test_streams_merge(void)
             rw_best_end(&b[t]);
         free(all);
     }
+    CHECK(rw_mem_live == 0);
+}
+
+/* Nobody whose score is lower; and the same memory serves stream after stream. */
+static void test_a_stream_with_a_floor(void)
+{
+    enum { N = 1500, K = 100 };
+    rw_best b;
+    REQUIRE(rw_best_start(&b, K, N, BEST_KEY) == RW_OK);
+    for (int64_t k = K; k > 0; k -= 33)
+        for (double floor = 0; floor < 14; floor += 1.625) { /* scores end at 12.375 */
+            entry *all = entries(N, 100);
+            rw_best_again(&b, k, floor);
+            CHECK(rw_best_floor(&b) == floor);
+            for (int64_t e = 0; e < N; e++)
+                if (e % 2 || all[e].score >= rw_best_floor(&b)) /* whether the caller looks or not */
+                    rw_best_offer(&b, all[e].score, all[e].group, all[e].source);
+            rw_best_sort(&b);
+            int64_t above = 0;
+            qsort(all, N, sizeof *all, better_first);
+            while (above < N && all[above].score >= floor)
+                above++;
+            CHECK(holds_best(&b, all, above, k));
+            free(all);
+        }
+    rw_best_end(&b);
     CHECK(rw_mem_live == 0);
 }
 

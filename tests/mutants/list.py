@@ -336,6 +336,20 @@ MUTANTS = [
         "c->rest == c->sharing && !ties_cut)",
         "c->rest == c->sharing)",
     ),
+    # --- insertions beside removals, the best of a stream
+    Mutant(
+        "insertions-on-top-of-links",
+        "plan.c",
+        "    st = check_empty(p, at);\n    if (st) {\n        p->n_ins = 0;",
+        "    st = RW_OK;\n    if (st) {\n        p->n_ins = 0;",
+    ),
+    Mutant(
+        "spared-links-come",
+        "plan.c",
+        "bool goes = dg < ig || (dg == ig && dj <= ij)",
+        "bool goes = dg < ig || (dg == ig && dj < ij)",
+    ),
+    Mutant("scores-below-the-floor", "best.h", "|| c->score < b->floor.score)", ")"),
     # --- pieces, stretches, waves
     Mutant(
         "long-group-begins-anew",

@@ -1,7 +1,6 @@
 """Rules that choose candidates, neurons or a start by gradient, written slowly."""
 
 import math
-from itertools import accumulate
 
 import numpy as np
 
@@ -64,7 +63,7 @@ def gse(scene, rule):
 
 
 def draws(scene, layer, rule):
-    """The pairs that are drawn, in the order of the generator."""
+    """The pairs that are drawn."""
     groups, n_in = layer.live.shape
     rng = scene.occasion.generator(layer.layer, "candidates")
     count = math.ceil(rule.comes.gamma * layer.live.sum())
@@ -81,11 +80,12 @@ def draws(scene, layer, rule):
 
     def pick(chances):
         chosen = []
-        for u in rng.random(count):
-            chosen.append(next(i for i, sum_ in enumerate(accumulate(chances)) if sum_ > u * sum(chances)))
+        for i, often in enumerate(rng.multinomial(count, np.array(chances) / sum(chances))):
+            chosen += [i] * often
         return chosen
 
-    return set(zip(pick(right), pick(left.tolist()), strict=True))
+    groups = pick(right)  # in order, and sources in any order: pairs are independent
+    return set(zip(groups, rng.permutation(pick(left)).tolist(), strict=True))
 
 
 def filled(scene, layer, best, count):
@@ -118,8 +118,9 @@ def srigl(scene, rule):
         for g, _ in grown:
             salient[g] += 1
         active = [g for g in groups if live[g].any()]
+        least = 0 if layer.layer is scene.occasion.network.layers[-1] else rule.salient
         weak = sorted(
-            (g for g in active if salient[g] < rule.salient * total / len(active)), key=lambda g: salient[g]
+            (g for g in active if salient[g] < least * total / len(active)), key=lambda g: salient[g]
         )
         weak = weak[: len(active) - max(1, math.ceil(total / n_in))]
         stay = [g for g in active if g not in weak]

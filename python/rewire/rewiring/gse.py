@@ -41,36 +41,58 @@ def candidates(
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
     else:
-        x, dz = occasion.probe.inputs(layer), occasion.probe.outputs(layer)
-        if kind == "graest":  # the same signs on both sides: the product estimates the gradient
-            sign = rng.integers(0, 2, size=len(x)) * 2.0 - 1.0
-            of_source, of_row = np.abs(sign @ x), np.abs(sign @ dz)
-        else:
-            of_source, of_row = (np.abs(a).sum(axis=0, dtype=np.float64) for a in (x, dz))
-        padded = np.zeros(store.n_groups * store.group)
-        padded[: store.n_out] = of_row
-        of_group = padded.reshape(store.n_groups, store.group).sum(axis=1)
+        x, dz = occasion.probe.pair(layer)
+        # Of graest the same signs on both sides: the product estimates the gradient.
+        signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
+        of_row = np.zeros(store.n_groups * store.group)
+        of_row[: store.n_out] = _strength(dz, signs)
+        of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
         groups = _draw(of_group, count, rng)
-        sources = _draw(of_source, count, rng)
-    found = np.unique(groups.astype(np.int64) * store.n_in + sources)
-    found = np.setdiff1d(found, _live(layer), assume_unique=True)
+        sources = rng.permutation(_draw(_strength(x, signs), count, rng))
+    found = np.sort(groups.astype(np.int64) * store.n_in + sources)
+    found = found[np.diff(found, prepend=-1) > 0]
+    live = _live(layer)
+    if live.size:
+        at = np.minimum(np.searchsorted(live, found), live.size - 1)
+        found = found[live[at] != found]
     return (found // store.n_in).astype(np.int32), (found % store.n_in).astype(np.int32)
 
 
 def _live(layer: Sparse) -> NDArray[np.int64]:
-    """Places that are connected, as group * n_in + source."""
+    """Places that are connected, ascending, as group * n_in + source."""
     store = layer.store
     groups = np.repeat(np.arange(store.n_groups, dtype=np.int64), np.diff(store.indptr()))
     return groups * store.n_in + store.sources()
 
 
+def _strength(tiles: _core.Tiles, signs: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Of every feature the sum of |value| over the batch, or with signs |the sum of sign * value|."""
+    total = np.zeros(tiles.n)
+    for i, tile in enumerate(tiles.array()):
+        if signs is None:
+            total += np.abs(tile).sum(axis=1, dtype=np.float64)
+        else:
+            mine = signs[i * tiles.tile : (i + 1) * tiles.tile]
+            total += np.einsum("fs,s->f", tile[:, : len(mine)], mine)
+    return np.abs(total)
+
+
 def _draw(chances: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """``count`` numbers with these chances; uniform where all are zero or one is not finite."""
-    sums = np.cumsum(chances, dtype=np.float64)
-    u = rng.random(count)
-    if not np.isfinite(sums[-1]) or sums[-1] <= 0.0:
-        return (u * len(chances)).astype(np.int64)
-    return np.minimum(np.searchsorted(sums, u * sums[-1], side="right"), len(chances) - 1)
+    """``count`` numbers with these chances, ascending; all alike where the chances are zero or not finite."""
+    total = chances.sum()
+    if not np.isfinite(total) or total <= 0.0:
+        chances, total = np.ones(len(chances)), float(len(chances))
+    return np.repeat(np.arange(len(chances)), rng.multinomial(count, chances / total))
+
+
+def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Where the ``count`` largest scores are, ascending; of equals those before."""
+    if count >= len(score):
+        return np.arange(len(score))
+    least = np.partition(score, len(score) - count)[len(score) - count] if count else np.inf
+    among = score > least
+    among[np.flatnonzero(score == least)[: count - np.count_nonzero(among)]] = True
+    return np.flatnonzero(among)
 
 
 class ByCandidates(Comes):
@@ -88,7 +110,8 @@ class ByCandidates(Comes):
             return
         groups, sources = candidates(layer, int(np.ceil(self.gamma * store.slots)), self.kind, occasion)
         score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
-        best = np.sort(np.argsort(-np.nan_to_num(score), kind="stable")[:count])
+        score[~np.isfinite(score)] = 0.0
+        best = _largest(score, count)
         groups, sources = groups[best], sources[best]
         if len(groups) < count:
             groups, sources = self._fill(layer, groups, sources, count, occasion)

@@ -52,7 +52,7 @@ class SRigL(Rewiring):
     The number of links of a layer never changes. Where it is no multiple of the active neurons, the first of
     them have one more. A layer that starts otherwise gets constant fan-in at its first rewiring; start with
     ``Sparse(..., fan_in=)``. One neuron at least stays, and no more go than leave room for all links. An
-    ablated neuron stays so. With groups, a neuron is a group.
+    ablated neuron stays so; outputs of the network are not ablated. With groups, a neuron is a group.
     """
 
     name = "srigl"
@@ -81,32 +81,29 @@ class SRigL(Rewiring):
         )
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        value = self.how_many.at(occasion.moment)
-        return [self._plan(layer, value, occasion) for layer in layers]
+        value, last = self.how_many.at(occasion.moment), occasion.network.layers[-1]
+        return [
+            self._plan(layer, value, 0.0 if layer is last else self.salient, occasion) for layer in layers
+        ]
 
-    def _plan(self, layer: Sparse, value: float, occasion: Occasion) -> _core.Plan:
+    def _plan(self, layer: Sparse, value: float, least: float, occasion: Occasion) -> _core.Plan:
         store, key = layer.store, occasion.key(layer)
         x, dz = occasion.probe.pair(layer)
-        lengths = np.diff(store.indptr())
-        groups = np.repeat(np.arange(store.n_groups, dtype=np.int32), lengths)
-        sources = store.sources()
-
-        # The layer as RigL would have it says which links are salient.
-        rigl = _core.Plan(store)
-        self.goes.mark(rigl, layer, value, occasion)
-        count = rigl.n_removed
-        gone = _marked(rigl, groups, sources, store.n_in)
-        _core.grow_gradient(rigl, count, x, dz, True, *key, occasion.threads)
-        grown, _ = rigl.inserted()
-        salient = np.bincount(groups[~gone], minlength=store.n_groups)
-        salient += np.bincount(grown, minlength=store.n_groups)
-
-        wanted = _fan_ins(lengths, salient, self.salient, store.n_in)
-        goes = gone | (_rank(groups, magnitudes(layer), gone) >= wanted[groups])
-        kept = np.bincount(groups[~goes], minlength=store.n_groups)
         plan = _core.Plan(store)
-        none = np.zeros(0, np.int32)
-        plan.pairs(groups[goes], sources[goes], none, none, None)
+        self.goes.mark(plan, layer, value, occasion)
+        lengths, (gone, sources) = np.diff(store.indptr()), plan.removed()
+        kept = lengths - np.bincount(gone, minlength=store.n_groups)
+
+        salient = kept
+        if _weak(lengths, kept, least).size:  # newcomers may help: those that RigL would choose
+            rigl = _core.Plan(store)
+            self.goes.mark(rigl, layer, value, occasion)
+            _core.grow_gradient(rigl, len(gone), x, dz, True, *key, occasion.threads)
+            salient = kept + np.bincount(rigl.inserted()[0], minlength=store.n_groups)
+        wanted = _fan_ins(lengths, salient, least, store.n_in)
+        if (kept > wanted).any():
+            plan = _without_surplus(layer, gone, sources, kept, wanted)
+            kept = np.minimum(kept, wanted)
         _core.grow_gradient(plan, (wanted - kept).astype(np.int32), x, dz, True, *key, occasion.threads)
         plan.spare()
         draw(Zeros(), plan, layer, occasion)
@@ -126,37 +123,50 @@ class SRigL(Rewiring):
         }
 
 
-def _marked(
-    plan: _core.Plan, groups: NDArray[np.int32], sources: NDArray[np.int32], n_in: int
-) -> NDArray[np.bool_]:
-    """Which slots, in canonical order, a plan removes."""
-    at, source = (a.astype(np.int64) for a in plan.removed())
-    return np.isin(groups.astype(np.int64) * n_in + sources, at * n_in + source, assume_unique=True)
+def _without_surplus(
+    layer: Sparse,
+    gone: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    kept: NDArray[np.int64],
+    wanted: NDArray[np.int64],
+) -> _core.Plan:
+    """What goes already, and the smallest where more stay than are wanted; of equals the higher sources."""
+    store = layer.store
+    group = np.repeat(np.arange(store.n_groups, dtype=np.int32), np.diff(store.indptr()))
+    source = store.sources()
+    goes = np.zeros(len(group), bool)
+    place = group.astype(np.int64) * store.n_in + source
+    goes[np.searchsorted(place, gone.astype(np.int64) * store.n_in + sources)] = True
+
+    at = np.flatnonzero(~goes & (kept > wanted)[group])
+    at = at[np.lexsort((-magnitudes(layer)[at], group[at]))]
+    rank = np.arange(len(at)) - np.searchsorted(group[at], group[at])
+    goes[at[rank >= wanted[group[at]]]] = True
+    plan, none = _core.Plan(store), np.zeros(0, np.int32)
+    plan.pairs(group[goes], source[goes], none, none, None)
+    return plan
 
 
-def _rank(
-    groups: NDArray[np.int32], score: NDArray[np.float64], last: NDArray[np.bool_]
-) -> NDArray[np.int64]:
-    """The place of each slot within its group, the largest first; of equals the lower source first."""
-    order = np.lexsort((-score, last, groups))
-    rank = np.empty(len(groups), np.int64)
-    starts = np.searchsorted(groups, groups, side="left")
-    rank[order] = np.arange(len(groups)) - starts[order]
-    return rank
+def _weak(lengths: NDArray[np.int64], salient: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Groups that have links, but fewer salient ones than ``share`` of the mean fan-in."""
+    active = np.flatnonzero(lengths)
+    return active[salient[active] * len(active) < share * int(lengths.sum())]
 
 
 def _fan_ins(
     lengths: NDArray[np.int64], salient: NDArray[np.int64], share: float, n_in: int
 ) -> NDArray[np.int64]:
     """The fan-in of every group after ablation: the same for all that stay, and one more for the first."""
-    total, active = int(lengths.sum()), np.flatnonzero(lengths > 0)
+    total, active = int(lengths.sum()), np.flatnonzero(lengths)
     wanted = np.zeros(len(lengths), np.int64)
     if total == 0:
         return wanted
-    weak = active[salient[active] < share * total / len(active)]
-    fewest = max(1, -(-total // n_in))  # neurons that hold all links
-    weak = weak[np.argsort(salient[weak], kind="stable")][: max(0, len(active) - fewest)]
-    stay = np.setdiff1d(active, weak)
+    fewest = -(-total // n_in)  # groups that hold all links
+    weak = _weak(lengths, salient, share)
+    weak = weak[np.argsort(salient[weak], kind="stable")][: len(active) - fewest]
+    stays = lengths > 0
+    stays[weak] = False
+    stay = np.flatnonzero(stays)
     wanted[stay] = total // len(stay)
     wanted[stay[: total % len(stay)]] += 1
     return wanted
