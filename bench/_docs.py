@@ -51,6 +51,38 @@ SECTIONS = {
 }
 
 
+RULES = """\
+# Rules beside each other
+
+Written by `python bench/targets.py --write` from one `make bench-rules`; nothing here is typed by hand. What the
+rules are is in [Rewiring](rewiring.md).
+
+{machine}
+"""
+RULE_SECTIONS = {
+    "rules": (
+        "At the same budget",
+        "Few epochs of one task at one setting: whoever is first here need not be on another. The output layer "
+        "is dense (ERK), so it is never rewired.",
+    ),
+    "published": ("Published directions", "The same code at settings as published."),
+}
+
+
+def write_rules(runs: dict[str, dict[str, Any]]) -> Path | None:
+    """Write the page about rules, where they have been measured; returns its path."""
+    found = [script for script in RULE_SECTIONS if script in runs]
+    if not found:
+        return None
+    machine = runs[found[0]]["machine"]
+    parts = [RULES.format(machine="\n".join(f"- {key}: {value}" for key, value in machine.items() if value))]
+    for script in found:
+        parts += _section(runs[script], *RULE_SECTIONS[script])
+    page = DOCS / "rules.md"
+    page.write_text("\n".join(parts))
+    return page
+
+
 def write(runs: dict[str, dict[str, Any]], targets: str) -> Path:
     """Write the page; returns its path."""
     machine: dict[str, str] = next((run["machine"] for run in runs.values()), {})

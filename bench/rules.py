@@ -121,7 +121,7 @@ def growth_table(report: Report) -> None:
     width, density = (500, 0.05) if args.tiny else (30_000, 0.001)
     page = report.table(
         f"One growth by gradient, {width:,} x {width:,} at {100 * density:g} %, batch 32",
-        ["rule", "links", "peak before, MiB", "after, MiB", "a dense gradient, MiB", "s"],
+        ["rule", "links", "of them new", "peak before, MiB", "after, MiB", "a dense gradient, MiB", "s"],
     )
     for how in ("rigl", "gse"):
         cell = report.cell(
@@ -138,10 +138,10 @@ def growth_table(report: Report) -> None:
         if cell is None:
             continue
         if "error" in cell:
-            page.row(how, cell["error"], *["-"] * 4)
+            page.row(how, cell["error"], *["-"] * 5)
             continue
         page.row(
-            how, cell["links"], *(cell[k] / 2**20 for k in ("before", "after", "dense")), cell["seconds"]
+            how, cell["links"], cell["grown"], *(cell[k] / 2**20 for k in ("before", "after", "dense")), cell["seconds"]
         )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
-from _docs import write
+from _docs import write, write_rules
 from _report import VERDICTS, markdown, results
 
 # Target -> the script that judges it, and what it is about.
@@ -27,12 +28,13 @@ TARGETS = {
     "S10": ("scale", "50 million neurons in 24 GiB"),
 }
 SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "scale")
+RULE_SCRIPTS = ("rules", "published")
 
 
-def load() -> dict[str, dict[str, Any]]:
+def load(scripts: Sequence[str] = SCRIPTS) -> dict[str, dict[str, Any]]:
     """Script -> what it left; scripts that have not run, or left something unreadable, are missing."""
     found = {}
-    for script in SCRIPTS:
+    for script in scripts:
         try:
             found[script] = json.loads((results() / f"{script}.json").read_text())
         except (OSError, ValueError):
@@ -74,6 +76,9 @@ def main() -> None:
     (results() / "targets.md").write_text(table)
     if arguments.write:
         print(f"wrote {write(runs, table)}")
+        rules = write_rules(load(RULE_SCRIPTS))
+        if rules is not None:
+            print(f"wrote {rules}")
 
 
 if __name__ == "__main__":
