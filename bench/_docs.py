@@ -54,16 +54,15 @@ SECTIONS = {
 RULES = """\
 # Rules beside each other
 
-Written by `python bench/targets.py --write` from one `make bench-rules`; nothing here is typed by hand. What the
-rules are is in [Rewiring](rewiring.md).
+Written by `python bench/targets.py --write` from what `make bench-rules` measured; nothing here is typed by
+hand. What the rules are is in [Rewiring](rewiring.md).
 
 {machine}
 """
 RULE_SECTIONS = {
     "rules": (
         "At the same budget",
-        "Few epochs of one task at one setting: whoever is first here need not be on another. The output layer "
-        "is dense (ERK), so it is never rewired.",
+        "Few epochs of one task at one setting: whoever is first here need not be on another.",
     ),
     "published": ("Published directions", "The same code at settings as published."),
 }

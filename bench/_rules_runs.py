@@ -124,8 +124,8 @@ def growth(*, threads: int, width: int, density: float, batch: int, how: str) ->
     Returns
     -------
     dict
-        ``before`` and ``after``: peak bytes; ``links`` and ``grown``, how many of them came; ``dense``: what an
-        n x n gradient takes; ``seconds``.
+        ``before`` and ``after``: peak bytes; ``links`` and ``grown``, how many of them came; ``dense``: what
+        an n x n gradient takes; ``seconds``.
     """
     import time
 

@@ -141,8 +141,9 @@ def growth_table(report: Report) -> None:
             page.row(how, cell["error"], *["-"] * 5)
             continue
         page.row(
-            how, cell["links"], cell["grown"], *(cell[k] / 2**20 for k in ("before", "after", "dense")), cell["seconds"]
-        )
+            how, cell["links"], cell["grown"], *(cell[k] / 2**20 for k in ("before", "after", "dense")),
+            cell["seconds"],
+        )  # fmt: skip
 
 
 def plot(
