@@ -345,3 +345,21 @@ def test_wrong_arguments(case):
     call, kind, words = WRONG[case]
     with pytest.raises(kind, match=words):
         call()
+
+
+@pytest.mark.parametrize("every", [2, {"steps": 2}, rw.Every(steps=2), rw.Every(epochs=1)])
+@pytest.mark.parametrize("end", [0.5, 12])
+def test_a_rule_ends_where_it_says_whatever_its_schedule(every, end):
+    """And no optimizer step is skipped for a rewiring that has nothing to move."""
+    steps = []
+
+    class Note(rw.Callback):
+        def on_rewire(self, state):
+            steps.append(state.step)
+
+    net = network()
+    rule = rw.RigL(every=every, end=end)
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[Note()])
+    trainer.fit(X, Y, epochs=6, batch_size=16, verbose=0)  # 24 steps
+    assert steps and max(steps) < 12
+    assert trainer.optimizer_step == trainer.step - len(steps)

@@ -26,7 +26,7 @@ from rewire._checks import boolean, choice, describe
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.probe import Probe
-from rewire.rewiring.when import Every, Moment, Once, Share
+from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps
 
 __all__ = [
     "Comes", "Goes", "Key", "Occasion", "Record", "Rewiring", "Spread", "register_rewiring", "rewiring",
@@ -149,6 +149,8 @@ class Rewiring:
     comes : Comes
     spread : Spread, optional
         Every layer gets as many as went, by default.
+    until : int or float, optional
+        No rewiring from this step on, whatever ``when`` says; a float is a share of the run.
     output_layer : bool
         Whether the last layer takes part.
     last_epoch : {"skip", "remove"}
@@ -181,11 +183,13 @@ class Rewiring:
         comes: Comes,
         *,
         spread: Spread | None = None,
+        until: int | float | None = None,
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
         self.when, self.how_many, self.goes, self.comes = when, how_many, goes, comes
         self.spread = Spread() if spread is None else spread
+        self.until = None if until is None else end_of("end", until, low=0)
         self.output_layer = boolean("output_layer", output_layer)
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
 
@@ -200,6 +204,8 @@ class Rewiring:
 
     def due(self, moment: Moment) -> bool:
         """Whether to rewire before the next step."""
+        if self.until is not None and moment.step >= in_steps(self.until, moment):
+            return False
         return self.when is not None and self.when.due(moment)
 
     def layers(self, network: Sequential) -> list[Sparse]:

@@ -78,11 +78,12 @@ class DSR(Rewiring):
         self.threshold = number("threshold", threshold, low=0.0, open_low=True)
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            when(every, "steps", stop=end),
+            when(every, "steps"),
             Share(0.0),
             SmallestMagnitude(),
             AtRandom(Zeros()),
             spread=BySurvivors(),
+            until=end,
             output_layer=output_layer,
         )
 

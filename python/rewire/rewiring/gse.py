@@ -194,10 +194,11 @@ class GSE(Rewiring):
         goes = SmallestMagnitude(scope)
         self.scope = goes.scope
         super().__init__(
-            when(every, "steps", stop=end),
+            when(every, "steps"),
             how_many,
             goes,
             ByCandidates(initializer(init), kind, gamma),
+            until=end,
             output_layer=output_layer,
         )
 

@@ -40,8 +40,8 @@ class RigL(Rewiring):
 
     Notes
     -----
-    A link that goes competes for its own place, and keeps weight and momentum if it wins (Algorithm 1 of the
-    paper and the authors' code agree); others start at zero, without momentum. The authors add noise of 1e-5
+    A link that goes competes for its own place, and keeps weight and momentum if it wins, as in the authors'
+    code; others start at zero, without momentum. The authors add noise of 1e-5
     to |w| against ties; here ties are broken by a hash. The gradient is exact, of the coming batch, in
     O(links) memory: see :class:`~rewire.rewiring.ByGradient`.
     """
@@ -63,10 +63,11 @@ class RigL(Rewiring):
         self.alpha, self.end, self.decay, self.init = how_many.value, end, decay, initializer(init)
         self.skips_step = boolean("skip_step", skip_step)
         super().__init__(
-            when(every, "steps", stop=end),
+            when(every, "steps"),
             how_many,
             SmallestMagnitude(),
             ByGradient(self.init),
+            until=end,
             output_layer=output_layer,
         )
 

@@ -73,10 +73,11 @@ class SRigL(Rewiring):
         self.salient = number("salient", salient, low=0.0, high=1.0)
         self.skips_step = boolean("skip_step", skip_step)
         super().__init__(
-            when(every, "steps", stop=end),
+            when(every, "steps"),
             how_many,
             SmallestMagnitude(),
             ByGradient(Zeros()),
+            until=end,
             output_layer=output_layer,
         )
 

@@ -91,10 +91,11 @@ class TopKAST(Rewiring):
         share = Share(zeta)
         self.zeta = share.value
         super().__init__(
-            when(every, "steps", stop=end),
+            when(every, "steps"),
             share,
             SmallestMagnitude(),
             AtRandom(Zeros()),
+            until=end,
             output_layer=output_layer,
         )
 

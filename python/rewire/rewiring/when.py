@@ -103,10 +103,8 @@ class Once:
         return {"step": self.step}
 
 
-def when(
-    what: int | Every | Once | dict[str, Any], unit: str = "epochs", stop: int | float | None = None
-) -> Every | Once:
-    """The schedule that ``what`` names: an object, a period in ``unit`` until ``stop``, a ``config()``.
+def when(what: int | Every | Once | dict[str, Any], unit: str = "epochs") -> Every | Once:
+    """The schedule that ``what`` names: an object, a period in ``unit``, a ``config()``.
 
     Raises
     ------
@@ -117,7 +115,7 @@ def when(
         return what
     if isinstance(what, dict):
         return Once(**what) if "step" in what else Every(**what)
-    return Every(**{unit: integer("every", what, low=1)}, stop=stop)
+    return Every(**{unit: integer("every", what, low=1)})
 
 
 # --- how many ---------------------------------------------------------------------------
