@@ -7,7 +7,7 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import AtRandom, Comes, Goes, Moment, NearestZeroBySign, Share
+from rewire.rewiring import AtRandom, Comes, Goes, Moment, NearestZeroBySign, Share, base
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 60)
@@ -363,3 +363,22 @@ def test_a_rule_ends_where_it_says_whatever_its_schedule(every, end):
     trainer.fit(X, Y, epochs=6, batch_size=16, verbose=0)  # 24 steps
     assert steps and max(steps) < 12
     assert trainer.optimizer_step == trainer.step - len(steps)
+
+
+def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
+    class Mine(rw.Magnitude):
+        name = "mine"
+
+        def __init__(self, zeta=0.1, *, kept=2, lost=3):
+            super().__init__(zeta, every=rw.Every(steps=5))
+            self.kept = kept
+
+    with pytest.raises(NotImplementedError, match="Mine cannot be saved: it has no config"):
+        Mine().config()
+    monkeypatch.setitem(base._KINDS, "mine", Mine)
+    with pytest.raises(NotImplementedError, match="it has no attribute 'lost'"):
+        Mine().config()
+    rule = Mine(0.2, kept=4)
+    rule.lost = 7
+    assert rule.config() == {"name": "mine", "zeta": 0.2, "kept": 4, "lost": 7}
+    assert rw.rewiring.rewiring(rule.config()).kept == 4

@@ -149,7 +149,7 @@ def test_full_layers_do_not_walk():
     net = rw.Sequential([rw.Sparse(6, 5, density=1.0), rw.Sparse(5, 3, density=0.6)], seed=1)
     before = [layer.store.get_field("weight") for layer in net.layers]
     rule = rw.DeepR(noise=1.0)
-    rule.begin(net)
+    rule.prepare(net)
     rule.stepped(net, Moment(0, 1, False, lr=0.1), 1)
     assert np.array_equal(net.layers[0].store.get_field("weight"), before[0])
     assert not np.array_equal(net.layers[1].store.get_field("weight"), before[1])
@@ -177,7 +177,7 @@ def test_without_gradients_the_number_of_links_stays(options):
     store.set_field(
         "weight", rng.exponential(1 / beta, (store.slots, 1)) * rng.choice([-1, 1], (store.slots, 1))
     )
-    rule.begin(net)
+    rule.prepare(net)
     counts, sizes = [], []
     for step in range(1, 1501):
         moment = Moment(0, step, False, lr=lr)
@@ -237,7 +237,7 @@ def test_forward_uses_set_a_alone(group, optimizer):
 def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
     """A step does to their thetas what it does to weights of zero in a network of the same links."""
     t = trainer(rw.TopKAST(0.4, penalty=0.0), optimizer())
-    t.rewiring.begin(t.network)
+    t.rewiring.prepare(t.network)
     t.rewiring.rewire(t.network, Moment(0, 0, True, 1, 1, 0.1), 1, 1)
     twin = trainer("static", optimizer())
     before = []
@@ -268,7 +268,7 @@ def test_at_the_end_set_a_is_alone():
 def test_an_end_at_once_is_pruning_at_the_start():
     t = trainer(rw.TopKAST(0.4, end=0))
     largest = np.sort(np.abs(t.network.layers[0].store.get_field("weight")[:, 0]))[-29:]
-    t.rewiring.begin(t.network)
+    t.rewiring.prepare(t.network)
     t.rewiring.rewire(t.network, Moment(0, 0, True, 1, 6, 0.1), 1, 1)
     assert np.array_equal(np.sort(np.abs(t.network.layers[0].store.get_field("weight")[:, 0])), largest)
 

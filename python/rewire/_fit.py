@@ -80,7 +80,7 @@ class Fit:
                 net.standardizer = Standardizer.fit(self.source, self.weight)
             for layer in net.layers:
                 layer.hold_gradients(self.clip_norm is not None)
-            trainer.rewiring.begin(net)
+            trainer.rewiring.prepare(net)
             self.tell("on_fit_begin")
             show.begin(self.state.last_epoch, trainer.epoch, steps)
             while trainer.epoch < self.state.last_epoch and not self.state.stop:
@@ -124,7 +124,7 @@ class Fit:
                 due = trainer.rewiring.due(moment)
                 if due:
                     self.rewire(moment, rows, weight)
-                learns = not (due and trainer.rewiring.skips_step)
+                learns = not (due and trainer.rewiring.skip_step)
                 self.state.loss, truth = self.one_step(rows, weight, learns)
                 metric.update(self.outputs[: len(rows)], truth, weight)
                 total += amount * self.state.loss

@@ -66,11 +66,11 @@ def draws(scene, layer, rule):
     """The pairs that are drawn."""
     groups, n_in = layer.live.shape
     rng = scene.occasion.generator(layer.layer, "candidates")
-    count = math.ceil(rule.comes.gamma * layer.live.sum())
-    if rule.comes.kind == "uniform":
+    count = math.ceil(rule.gamma * layer.live.sum())
+    if rule.candidates == "uniform":
         at = rng.integers(groups, size=count)
         return set(zip(at.tolist(), rng.integers(n_in, size=count).tolist(), strict=True))
-    if rule.comes.kind == "graest":
+    if rule.candidates == "graest":
         sign = rng.integers(0, 2, size=len(layer.x)) * 2.0 - 1.0
         left, right = abs(sign @ layer.x), abs(sign @ layer.dz)
     else:

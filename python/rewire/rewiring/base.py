@@ -14,6 +14,7 @@ gets them of the batch that the coming step trains on.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ class Rewiring:
     ----------
     probe_batches : int
         Batches whose gradients the rule looks at: 0, 1 (the coming one), or more (and others, at random).
-    skips_step : bool
+    skip_step : bool
         Whether a rewiring takes the place of the optimizer's step on the coming batch, as in RigL's code.
     fields : dict of str to (dtype, per_slot, birth)
         What the rule keeps for every link; see ``WeightStore.add_field``. A dtype "weight" is the network's.
@@ -172,7 +173,7 @@ class Rewiring:
     """
 
     name: ClassVar[str] = ""
-    skips_step: bool = False
+    skip_step: bool = False
     fields: ClassVar[dict[str, tuple[str, bool, float]]] = {}
 
     def __init__(
@@ -210,9 +211,9 @@ class Rewiring:
 
     def layers(self, network: Sequential) -> list[Sparse]:
         """The layers that take part."""
-        return [layer for layer in self.candidates(network) if empty_places(layer) > 0]
+        return [layer for layer in self.eligible(network) if empty_places(layer) > 0]
 
-    def candidates(self, network: Sequential) -> list[Sparse]:
+    def eligible(self, network: Sequential) -> list[Sparse]:
         """All sparse layers, but the last one only with ``output_layer``."""
         return [
             layer for layer in network.sparse_layers if self.output_layer or layer is not network.layers[-1]
@@ -220,7 +221,7 @@ class Rewiring:
 
     # --- life with a trainer ------------------------------------------------------------
 
-    def begin(self, network: Sequential) -> None:
+    def prepare(self, network: Sequential) -> None:
         """Before training: every call of ``fit`` makes sure that the fields are there."""
         for layer in network.sparse_layers:
             for name, (dtype, per_slot, birth) in self.fields.items():
@@ -282,13 +283,35 @@ class Rewiring:
         record.seconds = time.perf_counter() - begin
         return record
 
+    @property
+    def every(self) -> Every | Once | None:
+        """The schedule, by the name that rules give it."""
+        return self.when
+
     def config(self) -> dict[str, Any]:
-        """JSON-able description; :func:`rewiring` reads it back."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be saved: it has no config()")
+        """JSON-able description; :func:`rewiring` reads it back.
+
+        Of a registered rule: its name and the attributes that are called like its parameters.
+        """
+        if _KINDS.get(self.name) is None:
+            raise NotImplementedError(f"{type(self).__name__} cannot be saved: it has no config()")
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        missing = [name for name in names if not hasattr(self, name)]
+        if missing:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot be saved: it has no attribute {missing[0]!r}, "
+                "as its parameter is called, nor a config() of its own"
+            )
+        return {"name": self.name, **{name: _plain(getattr(self, name)) for name in names}}
 
     def __repr__(self) -> str:
         words = ", ".join(f"{k}={v!r}" for k, v in self.config().items() if k != "name")
         return f"{type(self).__name__}({words})"
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold of a rule's attribute."""
+    return value.config() if hasattr(value, "config") else value
 
 
 def empty_places(layer: Sparse) -> int:

@@ -48,7 +48,7 @@ class Weakest(Goes):
     ) -> None:
         self.removal = choice("removal", removal, ("magnitude", "importance"))
         self.soft = boolean("soft", soft)
-        self.temperature = tuple(float_vector("temperature", temperature, 2, low=0.0).tolist())
+        self.temperature = float_vector("temperature", temperature, 2, low=0.0).tolist()
 
     def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
         strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
@@ -170,13 +170,15 @@ class CHT(Rewiring):
         output_layer: bool = True,
     ) -> None:
         how_many = share("zeta", zeta, decay, 1.0)
-        soft_removal, soft_growth = boolean("soft_removal", soft_removal), boolean("soft_growth", soft_growth)
-        self.weakest = Weakest(removal, soft=soft_removal, temperature=temperature)
-        self.by_paths = ByPaths(score, soft=soft_growth)
+        self.soft_removal = boolean("soft_removal", soft_removal)
+        self.soft_growth = boolean("soft_growth", soft_growth)
+        weakest = Weakest(removal, soft=self.soft_removal, temperature=temperature)
+        by_paths = ByPaths(score, soft=self.soft_growth)
+        self.removal, self.temperature, self.score = weakest.removal, weakest.temperature, by_paths.score
         self.zeta, self.decay = how_many.value, decay
         self.chain_removal = boolean("chain_removal", chain_removal)
         self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
-        super().__init__(when(every), how_many, self.weakest, self.by_paths, output_layer=output_layer)
+        super().__init__(when(every), how_many, weakest, by_paths, output_layer=output_layer)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         stopped = set(occasion.memory.get("stopped", ()))
@@ -197,20 +199,3 @@ class CHT(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["stopped"] = occasion.notes["stopped"]
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "zeta": self.zeta,
-            "every": self.when.config(),
-            "decay": self.decay,
-            "score": self.by_paths.score,
-            "removal": self.weakest.removal,
-            "soft_removal": self.weakest.soft,
-            "soft_growth": self.by_paths.soft,
-            "temperature": list(self.weakest.temperature),
-            "chain_removal": self.chain_removal,
-            "overlap": self.overlap,
-            "output_layer": self.output_layer,
-        }

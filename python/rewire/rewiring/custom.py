@@ -127,7 +127,7 @@ class Custom(Rewiring):
         return int(self.gradient)
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return self.candidates(network)
+        return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         if self.age:
@@ -231,7 +231,7 @@ class Custom(Rewiring):
 
     def config(self) -> dict[str, Any]:
         raise NotImplementedError(
-            "a rule made of a function cannot be saved: subclass Rewiring, with config()"
+            "a rule made of a function cannot be saved: subclass Rewiring, and register that"
         )
 
     def __repr__(self) -> str:

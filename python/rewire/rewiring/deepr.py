@@ -97,9 +97,9 @@ class DeepR(Rewiring):
         assert self.noise is not None
         return lr * self.noise
 
-    def begin(self, network: Sequential) -> None:
-        super().begin(network)
-        self._see(self.candidates(network))
+    def prepare(self, network: Sequential) -> None:
+        super().prepare(network)
+        self._see(self.eligible(network))
 
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         drift, deviation = moment.lr * self.l1, self.deviation(moment.lr)
@@ -125,14 +125,3 @@ class DeepR(Rewiring):
         for layer in layers:
             if SIGN in layer.store.fields:  # else nobody has begun to train
                 _core.walk_signs(layer.store, SIGN)
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "l1": self.l1,
-            "noise": self.noise,
-            "temperature": self.temperature,
-            "every": self.when.config(),
-            "output_layer": self.output_layer,
-        }

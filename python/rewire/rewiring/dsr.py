@@ -88,7 +88,7 @@ class DSR(Rewiring):
         )
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        layers = self.candidates(network)
+        layers = self.eligible(network)
         return layers if any(empty_places(layer) > 0 for layer in layers) else []
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
@@ -117,15 +117,3 @@ class DSR(Rewiring):
         elif removed < (1.0 - self.tolerance) * target:
             threshold = min(threshold * 2.0, MOST)
         occasion.memory["threshold"] = threshold
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "target": self.target,
-            "every": self.when.config(),
-            "end": self.end,
-            "threshold": self.threshold,
-            "tolerance": self.tolerance,
-            "output_layer": self.output_layer,
-        }

@@ -99,6 +99,7 @@ class GMP(Rewiring):
         output_layer: bool = True,
     ) -> None:
         self.cubic = Cubic(density, begin, end)
+        self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
         self.scope = choice("scope", scope, ("global", "layer"))
         super().__init__(
             when(every, "steps"),
@@ -113,7 +114,7 @@ class GMP(Rewiring):
         return moment.step == end or (begin <= moment.step < end and super().due(moment))
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return self.candidates(network)
+        return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
@@ -139,15 +140,3 @@ class GMP(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["start"] = occasion.notes["start"]
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "density": self.cubic.final,
-            "begin": self.cubic.begin,
-            "end": self.cubic.end,
-            "every": self.when.config(),
-            "scope": self.scope,
-            "output_layer": self.output_layer,
-        }

@@ -79,6 +79,3 @@ class GraNet(GMP):
             plan.prune_smallest(gone + moves, *occasion.key(layer), occasion.threads)
             self.comes.place(plan, layer, moves, occasion)
         return plans
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "rate": self.rate, "floor": self.floor}

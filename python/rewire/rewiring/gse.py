@@ -189,15 +189,15 @@ class GSE(Rewiring):
     ) -> None:
         how_many = share("rate", rate, "cosine", end)
         self.rate, self.end = how_many.value, end
-        kind = choice("candidates", candidates, ("graest", "grabo", "uniform"))
-        gamma = number("gamma", gamma, low=0.0, open_low=True)
+        self.candidates = choice("candidates", candidates, ("graest", "grabo", "uniform"))
+        self.gamma, self.init = number("gamma", gamma, low=0.0, open_low=True), initializer(init)
         goes = SmallestMagnitude(scope)
         self.scope = goes.scope
         super().__init__(
             when(every, "steps"),
             how_many,
             goes,
-            ByCandidates(initializer(init), kind, gamma),
+            ByCandidates(self.init, self.candidates, self.gamma),
             until=end,
             output_layer=output_layer,
         )
@@ -213,17 +213,3 @@ class GSE(Rewiring):
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
                 self.comes.place(plans[i], layer, plans[i].n_removed, occasion)
         return plans
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None and isinstance(self.comes, ByCandidates)
-        return {
-            "name": self.name,
-            "rate": self.rate,
-            "candidates": self.comes.kind,
-            "gamma": self.comes.gamma,
-            "every": self.when.config(),
-            "end": self.end,
-            "scope": self.scope,
-            "init": self.comes.init.config(),
-            "output_layer": self.output_layer,
-        }

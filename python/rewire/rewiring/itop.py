@@ -71,15 +71,3 @@ class ITOP(Rewiring):
             comes,
             output_layer=output_layer,
         )
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "mode": self.mode,
-            "rate": self.rate,
-            "floor": self.floor,
-            "every": self.when.config(),
-            "end": self.end,
-            "output_layer": self.output_layer,
-        }

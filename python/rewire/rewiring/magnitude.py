@@ -62,16 +62,3 @@ class Magnitude(Rewiring):
         goes = SmallestMagnitude(scope)
         super().__init__(when(every), how_many, goes, AtRandom(self.init), output_layer=output_layer)
         self.scope = goes.scope
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "zeta": self.zeta,
-            "every": self.when.config(),
-            "scope": self.scope,
-            "decay": self.decay,
-            "end": self.end,
-            "init": self.init.config(),
-            "output_layer": self.output_layer,
-        }

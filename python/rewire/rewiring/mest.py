@@ -107,6 +107,7 @@ class MEST(Rewiring):
     ) -> None:
         self.mode = choice("mode", mode, tuple(SHARES))
         self.stages = _Stages(SHARES[self.mode] if shares is None else shares, ends)
+        self.shares, self.ends = self.stages.shares, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
         super().__init__(
             when(every), self.stages, SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
@@ -122,7 +123,7 @@ class MEST(Rewiring):
         return super().due(moment) and self.stages.at(moment) > 0.0
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return self.candidates(network)
+        return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         budgets = occasion.memory.get("budget") or {str(a.index): a.store.slots for a in layers}
@@ -151,15 +152,3 @@ class MEST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["budget"] = occasion.notes["budget"]
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "mode": self.mode,
-            "shares": self.stages.shares,
-            "ends": self.stages.ends,
-            "every": self.when.config(),
-            "gradient": self.gradient,
-            "output_layer": self.output_layer,
-        }

@@ -61,7 +61,7 @@ class RigL(Rewiring):
     ) -> None:
         how_many = share("alpha", alpha, decay, end)
         self.alpha, self.end, self.decay, self.init = how_many.value, end, decay, initializer(init)
-        self.skips_step = boolean("skip_step", skip_step)
+        self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
             when(every, "steps"),
             how_many,
@@ -70,16 +70,3 @@ class RigL(Rewiring):
             until=end,
             output_layer=output_layer,
         )
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "alpha": self.alpha,
-            "every": self.when.config(),
-            "end": self.end,
-            "decay": self.decay,
-            "init": self.init.config(),
-            "skip_step": self.skips_step,
-            "output_layer": self.output_layer,
-        }

@@ -64,14 +64,3 @@ class SET(Rewiring):
             output_layer=output_layer,
             last_epoch=last_epoch,
         )
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "zeta": self.zeta,
-            "every": self.when.config(),
-            "init": self.init.config(),
-            "output_layer": self.output_layer,
-            "last_epoch": self.last_epoch,
-        }

@@ -119,18 +119,5 @@ class SNFS(Rewiring):
         return [self.beta**i for i in range(batches)]
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        layers = self.candidates(network)
+        layers = self.eligible(network)
         return layers if any(empty_places(layer) > 0 for layer in layers) else []
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "rate": self.rate,
-            "floor": self.floor,
-            "every": self.when.config(),
-            "end": self.end,
-            "batches": self.batches,
-            "beta": self.beta,
-            "output_layer": self.output_layer,
-        }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,7 @@ class SNIP(Rewiring):
         return self.batches
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return [layer for layer in self.candidates(network) if layer.store.slots > 0]
+        return [layer for layer in self.eligible(network) if layer.store.slots > 0]
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
@@ -88,13 +87,3 @@ class SNIP(Rewiring):
         for plan, layer, score, count in zip(plans, layers, scores, counts, strict=True):
             plan.prune_scores(score, count, *occasion.key(layer), occasion.threads)
         return plans
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "density": self.density,
-            "scope": self.scope,
-            "batches": self.batches,
-            "step": self.step,
-            "output_layer": self.output_layer,
-        }

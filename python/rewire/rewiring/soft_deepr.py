@@ -102,7 +102,7 @@ class SoftDeepR(DeepR):
         self.density = None if density is None else number("density", density, low=0.0, high=1.0)
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return self.candidates(network)
+        return self.eligible(network)
 
     def chance(self, density: float, lr: float) -> float:
         """That a dormant link becomes active in a step of the optimizer."""
@@ -138,6 +138,3 @@ class SoftDeepR(DeepR):
         super().committed(layers, occasion)
         occasion.memory["start"] = occasion.notes["start"]
         occasion.memory["step"] = occasion.moment.step
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "density": self.density}

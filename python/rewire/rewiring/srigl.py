@@ -71,7 +71,7 @@ class SRigL(Rewiring):
         how_many = share("alpha", alpha, decay, end)
         self.alpha, self.end, self.decay = how_many.value, end, decay
         self.salient = number("salient", salient, low=0.0, high=1.0)
-        self.skips_step = boolean("skip_step", skip_step)
+        self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
             when(every, "steps"),
             how_many,
@@ -109,19 +109,6 @@ class SRigL(Rewiring):
         plan.spare()
         draw(Zeros(), plan, layer, occasion)
         return plan
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "alpha": self.alpha,
-            "salient": self.salient,
-            "every": self.when.config(),
-            "end": self.end,
-            "decay": self.decay,
-            "skip_step": self.skips_step,
-            "output_layer": self.output_layer,
-        }
 
 
 def _without_surplus(

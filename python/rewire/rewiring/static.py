@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rewire.initializers import Zeros
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.comes import AtRandom
@@ -21,6 +19,3 @@ class Static(Rewiring):
 
     def __init__(self) -> None:
         super().__init__(None, Share(0.0), NearestZeroBySign(), AtRandom(Zeros()))
-
-    def config(self) -> dict[str, Any]:
-        return {"name": self.name}

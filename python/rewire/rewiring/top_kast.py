@@ -109,7 +109,7 @@ class TopKAST(Rewiring):
         return moment.step in (0, self.end_at(moment)) or super().due(moment)
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return [layer for layer in self.candidates(network) if layer.store.slots > 0]
+        return [layer for layer in self.eligible(network) if layer.store.slots > 0]
 
     # --- every step ---------------------------------------------------------------------
 
@@ -152,19 +152,6 @@ class TopKAST(Rewiring):
             for name, values in occasion.notes[layer.label].items():
                 layer.store.set_field(name, values)
         occasion.memory["links"] = occasion.notes["links"]
-
-    def config(self) -> dict[str, Any]:
-        assert self.when is not None
-        return {
-            "name": self.name,
-            "forward": self.forward,
-            "zeta": self.zeta,
-            "penalty": self.penalty,
-            "norm": self.norm,
-            "every": self.when.config(),
-            "end": self.end,
-            "output_layer": self.output_layer,
-        }
 
 
 def after(plan: _core.Plan, fields: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
