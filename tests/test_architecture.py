@@ -20,7 +20,7 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _core _openmp errors _checks _machine _gate _fileio _container threads
-    _inputs standardizer workspace _links store activations initializers topology starts
+    _inputs standardizer workspace _places _links store activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice, integer
+from rewire._places import places_of, together
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
 from rewire.layers.base import take
@@ -193,8 +194,7 @@ class LinkLog(Callback):
                 if FIELD in store.fields:  # of another log, which has come to its end
                     store.drop_field(FIELD)
                 store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
-                groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
-                self._explored[layer.index] = groups * store.n_in + store.sources()
+                self._explored[layer.index] = places_of(store)
         self._start = np.array([layer.nnz for layer in layers], np.int64)
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
@@ -222,7 +222,7 @@ class LinkLog(Callback):
         store, tried = layer.store, self._explored[layer.index]
         slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
         groups = np.searchsorted(store.indptr(), slots, side="right") - 1
-        places = groups * store.n_in + store.sources()[slots]
+        places = together(groups, store.sources()[slots], store.n_in)
         at = np.searchsorted(tried, places)
         new = np.ones(places.size, bool)
         inside = at < tried.size

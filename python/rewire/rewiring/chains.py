@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._places import apart, places_of, together
 from rewire.layers import Sparse, WeightLayer
 from rewire.network import Sequential
 
-__all__ = ["Places", "chain_links", "without_chains"]
+__all__ = ["chain_links", "without_chains"]
 
-Places = tuple[NDArray[np.int32], NDArray[np.int32]]  # groups and sources, sorted by both
+Pairs = tuple[NDArray[np.int32], NDArray[np.int32]]  # groups and sources, sorted by both
 
 
-def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, Places]:
+def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, Pairs]:
     """Links that no path from input to output would use once the plans are carried out.
 
     That is links into hidden neurons without outgoing links, and links out of hidden neurons without incoming
@@ -53,7 +54,7 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
     for i in range(1, len(layers)):
         if i in found:
             found[i].append(stays[i].drop(~stays[i - 1].listens()[stays[i].places % layers[i].n_in]))
-    return {layers[i].index: _apart(np.concatenate(a), layers[i].n_in) for i, a in found.items()}
+    return {layers[i].index: apart(np.sort(np.concatenate(a)), layers[i].n_in) for i, a in found.items()}
 
 
 def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_core.Plan]:
@@ -71,9 +72,9 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     made = []
     for plan in plans:
         n_in = plan.store.n_in
-        both = np.concatenate([_together(plan.removed(), n_in), _together(more[plan.store], n_in)])
+        both = np.concatenate([together(*plan.removed(), n_in), together(*more[plan.store], n_in)])
         made.append(_core.Plan(plan.store))
-        made[-1].pairs(*_apart(both, n_in), none, none, None)
+        made[-1].pairs(*apart(np.sort(both), n_in), none, none, None)
     return made
 
 
@@ -84,12 +85,10 @@ class _Links:
         self.layer, self.plan = layer, plan
         self.places = np.zeros(0, np.int64)  # group * n_in + source, ascending
         if isinstance(layer, Sparse):
-            store = layer.store
-            groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
-            self.places = _together((groups, store.sources()), layer.n_in)
+            self.places = places_of(layer.store)
         if plan is not None:
-            gone = np.isin(self.places, _together(plan.removed(), layer.n_in), assume_unique=True)
-            self.places = np.concatenate([self.places[~gone], _together(plan.inserted(), layer.n_in)])
+            gone = np.isin(self.places, together(*plan.removed(), layer.n_in), assume_unique=True)
+            self.places = np.concatenate([self.places[~gone], together(*plan.inserted(), layer.n_in)])
 
     @property
     def dense(self) -> bool:
@@ -129,12 +128,3 @@ def _plan_of(layer: WeightLayer, plans: Sequence[_core.Plan]) -> _core.Plan | No
             if plan.store is layer.store:
                 return plan
     return None
-
-
-def _together(places: tuple[NDArray, NDArray], n_in: int) -> NDArray[np.int64]:
-    return places[0].astype(np.int64) * n_in + places[1]
-
-
-def _apart(places: NDArray[np.int64], n_in: int) -> Places:
-    places = np.sort(places)
-    return (places // n_in).astype(np.int32), (places % n_in).astype(np.int32)

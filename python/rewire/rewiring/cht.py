@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, float_vector, number
+from rewire._places import groups_of
 from rewire.layers import Sparse
 from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, register_rewiring
 from rewire.rewiring.chains import without_chains
@@ -67,7 +68,7 @@ def importances(layer: Sparse) -> NDArray[np.float64]:
     """Relative importance of every slot in canonical order, summed over its rows: shape (slots,)."""
     store = layer.store
     w = np.abs(store.get_field("weight"), dtype=np.float64)
-    groups, sources = np.repeat(np.arange(store.n_groups), np.diff(store.indptr())), store.sources()
+    groups, sources = groups_of(store), store.sources()
     by_source = np.bincount(sources, w.sum(axis=1), minlength=store.n_in)[sources]
     found = np.zeros(len(w))
     for r in range(store.group):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, describe
+from rewire._places import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -144,7 +145,7 @@ class Custom(Rewiring):
 
         moment = "momentum" if "momentum" in fields else "adam_m" if "adam_m" in fields else None
         return Links(
-            np.repeat(np.arange(store.n_groups), np.diff(store.indptr())),
+            groups_of(store),
             store.sources().astype(np.int64),
             flat(store.get_field("weight")),
             None if moment is None else flat(store.get_field(moment)),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
+from rewire._places import apart, places_of, random_beside, together
 from rewire.initializers import Initializer, initializer
 from rewire.layers import Sparse
 from rewire.rewiring.base import Comes, Occasion, Rewiring, empty_places, register_rewiring
@@ -49,20 +50,13 @@ def candidates(
         of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
         groups = _draw(of_group, count, rng)
         sources = rng.permutation(_draw(_strength(x, signs), count, rng))
-    found = np.sort(groups.astype(np.int64) * store.n_in + sources)
+    found = np.sort(together(groups, sources, store.n_in))
     found = found[np.diff(found, prepend=-1) > 0]
-    live = _live(layer)
+    live = places_of(store)
     if live.size:
         at = np.minimum(np.searchsorted(live, found), live.size - 1)
         found = found[live[at] != found]
-    return (found // store.n_in).astype(np.int32), (found % store.n_in).astype(np.int32)
-
-
-def _live(layer: Sparse) -> NDArray[np.int64]:
-    """Places that are connected, ascending, as group * n_in + source."""
-    store = layer.store
-    groups = np.repeat(np.arange(store.n_groups, dtype=np.int64), np.diff(store.indptr()))
-    return groups * store.n_in + store.sources()
+    return apart(found, store.n_in)
 
 
 def _strength(tiles: _core.Tiles, signs: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -112,28 +106,14 @@ class ByCandidates(Comes):
         score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
         score[~np.isfinite(score)] = 0.0
         best = _largest(score, count)
-        groups, sources = groups[best], sources[best]
-        if len(groups) < count:
-            groups, sources = self._fill(layer, groups, sources, count, occasion)
-        plan.insert(groups, sources)
+        chosen = together(groups[best], sources[best], store.n_in)
+        if len(chosen) < count:
+            taken = np.union1d(places_of(store), chosen)
+            missing = count - len(chosen)
+            more = random_beside(store, taken, missing, occasion.key(layer), occasion.threads)
+            chosen = np.union1d(chosen, more)
+        plan.insert(*apart(chosen, store.n_in))
         draw(self.init, plan, layer, occasion)
-
-    def _fill(
-        self, layer: Sparse, groups: NDArray[Any], sources: NDArray[Any], count: int, occasion: Occasion
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """The chosen ones and others at random, outside all that is connected."""
-        store, n = layer.store, layer.n_in
-        chosen = groups.astype(np.int64) * n + sources
-        taken = np.union1d(_live(layer), chosen)
-        likeness = _core.Store(n_out=store.n_out, n_in=n, group=store.group, dtype=store.dtype)
-        indptr = np.zeros(store.n_groups + 1, np.int64)
-        np.cumsum(np.bincount(taken // n, minlength=store.n_groups), out=indptr[1:])
-        likeness.load(indptr, (taken % n).astype(np.int32), np.zeros((len(taken), store.group), store.dtype))
-        rest = _core.Plan(likeness)
-        rest.grow_random(count - len(chosen), *occasion.key(layer), occasion.threads)
-        more, at = rest.inserted()
-        together = np.union1d(chosen, more.astype(np.int64) * n + at)
-        return (together // n).astype(np.int32), (together % n).astype(np.int32)
 
 
 @register_rewiring

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._places import store_at
 from rewire.layers import Sparse
 
 __all__ = ["Probe"]
@@ -62,12 +63,7 @@ class Probe:
 
     def at(self, layer: Sparse, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> NDArray[Any]:
         """Gradients at any places, sorted by (group, source) and each named once, shape (n, group)."""
-        like = layer.store
-        store = _core.Store(n_out=like.n_out, n_in=like.n_in, group=like.group, dtype=like.dtype)
-        indptr = np.zeros(like.n_groups + 1, np.int64)
-        np.cumsum(np.bincount(groups, minlength=like.n_groups), out=indptr[1:])
-        store.load(indptr, sources, np.zeros((len(sources), like.group), like.dtype))
-        return self._gradients(layer, store)
+        return self._gradients(layer, store_at(layer.store, groups, sources))
 
     def _gradients(self, layer: Sparse, store: _core.Store) -> NDArray[Any]:
         x, dz = self.pair(layer)
@@ -77,4 +73,3 @@ class Probe:
             return store.get_field(PROBED)
         finally:
             store.drop_field(PROBED)
-

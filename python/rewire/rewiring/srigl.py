@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, number
+from rewire._places import apart, groups_of, places_of, together
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
@@ -120,18 +121,16 @@ def _without_surplus(
 ) -> _core.Plan:
     """What goes already, and the smallest where more stay than are wanted; of equals the higher sources."""
     store = layer.store
-    group = np.repeat(np.arange(store.n_groups, dtype=np.int32), np.diff(store.indptr()))
-    source = store.sources()
-    goes = np.zeros(len(group), bool)
-    place = group.astype(np.int64) * store.n_in + source
-    goes[np.searchsorted(place, gone.astype(np.int64) * store.n_in + sources)] = True
+    group, place = groups_of(store), places_of(store)
+    goes = np.zeros(len(place), bool)
+    goes[np.searchsorted(place, together(gone, sources, store.n_in))] = True
 
     at = np.flatnonzero(~goes & (kept > wanted)[group])
     at = at[np.lexsort((-magnitudes(layer)[at], group[at]))]
     rank = np.arange(len(at)) - np.searchsorted(group[at], group[at])
     goes[at[rank >= wanted[group[at]]]] = True
     plan, none = _core.Plan(store), np.zeros(0, np.int32)
-    plan.pairs(group[goes], source[goes], none, none, None)
+    plan.pairs(*apart(place[goes], store.n_in), none, none, None)
     return plan
 
 

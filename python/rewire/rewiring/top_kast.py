@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
+from rewire._places import places_of, together
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -158,10 +159,8 @@ def after(plan: _core.Plan, fields: dict[str, NDArray[Any]]) -> dict[str, NDArra
     """What fields hold once the plan is carried out, newcomers zero: canonical order."""
     store = plan.store
     stays = np.flatnonzero(~plan.marked())  # as numbers: NumPy is slow with masks
-    groups = np.repeat(np.arange(store.n_groups) * store.n_in, np.diff(store.indptr()))
-    places = (groups + store.sources()).take(stays)
-    comes = plan.inserted()
-    at = np.searchsorted(places, comes[0].astype(np.int64) * store.n_in + comes[1])
+    places = places_of(store).take(stays)
+    at = np.searchsorted(places, together(*plan.inserted(), store.n_in))
     old = np.ones(len(places) + len(at), bool)  # of the slots to be: not a newcomer
     old[at + np.arange(len(at))] = False
     to = np.flatnonzero(old)

@@ -1,0 +1,59 @@
+"""Slots as numbers, for rules and starts in NumPy.
+
+A *place* is group * n_in + source, connected or not: ascending places stand in the store's order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+
+__all__ = ["Places", "apart", "groups_of", "places_of", "random_beside", "store_at", "together"]
+
+Places = NDArray[np.int64]
+
+
+def groups_of(store: _core.Store) -> NDArray[np.int64]:
+    """The group of every slot, shape (slots,)."""
+    return np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+
+
+def places_of(store: _core.Store) -> Places:
+    """The place of every slot, ascending, shape (slots,)."""
+    return together(groups_of(store), store.sources(), store.n_in)
+
+
+def together(groups: NDArray[Any], sources: NDArray[Any], n_in: int) -> Places:
+    """Groups and sources as places."""
+    return groups.astype(np.int64) * n_in + sources
+
+
+def apart(places: Places, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Places as groups and sources, as plans take them."""
+    groups, sources = np.divmod(places, n_in)
+    return groups.astype(np.int32), sources.astype(np.int32)
+
+
+def store_at(like: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> _core.Store:
+    """A store of a store's shape, connected at these places alone, ascending, with zeros."""
+    store = _core.Store(n_out=like.n_out, n_in=like.n_in, group=like.group, dtype=like.dtype)
+    indptr = np.zeros(like.n_groups + 1, np.int64)
+    np.cumsum(np.bincount(groups, minlength=like.n_groups), out=indptr[1:])
+    store.load(indptr, sources, np.zeros((len(sources), like.group), like.dtype))
+    return store
+
+
+def random_beside(
+    like: _core.Store, taken: Places, count: int, key: tuple[int, int, int], threads: int
+) -> Places:
+    """``count`` places of a store's shape, uniformly from those that are not taken.
+
+    ``taken`` ascends. O(taken + count) memory; (seed, stream, step) name the draw.
+    """
+    plan = _core.Plan(store_at(like, *apart(taken, like.n_in)))
+    plan.grow_random(count, *key, threads)
+    return together(*plan.inserted(), like.n_in)
