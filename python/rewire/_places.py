@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from rewire import _core
 
-__all__ = ["Places", "apart", "groups_of", "places_of", "random_beside", "store_at", "together"]
+__all__ = [
+    "Places", "apart", "groups_of", "places_of", "random_beside", "store_at", "together", "weighted",
+    "without",
+]  # fmt: skip
 
 Places = NDArray[np.int64]
 
@@ -36,6 +39,23 @@ def apart(places: Places, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int3
     """Places as groups and sources, as plans take them."""
     groups, sources = np.divmod(places, n_in)
     return groups.astype(np.int32), sources.astype(np.int32)
+
+
+def without(places: Places, others: Places) -> tuple[Places, NDArray[np.int64]]:
+    """Ascending places that are not among ascending others, and where ``np.insert`` puts them there."""
+    at = np.searchsorted(others, places)
+    new = np.ones(places.size, bool)
+    inside = at < others.size
+    new[inside] = others[at[inside]] != places[inside]
+    return places[new], at[new]
+
+
+def weighted(chances: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """``count`` numbers with these chances, ascending; all alike where the chances are zero or not finite."""
+    total = chances.sum()
+    if not np.isfinite(total) or total <= 0.0:
+        chances, total = np.ones(len(chances)), float(len(chances))
+    return np.repeat(np.arange(len(chances)), rng.multinomial(count, chances / total))
 
 
 def store_at(like: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> _core.Store:

@@ -3,8 +3,6 @@
 How many there are is another question (``epsilon``, ``density``, ``links``); a start says where. Its unit is
 the slot: with groups, a group of neighbouring outputs counts as one output. All starts take O(links) memory,
 give exactly as many links as were asked for, none twice, and depend on the seed and the layer alone.
-
-A *place* is group * n_in + source, so that sorted places are in the store's order.
 """
 
 from __future__ import annotations
@@ -17,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from rewire import _core
 from rewire._checks import describe, number
 from rewire._links import check_finite, connections, slots_of
+from rewire._places import Places, random_beside, together, weighted, without
 
 __all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start"]
 
-Places = NDArray[np.int64]
 ROUNDS = 64  # of drawing what was taken already, before the rest is drawn from a list of what is free
 
 
@@ -29,7 +27,13 @@ class Request(NamedTuple):
 
     store: _core.Store  # empty; for its sizes
     slots: int
-    rng: np.random.Generator
+    key: tuple[int, int, int]  # seed, layer, 0
+    threads: int
+
+    def generator(self) -> np.random.Generator:
+        """A function of seed and layer alone."""
+        words = np.random.SeedSequence([*self.key[:2], *b"start"])
+        return np.random.Generator(np.random.Philox(words))
 
 
 class Start:
@@ -37,13 +41,12 @@ class Start:
 
     name: ClassVar[str] = ""
 
-    def places(self, request: Request) -> Places:
-        """``request.slots`` different places, sorted."""
-        raise NotImplementedError
+    def draw(self, request: Request) -> tuple[Places, NDArray[Any] | None]:
+        """``request.slots`` different places, ascending; and their weights, shape (slots, group), or None.
 
-    def weights(self, store: _core.Store) -> NDArray[Any] | None:
-        """Weights of the places, shape (slots, group); None leaves them to the layer's ``init``."""
-        return None
+        A place is group * n_in + source. None leaves weights to the layer's ``init``.
+        """
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -78,8 +81,8 @@ class SmallWorld(Start):
     def __init__(self, beta: float = 0.25) -> None:
         self.beta = number("beta", beta, low=0.0, high=1.0)
 
-    def places(self, request: Request) -> Places:
-        store, slots, rng = request
+    def draw(self, request: Request) -> tuple[Places, None]:
+        store, slots, rng = request.store, request.slots, request.generator()
         groups, n = store.n_groups, store.n_in
         fan = np.full(groups, slots // groups)
         fan[: slots % groups] += 1
@@ -87,11 +90,11 @@ class SmallWorld(Start):
         ends = np.cumsum(fan)
         along = np.arange(slots, dtype=np.int64) - np.repeat(ends - fan, fan)
         first = np.floor((np.arange(groups) + 0.5) * n / groups - fan / 2 + 0.5).astype(np.int64)
-        places = group * n + (first[group] + along) % n
+        places = together(group, (first[group] + along) % n, n)
         moves = rng.random(slots) < self.beta
         # A full output has nowhere to move to.
         moves &= fan[group] < n
-        return _redraw(places, moves, n, rng)
+        return _redraw(places, moves, n, rng), None
 
     def __repr__(self) -> str:
         return f"SmallWorld({self.beta:g})"
@@ -120,23 +123,25 @@ class ScaleFree(Start):
     def __init__(self, exponent: float = 3.0) -> None:
         self.exponent = number("exponent", exponent, low=2.0, open_low=True)
 
-    def places(self, request: Request) -> Places:
-        store, slots, rng = request
-        sides = []
-        for size in (store.n_groups, store.n_in):
-            chances = np.arange(1, size + 1, dtype=np.float64) ** (-1.0 / (self.exponent - 1.0))
-            sides.append(np.cumsum(rng.permutation(chances)))
+    def draw(self, request: Request) -> tuple[Places, None]:
+        store, slots, rng = request.store, request.slots, request.generator()
+        outputs, inputs = (
+            rng.permutation(np.arange(1, size + 1) ** (-1.0 / (self.exponent - 1.0)))
+            for size in (store.n_groups, store.n_in)
+        )
         found = np.zeros(0, np.int64)
         for _ in range(ROUNDS):
             missing = slots - len(found)
             if missing <= 0:
                 break
-            group, source = (
-                np.minimum(np.searchsorted(s, rng.random(missing) * s[-1], side="right"), len(s) - 1)
-                for s in sides
-            )
-            found = np.union1d(found, group.astype(np.int64) * store.n_in + source)
-        return _fill(found, slots, store.n_groups * store.n_in, rng)
+            group = weighted(outputs, missing, rng)
+            source = rng.permutation(weighted(inputs, missing, rng))
+            new, at = without(np.unique(together(group, source, store.n_in)), found)
+            found = np.insert(found, at, new)
+        if len(found) < slots:  # hubs are full, or nearly: the rest is drawn alike
+            rest = random_beside(store, found, slots - len(found), request.key, request.threads)
+            found = np.union1d(found, rest)
+        return found, None
 
     def __repr__(self) -> str:
         return f"ScaleFree({self.exponent:g})"
@@ -175,8 +180,8 @@ class Correlated(Start):
         length = np.sqrt((x * x).sum(axis=0))
         self._unit = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12 * max(1.0, length.max()))
 
-    def places(self, request: Request) -> Places:
-        store, slots, rng = request
+    def draw(self, request: Request) -> tuple[Places, None]:
+        store, slots, rng = request.store, request.slots, request.generator()
         n = store.n_in
         if self._unit.shape[1] != n:
             raise ValueError(f"X must have a column for each of {n} inputs, got {self._unit.shape[1]}")
@@ -191,7 +196,7 @@ class Correlated(Start):
             best = np.argsort(-score, kind="stable")[:slots]
             best.sort()
             score, place = score[best], place[best]
-        return place
+        return place, None
 
 
 class EdgeList(Start):
@@ -211,11 +216,11 @@ class EdgeList(Start):
         self._rows, self._cols, self._values = rows, cols, values
         self.count = max(int(np.size(rows)), int(np.size(cols)))
 
-    def places(self, request: Request) -> Places:
+    def draw(self, request: Request) -> tuple[Places, NDArray[Any] | None]:
         store = request.store
         shape = (store.n_out, store.n_in)
         rows, cols = connections(self._rows, self._cols, shape)
-        self._slots = slots_of(rows, cols, shape, store.group)
+        slots, weights = slots_of(rows, cols, shape, store.group), None
         if self._values is not None:
             values = np.asarray(self._values, store.dtype)
             if values.shape != rows.shape:
@@ -223,12 +228,8 @@ class EdgeList(Start):
                     f"values must have one value for each of {rows.size} links, got {describe(values)}"
                 )
             check_finite(values, rows, cols)
-        return self._slots.group.astype(np.int64) * store.n_in + self._slots.source
-
-    def weights(self, store: _core.Store) -> NDArray[Any] | None:
-        if self._values is None:
-            return None
-        return self._slots.weights(np.asarray(self._values, store.dtype), store.group)
+            weights = slots.weights(values, store.group)
+        return together(slots.group, slots.source, store.n_in), weights
 
 
 def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.Generator) -> Places:
@@ -239,33 +240,22 @@ def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.
     for _ in range(ROUNDS):
         if not homeless.size:
             break
-        tries = homeless * n_in + rng.integers(n_in, size=homeless.size)
-        tries, where = np.unique(tries, return_index=True)
-        free = ~np.isin(tries, taken, assume_unique=True)
-        kept.append(tries[free])
-        taken = np.union1d(taken, tries[free])
-        homeless = np.delete(homeless, where[free])
+        tries, first = np.unique(
+            together(homeless, rng.integers(n_in, size=homeless.size), n_in), return_index=True
+        )
+        new, at = without(tries, taken)
+        kept.append(new)
+        taken = np.insert(taken, at, new)
+        homeless = np.delete(homeless, first[np.isin(tries, new, assume_unique=True)])
     for group in homeless.tolist():  # nearly full; at last what was left behind is free again
-        begin, end = np.searchsorted(taken, (group * n_in, (group + 1) * n_in))
-        free = np.setdiff1d(np.arange(group * n_in, (group + 1) * n_in), taken[begin:end])
+        all_ = np.arange(group * n_in, (group + 1) * n_in)
+        free, _ = without(all_, taken)
         if not free.size:
-            there = np.concatenate(kept)
-            free = np.setdiff1d(np.arange(group * n_in, (group + 1) * n_in), there)
-        chosen = free[rng.integers(free.size)]
-        kept.append(np.array([chosen]))
-        taken = np.union1d(taken, [chosen])
+            free, _ = without(all_, np.sort(np.concatenate(kept)))
+        chosen = free[rng.integers(free.size, size=1)]
+        kept.append(chosen)
+        taken = np.union1d(taken, chosen)
     return np.sort(np.concatenate(kept))
-
-
-def _fill(found: Places, slots: int, size: int, rng: np.random.Generator) -> Places:
-    """Uniform places beside those found, until there are ``slots``."""
-    for _ in range(ROUNDS):
-        missing = slots - len(found)
-        if missing <= 0:
-            return found
-        found = np.union1d(found, rng.integers(size, size=missing))
-    free = np.setdiff1d(np.arange(size), found)
-    return np.union1d(found, rng.choice(free, slots - len(found), replace=False))
 
 
 _KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree)}

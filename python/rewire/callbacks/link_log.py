@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice, integer
-from rewire._places import places_of, together
+from rewire._places import places_of, together, without
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
 from rewire.layers.base import take
@@ -223,11 +223,8 @@ class LinkLog(Callback):
         slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
         groups = np.searchsorted(store.indptr(), slots, side="right") - 1
         places = together(groups, store.sources()[slots], store.n_in)
-        at = np.searchsorted(tried, places)
-        new = np.ones(places.size, bool)
-        inside = at < tried.size
-        new[inside] = tried[at[inside]] != places[inside]
-        self._explored[layer.index] = np.insert(tried, at[new], places[new])
+        new, at = without(places, tried)
+        self._explored[layer.index] = np.insert(tried, at, new)
 
     def _tried(self, layer: Any) -> int:
         """Places of a layer that have ever been connected."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, describe, float_vector, integer, number
+from rewire._places import apart
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import OptimizerNeeds, Updates, WeightLayer, register_layer, take
@@ -94,7 +95,7 @@ class Sparse(WeightLayer):
         group: int = 1,
     ) -> None:
         super().__init__(n_in, n_out, activation, bias)
-        self.start = as_start(start)
+        self._start = as_start(start)
         self.group = choice("group", group, (1, 2, 4, 8))
         self.init = initializer(init)
         given = {"epsilon": epsilon, "density": density, "fan_in": fan_in, "links": links}
@@ -102,12 +103,12 @@ class Sparse(WeightLayer):
         if len(named) > 1:
             raise ValueError(f"give one of epsilon, density, fan_in and links, got {' and '.join(named)}")
         self.epsilon = self._density = self.fan_in = self.links = None
-        if isinstance(self.start, EdgeList):
+        if isinstance(self._start, EdgeList):
             if named:
                 raise ValueError(f"an EdgeList says how many links there are: leave {named[0]} out")
-            links = self.start.count
-        if fan_in is not None and not isinstance(self.start, Random):
-            raise ValueError(f"fan_in draws at random: leave it out with start={self.start!r}")
+            links = self._start.count
+        if fan_in is not None and not isinstance(self._start, Random):
+            raise ValueError(f"fan_in draws at random: leave it out with start={self._start!r}")
         if density is not None:
             self._density = number("density", density, low=0.0, high=1.0)
         elif fan_in is not None:
@@ -231,8 +232,8 @@ class Sparse(WeightLayer):
                     self.bias[...] = bias
             self._given = None
         elif draw:
-            threads = resolve(None)
-            if isinstance(self.start, Random):
+            threads, weights = resolve(None), None
+            if isinstance(self._start, Random):
                 plan = plant(
                     self._store,
                     slots=self.wanted_slots,
@@ -242,22 +243,15 @@ class Sparse(WeightLayer):
                     threads=threads,
                 )
             else:
-                plan = self._plant(seed, index)
-            if self.start.weights(self._store) is None:
+                request = Request(self._store, self.wanted_slots, (seed, index, 0), threads)
+                places, weights = self._start.draw(request)
+                plan = _core.Plan(self._store)
+                plan.insert(*apart(places, self.n_in), weights)
+            if weights is None:
                 links, gain = plan.n_inserted * self.group, self.activation.gain
                 self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
             _core.commit([plan], threads)
-
-    def _plant(self, seed: int, index: int) -> _core.Plan:
-        """A plan with the places, and maybe the weights, of a start that is made in NumPy."""
-        store = self.store
-        words = np.random.SeedSequence([seed, index, *b"start"])
-        rng = np.random.Generator(np.random.Philox(words))
-        places = self.start.places(Request(store, self.wanted_slots, rng))
-        plan = _core.Plan(store)
-        groups, sources = (a.astype(np.int32) for a in np.divmod(places, store.n_in))
-        plan.insert(groups, sources, self.start.weights(store))
-        return plan
+        self._start = Random()  # what another holds, data or lists of links, is no longer needed
 
     @property
     def store(self) -> WeightStore:

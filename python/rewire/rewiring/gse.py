@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
-from rewire._places import apart, places_of, random_beside, together
+from rewire._places import apart, places_of, random_beside, together, weighted, without
 from rewire.initializers import Initializer, initializer
 from rewire.layers import Sparse
 from rewire.rewiring.base import Comes, Occasion, Rewiring, empty_places, register_rewiring
@@ -48,14 +48,11 @@ def candidates(
         of_row = np.zeros(store.n_groups * store.group)
         of_row[: store.n_out] = _strength(dz, signs)
         of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
-        groups = _draw(of_group, count, rng)
-        sources = rng.permutation(_draw(_strength(x, signs), count, rng))
+        groups = weighted(of_group, count, rng)
+        sources = rng.permutation(weighted(_strength(x, signs), count, rng))
     found = np.sort(together(groups, sources, store.n_in))
     found = found[np.diff(found, prepend=-1) > 0]
-    live = places_of(store)
-    if live.size:
-        at = np.minimum(np.searchsorted(live, found), live.size - 1)
-        found = found[live[at] != found]
+    found, _ = without(found, places_of(store))
     return apart(found, store.n_in)
 
 
@@ -69,14 +66,6 @@ def _strength(tiles: _core.Tiles, signs: NDArray[np.float64] | None) -> NDArray[
             mine = signs[i * tiles.tile : (i + 1) * tiles.tile]
             total += np.einsum("fs,s->f", tile[:, : len(mine)], mine)
     return np.abs(total)
-
-
-def _draw(chances: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """``count`` numbers with these chances, ascending; all alike where the chances are zero or not finite."""
-    total = chances.sum()
-    if not np.isfinite(total) or total <= 0.0:
-        chances, total = np.ones(len(chances)), float(len(chances))
-    return np.repeat(np.arange(len(chances)), rng.multinomial(count, chances / total))
 
 
 def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
