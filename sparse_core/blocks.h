@@ -24,16 +24,7 @@ static inline int32_t rw_block_group(const rw_store *s, int64_t n, int64_t b)
 static inline rw_status rw_each_block(const rw_store *s, rw_task task, const void *arg, int64_t work,
                                       const rw_run *run)
 {
-    int64_t n = rw_block_count(s), total = s->slots * s->group * work;
-    int threads = rw_threads_for(run->threads, total);
-    int64_t round = rw_max64(RW_POLL_WORK / rw_max64(total / n, 1), 1) * threads;
-    for (int64_t first = 0; first < n; first += round) {
-        if (first > 0 && run->poll && run->poll(run->arg))
-            return RW_EINTR;
-        rw_task_from from = { task, arg, first };
-        rw_parallel_tasks(threads, rw_min64(round, n - first), rw_run_from, &from);
-    }
-    return RW_OK;
+    return rw_run_tasks(run, rw_block_count(s), s->slots * s->group * work, task, arg);
 }
 
 #endif

@@ -111,6 +111,15 @@ static inline void rw_parallel_tasks(int threads, int64_t n, rw_task task, const
     }
 }
 
+/* Threads worth waking for `work` units (multiply-adds or so), at most `threads`. */
+static inline int rw_threads_for(int threads, int64_t work)
+{
+    int64_t useful = work / RW_WORK_PER_THREAD;
+    if (useful < 1)
+        return 1;
+    return useful < threads ? (int)useful : threads;
+}
+
 /* Tasks `first` and on, as rw_parallel_tasks counts them. */
 typedef struct {
     rw_task task;
@@ -124,13 +133,20 @@ static inline void rw_run_from(const void *arg, int64_t i)
     from->task(from->arg, from->first + i);
 }
 
-/* Threads worth waking for `work` units (multiply-adds or so), at most `threads`. */
-static inline int rw_threads_for(int threads, int64_t work)
+/* Run tasks 0 .. n-1, `work` multiply-adds in all, polling between chunks. */
+static inline rw_status rw_run_tasks(const rw_run *run, int64_t n, int64_t work, rw_task task,
+                                     const void *arg)
 {
-    int64_t useful = work / RW_WORK_PER_THREAD;
-    if (useful < 1)
-        return 1;
-    return useful < threads ? (int)useful : threads;
+    int threads = rw_threads_for(run->threads, work);
+    int64_t each = rw_max64(work / rw_max64(n, 1), 1);
+    int64_t chunk = rw_max64((int64_t)RW_POLL_WORK * threads / each, threads);
+    for (int64_t first = 0; first < n; first += chunk) {
+        if (first > 0 && run->poll && run->poll(run->arg))
+            return RW_EINTR;
+        rw_task_from from = { task, arg, first };
+        rw_parallel_tasks(threads, rw_min64(chunk, n - first), rw_run_from, &from);
+    }
+    return RW_OK;
 }
 
 #endif

@@ -30,34 +30,24 @@ typedef struct {
     int32_t first_group, end_group; /* of the groups that are scattered now */
 } job;
 
-/* Tasks `first` and on, as rw_parallel_tasks counts them. */
+/* A layer's task, as rw_run_tasks calls it. */
 typedef struct {
     void (*task)(const job *, int64_t);
     const job *j;
-    int64_t first;
-} chunk_of_tasks;
+} layer_task;
 
 static inline void run_one(const void *arg, int64_t i)
 {
-    const chunk_of_tasks *c = arg;
-    c->task(c->j, c->first + i);
+    const layer_task *t = arg;
+    t->task(t->j, i);
 }
 
-/* Run tasks 0 .. n-1, `work` multiply-adds in all, polling between chunks.
- * Every output belongs to one task, so who runs it does not matter. */
+/* rw_run_tasks. Every output belongs to one task, so who runs it does not matter. */
 static inline rw_status run_tasks(const rw_run *run, int64_t n, int64_t work,
                                   void (*task)(const job *, int64_t), const job *j)
 {
-    int threads = rw_threads_for(run->threads, work);
-    int64_t each = rw_max64(work / rw_max64(n, 1), 1);
-    int64_t chunk = rw_max64((int64_t)RW_POLL_WORK * threads / each, threads);
-    for (int64_t first = 0; first < n; first += chunk) {
-        if (first > 0 && run->poll && run->poll(run->arg))
-            return RW_EINTR;
-        chunk_of_tasks c = { task, j, first };
-        rw_parallel_tasks(threads, rw_min64(chunk, n - first), run_one, &c);
-    }
-    return RW_OK;
+    layer_task t = { task, j };
+    return rw_run_tasks(run, n, work, run_one, &t);
 }
 
 /* Blocks to cut n things of one tile (or of all: n_tiles = 1) into: of
