@@ -19,8 +19,8 @@ SEEDS = 3
 SHORT, LONG = (6, None), (30, None)  # epochs, samples
 # Name of a row -> the rule's config, and the density it starts from where that is not the budget. "=" stands
 # for the budget.
-TWICE = -2.0
-RULES: dict[str, tuple[dict[str, Any], float | None]] = {
+TWICE = "twice the budget"
+RULES: dict[str, tuple[dict[str, Any], float | str | None]] = {
     "static": ({"name": "static"}, None),
     "SET": ({"name": "set"}, None),
     "magnitude, random": ({"name": "magnitude"}, None),
@@ -151,7 +151,7 @@ def plot(
 ) -> None:
     """Mean accuracy of each rule, a mark for each density, its spread as a line."""
     with report.plot("accuracy", 8.0, 6.5) as axes:
-        if axes is None or not found:
+        if axes is None or not any(found.values()):
             return
         names = [name for name in RULES if any(name in runs for runs in found.values())][::-1]
         for i, (density, runs) in enumerate(found.items()):

@@ -125,7 +125,7 @@ class Fit:
                 if due:
                     self.rewire(moment, rows, weight)
                 learns = not (due and trainer.rewiring.skip_step)
-                self.state.loss, truth = self.one_step(rows, weight, learns)
+                self.state.loss, truth = self.one_step(rows, weight, moment.lr if learns else None)
                 metric.update(self.outputs[: len(rows)], truth, weight)
                 total += amount * self.state.loss
                 weights += amount
@@ -243,15 +243,14 @@ class Fit:
         return flow, value, dz, truth
 
     def one_step(
-        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, learns: bool = True
+        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, rate: float | None
     ) -> tuple[float, NDArray[Any]]:
-        """Forward, loss and, if it ``learns``, backward and the optimizer's step; loss and targets."""
+        """Forward, loss and, with a ``rate``, backward and the optimizer's step; loss and targets."""
         trainer, net, ws = self.trainer, self.net, self.ws
         net.refuse_views("trained")
         flow, value, dz, truth = self.forward(rows, weight)
         flow[-1].unpack(self.outputs[: len(rows)], self.threads)
-        if learns:
-            rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
+        if rate is not None:
             trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
             updates = self.updates if self.clip_norm is None else None
             net.backward(dz, flow, ws, updates, trainer.step + 1, self.threads, logits=trainer.fused)
