@@ -82,6 +82,7 @@ int main(int argc, char **argv)
     RUN(test_random_growth_is_exact);
     RUN(test_random_growth_is_uniform);
     RUN(test_random_growth_splits_in_proportion);
+    RUN(test_stretches_draw_their_own_share);
     RUN(test_growth_does_not_depend_on_threads_or_layout);
     RUN(test_fan_in);
     RUN(test_paths_by_definition);

@@ -114,6 +114,29 @@ static void test_random_growth_splits_in_proportion(void)
     rw_store_free(s);
 }
 
+/* The stretches that threads work on draw their shares by themselves: how many of
+ * many links fall on half of a layer varies as much as it should, and no more. */
+static void test_stretches_draw_their_own_share(void)
+{
+    enum { ROWS = 64, WIDTH = 1000, DRAWS = 600, K = 16384 }; /* some twenty stretches */
+    rw_store *s = rw_store_new(ROWS, WIDTH, 1, RW_F32);
+    double sum = 0.0, squares = 0.0;
+    for (uint64_t step = 0; step < DRAWS; step++) {
+        rw_plan *p = rw_plan_new(s);
+        CHECK_STATUS(rw_grow_random(p, K, (rw_key){ 6, 5, step }, &ALONE), RW_OK);
+        double here = 0.0;
+        for (int64_t i = 0; i < p->n_ins; i++)
+            here += p->ins_group[i] < ROWS / 2;
+        sum += here;
+        squares += here * here;
+        rw_plan_free(p);
+    }
+    double all = ROWS * WIDTH, mean = sum / DRAWS, variance = 0.25 * K * (all - K) / (all - 1);
+    CHECK(fabs(mean - K / 2) < 4.5 * sqrt(variance / DRAWS));
+    CHECK(fabs((squares / DRAWS - mean * mean) / variance - 1.0) < 0.28);
+    rw_store_free(s);
+}
+
 static void test_growth_does_not_depend_on_threads_or_layout(void)
 {
     rw_store *s = random_store(200, 300, 1, RW_F32, 20);

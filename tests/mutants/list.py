@@ -253,6 +253,12 @@ MUTANTS = [
         "double u = 0;",
     ),
     Mutant(
+        "split-draws-once-for-all",
+        "topology.c",
+        "RW_DRAW_SPLIT, x->index, 0)",
+        "RW_DRAW_SPLIT, 0, 0)",
+    ),
+    Mutant(
         "last-place-never-drawn",
         "topology.c",
         "uint32_t wide = (uint32_t)bound,",
