@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import numpy as np
+from _apart import peak_bytes
 from _clock import Clock
 
 import rewire as rw
@@ -55,16 +56,17 @@ def lung(
 
 
 def start(*, threads: int, width: int, links: int) -> dict[str, Any]:
-    """A random start of so many connections."""
+    """A random start of so many connections with He weights."""
     rw.set_num_threads(threads)
-    times = []
+    before, times = peak_bytes(), []
     for _ in range(2):
         begin = time.perf_counter()
         net = rw.Sequential([rw.Sparse(width, width, links=links, init="he")], seed=0)
         times.append(time.perf_counter() - begin)
         assert net.nnz == links
+        kept = net.nbytes
         del net
-    return {"seconds": min(times)}
+    return {"seconds": min(times), "kept": kept, "grown": peak_bytes() - before}
 
 
 def giant(

@@ -187,7 +187,7 @@ def row(
             ):
                 seconds.append(spent)
                 accuracy.append(float((predict(x_test) == y_test).mean()))
-                held = float((predict(x_held) == y_held).mean())
+            held = float((predict(x_held) == y_held).mean())
         except ArithmeticError:  # it diverged: this rate is out
             held = -1.0
         return {"lr": lr, "accuracy": accuracy, "seconds": seconds, "held": held, "weights": links}

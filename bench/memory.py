@@ -9,15 +9,13 @@ Bytes per neuron are those of a layer without connections.
 from __future__ import annotations
 
 import gc
-import json
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from _apart import apart
 from _report import Report, options
 
 REWIRINGS, FAN_IN, WIDTH = 100, 40, 25_000
-START = 100_000_000  # connections of S8
 
 
 @dataclass(frozen=True)
@@ -64,57 +62,29 @@ def layer_of(mode: Mode, width: int, links: int) -> tuple:
     return net, net.layers[0]
 
 
-def worked(mode: Mode, width: int, links: int, rewirings: int) -> dict[str, float]:
+def worked(*, threads: int, mode: dict[str, Any], width: int, links: int, rewirings: int) -> dict[str, int]:
     """Bytes after the rewirings: run in a process of its own."""
     import rewire as rw
     from rewire.rewiring.base import Moment
 
-    layer_of(mode, 64, 640)  # imports and first allocations are not the layer's
+    kept = Mode(**mode)
+    layer_of(kept, 64, 640)  # imports and first allocations are not the layer's
     before = resident()
-    net, layer = layer_of(mode, width, links)
+    net, layer = layer_of(kept, width, links)
     rule = rw.SET(zeta=0.3, init="he")  # weights that compete, as after training
-    threads = rw.get_num_threads()
     for ordinal in range(1, rewirings + 1):
         rule.rewire(net, Moment(ordinal, ordinal, True), ordinal, threads)
-        if mode.mirror:
+        if kept.mirror:
             layer.store.build_mirror(threads)
     after = resident()
     return {"links": layer.nnz, "counted": layer.nbytes, "resident": after - before}
 
 
-def started(width: int, links: int) -> dict[str, float]:
-    """A random start: seconds, bytes of the store, and the most that was resident on the way."""
-    import resource
-    import time
-
-    import rewire as rw
-
-    before = resident()
-    begin = time.perf_counter()
-    net = rw.Sequential([rw.Sparse(width, width, links=links)], seed=0)
-    seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
-    return {"links": net.nnz, "seconds": seconds, "counted": net.layers[0].nbytes, "peak": peak}
-
-
-def alone(what: str, **question: object) -> dict[str, float]:
-    """`worked` or `started` in a process of its own."""
-    command = [sys.executable, __file__, "--child", json.dumps({"what": what, **question})]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def child(question: dict) -> None:
-    what = question.pop("what")
-    answer = started(**question) if what == "started" else worked(Mode(**question.pop("mode")), **question)
-    print(json.dumps(answer))
-
-
 def main() -> None:
-    report = Report("memory", options(__doc__, share=90))
+    report = Report("memory", options(__doc__, share=40))
     width = 1000 if report.arguments.tiny else WIDTH
     connections(report, width)
     neurons(report)
-    starts(report, 1_000_000 if report.arguments.tiny else START)
     report.save()
 
 
@@ -127,10 +97,11 @@ def connections(report: Report, width: int) -> None:
     for mode in MODES:
         found = report.cell(
             mode.name,
-            lambda mode=mode: alone(
-                "worked", mode=asdict(mode), width=width, links=FAN_IN * width, rewirings=REWIRINGS
+            lambda mode=mode: apart(
+                "memory:worked", threads=report.arguments.threads[-1], mode=asdict(mode),
+                width=width, links=FAN_IN * width, rewirings=REWIRINGS,
             ),
-        )
+        )  # fmt: skip
         if found is None:
             continue
         counted, grown = found["counted"] / found["links"], found["resident"] / found["links"]
@@ -158,29 +129,5 @@ def neurons(report: Report) -> None:
         table.row(mode.name, f"{layer.nbytes / width:.1f}")
 
 
-def starts(report: Report, links: int) -> None:
-    shapes = [(round((links * 100) ** 0.5), "density 0.01"), (links // 100, "100 links each")]
-    table = report.table(
-        "A random start with He weights",
-        ["layer", "connections", "seconds", "bytes kept", "bytes at the peak"],
-    )
-    slowest = 0.0
-    for width, share in shapes:
-        found = report.cell(f"start {share}", lambda width=width: alone("started", width=width, links=links))
-        if found is None:
-            return
-        per = {name: f"{found[name] / found['links']:.1f}" for name in ("counted", "peak")}
-        table.row(
-            f"{width:,} x {width:,}, {share}", found["links"], found["seconds"], per["counted"], per["peak"]
-        )
-        slowest = max(slowest, found["seconds"])
-    report.judge(
-        "S8", f"a random start of {links:.0e} connections in under 10 s", f"{slowest:.1f} s", slowest < 10
-    )
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--child"]:
-        child(json.loads(sys.argv[2]))
-    else:
-        main()
+    main()

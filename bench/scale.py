@@ -2,7 +2,7 @@
 
 Every run is made in a process of its own, so that its peak memory is its own. An epoch of half a minute is
 not made seven times: seconds are the median of the epochs kept, and one in which others took more than 5 % of
-a core is left out. `--full` makes more epochs, and the network of 50 million neurons.
+a core is left out. `--full` makes more epochs, and gives the network of 50 million neurons momentum too.
 """
 
 from __future__ import annotations
@@ -65,37 +65,42 @@ def lung(report: Report) -> None:
 
 def starts(report: Report) -> None:
     """S8."""
-    links, width = (100_000, 10_000) if report.arguments.tiny else (100_000_000, 1_000_000)
-    threads = report.arguments.threads[-1]
-    cell = report.cell(
-        "start", lambda: apart("_scale_runs:start", threads=threads, width=width, links=links)
+    args = report.arguments
+    links = 100_000 if args.tiny else 100_000_000
+    table = report.table(
+        f"A random start of {links:,} connections, {args.threads[-1]} threads",
+        ["layer", "seconds", "bytes/connection kept", "at the peak"],
     )
-    if cell is None:
-        return
-    table = report.table("A random start", ["connections", "layer", "threads", "seconds", "peak, MiB"])
-    if "error" in cell:
-        table.row(links, f"{width} x {width}", threads, cell["error"], "-")
-        return
-    table.row(links, f"{width:,} x {width:,}", threads, cell["seconds"], cell["peak_bytes"] / 2**20)
-    if not report.arguments.tiny:
+    seconds = []
+    for width in (links // 100, round((100 * links) ** 0.5)):  # 100 links a neuron; density 1 %
+        cell = report.cell(
+            f"start/{width}",
+            lambda w=width: apart("_scale_runs:start", threads=args.threads[-1], width=w, links=links),
+        )
+        if cell is None:
+            continue
+        shape = f"{width:,} x {width:,}"
+        if "error" in cell:
+            table.row(shape, cell["error"], "-", "-")
+            continue
+        table.row(shape, cell["seconds"], cell["kept"] / links, cell["grown"] / links)
+        seconds.append(cell["seconds"])
+    if seconds and not args.tiny:
         report.judge(
-            "S8", "a random start of 10^8 connections in under 10 s", f"{cell['seconds']:.1f} s",
-            cell["seconds"] < 10,
+            "S8", "a random start of 10^8 connections in under 10 s", f"{max(seconds):.1f} s",
+            max(seconds) < 10,
         )  # fmt: skip
 
 
 def giant(report: Report) -> None:
     """S10."""
     args = report.arguments
-    if not (args.full or args.tiny):
-        report.note("S10 (50 million neurons) runs with --full: it takes some 9 GiB and three minutes.")
-        return
     shape = {"width": 1000, "fan_in": 10, "batch": 2, "steps": 4} if args.tiny else GIANT
     table = report.table(
         "50 million neurons: 1000-n-n-n-10, 10 links a neuron, SGD, batch 2",
         ["neurons", "connections", "momentum", "start, s", "s/step", "bytes/connection", "peak, GiB"],
     )
-    for momentum in (0.0, 0.9):
+    for momentum in (0.0, 0.9) if args.full or args.tiny else (0.0,):
         cell = report.cell(
             f"giant/momentum {momentum}",
             lambda m=momentum: apart("_scale_runs:giant", threads=args.threads[-1], momentum=m, **shape),
@@ -192,7 +197,7 @@ def busy(report: Report) -> None:
 
 
 def main() -> None:
-    report = Report("scale", options(__doc__, share=240))
+    report = Report("scale", options(__doc__, share=280))
     lung(report)
     starts(report)
     busy(report)
