@@ -22,11 +22,11 @@ ORDER = """
     _core _openmp errors _checks _machine _gate _fileio _container threads
     _inputs standardizer workspace _places _links store activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
-    metrics losses schedules optim network
+    metrics losses schedules optim network compaction
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
     rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
-    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.custom
+    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.

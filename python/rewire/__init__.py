@@ -8,6 +8,7 @@ from typing import Any
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, EarlyStopping, LinkLog, MapLog
+from rewire.compaction import compact
 from rewire.errors import DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
@@ -29,6 +30,7 @@ from rewire.rewiring import (
     DeepR,
     Every,
     GraNet,
+    ImportancePruning,
     Magnitude,
     Rewiring,
     RigL,
@@ -55,12 +57,12 @@ _MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
-    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He", "History",
-    "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
-    "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
-    "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer", "Static", "Step", "Tanh", "TopKAST",
-    "Trainer", "WeightStore", "Xavier", "Zeros", "__version__", "erk_links", "get_num_threads", "load",
-    "preset", "set_num_threads",
+    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
+    "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
+    "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
+    "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
+    "Static", "Step", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
+    "compact", "erk_links", "get_num_threads", "load", "preset", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -330,7 +330,18 @@ class Sequential:
         ValueError, RuntimeError
             If an array is missing, has another shape or dtype, or breaks an invariant. The network is then
             in an unspecified state.
+
+        Notes
+        -----
+        Widths may differ: neurons that have gone since come back.
         """
+        if any(
+            (layer.n_in, layer.n_out) != (layer_config["n_in"], layer_config["n_out"])
+            for layer, layer_config in zip(self.layers, config["layers"], strict=True)
+            if isinstance(layer, WeightLayer)
+        ):
+            self.take_over(Sequential.from_config(config, arrays))
+            return
         for layer, layer_config in zip(self.layers, config["layers"], strict=True):
             prefix = f"layers.{layer.index}."
             own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
@@ -342,6 +353,23 @@ class Sequential:
                 for name in ("mean", "scale")
             )
             self.standardizer = Standardizer(mean.copy(), scale.copy())
+
+    def take_over(self, other: Sequential) -> None:
+        """Become a network with the same kinds of layers, of any width, which is of no use afterwards.
+
+        Layers stay the objects they were, whoever trains them keeps the optimizer's state that ``other`` has.
+        """
+        held = [
+            theirs
+            for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True)
+            if mine.holds_gradients
+        ]
+        for layer in held:
+            layer.hold_gradients(True)
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.__dict__.update(theirs.__dict__)
+        self._spares.clear()
+        self.n_in, self.n_out, self.standardizer = other.n_in, other.n_out, other.standardizer
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:

@@ -65,9 +65,9 @@ class Workspace:
         self.batch = batch  # last: an interrupted call is done again
 
     def tiles(self, key: Hashable, n: int) -> _core.Tiles:
-        """The tiles of ``n`` features that ``key`` names."""
+        """The tiles of ``n`` features that ``key`` names; new ones after a layer has become narrower."""
         tiles = self._tiles.get(key)
-        if tiles is None:
+        if tiles is None or tiles.n != n:
             tiles = self._tiles[key] = _core.Tiles(n, self.batch, self.tile, self.dtype)
         return tiles
 

@@ -55,6 +55,12 @@ CASES = {
             "soft_growth": True, "overlap": None,
         },
     ),
+    "importance": Case("importance", {"begin": 0, "every": {"steps": 4}, "share": 0.3}, "falls"),
+    "importance, published": Case(
+        "importance",
+        {"begin": 0, "every": {"steps": 4}, "variant": "published", "rule": {"name": "itop", "every": 2}},
+        "falls",
+    ),
     "deepr": Case("deepr", {"l1": 0.1, "noise": 0.5}),
     "deepr, seldom": Case("deepr", {"l1": 0.1, "temperature": 1e-3, "every": 3}),
     "soft-deepr": Case("soft-deepr", {"l1": 0.02, "noise": 0.3}, "free"),

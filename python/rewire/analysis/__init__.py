@@ -10,8 +10,10 @@ from rewire.analysis.distance import overlap, topology_distance, topology_distan
 from rewire.analysis.graph import Components, components, spectral_gap, unused_inputs
 from rewire.analysis.measures import Degrees, degrees, input_strength, link_map
 from rewire.analysis.powerlaw import PowerLaw, power_law
+from rewire.compaction import neuron_importance
 
 __all__ = [
-    "Components", "Degrees", "PowerLaw", "components", "degrees", "input_strength", "link_map", "overlap",
-    "power_law", "spectral_gap", "topology_distance", "topology_distances", "unused_inputs",
+    "Components", "Degrees", "PowerLaw", "components", "degrees", "input_strength", "link_map",
+    "neuron_importance", "overlap", "power_law", "spectral_gap", "topology_distance",
+    "topology_distances", "unused_inputs",
 ]  # fmt: skip

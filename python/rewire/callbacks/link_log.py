@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice, integer
-from rewire._places import places_of, together, without
+from rewire._places import apart, places_of, together, without
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
 from rewire.layers.base import take
 
 if TYPE_CHECKING:
+    from rewire.compaction import Compaction
     from rewire.network import Sequential
     from rewire.store import WeightStore
 
@@ -67,8 +68,9 @@ class LinkLog(Callback):
     The exploration rate is the in-time over-parameterisation rate R_s of Liu et al., *Do we actually need
     dense over-parameterization?*, ICML 2021. Dense layers have all their links from the start.
 
-    A layer that is put in another's place or changes its shape ends the log: ``fit`` then raises
-    RuntimeError. Survival is kept by epochs and takes 8 bytes a layer for every pair of epochs.
+    Where neurons go for good (``rewire.ImportancePruning``), only places between those that are left count as
+    explored. A layer that is put in another's place or changes its shape otherwise ends the log: ``fit`` then
+    raises RuntimeError. Survival is kept by epochs and takes 8 bytes a layer for every pair of epochs.
 
     Examples
     --------
@@ -151,6 +153,8 @@ class LinkLog(Callback):
 
     def on_rewire(self, state: State) -> None:
         now = len(self._rows) + 1
+        if state.rewired.compaction is not None:
+            self._shrink(state.network, state.rewired.compaction)
         rows = np.zeros((len(self._shapes), len(COLUMNS)))
         for i, layer in enumerate(state.network.weight_layers):
             if isinstance(layer, Sparse):
@@ -216,6 +220,22 @@ class LinkLog(Callback):
         """Links that come from now on belong to the next rewiring."""
         for layer in network.sparse_layers:
             layer.store.set_birth(FIELD, len(self._rows) + 1)
+
+    def _shrink(self, network: Sequential, compaction: Compaction) -> None:
+        """Forget the places of neurons that went for good, and number the others anew."""
+        kept_cols = np.arange(self._shapes[0].n_in)
+        for shape, kept_rows in zip(self._shapes, compaction.kept, strict=True):
+            if shape.group:
+                kept_groups = np.unique(kept_rows // shape.group)
+                groups, sources = apart(self._explored[shape.index], shape.n_in)
+                left = np.isin(groups, kept_groups) & np.isin(sources, kept_cols)
+                self._explored[shape.index] = together(
+                    np.searchsorted(kept_groups, groups[left]),
+                    np.searchsorted(kept_cols, sources[left]),
+                    kept_cols.size,
+                )
+            kept_cols = kept_rows
+        self._shapes = _shapes(network)
 
     def _explore(self, layer: Sparse, now: int) -> None:
         """Add the places of newborn links to those that have been tried."""

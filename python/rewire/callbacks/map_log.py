@@ -55,7 +55,11 @@ class MapLog(Callback):
         self._add(state)
 
     def _add(self, state: State) -> None:
-        self._maps.append(link_map(state.network.weight_layers[self.layer], self.bins))
+        found = link_map(state.network.weight_layers[self.layer], self.bins)
+        if self._maps and found.shape != self._maps[0].shape:  # neurons have gone: nothing is connected there
+            found, part = np.zeros_like(self._maps[0]), found
+            found[: part.shape[0], : part.shape[1]] = part
+        self._maps.append(found)
         self.epochs.append(state.epoch)
 
     def config(self) -> dict[str, Any]:

@@ -326,10 +326,15 @@ class Sparse(WeightLayer):
         if optimizer.needs_age:
             self.store.add_field("born", "int32", per_slot=True, birth=1.0)
 
+    @property
+    def holds_gradients(self) -> bool:
+        """Whether backward without ``updates`` has its memory."""
+        return GRADIENT in self.store.fields
+
     def hold_gradients(self, hold: bool) -> None:
-        if hold and GRADIENT not in self.store.fields:
+        if hold and not self.holds_gradients:
             self.store.add_field(GRADIENT, self.dtype)
-        elif not hold and GRADIENT in self.store.fields:
+        elif not hold and self.holds_gradients:
             self.store.drop_field(GRADIENT)
 
     def apply(self, updates: Updates, threads: int) -> None:

@@ -22,6 +22,7 @@ from rewire.rewiring.gmp import GMP
 from rewire.rewiring.goes import NearestZeroBySign, SmallestMagnitude
 from rewire.rewiring.granet import GraNet
 from rewire.rewiring.gse import GSE
+from rewire.rewiring.importance import ImportancePruning
 from rewire.rewiring.itop import ITOP
 from rewire.rewiring.magnitude import Magnitude
 from rewire.rewiring.mest import MEST
@@ -40,8 +41,8 @@ from rewire.rewiring.when import CosineShare, Every, Moment, Once, PowerShare, S
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "AtRandom", "ByGradient",
     "ByMomentum", "ByPaths", "BySurvivors", "Comes", "CosineShare", "Custom", "DeepR", "Every", "Goes",
-    "GraNet", "Key", "Links", "Magnitude", "Moment", "NearestZeroBySign", "Occasion", "Once", "PowerShare",
-    "Probe", "Record", "Rewiring", "RigL", "SRigL", "Share", "SmallestMagnitude", "SoftDeepR", "Spread",
-    "Static", "TopKAST", "Weakest", "chain_links", "register_rewiring", "rewiring", "rewiring_names",
-    "without_chains",
+    "GraNet", "ImportancePruning", "Key", "Links", "Magnitude", "Moment", "NearestZeroBySign", "Occasion",
+    "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "SRigL", "Share", "SmallestMagnitude",
+    "SoftDeepR", "Spread", "Static", "TopKAST", "Weakest", "chain_links", "register_rewiring", "rewiring",
+    "rewiring_names", "without_chains",
 ]  # fmt: skip

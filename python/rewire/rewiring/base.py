@@ -24,6 +24,7 @@ import numpy as np
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe
+from rewire.compaction import Compaction
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.probe import Probe
@@ -93,6 +94,7 @@ class Record:
     removed: list[int] = field(default_factory=list)  # links
     grown: list[int] = field(default_factory=list)
     seconds: float = 0.0
+    compaction: Compaction | None = None  # where neurons went for good
 
 
 # --- the choices ------------------------------------------------------------------------

@@ -1,0 +1,190 @@
+"""Importance pruning: neurons whose incoming weights are small go, with all their links.
+
+Curci, Mocanu, Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732 (2022), section 3.3, and
+the authors' code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import choice
+from rewire._places import groups_of
+from rewire.compaction import neuron_importance, shrink
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.base import Record, Rewiring, links_in, register_rewiring, rewiring
+from rewire.rewiring.probe import Probe
+from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
+
+__all__ = ["ImportancePruning"]
+
+
+@register_rewiring
+class ImportancePruning(Rewiring):
+    """Every so often a share of the hidden neurons goes; between, and after it, another rule moves links.
+
+    Parameters
+    ----------
+    share : float in [0, 1]
+        Of the neurons of each hidden sparse layer (0.2; the authors' parallel code takes 0.1).
+    rule : str, dict or Rewiring
+        The other rule, with a schedule of its own.
+    begin : int or float
+        No neuron goes before this step; a float is a share of the run (0.4: epoch 200 of the authors' 500).
+    every : int or Every
+        Epochs between prunings, or a schedule (10; the authors' parallel code takes 20).
+    variant : {"corrected", "published"}
+        How neurons go, see below.
+
+    Notes
+    -----
+    The importance of a neuron is the sum of |w| over its incoming links; with groups the mean over
+    the group, which goes as a whole.
+
+    Corrected: of the neurons that have incoming links, the floor(share * n) least important go, but never
+    the last; of equals the first. Their incoming and outgoing links, biases and optimizer state go with them,
+    and the layers become narrower (:func:`rewire.compact`), so that nothing can regrow there; with them go
+    neurons that have no say. What the activation makes of a bias is added to the biases of the next layer.
+    When neurons go, a rule that looks at gradients waits for its next turn.
+
+    Published: all hidden neurons whose importance is at most the layer's percentile of that share lose their
+    incoming links. Neurons that have lost them before still count in the percentile, so that later prunings
+    remove few or none; outgoing links and biases stay; the other rule may grow new links into them, with as
+    many links in all as are left. A layer whose neurons are all equally important loses all its links.
+    """
+
+    name = "importance"
+
+    def __init__(
+        self,
+        share: float = 0.2,
+        *,
+        rule: str | dict[str, Any] | Rewiring | Callable[..., Any] = "set",
+        begin: int | float = 0.4,
+        every: int | Every | Once | dict[str, Any] = 10,
+        variant: str = "corrected",
+    ) -> None:
+        self.rule = rewiring(rule)
+        if isinstance(self.rule, ImportancePruning):
+            raise ValueError("rule must be another rule than importance pruning itself")
+        super().__init__(
+            when(every),
+            Share(share, "share"),
+            self.rule.goes,
+            self.rule.comes,
+            output_layer=self.rule.output_layer,
+            last_epoch=self.rule.last_epoch,
+        )
+        self.share = self.how_many.value
+        self.begin = end_of("begin", begin, low=0)
+        self.variant = choice("variant", variant, ("corrected", "published"))
+
+    # --- when -----------------------------------------------------------------------------
+
+    def prunes(self, moment: Moment) -> bool:
+        """Whether neurons go before the next step."""
+        return super().due(moment) and moment.step >= in_steps(self.begin, moment)
+
+    def due(self, moment: Moment) -> bool:
+        return self.prunes(moment) or self.rule.due(moment)
+
+    # --- what the other rule wants ----------------------------------------------------------
+
+    @property
+    def probe_batches(self) -> int:
+        return self.rule.probe_batches
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        return self.rule.probe_weights(batches)
+
+    @property
+    def skip_step(self) -> bool:  # type: ignore[override]
+        """Whether a rewiring takes the place of a step: as the other rule has it."""
+        return self.rule.skip_step
+
+    def layers(self, network: Sequential) -> list[Sparse]:
+        return self.rule.layers(network)
+
+    def prepare(self, network: Sequential) -> None:
+        self.rule.prepare(network)
+
+    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
+        self.rule.stepped(network, moment, threads)
+
+    # --- one rewiring -----------------------------------------------------------------------
+
+    def rewire(
+        self,
+        network: Sequential,
+        moment: Moment,
+        ordinal: int,
+        threads: int,
+        *,
+        regrow: bool = True,
+        memory: dict[str, Any] | None = None,
+        probe: Probe | None = None,
+    ) -> Record:
+        begin = time.perf_counter()
+        layers = network.weight_layers
+        record = Record([0] * len(layers), [0] * len(layers))
+        if regrow and self.prunes(moment):
+            published = self.variant == "published"
+            record = self._publish(network, threads) if published else self._correct(network)
+        stale = record.compaction is not None and self.probe_batches > 0  # the probe is of the wider layers
+        if (self.rule.due(moment) and not stale) or not regrow:
+            moved = self.rule.rewire(
+                network, moment, ordinal, threads, regrow=regrow, memory=memory, probe=probe
+            )
+            for mine, theirs in ((record.removed, moved.removed), (record.grown, moved.grown)):
+                mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
+        record.seconds = time.perf_counter() - begin
+        return record
+
+    def _correct(self, network: Sequential) -> Record:
+        """Neurons go for good."""
+        gone = {}
+        for position, layer in enumerate(network.weight_layers[:-1]):
+            if isinstance(layer, Sparse):
+                importance = group_importance(layer)
+                alive = np.flatnonzero(np.diff(layer.store.indptr()))
+                count = min(int(self.share * alive.size), importance.size - 1)
+                chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
+                neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
+                gone[position] = neurons[neurons < layer.n_out]
+        before = [layer.nnz for layer in network.weight_layers]
+        found = shrink(network, gone)
+        lost = [n - layer.nnz for n, layer in zip(before, network.weight_layers, strict=True)]
+        return Record(lost, [0] * len(lost), compaction=found if any(found.removed) else None)
+
+    def _publish(self, network: Sequential, threads: int) -> Record:
+        """Neurons lose their incoming links."""
+        network.refuse_views("rewired")
+        none, plans, lost = np.zeros(0, np.int32), [], []
+        for layer in network.weight_layers:
+            lost.append(0)
+            if isinstance(layer, Sparse) and layer is not network.weight_layers[-1]:
+                importance = group_importance(layer)
+                small = importance <= np.percentile(importance, 100 * self.share)
+                groups = groups_of(layer.store)
+                slots = small[groups]
+                plans.append(_core.Plan(layer.store))
+                plans[-1].pairs(
+                    groups[slots].astype(np.int32), layer.store.sources()[slots], none, none, None
+                )
+                lost[-1] = links_in(plans[-1], removed=True)
+        _core.commit(plans, threads)
+        return Record(lost, [0] * len(lost))
+
+
+def group_importance(layer: Sparse) -> NDArray[np.float64]:
+    """Mean importance of the neurons of each group, shape (n_groups,)."""
+    begins = np.arange(0, layer.n_out, layer.group)
+    sums = np.add.reduceat(neuron_importance(layer), begins)
+    return sums / np.minimum(layer.group, layer.n_out - begins)

@@ -1,0 +1,441 @@
+"""Neurons that go for good: compaction of layers, and importance pruning beside its slow version."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire import analysis, compaction
+from rules import neurons
+
+
+def build(group=1, dtype="float32", activation="all-relu", bias=True, density=0.05, sizes=(30, 101, 57, 5)):
+    """A network in which many neurons have no say; biases are not zero."""
+    layers = [
+        rw.Sparse(n, m, density=0.3 if m == sizes[-1] else density, group=1 if m == sizes[-1] else group,
+                  bias=bias, activation="softmax" if m == sizes[-1] else activation)
+        for n, m in zip(sizes[:-1], sizes[1:], strict=True)
+    ]  # fmt: skip
+    net = rw.Sequential([layers[0], rw.Dropout(0.1), *layers[1:]], seed=1, dtype=dtype)
+    rng = np.random.default_rng(0)
+    for layer in net.weight_layers if bias else ():
+        layer.bias[...] = rng.normal(size=layer.n_out)
+    return net
+
+
+def samples(count=20, n_in=30, n_out=5, dtype="float32"):
+    rng = np.random.default_rng(count)
+    X = rng.normal(size=(count, n_in)).astype(dtype)
+    return X, (X @ rng.normal(size=(n_in, n_out))).argmax(1)
+
+
+def groups_of(net):
+    return [layer.group for layer in net.weight_layers]
+
+
+def functions(net):
+    """The hidden activations, as functions of a number."""
+
+    def applied(layer):
+        if layer.bound.code == "sigmoid":
+            return lambda z: 1 / (1 + np.exp(-z))
+        return lambda z: z if z > 0 else layer.bound.slope * z  # all-relu
+
+    return [applied(layer) for layer in net.weight_layers[:-1]]
+
+
+def expect(net, gone=None):
+    """What compaction should leave: neurons that stay, links, weights, biases."""
+    live, weight = zip(*(neurons.dense(layer) for layer in net.weight_layers), strict=True)
+    stays = neurons.without_say(live, gone or {}, groups_of(net))
+    bias = neurons.folded(weight, [layer.bias for layer in net.weight_layers], stays, functions(net))
+    below = [np.ones(net.n_in, bool), *stays[:-1]]
+    cut = [(a[np.ix_(r, c)], w[np.ix_(r, c)], b[r])
+           for a, w, b, r, c in zip(live, weight, bias, stays, below, strict=True)]  # fmt: skip
+    return stays, cut
+
+
+def agree(net, found, stays, cut):
+    for layer, kept, removed, stay, (live, weight, bias) in zip(
+        net.weight_layers, found.kept, found.removed, stays, cut, strict=True
+    ):
+        assert np.array_equal(kept, np.flatnonzero(stay)) and removed == (~stay).sum()
+        ours, values = neurons.dense(layer)
+        assert np.array_equal(ours, live) and np.array_equal(values, weight)
+        np.testing.assert_allclose(layer.bias, bias, rtol=1e-5, atol=1e-6)
+    net.validate()
+
+
+# --- compaction -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, 8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["all-relu", "sigmoid"])
+def test_what_is_left_computes_the_same(group, dtype, activation):
+    net = build(group, dtype, activation)
+    X, _ = samples(dtype=dtype)
+    before, (stays, cut) = net.predict(X), expect(net)
+    layers = list(net.layers)
+    found = rw.compact(net)
+    assert sum(found.removed) > 5 and found.removed[2] == 0
+    agree(net, found, stays, cut)
+    assert all(a is b for a, b in zip(net.layers, layers, strict=True))
+    np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
+    store = net.layers[0].store
+    again = rw.compact(net)
+    assert again.removed == (0, 0, 0) and net.layers[0].store is store  # nothing to do
+    assert net.layers[1].n_in == net.layers[0].n_out
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_neurons_that_are_named_go(group):
+    net = build(group, density=0.3)
+    gone = {0: range(8, 24), 1: [56]}  # the last group of the second layer is one neuron where groups are 4
+    stays, cut = expect(net, gone)
+    found = rw.compact(net, {0: np.arange(8, 24), 1: [56]})
+    agree(net, found, stays, cut)
+    assert not set(range(8, 24)) & set(found.kept[0].tolist()) and 56 not in found.kept[1]
+
+
+def test_a_chain_without_an_end_goes_as_a_whole():
+    store = [([0, 1], [0, 1]), ([0, 1], [0, 1]), ([0], [0])]  # neuron 1 of the second layer speaks to nobody
+    net = rw.Sequential(
+        [rw.Sparse(2, 2, start=rw.starts.EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
+    )
+    assert rw.compact(net).removed == (1, 1, 0)
+    assert net.predict([[3.0, 5.0]]).tolist() == [[3.0, 0.0]]
+    assert analysis.unused_inputs(net).tolist() == [1]
+
+
+def test_a_constant_goes_to_the_next_bias_and_stays_where_there_is_none():
+    def net(bias):
+        made = rw.Sequential(
+            [rw.Sparse(2, 3, links=0, activation="sigmoid"), rw.Sparse(3, 1, density=1.0, init=1.0, bias=bias)]
+        )
+        made.layers[0].bias[...] = [0.0, 1.0, 2.0]
+        return made
+
+    folds, keeps = net(True), net(False)
+    before = folds.predict([[1.0, 2.0]])
+    assert rw.compact(folds).removed == (2, 0)  # a layer keeps one neuron
+    assert rw.compact(keeps).removed == (0, 0)
+    assert folds.predict([[1.0, 2.0]]) == pytest.approx(before) and before == pytest.approx(2.111855)
+    assert keeps.predict([[1.0, 2.0]]) == pytest.approx(before)
+
+
+def test_dense_layers_shrink_too():
+    net = rw.Sequential(
+        [
+            rw.Dense(6, 40, activation="relu"), rw.Sparse(40, 30, links=40, activation="tanh"),
+            rw.Dense(30, 2, activation="softmax"),
+        ]
+    )  # fmt: skip
+    X, y = samples(32, 6, 2)
+    rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=None).fit(X, y, epochs=2, verbose=0)
+    before = net.predict(X)
+    heard = np.unique(net.layers[1].store.to_arrays()[1])
+    moments = net.layers[0].weight_state["adam_v"][heard]
+    found = rw.compact(net)
+    assert found.kept[0].tolist() == heard.tolist() and found.removed[1] > 0
+    assert net.layers[0].weights.shape == (heard.size, 6)
+    assert net.layers[2].weights.shape == (2, net.layers[1].n_out)
+    assert np.array_equal(net.layers[0].weight_state["adam_v"], moments)
+    np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [lambda: rw.SGD(0.1, momentum=0.9), lambda: rw.Adam(0.01)])
+@pytest.mark.parametrize("group", [1, 4])
+def test_training_goes_on_as_if_they_had_never_been(optimizer, group):
+    """Without biases a neuron without a say changes nothing, so that all steps agree."""
+    X, y = samples(64)
+    nets = [build(group, "float64", bias=False) for _ in range(2)]
+    for net in nets:
+        net.layers[1].p = 0.0  # dropout hashes the number of a neuron
+    trainers = [
+        rw.Trainer(net, loss="cross_entropy", optimizer=optimizer(), rewiring=None) for net in nets
+    ]
+    for trainer in trainers:
+        trainer.fit(X, y, epochs=2, batch_size=16, verbose=0)
+    assert sum(rw.compact(nets[0]).removed) > 10
+    for trainer in trainers:
+        trainer.fit(X, y, epochs=3, batch_size=16, verbose=0)
+    assert trainers[0].optimizer_step == 20
+    np.testing.assert_allclose(nets[0].predict(X), nets[1].predict(X), rtol=1e-9)
+    assert nets[0].nnz < nets[1].nnz
+
+
+def test_a_smaller_network_is_saved_and_resumed(tmp_path):
+    X, y = samples(64)
+    net = build(4)
+    trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring="set")
+    trainer.fit(X, y, epochs=2, verbose=0)
+    rw.compact(net)
+    trainer.save(tmp_path / "run.safetensors")
+    twins = [rw.Trainer.resume(tmp_path / "run.safetensors"), pickle.loads(pickle.dumps(trainer)), trainer]
+    assert twins[0].network.layers[0].n_out == net.layers[0].n_out < 101
+    for one in twins:
+        one.fit(X, y, epochs=2, verbose=0)
+    results = [one.network.predict(X) for one in twins]
+    assert np.array_equal(results[0], results[2]) and np.array_equal(results[1], results[2])
+
+
+def test_the_best_epoch_comes_back_with_its_neurons():
+    X, y = samples(64)
+    net = build(density=0.3)
+    rule = rw.ImportancePruning(0.3, begin=0, every=1, rule="static")
+    stop = rw.EarlyStopping(patience=1, monitor="epoch", mode="min", restore_best=True)
+    rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[stop]).fit(X, y, epochs=5, verbose=0)
+    assert net.layers[0].n_out == 101  # as in epoch 0, and it was smaller in between
+    assert net.predict(X).shape == (64, 5)
+    net.validate()
+
+
+# --- what compaction refuses -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gone", "error", "words"),
+    [
+        ([1, 2], TypeError, "gone must be a dict of layer positions and neurons, got"),
+        ({2: [1]}, ValueError, "gone must name hidden layers by 0 to 1, got 2"),
+        ({"0": [1]}, ValueError, "gone must name hidden layers by 0 to 1, got '0'"),
+        ({0: [101]}, ValueError, "gone[0] must hold numbers from 0 to 100, got 101 to 101"),
+        ({0: [-1, 3]}, ValueError, "gone[0] must hold numbers from 0 to 100, got -1 to 3"),
+        ({1: [0.5]}, TypeError, "gone[1] must be a 1-D array of neurons' numbers, got"),
+        ({1: range(57)}, ValueError, "gone[1] must leave at least one of 57 neurons, got all"),
+        ({0: [4, 5, 6, 7, 9]}, ValueError, "whole groups of 4 neurons, got only some of 8 to 11"),
+    ],
+)
+def test_wrong_neurons_are_named(gone, error, words):
+    net = build(4)
+    before = net.arrays()
+    with pytest.raises(error) as caught:
+        rw.compact(net, gone)
+    assert words in str(caught.value)
+    assert all(np.array_equal(a, before[name]) for name, a in net.arrays().items())
+
+
+def test_it_waits_for_nobody():
+    net = build()
+    X, y = samples()
+    with pytest.raises(TypeError, match="network must be a Sequential"):
+        rw.compact(net.layers[0])
+    with net.layers[0].store.view(), pytest.raises(BufferError, match="layer 0 .* cannot be compacted while"):
+        rw.compact(net)
+
+    class Compacts(rw.Callback):
+        def on_step_end(self, state):
+            rw.compact(state.network)
+
+    trainer = rw.Trainer(net, loss="cross_entropy", callbacks=[Compacts()])
+    with pytest.raises(RuntimeError, match="compact cannot run while fit runs"):
+        trainer.fit(X, y, epochs=1, verbose=0)
+
+
+def test_without_memory_nothing_has_changed(monkeypatch):
+    net = build()
+    before = net.arrays(state=True)
+
+    def refuse(config, arrays):
+        raise MemoryError
+
+    monkeypatch.setattr(compaction.Sequential, "from_config", refuse)
+    with pytest.raises(MemoryError):
+        rw.compact(net)
+    assert all(np.array_equal(a, before[name]) for name, a in net.arrays(state=True).items())
+
+
+# --- importance -------------------------------------------------------------------------------
+
+
+def test_importance_is_the_sum_of_magnitudes():
+    net = build(4, density=0.3)
+    for layer in net.weight_layers:
+        expected = np.abs(neurons.dense(layer)[1]).sum(axis=1)
+        np.testing.assert_allclose(analysis.neuron_importance(layer), expected, rtol=1e-6)
+    dense = rw.Sequential([rw.Dense(7, 3)]).layers[0]
+    np.testing.assert_allclose(
+        analysis.neuron_importance(dense), np.abs(dense.weights.astype("f8")).sum(axis=1)
+    )
+    with pytest.raises(TypeError, match="layer must be a layer with weights"):
+        analysis.neuron_importance(net)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_corrected_pruning_agrees_with_the_slow_version(group, dtype):
+    rule = rw.ImportancePruning(0.1, begin=6, every={"steps": 3}, rule="static")
+    seen, correct = [], rule._correct
+
+    def watched(network):
+        live, weight = zip(*(neurons.dense(layer) for layer in network.weight_layers), strict=True)
+        gone = neurons.least_important(live, weight, 0.1, groups_of(network))
+        stays, cut = expect(network, gone)
+        record = correct(network)
+        found = record.compaction or compaction.Compaction(
+            tuple(np.arange(layer.n_out) for layer in network.weight_layers), (0, 0, 0)
+        )
+        agree(network, found, stays, cut)
+        assert record.removed == [
+            int(a.sum() - b.sum()) for a, (b, _, _) in zip(live, cut, strict=True)
+        ] and record.grown == [0, 0, 0]
+        seen.append(found.removed)
+        return record
+
+    rule._correct = watched
+    net = build(group, dtype, density=0.3)
+    X, y = samples(96, dtype=dtype)
+    rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.05, momentum=0.9), rewiring=rule).fit(
+        X, y, epochs=8, batch_size=16, verbose=0
+    )
+    assert len(seen) >= 10 and seen[0][0] >= 10 // group * group - group + 1
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_published_pruning_agrees_with_the_slow_version(group):
+    rule = rw.ImportancePruning(
+        0.15, begin=6, every={"steps": 3}, variant="published", rule={"name": "set", "every": {"steps": 3}}
+    )
+    seen, publish = [], rule._publish
+
+    def watched(network, threads):
+        before = [neurons.dense(layer) for layer in network.weight_layers]
+        live, weight = zip(*before, strict=True)
+        gone = neurons.at_most_the_percentile(live, weight, 0.15, groups_of(network))
+        biases = [layer.bias.copy() for layer in network.weight_layers]
+        record = publish(network, threads)
+        for i, (layer, (was, w)) in enumerate(zip(network.weight_layers, before, strict=True)):
+            was[gone.get(i, [])] = False
+            now, values = neurons.dense(layer)
+            assert np.array_equal(now, was) and np.array_equal(values, np.where(was, w, 0))
+            assert np.array_equal(layer.bias, biases[i])
+        seen.append(record.removed)
+        return record
+
+    rule._publish = watched
+    net = build(group, density=0.3)
+    X, y = samples(96)
+    rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.05, momentum=0.9), rewiring=rule).fit(
+        X, y, epochs=8, batch_size=16, verbose=0
+    )
+    assert len(seen) >= 10 and min(seen[0][:2]) > 0 and net.layers[0].n_out == 101
+
+
+def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
+    rule = rw.ImportancePruning(0.2, begin=0, every=2, rule="set")
+    net = build(density=0.3)
+    X, y = samples(96)
+    history = rw.Trainer(net, loss="cross_entropy", rewiring=rule).fit(X, y, epochs=9, verbose=0)
+    links = [sum(n) for n in history["nnz"]]
+    assert links[2] < links[1] == links[0] and links[4] < links[3] == links[2]
+    assert [layer.n_out for layer in net.weight_layers[:2]] < [60, 40]
+    assert all(sum(n) > 0 for n in history["links_grown"][1:])
+    assert net.layers[0].store.fan_in().min() >= 0 and np.isfinite(history["loss"]).all()
+
+
+def test_a_rule_with_gradients_waits_when_neurons_go():
+    rule = rw.ImportancePruning(0.2, begin=0, every={"steps": 4}, rule={"name": "rigl", "every": 2})
+    net = build(density=0.3)
+    seen = []
+
+    class Watch(rw.Callback):
+        def on_rewire(self, state):
+            seen.append((state.step, state.rewired.compaction is not None, sum(state.rewired.grown) > 0))
+
+    X, y = samples(96)
+    rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[Watch()]).fit(
+        X, y, epochs=2, batch_size=16, verbose=0
+    )
+    assert seen[:4] == [(2, False, True), (4, True, False), (6, False, True), (8, True, False)]
+
+
+@pytest.mark.parametrize("variant", ["corrected", "published"])
+def test_the_same_bits_for_any_threads_and_after_a_break(variant, tmp_path):
+    X, y = samples(96)
+
+    def trainer(threads):
+        rule = rw.ImportancePruning(0.2, begin=0, every=2, variant=variant)
+        net = build(4, density=0.3)
+        return rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=rule, threads=threads)
+
+    runs = [trainer(threads) for threads in (1, 2, 4, 8)]
+    for run in runs:
+        run.fit(X, y, epochs=6, verbose=0)
+    broken = trainer(2)
+    broken.fit(X, y, epochs=3, verbose=0)
+    broken.save(tmp_path / "half.safetensors")
+    runs.append(rw.Trainer.resume(tmp_path / "half.safetensors"))
+    runs[-1].fit(X, y, epochs=3, verbose=0)
+    first = runs[0].arrays()
+    for run in runs[1:]:
+        found = run.arrays()
+        assert found.keys() == first.keys()
+        assert all(np.array_equal(a, first[name]) for name, a in found.items())
+
+
+def test_a_log_of_links_follows_neurons_that_go():
+    """Explored places, by the numbers that neurons had in the beginning."""
+    log, net = rw.LinkLog(), build(density=0.2)
+    names = [np.arange(30), *(np.arange(layer.n_out) for layer in net.weight_layers)]
+    tried, explored = [set() for _ in range(3)], []
+
+    class Follow(rw.Callback):
+        def note(self, network):
+            for i, layer in enumerate(network.weight_layers):
+                rows, cols, _ = layer.store.to_arrays()
+                tried[i] |= set(zip(names[i + 1][rows].tolist(), names[i][cols].tolist(), strict=True))
+
+        def on_fit_begin(self, state):
+            self.note(state.network)
+
+        def on_rewire(self, state):
+            if state.rewired.compaction is not None:
+                for i, kept in enumerate(state.rewired.compaction.kept):
+                    names[i + 1] = names[i + 1][kept]
+            self.note(state.network)
+            inside = [
+                sum(r in set(names[i + 1].tolist()) and c in set(names[i].tolist()) for r, c in tried[i])
+                for i in range(3)
+            ]
+            explored.append(inside)
+
+    X, y = samples(96)
+    rule = rw.ImportancePruning(0.1, begin=0, every=2)
+    maps = rw.MapLog(bins=64)
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[log, Follow(), maps])
+    trainer.fit(X, y, epochs=7, verbose=0)
+    assert log["explored"].tolist() == explored
+    assert len({layer.n_out for layer in net.weight_layers[:2]} & {101, 57}) == 0
+    assert maps.maps.shape == (8, 64, 30)
+    trainer.fit(X, y, epochs=2, verbose=0)  # and it goes on
+    assert log["explored"].tolist() == explored
+
+
+def test_what_the_rule_refuses():
+    with pytest.raises(ValueError, match="rule must be another rule"):
+        rw.ImportancePruning(rule="importance")
+    with pytest.raises(ValueError, match="variant must be one of 'corrected', 'published', got 'best'"):
+        rw.ImportancePruning(variant="best")
+    with pytest.raises(ValueError, match=r"share must be .* got 1\.5"):
+        rw.ImportancePruning(1.5)
+    with pytest.raises(ValueError, match=r"begin must be .* got -1"):
+        rw.ImportancePruning(begin=-1)
+
+
+def test_all_alike():
+    """Equal importance: the published rule empties a layer, the corrected one keeps to its share."""
+    X, y = samples(32)
+    left = {}
+    for variant in ("published", "corrected"):
+        net = rw.Sequential(
+            [rw.Sparse(30, 20, fan_in=4, init=0.5, bias=False), rw.Sparse(20, 5, activation="softmax")]
+        )
+        rule = rw.ImportancePruning(0.25, begin=0, every={"steps": 1}, variant=variant, rule="static")
+        optimizer = rw.SGD(1e-20)
+        rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring=rule).fit(
+            X, y, epochs=1, batch_size=16, verbose=0
+        )
+        left[variant] = net.layers[0].nnz, net.layers[0].n_out
+    assert left == {"published": (0, 20), "corrected": (60, 15)}
