@@ -351,6 +351,15 @@ TABLE = [
         ({"skip_step": 1}, T, "skip_step", "True or False", "got 1"),
     ),
     *rows_of(
+        "ImportancePruning", rw.ImportancePruning,
+        ({"share": 1.5}, V, "share", "[0, 1]", "got 1.5"),
+        ({"rule": "importance"}, V, "rule", "another rule"),
+        ({"rule": "sett"}, V, "rewiring", "'set'", "got 'sett'"),
+        ({"begin": -1}, V, "begin", ">= 0", "got -1"),
+        ({"every": 0}, V, "every", ">= 1", "got 0"),
+        ({"variant": "best"}, V, "variant", "'corrected', 'published'", "got 'best'"),
+    ),
+    *rows_of(
         "DeepR", rw.DeepR,
         ({"l1": -1e-5}, V, "l1", ">= 0", "got -1e-05"),
         ({"noise": "much"}, T, "noise", ">= 0", "got 'much'"),
@@ -466,6 +475,14 @@ TABLE = [
     row(
         lambda: rw.Sequential.from_config(net().config(), {}),
         "Sequential.from_config", V, "bias", "missing",
+    ),
+    *rows_of(
+        "compact", lambda **k: rw.compact(**{"network": net(), **k}),
+        ({"network": rw.Sparse(4, 3)}, T, "network", "Sequential", "got Sparse"),
+        ({"gone": [1]}, T, "gone", "dict", "got [1]"),
+        ({"gone": {7: [1]}}, V, "gone", "hidden layers", "got 7"),
+        ({"gone": {0: [99]}}, V, "gone[0]", "numbers from 0 to", "got 99"),
+        ({"gone": {0: [0.5]}}, T, "gone[0]", "1-D array", "got [0.5]"),
     ),
     # --- training ---------------------------------------------------------------------
     *rows_of(
@@ -855,7 +872,7 @@ def test_a_refused_edit_changes_nothing():
 
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
-    "Sequential": "arrays backward batch_for config forward load refuse_views restore",
+    "Sequential": "arrays backward batch_for config forward load refuse_views restore take_over",
     "Trainer": "evaluate_checked",
     # Those of the binding have tests of their own.
     "WeightStore": "add_field build_mirror drop_field get_field lend load set_birth set_field",

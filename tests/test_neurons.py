@@ -112,7 +112,10 @@ def test_a_chain_without_an_end_goes_as_a_whole():
 def test_a_constant_goes_to_the_next_bias_and_stays_where_there_is_none():
     def net(bias):
         made = rw.Sequential(
-            [rw.Sparse(2, 3, links=0, activation="sigmoid"), rw.Sparse(3, 1, density=1.0, init=1.0, bias=bias)]
+            [
+                rw.Sparse(2, 3, links=0, activation="sigmoid"),
+                rw.Sparse(3, 1, density=1.0, init=1.0, bias=bias),
+            ]
         )
         made.layers[0].bias[...] = [0.0, 1.0, 2.0]
         return made
@@ -133,7 +136,8 @@ def test_dense_layers_shrink_too():
         ]
     )  # fmt: skip
     X, y = samples(32, 6, 2)
-    rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=None).fit(X, y, epochs=2, verbose=0)
+    trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=None)
+    trainer.fit(X, y, epochs=2, verbose=0)
     before = net.predict(X)
     heard = np.unique(net.layers[1].store.to_arrays()[1])
     moments = net.layers[0].weight_state["adam_v"][heard]
@@ -411,17 +415,6 @@ def test_a_log_of_links_follows_neurons_that_go():
     assert maps.maps.shape == (8, 64, 30)
     trainer.fit(X, y, epochs=2, verbose=0)  # and it goes on
     assert log["explored"].tolist() == explored
-
-
-def test_what_the_rule_refuses():
-    with pytest.raises(ValueError, match="rule must be another rule"):
-        rw.ImportancePruning(rule="importance")
-    with pytest.raises(ValueError, match="variant must be one of 'corrected', 'published', got 'best'"):
-        rw.ImportancePruning(variant="best")
-    with pytest.raises(ValueError, match=r"share must be .* got 1\.5"):
-        rw.ImportancePruning(1.5)
-    with pytest.raises(ValueError, match=r"begin must be .* got -1"):
-        rw.ImportancePruning(begin=-1)
 
 
 def test_all_alike():

@@ -44,7 +44,7 @@ def folded(weight, bias, stays, activations):
 
 
 def least_important(live, weight, share, groups):
-    """By layer: of the units with links the floor(share * n) whose neurons have the smallest sums of |w|, on average."""
+    """By layer: of the units with links the floor(share * n) of smallest mean importance."""
     found = {}
     for i in range(len(live) - 1):
         sums = []
