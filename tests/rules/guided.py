@@ -1,10 +1,13 @@
 """Rules that choose candidates, neurons or a start by gradient, written slowly."""
 
 import math
+from bisect import bisect_right
+from itertools import accumulate
 
 import numpy as np
 
 from rewire import _core
+from rewire.rewiring.spread import split  # test_budgets.py tests it
 from rules.budgets import by_gradient, smallest_of_all
 from rules.scene import at_random, largest, smallest
 
@@ -47,19 +50,31 @@ def gse(scene, rule):
             a.index: smallest(scene, a, a.magnitude(), math.floor(scene.share * a.live.sum()))
             for a in scene.layers
         }
-    found = {}
+    gone, looked = {}, {}
     for layer in scene.layers:
-        gone, empty = goes[layer.index], int((~layer.live).sum())
-        if len(gone) > empty:
-            gone = smallest(scene, layer, layer.magnitude(), empty)
+        empty = int((~layer.live).sum())
+        gone[layer.index] = goes[layer.index]
+        if len(gone[layer.index]) > empty:
+            gone[layer.index] = smallest(scene, layer, layer.magnitude(), empty)
         score = abs(layer.gradient()).sum(axis=2)
+        drawn = draws(scene, layer, rule)
         if 2 * layer.live.sum() > layer.live.size:
-            found[layer.index] = gone, largest(scene, layer, score, len(gone), ~layer.live)
-            continue
-        drawn = {p for p in draws(scene, layer, rule) if not layer.live[p]}
-        best = sorted(drawn, key=lambda p: (-score[p], p))[: len(gone)]
-        found[layer.index] = gone, set(best) | filled(scene, layer, best, len(gone) - len(best))
-    return found
+            drawn = set(np.ndindex(layer.live.shape))
+        looked[layer.index] = [(-score[p], p) for p in sorted(drawn) if not layer.live[p]]
+    counts = {a.index: len(gone[a.index]) for a in scene.layers}
+    if rule.scope == "global":
+        ranked = sorted((s, i, p) for i, those in looked.items() for s, p in those)[: sum(counts.values())]
+        best = {a.index: [p for _, i, p in ranked if i == a.index] for a in scene.layers}
+        room = [int((~a.live).sum()) - len(best[a.index]) for a in scene.layers]
+        more = split(sum(counts.values()) - len(ranked), list(counts.values()), room)
+        counts = {a.index: len(best[a.index]) + n for a, n in zip(scene.layers, more, strict=True)}
+    else:
+        best = {i: [p for _, p in sorted(those)[: counts[i]]] for i, those in looked.items()}
+    return {
+        a.index: (gone[a.index], set(best[a.index])
+                  | filled(scene, a, best[a.index], counts[a.index] - len(best[a.index])))
+        for a in scene.layers
+    }  # fmt: skip
 
 
 def draws(scene, layer, rule):
@@ -79,10 +94,8 @@ def draws(scene, layer, rule):
     right = [sum(right[g * width : (g + 1) * width]) for g in range(groups)]
 
     def pick(chances):
-        chosen = []
-        for i, often in enumerate(rng.multinomial(count, np.array(chances) / sum(chances))):
-            chosen += [i] * often
-        return chosen
+        ends = list(accumulate(chances))
+        return sorted(bisect_right(ends, u * ends[-1]) for u in rng.random(count))
 
     groups = pick(right)  # in order, and sources in any order: pairs are independent
     return set(zip(groups, rng.permutation(pick(left)).tolist(), strict=True))

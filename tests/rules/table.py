@@ -40,9 +40,11 @@ CASES = {
     "granet": Case("granet", {"every": 2, "density": 0.1}, "falls", 0.7),
     "mest": Case("mest", {"every": EVERY_OTHER, "gradient": 0.1}),
     "mest, soft": Case("mest", {"every": EVERY_OTHER, "mode": "em&s"}, "free"),
-    "gse": Case("gse", {"every": 2, "end": 1.0}),
+    "gse": Case("gse", {"every": 2, "end": 1.0}, "network"),
     "gse, uniform": Case("gse", {"every": 2, "end": 1.0, "candidates": "uniform", "scope": "layer"}),
-    "gse, grabo": Case("gse", {"every": 2, "end": 1.0, "candidates": "grabo", "gamma": 0.2, "rate": 0.5}),
+    "gse, grabo": Case(
+        "gse", {"every": 2, "end": 1.0, "candidates": "grabo", "gamma": 0.2, "rate": 0.5}, "network"
+    ),
     "itop": Case("itop", {"every": 2}),
     "itop, rigl": Case("itop", {"every": 2, "mode": "rigl"}),
     "snip": Case("snip", {"density": 0.2}, "falls", 1.0),

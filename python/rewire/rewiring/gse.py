@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
-from rewire._places import apart, places_of, random_beside, together, weighted, without
+from rewire._places import Places, apart, places_of, random_beside, together, weighted, without
 from rewire.initializers import Initializer, initializer
 from rewire.layers import Sparse
 from rewire.rewiring.base import Comes, Occasion, Rewiring, empty_places, register_rewiring
-from rewire.rewiring.comes import ByGradient, draw
+from rewire.rewiring.comes import draw
 from rewire.rewiring.goes import SmallestMagnitude
+from rewire.rewiring.spread import split
 from rewire.rewiring.when import Every, Once, share, when
 
 __all__ = ["GSE", "ByCandidates", "candidates"]
@@ -87,15 +88,43 @@ class ByCandidates(Comes):
         self.init, self.kind, self.gamma = init, kind, gamma
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
+        places, score = self.look(layer, occasion)
+        self._fill(plan, layer, places[_largest(score, count)], count, occasion)
+
+    def place_all(self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion) -> None:
+        """As many as go from all layers, where |dL/dw| is largest among the candidates of all."""
+        looked = [self.look(layer, occasion) for layer in layers]
+        gone = [plan.n_removed for plan in plans]
+        best = _largest(np.concatenate([score for _, score in looked]), sum(gone))
+        ends = np.cumsum([len(places) for places, _ in looked])
+        parts = np.split(best, np.searchsorted(best, ends[:-1]))
+        chosen = [
+            places[part - (end - len(places))]
+            for (places, _), part, end in zip(looked, parts, ends, strict=True)
+        ]
+        room = [empty_places(layer) - len(own) for layer, own in zip(layers, chosen, strict=True)]
+        more = split(sum(gone) - len(best), gone, room)
+        for plan, layer, own, extra in zip(plans, layers, chosen, more, strict=True):
+            self._fill(plan, layer, own, len(own) + extra, occasion)
+
+    def look(self, layer: Sparse, occasion: Occasion) -> tuple[Places, NDArray[np.float64]]:
+        """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
         store = layer.store
         if 2 * store.slots > store.n_groups * store.n_in:  # a dense layer: every place is looked at
-            ByGradient(self.init, returns=count > empty_places(layer)).place(plan, layer, count, occasion)
-            return
-        groups, sources = candidates(layer, int(np.ceil(self.gamma * store.slots)), self.kind, occasion)
+            everywhere = np.arange(store.n_groups * store.n_in)
+            groups, sources = apart(without(everywhere, places_of(store))[0], store.n_in)
+        else:
+            count = int(np.ceil(self.gamma * store.slots))
+            groups, sources = candidates(layer, count, self.kind, occasion)
         score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
         score[~np.isfinite(score)] = 0.0
-        best = _largest(score, count)
-        chosen = together(groups[best], sources[best], store.n_in)
+        return together(groups, sources, store.n_in), score
+
+    def _fill(
+        self, plan: _core.Plan, layer: Sparse, chosen: Places, count: int, occasion: Occasion
+    ) -> None:
+        """Plan the chosen places, and others at random up to ``count``."""
+        store = layer.store
         if len(chosen) < count:
             taken = np.union1d(places_of(store), chosen)
             missing = count - len(chosen)
@@ -126,8 +155,8 @@ class GSE(Rewiring):
     end : int or float
         No rewiring from this step on; a float is a share of the run (120 of 200 epochs).
     scope : {"global", "layer"}
-        Whether the smallest of all layers go, or of each its share. As many come in a layer as went there:
-        the authors' code also compares candidates over layers.
+        Whether the smallest of all layers go, and the largest gradients of all layers' candidates come, so
+        that budgets move between layers; or both layer by layer.
     init : str, float or Initializer
         Weights of newcomers; zero in the paper.
     output_layer : bool
@@ -136,7 +165,8 @@ class GSE(Rewiring):
     Notes
     -----
     Duplicates and live links among the draws are dropped, those about to go included, as in the authors'
-    code, which grows first. Where fewer candidates are left than links go, others come at random. In layers
+    code, which grows first. Where fewer candidates are left than links go, others come at random, in the
+    proportions in which links go from the layers that have room. In layers
     that are more than half full every empty place is a candidate. The authors take gradients of ten samples
     a class; here it is the coming batch. Their signs come from a four-wise independent hash; here from a
     counter-based generator.
@@ -180,5 +210,9 @@ class GSE(Rewiring):
                 if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
                     plans[i] = _core.Plan(layer.store)
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
-                self.comes.place(plans[i], layer, plans[i].n_removed, occasion)
+            if self.scope == "global":
+                self.comes.place_all(plans, layers, occasion)
+            else:
+                for plan, layer in zip(plans, layers, strict=True):
+                    self.comes.place(plan, layer, plan.n_removed, occasion)
         return plans
