@@ -1,6 +1,7 @@
 """Neurons that go for good: compaction of layers, and importance pruning beside its slow version."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -249,6 +250,40 @@ def test_without_memory_nothing_has_changed(monkeypatch):
     with pytest.raises(MemoryError):
         rw.compact(net)
     assert all(np.array_equal(a, before[name]) for name, a in net.arrays(state=True).items())
+
+
+def test_ctrl_c_finds_the_old_network_or_the_new_one():
+    """Interrupted before every line of those that put the new layers in their place."""
+    X, _ = samples()
+    functions = {"compact", "shrink", "_rebuild", "take_over"}
+    widths, lines = set(), 0
+    while True:
+        net, left = build(), lines
+        before = net.predict(X)
+
+        def trace(frame, event, arg):
+            nonlocal left
+            if frame.f_code.co_name in functions and event == "line":
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        previous = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            rw.compact(net)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(previous)
+        net.validate()
+        np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
+        widths.add(net.layers[0].n_out)
+        if left >= 0:  # it was through
+            break
+        lines += 1
+    assert lines > 20 and len(widths) == 2 and 101 in widths
 
 
 # --- importance -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ does no arithmetic of its own: it hands tiles from one layer to the next.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -359,17 +360,13 @@ class Sequential:
 
         Layers stay the objects they were, whoever trains them keeps the optimizer's state that ``other`` has.
         """
-        held = [
-            theirs
-            for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True)
-            if mine.holds_gradients
-        ]
-        for layer in held:
-            layer.hold_gradients(True)
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            mine.__dict__.update(theirs.__dict__)
-        self._spares.clear()
-        self.n_in, self.n_out, self.standardizer = other.n_in, other.n_out, other.standardizer
+        for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True):
+            if mine.holds_gradients:
+                theirs.hold_gradients(True)
+        news = {"n_in": other.n_in, "n_out": other.n_out, "standardizer": other.standardizer, "_spares": []}
+        mine = [self.__dict__, *(layer.__dict__ for layer in self.layers)]
+        theirs = [news, *(layer.__dict__ for layer in other.layers)]
+        deque(map(dict.update, mine, theirs), maxlen=0)  # one step for the interpreter: Ctrl-C waits
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
