@@ -255,7 +255,10 @@ def test_inspect(run, model, tmp_path):
         "checksum ok",
     ):
         assert words in out
-    assert json.loads((tmp_path / "j").read_text())["kept_per_connection"] == ["momentum"]
+    told = json.loads((tmp_path / "j").read_text())
+    unused = rw.analysis.unused_inputs(rw.load(model), dead_paths=True).tolist()
+    assert told["kept_per_connection"] == ["momentum"] and told["unused_inputs"] == unused
+    assert f"{len(unused)} of {rw.load(model).n_in} not used" in out
     rw.load(model).save(tmp_path / "n")
     code, out, _ = run("inspect", tmp_path / "n")
     assert code == 0 and "network, " in out and "momentum" not in out

@@ -8,6 +8,7 @@ from typing import Any
 
 from rewire import files
 from rewire._fileio import write_json
+from rewire.analysis import unused_inputs
 from rewire.cli._shared import check_outputs, layer_rows, sized
 
 
@@ -26,7 +27,8 @@ def run(arguments: Namespace) -> int:
     if kept:
         print(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
-    print(f"inputs {inputs}, seed {network.seed}, {network.dtype}")
+    unheard = unused_inputs(network, dead_paths=True)
+    print(f"inputs {inputs}, {unheard.size} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         print(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
@@ -39,6 +41,7 @@ def run(arguments: Namespace) -> int:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
             "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,
+            "unused_inputs": unheard.tolist(),
             "arrays": {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()},
         })  # fmt: skip
     return 0
