@@ -295,7 +295,10 @@ def test_bench(tmp_path):
     assert json.loads((tmp_path / "j").read_text())["operations"]["forward"]["gflops"] > 0
 
 
-@pytest.mark.parametrize("command", ["", "demo", "train", "eval", "predict", "info", "bench", "inspect"])
+COMMANDS = "demo train eval predict rules info bench inspect".split()
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help(run, command):
     code, out, _ = run(*command.split(), "--help")
     assert code == 0 and "usage: rewire" in out

@@ -1,12 +1,17 @@
-"""Every rule by its name, where people name it: estimators and the command line."""
+"""Every rule and every start by its name, where people name it: estimators and the command line."""
 
+import inspect
 import json
 
+import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._places import places_of
 from rewire.cli import main
-from rewire.rewiring import rewiring_names
+from rewire.presets import mlp_layers
+from rewire.rewiring import rewiring_class, rewiring_names
+from rewire.starts import start_names
 
 
 @pytest.mark.parametrize("name", rewiring_names())
@@ -28,3 +33,123 @@ def test_the_command_line_takes_it(name, tmp_path, capsys):
     assert json.loads(out.read_text())["rewiring"]["name"] == name
     assert main(["train", "--help"]) == 0
     assert name in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_command_line_tells_what_rules_there_are(capsys):
+    assert main(["rules"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[: len(rewiring_names())]] == rewiring_names()
+    assert all(len(line) > 30 for line in lines[: len(rewiring_names())])
+
+
+@pytest.mark.parametrize("name", rewiring_names())
+def test_the_command_line_tells_a_rule_s_options(name, capsys):
+    assert main(["rules", name]) == 0
+    out = capsys.readouterr().out
+    for option, parameter in inspect.signature(rewiring_class(name)).parameters.items():
+        assert f"--rewiring-opt {option}={parameter.default}\n" in out
+        assert option in out.partition("Defaults")[0]  # the docstring
+    assert main(["rules", "sett"]) == 2
+
+
+def test_an_option_that_there_is_not_names_those_there_are(capsys):
+    words = "takes alpha, every, end, decay"
+    with pytest.raises(TypeError, match=f"rewiring 'rigl' {words}.*, got 'zeta'"):
+        rw.rewiring.rewiring({"name": "rigl", "zeta": 0.3})
+    train = "train --data digits --quiet --rewiring rigl --rewiring-opt zeta=0.3".split()
+    assert main(train) == 2 and words in capsys.readouterr().err
+
+
+def test_a_grid_of_rules_with_options():
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+
+    data = rw.datasets.load("digits")
+    rules = ["set", {"name": "rigl", "alpha": 0.2, "every": 2}, rw.ITOP(every=3), None]
+    model = rw.SparseMLPClassifier((30,), max_iter=3, batch_size=50, random_state=0)
+    search = GridSearchCV(model, {"rewiring": rules}, cv=2).fit(data.X[:200], data.y[:200])
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+    made = clone(model).set_params(rewiring=rules[1])
+    assert clone(made).get_params()["rewiring"] == rules[1]
+    assert made.fit(data.X[:100], data.y[:100]).trainer_.rewiring.alpha == 0.2
+
+
+# --- starts
+
+
+@pytest.mark.parametrize("name", start_names())
+def test_an_estimator_takes_a_start(name):
+    from sklearn.base import clone
+
+    data = rw.datasets.load("digits")
+    X, y = data.X[:300], data.y[:300]
+    options = {"max_iter": 1, "epsilon": 2, "rewiring": None, "random_state": 0}
+    made = clone(rw.SparseMLPClassifier((40, 30), start=name, **options)).fit(X, y)
+    layers = mlp_layers([64, 40, 30, 10], epsilon=2, start=name, X=X)
+    expected = rw.Sequential(layers, seed=0)
+    for mine, theirs in zip(made.network_.weight_layers, expected.weight_layers, strict=True):
+        assert (mine.store.sources() == theirs.store.sources()).all()
+        assert (mine.store.indptr() == theirs.store.indptr()).all()
+
+
+def test_a_correlated_start_is_for_the_first_layer():
+    import scipy.sparse as sp
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(25_000, 30))
+    X[:, 15:] = X[:, :15]  # pairs of equal features
+    nets = [
+        rw.Sequential(mlp_layers([30, 60, 50, 2], epsilon=1, start=start, X=x), seed=3)
+        for start, x in (("correlated", X), ("correlated", sp.csr_array(X)), ("random", None))
+    ]
+    places = [[places_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
+    assert places[0] == places[1] and places[0][0] != places[2][0] and places[0][1:] == places[2][1:]
+    alone = rw.Sparse(30, 60, links=90, start=rw.starts.Correlated(X[::3]))  # of 25,000 every third
+    rw.Sequential([alone], seed=3)
+    assert places_of(alone.store).tolist() == places[0][0]
+
+
+def test_starts_on_the_command_line(tmp_path, capsys):
+    train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2".split()
+    saved = tmp_path / "run"
+    words = ["--start", "small-world", "--start-opt", "beta=0", "--save", str(saved)]
+    assert main([*train, "--rewiring", "static", *words]) == 0
+    ring = rw.Sparse(64, 40, links=208, start=rw.starts.SmallWorld(0.0))
+    rw.Sequential([ring], seed=0)
+    assert places_of(rw.load(saved).sparse_layers[0].store).tolist() == places_of(ring.store).tolist()
+    assert main(["train", "--resume", str(saved), "--epochs", "2", "--quiet"]) == 0
+    assert main([*train, "--start", "correlated"]) == 0
+    capsys.readouterr()
+    for wrong, message in (
+        (["--start", "tree"], "invalid choice: 'tree'"),
+        (["--start", "small-world", "--start-opt", "gamma=1"], "start 'small-world' takes beta, got 'gamma'"),
+        (["--start-opt", "beta=1"], "--start-opt does nothing without --start"),
+        (["--start", "random", "--dense"], "--start does nothing with --dense"),
+    ):
+        assert main([*train[:-2], *wrong]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["train", "--resume", str(saved), "--start", "random"]) == 2
+
+
+def test_starts_that_are_none():
+    with pytest.raises(ValueError, match="start must be one of .*'correlated', got 'tree'"):
+        rw.starts.start("tree")
+    with pytest.raises(TypeError, match="start must be one of .*, a dict or a Start, got 3"):
+        rw.Sparse(4, 3, start=3)
+    with pytest.raises(TypeError, match="start 'random' takes no options, got 'beta'"):
+        rw.starts.start({"name": "random", "beta": 1})
+    with pytest.raises(ValueError, match="start 'correlated' needs samples"):
+        rw.Sparse(4, 3, start="correlated")
+    with pytest.raises(ValueError, match="start must be one of"):
+        rw.SparseMLPClassifier(start="tree").fit([[0.0], [1.0]], [0, 1])
+
+
+def test_neurons_that_went_do_not_end_a_warm_start():
+    data = rw.datasets.load("digits")
+    X, y = data.X[:300], data.y[:300]
+    rule = {"name": "importance", "begin": 0, "every": 1}
+    made = rw.SparseMLPClassifier((40,), rewiring=rule, max_iter=3, warm_start=True, random_state=0).fit(X, y)
+    before = made.network_.weight_layers[0].n_out
+    assert before < 40 and made.fit(X, y).network_.weight_layers[0].n_out < before
+    with pytest.raises(ValueError, match=r"must stay \(40,\) while .*, got \(30,\)"):
+        made.set_params(hidden_layer_sizes=(30,)).fit(X, y)

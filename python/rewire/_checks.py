@@ -7,18 +7,19 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "path", "seed",
-    "text",
+    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "options", "path",
+    "seed", "text",
 ]
 
 MAX_NEURONS = 2**31 - 1  # sources are int32
@@ -163,3 +164,13 @@ def float_vector(name: str, value: Any, length: int, *, low: float | None = None
         bound = "" if low is None else f" and >= {low:g}"
         raise ValueError(f"{name} must be finite{bound}, got {x[at]} at position {at}")
     return x
+
+
+def options(
+    what: str, given: Iterable[str], takes: Callable[..., Any], *, besides: Iterable[str] = ()
+) -> None:
+    """That every name is that of a parameter, but for those ``besides``; a TypeError lists them."""
+    known = [name for name in inspect.signature(takes).parameters if name not in besides]
+    for name in given:
+        if name not in known:
+            raise TypeError(f"{what} takes {', '.join(known) or 'no options'}, got {name!r}")

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from rewire import starts
 from rewire._checks import boolean, choice, describe, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
@@ -18,9 +21,12 @@ from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rewiring, Static
 from rewire.schedules import Cosine
+from rewire.starts import Correlated, Random, Start
 from rewire.topology import density_links, erdos_renyi_links, erk_links
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
+
+SAMPLES = 10_000  # that a correlated start looks at, at most
 
 # The SET authors' code draws +-sqrt(6 / n_in) and calls it he_uniform: the dense fan-in, ReLU's gain.
 _HE_UNIFORM = He("uniform", "dense", gain=2.0**0.5)
@@ -153,6 +159,8 @@ def mlp_layers(
     distribution: str = "erk",
     dropout: float = 0.0,
     init: str | float | Initializer = "he",
+    start: str | dict[str, Any] | Start = "random",
+    X: Any = None,
     group: int = 1,
     dense: bool = False,
 ) -> list[Layer]:
@@ -173,6 +181,11 @@ def mlp_layers(
     dropout : float
         After every hidden layer.
     init : str, float or Initializer
+    start : str, dict or Start
+        Where the links of all layers begin: see :func:`rewire.starts.start`. A correlated start is for the
+        first layer; the others then begin at random (Zhang et al., CHT).
+    X : array-like or SciPy CSR, shape (m, sizes[0]), optional
+        Samples for ``start="correlated"``. Of more than 10,000, every k-th is looked at.
     group : {1, 2, 4, 8}
     dense : bool
         Dense layers instead: the baseline.
@@ -198,6 +211,7 @@ def mlp_layers(
         links = [density_links(n, m, density) for n, m in shapes]
     else:
         links = [float(k) for k in erk_links(shapes, density)]
+    begin = _start(start, X)
     layers: list[Layer] = []
     for i, (n, m) in enumerate(shapes):
         last = i == len(shapes) - 1
@@ -206,7 +220,20 @@ def mlp_layers(
             layers.append(Dense(n, m, activation=f, init=init))
         else:
             count = int(links[i] + 0.5)
-            layers.append(Sparse(n, m, links=count, activation=f, init=initializer(init), group=group))
+            where = Random() if i and isinstance(begin, Correlated) else begin
+            layers.append(
+                Sparse(n, m, links=count, activation=f, init=initializer(init), start=where, group=group)
+            )
         if dropout > 0.0 and not last:
             layers.append(Dropout(dropout))
     return layers
+
+
+def _start(what: str | dict[str, Any] | Start, X: Any) -> Start:
+    """The start, with samples for those that look at some."""
+    named = what.get("name") if isinstance(what, dict) else what
+    if named != Correlated.name or X is None:
+        return starts.start(what)
+    X = X if hasattr(X, "toarray") else np.asarray(X)
+    some = X[:: max(1, -(-X.shape[0] // SAMPLES))]
+    return starts.start(what, some.toarray() if hasattr(some, "toarray") else some)

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire import _core
+from rewire import _checks, _core
 from rewire._checks import describe, number
 from rewire._links import check_finite, connections, slots_of
 from rewire._places import Places, random_beside, together, weighted, without
 
-__all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start"]
+__all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start", "start_names"]
 
 ROUNDS = 64  # of drawing what was taken already, before the rest is drawn from a list of what is free
 
@@ -258,22 +258,45 @@ def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.
     return np.sort(np.concatenate(kept))
 
 
-_KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree)}
+_KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree, Correlated)}
 
 
-def start(what: str | Start) -> Start:
-    """The start that ``what`` names: an object, or "random", "small-world", "scale-free".
+def start_names() -> list[str]:
+    """The names that :func:`start` knows, sorted."""
+    return sorted(_KINDS)
+
+
+def start(what: str | dict[str, Any] | Start, X: ArrayLike | None = None) -> Start:
+    """The start that ``what`` names: an object, a name, or a dict of ``name`` and options.
+
+    Parameters
+    ----------
+    what : str, dict or Start
+        ``"random"``, ``"small-world"``, ``"scale-free"``, ``"correlated"``; or for example
+        ``{"name": "small-world", "beta": 0.5}``.
+    X : array-like, shape (m, n_in), optional
+        Samples of the layer's inputs, which ``"correlated"`` needs.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these.
+        If it is none of these; if an option is none that the start takes.
     """
     if isinstance(what, Start):
         return what
+    options: dict[str, Any] = {}
+    if isinstance(what, dict):
+        options = {key: value for key, value in what.items() if key != "name"}
+        what = what.get("name", "")
     listed = ", ".join(repr(name) for name in _KINDS)
     if not isinstance(what, str):
-        raise TypeError(f"start must be one of {listed} or a Start, got {describe(what)}")
-    if what not in _KINDS:
+        raise TypeError(f"start must be one of {listed}, a dict or a Start, got {describe(what)}")
+    kind = _KINDS.get(what)
+    if kind is None:
         raise ValueError(f"start must be one of {listed}, got {what!r}")
-    return _KINDS[what]()
+    _checks.options(f"start {what!r}", options, kind, besides=("X",))
+    if kind is Correlated:
+        if X is None:
+            raise ValueError("start 'correlated' needs samples of the layer's inputs: starts.Correlated(X)")
+        options["X"] = X
+    return kind(**options)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from rewire import datasets
 from rewire.rewiring import rewiring_names
+from rewire.starts import start_names
 
 __all__ = ["build_parser"]
 
@@ -58,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
     _threads(predict)
 
+    rules = _command(commands, "rules", "list the rewiring rules, or the options of one")
+    rules.add_argument("name", nargs="?", choices=rewiring_names(), metavar="RULE", help="say all about it")
+
     _command(commands, "info", "show versions, instruction set, threads")
 
     bench = _command(commands, "bench", "measure the kernels here, for ten seconds")
@@ -97,6 +101,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     network.add_argument("--dropout", type=_share(below_one=True), help="after hidden layers (default: 0)")
     network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
+    network.add_argument("--start", choices=start_names(), help="where links begin (default: random)")
+    network.add_argument(
+        "--start-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the start, such as beta=0.5; may be repeated",
+    )  # fmt: skip
     network.add_argument(
         "--group", type=int, choices=(1, 2, 4, 8), help="neurons that share their sources (default: 1)"
     )
@@ -108,7 +117,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     rewiring.add_argument(
         "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
-        help="option of the rule, such as zeta=0.3; may be repeated",
+        help="option of the rule, such as zeta=0.3; may be repeated (`rewire rules RULE` lists them)",
     )  # fmt: skip
 
     training = train.add_argument_group("training")

@@ -42,9 +42,9 @@ _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, s
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "group", "dtype",
-    "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay",
-    "schedule", "clip_norm", "validation", "seed",
+    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "start", "start_opt",
+    "group", "dtype", "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov",
+    "weight_decay", "decay", "schedule", "clip_norm", "validation", "seed",
 )  # fmt: skip
 
 
@@ -149,6 +149,10 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         )
     if arguments.dense and arguments.group:
         raise UsageError("--group does nothing with --dense")
+    if arguments.dense and arguments.start:
+        raise UsageError("--start does nothing with --dense")
+    if arguments.start_opt and not arguments.start:
+        raise UsageError("--start-opt does nothing without --start")
     if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
         raise UsageError("--rewiring-opt does nothing without rewiring")
     if arguments.optimizer in ("adam", "adamw"):
@@ -168,6 +172,9 @@ def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
             changes[name] = getattr(arguments, name)
     if arguments.density is not None:
         changes["epsilon"] = None
+    if arguments.start is not None:
+        changes["start"] = {"name": arguments.start, **dict(arguments.start_opt or [])}
+        changes["X"] = data.X
     return chosen.layers(sizes, "linear" if data.classes is None else "softmax", **changes)
 
 

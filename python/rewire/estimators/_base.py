@@ -33,6 +33,7 @@ from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW, Optimizer
 from rewire.presets import Preset, mlp_layers, preset
 from rewire.rewiring import SET, Rewiring, rewiring
+from rewire.starts import Start
 from rewire.trainer import Trainer
 
 __all__ = ["BaseSparseMLP"]
@@ -54,7 +55,8 @@ class BaseSparseMLP(BaseEstimator):
         epsilon: float = 20.0,
         group: int = 1,
         init: str | float | Initializer = "he",
-        rewiring: str | Rewiring | None = "set",
+        start: str | dict[str, Any] | Start = "random",
+        rewiring: str | dict[str, Any] | Rewiring | None = "set",
         zeta: float = 0.3,
         optimizer: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
@@ -80,6 +82,7 @@ class BaseSparseMLP(BaseEstimator):
         self.epsilon = epsilon
         self.group = group
         self.init = init
+        self.start = start
         self.rewiring = rewiring
         self.zeta = zeta
         self.optimizer = optimizer
@@ -238,7 +241,9 @@ class BaseSparseMLP(BaseEstimator):
             self.best_loss_ = min(self.loss_curve_, default=math.nan)
 
     def _new_trainer(self, X: Any, fitted: dict[str, Any], incremental: bool) -> Trainer:
-        sizes = [X.shape[1], *_parameters.hidden_sizes(self.hidden_layer_sizes), fitted["n_outputs_"]]
+        hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
+        fitted["_hidden_sizes"] = tuple(hidden)  # as asked for; neurons may go
+        sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
         fitted["out_activation_"], final, loss = self._output(fitted)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
@@ -250,6 +255,8 @@ class BaseSparseMLP(BaseEstimator):
             epsilon=_checks.number("epsilon", self.epsilon, low=0.0, open_low=True),
             dropout=self.dropout,
             init=initializer(self.init),
+            start=self.start,
+            X=X,
             group=_checks.choice("group", self.group, (1, 2, 4, 8)),
         )
         network = Sequential(layers, seed=_parameters.seed(self.random_state), dtype=dtype)
@@ -265,10 +272,10 @@ class BaseSparseMLP(BaseEstimator):
     def _take_up(self, trainer: Trainer, incremental: bool) -> Trainer:
         """Go on with a trainer, under parameters that may have changed."""
         sizes = tuple(_parameters.hidden_sizes(self.hidden_layer_sizes))
-        had = tuple(layer.n_out for layer in trainer.network.weight_layers[:-1])
-        if sizes != had:
+        if sizes != self._hidden_sizes:
             raise ValueError(
-                f"hidden_layer_sizes must stay {had} while the same network is trained on, got {sizes}"
+                f"hidden_layer_sizes must stay {self._hidden_sizes} while the same network is trained on, "
+                f"got {sizes}"
             )
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
         with trainer.network.gate.writing("fit"):

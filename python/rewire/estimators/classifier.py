@@ -38,8 +38,13 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
         Weights of the start; ``"he"`` over the fan-in a neuron really has.
-    rewiring : {"set", "static"}, Rewiring or None
-        An object such as ``SET(0.3, every=5)`` says more; ``"static"`` and None keep the structure.
+    start : str, dict or Start
+        Where the connections begin: ``"random"``, ``"small-world"``, ``"scale-free"``, or ``"correlated"``,
+        which looks at X for the first layer. ``{"name": "small-world", "beta": 0.5}`` says more.
+    rewiring : str, dict, Rewiring or None
+        A rule by name, such as ``"set"`` or ``"rigl"`` (``rewire.rewiring.rewiring_names()`` lists them); a
+        dict of its name and options, ``{"name": "rigl", "alpha": 0.2}``; an object such as
+        ``SET(0.3, every=5)``. ``"static"`` and None keep the structure.
     zeta : float in [0, 1]
         Share of connections that ``rewiring="set"`` moves. Unused for an object.
     optimizer : {"adam", "adamw", "sgd"} or Optimizer

@@ -10,6 +10,7 @@ from rewire.rewiring.base import (
     Spread,
     register_rewiring,
     rewiring,
+    rewiring_class,
     rewiring_names,
 )
 from rewire.rewiring.chains import chain_links, without_chains
@@ -44,5 +45,5 @@ __all__ = [
     "GraNet", "ImportancePruning", "Key", "Links", "Magnitude", "Moment", "NearestZeroBySign", "Occasion",
     "Once", "PowerShare", "Probe", "Record", "Rewiring", "RigL", "SRigL", "Share", "SmallestMagnitude",
     "SoftDeepR", "Spread", "Static", "TopKAST", "Weakest", "chain_links", "register_rewiring", "rewiring",
-    "rewiring_names", "without_chains",
+    "rewiring_class", "rewiring_names", "without_chains",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from rewire import _core
+from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe
 from rewire.compaction import Compaction
 from rewire.layers import Sparse
@@ -32,7 +32,7 @@ from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps
 
 __all__ = [
     "Comes", "Goes", "Key", "Occasion", "Record", "Rewiring", "Spread", "register_rewiring", "rewiring",
-    "rewiring_names",
+    "rewiring_class", "rewiring_names",
 ]
 
 
@@ -333,7 +333,7 @@ def links_in(plan: _core.Plan, *, removed: bool) -> int:
     return links
 
 
-_KINDS: dict[str, Callable[..., Rewiring]] = {}
+_KINDS: dict[str, type[Rewiring]] = {}
 
 
 def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
@@ -345,6 +345,17 @@ def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
 def rewiring_names() -> list[str]:
     """The names that :func:`rewiring` knows, sorted."""
     return sorted(_KINDS)
+
+
+def rewiring_class(name: str) -> type[Rewiring]:
+    """The class of the rule with this name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    return _KINDS[choice("rewiring", name, _KINDS)]
 
 
 def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) -> Rewiring:
@@ -375,4 +386,5 @@ def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) 
     kind = _KINDS.get(what.lower())
     if kind is None:
         raise ValueError(f"rewiring must be one of {listed} or None, got {what!r}")
+    _checks.options(f"rewiring {what!r}", options, kind)
     return kind(**options)

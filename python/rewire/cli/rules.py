@@ -1,0 +1,29 @@
+"""``rewire rules``: the rewiring rules by name, and what each can be told."""
+
+from __future__ import annotations
+
+import inspect
+from argparse import Namespace
+
+from rewire.rewiring import rewiring_class, rewiring_names
+
+
+def run(arguments: Namespace) -> int:
+    """Print all rules in a line each, or everything about one; their docstrings say it."""
+    if arguments.name is None:
+        width = max(map(len, rewiring_names()))
+        for name in rewiring_names():
+            print(f"{name:{width}}  {_summary(name)}")
+        print("\nAll about one: rewire rules RULE. To use it: rewire train --rewiring RULE")
+        return 0
+    rule = rewiring_class(arguments.name)
+    print(f"{arguments.name}: {inspect.getdoc(rule)}")
+    parameters = list(inspect.signature(rule).parameters.values())
+    given = [f"--rewiring-opt {p.name}={p.default}" for p in parameters]
+    print(f"\nDefaults\n--------\n{chr(10).join(given) or 'no options'}")
+    return 0
+
+
+def _summary(name: str) -> str:
+    """The first paragraph of a rule's docstring."""
+    return " ".join(inspect.getdoc(rewiring_class(name)).partition("\n\n")[0].split())
