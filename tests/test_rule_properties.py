@@ -24,7 +24,24 @@ OPTIMIZERS = {
 MIDDLES = ("random", "fan-in", "one neuron", "full", "empty", "nearly full", "equal", "zeros", "one sign")
 
 
-def layers(case, middle, group):
+# Where the links of the first layer begin.
+STARTS = ("random", "small-world", "scale-free", "correlated", "edge list", "dense matrix")
+
+
+def first(case, start, group):
+    """The first layer."""
+    rng = np.random.default_rng(8)
+    options = {"activation": "all-relu", "group": group}
+    if start == "dense matrix":
+        return rw.Sparse.from_dense(rng.normal(size=(11, 9)), density=case.density, **options)
+    if start == "edge list":
+        chosen = np.repeat(rng.random((-(-11 // group), 9)) < case.density, group, axis=0)[:11]
+        return rw.Sparse(9, 11, start=rw.starts.EdgeList(*np.nonzero(chosen)), **options)
+    where = rw.starts.start(start, rng.normal(size=(20, 9)))
+    return rw.Sparse(9, 11, density=case.density, start=where, **options)
+
+
+def layers(case, middle, start, group):
     """Three layers."""
     wide = 1 if middle == "one neuron" else 13
     count = {
@@ -35,7 +52,7 @@ def layers(case, middle, group):
     }.get(middle, {"density": case.density})
     init = {"equal": 0.25, "zeros": 0.0, "one sign": 0.5}.get(middle, "he")
     return [
-        rw.Sparse(9, 11, density=case.density, activation="all-relu", group=group),
+        first(case, start, group),
         rw.Sparse(11, wide, activation="all-relu", group=group, init=init, **count),
         rw.Sparse(wide, 3, density=case.density, activation="softmax"),
     ]
@@ -73,15 +90,16 @@ class Watch(rw.Callback):
 COMBINATIONS = {
     "case": list(CASES),
     "middle": list(MIDDLES),
+    "start": list(STARTS),
     "dtype": ["float32", "float64"],
     "optimizer": list(OPTIMIZERS),
     "group": [1, 2, 4, 8],
 }
 
 
-def check(case, middle, dtype, optimizer, group):
+def check(case, middle, start, dtype, optimizer, group):
     chosen = CASES[case]
-    net = rw.Sequential(layers(chosen, middle, group), dtype=dtype, seed=3)
+    net = rw.Sequential(layers(chosen, middle, start, group), dtype=dtype, seed=3)
     watch = Watch(net, chosen.keeps)
     trainer = rw.Trainer(
         net, loss="cross_entropy", optimizer=OPTIMIZERS[optimizer](), rewiring=chosen.make(),
@@ -163,8 +181,8 @@ class Save(rw.Callback):
 def test_resuming_changes_nothing(name, optimizer, tmp_path):
     case, path = CASES[name], tmp_path / "trainer.safetensors"
     whole = rw.Trainer(
-        rw.Sequential(layers(case, "random", 2), seed=4), loss="cross_entropy", rewiring=case.make(),
-        optimizer=OPTIMIZERS[optimizer](), callbacks=[Save(path, 2)],
+        rw.Sequential(layers(case, "random", "random", 2), seed=4), loss="cross_entropy",
+        rewiring=case.make(), optimizer=OPTIMIZERS[optimizer](), callbacks=[Save(path, 2)],
     )  # fmt: skip
     whole.fit(*data(64, 9), epochs=4, batch_size=8, verbose=0)
     resumed = rw.Trainer.resume(path)
@@ -177,7 +195,7 @@ def test_resuming_changes_nothing(name, optimizer, tmp_path):
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_not_a_number_is_refused(name):
     case = CASES[name]
-    net = rw.Sequential(layers(case, "random", 1), seed=4)
+    net = rw.Sequential(layers(case, "random", "random", 1), seed=4)
     weights = net.layers[0].store.get_field("weight")
     weights[1] = np.nan
     net.layers[0].store.set_field("weight", weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from argparse import Namespace
 
 from rewire.rewiring import rewiring_class, rewiring_names
@@ -17,7 +18,7 @@ def run(arguments: Namespace) -> int:
         print("\nAll about one: rewire rules RULE. To use it: rewire train --rewiring RULE")
         return 0
     rule = rewiring_class(arguments.name)
-    print(f"{arguments.name}: {inspect.getdoc(rule)}")
+    print(f"{arguments.name}: {_docstring(arguments.name)}")
     parameters = list(inspect.signature(rule).parameters.values())
     given = [f"--rewiring-opt {p.name}={p.default}" for p in parameters]
     print(f"\nDefaults\n--------\n{chr(10).join(given) or 'no options'}")
@@ -26,4 +27,10 @@ def run(arguments: Namespace) -> int:
 
 def _summary(name: str) -> str:
     """The first paragraph of a rule's docstring."""
-    return " ".join(inspect.getdoc(rewiring_class(name)).partition("\n\n")[0].split())
+    return " ".join(_docstring(name).partition("\n\n")[0].split())
+
+
+def _docstring(name: str) -> str:
+    """A rule's docstring, without the marks of its markup."""
+    text = inspect.getdoc(rewiring_class(name)) or ""
+    return re.sub(r":[a-z]+:`~?([^`]+)`", r"\1", text).replace("``", "")
