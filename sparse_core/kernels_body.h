@@ -81,17 +81,23 @@ RW_INLINE void RW_V(fetch)(const RW_T *x, int32_t source, int32_t tile, const in
         RW_PREFETCH((const void *)(at + (uintptr_t)i));
 }
 
-/* Ask for a row's next piece, its sources and weights from slot `at` on: a panel
- * visits rows in jumps that no hardware foresees. */
+/* Ask for a row's next piece, its sources from slot `at` on and the `values` of these
+ * slots: a panel visits rows in jumps that no hardware foresees. */
 RW_INLINE void RW_V(fetch_piece)(const rw_rows *s, int32_t g, int32_t at, int32_t slots,
-                                 const int rows)
+                                 const RW_T *values, const int rows)
 {
-    uintptr_t source = (uintptr_t)(s->source + s->start[g] + at);
-    uintptr_t w = (uintptr_t)((const RW_T *)s->weight + (s->start[g] + at) * rows);
+    uintptr_t source = (uintptr_t)(s->source + s->start[g] + at), value = (uintptr_t)values;
     for (int32_t i = 0; i < slots * (int)sizeof(int32_t); i += RW_LINE)
         RW_PREFETCH((const void *)(source + (uintptr_t)i));
     for (int32_t i = 0; i < slots * rows * (int)sizeof(RW_T); i += RW_LINE)
-        RW_PREFETCH((const void *)(w + (uintptr_t)i));
+        RW_PREFETCH((const void *)(value + (uintptr_t)i));
+}
+
+/* The same, the values being the weights. */
+RW_INLINE void RW_V(fetch_weights)(const rw_rows *s, int32_t g, int32_t at, int32_t slots,
+                                   const int rows)
+{
+    RW_V(fetch_piece)(s, g, at, slots, (const RW_T *)s->weight + (s->start[g] + at) * rows, rows);
 }
 
 /* --- forward ------------------------------------------------------------- */
@@ -193,7 +199,7 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         int32_t first = *at, len = s->len[g];
         bool far = p->far && rw_can_look_ahead(s, g, len);
         if (p->slots && g + RW_ROWS_AHEAD < g1)
-            RW_V(fetch_piece)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
+            RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
         RW_BLOCKS(most, *at = RW_V(forward_block)(source, w, first, len, p, far, x + c, b, out + c,
                                                   tile, rows, regs));
     }
@@ -439,7 +445,7 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         int32_t *at = p->at + (g - g0), first = *at, len = s->len[g];
         bool far = p->far && rw_can_look_ahead(s, g, len);
         if (p->slots && g + RW_ROWS_AHEAD < g1)
-            RW_V(fetch_piece)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
+            RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
         RW_BLOCKS(most, *at = RW_V(scatter_block)(source, w, first, len, p->end, far, from + c,
                                                   dx + c, tile, rows, regs));
     }
@@ -532,8 +538,13 @@ RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
         const int32_t *source = w->source + w->start[g];
         const RW_T *dy = (const RW_T *)span->dy + (size_t)g * (size_t)rows * (size_t)span->tile;
         RW_T *out = grad + first[g - g0] * rows;
-        int32_t k = p->at[g - g0], len = w->len[g], end = p->end;
+        int32_t *at = p->at + (g - g0), k = *at, len = w->len[g], end = p->end;
         bool far = p->far && rw_can_look_ahead(w, g, len);
+        if (p->slots && g + RW_ROWS_AHEAD < g1) {
+            int32_t next = at[RW_ROWS_AHEAD];
+            const RW_T *values = grad + (first[g - g0 + RW_ROWS_AHEAD] + next) * rows;
+            RW_V(fetch_piece)(w, g + RW_ROWS_AHEAD, next, p->slots, values, rows);
+        }
         for (; k + slots <= len && source[k + slots - 1] < end; k += slots) {
             if (far)
                 RW_V(fetch_span)(source + k + slots, span, slots);
@@ -542,7 +553,7 @@ RW_INLINE void RW_V(dw_rows)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
         if (slots > 1)
             for (; k < len && source[k] < end; k++)
                 RW_V(dw_block)(source + k, span, dy, out + (size_t)k * (size_t)rows, rows, 1);
-        p->at[g - g0] = k;
+        *at = k;
     }
 }
 
