@@ -144,7 +144,8 @@ class TopKAST(Rewiring):
                 plan.grow_random(min(max(0, total - store.slots + goes), room), *key)
             up = ~others.marked()
             turns = up != store.get_field(AWAKE)[:, 0]
-            turns |= np.where(up, kept.T, weight.T).any(axis=0)  # before the first refresh, or set by hand
+            # Before the first refresh, or where somebody has set weights, they lie on the wrong side.
+            turns |= (up & (kept.T != 0).any(axis=0)) | (~up & (weight.T != 0).any(axis=0))
             at = np.flatnonzero(turns & ~plan.marked())
             groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
             occasion.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
