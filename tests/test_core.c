@@ -21,6 +21,7 @@
 #include "core/linking.h"
 #include "core/rewirings.h"
 #include "core/walking.h"
+#include "core/sleeping.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
