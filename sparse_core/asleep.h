@@ -24,4 +24,9 @@ typedef struct {
  * leaves some slots as the optimizer left them. */
 rw_status rw_settle(rw_store *s, int32_t asleep, int32_t awake, rw_penalty by, const rw_run *run);
 
+/* n slots, named once each and in ascending order, are awake from now on where up[i] is 1, and not
+ * where it is 0; what they would weigh stays. RW_ENOENT if one is not there, RW_ESHAPE as above. */
+rw_status rw_wake(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
+                  const int32_t *source, const uint8_t *up);
+
 #endif

@@ -68,7 +68,11 @@ static inline void rw_best_take(rw_best *b, const rw_candidate *c)
         return;
     if (b->n == b->room)
         rw_best_cut(b);
-    b->at[b->n++] = *c;
+    /* Field by field: 16 bytes at once would wait for the three that c was just written as. */
+    rw_candidate *to = &b->at[b->n++];
+    to->score = c->score;
+    to->group = c->group;
+    to->source = c->source;
 }
 
 /* Offer a place. Scores that are not numbers count as 0. */

@@ -52,6 +52,25 @@ def settle(Store store not None, str asleep, str awake, double rate_awake, doubl
     check(st, "settle")
 
 
+def wake(Store store not None, str asleep, str awake, group, source, up):
+    """Slots, ascending, that are awake from now on (1) or are not (0): see ``asleep.h``."""
+    cdef int32_t kept = store.find_field(asleep)
+    cdef int32_t at = store.find_field(awake)
+    cdef Array g = borrow(group, "group", "int32")
+    cdef Array j = borrow(source, "source", "int32", g.size())
+    cdef Array u = borrow(up, "up", "uint8", g.size())
+    cdef int64_t n = g.size()
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_wake(store.s, kept, at, n, <int32_t *>g.view.buf, <int32_t *>j.view.buf,
+                           <uint8_t *>u.view.buf)
+    finally:
+        store.leave()
+    check(st, "wake")
+
+
 def normals(int64_t count, seed, stream, step, row):
     """The first ``count`` normal numbers of a row, for the tests: float32."""
     cdef c.rw_key key = make_key(seed, stream, step)

@@ -1,6 +1,6 @@
 # core.pxd -- the C core as Cython sees it: names and signatures; struct fields
 # only where the binding reads them.
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
 
 
 cdef extern from "base.h" nogil:
@@ -147,6 +147,8 @@ cdef extern from "asleep.h" nogil:
         double awake, asleep
         bint magnitudes
     rw_status rw_settle(rw_store *s, int32_t asleep, int32_t awake, rw_penalty by, const rw_run *run)
+    rw_status rw_wake(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
+                      const int32_t *source, const uint8_t *up)
 
 
 cdef extern from "tiles.h" nogil:

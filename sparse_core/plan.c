@@ -189,6 +189,12 @@ rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int3
     return RW_OK;
 }
 
+/* A place as one number, which orders as (group, source). */
+static uint64_t place_of(int32_t group, int32_t source)
+{
+    return (uint64_t)(uint32_t)group << 32 | (uint32_t)source;
+}
+
 rw_status rw_plan_spare(rw_plan *p)
 {
     const rw_store *s = p->store;
@@ -196,23 +202,39 @@ rw_status rw_plan_spare(rw_plan *p)
         return RW_ESHAPE;
     if (p->generation != s->generation)
         return RW_ESTALE;
-    /* Both lists ascend by (group, source): one walk, and what stays moves up. */
+    /* Both lists ascend by (group, source): one walk, and what stays moves up. Who comes first is
+     * random: both are written, and no branch decides. Where the next removals stand is looked up
+     * before, so that the walk waits for nothing but its last step. */
+    enum { AHEAD = 256 };
+    uint64_t gone[AHEAD];
     int64_t d = 0, i = 0, del = 0, ins = 0;
-    while (d < p->n_del || i < p->n_ins) {
-        int32_t dg = d < p->n_del ? p->del_group[d] : INT32_MAX;
-        int32_t ig = i < p->n_ins ? p->ins_group[i] : INT32_MAX;
-        int32_t dj = d < p->n_del ? s->source[s->start[dg] + p->del_position[d]] : 0;
-        int32_t ij = i < p->n_ins ? p->ins_source[i] : 0;
-        bool goes = dg < ig || (dg == ig && dj <= ij), comes = ig < dg || (ig == dg && ij <= dj);
-        if (goes && !comes) {
-            p->del_group[del] = dg;
-            p->del_position[del++] = p->del_position[d];
-        } else if (comes && !goes) {
-            p->ins_group[ins] = ig;
-            p->ins_source[ins++] = ij;
+    while (d < p->n_del && i < p->n_ins) {
+        int64_t from = d, end = rw_min64(d + AHEAD, p->n_del);
+        for (int64_t e = from; e < end; e++) {
+            int32_t g = p->del_group[e];
+            gone[e - from] = place_of(g, s->source[s->start[g] + p->del_position[e]]);
         }
-        d += goes;
-        i += comes;
+        while (d < end && i < p->n_ins) {
+            int32_t dg = p->del_group[d], dk = p->del_position[d];
+            int32_t ig = p->ins_group[i], ij = p->ins_source[i];
+            uint64_t out = gone[d - from], in = place_of(ig, ij);
+            p->del_group[del] = dg;
+            p->del_position[del] = dk;
+            p->ins_group[ins] = ig;
+            p->ins_source[ins] = ij;
+            del += out < in;
+            ins += in < out;
+            d += out <= in;
+            i += in <= out;
+        }
+    }
+    for (; d < p->n_del; d++, del++) {
+        p->del_group[del] = p->del_group[d];
+        p->del_position[del] = p->del_position[d];
+    }
+    for (; i < p->n_ins; i++, ins++) {
+        p->ins_group[ins] = p->ins_group[i];
+        p->ins_source[ins] = p->ins_source[i];
     }
     p->n_del = del;
     p->n_ins = ins;

@@ -21,6 +21,7 @@
 #include "core/linking.h"
 #include "core/rewirings.h"
 #include "core/walking.h"
+#include "core/sleeping.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -118,6 +119,7 @@ int main(int argc, char **argv)
     RUN(test_slots_of_zeros_go);
     RUN(test_zeros_without_memory);
     RUN(test_who_is_not_awake_settles);
+    RUN(test_who_wakes_keeps_what_it_would_weigh);
     RUN(test_passes_can_be_interrupted);
 
     RUN(test_every_allocation_may_fail);

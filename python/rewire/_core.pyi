@@ -116,6 +116,14 @@ def settle(
     magnitudes: bool,
     threads: int,
 ) -> None: ...  # magnitudes: an L1 penalty, else L2
+def wake(
+    store: Store,
+    asleep: str,
+    awake: str,
+    group: NDArray[np.int32],
+    source: NDArray[np.int32],
+    up: NDArray[np.uint8],
+) -> None: ...  # LinkAbsent if one of the slots is not there
 
 class LinkError(Exception):
     """Carries .group and .source of the first offending slot. Never raised itself:"""

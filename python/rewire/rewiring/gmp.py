@@ -17,7 +17,7 @@ from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
 from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude, counts_below, magnitudes
+from rewire.rewiring.goes import SmallestMagnitude, comparable, counts_below
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
 
 __all__ = ["GMP", "Cubic"]
@@ -133,7 +133,7 @@ class GMP(Rewiring):
             kept = [self._kept(f, p, occasion.moment) for f, p in zip(first, places, strict=True)]
             return [max(0, min(n - k, n - 1)) for n, k in zip(slots, kept, strict=True)]
         total = sum(slots) - self._kept(sum(first), sum(places), occasion.moment)
-        return counts_below([magnitudes(layer) for layer in layers], max(0, total), keep=1)
+        return counts_below([comparable(layer) for layer in layers], max(0, total), keep=1)
 
     def _kept(self, first: int, places: int, moment: Moment) -> int:
         return math.floor(places * self.cubic.at(first / places, moment) + 0.5) if places else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from rewire._checks import choice
 from rewire.layers import Sparse
 from rewire.rewiring.base import Goes, Occasion
 
-__all__ = ["NearestZeroBySign", "SmallestMagnitude", "counts_below", "magnitudes"]
+__all__ = ["NearestZeroBySign", "SmallestMagnitude", "comparable", "counts_below", "magnitudes"]
 
 
 class NearestZeroBySign(Goes):
@@ -49,18 +50,23 @@ class SmallestMagnitude(Goes):
             super().mark_all(plans, layers, share, occasion)
             return
         total = int(share * sum(layer.store.slots for layer in layers))
-        counts = counts_below([magnitudes(layer) for layer in layers], total)
+        counts = counts_below([comparable(layer) for layer in layers], total)
         for plan, layer, count in zip(plans, layers, counts, strict=True):
             plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
 
 
 def magnitudes(layer: Sparse) -> NDArray[np.float64]:
     """|w| of every slot in canonical order, summed over its rows: shape (slots,)."""
-    rows = np.abs(layer.store.get_field("weight").T, dtype=np.float64)
-    return rows[0] if len(rows) == 1 else rows.sum(axis=0)
+    return comparable(layer).astype(np.float64, copy=False)
 
 
-def counts_below(scores: Sequence[NDArray[np.float64]], total: int, *, keep: int = 0) -> list[int]:
+def comparable(layer: Sparse) -> NDArray[Any]:
+    """The same, to be compared with each other: of the weights' dtype where there is nothing to sum."""
+    rows = layer.store.get_field("weight").T
+    return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
+
+
+def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int = 0) -> list[int]:
     """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list.
 
     ``keep`` of every list stay, and the next smallest of others go instead (fewer go when there are none).
@@ -81,17 +87,20 @@ def counts_below(scores: Sequence[NDArray[np.float64]], total: int, *, keep: int
     return counts
 
 
-def _smallest(scores: NDArray[np.float64], k: int) -> float:
+def _smallest(scores: NDArray[Any], k: int) -> np.floating[Any]:
     """The k-th smallest of scores >= 0. Their first bits order alike: so most are sorted out by counting."""
-    bits = (scores.view(np.uint64) >> np.uint64(47)).astype(np.int64)
+    words = np.dtype(f"uint{8 * scores.itemsize}")
+    bits = (scores.view(words) >> words.type(8 * scores.itemsize - 17)).astype(np.int64)
     ends = np.cumsum(np.bincount(bits))
     bin_ = int(np.searchsorted(ends, k))
     rest = k - (int(ends[bin_ - 1]) if bin_ else 0)
-    return float(np.partition(scores[bits == bin_], rest - 1)[rest - 1])
+    return np.partition(scores[bits == bin_], rest - 1)[rest - 1]
 
 
-def _below(scores: Sequence[NDArray[np.float64]], total: int) -> list[int]:
-    threshold = _smallest(np.concatenate(scores), total)
+def _below(scores: Sequence[NDArray[Any]], total: int) -> list[int]:
+    joined = np.concatenate(scores)  # of one dtype, in which all comparisons are
+    threshold = _smallest(joined, total)
+    scores = np.split(joined, np.cumsum([len(s) for s in scores])[:-1])
     counts = [int(np.count_nonzero(s < threshold)) for s in scores]
     left = total - sum(counts)
     for i, s in enumerate(scores):

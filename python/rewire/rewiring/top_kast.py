@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
-from rewire._places import places_of, together
+from rewire._places import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -129,8 +128,9 @@ class TopKAST(Rewiring):
         plans = []
         for layer in layers:
             store, key = layer.store, (*occasion.key(layer), occasion.threads)
-            theta = store.get_field("weight") + store.get_field(ASLEEP)  # one of them is zero
-            score = np.abs(theta, dtype=np.float64).sum(axis=1)
+            weight, kept = store.get_field("weight"), store.get_field(ASLEEP)
+            theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
+            score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
             total = occasion.notes["links"].get(str(layer.index), store.slots)
             outside = store.slots - min(max(1, math.floor(self.forward * total + 0.5)), store.slots)
             others, plan = _core.Plan(store), _core.Plan(store)
@@ -142,30 +142,17 @@ class TopKAST(Rewiring):
             if regrow and not ended:
                 room = empty_places(layer) + goes
                 plan.grow_random(min(max(0, total - store.slots + goes), room), *key)
-            down = others.marked()[:, None]
-            fields = {AWAKE: (~down).astype(np.uint8), ASLEEP: theta * down, "weight": theta * ~down}
-            occasion.notes[layer.label] = after(plan, fields)
+            up = ~others.marked()
+            turns = up != store.get_field(AWAKE)[:, 0]
+            # Before the first refresh, or where somebody has set weights, they lie on the wrong side.
+            turns |= (up & (kept.T != 0).any(axis=0)) | (~up & (weight.T != 0).any(axis=0))
+            at = np.flatnonzero(turns & ~plan.marked())
+            groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
+            occasion.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
             plans.append(plan)
         return plans
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         for layer in layers:
-            for name, values in occasion.notes[layer.label].items():
-                layer.store.set_field(name, values)
+            _core.wake(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
         occasion.memory["links"] = occasion.notes["links"]
-
-
-def after(plan: _core.Plan, fields: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """What fields hold once the plan is carried out, newcomers zero: canonical order."""
-    store = plan.store
-    stays = np.flatnonzero(~plan.marked())  # as numbers: NumPy is slow with masks
-    places = places_of(store).take(stays)
-    at = np.searchsorted(places, together(*plan.inserted(), store.n_in))
-    old = np.ones(len(places) + len(at), bool)  # of the slots to be: not a newcomer
-    old[at + np.arange(len(at))] = False
-    to = np.flatnonzero(old)
-    found = {}
-    for name, values in fields.items():
-        found[name] = np.zeros((len(old), values.shape[1]), values.dtype)
-        found[name][to] = values.take(stays, axis=0)
-    return found
