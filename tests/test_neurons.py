@@ -452,6 +452,17 @@ def test_a_log_of_links_follows_neurons_that_go():
     assert log["explored"].tolist() == explored
 
 
+def test_the_last_neuron_with_links_stays():
+    net = rw.Sequential(
+        [rw.Sparse(30, 8, start=rw.starts.EdgeList([2, 5], [1, 7])), rw.Sparse(8, 5, activation="softmax")]
+    )
+    X, y = samples(32)
+    rule = rw.ImportancePruning(1.0, begin=0, every={"steps": 1}, rule="static")
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule)
+    trainer.fit(X, y, epochs=2, batch_size=16, verbose=0)
+    assert [layer.n_out for layer in net.layers] == [1, 5] and net.layers[0].nnz == 1
+
+
 def test_all_alike():
     """Equal importance: the published rule empties a layer, the corrected one keeps to its share."""
     X, y = samples(32)

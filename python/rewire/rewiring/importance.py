@@ -154,7 +154,7 @@ class ImportancePruning(Rewiring):
             if isinstance(layer, Sparse):
                 importance = group_importance(layer)
                 alive = np.flatnonzero(np.diff(layer.store.indptr()))
-                count = min(int(self.share * alive.size), importance.size - 1)
+                count = max(0, min(int(self.share * alive.size), alive.size - 1))
                 chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
                 neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
                 gone[position] = neurons[neurons < layer.n_out]
