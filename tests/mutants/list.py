@@ -349,12 +349,7 @@ MUTANTS = [
         "    st = check_empty(p, at);\n    if (st) {\n        p->n_ins = 0;",
         "    st = RW_OK;\n    if (st) {\n        p->n_ins = 0;",
     ),
-    Mutant(
-        "spared-links-come",
-        "plan.c",
-        "bool goes = dg < ig || (dg == ig && dj <= ij)",
-        "bool goes = dg < ig || (dg == ig && dj < ij)",
-    ),
+    Mutant("spared-links-come", "plan.c", "ins += in < out;", "ins += in <= out;"),
     Mutant("scores-below-the-floor", "best.h", "|| c->score < b->floor.score)", ")"),
     # --- pieces, stretches, waves
     Mutant(
