@@ -40,7 +40,7 @@ RULES: dict[str, tuple[dict[str, Any], float | str | None]] = {
     "MEST, EM&S": ({"name": "mest", "mode": "em&s", "every": 1}, None),
     "CHT, CH2": ({"name": "cht", "score": "ch2"}, None),
     "CHT, CH3": ({"name": "cht", "score": "ch3"}, None),
-    # Its period (10 epochs) likewise; what goes is gone, so that it ends below the budget.
+    # A period of 10 epochs is for long runs, too. What goes is gone, so that it ends below the budget.
     "importance, SET": ({"name": "importance", "every": 1}, None),
     "importance as published, SET": ({"name": "importance", "every": 1, "variant": "published"}, None),
     "Top-KAST": ({"name": "top-kast", "forward": 0.5}, TWICE),  # half of it is in the forward pass

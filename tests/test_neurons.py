@@ -369,9 +369,9 @@ def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
     history = rw.Trainer(net, loss="cross_entropy", rewiring=rule).fit(X, y, epochs=9, verbose=0)
     links = [sum(n) for n in history["nnz"]]
     assert links[2] < links[1] == links[0] and links[4] < links[3] == links[2]
-    assert [layer.n_out for layer in net.weight_layers[:2]] < [60, 40]
+    assert net.layers[0].n_out < 60 and net.layers[2].n_out < 40
     assert all(sum(n) > 0 for n in history["links_grown"][1:])
-    assert net.layers[0].store.fan_in().min() >= 0 and np.isfinite(history["loss"]).all()
+    assert np.isfinite(history["loss"]).all()
 
 
 def test_a_rule_with_gradients_waits_when_neurons_go():

@@ -165,11 +165,10 @@ class GSE(Rewiring):
     Notes
     -----
     Duplicates and live links among the draws are dropped, those about to go included, as in the authors'
-    code, which grows first. Where fewer candidates are left than links go, others come at random, in the
-    proportions in which links go from the layers that have room. In layers
-    that are more than half full every empty place is a candidate. The authors take gradients of ten samples
-    a class; here it is the coming batch. Their signs come from a four-wise independent hash; here from a
-    counter-based generator.
+    code, which grows first. Where fewer candidates are left than links go, others come at random, in layers
+    that have room, in the proportions in which links go from them. In layers that are more than half full
+    every empty place is a candidate. The authors take gradients of ten samples a class; here it is the coming
+    batch. Their signs come from a four-wise independent hash; here from a counter-based generator.
     """
 
     name = "gse"

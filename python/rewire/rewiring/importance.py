@@ -20,7 +20,6 @@ from rewire.compaction import neuron_importance, shrink
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import Record, Rewiring, links_in, register_rewiring, rewiring
-from rewire.rewiring.probe import Probe
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
 
 __all__ = ["ImportancePruning"]
@@ -128,8 +127,7 @@ class ImportancePruning(Rewiring):
         threads: int,
         *,
         regrow: bool = True,
-        memory: dict[str, Any] | None = None,
-        probe: Probe | None = None,
+        **others: Any,
     ) -> Record:
         begin = time.perf_counter()
         layers = network.weight_layers
@@ -139,9 +137,7 @@ class ImportancePruning(Rewiring):
             record = self._publish(network, threads) if published else self._correct(network)
         stale = record.compaction is not None and self.probe_batches > 0  # the probe is of the wider layers
         if (self.rule.due(moment) and not stale) or not regrow:
-            moved = self.rule.rewire(
-                network, moment, ordinal, threads, regrow=regrow, memory=memory, probe=probe
-            )
+            moved = self.rule.rewire(network, moment, ordinal, threads, regrow=regrow, **others)
             for mine, theirs in ((record.removed, moved.removed), (record.grown, moved.grown)):
                 mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
         record.seconds = time.perf_counter() - begin
