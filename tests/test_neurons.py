@@ -8,6 +8,7 @@ import pytest
 
 import rewire as rw
 from rewire import analysis, compaction
+from rewire.rewiring import rewiring_names
 from rules import neurons
 
 
@@ -372,6 +373,19 @@ def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
     assert net.layers[0].n_out < 60 and net.layers[2].n_out < 40
     assert all(sum(n) > 0 for n in history["links_grown"][1:])
     assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(rewiring_names()) - {"importance"}))
+def test_neurons_go_under_every_rule(name):
+    net = build(density=0.3)
+    X, y = samples(96)
+    rule = rw.ImportancePruning(0.2, begin=0, every={"steps": 3}, rule=name)
+    log = rw.LinkLog()
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[log])
+    trainer.fit(X, y, epochs=3, batch_size=16, verbose=0)
+    net.validate()
+    assert net.layers[0].n_out < 101 and log.rewirings >= 5
+    assert rw.rewiring.rewiring(rule.config()).rule.name == name
 
 
 def test_a_rule_with_gradients_waits_when_neurons_go():
