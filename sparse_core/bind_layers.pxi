@@ -51,6 +51,20 @@ cdef class Update:
     def step(self, int64_t value): self.u.step = value
 
 
+cdef class Penalty:
+    """What follows a step of a layer with links that are asleep (``asleep.h``): two rates; L1 or L2."""
+    cdef c.rw_penalty by
+
+    def __cinit__(self, double awake, double asleep, bint magnitudes):
+        self.by.awake, self.by.asleep, self.by.magnitudes = awake, asleep, magnitudes
+
+
+cdef c.rw_update step_of(Update update, Penalty settle) noexcept:
+    cdef c.rw_update u = update.u
+    u.settle = &settle.by if settle is not None else NULL
+    return u
+
+
 cdef class Scratch:
     """Workspace of `backward_update`: grows when asked; one for a network, and for one call at a time."""
     cdef Block block
@@ -143,9 +157,10 @@ def gather_pays(Store store not None, int64_t batch):
 
 
 def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
-                    Scratch scratch not None, int threads):
+                    Scratch scratch not None, int threads, Penalty settle=None):
     """Weight gradients, straight into one optimizer step."""
     cdef c.rw_run run = run_on(threads)
+    cdef c.rw_update u = step_of(update, settle)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
     if scratch.busy:
@@ -157,7 +172,7 @@ def backward_update(Store store not None, Tiles x not None, Tiles dy not None, U
             threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype)
         )
         with nogil:
-            st = c.rw_backward_update(k, store.s, x.t, dy.t, &update.u, scratch.block.data, &run)
+            st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)
     finally:
         scratch.busy = False
         store.leave()
@@ -179,16 +194,17 @@ def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, 
     check(st, "backward_weights")
 
 
-def update_from(Store store not None, str field, Update update not None, int threads):
+def update_from(Store store not None, str field, Update update not None, int threads, Penalty settle=None):
     """One optimizer step from the gradients in a field."""
     cdef c.rw_run run = run_on(threads)
+    cdef c.rw_update u = step_of(update, settle)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st
     store.enter(True)
     try:
         with nogil:
-            st = c.rw_update_from(k, store.s, f, &update.u, &run)
+            st = c.rw_update_from(k, store.s, f, &u, &run)
     finally:
         store.leave()
     check(st, "update_from")

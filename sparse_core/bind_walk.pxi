@@ -1,4 +1,4 @@
-# bind_walk.pxi -- what some rewiring rules do to weights after every step.
+# bind_walk.pxi -- what some rewiring rules do to weights beside the optimizer.
 
 cdef c.rw_normal NORMAL  # tables, made at import and only read since
 c.rw_normal_start(&NORMAL)
@@ -32,24 +32,6 @@ def walk(Store store not None, str field, double drift, double noise, seed, stre
     finally:
         store.leave()
     check(st, "walk")
-
-
-def settle(Store store not None, str asleep, str awake, double rate_awake, double rate_asleep, bint magnitudes,
-           int threads):
-    """What an optimizer's step did to links that are not awake goes to the field ``asleep``: see ``asleep.h``."""
-    cdef c.rw_run run = run_on(threads)
-    cdef int32_t kept = store.find_field(asleep)
-    cdef int32_t up = store.find_field(awake)
-    cdef c.rw_penalty by
-    cdef c.rw_status st
-    by.awake, by.asleep, by.magnitudes = rate_awake, rate_asleep, magnitudes
-    store.enter(True)
-    try:
-        with nogil:
-            st = c.rw_settle(store.s, kept, up, by, &run)
-    finally:
-        store.leave()
-    check(st, "settle")
 
 
 def wake(Store store not None, str asleep, str awake, group, source, up):

@@ -143,10 +143,6 @@ cdef extern from "walk.h" nogil:
 
 
 cdef extern from "asleep.h" nogil:
-    ctypedef struct rw_penalty:
-        double awake, asleep
-        bint magnitudes
-    rw_status rw_settle(rw_store *s, int32_t asleep, int32_t awake, rw_penalty by, const rw_run *run)
     rw_status rw_wake(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
                       const int32_t *source, const uint8_t *up)
 
@@ -185,6 +181,9 @@ cdef extern from "kernels.h" nogil:
         RW_OPT_SGD, RW_OPT_ADAM
     ctypedef enum rw_decay:
         RW_DECAY_L2, RW_DECAY_DECOUPLED, RW_DECAY_PER_STEP
+    ctypedef struct rw_penalty:
+        double awake, asleep
+        bint magnitudes
     ctypedef struct rw_update:
         rw_opt kind
         rw_decay decay_kind
@@ -195,6 +194,7 @@ cdef extern from "kernels.h" nogil:
         const double *correction1
         const double *correction2
         int64_t n_correction
+        const rw_penalty *settle
     ctypedef struct rw_kernels:
         const char *name
         void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born, int32_t width,

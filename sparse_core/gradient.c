@@ -48,6 +48,9 @@ static void group_update(const job *j, int32_t g, const char *grad)
     char *m = slice(j, j->m, g), *v = slice(j, j->v, g);
     j->k->update(j->u, w, m, v, j->born ? j->born + j->s->start[g] : NULL, j->s->group, grad,
                  (int64_t)j->s->len[g] * j->s->group);
+    if (j->u->settle)
+        j->k->settle(j->u->settle, w, slice(j, j->asleep, g), j->awake + j->s->start[g],
+                     j->s->group, j->s->len[g]);
     clear_padding(j, g, w);
     clear_padding(j, g, m);
     clear_padding(j, g, v);
@@ -56,8 +59,8 @@ static void group_update(const job *j, int32_t g, const char *grad)
 /* One or two samples: dW and the step go together. */
 static bool few(const job *j)
 {
-    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && j->s->group == 1 && j->x->n_tiles == 1
-        && j->x->tile <= 2;
+    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && !j->u->settle && j->s->group == 1
+        && j->x->n_tiles == 1 && j->x->tile <= 2;
 }
 
 static void few_task(const job *j, int64_t block)
@@ -117,24 +120,40 @@ static rw_status state_field(const rw_store *s, const char *name, char **data)
     return RW_OK;
 }
 
+/* A field of one value a slot: its array, or a status. */
+static rw_status slot_field(const rw_store *s, const char *name, rw_dtype dtype, const void **data)
+{
+    int32_t i = rw_store_field(s, name);
+    if (i < 0)
+        return RW_ENOENT;
+    if (s->field[i].dtype != dtype || s->field[i].width != 1)
+        return RW_ESHAPE;
+    *data = s->field[i].data;
+    return RW_OK;
+}
+
 /* The fields an update needs, into the job. */
 static rw_status find_state(job *j, const rw_update *u)
 {
     rw_status status = RW_OK;
+    const void *awake = NULL, *born = NULL;
     j->u = u;
+    if (u->settle) {
+        if ((status = state_field(j->s, "asleep", &j->asleep)) != RW_OK)
+            return status;
+        if ((status = slot_field(j->s, "awake", RW_U8, &awake)) != RW_OK)
+            return status;
+        j->awake = awake;
+    }
     if (u->kind == RW_OPT_SGD)
         return u->momentum == 0 ? RW_OK : state_field(j->s, "momentum", &j->m);
     if ((status = state_field(j->s, "adam_m", &j->m)) != RW_OK)
         return status;
     if ((status = state_field(j->s, "adam_v", &j->v)) != RW_OK)
         return status;
-    int32_t born = rw_store_field(j->s, "born");
-    if (born < 0)
-        return RW_OK;
-    if (j->s->field[born].dtype != RW_I32 || j->s->field[born].width != 1)
-        return RW_ESHAPE;
-    j->born = (const int32_t *)(const void *)j->s->field[born].data;
-    return RW_OK;
+    status = slot_field(j->s, "born", RW_I32, &born);
+    j->born = born;
+    return status == RW_ENOENT ? RW_OK : status; /* without it all are as old as the optimizer */
 }
 
 int64_t rw_scratch_values(const rw_store *s)

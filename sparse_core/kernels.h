@@ -89,6 +89,13 @@ typedef enum {
 typedef enum { RW_OPT_SGD = 0, RW_OPT_ADAM = 1 } rw_opt;
 typedef enum { RW_DECAY_L2 = 0, RW_DECAY_DECOUPLED = 1, RW_DECAY_PER_STEP = 2 } rw_decay;
 
+/* A penalty on weights, carried out: v <- v - v * rate (squares: L2) or, to zero and
+ * not across it, v <- v - sign(v) * rate (magnitudes: L1). */
+typedef struct {
+    double awake, asleep; /* the two rates */
+    bool magnitudes;
+} rw_penalty;
+
 typedef struct {
     rw_opt kind;
     rw_decay decay_kind;
@@ -99,6 +106,7 @@ typedef struct {
     const double *correction1; /* [t] = 1 / (1 - beta1^t) for t < n_correction, */
     const double *correction2; /*       and 1 from there on; [0] unused        */
     int64_t n_correction;
+    const rw_penalty *settle;  /* some links are asleep, and this follows (asleep.h); or NULL */
 } rw_update;
 
 typedef struct {
@@ -156,6 +164,10 @@ typedef struct {
      * `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
+
+    /* After a step, for n slots of `width` weights each: what asleep.h says. */
+    void (*settle)(const rw_penalty *by, void *w, void *asleep, const uint8_t *awake, int32_t width,
+                   int32_t n);
 
     /* The limits that the products above are measured against (machine.h).
      * multiply_add: as many registers as keep the units busy take acc = acc * factor + term

@@ -24,9 +24,13 @@ RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
 #if RW_DTYPE_BITS == 32
 #define RW_EXP expf
 #define RW_TANH tanhf
+#define RW_FABS fabsf
+#define RW_COPYSIGN copysignf
 #else
 #define RW_EXP exp
 #define RW_TANH tanh
+#define RW_FABS fabs
+#define RW_COPYSIGN copysign
 #endif
 
 RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input, int32_t n,
@@ -218,6 +222,36 @@ RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const
         RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, false);
 }
 
+/* `width` is a constant where this is called. NaN stays NaN: training is to notice it. */
+RW_INLINE void RW_E(settle_slots)(const rw_penalty *by, RW_T *restrict w, RW_T *restrict asleep,
+                                  const uint8_t *restrict awake, const int32_t width, int32_t n)
+{
+    RW_T up = (RW_T)by->awake, down = (RW_T)by->asleep;
+    for (int32_t k = 0; k < n; k++)
+        for (int32_t r = 0; r < width; r++) {
+            int32_t i = k * width + r;
+            RW_T v = w[i] + asleep[i], rate = awake[k] ? up : down; /* one of the two is 0 */
+            RW_T size = RW_FABS(v) - rate;
+            v = !by->magnitudes ? v - v * rate : size <= 0 ? 0 : RW_COPYSIGN(size, v);
+            w[i] = awake[k] ? v : 0;
+            asleep[i] = awake[k] ? 0 : v;
+        }
+}
+
+RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const uint8_t *awake,
+                            int32_t width, int32_t n)
+{
+    switch (width) {
+    case 1: RW_E(settle_slots)(by, w, asleep, awake, 1, n); break;
+    case 2: RW_E(settle_slots)(by, w, asleep, awake, 2, n); break;
+    case 4: RW_E(settle_slots)(by, w, asleep, awake, 4, n); break;
+    default: RW_E(settle_slots)(by, w, asleep, awake, 8, n); break;
+    }
+}
+
+#undef RW_FABS
+#undef RW_COPYSIGN
+
 /* --- what the machine can do ---------------------------------------------- */
 
 #define RW_CHAINS 12 /* of multiply-adds: two a cycle, each 4 cycles long, and some to spare */
@@ -303,7 +337,7 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     RW_TEXT(RW_ISA), RW_DTYPE, RW_WIDE_LANES,
     RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_FEW_SGD, RW_E(row_sum),
-    RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update),
+    RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update), RW_E(settle),
     RW_E(multiply_add), RW_E(read)
 };
 

@@ -32,7 +32,8 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
 bool rw_gather_pays(const rw_store *s, int64_t batch);
 
 /* dW at the slots, straight into one optimizer step (fields "momentum", or
- * "adam_m", "adam_v" and "born", as the update needs them: RW_ENOENT). `scratch`
+ * "adam_m", "adam_v" and "born", and "asleep" and "awake", as the update needs
+ * them: RW_ENOENT). `scratch`
  * holds rw_scratch_values() values of the dtype for every thread of run. */
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                              const rw_tiles *dy, const rw_update *u, void *scratch,

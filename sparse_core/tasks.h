@@ -19,8 +19,9 @@ typedef struct {
     double slope, p;
     rw_key key;
     const rw_update *u;
-    char *m, *v;
+    char *m, *v, *asleep;
     const int32_t *born;
+    const uint8_t *awake;
     char *grad;          /* a field's array; or scratch, scratch_values a thread */
     int64_t scratch_values;
     char *sums;

@@ -8,7 +8,7 @@ from rules.cht import cht
 from rules.scene import follow
 
 STEPS = {"steps": 2}
-WALK, SETTLE = {"step": walks.walk}, {"step": walks.settle}
+WALK, SETTLE = {"step": walks.walk}, {"step": walks.settle, "joins": True}
 
 TWO = rw.Every(steps=2)
 SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}

@@ -336,7 +336,8 @@ def test_fields_of_another_kind_are_refused(field):
         _core.walk(store, field, 0.0, 0.0, 1, 1, 1, 1)
     with pytest.raises(ValueError, match="walk_signs"):
         _core.walk_signs(store, field)
-    with pytest.raises(ValueError, match="settle"):
-        _core.settle(store, field, field, 0.0, 0.0, False, 1)
+    with pytest.raises(ValueError, match="wake"):
+        none = np.zeros(0, np.int32)
+        _core.wake(store, field, field, none, none, none.astype(np.uint8))
     with pytest.raises(KeyError, match="no field 'sing'"):
         _core.walk(store, "sing", 0.0, 0.0, 1, 1, 1, 1)

@@ -102,20 +102,11 @@ def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
     RuntimeError if one has changed since its plan was made, MemoryError."""
 
-# after every step, for some rules; the fields are described in walk.h and asleep.h
+# for some rules; the fields are described in walk.h and asleep.h
 def walk_signs(store: Store, field: str) -> None: ...
 def walk(
     store: Store, field: str, drift: float, noise: float, seed: int, stream: int, step: int, threads: int
 ) -> None: ...  # ValueError if the field is not one of signs
-def settle(
-    store: Store,
-    asleep: str,
-    awake: str,
-    rate_awake: float,
-    rate_asleep: float,
-    magnitudes: bool,
-    threads: int,
-) -> None: ...  # magnitudes: an L1 penalty, else L2
 def wake(
     store: Store,
     asleep: str,
@@ -189,6 +180,11 @@ class Update:
     decay: float
     step: int  # 1 for the first step
 
+class Penalty:
+    """What follows a step of a layer with links that are asleep: two rates; L1 or L2."""
+
+    def __init__(self, awake: float, asleep: float, magnitudes: bool) -> None: ...
+
 class Scratch:
     """Aligned workspace of `backward_update`: grows when asked, one for a network."""
 
@@ -214,10 +210,18 @@ def activate_back(act: str, slope: float, y_or_z: Tiles, dy: Tiles, threads: int
 def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ...
 def gather_pays(store: Store, batch: int) -> bool: ...
 def backward_update(
-    store: Store, x: Tiles, dy: Tiles, update: Update, scratch: Scratch, threads: int
+    store: Store,
+    x: Tiles,
+    dy: Tiles,
+    update: Update,
+    scratch: Scratch,
+    threads: int,
+    settle: Penalty | None = None,
 ) -> None: ...
 def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
-def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
+def update_from(
+    store: Store, field: str, update: Update, threads: int, settle: Penalty | None = None
+) -> None: ...
 def grow_gradient(
     plan: Plan,
     count: int | NDArray[np.int32],  # of the layer, or of each group

@@ -252,6 +252,7 @@ class Fit:
         flow[-1].unpack(self.outputs[: len(rows)], self.threads)
         if rate is not None:
             trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
+            trainer.rewiring.join(self.updates, net)
             updates = self.updates if self.clip_norm is None else None
             net.backward(dz, flow, ws, updates, trainer.step + 1, self.threads, logits=trainer.fused)
             if updates is None:

@@ -51,7 +51,7 @@ class Optimizer:
         """Fresh constants in the core's terms; :meth:`place` sets what changes from step to step."""
         weights, biases = (_core.Update(decay_kind=self.decay, **self._core_options) for _ in range(2))
         biases.decay = 0.0
-        return Updates(weights, biases)
+        return Updates(weights, biases, {})
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate after ``epoch`` whole epochs and ``step`` steps."""
@@ -59,7 +59,8 @@ class Optimizer:
 
     def place(self, updates: Updates, rate: float, count: int) -> None:
         """Set learning rate and ``count``, 1 for the first step on fresh state."""
-        for update in updates:
+        updates.settle.clear()
+        for update in (updates.weights, updates.biases):
             update.lr = rate
             update.step = count
         updates.weights.decay = self.weight_decay

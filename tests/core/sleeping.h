@@ -2,57 +2,6 @@
 
 #include "asleep.h"
 
-static double penalized(double v, rw_penalty by, bool awake)
-{
-    double rate = awake ? by.awake : by.asleep;
-    if (!by.magnitudes)
-        return v - v * rate;
-    return fabs(v) <= rate ? 0.0 : v - (v > 0 ? rate : -rate);
-}
-
-static void test_who_is_not_awake_settles(void)
-{
-    for (int32_t group = 1; group <= 8; group *= 2)
-        for (int dtype = RW_F32; dtype <= RW_F64; dtype++)
-            for (int magnitudes = 0; magnitudes < 2; magnitudes++) {
-                rw_store *s = walking_store(90 * group - (group > 1), 800, group, (rw_dtype)dtype);
-                REQUIRE(rw_store_add_field(s, "asleep", (rw_dtype)dtype, group, 0.0) == RW_OK);
-                REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, 0.0) == RW_OK);
-                for (int32_t g = 0; g < s->n_groups; g++)
-                    for (int64_t k = s->start[g]; k < s->start[g] + s->len[g]; k++) {
-                        s->field[3].data[k] = (char)random_below(2);
-                        for (int32_t r = 0; r < rw_group_rows(s, g) && !s->field[3].data[k]; r++)
-                            value_put((rw_dtype)dtype, s->field[2].data, k * group + r, (double)random_below(100) / 70 - 0.7);
-                    }
-                rw_penalty by = { 0.125, 0.25, magnitudes };
-                rw_store *base = rw_store_clone(s), *alone = rw_store_clone(base);
-                CHECK_STATUS(rw_settle(alone, 2, 3, by, &ALONE), RW_OK);
-                CHECK(is_sound(alone));
-                for (int32_t g = 0; g < base->n_groups; g++)
-                    for (int64_t i = base->start[g] * group; i < (base->start[g] + base->len[g]) * group; i++) {
-                        bool awake = base->field[3].data[i / group];
-                        double v = value_get(&base->field[0], i) + value_get(&base->field[2], i);
-                        double w = value_get(&alone->field[0], i), kept = value_get(&alone->field[2], i);
-                        CHECK((awake ? kept : w) == 0.0);
-                        CHECK(fabs((awake ? w : kept) - penalized(v, by, awake)) < (dtype == RW_F32 ? 3e-7 : 1e-15));
-                    }
-                for (int threads = 2; threads <= 8; threads *= 2) {
-                    rw_store *shared = rw_store_clone(s);
-                    rw_run run = { threads, NULL, NULL };
-                    CHECK_STATUS(rw_settle(shared, 2, 3, by, &run), RW_OK);
-                    CHECK(same_contents(shared, alone));
-                    rw_store_free(shared);
-                }
-                CHECK_STATUS(rw_settle(alone, 0, 3, by, &ALONE), RW_ESHAPE);
-                CHECK_STATUS(rw_settle(alone, 3, 2, by, &ALONE), RW_ESHAPE);
-                CHECK_STATUS(rw_settle(alone, 2, 0, by, &ALONE), RW_ESHAPE);
-                rw_store_free(alone);
-                rw_store_free(base);
-                rw_store_free(s);
-            }
-    CHECK(rw_mem_live == 0);
-}
-
 /* Every second slot of some groups changes sides: what it would weigh stays, and so do all others. */
 static void test_who_wakes_keeps_what_it_would_weigh(void)
 {

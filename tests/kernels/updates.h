@@ -94,17 +94,116 @@ static void test_updates_follow_their_formulas(void)
     }
 }
 
+/* asleep.h, in float64: what a slot weighs, or would weigh, after a penalty. */
+static double penalized(double v, const rw_penalty *by, bool awake)
+{
+    double rate = awake ? by->awake : by->asleep;
+    if (!by->magnitudes)
+        return v - v * rate;
+    return fabs(v) <= rate ? 0.0 : v - (v > 0 ? rate : -rate);
+}
+
+static void test_who_is_asleep_has_no_weight(void)
+{
+    double w[N_WEIGHTS], asleep[N_WEIGHTS], first[2][N_WEIGHTS];
+    uint8_t awake[N_WEIGHTS];
+    for (int magnitudes = 0; magnitudes < 2; magnitudes++)
+        for (int width = 1; width <= 8; width *= 2) {
+            const rw_penalty by = { 0.125, 0.25, magnitudes };
+            int32_t slots = N_WEIGHTS / width, n = slots * width;
+            const rw_kernels *last = NULL;
+            FOR_EACH_KERNELS(k) {
+                rw_dtype t = k->dtype;
+                for (int j = 0; j < n; j++) {
+                    awake[j / width] = (uint8_t)(hash(30, (uint64_t)(j / width), 0) & 1);
+                    put(t, w, j, value(31, j, 0));
+                    put(t, asleep, j, awake[j / width] ? 0 : value(32, j, 0));
+                }
+                k->settle(&by, w, asleep, awake, width, slots);
+                bool good = true;
+                for (int j = 0; j < n; j++) {
+                    bool up = awake[j / width];
+                    double v = value(31, j, 0) + (up ? 0 : value(32, j, 0));
+                    good &= get(t, up ? asleep : w, j) == 0;
+                    good &= near(get(t, up ? w : asleep, j), penalized(v, &by, up), t);
+                }
+                CHECK(good);
+                size_t bytes = (size_t)n * rw_dtype_size(t);
+                if (last && last->dtype == t)
+                    CHECK(memcmp(first[0], w, bytes) == 0 && memcmp(first[1], asleep, bytes) == 0);
+                memcpy(first[0], w, bytes);
+                memcpy(first[1], asleep, bytes);
+                last = k;
+                put(t, w, 0, (double)NAN); /* training is to notice it */
+                k->settle(&by, w, asleep, awake, width, slots);
+                CHECK(isnan(get(t, awake[0] ? w : asleep, 0)));
+            }
+        }
+}
+
+/* The same step, with and without links that are asleep: then as asleep.h says. */
+static void test_a_step_settles(void)
+{
+    FOR_EACH_KERNELS(k)
+        for (int i = 0; i < N_UPDATES; i += 5)
+            for (int batch = 1; batch <= 50; batch += 49) { /* one sample has a kernel of its own */
+                rw_penalty by = { 0.125, 0.25, i % 2 };
+                rw_update u = update_of(i), settles = u;
+                settles.settle = &by;
+                int32_t group = GROUPS[i % 4], n_out = N_LENGTHS * group - (group > 1);
+                rw_store *a = store_of(n_out, 65, group, group, k->dtype);
+                add_field(a, "momentum");
+                add_field(a, "adam_m");
+                add_field(a, "adam_v");
+                int32_t asleep = add_field(a, "asleep");
+                REQUIRE(rw_store_add_field(a, "awake", RW_U8, 1, 0) == RW_OK);
+                int32_t up = rw_store_field(a, "awake");
+                for (int32_t g = 0; g < a->n_groups; g++)
+                    for (int32_t s = 0; s < a->len[g]; s += 2)
+                        a->field[up].data[a->start[g] + s] = 1;
+                rw_store *b = clone_of(a);
+                rw_tiles *x = tiles_of(3, 65, batch, batch > 1 ? 16 : 1, k->dtype);
+                rw_tiles *dy = tiles_of(4, n_out, batch, batch > 1 ? 16 : 1, k->dtype);
+                rw_run three = { 3, NULL, NULL };
+                size_t bytes = 3 * (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
+                void *scratch = rw_alloc(bytes);
+                REQUIRE(scratch);
+                CHECK_STATUS(rw_backward_update(k, a, x, dy, &settles, scratch, &three), RW_OK);
+                CHECK_STATUS(rw_backward_update(k, b, x, dy, &u, scratch, &three), RW_OK);
+                bool good = true;
+                for (int32_t row = 0; row < n_out; row++)
+                    for (int32_t s = 0; s < a->len[row / group]; s++) {
+                        bool awake = s % 2 == 0;
+                        double v = penalized(weight_at(b, RW_WEIGHT, row, s), &by, awake);
+                        good &= near(weight_at(a, awake ? RW_WEIGHT : asleep, row, s), v, k->dtype);
+                        good &= weight_at(a, awake ? asleep : RW_WEIGHT, row, s) == 0;
+                    }
+                CHECK(good);
+                const char *why = "";
+                CHECK(rw_store_check(a, &why) == RW_OK);
+                rw_free(scratch, bytes);
+                rw_tiles_free(dy);
+                rw_tiles_free(x);
+                rw_store_free(b);
+                rw_store_free(a);
+            }
+}
+
 static void test_fused_is_two_halves(void)
 {
     FOR_EACH_KERNELS(k) {
         for (int i = 0; i < N_UPDATES; i += 5) {
             rw_update u = update_of(i);
+            rw_penalty by = { 0.125, 0.25, i % 2 };
+            u.settle = i % 3 ? &by : NULL;
             int32_t group = GROUPS[i % 4], n_out = N_LENGTHS * group - (group > 1);
             rw_store *a = store_of(n_out, 65, group, group, k->dtype);
             add_field(a, "momentum");
             add_field(a, "adam_m");
             add_field(a, "adam_v");
+            add_field(a, "asleep");
             REQUIRE(rw_store_add_field(a, "born", RW_I32, 1, 3.0) == RW_OK);
+            REQUIRE(rw_store_add_field(a, "awake", RW_U8, 1, i % 2) == RW_OK);
             int32_t grad = add_field(a, "grad");
             rw_store *b = clone_of(a);
             rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
@@ -183,6 +282,16 @@ static void test_state_must_be_there(void)
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE); /* width */
     REQUIRE(rw_store_drop_field(s, "adam_v") == RW_OK);
     add_field(s, "adam_v");
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
+    rw_penalty by = { 0 };
+    adam.settle = &by;
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
+    add_field(s, "asleep");
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
+    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 4, 0) == RW_OK);
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
+    REQUIRE(rw_store_drop_field(s, "awake") == RW_OK);
+    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
     REQUIRE(rw_store_add_field(s, "born", RW_I64, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);

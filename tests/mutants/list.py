@@ -380,5 +380,5 @@ MUTANTS = [
     Mutant("normal-bits-shared", "normal.c", "(uint64_t)(first + i) / 2);", "(uint64_t)i / 2);"),
     Mutant("walk-turns-back", "walk.c", "(theta <= 0) | (moved <= 0)", "moved <= 0"),
     Mutant("zero-by-its-last-row", "walk.c", "zero = zero && w[", "zero = w["),
-    Mutant("asleep-and-awake", "asleep.c", "kept[i] = awake[k] ? 0 : v;", "kept[i] = v;"),
+    Mutant("asleep-and-awake", "asleep.c", "kept[r] = up ? 0 : v;", "kept[r] = v;"),
 ]

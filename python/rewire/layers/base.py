@@ -25,10 +25,14 @@ ROW_PAD = 8  # rows of a bias: the last group of a store may reach over n_out (R
 
 
 class Updates(NamedTuple):
-    """One optimizer step's constants: decay applies to weights, not to biases."""
+    """One optimizer step's constants: decay applies to weights, not to biases.
+
+    ``settle`` says for layers, by index, that some of their links are asleep, and how that goes on.
+    """
 
     weights: _core.Update
     biases: _core.Update
+    settle: dict[int, _core.Penalty]
 
 
 class OptimizerNeeds(Protocol):

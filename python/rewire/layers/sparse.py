@@ -295,7 +295,8 @@ class Sparse(WeightLayer):
         elif updates is None:
             _core.backward_weights(self.store, x, dy, GRADIENT, threads)
         else:
-            _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads)
+            settle = updates.settle.get(self.index)
+            _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads, settle)
             self._update_bias(updates)
         return dx
 
@@ -338,7 +339,8 @@ class Sparse(WeightLayer):
             self.store.drop_field(GRADIENT)
 
     def apply(self, updates: Updates, threads: int) -> None:
-        _core.update_from(self.store, GRADIENT, updates.weights, threads)
+        settle = updates.settle.get(self.index)
+        _core.update_from(self.store, GRADIENT, updates.weights, threads, settle)
         self._update_bias(updates)
 
     def grad_sumsq(self) -> float:

@@ -25,7 +25,7 @@ import numpy as np
 from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe
 from rewire.compaction import Compaction
-from rewire.layers import Sparse
+from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.rewiring.probe import Probe
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps
@@ -230,6 +230,9 @@ class Rewiring:
                 if name not in layer.store.fields:
                     kind = network.dtype if dtype == "weight" else dtype
                     layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
+
+    def join(self, updates: Updates, network: Sequential) -> None:
+        """Before every step of the optimizer: what it is to do beside its own, into ``updates.settle``."""
 
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         """After every step of the optimizer; ``moment.lr`` is that step's. Its time counts as rewiring."""

@@ -17,7 +17,7 @@ from rewire import _core
 from rewire._checks import choice
 from rewire._places import groups_of
 from rewire.compaction import neuron_importance, shrink
-from rewire.layers import Sparse
+from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.rewiring.base import Record, Rewiring, links_in, register_rewiring, rewiring
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
@@ -113,6 +113,9 @@ class ImportancePruning(Rewiring):
 
     def prepare(self, network: Sequential) -> None:
         self.rule.prepare(network)
+
+    def join(self, updates: Updates, network: Sequential) -> None:
+        self.rule.join(updates, network)
 
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         self.rule.stepped(network, moment, threads)

@@ -15,7 +15,7 @@ from rewire import _core
 from rewire._checks import choice, number
 from rewire._places import groups_of
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
+from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
 from rewire.rewiring.comes import AtRandom
@@ -67,7 +67,8 @@ class TopKAST(Rewiring):
 
     The first refresh comes before the first step of a trainer. Saving the network alone writes links outside
     A with weight zero; what they would weigh is saved with the trainer. Cost: a step takes as long as with D
-    + M links, forward too; memory: a weight and a byte more for every link.
+    + M links, forward too; memory: a weight and a byte more for every link. What follows a step is part of
+    it, row by row: its time is not in ``seconds_rewiring``.
     """
 
     name = "top-kast"
@@ -113,11 +114,11 @@ class TopKAST(Rewiring):
 
     # --- every step ---------------------------------------------------------------------
 
-    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
+    def join(self, updates: Updates, network: Sequential) -> None:
+        rate = updates.weights.lr * self.penalty
         for layer in self.layers(network):
             density = self.forward * layer.store.slots / (layer.store.n_groups * layer.n_in)  # D
-            rate = moment.lr * self.penalty
-            _core.settle(layer.store, ASLEEP, AWAKE, rate, rate / density, self.norm == "l1", threads)
+            updates.settle[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
 
     # --- a refresh ----------------------------------------------------------------------
 
