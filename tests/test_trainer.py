@@ -31,6 +31,7 @@ def test_history():
         "seconds_training",
         "seconds_rewiring",
         "seconds_evaluation",
+        "seconds_callbacks",
     ]
     assert history["epoch"] == [0, 1, 2]
     assert history["loss"][-1] < history["loss"][0]

@@ -61,13 +61,18 @@ class Fit:
         self.final = self.net.weight_layers[-1].activation
         self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.state = State(trainer, self.net, validates=validation is not None)
+        self.seconds_callbacks = 0.0
         self.handlers = {event: handlers(trainer.callbacks, event) for event in EVENTS}
 
     def tell(self, event: str) -> None:
         """Run one event's callbacks."""
         self.state.epoch, self.state.step = self.trainer.epoch, self.trainer.step
+        if not self.handlers[event]:
+            return
+        begin = time.perf_counter()
         for handler in self.handlers[event]:
             handler(self.state)
+        self.seconds_callbacks += time.perf_counter() - begin
 
     def epochs(self, count: int, show: Silent) -> None:
         """Train ``count`` epochs, or until somebody stops or interrupts it."""
@@ -90,6 +95,7 @@ class Fit:
                 self.state.row = row
                 show.epoch(row)
                 self.tell("on_epoch_end")
+                row["seconds_callbacks"] = self.seconds_callbacks
                 trainer.set_births()
         except KeyboardInterrupt:
             trainer.history.interrupted = True
@@ -109,7 +115,7 @@ class Fit:
         trainer, net = self.trainer, self.net
         self.removed = [0] * len(net.weight_layers)
         self.grown = [0] * len(net.weight_layers)
-        self.seconds_rewiring = 0.0
+        self.seconds_rewiring = self.seconds_callbacks = 0.0
         begin = time.perf_counter()
         self.tell("on_epoch_begin")
         metric = trainer.loss.metric(self.final)
@@ -136,7 +142,7 @@ class Fit:
         for layer in net.layers:
             if not layer.finite():
                 raise self.diverged(layer.label, "weights that are not finite")
-        seconds_training = time.perf_counter() - begin - self.seconds_rewiring
+        seconds_training = time.perf_counter() - begin - self.seconds_rewiring - self.seconds_callbacks
         if last and trainer.rewiring.last_epoch == "remove":
             self.rewire(self.moment(trainer.epoch + 1, True))
 
@@ -157,6 +163,7 @@ class Fit:
             seconds_training=seconds_training,
             seconds_rewiring=self.seconds_rewiring,
             seconds_evaluation=time.perf_counter() - begin,
+            seconds_callbacks=self.seconds_callbacks,
         )
         return row
 

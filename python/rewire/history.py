@@ -19,8 +19,8 @@ class History:
         Keys: ``epoch`` (from 0), ``loss``, ``accuracy`` or ``r2`` (both over the epoch's training batches,
         dropout included), ``val_loss`` and ``val_accuracy`` or ``val_r2`` (with validation data), ``lr``,
         ``nnz`` (links of each layer with weights), ``links_removed`` and ``links_grown`` (likewise, by the
-        epoch's rewirings), ``seconds_training``, ``seconds_rewiring``, ``seconds_evaluation``. A
-        :class:`rewire.LinkLog` adds ``links_survived``, ``links_explored``, ``link_age_mean``,
+        epoch's rewirings), ``seconds_training``, ``seconds_rewiring``, ``seconds_evaluation``,
+        ``seconds_callbacks``. A :class:`rewire.LinkLog` adds ``links_survived``, ``links_explored``, ``link_age_mean``,
         ``link_age_median`` and ``exploration_rate``.
     interrupted : bool
         Whether the last call of ``fit`` ended by Ctrl-C.
