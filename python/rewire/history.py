@@ -20,8 +20,8 @@ class History:
         dropout included), ``val_loss`` and ``val_accuracy`` or ``val_r2`` (with validation data), ``lr``,
         ``nnz`` (links of each layer with weights), ``links_removed`` and ``links_grown`` (likewise, by the
         epoch's rewirings), ``seconds_training``, ``seconds_rewiring``, ``seconds_evaluation``,
-        ``seconds_callbacks``. A :class:`rewire.LinkLog` adds ``links_survived``, ``links_explored``, ``link_age_mean``,
-        ``link_age_median`` and ``exploration_rate``.
+        ``seconds_callbacks``. A :class:`rewire.LinkLog` adds ``links_survived``, ``links_explored``,
+        ``link_age_mean``, ``link_age_median`` and ``exploration_rate``.
     interrupted : bool
         Whether the last call of ``fit`` ended by Ctrl-C.
 

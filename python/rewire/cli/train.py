@@ -297,7 +297,8 @@ def _record(
         return {"train": ends.get("train"), "test": ends.get("test"), "per_epoch": per_epoch}
 
     seconds = {
-        part: [row[f"seconds_{part}"] for row in rows] for part in ("training", "rewiring", "evaluation")
+        part: [row[f"seconds_{part}"] for row in rows]
+        for part in ("training", "rewiring", "evaluation", "callbacks")
     }
     config = trainer.config()
     return {
