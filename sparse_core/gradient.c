@@ -22,8 +22,9 @@ static char *slice(const job *j, char *field, int32_t g)
     return field ? field + (size_t)j->s->start[g] * bytes : NULL;
 }
 
-/* Spans of samples outside, panels of sources inside. */
-void rw_gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad)
+/* The gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
+ * first[g - g0] of `grad` on. Spans of samples outside, panels of sources inside. */
+static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad)
 {
     int64_t together = rw_max64(1, RW_SPAN / j->x->tile), n_tiles = j->x->n_tiles;
     int32_t at[RW_TASK_GROUPS];
@@ -84,7 +85,7 @@ static void fused_task(const job *j, int64_t block)
             first[g1 - g0] = slots;
             slots += j->s->len[g1];
         }
-        rw_gradients(j, g0, g1, first, grad);
+        gradients(j, g0, g1, first, grad);
         for (int32_t g = g0; g < g1; g++) {
             char *mine = grad + (size_t)first[g - g0] * width;
             clear_padding(j, g, mine);
@@ -96,7 +97,7 @@ static void fused_task(const job *j, int64_t block)
 static void gradient_task(const job *j, int64_t block)
 {
     int32_t g0 = block_start(j, block), g1 = block_start(j, block + 1);
-    rw_gradients(j, g0, g1, j->s->start + g0, j->grad);
+    gradients(j, g0, g1, j->s->start + g0, j->grad);
     for (int32_t g = g0; g < g1; g++)
         clear_padding(j, g, slice(j, j->grad, g));
 }

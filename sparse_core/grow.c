@@ -2,100 +2,104 @@
 #include "grow.h"
 #include "best.h"
 #include "mem.h"
-#include "panels.h"
+#include "places.h"
+#include "rewire.h"
 #include "tasks.h"
 
-#include <float.h>
-#include <math.h>
-
 enum {
-    CHUNK = 128, /* places scored at a time, on the stack                       */
+    CHUNK = RW_REACH, /* places scored at a time, on the stack                  */
     SAMPLE = 16, /* of so many blocks one says where the floor will be          */
     MARGIN = 2,  /* how far that may be off: so many times as many are expected */
     FIRST = 64   /* the lowest rank that a row is asked for                     */
 };
 
+/* Gradients are made of BLOCKS of rows: as many as the kernel likes, and whole groups. */
 typedef struct {
-    job j;                /* first: run_tasks hands this on */
+    rw_places all;        /* whose gradients are made                           */
     rw_plan *plan;
     bool returns;
-    /* Every place as a slot: what the kernel is shown. Here all rows share a list of
-     * sources, so they go in groups as the fastest kernel likes them (RW_GROW_ROWS),
-     * whatever the store's: the bits are the same. */
-    rw_store all;
-    int64_t *start;       /* of every group of `all`: 0, for they share one list */
-    int32_t *len;         /* n_in                                            */
-    int32_t *source;      /* 0, 1, 2, ...                                    */
-    int32_t together;     /* groups of `all` whose gradients a task makes    */
-    int32_t stride;       /* from one task's first group to the next one's   */
+    int32_t block, n_blocks;
+    int32_t together;     /* blocks whose gradients a task makes                */
+    int32_t stride;       /* from one task's first block to the next one's      */
     size_t grad_bytes;
-    char *grad;           /* grad_bytes a thread                             */
-    rw_best *best;        /* one a thread                                    */
-    int threads, n_best;  /* how many of them have been started              */
-    const int32_t *each;  /* wanted of every group of the store, or NULL     */
-    int64_t *at;          /* with `each`: where a group's go in the plan     */
+    char *grad;           /* grad_bytes a thread                                */
+    rw_best *best;        /* one a thread                                       */
+    int threads, n_best;  /* how many of them have been started                 */
+    const int32_t *each;  /* wanted of every group of the store, or NULL        */
+    int64_t *at;          /* with `each`: where a group's go in the plan        */
+    /* Or all places that compete are noted and judged together, as the slots of a store. */
+    rw_store rivals;
+    int64_t *rival_start;
+    int32_t *rival_len, *rival_source;
+    double *rival_score;
 } growth;
 
-/* score[i] = sum over `rows` rows of |gradient|, where that is a number. `wide` values
- * lie between one place and the next. */
-#define SCORE_ROWS(type, rows)                                    \
-    for (int32_t i = 0; i < n; i++) {                             \
-        const type *g = (const type *)grad + (int64_t)i * wide;   \
-        double sum = 0;                                           \
-        for (int32_t r = 0; r < (rows); r++)                      \
-            sum += fabs((double)g[r]);                            \
-        score[i] = sum <= DBL_MAX ? sum : 0;                      \
-    }
+/* --- offers --------------------------------------------------------------------------- */
 
-#define SCORE(type)                                               \
-    switch (rows) {                                               \
-    case 1: SCORE_ROWS(type, 1) break;                            \
-    case 2: SCORE_ROWS(type, 2) break;                            \
-    case 4: SCORE_ROWS(type, 4) break;                            \
-    case 8: SCORE_ROWS(type, 8) break;                            \
-    default: SCORE_ROWS(type, rows)                               \
-    }
+/* Where a walk through the places of a group stands. */
+typedef struct {
+    int32_t position; /* of the next link    */
+    int64_t d;        /* and the next removal */
+} walk;
 
-static void score_places(rw_dtype dtype, const void *grad, int32_t n, int32_t wide, int32_t rows,
-                         double *score)
-{
-    if (dtype == RW_F32)
-        SCORE(float)
-    else
-        SCORE(double)
-}
-
-/* Offer the empty places of group g, whose first gradient is at `grad`. */
-static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
+/* Which of the group's places [from, from + n) compete: empty ones, or emptied. */
+static void empty_places(const growth *w, int32_t g, int32_t from, int32_t n, walk *x, uint8_t *empty)
 {
     const rw_plan *p = w->plan;
-    const rw_store *s = p->store;
-    const int32_t *row = s->source + s->start[g];
-    int32_t position = 0, wide = w->all.group, rows = rw_group_rows(s, g);
-    size_t stride = (size_t)wide * rw_dtype_size(w->j.k->dtype);
-    int64_t d = rw_first_of_group(p->del_group, p->n_del, g);
+    const int32_t *row = p->store->source + p->store->start[g], len = p->store->len[g];
+    memset(empty, 1, (size_t)n);
+    for (; x->position < len && row[x->position] < from + n; x->position++)
+        empty[row[x->position] - from] = 0;
+    for (; w->returns && x->d < p->n_del && p->del_group[x->d] == g; x->d++) {
+        int32_t j = row[p->del_position[x->d]];
+        if (j >= from + n)
+            break;
+        empty[j - from] = 1;
+    }
+}
+
+/* Offer the places of group g that compete; its first gradient is at `grad`. */
+static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
+{
+    const rw_store *s = w->plan->store;
+    size_t size = rw_dtype_size(w->all.k->dtype);
+    walk x = { 0, rw_first_of_group(w->plan->del_group, w->plan->n_del, g) };
     double score[CHUNK];
     uint8_t empty[CHUNK];
     int32_t high[CHUNK];
     for (int32_t from = 0; from < s->n_in; from += CHUNK) {
-        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK, n_high = 0;
-        score_places(w->j.k->dtype, grad + (size_t)from * stride, n, wide, rows, score);
-        memset(empty, 1, (size_t)n);
-        for (; position < s->len[g] && row[position] < from + n; position++)
-            empty[row[position] - from] = 0;
-        for (; w->returns && d < p->n_del && p->del_group[d] == g; d++) {
-            int32_t j = row[p->del_position[d]];
-            if (j >= from + n)
-                break;
-            empty[j - from] = 1;
-        }
-        double floor = rw_best_floor(best);
-        for (int32_t i = 0; i < n; i++) { /* every place is written, few are kept */
-            high[n_high] = i;
-            n_high += empty[i] & (score[i] >= floor);
-        }
+        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK;
+        int32_t n_high = rw_places_reach(&w->all, grad + (size_t)from * size, n, rw_group_rows(s, g),
+                                         rw_best_floor(best), score, high);
+        empty_places(w, g, from, n, &x, empty);
         for (int32_t i = 0; i < n_high; i++)
-            rw_best_offer(best, score[high[i]], g, from + high[i]);
+            if (empty[high[i]])
+                rw_best_offer(best, score[high[i]], g, from + high[i]);
+    }
+}
+
+/* Or note them, in order. */
+static void note(const growth *w, int32_t g, const char *grad)
+{
+    const rw_store *s = w->plan->store;
+    size_t size = rw_dtype_size(w->all.k->dtype);
+    walk x = { 0, rw_first_of_group(w->plan->del_group, w->plan->n_del, g) };
+    double score[CHUNK];
+    uint8_t empty[CHUNK];
+    int32_t source[CHUNK];
+    int64_t at = w->rival_start[g];
+    for (int32_t from = 0; from < s->n_in; from += CHUNK) {
+        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK, kept = 0;
+        rw_places_score(&w->all, grad + (size_t)from * size, n, 1, rw_group_rows(s, g), score);
+        empty_places(w, g, from, n, &x, empty);
+        for (int32_t i = 0; i < n; i++) {
+            score[kept] = score[i];
+            source[kept] = from + i;
+            kept += empty[i];
+        }
+        memcpy(w->rival_score + at, score, (size_t)kept * sizeof *score);
+        memcpy(w->rival_source + at, source, (size_t)kept * sizeof *source);
+        at += kept;
     }
 }
 
@@ -103,12 +107,13 @@ static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
  * a few of its places; 0 where that is no help. */
 static double guess_alone(const growth *w, int32_t g, const char *grad, int64_t k)
 {
-    int32_t step = (w->all.n_in + CHUNK - 1) / CHUNK, n = w->all.n_in / step;
+    const rw_store *s = w->plan->store;
+    int32_t step = (s->n_in + CHUNK - 1) / CHUNK, n = s->n_in / step;
     int64_t rank = MARGIN * k / step + 4;
     if (rank > FIRST || rank > n / 2)
         return 0;
     double score[CHUNK], high[FIRST] = { 0 }; /* the highest so far, in order */
-    score_places(w->j.k->dtype, grad, n, w->all.group * step, rw_group_rows(w->plan->store, g), score);
+    rw_places_score(&w->all, grad, n, step, rw_group_rows(s, g), score);
     for (int32_t i = 0; i < n; i++) {
         int64_t at = rank;
         for (; at > 0 && high[at - 1] < score[i]; at--)
@@ -138,84 +143,76 @@ static void offer_alone(const growth *w, int32_t g, const char *grad, rw_best *b
     }
 }
 
-static void grow_task(const job *j, int64_t task)
+static void grow_task(const void *arg, int64_t task)
 {
-    const growth *w = (const growth *)(const void *)j;
+    const growth *w = arg;
     const rw_store *s = w->plan->store;
     rw_best *best = &w->best[rw_thread_index()];
     char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
-    int32_t g0 = (int32_t)task * w->stride, rows = w->all.group;
-    int32_t g1 = (int32_t)rw_min64((int64_t)g0 + w->together, w->all.n_groups);
-    int64_t first[RW_TASK_GROUPS] = { 0 };
-    for (int32_t g = g0; g < g1; g++)
-        first[g - g0] = (int64_t)(g - g0) * w->all.n_in;
-    rw_gradients(j, g0, g1, first, grad);
-
-    int32_t of = rows / s->group; /* groups of the store in one of `all` */
-    int32_t end = (int32_t)rw_min64((int64_t)g1 * of, s->n_groups);
-    for (int32_t g = g0 * of; g < end; g++) {
-        int64_t at = first[g / of - g0] * rows + g % of * s->group;
-        const char *mine = grad + (size_t)at * rw_dtype_size(j->k->dtype);
+    int64_t first = task * w->stride, end = rw_min64(first + w->together, w->n_blocks);
+    int32_t row0 = (int32_t)(first * w->block), row1 = (int32_t)rw_min64(end * w->block, s->n_out);
+    rw_places_gradients(&w->all, row0, row1 - row0, grad);
+    for (int32_t row = row0; row < row1; row += s->group) {
+        const char *mine = grad + (size_t)(row - row0) * w->all.row_bytes;
         if (w->each)
-            offer_alone(w, g, mine, best);
+            offer_alone(w, row / s->group, mine, best);
+        else if (w->rival_score)
+            note(w, row / s->group, mine);
         else
-            offer(w, g, mine, best);
+            offer(w, row / s->group, mine, best);
     }
 }
 
-/* Memory and terms of one growth; `most`: wanted of one selection. */
-static rw_status growth_start(growth *w, rw_plan *p, int64_t most, const rw_kernels *k,
-                              const rw_tiles *x, const rw_tiles *dy, rw_key key, const rw_run *run)
+/* --- a growth ------------------------------------------------------------------------- */
+
+/* Multiply-adds. */
+static int64_t work_of(const growth *w)
 {
-    const rw_store *s = p->store;
-    bool near = (size_t)s->n_in * RW_GROW_ROWS * rw_dtype_size(k->dtype) <= RW_GROW_BYTES;
-    int32_t wide = near && s->group < RW_GROW_ROWS ? RW_GROW_ROWS : s->group;
-    int32_t n_groups = (int32_t)(((int64_t)s->n_out + wide - 1) / wide);
-    size_t groups = (size_t)n_groups, width = (size_t)wide * rw_dtype_size(k->dtype);
-    w->all = (rw_store){ .n_out = s->n_out, .n_in = s->n_in, .group = wide, .n_groups = n_groups,
-                         .slots = (int64_t)n_groups * s->n_in, .source_room = s->n_in };
-    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)s->n_in * wide));
-    w->together = (int32_t)rw_min64(w->together, RW_TASK_GROUPS);
+    return (int64_t)w->plan->store->n_out * w->plan->store->n_in * w->all.x->batch;
+}
+
+/* Memory and terms of one growth; `most`: wanted of one selection. */
+static rw_status growth_start(growth *w, int64_t most, const rw_kernels *k, const rw_tiles *x,
+                              const rw_tiles *dy, rw_key key, const rw_run *run)
+{
+    const rw_store *s = w->plan->store;
+    rw_status st = rw_places_start(&w->all, k, x, dy, run);
+    if (st)
+        return st;
+    bool near = w->all.row_bytes <= RW_GROW_BYTES / RW_GROW_ROWS;
+    w->block = near && s->group < RW_GROW_ROWS ? RW_GROW_ROWS : s->group;
+    w->n_blocks = (int32_t)(((int64_t)s->n_out + w->block - 1) / w->block);
+    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)w->all.pitch * w->block));
     w->threads = rw_threads_for(run->threads, (int64_t)s->n_groups * s->group * s->n_in);
-    if (!rw_mul_size((size_t)w->together * (size_t)s->n_in, width, &w->grad_bytes))
+    if (!rw_mul_size(w->all.row_bytes, (size_t)w->together * (size_t)w->block, &w->grad_bytes))
         return RW_ENOMEM;
-    w->start = rw_calloc(groups * sizeof *w->start);
-    w->len = rw_alloc_array(groups, sizeof *w->len);
-    w->source = rw_alloc_array((size_t)s->n_in, sizeof *w->source);
     w->grad = rw_alloc_array((size_t)w->threads, w->grad_bytes);
     w->best = rw_alloc_array((size_t)w->threads, sizeof *w->best);
-    if (!w->start || !w->len || !w->source || !w->grad || !w->best)
+    if (!w->grad || !w->best)
         return RW_ENOMEM;
     for (; w->n_best < w->threads; w->n_best++) {
         int64_t places = w->each ? s->n_in : (int64_t)s->n_groups * s->n_in;
         if (rw_best_start(&w->best[w->n_best], most, places, key))
             return RW_ENOMEM;
     }
-    for (int32_t g = 0; g < n_groups; g++)
-        w->len[g] = s->n_in;
-    for (int32_t j = 0; j < s->n_in; j++)
-        w->source[j] = j;
-    w->all.start = w->start;
-    w->all.len = w->len;
-    w->all.source = w->source;
-    w->j = (job){ .k = k, .s = &w->all, .w = rows_of(&w->all), .x = x, .dy = dy };
-    w->j.cut = rw_cut_sources(&w->all, span_bytes(x), RW_PANELS_DW);
     return RW_OK;
 }
 
-static void growth_end(growth *w, const rw_store *s)
+static void growth_end(growth *w)
 {
     while (w->best && w->n_best > 0)
         rw_best_end(&w->best[--w->n_best]);
     rw_free(w->best, (size_t)w->threads * sizeof *w->best);
     rw_free(w->grad, (size_t)w->threads * w->grad_bytes);
-    rw_free(w->source, (size_t)s->n_in * sizeof *w->source);
-    rw_free(w->len, (size_t)w->all.n_groups * sizeof *w->len);
-    rw_free(w->start, (size_t)w->all.n_groups * sizeof *w->start);
-    rw_free(w->at, ((size_t)s->n_groups + 1) * sizeof *w->at);
+    rw_places_end(&w->all);
+    rw_free(w->at, ((size_t)w->plan->store->n_groups + 1) * sizeof *w->at);
+    rw_free(w->rival_start, (size_t)w->rivals.n_groups * sizeof *w->rival_start);
+    rw_free(w->rival_len, (size_t)w->rivals.n_groups * sizeof *w->rival_len);
+    rw_free(w->rival_source, (size_t)w->rivals.slots * sizeof *w->rival_source);
+    rw_free(w->rival_score, (size_t)w->rivals.slots * sizeof *w->rival_score);
 }
 
-/* Offer the places of the first `together` groups in every `stride`: the best `k` of all of them,
+/* Offer the places of the first `together` blocks in every `stride`: the best `k` of all of them,
  * none with a score below `floor`, or of every group as many as w->each says. */
 static rw_status growth_run(growth *w, int64_t k, double floor, int32_t together, int32_t stride,
                             const rw_run *run)
@@ -224,9 +221,9 @@ static rw_status growth_run(growth *w, int64_t k, double floor, int32_t together
         rw_best_again(&w->best[t], k, floor);
     w->together = together;
     w->stride = stride;
-    int64_t tasks = ((int64_t)w->all.n_groups + stride - 1) / stride;
+    int64_t tasks = ((int64_t)w->n_blocks + stride - 1) / stride;
     rw_run here = { w->threads, run->poll, run->arg };
-    return run_tasks(&here, tasks, products(&w->all, w->j.x) / stride * together, grow_task, &w->j);
+    return rw_run_tasks(&here, tasks, work_of(w) / stride * together, grow_task, w);
 }
 
 /* All threads' best together in the first selection: how many. */
@@ -241,7 +238,7 @@ static int64_t growth_merge(growth *w)
     return w->best[0].n;
 }
 
-/* The best `count` of all places. A few groups are asked first where the floor will be;
+/* The best `count` of all places. A few blocks are asked first where the floor will be;
  * were they wrong, all is done again without one. */
 static rw_status growth_all(growth *w, int64_t count, const rw_run *run)
 {
@@ -260,6 +257,60 @@ static rw_status growth_all(growth *w, int64_t count, const rw_run *run)
         st = growth_run(w, count, 0, together, together, run);
         growth_merge(w);
     }
+    if (!st) {
+        rw_best *best = &w->best[0];
+        rw_best_sort(best);
+        for (int64_t i = 0; i < best->n; i++) {
+            w->plan->ins_group[i] = best->at[i].group;
+            w->plan->ins_source[i] = best->at[i].source;
+        }
+        w->plan->n_ins = best->n;
+    }
+    return st;
+}
+
+/* Memory for all places that compete, `n` of them, and where each group's begin. */
+static rw_status rivals_start(growth *w, int64_t n)
+{
+    const rw_plan *p = w->plan;
+    const rw_store *s = p->store;
+    size_t groups = (size_t)s->n_groups;
+    w->rivals = (rw_store){ .n_out = s->n_groups, .n_in = s->n_in, .group = 1,
+                            .n_groups = s->n_groups, .slots = n, .source_room = n };
+    w->rival_start = rw_alloc_array(groups, sizeof *w->rival_start);
+    w->rival_len = rw_alloc_array(groups, sizeof *w->rival_len);
+    w->rival_source = rw_alloc_array((size_t)n, sizeof *w->rival_source);
+    w->rival_score = rw_alloc_array((size_t)n, sizeof *w->rival_score);
+    if (!w->rival_start || !w->rival_len || !w->rival_source || !w->rival_score)
+        return RW_ENOMEM;
+    int64_t before = 0, d = 0;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        w->rival_start[g] = before;
+        w->rival_len[g] = s->n_in - s->len[g];
+        for (; w->returns && d < p->n_del && p->del_group[d] == g; d++)
+            w->rival_len[g]++;
+        before += w->rival_len[g];
+    }
+    w->rivals.start = w->rival_start;
+    w->rivals.len = w->rival_len;
+    w->rivals.source = w->rival_source;
+    return RW_OK;
+}
+
+/* The best `count` of all places, where many of them are wanted: they are noted, and none
+ * goes through a selection. */
+static rw_status growth_together(growth *w, int64_t count, rw_key key, const rw_run *run)
+{
+    rw_plan *p = w->plan, *best = rw_plan_new(&w->rivals);
+    rw_status st = best ? growth_run(w, 0, 0, w->together, w->together, run) : RW_ENOMEM;
+    if (!st)
+        st = rw_prune_largest(best, w->rival_score, count, key, run);
+    for (int64_t i = 0; i < count && !st; i++) {
+        int32_t g = p->ins_group[i] = best->del_group[i];
+        p->ins_source[i] = w->rival_source[w->rival_start[g] + best->del_position[i]];
+    }
+    p->n_ins = st ? 0 : count;
+    rw_plan_free(best);
     return st;
 }
 
@@ -283,19 +334,13 @@ rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const
         st = rw_plan_reserve(p, p->n_del, count);
     if (st || count == 0)
         return st;
-    st = growth_start(&w, p, count, k, x, dy, key, run);
+    bool together = empty <= RW_GROW_RIVALS * count;
+    st = growth_start(&w, together ? 0 : count, k, x, dy, key, run);
+    if (!st && together)
+        st = rivals_start(&w, empty);
     if (!st)
-        st = growth_all(&w, count, run);
-    if (!st) {
-        rw_best *best = &w.best[0];
-        rw_best_sort(best);
-        for (int64_t i = 0; i < best->n; i++) {
-            p->ins_group[i] = best->at[i].group;
-            p->ins_source[i] = best->at[i].source;
-        }
-        p->n_ins = best->n;
-    }
-    growth_end(&w, s);
+        st = together ? growth_together(&w, count, key, run) : growth_all(&w, count, run);
+    growth_end(&w);
     return st;
 }
 
@@ -325,12 +370,12 @@ rw_status rw_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernel
     if (!st)
         st = rw_plan_reserve(p, p->n_del, total);
     if (!st && total > 0) {
-        st = growth_start(&w, p, most, k, x, dy, key, run);
+        st = growth_start(&w, most, k, x, dy, key, run);
         if (!st)
             st = growth_run(&w, most, 0, w.together, w.together, run);
         if (!st)
             p->n_ins = total;
     }
-    growth_end(&w, s);
+    growth_end(&w);
     return st;
 }

@@ -1,13 +1,13 @@
 /* grow.h -- new links where the gradient is largest, without an n_out x n_in buffer.
  *
- * The gradient of place (i, j) is the sum over samples of dy[i] * x[j], whether
- * anything is connected there or not. Groups go past one after another: all n_in
- * gradients of a few of them are made by a kernel that makes dW -- with the same
- * bits -- and offered to a selection of the `count` best (best.h). So the result is
- * exact, costs n_out * n_in * batch multiply-adds (a sixteenth more to guess where the
- * selection will end, and as many again where the guess was bad), and takes O(count + n_in)
- * memory of every thread. Of a slot the score is the sum of |gradient| over its rows; gradients
- * that are not finite numbers count as 0. */
+ * Every place has a gradient, whether anything is connected there or not (places.h).
+ * Groups go past one after another: all n_in gradients of a few of them are made and
+ * offered to a selection of the `count` best (best.h). Where many places are wanted of
+ * those that there are, they are all noted instead, and the best chosen as links that go
+ * are (rewire.h): the same ones. So the result is exact, costs n_out * n_in * batch
+ * multiply-adds (in a selection a sixteenth more to guess where it will end, and as many
+ * again where the guess was bad), and takes O(count + n_in) memory of every thread, and
+ * the layer's inputs once more. */
 #ifndef RW_GROW_H
 #define RW_GROW_H
 

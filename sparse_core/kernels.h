@@ -16,6 +16,7 @@
  * samples l, l + lanes, ... of a span of tiles in order, lanes are then added in
  * halves (l and l + lanes/2, and so on: a fixed tree), and spans in order. Lanes
  * are those of the widest register that a tile fills; a span is RW_SPAN samples.
+ * Where all places have their gradient taken (outer), one sum takes samples in order.
  *
  * `cols` is how many samples of a tile to compute: a multiple of the lanes
  * that cover the live ones (the rest of a tile is zero on input; outputs past
@@ -66,6 +67,8 @@ typedef struct {
     bool add;      /* to the gradients of the spans before */
 } rw_span;
 
+enum { RW_REACH = 128 }; /* values that `reach` looks at in one go */
+
 typedef enum {
     RW_ACT_LINEAR = 0,
     RW_ACT_RELU = 1,
@@ -113,6 +116,7 @@ typedef struct {
     const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
+    int32_t panel;     /* sources that `outer` takes beside each other */
 
     /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
      * [g0, g1) of one tile and the slots of a panel. x, y: first value of a tile,
@@ -134,6 +138,18 @@ typedef struct {
      * samples of a span, for groups [g0, g1) and the slots k of a panel. */
     void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
                const int64_t *first, void *grad);
+
+    /* Gradients of all places, of the rows from dy on: grad[r * pitch + j] = sum of x[j] . dy[r]
+     * over a batch, sample by sample in order. x: in panels of `panel` sources, and there
+     * sample by sample: source j's value of sample b at x[(j / panel * batch + b) * panel
+     * + j % panel]. dy: by tiles of `tile` samples, dy_step values apart. Gradients of
+     * whole panels are written. */
+    void (*outer)(const void *x, int32_t panels, const void *dy, size_t dy_step, int32_t tile,
+                  int64_t batch, int32_t rows, void *grad, size_t pitch);
+
+    /* Which of n values, at most RW_REACH, have a magnitude of `floor` (> 0) or more: how
+     * many, and where, ascending. `at` has room for RW_REACH. */
+    int32_t (*reach)(const void *values, int32_t n, double floor, int32_t *at);
 
     /* dw and update (SGD) in one go, for groups [g0, g1) of one row each and a span
      * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */

@@ -249,8 +249,90 @@ RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const u
     }
 }
 
-#undef RW_FABS
-#undef RW_COPYSIGN
+/* --- gradients of all places ------------------------------------------------- */
+
+#define RW_BESIDE 2 /* registers of sources */
+#define RW_PANEL (RW_BESIDE * RW_WIDE_LANES)
+
+/* `rows` rows with a panel's sources, over samples [b0, b1): x begins at b0. */
+RW_INLINE void RW_E(outer_block)(const RW_T *x, const RW_T *dy, size_t dy_step, int32_t tile, int64_t b0,
+                                 int64_t b1, RW_T *grad, size_t pitch, const int rows)
+{
+    RW_WIDE acc[4 * RW_BESIDE];
+    RW_UNROLL
+    for (int r = 0; r < rows; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_BESIDE; i++)
+            acc[r * RW_BESIDE + i] =
+                b0 ? RW_V(load)(grad + (size_t)r * pitch + i * RW_WIDE_LANES) : RW_V(zero)();
+    }
+    for (int64_t t = b0 / tile; t * tile < b1; t++) {
+        const RW_T *outs = dy + (size_t)t * dy_step;
+        int32_t n = (int32_t)rw_min64(tile, b1 - t * tile);
+        for (int32_t b = 0; b < n; b++, x += RW_PANEL) {
+            RW_WIDE in[RW_BESIDE];
+            RW_UNROLL
+            for (int i = 0; i < RW_BESIDE; i++)
+                in[i] = RW_V(load)(x + i * RW_WIDE_LANES);
+            RW_UNROLL
+            for (int r = 0; r < rows; r++) {
+                RW_WIDE out = RW_V(set1)(outs[(size_t)r * (size_t)tile + (size_t)b]);
+                RW_UNROLL
+                for (int i = 0; i < RW_BESIDE; i++)
+                    acc[r * RW_BESIDE + i] = RW_V(fma)(out, in[i], acc[r * RW_BESIDE + i]);
+            }
+        }
+    }
+    RW_UNROLL
+    for (int r = 0; r < rows; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_BESIDE; i++)
+            RW_V(store)(grad + (size_t)r * pitch + i * RW_WIDE_LANES, acc[r * RW_BESIDE + i]);
+    }
+}
+
+/* A panel's samples stay near while all rows meet them: as many at a time as do. */
+RW_KERNEL void RW_E(outer)(const void *sources, int32_t panels, const void *outs, size_t dy_step,
+                           int32_t tile, int64_t batch, int32_t rows, void *out, size_t pitch)
+{
+    const RW_T *x = sources, *dy = outs;
+    RW_T *grad = out;
+    int64_t span = rw_max64(tile, RW_OUTER_SPAN / tile * tile);
+    for (int32_t p = 0; p < panels; p++, x += RW_PANEL * batch, grad += RW_PANEL)
+        for (int64_t b0 = 0; b0 < batch; b0 += span) {
+            int64_t b1 = rw_min64(b0 + span, batch);
+            const RW_T *in = x + RW_PANEL * b0;
+            int32_t r = 0;
+            for (; r + 4 <= rows; r += 4)
+                RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
+                                  grad + (size_t)r * pitch, pitch, 4);
+            for (; r < rows; r++)
+                RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
+                                  grad + (size_t)r * pitch, pitch, 1);
+        }
+}
+
+/* Often few values do: eight are passed over at once. NaN reaches nothing. */
+RW_KERNEL int32_t RW_E(reach)(const void *values, int32_t n, double floor, int32_t *at)
+{
+    const RW_T *v = values;
+    RW_T least = (RW_T)floor;
+    uint8_t reaches[RW_REACH] = { 0 };
+    int32_t found = 0;
+    for (int32_t i = 0; i < n; i++)
+        reaches[i] = RW_FABS(v[i]) >= least;
+    for (int32_t i = 0; i < n; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, reaches + i, sizeof eight);
+        if (eight == 0)
+            continue;
+        for (int32_t k = i; k < i + 8; k++) { /* every place is written, some are kept */
+            at[found] = k;
+            found += reaches[k];
+        }
+    }
+    return found;
+}
 
 /* --- what the machine can do ---------------------------------------------- */
 
@@ -335,12 +417,16 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #define RW_TEXT_(isa) #isa
 
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
-    RW_TEXT(RW_ISA), RW_DTYPE, RW_WIDE_LANES,
-    RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_FEW_SGD, RW_E(row_sum),
+    RW_TEXT(RW_ISA), RW_DTYPE, RW_WIDE_LANES, RW_PANEL,
+    RW_E(forward), RW_E(dx_gather), RW_E(dx_scatter), RW_E(dw), RW_E(outer), RW_E(reach), RW_FEW_SGD, RW_E(row_sum),
     RW_E(activate), RW_E(activate_back), RW_E(dropout), RW_E(update), RW_E(settle),
     RW_E(multiply_add), RW_E(read)
 };
 
+#undef RW_FABS
+#undef RW_COPYSIGN
+#undef RW_BESIDE
+#undef RW_PANEL
 #undef RW_CHAINS
 #undef RW_FEW_SGD
 #undef RW_TABLE_OF

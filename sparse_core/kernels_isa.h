@@ -16,6 +16,7 @@
 #define RW_KERNELS_ISA_H
 
 #include "kernels.h"
+#include "tuning.h"
 
 #include <string.h>
 

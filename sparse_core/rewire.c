@@ -70,6 +70,7 @@ typedef struct {
     const rw_store *s;
     rw_key key;
     bool by_sign;
+    bool others;         /* in the end those are listed that were not marked */
     const double *given; /* scores made elsewhere, by place; or NULL       */
     const rw_run *run;
     int threads;
@@ -392,7 +393,7 @@ static void list_piece(prune *pr, int64_t piece, tally *unused)
         int32_t n = 0;
         for (int32_t i = 0; i < here; i++) { /* every position is written, few are kept */
             chosen[n] = x.position + i;
-            n += mark[i];
+            n += mark[i] != pr->others;
         }
         for (int32_t i = 0; i < n; i++) {
             pr->plan->del_group[at + i] = x.group;
@@ -407,6 +408,8 @@ static rw_status list(prune *pr)
     int64_t total = 0;
     for (int64_t piece = 0; piece < pr->n_pieces; piece++) {
         int64_t here = pr->marked[piece];
+        if (pr->others)
+            here = rw_min64(PIECE, pr->s->slots - piece * PIECE) - here;
         pr->marked[piece] = total;
         total += here;
     }
@@ -518,13 +521,15 @@ rw_status rw_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
     return st;
 }
 
-static rw_status prune_count(rw_plan *p, const double *given, int64_t n, rw_key key,
+/* The n slots of smallest score, or all but them. */
+static rw_status prune_count(rw_plan *p, const double *given, int64_t n, bool others, rw_key key,
                              const rw_run *run)
 {
     prune pr;
     if (n < 0 || n > p->store->slots)
         return RW_ESHAPE;
     rw_status st = prune_start(&pr, p, false, given, key, run);
+    pr.others = others;
     if (!st)
         st = prune_run(&pr, (const int64_t[CLASSES]){ n, 0 });
     prune_end(&pr);
@@ -533,7 +538,7 @@ static rw_status prune_count(rw_plan *p, const double *given, int64_t n, rw_key 
 
 rw_status rw_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run *run)
 {
-    return prune_count(p, NULL, n, key, run);
+    return prune_count(p, NULL, n, false, key, run);
 }
 
 rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key, const rw_run *run)
@@ -541,5 +546,11 @@ rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key
     for (int64_t i = 0; i < p->store->slots; i++)
         if (score[i] < 0)
             return RW_ESHAPE;
-    return prune_count(p, score, n, key, run);
+    return prune_count(p, score, n, false, key, run);
+}
+
+rw_status rw_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
+                           const rw_run *run)
+{
+    return prune_count(p, score, p->store->slots - count, true, key, run);
 }

@@ -24,4 +24,9 @@ rw_status rw_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run 
 rw_status rw_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key,
                           const rw_run *run);
 
+/* Those that rw_prune_scores would leave: the `count` slots of largest score, as the removals of
+ * the plan. */
+rw_status rw_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
+                           const rw_run *run);
+
 #endif

@@ -135,8 +135,4 @@ static inline int64_t span_bytes(const rw_tiles *x)
     return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
 }
 
-/* The gradients of groups [g0, g1), at most RW_TASK_GROUPS, of j->w: those of group g
- * from slot first[g - g0] of `grad` on. (gradient.c) */
-void rw_gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad);
-
 #endif

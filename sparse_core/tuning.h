@@ -36,11 +36,17 @@ enum {
     /* Values of gradient between dW and the optimizer step, of one thread. */
     RW_SCRATCH = 32 << 10,
 
-    /* Rows whose gradients growth makes together: by four it takes half as long as one
-     * by one, by eight a third longer than by four. Of longer rows, which would take
-     * more bytes, only those of one group. */
+    /* Rows whose gradients growth makes together: as many as the kernel has in registers.
+     * Of longer rows, which would take more bytes, only those of one group. */
     RW_GROW_ROWS = 4,
     RW_GROW_BYTES = 4 << 20,
+    /* Samples of a panel that stay in the first-level cache. */
+    RW_OUTER_SPAN = 256,
+
+    /* Growth takes the best of this many places for each that it wants by noting all of them,
+     * in 13 bytes each; of more it takes them from a stream, in 64 bytes for each
+     * that it wants and each thread. */
+    RW_GROW_RIVALS = 6,
 
     /* Multiply-adds of a task: some 10 us, a hundred times what handing it out costs. */
     RW_TASK_WORK = 1 << 18,

@@ -58,7 +58,7 @@ def test_train_prints_and_records(run, tmp_path):
     assert r["accuracy"]["test"] > 0.5 and 0 < r["accuracy"]["train"] <= 1
     assert len(r["accuracy"]["per_epoch"]["train"]) == len(r["accuracy"]["per_epoch"]["test"]) == 3
     assert r["accuracy"]["test"] == r["accuracy"]["per_epoch"]["test"][-1]
-    assert set(r["seconds"]["per_epoch"]) == {"training", "rewiring", "evaluation"}
+    assert set(r["seconds"]["per_epoch"]) == {"training", "rewiring", "evaluation", "callbacks"}
     assert all(len(column) == 3 for column in r["seconds"]["per_epoch"].values())
     assert r["seconds"]["total"] == pytest.approx(sum(map(sum, r["seconds"]["per_epoch"].values())))
     assert [layer["n_out"] for layer in r["layers"]] == [50, 40, 10]

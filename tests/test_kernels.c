@@ -65,6 +65,8 @@ int main(int argc, char **argv)
     RUN(test_a_poll_can_stop_it);
     RUN(test_a_step_allocates_nothing);
 
+    RUN(test_all_gradients_in_order);
+    RUN(test_who_reaches_the_floor);
     RUN(test_growth_by_gradient_is_exact);
     RUN(test_growth_does_not_depend_on_threads);
     RUN(test_gradients_that_are_not_finite);

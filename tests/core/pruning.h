@@ -293,6 +293,20 @@ static void test_pruning_by_scores(void)
                                  RW_OK);
                     CHECK_STATUS(rw_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
                     CHECK(p->n_del == counts[c] && same_removals(p, q));
+                    rw_plan *rest = rw_plan_new(s);
+                    rw_run run = { threads, NULL, NULL };
+                    CHECK_STATUS(rw_prune_largest(rest, score, s->slots - counts[c], key, &run), RW_OK);
+                    CHECK(rest->n_del == s->slots - counts[c]);
+                    int64_t d = 0, l = 0; /* together they are all slots, in order */
+                    for (int32_t g = 0; g < s->n_groups; g++)
+                        for (int32_t k = 0; k < s->len[g]; k++) {
+                            bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == k;
+                            bool stays = l < rest->n_del && rest->del_group[l] == g && rest->del_position[l] == k;
+                            CHECK(goes != stays);
+                            d += goes;
+                            l += stays;
+                        }
+                    rw_plan_free(rest);
                     rw_plan_free(q);
                     rw_plan_free(p);
                 }

@@ -4,8 +4,75 @@
 
 #include "setup.h"
 #include "grow.h"
+#include "order.h"
+#include "places.h"
 #include "rewire.h"
 #include "updates.h"
+
+/* The gradient of a place: kernels.h promises that samples are added in order. */
+static double place_gradient(const rw_kernels *k, const rw_tiles *x, int32_t j, const rw_tiles *dy, int32_t row)
+{
+    double sum = 0;
+    for (int64_t b = 0; b < x->batch; b++)
+        sum = multiply_add(k, tile_get(dy, row, b), tile_get(x, j, b), sum);
+    return sum;
+}
+
+static void test_all_gradients_in_order(void)
+{
+    static const int64_t batches[] = { 1, 2, 9, 64, 65, 200, 700 };
+    FOR_EACH_KERNELS(k)
+        for (int c = 0; c < 7; c++) { /* n_in around the panels, rows around the blocks */
+            int64_t batch = batches[c];
+            int32_t n_in = k->panel * (1 + c % 2) + c % 3 - 1, n_out = 3 + c, tile = rw_tile_size(batch, k->dtype);
+            n_in = n_in > 0 ? n_in : 1;
+            rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
+            rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
+            rw_places all;
+            REQUIRE(rw_places_start(&all, k, x, dy, &ALONE) == RW_OK);
+            CHECK(all.pitch >= (size_t)n_in && all.pitch < (size_t)(n_in + k->panel));
+            char *grad = malloc((size_t)n_out * all.row_bytes);
+            REQUIRE(grad);
+            for (int32_t first = 0; first < 2; first++) {
+                rw_places_gradients(&all, first, n_out - first, grad);
+                bool same = true;
+                for (int32_t row = first; row < n_out; row++)
+                    for (int32_t j = 0; j < n_in; j++) {
+                        int64_t at = (row - first) * (int64_t)all.pitch + j;
+                        same &= get(k->dtype, grad, at) == place_gradient(k, x, j, dy, row);
+                    }
+                CHECK(same);
+            }
+            free(grad);
+            rw_places_end(&all);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+        }
+}
+
+static void test_who_reaches_the_floor(void)
+{
+    double values[RW_REACH];
+    int32_t at[RW_REACH];
+    FOR_EACH_KERNELS(k)
+        for (int32_t n = 0; n <= RW_REACH; n += n < 20 ? 1 : 27)
+            for (int share = 1; share <= 100; share *= 10) { /* one in so many */
+                for (int32_t i = 0; i < n; i++)
+                    put(k->dtype, values, i, (hash(40, (uint64_t)i, (uint64_t)share) % (uint64_t)share ? 0.25 : 1)
+                                                 * (i % 2 ? 1 : -1));
+                if (n > 4) {
+                    put(k->dtype, values, 2, (double)NAN);
+                    put(k->dtype, values, 3, -(double)INFINITY);
+                }
+                int32_t found = k->reach(values, n, 0.5, at), expected = 0;
+                for (int32_t i = 0; i < n; i++)
+                    if (fabs(get(k->dtype, values, i)) >= 0.5) {
+                        CHECK(expected < found && at[expected] == i);
+                        expected++;
+                    }
+                CHECK(found == expected);
+            }
+}
 
 static const rw_key GROW_KEY = { 7, 1, 5 };
 
@@ -31,28 +98,13 @@ static int by_group(const void *a, const void *b)
                                 : (x->source > y->source) - (x->source < y->source);
 }
 
-/* All places that may grow in the plan, in order; their gradients as rw_backward_weights makes
- * them in a store that has them all: the same bits are promised. */
+/* All places that may grow in the plan, in order. */
 static rival *rivals_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
                         bool returns, int64_t *n)
 {
     const rw_store *s = p->store;
-    rw_store *all = rw_store_new(s->n_out, s->n_in, s->group, k->dtype);
-    REQUIRE(all);
-    size_t places = (size_t)s->n_groups * (size_t)s->n_in;
-    int64_t *indptr = malloc(((size_t)s->n_groups + 1) * sizeof *indptr);
-    int32_t *sources = malloc(places * sizeof *sources);
-    void *weights = calloc(places * (size_t)s->group, sizeof(double));
-    rival *found = malloc((places + 1) * sizeof *found);
-    REQUIRE(indptr && sources && weights && found);
-    for (int32_t g = 0; g <= s->n_groups; g++)
-        indptr[g] = (int64_t)g * s->n_in;
-    for (size_t i = 0; i < places; i++)
-        sources[i] = (int32_t)(i % (size_t)s->n_in);
-    rw_fault at;
-    REQUIRE(rw_csr_load(all, indptr, sources, weights, &at) == RW_OK);
-    int32_t grad = add_field(all, "grad");
-    REQUIRE(rw_backward_weights(k, all, x, dy, grad, &ALONE) == RW_OK);
+    rival *found = malloc(((size_t)s->n_groups * (size_t)s->n_in + 1) * sizeof *found);
+    REQUIRE(found);
     *n = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         for (int32_t j = 0; j < s->n_in; j++) {
@@ -67,14 +119,10 @@ static rival *rivals_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x
                 continue;
             double sum = 0;
             for (int32_t r = 0; r < rw_group_rows(s, g); r++)
-                sum += fabs(weight_at(all, grad, g * s->group + r, j));
+                sum += fabs(place_gradient(k, x, j, dy, g * s->group + r));
             uint64_t tie = rw_draw4(GROW_KEY, RW_DRAW_TIE, (uint64_t)g, (uint64_t)j).v[0];
             found[(*n)++] = (rival){ isfinite(sum) ? sum : 0, tie, g, j };
         }
-    free(weights);
-    free(sources);
-    free(indptr);
-    rw_store_free(all);
     return found;
 }
 
@@ -185,6 +233,9 @@ static void test_growth_does_not_depend_on_threads(void)
             p->n_ins = 0;
             CHECK_STATUS(rw_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run), RW_OK);
             CHECK(grows_best(p, all, n, count, NULL));
+            p->n_ins = 0; /* so many that all are noted */
+            CHECK_STATUS(rw_grow_gradient(p, n / 3, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK(grows_best(p, all, n, n / 3, NULL));
             p->n_ins = 0;
             CHECK_STATUS(rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run), RW_OK);
             CHECK(grows_best(p, all, n, 0, each));
@@ -263,16 +314,17 @@ static void test_growth_without_memory(void)
     int32_t each[700];
     for (int32_t g = 0; g < 700; g++)
         each[g] = (int32_t)rw_min64(g % 3, 600 - s->len[g]);
-    for (int kind = 0; kind < 2; kind++) {
-        int64_t n = 0;
+    int64_t empty = (int64_t)s->n_groups * 600 - s->slots;
+    for (int kind = 0; kind < 3; kind++) { /* a few, so many that all are noted, every group by itself */
+        int64_t n = 0, count = kind ? empty / 3 : 900;
         for (bool failed = true; failed; n++) {
             REQUIRE(n < 100);
             rw_plan *p = plan_of(s, 300);
             int64_t blocks = rw_mem_live;
             rw_run run = { 3, NULL, NULL };
             rw_mem_fail_after = n;
-            rw_status status = kind ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                                    : rw_grow_gradient(p, 900, k, x, dy, true, GROW_KEY, &run);
+            rw_status status = kind == 2 ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                                         : rw_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
             failed = rw_mem_fail_after < 0;
             rw_mem_fail_after = -1;
             CHECK_STATUS(status, failed ? RW_ENOMEM : RW_OK);
@@ -295,13 +347,15 @@ static void test_growth_can_be_stopped(void)
     int32_t each[500];
     for (int32_t g = 0; g < 500; g++)
         each[g] = s->len[g] < 1000;
-    for (int kind = 0; kind < 2; kind++)
+    int64_t empty = (int64_t)s->n_groups * 1000 - s->slots;
+    for (int kind = 0; kind < 3; kind++)
         for (int patience = 0; patience < 100; patience += 99) {
             int left = patience;
             rw_run run = { 1, count_poll, &left };
             rw_plan *p = plan_of(s, 300);
-            rw_status status = kind ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                                    : rw_grow_gradient(p, 900, k, x, dy, true, GROW_KEY, &run);
+            int64_t count = kind ? empty / 3 : 900;
+            rw_status status = kind == 2 ? rw_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                                         : rw_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
             CHECK_STATUS(status, patience ? RW_OK : RW_EINTR);
             CHECK(p->n_del == 300 && (p->n_ins > 0) == (patience > 0));
             CHECK(patience == 0 || (left >= 90 && left < 99));
