@@ -133,7 +133,9 @@ class GMP(Rewiring):
             kept = [self._kept(f, p, occasion.moment) for f, p in zip(first, places, strict=True)]
             return [max(0, min(n - k, n - 1)) for n, k in zip(slots, kept, strict=True)]
         total = sum(slots) - self._kept(sum(first), sum(places), occasion.moment)
-        return counts_below([comparable(layer) for layer in layers], max(0, total), keep=1)
+        if total <= 0:
+            return [0] * len(layers)
+        return counts_below([comparable(layer) for layer in layers], total, keep=1)
 
     def _kept(self, first: int, places: int, moment: Moment) -> int:
         return math.floor(places * self.cubic.at(first / places, moment) + 0.5) if places else 0
