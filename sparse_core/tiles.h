@@ -38,7 +38,7 @@ typedef struct {
 
 /* Samples a tile should have: the smallest power of two that holds `batch`, at
  * most 64 (float32) or 32 (float64), which are 256 bytes a feature. Smaller tiles
- * for wide layers were measured and won nothing (docs/performance.md). */
+ * for wide layers were measured and won nothing (docs/tried.md). */
 int32_t rw_tile_size(int64_t batch, rw_dtype dtype);
 
 /* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
