@@ -492,3 +492,16 @@ def test_all_alike():
         )
         left[variant] = net.layers[0].nnz, net.layers[0].n_out
     assert left == {"published": (0, 20), "corrected": (60, 15)}
+
+
+def test_a_new_rule_inside_remembers_nothing_of_the_one_before():
+    net = build(density=0.2)
+    X, y = samples()
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rw.ImportancePruning(rule="top-kast"))
+    trainer.fit(X, y, epochs=1, verbose=0)
+    assert trainer.rule_memory()
+    kept = trainer.rule_memory()
+    trainer.rewiring = rw.ImportancePruning(0.1, rule="top-kast")
+    assert trainer.rule_memory() is kept
+    trainer.rewiring = rw.ImportancePruning(rule="cht")
+    assert trainer.rule_memory() == {}

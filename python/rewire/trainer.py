@@ -99,7 +99,7 @@ class Trainer:
         self.epoch = self.step = self.rewirings = 0
         self.optimizer_step = 0  # steps on the optimizer's present state
         self._state_names = self.optimizer.state_names  # what that state is
-        self._memory: tuple[str, dict[str, Any]] = (self.rewiring.name, {})
+        self._memory: tuple[str, dict[str, Any]] = (self.rewiring.remembers_as, {})
         self._workspace: Workspace | None = None
 
     # --- fit ----------------------------------------------------------------------------
@@ -379,8 +379,8 @@ class Trainer:
 
     def rule_memory(self) -> dict[str, Any]:
         """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
-        if self._memory[0] != self.rewiring.name:
-            self._memory = (self.rewiring.name, {})
+        if self._memory[0] != self.rewiring.remembers_as:
+            self._memory = (self.rewiring.remembers_as, {})
         return self._memory[1]
 
     def set_births(self) -> None:

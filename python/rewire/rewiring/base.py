@@ -197,6 +197,11 @@ class Rewiring:
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
 
     @property
+    def remembers_as(self) -> str:
+        """Whose memory this is: a trainer that gets a rule of another kind begins with an empty one."""
+        return self.name
+
+    @property
     def probe_batches(self) -> int:
         """Batches whose gradients the rule looks at."""
         return max(self.goes.probe_batches, self.comes.probe_batches)

@@ -97,6 +97,10 @@ class ImportancePruning(Rewiring):
     # --- what the other rule wants ----------------------------------------------------------
 
     @property
+    def remembers_as(self) -> str:
+        return f"{self.name} around {self.rule.remembers_as}"
+
+    @property
     def probe_batches(self) -> int:
         return self.rule.probe_batches
 
