@@ -69,15 +69,22 @@ RULE_SECTIONS = {
 
 
 def write_rules(runs: dict[str, dict[str, Any]]) -> Path | None:
-    """Write the page about rules, where they have been measured; returns its path."""
+    """Write the page about rules, where they have been measured; returns its path.
+
+    A section that was not measured this time stays as it is, and says itself where it comes from.
+    """
     found = [script for script in RULE_SECTIONS if script in runs]
     if not found:
         return None
+    page = DOCS / "rules.md"
+    before = page.read_text() if page.exists() else ""
     machine = runs[found[0]]["machine"]
     parts = [RULES.format(machine="\n".join(f"- {key}: {value}" for key, value in machine.items() if value))]
-    for script in found:
-        parts += _section(runs[script], *RULE_SECTIONS[script])
-    page = DOCS / "rules.md"
+    for script, (title, text) in RULE_SECTIONS.items():
+        if script in runs:
+            parts += _section(runs[script], title, text)
+        else:
+            parts += [f"## {kept}" for kept in before.split("\n## ") if kept.startswith(f"{title}\n")]
     page.write_text("\n".join(parts))
     return page
 
