@@ -9,7 +9,7 @@ enum {
     UNSEEN = 0, PLUS = 1, MINUS = 2,
     CHUNK = 256,     /* values whose noise is drawn together, on the stack   */
     WALK_WORK = 30,  /* of a value, in units of rw_threads_for               */
-    SCAN_WORK = 1    /* another thread, asleep between steps, is not worth waking for less */
+    SCAN_WORK = 4
 };
 
 /* All that a block reads. */
