@@ -145,9 +145,10 @@ class GSE(Rewiring):
     rate : float in [0, 1]
         Share of each layer's links that goes at the beginning (0.2); it falls along a cosine until ``end``.
     candidates : {"graest", "grabo", "uniform"}
-        How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum |x| and
-        sum |dz| over the batch, whose product bounds |gradient|; "graest": by |sum s x| and |sum s dz| with
-        one random sign s for each sample, whose product estimates the gradient without bias.
+        How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum ``|x|``
+        and sum ``|dz|`` over the batch, whose product bounds ``|gradient|``; "graest": by ``|sum s x|`` and
+        ``|sum s dz|`` with one random sign s for each sample, whose product estimates the gradient without
+        bias.
     gamma : float > 0
         Candidates drawn for every live link (1).
     every : int, Every or dict

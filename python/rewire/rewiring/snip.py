@@ -25,7 +25,7 @@ __all__ = ["SNIP"]
 
 @register_rewiring
 class SNIP(Rewiring):
-    """Before the first step the links of largest |gradient * weight| stay, and the others go; then static.
+    """Before the first step the links of largest ``|gradient * weight|`` stay, others go; then static.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ class TopKAST(Rewiring):
     penalty : float >= 0
         Strength of the exploration loss: ``penalty`` on links in A, ``penalty / D`` on the others.
     norm : {"l2", "l1"}
-        Of that loss. The paper's equation has |theta|; public implementations take the L2 norm.
+        Of that loss. The paper's equation has ``|theta|``; public implementations take the L2 norm.
     every : int, Every or dict
         Steps between refreshes of the sets (100), or a schedule.
     end : int or float
@@ -51,18 +51,18 @@ class TopKAST(Rewiring):
 
     Notes
     -----
-    The source keeps a dense theta. Set A has the D largest |theta| of a layer, B the D + M largest;
+    The source keeps a dense theta. Set A has the D largest ``|theta|`` of a layer, B the D + M largest;
     gradients, of the network that consists of A, go to all of B, and what lies outside B rests with the theta
     it has. This is the truly sparse analogue: the store holds B. What a link outside A would weigh is in the
     field ``"asleep"``; its weight is zero, and what a step of the optimizer does to it goes to the field. At
-    a refresh A becomes the ``forward`` share of largest |theta|; of the others the smallest ``zeta`` go, and
-    as many links come, at random places, outside A and at theta = 0. So the thetas that the source has
+    a refresh A becomes the ``forward`` share of largest ``|theta|``; of the others the smallest ``zeta`` go,
+    and as many links come, at random places, outside A and at theta = 0. So the thetas that the source has
     outside B have no counterpart. Ties are broken by a hash. The number of links is that of the start until
     ``end``.
 
     The penalty follows the optimizer's step: theta -= lr * penalty * theta ("l2"), or lr * penalty towards
     zero ("l1"). Leave the optimizer's ``weight_decay`` at zero: it does not see links outside A. Momentum and
-    Adam's moments follow a link in and out of A. With groups a slot is in A or not, by the sum of |theta|
+    Adam's moments follow a link in and out of A. With groups a slot is in A or not, by the sum of ``|theta|``
     over its rows. A layer that is full takes part, but nothing in it is replaced.
 
     The first refresh comes before the first step of a trainer. Saving the network alone writes links outside
