@@ -592,7 +592,7 @@ TABLE = [
         ({"dtype": "float16"}, V, "dtype", "float32", "'float16'"),
         ({"dtype": np.float32}, V, "dtype", "float32", "got"),
     ),
-    row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "n_out=", "n_in=", "keyword"),
+    row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "n_out", "n_in", "keyword"),
     *rows_of(
         "WeightStore.insert",
         lambda **k: store().insert(**{"rows": [2], "cols": [0], "values": [1.0], **k}),

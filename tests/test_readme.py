@@ -3,7 +3,7 @@
 The blocks of one page run in order, in one namespace and one empty folder: ``python`` blocks as
 they are, and of ``bash`` blocks the lines that start with ``rewire``. A ``text`` block right after a
 ``python`` block is what that prints; numbers may differ by 5 %, for another instruction set adds
-in another order. A comment ``<!-- not run: reason -->`` right before a block spares it.
+in another order.
 """
 
 import os
@@ -15,21 +15,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGES = [p for p in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if p.exists()]
-FENCE = re.compile(r"^```(python|bash|sh|console)\n(.*?)^```$(?:\n+```text\n(.*?)^```$)?", re.M | re.S)
-SPARED = re.compile(r"<!--\s*not run:.*?-->\s*\Z", re.S)
+from pages import PAGES, blocks
+
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-
-
-def blocks():
-    for page in PAGES:
-        text = page.read_text()
-        for match in FENCE.finditer(text):
-            if SPARED.search(text[: match.start()]):
-                continue
-            line = text.count("\n", 0, match.start(2)) + 1
-            yield pytest.param(page, line, *match.groups(), id=f"{page.name}:{line}")
+BLOCKS = [block for page in PAGES for block in blocks(page) if not block.spared]
 
 
 def commands(text):
@@ -53,17 +42,17 @@ def places(tmp_path_factory):
     return {page: (tmp_path_factory.mktemp(page.stem), {"__name__": "__main__"}) for page in PAGES}
 
 
-@pytest.mark.parametrize("page, line, language, text, said", list(blocks()))
-def test_block_runs(page, line, language, text, said, places, monkeypatch, capsys):
-    folder, namespace = places[page]
+@pytest.mark.parametrize("block", BLOCKS, ids=[f"{block.page.name}:{block.line}" for block in BLOCKS])
+def test_block_runs(block, places, monkeypatch, capsys):
+    folder, namespace = places[block.page]
     monkeypatch.chdir(folder)
-    if language == "python":
-        padded = "\n" * (line - 1) + text  # so that a traceback shows the page's own lines
-        exec(compile(padded, str(page), "exec"), namespace)
-        if said is not None:
-            check_printed(said, capsys.readouterr().out)
+    if block.language == "python":
+        padded = "\n" * (block.line - 1) + block.text  # so that a traceback shows the page's own lines
+        exec(compile(padded, str(block.page), "exec"), namespace)
+        if block.said is not None:
+            check_printed(block.said, capsys.readouterr().out)
         return
-    for words in commands(text):
+    for words in commands(block.text):
         program = Path(sys.executable).with_name("rewire")
         env = {**os.environ, "MPLBACKEND": "Agg"}
         done = subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=300, env=env)

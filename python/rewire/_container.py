@@ -187,7 +187,7 @@ def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _bytes(array: NDArray[Any]) -> memoryview:
-    return memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _pieces(content: memoryview, size: int = 1 << 24) -> Iterator[memoryview]:

@@ -6,7 +6,7 @@ is refused with a ``TypeError`` or ``ValueError`` that names the argument.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 class Store:
     """Mutable sparse weights; owns one ``rw_store``. Subclassed by ``rewire.WeightStore``."""
 
-    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None: ...
+    def __new__(cls, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> Self: ...
     n_out: int
     n_in: int
     group: int
@@ -30,7 +30,7 @@ class Store:
     has_mirror: bool
 
     def check(self) -> None: ...  # RuntimeError naming the broken invariant
-    def clone(self) -> Store: ...  # returns type(self)
+    def clone(self) -> Self: ...
     def compact(self) -> None: ...
     def build_mirror(self, threads: int = 1) -> bool: ...  # False when memory is short
     def drop_mirror(self) -> None: ...
@@ -55,7 +55,7 @@ class Store:
 class Plan:
     """A change of one store's structure; owns one ``rw_plan``."""
 
-    def __init__(self, store: Store) -> None: ...
+    def __new__(cls, store: Store) -> Self: ...
     store: Store
     n_removed: int  # slots
     n_inserted: int  # slots
@@ -130,7 +130,7 @@ class LinkRange(LinkError, IndexError): ...
 class Tiles:
     """Activations of a batch; owns one ``rw_tiles``."""
 
-    def __init__(self, n: int, batch: int, tile: int, dtype: str = "float32") -> None: ...
+    def __new__(cls, n: int, batch: int, tile: int, dtype: str = "float32") -> Self: ...
     n: int
     batch: int
     tile: int
@@ -165,8 +165,8 @@ def tile_size(batch: int, dtype: str) -> int: ...
 class Update:
     """One optimizer step's constants; owns an ``rw_update`` and its correction tables."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         kind: str,  # "sgd" | "adam"
         *,
         decay_kind: str = "l2",  # "l2" | "decoupled" | "per_step"
@@ -175,7 +175,7 @@ class Update:
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-    ) -> None: ...
+    ) -> Self: ...
     lr: float  # set before every step
     decay: float
     step: int  # 1 for the first step
@@ -183,7 +183,7 @@ class Update:
 class Penalty:
     """What follows a step of a layer with links that are asleep: two rates; L1 or L2."""
 
-    def __init__(self, awake: float, asleep: float, magnitudes: bool) -> None: ...
+    def __new__(cls, awake: float, asleep: float, magnitudes: bool) -> Self: ...
 
 class Scratch:
     """Aligned workspace of `backward_update`: grows when asked, one for a network."""

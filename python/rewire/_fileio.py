@@ -19,7 +19,7 @@ from typing import Any
 try:
     import fcntl
 except ImportError:  # Windows: no advisory locks, and none needed, for an open file cannot be removed there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 _TAG = ".rewire-"
 

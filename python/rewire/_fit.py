@@ -225,7 +225,8 @@ class Fit:
             shares = np.repeat(trainer.rewiring.probe_weights(batches), len(rows))
             rows = np.concatenate([rows, others])
             weight = shares if self.weight is None else shares * self.weight[rows]
-        ws.watched = kept = {}
+        kept: dict[int, _core.Tiles] = {}
+        ws.watched = kept
         try:
             flow, _, dz, _ = self.forward(rows, weight)
             net.backward(dz, flow, ws, None, trainer.step + 1, self.threads, logits=trainer.fused)

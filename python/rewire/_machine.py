@@ -47,10 +47,10 @@ def _quota(folder: str) -> float | None:
     if text is not None:
         quota, _, period = text.strip().partition(" ")
         return None if quota == "max" or not period else int(quota) / int(period)
-    quota, period = _read(folder, "cpu.cfs_quota_us"), _read(folder, "cpu.cfs_period_us")
-    if quota is None or period is None or int(quota) <= 0:
+    granted, within = _read(folder, "cpu.cfs_quota_us"), _read(folder, "cpu.cfs_period_us")
+    if granted is None or within is None or int(granted) <= 0:
         return None
-    return int(quota) / int(period)
+    return int(granted) / int(within)
 
 
 def cpu_count() -> int:

@@ -54,8 +54,9 @@ def neuron_importance(layer: WeightLayer) -> NDArray[np.float64]:
     one_of_types("layer", layer, (Sparse, Dense), "a layer with weights")
     if isinstance(layer, Dense):
         return np.abs(layer.weights, dtype=np.float64).sum(axis=1)
+    assert isinstance(layer, Sparse)
     rows, _, values = layer.store.to_arrays()
-    return np.bincount(rows, weights=np.abs(values), minlength=layer.n_out)
+    return np.bincount(rows, weights=np.abs(values), minlength=layer.n_out).astype(np.float64)
 
 
 def compact(network: Sequential, gone: Mapping[int, ArrayLike] | None = None) -> Compaction:
@@ -204,7 +205,8 @@ class _Links:
         """W x, shape (n_out,)."""
         if isinstance(self.layer, Dense):
             return self.layer.weights.astype(np.float64) @ x
-        return np.bincount(self.rows, weights=self.values * x[self.cols], minlength=self.layer.n_out)
+        found = np.bincount(self.rows, weights=self.values * x[self.cols], minlength=self.layer.n_out)
+        return found.astype(np.float64)
 
 
 def _fold_constants(
@@ -219,8 +221,9 @@ def _fold_constants(
         if following.bias is None:  # nowhere to put it
             wanted |= stays[i] & (constant != 0)
         _keep_units(stays[i], wanted, layer)
-        if following.bias is not None:
-            biases[i + 1] = biases[i + 1] + links[i + 1].times(np.where(stays[i], 0.0, constant))
+        bias = biases[i + 1]
+        if bias is not None:
+            biases[i + 1] = bias + links[i + 1].times(np.where(stays[i], 0.0, constant))
         sources = stays[i]
     return biases
 
@@ -247,8 +250,10 @@ def _rebuild(network: Sequential, stays: list[Mask], biases: list[NDArray[np.flo
         own = layer.arrays(state=True)
         if bias is not None:
             own["bias"] = bias.astype(network.dtype)
-        narrow = _narrow_sparse if isinstance(layer, Sparse) else _narrow_dense
-        changed = narrow(layer, own, rows, cols)
+        if isinstance(layer, Sparse):
+            changed = _narrow_sparse(layer, own, rows, cols)
+        else:
+            changed = _narrow_dense(own, rows, cols)
         config["layers"][layer.index].update(changed, n_in=int(cols.sum()), n_out=int(rows.sum()))
         arrays.update({f"layers.{layer.index}.{name}": a for name, a in own.items()})
         cols = rows
@@ -275,7 +280,7 @@ def _narrow_sparse(layer: Sparse, own: dict[str, NDArray[Any]], rows: Mask, cols
     return {"epsilon": None, "density": None, "fan_in": None, "links": int(counts @ (sizes * groups))}
 
 
-def _narrow_dense(layer: WeightLayer, own: dict[str, NDArray[Any]], rows: Mask, cols: Mask) -> dict[str, Any]:
+def _narrow_dense(own: dict[str, NDArray[Any]], rows: Mask, cols: Mask) -> dict[str, Any]:
     """Cut a dense layer's arrays; nothing else changes."""
     for name, a in own.items():
         own[name] = a[rows] if name.startswith("bias") else np.ascontiguousarray(a[rows][:, cols])

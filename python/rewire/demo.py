@@ -91,14 +91,14 @@ def _train(result: Result, data: Dataset, seed: int, epochs: int) -> None:
         rewiring=SET() if result.kind == "SET" else None,
     )
     if not dense:
-        result.before.append(plots.input_strength(network.layers[0]))
+        result.before.append(plots.input_strength(network.weight_layers[0]))
     history = trainer.fit(
         data.X, data.y, epochs=epochs, batch_size=32, validation_data=(data.X_test, data.y_test), verbose=0
     )
     if history.interrupted:
         raise KeyboardInterrupt
     if not dense:
-        result.after.append(plots.input_strength(network.layers[0]))
+        result.after.append(plots.input_strength(network.weight_layers[0]))
     result.accuracy.append(history["val_accuracy"])
     result.seconds.append(sum(history["seconds_training"]) + sum(history["seconds_rewiring"]))
     result.links, result.nbytes = network.nnz, network.nbytes
@@ -115,6 +115,7 @@ def main(path: str | os.PathLike[str] = "rewire-demo.png", *, seed: int = 0) -> 
         The first of three seeds.
     """
     data = load("digits")
+    assert data.X_test is not None
     shape = "-".join(map(str, SIZES))
     print(f"{len(data.X):,} handwritten digits of 8 x 8 pixels to train on, {len(data.X_test)} to test on.")
     print(f"A {shape} network, {EPOCHS} epochs, seeds {seed} to {seed + SEEDS - 1}.\n", flush=True)

@@ -189,14 +189,16 @@ def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
     for index, layer in enumerate(config["layers"]):
         kind = layer["type"]
         if kind == "Sparse":
-            name, shape = "indptr", (-(-layer["n_out"] // layer["group"]) + 1,)
+            name, shape = "indptr", [-(-layer["n_out"] // layer["group"]) + 1]
         elif kind == "Dense":
-            name, shape = "weights", (layer["n_out"], layer["n_in"])
+            name, shape = "weights", [layer["n_out"], layer["n_in"]]
         else:
             continue
         name = f"layers.{index}.{name}"
-        if arrays[name].shape != shape:
-            raise ValueError(f"array {name!r} has shape {arrays[name].shape}, its layer needs {shape}")
+        if arrays[name].shape != tuple(shape):
+            raise ValueError(
+                f"array {name!r} has shape {arrays[name].shape}, its layer needs {tuple(shape)}"
+            )
 
 
 def _check_state(trainer: Trainer) -> None:

@@ -218,7 +218,8 @@ def initializer(what: str | float | Initializer | dict[str, Any], name: str = "i
         if word == "normal" and not distribution:
             return Normal()
         if word in ("he", "xavier") and distribution in ("", "normal", "uniform"):
-            return _KINDS[word](distribution) if distribution else _KINDS[word]()
+            kind = He if word == "he" else Xavier
+            return kind(distribution) if distribution else kind()
         raise ValueError(
             f"{name} must be one of 'he', 'he-uniform', 'xavier', 'xavier-normal', 'normal', 'zeros', "
             f"a number or an Initializer, got {what!r}"

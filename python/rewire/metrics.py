@@ -47,7 +47,7 @@ class Accuracy(Metric):
             wanted = truth if truth.ndim == 1 else truth.argmax(axis=1)
             right = outputs.argmax(axis=1) == wanted
         else:
-            right = ((outputs > self.threshold) == (truth > 0.5)).mean(axis=1)
+            right = ((outputs > self.threshold) == np.greater(truth, 0.5)).mean(axis=1)
         self._right += float(right.sum() if weight is None else right @ weight)
         self._total += float(len(outputs) if weight is None else weight.sum())
 

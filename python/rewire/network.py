@@ -81,8 +81,8 @@ class Sequential:
         self.trained_by: object | None = None
         refuse_if_too_large(sum(layer.needed_bytes(self.dtype) for layer in self.layers), "the network")
         depths = {id(layer): k for k, layer in enumerate(weighted[:-1], start=1)}
-        for layer in weighted:  # before any layer is built, so that a refusal leaves them all free
-            layer.activation.bind(depths.get(id(layer)))
+        for weight_layer in weighted:  # before any layer is built, so that a refusal leaves them all free
+            weight_layer.activation.bind(depths.get(id(weight_layer)))
         for index, layer in enumerate(self.layers):
             layer.build(
                 seed=self.seed, index=index, depth=depths.get(id(layer)), dtype=self.dtype, draw=draw
@@ -228,7 +228,7 @@ class Sequential:
         source = as_source(X, self.n_in)
         with self.gate.reading("predict"):
             out = np.empty((source.n_samples, self.n_out), self.dtype)
-            softmax = isinstance(self.layers[-1].activation, Softmax)  # type: ignore[attr-defined]
+            softmax = isinstance(self.weight_layers[-1].activation, Softmax)
             n_threads = resolve(threads)
             ws = self._take_spare()
             size = self.batch_for(source.n_samples, batch_size)
@@ -272,8 +272,8 @@ class Sequential:
                 name, full = layer.activation.name, layer.n_in * layer.n_out
                 count = f"{layer.nnz:,}/{full:,} ({100 * layer.density:.2f}%)"
                 kind = type(layer).__name__
-                if getattr(layer, "group", 1) > 1:
-                    kind += f" x{layer.group}"  # type: ignore[attr-defined]
+                if isinstance(layer, Sparse) and layer.group > 1:
+                    kind += f" x{layer.group}"
                 shape = f"{layer.n_in} -> {layer.n_out}"
                 rows.append((f"{layer.index} {kind}", shape, name, count, readable(layer.nbytes)))
             else:
@@ -363,10 +363,12 @@ class Sequential:
         for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True):
             if mine.holds_gradients:
                 theirs.hold_gradients(True)
-        news = {"n_in": other.n_in, "n_out": other.n_out, "standardizer": other.standardizer, "_spares": []}
-        mine = [self.__dict__, *(layer.__dict__ for layer in self.layers)]
-        theirs = [news, *(layer.__dict__ for layer in other.layers)]
-        deque(map(dict.update, mine, theirs), maxlen=0)  # one step for the interpreter: Ctrl-C waits
+        news: dict[str, Any] = {
+            "n_in": other.n_in, "n_out": other.n_out, "standardizer": other.standardizer, "_spares": [],
+        }  # fmt: skip
+        old = [self.__dict__, *(layer.__dict__ for layer in self.layers)]
+        new = [news, *(layer.__dict__ for layer in other.layers)]
+        deque(map(dict.update, old, new), maxlen=0)  # one step for the interpreter: Ctrl-C waits
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:

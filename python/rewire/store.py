@@ -8,7 +8,7 @@ anything changes. How it works inside is drawn and explained in ``sparse_core/st
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,10 +62,12 @@ class WeightStore(_core.Store):
 
     __slots__ = ()
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(
+        cls, *args: Never, n_out: int, n_in: int, group: int = 1, dtype: str = "float32"
+    ) -> Self:
         if args:
             raise TypeError(f"{cls.__name__} takes n_out= and n_in= by keyword, so that they are not swapped")
-        return super().__new__(cls, **kwargs)
+        return super().__new__(cls, n_out=n_out, n_in=n_in, group=group, dtype=dtype)
 
     # --- what there is ----------------------------------------------------------
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, integer, number
@@ -84,7 +86,7 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
     return largest_remainder(wanted, total, sizes)
 
 
-def largest_remainder(wanted: Sequence[float], total: int, most: Sequence[int]) -> list[int]:
+def largest_remainder(wanted: Sequence[float | Fraction], total: int, most: Sequence[int]) -> list[int]:
     """Whole numbers near ``wanted`` that sum to ``total``, none above ``most``; ties to the lower index."""
     counts = [min(math.floor(w), m) for w, m in zip(wanted, most, strict=True)]
     order = sorted(range(len(counts)), key=lambda i: (-(wanted[i] - counts[i]), i))
@@ -100,9 +102,9 @@ def largest_remainder(wanted: Sequence[float], total: int, most: Sequence[int]) 
     return counts
 
 
-def _pair(name: str, value: object) -> tuple[int, int]:
+def _pair(name: str, value: Any) -> tuple[int, int]:
     try:
-        n_in, n_out = value  # type: ignore[misc]
+        n_in, n_out = value
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a pair (n_in, n_out), got {value!r}") from None
     return n_in, n_out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ SMALL = 1 << 16  # places of a layer up to which all singular values are compute
 class Components(NamedTuple):
     """Connected components of a layered graph."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody needs here
     sizes: NDArray[np.int64]  # (count,), neurons of each, the largest first
     labels: list[NDArray[np.int64]]  # the component of every input, then of every neuron of each layer
 
@@ -86,6 +86,10 @@ def components(network: NetworkLike) -> Components:
     return Components(int(count), sizes[order].astype(np.int64), np.split(rank[label], ends[:-1]))
 
 
+@overload
+def spectral_gap(network: Sequential) -> NDArray[np.float64]: ...
+@overload
+def spectral_gap(network: LayerLike) -> float: ...
 def spectral_gap(network: NetworkLike) -> float | NDArray[np.float64]:
     """How far a layer is from falling apart: 1 - sigma_2 of its normalised biadjacency matrix. Needs SciPy.
 

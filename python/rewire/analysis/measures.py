@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rewire._checks import integer
 from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of, store_of
+from rewire.layers import Dense
 from rewire.network import Sequential
 
 __all__ = ["Degrees", "degrees", "input_strength", "link_map"]
@@ -61,11 +62,12 @@ def input_strength(network: NetworkLike) -> NDArray[np.float64]:
     for autoencoders*, Machine Learning 111 (2022), rank features by it.
     """
     layer = layers_of(network)[0]
-    store = store_of(layer)
-    if store is None:
+    if isinstance(layer, Dense):
         return np.abs(layer.weights).sum(axis=0, dtype=np.float64)
+    store = store_of(layer)
+    assert store is not None  # only dense layers have none
     weights = np.abs(store.get_field("weight"), dtype=np.float64).sum(axis=1)
-    return np.bincount(store.sources(), weights=weights, minlength=store.n_in)
+    return np.bincount(store.sources(), weights=weights, minlength=store.n_in).astype(np.float64)
 
 
 def link_map(layer: LayerLike, bins: int = 64) -> NDArray[np.float64]:

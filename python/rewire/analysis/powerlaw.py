@@ -161,7 +161,7 @@ def _distance(alpha: float, q: float, values: NDArray[np.int64], counts: NDArray
     """Largest difference between the two distribution functions at any whole number."""
     seen = np.cumsum(counts) / counts.sum()
     below = -np.expm1(_log_survival(alpha, q, values.astype(np.float64)))  # P(X < value)
-    upto = -np.expm1(_log_survival(alpha, q, values + 1.0))  # P(X <= value)
+    upto = -np.expm1(_log_survival(alpha, q, (values + 1).astype(np.float64)))  # P(X <= value)
     before = np.concatenate(([0.0], seen[:-1]))
     return float(max(np.abs(seen - upto).max(), np.abs(before - below).max()))
 

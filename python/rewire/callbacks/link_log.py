@@ -37,9 +37,9 @@ COLUMNS = (*COUNTS, "age_mean", "age_median")  # of one rewiring and layer; whol
 
 
 class _Shape(NamedTuple):
-    """A layer with weights as the log found it; ``group`` 0: dense."""
+    """A layer with weights as the log found it: ``at`` which index; ``group`` 0: dense."""
 
-    index: int
+    at: int
     n_out: int
     n_in: int
     group: int
@@ -152,15 +152,16 @@ class LinkLog(Callback):
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
-        now = len(self._rows) + 1
-        if state.rewired.compaction is not None:
-            self._shrink(state.network, state.rewired.compaction)
+        now, record = len(self._rows) + 1, state.rewired
+        assert record is not None  # what this event is about
+        if record.compaction is not None:
+            self._shrink(state.network, record.compaction)
         rows = np.zeros((len(self._shapes), len(COLUMNS)))
         for i, layer in enumerate(state.network.weight_layers):
             if isinstance(layer, Sparse):
                 self._explore(layer, now)
             survived, *ages = _figures(_cohorts(layer, now), now)
-            rows[i] = state.rewired.grown[i], state.rewired.removed[i], survived, self._tried(layer), *ages
+            rows[i] = record.grown[i], record.removed[i], survived, self._tried(layer), *ages
         self._rows.append(rows)
         self._when.append((state.epoch, state.step))
         self._announce(state.network)
@@ -227,9 +228,9 @@ class LinkLog(Callback):
         for shape, kept_rows in zip(self._shapes, compaction.kept, strict=True):
             if shape.group:
                 kept_groups = np.unique(kept_rows // shape.group)
-                groups, sources = apart(self._explored[shape.index], shape.n_in)
+                groups, sources = apart(self._explored[shape.at], shape.n_in)
                 left = np.isin(groups, kept_groups) & np.isin(sources, kept_cols)
-                self._explored[shape.index] = together(
+                self._explored[shape.at] = together(
                     np.searchsorted(kept_groups, groups[left]),
                     np.searchsorted(kept_cols, sources[left]),
                     kept_cols.size,
@@ -287,13 +288,13 @@ class LinkLog(Callback):
         self._explored = {}
         for shape in self._shapes:
             if shape.group:
-                name = f"explored.{shape.index}"
+                name = f"explored.{shape.at}"
                 tried = np.asarray(arrays[name])
                 take(arrays, name, (tried.size,), "int64", where)
                 places = -(-shape.n_out // shape.group) * shape.n_in
                 if tried.size and not (tried[0] >= 0 and tried[-1] < places and np.all(np.diff(tried) > 0)):
                     raise ValueError(f"{where}: array {name!r} must ascend within [0, {places})")
-                self._explored[shape.index] = tried
+                self._explored[shape.at] = tried
 
     def __repr__(self) -> str:
         return f"LinkLog({self.rewirings} rewirings, {len(self._alive)} epochs)"

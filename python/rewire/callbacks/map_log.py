@@ -75,7 +75,7 @@ class MapLog(Callback):
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         self.epochs = [integer("epochs", epoch, low=0) for epoch in config["state"]["epochs"]]
-        shape = np.shape(arrays.get("maps"))[1:]
+        shape = np.shape(arrays.get("maps", ()))[1:]
         self._maps = list(take(arrays, "maps", (len(self.epochs), *shape), "float64", "MapLog"))
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ def run(arguments: Namespace) -> int:
         return code
     n, batch, threads = arguments.width, arguments.batch_size, get_num_threads()
     network = Sequential([Sparse(n, n, density=arguments.density, group=arguments.group)], seed=0)
-    layer = network.layers[0]
+    layer = network.sparse_layers[0]
     print(
         f"{n} -> {n}, {layer.nnz:,} connections ({100 * layer.density:.3g} %), group {arguments.group}, "
         f"batch {batch}, float32, {threads} threads, {_core.isa()}"
@@ -52,8 +52,8 @@ def run(arguments: Namespace) -> int:
         seconds = _median(call, shares)
         record[name] = {"seconds": seconds, "gflops": flops / seconds / 1e9}
         print(f"{name:<28}{1e3 * seconds:>9.3f}{flops / seconds / 1e9:>10.1f}")
-    names = list(operations)
-    step, dense = (sum(record[name]["seconds"] for name in part) for part in (names[:3], names[3:]))
+    timed = [of["seconds"] for of in record.values()]
+    step, dense = sum(timed[:3]), sum(timed[3:])
     print(f"step {1e3 * step:.3f} ms; dense, without its update, {1e3 * dense:.3f} ms")
     limits = _limits(threads, arguments.seconds / 12)
     fma, read = limits["fma_gflops"], limits["read_gbytes"]

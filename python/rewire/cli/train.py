@@ -182,7 +182,7 @@ def _activation(arguments: Namespace, chosen: Preset) -> Activation:
     found = chosen.hidden if arguments.activation is None else activation(arguments.activation)
     if arguments.activation is not None and found.name == chosen.hidden.name:
         found = chosen.hidden  # the same, with the preset's slope
-    return found if arguments.slope is None else replace(found, slope=arguments.slope)
+    return found if arguments.slope is None else activation({"name": found.name, "slope": arguments.slope})
 
 
 def _optimizer(arguments: Namespace, chosen: Preset, epochs: int) -> Optimizer:

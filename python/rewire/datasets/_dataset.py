@@ -88,7 +88,7 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
             raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
     y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"))
     for name, samples, targets in (("", X, y), ("_test", X_test, y_test)):
-        if samples is not None and len(samples) != len(targets):
+        if samples is not None and targets is not None and len(samples) != len(targets):
             raise FileError(path, f"X{name} has {len(samples)} samples, y{name} has {len(targets)}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")

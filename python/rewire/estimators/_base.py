@@ -47,6 +47,12 @@ RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 class BaseSparseMLP(BaseEstimator):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
+    trainer_: Trainer
+    t_: int
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    best_loss_: float | None
+
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (1000, 1000),

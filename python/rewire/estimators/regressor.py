@@ -145,10 +145,8 @@ density_, history_, topology_history_, network_, trainer_
             }
         elif y.shape[1] != self.n_outputs_ or flat != self._one_dimensional:
             raise ValueError(f"y must have {self.n_outputs_} outputs as in the first call, got {y.shape[1]}")
-        mean = fitted.get("target_mean_", getattr(self, "target_mean_", None))
-        scale = fitted.get("target_scale_", getattr(self, "target_scale_", None))
-        y -= mean
-        y /= scale
+        y -= fitted["target_mean_"] if first else self.target_mean_
+        y /= fitted["target_scale_"] if first else self.target_scale_
         return y, fitted
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:

@@ -236,9 +236,8 @@ class WeightLayer(Layer):
             _core.bias_gradient(dy, self._bias_grad, threads)
 
     def _update_bias(self, updates: Updates) -> None:
-        if self._bias is not None:
-            state = list(self.bias_state.values()) + [None, None]
-            _core.update_array(self.bias, self.bias_grad, updates.biases, state[0], state[1])
+        if self.bias is not None and self.bias_grad is not None:
+            _core.update_array(self.bias, self.bias_grad, updates.biases, *self.bias_state.values())
 
     # --- state --------------------------------------------------------------------------
 

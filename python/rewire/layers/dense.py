@@ -23,9 +23,6 @@ from rewire.workspace import Workspace
 
 __all__ = ["Dense"]
 
-# A network that diverges says so itself, with epoch and layer: NumPy need not warn as well.
-_QUIET = {"over": "ignore", "invalid": "ignore"}
-
 _TAG = 0x44656E7365  # "Dense": keeps its random numbers apart from those of the shuffling
 
 
@@ -97,8 +94,9 @@ class Dense(WeightLayer):
         flat.reshape(tiles.n, tiles.n_tiles, tiles.tile)[...] = a.transpose(1, 0, 2)
         return flat
 
+    # A network that diverges says so itself, with epoch and layer: NumPy need not warn as well.
     @staticmethod
-    @np.errstate(**_QUIET)
+    @np.errstate(over="ignore", invalid="ignore")
     def _product(a: NDArray[Any], b: NDArray[Any], out: _core.Tiles, ws: Workspace) -> None:
         """out = a @ b."""
         target = out.array()
@@ -143,7 +141,7 @@ class Dense(WeightLayer):
             return dx
         if self.weight_grad is None:
             self.weight_grad = _core.aligned_zeros((self.n_out, self.n_in), self.dtype)
-        with np.errstate(**_QUIET):
+        with np.errstate(over="ignore", invalid="ignore"):
             np.matmul(flat_dy, flat_x.T, out=self.weight_grad)
         if updates is not None:
             self.apply(updates, threads)
@@ -157,8 +155,8 @@ class Dense(WeightLayer):
         self.weight_state = {n: _core.aligned_zeros(shape, self.dtype) for n in optimizer.state_names}
 
     def apply(self, updates: Updates, threads: int) -> None:
-        state = list(self.weight_state.values()) + [None, None]
-        _core.update_array(self.weights, self.weight_grad, updates.weights, state[0], state[1])
+        assert self.weight_grad is not None  # backward has been here
+        _core.update_array(self.weights, self.weight_grad, updates.weights, *self.weight_state.values())
         self._update_bias(updates)
 
     def grad_sumsq(self) -> float:

@@ -376,7 +376,7 @@ class Sparse(WeightLayer):
 
     def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
         store = self.store
-        found = {
+        found: dict[str, NDArray[Any]] = {
             "indptr": store.indptr(),
             "sources": store.sources(),
             "weights": store.get_field("weight"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain, cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -155,7 +155,7 @@ def draw_curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str, *, from
     _label_ends(axes, ends)
 
 
-def _quiet(axes: Axes, along: str) -> None:
+def _quiet(axes: Axes, along: Literal["x", "y"]) -> None:
     """A faint grid instead of a spine."""
     axes.grid(axis=along, color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)

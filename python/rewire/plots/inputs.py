@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) ->
     matplotlib = load_matplotlib()
     with matplotlib.rc_context(STYLE):
         figure = new_figure(7, 3.6)
-        _two_maps(figure, *figure.subplots(1, 2), before, after, shape)
+        _two_maps(figure, figure.subplots(1, 2), before, after, shape)
     return figure
 
 
@@ -58,14 +58,14 @@ def demo(
     matplotlib = load_matplotlib()
     with matplotlib.rc_context(STYLE):
         figure = new_figure(12, 5.4)
-        left, right = figure.subfigures(1, 2, width_ratios=[1.12, 1], wspace=0.06)
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.12, 1], wspace=0.06)[0]
         top, bottom = left.subfigures(2, 1, height_ratios=[1, 3.4])
         heading(top, "The mean image of each digit")
         for axes, image in zip(top.subplots(1, len(means)), means, strict=True):
             axes.imshow(image, cmap="Greys", interpolation="nearest")
             axes.set_axis_off()
         heading(bottom, "The pixels that SET listens to")
-        _two_maps(bottom, *bottom.subplots(1, 2), before, after, means.shape[1:])
+        _two_maps(bottom, bottom.subplots(1, 2), before, after, means.shape[1:])
         heading(right, "Accuracy on images never seen in training")
         named = {f"{name}\n{links[name]:,} weights": curve for name, curve in curves.items()}
         draw_curves(right.subplots(), named, "")
@@ -76,12 +76,13 @@ def demo(
 
 
 def _two_maps(
-    figure: Any, left: Axes, right: Axes, before: ArrayLike, after: ArrayLike, shape: tuple[int, ...]
+    figure: Any, both: Iterable[Axes], before: ArrayLike, after: ArrayLike, shape: tuple[int, ...]
 ) -> None:
     """Two maps on one scale, with one colour bar below them."""
     shares = [np.asarray(values, dtype=float).reshape(shape) for values in (before, after)]
     shares = [100 * values / max(values.sum(), np.finfo(float).tiny) for values in shares]
     top = max(values.max() for values in shares)
+    left, right = both
     for axes, values, title in zip((left, right), shares, ("before training", "after training"), strict=True):
         image = axes.pcolormesh(values, cmap=colour_map(), vmin=0, vmax=top, edgecolors="white", linewidth=1)
         axes.invert_yaxis()

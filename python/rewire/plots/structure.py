@@ -80,7 +80,7 @@ def animate(
     # Pillow learns the format from the name, which the temporary file of an atomic write does not tell.
     with matplotlib.rc_context(STYLE), TemporaryDirectory() as folder:
         whole = Path(folder) / "map.gif"
-        figure, writer = new_figure(5.6, 4.6), PillowWriter(fps=fps)
+        figure, writer = new_figure(5.6, 4.6), PillowWriter(fps=fps)  # type: ignore[arg-type]  # its stub knows whole numbers only
         with writer.saving(figure, whole, dpi=80):
             image = _draw_map(figure, figure.subplots(), values[0], " ", values.max())
             for name, frame in zip(names, values, strict=True):
@@ -152,8 +152,8 @@ def _draw_bars(axes: Axes, values: NDArray[np.int64]) -> None:
     low, high = int(values.min()), int(values.max())
     step = -(-(high - low + 1) // BARS)
     edges = np.arange(low, high + step + 1, step) - 0.5
-    axes.hist(values, edges, color=COLOURS[0], rwidth=0.9)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.hist(values, edges.tolist(), color=COLOURS[0], rwidth=0.9)
+    axes.locator_params(axis="x", integer=True)
     axes.set_ylabel("neurons")
 
 

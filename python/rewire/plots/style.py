@@ -74,10 +74,9 @@ def load_matplotlib() -> Any:
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, without pyplot."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.05, h_pad=0.08)
-    return figure
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.05, h_pad=0.08))
 
 
 @contextlib.contextmanager

@@ -67,7 +67,9 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
         Without insertions: newcomers are placed afterwards.
     """
     by_index = {layer.index: layer for layer in network.sparse_layers}
-    more = {by_index[i].store: places for i, places in chain_links(network, plans).items()}
+    more: dict[_core.Store, Pairs] = {
+        by_index[i].store: places for i, places in chain_links(network, plans).items()
+    }
     none = np.zeros(0, np.int32)
     made = []
     for plan in plans:

@@ -57,7 +57,7 @@ def candidates(
     return apart(found, store.n_in)
 
 
-def _strength(tiles: _core.Tiles, signs: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _strength(tiles: _core.Tiles, signs: NDArray[np.floating] | None) -> NDArray[np.float64]:
     """Of every feature the sum of |value| over the batch, or with signs |the sum of sign * value|."""
     total = np.zeros(tiles.n)
     for i, tile in enumerate(tiles.array()):
@@ -192,11 +192,12 @@ class GSE(Rewiring):
         self.gamma, self.init = number("gamma", gamma, low=0.0, open_low=True), initializer(init)
         goes = SmallestMagnitude(scope)
         self.scope = goes.scope
+        self.newcomers = ByCandidates(self.init, self.candidates, self.gamma)
         super().__init__(
             when(every, "steps"),
             how_many,
             goes,
-            ByCandidates(self.init, self.candidates, self.gamma),
+            self.newcomers,
             until=end,
             output_layer=output_layer,
         )
@@ -211,8 +212,8 @@ class GSE(Rewiring):
                     plans[i] = _core.Plan(layer.store)
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
             if self.scope == "global":
-                self.comes.place_all(plans, layers, occasion)
+                self.newcomers.place_all(plans, layers, occasion)
             else:
                 for plan, layer in zip(plans, layers, strict=True):
-                    self.comes.place(plan, layer, plan.n_removed, occasion)
+                    self.newcomers.place(plan, layer, plan.n_removed, occasion)
         return plans
