@@ -44,7 +44,7 @@ BACKWARD = {
     ("rewiring.base", "rewiring.custom"): "a plain function is a rule",
 }
 
-OPTIONAL = set("scipy sklearn torch matplotlib mpi4py onnx tqdm rich threadpoolctl joblib pandas".split())
+OPTIONAL = set("scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas".split())
 OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
 
 core_files = sorted(p for p in CORE.iterdir() if p.suffix in {".c", ".h", ".pxd", ".pxi", ".pyx"})

@@ -15,7 +15,7 @@ __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 
 REQUIRED = ("numpy", "safetensors")
 OPTIONAL = (
-    "scipy", "scikit-learn", "matplotlib", "torch", "mpi4py", "onnx", "tqdm", "rich", "threadpoolctl",
+    "scipy", "scikit-learn", "matplotlib", "tqdm", "rich", "threadpoolctl",
 )  # fmt: skip
 
 
