@@ -36,70 +36,72 @@ typedef struct {
 
 /* --- offers --------------------------------------------------------------------------- */
 
-/* Where a walk through the places of a group stands. */
+/* Some places of a group side by side, and where the walk through the group stands. */
 typedef struct {
-    int32_t position; /* of the next link    */
-    int64_t d;        /* and the next removal */
-} walk;
+    int32_t group, from, n;
+    const char *grad;     /* of the first                                               */
+    int32_t position;     /* of the group's next link,                                  */
+    int64_t d;            /* the plan's next removal,                                   */
+    int64_t noted;        /* and, where all are noted, the next place in those arrays   */
+    uint8_t empty[CHUNK]; /* does it compete? Those do that are empty, or emptied       */
+} chunk;
 
-/* Which of the group's places [from, from + n) compete: empty ones, or emptied. */
-static void empty_places(const growth *w, int32_t g, int32_t from, int32_t n, walk *x, uint8_t *empty)
+static void find_empty(const growth *w, chunk *c)
 {
     const rw_plan *p = w->plan;
-    const int32_t *row = p->store->source + p->store->start[g], len = p->store->len[g];
-    memset(empty, 1, (size_t)n);
-    for (; x->position < len && row[x->position] < from + n; x->position++)
-        empty[row[x->position] - from] = 0;
-    for (; w->returns && x->d < p->n_del && p->del_group[x->d] == g; x->d++) {
-        int32_t j = row[p->del_position[x->d]];
-        if (j >= from + n)
+    int32_t g = c->group, end = c->from + c->n, len = p->store->len[g];
+    const int32_t *row = p->store->source + p->store->start[g];
+    memset(c->empty, 1, (size_t)c->n);
+    for (; c->position < len && row[c->position] < end; c->position++)
+        c->empty[row[c->position] - c->from] = 0;
+    for (; w->returns && c->d < p->n_del && p->del_group[c->d] == g; c->d++) {
+        int32_t j = row[p->del_position[c->d]];
+        if (j >= end)
             break;
-        empty[j - from] = 1;
+        c->empty[j - c->from] = 1;
     }
 }
 
-/* Offer the places of group g that compete; its first gradient is at `grad`. */
+static void offer_chunk(const growth *w, const chunk *c, int32_t rows, rw_best *best)
+{
+    double score[CHUNK];
+    int32_t high[CHUNK];
+    int32_t n_high = rw_places_reach(&w->all, c->grad, c->n, rows, rw_best_floor(best), score, high);
+    for (int32_t i = 0; i < n_high; i++)
+        if (c->empty[high[i]])
+            rw_best_offer(best, score[high[i]], c->group, c->from + high[i]);
+}
+
+static void note_chunk(const growth *w, chunk *c, int32_t rows)
+{
+    double score[CHUNK];
+    int32_t source[CHUNK], kept = 0;
+    rw_places_score(&w->all, c->grad, c->n, 1, rows, score);
+    for (int32_t i = 0; i < c->n; i++) { /* every place is written, few are kept */
+        score[kept] = score[i];
+        source[kept] = c->from + i;
+        kept += c->empty[i];
+    }
+    memcpy(w->rival_score + c->noted, score, (size_t)kept * sizeof *score);
+    memcpy(w->rival_source + c->noted, source, (size_t)kept * sizeof *source);
+    c->noted += kept;
+}
+
+/* Offer the places of group g that compete, or note them in order; its first gradient is at `grad`. */
 static void offer(const growth *w, int32_t g, const char *grad, rw_best *best)
 {
     const rw_store *s = w->plan->store;
-    size_t size = rw_dtype_size(w->all.k->dtype);
-    walk x = { 0, rw_first_of_group(w->plan->del_group, w->plan->n_del, g) };
-    double score[CHUNK];
-    uint8_t empty[CHUNK];
-    int32_t high[CHUNK];
-    for (int32_t from = 0; from < s->n_in; from += CHUNK) {
-        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK;
-        int32_t n_high = rw_places_reach(&w->all, grad + (size_t)from * size, n, rw_group_rows(s, g),
-                                         rw_best_floor(best), score, high);
-        empty_places(w, g, from, n, &x, empty);
-        for (int32_t i = 0; i < n_high; i++)
-            if (empty[high[i]])
-                rw_best_offer(best, score[high[i]], g, from + high[i]);
-    }
-}
-
-/* Or note them, in order. */
-static void note(const growth *w, int32_t g, const char *grad)
-{
-    const rw_store *s = w->plan->store;
-    size_t size = rw_dtype_size(w->all.k->dtype);
-    walk x = { 0, rw_first_of_group(w->plan->del_group, w->plan->n_del, g) };
-    double score[CHUNK];
-    uint8_t empty[CHUNK];
-    int32_t source[CHUNK];
-    int64_t at = w->rival_start[g];
-    for (int32_t from = 0; from < s->n_in; from += CHUNK) {
-        int32_t n = s->n_in - from < CHUNK ? s->n_in - from : CHUNK, kept = 0;
-        rw_places_score(&w->all, grad + (size_t)from * size, n, 1, rw_group_rows(s, g), score);
-        empty_places(w, g, from, n, &x, empty);
-        for (int32_t i = 0; i < n; i++) {
-            score[kept] = score[i];
-            source[kept] = from + i;
-            kept += empty[i];
-        }
-        memcpy(w->rival_score + at, score, (size_t)kept * sizeof *score);
-        memcpy(w->rival_source + at, source, (size_t)kept * sizeof *source);
-        at += kept;
+    int32_t rows = rw_group_rows(s, g);
+    chunk c = { .group = g, .d = rw_first_of_group(w->plan->del_group, w->plan->n_del, g),
+                .noted = w->rival_score ? w->rival_start[g] : 0 };
+    for (; c.from < s->n_in; c.from += c.n) {
+        c.n = s->n_in - c.from < CHUNK ? s->n_in - c.from : CHUNK;
+        c.grad = grad + (size_t)c.from * rw_dtype_size(w->all.k->dtype);
+        find_empty(w, &c);
+        if (w->rival_score)
+            note_chunk(w, &c, rows);
+        else
+            offer_chunk(w, &c, rows, best);
     }
 }
 
@@ -156,8 +158,6 @@ static void grow_task(const void *arg, int64_t task)
         const char *mine = grad + (size_t)(row - row0) * w->all.row_bytes;
         if (w->each)
             offer_alone(w, row / s->group, mine, best);
-        else if (w->rival_score)
-            note(w, row / s->group, mine);
         else
             offer(w, row / s->group, mine, best);
     }
@@ -299,7 +299,7 @@ static rw_status rivals_start(growth *w, int64_t n)
 
 /* The best `count` of all places, where many of them are wanted: they are noted, and none
  * goes through a selection. */
-static rw_status growth_together(growth *w, int64_t count, rw_key key, const rw_run *run)
+static rw_status growth_noted(growth *w, int64_t count, rw_key key, const rw_run *run)
 {
     rw_plan *p = w->plan, *best = rw_plan_new(&w->rivals);
     rw_status st = best ? growth_run(w, 0, 0, w->together, w->together, run) : RW_ENOMEM;
@@ -334,12 +334,12 @@ rw_status rw_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const
         st = rw_plan_reserve(p, p->n_del, count);
     if (st || count == 0)
         return st;
-    bool together = empty <= RW_GROW_RIVALS * count;
-    st = growth_start(&w, together ? 0 : count, k, x, dy, key, run);
-    if (!st && together)
+    bool noted = empty <= RW_GROW_RIVALS * count;
+    st = growth_start(&w, noted ? 0 : count, k, x, dy, key, run);
+    if (!st && noted)
         st = rivals_start(&w, empty);
     if (!st)
-        st = together ? growth_together(&w, count, key, run) : growth_all(&w, count, run);
+        st = noted ? growth_noted(&w, count, key, run) : growth_all(&w, count, run);
     growth_end(&w);
     return st;
 }

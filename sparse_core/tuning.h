@@ -3,8 +3,8 @@
  * None of them changes a result: sums are added in the same order however work
  * is cut (kernels.h), except RW_SPAN, which is part of that contract. The
  * figures behind them are printed by bench/kernels.py and told in
- * docs/performance.md. How many registers a kernel keeps is beside the kernels,
- * in kernels_body.h. */
+ * docs/performance.md and docs/tried.md. How many registers a kernel keeps is beside
+ * the kernels, in kernels_body.h. */
 #ifndef RW_TUNING_H
 #define RW_TUNING_H
 

@@ -94,6 +94,18 @@ static void test_updates_follow_their_formulas(void)
     }
 }
 
+/* A store with all that any optimizer keeps; with groups the last one is not whole. */
+static rw_store *store_in_training(int32_t group, rw_dtype dtype, double awake)
+{
+    static const char *const names[] = { "momentum", "adam_m", "adam_v", "asleep" };
+    rw_store *s = store_of(N_LENGTHS * group - (group > 1), 65, group, group, dtype);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        add_field(s, names[i]);
+    REQUIRE(rw_store_add_field(s, "born", RW_I32, 1, 3.0) == RW_OK);
+    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, awake) == RW_OK);
+    return s;
+}
+
 /* asleep.h, in float64: what a slot weighs, or would weigh, after a penalty. */
 static double penalized(double v, const rw_penalty *by, bool awake)
 {
@@ -150,14 +162,9 @@ static void test_a_step_settles(void)
                 rw_penalty by = { 0.125, 0.25, i % 2 };
                 rw_update u = update_of(i), settles = u;
                 settles.settle = &by;
-                int32_t group = GROUPS[i % 4], n_out = N_LENGTHS * group - (group > 1);
-                rw_store *a = store_of(n_out, 65, group, group, k->dtype);
-                add_field(a, "momentum");
-                add_field(a, "adam_m");
-                add_field(a, "adam_v");
-                int32_t asleep = add_field(a, "asleep");
-                REQUIRE(rw_store_add_field(a, "awake", RW_U8, 1, 0) == RW_OK);
-                int32_t up = rw_store_field(a, "awake");
+                int32_t group = GROUPS[i % 4];
+                rw_store *a = store_in_training(group, k->dtype, 0);
+                int32_t n_out = a->n_out, asleep = rw_store_field(a, "asleep"), up = rw_store_field(a, "awake");
                 for (int32_t g = 0; g < a->n_groups; g++)
                     for (int32_t s = 0; s < a->len[g]; s += 2)
                         a->field[up].data[a->start[g] + s] = 1;
@@ -196,15 +203,9 @@ static void test_fused_is_two_halves(void)
             rw_update u = update_of(i);
             rw_penalty by = { 0.125, 0.25, i % 2 };
             u.settle = i % 3 ? &by : NULL;
-            int32_t group = GROUPS[i % 4], n_out = N_LENGTHS * group - (group > 1);
-            rw_store *a = store_of(n_out, 65, group, group, k->dtype);
-            add_field(a, "momentum");
-            add_field(a, "adam_m");
-            add_field(a, "adam_v");
-            add_field(a, "asleep");
-            REQUIRE(rw_store_add_field(a, "born", RW_I32, 1, 3.0) == RW_OK);
-            REQUIRE(rw_store_add_field(a, "awake", RW_U8, 1, i % 2) == RW_OK);
-            int32_t grad = add_field(a, "grad");
+            int32_t group = GROUPS[i % 4];
+            rw_store *a = store_in_training(group, k->dtype, i % 2);
+            int32_t n_out = a->n_out, grad = add_field(a, "grad");
             rw_store *b = clone_of(a);
             rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
