@@ -152,6 +152,7 @@ def test_bar_by_tqdm(capsys):
             "seconds_training": 1,
             "seconds_rewiring": 0,
             "seconds_evaluation": 0,
+            "seconds_callbacks": 0,
         }
     )
     bar.end()

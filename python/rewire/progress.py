@@ -18,7 +18,7 @@ def line(row: dict[str, Any], epochs: int) -> str:
     parts.append(f"{sum(row['nnz']):,} links")
     if sum(row["links_grown"]):
         parts.append(f"{sum(row['links_grown']):,} new")
-    seconds = sum(row[f"seconds_{part}"] for part in ("training", "rewiring", "evaluation"))
+    seconds = sum(row[f"seconds_{part}"] for part in ("training", "rewiring", "evaluation", "callbacks"))
     parts.append(f"{seconds:.2f} s")
     return "  ".join(parts)
 

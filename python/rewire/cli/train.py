@@ -345,6 +345,7 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     print(
         f"seconds   {record['seconds']['total']:.1f}: training {seconds['training']:.1f}, "
         f"rewiring {seconds['rewiring']:.2f}, evaluation {seconds['evaluation']:.1f}"
+        + (f", callbacks {seconds['callbacks']:.2f}" if seconds["callbacks"] else "")
     )
     peak = record["peak_memory_bytes"]
     print(
