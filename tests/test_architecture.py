@@ -19,7 +19,7 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _core _openmp errors _checks _machine _gate _fileio _container threads
+    _core _openmp errors _warn _format _checks _params _machine _gate _fileio _container threads
     _inputs standardizer workspace _places _links store activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network compaction
@@ -30,9 +30,9 @@ ORDER = """
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
-    progress _fit trainer files presets
+    _density progress _fit trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
-    estimators._parameters estimators._base estimators.classifier estimators.regressor estimators.
+    estimators._parameters estimators._split estimators._arguments estimators._base estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()
 

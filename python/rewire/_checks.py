@@ -7,22 +7,23 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "float_vector", "integer", "number", "one_of_types", "options", "path",
-    "seed", "text",
+    "boolean", "choice", "describe", "detached", "float_vector", "integer", "number", "one_of_types", "options",
+    "path", "refuse_iterables", "seed", "text", "unknown_argument",
 ]
 
-MAX_NEURONS = 2**31 - 1  # sources are int32
+MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store.h: sources are int32
 
 
 def describe(value: Any) -> str:
@@ -31,6 +32,38 @@ def describe(value: Any) -> str:
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     words = repr(value)
     return words if len(words) <= 80 else words[:77] + "..."
+
+
+def detached(value: Any) -> Any:
+    """``value`` itself, or a PyTorch tensor without its gradient, which NumPy would refuse to read."""
+    if getattr(value, "requires_grad", False) is True and hasattr(value, "detach"):
+        return value.detach()
+    return value
+
+
+def refuse_iterables(name: str, value: Any) -> None:
+    """TypeError for what can only be walked through, such as a generator or a DataLoader, in place of an array.
+
+    NumPy would make an array of one object of it.
+    """
+    if hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
+        array_like = ("__array__", "__array_interface__", "__dlpack__", "__dataframe__", "tocsr")
+        if not any(hasattr(value, attribute) for attribute in array_like):
+            raise TypeError(
+                f"{name} must be an array of shape (samples, features), got an iterable, "
+                f"{describe(value)}: make one array of its pieces (np.concatenate, np.asarray(list(...))), "
+                "or train on one piece after the other (partial_fit of an estimator, fit of a Trainer)"
+            )
+
+
+def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
+    """The error for an argument that ``what`` does not take, with what to do: ``instead``, or a near match."""
+    known = list(known)
+    hint = instead.get(name)
+    if hint is None:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    return TypeError(f"{what} takes no argument {name!r}: {hint}")
 
 
 def _range(low: float | None, high: float | None, open_low: bool, open_high: bool) -> str:
@@ -150,7 +183,7 @@ def float_vector(name: str, value: Any, length: int, *, low: float | None = None
         For another shape, a value that is not finite, or one below ``low``; position and value are named.
     """
     try:
-        x = np.asarray(value)
+        x = np.asarray(detached(value))
     except ValueError as error:
         raise TypeError(f"{name} must be an array of {length} numbers, got {describe(value)}") from error
     if x.dtype.kind not in "fiub":

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe
+from rewire._checks import describe, detached, refuse_iterables
 
 __all__ = ["CsrSource", "DenseSource", "as_source"]
 
@@ -162,8 +162,9 @@ def _from_scipy(x: Any, name: str) -> CsrSource:
 
 
 def _from_array(x: Any, name: str) -> DenseSource:
+    refuse_iterables(name, x)
     try:
-        a = np.asarray(x)
+        a = np.asarray(detached(x))
     except ValueError as error:
         raise TypeError(f"{name} must be a 2-D array of real numbers: {error}") from None
     if a.dtype == object:

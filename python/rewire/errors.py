@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DivergenceError", "InterruptedWarning"]
+__all__ = ["DensityWarning", "DivergenceError", "InterruptedWarning"]
 
 
 class DivergenceError(ArithmeticError):
@@ -32,3 +32,10 @@ class DivergenceError(ArithmeticError):
 
 class InterruptedWarning(UserWarning):
     """An estimator's ``fit`` was ended by Ctrl-C; it has kept what was learnt until then and can be used."""
+
+
+class DensityWarning(UserWarning):
+    """A network to be trained is sparse in name only, or has a layer without connections.
+
+    ``warnings.simplefilter("ignore", DensityWarning)`` silences it where that is meant.
+    """

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe
+from rewire._checks import describe, detached
 from rewire.activations import Activation, Linear, Sigmoid, Softmax
 from rewire.metrics import R2, Accuracy, Metric
 
@@ -104,7 +104,7 @@ def _real_array(y: Any, name: str) -> NDArray[Any]:
     if y is None:
         raise TypeError(f"{name} must hold real numbers, got None")
     try:
-        a = np.asarray(y)
+        a = np.asarray(detached(y))
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if a.dtype == object:

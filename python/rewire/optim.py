@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe, number
+from rewire._params import Parameters
 from rewire.layers.base import Updates
 from rewire.schedules import Schedule, schedule
 
@@ -19,7 +20,7 @@ __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer"]
 DECAYS = ("l2", "decoupled", "per_step")
 
 
-class Optimizer:
+class Optimizer(Parameters):
     """Base of all optimizers: constants only; what moves (state, steps taken) belongs to layers and trainer.
 
     Attributes

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rewire import starts
-from rewire._checks import boolean, choice, describe, integer, number
+from rewire._checks import boolean, choice, describe, detached, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -221,9 +221,10 @@ def mlp_layers(
         else:
             count = int(links[i] + 0.5)
             where = Random() if i and isinstance(begin, Correlated) else begin
-            layers.append(
-                Sparse(n, m, links=count, activation=f, init=initializer(init), start=where, group=group)
-            )
+            layer = Sparse(n, m, links=count, activation=f, init=initializer(init), start=where, group=group)
+            if density != 1.0:
+                layer.sized_by, layer.sized_here = "epsilon" if density is None else "density", False
+            layers.append(layer)
         if dropout > 0.0 and not last:
             layers.append(Dropout(dropout))
     return layers
@@ -234,6 +235,6 @@ def _start(what: str | dict[str, Any] | Start, X: Any) -> Start:
     named = what.get("name") if isinstance(what, dict) else what
     if named != Correlated.name or X is None:
         return starts.start(what)
-    X = X if hasattr(X, "toarray") else np.asarray(X)
+    X = X if hasattr(X, "toarray") else np.asarray(detached(X))
     some = X[:: max(1, -(-X.shape[0] // SAMPLES))]
     return starts.start(what, some.toarray() if hasattr(some, "toarray") else some)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _checks, _core
-from rewire._checks import describe, number
+from rewire._checks import describe, detached, number
 from rewire._links import check_finite, connections, slots_of
 from rewire._places import Places, random_beside, together, weighted, without
 
@@ -169,11 +169,16 @@ class Correlated(Start):
 
     def __init__(self, X: ArrayLike) -> None:
         try:
-            x = np.asarray(X, np.float64)
+            x = np.asarray(detached(X), np.float64)
         except (TypeError, ValueError):
             raise TypeError(f"X must be an array of real numbers, got {describe(X)}") from None
-        if x.ndim != 2 or x.shape[0] < 2:
-            raise ValueError(f"X must have shape (m, n_in) with m >= 2, got {x.shape}")
+        if x.ndim != 2:
+            raise ValueError(f"X must be 2-D (samples, features), got shape {x.shape}")
+        if x.shape[0] < 2:
+            raise ValueError(
+                "start 'correlated' needs an X of at least 2 samples, whose features can be correlated, "
+                f"got {x.shape[0]} sample(s)"
+            )
         if not np.isfinite(x).all():
             raise ValueError("X must be finite")
         x = x - x.mean(axis=0)

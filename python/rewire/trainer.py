@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._density import warn_of_density
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks
@@ -107,7 +108,7 @@ class Trainer:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 1,
         batch_size: int = 128,
@@ -155,6 +156,12 @@ class Trainer:
             If this network is used elsewhere.
         MemoryError
             Before training, if the optimizer's state cannot fit.
+
+        Warns
+        -----
+        DensityWarning
+            In the first call, when hidden layers are over 0.95 full, unless that was asked for
+            (``density=1.0``) or the rule prunes; when a layer has no connections.
         """
         epochs = _checks.integer("epochs", epochs, low=1)
         batch_size = _checks.integer("batch_size", batch_size, low=1)
@@ -172,6 +179,8 @@ class Trainer:
             validation = self._check_data(X_val, y_val, w_val, "validation ")
         with self.network.gate.writing("fit"):
             self.network.refuse_views("trained")
+            if self.step == 0:
+                warn_of_density(self.network, prunes=self.rewiring.prunes)
             self.history.interrupted = False
             self.take_state()
             if self._workspace is None:
@@ -201,7 +210,7 @@ class Trainer:
     # --- evaluate -----------------------------------------------------------------------
 
     def evaluate(
-        self, X: Any, y: Any, *, sample_weight: Any = None, batch_size: int | None = None
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
     ) -> dict[str, float]:
         """Loss and metric on data, without dropout.
 

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, is_regressor
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks, threads
@@ -26,6 +25,8 @@ from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _parameters
+from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._split import hold_out
 from rewire.history import History
 from rewire.initializers import Initializer, initializer
 from rewire.losses import Loss
@@ -44,7 +45,7 @@ BATCH = 128  # batch_size="auto"
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
-class BaseSparseMLP(BaseEstimator):
+class BaseSparseMLP(Arguments, BaseEstimator):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
     trainer_: Trainer
@@ -144,6 +145,11 @@ class BaseSparseMLP(BaseEstimator):
         }
         return cls(**{**options, **parameters})
 
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, those of optimizer and rewiring objects too: ``optimizer__lr=0.5``."""
+        refuse_parameters_of_names(params, self.get_params(deep=False))
+        return super().set_params(**params)
+
     # --- for subclasses ------------------------------------------------------------
 
     def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
@@ -170,8 +176,10 @@ class BaseSparseMLP(BaseEstimator):
                 # A new network is trained, but the old one is still what other threads predict with.
                 stack.enter_context(self.network_.gate.writing("fit"))
             X, y = self._validate_X_y(X, y, reset=not going_on)
-            weight = _parameters.sample_weight(sample_weight, X.shape[0])
+            weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes)
+            if weight is not None and not weight.any():
+                return self  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
                 # A sample without weight must leave no trace, in the batches neither.
                 keep = np.flatnonzero(weight)
@@ -294,8 +302,6 @@ class BaseSparseMLP(BaseEstimator):
         """Checked arguments of ``Trainer.fit``, and the patience."""
         for name in ("early_stopping", "warm_start"):
             _checks.boolean(name, getattr(self, name))
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
         epochs = _checks.integer("max_iter", self.max_iter, low=1)
         if isinstance(self.batch_size, str):
             _checks.choice("batch_size", self.batch_size, ("auto",))
@@ -349,8 +355,8 @@ class BaseSparseMLP(BaseEstimator):
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
         return validate_data(
             self,
-            X,
-            y,
+            _parameters.features(X),
+            _checks.detached(y),
             reset=reset,
             accept_sparse="csr",
             dtype="numeric",
@@ -368,12 +374,8 @@ class BaseSparseMLP(BaseEstimator):
             "validation_fraction", self.validation_fraction, low=0.0, high=1.0, open_low=True, open_high=True
         )
         # Not from random_state itself: one that is consumed would give the network another seed.
-        train, held = train_test_split(
-            np.arange(X.shape[0]),
-            test_size=share,
-            random_state=_parameters.seed(copy.deepcopy(self.random_state)) % 2**32,
-            stratify=self._stratify(targets),
-        )
+        seed = _parameters.seed(copy.deepcopy(self.random_state))
+        train, held = hold_out(X.shape[0], share, seed, self._stratify(targets))
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
         return X[train], targets[train], pieces[0], (X[held], targets[held], pieces[1])
 
@@ -386,7 +388,7 @@ class BaseSparseMLP(BaseEstimator):
             yield network
 
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric")
+        X = validate_data(self, _parameters.features(X), reset=False, accept_sparse="csr", dtype="numeric")
         return network.predict(X, threads=self.n_jobs)
 
     # --- fitted attributes ------------------------------------------------------------------

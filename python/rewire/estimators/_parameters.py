@@ -11,7 +11,16 @@ from sklearn.utils import check_random_state
 
 from rewire import _checks
 
-__all__ = ["hidden_sizes", "sample_weight", "seed"]
+__all__ = ["features", "hidden_sizes", "sample_weight", "seed"]
+
+
+def features(X: Any) -> Any:
+    """X for scikit-learn's checks, once what they would not speak of in our words is refused."""
+    _checks.refuse_iterables("X", X)
+    shape = getattr(X, "shape", ())
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[1] > _checks.MAX_NEURONS:
+        raise ValueError(f"X must have at most {_checks.MAX_NEURONS} features, got shape {shape}")
+    return _checks.detached(X)
 
 
 def hidden_sizes(value: Any) -> list[int]:
@@ -44,11 +53,11 @@ def seed(random_state: Any) -> int:
         ) from None
 
 
-def sample_weight(value: Any, n_samples: int) -> NDArray[np.float64] | None:
-    """One number >= 0 a sample, not all of them zero; None stays None."""
+def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[np.float64] | None:
+    """One number >= 0 a sample, with ``some`` not all of them zero; None stays None."""
     if value is None:
         return None
     weight = _checks.float_vector("sample_weight", value, n_samples, low=0.0)
-    if not weight.any():
+    if some and not weight.any():
         raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
     return weight

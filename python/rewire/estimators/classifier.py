@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe
+from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
 from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss
 
@@ -142,7 +143,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     True
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train a new network, or with ``warm_start`` the one there is.
 
         Parameters
@@ -170,7 +171,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         """
         return self._fit(X, y, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+    @without_early_stopping
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch on this data.
 
         Parameters
@@ -191,7 +193,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         taken for the last: ``last_epoch="remove"`` has no effect. With ``standardize`` means and deviations
         are those of the first call.
         """
-        if classes is None and not hasattr(self, "trainer_"):
+        if classes is None and y is not None and not hasattr(self, "trainer_"):
             if not type_of_target(y, input_name="y").startswith("multilabel"):
                 raise ValueError("classes must be given in the first call of partial_fit, got None")
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)

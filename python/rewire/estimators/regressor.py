@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import column_or_1d
 
+from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
 from rewire.losses import MSE, Loss
 
@@ -57,7 +58,7 @@ density_, history_, topology_history_, network_, trainer_
     True
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train a new network, or with ``warm_start`` the one there is.
 
         Parameters
@@ -85,7 +86,8 @@ density_, history_, topology_history_, network_, trainer_
         """
         return self._fit(X, y, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    @without_early_stopping
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train one epoch on this data. See the notes of :meth:`SparseMLPClassifier.partial_fit`.
 
         Parameters

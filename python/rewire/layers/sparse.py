@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, describe, float_vector, integer, number
+from rewire._checks import choice, describe, detached, float_vector, integer, number
 from rewire._places import apart
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
@@ -117,6 +117,11 @@ class Sparse(WeightLayer):
             self.links = integer("links", links, low=0, high=self.n_in * self.n_out)
         else:
             self.epsilon = 20.0 if epsilon is None else number("epsilon", epsilon, low=0.0, open_low=True)
+        # What the number of links goes by: "epsilon", "density", or "count" where it is just what was asked
+        # for; and whether it was said of this layer, not of a whole network nor by nobody.
+        exact = density == 1.0 or links is not None or fan_in is not None
+        self.sized_by = "count" if exact else "epsilon" if density is None else "density"
+        self.sized_here = bool(named)
         self._given: tuple[NDArray[Any], ...] | None = None  # (indptr, sources, weights, bias): from_dense
         self._store: WeightStore | None = None
         self._no_mirror_at = -1  # generation for which memory was too short for a mirror
@@ -158,7 +163,7 @@ class Sparse(WeightLayer):
             If an array does not hold finite real numbers of the right shape.
         """
         try:
-            w = np.asarray(weights)
+            w = np.asarray(detached(weights))
         except ValueError:
             raise TypeError(f"weights must be a 2-D array of real numbers, got {describe(weights)}") from None
         if w.dtype.kind not in "fiub":
@@ -192,7 +197,7 @@ class Sparse(WeightLayer):
         indptr = np.concatenate(([0], np.cumsum(keep.sum(axis=1)))).astype(np.int64)
         layer._given = (indptr, sources.astype(np.int32), np.ascontiguousarray(blocks[at, :, sources]), b)
         kept = np.minimum(group, n_out - at * group).sum()
-        layer._density, layer.links = None, int(kept)
+        layer._density, layer.links, layer.sized_by = None, int(kept), "count"
         return layer
 
     @property
@@ -405,6 +410,7 @@ class Sparse(WeightLayer):
             store.set_field(name, take(arrays, f"field.{name}", (slots, int(width)), dtype, self.label))
         store.check()
         self._store = store
+        self.sized_by = "count"
 
     # --- numbers ------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe
+from rewire._params import Parameters
 from rewire.compaction import Compaction
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
@@ -140,7 +141,7 @@ class Comes:
 # --- the rule ---------------------------------------------------------------------------
 
 
-class Rewiring:
+class Rewiring(Parameters):
     """A rule, composed of choices. Subclass it, or override :meth:`plans`, for rules that are not.
 
     Parameters
@@ -166,6 +167,8 @@ class Rewiring:
         Batches whose gradients the rule looks at: 0, 1 (the coming one), or more (and others, at random).
     skip_step : bool
         Whether a rewiring takes the place of the optimizer's step on the coming batch, as in RigL's code.
+    prunes : bool
+        Whether the rule is made for layers that start full, or nearly: it brings the density down.
     fields : dict of str to (dtype, per_slot, birth)
         What the rule keeps for every link; see ``WeightStore.add_field``. A dtype "weight" is the network's.
 
@@ -176,6 +179,7 @@ class Rewiring:
 
     name: ClassVar[str] = ""
     skip_step: bool = False
+    prunes: ClassVar[bool] = False
     fields: ClassVar[dict[str, tuple[str, bool, float]]] = {}
 
     def __init__(

@@ -87,6 +87,7 @@ class GMP(Rewiring):
     """
 
     name = "gmp"
+    prunes = True
 
     def __init__(
         self,

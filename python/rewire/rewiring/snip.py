@@ -47,6 +47,7 @@ class SNIP(Rewiring):
     """
 
     name = "snip"
+    prunes = True
 
     def __init__(
         self,

@@ -1,0 +1,104 @@
+"""How estimators say that they do not take an argument, or do not have a method for now."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any, Self
+
+from rewire import _checks
+
+__all__ = ["Arguments", "refuse_parameters_of_names", "without_early_stopping"]
+
+# Words of other libraries, and what to say here. Slips of the pen are found by likeness.
+INSTEAD = {
+    "alpha": "weight_decay is the L2 penalty here",
+    "solver": "it is called optimizer here",
+    "learning_rate": "give learning_rate_init, or a schedule with optimizer=rewire.SGD(schedule=...)",
+    "lr": "it is called learning_rate_init here",
+    "power_t": "give a schedule with optimizer=rewire.SGD(schedule=...)",
+    "nesterovs_momentum": "give optimizer=rewire.SGD(momentum=..., nesterov=True)",
+    "nesterov": "give optimizer=rewire.SGD(momentum=..., nesterov=True)",
+    "beta_1": "give optimizer=rewire.Adam(betas=...)",
+    "beta_2": "give optimizer=rewire.Adam(betas=...)",
+    "betas": "give optimizer=rewire.Adam(betas=...)",
+    "clip_norm": "give it to an optimizer, optimizer=rewire.SGD(clip_norm=...)",
+    "class_weight": "give fit a weight for each sample, "
+    "sample_weight=sklearn.utils.class_weight.compute_sample_weight(class_weight, y)",
+    "loss": "the targets decide about it; a rewire.Trainer takes any",
+    "loss_function": "the targets decide about it; a rewire.Trainer takes any",
+    "callbacks": "a rewire.Trainer takes callbacks",
+    "max_fun": "there is no L-BFGS here; max_iter counts epochs",
+    "epochs": "it is called max_iter here",
+    "n_epochs": "it is called max_iter here",
+    "patience": "it is called n_iter_no_change here",
+    "hidden": "it is called hidden_layer_sizes here",
+    "layers": "it is called hidden_layer_sizes here",
+    "seed": "it is called random_state here",
+    "threads": "it is called n_jobs here",
+    "n_threads": "it is called n_jobs here",
+    "density": "epsilon says how many connections there are: epsilon * (n_in + n_out) in every layer",
+    "sparsity": "epsilon says how many connections there are: epsilon * (n_in + n_out) in every layer",
+    "normalize": "it is called standardize here",
+    "device": "rewire runs on the CPU; n_jobs is its number of threads",
+}
+
+
+EXAMPLES = {"optimizer": "Adam()", "rewiring": "SET()"}  # parameters that may be objects with their own
+
+
+class Arguments:
+    """Names the public class and a way out when the constructor gets an argument it does not know.
+
+    A base class with ``__new__`` alone: signatures, which scikit-learn reads parameters from, stay those of
+    ``__init__``.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        parameters = inspect.signature(cls.__init__).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            known = [name for name in parameters if name != "self"]
+            for name in kwargs:
+                if name not in known:
+                    raise _checks.unknown_argument(cls.__name__, name, known, INSTEAD)
+        try:
+            inspect.signature(cls).bind_partial(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}") from None
+        return super().__new__(cls)
+
+
+def refuse_parameters_of_names(params: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """ValueError for ``optimizer__lr`` and the like where the optimizer is a name, without parameters."""
+    for name in params:
+        whole, inside, _ = name.partition("__")
+        value = {**now, **params}.get(whole)
+        if inside and whole in now and not hasattr(value, "set_params"):
+            hint = EXAMPLES.get(whole)
+            raise ValueError(
+                f"{name} needs {whole} to be an object, "
+                f"{f'such as {whole}=rewire.{hint}, ' if hint else ''}got {whole}={_checks.describe(value)}"
+            )
+
+
+class without_early_stopping:
+    """A method that is there unless ``early_stopping`` is set, as by scikit-learn's ``available_if``.
+
+    That one's message names the method only.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, method)
+        self.method = method
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self.method
+        if model.early_stopping:
+            raise AttributeError(
+                f"{type(model).__name__} has no {self.method.__name__} with early_stopping=True: "
+                "a piece of the data leaves nothing to hold out; set_params(early_stopping=False) brings it back"
+            )
+        return MethodType(self.method, model)

@@ -1,0 +1,75 @@
+"""Which samples early stopping holds out: few enough to train, enough to tell epochs apart."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire.topology import largest_remainder
+
+__all__ = ["hold_out"]
+
+LEAST = 2  # samples on either side: R2 of one is undefined, accuracy of one is 0 or 1
+
+_TAG = 0x486F6C64  # "Hold": keeps the samples apart from other uses of the seed
+
+
+def hold_out(
+    n_samples: int, share: float, seed: int, labels: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Samples to train on and samples to validate on, both in random order.
+
+    Parameters
+    ----------
+    n_samples : int
+    share : float in (0, 1)
+        ``validation_fraction``. ceil(share * n_samples) are held out, at least two.
+    seed : int
+    labels : ndarray of int64, shape (n_samples,), or None
+        Classes, which are held out in proportion (by largest remainder); one sample of each stays in
+        training, so that a class with a single one is not held out.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two samples would be left on either side; what would do is named.
+    """
+    wanted = max(LEAST, math.ceil(share * n_samples))
+    asked = f"early_stopping=True with validation_fraction={share:g}"
+    if n_samples < 2 * LEAST:
+        raise ValueError(
+            f"{asked} needs at least {2 * LEAST} samples, {LEAST} to hold out and {LEAST} to train on, "
+            f"got {n_samples} sample{'s' * (n_samples != 1)}"
+        )
+    if n_samples - wanted < LEAST:
+        raise ValueError(
+            f"{asked} holds out {wanted} of {n_samples} samples and leaves {n_samples - wanted} to train on: "
+            f"validation_fraction must be at most {_down((n_samples - LEAST) / n_samples)} for as many"
+        )
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _TAG])))
+    order = rng.permutation(n_samples)
+    if labels is None:
+        return order[wanted:], order[:wanted]
+
+    classes, counts = np.unique(labels, return_counts=True)
+    chance = rng.permutation(len(classes))  # of equal remainders any may come first
+    classes, counts = classes[chance], counts[chance]
+    most = (counts - 1).tolist()
+    if sum(most) < LEAST:
+        raise ValueError(
+            f"{asked} holds out samples of classes that have at least two, got {n_samples} samples of "
+            f"{len(classes)} classes: early_stopping=False trains on all of them"
+        )
+    wanted = min(wanted, sum(most))
+    shares = largest_remainder([wanted * count / n_samples for count in counts.tolist()], wanted, most)
+    held = np.zeros(n_samples, dtype=bool)
+    for name, count in zip(classes, shares, strict=True):
+        held[order[labels[order] == name][:count]] = True
+    return order[~held[order]], order[held[order]]
+
+
+def _down(value: float) -> str:
+    """Rounded down to two places."""
+    return f"{math.floor(100 * value) / 100:g}"
