@@ -32,7 +32,8 @@ ORDER = """
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
     _density progress _fit trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
-    estimators._parameters estimators._split estimators._arguments estimators._base estimators.classifier estimators.regressor estimators.
+    estimators._parameters estimators._split estimators._arguments estimators._base
+    estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()
 

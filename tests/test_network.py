@@ -194,8 +194,8 @@ def test_summary(capsys):
     net = rw.Sequential(rw.preset("default").layers(sizes, dropout=0.3))
     net.summary()
     printed = capsys.readouterr().out
-    assert "35,680/784,000 (4.55%)" in printed
-    assert "125,680/2,794,000 (4.50%)" in printed
+    assert "35,680/784,000 (4.55 %)" in printed
+    assert "125,680/2,794,000 (4.5 %)" in printed
     assert "Dropout(0.3)" in printed
     assert net.nnz == 125_680 and net.n_params == 125_680 + 3010
     assert net.density == 125_680 / 2_794_000

@@ -9,7 +9,7 @@ from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, EarlyStopping, LinkLog, MapLog
 from rewire.compaction import compact
-from rewire.errors import DivergenceError, InterruptedWarning
+from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -57,7 +57,7 @@ _MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
-    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
+    "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
     "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
     "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",

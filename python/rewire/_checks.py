@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "detached", "float_vector", "integer", "number", "one_of_types", "options",
-    "path", "refuse_iterables", "seed", "text", "unknown_argument",
+    "boolean", "choice", "describe", "detached", "float_vector", "integer", "number", "one_of_types",
+    "options", "path", "refuse_iterables", "seed", "text", "unknown_argument",
 ]
 
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store.h: sources are int32
@@ -42,7 +42,7 @@ def detached(value: Any) -> Any:
 
 
 def refuse_iterables(name: str, value: Any) -> None:
-    """TypeError for what can only be walked through, such as a generator or a DataLoader, in place of an array.
+    """TypeError for what can only be walked through, such as a generator or a DataLoader, not an array.
 
     NumPy would make an array of one object of it.
     """
@@ -57,7 +57,7 @@ def refuse_iterables(name: str, value: Any) -> None:
 
 
 def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
-    """The error for an argument that ``what`` does not take, with what to do: ``instead``, or a near match."""
+    """The error for an argument that ``what`` does not take: with ``instead``, or a near match."""
     known = list(known)
     hint = instead.get(name)
     if hint is None:

@@ -45,12 +45,12 @@ def warn_of_density(network: Sequential, *, prunes: bool) -> None:
         )
     hidden = [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
     full = [layer for layer in hidden if layer.density > FULL]
-    meant = [layer for layer in full if layer.sized_by == "count"]
-    named = [layer for layer in full if layer not in meant and (layer.sized_here or len(full) == len(hidden))]
+    all_full = len(full) == len(hidden)
+    named = [layer for layer in full if layer.sized_by != "count" and (layer.sized_here or all_full)]
     if named and not prunes:
         parts.append(
-            f"not sparse: {_named(named)}, so connections have nowhere to move to; {_half(named)} gives about "
-            "half of them"
+            f"not sparse: {_named(named)}, so connections have nowhere to move to; "
+            f"{_half(named)} gives about half of them"
         )
     if parts:
         warn("; ".join(parts), DensityWarning)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import plots
+from rewire._format import percent
 from rewire.datasets import Dataset, load
 from rewire.network import Sequential
 from rewire.optim import SGD
@@ -134,7 +135,7 @@ def table(results: list[Result]) -> str:
     rows = [("", "test accuracy", "weights", "", "seconds", "memory")]
     for r in results:
         accuracy = f"{100 * r.final.mean():.1f} % +- {100 * r.final.std(ddof=1):.1f}"
-        share = f"{100 * r.links / full:.3g} %"
+        share = percent(r.links / full, 3)
         rows.append(
             (r.kind, accuracy, f"{r.links:,}", share, f"{np.mean(r.seconds):.2f}", readable(r.nbytes))
         )
@@ -154,10 +155,10 @@ def verdict(results: list[Result]) -> str:
     gain = 100 * (moved.final.mean() - static.final.mean())
     loss = 100 * (dense.final.mean() - moved.final.mean())
     ratio = float(np.mean(dense.seconds) / np.mean(moved.seconds))
-    share = 100 * moved.links / dense.links
     above, below = ("above" if gain >= 0 else "below"), ("below" if loss >= 0 else "above")
+    share = percent(moved.links / dense.links)
     first = (
-        f"With {share:.2g} % of the weights, SET ends {abs(gain):.1f} points {above} fixed places "
+        f"With {share} of the weights, SET ends {abs(gain):.1f} points {above} fixed places "
         f"and {abs(loss):.1f} {below} all the weights."
     )
     if ratio < 1.3:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, overload
 
 from rewire._checks import one_of_types
 
@@ -27,7 +27,9 @@ class History:
 
     Examples
     --------
-    ``history["loss"]`` is a column, ``history.epochs[-1]`` the last row, ``len(history)`` counts rows.
+    ``history["loss"]`` is a column, and ``"loss" in history`` whether there is one; ``history[-1]`` is the
+    last row, ``len(history)`` counts rows and ``for row in history`` walks through them, so that
+    ``pandas.DataFrame(history)`` is a table.
     """
 
     def __init__(self) -> None:
@@ -37,12 +39,26 @@ class History:
     def __len__(self) -> int:
         return len(self.epochs)
 
-    def __getitem__(self, key: str) -> list[Any]:
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.epochs)
+
+    @overload
+    def __getitem__(self, key: str) -> list[Any]: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> list[dict[str, Any]]: ...
+
+    @overload
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.epochs[key]
         if not any(key in row for row in self.epochs):
             raise KeyError(f"no column {key!r}; there are {', '.join(self.columns) or 'no rows yet'}")
         return [row.get(key) for row in self.epochs]
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: object) -> bool:
         return any(key in row for row in self.epochs)
 
     @property

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks, _core
+from rewire._format import percent
 from rewire._gate import Gate
 from rewire._inputs import Source, as_source
 from rewire.activations import Softmax
@@ -270,7 +271,7 @@ class Sequential:
         for layer in self.layers:
             if isinstance(layer, WeightLayer):
                 name, full = layer.activation.name, layer.n_in * layer.n_out
-                count = f"{layer.nnz:,}/{full:,} ({100 * layer.density:.2f}%)"
+                count = f"{layer.nnz:,}/{full:,} ({percent(layer.density, 3)})"
                 kind = type(layer).__name__
                 if isinstance(layer, Sparse) and layer.group > 1:
                     kind += f" x{layer.group}"
@@ -278,7 +279,7 @@ class Sequential:
                 rows.append((f"{layer.index} {kind}", shape, name, count, readable(layer.nbytes)))
             else:
                 rows.append((f"{layer.index} {layer!r}", "", "", "", ""))
-        total = f"{self.nnz:,}/{self.size:,} ({100 * self.density:.2f}%)"
+        total = f"{self.nnz:,}/{self.size:,} ({percent(self.density, 3)})"
         rows.append(("all", f"{self.n_in} -> {self.n_out}", "", total, readable(self.nbytes)))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = []

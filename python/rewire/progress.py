@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from rewire._format import seconds
+
 __all__ = ["Bar", "Lines", "Silent", "progress"]
 
 
@@ -18,8 +20,8 @@ def line(row: dict[str, Any], epochs: int) -> str:
     parts.append(f"{sum(row['nnz']):,} links")
     if sum(row["links_grown"]):
         parts.append(f"{sum(row['links_grown']):,} new")
-    seconds = sum(row[f"seconds_{part}"] for part in ("training", "rewiring", "evaluation", "callbacks"))
-    parts.append(f"{seconds:.2f} s")
+    spent = ("training", "rewiring", "evaluation", "callbacks")
+    parts.append(seconds(sum(row[f"seconds_{part}"] for part in spent)))
     return "  ".join(parts)
 
 
@@ -97,9 +99,16 @@ class RichBar(Lines):
         self._progress.stop()
 
 
+def _shows_bars(stream: Any) -> bool:
+    """Whether a carriage return goes back on this stream: in a terminal, and in a notebook, which is none."""
+    if stream is None:
+        return False
+    return stream.isatty() or type(stream).__module__.partition(".")[0] == "ipykernel"
+
+
 def Bar() -> Silent:
-    """A bar by tqdm or rich where one is installed and standard error is a terminal; lines otherwise."""
-    if sys.stderr is not None and sys.stderr.isatty():
+    """A bar by tqdm or rich where one is installed and standard error can show one; lines otherwise."""
+    if _shows_bars(sys.stderr):
         try:
             from tqdm import tqdm
 

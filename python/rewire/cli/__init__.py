@@ -6,12 +6,14 @@ end here, as one line on standard error and an exit code.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
+import warnings
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rewire._fileio import FileError
 from rewire.cli._shared import UsageError
@@ -44,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse has said what there is to say
         return int(leaving.code or 0)
     try:
-        code = _command(arguments.command)(arguments)
+        with _warnings_in_a_line(arguments.command):
+            code = _command(arguments.command)(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -65,6 +68,18 @@ def _command(name: str) -> Callable[[Namespace], int]:
     """The function of a command; its module is imported only now."""
     module = {"eval": "evaluate"}.get(name, name)
     return importlib.import_module(f"rewire.cli.{module}").run
+
+
+@contextlib.contextmanager
+def _warnings_in_a_line(command: str) -> Iterator[None]:
+    """Print warnings as errors are: for people, who have typed a command and not a line of Python."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(f"rewire {command}: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _say(command: str, words: object, code: int) -> int:

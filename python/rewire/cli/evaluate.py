@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from rewire import files
 from rewire._fileio import write_json
+from rewire._format import seconds as spent
 from rewire.cli._shared import (
     UsageError,
     align,
@@ -46,7 +47,7 @@ def run(arguments: Namespace) -> int:
         seconds = time.perf_counter() - begin
         record[part] = {"samples": len(X), **found, "seconds": seconds}
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())
-        print(f"{part:<5}  {figures}  {len(X):,} samples in {seconds:.2f} s")
+        print(f"{part:<5}  {figures}  {len(X):,} samples in {spent(seconds)}")
     if arguments.json:
         write_json(arguments.json, {**record, **machine()})
     return 0

@@ -10,6 +10,7 @@ from rewire import files
 from rewire._fileio import write_json
 from rewire.analysis import unused_inputs
 from rewire.cli._shared import check_outputs, layer_rows, sized
+from rewire.cli._text import brief, network_table, say
 
 
 def run(arguments: Namespace) -> int:
@@ -21,21 +22,21 @@ def run(arguments: Namespace) -> int:
     network.validate()
 
     size = os.path.getsize(arguments.file)
-    print(f"{arguments.file}: {contents.kind}, {sized(size)}, written by rewire {contents.rewire}")
-    print(network)
+    say(f"{arguments.file}: {contents.kind}, {sized(size)}, written by rewire {contents.rewire}")
+    print(network_table(network))
     kept = _kept(contents)
     if kept:
-        print(f"kept per connection: {', '.join(kept)}")
+        say(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
     unheard = unused_inputs(network, dead_paths=True)
-    print(f"inputs {inputs}, {unheard.size} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
+    say(f"inputs {inputs}, {unheard.size} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
-        print(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
-        print(f"loss {trainer.loss.name}, optimizer {optimizer!r}, rewiring {rule!r}")
+        say(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
+        say(f"loss {trainer.loss.name}, optimizer {brief(optimizer)}, rewiring {brief(rule)}")
     for name, value in contents.notes.items():
         if value is not None:
-            print(f"{name}: {_short(value)}")
+            say(f"{name}: {_short(value)}")
     print("checksum ok, structure ok")
     if arguments.json:
         write_json(arguments.json, {

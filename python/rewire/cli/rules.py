@@ -6,6 +6,7 @@ import inspect
 import re
 from argparse import Namespace
 
+from rewire.cli._text import entry, say
 from rewire.rewiring import rewiring_class, rewiring_names
 
 
@@ -14,8 +15,9 @@ def run(arguments: Namespace) -> int:
     if arguments.name is None:
         width = max(map(len, rewiring_names()))
         for name in rewiring_names():
-            print(f"{name:{width}}  {_summary(name)}")
-        print("\nAll about one: rewire rules RULE. To use it: rewire train --rewiring RULE")
+            entry(name, _summary(name), width)
+        print()
+        say("All about one: rewire rules RULE. To use it: rewire train --rewiring RULE")
         return 0
     rule = rewiring_class(arguments.name)
     print(f"{arguments.name}: {_docstring(arguments.name)}")

@@ -14,6 +14,8 @@ import numpy as np
 
 from rewire import files, presets
 from rewire._fileio import write_json
+from rewire._format import percent
+from rewire._format import seconds as spent
 from rewire.activations import Activation, activation
 from rewire.cli._shared import (
     UsageError,
@@ -273,7 +275,7 @@ def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dic
     sizes = "-".join(str(n) for n in [network.n_in, *(layer.n_out for layer in network.weight_layers)])
     return (
         f"{data.name}: {len(train[0]):,} samples, {tested:,} for the test, from {data.source}\n"
-        f"{sizes}, {rule}: {network.nnz:,} connections, {100 * network.density:.2g} % of {network.size:,}"
+        f"{sizes}, {rule}: {network.nnz:,} connections, {percent(network.density)} of {network.size:,}"
     )
 
 
@@ -343,9 +345,9 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     if parts:
         print(f"{metric}  {'  '.join(parts)}")
     print(
-        f"seconds   {record['seconds']['total']:.1f}: training {seconds['training']:.1f}, "
-        f"rewiring {seconds['rewiring']:.2f}, evaluation {seconds['evaluation']:.1f}"
-        + (f", callbacks {seconds['callbacks']:.2f}" if seconds["callbacks"] else "")
+        f"time      {spent(record['seconds']['total'])}: training {spent(seconds['training'])}, "
+        f"rewiring {spent(seconds['rewiring'])}, evaluation {spent(seconds['evaluation'])}"
+        + (f", callbacks {spent(seconds['callbacks'])}" if seconds["callbacks"] else "")
     )
     peak = record["peak_memory_bytes"]
     print(

@@ -54,7 +54,7 @@ def load_features(path: str | os.PathLike[str]) -> NDArray[Any]:
     arrays, held = _read_archive(path)
     name = "X_test" if "X_test" in arrays else "X"
     if name not in arrays:
-        raise FileError(path, f"lacks the array X; it has {_listed(held)}")
+        raise _lacks(path, "X", held)
     return _features(path, name, arrays[name])[0]
 
 
@@ -75,7 +75,7 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     arrays, held = _read_archive(path)
     for required in ("X", "y"):
         if required not in arrays:
-            raise FileError(path, f"lacks the array {required}; it has {_listed(held)}")
+            raise _lacks(path, required, held)
     if ("X_test" in arrays) != ("y_test" in arrays):
         missing = "y_test" if "X_test" in arrays else "X_test"
         raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
@@ -92,6 +92,16 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
             raise FileError(path, f"X{name} has {len(samples)} samples, y{name} has {len(targets)}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
+
+
+def _lacks(path: str | os.PathLike[str], name: str, held: list[str]) -> FileError:
+    if {"data", "indices", "indptr", "shape", "format"} <= set(held):
+        return FileError(
+            path,
+            "holds a SciPy sparse matrix; expected dense arrays X and y: numpy.savez(path, X=X.toarray(), y=y). "
+            "Trainer.fit and the estimators take sparse matrices as they are",
+        )
+    return FileError(path, f"lacks the array {name}; it has {_listed(held)}")
 
 
 def _listed(names: list[str]) -> str:

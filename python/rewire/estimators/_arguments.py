@@ -99,6 +99,6 @@ class without_early_stopping:
         if model.early_stopping:
             raise AttributeError(
                 f"{type(model).__name__} has no {self.method.__name__} with early_stopping=True: "
-                "a piece of the data leaves nothing to hold out; set_params(early_stopping=False) brings it back"
+                "pieces of data leave nothing to hold out; set_params(early_stopping=False) brings it back"
             )
         return MethodType(self.method, model)

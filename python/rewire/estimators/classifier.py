@@ -34,7 +34,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Of hidden layers: ``"all-relu"``, ``"relu"``, ``"leaky-relu"``, ``"tanh"``, ``"sigmoid"``,
         ``"linear"``, or an object such as ``AllReLU(0.75)``.
     epsilon : float
-        Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out.
+        Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out. With few features
+        that may be all of them: a DensityWarning then names a smaller epsilon.
     group : {1, 2, 4, 8}
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
@@ -70,9 +71,11 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     n_iter_no_change : int or None
         Stop after so many epochs without improvement; None never stops early.
     early_stopping : bool
-        Hold out ``validation_fraction`` of the samples (stratified), watch the accuracy on them and bring
-        back the best network at the end.
+        Hold out ``validation_fraction`` of the samples, watch the accuracy on them and bring back the best
+        network at the end. There is no ``partial_fit`` then.
     validation_fraction : float in (0, 1)
+        At least two samples are held out and two stay. Classes are held out in proportion; one sample of
+        each stays in training.
     standardize : bool
         Bring features to mean 0 and deviation 1 by what the first training set says, inside the network and
         without a copy of X. Constant features and zeros of a sparse X need no care.
@@ -168,6 +171,11 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
             is the one that diverged.
         RuntimeError
             While another thread predicts or fits.
+
+        Warns
+        -----
+        DensityWarning
+            When no hidden layer is sparse, or one has no connections.
         """
         return self._fit(X, y, sample_weight)
 
@@ -178,7 +186,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`fit`.
+            As for :meth:`fit`; but weights may all be 0 in any call but the first, which then does nothing.
         classes : array-like, shape (n_classes,)
             All classes there will ever be; needed in the first call (not for multilabel indicators).
 

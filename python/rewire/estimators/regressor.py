@@ -29,6 +29,7 @@ learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, shuff
         See :class:`~rewire.SparseMLPClassifier`.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.
+        There is no ``partial_fit`` then.
     standardize : bool
         Bring features *and targets* to mean 0 and deviation 1 by what the first training set says. Targets
         in the hundreds would otherwise make SGD diverge at the usual learning rates. Predictions are in the
@@ -83,6 +84,11 @@ density_, history_, topology_history_, network_, trainer_
             is the one that diverged.
         RuntimeError
             While another thread predicts or fits.
+
+        Warns
+        -----
+        DensityWarning
+            When no hidden layer is sparse, or one has no connections.
         """
         return self._fit(X, y, sample_weight)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain, cycle
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from rewire._checks import choice
+from rewire._checks import choice, describe, one_of_types
+from rewire.history import History
 from rewire.plots.style import COLOURS, FAINT, GREY, INK, canvas, colour_map, percent_axis
 
 if TYPE_CHECKING:
@@ -22,35 +23,48 @@ COHORTS = 12  # lines of link_survival beside the start
 
 
 def accuracy_curves(
-    curves: Mapping[str, ArrayLike], *, axes: Axes | None = None, title: str = "Accuracy"
+    curves: History | Mapping[str, Any], *, axes: Axes | None = None, title: str = "Accuracy"
 ) -> Figure:
     """One line per network over the epochs; the first is drawn grey, as the one compared against.
 
     Parameters
     ----------
-    curves : mapping of str to array_like, shape (n_epochs,) or (n_seeds, n_epochs)
+    curves : History, or mapping of str to array_like, shape (n_epochs,) or (n_seeds, n_epochs)
         Accuracy in [0, 1] after each epoch. Of several seeds the mean is drawn, in a band from least to most.
+        A mapping's values may be a History or, for several seeds, a list of them: its ``val_accuracy`` is
+        drawn, or where there is none its ``accuracy``. A History by itself gives a line for each of the two.
     axes : matplotlib Axes, optional
         Drawn into these, else into a new figure.
     title : str
+
+    Raises
+    ------
+    TypeError, ValueError
+        For something else; the curve is named.
     """
+    curves = as_curves("curves", curves, {"accuracy": "training", "val_accuracy": "validation"})
     with canvas(axes, 6, 4) as (figure, axes):
         draw_curves(axes, curves, title)
     return figure
 
 
 def exploration_curves(
-    rates: Mapping[str, ArrayLike], *, axes: Axes | None = None, title: str = "Places that have been tried"
+    rates: History | Mapping[str, Any],
+    *,
+    axes: Axes | None = None,
+    title: str = "Places that have been tried",
 ) -> Figure:
     """How much of all places has ever been connected, one line per network, as for `accuracy_curves`.
 
     Parameters
     ----------
-    rates : mapping of str to array_like, shape (n_epochs,) or (n_seeds, n_epochs)
-        In [0, 1]: ``history["exploration_rate"]``, which `rewire.LinkLog` writes.
+    rates : History, or mapping of str to array_like, shape (n_epochs,) or (n_seeds, n_epochs)
+        In [0, 1]: ``history["exploration_rate"]``, which `rewire.LinkLog` writes. History as for
+        `accuracy_curves`.
     axes : matplotlib Axes, optional
     title : str
     """
+    rates = as_curves("rates", rates, {"exploration_rate": "explored"})
     with canvas(axes, 6, 4) as (figure, axes):
         draw_curves(axes, rates, title, from_zero=True)
     return figure
@@ -111,6 +125,7 @@ def accuracy_by_rule(
     axes : matplotlib Axes, optional
     title : str
     """
+    one_of_types("accuracy", accuracy, Mapping, "a mapping of rules to their accuracies")
     if against is not None:
         choice("against", against, accuracy)
     values = {name: np.atleast_1d(np.asarray(found, dtype=float)) for name, found in accuracy.items()}
@@ -132,8 +147,60 @@ def accuracy_by_rule(
 # --- pieces
 
 
+def as_curves(what: str, given: Any, columns: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """Names and values, shape (n_seeds, n_epochs), of all curves.
+
+    ``columns`` are those of a History that may be drawn, the best one last, and what they are called when
+    there is nothing else to name a line by.
+    """
+    if isinstance(given, History):
+        names = [name for name in columns if name in given]
+        if not names:
+            raise ValueError(f"{what} must have {' or '.join(columns)}, got {_columns(given)}")
+        given = {columns[name]: given[name] for name in names}
+    elif not isinstance(given, Mapping):
+        raise TypeError(
+            f"{what} must be a History, or a mapping of names to curves such as {{'SET': ...}}, "
+            f"got {describe(given)}"
+        )
+    if not given:
+        raise ValueError(f"{what} must hold at least one curve, got none")
+    return {name: _curve(f"{what}[{name!r}]", values, columns) for name, values in given.items()}
+
+
+def _columns(run: Any) -> str:
+    return f"one with {', '.join(run.columns) or 'no rows'}" if isinstance(run, History) else describe(run)
+
+
+def _curve(what: str, values: Any, columns: Mapping[str, str]) -> NDArray[np.float64]:
+    runs = [values] if isinstance(values, History) else values
+    if isinstance(runs, (list, tuple)) and any(isinstance(run, History) for run in runs):
+        for run in runs:
+            if not isinstance(run, History) or not any(column in run for column in columns):
+                raise ValueError(f"{what} must be a History with {' or '.join(columns)}, got {_columns(run)}")
+        column = next(c for c in reversed(list(columns)) if all(c in run for run in runs))
+        values = [run[column] for run in runs]
+        if len({len(value) for value in values}) > 1:
+            raise ValueError(
+                f"{what} must have as many epochs in every run, got {[len(value) for value in values]}"
+            )
+    try:
+        found = np.atleast_2d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what} must be an array of numbers, shape (n_epochs,) or (n_seeds, n_epochs), or a History, "
+            f"got {describe(values)}"
+        ) from None
+    if found.ndim != 2 or not np.isfinite(found).all(axis=0).any():
+        raise ValueError(
+            f"{what} must have shape (n_epochs,) or (n_seeds, n_epochs) and a finite value, got an array of "
+            f"shape {np.shape(values)}"
+        )
+    return found
+
+
 def draw_curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str, *, from_zero: bool = False) -> None:
-    """Curves with their names at their ends, the first one grey."""
+    """Curves with their names at their ends, the first one grey. All of every curve is in the picture."""
     ends, lowest, highest = [], 1.0, 0.0
     for (name, values), colour in zip(curves.items(), chain((GREY,), cycle(COLOURS)), strict=False):
         values = np.atleast_2d(np.asarray(values, dtype=float))
@@ -142,15 +209,15 @@ def draw_curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str, *, from
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(epochs, mean, color=colour, linewidth=2.2, solid_capstyle="round")
-        ends.append((mean[-1], name, colour, epochs[-1]))
-        # The first epochs would press all the rest together at the top.
-        lowest = min(lowest, float(np.quantile(mean, 0.08)))
-        highest = max(highest, float(values.max()))
+        last = int(np.flatnonzero(np.isfinite(mean))[-1])
+        ends.append((mean[last], name, colour, epochs[last]))
+        lowest, highest = min(lowest, float(np.nanmin(values))), max(highest, float(np.nanmax(values)))
     axes.set_title(title)
     axes.set_xlabel("epoch")
     percent_axis(axes.yaxis)
     _quiet(axes, "y")
-    axes.set_ylim(0.0 if from_zero else lowest, min(1.0, highest + 0.005))
+    room = max(0.02 * (highest - lowest), 0.005)
+    axes.set_ylim(0.0 if from_zero else lowest - room, max(highest, min(1.0, highest + room)))
     axes.set_xlim(1, max(2, *(epoch for *_, epoch in ends)))
     _label_ends(axes, ends)
 
