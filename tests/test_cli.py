@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -265,6 +266,48 @@ def test_inspect(run, model, tmp_path):
 
 
 # --- info, bench, help
+
+
+def table_of(out):
+    """Lines of a table as one string of words, wherever they are broken."""
+    return " ".join(out.split())
+
+
+@pytest.mark.parametrize("columns", [40, 50, 100])
+def test_tables_fit_the_terminal(run, model, tmp_path, monkeypatch, columns):
+    whole = run("rules")[1]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(model.parent)
+    for command in (["inspect", model.name], ["rules"]):
+        code, out, _ = run(*command)
+        assert code == 0 and all(len(line) <= columns for line in out.splitlines())
+    assert table_of(out) == table_of(whole)
+    told = run("inspect", model.name)[1]
+    network = rw.load(model)
+    for words in ("64 -> 40", "relu", f"{network.nnz:,}/{network.size:,}", "checksum ok"):
+        assert words in table_of(told)
+
+
+def test_inspect_tells_what_is_not_the_default(run, tmp_path):
+    options = ["--rewiring", "set", "--rewiring-opt", "every=2", "--lr", "0.2", "--save", tmp_path / "m"]
+    assert run("train", "--data", "digits", "--hidden", "30", "--epsilon", 5, "--epochs", 1, *options)[0] == 0
+    out = run("inspect", tmp_path / "m")[1]
+    assert "rewiring set(every=2 epochs)" in out and "lr=0.2" in out and "clip_norm" not in out
+    assert "{" not in out and "None" not in out
+
+
+def test_short_times_are_not_zero(run, model):
+    out = run("eval", model)[1]
+    assert re.search(r"samples in \d+(\.\d+)? m?s", out) and "0.00 s" not in out
+
+
+def test_a_scipy_archive_is_not_the_data(run, tmp_path):
+    pytest.importorskip("scipy")
+    from scipy import sparse
+
+    sparse.save_npz(tmp_path / "X.npz", sparse.csr_matrix(np.eye(3)))
+    code, _, err = run("train", "--data", tmp_path / "X.npz")
+    assert code == 3 and "SciPy sparse matrix" in err and "X=X.toarray(), y=y" in err
 
 
 def test_info(run, monkeypatch):

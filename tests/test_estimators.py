@@ -613,8 +613,6 @@ def test_bad_momentum_and_validation_fraction():
     early = SparseMLPClassifier(**{**FAST, "early_stopping": True, "validation_fraction": 1.0})
     with pytest.raises(ValueError, match="validation_fraction"):
         early.fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(ValueError, match="early_stopping"):
-        early.partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
 
 
 def test_a_network_too_large_is_refused_before_memory_is_taken():

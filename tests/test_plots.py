@@ -50,6 +50,60 @@ def test_exploration_starts_from_zero(logged):
     assert figure.axes[0].get_ylim()[0] == 0.0
 
 
+def test_curves_of_a_history():
+    one = trainer().fit(X, Y, epochs=8, verbose=0)
+    two = trainer().fit(X, Y, epochs=8, validation_data=(X, Y), verbose=0)
+    both = lines(plots.accuracy_curves(two))
+    assert [list(values) for values in both] == [two["accuracy"], two["val_accuracy"]]
+    (only,) = lines(plots.accuracy_curves(one))
+    assert list(only) == one["accuracy"]
+    drawn = lines(plots.accuracy_curves({"a": two, "b": [one, two], "c": [0.5, None, 0.7]}))
+    assert list(drawn[0]) == two["val_accuracy"]
+    assert drawn[1] == pytest.approx(np.mean([one["accuracy"], two["accuracy"]], axis=0))
+    assert np.array_equal(drawn[2], [0.5, np.nan, 0.7], equal_nan=True)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 100])
+def test_all_of_a_curve_is_in_the_picture(n):
+    curve = 0.9 - 0.8 * np.exp(-np.arange(n))  # the first epochs are far below the others
+    figure = plots.accuracy_curves({"a": curve, "b": curve / 2, "seeds": [curve, curve - 0.05]})
+    low, high = figure.axes[0].get_ylim()
+    assert low <= 0.05 and high >= curve.max()
+    assert figure.axes[0].get_xlim()[0] == 1
+
+
+@pytest.mark.parametrize(
+    "wrong, kind, words",
+    [
+        ([0.1, 0.2], TypeError, "curves must be a History, or a mapping of names to curves"),
+        (0.5, TypeError, "curves must be a History, or a mapping"),
+        ({}, ValueError, "at least one curve"),
+        ({"SET": "x"}, TypeError, r"curves\['SET'\] must be an array of numbers"),
+        ({"SET": [[0.1], [0.1, 0.2]]}, TypeError, r"curves\['SET'\] must be an array of numbers"),
+        ({"SET": []}, ValueError, r"curves\['SET'\] must have shape"),
+        ({"SET": [None, None]}, ValueError, r"curves\['SET'\] must have shape .* and a finite value"),
+        ({"SET": np.ones((2, 2, 2))}, ValueError, r"curves\['SET'\] must have shape"),
+        (rw.History(), ValueError, "curves must have accuracy or val_accuracy, got one with no rows"),
+        ({"SET": rw.History()}, ValueError, r"curves\['SET'\] must be a History with accuracy"),
+        ({"SET": [rw.History(), 3]}, ValueError, r"curves\['SET'\] must be a History with accuracy"),
+    ],
+)
+def test_wrong_curves_are_named(wrong, kind, words):
+    with pytest.raises(kind, match=words):
+        plots.accuracy_curves(wrong)
+
+
+def test_other_wrong_curves():
+    history = trainer().fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="rates must have exploration_rate, got one with epoch, loss"):
+        plots.exploration_curves(history)
+    with pytest.raises(TypeError, match="accuracy must be a mapping of rules"):
+        plots.accuracy_by_rule([0.5])
+    longer = trainer().fit(X, Y, epochs=2, verbose=0)
+    with pytest.raises(ValueError, match=r"as many epochs in every run, got \[1, 2\]"):
+        plots.accuracy_curves({"SET": [history, longer]})
+
+
 def test_more_curves_than_colours():
     many = {str(i): [0.1 * i, 0.1 * i + 0.05] for i in range(9)}
     assert len(lines(plots.accuracy_curves(many))) == 9

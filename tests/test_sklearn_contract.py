@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator
 
-from rewire import SET, SGD, SparseMLPClassifier, SparseMLPRegressor
+from rewire import SET, SGD, DensityWarning, SparseMLPClassifier, SparseMLPRegressor
 
 # Default arguments but for fewer epochs and one thread (results do not depend on that one).
 CHECKED = {
@@ -33,6 +34,31 @@ EXPECTED = {
     "check_sample_weight_equivalence_on_dense_data": TOO_EXACT,
     "check_sample_weight_equivalence_on_sparse_data": TOO_EXACT,
 }
+GOES_ON = "a second fit goes on from the first, as asked; scikit-learn's own MLP fails this check as well"
+EXPECTED_WARM = {
+    "classifier": {
+        **EXPECTED,
+        "check_supervised_y_2d": GOES_ON,
+        "check_classifiers_multilabel_representation_invariance": GOES_ON,
+    },
+    "regressor": {**EXPECTED, "check_supervised_y_2d": GOES_ON},
+}
+# What else is checked; narrow layers need more epochs for some checks.
+SMALL = {"hidden_layer_sizes": (50,), "max_iter": 40}
+QUICK = [
+    {**SMALL, "early_stopping": True},
+    {**SMALL, "warm_start": True},
+]
+LONG = [
+    {"early_stopping": True},
+    {"warm_start": True},
+    {"early_stopping": True, "warm_start": True},
+    SMALL,
+    {**SMALL, "rewiring": "rigl", "optimizer": "adamw", "dropout": 0.1, "group": 4, "max_iter": 100},
+    {**SMALL, "rewiring": "gmp", "start": "small-world"},
+    {**SMALL, "start": "correlated"},
+    {**SMALL, "optimizer": "sgd", "learning_rate_init": 0.01, "max_iter": 100},
+]
 
 FAST = {"hidden_layer_sizes": (40,), "max_iter": 4, "n_jobs": 1, "random_state": 0}
 
@@ -49,9 +75,23 @@ def outcomes(estimator, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CHECKED)
 def test_check_estimator(kind):
-    found = outcomes(CHECKED[kind], EXPECTED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DensityWarning)  # few features, and none for the default widths
+        found = outcomes(CHECKED[kind], EXPECTED)
     assert not found["failed"], found["failed"]
     assert set(found["xfail"]) == set(EXPECTED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes", [*QUICK, *(pytest.param(changes, marks=pytest.mark.soak) for changes in LONG)], ids=str
+)
+@pytest.mark.parametrize("kind", CHECKED)
+def test_check_estimator_with_other_parameters(kind, changes):
+    expected = EXPECTED_WARM[kind] if changes.get("warm_start") else EXPECTED
+    found = outcomes(clone(CHECKED[kind]).set_params(**changes), expected)
+    assert not found["failed"], found["failed"]
+    assert set(found["xfail"]) == set(expected)
 
 
 @pytest.mark.slow

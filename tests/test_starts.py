@@ -116,7 +116,7 @@ WRONG = [
     (lambda: rw.Sparse(3, 3, links=1, start=EdgeList([0], [0])), ValueError, "leave links out"),
     (lambda: SmallWorld(2), ValueError, r"beta must be a number in \[0, 1\], got 2"),
     (lambda: ScaleFree(2), ValueError, "exponent must be a number > 2, got 2"),
-    (lambda: Correlated([1.0, 2.0]), ValueError, r"X must have shape \(m, n_in\)"),
+    (lambda: Correlated([1.0, 2.0]), ValueError, r"X must be 2-D \(samples, features\), got shape \(2,\)"),
     (lambda: Correlated([["a"], ["b"]]), TypeError, "X must be an array of real numbers"),
     (lambda: Correlated([[1.0], [np.nan]]), ValueError, "X must be finite"),
     (lambda: built(3, 3, start=Correlated(X)), ValueError, "a column for each of 3 inputs, got 12"),

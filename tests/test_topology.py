@@ -242,7 +242,7 @@ def test_the_estimate_is_right(group, states):
 
 EYE = np.eye(3)
 WRONG = [
-    (lambda: rw.Sparse(0, 5), ValueError, r"n_in must be an integer in \[1, 2147483647\], got 0"),
+    (lambda: rw.Sparse(0, 5), ValueError, r"n_in must be an integer in \[1, 2147483632\], got 0"),
     (lambda: rw.Sparse(5, 2.5), TypeError, r"n_out must be an integer .* got 2.5"),
     (lambda: rw.Sparse(5, 2**31), ValueError, r"n_out must be an integer"),
     (lambda: rw.Sparse(True, 5), TypeError, r"n_in must be an integer .* got True"),

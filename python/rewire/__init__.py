@@ -57,7 +57,8 @@ _MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
-    "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
+    "DensityWarning",
+    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
     "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
     "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",

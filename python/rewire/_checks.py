@@ -7,7 +7,6 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import operator
@@ -58,6 +57,8 @@ def refuse_iterables(name: str, value: Any) -> None:
 
 def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
     """The error for an argument that ``what`` does not take: with ``instead``, or a near match."""
+    import difflib  # for an error only
+
     known = list(known)
     hint = instead.get(name)
     if hint is None:

@@ -98,8 +98,8 @@ def _lacks(path: str | os.PathLike[str], name: str, held: list[str]) -> FileErro
     if {"data", "indices", "indptr", "shape", "format"} <= set(held):
         return FileError(
             path,
-            "holds a SciPy sparse matrix; expected dense arrays X and y: numpy.savez(path, X=X.toarray(), y=y). "
-            "Trainer.fit and the estimators take sparse matrices as they are",
+            "holds a SciPy sparse matrix; expected dense arrays X and y: "
+            "numpy.savez(path, X=X.toarray(), y=y); in Python, fit takes sparse matrices as they are",
         )
     return FileError(path, f"lacks the array {name}; it has {_listed(held)}")
 

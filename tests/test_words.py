@@ -1,0 +1,254 @@
+"""Errors in our own words, for what people bring along from other libraries."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+
+import rewire as rw
+from rewire import SparseMLPClassifier, SparseMLPRegressor
+
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=(60, 6))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+FAST = {"hidden_layer_sizes": (30,), "epsilon": 2, "max_iter": 2, "n_jobs": 1, "random_state": 0}
+BOTH = pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+
+
+# --- arguments that estimators do not take
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "name, advice",
+    [
+        ("class_weight", "sample_weight"),
+        ("alpha", "weight_decay"),
+        ("solver", "optimizer"),
+        ("callbacks", "Trainer"),
+        ("hidden", "hidden_layer_sizes"),
+        ("learning_rate", "learning_rate_init"),
+        ("beta_1", "Adam"),
+        ("hidden_layer_size", "did you mean 'hidden_layer_sizes'"),
+        ("max_iters", "did you mean 'max_iter'"),
+        ("randomstate", "did you mean 'random_state'"),
+        ("xyz", "there are hidden_layer_sizes, activation"),
+    ],
+)
+def test_unknown_arguments(kind, name, advice):
+    for make in (kind, lambda **given: kind.from_preset("default", **given)):
+        with pytest.raises(TypeError) as caught:
+            make(**{name: 1})
+        assert f"{kind.__name__} takes no argument {name!r}" in str(caught.value)
+        assert advice in str(caught.value) and "Base" not in str(caught.value)
+
+
+@BOTH
+def test_too_many_positions(kind):
+    with pytest.raises(TypeError, match=f"^{kind.__name__}: too many positional arguments"):
+        kind((10,), "relu", 20)
+
+
+class Wide(SparseMLPClassifier):
+    """Somebody's own estimator, with a constructor of its own."""
+
+    def __init__(self, width, epsilon=20.0):
+        super().__init__((width,), epsilon=epsilon)
+        self.width = width
+
+
+def test_signatures_and_subclasses_stay():
+    assert [*inspect.signature(SparseMLPClassifier).parameters][:2] == ["hidden_layer_sizes", "activation"]
+    assert str(inspect.signature(SparseMLPClassifier.fit)).startswith("(self, X: 'Any', y: 'Any'")
+    assert pickle.loads(pickle.dumps(Wide(7))).get_params() == {"width": 7, "epsilon": 20.0}
+    with pytest.raises(TypeError, match="Wide takes no argument 'widht': did you mean 'width'"):
+        Wide(widht=3)
+
+
+# --- what is no array
+
+
+class Loader:
+    """Like torch's DataLoader: it can be walked through, and has a length."""
+
+    def __iter__(self):
+        return iter([(X, Y)])
+
+    def __len__(self):
+        return 1
+
+
+ITERABLES = [lambda: (row for row in X), lambda: zip(X, Y, strict=True), lambda: map(list, X), Loader,
+             lambda: {1.0, 2.0}, lambda: {"a": 1}.values(), lambda: iter(X)]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", ITERABLES)
+def test_iterables_are_no_arrays(make):
+    trainer = rw.Trainer(rw.Sequential([rw.Sparse(6, 2, activation="softmax")]), loss="cross_entropy")
+    fitted = SparseMLPClassifier(**FAST).fit(X, Y)
+    calls = [
+        lambda: SparseMLPClassifier(**FAST).fit(make()),
+        lambda: SparseMLPClassifier(**FAST).fit(make(), Y),
+        lambda: SparseMLPClassifier(**FAST).partial_fit(make()),
+        lambda: SparseMLPRegressor(**FAST).fit(make()),
+        lambda: SparseMLPRegressor(**FAST).partial_fit(make(), Y),
+        lambda: fitted.predict(make()),
+        lambda: trainer.fit(make()),
+        lambda: trainer.fit(make(), Y),
+        lambda: trainer.evaluate(make(), Y),
+        lambda: trainer.network.predict(make()),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match="^X must be an array .* got an iterable") as caught:
+            call()
+        assert "np.asarray(list(...))" in str(caught.value) and "partial_fit" in str(caught.value)
+
+
+def test_y_is_missing():
+    trainer = rw.Trainer(rw.Sequential([rw.Sparse(6, 2, activation="softmax")]), loss="cross_entropy")
+    calls = [SparseMLPClassifier(**FAST).fit, SparseMLPRegressor(**FAST).fit, trainer.fit, trainer.evaluate,
+             SparseMLPClassifier(**FAST).partial_fit, SparseMLPRegressor(**FAST).partial_fit]  # fmt: skip
+    for call in calls:
+        with pytest.raises((TypeError, ValueError), match=r"(^| )y ") as caught:
+            call(X)
+        assert "None" in str(caught.value) and "positional" not in str(caught.value)
+
+
+class Tensor:
+    """Like a PyTorch tensor that requires a gradient."""
+
+    requires_grad = True
+
+    def __init__(self, values):
+        self.values, self.shape = np.asarray(values), np.shape(values)
+
+    def __array__(self, *_, **__):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def __len__(self):
+        return len(self.values)
+
+    def detach(self):
+        return self.values
+
+
+def test_tensors_with_a_gradient():
+    def bits(make):
+        clf = SparseMLPClassifier(**FAST).fit(make(X), make(Y), make(np.ones(60)))
+        reg = SparseMLPRegressor(**FAST).fit(make(X), make(Y))
+        layer = rw.Sparse.from_dense(make(np.ones((2, 6))), make(np.ones(2)), activation="softmax")
+        trainer = rw.Trainer(rw.Sequential([layer]), loss="cross_entropy")
+        trainer.fit(make(X), make(Y), validation_data=(make(X), make(Y)), sample_weight=make(Y), verbose=0)
+        found = [clf.predict_proba(make(X)), reg.predict(make(X)), trainer.network.predict(make(X))]
+        return [a.tobytes() for a in found]
+
+    assert bits(Tensor) == bits(np.asarray)
+
+
+# --- limits
+
+
+def test_one_limit_of_widths():
+    most = 2**31 - 16
+    wide = sp.csr_array((np.ones(2), np.array([1, 2]), np.array([0, 1, 2])), shape=(2, 2**31 + 10))
+    for model in (SparseMLPClassifier(**FAST), SparseMLPRegressor(**FAST)):
+        with pytest.raises(ValueError, match=rf"X must have at most {most} features, got shape \(2, 21"):
+            model.fit(wide, [0, 1])
+    assert rw.Sparse(most, 1, links=1).n_in == most and rw.WeightStore(n_out=1, n_in=most).n_in == most
+    for make in (lambda: rw.Sparse(most + 1, 1), lambda: rw.Dense(1, most + 1),
+                 lambda: rw.WeightStore(n_out=1, n_in=most + 1),
+                 lambda: rw.topology.erdos_renyi_links(most + 1, 1, 1.0),
+                 lambda: SparseMLPClassifier(most + 1).fit(X, Y)):  # fmt: skip
+        with pytest.raises(ValueError, match=str(most)):
+            make()
+
+
+@BOTH
+def test_a_correlated_start_needs_two_samples(kind):
+    with pytest.raises(ValueError) as caught:
+        kind(**FAST, start="correlated").fit(X[:1], [1])
+    words = str(caught.value)
+    assert "at least 2 classes" in words or ("'correlated' needs an X of at least 2 samples" in words)
+    assert "n_in" not in words
+
+
+@BOTH
+def test_a_piece_in_which_nothing_counts(kind):
+    more = {"classes": [0, 1]} if kind is SparseMLPClassifier else {}
+    with pytest.raises(ValueError, match="sample_weight must hold at least one weight > 0"):
+        kind(**FAST).fit(X, Y, np.zeros(60))
+    model = kind(**FAST)
+    with pytest.raises(ValueError, match="sample_weight must hold at least one weight > 0"):
+        model.partial_fit(X, Y, np.zeros(60), **more)  # there is nothing to standardise by yet
+    twin = kind(**FAST).partial_fit(X, Y, **more).partial_fit(X, Y)
+    model.partial_fit(X, Y, **more)
+    before = model.predict(X)
+    model.partial_fit(X + 100, Y, np.zeros(60))
+    assert np.array_equal(model.predict(X), before) and (model.n_iter_, model.t_) == (1, 60)
+    assert np.array_equal(model.partial_fit(X, Y).predict(X), twin.predict(X))
+    with pytest.raises(ValueError, match="features"):
+        model.partial_fit(X[:, :3], Y, np.zeros(60))  # it is looked at all the same
+
+
+# --- parameters of objects that an estimator has
+
+
+def test_parameters_of_optimizer_and_rule():
+    clf = SparseMLPClassifier(**FAST, optimizer=rw.SGD(), rewiring=rw.SET())
+    assert clf.get_params()["optimizer__lr"] == 0.01 and clf.get_params()["rewiring__zeta"] == 0.3
+    assert clf.set_params(optimizer__lr=0.5, optimizer__momentum=0.9, rewiring__zeta=0.1).optimizer.lr == 0.5
+    clf.fit(X, Y)
+    assert clf.trainer_.optimizer.config() == rw.SGD(0.5, momentum=0.9).config()
+    assert clf.trainer_.rewiring.config() == rw.SET(0.1).config()
+    assert clf.set_params(optimizer=rw.Adam(), optimizer__eps=1e-3).optimizer.eps == 1e-3
+    search = GridSearchCV(clf, {"optimizer__lr": [0.01, 0.02], "rewiring__zeta": [0.2, 0.4]}, cv=2,
+                          error_score="raise").fit(X, Y)  # fmt: skip
+    assert search.best_estimator_.optimizer.lr == search.best_params_["optimizer__lr"]
+    assert clf.optimizer.lr == 0.001  # the estimator that was searched with is not touched
+
+
+@pytest.mark.parametrize(
+    "thing, changes",
+    [
+        (rw.SGD(0.1, momentum=0.9), {"nesterov": True}),
+        (rw.Adam(1, betas=[0.5, 0.9], schedule=rw.Cosine(3)), {"lr": 0.5, "clip_norm": 1.0}),
+        (rw.AdamW(), {"weight_decay": 0.1}),
+        *((rw.rewiring.rewiring(name), {}) for name in rw.rewiring.rewiring_names()),
+        (rw.rewiring.rewiring("gmp"), {"density": 0.5}),
+        (rw.rewiring.rewiring("rigl"), {"every": 3, "end": 0.5}),
+    ],
+    ids=lambda value: getattr(value, "name", None) or str(value),
+)
+def test_parameters_of_any_optimizer_and_rule(thing, changes):
+    again = type(thing)(**thing.get_params())
+    assert again.config() == thing.config() == clone(thing).config()
+    assert clone(thing) is not thing
+    changed = clone(thing).set_params(**changes)
+    assert changed.config() == type(thing)(**{**thing.get_params(), **changes}).config()
+    with pytest.raises(TypeError, match=f"{type(thing).__name__} takes no argument 'zetta'"):
+        thing.set_params(zetta=1)
+    assert again.config() == thing.config()
+
+
+def test_wrong_parameters_change_nothing():
+    sgd = rw.SGD(0.1, momentum=0.5)
+    with pytest.raises(ValueError, match="momentum must be"):
+        sgd.set_params(lr=0.2, momentum=2.0)
+    assert sgd.config() == rw.SGD(0.1, momentum=0.5).config()
+    clf = SparseMLPClassifier()
+    with pytest.raises(ValueError, match=r"optimizer__lr needs optimizer to be an object, such as .*Adam"):
+        clf.set_params(optimizer__lr=0.5)
+    with pytest.raises(ValueError, match=r"rewiring__zeta needs rewiring to be an object, such as .*SET"):
+        clf.set_params(rewiring__zeta=0.5)
+    with pytest.raises(ValueError, match="epsilon__x needs epsilon to be an object"):
+        clf.set_params(epsilon__x=0.5)
+    with pytest.raises(ValueError, match="'xyz'"):
+        clf.set_params(xyz=1)
+    assert clf.get_params() == SparseMLPClassifier().get_params()
