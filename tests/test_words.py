@@ -86,7 +86,7 @@ class Loader:
 
 
 ITERABLES = [lambda: (row for row in X), lambda: zip(X, Y, strict=True), lambda: map(list, X), Loader,
-             lambda: {1.0, 2.0}, lambda: {"a": 1}.values(), lambda: iter(X)]  # fmt: skip
+             lambda: {1.0, 2.0}, lambda: {"a": 1}.values(), lambda: {"a": X}, lambda: iter(X)]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", ITERABLES)

@@ -45,7 +45,7 @@ def refuse_iterables(name: str, value: Any) -> None:
 
     NumPy would make an array of one object of it.
     """
-    if hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
+    if hasattr(value, "__iter__") and (isinstance(value, Mapping) or not hasattr(value, "__getitem__")):
         array_like = ("__array__", "__array_interface__", "__dlpack__", "__dataframe__", "tocsr")
         if not any(hasattr(value, attribute) for attribute in array_like):
             raise TypeError(

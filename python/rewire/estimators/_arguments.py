@@ -45,7 +45,6 @@ INSTEAD = {
     "device": "rewire runs on the CPU; n_jobs is its number of threads",
 }
 
-
 EXAMPLES = {"optimizer": "Adam()", "rewiring": "SET()"}  # parameters that may be objects with their own
 
 
