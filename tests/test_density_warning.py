@@ -56,6 +56,8 @@ CASES = [
     ([(30, {})], {"rewiring": "granet"}, None),
     ([(30, {})], {"rewiring": "snip"}, None),
     ([(30, {})], {"rewiring": "rigl"}, [0]),
+    ([(30, {})], {"rewiring": "importance"}, [0]),
+    ([(30, {})], {"rewiring": {"name": "importance", "rule": "gmp"}}, None),
     ([(30, {"density": 0.0})], {}, [0]),
     ([(30, {"epsilon": 2})], {"output": {"links": 0}}, [1]),
     ([(30, {"epsilon": 0.001})], {"output": {"epsilon": 0.001}}, [0, 1]),

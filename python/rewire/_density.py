@@ -20,13 +20,13 @@ FULL = 0.95  # in a layer denser than this hardly any connection has somewhere t
 SHOWN = 3  # layers that one message names
 
 
-def warn_of_density(network: Sequential, *, prunes: bool) -> None:
+def warn_of_density(network: Sequential, *, starts_full: bool) -> None:
     """One DensityWarning for a new network that is not sparse, or that has a layer without connections.
 
     Parameters
     ----------
     network : Sequential
-    prunes : bool
+    starts_full : bool
         Whether the rewiring rule is of those that start from full layers.
 
     Notes
@@ -47,7 +47,7 @@ def warn_of_density(network: Sequential, *, prunes: bool) -> None:
     full = [layer for layer in hidden if layer.density > FULL]
     all_full = len(full) == len(hidden)
     named = [layer for layer in full if layer.sized_by != "count" and (layer.sized_here or all_full)]
-    if named and not prunes:
+    if named and not starts_full:
         parts.append(
             f"not sparse: {_named(named)}, so connections have nowhere to move to; "
             f"{_half(named)} gives about half of them"

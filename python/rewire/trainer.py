@@ -180,7 +180,7 @@ class Trainer:
         with self.network.gate.writing("fit"):
             self.network.refuse_views("trained")
             if self.step == 0:
-                warn_of_density(self.network, prunes=self.rewiring.prunes)
+                warn_of_density(self.network, starts_full=self.rewiring.starts_full)
             self.history.interrupted = False
             self.take_state()
             if self._workspace is None:

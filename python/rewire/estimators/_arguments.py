@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from types import MethodType
@@ -89,7 +88,6 @@ class without_early_stopping:
     """
 
     def __init__(self, method: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, method)
         self.method = method
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:

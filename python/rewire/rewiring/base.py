@@ -167,7 +167,7 @@ class Rewiring(Parameters):
         Batches whose gradients the rule looks at: 0, 1 (the coming one), or more (and others, at random).
     skip_step : bool
         Whether a rewiring takes the place of the optimizer's step on the coming batch, as in RigL's code.
-    prunes : bool
+    starts_full : bool
         Whether the rule is made for layers that start full, or nearly: it brings the density down.
     fields : dict of str to (dtype, per_slot, birth)
         What the rule keeps for every link; see ``WeightStore.add_field``. A dtype "weight" is the network's.
@@ -179,7 +179,7 @@ class Rewiring(Parameters):
 
     name: ClassVar[str] = ""
     skip_step: bool = False
-    prunes: ClassVar[bool] = False
+    starts_full: bool = False
     fields: ClassVar[dict[str, tuple[str, bool, float]]] = {}
 
     def __init__(

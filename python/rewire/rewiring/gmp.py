@@ -87,7 +87,7 @@ class GMP(Rewiring):
     """
 
     name = "gmp"
-    prunes = True
+    starts_full = True
 
     def __init__(
         self,

@@ -73,6 +73,7 @@ class ImportancePruning(Rewiring):
         self.rule = rewiring(rule)
         if isinstance(self.rule, ImportancePruning):
             raise ValueError("rule must be another rule than importance pruning itself")
+        self.starts_full = self.rule.starts_full
         super().__init__(
             when(every),
             Share(share, "share"),

@@ -47,7 +47,7 @@ class SNIP(Rewiring):
     """
 
     name = "snip"
-    prunes = True
+    starts_full = True
 
     def __init__(
         self,
