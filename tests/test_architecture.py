@@ -30,7 +30,7 @@ ORDER = """
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
-    _density progress _fit trainer files presets
+    _density progress _carried _fit trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._base
     estimators.classifier estimators.regressor estimators.

@@ -872,8 +872,9 @@ def test_a_refused_edit_changes_nothing():
 
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
-    "Sequential": "arrays backward batch_for config forward load refuse_views restore take_over",
-    "Trainer": "evaluate_checked",
+    "Sequential": "arrays backward batch_for config forward load refuse_views resembles restore take_over",
+    "Trainer": "bring_back check_network evaluate_checked",
+    "History": "check",
     # Those of the binding have tests of their own.
     "WeightStore": "add_field build_mirror drop_field get_field lend load set_birth set_field",
 }

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "detached", "float_vector", "integer", "number", "one_of_types",
-    "options", "path", "refuse_iterables", "seed", "text", "unknown_argument",
+    "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "number",
+    "one_of_types", "options", "path", "refuse_iterables", "seed", "text", "unknown_argument",
 ]
 
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store.h: sources are int32
@@ -208,3 +208,17 @@ def options(
     for name in given:
         if name not in known:
             raise TypeError(f"{what} takes {', '.join(known) or 'no options'}, got {name!r}")
+
+
+def entries(what: str, given: Any, known: Iterable[str]) -> Mapping[str, Any]:
+    """A mapping with exactly these keys, as files hold them; ValueError names the first odd one."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} must be a dict, got {describe(given)}")
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{what} holds {describe(name)}, which is unknown")
+    for name in known:
+        if name not in given:
+            raise ValueError(f"{what} lacks {name!r}")
+    return given

@@ -17,9 +17,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire import _checks, _container
+from rewire._carried import check, check_descriptions, check_same
 from rewire._fileio import FileError
 from rewire.callbacks import checked_callbacks
-from rewire.layers import Dense, Sparse
 from rewire.network import Sequential
 from rewire.trainer import Trainer
 
@@ -89,9 +89,13 @@ def save_network(network: Sequential, path: Path, *, notes: Mapping[str, Any] | 
 def save_trainer(trainer: Trainer, path: Path, *, notes: Mapping[str, Any] | None = None) -> None:
     """Write all that training goes on from: the network, optimizer state, counters, history.
 
-    Callbacks that cannot be saved are left out. Parameters and errors as for `save_network`.
+    Callbacks that cannot be saved are left out, and fields of the stores that nobody declares: see
+    `Callback.fields`. What `load_trainer` would refuse is not written. Parameters and errors as for
+    `save_network`, and TypeError or ValueError for a trainer that does not fit together.
     """
     with trainer.network.gate.reading("save"):
+        check_descriptions(trainer)
+        check(trainer)
         _write(path, "trainer", trainer.config(), trainer.arrays(), notes)
 
 
@@ -144,17 +148,24 @@ def read(path: Path) -> Contents:
 def build_network(contents: Contents) -> Sequential:
     """The network of what `read` gave. Errors as for `load`."""
     with _refusing(contents.path):
-        config = dict(contents.network_config)
-        config["layers"] = [
-            {key: value for key, value in layer.items() if key != "fields"} for layer in config["layers"]
-        ]
-        arrays = {
-            name: array
-            for name, array in contents.arrays.items()
-            if name.startswith(("layers.", "standardizer.")) and not any(part in name for part in _STATE)
-        }
+        config, arrays = dict(contents.network_config), contents.arrays
+        _check_layers(config)
+        state = [name for name in arrays if any(part in name for part in _STATE)]
+        if contents.kind == "network" and state:
+            raise ValueError(f"array {state[0]!r} is unknown")
+        if contents.kind == "trainer":
+            config["layers"] = [
+                {key: value for key, value in layer.items() if key != "fields"} for layer in config["layers"]
+            ]
+            arrays = {
+                name: array
+                for name, array in arrays.items()
+                if name.startswith(("layers.", "standardizer.")) and name not in state
+            }
         _check_sizes(config, arrays)
-        return Sequential.from_config(config, arrays)
+        network = Sequential.from_config(config, arrays)
+        check_same(config, network.config(), "network")
+        return network
 
 
 def build_trainer(contents: Contents, callbacks: Iterable[Any] | None = None) -> Trainer:
@@ -164,24 +175,30 @@ def build_trainer(contents: Contents, callbacks: Iterable[Any] | None = None) ->
     if contents.kind != "trainer":
         raise FileError(contents.path, "holds a network without its trainer: rewire.load reads it")
     with _refusing(contents.path):
-        _check_sizes(contents.network_config, contents.arrays)
-        trainer = Trainer.from_config(contents.config, contents.arrays, callbacks)
-        if contents.config["optimizer_step"]:
-            _check_state(trainer)
-        return trainer
+        config = contents.config["network"]
+        _check_layers(config)
+        _check_sizes(config, contents.arrays)
+        return Trainer.from_config(contents.config, contents.arrays, callbacks)
 
 
 @contextlib.contextmanager
 def _refusing(path: str) -> Iterator[None]:
-    """Turn whatever a configuration provokes into a FileError; memory that is short stays a MemoryError."""
+    """Turn what the checks of a configuration raise into a FileError; all else passes through."""
     try:
         yield
-    except (FileError, MemoryError):
+    except FileError:
         raise
     except KeyError as error:
         raise FileError(path, f"lacks the entry {error}") from error
-    except Exception as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise FileError(path, f"does not hold what it should: {error}") from error
+
+
+def _check_layers(config: Any) -> None:
+    """The descriptions of layers are dicts in a list."""
+    layers = _checks.one_of_types("network", config, Mapping, "a dict")["layers"]
+    for layer in _checks.one_of_types("layers", layers, list, "a list"):
+        _checks.one_of_types("a layer", layer, Mapping, "a dict")
 
 
 def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -189,7 +206,9 @@ def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
     for index, layer in enumerate(config["layers"]):
         kind = layer["type"]
         if kind == "Sparse":
-            name, shape = "indptr", [-(-layer["n_out"] // layer["group"]) + 1]
+            group = _checks.choice("group", layer["group"], (1, 2, 4, 8))
+            n_out = _checks.integer("n_out", layer["n_out"], low=1)
+            name, shape = "indptr", [-(-n_out // group) + 1]
         elif kind == "Dense":
             name, shape = "weights", [layer["n_out"], layer["n_in"]]
         else:
@@ -199,30 +218,6 @@ def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
             raise ValueError(
                 f"array {name!r} has shape {arrays[name].shape}, its layer needs {tuple(shape)}"
             )
-
-
-def _check_state(trainer: Trainer) -> None:
-    """Every layer has what the optimizer keeps, so that the next step finds it."""
-    optimizer, network = trainer.optimizer, trainer.network
-    wanted = list(optimizer.state_names)
-    for layer in network.weight_layers:
-        found = [("bias", layer.bias_state)] if layer.has_bias else []
-        if isinstance(layer, Sparse):
-            fields = layer.store.fields
-            expected: dict[str, Any] = {name: (network.dtype, layer.group) for name in wanted}
-            if optimizer.needs_age:
-                expected["born"] = ("int32", 1)
-            for name, wants in expected.items():
-                if name not in fields or fields[name][:2] != wants:
-                    raise ValueError(f"{layer.label} lacks the optimizer's field {name!r} of {wants[0]}")
-        elif isinstance(layer, Dense):
-            found.append(("weights", layer.weight_state))
-        for what, state in found:
-            if list(state) != wanted:
-                raise ValueError(
-                    f"{layer.label} keeps {', '.join(state) or 'nothing'} for its {what}, "
-                    f"the optimizer needs {', '.join(wanted) or 'nothing'}"
-                )
 
 
 def _write(

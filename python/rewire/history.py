@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
-from rewire._checks import one_of_types
+from rewire._checks import boolean, describe, entries, integer, one_of_types
 
 __all__ = ["History"]
+
+
+_COUNTS = ("nnz", "links_removed", "links_grown")
+_SECONDS = ("training", "rewiring", "evaluation", "callbacks")
+_FIGURES = ("loss", "accuracy", "r2", "lr", *(f"seconds_{what}" for what in _SECONDS))
+_PLAIN = (str, int, float, type(None))
 
 
 class History:
@@ -74,10 +81,38 @@ class History:
     def from_dict(cls, found: Mapping[str, Any]) -> History:
         """The history of a ``to_dict()``."""
         one_of_types("found", found, Mapping, "a dict as to_dict() gives")
+        entries("history", found, ("interrupted", "epochs"))
         history = cls()
-        history.interrupted = bool(found["interrupted"])
-        history.epochs = [dict(row) for row in found["epochs"]]
+        history.interrupted = boolean("interrupted", found["interrupted"])
+        rows = one_of_types("epochs", found["epochs"], list, "a list of rows")
+        history.epochs = [dict(one_of_types("a row", row, Mapping, "a dict")) for row in rows]
         return history
+
+    def check(self, epoch: int, layers: int) -> None:
+        """ValueError or TypeError unless these are rows of a trainer after ``epoch`` epochs.
+
+        Columns that :class:`History` does not know may hold numbers, words and flat lists of them.
+        """
+        before = -1
+        for position, row in enumerate(self.epochs):
+            where = f"history row {position}"
+            before = integer(f"{where}: epoch", row.get("epoch"), low=before + 1, high=epoch - 1)
+            for name, value in row.items():
+                if name in _COUNTS:
+                    if not isinstance(value, list) or len(value) != layers:
+                        raise ValueError(f"{where}: {name} must be {layers} counts, got {describe(value)}")
+                    for count in value:
+                        integer(f"{where}: {name}", count, low=0)
+                elif name in _FIGURES or name.startswith("val_"):
+                    if isinstance(value, bool) or not isinstance(value, int | float | None):
+                        raise TypeError(f"{where}: {name} must be a number or null, got {describe(value)}")
+                else:
+                    parts = value if isinstance(value, list | tuple) else [value]
+                    if not isinstance(name, str) or not all(isinstance(p, _PLAIN) for p in parts):
+                        raise TypeError(f"{where}: {describe(name)} must be numbers or words in a row")
+            for name in ("loss", "lr"):
+                if name in row and (row[name] is None or not math.isfinite(row[name])):
+                    raise ValueError(f"{where}: {name} must be finite, got {describe(row[name])}")
 
     def __repr__(self) -> str:
         note = ", interrupted" if self.interrupted else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -301,6 +301,13 @@ class Sequential:
             except RuntimeError as error:
                 raise RuntimeError(f"{layer.label}: {error}") from error
 
+    def resembles(self, config: Mapping[str, Any]) -> bool:
+        """Whether a ``config()`` describes these layers; hidden ones may have other widths."""
+        kept = [_kind(layer.config(state=False)) for layer in self.layers]
+        found = [_kind(layer) for layer in config["layers"]]
+        ends = [(n[0], n[-1]) for n in (_widths(self.config()), _widths(config))]
+        return kept == found and ends[0] == ends[1] and self.dtype == config["dtype"]
+
     # --- saving -------------------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
@@ -344,17 +351,22 @@ class Sequential:
         ):
             self.take_over(Sequential.from_config(config, arrays))
             return
+        rest = set(arrays)
         for layer, layer_config in zip(self.layers, config["layers"], strict=True):
             prefix = f"layers.{layer.index}."
-            own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+            own = _Taken(arrays, prefix)
             layer.restore(layer_config, own)
+            rest -= {prefix + name for name in own.taken}
         self.standardizer = None
         if config.get("standardizer"):
+            own = _Taken(arrays, "standardizer.")
             mean, scale = (
-                take(arrays, f"standardizer.{name}", (self.n_in,), "float64", "standardizer")
-                for name in ("mean", "scale")
+                take(own, name, (self.n_in,), "float64", "standardizer") for name in ("mean", "scale")
             )
             self.standardizer = Standardizer(mean.copy(), scale.copy())
+            rest -= {f"standardizer.{name}" for name in own.taken}
+        if rest:
+            raise ValueError(f"array {min(rest)!r} is unknown")
 
     def take_over(self, other: Sequential) -> None:
         """Become a network with the same kinds of layers, of any width, which is of no use afterwards.
@@ -383,6 +395,9 @@ class Sequential:
         _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
         net = cls.__new__(cls)
         net.seed = _checks.seed("seed", config["seed"])
+        layers = config["layers"]
+        if not isinstance(layers, Sequence) or not all(isinstance(layer, Mapping) for layer in layers):
+            raise TypeError(f"layers must be a list of dicts, got {_checks.describe(layers)}")
         net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))
         net._assemble([layer_from_config(c) for c in config["layers"]], draw=False)
         net.restore(config, arrays)
@@ -400,6 +415,40 @@ class Sequential:
         from rewire.files import save_network  # files stands on networks, not the other way round
 
         save_network(self, path)
+
+
+def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A layer's description without its size: neurons may go, and a start is soon over."""
+    sizes = ("n_in", "n_out", "epsilon", "density", "fan_in", "links", "fields")
+    return {name: value for name, value in layer.items() if name not in sizes}
+
+
+def _widths(config: Mapping[str, Any]) -> list[int]:
+    """Widths of the input and of all layers with weights."""
+    pairs = [(layer["n_in"], layer["n_out"]) for layer in config["layers"] if "n_in" in layer]
+    return [pairs[0][0], *(n_out for _, n_out in pairs)]
+
+
+class _Taken(Mapping[str, NDArray[Any]]):
+    """The arrays under a prefix, and the names that somebody has asked for."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
+        self._own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+        self.taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        found = self._own[name]
+        self.taken.add(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
 
 
 def _checked(layers: Sequence[Layer]) -> list[Layer]:

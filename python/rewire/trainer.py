@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire import _checks
+from rewire import _carried, _checks
 from rewire._density import warn_of_density
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
-from rewire.callbacks import callback_config, callback_from_config, checked_callbacks
+from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
 from rewire.losses import Loss, Targets
 from rewire.losses import loss as as_loss
@@ -101,6 +101,8 @@ class Trainer:
         self.optimizer_step = 0  # steps on the optimizer's present state
         self._state_names = self.optimizer.state_names  # what that state is
         self._memory: tuple[str, dict[str, Any]] = (self.rewiring.remembers_as, {})
+        # Whose fields the stores hold, by rule as in `_memory`, and which these are.
+        self.fields_of, self.fields_last = self.rewiring.remembers_as, tuple(self.rewiring.fields)
         self._workspace: Workspace | None = None
 
     # --- fit ----------------------------------------------------------------------------
@@ -183,6 +185,7 @@ class Trainer:
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full)
             self.history.interrupted = False
             self.take_state()
+            _carried.refresh_rule(self)
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             batch = min(batch_size, source.n_samples)
@@ -262,10 +265,16 @@ class Trainer:
     def config(self) -> dict[str, Any]:
         """JSON-able description with all counters and the history; :meth:`from_config` reads it back."""
         return {
+            **self._config_without_callbacks(),
+            "callbacks": [callback_config(c) for c in self.callbacks],
+        }
+
+    def _config_without_callbacks(self) -> dict[str, Any]:
+        return {
             "loss": self.loss.config(),
             "optimizer": self.optimizer.config(),
             "rewiring": self.rewiring.config(),
-            "callbacks": [callback_config(c) for c in self.callbacks],
+            "callbacks": [],
             "seed": self.seed,
             "threads": self.threads,
             "standardize": self.standardize,
@@ -275,17 +284,21 @@ class Trainer:
             "optimizer_step": self.optimizer_step if self.owns_state() else 0,
             "memory": {k: v for k, v in self.rule_memory().items() if not isinstance(v, np.ndarray)},
             "history": self.history.to_dict(),
-            "network": self.network.config(state=self.owns_state()),
+            "network": _carried.network_config(self),
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`."""
-        found = self.network.arrays(state=self.owns_state())
-        memory = self.rule_memory()
-        found.update({f"memory.{k}": v.copy() for k, v in memory.items() if isinstance(v, np.ndarray)})
+        found = self._arrays_without_callbacks()
         for i, callback in enumerate(self.callbacks):
             if callback_config(callback) is not None:
                 found.update({f"callbacks.{i}.{name}": a for name, a in callback.arrays().items()})
+        return found
+
+    def _arrays_without_callbacks(self) -> dict[str, NDArray[Any]]:
+        found = _carried.network_arrays(self)
+        memory = self.rule_memory()
+        found.update({f"memory.{k}": v.copy() for k, v in memory.items() if isinstance(v, np.ndarray)})
         return found
 
     @classmethod
@@ -300,43 +313,64 @@ class Trainer:
         Parameters
         ----------
         callbacks : iterable, optional
-            Instead of those that were saved; one that stands where it stood gets its state back. By default
-            the built-in ones are rebuilt; those without a ``config()`` were not saved.
+            Instead of those that were saved; one that stands where one of its kind stood gets its state
+            back. By default the built-in ones are rebuilt; those without a ``config()`` were not saved.
 
         Raises
         ------
-        KeyError, TypeError, ValueError, RuntimeError
-            If they do not describe a trainer.
+        KeyError, TypeError, ValueError
+            If they do not describe a trainer: everything is checked, and what is unknown is refused.
         """
         _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
-        saved = list(config["callbacks"])
+        saved = config["callbacks"]
+        if not isinstance(saved, list):
+            raise TypeError(f"callbacks must be a list, got {_checks.describe(saved)}")
         if callbacks is None:
-            pairs = [(callback_from_config(c), i) for i, c in enumerate(saved) if c is not None]
+            places = [i for i, c in enumerate(saved) if c is not None]
+            own = [callback_from_config(saved[i]) for i in places]
         else:
-            pairs = [(c, i) for i, c in enumerate(callbacks)]
+            own = list(callbacks)
+            places = list(range(len(own)))
+        parts = _by_owner(arrays, [i for i, c in enumerate(saved) if c is not None])
+        trainer = cls._build(config, parts, own)
+        for callback, i in zip(own, places, strict=True):
+            if i < len(saved) and restorable(callback, saved[i]):
+                callback.restore(saved[i], parts[f"callbacks.{i}"])
+            if callbacks is None and type(callback).__module__.startswith("rewire."):
+                _carried.check_same(saved[i], callback_config(callback), f"trainer.callbacks[{i}]")
+        missing = _carried.lacks(trainer.network, trainer.optimizer) if trainer.optimizer_step else None
+        if missing is not None:
+            raise ValueError(missing)
+        _carried.check(trainer)
+        _carried.check_same(config, {**trainer.config(), "callbacks": saved}, "trainer")
+        return trainer
+
+    @classmethod
+    def _build(
+        cls,
+        config: Mapping[str, Any],
+        parts: Mapping[str, Mapping[str, NDArray[Any]]],
+        callbacks: Iterable[Any],
+    ) -> Trainer:
+        """A trainer of what was not changed since it was one."""
         trainer = cls(
-            Sequential.from_config(config["network"], arrays),
+            Sequential.from_config(config["network"], parts["network"]),
             loss=config["loss"],
             optimizer=config["optimizer"],
             rewiring=config["rewiring"],
-            callbacks=[c for c, _ in pairs],
+            callbacks=callbacks,
             threads=config["threads"],
             seed=config["seed"],
             standardize=config["standardize"],
         )
-        for callback, i in pairs:
-            if i < len(saved) and saved[i] is not None and hasattr(callback, "restore"):
-                prefix = f"callbacks.{i}."
-                own = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-                callback.restore(saved[i], own)
-        trainer.epoch = _checks.integer("epoch", config["epoch"], low=0)
-        trainer.step = _checks.integer("step", config["step"], low=0)
-        trainer.rewirings = _checks.integer("rewirings", config["rewirings"], low=0)
-        trainer.optimizer_step = _checks.integer("optimizer_step", config["optimizer_step"], low=0)
+        trainer.epoch = config["epoch"]
+        trainer.step = config["step"]
+        trainer.rewirings = config["rewirings"]
+        trainer.optimizer_step = config["optimizer_step"]
         trainer.history = History.from_dict(config["history"])
         memory = trainer.rule_memory()
-        memory.update(config.get("memory", {}))
-        memory.update({k.removeprefix("memory."): a for k, a in arrays.items() if k.startswith("memory.")})
+        memory.update(_checks.one_of_types("memory", config["memory"], Mapping, "a dict"))
+        memory.update(parts["memory"])
         if trainer.optimizer_step:
             trainer.network.trained_by = weakref.ref(trainer)
         return trainer
@@ -356,10 +390,15 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
-            return {"config": self.config(), "arrays": self.arrays(), "callbacks": self.callbacks}
+            # Callbacks carry their state themselves: a copy goes on as the original would.
+            return {
+                "config": self._config_without_callbacks(),
+                "arrays": self._arrays_without_callbacks(),
+                "callbacks": self.callbacks,
+            }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        twin = Trainer.from_config(state["config"], state["arrays"], state["callbacks"])
+        twin = Trainer._build(state["config"], _by_owner(state["arrays"], []), state["callbacks"])
         self.__dict__.update(twin.__dict__)
         if self.optimizer_step:
             self.network.trained_by = weakref.ref(self)
@@ -367,10 +406,11 @@ class Trainer:
     # --- optimizer state ----------------------------------------------------------------
 
     def owns_state(self) -> bool:
-        """Whether the layers hold this trainer's optimizer state, and of its present optimizer."""
+        """Whether the layers hold state of this trainer's optimizer that is not as good as fresh."""
         owner = self.network.trained_by
-        ours = isinstance(owner, weakref.ref) and owner() is self
-        return ours and self._state_names == self.optimizer.state_names
+        ours = isinstance(owner, weakref.ref) and owner() is self and self.optimizer_step > 0
+        fits = self._state_names == self.optimizer.state_names
+        return ours and fits and _carried.lacks(self.network, self.optimizer) is None
 
     def take_state(self) -> None:
         """Fresh optimizer state, unless the layers still hold ours."""
@@ -386,6 +426,24 @@ class Trainer:
         self.optimizer_step, self._state_names = 0, self.optimizer.state_names
         net.trained_by = weakref.ref(self)
 
+    def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """``config()`` and copies of all arrays of the network, with the fields that somebody here owns."""
+        return _carried.network_config(self), _carried.network_arrays(self)
+
+    def bring_back(
+        self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], optimizer_step: int
+    ) -> None:
+        """Put the network back to a :meth:`network_state` of ``optimizer_step``, as it was then.
+
+        If its optimizer state is not of the present optimizer, the next ``fit`` begins with a fresh one.
+        """
+        self.network.restore(config, arrays)
+        self.optimizer_step = optimizer_step
+
+    def check_network(self, network: Sequential, optimizer_step: int) -> None:
+        """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""
+        _carried.check_network(self, network, optimizer_step)
+
     def rule_memory(self) -> dict[str, Any]:
         """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
         if self._memory[0] != self.rewiring.remembers_as:
@@ -397,3 +455,15 @@ class Trainer:
         if self.optimizer.needs_age:
             for layer in self.network.sparse_layers:
                 layer.store.set_birth("born", self.optimizer_step + 1)
+
+
+def _by_owner(
+    arrays: Mapping[str, NDArray[Any]], callbacks: Iterable[int]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Arrays of the rule's memory, of each callback, and all others, which the network takes or refuses."""
+    prefixes = {"memory.": "memory", **{f"callbacks.{i}.": f"callbacks.{i}" for i in callbacks}}
+    parts: dict[str, dict[str, NDArray[Any]]] = {owner: {} for owner in ("network", *prefixes.values())}
+    for name, a in arrays.items():
+        prefix = next((p for p in prefixes if name.startswith(p)), "")
+        parts[prefixes.get(prefix, "network")][name.removeprefix(prefix)] = a
+    return parts

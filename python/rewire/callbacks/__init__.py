@@ -9,6 +9,7 @@ from rewire.callbacks.base import (
     checked_callbacks,
     handlers,
     register_callback,
+    restorable,
 )
 from rewire.callbacks.early_stopping import EarlyStopping
 from rewire.callbacks.link_log import LinkLog
@@ -16,5 +17,5 @@ from rewire.callbacks.map_log import MapLog
 
 __all__ = [
     "EVENTS", "Callback", "EarlyStopping", "LinkLog", "MapLog", "State", "callback_config",
-    "callback_from_config", "checked_callbacks", "handlers", "register_callback",
+    "callback_from_config", "checked_callbacks", "handlers", "register_callback", "restorable",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENTS", "Callback", "State", "callback_config", "callback_from_config", "checked_callbacks", "handlers",
-    "register_callback",
+    "register_callback", "restorable",
 ]  # fmt: skip
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
@@ -45,7 +45,16 @@ class State:
 
 
 class Callback:
-    """Base of callbacks; every method may be left out."""
+    """Base of callbacks; every method may be left out.
+
+    Attributes
+    ----------
+    fields : tuple of str
+        Fields that it keeps in the stores. Only those that a callback with a ``config()``, the optimizer or
+        the rewiring rule names are saved, and brought back with a best network.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
 
     def on_fit_begin(self, state: State) -> None:
         """Before the first epoch of a call of ``fit``."""
@@ -74,7 +83,17 @@ class Callback:
         return {}
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over what :meth:`config` and :meth:`arrays` gave."""
+        """Take over what :meth:`config` and :meth:`arrays` gave.
+
+        They may come from a file that somebody made up. Raise ValueError, TypeError or KeyError for what you
+        do not know or cannot use; nothing else looks at your state.
+        """
+
+    def check(self, trainer: Trainer, network: Sequential) -> None:
+        """ValueError if this callback's state does not fit the trainer; when saving and when resuming.
+
+        ``network`` is the trainer's, or one that may be brought back in its place.
+        """
 
 
 def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
@@ -106,17 +125,31 @@ def callback_config(callback: Any) -> dict[str, Any] | None:
     return config() if callable(config) else None
 
 
+def restorable(callback: Any, saved: Any) -> bool:
+    """Whether ``saved``, a ``config()``, is of a callback of this kind."""
+    own = callback_config(callback)
+    if own is None or not isinstance(saved, Mapping) or not hasattr(callback, "restore"):
+        return False
+    return own.get("name") == saved.get("name")
+
+
 _KINDS: dict[str, Callable[..., Callback]] = {}
 
 
 def register_callback(cls: type[Callback]) -> type[Callback]:
-    """Make a callback known to :func:`callback_from_config` under its name."""
+    """Make a callback known to :func:`callback_from_config` under its name.
+
+    From a file it is made by its constructor, from the entries of its ``config()`` but for ``"name"`` and
+    ``"state"``; then :meth:`Callback.restore` gets all of them, and has to refuse what it does not know.
+    """
     _KINDS[cls.__name__] = cls
     return cls
 
 
 def callback_from_config(config: Mapping[str, Any]) -> Callback:
     """A built-in callback from its ``config()``, without its state."""
+    if not isinstance(config, Mapping):
+        raise TypeError(f"a callback must be a dict, got {describe(config)}")
     kind = _KINDS.get(str(config.get("name")))
     if kind is None:
         raise ValueError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import boolean, choice, integer, number, text
+from rewire._checks import boolean, choice, describe, entries, integer, number, text
 from rewire.callbacks.base import Callback, State, register_callback
+from rewire.network import Sequential
+
+if TYPE_CHECKING:
+    from rewire.trainer import Trainer
 
 __all__ = ["EarlyStopping"]
 
@@ -17,6 +22,12 @@ __all__ = ["EarlyStopping"]
 @register_callback
 class EarlyStopping(Callback):
     """Stop when a figure has not improved for some epochs.
+
+    Every call of ``fit`` is a run of its own, and the best one, its network and the epochs waited for belong
+    to the run: the next call begins anew, whatever trainer, optimizer or rule it has. Only the first call
+    after ``Trainer.resume`` goes on with the run that was saved, unless that one had come to its end by
+    waiting. A figure that is not finite, or that could not be computed (None), counts as no improvement and
+    is never the best.
 
     Parameters
     ----------
@@ -27,7 +38,8 @@ class EarlyStopping(Callback):
     min_delta : float
         Smaller improvements do not count.
     restore_best : bool
-        Bring back weights and structure of the best epoch when training ends.
+        Bring back weights, structure and optimizer state of the best epoch when training ends. Where that
+        state is of another optimizer, the next ``fit`` begins with a fresh one.
     mode : {"auto", "min", "max"}
         Which direction is better; auto: losses down, everything else up.
 
@@ -36,7 +48,7 @@ class EarlyStopping(Callback):
     best : float or None
     best_epoch : int or None
     waited : int
-        Epochs since the best one.
+        Epochs since the best one; without one, all of the run.
     """
 
     def __init__(
@@ -53,11 +65,17 @@ class EarlyStopping(Callback):
         self.min_delta = number("min_delta", min_delta, low=0.0)
         self.restore_best = boolean("restore_best", restore_best)
         self.mode = choice("mode", mode, ("auto", "min", "max"))
+        self._begin()
+
+    def _begin(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.waited = 0
         self._best_config: dict[str, Any] | None = None
         self._best_arrays: dict[str, NDArray[Any]] = {}
+        self._best_step = 0  # of the optimizer
+        self._resumed = False  # whether the next fit goes on with a saved run
+        self._restored = False  # whether the best network has come from elsewhere and is not checked yet
 
     @property
     def _down(self) -> bool:
@@ -69,27 +87,44 @@ class EarlyStopping(Callback):
                 f"EarlyStopping monitors {self.monitor!r}, which needs validation_data; "
                 f"give some to fit or use monitor={self.monitor.removeprefix('val_')!r}"
             )
+        if not (self._resumed and self._suits(state.trainer.callbacks)):
+            self._begin()
+        self._resumed = False
+
+    def _suits(self, callbacks: list[Any]) -> bool:
+        """Whether a best network that was saved has the fields of all callbacks there are now."""
+        names = {name for callback in callbacks for name in getattr(callback, "fields", ())}
+        layers = [] if self._best_config is None else self._best_config["layers"]
+        return all(names <= layer["fields"].keys() for layer in layers if "fields" in layer)
 
     def on_epoch_end(self, state: State) -> None:
         if self.monitor not in state.row:
             raise ValueError(
                 f"monitor must be a column of the history ({', '.join(state.row)}), got {self.monitor!r}"
             )
-        value = float(state.row[self.monitor])
-        gain = 0.0 if self.best is None else (self.best - value if self._down else value - self.best)
-        if self.best is None or gain > self.min_delta:
-            self.best, self.best_epoch, self.waited = value, state.row["epoch"], 0
+        value = state.row[self.monitor]
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise ValueError(f"monitor must be a column of numbers, {self.monitor!r} has {describe(value)}")
+        if value is not None and math.isfinite(value) and self._improves(float(value)):
+            self.best, self.best_epoch, self.waited = float(value), state.row["epoch"], 0
             if self.restore_best:
-                self._best_config = state.network.config(state=True)
-                self._best_arrays = state.network.arrays(state=True)
+                self._best_config, self._best_arrays = state.trainer.network_state()
+                self._best_step = state.trainer.optimizer_step
         else:
             self.waited += 1
             if self.waited >= self.patience:
                 state.stop = True
 
+    def _improves(self, value: float) -> bool:
+        if self.best is None:
+            return True
+        return (self.best - value if self._down else value - self.best) > self.min_delta
+
     def on_fit_end(self, state: State) -> None:
-        if self._best_config is not None:
-            state.network.restore(self._best_config, self._best_arrays)
+        if self.restore_best and self._best_config is not None:
+            state.trainer.bring_back(self._best_config, self._best_arrays, self._best_step)
+
+    # --- saving -------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
         return {
@@ -103,17 +138,54 @@ class EarlyStopping(Callback):
                 "best": self.best,
                 "best_epoch": self.best_epoch,
                 "waited": self.waited,
-                "network": self._best_config,
+                "optimizer_step": self._best_step,
+                "network": self._best_config if self.restore_best else None,
             },
         }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        return {name: np.array(a) for name, a in self._best_arrays.items()}
+        return dict(self._best_arrays) if self.restore_best else {}
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        state = config["state"]
-        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
-        self._best_config, self._best_arrays = state["network"], dict(arrays)
+        self._begin()
+        entries("EarlyStopping", config, self.config())
+        other = type(self)(**{name: value for name, value in config.items() if name not in ("name", "state")})
+        state = entries("EarlyStopping: state", config["state"], self.config()["state"])
+        best, epoch = state["best"], state["best_epoch"]
+        if (best is None) != (epoch is None) or (best is None and state["network"] is not None):
+            raise ValueError("EarlyStopping: a best figure has its epoch, a best network has its figure")
+        waited = integer("waited", state["waited"], low=0)
+        step = integer("optimizer_step", state["optimizer_step"], low=0)
+        if best is not None:
+            best, epoch = number("best", best), integer("best_epoch", epoch, low=0)
+        if state["network"] is not None:
+            Sequential.from_config(state["network"], arrays)
+        elif arrays:
+            raise ValueError(f"EarlyStopping: array {min(arrays)!r} is unknown")
+        if state["network"] is not None and not other.restore_best:
+            raise ValueError("EarlyStopping: a best network is kept with restore_best alone")
+        if (self.monitor, self._down) != (other.monitor, other._down):
+            return  # another figure: its best says nothing about ours
+        self.best, self.best_epoch, self.waited, self._best_step = best, epoch, waited, step
+        # Else that run had come to its end, or its best network was not kept.
+        self._resumed = waited < other.patience and not (
+            self.restore_best and best is not None and state["network"] is None
+        )
+        if self.restore_best and state["network"] is not None:
+            self._best_config, self._best_arrays, self._restored = state["network"], dict(arrays), True
+
+    def check(self, trainer: Trainer, network: Sequential) -> None:
+        """The best epoch is one of the trainer's, the best network might be its own."""
+        if self.best_epoch is not None and self.best_epoch >= trainer.epoch:
+            raise ValueError(f"best_epoch must be < {trainer.epoch}, got {self.best_epoch}")
+        if self._restored and self._best_config is not None and network is trainer.network:
+            if not network.resembles(self._best_config):
+                raise ValueError("EarlyStopping: the best network has other layers than the trainer's")
+            best = Sequential.from_config(self._best_config, self._best_arrays)
+            trainer.check_network(best, self._best_step)
+            if not all(layer.finite() for layer in best.layers):
+                raise ValueError("EarlyStopping: the best network has weights that are not finite")
+            self._restored = False
 
     def __repr__(self) -> str:
         return f"EarlyStopping(patience={self.patience}, monitor={self.monitor!r})"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import choice, integer
+from rewire._checks import choice, describe, entries, integer, one_of_types
 from rewire._places import apart, places_of, together, without
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from rewire.compaction import Compaction
     from rewire.network import Sequential
     from rewire.store import WeightStore
+    from rewire.trainer import Trainer
 
 __all__ = ["LinkLog"]
 
 FIELD = "cohort"
 COUNTS = ("born", "died", "survived", "explored")
+MISSED = 2000  # epochs that it may have missed in a file: they take memory, and nothing is known of them
+_STRANGE = "these are not the layers whose links it has followed; use a new one"
 COLUMNS = (*COUNTS, "age_mean", "age_median")  # of one rewiring and layer; whole numbers first
 
 
@@ -69,8 +72,10 @@ class LinkLog(Callback):
     dense over-parameterization?*, ICML 2021. Dense layers have all their links from the start.
 
     Where neurons go for good (``rewire.ImportancePruning``), only places between those that are left count as
-    explored. A layer that is put in another's place or changes its shape otherwise ends the log: ``fit`` then
-    raises RuntimeError. Survival is kept by epochs and takes 8 bytes a layer for every pair of epochs.
+    explored; where early stopping brings such neurons back, counting begins anew with the links that are
+    there. A layer that is put in another's place, or another trainer, ends the log: ``fit`` then raises
+    RuntimeError, ``save`` ValueError. Survival is kept by epochs and takes 8 bytes a layer for every pair of
+    epochs.
 
     Examples
     --------
@@ -83,6 +88,8 @@ class LinkLog(Callback):
     >>> log["born"].shape, log.survival().shape
     ((4, 1), (5, 6))
     """
+
+    fields = (FIELD,)
 
     def __init__(self) -> None:
         self._shapes: list[_Shape] = []
@@ -145,10 +152,13 @@ class LinkLog(Callback):
             raise ValueError(
                 "callbacks must hold at most one LinkLog: they would share a field of the stores"
             )
-        if self._shapes:
-            self._check(state.network)
-        else:
+        if not self._shapes:
             self._begin(state)
+        elif not self._knows(state.trainer, state.network):
+            raise RuntimeError(f"LinkLog cannot go on: {_STRANGE}")
+        elif self._shapes != _shapes(state.network):  # neurons that had gone came back
+            self._shapes = _shapes(state.network)
+            self._explored = {layer.index: places_of(layer.store) for layer in state.network.sparse_layers}
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
@@ -204,18 +214,33 @@ class LinkLog(Callback):
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
 
-    def _check(self, network: Sequential) -> None:
-        """The network is still the one that was logged."""
-        known = _shapes(network) == self._shapes
-        for layer in network.sparse_layers:
-            known = known and FIELD in layer.store.fields and self._valid(layer.store.get_field(FIELD))
-        if not known:
-            raise RuntimeError(
-                "LinkLog cannot go on: these are not the layers whose links it has followed; use a new one"
-            )
+    def _knows(self, trainer: Trainer, network: Sequential) -> bool:
+        """Whether the layers are still those that were logged, perhaps of other widths."""
+        now = len(self._rows)
+        kept, found = ([(s.at, s.group) for s in shapes] for shapes in (self._shapes, _shapes(network)))
+        if kept != found or self._first_epoch + len(self._alive) > trainer.epoch:
+            return False
+        ends = (self._shapes[0].n_in, self._shapes[-1].n_out)
+        if ends != (network.n_in, network.n_out):
+            return False
+        try:
+            for layer in network.sparse_layers:
+                layer.check_field(FIELD, "int32", per_slot=True, low=0, high=now + 1, birth=(0, now + 1))
+        except ValueError:
+            return False
+        return all(FIELD in layer.store.fields for layer in network.sparse_layers)
 
-    def _valid(self, born: NDArray[np.int32]) -> bool:
-        return born.size == 0 or (born.min() >= 0 and born.max() <= len(self._rows) + 1)
+    def check(self, trainer: Trainer, network: Sequential) -> None:
+        """The trainer's layers are those that were logged, and nothing was logged that is still to come."""
+        if not self._shapes:
+            return
+        if not self._knows(trainer, network):
+            raise ValueError(f"LinkLog: {_STRANGE}")
+        missed = trainer.epoch - self._first_epoch - len(self._alive)
+        integer("LinkLog: epochs without it", missed, low=0, high=MISSED)
+        for epoch, step in self._when:
+            integer("LinkLog: epoch", epoch, low=self._first_epoch, high=trainer.epoch)
+            integer("LinkLog: step", step, low=0, high=trainer.step)
 
     def _announce(self, network: Sequential) -> None:
         """Links that come from now on belong to the next rewiring."""
@@ -274,17 +299,28 @@ class LinkLog(Callback):
         }
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        state = config["state"]
+        where = "LinkLog"
+        entries(where, config, ("name", "state"))
+        state = entries(f"{where}: state", config["state"], ("first_epoch", "shapes"))
         self._first_epoch = integer("first_epoch", state["first_epoch"], low=0)
-        self._shapes = [_Shape(*(integer("shapes", n, low=0) for n in shape)) for shape in state["shapes"]]
-        layers, where = len(self._shapes), "LinkLog"
+        self._shapes = [_shape(found) for found in one_of_types("shapes", state["shapes"], list, "a list")]
+        explored = [f"explored.{shape.at}" for shape in self._shapes if shape.group]
+        entries(f"{where}: arrays", arrays, ("start", "when", "rows", "alive", *explored))
+        layers = len(self._shapes)
         n, m = (len(np.atleast_1d(arrays[name])) for name in ("alive", "rows"))
+        if not layers and (n or m):
+            raise ValueError(f"{where} holds figures of no layers")
         self._start = take(arrays, "start", (layers,), "int64", where)
         when = take(arrays, "when", (m, 2), "int64", where)
         self._when = [(int(epoch), int(step)) for epoch, step in when]
         self._rows = list(take(arrays, "rows", (m, layers, len(COLUMNS)), "float64", where))
         alive = take(arrays, "alive", (n, layers, n + 1), "int64", where)
         self._alive = [counts[:, : t + 2] for t, counts in enumerate(alive)]
+        rows = np.array(self._rows)
+        if not np.isfinite(rows).all() or any((a < low).any() for a, low in ((rows, 0), (alive, -1))):
+            raise ValueError(f"{where}: counts and ages must be finite and >= 0")
+        if (self._start < 0).any() or (np.diff(when, axis=0) < 0).any():
+            raise ValueError(f"{where}: rewirings come one after the other, and links are >= 0")
         self._explored = {}
         for shape in self._shapes:
             if shape.group:
@@ -298,6 +334,14 @@ class LinkLog(Callback):
 
     def __repr__(self) -> str:
         return f"LinkLog({self.rewirings} rewirings, {len(self._alive)} epochs)"
+
+
+def _shape(found: Any) -> _Shape:
+    """A layer as ``config()`` has it."""
+    if not isinstance(found, list | tuple) or len(found) != 4:
+        raise ValueError(f"shapes must be lists of 4 integers, got {describe(found)}")
+    index, n_out, n_in = (integer("shapes", n, low=0) for n in found[:3])
+    return _Shape(index, n_out, n_in, choice("group", found[3], (0, 1, 2, 4, 8)))
 
 
 def _shapes(network: Sequential) -> list[_Shape]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import integer
+from rewire._checks import entries, integer, one_of_types
 from rewire.analysis import link_map
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers.base import take
+
+if TYPE_CHECKING:
+    from rewire.network import Sequential
+    from rewire.trainer import Trainer
 
 __all__ = ["MapLog"]
 
@@ -43,11 +47,17 @@ class MapLog(Callback):
 
     @property
     def maps(self) -> NDArray[np.float64]:
-        """All maps so far."""
-        return np.array(self._maps) if self._maps else np.zeros((0, 0, 0))
+        """All maps so far; where a layer has fewer neurons than it once had, nothing is connected."""
+        shape = np.max([m.shape for m in self._maps], axis=0) if self._maps else (0, 0)
+        found = np.zeros((len(self._maps), *shape))
+        for whole, part in zip(found, self._maps, strict=True):
+            whole[: part.shape[0], : part.shape[1]] = part
+        return found
 
     def on_fit_begin(self, state: State) -> None:
         integer("layer", self.layer, high=len(state.network.weight_layers) - 1)
+        if self.epochs and self.epochs[-1] > state.epoch:
+            raise RuntimeError("MapLog cannot go on: this is not the trainer it has followed; use a new one")
         if not self._maps:
             self._add(state)
 
@@ -55,11 +65,7 @@ class MapLog(Callback):
         self._add(state)
 
     def _add(self, state: State) -> None:
-        found = link_map(state.network.weight_layers[self.layer], self.bins)
-        if self._maps and found.shape != self._maps[0].shape:  # neurons have gone: nothing is connected there
-            found, part = np.zeros_like(self._maps[0]), found
-            found[: part.shape[0], : part.shape[1]] = part
-        self._maps.append(found)
+        self._maps.append(link_map(state.network.weight_layers[self.layer], self.bins))
         self.epochs.append(state.epoch)
 
     def config(self) -> dict[str, Any]:
@@ -74,9 +80,25 @@ class MapLog(Callback):
         return {"maps": self.maps}
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.epochs = [integer("epochs", epoch, low=0) for epoch in config["state"]["epochs"]]
-        shape = np.shape(arrays.get("maps", ()))[1:]
-        self._maps = list(take(arrays, "maps", (len(self.epochs), *shape), "float64", "MapLog"))
+        entries("MapLog", config, self.config())
+        entries("MapLog: arrays", arrays, ("maps",))
+        found = entries("MapLog: state", config["state"], ("epochs",))["epochs"]
+        before, epochs = 0, []
+        for epoch in one_of_types("epochs", found, list, "a list"):
+            before = integer("epochs", epoch, low=before)
+            epochs.append(before)
+        shape = np.shape(arrays["maps"])[1:]
+        if len(shape) != 2 or (epochs and 0 in shape) or max(shape) > self.bins:
+            raise ValueError(f"MapLog: maps must be of at most {self.bins} x {self.bins}, got {shape}")
+        maps = take(arrays, "maps", (len(epochs), *shape), "float64", "MapLog")
+        if not ((maps >= 0) & (maps <= 1)).all():
+            raise ValueError("MapLog: maps must lie in [0, 1]")
+        self.epochs, self._maps = epochs, list(maps)
+
+    def check(self, trainer: Trainer, network: Sequential) -> None:
+        """The layer is there, and no map is of an epoch still to come."""
+        integer("layer", self.layer, high=len(network.weight_layers) - 1)
+        integer("MapLog: epoch", self.epochs[-1] if self.epochs else 0, high=trainer.epoch)
 
     def __repr__(self) -> str:
         return f"MapLog({self.layer}, bins={self.bins}: {len(self._maps)} maps)"

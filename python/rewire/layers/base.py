@@ -118,6 +118,10 @@ class Layer:
     def prepare(self, optimizer: OptimizerNeeds) -> None:
         """Fresh optimizer state."""
 
+    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
+        """What :meth:`prepare` would have made and is not there, or does not fit; None if all is well."""
+        return None
+
     def hold_gradients(self, hold: bool) -> None:
         """Take or give back the memory that backward without ``updates`` needs."""
 
@@ -245,6 +249,10 @@ class WeightLayer(Layer):
         if self.has_bias:
             self.bias_state = {n: _core.aligned_zeros(self.n_out, self.dtype) for n in optimizer.state_names}
 
+    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
+        wanted = list(optimizer.state_names) if self.has_bias else []
+        return odd_state("bias", self.bias_state, wanted)
+
     def grad_sumsq(self) -> float:
         return 0.0 if self.bias_grad is None else sum_of_squares(self.bias_grad)
 
@@ -280,6 +288,14 @@ class WeightLayer(Layer):
     def _bias_bytes(self) -> int:
         held = [self._bias, self._bias_grad, *self.bias_state.values()]
         return sum(a.nbytes for a in held if a is not None)
+
+
+def odd_state(what: str, state: Mapping[str, NDArray[Any]], wanted: list[str]) -> str | None:
+    """How the optimizer's state of ``what`` differs from what is wanted; None if it does not."""
+    if list(state) == wanted:
+        return None
+    kept, names = (", ".join(n) or "nothing" for n in (state, wanted))
+    return f"a state of {names} for its {what} (there is {kept})"
 
 
 def sum_of_squares(a: NDArray[Any]) -> float:

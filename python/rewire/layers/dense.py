@@ -15,6 +15,7 @@ from rewire.layers.base import (
     OptimizerNeeds,
     Updates,
     WeightLayer,
+    odd_state,
     register_layer,
     sum_of_squares,
     take,
@@ -153,6 +154,11 @@ class Dense(WeightLayer):
         super().prepare(optimizer)
         shape = (self.n_out, self.n_in)
         self.weight_state = {n: _core.aligned_zeros(shape, self.dtype) for n in optimizer.state_names}
+
+    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
+        return super().lacks(optimizer) or odd_state(
+            "weights", self.weight_state, list(optimizer.state_names)
+        )
 
     def apply(self, updates: Updates, threads: int) -> None:
         assert self.weight_grad is not None  # backward has been here

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -332,6 +332,37 @@ class Sparse(WeightLayer):
         if optimizer.needs_age:
             self.store.add_field("born", "int32", per_slot=True, birth=1.0)
 
+    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
+        wanted = {name: (self.dtype, self.group) for name in optimizer.state_names}
+        if optimizer.needs_age:
+            wanted["born"] = ("int32", 1)
+        for name, kind in wanted.items():
+            if name not in self.store.fields or self.store.fields[name][:2] != kind:
+                return f"the field {name!r} of {kind[0]}"
+        return super().lacks(optimizer)
+
+    def check_field(
+        self,
+        name: str,
+        dtype: str,
+        *,
+        per_slot: bool = False,
+        low: float | None = None,
+        high: float | None = None,
+        birth: tuple[float, float] | None = None,
+    ) -> None:
+        """ValueError unless a field, if it is there, is of this kind and its values are in these ranges."""
+        if name not in self.store.fields:
+            return
+        kind, width, born_with = self.store.fields[name]
+        if (kind, width) != (dtype, 1 if per_slot else self.group):
+            raise ValueError(f"{self.label}: field {name!r} must be of {dtype}, got {kind} x {width}")
+        values = self.store.get_field(name)
+        if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
+            raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
+        if birth is not None and not birth[0] <= born_with <= birth[1]:
+            raise ValueError(f"{self.label}: links are born with {name!r} = {born_with:g}, not in {birth}")
+
     @property
     def holds_gradients(self) -> bool:
         """Whether backward without ``updates`` has its memory."""
@@ -402,13 +433,23 @@ class Sparse(WeightLayer):
         slots = int(np.size(arrays.get("sources", ())))
         sources = take(arrays, "sources", (slots,), "int32", self.label)
         weights = take(arrays, "weights", (slots, self.group), self.dtype, self.label)
-        store.load(indptr, sources, weights)
-        for name, (dtype, width, birth) in dict(config.get("fields", {})).items():
+        try:
+            store.load(indptr, sources, weights)
+        except _core.LinkError as error:
+            raise ValueError(f"{self.label}: {error}") from error
+        for name, kind in dict(config.get("fields", {})).items():
+            if not isinstance(kind, Sequence) or len(kind) != 3:
+                raise TypeError(f"{self.label}: field {name!r} must be (dtype, width, birth), got {kind!r}")
+            dtype, width, birth = kind
+            width = choice("width", width, tuple({1, self.group}))
             # With group 1 both widths are 1 and the distinction is gone with no harm.
-            per_slot = int(width) == 1 and self.group > 1
-            store.add_field(name, dtype, per_slot=per_slot, birth=float(birth))
-            store.set_field(name, take(arrays, f"field.{name}", (slots, int(width)), dtype, self.label))
-        store.check()
+            per_slot = width == 1 and self.group > 1
+            store.add_field(name, dtype, per_slot=per_slot, birth=number("birth", birth))
+            store.set_field(name, take(arrays, f"field.{name}", (slots, width), dtype, self.label))
+        try:
+            store.check()
+        except RuntimeError as error:
+            raise ValueError(f"{self.label}: {error}") from error
         self._store = store
         self.sized_by = "count"
 

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from rewire import _checks, _core
-from rewire._checks import boolean, choice, describe
+from rewire._checks import boolean, choice, describe, integer
 from rewire._params import Parameters
 from rewire.compaction import Compaction
 from rewire.layers import Sparse, Updates
@@ -236,8 +236,12 @@ class Rewiring(Parameters):
         """Before training: every call of ``fit`` makes sure that the fields are there."""
         for layer in network.sparse_layers:
             for name, (dtype, per_slot, birth) in self.fields.items():
-                if name not in layer.store.fields:
-                    kind = network.dtype if dtype == "weight" else dtype
+                kind = network.dtype if dtype == "weight" else dtype
+                there = layer.store.fields.get(name)
+                if there is not None and there[:2] != (kind, 1 if per_slot else layer.group):
+                    layer.store.drop_field(name)  # of another owner
+                    there = None
+                if there is None:
                     layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def join(self, updates: Updates, network: Sequential) -> None:
@@ -248,6 +252,25 @@ class Rewiring(Parameters):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         """After a rewiring was carried out: the place to change fields and ``occasion.memory``."""
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        """ValueError, TypeError or KeyError unless memory and fields are what this rule keeps.
+
+        They may come from a file that somebody made up. A rule that changes ``occasion.memory`` in
+        :meth:`committed` overrides this, and refuses what it does not know.
+
+        Parameters
+        ----------
+        network : Sequential
+        memory : dict
+        step : int
+            Steps the trainer has taken.
+        """
+        if memory and type(self).committed is Rewiring.committed:
+            raise ValueError(f"memory: {type(self).__name__} keeps nothing, got {describe(memory)}")
+        for layer in network.sparse_layers:
+            for name, (dtype, per_slot, _) in self.fields.items():
+                layer.check_field(name, network.dtype if dtype == "weight" else dtype, per_slot=per_slot)
 
     # --- one rewiring -------------------------------------------------------------------
 
@@ -328,6 +351,31 @@ def _plain(value: Any) -> Any:
     return value.config() if hasattr(value, "config") else value
 
 
+def check_by_layer(
+    memory: dict[str, Any], name: str, network: Sequential, check: Callable[[str, Any], Any]
+) -> None:
+    """ValueError unless an entry of a rule's memory, if it is there, holds a number for sparse layers.
+
+    By their index, as text; ``check`` looks at the numbers.
+    """
+    known = [str(layer.index) for layer in network.sparse_layers]
+    found = _checks.one_of_types(f"memory: {name}", memory.get(name, {}), dict, "a dict of layers")
+    for index, value in found.items():
+        choice(f"memory: a layer of {name}", index, known)
+        check(f"memory: {name} of layer {index}", value)
+
+
+def slots_count(name: str, value: Any) -> int:
+    """A checked number of slots: what a layer once had, perhaps before neurons went."""
+    return integer(name, value, low=0, high=2**62)
+
+
+def only(memory: dict[str, Any], *names: str) -> None:
+    """ValueError for an entry of a rule's memory that is none of these."""
+    for name in memory:
+        choice("memory: an entry", name, names)
+
+
 def empty_places(layer: Sparse) -> int:
     """Slots that a layer lacks to be full."""
     return layer.store.n_groups * layer.n_in - layer.store.slots
@@ -349,7 +397,12 @@ _KINDS: dict[str, type[Rewiring]] = {}
 
 
 def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
-    """Make a rule known to :func:`rewiring` under its ``name``."""
+    """Make a rule known to :func:`rewiring` under its ``name``.
+
+    From a file it is made by its constructor, from the entries of its ``config()``; what it keeps in
+    ``occasion.memory`` goes through its :meth:`Rewiring.check_state`, which has to refuse what it does not
+    know.
+    """
     _KINDS[cls.name] = cls
     return cls
 

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, float_vector, number
+from rewire._checks import boolean, choice, float_vector, integer, number, one_of_types
 from rewire._places import groups_of
 from rewire.layers import Sparse
-from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, register_rewiring
+from rewire.network import Sequential
+from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, only, register_rewiring
 from rewire.rewiring.chains import without_chains
 from rewire.rewiring.goes import magnitudes
 from rewire.rewiring.when import Every, Once, share, when
@@ -200,3 +201,9 @@ class CHT(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["stopped"] = occasion.notes["stopped"]
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "stopped")
+        for index in one_of_types("memory: stopped", memory.get("stopped", []), list, "a list"):
+            integer("memory: a layer of stopped", index, low=0, high=len(network.layers) - 1)

@@ -15,7 +15,7 @@ from rewire._checks import number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.base import Occasion, Rewiring, only, register_rewiring
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude
 from rewire.rewiring.when import Every, Moment, Once, Share, when
@@ -118,6 +118,13 @@ class DeepR(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         self._see(layers)
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        if type(self).committed is DeepR.committed:
+            only(memory)
+        for layer in network.sparse_layers:
+            layer.check_field(SIGN, "uint8", low=0, high=2, birth=(0, 0))
 
     @staticmethod
     def _see(layers: Sequence[Sparse]) -> None:

@@ -14,7 +14,7 @@ from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.base import Occasion, Rewiring, empty_places, only, register_rewiring
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
 from rewire.rewiring.spread import BySurvivors
@@ -117,3 +117,8 @@ class DSR(Rewiring):
         elif removed < (1.0 - self.tolerance) * target:
             threshold = min(threshold * 2.0, MOST)
         occasion.memory["threshold"] = threshold
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "threshold")
+        number("memory: threshold", memory.get("threshold", self.threshold), low=0.0, open_low=True)

@@ -15,7 +15,14 @@ from rewire._checks import choice, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.base import (
+    Occasion,
+    Rewiring,
+    check_by_layer,
+    only,
+    register_rewiring,
+    slots_count,
+)
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, comparable, counts_below
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
@@ -126,7 +133,8 @@ class GMP(Rewiring):
     def surplus(self, layers: Sequence[Sparse], occasion: Occasion) -> list[int]:
         """Slots of each layer that go."""
         slots = [layer.store.slots for layer in layers]
-        start = occasion.memory.get("start") or {str(a.index): n for a, n in zip(layers, slots, strict=True)}
+        start = {str(a.index): n for a, n in zip(layers, slots, strict=True)}
+        start.update(occasion.memory.get("start", {}))
         occasion.notes["start"] = start
         places = [layer.store.n_groups * layer.n_in for layer in layers]
         first = [start[str(layer.index)] for layer in layers]
@@ -143,3 +151,8 @@ class GMP(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["start"] = occasion.notes["start"]
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "start")
+        check_by_layer(memory, "start", network, slots_count)

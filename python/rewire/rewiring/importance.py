@@ -125,6 +125,14 @@ class ImportancePruning(Rewiring):
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         self.rule.stepped(network, moment, threads)
 
+    @property
+    def fields(self) -> dict[str, tuple[str, bool, float]]:  # type: ignore[override]
+        """What the other rule keeps for every link."""
+        return self.rule.fields
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        self.rule.check_state(network, memory, step)
+
     # --- one rewiring -----------------------------------------------------------------------
 
     def rewire(

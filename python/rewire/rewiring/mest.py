@@ -18,7 +18,14 @@ from rewire._checks import choice, describe, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.base import (
+    Occasion,
+    Rewiring,
+    check_by_layer,
+    only,
+    register_rewiring,
+    slots_count,
+)
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
@@ -126,7 +133,7 @@ class MEST(Rewiring):
         return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        budgets = occasion.memory.get("budget") or {str(a.index): a.store.slots for a in layers}
+        budgets = {str(a.index): a.store.slots for a in layers} | occasion.memory.get("budget", {})
         occasion.notes["budget"] = budgets
         share = self.stages.at(occasion.moment)
         plans = []
@@ -152,3 +159,8 @@ class MEST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["budget"] = occasion.notes["budget"]
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "budget")
+        check_by_layer(memory, "budget", network, slots_count)

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewire import _core
-from rewire._checks import number
+from rewire._checks import integer, number
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, empty_places, register_rewiring
+from rewire.rewiring.base import Occasion, check_by_layer, empty_places, only, register_rewiring
 from rewire.rewiring.deepr import DeepR
 from rewire.rewiring.when import Every, Once
 
@@ -113,7 +113,8 @@ class SoftDeepR(DeepR):
         return awakening((1.0 - density) / (density * beta) / sigma)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        start = occasion.memory.get("start") or {str(a.index): a.store.slots / places(a) for a in layers}
+        start = {str(a.index): a.store.slots / places(a) for a in layers}
+        start.update(occasion.memory.get("start", {}))
         occasion.notes["start"] = start
         if not layers:
             return []
@@ -138,3 +139,9 @@ class SoftDeepR(DeepR):
         super().committed(layers, occasion)
         occasion.memory["start"] = occasion.notes["start"]
         occasion.memory["step"] = occasion.moment.step
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "start", "step")
+        check_by_layer(memory, "start", network, lambda name, n: number(name, n, low=0.0, high=1.0))
+        integer("memory: step", memory.get("step", 0), low=0, high=step)

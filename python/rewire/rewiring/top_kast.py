@@ -17,7 +17,15 @@ from rewire._places import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.base import (
+    Occasion,
+    Rewiring,
+    check_by_layer,
+    empty_places,
+    only,
+    register_rewiring,
+    slots_count,
+)
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, when
@@ -157,3 +165,11 @@ class TopKAST(Rewiring):
         for layer in layers:
             _core.wake(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
         occasion.memory["links"] = occasion.notes["links"]
+
+    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+        super().check_state(network, memory, step)
+        only(memory, "links")
+        check_by_layer(memory, "links", network, slots_count)
+        for layer in network.sparse_layers:
+            layer.check_field(ASLEEP, network.dtype, birth=(0, 0))
+            layer.check_field(AWAKE, "uint8", per_slot=True, low=0, high=1, birth=(0, 0))

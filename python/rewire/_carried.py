@@ -1,0 +1,162 @@
+"""What a trainer carries from one call of ``fit`` to the next, and into files.
+
+Everything has an owner. Fields of the stores belong to the optimizer, to the
+rewiring rule or to a callback that names them in its ``fields``; only those are
+saved and brought back. A rule's memory belongs to the rule. ``check`` asks every
+owner whether what is there fits: when a trainer is saved, so that ``resume`` can
+read what was written, and when one is resumed, because a file may hold anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from rewire import _checks
+from rewire.callbacks import callback_config
+from rewire.layers import Dense, Sparse
+from rewire.losses import loss as as_loss
+from rewire.network import Sequential
+from rewire.optim import Optimizer
+from rewire.optim import optimizer as as_optimizer
+from rewire.rewiring import rewiring as as_rewiring
+
+if TYPE_CHECKING:
+    from rewire.trainer import Trainer
+
+__all__ = [
+    "check", "check_descriptions", "check_same", "lacks", "network_arrays", "network_config", "refresh_rule",
+    "saved_fields",
+]  # fmt: skip
+
+_STATE = ("bias_state.", "weight_state.")
+
+
+def lacks(network: Sequential, optimizer: Optimizer) -> str | None:
+    """The first thing of the optimizer's state that a layer has not; None if the next step finds all."""
+    for layer in network.layers:
+        missing = layer.lacks(optimizer)
+        if missing is not None:
+            return f"{layer.label} lacks {missing}, which the optimizer needs"
+    return None
+
+
+def saved_fields(trainer: Trainer) -> list[str]:
+    """Names of the fields that go into a file: those that somebody declares who is there."""
+    names: list[str] = []
+    if trainer.owns_state():
+        names += [*trainer.optimizer.state_names, *["born"] * trainer.optimizer.needs_age]
+    if trainer.fields_of == trainer.rewiring.remembers_as:
+        names += trainer.rewiring.fields
+    for callback in trainer.callbacks:
+        if callback_config(callback) is not None:
+            names += getattr(callback, "fields", ())
+    return names
+
+
+def network_config(trainer: Trainer) -> dict[str, Any]:
+    """``config()`` of the network, with the fields that are carried and no others."""
+    names, config = saved_fields(trainer), trainer.network.config(state=True)
+    for layer in config["layers"]:
+        if "fields" in layer:
+            layer["fields"] = {name: kind for name, kind in layer["fields"].items() if name in names}
+    return config
+
+
+def network_arrays(trainer: Trainer) -> dict[str, NDArray[Any]]:
+    """Copies of the arrays that belong to :func:`network_config`."""
+    names, owns = saved_fields(trainer), trainer.owns_state()
+
+    def carried(name: str) -> bool:
+        kind = name.split(".", 2)[-1]  # layers.0.field.momentum
+        if kind.startswith("field."):
+            return kind.removeprefix("field.") in names
+        return owns or not kind.startswith(_STATE)
+
+    return {name: a for name, a in trainer.network.arrays(state=True).items() if carried(name)}
+
+
+def refresh_rule(trainer: Trainer) -> None:
+    """Before a rule trains that is of another kind than the last one: no field is left of either."""
+    if trainer.fields_of == trainer.rewiring.remembers_as:
+        return
+    for layer in trainer.network.sparse_layers:
+        for name in (*trainer.fields_last, *trainer.rewiring.fields):
+            if name in layer.store.fields:
+                layer.store.drop_field(name)
+    trainer.fields_of = trainer.rewiring.remembers_as
+    trainer.fields_last = tuple(trainer.rewiring.fields)
+
+
+# --- whether it fits ------------------------------------------------------------------------
+
+
+def check(trainer: Trainer) -> None:
+    """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
+    for name in ("epoch", "step", "rewirings"):
+        _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
+    _checks.integer("optimizer_step", trainer.optimizer_step, low=0, high=min(trainer.step, 2**31 - 2**20))
+    trainer.history.check(trainer.epoch, len(trainer.network.weight_layers))
+    check_network(trainer, trainer.network, trainer.optimizer_step)
+
+
+def check_network(trainer: Trainer, network: Sequential, optimizer_step: int) -> None:
+    """ValueError unless a network's fields fit their owners, after so many steps on the optimizer's state."""
+    there = trainer.owns_state() if network is trainer.network else lacks(network, trainer.optimizer) is None
+    if there:
+        _check_optimizer_state(network, trainer.optimizer, optimizer_step)
+    if trainer.fields_of == trainer.rewiring.remembers_as:
+        trainer.rewiring.check_state(network, trainer.rule_memory(), trainer.step)
+    for callback in trainer.callbacks:
+        if callback_config(callback) is not None and hasattr(callback, "check"):
+            callback.check(trainer, network)
+
+
+def _check_optimizer_state(network: Sequential, optimizer: Optimizer, optimizer_step: int) -> None:
+    """Moments have their signs, links were not born in the future."""
+    age = optimizer_step + 1
+    for layer in network.weight_layers:
+        squares = [layer.bias_state.get("adam_v")]
+        if isinstance(layer, Sparse):
+            for name in optimizer.state_names:
+                low = 0.0 if name == "adam_v" else None
+                layer.check_field(name, layer.dtype, low=low, birth=(0.0, 0.0))
+            layer.check_field("born", "int32", per_slot=True, low=1, high=age, birth=(1.0, age))
+        elif isinstance(layer, Dense):
+            squares.append(layer.weight_state.get("adam_v"))
+        if any(v is not None and (v < 0).any() for v in squares):
+            raise ValueError(f"{layer.label}: 'adam_v' must be >= 0 everywhere")
+
+
+def check_same(said: Any, built: Any, where: str) -> None:
+    """ValueError where a file says something else than what was built from it would say again.
+
+    So nothing that a file holds is passed over in silence.
+    """
+    if isinstance(built, Mapping):
+        for name in _checks.entries(where, said, built):
+            check_same(said[name], built[name], f"{where}.{name}")
+    elif isinstance(built, Sequence) and not isinstance(built, str):
+        if not isinstance(said, Sequence) or isinstance(said, str) or len(said) != len(built):
+            raise ValueError(f"{where} must be {len(built)} entries, got {_checks.describe(said)}")
+        for i, (a, b) in enumerate(zip(said, built, strict=True)):
+            check_same(a, b, f"{where}[{i}]")
+    elif said != built and not (_is_nan(said) and _is_nan(built)):
+        raise ValueError(f"{where} must be {_checks.describe(built)}, got {_checks.describe(said)}")
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def check_descriptions(trainer: Trainer) -> None:
+    """ValueError if loss, optimizer or rule would not come out of a file as they are."""
+    for name, again in (("loss", as_loss), ("optimizer", as_optimizer), ("rewiring", as_rewiring)):
+        config = getattr(trainer, name).config()
+        try:
+            check_same(config, again(config).config(), name)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ValueError(f"{name} cannot be saved, it could not be read again: {error}") from error
