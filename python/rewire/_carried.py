@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
@@ -119,16 +120,17 @@ def _check_optimizer_state(network: Sequential, optimizer: Optimizer, optimizer_
     """Moments have their signs, links were not born in the future."""
     age = optimizer_step + 1
     for layer in network.weight_layers:
-        squares = [layer.bias_state.get("adam_v")]
+        states = [layer.bias_state]
         if isinstance(layer, Sparse):
             for name in optimizer.state_names:
                 low = 0.0 if name == "adam_v" else None
                 layer.check_field(name, layer.dtype, low=low, birth=(0.0, 0.0))
             layer.check_field("born", "int32", per_slot=True, low=1, high=age, birth=(1.0, age))
         elif isinstance(layer, Dense):
-            squares.append(layer.weight_state.get("adam_v"))
-        if any(v is not None and (v < 0).any() for v in squares):
-            raise ValueError(f"{layer.label}: 'adam_v' must be >= 0 everywhere")
+            states.append(layer.weight_state)
+        for name, values in (pair for state in states for pair in state.items()):
+            if not np.isfinite(values).all() or (name == "adam_v" and (values < 0).any()):
+                raise ValueError(f"{layer.label}: {name!r} must be finite, and 'adam_v' >= 0")
 
 
 def check_same(said: Any, built: Any, where: str) -> None:

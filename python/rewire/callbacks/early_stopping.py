@@ -178,6 +178,8 @@ class EarlyStopping(Callback):
         """The best epoch is one of the trainer's, the best network might be its own."""
         if self.best_epoch is not None and self.best_epoch >= trainer.epoch:
             raise ValueError(f"best_epoch must be < {trainer.epoch}, got {self.best_epoch}")
+        if (self.best is not None or self.waited) and self.monitor not in trainer.history:
+            raise ValueError(f"monitor must be a column of the history, got {describe(self.monitor)}")
         if self._restored and self._best_config is not None and network is trainer.network:
             if not network.resembles(self._best_config):
                 raise ValueError("EarlyStopping: the best network has other layers than the trainer's")

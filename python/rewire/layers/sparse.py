@@ -360,6 +360,8 @@ class Sparse(WeightLayer):
         values = self.store.get_field(name)
         if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
             raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{self.label}: field {name!r} must be finite")
         if birth is not None and not birth[0] <= born_with <= birth[1]:
             raise ValueError(f"{self.label}: links are born with {name!r} = {born_with:g}, not in {birth}")
 

@@ -59,7 +59,7 @@ class SNFS(Rewiring):
         Epochs between rewirings (1), or a schedule.
     end : int or float
         Where the cosine ends: steps, or a share of the run (all of it).
-    batches : int
+    batches : int in [1, 1024]
         Batches from which the momentum of absent links is made: 1 is the gradient of the coming batch.
     beta : float in [0, 1)
         Weight of each further batch.
@@ -100,7 +100,7 @@ class SNFS(Rewiring):
     ) -> None:
         how_many = CosineShare(rate, "rate", end, floor)
         self.rate, self.floor, self.end = how_many.value, how_many.floor, how_many.end
-        self.batches = integer("batches", batches, low=1)
+        self.batches = integer("batches", batches, low=1, high=1024)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
         super().__init__(
             when(every),

@@ -33,7 +33,7 @@ class SNIP(Rewiring):
         Of the layers that take part, afterwards.
     scope : {"global", "layer"}
         One threshold for all layers, as in the paper, or the same density in each.
-    batches : int
+    batches : int in [1, 1024]
         Batches that the gradient is taken from.
     step : int
         Before which step of training; 0 is the first.
@@ -60,7 +60,7 @@ class SNIP(Rewiring):
     ) -> None:
         self.density = number("density", density, low=0.0, high=1.0, open_low=True)
         self.scope = choice("scope", scope, ("global", "layer"))
-        self.batches = integer("batches", batches, low=1)
+        self.batches = integer("batches", batches, low=1, high=1024)
         once = Once(step)
         self.step = once.step
         super().__init__(once, Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer)
