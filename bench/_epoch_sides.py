@@ -94,6 +94,21 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
     }
 
 
+def rewire_and_torch(threads: int, when: str, samples: int) -> dict:
+    """rewire with PyTorch imported "before" it, "after" it or not at all (""), and a probe of the machine.
+
+    ``probe 1`` and ``probe 2`` make the same number of multiply-adds a thread on so many threads.
+    """
+    if when == "before":
+        import torch  # noqa: F401
+    from rewire import _core
+
+    if when == "after":
+        import torch  # noqa: F401
+    probes = {f"probe {n}": lambda n=n: _core.measure_fma(200_000, n) for n in (1, 2)}
+    return {**rewire(threads, 1, 0.3, "set", samples), **probes}
+
+
 # --- PyTorch -------------------------------------------------------------------------------
 
 

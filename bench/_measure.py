@@ -125,16 +125,19 @@ class Side:
         ``"module:function"`` of this folder. The function gets `threads` and the keywords of `prepare`, and
         returns a dict of callables (operations) and, under ``"facts"``, whatever should come back to us.
     threads : int
+    **environment : str
+        Variables for the process.
     """
 
-    def __init__(self, target: str, threads: int = 1) -> None:
+    def __init__(self, target: str, threads: int = 1, **environment: str) -> None:
         self.target, self.threads = target, threads
-        environment = {**os.environ, **quiet_threads(threads)}
+        variables = {**os.environ, **quiet_threads(threads)}
         if target.partition(":")[2].startswith("rewire"):
-            del environment["GOMP_SPINCOUNT"]  # rewire brings its own, the one its users get
+            del variables["GOMP_SPINCOUNT"]  # rewire brings its own, the one its users get
+        variables |= environment
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("_sides.py")), target, str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables,
         )  # fmt: skip
         self.pid = self._process.pid
 

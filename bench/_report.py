@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import _clock
+import _measure
 from _machine import fingerprint
 from _measure import Figure
 
@@ -85,9 +86,11 @@ def options(description: str | None, share: float, argv: Sequence[str] | None = 
 
 def settle(arguments: Namespace) -> Namespace:
     """Turn what `parser` read into what scripts use."""
-    _clock.FOREIGN_LIMIT = arguments.foreign
     if arguments.tiny:
-        _clock.SPAN_SECONDS = 0.02  # nothing is judged
+        # Nothing is judged: a number of short rounds, however long they take and whatever else goes on.
+        arguments.budget = arguments.foreign = math.inf
+        _clock.SPAN_SECONDS, _measure.BLOCK = 0.02, _measure.SHORTEST
+    _clock.FOREIGN_LIMIT = arguments.foreign
     arguments.threads = tuple(int(n) for n in arguments.threads.split(","))
     return arguments
 

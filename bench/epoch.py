@@ -94,7 +94,7 @@ def main() -> None:
     counts = report.arguments.threads if report.arguments.full or report.arguments.tiny else (2,)
     for threads in counts:
         # Loading data and libraries takes a part of the time.
-        budget = 1.0 if report.arguments.tiny else 300.0 if report.arguments.full else 0.75 * report.left
+        budget = 300.0 if report.arguments.full else 0.75 * report.left
         cell = report.cell(f"threads {threads}", lambda t=threads, b=budget: epoch(t, report, b))
         if cell:
             tables(report, threads, cell)

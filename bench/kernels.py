@@ -253,7 +253,7 @@ def limits(report: Report, counts: tuple[int, ...]) -> dict:
                     "L2": lambda: _core.measure_read(here, t),
                     "memory": lambda: _core.measure_read(far, t),
                 },
-                budget=0.2 if tiny else 5,
+                budget=report.left if tiny else 5,
             )
             flops = _core.measure_fma(rounds, t)
             return {
@@ -573,8 +573,6 @@ def run(report: Report) -> dict[Cell, dict]:
         for i, cell in enumerate(todo):
             share = cell.weight / sum(rest.weight for rest in todo[i:])
             seconds = 40 * cell.weight if arguments.full else max(2.0, 0.8 * share * report.left)
-            if arguments.tiny:
-                seconds = 0.6
             data = report.cell(cell.key, lambda c=cell, s=seconds: run_cell(c, libraries, s, arguments.full))
             if data:
                 cells[cell] = data

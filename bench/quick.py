@@ -46,13 +46,7 @@ def main() -> None:
     cells = {}
     for i, threads in enumerate(counts):
         # Loading the data and the libraries takes a third of the time.
-        budget = (
-            1.0
-            if report.arguments.tiny
-            else 60.0
-            if report.arguments.full
-            else 0.65 * report.left / (len(counts) - i)
-        )
+        budget = 60.0 if report.arguments.full else 0.65 * report.left / (len(counts) - i)
         cells[threads] = report.cell(f"threads {threads}", lambda t=threads, b=budget: duel(t, report, b))
     table = report.table(
         "Fashion-MNIST 784-1000-1000-1000-10, epsilon 20, batch 128, float32",

@@ -529,16 +529,20 @@ def test_json_has_no_nan(tmp_path):
 
 
 KILLED = """
-import sys
+import os, sys
 import numpy as np
 import rewire as rw
 path = sys.argv[1]
 nets = [rw.Sequential([rw.Sparse(800, 800, density=0.5)], seed=seed) for seed in (0, 1)]
 nets[0].save(path)
-print("saving", flush=True)
-while True:
-    for net in nets:
-        net.save(path)
+for _ in sys.stdin:  # a line asks for a child that saves until it is killed
+    child = os.fork()
+    while not child:
+        for net in nets:
+            net.save(path)
+    print(child, flush=True)
+    os.waitpid(child, 0)
+    print("gone", flush=True)
 """
 
 
@@ -550,12 +554,15 @@ def check_kills(tmp_path, rounds):
         rw.Sequential([rw.Sparse(800, 800, density=0.5)], seed=s).layers[0].store.sources().tobytes()
         for s in (0, 1)
     }
-    for _ in range(rounds):
-        with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE) as process:
-            assert process.stdout.readline() == b"saving\n"
+    command = [sys.executable, "-c", KILLED, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as parent:
+        for _ in range(rounds):
+            parent.stdin.write(b"\n")
+            child = int(parent.stdout.readline())
             time.sleep(rng.uniform(0, 0.05))
-            process.send_signal(signal.SIGKILL)
-        assert rw.load(path).layers[0].store.sources().tobytes() in good
+            os.kill(child, signal.SIGKILL)
+            assert parent.stdout.readline() == b"gone\n"
+            assert rw.load(path).layers[0].store.sources().tobytes() in good
     rw.load(path).save(path)
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "orphans of killed saves are left"
 

@@ -50,13 +50,16 @@ def test_public_names_resolve_without_importing_early():
 
 @pytest.mark.serial
 def test_import_is_quick():
-    """At most 0.1 s over NumPy: best of 10 fresh interpreters.
+    """At most twice the processor time of NumPy's own import: best of 5 fresh interpreters.
 
-    Processor time, which other programs do not stretch: an import waits for nobody.
+    Other programs slow both alike.
     """
-    clock = "import numpy, time; t = time.process_time(); import rewire; print(time.process_time() - t)"
-    seconds = [float(python(clock)) for _ in range(10)]
-    assert min(seconds) <= 0.1, seconds
+    clock = (
+        "from time import process_time as now; a = now(); import numpy; b = now(); import rewire; "
+        "print((now() - b) / (b - a))"
+    )
+    ratios = [float(python(clock)) for _ in range(5)]
+    assert min(ratios) <= 2, ratios
 
 
 def test_one_version():

@@ -83,7 +83,8 @@ def _operations(
 
     dense = rng.standard_normal((n, n), dtype=np.float32)
     full, gradient, out = dense.copy(), np.empty_like(dense), np.empty((n, batch), np.float32)
-    activations = rng.standard_normal((n, batch), dtype=np.float32)
+    # Two arrays: of one with itself NumPy computes half a product, which BLAS calls SYRK.
+    activations, errors = (rng.standard_normal((n, batch), dtype=np.float32) for _ in range(2))
     sparse_flops, dense_flops = 2.0 * layer.nnz * batch, 2.0 * n * n * batch
     return {
         "forward": (
@@ -94,8 +95,8 @@ def _operations(
             sparse_flops, lambda: _core.backward_update(store, x, dy, update, scratch, threads)
         ),
         "dense forward (BLAS)": (dense_flops, lambda: np.matmul(full, activations, out=out)),
-        "dense to inputs (BLAS)": (dense_flops, lambda: np.matmul(full.T, activations, out=out)),
-        "dense gradient (BLAS)": (dense_flops, lambda: np.matmul(activations, activations.T, out=gradient)),
+        "dense to inputs (BLAS)": (dense_flops, lambda: np.matmul(full.T, errors, out=out)),
+        "dense gradient (BLAS)": (dense_flops, lambda: np.matmul(errors, activations.T, out=gradient)),
     }  # fmt: skip
 
 
