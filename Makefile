@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TORCH  ?= torch==2.13.0   # for bench only, any CPU build: make bench TORCH=/path/to/torch.whl
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
-PYTEST_ARGS ?=            # e.g. make test PYTEST_ARGS="-k store -x"
+PYTEST_ARGS ?=            # e.g. make test PYTEST_ARGS="-k store -x"; -n0 for one process, as --pdb wants
 ifeq ($(origin CC),default)
 CC = gcc
 endif
@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python soak bench-quick bench bench-full bench-rules docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -31,7 +31,7 @@ test: .venv/.ready           ## everything a change must pass: test-c, asan, tes
 	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	@$(MAKE) --no-print-directory .venv/.for-test
-	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest $(PYTEST_ARGS)
+	REWIRE_TEST_INSTALLED=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
 
@@ -41,8 +41,12 @@ test-neon:                   ## the C core for aarch64: cross-compiled, run unde
 
 asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
 
-ASAN_TESTS = store kernels topology growth rewiring network optim inputs
-asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module
+tsan:                        ## the C core under the thread sanitizer, in half an hour
+	@$(if $(TSAN_LACKS),echo "tsan needs: apt install $(TSAN_LACKS)  (Debian, Ubuntu)"; exit 1)
+	@$(MAKE) --no-print-directory c-tsan
+
+ASAN_TESTS = allocations store kernels topology growth rewiring network optim inputs
+asan-python: .venv/.for-test ## the Python tests of store, kernels and layers against a sanitized module, and failing allocations
 	REWIRE_ASAN=1 $(BIN)/python setup.py -q build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/lib \
@@ -157,6 +161,15 @@ NEON_LACKS = $(if $(NEON_HERE),,$(strip \
   $(shell command -v $(NEON_CC) >/dev/null || echo gcc-aarch64-linux-gnu) \
   $(if $(wildcard /usr/aarch64-linux-gnu/include/stdlib.h),,libc6-dev-arm64-cross) \
   $(if $(NEON_QEMU),,qemu-user)))
+
+# Clang with LLVM's OpenMP and Archer, which tells the sanitizer what OpenMP orders; gcc's libgomp cannot.
+TSAN_CC     = $(or $(shell command -v clang),$(lastword $(sort $(wildcard /usr/bin/clang-[0-9]*))))
+TSAN_ARCHER = $(lastword $(sort $(wildcard /usr/lib/llvm-*/lib/libarcher.so)))
+TSAN_LACKS  = $(strip $(if $(TSAN_CC),,clang) $(if $(TSAN_ARCHER),,libomp-dev))
+
+build/c/tsan/%: VARIANT = -O1 -g1 -fopenmp -fsanitize=thread -Wno-string-conversion
+build/c/tsan/%: C_COMPILE = $(TSAN_CC)
+c-tsan: C_RUN = OMP_TOOL_LIBRARIES=$(TSAN_ARCHER) TSAN_OPTIONS=ignore_noninstrumented_modules=1
 
 build/c/neon/%: VARIANT = -O2 -fopenmp
 build/c/neon/%: C_COMPILE = $(NEON_CC)
