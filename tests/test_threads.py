@@ -151,3 +151,26 @@ def test_threads_sleep_and_the_environment_is_left_alone():
     code = "import os; before = dict(os.environ); import rewire; assert dict(os.environ) == before"
     for extra in ({}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
         subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, **extra})
+
+
+LATE = """
+import ctypes
+ctypes.CDLL("libgomp.so.1")
+import rewire.info
+print(rewire.info.describe()["parallel code"])
+"""
+
+
+@needs_openmp
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="libgomp is Linux's")
+@pytest.mark.parametrize("code, extra, words", [
+    (LATE, {}, "import rewire first, or set GOMP_SPINCOUNT=3000"),
+    (LATE, {"GOMP_SPINCOUNT": "3000"}, "as GOMP_SPINCOUNT said"),
+    (LATE.replace("ctypes.CDLL", "str"), {}, "for 3000 turns"),
+])  # fmt: skip
+def test_info_says_how_threads_wait(code, extra, words):
+    """A library that others have loaded first waits as they wish."""
+    env = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | extra
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout

@@ -8,12 +8,13 @@ import platform
 import sys
 from pathlib import Path
 
-from rewire import _core, threads
+from rewire import _core, _openmp, threads
 from rewire._machine import cpu_count
 
 __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 
 REQUIRED = ("numpy", "safetensors")
+_SERIAL = "serial: built without OpenMP"
 OPTIONAL = (
     "scipy", "scikit-learn", "matplotlib", "tqdm", "rich", "threadpoolctl",
 )  # fmt: skip
@@ -33,7 +34,7 @@ def describe() -> dict[str, str]:
         "processor": f"{processor()}, {cpu_count()} usable",
         "instruction set": f"{isa}, {why_isa}",
         "threads": f"{n_threads}, {why_threads}",
-        "parallel code": "OpenMP" if _core.openmp() else "serial: built without OpenMP",
+        "parallel code": f"OpenMP; threads wait {_openmp.waiting()}" if _core.openmp() else _SERIAL,
     }
     lines |= {name: found.get(name, "MISSING") for name in REQUIRED}
     lines["optional"] = ", ".join(f"{name} {found.get(name, '-')}" for name in OPTIONAL)
