@@ -8,7 +8,8 @@ Environment variables, none of them needed:
 ``REWIRE_CFLAGS``
     Compiler flags put after ours, split as a shell would.
 ``REWIRE_ASAN``
-    ``1`` builds under the address and undefined-behaviour sanitizers.
+    ``1`` builds under the address and undefined-behaviour sanitizers, with the allocator of the C tests:
+    it fails on demand.
 """
 
 import os
@@ -36,7 +37,10 @@ GCC = [
     "-Wall", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration",
 ]  # fmt: skip
 MSVC = ["/std:c11", "/O2", "/fp:precise", "/W3"]
-SANITIZERS = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SANITIZERS = [
+    "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+    "-DRW_TEST", "-fvisibility=default",
+]  # fmt: skip
 
 OPENMP_PROGRAM = """
 #include <omp.h>
