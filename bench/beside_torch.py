@@ -14,7 +14,7 @@ import sys
 from contextlib import ExitStack
 
 from _measure import Side, SideError, measure
-from _report import Report, options
+from _report import Report, options, text
 
 SIDES = {
     "without PyTorch": {"torch": ""},
@@ -71,7 +71,7 @@ def main() -> None:
         )
         for name, seconds in cell["seconds"].items():
             table.row(name, seconds, cell["ratios"][name])
-        report.note(f"{beside}: two threads multiply and add {cell['probe']} times as fast as one")
+        report.note(f"{beside}: two threads multiply and add {text(cell['probe'])} times as fast as one")
         for name, why in cell["refused"].items():
             report.note(f"{name} left out: {why}")
     report.save()
