@@ -14,10 +14,8 @@ from rewire._machine import cpu_count
 __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 
 REQUIRED = ("numpy", "safetensors")
+OPTIONAL = ("scipy", "scikit-learn", "matplotlib", "tqdm", "rich", "threadpoolctl")
 _SERIAL = "serial: built without OpenMP"
-OPTIONAL = (
-    "scipy", "scikit-learn", "matplotlib", "tqdm", "rich", "threadpoolctl",
-)  # fmt: skip
 
 
 def describe() -> dict[str, str]:
