@@ -41,7 +41,7 @@ test-neon:                   ## the C core for aarch64: cross-compiled, run unde
 
 asan: c-asan                 ## the same under the address and undefined-behaviour sanitizers
 
-tsan:                        ## the C core under the thread sanitizer, in half an hour
+tsan:                        ## the C core under the thread sanitizer, in a few minutes
 	@$(if $(TSAN_LACKS),echo "tsan needs: apt install $(TSAN_LACKS)  (Debian, Ubuntu)"; exit 1)
 	@$(MAKE) --no-print-directory c-tsan
 
