@@ -8,6 +8,7 @@ asks for signals through one poll, so Ctrl-C is seen within about 20 ms of work.
 Typed signatures are in `rewire/_core.pyi`.
 """
 
+import functools
 import operator
 import os
 

@@ -9,10 +9,29 @@ _LOSSES = {"softmax_ce": c.RW_LOSS_SOFTMAX_CE, "sigmoid_bce": c.RW_LOSS_SIGMOID_
 _DECAYS = {"l2": c.RW_DECAY_L2, "decoupled": c.RW_DECAY_DECOUPLED, "per_step": c.RW_DECAY_PER_STEP}
 
 
+cdef class Corrections:
+    """Adam's two tables of bias corrections for a pair of betas (``adam.h``); nothing changes them."""
+    cdef Array table1, table2
+
+    def __cinit__(self, double beta1, double beta2):
+        cdef int64_t ages = c.rw_adam_ages(beta1, beta2)
+        self.table1 = borrow(np.empty(ages), "table1", "float64", -1, True)
+        self.table2 = borrow(np.empty(ages), "table2", "float64", -1, True)
+        cdef double *to1 = <double *>self.table1.view.buf
+        cdef double *to2 = <double *>self.table2.view.buf
+        with nogil:
+            c.rw_adam_corrections(beta1, ages, to1)
+            c.rw_adam_corrections(beta2, ages, to2)
+
+
+# Hundreds of kilobytes and a millisecond or two: built once for all that use the same betas.
+corrections = functools.lru_cache(maxsize=8)(Corrections)
+
+
 cdef class Update:
     """One optimizer step's constants: set ``lr``, ``decay`` and ``step`` before every step."""
     cdef c.rw_update u
-    cdef Array table1, table2
+    cdef Corrections tables
 
     def __cinit__(self, str kind, *, str decay_kind="l2", double momentum=0.0, bint nesterov=False,
                   double beta1=0.9, double beta2=0.999, double eps=1e-8):
@@ -26,16 +45,10 @@ cdef class Update:
         self.u.beta1, self.u.beta2, self.u.eps = beta1, beta2, eps
         self.u.step = 1
         if kind == "adam":
-            # Past this age 1 - beta^t is 1 to the last bit of a float64.
-            slowest = max(beta1, beta2)
-            ages = np.arange(min(int(38.0 / max(-np.log(slowest), 1e-9)), 1 << 22) + 2 if slowest > 0 else 2)
-            with np.errstate(divide="ignore"):
-                tables = [1.0 / (1.0 - np.power(b, ages)) for b in (beta1, beta2)]
-            self.table1 = borrow(tables[0], "table1", "float64")
-            self.table2 = borrow(tables[1], "table2", "float64")
-            self.u.correction1 = <double *>self.table1.view.buf
-            self.u.correction2 = <double *>self.table2.view.buf
-            self.u.n_correction = ages.size
+            self.tables = corrections(beta1, beta2)
+            self.u.correction1 = <double *>self.tables.table1.view.buf
+            self.u.correction2 = <double *>self.tables.table2.view.buf
+            self.u.n_correction = self.tables.table1.size()
 
     @property
     def lr(self): return self.u.lr

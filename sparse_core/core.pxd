@@ -235,6 +235,11 @@ cdef extern from "grow.h" nogil:
                                     const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
 
 
+cdef extern from "adam.h" nogil:
+    int64_t rw_adam_ages(double beta1, double beta2)
+    void rw_adam_corrections(double beta, int64_t ages, double *table)
+
+
 cdef extern from "machine.h" nogil:
     double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
     uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)

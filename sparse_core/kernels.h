@@ -105,7 +105,7 @@ typedef struct {
     double lr, decay, momentum;
     bool nesterov;
     double beta1, beta2, eps;
-    int64_t step;              /* 1 for the first step                         */
+    int64_t step;              /* 1 for the first step; the tables: adam.h     */
     const double *correction1; /* [t] = 1 / (1 - beta1^t) for t < n_correction, */
     const double *correction2; /*       and 1 from there on; [0] unused        */
     int64_t n_correction;
