@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._inputs import Source
+from rewire._moments import SampleWeights, quiet
 from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
 from rewire.losses import Targets
 from rewire.progress import Silent
 from rewire.rewiring import Moment, Probe, Rewiring
-from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.workspace import Workspace
 
@@ -52,7 +52,8 @@ class Fit:
         shuffle: bool,
     ) -> None:
         self.trainer, self.net, self.ws = trainer, trainer.network, ws
-        self.source, self.targets, self.weight, self.validation = source, targets, weight, validation
+        self.source, self.targets, self.validation = source, targets, validation
+        self.weight = SampleWeights(weight)
         self.batch, self.shuffle = batch, shuffle
         self.threads = resolve(trainer.threads)
         self.updates = trainer.optimizer.updates()
@@ -62,6 +63,7 @@ class Fit:
         self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.state = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
+        self.errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it
         self.handlers = {event: handlers(trainer.callbacks, event) for event in EVENTS}
 
     def tell(self, event: str) -> None:
@@ -70,10 +72,12 @@ class Fit:
         if not self.handlers[event]:
             return
         begin = time.perf_counter()
-        for handler in self.handlers[event]:
-            handler(self.state)
+        with np.errstate(**self.errors):
+            for handler in self.handlers[event]:
+                handler(self.state)
         self.seconds_callbacks += time.perf_counter() - begin
 
+    @quiet()
     def epochs(self, count: int, show: Silent) -> None:
         """Train ``count`` epochs, or until somebody stops or interrupts it."""
         trainer, net = self.trainer, self.net
@@ -81,8 +85,10 @@ class Fit:
         steps = -(-self.source.n_samples // self.batch)
         self.last_step = trainer.step + count * steps
         try:
-            if trainer.standardize and net.standardizer is None:
-                net.standardizer = Standardizer.fit(self.source, self.weight)
+            if trainer.standardize:
+                net.learn_inputs(self.source, self.weight.values)
+            for source in (self.source, *(self.validation or ())[:1]):
+                net.check_inputs(source)
             for layer in net.layers:
                 layer.hold_gradients(self.clip_norm is not None)
             trainer.rewiring.prepare(net)
@@ -123,8 +129,7 @@ class Fit:
         total = weights = 0.0
         for start in range(0, len(order), self.batch):
             rows = order[start : start + self.batch]
-            weight = None if self.weight is None else self.weight[rows]
-            amount = float(len(rows) if weight is None else weight.sum())
+            weight, apart, amount = self.weight.of(rows)
             if amount > 0.0:
                 moment = self.moment(trainer.epoch, weights == 0.0)
                 due = trainer.rewiring.due(moment)
@@ -132,7 +137,7 @@ class Fit:
                     self.rewire(moment, rows, weight)
                 learns = not (due and trainer.rewiring.skip_step)
                 self.state.loss, truth = self.one_step(rows, weight, moment.lr if learns else None)
-                metric.update(self.outputs[: len(rows)], truth, weight)
+                metric.update(self.outputs[: len(rows)], truth, apart)
                 total += amount * self.state.loss
                 weights += amount
                 if self.follows:
@@ -142,6 +147,8 @@ class Fit:
         for layer in net.layers:
             if not layer.finite():
                 raise self.diverged(layer.label, "weights that are not finite")
+            if not layer.finite_state():
+                raise self.diverged(layer.label, "squares of gradients that are not finite")
         seconds_training = time.perf_counter() - begin - self.seconds_rewiring - self.seconds_callbacks
         if last and trainer.rewiring.last_epoch == "remove":
             self.rewire(self.moment(trainer.epoch + 1, True))
@@ -224,7 +231,8 @@ class Fit:
             )
             shares = np.repeat(trainer.rewiring.probe_weights(batches), len(rows))
             rows = np.concatenate([rows, others])
-            weight = shares if self.weight is None else shares * self.weight[rows]
+            own = self.weight.of(rows).near
+            weight = shares if own is None else shares * own
         kept: dict[int, _core.Tiles] = {}
         ws.watched = kept
         try:

@@ -8,16 +8,18 @@ column indices).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
+from rewire._moments import HIGHEST, LOWEST, Moments, balanced, levels, quiet
 
-__all__ = ["CsrSource", "DenseSource", "as_source"]
+__all__ = ["CsrSource", "DenseSource", "Source", "as_source", "numbers_of"]
 
 _BLOCK = 1 << 20  # values looked at together: temporaries stay in the cache
 _PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")
@@ -28,52 +30,29 @@ def _sum_rows(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDA
     return x.sum(axis=0) if weight is None else np.einsum("i,ij->j", weight, x)
 
 
-class DenseSource:
-    """Rows of an array (m, n)."""
+class _Sums(NamedTuple):
+    """Of some columns: sum of weights, weighted means and weighted sums of squared deviations."""
 
-    def __init__(self, x: NDArray[Any]) -> None:
-        self.x = x
-        self.n_samples, self.n_features = x.shape
+    total: float
+    mean: NDArray[np.float64]
+    m2: NDArray[np.float64]
 
-    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """First row and a view of the rows, about a million values at a time."""
-        step = max(1, _BLOCK // max(1, self.n_features))
-        for start in range(0, self.n_samples, step):
-            yield start, self.x[start : start + step]
 
-    def check_finite(self, name: str) -> None:
+class Source:
+    """Base of both kinds: rows of real numbers."""
+
+    name = "X"
+    n_samples: int
+    n_features: int
+    largest: float  # no |x| is larger
+
+    def check_finite(self) -> None:
         """ValueError naming row and column of the first NaN or infinity."""
-        if self.x.dtype.kind != "f":
-            return
-        for start, block in self.blocks():
-            finite = np.isfinite(block)
-            if not finite.all():
-                row, column = divmod(int(np.argmin(finite)), self.n_features)
-                raise ValueError(
-                    f"{name} must be finite, got {block[row, column]} in row {start + row}, column {column}"
-                )
+        raise NotImplementedError
 
-    def moments(
-        self, weight: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and variance of each feature, blocks merged as in Chan, Golub, LeVeque (1983)."""
-        mean = np.zeros(self.n_features)
-        m2 = np.zeros(self.n_features)
-        total = 0.0
-        for start, block in self.blocks():
-            x = block.astype(np.float64, order="C")  # sums in the same order whatever the layout
-            w = None if weight is None else weight[start : start + len(x)]
-            amount = float(len(x) if w is None else w.sum())
-            if amount == 0.0:
-                continue
-            delta = _sum_rows(x, w) / amount
-            x -= delta
-            m2 += _sum_rows(np.square(x, out=x), w)
-            delta -= mean
-            m2 += delta * delta * (total * amount / (total + amount))
-            total += amount
-            mean += delta * (amount / total)
-        return mean, m2 / total
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """These rows as an array."""
+        raise NotImplementedError
 
     def pack(
         self,
@@ -84,14 +63,127 @@ class DenseSource:
         threads: int,
     ) -> None:
         """Put ``rows`` into ``tiles``, standardised."""
+        raise NotImplementedError
+
+    def moments(self, weight: NDArray[np.float64] | None = None) -> Moments:
+        """Mean and deviation of each feature; ``weight`` is at least 0 and not all 0."""
+        with quiet():
+            weight, level = balanced(weight)
+            rows = self.n_samples
+            total, mean, m2 = self._sums(None, None, weight)
+            exponent = np.zeros(self.n_features, np.int64)
+            doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
+            if doubtful.size:  # squares may have overflowed or vanished; or the feature never varies
+                found = levels(self._largest(doubtful, weight))
+                far, exponent[doubtful] = doubtful[found != 0], found
+                if far.size:
+                    _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
+            return Moments.of(total, level, rows, mean, m2 / total, exponent)
+
+    def _sums(
+        self,
+        columns: NDArray[np.int64] | None,
+        exponent: NDArray[np.int64] | None,
+        weight: NDArray[np.float64] | None,
+    ) -> _Sums:
+        """Over all columns, or over some of them, brought near 1 by ``exponent``."""
+        raise NotImplementedError
+
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """The largest magnitude of each of these columns, in rows that have weight."""
+        raise NotImplementedError
+
+
+class DenseSource(Source):
+    """Rows of an array (m, n)."""
+
+    def __init__(self, x: NDArray[Any], name: str = "X") -> None:
+        self.x, self.name = x, name
+        self.n_samples, self.n_features = x.shape
+
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """First row and a view of the rows, about a million values at a time."""
+        step = max(1, _BLOCK // max(1, self.n_features))
+        for start in range(0, self.n_samples, step):
+            yield start, self.x[start : start + step]
+
+    def check_finite(self) -> None:
+        if self.x.dtype.kind != "f":
+            # Of integers the range of their type will do: nothing has to be read.
+            self.largest = 1.0 if self.x.dtype.kind == "b" else float(np.iinfo(self.x.dtype).max) + 1.0
+            return
+        self.largest = 0.0
+        for start, block in self.blocks():
+            extreme = max(-float(block.min(initial=0.0)), float(block.max(initial=0.0)))
+            if not extreme < math.inf:
+                finite = np.isfinite(block)
+                row, column = divmod(int(np.argmin(finite)), self.n_features)
+                where = f"row {start + row}, column {column}"
+                raise ValueError(f"{self.name} must be finite, got {block[row, column]} in {where}")
+            self.largest = max(self.largest, extreme)
+
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.x[rows].astype(np.float64)
+
+    def _sums(
+        self,
+        columns: NDArray[np.int64] | None,
+        exponent: NDArray[np.int64] | None,
+        weight: NDArray[np.float64] | None,
+    ) -> _Sums:
+        # Blocks are merged as in Chan, Golub, LeVeque (1983).
+        n = self.n_features if columns is None else len(columns)
+        mean, m2, total = np.zeros(n), np.zeros(n), 0.0
+        for start, block in self.blocks():
+            w = None if weight is None else weight[start : start + len(block)]
+            if columns is None:
+                x = block.astype(np.float64, order="C")  # sums in the same order whatever the layout
+            else:
+                x = np.ascontiguousarray(block[:, columns], np.float64)
+                if w is not None:  # what has no weight may overflow, and 0 times that is no number
+                    x, w = x[w > 0], w[w > 0]
+                x = np.ldexp(x, -exponent)
+            amount = float(len(x) if w is None else w.sum())
+            if amount == 0.0:
+                continue
+            delta = _sum_rows(x, w) / amount
+            x -= delta
+            m2 += _sum_rows(np.square(x, out=x), w)
+            delta -= mean
+            m2 += delta * delta * (total * amount / (total + amount))
+            total += amount
+            mean += delta * (amount / total)
+        return _Sums(total, mean, m2)
+
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        found = np.zeros(len(columns))
+        for start, block in self.blocks():
+            x = block[:, columns]
+            if weight is not None:
+                x = x[weight[start : start + len(block)] > 0]
+            np.maximum(found, np.abs(x.astype(np.float64)).max(axis=0, initial=0.0), out=found)
+        return found
+
+    def pack(
+        self,
+        tiles: _core.Tiles,
+        rows: NDArray[np.int64],
+        mean: NDArray[np.float64] | None,
+        scale: NDArray[np.float64] | None,
+        threads: int,
+    ) -> None:
         tiles.pack(self.x, rows, mean, scale, threads)
 
 
-class CsrSource:
+class CsrSource(Source):
     """Rows of a SciPy CSR matrix or array, as (indptr, columns, values)."""
 
     def __init__(self, shape: tuple[int, int], indptr: Any, columns: Any, values: Any, name: str) -> None:
-        self.n_samples, self.n_features = shape
+        self.n_samples, self.n_features, self.name = *shape, name
         self.indptr = np.ascontiguousarray(indptr, dtype=np.int64)
         columns = np.asarray(columns)
         if len(self.indptr) != self.n_samples + 1 or self.indptr[0] != 0 or np.any(np.diff(self.indptr) < 0):
@@ -105,30 +197,64 @@ class CsrSource:
             raise ValueError(f"{name} must have columns in [0, {self.n_features}), got {bad}")
         self.columns = np.ascontiguousarray(columns, dtype=np.int32)
         single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
-        self.values = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64)
+        with quiet():  # a long double may be out of range, and is refused by name
+            self.values = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64)
 
-    def check_finite(self, name: str) -> None:
-        """ValueError naming row and column of the first NaN or infinity."""
+    def check_finite(self) -> None:
+        self.largest = 0.0
         for start in range(0, len(self.values), _BLOCK):
-            finite = np.isfinite(self.values[start : start + _BLOCK])
-            if not finite.all():
-                at = start + int(np.argmin(finite))
+            block = self.values[start : start + _BLOCK]
+            extreme = max(-float(block.min(initial=0.0)), float(block.max(initial=0.0)))
+            if not extreme < math.inf:
+                at = start + int(np.argmin(np.isfinite(block)))
                 row = int(np.searchsorted(self.indptr, at, side="right")) - 1
-                raise ValueError(
-                    f"{name} must be finite, got {self.values[at]} in row {row}, column {self.columns[at]}"
-                )
+                where = f"row {row}, column {self.columns[at]}"
+                raise ValueError(f"{self.name} must be finite, got {self.values[at]} in {where}")
+            self.largest = max(self.largest, extreme)
 
-    def moments(
-        self, weight: NDArray[np.float64] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and variance of each feature, zeros that are not stored included. No column twice in a row."""
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = np.zeros((len(rows), self.n_features))
+        for i, row in enumerate(rows):
+            entries = slice(self.indptr[row], self.indptr[row + 1])
+            found[i, self.columns[entries]] = self.values[entries]
+        return found
+
+    def _entries(self, columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the stored values of these columns are, and which of the columns each belongs to."""
+        number = np.full(self.n_features, -1)
+        number[columns] = np.arange(len(columns))
+        at = np.flatnonzero(number[self.columns] >= 0)
+        return at, number[self.columns[at]]
+
+    def _sums(
+        self,
+        chosen: NDArray[np.int64] | None,
+        exponent: NDArray[np.int64] | None,
+        weight: NDArray[np.float64] | None,
+    ) -> _Sums:
+        # Zeros that are not stored are counted. No column stands twice in a row.
         columns, values, n = self.columns, self.values.astype(np.float64, copy=False), self.n_features
         w = np.repeat(np.ones(self.n_samples) if weight is None else weight, np.diff(self.indptr))
         total = float(self.n_samples if weight is None else weight.sum())
+        if chosen is not None:
+            at, columns = self._entries(chosen)
+            at, columns = at[w[at] > 0], columns[w[at] > 0]
+            values, w, n = np.ldexp(values[at], -exponent[columns]), w[at], len(chosen)
         mean = np.bincount(columns, weights=w * values, minlength=n) / total
         stored = np.bincount(columns, weights=w, minlength=n)
         m2 = np.bincount(columns, weights=w * (values - mean[columns]) ** 2, minlength=n)
-        return mean, (m2 + (total - stored) * mean**2) / total
+        return _Sums(total, mean, m2 + (total - stored) * mean**2)
+
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        at, which = self._entries(columns)
+        values = np.abs(self.values[at].astype(np.float64))
+        if weight is not None:
+            values[np.repeat(weight, np.diff(self.indptr))[at] == 0] = 0.0
+        found = np.zeros(len(columns))
+        np.maximum.at(found, which, values)
+        return found
 
     def pack(
         self,
@@ -138,11 +264,7 @@ class CsrSource:
         scale: NDArray[np.float64] | None,
         threads: int,
     ) -> None:
-        """Put ``rows`` into ``tiles``, standardised."""
         tiles.pack_csr(self.indptr, self.columns, self.values, rows, mean, scale, threads)
-
-
-Source = DenseSource | CsrSource
 
 
 def _is_scipy_sparse(x: Any) -> bool:
@@ -161,6 +283,25 @@ def _from_scipy(x: Any, name: str) -> CsrSource:
     return CsrSource(x.shape, x.indptr, x.indices, x.data, name)
 
 
+def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Objects as float64; TypeError where they are no real numbers, ValueError where one is too large."""
+    try:
+        with quiet():
+            return a.astype(np.float64)
+    except OverflowError:  # an integer of Python's
+        def beyond(value: Any) -> bool:
+            try:
+                return not math.isfinite(value)
+            except OverflowError:
+                return True
+
+        at = next(i for i in np.ndindex(a.shape) if beyond(a[i]))
+        where = " , column ".join(map(str, at)).replace(" ,", ",")
+        raise ValueError(f"{name} must be finite in float64, got a larger number in row {where}") from None
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must hold real numbers, got dtype object: {error}") from None
+
+
 def _from_array(x: Any, name: str) -> DenseSource:
     refuse_iterables(name, x)
     try:
@@ -168,10 +309,7 @@ def _from_array(x: Any, name: str) -> DenseSource:
     except ValueError as error:
         raise TypeError(f"{name} must be a 2-D array of real numbers: {error}") from None
     if a.dtype == object:
-        try:
-            a = a.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"{name} must hold real numbers, got dtype object: {error}") from None
+        a = numbers_of(a, name)
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.ndim != 2:
@@ -179,8 +317,9 @@ def _from_array(x: Any, name: str) -> DenseSource:
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {a.shape}{hint}")
     if a.dtype.str[1:] not in _PACKED or not a.dtype.isnative:
         wide = {"f2": "f4", "u4": "i8", "u8": "f8"}.get(a.dtype.str[1:], a.dtype.str[1:])
-        a = a.astype(wide if wide in _PACKED else "f8")
-    return DenseSource(a)
+        with quiet():
+            a = a.astype(wide if wide in _PACKED else "f8")
+    return DenseSource(a, name)
 
 
 def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int | None = None) -> Source:
@@ -214,5 +353,5 @@ def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int
         raise ValueError(f"{name} must have at least one row, got shape {shape}")
     if n_samples is not None and source.n_samples != n_samples:
         raise ValueError(f"{name} must have {n_samples} rows, got shape {shape}")
-    source.check_finite(name)
+    source.check_finite()
     return source

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached
+from rewire._inputs import numbers_of
+from rewire._moments import quiet
 from rewire.activations import Activation, Linear, Sigmoid, Softmax
 from rewire.metrics import R2, Accuracy, Metric
 
@@ -75,6 +77,9 @@ class Loss:
         """Check y and wrap it; TypeError or ValueError with value and position."""
         raise NotImplementedError
 
+    def check_range(self, targets: Targets, dtype: str, name: str) -> None:
+        """ValueError naming row and column of a target whose loss would be out of range."""
+
     def evaluate(
         self,
         z: _core.Tiles,
@@ -108,10 +113,10 @@ def _real_array(y: Any, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise TypeError(f"{name} must be an array of real numbers: {error}") from None
     if a.dtype == object:
-        try:
+        a = numbers_of(a, name)
+    if a.dtype.kind == "f" and a.dtype.itemsize > 8:
+        with quiet():
             a = a.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got {describe(y)}")
     return a
@@ -167,7 +172,8 @@ class CrossEntropy(Loss):
         if a.ndim == 2:
             a = _values(a, n_out, name)
             _refuse_where(a < 0, a, name, "hold probabilities >= 0")
-            total = a.sum(axis=1, dtype=np.float64)
+            with quiet():
+                total = a.sum(axis=1, dtype=np.float64)
             _refuse_where(np.abs(total - 1.0) > 1e-3, total, name, "have rows that sum to 1")
             return Targets(values=a)
         if a.ndim != 1:
@@ -203,10 +209,14 @@ class BinaryCrossEntropy(Loss):
         return Targets(values=a)
 
 
+# Errors are squared, and so are their gradients by Adam.
+LARGEST_TARGET = {"float32": 2.0**60, "float64": 2.0**500}
+
+
 class MSE(Loss):
     """Mean squared error over samples and outputs, without a factor 1/2 (as torch).
 
-    Any final layer but softmax.
+    Any final layer but softmax. Targets lie within 2^60 for networks of float32, and 2^500 for float64.
     """
 
     name = "mse"
@@ -223,6 +233,13 @@ class MSE(Loss):
 
     def targets(self, y: Any, n_out: int, name: str = "y") -> Targets:
         return Targets(values=_values(y, n_out, name))
+
+    def check_range(self, targets: Targets, dtype: str, name: str) -> None:
+        a, most = targets.values, LARGEST_TARGET[dtype]
+        assert a is not None
+        if a.dtype.kind == "f" and max(-float(a.min()), float(a.max())) > most:
+            _refuse_where((a > most) | (a < -most), a, name, f"lie within {most:.2g}, so that squared errors "
+                          f"are numbers in {dtype} (scale the targets)")
 
 
 _KINDS = {kind.name: kind for kind in (CrossEntropy, BinaryCrossEntropy, MSE)}

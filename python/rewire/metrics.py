@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._moments import levels, quiet, shifted
+
 __all__ = ["Accuracy", "Metric", "R2"]
+
+
+_NONE = -(1 << 20)
 
 
 class Metric:
@@ -56,16 +61,24 @@ class Accuracy(Metric):
 
 
 class R2(Metric):
-    """Coefficient of determination, averaged over outputs (an output that never varies counts 1 or 0)."""
+    """Coefficient of determination, averaged over outputs.
+
+    An output whose true values are all the same counts 1 where every prediction is exact, else 0. With fewer
+    than two samples of positive weight there is none: NaN. What is below the range of float64 is its lowest
+    number.
+    """
 
     name = "r2"
 
     def __init__(self) -> None:
-        self._total = 0.0
-        self._error: NDArray[np.float64] | None = None  # weighted sum of squared errors, by output
-        self._mean: NDArray[np.float64] | None = None
-        self._spread: NDArray[np.float64] | None = None
+        self._total, self._samples = 0.0, 0
+        # By output, of numbers divided by 2**level: weighted sum of squared errors, mean and spread of the
+        # truth. Only what is far from 1 has a level other than 0; _NONE stands for no number but 0 so far.
+        self._level: NDArray[np.int64] | None = None
+        self._error = self._mean = self._spread = np.zeros(0)
+        self._low = self._high = np.zeros(0)
 
+    @quiet()
     def update(
         self, outputs: NDArray[np.floating], truth: NDArray[np.generic], weight: NDArray[np.float64] | None
     ) -> None:
@@ -73,24 +86,42 @@ class R2(Metric):
         total = float(w.sum())
         if total == 0.0:
             return
-        y = np.asarray(truth, dtype=np.float64)
+        y, out = np.asarray(truth, np.float64), np.asarray(outputs, np.float64)
+        if not w.all():
+            y, out, w = y[w > 0], out[w > 0], w[w > 0]
+        low, high = y.min(axis=0), y.max(axis=0)
+        largest = np.maximum(np.maximum(-low, high), np.abs(out).max(axis=0))
+        level = np.where(largest == 0, _NONE, levels(largest))
+        if self._level is None:
+            self._level = np.full(y.shape[1], _NONE)
+            self._error = self._mean = self._spread = np.zeros(y.shape[1])
+            self._low, self._high = low, high
+        before, self._level = self._level, np.maximum(level, self._level)
+        self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
+        by = np.where(self._level == _NONE, 0, self._level)
+        y, out = shifted(y, -by), shifted(out, -by)
         # Not by BLAS, whose sums may depend on its threads.
-        error = np.einsum("i,ij->j", w, np.square(y - outputs))
+        error = np.einsum("i,ij->j", w, np.square(y - out))
         mean = np.einsum("i,ij->j", w, y) / total
         spread = np.einsum("i,ij->j", w, np.square(y - mean))
-        if self._error is None:
+        if not self._samples:
             self._error, self._mean, self._spread = error, mean, spread
         else:  # two sets of samples merged, as in Chan, Golub, LeVeque (1983)
-            assert self._mean is not None and self._spread is not None
-            delta, both = mean - self._mean, self._total + total
-            self._error += error
-            self._spread += spread + delta * delta * (self._total * total / both)
-            self._mean += delta * (total / both)
+            down = np.where(before == _NONE, 0, before - by)
+            old = shifted(self._mean, down)
+            delta, both = mean - old, self._total + total
+            self._error = shifted(self._error, 2 * down) + error
+            self._spread = shifted(self._spread, 2 * down) + (
+                spread + delta * delta * (self._total * total / both)
+            )
+            self._mean = old + delta * (total / both)
         self._total += total
+        self._samples += len(y)
 
+    @quiet()
     def value(self) -> float:
-        if self._error is None or self._spread is None:
+        if self._samples < 2:
             return float("nan")
-        still = self._spread == 0.0
+        still = self._low == self._high
         share = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._spread))
-        return float(np.mean(1.0 - share))
+        return float(np.mean(np.maximum(1.0 - share, np.finfo(np.float64).min)))

@@ -6,9 +6,11 @@ does no arithmetic of its own: it hands tiles from one layer to the next.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from rewire._gate import Gate
 from rewire._inputs import Source, as_source
 from rewire.activations import Softmax
 from rewire.layers import Dropout, Layer, Sparse, Updates, WeightLayer, layer_from_config
-from rewire.layers.base import take
+from rewire.layers.base import Rescale, take
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.topology import readable, refuse_if_too_large
@@ -132,6 +134,41 @@ class Sequential:
         """Bytes of weights, structure and optimizer state."""
         return sum(layer.nbytes for layer in self.layers)
 
+    # --- new units ----------------------------------------------------------------------
+
+    def learn_inputs(self, source: Source, weight: NDArray[np.float64] | None) -> None:
+        """Let the standardiser learn from a training set; the first layer is rescaled, so that nothing else
+        changes. Without biases there it keeps the mean that it subtracts.
+        """
+        old, first = self.standardizer, self.weight_layers[0]
+        if old is None:
+            self.standardizer = Standardizer.fit(source, weight)
+            return
+        new = old.learn(source, weight, center=first.has_bias)
+        if new is not old:
+            gain, offset = old.change_to(new)
+            calls = first.rescaled(Rescale.of(first, cols=gain, offset=offset))
+            self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
+
+    def change_outputs(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+        """Let outputs be ``outputs * gain + shift``: targets have other units. The last layer is linear.
+
+        What optimizers keep follows the gradients: errors go with ``gain``, and those of layers before the
+        last one with its square.
+        """
+        layers = self.weight_layers
+        gain = np.clip(gain, 2.0**-20, 2.0**20)  # so that the state stays a number
+        calls = layers[-1].rescaled(Rescale.of(layers[-1], rows=gain, shift=shift, slope=gain))
+        for layer in layers[:-1]:
+            slope = np.full(layer.n_out, float(np.mean(gain * gain)))
+            calls += layer.rescaled(Rescale.of(layer, slope=slope))
+        self._at_once(calls)
+
+    @staticmethod
+    def _at_once(calls: list[Callable[[], Any]]) -> None:
+        """One step for the interpreter: Ctrl-C waits."""
+        deque(map(operator.call, calls), maxlen=0)
+
     # --- forward, backward (for the trainer) --------------------------------------------
 
     def workspace(self) -> Workspace:
@@ -143,8 +180,55 @@ class Sequential:
         ws.shape(len(rows))
         x = ws.tiles("input", self.n_in)
         s = self.standardizer
-        source.pack(x, rows, s.mean if s else None, s.scale if s else None, threads)
+        if self._takes_all(source):
+            source.pack(x, rows, s.mean if s else None, s.scale if s else None, threads)
+        else:
+            x.pack(self._inputs(source, rows), None, None, None, threads)
         return x
+
+    # --- numbers out of range -----------------------------------------------------------
+
+    def _takes_all(self, source: Source) -> bool:
+        """Whether no value can be out of range: then nobody has to look."""
+        s, limit = self.standardizer, float(np.finfo(self.dtype).max)
+        return source.largest <= limit if s is None else s.fits(source.largest, limit)
+
+    def _inputs(self, source: Source, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Inputs for these rows, the slow and careful way; ValueError if one is no number in our dtype."""
+        x, s, limit = source.rows(rows), self.standardizer, np.finfo(self.dtype).max
+        z = x if s is None else s.apply(x)
+        bad = ~(np.abs(z) <= limit)
+        if bad.any():
+            at, column = divmod(int(np.argmax(bad)), self.n_in)
+            value, what = x[at, column], "" if s is None else " once it is standardised,"
+            cure = "; a network of float64 takes more" if self.dtype == "float32" else ""
+            raise ValueError(
+                f"{source.name} must lie within {limit:.2g}, the range of {self.dtype},{what} "
+                f"got {value:g} in row {rows[at]}, column {column}{cure}"
+            )
+        return z
+
+    def check_inputs(self, source: Source) -> None:
+        """ValueError naming row and column of the first value that is out of the network's range."""
+        if not self._takes_all(source):
+            step = max(1, 2**20 // self.n_in)
+            for start in range(0, source.n_samples, step):
+                self._inputs(source, np.arange(start, min(start + step, source.n_samples)))
+
+    def check_outputs(self, source: Source, rows: NDArray[np.int64], outputs: NDArray[Any]) -> None:
+        """ValueError for outputs that are not finite: of the first such row, or of weights that are not."""
+        finite = np.isfinite(outputs)
+        if finite.all():
+            return
+        for layer in self.layers:
+            if not layer.finite():
+                raise ValueError(f"{layer.label} has weights that are not finite: there is no prediction")
+        row = rows[finite.all(axis=1).argmin() : ][:1]
+        column = int(np.abs(self._inputs(source, row)[0]).argmax())
+        raise ValueError(
+            f"{source.name} makes outputs overflow {self.dtype} in row {row[0]}, "
+            f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
+        )
 
     def forward(
         self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, logits: bool = False
@@ -218,7 +302,8 @@ class Sequential:
         Raises
         ------
         TypeError, ValueError
-            For a wrong X; row and column of a value that is not finite are named.
+            For a wrong X; row and column of a value that is not finite are named, and so are those of one
+            that the network's dtype cannot hold once it is standardised. Outputs are always finite.
         RuntimeError
             If another thread trains this network.
 
@@ -238,7 +323,8 @@ class Sequential:
                 y = self.forward(self.load(ws, source, rows, n_threads), ws, False, 0, n_threads)[-1]
                 if softmax:
                     _core.softmax(y)
-                y.unpack(out[start : start + len(rows)], n_threads)
+                found = y.unpack(out[start : start + len(rows)], n_threads)
+                self.check_outputs(source, rows, found)
             self._keep_spare(ws)
         return out
 
@@ -316,7 +402,7 @@ class Sequential:
             "seed": self.seed,
             "dtype": self.dtype,
             "layers": [layer.config(state) for layer in self.layers],
-            "standardizer": self.standardizer is not None,
+            "standardizer": None if self.standardizer is None else self.standardizer.config(),
         }
 
     def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
@@ -327,8 +413,7 @@ class Sequential:
             for name, a in layer.arrays(state).items()
         }
         if self.standardizer is not None:
-            found["standardizer.mean"] = self.standardizer.mean.copy()
-            found["standardizer.scale"] = self.standardizer.scale.copy()
+            found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
         return found
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -358,13 +443,15 @@ class Sequential:
             layer.restore(layer_config, own)
             rest -= {prefix + name for name in own.taken}
         self.standardizer = None
-        if config.get("standardizer"):
-            own = _Taken(arrays, "standardizer.")
-            mean, scale = (
-                take(own, name, (self.n_in,), "float64", "standardizer") for name in ("mean", "scale")
-            )
-            self.standardizer = Standardizer(mean.copy(), scale.copy())
-            rest -= {f"standardizer.{name}" for name in own.taken}
+        if config["standardizer"] is not None:
+            prefix = "standardizer."
+            own = {
+                name.removeprefix(prefix): take(arrays, name, (self.n_in,), "float64", "standardizer").copy()
+                for name in arrays
+                if name.startswith(prefix)
+            }
+            self.standardizer = Standardizer.from_config(config["standardizer"], own)
+            rest -= {prefix + name for name in own}
         if rest:
             raise ValueError(f"array {min(rest)!r} is unknown")
 

@@ -1,21 +1,35 @@
-"""Features brought to mean 0 and deviation 1, by what the training set says.
+"""Features brought to mean 0 and deviation 1, by what the training sets say.
 
 Applied while a batch is packed into tiles, so neither a converted copy of X nor
 a pass over it is ever made. It belongs to the network: ``predict`` applies it
-and files keep it.
+and files keep it. It learns from every call of ``fit`` or ``partial_fit``; the
+network's first layer is rescaled when it does (see :mod:`rewire.network`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import float_vector
-from rewire._inputs import CsrSource, DenseSource, as_source
+from rewire._checks import float_vector, integer, number, one_of_types, text
+from rewire._inputs import Source, as_source
+from rewire._moments import Moments, quiet
 
-__all__ = ["Standardizer"]
+__all__ = ["Change", "Standardizer"]
+
+_NORMAL = np.finfo(np.float64).tiny  # 1 / less is no number
+TRUSTED = 1000  # rows from which on a deviation is half to be trusted
+LEAST_GAIN = 2.0**-20  # so that what optimizers keep, which goes with the square of 1 / gain, stays a number
+
+
+class Change(NamedTuple):
+    """What the inputs of before are of those of now: ``before = now * gain + offset``, by feature."""
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
 
 
 class Standardizer:
@@ -25,11 +39,23 @@ class Standardizer:
     ----------
     mean, scale : array_like of float, shape (n_features,)
         ``scale`` is 1 / standard deviation, and 1 where the feature is constant.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of float64, shape (n_features,)
+    moments : Moments or None
+        What has been learnt from: the sum of weights, means and deviations. None for one that was made by
+        hand; it stays as it is.
     """
 
     def __init__(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
         self.mean = float_vector("mean", mean, np.size(mean))
         self.scale = float_vector("scale", scale, len(self.mean))
+        with quiet():
+            self.reach = float(np.abs(self.mean * self.scale).max(initial=0.0))
+        self.steepest = float(np.abs(self.scale).max(initial=0.0))
+        self.moments: Moments | None = None
+        self._latest = ""  # the digest of what was learnt from last
 
     @classmethod
     def fit(cls, X: Any, weight: Any = None) -> Standardizer:
@@ -41,12 +67,114 @@ class Standardizer:
             Real and finite.
         weight : array-like, shape (m,), optional
             How often each sample counts.
+
+        Notes
+        -----
+        A feature whose deviation is within the rounding of its sum is constant.
         """
-        source = X if isinstance(X, (DenseSource, CsrSource)) else as_source(X, None)
+        source = X if isinstance(X, Source) else as_source(X, None)
         if weight is not None:
             weight = float_vector("weight", weight, source.n_samples, low=0.0)
-        mean, variance = source.moments(weight)
-        n, eps = source.n_samples, np.finfo(np.float64).eps
-        # A constant feature keeps rounding noise as its variance; dividing by that would make noise huge.
-        constant = variance <= n * eps * variance + (n * mean * eps) ** 2
-        return cls(mean, 1.0 / np.sqrt(np.where(constant, 1.0, variance)))
+            if not weight.any():
+                raise ValueError("weight must hold at least one weight > 0, got only zero weights")
+        found = source.moments(weight)
+        return cls._of(found, found.digest(), found.mean)
+
+    @classmethod
+    def _of(cls, moments: Moments, latest: str, mean: NDArray[np.float64]) -> Standardizer:
+        still = moments.deviation == 0
+        scale = 1.0 / np.where(still, 1.0, np.maximum(moments.deviation, _NORMAL))
+        made = cls(mean, scale)
+        made.moments, made._latest = moments, latest
+        return made
+
+    def fits(self, largest: float, limit: float) -> bool:
+        """Whether ``(x - mean) * scale`` is right and within ``limit``, for any |x| up to ``largest``."""
+        with quiet():
+            return largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0
+
+    @quiet()
+    def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standardised rows, shape (m, n_features): right wherever the result is a number."""
+        z = (x - self.mean) * self.scale
+        far = ~np.isfinite(z)  # the difference may have overflowed
+        z[far] = ((x / 4 - self.mean / 4) * self.scale * 4)[far]
+        if self.moments is not None:  # the scale of such small deviations is no number
+            tiny = (self.moments.deviation > 0) & (self.moments.deviation <= _NORMAL)
+            z[:, tiny] = (x[:, tiny] - self.mean[tiny]) / self.moments.deviation[tiny]
+        return z
+
+    def learn(
+        self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
+    ) -> Standardizer:
+        """The standardiser that has seen these samples as well; itself if that makes no difference.
+
+        Samples that are exactly those of the latest call are the same set again and count once: a loop of
+        ``fit(epochs=1)`` is one ``fit``, and a resumed run the run that was stopped.
+
+        Parameters
+        ----------
+        center : bool
+            False leaves the mean that is subtracted where it is.
+        """
+        if self.moments is None:
+            return self
+        found = source.moments(weight)
+        latest = found.digest()
+        if latest == self._latest:
+            return self
+        both = self.moments.merged(found)
+        return self._of(both, latest, both.mean if center else self.mean)
+
+    @quiet()
+    def change_to(self, new: Standardizer) -> Change:
+        """What to do to the weights behind this one, so that they go on behind ``new``.
+
+        They compute the same, but for two kinds of features, of whose scale too little was known. Where the
+        deviation has grown, weights grow by at most a factor between 1 (after few rows) and 2 (after many):
+        what was nearly constant so far would drown everything else. And weights of a feature that never
+        varied have learnt nothing: they shrink to the share of rows that are new.
+        """
+        assert self.moments is not None and new.moments is not None
+        seen = self.moments.rows
+        gain = np.clip(self.scale / new.scale, LEAST_GAIN, 1 + seen / (seen + TRUSTED))
+        gain[self.moments.deviation == 0] = 1.0
+        varies_now = (self.moments.deviation == 0) & (new.moments.deviation > 0)
+        gain[varies_now] = 1 - seen / new.moments.rows
+        moved = (new.mean / 4 - self.mean / 4) * new.scale * 4  # the difference itself may overflow
+        return Change(gain, moved * gain)
+
+    # --- saving -------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; with :meth:`arrays` all there is."""
+        if self.moments is None:
+            return {}
+        return {"count": self.moments.count, "rows": self.moments.rows, "latest": self._latest}
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Copies of all arrays."""
+        found = {"mean": self.mean.copy(), "scale": self.scale.copy()}
+        if self.moments is not None:
+            found |= {"seen_mean": self.moments.mean.copy(), "seen_deviation": self.moments.deviation.copy()}
+        return found
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Standardizer:
+        """From :meth:`config` and :meth:`arrays`; KeyError, TypeError or ValueError if they do not fit."""
+        one_of_types("standardizer", config, Mapping, "a dict")
+        made = cls(arrays["mean"], arrays["scale"])
+        expected = {"mean", "scale", "seen_mean", "seen_deviation"} if config else {"mean", "scale"}
+        if set(arrays) != expected or set(config) not in (set(), {"count", "rows", "latest"}):
+            found = ", ".join(sorted({*arrays, *config}))
+            raise ValueError(f"the standardizer must have what belongs together, got {found}")
+        if config:
+            n = len(made.mean)
+            made.moments = Moments(
+                number("count", config["count"], low=0.0, open_low=True),
+                float_vector("seen_mean", arrays["seen_mean"], n),
+                float_vector("seen_deviation", arrays["seen_deviation"], n, low=0.0),
+                integer("rows", config["rows"], low=1, high=2**62),
+            )
+            made._latest = text("latest", config["latest"])
+        return made

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rewire import _checks, _core
 from rewire._checks import describe, detached, number
 from rewire._links import check_finite, connections, slots_of
+from rewire._moments import levels, quiet, shifted
 from rewire._places import Places, random_beside, together, weighted, without
 
 __all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start", "start_names"]
@@ -169,8 +170,9 @@ class Correlated(Start):
 
     def __init__(self, X: ArrayLike) -> None:
         try:
-            x = np.asarray(detached(X), np.float64)
-        except (TypeError, ValueError):
+            with quiet():
+                x = np.asarray(detached(X), np.float64)
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(f"X must be an array of real numbers, got {describe(X)}") from None
         if x.ndim != 2:
             raise ValueError(f"X must be 2-D (samples, features), got shape {x.shape}")
@@ -181,9 +183,12 @@ class Correlated(Start):
             )
         if not np.isfinite(x).all():
             raise ValueError("X must be finite")
-        x = x - x.mean(axis=0)
-        length = np.sqrt((x * x).sum(axis=0))
-        self._unit = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12 * max(1.0, length.max()))
+        with quiet():
+            x = shifted(x, -levels(np.abs(x).max(axis=0)))  # correlations are the same in any units
+            largest = np.abs(x).max(axis=0)
+            x = x - x.mean(axis=0)
+            length = np.sqrt((x * x).sum(axis=0))
+            self._unit = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12 * largest)
 
     def draw(self, request: Request) -> tuple[Places, None]:
         store, slots, rng = request.store, request.slots, request.generator()

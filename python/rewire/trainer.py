@@ -20,6 +20,7 @@ from rewire import _carried, _checks
 from rewire._density import warn_of_density
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
+from rewire._moments import SampleWeights
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
 from rewire.losses import Loss, Targets
@@ -56,8 +57,10 @@ class Trainer:
     seed : int, optional
         Of the order of samples; the network's by default.
     standardize : bool
-        Bring every feature to mean 0 and deviation 1 by what the first training set says. Mean and scale
-        belong to the network from then on.
+        Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
+        the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
+        call before; the first layer is rescaled when they move, so that what was learnt stays. A first
+        layer without biases keeps the mean of the first call.
 
     Attributes
     ----------
@@ -198,6 +201,7 @@ class Trainer:
     ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
         source = as_source(X, self.network.n_in, f"{which}X")
         targets = self.loss.targets(y, self.network.n_out, f"{which}y")
+        self.loss.check_range(targets, self.network.dtype, f"{which}y")
         if targets.n_samples != source.n_samples:
             raise ValueError(
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
@@ -206,8 +210,8 @@ class Trainer:
             return source, targets, None
         name = f"{which}sample_weight"
         weight = _checks.float_vector(name, sample_weight, source.n_samples, low=0.0)
-        if weight.sum() <= 0.0:
-            raise ValueError(f"{name} must have a positive sum, got {weight.sum():g}")
+        if not weight.any():
+            raise ValueError(f"{name} must have a positive sum, got 0")
         return source, targets, weight
 
     # --- evaluate -----------------------------------------------------------------------
@@ -246,10 +250,10 @@ class Trainer:
         metric = self.loss.metric(net.weight_layers[-1].activation)
         size = net.batch_for(source.n_samples, batch_size)
         total = weights = 0.0
+        each = SampleWeights(weight)
         for start in range(0, source.n_samples, size):
             rows = np.arange(start, min(start + size, source.n_samples))
-            w = None if weight is None else weight[rows]
-            amount = float(len(rows) if w is None else w.sum())
+            w, apart, amount = each.of(rows)
             if amount == 0.0:
                 continue
             x = net.load(ws, source, rows, n_threads)
@@ -257,7 +261,9 @@ class Trainer:
             truth = targets.gather(rows)
             total += amount * self.loss.evaluate(z, truth, w, None)
             weights += amount
-            metric.update(z.unpack(None, n_threads), truth, w)
+            outputs = z.unpack(None, n_threads)
+            net.check_outputs(source, rows, outputs)
+            metric.update(outputs, truth, apart)
         return {"loss": total / weights, metric.name: metric.value()}
 
     # --- saving -------------------------------------------------------------------------

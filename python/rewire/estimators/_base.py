@@ -21,6 +21,8 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks, threads
+from rewire._inputs import numbers_of
+from rewire._moments import quiet
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.errors import InterruptedWarning
@@ -43,6 +45,20 @@ BATCH = 128  # batch_size="auto"
 # learning_rate_init="auto". Adam's usual 0.001 is for dense layers: a sparse neuron sums fewer inputs, and up
 # to widths of 1000 three times as much learns faster at the same final accuracy.
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
+
+
+class OutputUnits:
+    """A callback that puts a network's outputs into other units, before anything is learnt in them.
+
+    In ``fit``, so that a call that fails takes it back with all else.
+    """
+
+    def __init__(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+        self.gain, self.shift = gain, shift
+
+    def on_fit_begin(self, state: Any) -> None:
+        """Rescale the last layer."""
+        state.network.change_outputs(self.gain, self.shift)
 
 
 class BaseSparseMLP(Arguments, BaseEstimator):
@@ -166,6 +182,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     # --- fit ----------------------------------------------------------------------------
 
+    @quiet()
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, classes: Any = None
     ) -> Self:
@@ -178,6 +195,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             X, y = self._validate_X_y(X, y, reset=not going_on)
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes)
+            options["begin"] = fitted.pop("_begin", None)
             if weight is not None and not weight.any():
                 return self  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
@@ -214,9 +232,11 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         options: dict[str, Any],
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
-        patience = options.pop("patience")
+        patience, begin = options.pop("patience"), options.pop("begin")
+        if begin is not None:
+            trainer.callbacks = [begin]
         if patience is not None or validation is not None:
-            trainer.callbacks = [
+            trainer.callbacks += [
                 EarlyStopping(
                     patience or options["epochs"],  # that many cannot be in vain: it never stops
                     monitor=monitor if validation is not None else "loss",
@@ -353,16 +373,21 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
-        return validate_data(
-            self,
-            _parameters.features(X),
-            _checks.detached(y),
-            reset=reset,
-            accept_sparse="csr",
-            dtype="numeric",
-            multi_output=True,
-            y_numeric=is_regressor(self),
-        )
+        try:
+            return validate_data(
+                self,
+                _parameters.features(X),
+                _checks.detached(y),
+                reset=reset,
+                accept_sparse="csr",
+                dtype="numeric",
+                multi_output=True,
+                y_numeric=is_regressor(self),
+            )
+        except OverflowError:  # an integer of Python's: say which
+            for name, values in (("X", X), ("y", y)):
+                numbers_of(np.asarray(values, object), name)
+            raise
 
     def _split(
         self, X: Any, targets: NDArray[Any], weight: NDArray[np.float64] | None, incremental: bool
@@ -388,7 +413,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             yield network
 
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
-        X = validate_data(self, _parameters.features(X), reset=False, accept_sparse="csr", dtype="numeric")
+        with quiet():
+            X = validate_data(self, _parameters.features(X), reset=False, accept_sparse="csr", dtype="numeric")
         return network.predict(X, threads=self.n_jobs)
 
     # --- fitted attributes ------------------------------------------------------------------

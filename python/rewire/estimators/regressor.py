@@ -7,10 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
+from rewire._moments import Moments, balanced, levels, quiet, shifted
 from rewire.estimators._arguments import without_early_stopping
-from rewire.estimators._base import BaseSparseMLP
+from rewire.estimators._base import BaseSparseMLP, OutputUnits
 from rewire.losses import MSE, Loss
 
 __all__ = ["SparseMLPRegressor"]
@@ -31,9 +33,9 @@ learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, shuff
         Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.
         There is no ``partial_fit`` then.
     standardize : bool
-        Bring features *and targets* to mean 0 and deviation 1 by what the first training set says. Targets
-        in the hundreds would otherwise make SGD diverge at the usual learning rates. Predictions are in the
-        units of y.
+        Bring features *and targets* to mean 0 and deviation 1 by what the training sets say; see
+        :class:`~rewire.Trainer`. Targets in the hundreds would otherwise make SGD diverge at the usual
+        learning rates. Predictions are in the units of y, and finite.
     validation_fraction, warm_start, random_state, n_jobs, verbose, dtype
         See :class:`~rewire.SparseMLPClassifier`.
 
@@ -121,9 +123,45 @@ density_, history_, topology_history_, network_, trainer_
         """
         with self._fitted_network() as network:
             out = self._raw_predict(network, X).astype(np.float64)
-            out *= self.target_scale_
-            out += self.target_mean_
-            return out[:, 0] if self._one_dimensional else out
+            mean, scale = self.target_mean_, self.target_scale_
+            one_dimensional = self._one_dimensional
+        with quiet():
+            y = out * scale + mean
+            far = ~np.isfinite(y)
+            if far.any():  # product and sum may have been out of range where the result is not
+                most = np.finfo(np.float64).max / 8
+                y[far] = np.clip(out * (scale / 8) + mean / 8, -most, most)[far] * 8
+        return y[:, 0] if one_dimensional else y
+
+    @quiet()
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of the predictions, scikit-learn's ``r2_score``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            At most 1. Not defined (NaN, and scikit-learn warns) for a single sample.
+        """
+        found = self.predict(X)
+        try:
+            truth = np.asarray(y, np.float64)
+        except (TypeError, ValueError):
+            truth = np.zeros(0)  # r2_score says what is wrong
+        if truth.shape == found.shape and np.isfinite(truth).all():
+            # Squares of numbers far from 1 overflow or vanish; a power of two changes nothing else.
+            by = levels(np.maximum(np.abs(truth).max(axis=0), np.abs(found).max(axis=0)))
+            y, found = shifted(truth, -by), shifted(found, -by)
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)
+            if sample_weight.dtype.kind == "f" and np.isfinite(sample_weight).all() and sample_weight.size:
+                sample_weight = balanced(sample_weight.astype(np.float64))[0]
+        return float(r2_score(y, found, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -132,30 +170,78 @@ density_, history_, topology_history_, network_, trainer_
 
     # --- targets ----------------------------------------------------------------------------
 
+    @quiet()
     def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         flat = y.ndim == 1
-        y = y.reshape(len(y), -1).astype(np.float64)
+        given = y.reshape(len(y), -1)
+        y = given.astype(np.float64)
+        if not np.isfinite(y).all():  # a long double, say
+            row, column = divmod(int(np.argmin(np.isfinite(y))), y.shape[1])
+            raise ValueError(
+                f"y must be finite in float64, got {given[row, column]} in row {row}, column {column}"
+            )
+        if not first and (y.shape[1] != self.n_outputs_ or flat != self._one_dimensional):
+            raise ValueError(f"y must have {self.n_outputs_} outputs as in the first call, got {y.shape[1]}")
         fitted: dict[str, Any] = {}
         if first:
-            mean, scale = np.zeros(y.shape[1]), np.ones(y.shape[1])
-            if self.standardize:
-                mean = np.average(y, axis=0, weights=weight)
-                deviation = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weight))
-                # A target that never changes has nothing but rounding noise as its deviation.
-                scale = np.where(deviation > 1e-12 * np.abs(mean), deviation, 1.0)
-            fitted = {
-                "target_mean_": mean,
-                "target_scale_": scale,
-                "n_outputs_": y.shape[1],
-                "_one_dimensional": flat,
-            }
-        elif y.shape[1] != self.n_outputs_ or flat != self._one_dimensional:
-            raise ValueError(f"y must have {self.n_outputs_} outputs as in the first call, got {y.shape[1]}")
-        y -= fitted["target_mean_"] if first else self.target_mean_
-        y /= fitted["target_scale_"] if first else self.target_scale_
+            fitted = {"n_outputs_": y.shape[1], "_one_dimensional": flat}
+        if first and not self.standardize:
+            none = np.zeros(y.shape[1])
+            fitted |= {"target_mean_": none, "target_scale_": none + 1, "_target_moments": None}
+        elif first or self._target_moments is not None:
+            fitted |= self._learn_targets(y, weight, None if first else self._target_moments)
+        new = "target_mean_" in fitted
+        mean = fitted["target_mean_"] if new else self.target_mean_
+        scale = fitted["target_scale_"] if new else self.target_scale_
+        by = levels(np.maximum(np.abs(y).max(axis=0), np.abs(mean)))
+        y = shifted(y, -by)
+        y -= shifted(mean, -by)
+        y /= shifted(scale, -by)
         return y, fitted
+
+    def _learn_targets(
+        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None
+    ) -> dict[str, Any]:
+        """Attributes for targets of which these are some more."""
+        if weight is not None and not weight.any():
+            return {}
+        found = _moments(y, weight)
+        latest = found.digest()
+        if before is not None and latest == self._target_latest:
+            return {}  # the same set again, as in a loop of warm starts
+        moments = found if before is None else before.merged(found)
+        scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
+        fitted: dict[str, Any] = {
+            "target_mean_": moments.mean,
+            "target_scale_": scale,
+            "_target_moments": moments,
+            "_target_latest": latest,
+        }
+        if before is not None:
+            # A target that never varied has no scale of its own: what stands for it is as good in any.
+            old = np.where(before.deviation == 0, scale, self.target_scale_)
+            moved = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
+            fitted["_begin"] = OutputUnits(old / scale, moved)
+        return fitted
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
         return "identity", "linear", MSE()
+
+
+def _moments(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Moments:
+    """Of targets, in the units of y whatever they are."""
+    weight, level = balanced(weight)
+    top = np.abs(y) if weight is None else np.abs(y[weight > 0])
+    by = levels(top.max(axis=0, initial=0.0))
+    near = shifted(y, -by)
+    if weight is not None and not weight.all():
+        near = np.where(weight[:, None] > 0, near, 0.0)
+    mean = np.average(near, axis=0, weights=weight)
+    deviation = np.sqrt(np.average(np.square(near - mean), axis=0, weights=weight))
+    # A target that never changes has nothing but rounding noise as its deviation.
+    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
+    total = float(len(y) if weight is None else weight.sum())
+    count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
+    return Moments(count, shifted(mean, by), shifted(deviation, by), len(y))

@@ -8,7 +8,8 @@ a layer finds its own outputs there under its index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,7 +20,10 @@ from rewire._checks import MAX_NEURONS, boolean, describe, integer
 from rewire.activations import Activation, Bound, activation
 from rewire.workspace import Workspace
 
-__all__ = ["Layer", "OptimizerNeeds", "Updates", "WeightLayer", "layer_from_config", "register_layer"]
+__all__ = [
+    "KEPT", "Layer", "OptimizerNeeds", "Rescale", "Updates", "WeightLayer", "layer_from_config",
+    "register_layer",
+]
 
 ROW_PAD = 8  # rows of a bias: the last group of a store may reach over n_out (RW_ROW_PAD)
 
@@ -33,6 +37,41 @@ class Updates(NamedTuple):
     weights: _core.Update
     biases: _core.Update
     settle: dict[int, _core.Penalty]
+
+
+# What is kept for every weight and goes with its units: 0 for weights, else the power of the gradient it is.
+KEPT = {"weight": 0, "asleep": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
+
+
+class Rescale(NamedTuple):
+    """A change of units: w becomes w * rows * cols, b becomes (b + W offset) * rows + shift.
+
+    Attributes
+    ----------
+    rows : ndarray of float64, shape (n_out,)
+    cols : ndarray of float64, shape (n_in,)
+    offset : ndarray of float64, shape (n_in,)
+    shift : ndarray of float64, shape (n_out,)
+    slope : ndarray of float64, shape (n_out,)
+        What the gradient of the loss for a row's sum is multiplied by; what optimizers keep follows.
+    """
+
+    rows: NDArray[np.float64]
+    cols: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    slope: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, layer: WeightLayer, **given: NDArray[np.float64]) -> Rescale:
+        """Everything that is not given stays."""
+        n_in, n_out = layer.n_in, layer.n_out
+        still = cls(np.ones(n_out), np.ones(n_in), np.zeros(n_in), np.zeros(n_out), np.ones(n_out))
+        return still._replace(**given)
+
+    def factors(self, power: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """By row and by column, for what is that power of the gradient."""
+        return (self.slope**power, self.cols**-power) if power else (self.rows, self.cols)
 
 
 class OptimizerNeeds(Protocol):
@@ -179,6 +218,10 @@ class Layer:
         """Whether all weights and biases are finite."""
         return True
 
+    def finite_state(self) -> bool:
+        """Whether squares of gradients are; where they overflow, weights stop learning without a word."""
+        return True
+
 
 class WeightLayer(Layer):
     """A layer y = f(W x + b): activation, bias and the bias's optimizer state."""
@@ -280,6 +323,21 @@ class WeightLayer(Layer):
                 state = _core.aligned_zeros(self.n_out, self.dtype)
                 state[...] = take(arrays, key, (self.n_out,), self.dtype, self.label)
                 self.bias_state[key.removeprefix("bias_state.")] = state
+
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        """What to call for a change of units: all is computed here, each call is one step for Python."""
+        calls = []
+        if self.bias is not None:
+            bias = (self.bias + self.times(by.offset)) * by.rows + by.shift
+            calls.append(partial(np.copyto, self.bias, bias, casting="same_kind"))
+            for name, state in self.bias_state.items():
+                changed = state * by.slope ** KEPT[name]
+                calls.append(partial(np.copyto, state, changed, casting="same_kind"))
+        return calls
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W x in float64, shape (n_out,)."""
+        raise NotImplementedError
 
     @property
     def n_params(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from rewire import _core
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import (
+    KEPT,
     OptimizerNeeds,
+    Rescale,
     Updates,
     WeightLayer,
     odd_state,
@@ -174,6 +177,16 @@ class Dense(WeightLayer):
             self.weight_grad *= factor
         super().scale_grad(factor)
 
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        calls = super().rescaled(by)
+        for name, values in {"weight": self.weights, **self.weight_state}.items():
+            rows, cols = by.factors(KEPT[name])
+            calls.append(partial(np.copyto, values, values * rows[:, None] * cols, casting="same_kind"))
+        return calls
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.einsum("ij,j->i", self.weights, x)  # not by BLAS: its sums may depend on its threads
+
     # --- saving, numbers ----------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
@@ -214,6 +227,10 @@ class Dense(WeightLayer):
 
     def finite(self) -> bool:
         return all(bool(np.isfinite(row).all()) for row in self.weights) and super().finite()
+
+    def finite_state(self) -> bool:
+        squares = self.weight_state.get("adam_v")
+        return squares is None or all(bool(np.isfinite(row).all()) for row in squares)
 
     def __repr__(self) -> str:
         return f"Dense({self.n_in}, {self.n_out}, activation={self.activation!r})"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rewire._checks import choice, describe, detached, float_vector, integer, nu
 from rewire._places import apart
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
-from rewire.layers.base import OptimizerNeeds, Updates, WeightLayer, register_layer, take
+from rewire.layers.base import KEPT, OptimizerNeeds, Rescale, Updates, WeightLayer, register_layer, take
 from rewire.starts import EdgeList, Random, Request, Start
 from rewire.starts import start as as_start
 from rewire.store import WeightStore
@@ -33,6 +34,7 @@ __all__ = ["Sparse"]
 
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
 PATIENCE = 4  # steps with one structure, from which on a mirror is built
+SQUARES = "adam_v"
 OPTIMIZER_FIELDS = ("momentum", "adam_m", "adam_v", "born")
 
 
@@ -388,6 +390,26 @@ class Sparse(WeightLayer):
         _core.field_scale(self.store, GRADIENT, factor)
         super().scale_grad(factor)
 
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        calls, store = super().rescaled(by), self.store
+        rest = store.n_groups * store.group - self.n_out  # rows that the last group lacks
+        sources, groups = store.sources(), np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+        for name in store.fields:
+            if name in KEPT:
+                rows, cols = (f.astype(self.dtype) for f in by.factors(KEPT[name]))
+                values = store.get_field(name)
+                values *= np.concatenate([rows, np.zeros(rest, rows.dtype)]).reshape(-1, store.group)[groups]
+                values *= cols[sources, None]
+                calls.append(partial(store.set_field, name, values))
+        return calls
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        store = self.store
+        found = np.zeros((store.n_groups, store.group))
+        groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+        np.add.at(found, groups, store.get_field("weight") * x[store.sources(), None])
+        return found.ravel()[: self.n_out]
+
     # --- saving -------------------------------------------------------------------------
 
     def config(self, state: bool = False) -> dict[str, Any]:
@@ -467,6 +489,9 @@ class Sparse(WeightLayer):
 
     def finite(self) -> bool:
         return _core.field_finite(self.store, "weight") and super().finite()
+
+    def finite_state(self) -> bool:
+        return SQUARES not in self.store.fields or _core.field_finite(self.store, SQUARES)
 
     def __repr__(self) -> str:
         return f"Sparse({self.n_in}, {self.n_out}, activation={self.activation!r}, group={self.group})"

@@ -1,0 +1,134 @@
+"""Means and deviations that neither overflow nor vanish, and how those of two sets of samples are merged.
+
+Squares of numbers beyond 1e154 overflow and those below 1e-162 vanish. Where numbers are so far from 1,
+they are brought near it by a power of two first, which is exact; all others are left alone, so that their
+results keep their bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Moments", "SampleWeights", "Weighed", "balanced", "levels", "quiet", "shifted"]
+
+SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summed as they are
+LOWEST, HIGHEST = 2.0**-700, 2.0**800  # weighted sums of squares in between had no number beyond 2^450
+_MOST = np.finfo(np.float64).max
+_EPS = np.finfo(np.float64).eps
+
+
+def quiet() -> np.errstate:
+    """Whoever calls may have NumPy raise at every underflow: what is out of range is looked for by name."""
+    return np.errstate(all="ignore")
+
+
+def levels(largest: Any) -> NDArray[np.int64]:
+    """Exponents of 2 that bring numbers of these magnitudes near 1; 0 where they are near enough."""
+    _, exponent = np.frexp(np.asarray(largest, np.float64))
+    return np.where(np.abs(exponent) <= SAFE, 0, exponent).astype(np.int64)
+
+
+def shifted(x: Any, by: Any) -> Any:
+    """x * 2**by, exact as long as it is a number; x itself where there is nothing to do."""
+    return np.ldexp(x, by) if np.any(by) else x
+
+
+def balanced(weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, int]:
+    """Weights whose largest is near 1, and the exponent that has been taken out of them."""
+    if weight is None:
+        return None, 0
+    level = int(levels(weight.max()))
+    return shifted(weight, -level), level
+
+
+class Weighed(NamedTuple):
+    """Weights of some samples."""
+
+    near: NDArray[np.float64] | None  # near 1: only ratios within these samples matter
+    apart: NDArray[np.float64] | None  # comparable with those of other samples; tiny ones may be 0 here
+    amount: float  # the sum of the latter; more than 0 if anything is
+
+
+class SampleWeights:
+    """Weights of samples, at least 0 and not all 0; None for all 1.
+
+    Only ratios matter, so that powers of two are taken out where sums would be out of range.
+    """
+
+    def __init__(self, values: NDArray[np.float64] | None) -> None:
+        self.values, self._unit, self._plain = values, 0, True
+        if values is not None:
+            self._unit = int(levels(values.max()))
+            self._plain = not levels(values[values > 0]).any()
+
+    def of(self, rows: NDArray[np.int64]) -> Weighed:
+        """Of these samples."""
+        if self.values is None:
+            return Weighed(None, None, float(len(rows)))
+        found = self.values[rows]
+        if self._plain:
+            return Weighed(found, found, float(found.sum()))
+        with quiet():
+            near, level = balanced(found)
+            assert near is not None
+            amount = float(np.ldexp(near.sum(), level - self._unit))
+            return Weighed(near, np.ldexp(found, -self._unit), max(amount, 5e-324) if near.any() else 0.0)
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation (that of the population) of every column of some samples.
+
+    ``deviation`` is 0 where a column never varied by more than rounding, which grows with ``rows``.
+    """
+
+    count: float  # the sum of weights
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    rows: int
+
+    @classmethod
+    def of(
+        cls,
+        total: float,
+        level: int,
+        rows: int,
+        mean: NDArray[np.float64],
+        variance: NDArray[np.float64],
+        exponent: NDArray[np.int64],
+    ) -> Self:
+        """From sums over columns that were brought near 1 by ``exponent``, with weights so by ``level``."""
+        # A column that never varies keeps rounding noise as its variance; dividing by that makes it huge.
+        still = variance <= rows * _EPS * variance + (rows * mean * _EPS) ** 2
+        deviation = np.where(still, 0.0, np.sqrt(variance))
+        count = min(float(np.ldexp(total, level)), float(_MOST))
+        return cls(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
+
+    @quiet()
+    def merged(self, other: Moments) -> Moments:
+        """Of both sets of samples together, as in Chan, Golub, LeVeque (1983)."""
+        top = np.maximum.reduce([np.abs(self.mean), np.abs(other.mean), self.deviation, other.deviation])
+        exponent = levels(top)
+        m0, m1 = shifted(self.mean, -exponent), shifted(other.mean, -exponent)
+        d0, d1 = shifted(self.deviation, -exponent), shifted(other.deviation, -exponent)
+        counts = np.ldexp([self.count, other.count], -levels(max(self.count, other.count)))
+        share = float(counts[1] / counts.sum())
+        delta, rows = m1 - m0, self.rows + other.rows
+        # Equal columns of two pieces have means that differ by the rounding of their sums.
+        noise = (d0 == 0) & (d1 == 0) & (np.abs(delta) <= rows * _EPS * np.abs(m0))
+        delta = np.where(noise, 0.0, delta)
+        variance = (1 - share) * d0 * d0 + share * d1 * d1 + share * (1 - share) * delta * delta
+        count = min(self.count + other.count, float(_MOST))
+        mean, deviation = m0 + share * delta, np.sqrt(variance)
+        return Moments(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
+
+    def digest(self) -> str:
+        """A name for exactly these numbers."""
+        found = hashlib.blake2b(digest_size=16)
+        found.update(np.array([self.count, self.rows], np.float64).tobytes())
+        found.update(self.mean.tobytes())
+        found.update(self.deviation.tobytes())
+        return found.hexdigest()

@@ -1,0 +1,328 @@
+"""Whatever is finite gives the right answer or one error by name: scales, dtypes, weights, error states."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rewire as rw
+from rewire import SparseMLPClassifier, SparseMLPRegressor, Trainer
+
+EPS = np.finfo(float).eps
+TINY, MOST = np.finfo(float).tiny, np.finfo(float).max
+FAST = {"hidden_layer_sizes": (12,), "max_iter": 2, "random_state": 0, "n_jobs": 1}
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60, 6))
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+T = 3 * X[:, 0] - X[:, 1]
+exponents = st.integers(-1000, 1000)
+
+
+def network(n_out=1, final="linear", dtype="float32"):
+    return rw.Sequential(
+        [
+            rw.Sparse(6, 12, density=0.5, activation="relu"),
+            rw.Sparse(12, n_out, density=1.0, activation=final),
+        ],
+        dtype=dtype,
+    )
+
+
+# --- moments against fractions ----------------------------------------------------------
+
+
+def root(x: Fraction) -> float:
+    """The square root of a fraction of any size."""
+    shift = 64 - (x.numerator.bit_length() - x.denominator.bit_length()) // 2
+    by = Fraction(4) ** shift
+    whole = math.isqrt(int(x * by))
+    return float(Fraction(whole) / Fraction(2) ** shift)
+
+
+def exact_moments(x, weight):
+    """Mean and deviation of one column, by fractions."""
+    values, w = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in weight]
+    total = sum(w)
+    mean = sum(a * b for a, b in zip(w, values, strict=True)) / total
+    return float(mean), root(sum(a * (b - mean) ** 2 for a, b in zip(w, values, strict=True)) / total)
+
+
+@st.composite
+def tables(draw):
+    """1 to 12 rows of some columns, each of a scale of its own; perhaps weights, perhaps sparse."""
+    rows, columns = draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    mantissas = st.sampled_from([0.0, 1.0, -1.0, 3.0, 0.7, -2.5, 1.0 + EPS, 1.9])
+    x = np.array([[draw(mantissas) for _ in range(columns)] for _ in range(rows)])
+    x = np.ldexp(x, [draw(st.integers(-1060, 1022)) for _ in range(columns)])
+    dtype = draw(st.sampled_from(["f8", "f4", "f2", "g", "i8", "u1", "?"]))
+    with np.errstate(all="ignore"):
+        cast = x.astype(dtype)
+    x = cast if np.isfinite(cast.astype(float)).all() else x
+    weight = None
+    if draw(st.booleans()):
+        level = draw(st.integers(-1070, 1020))
+        weight = np.ldexp([draw(st.sampled_from([0.0, 1.0, 0.5, 3.0])) for _ in range(rows)], level)
+        if not weight.any():
+            weight = None
+    makers = [np.asarray, sp.csr_array] if x.dtype.str[1:] in ("f4", "f8") else [np.asarray]
+    make = draw(st.sampled_from(makers))
+    return make(x), x.astype(float), weight
+
+
+@given(tables(), st.sampled_from(["raise", "ignore"]))
+@settings(max_examples=150, deadline=None)
+def test_moments_are_those_of_fractions(table, errors):
+    given_x, x, weight = table
+    with np.errstate(all=errors):
+        found = rw.Standardizer.fit(given_x, weight)
+    w = np.ones(len(x)) if weight is None else weight
+    for j, column in enumerate(x.T):
+        mean, deviation = exact_moments(column, w)
+        largest, n = np.abs(column[w > 0]).max(), len(column)
+        assert abs(found.mean[j] - mean) <= 4 * n * EPS * largest
+        assert math.isfinite(found.scale[j]) and found.scale[j] > 0
+        if deviation <= n * EPS * abs(mean) / 4:
+            assert found.scale[j] == 1.0
+        elif deviation > 4 * n * EPS * abs(mean) and deviation > TINY:
+            # a scale near 1e-308 is subnormal and has fewer bits
+            assert 1 / found.scale[j] == pytest.approx(deviation, rel=1e-12, abs=8 * n * EPS * largest) or (
+                deviation > 2.0**1000
+            )
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-1000, 2.0**1000, 1e-160, 1e160])
+def test_a_column_is_constant_for_csr_as_for_an_array(scale):
+    x = np.zeros((9, 5))
+    x[:, 1], x[::2, 2], x[:, 3], x[:, 4] = 0.1, 0.1, -0.0, np.arange(9)
+    x *= scale
+    s = sp.csr_array(x)
+    s.data[0] = s.data[0]  # explicit values stay
+    verdicts = [rw.Standardizer.fit(data).scale == 1.0 for data in (x, s)]
+    assert verdicts[0].tolist() == [True, True, False, True, False]
+    assert np.array_equal(*verdicts)
+
+
+# --- powers of two change nothing -------------------------------------------------------
+
+
+@given(
+    st.lists(exponents, min_size=6, max_size=6),
+    exponents,
+    exponents,
+    st.integers(2, 12),
+    st.sampled_from([np.asarray, sp.csr_array]),
+)
+@settings(max_examples=25, deadline=None)
+def test_estimators_give_the_same_bits_in_any_units(by_column, by_target, by_weight, rows, make):
+    x, t, y = X[:rows], T[:rows], np.arange(rows) % 2
+    w = 1.0 + np.arange(rows) % 3
+    far, far_w = np.ldexp(x, by_column), np.ldexp(w, by_weight)
+    plain = SparseMLPClassifier(**FAST).fit(make(x), y, sample_weight=w)
+    other = SparseMLPClassifier(**FAST).fit(make(far), y, sample_weight=far_w)
+    assert np.array_equal(plain.predict_proba(make(x)), other.predict_proba(make(far)))
+    plain = SparseMLPRegressor(**FAST).fit(make(x), t, sample_weight=w)
+    other = SparseMLPRegressor(**FAST).fit(make(far), np.ldexp(t, by_target), sample_weight=far_w)
+    assert np.array_equal(np.ldexp(plain.predict(make(x)), by_target), other.predict(make(far)))
+    scores = plain.score(make(x), t, w), other.score(make(far), np.ldexp(t, by_target), far_w)
+    assert scores[0] == pytest.approx(scores[1], rel=1e-12)
+    assert plain.history_.epochs[-1]["r2"] == pytest.approx(other.history_.epochs[-1]["r2"], rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e300, 1e307, 1e-300, 2.0**-1060])
+def test_far_targets_and_features(scale):
+    found = SparseMLPRegressor(**FAST | {"max_iter": 60}).fit(X, T * scale)
+    near = SparseMLPRegressor(**FAST | {"max_iter": 60}).fit(X, T)
+    assert np.isfinite(found.predict(X)).all()
+    assert found.score(X, T * scale) == pytest.approx(near.score(X, T), abs=1e-3)
+    classes = [SparseMLPClassifier(**FAST).fit(x, Y).predict_proba(x) for x in (X, X * scale)]
+    np.testing.assert_allclose(*classes, atol=1e-3)
+
+
+def test_features_at_the_edge_of_float64():
+    edge = np.where(np.arange(60) % 3, 1.0, -1.0) * MOST
+    for column in (np.full(60, MOST / 2), edge, np.where(np.arange(60) % 2, 5e-324, 0.0)):
+        clf = SparseMLPClassifier(**FAST).fit(np.c_[X, column], Y)
+        assert np.isfinite(clf.predict_proba(np.c_[X, column])).all()
+    s = rw.Standardizer.fit(edge[:, None])
+    assert s.mean[0] == pytest.approx(MOST / 3, rel=1e-12)
+    reg = SparseMLPRegressor(**FAST).fit(X, edge)
+    assert np.isfinite(reg.predict(X)).all()
+
+
+@pytest.mark.parametrize("dtype", "f2 f4 f8 g i1 u1 i2 u2 i4 u4 i8 u8 O ?".split())
+def test_the_same_numbers_in_any_dtype(dtype):
+    x = (X > 0).astype(float) if dtype == "?" else np.abs(np.round(X * 9))
+    expected = SparseMLPClassifier(**FAST).fit(x, Y).predict_proba(x)
+    given_x = x.astype(dtype)
+    assert np.array_equal(SparseMLPClassifier(**FAST).fit(given_x, Y).predict_proba(given_x), expected)
+    t = x[:, 0].astype(dtype)
+    found = SparseMLPRegressor(**FAST).fit(given_x, t).predict(given_x)
+    assert np.array_equal(found, SparseMLPRegressor(**FAST).fit(x, x[:, 0]).predict(x))
+
+
+# --- weights ----------------------------------------------------------------------------
+
+
+def test_a_batch_of_one_does_not_depend_on_its_weight():
+    found = []
+    for w in (None, 10.0 ** np.random.default_rng(2).integers(-320, 308, 60)):
+        t = Trainer(network(2, "softmax"), loss="cross_entropy", optimizer="adam")
+        t.fit(X, Y, epochs=2, batch_size=1, sample_weight=w, verbose=0)
+        found.append(t.network.predict(X))
+        assert math.isfinite(t.history.epochs[-1]["loss"])
+    assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("unit", [5e-324, 1e-300, 1e300, MOST])
+def test_equal_weights_are_none(unit):
+    found = []
+    for w in (None, np.full(60, unit)):
+        t = Trainer(network(), loss="mse", optimizer="adam", standardize=True)
+        t.fit(X, T, epochs=2, sample_weight=w, validation_data=(X, T, w), verbose=0)
+        found.append([t.evaluate(X, T, sample_weight=w)] + [
+            {k: row[k] for k in ("loss", "r2", "val_loss", "val_r2")} for row in t.history.epochs
+        ])
+    for a, b in zip(*found, strict=True):
+        assert a == pytest.approx(b, rel=1e-6)
+
+
+# --- metrics ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [-900, -400, -100, 0, 100, 400])
+def test_r2_of_targets_of_any_size(exponent):
+    t = Trainer(network(dtype="float64"), loss="mse")
+    target = np.ldexp(T, exponent)
+    out = t.network.predict(X)[:, 0]
+    values = [Fraction(float(v)) for v in target]
+    mean = sum(values) / len(values)
+    error = sum((Fraction(float(o)) - v) ** 2 for o, v in zip(out, values, strict=True))
+    exact = 1 - error / sum((v - mean) ** 2 for v in values)
+    expected = max(float(max(exact, Fraction(-MOST))), -MOST)
+    assert t.evaluate(X, target, batch_size=7)["r2"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_r2_of_one_row_and_of_targets_that_never_vary():
+    t = Trainer(network(), loss="mse")
+    assert math.isnan(t.evaluate(X[:1], T[:1])["r2"])
+    assert math.isnan(t.evaluate(X[:3], T[:3], sample_weight=[0, 2, 0])["r2"])
+    for batch in (1, 2, 7):  # 0.1 has no exact mean
+        assert t.evaluate(X[:7], np.full(7, 0.1), batch_size=batch)["r2"] == 0.0
+
+
+# --- one error, by name -----------------------------------------------------------------
+
+
+def refusal(call):
+    with pytest.raises(ValueError) as caught:
+        call()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_what_float32_cannot_hold_is_refused_by_row_and_column(make):
+    bad = X.copy()
+    bad[7, 2] = 1e39
+    clf, reg = SparseMLPClassifier(**FAST).fit(X, Y), SparseMLPRegressor(**FAST).fit(X, T)
+    plain = Trainer(network(2, "softmax"), loss="cross_entropy")
+    calls = {
+        "predict": lambda: clf.predict(make(bad)),
+        "predict_proba": lambda: clf.predict_proba(make(bad)),
+        "score": lambda: clf.score(make(bad), Y),
+        "regressor": lambda: reg.predict(make(bad)),
+        "network": lambda: clf.network_.predict(make(bad), batch_size=3),
+        "fit": lambda: plain.fit(make(bad), Y, verbose=0),
+        "evaluate": lambda: plain.evaluate(make(bad), Y),
+        "unscaled": lambda: SparseMLPClassifier(**FAST, standardize=False).fit(make(bad), Y),
+    }
+    for call in calls.values():
+        message = refusal(call)
+        assert message.startswith("X must lie within 3.4e+38") and "1e+39 in row 7, column 2" in message
+    message = refusal(lambda: plain.fit(X, Y, validation_data=(make(bad), Y), verbose=0))
+    assert message.startswith("validation X must lie within")
+    assert plain.step == 0
+    wide = SparseMLPClassifier(**FAST, dtype="float64").fit(X, Y)
+    assert np.isfinite(wide.predict_proba(make(bad))).all()
+
+
+def test_outputs_that_overflow_are_refused_by_row():
+    bad = X.copy()
+    bad[3, 1] = 3e38
+    net = rw.Sequential([rw.Sparse(6, 1, density=1.0, init=5.0)])
+    assert "X makes outputs overflow float32 in row 3" in refusal(lambda: net.predict(bad))
+    words = "row 3, whose largest value is 3e+38 in column 1"
+    assert words in refusal(lambda: net.predict(bad, batch_size=2))
+    assert "in row 3" in refusal(lambda: Trainer(net, loss="mse").evaluate(bad, T))
+
+
+@pytest.mark.parametrize(
+    "x, y, words",
+    [
+        (np.array([[1, 2], [3, 10**400]], dtype=object), [0, 1], ("X must", "row 1, column 1")),
+        (np.array([[1, 2], [3, np.longdouble("1e400")]]), [0, 1], ("X must", "row 1, column 1")),
+        (np.array([[1.0, 2], [3, np.inf]]), [0, 1], ("X", "inf")),
+    ],
+)
+def test_what_float64_cannot_hold(x, y, words):
+    if np.isfinite(np.longdouble("1e400")):
+        message = refusal(lambda: SparseMLPClassifier(**FAST).fit(x, y))
+        assert all(word in message for word in words)
+        message = refusal(lambda: rw.Standardizer.fit(x))
+        assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize("dtype, most", [("float32", 1e18), ("float64", 1e150)])
+def test_targets_of_mse(dtype, most):
+    t = Trainer(network(dtype=dtype), loss="mse", optimizer="adam")
+    t.fit(X, np.clip(T * most, -most, most), verbose=0)
+    assert math.isfinite(t.history.epochs[-1]["loss"])
+    for call in (t.fit, t.evaluate):
+        far = T.copy()
+        far[5] = -1e200
+        assert "y must lie within" in (message := refusal(lambda call=call, far=far: call(X, far)))
+        assert "-1e+200 in row 5, column 0" in message
+
+
+# --- error states -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_numpys_error_state_does_not_matter(optimizer):
+    found = []
+    for state in ("raise", "ignore", "warn"):
+        with np.errstate(all=state):
+            clf = SparseMLPClassifier(**FAST, optimizer=optimizer).fit(X, Y)
+            clf.partial_fit(np.ldexp(X, -500), Y)
+            found.append(clf.predict_proba(X))
+            reg = SparseMLPRegressor(**FAST, optimizer=optimizer, start="correlated")
+            reg.fit(X * 1e-200, T * 1e200)
+            reg.partial_fit(X[:3] * 1e100, T[:3] * 1e-100)
+            found.append(reg.predict(X[:5]))
+            assert math.isfinite(reg.score(X, T))
+    assert all(np.array_equal(a, b) for a, b in zip(found, found[2:], strict=False))
+
+
+def test_callbacks_see_the_callers_error_state():
+    seen = []
+
+    class Look(rw.Callback):
+        def on_epoch_end(self, state):
+            seen.append(np.geterr()["under"])
+
+    with np.errstate(under="raise"):
+        Trainer(network(), loss="mse", callbacks=[Look()]).fit(X, T, verbose=0)
+    assert seen == ["raise"]
+
+
+@pytest.mark.parametrize("scale", [2.0**-1000, 1.0, 2.0**900])
+def test_correlations_do_not_depend_on_units(scale):
+    links = [
+        SparseMLPClassifier(**FAST | {"max_iter": 1}, epsilon=1.0, start="correlated", rewiring=None)
+        .fit(x, Y).network_.layers[0].store.to_arrays()[1]
+        for x in (X, X * scale)
+    ]
+    assert np.array_equal(*links)
