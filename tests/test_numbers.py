@@ -74,7 +74,7 @@ def tables(draw):
 
 
 @given(tables(), st.sampled_from(["raise", "ignore"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_moments_are_those_of_fractions(table, errors):
     given_x, x, weight = table
     with np.errstate(all=errors):
@@ -116,7 +116,7 @@ def test_a_column_is_constant_for_csr_as_for_an_array(scale):
     st.integers(2, 12),
     st.sampled_from([np.asarray, sp.csr_array]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_estimators_give_the_same_bits_in_any_units(by_column, by_target, by_weight, rows, make):
     x, t, y = X[:rows], T[:rows], np.arange(rows) % 2
     w = 1.0 + np.arange(rows) % 3

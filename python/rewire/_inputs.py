@@ -138,7 +138,7 @@ class DenseSource(Source):
         mean, m2, total = np.zeros(n), np.zeros(n), 0.0
         for start, block in self.blocks():
             w = None if weight is None else weight[start : start + len(block)]
-            if columns is None:
+            if columns is None or exponent is None:
                 x = block.astype(np.float64, order="C")  # sums in the same order whatever the layout
             else:
                 x = np.ascontiguousarray(block[:, columns], np.float64)
@@ -236,13 +236,14 @@ class CsrSource(Source):
         columns, values, n = self.columns, self.values.astype(np.float64, copy=False), self.n_features
         w = np.repeat(np.ones(self.n_samples) if weight is None else weight, np.diff(self.indptr))
         total = float(self.n_samples if weight is None else weight.sum())
-        if chosen is not None:
-            at, columns = self._entries(chosen)
-            at, columns = at[w[at] > 0], columns[w[at] > 0]
-            values, w, n = np.ldexp(values[at], -exponent[columns]), w[at], len(chosen)
-        mean = np.bincount(columns, weights=w * values, minlength=n) / total
-        stored = np.bincount(columns, weights=w, minlength=n)
-        m2 = np.bincount(columns, weights=w * (values - mean[columns]) ** 2, minlength=n)
+        which: NDArray[Any] = columns
+        if chosen is not None and exponent is not None:
+            at, which = self._entries(chosen)
+            at, which = at[w[at] > 0], which[w[at] > 0]
+            values, w, n = np.ldexp(values[at], -exponent[which]), w[at], len(chosen)
+        mean = np.bincount(which, weights=w * values, minlength=n) / total
+        stored = np.bincount(which, weights=w, minlength=n)
+        m2 = np.bincount(which, weights=w * (values - mean[which]) ** 2, minlength=n)
         return _Sums(total, mean, m2 + (total - stored) * mean**2)
 
     def _largest(

@@ -85,7 +85,7 @@ class Moments(NamedTuple):
     ``deviation`` is 0 where a column never varied by more than rounding, which grows with ``rows``.
     """
 
-    count: float  # the sum of weights
+    total: float  # the sum of weights
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     rows: int
@@ -114,21 +114,21 @@ class Moments(NamedTuple):
         exponent = levels(top)
         m0, m1 = shifted(self.mean, -exponent), shifted(other.mean, -exponent)
         d0, d1 = shifted(self.deviation, -exponent), shifted(other.deviation, -exponent)
-        counts = np.ldexp([self.count, other.count], -levels(max(self.count, other.count)))
+        counts = np.ldexp([self.total, other.total], -levels(max(self.total, other.total)))
         share = float(counts[1] / counts.sum())
         delta, rows = m1 - m0, self.rows + other.rows
         # Equal columns of two pieces have means that differ by the rounding of their sums.
         noise = (d0 == 0) & (d1 == 0) & (np.abs(delta) <= rows * _EPS * np.abs(m0))
         delta = np.where(noise, 0.0, delta)
         variance = (1 - share) * d0 * d0 + share * d1 * d1 + share * (1 - share) * delta * delta
-        count = min(self.count + other.count, float(_MOST))
+        count = min(self.total + other.total, float(_MOST))
         mean, deviation = m0 + share * delta, np.sqrt(variance)
         return Moments(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
 
     def digest(self) -> str:
         """A name for exactly these numbers."""
         found = hashlib.blake2b(digest_size=16)
-        found.update(np.array([self.count, self.rows], np.float64).tobytes())
+        found.update(np.array([self.total, self.rows], np.float64).tobytes())
         found.update(self.mean.tobytes())
         found.update(self.deviation.tobytes())
         return found.hexdigest()

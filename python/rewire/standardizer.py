@@ -91,7 +91,7 @@ class Standardizer:
     def fits(self, largest: float, limit: float) -> bool:
         """Whether ``(x - mean) * scale`` is right and within ``limit``, for any |x| up to ``largest``."""
         with quiet():
-            return largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0
+            return bool(largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0)
 
     @quiet()
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +150,7 @@ class Standardizer:
         """JSON-able description; with :meth:`arrays` all there is."""
         if self.moments is None:
             return {}
-        return {"count": self.moments.count, "rows": self.moments.rows, "latest": self._latest}
+        return {"total": self.moments.total, "rows": self.moments.rows, "latest": self._latest}
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Copies of all arrays."""
@@ -165,13 +165,13 @@ class Standardizer:
         one_of_types("standardizer", config, Mapping, "a dict")
         made = cls(arrays["mean"], arrays["scale"])
         expected = {"mean", "scale", "seen_mean", "seen_deviation"} if config else {"mean", "scale"}
-        if set(arrays) != expected or set(config) not in (set(), {"count", "rows", "latest"}):
+        if set(arrays) != expected or set(config) not in (set(), {"total", "rows", "latest"}):
             found = ", ".join(sorted({*arrays, *config}))
             raise ValueError(f"the standardizer must have what belongs together, got {found}")
         if config:
             n = len(made.mean)
             made.moments = Moments(
-                number("count", config["count"], low=0.0, open_low=True),
+                number("total", config["total"], low=0.0, open_low=True),
                 float_vector("seen_mean", arrays["seen_mean"], n),
                 float_vector("seen_deviation", arrays["seen_deviation"], n, low=0.0),
                 integer("rows", config["rows"], low=1, high=2**62),

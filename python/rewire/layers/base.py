@@ -326,7 +326,7 @@ class WeightLayer(Layer):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         """What to call for a change of units: all is computed here, each call is one step for Python."""
-        calls = []
+        calls: list[Callable[[], Any]] = []
         if self.bias is not None:
             bias = (self.bias + self.times(by.offset)) * by.rows + by.shift
             calls.append(partial(np.copyto, self.bias, bias, casting="same_kind"))
