@@ -54,6 +54,7 @@ int main(int argc, char **argv)
     RUN(test_dropout_rate);
     RUN(test_dropout_mask_is_one_mask);
 
+    RUN(test_corrections_by_age);
     RUN(test_updates_follow_their_formulas);
     RUN(test_who_is_asleep_has_no_weight);
     RUN(test_a_step_settles);

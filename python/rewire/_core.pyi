@@ -163,7 +163,7 @@ class Tiles:
 def tile_size(batch: int, dtype: str) -> int: ...
 
 class Update:
-    """One optimizer step's constants; owns an ``rw_update`` and its correction tables."""
+    """One optimizer step's constants; owns an ``rw_update``. Equal betas share their correction tables."""
 
     def __new__(
         cls,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../check.h"
+#include "adam.h"
 #include "csr.h"
 #include "layer.h"
 #include "loss.h"

@@ -94,6 +94,26 @@ static void test_updates_follow_their_formulas(void)
     }
 }
 
+/* adam.h: corrections by age, until they are 1 to the last bit. */
+static void test_corrections_by_age(void)
+{
+    static const double BETAS[][2] = { { 0.9, 0.999 }, { 0, 0.5 }, { 0.99, 0 }, { 0.999999, 0.5 } };
+    for (size_t i = 0; i < sizeof BETAS / sizeof *BETAS; i++) {
+        int64_t ages = rw_adam_ages(BETAS[i][0], BETAS[i][1]);
+        double *table = malloc((size_t)ages * sizeof *table);
+        REQUIRE(ages >= 2 && table);
+        for (int b = 0; b < 2; b++) {
+            rw_adam_corrections(BETAS[i][b], ages, table);
+            for (int64_t t = 1; t < ages; t += 1 + t / 50)
+                CHECK(fabs(table[t] * (1 - pow(BETAS[i][b], (double)t)) - 1) < 1e-15);
+            CHECK(ages > 1 << 22 || table[ages - 1] == 1);
+        }
+        free(table);
+    }
+    CHECK(rw_adam_ages(0, 0) == 2);
+    CHECK(rw_adam_ages(0.9, 1 - 1e-12) == (1 << 22) + 2);
+}
+
 /* A store with all that any optimizer keeps; with groups the last one is not whole. */
 static rw_store *store_in_training(int32_t group, rw_dtype dtype, double awake)
 {
