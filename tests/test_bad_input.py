@@ -872,7 +872,10 @@ def test_a_refused_edit_changes_nothing():
 
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
-    "Sequential": "arrays backward batch_for config forward load refuse_views resembles restore take_over",
+    "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
+    "learn_inputs load refuse_views resembles restore take_over",
+    "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
+    "Standardizer": "apply change_to fits from_config learn",
     "Trainer": "bring_back check_network evaluate_checked",
     "History": "check",
     # Those of the binding have tests of their own.
