@@ -413,8 +413,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             yield network
 
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
+        X = _parameters.features(X)
         with quiet():
-            X = validate_data(self, _parameters.features(X), reset=False, accept_sparse="csr", dtype="numeric")
+            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric")
         return network.predict(X, threads=self.n_jobs)
 
     # --- fitted attributes ------------------------------------------------------------------
