@@ -445,13 +445,13 @@ class Sequential:
         self.standardizer = None
         if config["standardizer"] is not None:
             prefix = "standardizer."
-            own = {
+            its = {
                 name.removeprefix(prefix): take(arrays, name, (self.n_in,), "float64", "standardizer").copy()
                 for name in arrays
                 if name.startswith(prefix)
             }
-            self.standardizer = Standardizer.from_config(config["standardizer"], own)
-            rest -= {prefix + name for name in own}
+            self.standardizer = Standardizer.from_config(config["standardizer"], its)
+            rest -= {prefix + name for name in its}
         if rest:
             raise ValueError(f"array {min(rest)!r} is unknown")
 
