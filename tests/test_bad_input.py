@@ -265,7 +265,7 @@ TABLE = [
         ({"floor": NAN}, V, "floor", "[0, 1]", "got nan"),
         ({"every": "epoch"}, T, "every", "integer", "got 'epoch'"),
         ({"end": 2.0}, V, "end", "[0, 1]", "got 2.0"),
-        ({"batches": 0}, V, "batches", ">= 1", "got 0"),
+        ({"batches": 0}, V, "batches", "[1, 1024]", "got 0"),
         ({"beta": 1.0}, V, "beta", "[0, 1)", "got 1.0"),
         ({"output_layer": "no"}, T, "output_layer", "True or False", "got 'no'"),
     ),
@@ -339,7 +339,7 @@ TABLE = [
         "SNIP", rw.SNIP,
         ({"density": 0}, V, "density", "(0, 1]", "got 0"),
         ({"scope": "all"}, V, "scope", "'global', 'layer'", "got 'all'"),
-        ({"batches": 0}, V, "batches", ">= 1", "got 0"),
+        ({"batches": 0}, V, "batches", "[1, 1024]", "got 0"),
         ({"step": -1}, V, "step", ">= 0", "got -1"),
     ),
     *rows_of(
