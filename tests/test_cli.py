@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire import files, info
+from rewire import _container, files, info
 from rewire.cli import main
 from rewire.datasets import load
 
@@ -164,7 +165,9 @@ def test_regression_from_an_archive(run, tmp_path):
     )  # fmt: skip
     r = json.loads((tmp_path / "j").read_text())
     assert code == 0 and r["r2"]["train"] > 0.8 and r["r2"]["test"] is None
-    code, out, _ = run("eval", tmp_path / "m")
+    code, _, error = run("eval", tmp_path / "m")
+    assert code == 2 and "--data is needed" in error and "no path that a file names is opened" in error
+    code, out, _ = run("eval", tmp_path / "m", "--data", tmp_path / "d.npz")
     assert code == 0 and "r2 0." in out
     code, out, _ = run("predict", tmp_path / "m", "--data", tmp_path / "d.npz")
     assert code == 0 and len(out.splitlines()) == 300 and len(out.splitlines()[0].split()) == 2
@@ -445,6 +448,132 @@ def test_debug_shows_the_traceback(run, monkeypatch):
     monkeypatch.setenv("REWIRE_DEBUG", "1")
     code, _, error = run("eval", "none")
     assert code == 1 and "Traceback" in error and error.endswith("rewire eval: there is no file none\n")
+
+
+# --- what a file says, on a terminal
+
+ESCAPES = "\x1b]0;x\x07\x9b31m\r\x7f\u202e\u200b"  # window title, colours, overwriting, reversed text
+
+
+def at(*path):
+    """A change of a file's config: escapes under this key."""
+
+    def change(config, arrays):
+        for key in path[:-1]:
+            config = config[key]
+        config[path[-1]] = ESCAPES
+
+    return change
+
+
+NAMES_ESCAPES = {
+    "version": None,
+    "data": at("notes", "data"),
+    "note": at("notes", "preset"),
+    "name of a note": at("notes", ESCAPES),
+    "class": at("notes", "classes", 3),
+    "unknown entry": at(ESCAPES),
+    "unknown entry of a trainer": at("trainer", ESCAPES),
+    "unknown entry of a layer": at("trainer", "network", "layers", 0, ESCAPES),
+    "layer type": at("trainer", "network", "layers", 0, "type"),
+    "activation": at("trainer", "network", "layers", 0, "activation", "name"),
+    "dtype": at("trainer", "network", "dtype"),
+    "loss": at("trainer", "loss", "name"),
+    "optimizer": at("trainer", "optimizer", "name"),
+    "rule": at("trainer", "rewiring", "name"),
+    "array": lambda config, arrays: arrays.update({"layers.0." + ESCAPES: np.zeros(1)}),
+    "field": at("trainer", "network", "layers", 0, "fields", ESCAPES),
+    "callback": lambda config, arrays: config["trainer"].update(callbacks=[{"name": ESCAPES}]),
+}
+
+
+@pytest.mark.parametrize("change", NAMES_ESCAPES.values(), ids=NAMES_ESCAPES)
+def test_no_escapes_reach_the_terminal(run, model, tmp_path, change):
+    contents = files.read(model)
+    config = {"trainer": json.loads(json.dumps(contents.config)), "notes": dict(contents.notes)}
+    arrays = dict(contents.arrays)
+    if change is not None:
+        change(config, arrays)
+    path = tmp_path / "forged"
+    _container.write(path, "trainer", config, arrays, "1.0" if change else ESCAPES)
+    said = ""
+    for command in (
+        ["inspect", path],
+        ["eval", path],
+        ["predict", path, "--data", "digits"],
+        ["train", "--resume", path, "--epochs", 6],
+    ):
+        said += "".join(run(*command)[1:])
+    assert said and all(c == "\n" or c.isprintable() for c in said)
+
+
+# --- devices and pipes
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A device node of our own, of a kind that exists under /dev; tests never touch those."""
+
+    def make(name, minor):
+        try:
+            os.mknod(tmp_path / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+            with open(tmp_path / name, "wb"):
+                return tmp_path / name
+        except OSError:
+            pytest.skip("device nodes cannot be made here")
+
+    return make
+
+
+def test_save_to_a_device_is_refused_before_training(run, device):
+    null = device("null", 3)
+    for save, name in ((["--save", null], "null"), (["--save", null.parent / "pipe"], "pipe")):
+        if name == "pipe":
+            os.mkfifo(save[1])
+        code, out, error = run(*TRAIN, *save)
+        assert code == 2 and not out and "expected a regular file" in error
+    assert stat.S_ISCHR(null.stat().st_mode) and stat.S_ISFIFO((null.parent / "pipe").stat().st_mode)
+
+
+def test_a_full_device_is_noticed_and_stays(run, model, device):
+    full = device("full.csv", 7)
+    (full.parent / "link").symlink_to(full)
+    for command in (
+        ["inspect", model, "--json", full],
+        ["inspect", model, "--json", full.parent / "link"],
+        ["eval", model, "--json", full],
+        ["predict", model, "--data", "digits", "--out", full],
+    ):
+        code, _, error = run(*command)
+        assert code == 1 and "No space left on device" in error and str(full.parent) in error, command
+    assert stat.S_ISCHR(full.stat().st_mode) and (full.parent / "link").is_symlink()
+    assert {p.name for p in full.parent.iterdir()} == {"full.csv", "link"}
+
+
+def test_text_goes_straight_into_a_pipe(run, model, tmp_path):
+    os.mkfifo(tmp_path / "p")
+    reader = os.open(tmp_path / "p", os.O_RDONLY | os.O_NONBLOCK)
+    assert run("inspect", model, "--json", tmp_path / "p")[0] == 0
+    assert json.loads(os.read(reader, 1 << 20))["kind"] == "trainer"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "p").stat().st_mode) and len(list(tmp_path.iterdir())) == 1
+
+
+def test_text_goes_to_standard_output(model, tmp_path):
+    """Also where that is a file, which keeps what has been printed before."""
+    inspect = ["inspect", model, "--json", "/dev/stdout"]
+    table = ["predict", model, "--data", "digits", "--out", "/dev/fd/1"]
+    if not os.path.exists("/dev/fd/1"):
+        pytest.skip("there is no /dev/fd/1 here")
+    with start(*table) as process:
+        out, _ = process.communicate(timeout=60)
+    rows = list(csv.reader(out.splitlines()))
+    assert process.returncode == 0 and rows[0] == ["prediction", *map(str, range(10))] and len(rows) == 598
+    with open(tmp_path / "out", "w") as file:
+        command = [sys.executable, "-m", "rewire", *map(str, inspect)]
+        assert subprocess.run(command, stdout=file, timeout=60).returncode == 0
+    before, _, record = (tmp_path / "out").read_text().partition("structure ok\n")
+    assert "checksum ok" in before and json.loads(record)["kind"] == "trainer"
 
 
 # --- signals and pipes

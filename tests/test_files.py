@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file, save_file
 
 import rewire as rw
 from rewire import _container, files
-from rewire._fileio import FileError, atomic_write, write_json
+from rewire._fileio import FileError, atomic_write, writable_target, write_json
+from rewire.datasets import load
 
 OPTIMIZERS = {
     "sgd": lambda: rw.SGD(0.05, momentum=0.9, weight_decay=1e-3, schedule=rw.Cosine(length=8)),
@@ -462,6 +464,56 @@ rw.Trainer.resume(sys.argv[1])
     assert "import pickle" not in source and "eval(" not in source and "exec(" not in source
 
 
+# --- exceptions of others
+
+
+class Alarm(Exception):
+    """What a signal handler of a user's raises."""
+
+
+class OddAlarm(KeyError):
+    """One that looks like a fault of the file."""
+
+
+@pytest.mark.parametrize("kind", [Alarm, OddAlarm, TimeoutError, KeyboardInterrupt])
+@pytest.mark.parametrize("what", ["trainer", "archive"])
+def test_what_a_signal_handler_raises_comes_through(saved, tmp_path, kind, what):
+    """Raised at one after the other of our own functions that reading a file calls."""
+    np.savez(tmp_path / "d.npz", X=np.zeros((4, 2)), y=[0, 1, 0, 1])
+    read, path = {"trainer": (rw.Trainer.resume, saved[1]), "archive": (load, tmp_path / "d.npz")}[what]
+    ours = str(Path(rw.__file__).parent)
+
+    def reading(number):
+        """The calls of ours; the one of this number is interrupted."""
+        count = 0
+
+        def watch(frame, event, _):
+            nonlocal count
+            if event == "call" and frame.f_code.co_filename.startswith(ours):
+                count += 1
+                if count == number:
+                    signal.raise_signal(signal.SIGALRM)
+
+        sys.setprofile(watch)
+        try:
+            read(path)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    def handler(*_):
+        raise kind("enough")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        calls = reading(0)
+        for number in range(1, calls + 1, max(1, calls // 20)):
+            with pytest.raises(kind, match="enough"):
+                reading(number)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 # --- the old file or the new one
 
 
@@ -487,10 +539,65 @@ def test_a_link_stays_a_link(saved, tmp_path):
     rw.load(tmp_path / "real")
 
 
-@pytest.mark.parametrize("name", ["no/such/folder/t", "."])
+def test_permissions_that_forbid_to_write_are_kept_and_setuid_is_not(saved, tmp_path):
+    path = tmp_path / "t"
+    for before, after in ((0o444, 0o444), (0o4755, 0o755), (0o2640, 0o640), (0o1600, 0o600)):
+        path.write_text("old")
+        path.chmod(before)
+        saved[0].save(path)
+        assert stat.S_IMODE(path.stat().st_mode) == after
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["no/such/folder/t", ".", "file/t", "x" * 256, "loop"])
 def test_impossible_targets(saved, tmp_path, name):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(OSError, match="cannot write"):
         saved[0].save(tmp_path / name)
+    with pytest.raises(OSError, match="cannot write"):
+        writable_target(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x" * 99, "x" * 226, "x" * 255, "é" * 127])
+def test_names_may_be_as_long_as_the_file_system_takes(saved, tmp_path, name):
+    writable_target(tmp_path / name)
+    for _ in range(2):
+        saved[0].save(tmp_path / name)
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    rw.load(tmp_path / name)
+
+
+def special(path, kind):
+    """Something at `path` that is no regular file."""
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(path))
+    elif kind == "device":
+        try:
+            os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except OSError:
+            pytest.skip("device nodes cannot be made here")
+    else:
+        os.mkfifo(path.with_name("real") if kind == "link" else path)
+        if kind == "link":
+            path.symlink_to(path.with_name("real"))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device", "link"])
+def test_what_is_no_regular_file_is_neither_replaced_nor_waited_for(saved, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # the names of sockets are short
+    path = special(Path("s.npz"), kind)
+    before, names = path.stat(), os.listdir()
+    for save in (saved[0].save, saved[0].network.save, writable_target):
+        with pytest.raises(OSError, match="cannot write s.npz: it is a .*, expected a regular file"):
+            save(path)
+    for read in (rw.load, rw.Trainer.resume, rw.datasets.load, rw.datasets.load_features):
+        with pytest.raises(FileError, match="s.npz: is a .*, expected a regular file"):
+            read(path)
+    after = path.stat()
+    assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino) and os.listdir() == names
 
 
 def test_failed_save_leaves_the_old_file_and_no_rubbish(saved, tmp_path, monkeypatch):
@@ -513,12 +620,13 @@ def test_orphans_go_and_saves_under_way_stay(saved, tmp_path):
     path = tmp_path / "t"
     orphan = tmp_path / ".t.rewire-0123456789ab.tmp"
     orphan.write_bytes(b"half")
-    stranger = tmp_path / ".u.rewire-0123456789ab.tmp"
-    stranger.write_bytes(b"half")
+    others = [".u.rewire-0123456789ab.tmp", ".t.rewire-notes.tmp", ".t.rewire-0123456789abc.tmp"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
     with atomic_write(path) as temporary:
         saved[0].network.save(path)
         assert temporary.exists(), "a save under way was taken for an orphan"
-        assert not orphan.exists() and stranger.exists()
+        assert not orphan.exists() and all((tmp_path / name).exists() for name in others)
         temporary.write_bytes(b"later")
     assert path.read_bytes() == b"later"
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "number",
-    "one_of_types", "options", "path", "refuse_iterables", "seed", "text", "unknown_argument",
+    "one_of_types", "options", "path", "printable", "refuse_iterables", "seed", "text", "unknown_argument",
 ]
 
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store.h: sources are int32
@@ -65,6 +65,15 @@ def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mappin
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
     return TypeError(f"{what} takes no argument {name!r}: {hint}")
+
+
+def printable(text: str) -> str:
+    """``text`` with all but printable characters escaped: what a file says must not steer a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _range(low: float | None, high: float | None, open_low: bool, open_high: bool) -> str:

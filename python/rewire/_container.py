@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from rewire._fileio import FileError, atomic_write
+from rewire._fileio import FileError, atomic_write, open_regular
 
 FORMAT = "rewire"
 VERSION = "1"
@@ -133,14 +133,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
 
 def _check_sizes(path: Path) -> None:
     """Compare the header's length with the file's before anything is read on its word."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, expected a file")
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}") from None
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
     if len(start) < 8:
         raise FileError(path, f"is not a safetensors file: it has {size} bytes")
     (length,) = struct.unpack("<Q", start)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rewire import _checks, _container
 from rewire._carried import check, check_descriptions, check_same
-from rewire._fileio import FileError
+from rewire._fileio import FileError, foreign
 from rewire.callbacks import checked_callbacks
 from rewire.network import Sequential
 from rewire.trainer import Trainer
@@ -183,14 +183,21 @@ def build_trainer(contents: Contents, callbacks: Iterable[Any] | None = None) ->
 
 @contextlib.contextmanager
 def _refusing(path: str) -> Iterator[None]:
-    """Turn what the checks of a configuration raise into a FileError; all else passes through."""
+    """Turn what the checks of a configuration raise into a FileError.
+
+    All else passes through, what a signal handler of the user's raises as well.
+    """
     try:
         yield
     except FileError:
         raise
     except KeyError as error:
+        if foreign(error):
+            raise
         raise FileError(path, f"lacks the entry {error}") from error
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        if foreign(error):
+            raise
         raise FileError(path, f"does not hold what it should: {error}") from error
 
 

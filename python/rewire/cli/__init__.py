@@ -15,6 +15,7 @@ import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 
+from rewire._checks import printable
 from rewire._fileio import FileError
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
@@ -86,6 +87,6 @@ def _say(command: str, words: object, code: int) -> int:
     """One line on standard error; with REWIRE_DEBUG the traceback before it."""
     if os.environ.get("REWIRE_DEBUG", "0") not in ("", "0"):
         traceback.print_exc()
-    line = " ".join(str(words).split())
+    line = printable(" ".join(str(words).split()))
     print(f"rewire {command}: {line}", file=sys.stderr)
     return code

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core, datasets, files, info
+from rewire._checks import describe, printable
 from rewire._fileio import writable_target
 from rewire.datasets import Dataset
 from rewire.layers import WeightLayer
@@ -20,8 +21,8 @@ from rewire.network import Sequential
 from rewire.threads import get_num_threads, resolve, set_num_threads
 
 __all__ = [
-    "UsageError", "align", "check_outputs", "labels", "layer_rows", "load_data", "loss_name", "machine",
-    "rerun_with_blas_threads", "sized", "usage", "use_threads",
+    "UsageError", "align", "check_outputs", "known_data", "labels", "layer_rows", "load_data", "loss_name",
+    "machine", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -65,21 +66,48 @@ def rerun_with_blas_threads(command: list[str]) -> int | None:
     return subprocess.call([sys.executable, "-m", "rewire", *command, "--threads", threads], env=environment)
 
 
-def check_outputs(*paths: str | None) -> None:
-    """Complain now, not after an hour of training, about files that could not be written."""
-    for path in paths:
+def check_outputs(*paths: str | None, text: str | None = None) -> None:
+    """Complain now, not after an hour of training, about files that could not be written.
+
+    ``text`` is one that may be a device or a pipe as well.
+    """
+    for path in (*paths, text):
         if path is not None:
             try:
-                writable_target(path)
+                writable_target(path, text=path is text)
             except OSError as error:
                 raise UsageError(error) from error
 
 
+def tell(text: object) -> None:
+    """Print lines that may hold what a file says, without the characters that steer a terminal."""
+    print(*map(printable, str(text).split("\n")), sep="\n", flush=True)
+
+
 def load_data(name: str) -> Dataset:
     """`datasets.load`; an unknown name is wrong usage."""
-    if name not in datasets.NAMES and not name.endswith(".npz"):
+    if not isinstance(name, str) or (name not in datasets.NAMES and not name.endswith(".npz")):
         raise UsageError(f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}")
     return datasets.load(name)
+
+
+def known_data(contents: files.Contents) -> str:
+    """The data set a file says it was trained on, if it is one that we know.
+
+    Raises
+    ------
+    UsageError
+        For a path: which files are opened says who types the command, not who wrote the file.
+    """
+    name = contents.notes.get("data")
+    if name is None:
+        raise UsageError(f"--data is needed: {contents.path} does not say what it was trained on")
+    if name not in datasets.NAMES:
+        raise UsageError(
+            f"--data is needed: {contents.path} was trained on {describe(name)}, and no path that a file "
+            "names is opened unasked"
+        )
+    return str(name)
 
 
 def align(data: Dataset, classes: list[Any] | None) -> Dataset:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from rewire._checks import printable
 from rewire._format import percent
 from rewire.layers import WeightLayer
 from rewire.network import Sequential
@@ -25,8 +26,8 @@ def width() -> int | None:
 
 
 def say(text: str) -> None:
-    """Print a line; what does not fit is broken between words and indented."""
-    columns = width()
+    """Print a line, which may hold what a file says; what does not fit is broken between words and indented."""
+    text, columns = printable(text), width()
     print(textwrap.fill(text, columns, subsequent_indent="  ") if columns and len(text) > columns else text)
 
 

@@ -26,7 +26,7 @@ HINT = "Figures against other libraries: `make bench-quick` and `make bench` in 
 
 def run(arguments: Namespace) -> int:
     """Measure and print."""
-    check_outputs(arguments.json)
+    check_outputs(text=arguments.json)
     use_threads(arguments.threads)
     if arguments.density == 0:
         raise UsageError("--density must be > 0 to measure anything, got 0")

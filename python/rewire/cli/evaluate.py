@@ -9,9 +9,9 @@ from rewire import files
 from rewire._fileio import write_json
 from rewire._format import seconds as spent
 from rewire.cli._shared import (
-    UsageError,
     align,
     check_outputs,
+    known_data,
     layer_rows,
     load_data,
     loss_name,
@@ -23,13 +23,11 @@ from rewire.trainer import Trainer
 
 def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
-    check_outputs(arguments.json)
+    check_outputs(text=arguments.json)
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
     network = files.build_network(contents)
-    name = arguments.data or contents.notes.get("data")
-    if name is None:
-        raise UsageError(f"--data is needed: {arguments.file} does not say what it was trained on")
+    name = arguments.data or known_data(contents)
     data = align(load_data(name), contents.notes.get("classes"))
     loss = (
         contents.config["loss"]

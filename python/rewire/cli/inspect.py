@@ -15,7 +15,7 @@ from rewire.cli._text import brief, network_table, say
 
 def run(arguments: Namespace) -> int:
     """Check a file and print what is in it."""
-    check_outputs(arguments.json)
+    check_outputs(text=arguments.json)
     contents = files.read(arguments.file)
     trainer = files.build_trainer(contents) if contents.kind == "trainer" else None
     network = trainer.network if trainer else files.build_network(contents)

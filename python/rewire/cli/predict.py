@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import datasets, files
-from rewire._fileio import atomic_write
+from rewire._checks import printable
+from rewire._fileio import atomic_write, is_stream, write_text
 from rewire.cli._shared import UsageError, check_outputs, labels, load_data, use_threads
 
 
 def run(arguments: Namespace) -> int:
     """Predict; to standard output, .csv or .npz."""
-    check_outputs(arguments.out)
-    if arguments.out and not arguments.out.endswith((".csv", ".npz")):
-        raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
+    archive = arguments.out is not None and arguments.out.endswith(".npz")
+    if arguments.out is not None:
+        check_outputs(arguments.out if archive else None, text=None if archive else arguments.out)
+        if not (archive or arguments.out.endswith(".csv") or is_stream(arguments.out)):
+            raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
     network = files.build_network(contents)
@@ -32,15 +35,15 @@ def run(arguments: Namespace) -> int:
 
     if arguments.out is None:
         for prediction in predictions:
-            print(prediction if classes else " ".join(f"{value:.7g}" for value in prediction))
+            line = prediction if classes else " ".join(f"{value:.7g}" for value in prediction)
+            print(printable(str(line)))
         return 0
-    with atomic_write(arguments.out) as temporary:
-        if arguments.out.endswith(".npz"):
-            with open(temporary, "wb") as file:
-                np.savez(file, prediction=np.array(predictions), output=outputs)
-        else:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                _write_csv(file, predictions, outputs, classes)
+    if archive:
+        with atomic_write(arguments.out) as temporary, open(temporary, "wb") as packed:
+            np.savez(packed, prediction=np.array(predictions), output=outputs)
+    else:
+        with write_text(arguments.out, newline="") as file:
+            _write_csv(file, predictions, outputs, classes)
     print(f"{len(outputs):,} predictions in {arguments.out}", file=sys.stderr)
     return 0
 

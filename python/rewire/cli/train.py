@@ -25,6 +25,7 @@ from rewire.cli._shared import (
     load_data,
     machine,
     sized,
+    tell,
     usage,
     use_threads,
 )
@@ -52,7 +53,7 @@ _FIXED = (
 
 def run(arguments: Namespace) -> int:
     """Train; returns the exit code."""
-    check_outputs(arguments.save, arguments.json)
+    check_outputs(arguments.save, text=arguments.json)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
     trainer, data, notes = _resumed(arguments) if arguments.resume else _fresh(arguments)
@@ -64,7 +65,7 @@ def run(arguments: Namespace) -> int:
 
     train, followed = _split(data, notes)
     if not arguments.quiet:
-        print(_heading(trainer, data, train, notes), flush=True)
+        tell(_heading(trainer, data, train, notes))
     with _blas_threads(trainer, arguments.threads):
         trainer.fit(
             *train,

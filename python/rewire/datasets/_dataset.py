@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._fileio import FileError
+from rewire._fileio import FileError, foreign, open_regular
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,7 @@ def _listed(names: list[str]) -> str:
 
 def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The arrays that are ours to read, and the names of all."""
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {os.fspath(path)}") from None
-    with file:
+    with open_regular(path) as file:
         try:
             # NumPy would call anything else a pickle, and say how to load it all the same.
             if file.read(2) not in (b"PK", b"\x93N"):
@@ -126,6 +122,8 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             names = [name for name in ("X", "y", "X_test", "y_test") if name in held]
             arrays = {name: archive[name] for name in names}
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
+            if isinstance(error, TimeoutError) or foreign(error):
+                raise
             raise FileError(path, f"is not a NumPy archive that can be read safely: {error}") from error
     if isinstance(archive, np.ndarray):
         raise FileError(path, "holds a single array; expected an .npz archive with X and y")
