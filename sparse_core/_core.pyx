@@ -2,7 +2,8 @@
 # cython: boundscheck=False, wraparound=False
 """The binding: validate, release the GIL, call, translate the status.
 
-No arithmetic and no loop over data lives here. Each C status has one exception
+Arithmetic over weights and activations is in C; computed here is only where the slots of
+a plan lie (`Plan.marked`, `Plan.removed`). Each C status has one exception
 (`check`), each array comes in through one door (`borrow`), and each long call
 asks for signals through one poll, so Ctrl-C is seen within about 20 ms of work.
 Typed signatures are in `rewire/_core.pyi`.
@@ -20,6 +21,7 @@ from cpython.buffer cimport (
 )
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
+from posix.unistd cimport getpid
 
 cimport core as c
 

@@ -7,10 +7,12 @@ cdef class Store:
 
     Readers and one editor exclude each other: ``borrows`` is 0 when idle, n > 0
     with n readers at work, -1 with an editor. An overlap raises RuntimeError
-    instead of corrupting memory.
+    instead of corrupting memory. In a forked child the readers of before are gone;
+    an editor is gone as well, but has left its work half done.
     """
     cdef c.rw_store *s
     cdef int borrows
+    cdef int process  # of those who borrow
     cdef object __weakref__
 
     def __cinit__(self, *args, n_out=None, n_in=None, group=1, dtype="float32", **kwargs):
@@ -38,13 +40,29 @@ cdef class Store:
         c.rw_store_free(self.s)
 
     cdef int enter(self, bint edit) except -1:
+        cdef int process = getpid()
+        if self.borrows > 0 and self.process != process:
+            self.borrows = 0
         if self.borrows < 0 or (edit and self.borrows > 0):
-            raise RuntimeError("the store is in use by another thread")
+            self.refuse()
         self.borrows = -1 if edit else self.borrows + 1
+        self.process = process
         return 0
 
     cdef void leave(self) noexcept:
-        self.borrows = 0 if self.borrows < 0 else self.borrows - 1
+        self.borrows = 0 if self.borrows <= 0 else self.borrows - 1
+
+    cdef int refuse(self) except -1:
+        if self.process != getpid():
+            raise RuntimeError("this process was forked while another thread was changing the store, so that its copy "
+                               "is half changed: fork between fits, or load a saved network in the child")
+        raise RuntimeError("the store is in use by another thread")
+
+    cdef int refuse_views(self, str what) except -1:
+        """BufferError that says how many arrays of views are alive and what to do."""
+        if self.s.pins:
+            raise BufferError(f"{what}: {self.viewed()}")
+        return 0
 
     cdef c.rw_field *field_at(self, int32_t f) noexcept:
         return &self.s.field[f]
@@ -115,6 +133,12 @@ cdef class Store:
         """Views alive."""
         return self.s.pins
 
+    def viewed(self):
+        """What keeps the structure from being edited, for a message."""
+        arrays = "1 array of a view is" if self.s.pins == 1 else f"{self.s.pins} arrays of a view are"
+        return (f"{arrays} still referenced: leave the view's `with` block, and `del` arrays bound to a name in there "
+                "(in a notebook `_` and `Out` hold some too)")
+
     @property
     def has_mirror(self):
         """Is the fan-out mirror built?"""
@@ -156,6 +180,7 @@ cdef class Store:
         cdef c.rw_status st
         self.enter(True)
         try:
+            self.refuse_views("compact")
             with nogil:
                 st = c.rw_store_compact(self.s)
         finally:
@@ -225,6 +250,7 @@ cdef class Store:
         check_birth(dtype, birth)
         self.enter(True)
         try:
+            self.refuse_views("add_field")
             check(c.rw_store_add_field(self.s, name.encode(), code, 1 if per_slot else self.s.group, birth),
                   f"add_field({name!r})")
         finally:
@@ -234,6 +260,7 @@ cdef class Store:
         """Forget a field."""
         self.enter(True)
         try:
+            self.refuse_views("drop_field")
             check(c.rw_store_drop_field(self.s, name.encode()), f"drop_field({name!r})")
         finally:
             self.leave()
@@ -286,7 +313,7 @@ cdef class Store:
     def lend(self):
         """Live arrays, the structure read-only; each pins it until it is garbage collected."""
         if self.borrows < 0:
-            raise RuntimeError("the store is in use by another thread")
+            self.refuse()
         out = {
             "start": lease(self, self, self.s.start, c.RW_I64, (self.n_groups,), None, True),
             "length": lease(self, self, self.s.len, c.RW_I32, (self.n_groups,), None, True),
@@ -540,6 +567,7 @@ def commit(plans, int threads=1):
             plan.store.enter(True)
             entered += 1
         for plan in plans:
+            plan.store.refuse_views("commit")
             check(c.rw_edit_reserve(plan.store.s, plan.p, run.threads, &reserved[done], &at), "commit", &at)
             done += 1
         with nogil:

@@ -50,7 +50,7 @@ cdef class Tiles:
         return lease(self, None, self.t.data, self.t.dtype, (self.t.n_tiles, self.t.n, self.t.tile), strides)
 
     def pack(self, x, rows=None, mean=None, scale=None, int threads=1):
-        """Fill from rows of an (m, n) array of any real dtype and strides."""
+        """Fill from rows of an (m, n) array of any real dtype and strides; ``rows`` are int64, of any stride."""
         kind = _INPUTS.get(x.dtype.name) if isinstance(x, np.ndarray) else None
         if kind is None or x.ndim != 2 or not x.dtype.isnative:
             got = f"{x.ndim}-dimensional {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
@@ -95,6 +95,8 @@ cdef class Tiles:
 
     cdef Array _rows(self, rows, int64_t available):
         """The row numbers of a batch, checked; None if the batch is the first rows."""
+        if isinstance(rows, np.ndarray) and rows.dtype == "int64":
+            rows = np.ascontiguousarray(rows)
         cdef Array r = borrow_optional(rows, "rows", "int64", self.t.batch)
         if r is None:
             if available < self.t.batch:

@@ -1,4 +1,6 @@
-/* tuning.h -- every number that was chosen by measurement, with its reason.
+/* tuning.h -- numbers chosen by measurement, those that several files share or that
+ * one would change first, each with its reason. What one file alone needs is beside
+ * its use.
  *
  * None of them changes a result: sums are added in the same order however work
  * is cut (kernels.h), except RW_SPAN, which is part of that contract. The

@@ -22,7 +22,8 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _core _openmp errors _warn _format _checks _params _machine _gate _fileio _container threads
-    _moments _inputs standardizer workspace _places _links store activations initializers topology starts
+    _moments _inputs standardizer workspace _places _links _view _no_array store
+    activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics losses schedules optim network compaction
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread

@@ -1,5 +1,6 @@
 """WeightStore as people use it: what goes in, what is refused and how it is said."""
 
+import inspect
 import pickle
 import threading
 
@@ -147,11 +148,21 @@ def test_nothing_is_an_edit_too(store):
         ([1, 1], [1, 2], [[1.0, 2.0]], ValueError, "one dimension"),
         ([1, 1], [1, 2], [1.0, np.nan], ValueError, r"finite, got nan for \(row 1, col 2\)"),
         ([1, 1], [1, 2], [np.inf, 1.0], ValueError, r"finite, got inf for \(row 1, col 1\)"),
-        ([1], [1], 1e39, ValueError, "finite, got inf"),  # more than float32 holds
-        ([1, 1], [1, 2], np.array([1.0, 2.0]), TypeError, r"float32, got float64.*astype\('float32'\)"),
-        ([1, 1], [1, 2], np.array([1, 2]), TypeError, "float32, got int64"),
+        ([1], [1], 1e39, ValueError, r"fit float32, got 1e\+39 for \(row 1, col 1\)"),
+        (
+            [1, 1],
+            [1, 2],
+            np.array([1.0, -1e300]),
+            ValueError,
+            r"fit float32, got -1e\+300 for \(row 1, col 2\)",
+        ),
+        ([1], [1], 10**40, ValueError, r"fit float32, got 1e\+40"),
+        ([1], [1], 10**400, ValueError, "fit float64"),
+        ([1, 1], [1, 2], [1.0, None], TypeError, "real numbers, got dtype object"),
+        ([1], [1], np.array(["1"], object), TypeError, "real numbers, got dtype object"),
+        ([1], [1], np.datetime64(1, "s"), TypeError, "real numbers, got dtype datetime64"),
+        ([1], [1], object(), TypeError, "real numbers, got dtype object"),
         ([1], [1], ["a"], TypeError, "real numbers"),
-        ([1], [1], None, TypeError, "real numbers"),
         ([1], [1], 1j, TypeError, "real numbers"),
         ([1], [1], True, TypeError, "real numbers"),
         ([1, 2], [1, 1], [[1.0], [2.0, 3.0]], TypeError, "values must be numbers"),
@@ -162,6 +173,95 @@ def test_insert_refuses(store, rows, cols, values, error, says):
     with pytest.raises(error, match=says):
         store.insert(rows, cols, values)
     assert as_dict(store) == before and store.generation == generation
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "longdouble", "int8", "uint64", "object", "list"]
+)
+@pytest.mark.parametrize("into", ["float32", "float64"])
+def test_values_of_any_real_dtype_are_rounded(into, dtype):
+    numbers = [1, 3] if dtype in ("int8", "uint64") else [0.1, 1 / 3]
+    values = numbers if dtype == "list" else np.array(numbers, dtype)
+    s = WeightStore(n_out=2, n_in=3, dtype=into)
+    s.insert([0, 1], [1, 2], values)
+    assert (
+        s.to_arrays()[2].tolist()
+        == np.array(numbers if dtype in ("list", "object") else values, into).tolist()
+    )
+    s.set_field("weight", values)  # and so are those of a whole field
+    assert s.to_arrays()[2].tolist() == np.array(values, into).tolist()
+
+
+def test_tensors_with_gradients_are_taken_as_numbers():
+    class Tensor:
+        """What PyTorch's does: no array as long as it belongs to a graph."""
+
+        requires_grad = True
+
+        def detach(self):
+            return np.array([0.5, 2.0])
+
+        def __array__(self, *_, **__):
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy()."
+            )
+
+    s = WeightStore(n_out=2, n_in=3)
+    s.insert([0, 1], [1, 2], Tensor())
+    assert s.to_arrays()[2].tolist() == [0.5, 2.0]
+
+
+def test_values_may_be_left_out():
+    s = WeightStore(n_out=2, n_in=3, group=2)
+    s.insert([0, 1], [1, 1])
+    s.set_birth("weight", 0.25)
+    s.insert([0, 1], 0)
+    assert as_dict(s) == {(0, 0): 0.25, (1, 0): 0.25, (0, 1): 0.0, (1, 1): 0.0}
+
+
+# --- what a store is not ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        (np.asarray, r"store\.to_csr\(\)\.toarray\(\)"),
+        (lambda s: np.array(s, "f4"), r"store\.to_csr\(\)\.toarray\(\)"),
+        (lambda s: np.linalg.norm(s), r"store\.to_csr\(\)"),
+        (lambda s: s @ np.ones(4), r"store\.to_csr\(\) @ x"),
+        (lambda s: s @ [1.0] * 4, r"store\.to_csr\(\) @ x"),
+        (lambda s: np.ones(3) @ s, r"store\.to_csr\(\)\.T @ y"),
+        (lambda s: [1.0] * 3 @ s, r"store\.to_csr\(\)\.T @ y"),
+        (lambda s: np.matmul(s, np.ones(4)), r"store\.to_csr\(\) @ x"),
+        (lambda s: s * 2, r"v\.weight \*= 2"),
+        (lambda s: 2 * s, r"v\.weight \*= 2"),
+        (lambda s: np.float32(2) * s, r"v\.weight \*= 2"),
+        (lambda s: s / 2, r"store\.to_csr\(\)"),
+        (lambda s: s + s, r"store\.to_csr\(\)"),
+        (lambda s: s - 1, r"store\.to_csr\(\)"),
+        (lambda s: -s, r"store\.to_csr\(\)"),
+        (np.abs, r"store\.to_csr\(\)"),
+        (len, r"store\.nnz"),
+        (lambda s: s[0, 1], r"store\.to_csr\(\)\[i, j\]"),
+        (lambda s: s.__setitem__((0, 1), 2.0), "insert and remove"),
+        (list, r"store\.to_arrays\(\)"),
+        (lambda s: (0, 1) in s, r"store\.to_arrays\(\)"),
+    ],
+)
+def test_a_store_is_no_array_and_says_what_to_do(store, use, says):
+    before = as_dict(store)
+    with pytest.raises(TypeError, match=f"a WeightStore is no array: .*{says}"):
+        use(store)
+    assert as_dict(store) == before and bool(store)
+
+
+def test_the_signature_is_the_real_one():
+    assert (
+        str(inspect.signature(WeightStore))
+        == "(*, n_out: 'int', n_in: 'int', group: 'int' = 1, dtype: 'str' = 'float32')"
+    )
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_ot'"):
+        WeightStore(n_ot=3, n_in=2)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class Store:
     pins: int
     has_mirror: bool
 
+    def viewed(self) -> str: ...  # for a message: how many arrays of views are alive, and what to do
+
     def check(self) -> None: ...  # RuntimeError naming the broken invariant
     def clone(self) -> Self: ...
     def compact(self) -> None: ...

@@ -9,14 +9,15 @@ the message names the connection.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire._checks import describe
+from rewire._checks import describe, detached
 
-__all__ = ["Slots", "check_finite", "connections", "slots_of", "values_of"]
+__all__ = ["Slots", "check_finite", "connections", "fitting", "slots_of", "values_of"]
 
 
 @dataclass(frozen=True)
@@ -82,45 +83,80 @@ def connections(
     return r, c
 
 
-def check_finite(values: NDArray[Any], rows: NDArray[Any], cols: NDArray[Any]) -> None:
-    """ValueError for a value that is not finite, naming its connection."""
-    bad = ~np.isfinite(values)
+def check_finite(
+    values: NDArray[Any], rows: NDArray[Any], cols: NDArray[Any], dtype: str | None = None
+) -> NDArray[Any]:
+    """Values rounded to ``dtype``; ValueError for one that is not finite there, naming its connection."""
+    with np.errstate(all="ignore"):
+        rounded = values if dtype is None else values.astype(dtype, copy=False)
+    bad = ~np.isfinite(rounded)
     if bad.any():
         at = int(np.argmax(bad))
-        raise ValueError(f"values must be finite, got {values[at]} for (row {rows[at]}, col {cols[at]})")
+        must = "be finite" if not np.isfinite(values[at]) else f"fit {dtype}"
+        raise ValueError(f"values must {must}, got {values[at]} for (row {rows[at]}, col {cols[at]})")
+    return rounded
+
+
+def fitting(name: str, values: ArrayLike, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array of ``dtype``: floats rounded, integers exact. An array of that dtype is not copied.
+
+    Raises
+    ------
+    TypeError
+        For what is no real number.
+    ValueError
+        For a value that ``dtype`` cannot hold; its position is named. NaN and infinity are held by floats.
+    """
+    x = _real_numbers(name, values)
+    if x.dtype == dtype:
+        return x
+    with np.errstate(all="ignore"):
+        y = x.astype(dtype)
+        bad = ~np.isfinite(y) & np.isfinite(x) if dtype.kind == "f" else y.astype(x.dtype) != x
+        if dtype.kind != "f" and x.dtype.kind == "f":  # 2^31 wraps to what may compare equal
+            limits = np.iinfo(dtype)
+            bad |= (x < limits.min) | (x >= float(limits.max) + (dtype.itemsize < 8))
+    if bad.any():
+        at = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        where = f" at position {', '.join(map(str, at))}" if at else ""
+        raise ValueError(f"{name} must fit {dtype}, got {x[at]}{where}")
+    return y
+
+
+def _real_numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    """An array of real numbers, of whatever dtype; TypeError says what came instead."""
+    try:
+        x = np.asarray(detached(values))
+    except ValueError:
+        raise TypeError(f"{name} must be numbers, got {describe(values)}") from None
+    if x.dtype == object and all(isinstance(v, Real) and not isinstance(v, bool) for v in x.flat):
+        try:
+            return x.astype(np.float64)  # integers beyond 64 bits, fractions
+        except OverflowError:
+            raise ValueError(f"{name} must fit float64, got {describe(values)}") from None
+    if x.dtype.kind not in "fiu" and (x.size or x.dtype.kind != "f"):
+        raise TypeError(f"{name} must be real numbers, got dtype {x.dtype}")
+    return x
 
 
 def values_of(
     values: ArrayLike, rows: NDArray[np.int64], cols: NDArray[np.int64], dtype: str
 ) -> NDArray[Any]:
-    """One finite value for each connection. Numbers and lists are converted, arrays must fit ``dtype``.
+    """One finite value for each connection, rounded to ``dtype``; a single number goes with all.
 
     Raises
     ------
     TypeError
-        For an array of another dtype, or something that is no number.
+        For something that is no real number.
     ValueError
         For another length, or a value that is not finite (in ``dtype``).
     """
-    try:
-        x = np.asarray(values)
-    except ValueError:
-        raise TypeError(f"values must be numbers, got {describe(values)}") from None
-    if x.dtype.kind not in "fiu" and x.size:
-        raise TypeError(f"values must be real numbers, got dtype {x.dtype}")
-    if x.dtype != dtype and x.ndim and getattr(values, "dtype", None) is not None:
-        raise TypeError(
-            f"values must have the dtype of the store, {dtype}, got {x.dtype}; "
-            f"values.astype({dtype!r}) converts"
-        )
+    x = _real_numbers("values", values)
     if x.ndim > 1:
         raise ValueError(f"values must have one dimension, got shape {x.shape}")
     if x.ndim and x.size != rows.size:
         raise ValueError(f"values must have one value for each of {rows.size} connections, got {x.size}")
-    with np.errstate(over="ignore"):
-        x = np.broadcast_to(x.astype(dtype, copy=False), rows.shape)
-    check_finite(x, rows, cols)
-    return x
+    return check_finite(np.broadcast_to(x, rows.shape), rows, cols, dtype)
 
 
 def slots_of(

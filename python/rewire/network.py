@@ -280,7 +280,8 @@ class Sequential:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
         for layer in self.sparse_layers:
             if layer.store.pins:
-                raise BufferError(f"{layer.label} cannot be {what} while a view of its store is alive")
+                why = layer.store.viewed()
+                raise BufferError(f"{layer.label} cannot be {what} while a view of its store is alive: {why}")
 
     # --- predicting ---------------------------------------------------------------------
 

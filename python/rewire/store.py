@@ -7,7 +7,7 @@ anything changes. How it works inside is drawn and explained in ``sparse_core/st
 
 from __future__ import annotations
 
-from types import TracebackType
+import inspect
 from typing import TYPE_CHECKING, Any, Never, Self
 
 import numpy as np
@@ -15,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe
-from rewire._links import check_finite, connections, slots_of, values_of
+from rewire._links import check_finite, connections, fitting, slots_of, values_of
+from rewire._no_array import NoArray
+from rewire._view import StoreView
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -26,7 +28,7 @@ STATE_VERSION = 1  # of pickles
 _NONE = np.empty(0, np.int32)
 
 
-class WeightStore(_core.Store):
+class WeightStore(_core.Store, NoArray):
     """Mutable sparse weights of shape ``(n_out, n_in)``.
 
     Row ``i`` holds the connections into output neuron ``i``. What is connected is a matter of
@@ -62,9 +64,7 @@ class WeightStore(_core.Store):
 
     __slots__ = ()
 
-    def __new__(
-        cls, *args: Never, n_out: int, n_in: int, group: int = 1, dtype: str = "float32"
-    ) -> Self:
+    def __new__(cls, *args: Never, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> Self:
         if args:
             raise TypeError(f"{cls.__name__} takes n_out= and n_in= by keyword, so that they are not swapped")
         return super().__new__(cls, n_out=n_out, n_in=n_in, group=group, dtype=dtype)
@@ -108,34 +108,35 @@ class WeightStore(_core.Store):
 
     # --- edits ------------------------------------------------------------------
 
-    def insert(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
+    def insert(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike | None = None) -> None:
         """Connect inputs ``cols`` to output neurons ``rows``: all of them or none.
 
         Parameters
         ----------
         rows, cols : int or array of int, shape (m,)
             Connections, in any order. A single number goes with all of the others.
-        values : float or array of float, shape (m,)
-            Their weights, finite. An array must have the dtype of the store.
+        values : float or array of float, shape (m,), optional
+            Their weights, finite; rounded to the dtype of the store. By default the birth value of weights,
+            0.0 unless `set_birth` has changed it.
 
         Raises
         ------
         ValueError
             For a connection that is there already or named twice, for a group not named as a whole,
-            for lengths that differ, for a value that is not finite.
+            for lengths that differ, for a value that is not finite or overflows the dtype of the store.
         IndexError
             For a connection outside the store.
         TypeError
-            For indices that are not integers, or values of another dtype.
+            For indices that are not integers, or values that are no real numbers.
         BufferError
-            While a view of the store is alive.
+            While a view of the store is open, or one of its arrays is still referenced.
 
         Notes
         -----
         Other fields of the new slots hold their birth values.
         """
         r, c = connections(rows, cols, self.shape)
-        v = values_of(values, r, c, self.dtype)
+        v = values_of(self.fields["weight"][2] if values is None else values, r, c, self.dtype)
         slots = slots_of(r, c, self.shape, self.group)
         plan = _core.Plan(self)
         try:
@@ -248,9 +249,7 @@ class WeightStore(_core.Store):
             coo = csr.tocoo(copy=False)
             rows, cols, data = coo.row, coo.col, coo.data
         rows, cols = connections(rows, cols, store.shape)
-        with np.errstate(over="ignore"):
-            values = data.astype(name, copy=False)
-        check_finite(values, rows, cols)
+        values = check_finite(data, rows, cols, name)
         slots = slots_of(
             rows,
             cols,
@@ -268,6 +267,19 @@ class WeightStore(_core.Store):
     def view(self) -> StoreView:
         """Live arrays, no copies: ``with store.view() as v: v.weight *= 0.5``. See `StoreView`."""
         return StoreView(self)
+
+    def set_field(self, name: str, values: ArrayLike) -> None:
+        """Write a field from canonical order, rounded to its dtype; weights of rows beyond n_out become zero.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            For a field that is not there, values that are no real numbers, another number of them, or one
+            that the field cannot hold; its position is named.
+        """
+        if name in self.fields:
+            values = np.ascontiguousarray(fitting("values", values, np.dtype(self.fields[name][0])))
+        super().set_field(name, np.asarray(values))
 
     # --- copies -----------------------------------------------------------------
 
@@ -301,8 +313,14 @@ class WeightStore(_core.Store):
         self.set_birth("weight", birth)
         for name, (dtype, width, birth, values) in fields.items():
             self.add_field(name, dtype, per_slot=width != self.group, birth=birth)
-            self.set_field(name, values)
+            super().set_field(name, values)
         self.check()
+
+
+# `inspect` and editors show this; *args is there only for its error.
+WeightStore.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [p for p in inspect.signature(WeightStore.__new__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+)
 
 
 def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str) -> WeightStore:
@@ -317,67 +335,3 @@ def _csr_arrays(csr: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         raise ValueError("csr is malformed: its indptr does not ascend from 0 to the number of its indices")
     stored = slice(0, indptr[-1])
     return np.repeat(np.arange(csr.shape[0]), lengths), csr.indices[stored], csr.data[stored]
-
-
-class StoreView:
-    """The live arrays of a store, for reading and for changing values in place.
-
-    While the view is open, or one of its arrays is alive, the structure is pinned: an edit
-    raises BufferError. The slots of group ``g`` are ``start[g]`` to ``start[g] + length[g]``;
-    what lies between groups is undefined. Sources ascend within a group and must stay as they are.
-
-    Attributes
-    ----------
-    start : ndarray of int64, shape (n_groups,)
-    length : ndarray of int32, shape (n_groups,)
-    source : ndarray of int32, shape (arena,)
-    weight : ndarray of the store's dtype, shape (arena,), or (arena, group) with groups
-        Rows beyond ``n_out`` in the last group must stay zero.
-    """
-
-    __slots__ = ("_arrays", "_store")
-
-    def __init__(self, store: WeightStore) -> None:
-        self._store = store
-        self._arrays: dict[str, NDArray[Any]] | None = None
-
-    def __enter__(self) -> Self:
-        self._arrays = self._store.lend()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._arrays = None
-
-    def _array(self, name: str) -> NDArray[Any]:
-        if self._arrays is None:
-            raise RuntimeError("the view is closed: its arrays are there within `with store.view() as v:`")
-        return self._arrays[name]
-
-    @property
-    def start(self) -> NDArray[np.int64]:
-        """First slot of each group."""
-        return self._array("start")
-
-    @property
-    def length(self) -> NDArray[np.int32]:
-        """Slots of each group."""
-        return self._array("length")
-
-    @property
-    def source(self) -> NDArray[np.int32]:
-        """The input each slot listens to."""
-        return self._array("source")
-
-    @property
-    def weight(self) -> NDArray[Any]:
-        """Weights by slot."""
-        return self.field("weight")
-
-    def field(self, name: str) -> NDArray[Any]:
-        """A registered field by slot: (arena,), or (arena, group) where it has a value for each row."""
-        if self._arrays is not None and name not in self._store.fields:
-            raise KeyError(f"the store has no field {name!r}, only {list(self._store.fields)}")
-        array = self._array(name)
-        return array[:, 0] if array.shape[1] == 1 else array

@@ -26,7 +26,7 @@ def width() -> int | None:
 
 
 def say(text: str) -> None:
-    """Print a line, which may hold what a file says; what does not fit is broken between words and indented."""
+    """Print a line, maybe out of a file; what does not fit is broken between words and indented."""
     text, columns = printable(text), width()
     print(textwrap.fill(text, columns, subsequent_indent="  ") if columns and len(text) > columns else text)
 
