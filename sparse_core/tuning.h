@@ -1,6 +1,5 @@
-/* tuning.h -- numbers chosen by measurement, those that several files share or that
- * one would change first, each with its reason. What one file alone needs is beside
- * its use.
+/* tuning.h -- numbers chosen by measurement that another machine may want otherwise,
+ * each with its reason. Not all there are: more stand beside their use.
  *
  * None of them changes a result: sums are added in the same order however work
  * is cut (kernels.h), except RW_SPAN, which is part of that contract. The

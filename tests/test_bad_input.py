@@ -593,6 +593,8 @@ TABLE = [
         ({"dtype": np.float32}, V, "dtype", "float32", "got"),
     ),
     row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "n_out", "n_in", "keyword"),
+    row(lambda: rw.WeightStore(3, n_out=3, n_in=5), "WeightStore", T, "n_out=", "n_in=", "keyword"),
+    row(lambda: rw.WeightStore(n_ot=3, n_in=5), "WeightStore", T, "unexpected", "n_ot"),
     *rows_of(
         "WeightStore.insert",
         lambda **k: store().insert(**{"rows": [2], "cols": [0], "values": [1.0], **k}),
@@ -610,10 +612,10 @@ TABLE = [
         ({"rows": [1, 2], "cols": [0, 1, 2]}, V, "rows", "same length", "got 2 and 3"),
         ({"values": [1.0, 2.0]}, V, "values", "1 connections", "got 2"),
         ({"values": [NAN]}, V, "values", "finite", "got nan for (row 2, col 0)"),
-        ({"values": [1e300]}, V, "values", "finite", "got inf for (row 2, col 0)"),
-        ({"values": np.ones(1)}, T, "values", "float32", "got float64"),
+        ({"values": [1e300]}, V, "values", "fit float32", "got 1e+300 for (row 2, col 0)"),
+        ({"values": np.array([-1e300])}, V, "values", "fit float32", "got -1e+300 for (row 2, col 0)"),
         ({"values": ["a"]}, T, "values", "real numbers", "got dtype <U1"),
-        ({"values": None}, T, "values", "real numbers", "got dtype object"),
+        ({"values": [None]}, T, "values", "real numbers", "got dtype object"),
         ({"values": [[1.0]]}, V, "values", "one dimension", "got shape (1, 1)"),
     ),
     row(

@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import http.server
+import socket
 import struct
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from rewire._fileio import FileError
 from rewire.datasets import Dataset, _locate, fashion_mnist, load, madelon
 from rewire.datasets._idx import decompress, parse_idx
+
+SHIPPED = {module: module.DOWNLOADS for module in (fashion_mnist, madelon)}
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "no-such-folder")
     for module in (fashion_mnist, madelon):
         nowhere = [
-            _locate.Download(d.name, ("http://127.0.0.1:9/" + d.name,), d.sha256, d.limit)
+            _locate.Download(d.name, ("http://127.0.0.1:9/" + d.name,), d.sha256, d.limit, d.size)
             for d in module.DOWNLOADS
         ]
         monkeypatch.setattr(module, "DOWNLOADS", tuple(nowhere))
@@ -202,7 +206,11 @@ def server(alone):
 def served(server, contents, names, limit=1 << 20):
     return tuple(
         _locate.Download(
-            name, ("http://127.0.0.1:9/first", f"{server}/{name}"), hashlib.sha256(c).hexdigest(), limit
+            name,
+            ("http://127.0.0.1:9/first", f"{server}/{name}"),
+            hashlib.sha256(c).hexdigest(),
+            limit,
+            len(c),
         )
         for name, c in zip(names, contents, strict=True)
     )
@@ -235,6 +243,81 @@ def test_download_that_does_not_end_is_given_up(alone, server, monkeypatch):
     monkeypatch.setattr(madelon, "DOWNLOADS", served(server, small_madelon(), names, limit=100))
     with pytest.raises(FileNotFoundError, match="longer than 100 bytes"):
         load("madelon")
+
+
+@pytest.mark.parametrize("change", ["exchanged", "cut", "longer", "bomb"])
+@pytest.mark.parametrize("download", [True, False])
+def test_the_cache_is_checked_again(alone, server, monkeypatch, change, download):
+    put_fashion(alone / "web")
+    names = [f"{part}.gz" for part in fashion_mnist._PARTS]
+    monkeypatch.setattr(fashion_mnist, "DOWNLOADS", served(server, small_fashion(), names))
+    first = load("fashion-mnist")
+    copy = alone / "cache/rewire/fashion-mnist" / names[2]
+    good = copy.read_bytes()
+    copy.write_bytes(
+        {
+            "exchanged": gzip.compress(small_fashion(seed=1)[2]),
+            "cut": good[:-9],
+            "longer": good + bytes(1 << 20),
+            "bomb": gzip.compress(bytes(1 << 26)),
+        }[change]
+    )
+    if download:
+        assert np.array_equal(load("fashion-mnist").X_test, first.X_test) and copy.read_bytes() == good
+    else:
+        with pytest.raises(FileNotFoundError, match=f"{names[2]}: .* downloading was not allowed"):
+            load("fashion-mnist", download=False)
+
+
+def test_no_more_is_unpacked_than_expected(alone, server, monkeypatch):
+    """A small answer that unpacks to 100 times what the file has; the same in a folder of the user's."""
+    contents, bomb = small_fashion(), idx(np.zeros((61_000, 28, 28), np.uint8))
+    put_fashion(alone / "web", [bomb, *contents[1:]])
+    names = [f"{part}.gz" for part in fashion_mnist._PARTS]
+    monkeypatch.setattr(fashion_mnist, "DOWNLOADS", served(server, contents, names))
+    tracemalloc.start()
+    with pytest.raises(FileNotFoundError, match=f"holds more than the {len(contents[0])} bytes"):
+        load("fashion-mnist")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20 < len(bomb)
+    monkeypatch.setenv("REWIRE_DATA", str(alone / "web"))
+    with pytest.raises(FileError, match="holds more than the 47040016 bytes"):
+        load("fashion-mnist")
+
+
+@pytest.mark.parametrize("where", ["status", "headers", "body"])
+def test_a_server_that_drips_is_left(alone, monkeypatch, where):
+    """A byte now and then keeps a socket's timeout from running out."""
+    monkeypatch.setattr(_locate, "PATIENCE", 0.3)
+    answer = b"HTTP/1.0 200 OK\r\nContent-Length: 9999\r\nX-Long: "
+    sent = {"status": b"", "headers": answer, "body": answer + b"x\r\n\r\n"}[where]
+    stop = threading.Event()
+
+    def drip(listener):
+        with listener.accept()[0] as connection:
+            connection.sendall(sent)
+            while not stop.wait(0.02):
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+        files = (_locate.Download("x", (url,), "0" * 64, 1 << 20, 1 << 20),) * 4
+        monkeypatch.setattr(madelon, "DOWNLOADS", files)
+        with pytest.raises(FileNotFoundError, match="is too slow: "):
+            load("madelon")
+        stop.set()
+        thread.join()
+
+
+def test_https_is_asked_first():
+    for file in (*SHIPPED[fashion_mnist], *SHIPPED[madelon]):
+        assert file.urls[0].startswith("https://") and file.size <= 47_040_016
 
 
 def test_madelon_download(alone, server, monkeypatch):
@@ -279,7 +362,7 @@ def test_damaged_idx_says_what_is_wrong(content, words):
 def test_cut_gzip_is_refused(keep):
     whole = gzip.compress(idx(np.arange(200, dtype=np.uint8)))
     with pytest.raises(FileError, match="damaged gzip file"):
-        decompress(whole[:keep], "labels.gz")
+        decompress(whole[:keep], "labels.gz", 1 << 20)
 
 
 def test_any_flipped_byte_of_a_gzip_is_noticed_or_harmless():
@@ -289,7 +372,7 @@ def test_any_flipped_byte_of_a_gzip_is_noticed_or_harmless():
         broken = bytearray(whole)
         broken[position] ^= 0x10
         try:
-            array = parse_idx(decompress(bytes(broken), "x"), "x", 1)
+            array = parse_idx(decompress(bytes(broken), "x", 1 << 20), "x", 1)
         except FileError:
             continue
         assert idx(array) == content

@@ -10,6 +10,7 @@ import pytest
 
 import rewire as rw
 from rewire._gate import Gate
+from rewire.layers import WeightLayer, register_layer
 from small import VALUES, deep, normal
 
 FUNCTIONS = {
@@ -348,3 +349,108 @@ def test_a_workspace_is_whole_after_an_interrupt():
     del ws._tiles["y"]
     ws.shape(16)
     assert x.batch == 16
+
+
+# --- layers of one's own ------------------------------------------------------------------
+
+
+class Flip(rw.Layer):
+    """In training, changes the sign of all values, and of the gradient on its way back."""
+
+    def __init__(self, on=True):
+        self.on = on
+
+    def _flip(self, tiles):
+        values = tiles.array()
+        if self.on:
+            np.negative(values, out=values)
+        return tiles
+
+    def forward(self, x, ws, training, step, threads, *, linear=False):
+        return self._flip(x) if training else x
+
+    def backward(self, dy, x, ws, need_dx, updates, step, threads, *, linear=False):
+        return self._flip(dy) if need_dx else None
+
+    def config(self, state=False):
+        return {"type": "Flip", "on": self.on}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_layer_of_ones_own_gets_its_width_and_is_saved(tmp_path, place):
+    register_layer(Flip)
+    X, y = np.random.default_rng(0).normal(size=(30, 4)), [0, 1, 2] * 10
+
+    def build(*more):
+        layers = [rw.Sparse(4, 6, density=0.5, activation="tanh"), rw.Sparse(6, 3, density=1.0)]
+        layers[place:place] = more
+        return layers
+
+    if place == 2:
+        with pytest.raises(ValueError, match="the last layer must be Sparse or Dense"):
+            rw.Sequential(build(Flip()))
+        return
+    net = rw.Sequential(build(Flip(), Flip(on=False), Flip()))
+    assert [(layer.n_in, layer.n_out) for layer in net.layers[place : place + 3]] == [
+        ((4, 6)[place],) * 2
+    ] * 3
+    trainer = rw.Trainer(net, loss="cross_entropy")
+    trainer.fit(X, y, epochs=2, verbose=0)
+    trainer.save(tmp_path / "t")
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    assert [getattr(layer, "on", None) for layer in resumed.network.layers].count(False) == 1
+    for t in (trainer, resumed):
+        t.fit(X, y, epochs=1, verbose=0)
+    assert resumed.network.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+class Wider(Flip):
+    def connect(self, n):
+        self.n_in, self.n_out = n, n + 1
+
+
+class Silent(rw.Layer):
+    pass
+
+
+class Deaf(Flip):
+    config = rw.Layer.config
+
+
+class Heavy(WeightLayer):
+    forward, backward, config = Flip.forward, Flip.backward, Flip.config
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "says"),
+    [
+        (
+            Silent(),
+            TypeError,
+            r"layers\[1\] \(Silent\) must define forward, backward, config: see rewire.Layer",
+        ),
+        (rw.Layer(), TypeError, r"layers\[1\] \(Layer\) must define forward, backward, config"),
+        (Deaf(), TypeError, r"layers\[1\] \(Deaf\) must define config"),
+        (Heavy(3, 3, "relu", True), TypeError, r"layers\[1\] \(Heavy\) has weights, but is neither"),
+        (Wider(), ValueError, r"layers\[1\] \(Wider\) must take 3 values and give as many, got 3 and 4"),
+    ],
+)
+def test_a_layer_that_cannot_work_is_refused_when_the_network_is_built(layer, error, says):
+    others = [rw.Sparse(4, 3, density=1.0), rw.Sparse(3, 2, density=1.0)]
+    with pytest.raises(error, match=says):
+        rw.Sequential([others[0], layer, others[1]])
+    rw.Sequential(others)  # they are still free
+
+
+@pytest.mark.parametrize(
+    ("cls", "error", "says"),
+    [
+        (Silent, TypeError, r"cls \(Silent\) must define forward, backward, config"),
+        (Flip(), TypeError, "cls must be a subclass of Layer"),
+        (int, TypeError, "cls must be a subclass of Layer"),
+        (type("Dropout", (Flip,), {}), ValueError, "there is Dropout of rewire.layers.dropout"),
+    ],
+)
+def test_register_layer_refuses(cls, error, says):
+    with pytest.raises(error, match=says):
+        register_layer(cls)

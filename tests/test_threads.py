@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -174,3 +176,37 @@ def test_info_says_how_threads_wait(code, extra, words):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
+
+
+def test_a_child_forked_while_a_network_is_trained_says_so():
+    """Its copy of the weights may be half changed: it predicts, or says that it was forked meanwhile."""
+    net = rw.Sequential([rw.Sparse(300, 2000, density=0.2), rw.Sparse(2000, 2, density=1.0)])
+    trainer = rw.Trainer(net, loss="cross_entropy", threads=1)
+    X = np.random.default_rng(0).normal(size=(256, 300)).astype(np.float32)
+    y = np.arange(256) % 2
+    stop = threading.Event()
+
+    def train():
+        while not stop.is_set():
+            trainer.fit(X, y, epochs=1, batch_size=256, verbose=0)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    ends = []
+    try:
+        while len(ends) < 60 and ends.count(7) < 2:
+            time.sleep(0.003)
+            child = os.fork()
+            if not child:
+                try:
+                    net.predict(X[:2], threads=1)
+                    os._exit(0)
+                except RuntimeError as error:
+                    os._exit(7 if "this process was forked while" in str(error) else 1)
+                except BaseException:
+                    os._exit(2)
+            ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    finally:
+        stop.set()
+        thread.join()
+    assert set(ends) <= {0, 7} and 7 in ends, ends

@@ -18,8 +18,7 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,13 @@ FORMAT = "rewire"
 VERSION = "1"
 _KEYS = {"format", "version", "rewire", "kind", "config", "checksum"}
 _ALGORITHM = "blake2b-256:"
-_HEADER_LIMIT = 100_000_000  # bytes, the limit of safetensors itself
+_HEADER_LIMIT = 64_000_000  # bytes: the history of 150,000 epochs
+_MOST_ARRAYS = 32_000  # a layer has about ten
+
+# What JSON may hold of the signs that cost memory when it is parsed: so many, and one for every so many
+# bytes. An empty list of 3 bytes takes 70, so a small file could ask for much; a row of a history has a
+# bracket in 57 bytes and a quotation mark in 13.
+_SIGNS = (("[{", 100_000, 48), ('"', 350_000, 10))
 
 # safetensors' names of the dtypes that rewire stores
 _DTYPES = {
@@ -108,11 +113,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
     FileError
         If the file is not whole, not rewire's, of a later version, or its checksum does not fit.
     """
-    _check_sizes(Path(path))
+    _check_header(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = _check_metadata(path, file.metadata())
             names = sorted(file.keys())
+            if len(names) > _MOST_ARRAYS:
+                raise FileError(path, f"has {len(names)} arrays, expected at most {_MOST_ARRAYS}")
             for name in names:
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in _DTYPES:
@@ -122,6 +129,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
         raise FileError(path, f"is damaged: {error}") from error
     if metadata["checksum"] != _ALGORITHM + _digest(metadata, arrays):
         raise FileError(path, "is damaged: the checksum does not fit the content")
+    _check_signs(path, metadata["config"].count, len(metadata["config"]))
     try:
         config = json.loads(metadata["config"])
     except (ValueError, RecursionError) as error:
@@ -131,11 +139,12 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
     return metadata, config, arrays
 
 
-def _check_sizes(path: Path) -> None:
-    """Compare the header's length with the file's before anything is read on its word."""
+def _check_header(path: str | os.PathLike[str]) -> None:
+    """Compare the header's length with the file's, and look at its signs, before anything is parsed."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
+        header = file.read(min(_HEADER_LIMIT, *struct.unpack("<Q", start))) if len(start) == 8 else b""
     if len(start) < 8:
         raise FileError(path, f"is not a safetensors file: it has {size} bytes")
     (length,) = struct.unpack("<Q", start)
@@ -145,6 +154,15 @@ def _check_sizes(path: Path) -> None:
         raise FileError(
             path, f"is cut short or damaged: its header alone has {length} bytes, the file has {size}"
         )
+    _check_signs(path, lambda sign: header.count(sign.encode()), length)
+
+
+def _check_signs(path: str | os.PathLike[str], count: Callable[[str], int], length: int) -> None:
+    for signs, some, share in _SIGNS:
+        found = sum(map(count, signs))
+        if found > some + length // share:
+            words = f"has a header of {length} bytes with {found} signs {signs}"
+            raise FileError(path, f"{words}, more than any network or run has")
 
 
 def _check_metadata(path: str | os.PathLike[str], metadata: dict[str, str] | None) -> dict[str, str]:

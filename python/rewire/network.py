@@ -21,8 +21,8 @@ from rewire._format import percent
 from rewire._gate import Gate
 from rewire._inputs import Source, as_source
 from rewire.activations import Softmax
-from rewire.layers import Dropout, Layer, Sparse, Updates, WeightLayer, layer_from_config
-from rewire.layers.base import Rescale, take
+from rewire.layers import Dense, Layer, Sparse, Updates, WeightLayer, layer_from_config
+from rewire.layers.base import Rescale, refuse_incomplete, take
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.topology import readable, refuse_if_too_large
@@ -540,13 +540,18 @@ class _Taken(Mapping[str, NDArray[Any]]):
 
 
 def _checked(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers that fit each other; Dropout gets its width."""
+    """Layers that fit each other; those without weights get their width."""
     if isinstance(layers, Layer) or not isinstance(layers, Sequence):
         raise TypeError(f"layers must be a list of layers, got {_checks.describe(layers)}")
     found = list(layers)
     for i, layer in enumerate(found):
         if not isinstance(layer, Layer):
             raise TypeError(f"layers[{i}] must be a Sparse, Dense or Dropout, got {_checks.describe(layer)}")
+        refuse_incomplete(f"layers[{i}]", type(layer))
+        if isinstance(layer, WeightLayer) and not isinstance(layer, (Sparse, Dense)):
+            raise TypeError(
+                f"layers[{i}] ({type(layer).__name__}) has weights, but is neither a Sparse nor a Dense"
+            )
         if layer.built:
             raise ValueError(f"layers[{i}] already belongs to a network; make a new layer for another one")
         if any(layer is other for other in found[:i]):
@@ -563,7 +568,13 @@ def _checked(layers: Sequence[Layer]) -> list[Layer]:
                     f"layer {i} ({layer!r}) takes {layer.n_in} inputs, but {giver} gives {width} outputs"
                 )
             width, giver = layer.n_out, f"layer {i} ({layer!r})"
-        elif isinstance(layer, Dropout):
+        else:
             following = next(other for other in found[i:] if isinstance(other, WeightLayer))
-            layer.connect(following.n_in if width is None else width)
+            wanted = following.n_in if width is None else width
+            layer.connect(wanted)
+            if (layer.n_in, layer.n_out) != (wanted, wanted):
+                raise ValueError(
+                    f"layers[{i}] ({type(layer).__name__}) must take {wanted} values and give as many, "
+                    f"got {layer.n_in} and {layer.n_out}: its connect() changes the width"
+                )
     return found

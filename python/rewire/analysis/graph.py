@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import boolean
-from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of
+from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of, store_of
 from rewire.network import Sequential
 
 __all__ = ["Components", "components", "spectral_gap", "unused_inputs"]
@@ -38,16 +38,39 @@ def unused_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[
     ndarray of int64
         Their indices, ascending. A link of weight zero is a link.
     """
+    unused = np.ones(layers_of(network)[0].n_in, bool)
+    unused[used_inputs(network, dead_paths=dead_paths)] = False
+    return np.flatnonzero(unused)
+
+
+def used_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[np.int64]:
+    """The other input features, ascending. Takes memory for the links there are, not for all inputs."""
     layers = layers_of(network)
     if not boolean("dead_paths", dead_paths):
         layers = layers[:1]
     heard = np.ones(layers[-1].n_out, bool)
     for layer in reversed(layers):
-        links = links_of(layer)
-        below = np.zeros(layer.n_in, bool)
-        below[links.cols[heard[links.rows]]] = True
-        heard = below
-    return np.flatnonzero(~heard)
+        used = _sources(layer, heard)
+        if layer is not layers[0]:
+            heard = np.zeros(layer.n_in, bool)
+            heard[used] = True
+    return used.astype(np.int64)
+
+
+def _sources(layer: LayerLike, heard: NDArray[np.bool_]) -> NDArray[np.int32] | NDArray[np.int64]:
+    """The inputs of a layer that its neurons marked in ``heard`` listen to, ascending."""
+    store = store_of(layer)
+    if store is None:
+        return np.arange(layer.n_in if heard.any() else 0)
+    groups = np.zeros(store.n_groups * store.group, bool)
+    groups[: store.n_out] = heard
+    slots = np.repeat(groups.reshape(-1, store.group).any(axis=1), np.diff(store.indptr()))
+    sources = store.sources() if slots.all() else store.sources()[slots]
+    if sources.size < store.n_in:
+        return np.unique(sources)
+    used = np.zeros(store.n_in, bool)
+    used[sources] = True
+    return np.flatnonzero(used)
 
 
 def components(network: NetworkLike) -> Components:

@@ -9,8 +9,11 @@ from typing import Any
 from rewire import files
 from rewire._fileio import write_json
 from rewire.analysis import unused_inputs
+from rewire.analysis.graph import used_inputs
 from rewire.cli._shared import check_outputs, layer_rows, sized
 from rewire.cli._text import brief, network_table, say
+
+MOST_NAMED = 10_000  # unused inputs; more are counted, for a small file may claim millions of them
 
 
 def run(arguments: Namespace) -> int:
@@ -20,6 +23,8 @@ def run(arguments: Namespace) -> int:
     trainer = files.build_trainer(contents) if contents.kind == "trainer" else None
     network = trainer.network if trainer else files.build_network(contents)
     network.validate()
+    arrays = {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()}
+    contents.arrays.clear()  # the network has its own
 
     size = os.path.getsize(arguments.file)
     say(f"{arguments.file}: {contents.kind}, {sized(size)}, written by rewire {contents.rewire}")
@@ -28,8 +33,8 @@ def run(arguments: Namespace) -> int:
     if kept:
         say(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
-    unheard = unused_inputs(network, dead_paths=True)
-    say(f"inputs {inputs}, {unheard.size} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
+    unheard = network.n_in - used_inputs(network, dead_paths=True).size
+    say(f"inputs {inputs}, {unheard} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         say(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
@@ -37,13 +42,14 @@ def run(arguments: Namespace) -> int:
     for name, value in contents.notes.items():
         if value is not None:
             say(f"{name}: {_short(value)}")
-    print("checksum ok, structure ok")
+    say("checksum ok, structure ok")
     if arguments.json:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
             "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,
-            "unused_inputs": unheard.tolist(),
-            "arrays": {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()},
+            "n_unused_inputs": unheard, "unused_inputs": None if unheard > MOST_NAMED else unused_inputs(
+                network, dead_paths=True).tolist(),
+            "arrays": arrays,
         })  # fmt: skip
     return 0
 

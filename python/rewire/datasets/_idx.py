@@ -1,6 +1,7 @@
 """Reader of idx files, the format of MNIST: big-endian sizes, then the bytes of the array."""
 
 import gzip
+import io
 import os
 import struct
 import zlib
@@ -9,19 +10,35 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._fileio import FileError
+from rewire._fileio import FileError, open_regular
 
 _UINT8 = 0x08
 
 
-def decompress(content: bytes, name: str | os.PathLike[str]) -> bytes:
-    """`content` without its gzip layer, if it has one (the name does not matter)."""
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, zlib.error, OSError, struct.error) as error:
-        raise FileError(name, f"is a damaged gzip file: {error}") from error
+_PIECE = 1 << 20  # bytes unpacked at a time
+
+
+def decompress(content: bytes, name: str | os.PathLike[str], limit: int) -> bytes:
+    """`content` without its gzip layer, if it has one (the name does not matter).
+
+    Raises
+    ------
+    FileError
+        If it is damaged, or holds more than `limit` bytes; no more than that is ever unpacked.
+    """
+    found = content
+    if content[:2] == b"\x1f\x8b":
+        pieces = bytearray()
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+                while len(pieces) <= limit and (piece := file.read(min(_PIECE, limit + 1 - len(pieces)))):
+                    pieces += piece
+        except (EOFError, zlib.error, OSError, struct.error) as error:
+            raise FileError(name, f"is a damaged gzip file: {error}") from error
+        found = bytes(pieces)
+    if len(found) > limit:
+        raise FileError(name, f"holds more than the {limit} bytes that are expected")
+    return found
 
 
 def parse_idx(content: bytes, name: str | os.PathLike[str], n_axes: int) -> NDArray[np.uint8]:
@@ -62,7 +79,7 @@ def parse_idx(content: bytes, name: str | os.PathLike[str], n_axes: int) -> NDAr
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def read_idx(path: str | os.PathLike[str], n_axes: int) -> NDArray[np.uint8]:
-    """Read an idx file, gzip-compressed or plain. See `parse_idx`."""
-    with open(path, "rb") as file:
-        return parse_idx(decompress(file.read(), path), path, n_axes)
+def read_idx(path: str | os.PathLike[str], n_axes: int, limit: int) -> NDArray[np.uint8]:
+    """Read an idx file of at most `limit` bytes, gzip-compressed or plain. See `parse_idx`."""
+    with open_regular(path) as file:
+        return parse_idx(decompress(file.read(limit + 1), path, limit), path, n_axes)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rewire._fileio import FileError
 from rewire.datasets import _locate
 from rewire.datasets._dataset import Dataset, load_npz
-from rewire.datasets._idx import decompress, read_idx
+from rewire.datasets._idx import decompress, parse_idx, read_idx
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 CLASSES = (
@@ -22,10 +22,12 @@ _PARTS = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+_AXES = (3, 1, 3, 1)
 _SERVERS = (
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",  # speaks no https
 )
+_SIZES = (16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000)  # bytes of each part, unpacked
 # Of the content without its gzip layer: archives are repacked now and then, the images never change.
 _SHA256 = (
     "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -34,8 +36,8 @@ _SHA256 = (
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
 DOWNLOADS = tuple(
-    _locate.Download(f"{part}.gz", tuple(f"{server}/{part}.gz" for server in _SERVERS), sha256, limit=1 << 25)
-    for part, sha256 in zip(_PARTS, _SHA256, strict=True)
+    _locate.Download(f"{part}.gz", tuple(f"{server}/{part}.gz" for server in _SERVERS), sha256, 1 << 25, size)
+    for part, sha256, size in zip(_PARTS, _SHA256, _SIZES, strict=True)
 )
 
 
@@ -72,19 +74,24 @@ def load_fashion_mnist(*, download: bool = True) -> Dataset:
     tried.append(f"Debian's package dataset-fashion-mnist: no {DEBIAN_FOLDER}")
 
     try:
-        paths = _locate.fetch_all("fashion-mnist", DOWNLOADS, decompress, download=download)
+        files = _locate.fetch_all("fashion-mnist", DOWNLOADS, decompress, download=download)
     except OSError as error:
         tried.append(f"download: {error}")
         raise _locate.not_found(
             "fashion-mnist", tried, "On Debian and Ubuntu: apt-get install dataset-fashion-mnist"
         ) from None
-    return _from_idx(paths, f"download, {paths[0].parent}")
+    paths = [path for path, _ in files]
+    arrays = [parse_idx(content, path, n_axes) for (path, content), n_axes in zip(files, _AXES, strict=True)]
+    return _from_arrays(paths, arrays, f"download, {paths[0].parent}")
 
 
 def _from_idx(paths: list[Path], source: str) -> Dataset:
-    images, labels, test_images, test_labels = (
-        read_idx(path, n_axes) for path, n_axes in zip(paths, (3, 1, 3, 1), strict=True)
-    )
+    arrays = [read_idx(path, n_axes, size) for path, n_axes, size in zip(paths, _AXES, _SIZES, strict=True)]
+    return _from_arrays(paths, arrays, source)
+
+
+def _from_arrays(paths: list[Path], arrays: list[NDArray[np.uint8]], source: str) -> Dataset:
+    images, labels, test_images, test_labels = arrays
     X, y = _check(paths[0], paths[1], images, labels)
     X_test, y_test = _check(paths[2], paths[3], test_images, test_labels)
     return Dataset("fashion-mnist", X, y, X_test, y_test, CLASSES, (28, 28), source)

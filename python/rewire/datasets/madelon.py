@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._fileio import FileError
+from rewire._fileio import FileError, open_regular
 from rewire.datasets import _locate
 from rewire.datasets._dataset import Dataset
 
@@ -20,8 +20,9 @@ _FILES = (
     ("madelon_valid.data", "MADELON/", "cb9a46475147de1a58d9f15ef4c318e5b85de344e0f9ab92626fa446aa815dc9"),
     ("madelon_valid.labels", "", "1aa311db914031ce44fc1dcf00fe4a0c31becb6c5c4e809db7fec13eead58fcc"),
 )
+_LIMIT = 1 << 23  # bytes of any of them
 DOWNLOADS = tuple(
-    _locate.Download(name, (f"{_SERVER}/{folder}{name}",), sha256, limit=1 << 23)
+    _locate.Download(name, (f"{_SERVER}/{folder}{name}",), sha256, _LIMIT, _LIMIT)
     for name, folder, sha256 in _FILES
 )
 N_FEATURES = 500
@@ -47,27 +48,38 @@ def load_madelon(*, download: bool = True) -> Dataset:
     else:
         paths = _locate.find_all([folder / "madelon", folder], names)
         if paths is not None:
-            return _from_text(paths, f"$REWIRE_DATA, {paths[0].parent}")
+            return _from_text([_read(path) for path in paths], f"$REWIRE_DATA, {paths[0].parent}")
         tried = [f"$REWIRE_DATA: not all of {', '.join(name for name, _, _ in _FILES)} in {folder}"]
     tried.append("a Debian package: there is none")
     try:
-        paths = _locate.fetch_all("madelon", DOWNLOADS, lambda content, _: content, download=download)
+        files = _locate.fetch_all("madelon", DOWNLOADS, lambda content, *_: content, download=download)
     except OSError as error:
         tried.append(f"download: {error}")
         raise _locate.not_found(
             "madelon", tried, "Put its four files into a folder and name it in REWIRE_DATA."
         ) from None
-    return _from_text(paths, f"download, {paths[0].parent}")
+    return _from_text(files, f"download, {files[0][0].parent}")
 
 
-def _from_text(paths: list[Path], source: str) -> Dataset:
-    X, y = _pair(paths[0], paths[1])
-    X_test, y_test = _pair(paths[2], paths[3])
+def _read(path: Path) -> tuple[Path, bytes]:
+    with open_regular(path) as file:
+        content = file.read(_LIMIT + 1)
+    if len(content) > _LIMIT:
+        raise FileError(path, f"is longer than {_LIMIT} bytes, so it is not of Madelon")
+    return path, content
+
+
+def _from_text(files: list[tuple[Path, bytes]], source: str) -> Dataset:
+    X, y = _pair(files[0], files[1])
+    X_test, y_test = _pair(files[2], files[3])
     return Dataset("madelon", X, y, X_test, y_test, ("-1", "1"), (N_FEATURES,), source)
 
 
-def _pair(data_path: Path, labels_path: Path) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    features, labels = _integers(data_path), _integers(labels_path)
+def _pair(
+    data: tuple[Path, bytes], answers: tuple[Path, bytes]
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    (data_path, text), (labels_path, labels_text) = data, answers
+    features, labels = _integers(data_path, text), _integers(labels_path, labels_text)
     if labels.size == 0:
         raise FileError(labels_path, "is empty")
     if not np.isin(labels, (-1, 1)).all():
@@ -80,8 +92,8 @@ def _pair(data_path: Path, labels_path: Path) -> tuple[NDArray[np.int16], NDArra
     return features.reshape(-1, N_FEATURES), (labels > 0).astype(np.int64)
 
 
-def _integers(path: Path) -> NDArray[np.int16]:
+def _integers(path: Path, text: bytes) -> NDArray[np.int16]:
     try:
-        return np.array(path.read_bytes().split(), dtype=np.int16)
+        return np.array(text.split(), dtype=np.int16)
     except (ValueError, OverflowError) as error:
         raise FileError(path, f"holds something that is not a small whole number: {error}") from error

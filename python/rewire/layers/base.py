@@ -87,7 +87,16 @@ class OptimizerNeeds(Protocol):
 
 
 class Layer:
-    """Base of all layers."""
+    """Base of all layers.
+
+    Notes
+    -----
+    A layer of your own is a subclass without weights: values come in, as many go out, and ``n_in`` and
+    ``n_out`` are set to the width of its neighbours when the network is built. It must define ``forward``,
+    ``backward`` and ``config`` (``{"type": <the class's name>, ...arguments of its constructor}``); decorated
+    with ``rewire.layers.register_layer`` it is read from files too. Layers with weights are `Sparse`, `Dense`
+    and subclasses of these.
+    """
 
     n_in: int = 0
     n_out: int = 0
@@ -104,6 +113,10 @@ class Layer:
         return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
 
     # --- life in a network --------------------------------------------------------------
+
+    def connect(self, n: int) -> None:
+        """Take over the width of the neighbouring layer: a layer without weights has one width."""
+        self.n_in = self.n_out = n
 
     def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
         """Take memory and draw the start.
@@ -379,11 +392,33 @@ def take(
     return np.ascontiguousarray(a)
 
 
+def refuse_incomplete(name: str, kind: type[Layer]) -> None:
+    """TypeError for a layer class that could not be trained or saved, naming what it lacks."""
+    needed = ("forward", "backward", "config")
+    lacks = [method for method in needed if getattr(kind, method) is getattr(Layer, method)]
+    if lacks:
+        raise TypeError(f"{name} ({kind.__name__}) must define {', '.join(lacks)}: see rewire.Layer")
+
+
 _TYPES: dict[str, type[Layer]] = {}
 
 
 def register_layer(cls: type[Layer]) -> type[Layer]:
-    """Make a layer class known to :func:`layer_from_config` under its name."""
+    """Make a layer class known to :func:`layer_from_config` under its name; a decorator.
+
+    Raises
+    ------
+    TypeError
+        For something that is no subclass of Layer, or lacks one of the methods every layer must have.
+    ValueError
+        For the name of another layer class.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Layer)):
+        raise TypeError(f"cls must be a subclass of Layer, got {describe(cls)}")
+    refuse_incomplete("cls", cls)
+    known = _TYPES.get(cls.__name__)
+    if known is not None and known.__module__ != cls.__module__:
+        raise ValueError(f"cls must have another name: there is {cls.__name__} of {known.__module__}")
     _TYPES[cls.__name__] = cls
     return cls
 

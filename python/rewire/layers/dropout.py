@@ -29,10 +29,6 @@ class Dropout(Layer):
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, low=0.0, high=1.0, open_high=True)
 
-    def connect(self, n: int) -> None:
-        """Take over the width of the neighbouring layer."""
-        self.n_in = self.n_out = n
-
     def forward(
         self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
     ) -> _core.Tiles:
