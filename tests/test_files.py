@@ -471,7 +471,7 @@ class Alarm(Exception):
     """What a signal handler of a user's raises."""
 
 
-class OddAlarm(KeyError):
+class OddAlarm(OverflowError):
     """One that looks like a fault of the file."""
 
 
