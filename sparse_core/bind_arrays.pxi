@@ -122,11 +122,19 @@ cdef void *pointer(Array a) noexcept:
     return a.view.buf if a is not None else NULL
 
 
+@cython.final
+@cython.internal
+cdef class Pin:
+    """What all leases of one store have in common, until `Store.revert` takes its arrays away from under them."""
+    cdef Store arrays  # then: who keeps these alive for the leases, and the store is not pinned any more
+
+
 @cython.no_gc_clear  # or the collector could take `store` away before it is unpinned
 cdef class Lease:
     """Memory of the core as a buffer for NumPy. Pins `store` while it lives, if given."""
     cdef object owner
     cdef Store store
+    cdef Pin pin
     cdef char *data
     cdef bytes format
     cdef Py_ssize_t shape[3]
@@ -136,7 +144,7 @@ cdef class Lease:
     cdef char nothing[8]
 
     def __dealloc__(self):
-        if self.store is not None:
+        if self.store is not None and self.pin.arrays is None:
             c.rw_store_unpin(self.store.s)
 
     def __getbuffer__(self, Py_buffer *b, int flags):
@@ -175,8 +183,10 @@ cdef object lease(object owner, Store pinned, void *data, c.rw_dtype dtype, tupl
         l.strides[d] = stride if strides is None else strides[d]
         stride *= shape[d]
     if pinned is not None:
+        if pinned.pin is None:
+            pinned.pin = Pin.__new__(Pin)
         c.rw_store_pin(pinned.s)
-        l.store = pinned
+        l.store, l.pin = pinned, pinned.pin
     return np.asarray(l)
 
 

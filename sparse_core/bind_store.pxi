@@ -13,6 +13,7 @@ cdef class Store:
     cdef c.rw_store *s
     cdef int borrows
     cdef int process  # of those who borrow
+    cdef Pin pin
     cdef object __weakref__
 
     def __cinit__(self, *args, n_out=None, n_in=None, group=1, dtype="float32", **kwargs):
@@ -174,6 +175,30 @@ cdef class Store:
         c.rw_store_free(copy.s)
         copy.s = s
         return copy
+
+    def revert(self, Store then not None):
+        """Become again what one was when ``then`` was cloned, which is of no use afterwards; needs no memory.
+
+        Views see the old values where the structure and the fields are those of then. Else they keep what they
+        see, and pin the store no longer.
+        """
+        cdef c.rw_status st
+        cdef int64_t *start = self.s.start
+        cdef int32_t pins = self.s.pins
+        self.enter(True)
+        try:
+            then.enter(True)
+            self.s.pins = 0
+            with nogil:
+                st = c.rw_store_revert(self.s, then.s)
+            if self.s.start == start:  # copied
+                self.s.pins = pins
+            elif pins:
+                self.pin.arrays, self.pin = then, None
+            then.leave()
+        finally:
+            self.leave()
+        check(st, "revert")
 
     def compact(self):
         """Pack all windows in the order of the groups and cut the arena to size."""

@@ -66,6 +66,7 @@ cdef extern from "store.h" nogil:
     void rw_store_pin(rw_store *s)
     void rw_store_unpin(rw_store *s)
     rw_status rw_store_compact(rw_store *s)
+    rw_status rw_store_revert(rw_store *s, rw_store *then)
     rw_status rw_mirror_build(rw_store *s, int threads)
     void rw_mirror_drop(rw_store *s)
     rw_status rw_store_check(const rw_store *s, const char **why)

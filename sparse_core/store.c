@@ -369,6 +369,15 @@ rw_store *rw_store_clone(const rw_store *s)
     return copy;
 }
 
+/* Two stores of equal sizes change places; s counts as changed. */
+static void exchange(rw_store *s, rw_store *other)
+{
+    rw_store old = *s;
+    *s = *other;
+    s->generation = old.generation + 1;
+    *other = old;
+}
+
 rw_status rw_store_compact(rw_store *s)
 {
     if (s->pins)
@@ -376,11 +385,44 @@ rw_status rw_store_compact(rw_store *s)
     rw_store *packed = rw_store_clone(s);
     if (!packed)
         return RW_ENOMEM;
-    /* Swap the arrays; the old ones go down with the clone. */
-    rw_store old = *s;
-    *s = *packed;
-    s->generation = old.generation + 1;
-    *packed = old;
+    exchange(s, packed); /* the old arrays go down with the clone */
     rw_store_free(packed);
+    return RW_OK;
+}
+
+/* Every group has as many links in both, and the fields have the same names and shapes. With one
+ * generation, of which one store is a clone of the other, that is the same structure. */
+static bool same_shape(const rw_store *a, const rw_store *b)
+{
+    if (a->generation != b->generation || a->n_fields != b->n_fields
+        || memcmp(a->len, b->len, (size_t)a->n_groups * sizeof *a->len) != 0)
+        return false;
+    for (int32_t f = 0; f < a->n_fields; f++) {
+        const rw_field *x = &a->field[f], *y = &b->field[f];
+        if (strcmp(x->name, y->name) != 0 || x->dtype != y->dtype || x->width != y->width)
+            return false;
+    }
+    return true;
+}
+
+rw_status rw_store_revert(rw_store *s, rw_store *then)
+{
+    if (s->n_out != then->n_out || s->n_in != then->n_in || s->group != then->group
+        || s->field[RW_WEIGHT].dtype != then->field[RW_WEIGHT].dtype)
+        return RW_ESHAPE;
+    if (!same_shape(s, then)) {
+        if (s->pins || then->pins)
+            return RW_EPINNED;
+        exchange(s, then);
+        return RW_OK;
+    }
+    for (int32_t f = 0; f < s->n_fields; f++) {
+        size_t bytes = rw_slot_bytes(&s->field[f]);
+        s->field[f].birth = then->field[f].birth;
+        for (int32_t g = 0; g < s->n_groups; g++)
+            if (s->len[g])
+                memcpy(s->field[f].data + (size_t)s->start[g] * bytes,
+                       then->field[f].data + (size_t)then->start[g] * bytes, (size_t)s->len[g] * bytes);
+    }
     return RW_OK;
 }

@@ -135,6 +135,12 @@ void rw_store_free(rw_store *s);
  * original's do). NULL when there is no memory. */
 rw_store *rw_store_clone(const rw_store *s);
 
+/* Make s what it was when `then` was cloned from it; `then` is of no use afterwards. Needs no memory.
+ * If the structure has not changed since, nor the fields, values are copied into the arrays
+ * there are, and views see them; else the two change places, which RW_EPINNED refuses
+ * while somebody borrows. RW_ESHAPE if the sizes differ. A refused call changes nothing. */
+rw_status rw_store_revert(rw_store *s, rw_store *then);
+
 /* Bytes the store holds, mirror included. */
 size_t rw_store_bytes(const rw_store *s);
 

@@ -74,6 +74,7 @@ int main(int argc, char **argv)
     RUN(test_flat_arrays_go_round);
     RUN(test_garbage_is_not_loaded);
     RUN(test_clones_are_equal_and_apart);
+    RUN(test_reverting);
     RUN(test_history_leaves_no_trace);
 
     RUN(test_philox_known_answers);

@@ -118,6 +118,56 @@ static void test_clones_are_equal_and_apart(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* Back to a clone: by copying where the structure is the same, which views bear; by changing places else. */
+static void test_reverting(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2)
+        for (int change_links = 0; change_links < 2; change_links++)
+            for (int change_fields = 0; change_fields < 2; change_fields++) {
+                rw_store *s = random_store(19, 25, group, RW_F32, 40);
+                CHECK_STATUS(rw_store_add_field(s, "age", RW_I32, 1, 2.0), RW_OK);
+                tag_everything(s);
+                rw_store *then = rw_store_clone(s), *before = rw_store_clone(s);
+                REQUIRE(then && before);
+                int32_t g = 0;
+                while (!s->len[g])
+                    g++;
+                if (change_links)
+                    CHECK_STATUS(remove_one(s, g, s->source[s->start[g]]), RW_OK);
+                if (change_fields)
+                    CHECK_STATUS(rw_store_add_field(s, "more", RW_F32, group, 0.0), RW_OK);
+                float *weight = (float *)(void *)s->field[RW_WEIGHT].data;
+                for (int32_t h = 0; h < s->n_groups; h++)
+                    for (int64_t i = s->start[h] * group; i < (s->start[h] + s->len[h]) * group; i++)
+                        weight[i] *= 3.0f;
+                s->field[1].birth = 5.0;
+                uint64_t generation = s->generation;
+
+                rw_store_pin(s);
+                rw_status st = rw_store_revert(s, then);
+                CHECK_STATUS(st, change_links || change_fields ? RW_EPINNED : RW_OK);
+                if (st) {
+                    CHECK(s->generation == generation && s->field[1].birth == 5.0);
+                    rw_store_unpin(s);
+                    CHECK_STATUS(rw_store_revert(s, then), RW_OK);
+                    CHECK(s->generation > generation);
+                } else {
+                    CHECK((void *)weight == (void *)s->field[RW_WEIGHT].data);
+                    rw_store_unpin(s);
+                }
+                CHECK(is_sound(s) && is_sound(then) && same_contents(s, before));
+                CHECK(s->n_fields == 2 && s->field[1].birth == 2.0 && s->pins == 0);
+                rw_store_free(before);
+                rw_store_free(then);
+                rw_store_free(s);
+            }
+    rw_store *wide = random_store(19, 26, 1, RW_F32, 40), *narrow = random_store(19, 25, 1, RW_F32, 40);
+    CHECK_STATUS(rw_store_revert(wide, narrow), RW_ESHAPE);
+    rw_store_free(narrow);
+    rw_store_free(wide);
+    CHECK(rw_mem_live == 0);
+}
+
 /* Two edits of one story, told in different orders, end in one store. */
 static void test_history_leaves_no_trace(void)
 {
