@@ -21,19 +21,20 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _core _openmp errors _warn _format _checks _params _machine _gate _fileio _container threads
+    _core _openmp errors _warn _format _checks _params _machine _gate _signals _fileio _container threads
     _moments _inputs standardizer workspace _places _links _view _no_array store
     activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
-    metrics losses schedules optim network compaction
+    metrics _unfinished losses schedules optim network compaction
     rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
     rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
     rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
-    history callbacks.base callbacks.early_stopping callbacks.link_log callbacks.map_log callbacks.
-    _density progress _carried _fit trainer files presets
+    history callbacks.base callbacks.checkpoint callbacks.early_stopping callbacks.link_log
+    callbacks.map_log callbacks.
+    _density progress _carried _fit _snapshot trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._base
     estimators.classifier estimators.regressor estimators.

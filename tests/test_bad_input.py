@@ -407,6 +407,14 @@ TABLE = [
         ({"bins": 0}, V, "bins", ">= 1", "got 0"),
     ),
     *rows_of(
+        "Checkpoint", lambda **k: rw.Checkpoint(**{"path": "run.st", **k}),
+        ({"path": 3}, T, "path", "string or a path", "got 3"),
+        ({"every": 0}, V, "every", ">= 1", "got 0"),
+        ({"every": rw.Every(stop=3)}, V, "every", "without a stop", "got Every"),
+        ({"best": 3}, T, "best", "string", "got 3"),
+        ({"mode": "best"}, V, "mode", "'auto', 'min', 'max'", "got 'best'"),
+    ),
+    *rows_of(
         "EarlyStopping", rw.EarlyStopping,
         ({"patience": 0}, V, "patience", ">= 1", "got 0"),
         ({"monitor": 3}, T, "monitor", "string", "got 3"),
@@ -881,7 +889,7 @@ INNER = {
     "Trainer": "bring_back check_network evaluate_checked",
     "History": "check",
     # Those of the binding have tests of their own.
-    "WeightStore": "add_field build_mirror drop_field get_field lend load set_birth set_field",
+    "WeightStore": "add_field build_mirror drop_field get_field lend load revert set_birth set_field",
 }
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from rewire.callbacks import Callback, EarlyStopping, LinkLog, MapLog
+from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog
 from rewire.compaction import compact
 from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.history import History
@@ -56,8 +56,8 @@ _MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
-    "AllReLU", "BinaryCrossEntropy", "Callback", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
-    "DensityWarning",
+    "AllReLU", "BinaryCrossEntropy", "Callback", "Checkpoint", "Constant", "Cosine", "CrossEntropy", "DeepR",
+    "Dense", "DensityWarning",
     "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
     "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",

@@ -5,6 +5,10 @@ batch rewiring if due (after a look at gradients, where the rule asks for it),
 forward, loss, backward with the optimizer's step; removal if this is the last
 epoch and the rule asks for it; validation; the row of the history; callbacks
 (end).
+
+How far the epoch is stands in ``trainer.unfinished`` at any time, and signals
+wait for the end of a step, a rewiring, an event. So a trainer that was saved
+between any two of these, or interrupted there, goes on as if nothing had been.
 """
 
 from __future__ import annotations
@@ -20,9 +24,12 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, quiet
+from rewire._signals import Interrupts
+from rewire._unfinished import Unfinished
 from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
 from rewire.losses import Targets
+from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import Moment, Probe, Rewiring
 from rewire.threads import resolve
@@ -50,7 +57,10 @@ class Fit:
         validation: tuple[Source, Targets, NDArray[np.float64] | None] | None,
         batch: int,
         shuffle: bool,
+        interrupts: Interrupts,
     ) -> None:
+        # Signals wait for the end of a step, a rewiring, an event, as long as these are short.
+        self.step_whole, self.rewiring_whole, self.event_whole = (interrupts.section() for _ in range(3))
         self.trainer, self.net, self.ws = trainer, trainer.network, ws
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
@@ -72,7 +82,7 @@ class Fit:
         if not self.handlers[event]:
             return
         begin = time.perf_counter()
-        with np.errstate(**self.errors):
+        with self.event_whole, np.errstate(**self.errors):
             for handler in self.handlers[event]:
                 handler(self.state)
         self.seconds_callbacks += time.perf_counter() - begin
@@ -83,9 +93,14 @@ class Fit:
         trainer, net = self.trainer, self.net
         self.state.last_epoch = trainer.epoch + count
         steps = -(-self.source.n_samples // self.batch)
-        self.last_step = trainer.step + count * steps
+        part = trainer.unfinished
+        if part is not None and not part.continues(*self.kind()):
+            part = trainer.unfinished = None
+        first_step = trainer.step if part is None else part.first_step
+        self.last_step = first_step + count * steps
+        self.whole = True
         try:
-            if trainer.standardize:
+            if trainer.standardize and part is None:  # it has learnt from these samples
                 net.learn_inputs(self.source, self.weight.values)
             for source in (self.source, *(self.validation or ())[:1]):
                 net.check_inputs(source)
@@ -96,15 +111,19 @@ class Fit:
             show.begin(self.state.last_epoch, trainer.epoch, steps)
             while trainer.epoch < self.state.last_epoch and not self.state.stop:
                 row = self.one_epoch(show, last=trainer.epoch + 1 == self.state.last_epoch)
-                trainer.history.epochs.append(row)
-                trainer.epoch += 1
-                self.state.row = row
-                show.epoch(row)
-                self.tell("on_epoch_end")
-                row["seconds_callbacks"] = self.seconds_callbacks
-                trainer.set_births()
+                with self.event_whole:
+                    trainer.history.epochs.append(row)
+                    trainer.epoch += 1
+                    trainer.unfinished = None
+                    self.state.row = row
+                    show.epoch(row)
+                    self.tell("on_epoch_end")
+                    row["seconds_callbacks"] = self.seconds_callbacks
+                    trainer.set_births()
         except KeyboardInterrupt:
             trainer.history.interrupted = True
+            if not self.whole:
+                trainer.unfinished = None  # cut in the middle of a step: where it stands has no name
         finally:
             show.end()
             trainer.set_births()
@@ -116,47 +135,72 @@ class Fit:
 
     # --- an epoch -----------------------------------------------------------------------
 
+    def kind(self) -> tuple[int, int, int, bool, Metric]:
+        """What an unfinished epoch must have in common with the coming one, to be that."""
+        metric = self.trainer.loss.metric(self.final)
+        return self.trainer.epoch, self.source.n_samples, self.batch, self.shuffle, metric
+
+    def begin_epoch(self) -> Unfinished:
+        """Nothing of the epoch is done yet."""
+        trainer = self.trainer
+        epoch, n_samples, batch, shuffle, metric = self.kind()
+        none = [0] * len(self.net.weight_layers)
+        with self.event_whole:
+            part = Unfinished(n_samples, batch, shuffle, epoch, trainer.step, metric, none, list(none))
+            trainer.unfinished = part
+            self.seconds_callbacks = 0.0
+            self.tell("on_epoch_begin")
+            part.seconds_callbacks = self.seconds_callbacks
+        return part
+
     def one_epoch(self, show: Silent, last: bool) -> dict[str, Any]:
-        """All batches once; returns the epoch's row."""
+        """All batches once, or those that are left; returns the epoch's row."""
         trainer, net = self.trainer, self.net
-        self.removed = [0] * len(net.weight_layers)
-        self.grown = [0] * len(net.weight_layers)
-        self.seconds_rewiring = self.seconds_callbacks = 0.0
-        begin = time.perf_counter()
-        self.tell("on_epoch_begin")
-        metric = trainer.loss.metric(self.final)
+        part = trainer.unfinished or self.begin_epoch()
+        self.seconds_callbacks = part.seconds_callbacks
         order = self.order()
-        total = weights = 0.0
-        for start in range(0, len(order), self.batch):
-            rows = order[start : start + self.batch]
+        while part.done < len(order):
+            begin = time.perf_counter()
+            rows = order[part.done : part.done + self.batch]
             weight, apart, amount = self.weight.of(rows)
             if amount > 0.0:
-                moment = self.moment(trainer.epoch, weights == 0.0)
+                moment = self.moment(trainer.epoch, part.weights == 0.0)
                 due = trainer.rewiring.due(moment)
-                if due:
-                    self.rewire(moment, rows, weight)
+                if due and not part.rewired:
+                    self.rewire(moment, part, rows, weight)
+                    begin = time.perf_counter()
                 learns = not (due and trainer.rewiring.skip_step)
-                self.state.loss, truth = self.one_step(rows, weight, moment.lr if learns else None)
-                metric.update(self.outputs[: len(rows)], truth, apart)
-                total += amount * self.state.loss
-                weights += amount
-                if self.follows:
-                    self.follow(moment)
-                self.tell("on_step_end")
+                with self.step_whole:
+                    self.whole = False
+                    self.state.loss, truth = self.one_step(rows, weight, moment.lr if learns else None)
+                    part.metric.update(self.outputs[: len(rows)], truth, apart)
+                    part.total += amount * self.state.loss
+                    part.weights += amount
+                    following = self.follow(moment) if self.follows else 0.0
+                    part.done += len(rows)
+                    part.rewired = False
+                    part.seconds_rewiring += following
+                    part.seconds_training += time.perf_counter() - begin - following
+                    self.whole = True
+                    self.tell("on_step_end")
+                    part.seconds_callbacks = self.seconds_callbacks
+            else:
+                part.done += len(rows)
             show.step(self.state.loss)
+        begin = time.perf_counter()
         for layer in net.layers:
             if not layer.finite():
                 raise self.diverged(layer.label, "weights that are not finite")
             if not layer.finite_state():
                 raise self.diverged(layer.label, "squares of gradients that are not finite")
-        seconds_training = time.perf_counter() - begin - self.seconds_rewiring - self.seconds_callbacks
-        if last and trainer.rewiring.last_epoch == "remove":
-            self.rewire(self.moment(trainer.epoch + 1, True))
+        part.seconds_training += time.perf_counter() - begin
+        if last and trainer.rewiring.last_epoch == "remove" and not part.closed:
+            self.rewire(self.moment(trainer.epoch + 1, True), part)
 
         row: dict[str, Any] = {
             "epoch": trainer.epoch,
-            "loss": total / weights,
-            metric.name: metric.value(),
+            "loss": part.total / part.weights,
+            part.metric.name: part.metric.value(),
         }
         begin = time.perf_counter()
         if self.validation is not None:
@@ -165,10 +209,10 @@ class Fit:
         row.update(
             lr=trainer.optimizer.rate(trainer.epoch, trainer.step),
             nnz=[layer.nnz for layer in net.weight_layers],
-            links_removed=self.removed,
-            links_grown=self.grown,
-            seconds_training=seconds_training,
-            seconds_rewiring=self.seconds_rewiring,
+            links_removed=part.removed,
+            links_grown=part.grown,
+            seconds_training=part.seconds_training,
+            seconds_rewiring=part.seconds_rewiring,
             seconds_evaluation=time.perf_counter() - begin,
             seconds_callbacks=self.seconds_callbacks,
         )
@@ -191,6 +235,7 @@ class Fit:
     def rewire(
         self,
         moment: Moment,
+        part: Unfinished,
         rows: NDArray[np.int64] | None = None,
         weight: NDArray[np.float64] | None = None,
     ) -> None:
@@ -200,25 +245,38 @@ class Fit:
         probe = None
         if rows is not None and rule.probe_batches > 0:
             probe = self.look(rows, weight)
-        trainer.set_births()
-        record = rule.rewire(
-            self.net, moment, trainer.rewirings + 1, self.threads,
-            regrow=rows is not None, memory=trainer.rule_memory(), probe=probe,
-        )  # fmt: skip
-        trainer.rewirings += 1
-        record.seconds = time.perf_counter() - begin
-        self.removed = [a + b for a, b in zip(self.removed, record.removed, strict=True)]
-        self.grown = [a + b for a, b in zip(self.grown, record.grown, strict=True)]
-        self.seconds_rewiring += record.seconds
-        self.state.rewired = record
-        self.tell("on_rewire")
+        with self.rewiring_whole:
+            trainer.set_births()
+            before = self.generations()
+            try:
+                self.whole = False
+                record = rule.rewire(
+                    self.net, moment, trainer.rewirings + 1, self.threads,
+                    regrow=rows is not None, memory=trainer.rule_memory(), probe=probe,
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                self.whole = self.generations() == before  # it was still planning
+                raise
+            trainer.rewirings += 1
+            record.seconds = time.perf_counter() - begin
+            part.removed = [a + b for a, b in zip(part.removed, record.removed, strict=True)]
+            part.grown = [a + b for a, b in zip(part.grown, record.grown, strict=True)]
+            part.seconds_rewiring += record.seconds
+            part.rewired, part.closed = rows is not None, rows is None
+            self.whole = True
+            self.state.rewired = record
+            self.tell("on_rewire")
 
-    def follow(self, before: Moment) -> None:
-        """Let the rule do what it does after every step; ``before`` is the moment before it."""
+    def generations(self) -> list[tuple[int, int]]:
+        """Changes whenever a rewiring is carried out."""
+        return [(id(layer.store), layer.store.generation) for layer in self.net.sparse_layers]
+
+    def follow(self, before: Moment) -> float:
+        """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
         begin = time.perf_counter()
         moment = before._replace(step=self.trainer.step, epoch_begins=False)
         self.trainer.rewiring.stepped(self.net, moment, self.threads)
-        self.seconds_rewiring += time.perf_counter() - begin
+        return time.perf_counter() - begin
 
     def look(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> Probe:
         """Gradients for the coming batch, and for more at random where the rule asks for them."""

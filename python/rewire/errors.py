@@ -8,6 +8,10 @@ __all__ = ["DensityWarning", "DivergenceError", "InterruptedWarning"]
 class DivergenceError(ArithmeticError):
     """Training produced a value that is not finite.
 
+    The call of ``fit`` that raises it changes nothing: its epochs are lost (but a network of more than
+    256 MiB, which is not copied, keeps its weights that are not finite). :class:`rewire.Checkpoint` keeps the
+    last good epoch in a file; ``Trainer.resume`` goes back to it.
+
     Attributes
     ----------
     epoch : int

@@ -2,8 +2,9 @@
 
 It does no arithmetic of its own. All that moves while training is either in the
 layers (weights, structure, optimizer state) or in four counters here (epochs,
-steps, rewirings, optimizer steps), so that saving both and going on later gives
-the same bits as never having stopped.
+steps, rewirings, optimizer steps) and the place in an epoch that has begun, so
+that saving all of it and going on later gives the same bits as never having
+stopped.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from rewire._density import warn_of_density
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
+from rewire._signals import Interrupts
+from rewire._snapshot import all_or_nothing
+from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
 from rewire.losses import Loss, Targets
@@ -36,6 +40,7 @@ from rewire.topology import refuse_if_too_large
 from rewire.workspace import Workspace
 
 __all__ = ["Trainer"]
+
 
 
 class Trainer:
@@ -68,6 +73,9 @@ class Trainer:
     history : History
     epoch, step, rewirings : int
         Completed, over all calls of ``fit``.
+    unfinished : object or None
+        How far an epoch is that was interrupted, or saved in a callback before its end. The next ``fit`` with
+        as many samples, the same ``batch_size`` and ``shuffle`` begins with what is left of it.
 
     Raises
     ------
@@ -101,6 +109,7 @@ class Trainer:
         self.standardize = _checks.boolean("standardize", standardize)
         self.history = History()
         self.epoch = self.step = self.rewirings = 0
+        self.unfinished: Unfinished | None = None
         self.optimizer_step = 0  # steps on the optimizer's present state
         self._state_names = self.optimizer.state_names  # what that state is
         self._memory: tuple[str, dict[str, Any]] = (self.rewiring.remembers_as, {})
@@ -131,7 +140,7 @@ class Trainer:
         y : array-like
             Class labels (m,), or targets (m, n_out): see the loss.
         epochs : int
-            How many more.
+            How many more. What is left of one that was interrupted counts as one.
         batch_size : int
             At most m counts; the last batch of an epoch may be smaller.
         validation_data : (X, y) or (X, y, sample_weight), optional
@@ -147,14 +156,15 @@ class Trainer:
         -------
         History
             The trainer's, over all calls. After Ctrl-C its ``interrupted`` is True and the network is valid;
-            the epoch that was cut off leaves no row.
+            the epoch that was cut off leaves no row, and the next ``fit`` goes on with it.
 
         Raises
         ------
         TypeError, ValueError
             For wrong arguments.
         DivergenceError
-            When a value is no longer finite; epoch and layer are named.
+            When a value is no longer finite; epoch and layer are named. The epochs of this call are lost:
+            :class:`rewire.Checkpoint` keeps the last good one.
         BufferError
             If a store is viewed when a step begins; the layer is named.
         RuntimeError
@@ -167,6 +177,17 @@ class Trainer:
         DensityWarning
             In the first call, when hidden layers are over 0.95 full, unless that was asked for
             (``density=1.0``) or the rule prunes; when a layer has no connections.
+
+        Notes
+        -----
+        Whatever raises, a callback too: trainer, network, history, and callbacks that can be saved, are
+        afterwards what they were before the call. For that a copy of the network and its optimizer's state is
+        kept meanwhile, if they have at most 256 MiB. A larger network stays valid, after the last whole step
+        (an error in the middle of one leaves part of it), with the rows of the epochs that it completed.
+
+        Ctrl-C takes effect after the step, if that ends within 0.1 s. Else the step is cut in the middle:
+        the network is valid, but the epoch cannot be gone on with, and begins anew. Threads other than the
+        main one, and a process with a SIGINT handler of its own, are never waited for.
         """
         epochs = _checks.integer("epochs", epochs, low=1)
         batch_size = _checks.integer("batch_size", batch_size, low=1)
@@ -182,7 +203,7 @@ class Trainer:
                 )
             X_val, y_val, w_val = (*validation_data, None)[:3]
             validation = self._check_data(X_val, y_val, w_val, "validation ")
-        with self.network.gate.writing("fit"):
+        with self.network.gate.writing("fit"), Interrupts() as interrupts, all_or_nothing(self, interrupts):
             self.network.refuse_views("trained")
             if self.step == 0:
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full)
@@ -192,7 +213,7 @@ class Trainer:
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             batch = min(batch_size, source.n_samples)
-            run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle)
+            run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle, interrupts)
             run.epochs(epochs, progress(verbose))
         return self.history
 
@@ -295,7 +316,8 @@ class Trainer:
             "step": self.step,
             "rewirings": self.rewirings,
             "optimizer_step": self.optimizer_step if self.owns_state() else 0,
-            "memory": {k: v for k, v in self.rule_memory().items() if not isinstance(v, np.ndarray)},
+            "unfinished": None if self.unfinished is None else self.unfinished.config(),
+            "memory": {k: v for k, v in self._remembered().items() if not isinstance(v, np.ndarray)},
             "history": self.history.to_dict(),
             "network": _carried.network_config(self),
         }
@@ -310,8 +332,10 @@ class Trainer:
 
     def _arrays_without_callbacks(self) -> dict[str, NDArray[Any]]:
         found = _carried.network_arrays(self)
-        memory = self.rule_memory()
+        memory = self._remembered()
         found.update({f"memory.{k}": v.copy() for k, v in memory.items() if isinstance(v, np.ndarray)})
+        if self.unfinished is not None and self.unfinished.config() is not None:
+            found.update({f"unfinished.{name}": a for name, a in self.unfinished.arrays().items()})
         return found
 
     @classmethod
@@ -381,6 +405,18 @@ class Trainer:
         trainer.rewirings = config["rewirings"]
         trainer.optimizer_step = config["optimizer_step"]
         trainer.history = History.from_dict(config["history"])
+        if config["unfinished"] is not None:
+            layers, n_out, own = trainer.network.weight_layers, trainer.network.n_out, parts["unfinished"]
+            metric = trainer.loss.metric(layers[-1].activation)
+            part = Unfinished.from_config(config["unfinished"], own, metric, len(layers), n_out)
+            if part.epoch != trainer.epoch or part.first_step > trainer.step:
+                raise ValueError(
+                    f"unfinished must be of epoch {trainer.epoch} and begin by step {trainer.step}, "
+                    f"got epoch {part.epoch}, step {part.first_step}"
+                )
+            trainer.unfinished = part
+        elif parts["unfinished"]:
+            raise ValueError(f"array 'unfinished.{next(iter(parts['unfinished']))}' belongs to no epoch")
         memory = trainer.rule_memory()
         memory.update(_checks.one_of_types("memory", config["memory"], Mapping, "a dict"))
         memory.update(parts["memory"])
@@ -389,7 +425,7 @@ class Trainer:
         return trainer
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write network, optimizer state, counters and history to a safetensors file."""
+        """Write network, optimizer state, counters, history, place in the epoch to a safetensors file."""
         from rewire.files import save_trainer  # files stands on trainers, not the other way round
 
         save_trainer(self, path)
@@ -452,10 +488,15 @@ class Trainer:
         """
         self.network.restore(config, arrays)
         self.optimizer_step = optimizer_step
+        self.unfinished = None  # that was an epoch of another network
 
     def check_network(self, network: Sequential, optimizer_step: int) -> None:
         """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""
         _carried.check_network(self, network, optimizer_step)
+
+    def _remembered(self) -> dict[str, Any]:
+        """What the rule keeps, for looking at: a rule of another kind has nothing."""
+        return self._memory[1] if self._memory[0] == self.rewiring.remembers_as else {}
 
     def rule_memory(self) -> dict[str, Any]:
         """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
@@ -473,8 +514,9 @@ class Trainer:
 def _by_owner(
     arrays: Mapping[str, NDArray[Any]], callbacks: Iterable[int]
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """Arrays of the rule's memory, of each callback, and all others, which the network takes or refuses."""
-    prefixes = {"memory.": "memory", **{f"callbacks.{i}.": f"callbacks.{i}" for i in callbacks}}
+    """Arrays of the rule's memory, of an epoch, of each callback; the network takes or refuses all others."""
+    owners = ["memory", "unfinished", *(f"callbacks.{i}" for i in callbacks)]
+    prefixes = {f"{owner}.": owner for owner in owners}
     parts: dict[str, dict[str, NDArray[Any]]] = {owner: {} for owner in ("network", *prefixes.values())}
     for name, a in arrays.items():
         prefix = next((p for p in prefixes if name.startswith(p)), "")

@@ -1,4 +1,4 @@
-"""Callbacks: code that runs between epochs and steps; early stopping, and logs of what links do."""
+"""Callbacks: code that runs between epochs and steps; checkpoints, early stopping, logs of what links do."""
 
 from rewire.callbacks.base import (
     EVENTS,
@@ -8,14 +8,16 @@ from rewire.callbacks.base import (
     callback_from_config,
     checked_callbacks,
     handlers,
+    has_state,
     register_callback,
     restorable,
 )
+from rewire.callbacks.checkpoint import Checkpoint
 from rewire.callbacks.early_stopping import EarlyStopping
 from rewire.callbacks.link_log import LinkLog
 from rewire.callbacks.map_log import MapLog
 
 __all__ = [
-    "EVENTS", "Callback", "EarlyStopping", "LinkLog", "MapLog", "State", "callback_config",
-    "callback_from_config", "checked_callbacks", "handlers", "register_callback", "restorable",
+    "EVENTS", "Callback", "Checkpoint", "EarlyStopping", "LinkLog", "MapLog", "State", "callback_config",
+    "callback_from_config", "checked_callbacks", "handlers", "has_state", "register_callback", "restorable",
 ]  # fmt: skip

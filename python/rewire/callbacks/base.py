@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EVENTS", "Callback", "State", "callback_config", "callback_from_config", "checked_callbacks", "handlers",
-    "register_callback", "restorable",
+    "has_state", "register_callback", "restorable",
 ]  # fmt: skip
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
@@ -52,15 +52,18 @@ class Callback:
     fields : tuple of str
         Fields that it keeps in the stores. Only those that a callback with a ``config()``, the optimizer or
         the rewiring rule names are saved, and brought back with a best network.
+    saves : bool
+        Whether it saves the trainer: it is then told of everything after all others, wherever it stands.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
+    saves: ClassVar[bool] = False
 
     def on_fit_begin(self, state: State) -> None:
         """Before the first epoch of a call of ``fit``."""
 
     def on_epoch_begin(self, state: State) -> None:
-        """Before the first step of an epoch."""
+        """Before the first step of an epoch; not again when an unfinished one is gone on with."""
 
     def on_step_end(self, state: State) -> None:
         """After a step."""
@@ -110,13 +113,24 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
 
 
 def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], None]]:
-    """The methods to call at an event: those that exist and are not the base's empty ones."""
+    """The methods to call at an event: those that exist and are not the base's empty ones.
+
+    In the order of the callbacks; but those who save come after all others, so that what they save has
+    everybody's figures.
+    """
     found = []
-    for callback in callbacks:
+    for callback in sorted(callbacks, key=lambda one: bool(getattr(one, "saves", False))):
         method = getattr(callback, event, None)
         if method is not None and getattr(method, "__func__", None) is not getattr(Callback, event):
             found.append(method)
     return found
+
+
+def has_state(callback: Any) -> bool:
+    """Whether a callback can be saved and given its state back."""
+    config = getattr(callback, "config", None)
+    own = callable(config) and getattr(config, "__func__", None) is not Callback.config
+    return own and callable(getattr(callback, "restore", None))
 
 
 def callback_config(callback: Any) -> dict[str, Any] | None:

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, 130 interrupted.
+        0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, 130 interrupted, 143 terminated.
     """
     parser = build_parser()
     try:

@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="rewire",
         description="Train neural networks that are sparse from start to finish, on the CPU you have.",
         epilog="Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, "
-        "130 interrupted (what was to be saved is saved). REWIRE_DEBUG=1 shows tracebacks.",
+        "130 interrupted, 143 terminated (what was to be saved is saved). REWIRE_DEBUG=1 shows tracebacks.",
     )
     parser.add_argument("--version", action="version", version=f"rewire {rewire.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -152,6 +152,10 @@ def _train(train: argparse.ArgumentParser) -> None:
 
     output = train.add_argument_group("output")
     output.add_argument("--save", metavar="FILE", help="save everything, also when interrupted")
+    output.add_argument(
+        "--save-every", type=_whole(1), metavar="N",
+        help="save after every N epochs too: a run that is killed goes on from there with --resume",
+    )  # fmt: skip
     output.add_argument("--resume", metavar="FILE", help="go on from a file that --save has made")
     _json(output)
     output.add_argument("--quiet", action="store_true", help="no line for each epoch")

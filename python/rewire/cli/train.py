@@ -16,7 +16,9 @@ from rewire import files, presets
 from rewire._fileio import write_json
 from rewire._format import percent
 from rewire._format import seconds as spent
+from rewire._signals import Interrupts, terminating
 from rewire.activations import Activation, activation
+from rewire.callbacks import Checkpoint, State
 from rewire.cli._shared import (
     UsageError,
     align,
@@ -40,6 +42,7 @@ from rewire.trainer import Trainer
 
 HIDDEN = [1000, 1000, 1000]
 EPOCHS = 10
+INTERRUPTED, TERMINATED = 130, 143  # exit codes: by Ctrl-C, by SIGTERM
 
 _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, so that seeds can be compared
 
@@ -53,6 +56,21 @@ _FIXED = (
 
 def run(arguments: Namespace) -> int:
     """Train; returns the exit code."""
+    with terminating() as terminated:
+        try:
+            code = _run(arguments)
+        except KeyboardInterrupt:
+            if not terminated.received:
+                raise
+            print("rewire train: terminated", file=sys.stderr)
+            code = INTERRUPTED
+    return TERMINATED if code == INTERRUPTED and terminated.received else code
+
+
+def _run(arguments: Namespace) -> int:
+    """Train, save, report; returns the exit code."""
+    if arguments.save_every and not arguments.save:
+        raise UsageError("--save-every needs --save: say where to")
     check_outputs(arguments.save, text=arguments.json)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
@@ -66,6 +84,8 @@ def run(arguments: Namespace) -> int:
     train, followed = _split(data, notes)
     if not arguments.quiet:
         tell(_heading(trainer, data, train, notes))
+    if arguments.save_every:
+        trainer.callbacks.append(_SaveEvery(arguments.save, arguments.save_every, notes))
     with _blas_threads(trainer, arguments.threads):
         trainer.fit(
             *train,
@@ -75,8 +95,10 @@ def run(arguments: Namespace) -> int:
             verbose=0 if arguments.quiet else 2,
         )
         interrupted = trainer.history.interrupted
+        trainer.callbacks = [one for one in trainer.callbacks if not isinstance(one, _SaveEvery)]
         if arguments.save:
-            files.save_trainer(trainer, arguments.save, notes=notes)
+            with Interrupts() as interrupts, interrupts.wait_long:
+                files.save_trainer(trainer, arguments.save, notes=notes)
         # Evaluated after saving, so that an impatient Ctrl-C here costs nothing.
         final = {} if interrupted else _final(trainer, train, data)
 
@@ -84,7 +106,24 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         write_json(arguments.json, record)
     _report(record, trainer, arguments)
-    return 130 if interrupted else 0
+    return INTERRUPTED if interrupted else 0
+
+
+class _SaveEvery(Checkpoint):
+    """Checkpoints with what the command line keeps beside a trainer. Not saved: the options say it anew."""
+
+    def __init__(self, path: str, every: int, notes: dict[str, Any]) -> None:
+        super().__init__(path, every)
+        self.notes = notes
+
+    def write(self, state: State, target: str) -> None:
+        files.save_trainer(state.trainer, target, notes=self.notes)
+
+    def on_fit_end(self, state: State) -> None:
+        """Nothing: ``run`` saves then."""
+
+    def config(self) -> None:
+        return None
 
 
 # --- building

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rewire import _checks, threads
 from rewire._inputs import numbers_of
 from rewire._moments import quiet
+from rewire._snapshot import KEPT_BYTES
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.errors import InterruptedWarning
@@ -45,6 +46,20 @@ BATCH = 128  # batch_size="auto"
 # learning_rate_init="auto". Adam's usual 0.001 is for dense layers: a sparse neuron sums fewer inputs, and up
 # to widths of 1000 three times as much learns faster at the same final accuracy.
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
+
+
+@contextlib.contextmanager
+def _attributes_undone(thing: Any) -> Iterator[None]:
+    """Attributes that an object gets, loses or changes inside are as before if something raises."""
+    before = dict(vars(thing))
+    try:
+        yield
+    except BaseException:
+        now = vars(thing)
+        now.update(before)
+        for name in now.keys() - before.keys():
+            del now[name]
+        raise
 
 
 class OutputUnits:
@@ -186,32 +201,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, classes: Any = None
     ) -> Self:
-        going_on = hasattr(self, "trainer_") and (incremental or self.warm_start)
-        options = self._fit_options(incremental)
-        with contextlib.ExitStack() as stack:
-            if hasattr(self, "trainer_") and not going_on:
-                # A new network is trained, but the old one is still what other threads predict with.
-                stack.enter_context(self.network_.gate.writing("fit"))
-            X, y = self._validate_X_y(X, y, reset=not going_on)
-            weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
-            targets, fitted = self._encode(y, not going_on, weight, classes)
-            options["begin"] = fitted.pop("_begin", None)
-            if weight is not None and not weight.any():
-                return self  # a piece of a stream in which nothing counts
-            if weight is not None and not weight.all():
-                # A sample without weight must leave no trace, in the batches neither.
-                keep = np.flatnonzero(weight)
-                X, targets, weight = X[keep], targets[keep], weight[keep]
-            X, targets, weight, validation = self._split(X, targets, weight, incremental)
-            if going_on:
-                trainer = self._take_up(self.trainer_, incremental)
-            else:
-                trainer = self._new_trainer(X, fitted, incremental)
-            monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
-            interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
-            self.__dict__.update(fitted)
-            self.trainer_ = trainer
-            self._record(X.shape[0], 0 if not going_on else self.n_iter_, monitor)
+        with _parameters.draws_undone(self.random_state):
+            interrupted = self._fit_or_nothing(X, y, sample_weight, incremental, classes)
         if interrupted:
             warnings.warn(
                 f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
@@ -220,6 +211,42 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 stacklevel=3,
             )
         return self
+
+    def _fit_or_nothing(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> bool:
+        """Whether it was interrupted; whatever raises leaves the estimator as it was."""
+        going_on = hasattr(self, "trainer_") and (incremental or self.warm_start)
+        options = self._fit_options(incremental)
+        with contextlib.ExitStack() as stack:
+            if hasattr(self, "trainer_") and not going_on:
+                # A new network is trained, but the old one is still what other threads predict with.
+                stack.enter_context(self.network_.gate.writing("fit"))
+            if not going_on:
+                stack.enter_context(_attributes_undone(self))
+            X, y = self._validate_X_y(X, y, reset=not going_on)
+            weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
+            targets, fitted = self._encode(y, not going_on, weight, classes)
+            options["begin"] = fitted.pop("_begin", None)
+            if weight is not None and not weight.any():
+                return False  # a piece of a stream in which nothing counts
+            if weight is not None and not weight.all():
+                # A sample without weight must leave no trace, in the batches neither.
+                keep = np.flatnonzero(weight)
+                X, targets, weight = X[keep], targets[keep], weight[keep]
+            X, targets, weight, validation = self._split(X, targets, weight, incremental)
+            if going_on:
+                # Not before: another thread may still fit, and what it sets must stay.
+                stack.enter_context(_attributes_undone(self))
+                if self.network_.nbytes <= KEPT_BYTES:
+                    stack.enter_context(_attributes_undone(self.trainer_))
+                trainer = self._take_up(self.trainer_, incremental)
+            else:
+                trainer = self._new_trainer(X, fitted, incremental)
+            monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
+            interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
+            self.__dict__.update(fitted)
+            self.trainer_ = trainer
+            self._record(X.shape[0], 0 if not going_on else self.n_iter_, monitor)
+        return interrupted
 
     def _train(
         self,
@@ -233,8 +260,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
         patience, begin = options.pop("patience"), options.pop("begin")
-        if begin is not None:
-            trainer.callbacks = [begin]
+        trainer.callbacks = [] if begin is None else [begin]  # a new list: the old one comes back on errors
         if patience is not None or validation is not None:
             trainer.callbacks += [
                 EarlyStopping(
@@ -314,6 +340,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
         with trainer.network.gate.writing("fit"):
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
+            if incremental:
+                trainer.unfinished = None  # other rows than those of the epoch that was interrupted
         return trainer
 
     # --- parameters -----------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from rewire import _checks
 
-__all__ = ["features", "hidden_sizes", "sample_weight", "seed"]
+__all__ = ["draws_undone", "features", "hidden_sizes", "sample_weight", "seed"]
 
 
 def features(X: Any) -> Any:
@@ -51,6 +52,24 @@ def seed(random_state: Any) -> int:
             "random_state must be None, an integer, a RandomState, a Generator or a SeedSequence, "
             f"got {_checks.describe(random_state)}"
         ) from None
+
+
+@contextlib.contextmanager
+def draws_undone(random_state: Any) -> Iterator[None]:
+    """A generator that is drawn from inside stands where it stood if something raises."""
+    before: Any = None
+    if isinstance(random_state, np.random.RandomState):
+        before = random_state.get_state(legacy=False)
+    elif isinstance(random_state, np.random.Generator):
+        before = random_state.bit_generator.state
+    try:
+        yield
+    except BaseException:
+        if isinstance(random_state, np.random.RandomState):
+            random_state.set_state(before)
+        elif isinstance(random_state, np.random.Generator):
+            random_state.bit_generator.state = before
+        raise
 
 
 def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[np.float64] | None:

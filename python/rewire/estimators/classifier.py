@@ -167,8 +167,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         TypeError, ValueError
             For wrong data or parameters; the argument is named.
         DivergenceError
-            When a value is no longer finite. The estimator stays as it was; with ``warm_start`` its network
-            is the one that diverged.
+            When a value is no longer finite.
         RuntimeError
             While another thread predicts or fits.
 
@@ -176,6 +175,12 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         -----
         DensityWarning
             When no hidden layer is sparse, or one has no connections.
+
+        Notes
+        -----
+        Whatever raises leaves the estimator as it was, fitted or not; with ``warm_start`` its network too, if
+        that takes at most 256 MiB with the optimizer's state (see :meth:`rewire.Trainer.fit`). Only what
+        Ctrl-C ends is kept.
         """
         return self._fit(X, y, sample_weight)
 

@@ -1,0 +1,203 @@
+"""Checkpoints: the trainer in a file while it trains, so that a run that is killed goes on from there."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rewire._checks import choice, describe, integer, number, text
+from rewire._checks import path as as_path
+from rewire.callbacks.base import Callback, State, register_callback
+from rewire.rewiring.when import Every, when
+
+__all__ = ["Checkpoint"]
+
+
+@register_callback
+class Checkpoint(Callback):
+    """Saves the trainer every so often, and the best one beside it.
+
+    ``rw.Trainer.resume(path)`` goes on with the same bits, from an epoch's end or from the middle of one.
+
+    Parameters
+    ----------
+    path : str, path-like or None
+        The file; every checkpoint takes the place of the one before, as a whole or not at all. None saves
+        nothing: that is what a resumed trainer has, since files do not say where to write.
+    every : int, Every or None
+        Epochs between checkpoints, or ``rw.Every(steps=500)``. One more is written when ``fit`` ends, after
+        Ctrl-C too. None keeps the best one only.
+    best : str, optional
+        A column of the history, such as ``"val_accuracy"``: whenever an epoch is better in it than all
+        before, the trainer is saved to :attr:`best_path` as well.
+    mode : {"auto", "min", "max"}
+        Which direction is better; auto: losses down, everything else up.
+
+    Attributes
+    ----------
+    best_path : str or None
+        ``path`` with ``.best`` before its last suffix (``run.best.st`` for ``run.st``); ``path`` itself with
+        ``every=None``.
+    best_value : float or None
+    best_epoch : int or None
+
+    Notes
+    -----
+    Told of everything after all other callbacks, wherever it stands in the list, so that what they keep is up
+    to date in the file. A file that cannot be written, on a full disk for instance, gives a UserWarning and
+    training goes on; ``fit`` only refuses to begin when there is no such folder.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import rewire as rw
+    >>> path = os.path.join(tempfile.mkdtemp(), "run.st")
+    >>> net = rw.Sequential([rw.Sparse(64, 10, density=0.3, activation="softmax")])
+    >>> trainer = rw.Trainer(net, loss="cross_entropy", callbacks=[rw.Checkpoint(path, best="loss")])
+    >>> data = rw.datasets.load("digits")
+    >>> history = trainer.fit(data.X / 16.0, data.y, epochs=2, verbose=0)
+    >>> rw.Trainer.resume(path).epoch
+    2
+    """
+
+    saves = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None,
+        every: int | Every | dict[str, Any] | None = 1,
+        *,
+        best: str | None = None,
+        mode: str = "auto",
+    ) -> None:
+        self.path = path  # checked by the property
+        schedule = None if every is None else when(every)
+        if schedule is not None and (not isinstance(schedule, Every) or schedule.stop is not None):
+            raise ValueError(
+                f"every must be a number of epochs, an Every without a stop, or None, got {every!r}"
+            )
+        self.every = schedule
+        self.best = None if best is None else text("best", best)
+        if schedule is None and best is None:
+            raise ValueError("every and best must not both be None: nothing would be saved")
+        self.mode = choice("mode", mode, ("auto", "min", "max"))
+        self.best_value: float | None = None
+        self.best_epoch: int | None = None
+        self._saved: tuple[int, int] | None = None  # epoch and step of the last one
+
+    @property
+    def path(self) -> str | None:
+        """Where the trainer is saved."""
+        return self._path
+
+    @path.setter
+    def path(self, value: str | os.PathLike[str] | None) -> None:
+        self._path = None if value is None else as_path("path", value)
+
+    @property
+    def best_path(self) -> str | None:
+        """Where the best trainer is saved."""
+        if self._path is None or self.best is None:
+            return None
+        if self.every is None:
+            return self._path
+        stem, suffix = os.path.splitext(self._path)
+        return f"{stem}.best{suffix}"
+
+    # --- events -------------------------------------------------------------------------
+
+    def on_fit_begin(self, state: State) -> None:
+        if self.best is not None and self.best.startswith("val_") and not state.validates:
+            raise ValueError(
+                f"Checkpoint watches {self.best!r}, which needs validation_data; "
+                f"give some to fit or use best={self.best.removeprefix('val_')!r}"
+            )
+        self._saved = None
+        if self._path is None:
+            warnings.warn(
+                "Checkpoint has no path and saves nothing: files do not say where to write; set its path, "
+                "or give Trainer.resume callbacks=[rw.Checkpoint(path, ...)]",
+                stacklevel=2,
+            )
+        else:
+            from rewire._fileio import writable_target  # hashing and paths: only for those who save
+
+            writable_target(self._path)
+
+    def on_step_end(self, state: State) -> None:
+        if self.every is not None and self.every.steps is not None and state.step % self.every.steps == 0:
+            self._save(state)
+
+    def on_epoch_end(self, state: State) -> None:
+        better = self.best is not None and self._improves(state)
+        if self.every is not None and self.every.epochs is not None and state.epoch % self.every.epochs == 0:
+            self._save(state)
+        if better:
+            self._write(state, self.best_path)
+
+    def on_fit_end(self, state: State) -> None:
+        if self.every is not None and self._saved != (state.epoch, state.step):
+            self._save(state)
+
+    def _improves(self, state: State) -> bool:
+        """Whether this epoch is the best one; it is written down."""
+        if self.best not in state.row:
+            raise ValueError(
+                f"best must be a column of the history ({', '.join(state.row)}), got {self.best!r}"
+            )
+        value = float(state.row[self.best])
+        down = self.mode == "min" or (self.mode == "auto" and self.best.endswith("loss"))
+        known = self.best_value
+        if not math.isfinite(value) or (known is not None and not (value < known if down else value > known)):
+            return False
+        self.best_value, self.best_epoch = value, state.row["epoch"]
+        return True
+
+    def _save(self, state: State) -> None:
+        self._saved = state.epoch, state.step
+        self._write(state, self._path)
+
+    def _write(self, state: State, target: str | None) -> None:
+        if target is None:
+            return
+        try:
+            self.write(state, target)
+        except OSError as error:
+            warnings.warn(
+                f"the checkpoint of epoch {state.epoch}, step {state.step} could not be written, "
+                f"training goes on: {error}",
+                stacklevel=2,
+            )
+
+    def write(self, state: State, target: str) -> None:
+        """Save the trainer; for those who want more in the file."""
+        state.trainer.save(target)
+
+    # --- saving -------------------------------------------------------------------------
+
+    def config(self) -> dict[str, Any] | None:
+        every = None if self.every is None else self.every.config()
+        return {
+            "name": "Checkpoint",
+            "path": None,  # a file from somebody else must not choose what is overwritten here
+            "every": every,
+            "best": self.best,
+            "mode": self.mode,
+            "state": {"best_value": self.best_value, "best_epoch": self.best_epoch},
+        }
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        state = config["state"]
+        value, epoch = state["best_value"], state["best_epoch"]
+        if (value is None) != (epoch is None) or set(state) != {"best_value", "best_epoch"}:
+            raise ValueError(f"Checkpoint's state must be a best value and its epoch, got {describe(state)}")
+        self.best_value = None if value is None else number("best_value", value)
+        self.best_epoch = None if epoch is None else integer("best_epoch", epoch, low=0)
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self._path!r}, every={self.every!r}, best={self.best!r})"

@@ -1,0 +1,319 @@
+"""Whatever raises in a fit: trainer, network, callbacks, estimator answer as before, to the bit."""
+
+import json
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from rewire.callbacks import EVENTS
+from small import NOISE, X, Y
+
+K = {"hidden_layer_sizes": (20,), "n_jobs": 1, "random_state": 0, "max_iter": 4, "batch_size": 16}
+
+
+class Mishap(Exception):
+    pass
+
+
+# --- what raises ------------------------------------------------------------------------
+
+
+class Raises(rw.Callback):
+    """Spoils what a callback can reach, then raises when an event comes the second time (if it can)."""
+
+    def __init__(self, event, error=Mishap, spoil=None):
+        self.error, self.spoil, self.count = error, spoil, {}
+        self.times = 1 if event in ("on_fit_begin", "on_fit_end") else 2
+        setattr(self, event, self.told)
+
+    def told(self, state):
+        state.trainer.optimizer.lr *= 2.0
+        state.trainer.callbacks.append(rw.Callback())
+        if self.spoil is not None:
+            self.spoil(self, state)
+        self.count["told"] = self.count.get("told", 0) + 1
+        if self.count["told"] == self.times:
+            raise self.error
+
+    def config(self):
+        return {"name": "Raises", "count": dict(self.count)}
+
+    def restore(self, config, arrays):
+        self.count = dict(config["count"])
+
+
+def view(callback, state):
+    """Somebody still holds a view when the next step begins."""
+    with state.network.layers[0].store.view() as v:
+        callback.held = v.weight
+
+
+def cut(callback, state):
+    """Links that no rule knows of, and a field."""
+    store = state.network.layers[0].store
+    rows, cols, _ = store.to_arrays()
+    store.remove(rows[:3], cols[:3])
+    state.network.layers[0].bias[...] = 7.0
+
+
+class Rule(rw.SET):
+    """A rule of the user's that raises in one of its methods, the second time."""
+
+    def __init__(self, method):
+        super().__init__(0.3, every=rw.Every(steps=2))
+        self.method, self.calls, self.seen = method, 0, []
+
+    def _perhaps(self, method):
+        if method == self.method:
+            self.calls += 1
+            self.seen.append(self.calls)
+            if self.calls == 2:
+                raise Mishap(method)
+
+
+def _overridden(name):
+    def method(self, *args, **options):
+        self._perhaps(name)
+        return getattr(rw.SET, name)(self, *args, **options)
+
+    return method
+
+
+METHODS = ("due", "plans", "committed", "join", "stepped")
+for _name in METHODS:
+    setattr(Rule, _name, _overridden(_name))
+
+
+CAUSES = {
+    **{f"callback, {event}": dict(callbacks=lambda e=event: [Raises(e)]) for event in EVENTS},
+    "callback, MemoryError": dict(callbacks=lambda: [Raises("on_step_end", MemoryError)]),
+    "callback, SystemExit": dict(callbacks=lambda: [Raises("on_step_end", SystemExit)]),
+    "callback, links edited": dict(callbacks=lambda: [Raises("on_step_end", spoil=cut)]),
+    "view held": dict(callbacks=lambda: [Raises("on_step_end", spoil=view)]),
+    "view held after rewiring": dict(callbacks=lambda: [Raises("on_rewire", spoil=view)]),
+    **{f"rule, {m}": dict(rewiring=lambda m=m: Rule(m)) for m in METHODS},
+    "neurons gone": dict(
+        rewiring=lambda: rw.ImportancePruning(share=0.3, begin=0, every=1),
+        callbacks=lambda: [Raises("on_rewire")],
+    ),
+    "top-kast": dict(rewiring=lambda: rw.TopKAST(every=2), callbacks=lambda: [Raises("on_epoch_end")]),
+    "gmp": dict(rewiring=lambda: rw.GMP(0.1, every=2), callbacks=lambda: [Raises("on_epoch_end")]),
+    "divergence": dict(optimizer=lambda: rw.SGD(1e25, momentum=0.5)),
+    "another optimizer, clipped": dict(
+        optimizer=lambda: rw.Adam(0.01, clip_norm=1.0), callbacks=lambda: [Raises("on_epoch_end")]
+    ),
+    "monitor": dict(callbacks=lambda: [rw.EarlyStopping(monitor="f1")]),
+    "epochs": dict(fit=dict(epochs=0)),
+    "validation": dict(fit=dict(validation_data=(X[:, 1:], Y))),
+    "sample_weight": dict(fit=dict(sample_weight=-np.ones(len(X)))),
+}  # fmt: skip
+
+def layers():
+    return [
+        rw.Sparse(8, 24, density=0.5, activation="all-relu", group=4),
+        rw.Dropout(0.3),
+        rw.Dense(24, 12, activation="relu"),
+        rw.Sparse(12, 3, density=0.7, activation="softmax"),
+    ]
+
+
+def everything(trainer):
+    """All that can be asked of a trainer, comparable."""
+    net = trainer.network
+    arrays = {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in trainer.arrays().items()}
+    answers = net.predict(X).tobytes(), json.dumps(trainer.evaluate(X, Y)), net.nnz
+    stores = [(id(layer.store), list(layer.store.fields)) for layer in net.sparse_layers]
+    callbacks = [id(callback) for callback in trainer.callbacks]
+    counts = trainer.epoch, trainer.step, trainer.rewirings, trainer.optimizer_step
+    rule = dict(vars(trainer.rewiring))
+    return json.dumps(trainer.config()), arrays, answers, stores, callbacks, counts, rule
+
+
+@pytest.mark.parametrize("before", ["new", "unfinished"])
+@pytest.mark.parametrize("cause", CAUSES)
+def test_trainer(cause, before):
+    changes = dict(CAUSES[cause])
+    options = changes.pop("fit", {})
+    net = rw.Sequential(layers(), seed=1)
+    log = rw.LinkLog()
+    t = rw.Trainer(
+        net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9), rewiring="set", callbacks=[log],
+        standardize=True,
+    )  # fmt: skip
+    if before == "unfinished":
+        t.callbacks = [log, Stop(9)]
+        t.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+        assert t.history.interrupted and t.unfinished is not None
+    if "rewiring" in changes:
+        t.callbacks = []  # what it would have missed
+    for name, make in changes.items():
+        if name == "callbacks":
+            t.callbacks = [*t.callbacks, *make()]
+        else:
+            setattr(t, name, make())
+    was, callbacks = everything_that_can_be(t), t.callbacks
+    with np.errstate(all="ignore"), pytest.raises((Exception, SystemExit)):
+        t.fit(X, Y, **{"epochs": 4, "batch_size": 16, "verbose": 0, **options})
+    assert everything_that_can_be(t) == was and t.callbacks is callbacks
+    net.validate()
+    t.callbacks = [c for c in t.callbacks if c is log]
+    t.rewiring, t.optimizer = rw.SET(), rw.SGD(0.1, momentum=0.9)
+    if "rewiring" in changes:
+        t.callbacks = []
+    t.fit(X, Y, epochs=2, batch_size=16, verbose=0)  # and it goes on
+
+
+def everything_that_can_be(trainer):
+    """The same where a rule of the user's cannot be saved."""
+    rule = trainer.rewiring
+    if not isinstance(rule, Rule):
+        return everything(trainer)
+    trainer.rewiring = rw.SET()
+    try:
+        return [*everything(trainer)[:-1], {**vars(rule), "seen": list(rule.seen)}]
+    finally:
+        trainer.rewiring = rule
+
+
+class Stop:
+    """Ctrl-C after a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, state):
+        if state.step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_a_refused_call_is_as_if_it_had_never_been():
+    """The same run with and without a call that raises ends in the same bits."""
+    ends = []
+    for mishap in (False, True):
+        t = rw.Trainer(
+            rw.Sequential(layers()), loss="cross_entropy", optimizer="adam", rewiring="rigl",
+            callbacks=[rw.LinkLog(), rw.EarlyStopping(50, monitor="loss")],
+        )  # fmt: skip
+        t.fit(X, Y, epochs=2, batch_size=8, verbose=0)
+        if mishap:
+            t.callbacks.append(Raises("on_epoch_end"))
+            with pytest.raises(Mishap):
+                t.fit(X, Y, epochs=5, batch_size=8, verbose=0)
+            t.callbacks.pop()
+        t.fit(X, Y, epochs=2, batch_size=8, verbose=0)
+        ends.append(without_times(t))
+    assert ends[0] == ends[1]
+
+
+def without_times(trainer):
+    config = trainer.config()
+    for row in config["history"]["epochs"]:
+        for name in [name for name in row if name.startswith("seconds")]:
+            del row[name]
+    if config["unfinished"]:
+        for name in [name for name in config["unfinished"] if name.startswith("seconds")]:
+            del config["unfinished"][name]
+    return json.dumps(config), {name: a.tobytes() for name, a in trainer.arrays().items()}
+
+
+# --- estimators -------------------------------------------------------------------------
+
+
+def of_estimator(m):
+    """Everything public of an estimator."""
+    found = {n: v for n, v in vars(m).items() if n.endswith("_") and n != "trainer_"}
+    found = {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in found.items()}
+    if hasattr(m, "trainer_"):
+        found["trainer"] = id(m.trainer_), everything(m.trainer_)
+        found["predicted"] = m.predict(X.astype(float)).tobytes()
+    return repr(found), {n: repr(v) for n, v in m.get_params().items()}
+
+
+def huge(a):
+    return np.where(np.arange(a.shape[1]) == 2, np.nan, a)
+
+
+def _rule_that_raises(links):
+    raise Mishap
+
+
+BAD_RULE = rw.rewiring.Custom(_rule_that_raises, every=rw.Every(steps=2))
+
+# Data, and parameters that go with them.
+ESTIMATOR_CAUSES = {
+    "nan": (huge(X), Y, {}),
+    "other features": (np.c_[huge(X), X], Y, {}),
+    "lengths": (X, Y[1:], {}),
+    "no number": (X, np.array(["a", None] * 45, dtype=object), {}),
+    "weights": (X, Y, {"sample_weight": -np.ones(len(X))}),
+    "diverges": (X, Y, {"optimizer": rw.SGD(1e30, momentum=0.9), "standardize": False}),
+    "max_iter": (X, Y, {"max_iter": 0}),
+    "sizes": (X, Y, {"epsilon": "many", "hidden_layer_sizes": (20, -1)}),
+    "rule": (X, Y, {"rewiring": BAD_RULE}),
+    "early stopping": (X, Y, {"early_stopping": True, "validation_fraction": 2.0}),
+}
+
+
+@pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
+@pytest.mark.parametrize("how", ["fit", "warm fit", "partial_fit"])
+@pytest.mark.parametrize("kind", ["SparseMLPClassifier", "SparseMLPRegressor"])
+def test_estimator(kind, how, fitted):
+    pytest.importorskip("sklearn")
+    first = {"classes": [0, 1, 2]} if how == "partial_fit" and kind == "SparseMLPClassifier" else {}
+    for cause, (bad_X, bad_y, changes) in ESTIMATOR_CAUSES.items():
+        if how == "partial_fit" and "early_stopping" in changes:
+            continue  # there is no such method then
+        source = np.random.RandomState(3)
+        m = getattr(rw, kind)(**{**K, "warm_start": how == "warm fit", "random_state": source})
+        if fitted:
+            m.fit(X.astype(float), Y)
+        kept, changes = m.get_params(), dict(changes)
+        weight = changes.pop("sample_weight", None)
+        was = of_estimator_and(m.set_params(**changes), source)
+        call = m.partial_fit if how == "partial_fit" else m.fit
+        with np.errstate(all="ignore"), pytest.raises((ValueError, TypeError, Mishap, ArithmeticError)):
+            call(bad_X, bad_y, sample_weight=weight, **first)
+        assert of_estimator_and(m, source) == was, cause
+        m.set_params(**kept).fit(X, Y)  # and it goes on
+        assert m.n_features_in_ == X.shape[1]
+
+
+def of_estimator_and(m, source):
+    return of_estimator(m), repr(source.get_state(legacy=False))
+
+
+def test_names_of_features_stay():
+    pd = pytest.importorskip("pandas")
+    m = rw.SparseMLPClassifier(**K).fit(pd.DataFrame(X, columns=list("abcdefgh")), Y)
+    names = list(m.feature_names_in_)
+    with pytest.raises(ValueError, match="NaN"):
+        m.fit(huge(X), Y)
+    assert list(m.feature_names_in_) == names
+    new = rw.SparseMLPClassifier(**K)
+    with pytest.raises(ValueError, match="NaN"):
+        new.fit(pd.DataFrame(huge(X), columns=list("abcdefgh")), Y)
+    assert not [name for name in vars(new) if name.endswith("_")]
+
+
+# --- looking changes nothing --------------------------------------------------------------
+
+
+def test_evaluating_predicting_and_saving_change_nothing(tmp_path):
+    t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy", rewiring="dsr")
+    t.fit(X, Y, epochs=3, batch_size=16, verbose=0)
+    was = everything(t)
+    for call in (
+        lambda: t.evaluate(X[:, :3], Y),
+        lambda: t.evaluate(X, Y[:4]),
+        lambda: t.network.predict(huge(X)),
+        lambda: t.save(tmp_path / "no" / "folder.st"),
+        lambda: rw.Trainer.resume(tmp_path / "none.st"),
+    ):
+        with pytest.raises((ValueError, OSError)):
+            call()
+    t.evaluate(*NOISE)
+    dsr, t.rewiring = t.rewiring, rw.SET()
+    t.save(tmp_path / "other.st")  # under another rule, which has no memory
+    t.rewiring = dsr
+    assert everything(t) == was
