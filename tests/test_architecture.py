@@ -26,15 +26,15 @@ ORDER = """
     activations initializers topology starts
     layers.base layers.sparse layers.dense layers.dropout layers.
     metrics _unfinished losses schedules optim network compaction
-    rewiring.when rewiring.probe rewiring.chains rewiring.base rewiring.goes rewiring.comes rewiring.spread
-    rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs rewiring.gmp
-    rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast rewiring.cht
-    rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
+    rewiring.when rewiring.probe rewiring.chains rewiring.budgets rewiring.base rewiring.goes rewiring.comes
+    rewiring.spread rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
+    rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
+    rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
     history callbacks.base callbacks.checkpoint callbacks.early_stopping callbacks.link_log
     callbacks.map_log callbacks.
-    _density progress _carried _fit _snapshot trainer files presets
+    _density progress _carried _run _fit _snapshot trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._base
     estimators.classifier estimators.regressor estimators.

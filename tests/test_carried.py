@@ -18,6 +18,9 @@ from rules.table import CASES
 from small import X, Y
 from small import trainer as small_trainer
 
+# Runs here are short and go on: too short for a rule's period, or longer than it was.
+pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
+
 
 def build(rule="set", optimizer="sgd", callbacks=(), group=1, dtype="float32", seed=3, density=None):
     case = CASES[rule]

@@ -17,6 +17,9 @@ import pytest
 
 import forging
 
+# Runs here are short and go on: too short for a rule's period, or longer than it was.
+pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
+
 CHUNK, GROWTH, SECONDS = 500, 256, 900  # files of a process, the MiB it may grow by, and when it hangs
 
 

@@ -16,18 +16,22 @@ from rules.trained import EVERY_OTHER, network, places, slots, trained, weights
 @pytest.mark.parametrize("group", [1, 4])
 def test_gradual_pruning_follows_the_cubic(scope, group):
     net = network(*[{"density": 1.0}] * 3, group=group)
-    size, start = places(net), slots(net)
-    assert size == start  # full layers take part
+    size = [layer.nnz for layer in net.layers]
+    assert places(net) == slots(net)  # full layers take part
     _, seen = trained(rw.GMP(0.1, begin=4, end=16, every=3, scope=scope), net)
     assert seen.steps == [6, 9, 12, 15, 16]
-    for step, row in zip(seen.steps, seen.rows, strict=True):
+    for step, row in zip(seen.steps, seen.links, strict=True):
         density = 0.1 + 0.9 * (1 - (step - 4) / 12) ** 3
         if scope == "global":
-            assert sum(row) == math.floor(density * sum(size) + 0.5)
+            assert 0 <= sum(row) - math.floor(density * sum(size) + 0.5) < group
         else:
-            assert row == [math.floor(density * n + 0.5) for n in size]
+            for links, n in zip(row, size, strict=True):
+                assert -group < links - math.floor(density * n + 0.5) < group
+                if group == 1:
+                    assert links == math.floor(density * n + 0.5)
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize(
     ("options", "epochs", "steps"),
     [
@@ -47,6 +51,7 @@ def test_the_final_density_is_always_met(options, epochs, steps):
     assert trainer.rewirings == len(steps)
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 def test_the_start_of_pruning_is_remembered():
     """A second call of fit goes on from where the first began, and gives nothing back."""
     net = network(*[{"density": 1.0}] * 3)
@@ -62,7 +67,7 @@ def test_one_slot_stays_and_sparse_layers_are_left_alone():
     assert slots(net) == [1, 0, 1]
     net = network()
     net.layers[1].store.set_field("weight", np.zeros((slots(net)[1], 1), "f4"))
-    rw.GMP(0.02).rewire(net, Moment(1, 4, True), 1, 1)  # 13 of all, and all of these would go
+    rw.GMP(0.02, reserve=0).rewire(net, Moment(1, 4, True), 1, 1)  # 13 of all, and all of these would go
     assert slots(net)[1] == 1 and sum(slots(net)) == 13
     net = network({"density": 0.1}, {"density": 0.9})
     before = slots(net)
@@ -112,6 +117,7 @@ def test_the_soft_bound_is_left_and_kept_in_the_end():
     assert slots(net) == before
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize("epochs", [1, 2, 7, 10])
 def test_the_soft_bound_is_kept_after_runs_of_any_length(epochs):
     """Every five epochs would come once or never."""

@@ -119,3 +119,52 @@ def test_a_function_cannot_be_saved(tmp_path):
         fit(trainer(lambda links: None)).save(tmp_path / "t.safetensors")
     with pytest.raises(TypeError, match="function must be callable, got 3"):
         Custom(3)
+
+
+# --- full layers, and errors that say where ---------------------------------------------
+
+
+def full():
+    """A hidden layer with room, and an output layer without."""
+    return rw.Sequential([
+        rw.Sparse(12, 20, density=0.3, activation="relu"),
+        rw.Sparse(20, 3, density=1.0, activation="softmax"),
+    ])  # fmt: skip
+
+
+def trained_with(rule, net):
+    rng = np.random.default_rng(0)
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule)
+    trainer.fit(rng.normal(size=(40, 12)), rng.integers(0, 3, 40), epochs=3, batch_size=20, verbose=0)
+    return trainer
+
+
+def test_too_many_are_refused_with_layer_and_numbers():
+    def greedy(links):
+        count = len(links) // 10
+        return np.argsort(abs(links.weights))[:count], links.random_empty(count)
+
+    with pytest.raises(ValueError, match=r"greedy, layer 1 .*: 0 empty places, and 6 were asked for"):
+        trained_with(greedy, full())
+
+    def modest(links):
+        count = min(len(links) // 10, links.n_empty)
+        return np.argsort(abs(links.weights))[:count], links.random_empty(count)
+
+    trainer = trained_with(modest, full())
+    assert trainer.history["links_grown"][1] == [7, 0] and trainer.network.nnz == 72 + 60
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, "3"])
+def test_a_count_is_a_whole_number(count):
+    with pytest.raises((TypeError, ValueError), match="count must be an integer"):
+        trained_with(lambda links: ([], links.random_empty(count)), full())
+
+
+def test_what_a_rule_raises_comes_with_its_place():
+    def broken(links):
+        return {}["weights"] if links.layer.n_out == 3 else None
+
+    with pytest.raises(KeyError) as caught:
+        trained_with(broken, full())
+    assert "broken, layer 1" in caught.value.__notes__[0]

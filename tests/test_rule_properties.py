@@ -68,23 +68,25 @@ class Watch(rw.Callback):
 
     def __init__(self, network, keeps):
         self.keeps, self.rewirings = keeps, 0
-        self.before = [layer.store.slots for layer in network.layers]
+        self.before = [layer.nnz for layer in network.layers]
+        self.lacks = [layer.group - 1 for layer in network.layers]  # less than a slot
 
     def on_rewire(self, state):
         self.rewirings += 1
         state.network.validate()
-        slots = [layer.store.slots for layer in state.network.layers]
-        assert all(0 <= n <= layer.store.n_groups * layer.n_in
-                   for n, layer in zip(slots, state.network.layers, strict=True))  # fmt: skip
+        links = [layer.nnz for layer in state.network.layers]
+        assert all(0 <= n <= layer.n_out * layer.n_in
+                   for n, layer in zip(links, state.network.layers, strict=True))  # fmt: skip
         record = state.rewired
         assert len(record.removed) == len(record.grown) == 3 and record.seconds > 0
         if self.keeps == "layer":
-            assert slots == self.before
+            for n, before, lacks in zip(links, self.before, self.lacks, strict=True):
+                assert abs(n - before) <= lacks
         elif self.keeps == "network":
-            assert sum(slots) == sum(self.before)
+            assert abs(sum(links) - sum(self.before)) <= sum(self.lacks)
         elif self.keeps == "falls":
-            assert sum(slots) <= sum(self.before)
-        self.before = slots
+            assert sum(links) <= sum(self.before) + sum(self.lacks)
+            self.before = links
 
 
 COMBINATIONS = {
@@ -111,6 +113,7 @@ def check(case, middle, start, dtype, optimizer, group):
     assert np.isfinite(net.predict(data(64, 9, dtype)[0])).all()
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize("options", pairwise(COMBINATIONS), ids=lambda o: "-".join(map(str, o.values())))
 def test_promises_hold_in_pairs(options):
     check(**options)
@@ -155,6 +158,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize("name", CASES)
 def test_threads_change_nothing(name):
     results = []
@@ -205,6 +209,7 @@ def test_what_is_not_a_number_is_refused(name):
     net.validate()
 
 
+@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize("name", CASES)
 def test_a_view_stops_a_rule_and_nothing_is_lost(name):
     trainer = wide(CASES[name], 1)

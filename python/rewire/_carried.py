@@ -97,7 +97,7 @@ def refresh_rule(trainer: Trainer) -> None:
 
 def check(trainer: Trainer) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
-    for name in ("epoch", "step", "rewirings"):
+    for name in ("epoch", "reach", "step", "rewirings"):
         _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
     _checks.integer("optimizer_step", trainer.optimizer_step, low=0, high=min(trainer.step, 2**31 - 2**20))
     trainer.history.check(trainer.epoch, len(trainer.network.weight_layers))

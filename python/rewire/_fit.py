@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, quiet
+from rewire._run import run_length
 from rewire._signals import Interrupts
 from rewire._unfinished import Unfinished
 from rewire.callbacks import EVENTS, State, handlers
@@ -93,11 +94,10 @@ class Fit:
         trainer, net = self.trainer, self.net
         self.state.last_epoch = trainer.epoch + count
         steps = -(-self.source.n_samples // self.batch)
+        self.run_epochs = run_length(trainer, count, steps)
         part = trainer.unfinished
         if part is not None and not part.continues(*self.kind()):
             part = trainer.unfinished = None
-        first_step = trainer.step if part is None else part.first_step
-        self.last_step = first_step + count * steps
         self.whole = True
         try:
             if trainer.standardize and part is None:  # it has learnt from these samples
@@ -158,6 +158,8 @@ class Fit:
         trainer, net = self.trainer, self.net
         part = trainer.unfinished or self.begin_epoch()
         self.seconds_callbacks = part.seconds_callbacks
+        steps = -(-self.source.n_samples // self.batch)
+        self.run_steps = part.first_step + (self.run_epochs - trainer.epoch) * steps
         order = self.order()
         while part.done < len(order):
             begin = time.perf_counter()
@@ -165,7 +167,7 @@ class Fit:
             weight, apart, amount = self.weight.of(rows)
             if amount > 0.0:
                 moment = self.moment(trainer.epoch, part.weights == 0.0)
-                due = trainer.rewiring.due(moment)
+                due = trainer.rewiring.due(moment) or trainer.rewiring.overdue(moment, trainer.rule_memory())
                 if due and not part.rewired:
                     self.rewire(moment, part, rows, weight)
                     begin = time.perf_counter()
@@ -230,7 +232,7 @@ class Fit:
         """Where training stands."""
         trainer = self.trainer
         rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
-        return Moment(epoch, trainer.step, epoch_begins, self.state.last_epoch, self.last_step, rate)
+        return Moment(epoch, trainer.step, epoch_begins, self.run_epochs, self.run_steps, rate)
 
     def rewire(
         self,

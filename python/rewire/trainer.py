@@ -61,6 +61,12 @@ class Trainer:
         Results do not depend on it.
     seed : int, optional
         Of the order of samples; the network's by default.
+    horizon : int, optional
+        How many epochs the whole run takes, over all calls of ``fit``: what shares of the run, such as
+        ``end=0.75`` of a rewiring rule, count by. With it a run in many calls gives the bits of one call. By
+        default the run ends where the furthest call of ``fit`` ends or was to end; a second call then makes
+        it longer, and where a rule counts by shares a warning says so, once. Beyond it shares are over.
+        ``last_epoch="remove"`` of a rule goes by the call of ``fit``, whatever the horizon.
     standardize : bool
         Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
         the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
@@ -69,7 +75,7 @@ class Trainer:
 
     Attributes
     ----------
-    network, loss, optimizer, rewiring, callbacks
+    network, loss, optimizer, rewiring, callbacks, horizon
     history : History
     epoch, step, rewirings : int
         Completed, over all calls of ``fit``.
@@ -94,6 +100,7 @@ class Trainer:
         threads: int | None = None,
         seed: int | None = None,
         standardize: bool = False,
+        horizon: int | None = None,
     ) -> None:
         self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
         self.loss = as_loss(loss)
@@ -107,6 +114,9 @@ class Trainer:
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.boolean("standardize", standardize)
+        self.horizon = None if horizon is None else _checks.integer("horizon", horizon, low=1)
+        self.reach = 0  # epochs at the furthest end that a call of fit has had
+        self.told: set[tuple[str, str]] = set()  # what warnings have said, and of which rule
         self.history = History()
         self.epoch = self.step = self.rewirings = 0
         self.unfinished: Unfinished | None = None
@@ -312,6 +322,8 @@ class Trainer:
             "seed": self.seed,
             "threads": self.threads,
             "standardize": self.standardize,
+            "horizon": self.horizon,
+            "reach": self.reach,
             "epoch": self.epoch,
             "step": self.step,
             "rewirings": self.rewirings,
@@ -399,8 +411,10 @@ class Trainer:
             threads=config["threads"],
             seed=config["seed"],
             standardize=config["standardize"],
+            horizon=config["horizon"],
         )
         trainer.epoch = config["epoch"]
+        trainer.reach = config["reach"]
         trainer.step = config["step"]
         trainer.rewirings = config["rewirings"]
         trainer.optimizer_step = config["optimizer_step"]

@@ -9,7 +9,17 @@ from fractions import Fraction
 
 import numpy as np
 
-from rules.scene import at_random, largest, smallest
+import rewire as rw
+from rules.scene import (
+    alike,
+    at_random,
+    empty_links,
+    largest,
+    links_of,
+    smallest,
+    smallest_links,
+    width,
+)
 
 
 def apportion(total, shares, most):
@@ -49,23 +59,39 @@ def emptied(layer, goes):
     return among
 
 
+def shared(layers, total, shares, most):
+    """The same of links, in whole slots where those of all layers are alike."""
+    each = alike(*layers) or 1
+    most = [m // each for m in most]
+    return [n * each for n in apportion(min(total // each, sum(most)), shares, most)]
+
+
+def comes_back(scene, layer, gone):
+    """As many links as went, and those that are owed."""
+    return min(links_of(layer, gone) + scene.owed(layer), links_of(layer, gone) + empty_links(layer))
+
+
 def steps_of(when, moment):
     return when * moment.steps if isinstance(when, float) else when
 
 
-def smallest_of_all(scene, total, keep=0):
-    """The ``total`` smallest links of all layers, but ``keep`` of each stay: one link at a time."""
-    magnitudes = [layer.magnitude() for layer in scene.layers]
+def smallest_of_all(scene, total, scores=None, links=None, keep=None):
+    """The ``total`` smallest slots of all layers, or so many ``links``, one by one; ``keep`` of each stay."""
+    scores = [layer.magnitude() for layer in scene.layers] if scores is None else scores
     order = sorted(
-        (magnitudes[i][g, j], i, scene.tie(layer, g, j), g, j)
+        (scores[i][g, j], i, scene.tie(layer, g, j), g, j)
         for i, layer in enumerate(scene.layers)
         for g, j in np.argwhere(layer.live).tolist()
     )
     goes = [set() for _ in scene.layers]
     for _, i, _, g, j in order:
-        if total > 0 and live(scene.layers[i]) - len(goes[i]) > keep:
-            goes[i].add((g, j))
-            total -= 1
+        layer = scene.layers[i]
+        if keep is not None and live(layer) - len(goes[i]) <= keep[i]:
+            continue
+        total, links = total - 1, None if links is None else links - width(layer, g)
+        if total < 0 or (links is not None and links < 0):
+            break
+        goes[i].add((g, j))
     return goes
 
 
@@ -79,27 +105,30 @@ def magnitude(scene, rule):
             for layer in scene.layers
         ]
     return {
-        layer.index: (gone, at_random(scene, layer, len(gone), gone))
+        layer.index: (gone, at_random(scene, layer, comes_back(scene, layer, gone), gone))
         for layer, gone in zip(scene.layers, goes, strict=True)
     }
 
 
 def dsr(scene, rule):
-    """Everything below the threshold but one link a layer; the same number in proportion to what is left."""
+    """Everything below the threshold but one slot a layer; as many links in proportion to what is left."""
     threshold = scene.memory.get("threshold", rule.threshold)
     goes = []
     for layer in scene.layers:
         mean = layer.magnitude() / layer.store.group
         below = [place for place in map(tuple, np.argwhere(layer.live)) if mean[place] < threshold]
         goes.append(smallest(scene, layer, mean, max(0, min(len(below), live(layer) - 1))))
-    total = sum(map(len, goes))
-    room = [empty(layer) for layer in scene.layers]
+    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, goes, strict=True)]
+    total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
+    room = [empty_links(layer) for layer in scene.layers]
     if sum(room) < total:
-        room = [r + len(gone) for r, gone in zip(room, goes, strict=True)]
-    survivors = [live(layer) - len(gone) for layer, gone in zip(scene.layers, goes, strict=True)]
+        room = [r + n for r, n in zip(room, lost, strict=True)]
+    survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
     return {
-        layer.index: (gone, at_random(scene, layer, n, gone, returns=n > empty(layer)))
-        for layer, gone, n in zip(scene.layers, goes, apportion(total, survivors, room), strict=True)
+        layer.index: (gone, at_random(scene, layer, n, gone, returns=n > empty_links(layer)))
+        for layer, gone, n in zip(
+            scene.layers, goes, shared(scene.layers, total, survivors, room), strict=True
+        )
     }
 
 
@@ -120,19 +149,21 @@ def snfs(scene, rule):
         if sparsity < 0.2 and mean * len(means) > sum(means):
             rate = min(rate, sparsity)
         goes.append(smallest(scene, layer, layer.magnitude(), math.ceil(rate * live(layer))))
-    total = sum(map(len, goes))
-    room = [empty(layer) + len(gone) for layer, gone in zip(scene.layers, goes, strict=True)]
-    most = [math.floor(0.99 * r) for r in room]
-    counts = apportion(total, means, most if sum(most) >= total else room)
+    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, goes, strict=True)]
+    total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
+    room = [empty_links(layer) + n for layer, n in zip(scene.layers, lost, strict=True)]
+    each = alike(*scene.layers) or 1
+    most = [math.floor(0.99 * (r // each)) * each for r in room]
+    counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
     return {
         layer.index: by_gradient(scene, layer, gone, n)
         for layer, gone, n in zip(scene.layers, goes, counts, strict=True)
     }
 
 
-def by_gradient(scene, layer, gone, count):
+def by_gradient(scene, layer, gone, links):
     """Who would go and come again was never away."""
-    comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), count, emptied(layer, gone))
+    comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, emptied(layer, gone))
     return gone - comes, comes - gone
 
 
@@ -144,20 +175,33 @@ def cubic(rule, first, moment):
     return rule.cubic.final + (first - rule.cubic.final) * (1 - done) ** 3
 
 
+def kept(rule, first, size, each, moment):
+    """Links that stay, of ``size`` places for links: whole slots where these are alike."""
+    each = each or 1
+    return math.floor(size // each * min(first / size, cubic(rule, first / size, moment)) + 0.5) * each
+
+
+def reserves(scene, rule):
+    """What stays of each layer whatever its scores."""
+    shapes = [(layer.store.n_in, layer.store.n_groups) for layer in scene.layers]
+    return [max(1, math.floor(rule.reserve * n)) for n in rw.topology.erk_links(shapes, rule.density)]
+
+
 def gradually(scene, rule):
     """What gradual pruning takes from each layer."""
     moment = scene.occasion.moment
-    start = scene.memory.get("start") or {str(layer.index): live(layer) for layer in scene.layers}
+    start = scene.memory.get("start") or {str(layer.index): links_of(layer) for layer in scene.layers}
+    sizes = [layer.store.n_out * layer.store.n_in for layer in scene.layers]
     if rule.scope == "global":
-        size, now = (sum(f(a) for a in scene.layers) for f in (lambda a: a.live.size, live))
-        first = sum(start.values()) / size
-        wanted = size * min(first, cubic(rule, first, moment))
-        return smallest_of_all(scene, max(0, now - math.floor(wanted + 0.5)), keep=1)
+        now = sum(map(links_of, scene.layers))
+        wanted = kept(rule, sum(start.values()), sum(sizes), alike(*scene.layers), moment)
+        return smallest_of_all(scene, 10**9, links=max(0, now - wanted), keep=reserves(scene, rule))
     goes = []
-    for layer in scene.layers:
-        first = start[str(layer.index)] / layer.live.size
-        kept = math.floor(layer.live.size * min(first, cubic(rule, first, moment)) + 0.5)
-        goes.append(smallest(scene, layer, layer.magnitude(), max(0, live(layer) - max(kept, 1))))
+    for layer, size in zip(scene.layers, sizes, strict=True):
+        wanted = kept(rule, start[str(layer.index)], size, alike(layer), moment)
+        magnitudes = layer.magnitude()
+        gone = smallest_links(scene, layer, magnitudes, max(0, links_of(layer) - wanted))
+        goes.append(smallest(scene, layer, magnitudes, min(len(gone), live(layer) - 1)))
     return goes
 
 
@@ -169,10 +213,11 @@ def gmp(scene, rule):
 def granet(scene, rule):
     """After that a share of each layer's smallest links moves to where the gradient is largest."""
     found = {}
-    for layer, gone in zip(scene.layers, gradually(scene, rule), strict=True):
-        moves = math.ceil(scene.share * (live(layer) - len(gone)))
-        gone = smallest(scene, layer, layer.magnitude(), len(gone) + moves)
-        found[layer.index] = by_gradient(scene, layer, gone, moves)
+    for layer, pruned in zip(scene.layers, gradually(scene, rule), strict=True):
+        moves = math.ceil(scene.share * (live(layer) - len(pruned)))
+        gone = smallest(scene, layer, layer.magnitude(), len(pruned) + moves)
+        links = links_of(layer, gone - pruned) + (0 if pruned else scene.owed(layer))
+        found[layer.index] = by_gradient(scene, layer, gone, links)
     return found
 
 
@@ -180,18 +225,19 @@ def mest(scene, rule):
     """Down to the lower bound by importance, and up to the upper bound at random."""
     moment = scene.occasion.moment
     stage = sum(moment.step >= math.ceil(steps_of(end, moment)) for end in rule.stages.ends)
-    budget = scene.memory.get("budget") or {str(layer.index): live(layer) for layer in scene.layers}
+    budget = scene.memory.get("budget") or {str(layer.index): links_of(layer) for layer in scene.layers}
     found = {}
     for layer in scene.layers:
-        kept, size = budget[str(layer.index)], layer.live.size
-        moves = math.floor(rule.stages.shares[stage] * kept)
-        lower, upper = (kept - moves, kept) if rule.mode == "em" else (kept, kept + moves)
+        full, each = layer.store.n_out * layer.store.n_in, alike(layer) or 1
+        wanted = budget[str(layer.index)]
+        moves = math.floor(rule.stages.shares[stage] * (wanted // each)) * each
+        lower, upper = (wanted - moves, wanted) if rule.mode == "em" else (wanted, wanted + moves)
         importance = layer.magnitude()
         if rule.gradient:
             importance = importance + rule.gradient * abs(layer.gradient()).sum(axis=2)
-        goes = smallest(scene, layer, importance, max(0, live(layer) - lower))
-        count = max(0, min(upper, size) - (live(layer) - len(goes)))
-        found[layer.index] = goes, at_random(scene, layer, count, goes)
-        if kept == size:
+        goes = smallest_links(scene, layer, importance, max(0, links_of(layer) - lower))
+        links = max(0, min(upper, full) - (links_of(layer) - links_of(layer, goes)))
+        found[layer.index] = goes, at_random(scene, layer, links, goes)
+        if wanted == full:
             found[layer.index] = set(), set()
     return found

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from rewire import _core
+from rules.budgets import comes_back
 from rules.scene import largest, smallest
 
 
@@ -31,7 +32,7 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
                 scores[u, v] = path_score(graph, u, v, score)
                 if soft_growth and scores[u, v] > 0:
                     scores[u, v] /= -math.log1p(-luck(scene, layer, u, v))
-            comes = largest(scene, layer, scores, len(goes), ~graph)
+            comes = largest(scene, layer, scores, comes_back(scene, layer, goes), ~graph)
             if overlap is not None and len(goes & comes) > overlap * len(goes):
                 stopped.add(layer.index)
             found[layer.index] = goes - comes, comes - goes  # who comes back was never away

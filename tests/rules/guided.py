@@ -7,9 +7,8 @@ from itertools import accumulate
 import numpy as np
 
 from rewire import _core
-from rewire.rewiring.spread import split  # test_budgets.py tests it
-from rules.budgets import by_gradient, smallest_of_all
-from rules.scene import at_random, largest, smallest
+from rules.budgets import by_gradient, comes_back, reserves, shared, smallest_of_all
+from rules.scene import alike, at_random, empty_links, largest, links_of, smallest, until, width
 
 
 def itop(scene, rule):
@@ -17,28 +16,20 @@ def itop(scene, rule):
     for layer in scene.layers:
         goes = smallest(scene, layer, layer.magnitude(), math.floor(scene.share * layer.live.sum()))
         if rule.mode == "set":
-            found[layer.index] = goes, at_random(scene, layer, len(goes), goes)
+            found[layer.index] = goes, at_random(scene, layer, comes_back(scene, layer, goes), goes)
         else:
-            found[layer.index] = by_gradient(scene, layer, goes, len(goes))
+            found[layer.index] = by_gradient(scene, layer, goes, comes_back(scene, layer, goes))
     return found
 
 
 def snip(scene, rule):
     """All but the largest |gradient * weight| go."""
-    scores = {a.index: abs(a.gradient() * a.weight).sum(axis=2) for a in scene.layers}
-    size = sum(a.live.size for a in scene.layers)
-    order = sorted(
-        (scores[a.index][place], i, scene.tie(a, *place), place)
-        for i, a in enumerate(scene.layers)
-        for place in map(tuple, np.argwhere(a.live).tolist())
-    )
-    goes = {a.index: set() for a in scene.layers}
-    total = len(order) - math.floor(rule.density * size + 0.5)
-    for _, i, _, place in order:
-        layer = scene.layers[i]
-        if sum(map(len, goes.values())) < total and len(goes[layer.index]) < layer.live.sum() - 1:
-            goes[layer.index].add(place)
-    return {index: (gone, set()) for index, gone in goes.items()}
+    scores = [abs(a.gradient() * a.weight).sum(axis=2) for a in scene.layers]
+    each = alike(*scene.layers) or 1
+    size = sum(a.store.n_out * a.store.n_in for a in scene.layers) // each
+    surplus = sum(map(links_of, scene.layers)) - math.floor(rule.density * size + 0.5) * each
+    goes = smallest_of_all(scene, 10**9, scores, surplus, reserves(scene, rule))
+    return {a.index: (gone, set()) for a, gone in zip(scene.layers, goes, strict=True)}
 
 
 def gse(scene, rule):
@@ -61,20 +52,30 @@ def gse(scene, rule):
         if 2 * layer.live.sum() > layer.live.size:
             drawn = set(np.ndindex(layer.live.shape))
         looked[layer.index] = [(-score[p], p) for p in sorted(drawn) if not layer.live[p]]
-    counts = {a.index: len(gone[a.index]) for a in scene.layers}
+    lost = [links_of(a, gone[a.index]) for a in scene.layers]
     if rule.scope == "global":
-        ranked = sorted((s, i, p) for i, those in looked.items() for s, p in those)[: sum(counts.values())]
-        best = {a.index: [p for _, i, p in ranked if i == a.index] for a in scene.layers}
-        room = [int((~a.live).sum()) - len(best[a.index]) for a in scene.layers]
-        more = split(sum(counts.values()) - len(ranked), list(counts.values()), room)
-        counts = {a.index: len(best[a.index]) + n for a, n in zip(scene.layers, more, strict=True)}
+        total = sum(lost) + sum(map(scene.owed, scene.layers))
+        by_index = {a.index: a for a in scene.layers}
+        best, left = {i: [] for i in by_index}, total
+        for _, i, p in sorted((s, i, p) for i, those in looked.items() for s, p in those):
+            left -= width(by_index[i], p[0])
+            if left < 0:
+                break
+            best[i].append(p)
+        took = [links_of(a, best[a.index]) for a in scene.layers]
+        room = [empty_links(a) - n for a, n in zip(scene.layers, took, strict=True)]
+        more = shared(scene.layers, total - sum(took), lost, room)
     else:
-        best = {i: [p for _, p in sorted(those)[: counts[i]]] for i, those in looked.items()}
+        wanted = [min(comes_back(scene, a, gone[a.index]), empty_links(a)) for a in scene.layers]
+        best = {
+            a.index: until(a, [p for _, p in sorted(looked[a.index])], n)
+            for a, n in zip(scene.layers, wanted, strict=True)
+        }
+        more = [n - links_of(a, best[a.index]) for a, n in zip(scene.layers, wanted, strict=True)]
     return {
-        a.index: (gone[a.index], set(best[a.index])
-                  | filled(scene, a, best[a.index], counts[a.index] - len(best[a.index])))
-        for a in scene.layers
-    }  # fmt: skip
+        a.index: (gone[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
+        for a, n in zip(scene.layers, more, strict=True)
+    }
 
 
 def draws(scene, layer, rule):
@@ -101,8 +102,11 @@ def draws(scene, layer, rule):
     return set(zip(groups, rng.permutation(pick(left)).tolist(), strict=True))
 
 
-def filled(scene, layer, best, count):
+def filled(scene, layer, best, links):
     """Others at random outside what is connected and what was chosen."""
+    each = alike(layer)
+    room = int((~layer.live).sum()) - len(best)
+    count = links // each if each else min(-(-links // width(layer, layer.store.n_groups - 1)), room)
     if count == 0:
         return set()
     grown = layer.store.clone()
@@ -112,7 +116,11 @@ def filled(scene, layer, best, count):
     _core.commit([plan])
     plan = _core.Plan(grown)
     plan.grow_random(count, *scene.occasion.key(layer.layer), 1)
-    return set(zip(*(a.tolist() for a in plan.inserted()), strict=True))
+    places = list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
+    if not each:
+        order = scene.occasion.generator(layer.layer, "newcomers").permutation(count)
+        places = until(layer, [places[i] for i in order], links)
+    return set(places)
 
 
 def srigl(scene, rule):
@@ -126,7 +134,8 @@ def srigl(scene, rule):
         empty = ~live
         for place in gone:
             empty[place] = True
-        grown = largest(scene, layer, score, len(gone), empty)
+        order = sorted((-score[p], -scene.tie(layer, *p), p) for p in map(tuple, np.argwhere(empty).tolist()))
+        grown = {p for _, _, p in order[: len(gone)]}
         salient = {g: sum(1 for j in np.flatnonzero(live[g]) if (g, j) not in gone) for g in groups}
         for g, _ in grown:
             salient[g] += 1
@@ -135,16 +144,26 @@ def srigl(scene, rule):
         weak = sorted(
             (g for g in active if salient[g] < least * total / len(active)), key=lambda g: salient[g]
         )
-        weak = weak[: len(active) - max(1, math.ceil(total / n_in))]
+        rows = {g: width(layer, g) for g in groups}
+        links = links_of(layer) + scene.owed(layer)
+        while weak and n_in * sum(rows[g] for g in active if g not in weak) < links:
+            weak = weak[:-1]  # no more go than leave room
         stay = [g for g in active if g not in weak]
+        fan_in = {g: links // sum(rows[h] for h in stay) if g in stay else 0 for g in groups}
+        rest = links - sum(fan_in[g] * rows[g] for g in groups)
+        for g in stay:
+            rest -= rows[g]
+            if rest < 0:
+                break
+            fan_in[g] += 1
         goes, comes = set(), set()
         for g in active:
-            wanted = 0 if g in weak else total // len(stay) + (stay.index(g) < total % len(stay))
+            wanted = min(fan_in[g], n_in)
             kept = [j for j in np.flatnonzero(live[g]).tolist() if (g, j) not in gone]
             kept = sorted(kept, key=lambda j: (-size[g, j], j))[:wanted]
             goes |= {(g, j) for j in np.flatnonzero(live[g]).tolist() if j not in kept}
             free = np.zeros_like(live)
             free[g] = [j not in kept for j in range(n_in)]
-            comes |= largest(scene, layer, score, wanted - len(kept), free)
+            comes |= largest(scene, layer, score, (wanted - len(kept)) * rows[g], free)
         found[layer.index] = goes - comes, comes - goes
     return found

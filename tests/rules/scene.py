@@ -52,6 +52,11 @@ class Scene:
     share: float = 0.0
     memory: dict = field(default_factory=dict)
 
+    def owed(self, layer):
+        """Links that the layer still lacks of its budget."""
+        owed, links = self.memory.get("owed", {}).get(str(layer.index), (0, 0))
+        return owed if links == links_of(layer) else 0
+
     def tie(self, layer, group, source):
         """The hash that breaks ties: of equals the smaller goes first, and the larger comes first."""
         seed, stream, step = self.occasion.key(layer.layer)
@@ -82,13 +87,61 @@ def smallest(scene, layer, score, count, among=None):
     return {(g, j) for _, _, g, j in order[:count]}
 
 
-def largest(scene, layer, score, count, among):
-    """The ``count`` places of largest score."""
+def width(layer, group):
+    """Links of a slot of this group."""
+    return min(layer.store.group, layer.store.n_out - group * layer.store.group)
+
+
+def links_of(layer, places=None):
+    """Links of these places, or of all that are connected."""
+    return sum(width(layer, g) for g, _ in (np.argwhere(layer.live).tolist() if places is None else places))
+
+
+def empty_links(layer):
+    return layer.store.n_out * layer.store.n_in - links_of(layer)
+
+
+def alike(*layers):
+    """The links of every slot of all these layers, or 0 where they differ."""
+    found = {width(a, g) for a in layers for g in range(a.store.n_groups)}
+    return found.pop() if len(found) == 1 else 0
+
+
+def until(layer, places, links):
+    """The first of these places, as long as a whole slot still finds room in so many links."""
+    taken, most = [], alike(layer) or layer.store.group
+    for place in places:
+        if links < most:
+            break
+        links -= width(layer, place[0])
+        taken.append(place)
+    return taken
+
+
+def smallest_links(scene, layer, score, links):
+    """The live places of smallest score that hold at most so many links."""
+    order = sorted((score[g, j], scene.tie(layer, g, j), g, j) for g, j in np.argwhere(layer.live).tolist())
+    return set(until(layer, [(g, j) for _, _, g, j in order], links))
+
+
+def largest(scene, layer, score, links, among):
+    """The places of largest score that hold at most so many links."""
     order = sorted((-score[g, j], -scene.tie(layer, g, j), g, j) for g, j in np.argwhere(among).tolist())
-    return {(g, j) for _, _, g, j in order[:count]}
+    return set(until(layer, [(g, j) for _, _, g, j in order], links))
 
 
-def at_random(scene, layer, count, removed, returns=True):
+def at_random(scene, layer, links, removed, returns=True):
+    """So many links at random: where slots differ, of more than enough places the first in a random order."""
+    if alike(layer):
+        return set(drawn(scene, layer, links // alike(layer), removed, returns))
+    room = int((~layer.live).sum()) + (len(removed) if returns else 0)
+    enough = min(-(-links // width(layer, layer.store.n_groups - 1)), room)
+    places = drawn(scene, layer, enough, removed, returns)
+    order = scene.occasion.generator(layer.layer, "newcomers").permutation(len(places))
+    return set(until(layer, [places[i] for i in order], links))
+
+
+def drawn(scene, layer, count, removed, returns=True):
     """The places that the store's own draw chooses: it is tested in test_topology.py."""
     plan = _core.Plan(layer.store)
     if returns and removed:
@@ -96,7 +149,7 @@ def at_random(scene, layer, count, removed, returns=True):
         none = np.zeros(0, np.int32)
         plan.pairs(gone[:, 0].copy(), gone[:, 1].copy(), none, none, None)
     plan.grow_random(count, *scene.occasion.key(layer.layer), 1)
-    return set(zip(*(a.tolist() for a in plan.inserted()), strict=True))
+    return list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
 
 
 def follow(

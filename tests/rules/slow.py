@@ -2,7 +2,7 @@
 
 import math
 
-from rules.scene import largest, smallest
+from rules.scene import largest, links_of, smallest
 
 
 def rigl(scene):
@@ -14,6 +14,7 @@ def rigl(scene):
         empty = ~layer.live
         for place in goes:
             empty[place] = True
-        comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), count, empty)
+        links = links_of(layer, goes) + scene.owed(layer)
+        comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, empty)
         found[layer.index] = goes - comes, comes - goes  # who comes back was never away
     return found

@@ -24,13 +24,14 @@ def network(*layers, group=1, **options):
 
 
 class Slots(rw.Callback):
-    """The slots of every layer after each rewiring, and the step before which it came."""
+    """The slots and links of every layer after each rewiring, and the step before which it came."""
 
     def __init__(self):
-        self.rows, self.steps = [], []
+        self.rows, self.links, self.steps = [], [], []
 
     def on_rewire(self, state):
         self.rows.append(slots(state.network))
+        self.links.append([layer.nnz for layer in state.network.sparse_layers])
         self.steps.append(state.trainer.step)
         state.network.validate()
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from rewire import _core
-from rules.scene import at_random, smallest
+from rules.budgets import comes_back
+from rules.scene import alike, at_random, drawn, links_of, smallest, smallest_links
 
 VALUE = 3  # RW_DRAW_VALUE
 
@@ -61,7 +62,7 @@ def deepr(scene):
     found = {}
     for layer in scene.layers:
         goes = at_zero(layer)
-        comes = at_random(scene, layer, len(goes), goes)
+        comes = at_random(scene, layer, comes_back(scene, layer, goes), goes)
         weights = {place: np.zeros(layer.store.group) for place in comes}
         for place, weight in weights.items():
             for r, words in draws(scene, layer, place):
@@ -97,7 +98,7 @@ def soft_deepr(scene, rule):
         steps = moment.step - scene.memory.get("step", 0)
         chance = 1 - (1 - awakening(rule, p, moment.lr)) ** steps
         count = chances.binomial(int((~layer.live).sum()), chance)
-        comes = at_random(scene, layer, count, goes, returns=False)
+        comes = drawn(scene, layer, count, goes, returns=False)
         weights = {place: np.zeros(layer.store.group) for place in comes}
         for place, weight in weights.items():
             for r, words in draws(scene, layer, place):
@@ -117,18 +118,20 @@ def top_kast(scene, rule):
     found, moment = {}, scene.occasion.moment
     end = math.ceil(rule.end * moment.steps) if isinstance(rule.end, float) else rule.end
     for layer in scene.layers:
-        n, empty = int(layer.live.sum()), int((~layer.live).sum())
+        n, empty, each = links_of(layer), int((~layer.live).sum()), alike(layer) or 1
         budget = scene.memory.get("links", {}).get(str(layer.index), n)
-        outside = n - min(n, max(1, math.floor(rule.forward * budget + 0.5)))
+        outside = n - max(1, math.floor(rule.forward * (budget // each) + 0.5)) * each
         theta = thetas(layer)
         score = np.abs(theta).sum(axis=2)
-        others = smallest(scene, layer, score, outside)
+        others = smallest_links(scene, layer, score, max(0, outside))
+        if len(others) == layer.live.sum():
+            others = smallest(scene, layer, score, len(others) - 1)
         goes, comes = set(), set()
         if moment.step >= end:
             goes = others
         elif scene.memory:
-            goes = smallest(scene, layer, score, min(math.floor(rule.zeta * outside), empty))
-            comes = at_random(scene, layer, budget - (n - len(goes)), goes)
+            goes = smallest(scene, layer, score, min(math.floor(rule.zeta * len(others)), empty))
+            comes = at_random(scene, layer, budget - (n - links_of(layer, goes)), goes)
         fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "asleep", "awake")}
         for place in map(tuple, np.argwhere(layer.live).tolist()):
             if place in others - goes:

@@ -125,6 +125,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--epochs", type=_whole(1), help="in all, counting those of a resumed file (default: 10)"
     )
+    training.add_argument(
+        "--horizon", type=_whole(1), metavar="N",
+        help="epochs of the whole run, where several go on from each other: what shares of a run, such as a "
+        "rule's end=0.75, count by (default: --epochs)",
+    )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")

@@ -155,6 +155,7 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
             rewiring=_rewiring(arguments, chosen),
             threads=arguments.threads,
             standardize=True,
+            horizon=arguments.horizon,
         )
     return trainer, data, notes
 
@@ -167,6 +168,7 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     contents = files.read(arguments.resume)
     trainer = files.build_trainer(contents)
     trainer.threads = arguments.threads
+    trainer.horizon = arguments.horizon or trainer.horizon
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
     notes |= {
         name: getattr(arguments, name)

@@ -103,6 +103,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         dropout: float = 0.0,
         batch_size: int | str = "auto",
         max_iter: int = 100,
+        horizon: int | None = None,
         shuffle: bool = True,
         tol: float = 1e-4,
         n_iter_no_change: int | float | None = 10,
@@ -130,6 +131,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.dropout = dropout
         self.batch_size = batch_size
         self.max_iter = max_iter
+        self.horizon = horizon
         self.shuffle = shuffle
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -242,6 +244,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             else:
                 trainer = self._new_trainer(X, fitted, incremental)
             monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
+            if incremental and self.horizon is None:
+                # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
+                # nothing, for a stream may go on for ever, unless shares of the run end it.
+                trainer.reach = max(trainer.reach, self.max_iter)
+                parts = trainer.rewiring.parts()
+                trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_shares()}
             interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
             self.__dict__.update(fitted)
             self.trainer_ = trainer
@@ -327,6 +335,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             rewiring=self._make_rewiring(incremental),
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
+            horizon=self.horizon,
         )
 
     def _take_up(self, trainer: Trainer, incremental: bool) -> Trainer:
@@ -338,8 +347,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 f"got {sizes}"
             )
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
+        horizon = None if self.horizon is None else _checks.integer("horizon", self.horizon, low=1)
         with trainer.network.gate.writing("fit"):
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
+            trainer.horizon = horizon
             if incremental:
                 trainer.unfinished = None  # other rows than those of the epoch that was interrupted
         return trainer

@@ -27,7 +27,8 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
     Parameters
     ----------
     hidden_layer_sizes, activation, epsilon, group, init, start, rewiring, zeta, optimizer, \
-learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, shuffle, tol, n_iter_no_change
+learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, horizon, shuffle, tol, \
+n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.

@@ -28,13 +28,24 @@ from rewire._params import Parameters
 from rewire.compaction import Compaction
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
+from rewire.rewiring.budgets import (
+    empty_links,
+    empty_places,
+    links_in,
+    removing,
+    slot_links,
+    slot_sizes,
+)
 from rewire.rewiring.probe import Probe
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps
+from rewire.rewiring.when import Auto, Every, Moment, Once, Share, end_of, in_steps, shares_among
 
 __all__ = [
     "Comes", "Goes", "Key", "Occasion", "Record", "Rewiring", "Spread", "register_rewiring", "rewiring",
     "rewiring_class", "rewiring_names",
 ]
+
+
+OWED = "owed"  # in a rule's memory, by layer: links that are owed, and links that the layer has
 
 
 class Key(NamedTuple):
@@ -61,6 +72,8 @@ class Occasion:
         Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
     notes : dict
         What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
+    wanted : dict of int to int
+        Links that layers, by index, are to have afterwards: see :meth:`Rewiring.regrow`.
     """
 
     network: Sequential
@@ -70,6 +83,12 @@ class Occasion:
     memory: dict[str, Any]
     _probe: Probe | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    wanted: dict[int, int] = field(default_factory=dict)
+
+    def owed(self, layer: Sparse) -> int:
+        """Links that earlier rewirings left out, less than a slot: see ``rewiring/budgets.py``."""
+        owed, links = self.memory.get(OWED, {}).get(str(layer.index), (0, 0))
+        return int(owed) if links == layer.nnz else 0  # else somebody else has changed the layer
 
     @property
     def probe(self) -> Probe:
@@ -106,6 +125,10 @@ class Goes:
 
     probe_batches: int = 0  # batches of gradients that it looks at
 
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run."""
+        return {}
+
     def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
         """Put the removals of one layer into its empty plan."""
         raise NotImplementedError
@@ -124,18 +147,56 @@ class Spread:
     def counts(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
     ) -> Sequence[int]:
-        """Slots that come, layer by layer; at most the places that will be empty."""
-        return [plan.n_removed for plan in plans]
+        """Links that come, layer by layer; at most the places that will be empty."""
+        return [
+            min(gone + occasion.owed(layer), gone + empty_links(layer))
+            for gone, layer in zip((links_in(plan, removed=True) for plan in plans), layers, strict=True)
+        ]
 
 
 class Comes:
     """What comes: places new links."""
 
     probe_batches: int = 0
+    returns: bool = True  # whether a place just emptied may be filled again
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
-        """Put ``count`` insertions, with their weights, into a plan that has its removals."""
+        """Put insertions of ``count`` slots, with their weights, into a plan that has its removals."""
         raise NotImplementedError
+
+    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
+        """Put the weights of newcomers into a plan that has them; zero without."""
+
+    def room(self, plan: _core.Plan, layer: Sparse) -> int:
+        """Slots that can come to a layer whose plan has its removals."""
+        return empty_places(layer) + (plan.n_removed if self.returns else 0)
+
+    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
+        """A plan with the removals of ``plan`` and as many links that come, or less than a slot fewer."""
+        if alike := slot_links(layer):
+            self.place(plan, layer, links // alike, occasion)
+            return plan
+        group, room = layer.store.group, self.room(plan, layer)
+        gains = links - links_in(plan, removed=True)
+        count = min(links // group, room)
+        while True:
+            self.place(trial := removing(plan), layer, count, occasion)
+            missing = gains - links_in(trial, removed=False) + links_in(trial, removed=True)
+            more = min(missing // group, room - count)
+            if more <= 0:
+                break
+            count += more
+        if missing >= 0:
+            return trial
+        # One that does not place the same slots and more when asked for more has placed too many.
+        newcomers = [np.asarray(a) for a in trial.inserted()]
+        order = occasion.generator(layer, "surplus").permutation(len(newcomers[0]))
+        ends = np.cumsum(slot_sizes(layer, newcomers[0])[order])
+        kept = np.sort(order[np.searchsorted(ends, -missing) + 1 :])
+        trial = removing(trial)
+        trial.insert(*(a[kept] for a in newcomers))
+        self.weigh(trial, layer, occasion)
+        return trial
 
 
 # --- the rule ---------------------------------------------------------------------------
@@ -184,7 +245,7 @@ class Rewiring(Parameters):
 
     def __init__(
         self,
-        when: Every | Once | None,
+        when: Every | Once | Auto | None,
         how_many: Share,
         goes: Goes,
         comes: Comes,
@@ -219,6 +280,31 @@ class Rewiring(Parameters):
         if self.until is not None and moment.step >= in_steps(self.until, moment):
             return False
         return self.when is not None and self.when.due(moment)
+
+    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
+        """Whether to rewire before the next step although it is not due.
+
+        For rules that promise something at an end: where epochs become shorter, an end that is a share of the
+        run may lie behind all at once. ``memory`` says whether the rule has been there.
+        """
+        return False
+
+    # --- what it says of a run ------------------------------------------------------------
+
+    def parts(self) -> list[Rewiring]:
+        """The rule, and rules that it holds."""
+        return [self]
+
+    def run_shares(self) -> dict[str, Any]:
+        """Parameters that are shares of the run, with their values."""
+        found: dict[str, Any] = shares_among(end=self.until)
+        for part in (self.when, self.how_many, self.goes):
+            found |= part.run_shares() if part is not None else {}
+        return found
+
+    def acts(self, moment: Moment) -> bool:
+        """Whether its period, of those of :meth:`parts`, makes it due."""
+        return self.due(moment)
 
     def layers(self, network: Sequential) -> list[Sparse]:
         """The layers that take part."""
@@ -266,7 +352,8 @@ class Rewiring(Parameters):
         step : int
             Steps the trainer has taken.
         """
-        if memory and type(self).committed is Rewiring.committed:
+        check_by_layer(memory, OWED, network, _owed_and_has)
+        if set(memory) - {OWED} and type(self).committed is Rewiring.committed:
             raise ValueError(f"memory: {type(self).__name__} keeps nothing, got {describe(memory)}")
         for layer in network.sparse_layers:
             for name, (dtype, per_slot, _) in self.fields.items():
@@ -280,9 +367,21 @@ class Rewiring(Parameters):
         self.goes.mark_all(plans, layers, self.how_many.at(occasion.moment), occasion)
         if regrow:
             counts = self.spread.counts(plans, layers, occasion)
-            for plan, layer, count in zip(plans, layers, counts, strict=True):
-                self.comes.place(plan, layer, count, occasion)
+            plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
         return plans
+
+    def regrow(
+        self, plan: _core.Plan, layer: Sparse, links: int, occasion: Occasion, comes: Comes | None = None
+    ) -> _core.Plan:
+        """The plan with as many links that come (less than a slot fewer are owed until the next time).
+
+        Parameters
+        ----------
+        comes : Comes, optional
+            The rule's own by default.
+        """
+        occasion.wanted[layer.index] = layer.nnz - links_in(plan, removed=True) + links
+        return (self.comes if comes is None else comes).place_links(plan, layer, links, occasion)
 
     def rewire(
         self,
@@ -316,12 +415,22 @@ class Rewiring(Parameters):
             record.removed.append(links_in(plan, removed=True) if plan else 0)
             record.grown.append(links_in(plan, removed=False) if plan else 0)
         _core.commit(list(plans.values()), threads)
+        self._note_owed(layers, occasion)
         self.committed(layers, occasion)
         record.seconds = time.perf_counter() - begin
         return record
 
+    @staticmethod
+    def _note_owed(layers: Sequence[Sparse], occasion: Occasion) -> None:
+        """Remember what layers lack of what they were to have."""
+        lacks = {a: occasion.wanted.get(a.index, a.nnz) - a.nnz for a in layers}
+        owed = {str(a.index): [n, a.nnz] for a, n in lacks.items() if n > 0}
+        occasion.memory.pop(OWED, None)
+        if owed:
+            occasion.memory[OWED] = owed
+
     @property
-    def every(self) -> Every | Once | None:
+    def every(self) -> Every | Once | Auto | None:
         """The schedule, by the name that rules give it."""
         return self.when
 
@@ -373,24 +482,14 @@ def slots_count(name: str, value: Any) -> int:
 def only(memory: dict[str, Any], *names: str) -> None:
     """ValueError for an entry of a rule's memory that is none of these."""
     for name in memory:
-        choice("memory: an entry", name, names)
+        choice("memory: an entry", name, (*names, OWED))
 
 
-def empty_places(layer: Sparse) -> int:
-    """Slots that a layer lacks to be full."""
-    return layer.store.n_groups * layer.n_in - layer.store.slots
-
-
-def links_in(plan: _core.Plan, *, removed: bool) -> int:
-    """Links of a plan's slots: ``group`` each, fewer in a last group that is not whole."""
-    store = plan.store
-    slots = plan.n_removed if removed else plan.n_inserted
-    missing = store.n_groups * store.group - store.n_out
-    links = slots * store.group
-    if missing and slots:
-        groups, _ = plan.removed() if removed else plan.inserted()
-        links -= missing * int((groups == store.n_groups - 1).sum())
-    return links
+def _owed_and_has(name: str, value: Any) -> None:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError(f"{name} must be two numbers of links, got {describe(value)}")
+    for links in value:
+        slots_count(name, links)
 
 
 _KINDS: dict[str, type[Rewiring]] = {}

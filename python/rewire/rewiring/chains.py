@@ -54,7 +54,10 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
     for i in range(1, len(layers)):
         if i in found:
             found[i].append(stays[i].drop(~stays[i - 1].listens()[stays[i].places % layers[i].n_in]))
-    return {layers[i].index: apart(np.sort(np.concatenate(a)), layers[i].n_in) for i, a in found.items()}
+    none = np.zeros(0, np.int64)  # a network of one layer has no chains
+    return {
+        layers[i].index: apart(np.sort(np.concatenate([none, *a])), layers[i].n_in) for i, a in found.items()
+    }
 
 
 def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_core.Plan]:

@@ -52,6 +52,9 @@ class Weakest(Goes):
         self.soft = boolean("soft", soft)
         self.temperature = float_vector("temperature", temperature, 2, low=0.0).tolist()
 
+    def run_shares(self) -> dict[str, Any]:
+        return {"temperature": self.temperature} if self.soft else {}
+
     def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
         strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
         if self.soft:
@@ -190,9 +193,10 @@ class CHT(Rewiring):
         if self.chain_removal:
             marked = without_chains(occasion.network, marked)
         if regrow:
-            for plan, layer in zip(marked, going, strict=True):
-                gone = plan.n_removed
-                self.comes.place(plan, layer, gone, occasion)
+            counts = self.spread.counts(marked, going, occasion)
+            for i, (layer, links) in enumerate(zip(going, counts, strict=True)):
+                gone = marked[i].n_removed
+                marked[i] = plan = self.regrow(marked[i], layer, links, occasion)
                 if self.overlap is not None and gone - plan.n_removed > self.overlap * gone:
                     stopped.add(layer.index)
         occasion.notes["stopped"] = sorted(stopped)

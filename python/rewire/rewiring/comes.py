@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from rewire import _core
 from rewire.initializers import Initializer
 from rewire.layers import Sparse
 from rewire.rewiring.base import Comes, Occasion
+from rewire.rewiring.budgets import first_links, removing, slot_links
 
 __all__ = ["AtRandom", "ByGradient", "draw"]
 
@@ -39,7 +42,25 @@ class AtRandom(Comes):
             fresh = _core.Plan(layer.store)
             fresh.grow_random(count, *occasion.key(layer), occasion.threads)
             plan.insert(*fresh.inserted())
+        self.weigh(plan, layer, occasion)
+
+    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
         draw(self.init, plan, layer, occasion)
+
+    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
+        if slot_links(layer):
+            return super().place_links(plan, layer, links, occasion)
+        # More than enough are drawn, and of these, in a random order, the first that make up so many links.
+        store = layer.store
+        enough = min(-(-links // (store.n_out % store.group)), self.room(plan, layer))
+        fresh = removing(plan) if self.returns else _core.Plan(store)
+        fresh.grow_random(enough, *occasion.key(layer), occasion.threads)
+        groups, sources = fresh.inserted()
+        order = occasion.generator(layer, "newcomers").permutation(enough)
+        chosen = np.sort(order[: first_links(layer, groups[order], links)])
+        plan.insert(groups[chosen], sources[chosen])
+        self.weigh(plan, layer, occasion)
+        return plan
 
 
 class ByGradient(Comes):
@@ -69,4 +90,7 @@ class ByGradient(Comes):
         _core.grow_gradient(plan, count, x, dz, self.returns, *occasion.key(layer), occasion.threads)
         if self.returns:
             plan.spare()
+        self.weigh(plan, layer, occasion)
+
+    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
         draw(self.init, plan, layer, occasion)

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, describe
+from rewire._checks import boolean, describe, integer
 from rewire._places import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import Occasion, Rewiring
+from rewire.rewiring.budgets import empty_places
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude
 from rewire.rewiring.when import Every, Once, Share, when
@@ -45,12 +46,16 @@ class Links:
         Steps since birth, shape (n,); for rules that ask for it.
     n_rows, n_in : int
         What ``rows`` and ``sources`` are below.
+    n_empty : int
+        Places that are not connected.
     layer : Sparse
         For reading.
     occasion : Occasion
         Epoch and step are ``occasion.moment``.
     rng : numpy.random.Generator
         A function of seed, layer and rewiring.
+    rule : str
+        The function's name.
     """
 
     rows: NDArray[np.int64]
@@ -64,12 +69,30 @@ class Links:
     layer: Sparse
     occasion: Occasion
     rng: np.random.Generator
+    rule: str = "the rule"  # what messages call it
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def n_empty(self) -> int:
+        """Places that are not connected: 0 where the layer is full."""
+        return empty_places(self.layer)
+
     def random_empty(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """``count`` different places that are not connected, uniformly: rows and sources."""
+        """``count`` different places that are not connected, uniformly: rows and sources.
+
+        Raises
+        ------
+        ValueError
+            If there are not so many: see ``n_empty``.
+        """
+        count = integer("count", count, low=0)
+        if count > self.n_empty:
+            raise ValueError(
+                f"{self.rule}, {self.layer.label}: {self.n_empty} empty places, and {count} were asked for; "
+                "ask for min(count, links.n_empty), or return None to leave the layer as it is"
+            )
         plan = _core.Plan(self.layer.store)
         plan.grow_random(count, *self.occasion.key(self.layer), self.occasion.threads)
         groups, sources = plan.inserted()
@@ -96,7 +119,7 @@ class Custom(Rewiring):
     ------
     TypeError, ValueError
         While training, when it returns something else; function, layer and the first bad place are named, and
-        nothing has changed.
+        nothing has changed. What the function itself raises comes with a note that names it and the layer.
 
     Notes
     -----
@@ -156,15 +179,20 @@ class Custom(Rewiring):
             layer,
             occasion,
             occasion.generator(layer, "custom"),
+            getattr(self.function, "__name__", "the rule"),
         )
 
     def _plan(self, layer: Sparse, occasion: Occasion) -> _core.Plan:
         plan = _core.Plan(layer.store)
         links = self._links(layer, occasion)
-        answer = self.function(links)
+        where = f"{links.rule}, {layer.label}"
+        try:
+            answer = self.function(links)
+        except Exception as error:
+            error.add_note(f"while the rule {where} rewired, before step {occasion.moment.step + 1}")
+            raise
         if answer is None:
             return plan
-        where = f"{getattr(self.function, '__name__', 'the rule')}, {layer.label}"
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], tuple):
             raise TypeError(f"{where}: must return goes, (rows, sources), got {describe(answer)}")
         goes, comes = self._goes(links, answer[0], where), self._comes(links, answer[1], where)

@@ -26,6 +26,13 @@ SIGN = "sign"
 THETA = 1e-12  # of newcomers, as in the authors' scripts
 
 
+class WithSign(AtRandom):
+    """At random places, at theta = 1e-12 with a random sign."""
+
+    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
+        plan.draw_weights("sign", THETA, False, *occasion.key(layer), occasion.threads)
+
+
 @register_rewiring
 class DeepR(Rewiring):
     """Noise on every weight after every step; a link whose sign would change goes, another comes at random.
@@ -86,7 +93,7 @@ class DeepR(Rewiring):
             when(every, "steps"),
             Share(0.0),
             SmallestMagnitude(),
-            AtRandom(Zeros()),
+            WithSign(Zeros()),
             output_layer=output_layer,
         )
 
@@ -108,12 +115,11 @@ class DeepR(Rewiring):
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
-        for plan, layer in zip(plans, layers, strict=True):
+        for plan in plans:
             plan.prune_zeros(occasion.threads)
-            if regrow:
-                key = occasion.key(layer)
-                plan.grow_random(plan.n_removed, *key, occasion.threads)
-                plan.draw_weights("sign", THETA, False, *key, occasion.threads)
+        if regrow:
+            counts = self.spread.counts(plans, layers, occasion)
+            plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
         return plans
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:

@@ -14,7 +14,8 @@ from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, empty_places, only, register_rewiring
+from rewire.rewiring.base import Occasion, Rewiring, only, register_rewiring
+from rewire.rewiring.budgets import empty_links, empty_places
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
 from rewire.rewiring.spread import BySurvivors
@@ -53,7 +54,7 @@ class DSR(Rewiring):
     A slot goes when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in every
     layer that has any. Newcomers start at zero, without momentum, at places that were not emptied just now
     (these are filled only if the layers together have no other room). As many come as went, split over the
-    layers in proportion to the slots that each keeps, by largest remainder: the network's total never
+    layers in proportion to the links that each keeps, by largest remainder: the network's total never
     changes. A layer that is full takes part: what it gives goes to others. The present threshold stays with
     the trainer, and is saved with it.
     """
@@ -101,9 +102,12 @@ class DSR(Rewiring):
         occasion.notes["removed"] = sum(plan.n_removed for plan in plans)
         if regrow:
             counts = self.spread.counts(plans, layers, occasion)
-            for plan, layer, count in zip(plans, layers, counts, strict=True):
-                comes = AtRandom(Zeros(), returns=count > empty_places(layer))
-                comes.place(plan, layer, count, occasion)
+            plans = [
+                self.regrow(
+                    plan, layer, links, occasion, AtRandom(Zeros(), returns=links > empty_links(layer))
+                )
+                for plan, layer, links in zip(plans, layers, counts, strict=True)
+            ]
         return plans
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:

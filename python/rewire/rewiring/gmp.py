@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewire import _core
-from rewire._checks import choice, number
+from rewire._checks import boolean, choice, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -23,11 +23,13 @@ from rewire.rewiring.base import (
     register_rewiring,
     slots_count,
 )
+from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude, comparable, counts_below
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
+from rewire.rewiring.goes import SmallestMagnitude, comparable, smallest_links
+from rewire.rewiring.when import AUTO, Auto, Every, Moment, Once, Share, end_of, in_steps, shares_among, when
+from rewire.topology import erk_links
 
-__all__ = ["GMP", "Cubic"]
+__all__ = ["GMP", "Cubic", "reserves"]
 
 
 class Cubic:
@@ -55,6 +57,10 @@ class Cubic:
         end = math.ceil(in_steps(self.end, moment))
         return min(end, moment.steps - 1) if isinstance(self.end, float) else end
 
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run."""
+        return shares_among(begin=self.begin, end=self.end)
+
     def at(self, first: float, moment: Moment) -> float:
         """The density that is wanted, never above ``first``."""
         begin, end = self.first_step(moment), self.last_step(moment)
@@ -73,10 +79,15 @@ class GMP(Rewiring):
         Of the layers that take part, at the end.
     begin, end : int or float
         Steps, or shares of the run, between which the density falls from that of the start.
-    every : int, Every or dict
-        Steps between rewirings (100), or a schedule.
+    every : "auto", int, Every or dict
+        Steps between rewirings, or a schedule. "auto": 100, or fewer where that would not make 20 rewirings
+        between ``begin`` and ``end``.
     scope : {"global", "layer"}
         One threshold for all layers, or every layer down to ``density`` by itself.
+    reserve : float in [0, 1]
+        With one threshold: the share that every layer keeps, whatever its magnitudes, of the links that it
+        would have in an Erdos-Renyi network (:func:`rewire.topology.erk_links`) of the final density. 0: one
+        slot, so that magnitudes alone decide; small output layers then nearly vanish.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -87,10 +98,10 @@ class GMP(Rewiring):
 
         density(t) = final + (start - final) * (1 - (t - begin) / (end - begin)) ** 3,
 
-    a layer (or all together) keeps round(density * places) slots, halves up. ``start`` is the density when
+    a layer (or all together) keeps round(density * places) links, halves up. ``start`` is the density when
     the rule first acts, and stays with the trainer. One rewiring at ``end`` itself makes sure that the
     final density is met. One slot stays in every layer that has any; layers sparser than asked for are left
-    alone. Memory shrinks with the layers.
+    alone. Memory shrinks with the layers. With groups a slot more may stay than the density allows.
     """
 
     name = "gmp"
@@ -102,15 +113,23 @@ class GMP(Rewiring):
         *,
         begin: int | float = 0,
         end: int | float = 0.75,
-        every: int | Every | Once | dict[str, Any] = 100,
+        every: str | int | Auto | Every | Once | dict[str, Any] = "auto",
         scope: str = "global",
+        reserve: float = 0.5,
         output_layer: bool = True,
     ) -> None:
         self.cubic = Cubic(density, begin, end)
         self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
         self.scope = choice("scope", scope, ("global", "layer"))
+        self.reserve = number("reserve", reserve, low=0.0, high=1.0)
+        if isinstance(every, (str, Auto)):
+            if isinstance(every, str):
+                choice("every", every, ("auto",))
+            period: Every | Once | Auto = AUTO
+        else:
+            period = when(every, "steps")
         super().__init__(
-            when(every, "steps"),
+            period,
             Share(0.0),
             SmallestMagnitude(),
             AtRandom(Zeros()),
@@ -119,40 +138,69 @@ class GMP(Rewiring):
 
     def due(self, moment: Moment) -> bool:
         begin, end = self.cubic.first_step(moment), self.cubic.last_step(moment)
-        return moment.step == end or (begin <= moment.step < end and super().due(moment))
+        return moment.step == end or (begin <= moment.step < end and self.comes_round(moment))
+
+    def comes_round(self, moment: Moment) -> bool:
+        """Whether the period has passed once more."""
+        if isinstance(self.when, Auto):
+            period = self.when.period(self.cubic.first_step(moment), self.cubic.last_step(moment))
+            return moment.step > 0 and moment.step % period == 0
+        return self.when is not None and self.when.due(moment)
+
+    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
+        return moment.step > self.cubic.last_step(moment) and not memory.get("ended", False)
+
+    def run_shares(self) -> dict[str, Any]:
+        return super().run_shares() | self.cubic.run_shares()
 
     def layers(self, network: Sequential) -> list[Sparse]:
         return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+        return self.pruned(layers, occasion)
+
+    def pruned(self, layers: Sequence[Sparse], occasion: Occasion) -> list[_core.Plan]:
+        """What the schedule takes from each layer."""
+        start = {str(a.index): a.nnz for a in layers} | occasion.memory.get("start", {})
+        occasion.notes["start"] = start
+        first = [start[str(layer.index)] for layer in layers]
+        sizes = [layer.n_out * layer.n_in for layer in layers]
+        moment, each = occasion.moment, common_slot(layers)
+        if self.scope == "layer":
+            return [
+                self._smallest(layer, layer.nnz - self._kept(f, size, slot_links(layer), moment), occasion)
+                for layer, f, size in zip(layers, first, sizes, strict=True)
+            ]
+        surplus = sum(layer.nnz for layer in layers) - self._kept(sum(first), sum(sizes), each, moment)
+        scores = [comparable(layer) for layer in layers]
+        counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
         plans = [_core.Plan(layer.store) for layer in layers]
-        for plan, layer, count in zip(plans, layers, self.surplus(layers, occasion), strict=True):
+        for plan, layer, count in zip(plans, layers, counts, strict=True):
             plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
         return plans
 
-    def surplus(self, layers: Sequence[Sparse], occasion: Occasion) -> list[int]:
-        """Slots of each layer that go."""
-        slots = [layer.store.slots for layer in layers]
-        start = {str(a.index): n for a, n in zip(layers, slots, strict=True)}
-        start.update(occasion.memory.get("start", {}))
-        occasion.notes["start"] = start
-        places = [layer.store.n_groups * layer.n_in for layer in layers]
-        first = [start[str(layer.index)] for layer in layers]
-        if self.scope == "layer":
-            kept = [self._kept(f, p, occasion.moment) for f, p in zip(first, places, strict=True)]
-            return [max(0, min(n - k, n - 1)) for n, k in zip(slots, kept, strict=True)]
-        total = sum(slots) - self._kept(sum(first), sum(places), occasion.moment)
-        if total <= 0:
-            return [0] * len(layers)
-        return counts_below([comparable(layer) for layer in layers], total, keep=1)
+    def _smallest(self, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
+        """As many links of smallest magnitude as there are too many; one slot stays."""
+        key, most = (*occasion.key(layer), occasion.threads), max(0, layer.store.slots - 1)
+        return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
 
-    def _kept(self, first: int, places: int, moment: Moment) -> int:
-        return math.floor(places * self.cubic.at(first / places, moment) + 0.5) if places else 0
+    def _kept(self, first: int, size: int, each: int, moment: Moment) -> int:
+        """Links that stay where ``size`` would be all, in whole slots of ``each`` if that is not 0."""
+        each = each or 1
+        return math.floor(size // each * self.cubic.at(first / size, moment) + 0.5) * each if size else 0
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["start"] = occasion.notes["start"]
+        occasion.memory["ended"] = occasion.moment.step >= self.cubic.last_step(occasion.moment)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
-        only(memory, "start")
+        only(memory, "start", "ended")
         check_by_layer(memory, "start", network, slots_count)
+        boolean("memory: ended", memory.get("ended", False))
+
+
+def reserves(layers: Sequence[Sparse], density: float, share: float) -> list[int]:
+    """Slots that stay in each layer, whatever they weigh: a share of an Erdos-Renyi network, at least one."""
+    sizes = [(layer.n_in, layer.store.n_groups) for layer in layers]
+    return [max(1, int(share * n)) for n in erk_links(sizes, density)] if layers else []

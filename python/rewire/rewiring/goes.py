@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice
+from rewire._places import groups_of
 from rewire.layers import Sparse
 from rewire.rewiring.base import Goes, Occasion
+from rewire.rewiring.budgets import common_slot, slot_sizes
 
-__all__ = ["NearestZeroBySign", "SmallestMagnitude", "comparable", "counts_below", "magnitudes"]
+__all__ = [
+    "NearestZeroBySign", "SmallestMagnitude", "comparable", "counts_below", "magnitudes", "smallest_links",
+]  # fmt: skip
 
 
 class NearestZeroBySign(Goes):
@@ -66,22 +70,40 @@ def comparable(layer: Sparse) -> NDArray[Any]:
     return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
 
 
-def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int = 0) -> list[int]:
+def smallest_links(
+    layers: Sequence[Sparse], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
+) -> list[int]:
+    """How many of each layer's slots go, for so many links of smallest score; ``keep`` slots of it stay."""
+    if not layers:
+        return []
+    if each := common_slot(layers):
+        return counts_below(scores, max(0, links) // each, keep=keep)
+    ranks = [np.argsort(s, kind="stable")[: max(0, len(s) - k)] for s, k in zip(scores, keep, strict=True)]
+    sizes = [slot_sizes(a, groups_of(a.store)[rank]) for a, rank in zip(layers, ranks, strict=True)]
+    owners = np.repeat(np.arange(len(layers)), [len(rank) for rank in ranks])
+    joined = np.concatenate([s[rank] for s, rank in zip(scores, ranks, strict=True)])
+    order = np.argsort(joined, kind="stable")
+    count = np.searchsorted(np.cumsum(np.concatenate(sizes)[order]), links, side="right")
+    return np.bincount(owners[order[:count]], minlength=len(layers)).tolist()
+
+
+def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int | Sequence[int] = 0) -> list[int]:
     """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list.
 
     ``keep`` of every list stay, and the next smallest of others go instead (fewer go when there are none).
     """
     counts = [0] * len(scores)
-    open_ = [i for i, s in enumerate(scores) if len(s) > keep]
+    keep = [keep] * len(scores) if isinstance(keep, int) else keep
+    open_ = [i for i, s in enumerate(scores) if len(s) > keep[i]]
     while open_ and total > 0:
         found = _below([scores[i] for i in open_], min(total, sum(len(scores[i]) for i in open_)))
-        over = [i for i, n in zip(open_, found, strict=True) if n > len(scores[i]) - keep]
+        over = [i for i, n in zip(open_, found, strict=True) if n > len(scores[i]) - keep[i]]
         if not over:
             for i, n in zip(open_, found, strict=True):
                 counts[i] = n
             break
         for i in over:
-            counts[i] = len(scores[i]) - keep
+            counts[i] = len(scores[i]) - keep[i]
             total -= counts[i]
         open_ = [i for i in open_ if i not in over]
     return counts

@@ -13,10 +13,11 @@ from typing import Any
 from rewire import _core
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
-from rewire.rewiring.base import Occasion, empty_places, register_rewiring
+from rewire.rewiring.base import Occasion, register_rewiring
+from rewire.rewiring.budgets import empty_places, links_in
 from rewire.rewiring.comes import ByGradient
 from rewire.rewiring.gmp import GMP
-from rewire.rewiring.when import CosineShare, Every, Moment, Once
+from rewire.rewiring.when import Auto, CosineShare, Every, Moment, Once
 
 __all__ = ["GraNet"]
 
@@ -33,7 +34,7 @@ class GraNet(GMP):
         Share of each layer's links that moves at the beginning (0.5); it falls along a cosine to ``floor``.
     floor : float in [0, 1]
         The share at the end of the run (0.005).
-    begin, end, every, scope, output_layer
+    begin, end, every, scope, reserve, output_layer
         As for :class:`~rewire.rewiring.GMP`. The authors start at density 0.5 or 1, and for CIFAR prune until
         epoch 110 of 160, every 1000 steps.
 
@@ -56,26 +57,41 @@ class GraNet(GMP):
         floor: float = 0.005,
         begin: int | float = 0,
         end: int | float = 0.69,
-        every: int | Every | Once | dict[str, Any] = 100,
+        every: str | int | Auto | Every | Once | dict[str, Any] = "auto",
         scope: str = "global",
+        reserve: float = 0.5,
         output_layer: bool = True,
     ) -> None:
-        super().__init__(density, begin=begin, end=end, every=every, scope=scope, output_layer=output_layer)
+        super().__init__(
+            density, begin=begin, end=end, every=every, scope=scope, reserve=reserve,
+            output_layer=output_layer,
+        )  # fmt: skip
         self.how_many = CosineShare(rate, "rate", 1.0, floor)
         self.rate, self.floor = self.how_many.value, self.how_many.floor
         self.comes = ByGradient(Zeros())
 
+    def run_shares(self) -> dict[str, Any]:
+        return self.cubic.run_shares()  # the cosine ends with the run, whatever its length
+
     def due(self, moment: Moment) -> bool:
-        assert self.when is not None
-        later = moment.step >= self.cubic.first_step(moment) and self.when.due(moment)
+        later = moment.step >= self.cubic.first_step(moment) and self.comes_round(moment)
         return later or super().due(moment)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        plans = [_core.Plan(layer.store) for layer in layers]
         share = self.how_many.at(occasion.moment)
-        for plan, layer, gone in zip(plans, layers, self.surplus(layers, occasion), strict=True):
-            room = regrow and empty_places(layer) + gone > 0
-            moves = math.ceil(share * (layer.store.slots - gone)) if room else 0
-            plan.prune_smallest(gone + moves, *occasion.key(layer), occasion.threads)
-            self.comes.place(plan, layer, moves, occasion)
-        return plans
+        return [
+            self._move(pruned, layer, share, occasion) if regrow else pruned
+            for pruned, layer in zip(self.pruned(layers, occasion), layers, strict=True)
+        ]
+
+    def _move(self, pruned: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> _core.Plan:
+        """What the schedule takes, and of what it leaves a share that moves."""
+        gone = pruned.n_removed
+        room = empty_places(layer) + gone > 0
+        moves = math.ceil(share * (layer.store.slots - gone)) if room else 0
+        if moves == 0:
+            return pruned
+        plan = _core.Plan(layer.store)
+        plan.prune_smallest(gone + moves, *occasion.key(layer), occasion.threads)
+        links = links_in(plan, removed=True) - links_in(pruned, removed=True)
+        return self.regrow(plan, layer, links + (0 if gone else occasion.owed(layer)), occasion)

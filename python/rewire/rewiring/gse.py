@@ -17,10 +17,19 @@ from rewire._checks import choice, number
 from rewire._places import Places, apart, places_of, random_beside, together, weighted, without
 from rewire.initializers import Initializer, initializer
 from rewire.layers import Sparse
-from rewire.rewiring.base import Comes, Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.base import Comes, Occasion, Rewiring, register_rewiring
+from rewire.rewiring.budgets import (
+    common_slot,
+    empty_links,
+    empty_places,
+    first_links,
+    links_in,
+    slot_links,
+    slot_sizes,
+)
 from rewire.rewiring.comes import draw
 from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.spread import split
+from rewire.rewiring.spread import split_links
 from rewire.rewiring.when import Every, Once, share, when
 
 __all__ = ["GSE", "ByCandidates", "candidates"]
@@ -83,6 +92,7 @@ class ByCandidates(Comes):
     """Where |dL/dw| is largest among sampled candidates; what they are too few for comes at random."""
 
     probe_batches = 1
+    returns = False
 
     def __init__(self, init: Initializer, kind: str, gamma: float) -> None:
         self.init, self.kind, self.gamma = init, kind, gamma
@@ -91,21 +101,47 @@ class ByCandidates(Comes):
         places, score = self.look(layer, occasion)
         self._fill(plan, layer, places[_largest(score, count)], count, occasion)
 
-    def place_all(self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion) -> None:
-        """As many as go from all layers, where |dL/dw| is largest among the candidates of all."""
+    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
+        places, score = self.look(layer, occasion)
+        if each := slot_links(layer):
+            best = _largest(score, links // each)
+        else:
+            best = np.argsort(-score, kind="stable")
+            best = np.sort(best[: first_links(layer, places[best] // layer.n_in, links)])
+        self._fill_links(plan, layer, places[best], links, occasion)
+        return plan
+
+    def place_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
+    ) -> list[int]:
+        """As many as go from all layers, where |dL/dw| is largest among the candidates of all.
+
+        Returns how many links each layer was to get.
+        """
         looked = [self.look(layer, occasion) for layer in layers]
-        gone = [plan.n_removed for plan in plans]
-        best = _largest(np.concatenate([score for _, score in looked]), sum(gone))
+        gone = [links_in(plan, removed=True) for plan in plans]
+        total = sum(gone) + sum(map(occasion.owed, layers))
+        scores = np.concatenate([score for _, score in looked])
+        if each := common_slot(layers):
+            best = _largest(scores, total // each)
+        else:
+            sizes = [slot_sizes(a, places // a.n_in) for a, (places, _) in zip(layers, looked, strict=True)]
+            best = np.argsort(-scores, kind="stable")
+            taken = np.cumsum(np.concatenate(sizes)[best])
+            best = np.sort(best[: np.searchsorted(taken, total, side="right")])
         ends = np.cumsum([len(places) for places, _ in looked])
         parts = np.split(best, np.searchsorted(best, ends[:-1]))
         chosen = [
             places[part - (end - len(places))]
             for (places, _), part, end in zip(looked, parts, ends, strict=True)
         ]
-        room = [empty_places(layer) - len(own) for layer, own in zip(layers, chosen, strict=True)]
-        more = split(sum(gone) - len(best), gone, room)
-        for plan, layer, own, extra in zip(plans, layers, chosen, more, strict=True):
-            self._fill(plan, layer, own, len(own) + extra, occasion)
+        took = [int(slot_sizes(a, own // a.n_in).sum()) for a, own in zip(layers, chosen, strict=True)]
+        room = [empty_links(layer) - n for layer, n in zip(layers, took, strict=True)]
+        more = split_links(total - sum(took), gone, room, layers)
+        counts = [n + extra for n, extra in zip(took, more, strict=True)]
+        for plan, layer, own, links in zip(plans, layers, chosen, counts, strict=True):
+            self._fill_links(plan, layer, own, links, occasion)
+        return counts
 
     def look(self, layer: Sparse, occasion: Occasion) -> tuple[Places, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
@@ -119,6 +155,23 @@ class ByCandidates(Comes):
         score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
         score[~np.isfinite(score)] = 0.0
         return together(groups, sources, store.n_in), score
+
+    def _fill_links(
+        self, plan: _core.Plan, layer: Sparse, chosen: Places, links: int, occasion: Occasion
+    ) -> None:
+        """Plan the chosen places, and others at random up to so many links."""
+        store = layer.store
+        if each := slot_links(layer):
+            self._fill(plan, layer, chosen, links // each, occasion)
+            return
+        missing = links - int(slot_sizes(layer, chosen // store.n_in).sum())
+        taken = np.union1d(places_of(store), chosen)
+        enough = min(-(-missing // (store.n_out % store.group)), store.n_groups * store.n_in - len(taken))
+        if enough > 0:
+            more = random_beside(store, taken, enough, occasion.key(layer), occasion.threads)
+            more = more[occasion.generator(layer, "newcomers").permutation(enough)]
+            chosen = np.union1d(chosen, more[: first_links(layer, more // store.n_in, missing)])
+        self._fill(plan, layer, chosen, len(chosen), occasion)
 
     def _fill(
         self, plan: _core.Plan, layer: Sparse, chosen: Places, count: int, occasion: Occasion
@@ -212,8 +265,14 @@ class GSE(Rewiring):
                     plans[i] = _core.Plan(layer.store)
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
             if self.scope == "global":
-                self.newcomers.place_all(plans, layers, occasion)
+                gone = [links_in(plan, removed=True) for plan in plans]
+                counts = self.newcomers.place_all(plans, layers, occasion)
+                for layer, out, links in zip(layers, gone, counts, strict=True):
+                    occasion.wanted[layer.index] = layer.nnz - out + links
             else:
-                for plan, layer in zip(plans, layers, strict=True):
-                    self.newcomers.place(plan, layer, plan.n_removed, occasion)
+                counts = [
+                    min(links, empty_links(layer))
+                    for links, layer in zip(self.spread.counts(plans, layers, occasion), layers, strict=True)
+                ]
+                plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
         return plans

@@ -19,8 +19,10 @@ from rewire._places import groups_of
 from rewire.compaction import neuron_importance, shrink
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
-from rewire.rewiring.base import Record, Rewiring, links_in, register_rewiring, rewiring
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
+from rewire.rewiring.base import Record, Rewiring, register_rewiring, rewiring
+from rewire.rewiring.budgets import links_in
+from rewire.rewiring.probe import Probe
+from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, shares_among, when
 
 __all__ = ["ImportancePruning"]
 
@@ -95,6 +97,19 @@ class ImportancePruning(Rewiring):
     def due(self, moment: Moment) -> bool:
         return self.prunes(moment) or self.rule.due(moment)
 
+    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
+        return self.rule.overdue(moment, memory)
+
+    def parts(self) -> list[Rewiring]:
+        return [self, *self.rule.parts()]
+
+    def run_shares(self) -> dict[str, Any]:
+        assert self.when is not None
+        return self.when.run_shares() | shares_among(begin=self.begin)
+
+    def acts(self, moment: Moment) -> bool:
+        return self.prunes(moment)
+
     # --- what the other rule wants ----------------------------------------------------------
 
     @property
@@ -143,7 +158,8 @@ class ImportancePruning(Rewiring):
         threads: int,
         *,
         regrow: bool = True,
-        **others: Any,
+        memory: dict[str, Any] | None = None,
+        probe: Probe | None = None,
     ) -> Record:
         begin = time.perf_counter()
         layers = network.weight_layers
@@ -152,8 +168,11 @@ class ImportancePruning(Rewiring):
             published = self.variant == "published"
             record = self._publish(network, threads) if published else self._correct(network)
         stale = record.compaction is not None and self.probe_batches > 0  # the probe is of the wider layers
-        if (self.rule.due(moment) and not stale) or not regrow:
-            moved = self.rule.rewire(network, moment, ordinal, threads, regrow=regrow, **others)
+        due = self.rule.due(moment) or self.rule.overdue(moment, {} if memory is None else memory)
+        if (due and not stale) or not regrow:
+            moved = self.rule.rewire(
+                network, moment, ordinal, threads, regrow=regrow, memory=memory, probe=probe
+            )
             for mine, theirs in ((record.removed, moved.removed), (record.grown, moved.grown)):
                 mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
         record.seconds = time.perf_counter() - begin

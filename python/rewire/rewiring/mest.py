@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from rewire import _core
-from rewire._checks import choice, describe, number
+from rewire._checks import choice, describe, integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -26,6 +26,7 @@ from rewire.rewiring.base import (
     register_rewiring,
     slots_count,
 )
+from rewire.rewiring.budgets import links_in, remove_links, slot_links
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
@@ -52,7 +53,14 @@ class _Stages(Share):
         super().__init__(self.shares[0], "shares")
 
     def at(self, moment: Moment) -> float:
-        return self.shares[sum(moment.step >= step for step in self.steps(moment))]
+        return self.shares[self.stage(moment)]
+
+    def stage(self, moment: Moment) -> int:
+        """How many stages are over."""
+        return sum(moment.step >= step for step in self.steps(moment))
+
+    def run_shares(self) -> dict[str, Any]:
+        return {"ends": self.ends} if any(isinstance(end, float) for end in self.ends) else {}
 
     def steps(self, moment: Moment) -> list[int]:
         """Where one share follows another; of shares of the run none comes after its last step."""
@@ -93,11 +101,12 @@ class MEST(Rewiring):
 
     Notes
     -----
-    The budget of a layer is the number of slots it has when the rule first acts, and stays with the trainer;
-    shares of it round down. Newcomers start at zero, without momentum; a place just emptied may be filled
-    again. Layers that start full are left alone, and none grows beyond that. With a last share of 0 "em&s" is
-    back in its budget from the last end on, and an end that is a share of the run comes before its last step;
-    a run that is stopped sooner keeps what it has. Of a slot the importance is the sum over its rows.
+    The budget of a layer is the number of links it has when the rule first acts, and stays with the trainer;
+    shares of it round down to whole slots. Newcomers start at zero, without momentum; a place just emptied
+    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last share
+    of 0 "em&s" is back in its budget from the last end on, and an end that is a share of the run comes before
+    its last step; a run that is stopped sooner keeps what it has. Of a slot the importance is the sum over
+    its rows.
     """
 
     name = "mest"
@@ -129,25 +138,28 @@ class MEST(Rewiring):
             return True
         return super().due(moment) and self.stages.at(moment) > 0.0
 
+    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
+        return self.mode == "em&s" and "stage" in memory and memory["stage"] < self.stages.stage(moment)
+
     def layers(self, network: Sequential) -> list[Sparse]:
         return self.eligible(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        budgets = {str(a.index): a.store.slots for a in layers} | occasion.memory.get("budget", {})
+        budgets = {str(a.index): a.nnz for a in layers} | occasion.memory.get("budget", {})
         occasion.notes["budget"] = budgets
-        share = self.stages.at(occasion.moment)
-        plans = []
-        for layer in layers:
-            plans.append(plan := _core.Plan(layer.store))
-            budget, most = budgets[str(layer.index)], layer.store.n_groups * layer.n_in
-            if budget == most:
-                continue
-            moves = int(share * budget)
-            lower, upper = (budget - moves, budget) if self.mode == "em" else (budget, budget + moves)
-            self._prune(plan, layer, max(0, layer.store.slots - lower), occasion)
-            kept = layer.store.slots - plan.n_removed
-            self.comes.place(plan, layer, max(0, min(upper, most) - kept), occasion)
-        return plans
+        return [self._plan(layer, budgets[str(layer.index)], occasion) for layer in layers]
+
+    def _plan(self, layer: Sparse, budget: int, occasion: Occasion) -> _core.Plan:
+        most, each = layer.n_out * layer.n_in, slot_links(layer) or 1
+        if budget == most:
+            return _core.Plan(layer.store)
+        moves = int(self.stages.at(occasion.moment) * (budget // each)) * each
+        lower, upper = (budget - moves, budget) if self.mode == "em" else (budget, budget + moves)
+        plan = remove_links(
+            lambda plan, count: self._prune(plan, layer, count, occasion), layer, layer.nnz - lower
+        )
+        kept = layer.nnz - links_in(plan, removed=True)
+        return self.comes.place_links(plan, layer, max(0, min(upper, most) - kept), occasion)
 
     def _prune(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
         key, threads = occasion.key(layer), occasion.threads
@@ -159,8 +171,10 @@ class MEST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         occasion.memory["budget"] = occasion.notes["budget"]
+        occasion.memory["stage"] = self.stages.stage(occasion.moment)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
-        only(memory, "budget")
+        only(memory, "budget", "stage")
         check_by_layer(memory, "budget", network, slots_count)
+        integer("memory: stage", memory.get("stage", 0), low=0, high=len(self.stages.ends))

@@ -15,7 +15,8 @@ from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Goes, Occasion, Rewiring, empty_places, register_rewiring
+from rewire.rewiring.base import Goes, Occasion, Rewiring, register_rewiring
+from rewire.rewiring.budgets import empty_places
 from rewire.rewiring.comes import ByGradient
 from rewire.rewiring.spread import ByMomentum, mean_momentum
 from rewire.rewiring.when import CosineShare, Every, Once, when
@@ -82,7 +83,7 @@ class SNFS(Rewiring):
     than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
     the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
     empty and more than its part of the momentum, no larger share goes than that of its empty places, as in
-    the source. Rounded by largest remainder: the network's number of slots never changes.
+    the source. Rounded by largest remainder: the network's number of links never changes.
     """
 
     name = "snfs"

@@ -14,7 +14,8 @@ from rewire import _core
 from rewire._checks import integer, number
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, check_by_layer, empty_places, only, register_rewiring
+from rewire.rewiring.base import Occasion, check_by_layer, only, register_rewiring
+from rewire.rewiring.budgets import empty_places
 from rewire.rewiring.deepr import DeepR
 from rewire.rewiring.when import Every, Once
 

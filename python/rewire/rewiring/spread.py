@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire.layers import Sparse
-from rewire.rewiring.base import Occasion, Spread, empty_places
+from rewire.rewiring.base import Occasion, Spread
+from rewire.rewiring.budgets import common_slot, empty_links, links_in
 from rewire.topology import largest_remainder
 
-__all__ = ["ByMomentum", "BySurvivors", "split"]
+__all__ = ["ByMomentum", "BySurvivors", "split", "split_links"]
 
 EPSILON = 1e-8  # beside the root of Adam's second moment, as in the code of sparse momentum
 
 
 class BySurvivors(Spread):
-    """As many as went in all, in proportion to the slots that each layer keeps.
+    """As many as went in all, in proportion to the links that each layer keeps.
 
     Places that are emptied now count as room only if there is not enough elsewhere. The redistribution of
     DSR: see :class:`~rewire.rewiring.DSR`.
@@ -30,12 +31,13 @@ class BySurvivors(Spread):
     def counts(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
     ) -> Sequence[int]:
-        gone = [plan.n_removed for plan in plans]
-        survivors = [layer.store.slots - n for layer, n in zip(layers, gone, strict=True)]
-        room = [empty_places(layer) for layer in layers]
-        if sum(room) < sum(gone):
+        gone = [links_in(plan, removed=True) for plan in plans]
+        total = sum(gone) + sum(map(occasion.owed, layers))
+        survivors = [layer.nnz - n for layer, n in zip(layers, gone, strict=True)]
+        room = [empty_links(layer) for layer in layers]
+        if sum(room) < total:
             room = [r + n for r, n in zip(room, gone, strict=True)]
-        return split(sum(gone), survivors, room)
+        return split_links(total, survivors, room, layers)
 
 
 class ByMomentum(Spread):
@@ -57,11 +59,13 @@ class ByMomentum(Spread):
     def counts(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
     ) -> Sequence[int]:
-        room = [empty_places(layer) + plan.n_removed for plan, layer in zip(plans, layers, strict=True)]
-        most = [int(self.cap * r) for r in room]
-        total = sum(plan.n_removed for plan in plans)
+        gone = [links_in(plan, removed=True) for plan in plans]
+        total = sum(gone) + sum(map(occasion.owed, layers))
+        room = [empty_links(layer) + n for layer, n in zip(layers, gone, strict=True)]
+        each = common_slot(layers) or 1
+        most = [int(self.cap * (r // each)) * each for r in room]
         means = [mean_momentum(layer, occasion) for layer in layers]
-        return split(total, means, most if sum(most) >= total else room)
+        return split_links(total, means, most if sum(most) >= total else room, layers)
 
 
 def mean_momentum(layer: Sparse, occasion: Occasion) -> float:
@@ -82,6 +86,18 @@ def mean_momentum(layer: Sparse, occasion: Occasion) -> float:
     else:
         values = occasion.probe.live(layer).astype(np.float64)
     return float(np.abs(values).sum() / layer.nnz)
+
+
+def split_links(
+    total: int, shares: Sequence[float], most: Sequence[int], layers: Sequence[Sparse]
+) -> list[int]:
+    """:func:`split` of links: in whole slots where those of all layers hold equally many links.
+
+    What there is no room for is left out.
+    """
+    each = common_slot(layers) or 1
+    most = [n // each for n in most]
+    return [n * each for n in split(min(total // each, sum(most)), shares, most)]
 
 
 def split(total: int, shares: Sequence[float], most: Sequence[int]) -> list[int]:

@@ -17,6 +17,7 @@ from rewire._places import apart, groups_of, places_of, together
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.budgets import slot_sizes
 from rewire.rewiring.comes import ByGradient, draw
 from rewire.rewiring.goes import SmallestMagnitude, magnitudes
 from rewire.rewiring.when import Every, Once, share, when
@@ -102,7 +103,10 @@ class SRigL(Rewiring):
             self.goes.mark(rigl, layer, value, occasion)
             _core.grow_gradient(rigl, len(gone), x, dz, True, *key, occasion.threads)
             salient = kept + np.bincount(rigl.inserted()[0], minlength=store.n_groups)
-        wanted = _fan_ins(lengths, salient, least, store.n_in)
+        total = layer.nnz + occasion.owed(layer)
+        occasion.wanted[layer.index] = total
+        rows = slot_sizes(layer, np.arange(store.n_groups))
+        wanted = _fan_ins(lengths, salient, least, store.n_in, rows, total)
         if (kept > wanted).any():
             plan = _without_surplus(layer, gone, sources, kept, wanted)
             kept = np.minimum(kept, wanted)
@@ -141,19 +145,28 @@ def _weak(lengths: NDArray[np.int64], salient: NDArray[np.int64], share: float) 
 
 
 def _fan_ins(
-    lengths: NDArray[np.int64], salient: NDArray[np.int64], share: float, n_in: int
+    lengths: NDArray[np.int64],
+    salient: NDArray[np.int64],
+    share: float,
+    n_in: int,
+    rows: NDArray[np.int64],
+    total: int,
 ) -> NDArray[np.int64]:
-    """The fan-in of every group after ablation: the same for all that stay, and one more for the first."""
-    total, active = int(lengths.sum()), np.flatnonzero(lengths)
+    """The fan-in of every group after ablation: the same for all that stay, and one more for the first.
+
+    ``rows`` are the neurons of each group, ``total`` the links that all of them together are to have.
+    """
     wanted = np.zeros(len(lengths), np.int64)
-    if total == 0:
+    if not lengths.any():
         return wanted
-    fewest = -(-total // n_in)  # groups that hold all links
     weak = _weak(lengths, salient, share)
-    weak = weak[np.argsort(salient[weak], kind="stable")][: len(active) - fewest]
+    weak = weak[np.argsort(salient[weak], kind="stable")]
     stays = lengths > 0
-    stays[weak] = False
+    # As many go as leave neurons enough to hold all links.
+    left = n_in * (rows[stays].sum() - np.cumsum(rows[weak]))
+    stays[weak[: np.searchsorted(-left, -total, side="right")]] = False
     stay = np.flatnonzero(stays)
-    wanted[stay] = total // len(stay)
-    wanted[stay[: total % len(stay)]] += 1
-    return wanted
+    wanted[stay] = total // rows[stay].sum()
+    rest = total - int((wanted * rows).sum())
+    wanted[stay[: np.searchsorted(np.cumsum(rows[stay]), rest, side="right")]] += 1
+    return np.minimum(wanted, n_in)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, number
+from rewire._checks import boolean, choice, number
 from rewire._places import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse, Updates
@@ -21,11 +22,11 @@ from rewire.rewiring.base import (
     Occasion,
     Rewiring,
     check_by_layer,
-    empty_places,
     only,
     register_rewiring,
     slots_count,
 )
+from rewire.rewiring.budgets import empty_links, empty_places, links_in, remove_links, slot_links
 from rewire.rewiring.comes import AtRandom
 from rewire.rewiring.goes import SmallestMagnitude
 from rewire.rewiring.when import Every, Moment, Once, Share, end_of, when
@@ -117,6 +118,9 @@ class TopKAST(Rewiring):
     def due(self, moment: Moment) -> bool:
         return moment.step in (0, self.end_at(moment)) or super().due(moment)
 
+    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
+        return moment.step > self.end_at(moment) and not memory.get("ended", False)
+
     def layers(self, network: Sequential) -> list[Sparse]:
         return [layer for layer in self.eligible(network) if layer.store.slots > 0]
 
@@ -131,26 +135,26 @@ class TopKAST(Rewiring):
     # --- a refresh ----------------------------------------------------------------------
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        links = occasion.memory.get("links")
+        known = occasion.memory.get("links")
         ended = occasion.moment.step >= self.end_at(occasion.moment)
-        occasion.notes["links"] = links or {str(layer.index): layer.store.slots for layer in layers}
+        occasion.notes["links"] = known or {str(layer.index): layer.nnz for layer in layers}
         plans = []
         for layer in layers:
             store, key = layer.store, (*occasion.key(layer), occasion.threads)
             weight, kept = store.get_field("weight"), store.get_field(ASLEEP)
             theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
-            total = occasion.notes["links"].get(str(layer.index), store.slots)
-            outside = store.slots - min(max(1, math.floor(self.forward * total + 0.5)), store.slots)
-            others, plan = _core.Plan(store), _core.Plan(store)
-            others.prune_scores(score, outside, *key)
-            goes = outside
+            total = occasion.notes["links"].get(str(layer.index), layer.nnz)
+            others = self._others(layer, score, total, occasion)
+            goes = outside = others.n_removed
             if not ended:
-                goes = min(int(self.zeta * outside), empty_places(layer)) if links else 0
+                goes = min(int(self.zeta * outside), empty_places(layer)) if known else 0
+            plan = _core.Plan(store)
             plan.prune_scores(score, goes, *key)  # the smallest of the others: the order is the same
             if regrow and not ended:
-                room = empty_places(layer) + goes
-                plan.grow_random(min(max(0, total - store.slots + goes), room), *key)
+                gone = links_in(plan, removed=True)
+                missing = min(max(0, total - layer.nnz + gone), empty_links(layer) + gone)
+                plan = self.comes.place_links(plan, layer, missing, occasion)
             up = ~others.marked()
             turns = up != store.get_field(AWAKE)[:, 0]
             # Before the first refresh, or where somebody has set weights, they lie on the wrong side.
@@ -161,15 +165,28 @@ class TopKAST(Rewiring):
             plans.append(plan)
         return plans
 
+    def _others(
+        self, layer: Sparse, score: NDArray[np.float64], total: int, occasion: Occasion
+    ) -> _core.Plan:
+        """A plan that removes what set A leaves of a layer that has ``total`` links at full strength."""
+        each, key = slot_links(layer) or 1, (*occasion.key(layer), occasion.threads)
+        most = layer.store.slots - 1  # one slot is always in A
+        inside = max(1, math.floor(self.forward * (total // each) + 0.5)) * each
+        return remove_links(
+            lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - inside
+        )
+
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         for layer in layers:
             _core.wake(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
         occasion.memory["links"] = occasion.notes["links"]
+        occasion.memory["ended"] = occasion.moment.step >= self.end_at(occasion.moment)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
-        only(memory, "links")
+        only(memory, "links", "ended")
         check_by_layer(memory, "links", network, slots_count)
+        boolean("memory: ended", memory.get("ended", False))
         for layer in network.sparse_layers:
             layer.check_field(ASLEEP, network.dtype, birth=(0, 0))
             layer.check_field(AWAKE, "uint8", per_slot=True, low=0, high=1, birth=(0, 0))

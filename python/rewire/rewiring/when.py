@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rewire._checks import choice, integer, number
 
 __all__ = [
-    "CosineShare", "Every", "Moment", "Once", "PowerShare", "Share", "end_of", "in_steps", "share", "when",
+    "AUTO", "Auto", "CosineShare", "Every", "Moment", "Once", "PowerShare", "Share", "end_of", "in_steps",
+    "share", "shares_among", "when",
 ]  # fmt: skip
 
 
 class Moment(NamedTuple):
     """Where training stands: whole epochs and steps behind it, and whether an epoch is about to begin.
 
-    ``epochs`` and ``steps`` are the counts at which the present call of ``fit`` will end: schedules that name
-    a share of the run go by them, so such a run in two calls of ``fit`` differs from one in one call.
-    Resuming a checkpoint for the epochs that are missing does not.
+    ``epochs`` and ``steps`` are the counts at which the run ends: schedules that name a share of the run go
+    by them. A run may take many calls of ``fit``; its length is the trainer's ``horizon``, see
+    :class:`rewire.Trainer`. Steps are counted on from where the epoch began, as many an epoch as it has.
     """
 
     epoch: int
@@ -39,6 +41,11 @@ def end_of(name: str, value: Any, low: int = 1) -> int | float:
 def in_steps(end: int | float, moment: Moment) -> int | float:
     """An end in steps: itself, or (a float) that share of the run."""
     return end * moment.steps if isinstance(end, float) else end
+
+
+def shares_among(**ends: Any) -> dict[str, Any]:
+    """Those that are shares of the run and no counts, by the names of their parameters."""
+    return {name: end for name, end in ends.items() if isinstance(end, float)}
 
 
 # --- when -------------------------------------------------------------------------------
@@ -80,6 +87,22 @@ class Every:
         stop = self.stop * whole if isinstance(self.stop, float) else self.stop
         return now and count > 0 and count % period == 0 and (stop is None or count < stop)
 
+    @property
+    def period(self) -> tuple[int, str]:
+        """Its length and the unit of that."""
+        return (self.epochs or 1, "epochs") if self.steps is None else (self.steps, "steps")
+
+    def turns(self, epochs: int, steps: int) -> Iterator[Moment]:
+        """When it comes round in a run of so many epochs of so many steps each."""
+        whole = epochs * steps
+        each = self.steps or (self.epochs or 1) * steps
+        for step in range(each, whole, each):
+            yield Moment(step // steps, step, step % steps == 0, epochs, whole)
+
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run."""
+        return shares_among(stop=self.stop)
+
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`when` reads it back."""
         return {"epochs": self.epochs, "steps": self.steps, "stop": self.stop}
@@ -98,9 +121,48 @@ class Once:
         """Whether to rewire now."""
         return moment.step == self.step
 
+    def turns(self, epochs: int, steps: int) -> Iterator[Moment]:
+        """When it comes round in a run of so many epochs of so many steps each."""
+        if self.step < epochs * steps:
+            yield Moment(self.step // steps, self.step, self.step % steps == 0, epochs, epochs * steps)
+
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run: none."""
+        return {}
+
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`when` reads it back."""
         return {"step": self.step}
+
+
+@dataclass(frozen=True)
+class Auto:
+    """When: every 100 steps, or oftener where a schedule between two steps would not act 20 times so.
+
+    For rules that come down to a density by a schedule: it asks them where that begins and ends.
+    """
+
+    steps: ClassVar[int] = 100  # as published
+    times: ClassVar[int] = 20
+
+    def period(self, begin: int, end: int) -> int:
+        """Steps between rewirings."""
+        return max(1, min(self.steps, (end - begin) // self.times))
+
+    def due(self, moment: Moment) -> bool:
+        """Never by itself: the rule, which knows begin and end, says when."""
+        return False
+
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run: none."""
+        return {}
+
+    def config(self) -> str:
+        """What a rule's parameter ``every`` calls it."""
+        return "auto"
+
+
+AUTO = Auto()
 
 
 def when(what: int | Every | Once | dict[str, Any], unit: str = "epochs") -> Every | Once:
@@ -135,6 +197,10 @@ class Share:
         """The share at a moment."""
         return self.value
 
+    def run_shares(self) -> dict[str, Any]:
+        """The parameters that are shares of the run."""
+        return {}
+
 
 @dataclass(frozen=True)
 class _Falling(Share):
@@ -150,6 +216,9 @@ class _Falling(Share):
         """0 at the beginning, 1 from the end on."""
         end = in_steps(self.end, moment)
         return min(moment.step / end, 1.0) if end > 0 else 1.0
+
+    def run_shares(self) -> dict[str, Any]:
+        return shares_among(end=self.end)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""Budgets in links: what plans bring and take where slots hold different numbers of them.
+
+A slot of a layer with groups holds a link for each neuron of the group, and one of a last group that is not
+whole holds fewer. Rules choose slots, and what they promise is links. Where all slots of a layer are alike,
+so many links are so many slots. Where they are not, slots go or come one after the other, in the order that
+the rule gives them, until the next one might be too much; what is missing then, less than a slot, is *owed*:
+the next rewiring of the layer makes up for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire.layers import Sparse
+
+__all__ = [
+    "common_slot", "empty_links", "empty_places", "first_links", "links_in", "remove_links",
+    "removing", "slot_links", "slot_sizes",
+]  # fmt: skip
+
+
+def slot_links(layer: Sparse) -> int:
+    """The links of every slot of a layer; 0 where the last group is not whole and there are others."""
+    store = layer.store
+    if store.n_out % store.group == 0:
+        return store.group
+    return store.n_out if store.n_groups == 1 else 0
+
+
+def common_slot(layers: Sequence[Sparse]) -> int:
+    """The links of every slot of all layers; 0 where they differ."""
+    found = {slot_links(layer) for layer in layers}
+    return found.pop() if len(found) == 1 else 0
+
+
+def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The links of slots of these groups."""
+    store = layer.store
+    last = store.n_out - (store.n_groups - 1) * store.group
+    return np.where(groups == store.n_groups - 1, last, store.group)
+
+
+def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
+    """How many of the first of these slots: as long as a whole one still finds room in so many links."""
+    before = np.cumsum(slot_sizes(layer, groups)) - slot_sizes(layer, groups)
+    return int(np.searchsorted(before, links - (slot_links(layer) or layer.store.group), side="right"))
+
+
+def empty_places(layer: Sparse) -> int:
+    """Slots that a layer lacks to be full."""
+    return layer.store.n_groups * layer.n_in - layer.store.slots
+
+
+def empty_links(layer: Sparse) -> int:
+    """Links that a layer lacks to be full."""
+    return layer.n_out * layer.n_in - layer.nnz
+
+
+def links_in(plan: _core.Plan, *, removed: bool) -> int:
+    """Links of a plan's slots: ``group`` each, fewer in a last group that is not whole."""
+    store = plan.store
+    slots = plan.n_removed if removed else plan.n_inserted
+    missing = store.n_groups * store.group - store.n_out
+    links = slots * store.group
+    if missing and slots:
+        groups, _ = plan.removed() if removed else plan.inserted()
+        links -= missing * int((groups == store.n_groups - 1).sum())
+    return links
+
+
+def removing(plan: _core.Plan) -> _core.Plan:
+    """A plan that removes what another one removes, and inserts nothing."""
+    twin, none = _core.Plan(plan.store), np.zeros(0, np.int32)
+    twin.pairs(*plan.removed(), none, none, None)
+    return twin
+
+
+def remove_links(mark: Callable[[_core.Plan, int], None], layer: Sparse, links: int) -> _core.Plan:
+    """A plan by which as many links go, or less than a slot fewer.
+
+    ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan: the same for more, and others.
+    """
+    store, alike = layer.store, slot_links(layer)
+    most = alike or store.group  # links of a slot
+    count = min(max(0, links) // most, store.slots)
+    while True:
+        mark(plan := _core.Plan(store), count)
+        if alike:
+            return plan
+        more = min((links - links_in(plan, removed=True)) // most, store.slots - count)
+        if more <= 0:
+            return plan
+        count += more
