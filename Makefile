@@ -144,9 +144,9 @@ dist/.wheel: .venv/.ready $(SOURCES)
 C_FLAGS   = -DRW_TEST -std=c11 -ffp-contract=off -Isparse_core \
             -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 C_COMPILE = $(CC)
-C_HEADERS = $(wildcard sparse_core/*.h tests/*.h tests/*/*.h)
+C_HEADERS = $(wildcard sparse_core/*/*.h tests/*.h tests/*/*.h)
 C_TESTS   = $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
-C_OBJECTS = $(patsubst sparse_core/%.c,%.o,$(wildcard sparse_core/*.c))
+C_OBJECTS = $(patsubst %.c,%.o,$(notdir $(wildcard sparse_core/*/*.c)))
 
 build/c/serial/%: VARIANT = -O2
 build/c/openmp/%: VARIANT = -O2 -fopenmp
@@ -178,7 +178,7 @@ c-neon: C_RUN = $(NEON_QEMU) -L /usr/aarch64-linux-gnu
 c-%: $$(addprefix build/c/$$*/,$(C_TESTS))
 	@for t in $(addprefix build/c/$*/,$(C_TESTS)); do echo "$$t"; $(C_RUN) $$t || exit 1; done
 
-build/c/%.o: sparse_core/$$(notdir $$*).c $(C_HEADERS)
+build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
 	@mkdir -p $(@D)
 	@echo "cc $@"
 	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@

@@ -123,7 +123,7 @@ class BuildExt(build_ext):
 
     def compile_side_by_side(self, compile_all, sources, output_dir, **options):
         """As the compiler's own `compile`, on all processors and only what is out of date."""
-        headers = glob(f"{CORE}/*.h")
+        headers = glob(f"{CORE}/*/*.h")
 
         def compile_one(source):
             objects = self.compiler.object_filenames([source], output_dir=output_dir)
@@ -137,9 +137,9 @@ class BuildExt(build_ext):
 
 core = Extension(
     "rewire._core",
-    sources=[f"{CORE}/_core.pyx", *sorted(glob(f"{CORE}/*.c"))],
+    sources=[f"{CORE}/bind/_core.pyx", *sorted(glob(f"{CORE}/*/*.c"))],
     include_dirs=[CORE],
-    depends=sorted(path for kind in ("h", "pxd", "pxi", "pyx") for path in glob(f"{CORE}/*.{kind}")),
+    depends=sorted(path for kind in ("h", "pxd", "pxi", "pyx") for path in glob(f"{CORE}/*/*.{kind}")),
 )
 
 setup(
@@ -147,7 +147,7 @@ setup(
     ext_modules=cythonize(
         [core],
         build_dir="build/cython",
-        include_path=[CORE],
+        include_path=[f"{CORE}/bind"],
         compiler_directives={"language_level": 3, "embedsignature": True},
     ),
 )

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base.h"
+#include "base/base.h"
 
 static int tests_passed, tests_failed, checks_failed;
 static const char *test_filter; /* run only the tests whose name holds this */

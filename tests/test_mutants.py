@@ -14,7 +14,10 @@ from mutants.list import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "sparse_core"
 # The structure only: no kernels, no threads.
-FILES = "base mem store mirror check plan edit csr topology rewire best paths normal walk asleep".split()
+FILES = (
+    "base/base base/mem base/normal base/hypergeometric base/topk store/store store/mirror store/check store/plan "
+    "store/edit store/csr rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast"
+).split()
 FLAGS = ["-std=c11", "-O1", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 SECONDS = 10  # of processor time, which takes the unbroken one a second: a broken store may loop for ever
 
@@ -28,8 +31,13 @@ def compile_core(source: Path, build: Path, names: list[str]) -> None:
     """Objects of ``names`` (the test program is "test_core") from the sources in ``source``."""
     for name in names:
         file = ROOT / "tests/test_core.c" if name == "test_core" else source / f"{name}.c"
-        command = [CC, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(build / f"{name}.o")]
+        command = [CC, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(object_of(build, name))]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+
+
+def object_of(build: Path, name: str) -> Path:
+    """Where the object of a source lies: names of files are unique over the folders of the core."""
+    return build / f"{Path(name).name}.o"
 
 
 def link(objects: dict[str, Path], program: Path) -> Path:
@@ -42,20 +50,18 @@ def sound(tmp_path_factory) -> dict[str, Path]:
     """Objects of the unbroken core, compiled once."""
     build = tmp_path_factory.mktemp("sound")
     compile_core(CORE, build, [*FILES, "test_core"])
-    return {name: build / f"{name}.o" for name in [*FILES, "test_core"]}
+    return {name: object_of(build, name) for name in [*FILES, "test_core"]}
 
 
 def outcome(mutant: Mutant, sound: dict[str, Path], build: Path) -> str:
     """What the tests said of a mutant: "passed", or how it was caught."""
     text = (CORE / mutant.file).read_text()
     source = build / "sparse_core"
-    source.mkdir()
-    for file in CORE.glob("*.[ch]"):
-        shutil.copy(file, source)
+    shutil.copytree(CORE, source)
     (source / mutant.file).write_text(text.replace(mutant.original, mutant.broken))
-    changed = [*FILES, "test_core"] if mutant.file.endswith(".h") else [Path(mutant.file).stem]
+    changed = [*FILES, "test_core"] if mutant.file.endswith(".h") else [mutant.file.removesuffix(".c")]
     compile_core(source, build, changed)
-    program = link(sound | {name: build / f"{name}.o" for name in changed}, build / "test_core")
+    program = link(sound | {name: object_of(build, name) for name in changed}, build / "test_core")
     command = ["sh", "-c", f"ulimit -t {SECONDS}; exec {program} --first"]
     run = subprocess.run(command, cwd=build, capture_output=True)
     return "passed" if run.returncode == 0 else f"exit status {run.returncode}"

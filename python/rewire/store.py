@@ -2,7 +2,7 @@
 
 ``WeightStore`` is the core's store with a face for NumPy and SciPy: connections are named by
 (row, column), everything comes out as copies, and what goes in is checked as a whole before
-anything changes. How it works inside is drawn and explained in ``sparse_core/store.h``.
+anything changes. How it works inside is drawn and explained in ``sparse_core/store/store.h``.
 """
 
 from __future__ import annotations

@@ -191,8 +191,8 @@ static void test_history_leaves_no_trace(void)
         rw_store *both[2] = { all_at_once, one_by_one };
         for (int i = 0; i < 2; i++) {
             rw_plan *p = rw_plan_new(both[i]);
-            CHECK_STATUS(rw_prune_smallest(p, 40, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_grow_random(p, 50, key, &(rw_run){ 1 + 2 * i, NULL, NULL }), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(p, 40, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, 50, key, &(rw_run){ 1 + 2 * i, NULL, NULL }), RW_OK);
             CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
             CHECK_STATUS(commit_plan(both[i], p), RW_OK);
             rw_plan_free(p);

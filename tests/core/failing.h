@@ -142,13 +142,13 @@ static rw_status with_plan(rw_store *s, int64_t prune, int64_t grow, bool set)
     rw_plan *p = rw_plan_new(s);
     if (!p)
         return RW_ENOMEM;
-    rw_status status = set ? rw_prune_set(p, 0.5, key, &ALONE)
-                           : rw_prune_smallest(p, rw_min64(prune, s->slots), key, &ALONE);
+    rw_status status = set ? rw_plan_prune_set(p, 0.5, key, &ALONE)
+                           : rw_plan_prune_smallest(p, rw_min64(prune, s->slots), key, &ALONE);
     if (status)
         CHECK(p->n_del == 0 && p->n_ins == 0);
     if (!status) {
-        status = grow < 0 ? rw_grow_fan_in(p, s->n_in / 2, key, &ALONE)
-                          : rw_grow_random(p, grow, key, &ALONE);
+        status = grow < 0 ? rw_plan_grow_fan_in(p, s->n_in / 2, key, &ALONE)
+                          : rw_plan_grow_random(p, grow, key, &ALONE);
         if (status)
             CHECK(p->n_ins == 0);
     }
@@ -170,7 +170,7 @@ static rw_status op_prune_scores(rw_store *s)
     double *score = calloc((size_t)s->slots + 1, sizeof *score);
     rw_plan *p = rw_plan_new(s);
     REQUIRE(score);
-    rw_status status = p ? rw_prune_scores(p, score, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE) : RW_ENOMEM;
+    rw_status status = p ? rw_plan_prune_scores(p, score, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE) : RW_ENOMEM;
     if (p && status)
         CHECK(p->n_del == 0);
     rw_plan_free(p);
@@ -192,7 +192,7 @@ static rw_status op_plan_insert(rw_store *s)
     rw_fault at;
     if (!p)
         return RW_ENOMEM;
-    rw_status status = rw_prune_smallest(p, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE);
+    rw_status status = rw_plan_prune_smallest(p, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE);
     int64_t n_del = p->n_del;
     if (!status)
         status = rw_plan_insert(p, n, group, source, weight, &at);
@@ -208,7 +208,7 @@ static rw_status op_paths(rw_store *s)
     rw_plan *p = rw_plan_new(s);
     if (!p)
         return RW_ENOMEM;
-    rw_status status = rw_grow_paths(p, 30, RW_CH2, true, (rw_key){ 1, 2, 3 }, &(rw_run){ 3, NULL, NULL });
+    rw_status status = rw_plan_grow_paths(p, 30, RW_CH2, true, (rw_key){ 1, 2, 3 }, &(rw_run){ 3, NULL, NULL });
     CHECK(p->n_ins == (status ? 0 : 30));
     if (!status)
         status = commit_plan(s, p);
@@ -238,7 +238,7 @@ static rw_status op_reserve_and_cancel(rw_store *s)
     if (!p)
         return RW_ENOMEM;
     snapshot shot = snapshot_take(s);
-    rw_status status = rw_grow_random(p, 290, key, &ALONE);
+    rw_status status = rw_plan_grow_random(p, 290, key, &ALONE);
     if (!status)
         status = rw_edit_reserve(s, p, 1, &edit, &at);
     if (!status)
@@ -295,7 +295,7 @@ static void test_sizes_that_overflow(void)
     CHECK_STATUS(rw_plan_reserve(p, INT64_MAX, 0), RW_ENOMEM);
     CHECK_STATUS(rw_plan_reserve(p, 0, INT64_MAX / 2), RW_ENOMEM);
     CHECK_STATUS(rw_plan_reserve(p, 0, (int64_t)1 << 62), RW_ENOMEM); /* times 4 is 0 */
-    CHECK_STATUS(rw_grow_random(p, 3, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_random(p, 3, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     rw_plan_free(p);
     CHECK(!rw_alloc_array(SIZE_MAX / 4 + 2, 4)); /* wraps to 4 bytes */

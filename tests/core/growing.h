@@ -17,7 +17,7 @@ static void test_random_growth_is_exact(void)
             rw_store *copy = rw_store_clone(s);
             rw_plan *p = rw_plan_new(copy);
             rw_fault at;
-            CHECK_STATUS(rw_grow_random(p, counts[i], (rw_key){ 3, 1, i }, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, counts[i], (rw_key){ 3, 1, i }, &ALONE), RW_OK);
             CHECK(p->n_ins == counts[i] && p->n_del == 0);
             CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
             CHECK_STATUS(commit_plan(copy, p), RW_OK);
@@ -27,15 +27,15 @@ static void test_random_growth_is_exact(void)
         }
         rw_plan *p = rw_plan_new(s);
         snapshot shot = snapshot_take(s);
-        CHECK_STATUS(rw_grow_random(p, room + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
+        CHECK_STATUS(rw_plan_grow_random(p, room + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
         CHECK(p->n_ins == 0 && snapshot_same(&shot, s));
-        CHECK_STATUS(rw_grow_random(p, INT64_MAX, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
+        CHECK_STATUS(rw_plan_grow_random(p, INT64_MAX, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
         /* Places the plan empties are empty. */
         int64_t gone = s->slots / 4;
-        CHECK_STATUS(rw_prune_smallest(p, gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
-        CHECK_STATUS(rw_grow_random(p, room + gone + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
+        CHECK_STATUS(rw_plan_prune_smallest(p, gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, room + gone + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
         CHECK(p->n_del == gone && p->n_ins == 0);
-        CHECK_STATUS(rw_grow_random(p, room + gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, room + gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
         CHECK_STATUS(commit_plan(s, p), RW_OK);
         CHECK(is_sound(s) && empties(s) == 0);
         rw_plan_free(p);
@@ -62,7 +62,7 @@ static void test_random_growth_is_uniform(void)
         rw_plan *p = rw_plan_new(s);
         rw_fault at;
         CHECK_STATUS(rw_plan_pairs(p, 1, &group, &source, 0, NULL, NULL, NULL, &at), RW_OK);
-        CHECK_STATUS(rw_grow_random(p, 3, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, 3, key, &ALONE), RW_OK);
         unsigned set = 0;
         for (int64_t i = 0; i < p->n_ins; i++)
             set |= 1u << (p->ins_group[i] * 4 + p->ins_source[i]);
@@ -95,7 +95,7 @@ static void test_random_growth_splits_in_proportion(void)
     for (uint64_t step = 0; step < DRAWS; step++) {
         int got[ROWS] = { 0 };
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_grow_random(p, K, (rw_key){ 5, 5, step }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, K, (rw_key){ 5, 5, step }, &ALONE), RW_OK);
         for (int64_t i = 0; i < p->n_ins; i++)
             got[p->ins_group[i]]++;
         for (int g = 0; g < ROWS; g++) {
@@ -123,7 +123,7 @@ static void test_stretches_draw_their_own_share(void)
     double sum = 0.0, squares = 0.0;
     for (uint64_t step = 0; step < DRAWS; step++) {
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_grow_random(p, K, (rw_key){ 6, 5, step }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, K, (rw_key){ 6, 5, step }, &ALONE), RW_OK);
         double here = 0.0;
         for (int64_t i = 0; i < p->n_ins; i++)
             here += p->ins_group[i] < ROWS / 2;
@@ -146,11 +146,11 @@ static void test_growth_does_not_depend_on_threads_or_layout(void)
         rw_plan *p = rw_plan_new(s), *q = rw_plan_new(packed);
         rw_run many = { 4, NULL, NULL };
         if (kind == 0) {
-            CHECK_STATUS(rw_grow_random(p, 5000, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_grow_random(q, 5000, key, &many), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, 5000, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(q, 5000, key, &many), RW_OK);
         } else {
-            CHECK_STATUS(rw_grow_fan_in(p, 80, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_grow_fan_in(q, 80, key, &many), RW_OK);
+            CHECK_STATUS(rw_plan_grow_fan_in(p, 80, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_fan_in(q, 80, key, &many), RW_OK);
         }
         CHECK(p->n_ins == q->n_ins);
         for (int64_t i = 0; i < p->n_ins; i++)
@@ -170,10 +170,10 @@ static void test_fan_in(void)
         longest = rw_max64(longest, s->len[g]);
     rw_key key = { 4, 4, 4 };
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_grow_fan_in(p, 51, key, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_plan_grow_fan_in(p, 51, key, &ALONE), RW_EFULL);
     CHECK(p->n_ins == 0);
-    CHECK_STATUS(rw_prune_smallest(p, 60, key, &ALONE), RW_OK);
-    CHECK_STATUS(rw_grow_fan_in(p, 15, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_smallest(p, 60, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_fan_in(p, 15, key, &ALONE), RW_OK);
     int32_t *left = malloc((size_t)s->n_groups * sizeof *left);
     REQUIRE(left);
     for (int32_t g = 0; g < s->n_groups; g++)
@@ -186,7 +186,7 @@ static void test_fan_in(void)
     CHECK(is_sound(s) && before != s->slots && longest > 15);
     rw_plan_free(p);
     p = rw_plan_new(s);
-    CHECK_STATUS(rw_grow_fan_in(p, 50, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_fan_in(p, 50, key, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     CHECK(empties(s) == 0 && is_sound(s));
     rw_plan_free(p);
@@ -204,7 +204,7 @@ static void test_values_of_newcomers(void)
             rw_store *s = rw_store_new(200 * group - (group > 1), 400, group, (rw_dtype)dtype);
             rw_key key = { 8, 3, 1 };
             rw_plan *p = rw_plan_new(s);
-            CHECK_STATUS(rw_grow_fan_in(p, 100, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_fan_in(p, 100, key, &ALONE), RW_OK);
             rw_field values = { .dtype = (rw_dtype)dtype, .width = group };
             int64_t n = p->n_ins * group;
             int32_t last = s->n_groups - 1;

@@ -12,12 +12,14 @@
 #include <string.h>
 
 #include "../check.h"
-#include "csr.h"
-#include "edit.h"
-#include "mem.h"
-#include "rewire.h"
-#include "store.h"
-#include "topology.h"
+#include "base/hypergeometric.h"
+#include "base/mem.h"
+#include "store/csr.h"
+#include "store/edit.h"
+#include "store/mirror.h"
+#include "store/store.h"
+#include "rules/grow_random.h"
+#include "rules/prune.h"
 
 static bool stop_at_first;      /* failed test */
 

@@ -1,7 +1,7 @@
 /* linking.h -- new links where many short paths lead, against the definition. */
 
-#include "best.h"
-#include "paths.h"
+#include "base/topk.h"
+#include "rules/grow_paths.h"
 
 /* The graph that a plan leaves, as a table: groups first, then sources. */
 typedef struct {
@@ -67,11 +67,11 @@ static double path_score(const table *t, int32_t u, int32_t v, rw_path_score sco
 
 /* The `count` best empty places, sorted; returns how many places have a path. */
 static int64_t best_by_table(const rw_plan *p, int64_t count, rw_path_score score, bool sample,
-                             rw_key key, rw_best *best)
+                             rw_key key, rw_topk *best)
 {
     table t = table_of(p);
     int64_t n_in = t.nodes - t.groups, reached = 0;
-    REQUIRE(rw_best_start(best, count, t.groups * n_in, key) == RW_OK);
+    REQUIRE(rw_topk_start(best, count, t.groups * n_in, key) == RW_OK);
     for (int32_t u = 0; u < t.groups; u++)
         for (int32_t v = t.groups; v < t.nodes; v++) {
             if (t.joined[u * t.nodes + v])
@@ -79,9 +79,9 @@ static int64_t best_by_table(const rw_plan *p, int64_t count, rw_path_score scor
             double x = path_score(&t, u, v, score);
             uint64_t word = rw_draw4(key, RW_DRAW_SAMPLE, (uint64_t)u, (uint64_t)(v - t.groups)).v[0];
             reached += x > 0;
-            rw_best_offer(best, sample ? x / -log1p(-rw_unit(word)) : x, u, v - t.groups);
+            rw_topk_offer(best, sample ? x / -log1p(-rw_unit(word)) : x, u, v - t.groups);
         }
-    rw_best_sort(best);
+    rw_topk_sort(best);
     free(t.joined);
     return reached;
 }
@@ -100,21 +100,21 @@ static void test_paths_by_definition(void)
             rw_store *s = random_store(shapes[i].n_out, shapes[i].n_in, shapes[i].group, RW_F32,
                                        shapes[i].percent);
             rw_plan *cut = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_smallest(cut, s->slots / 3, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(cut, s->slots / 3, key, &ALONE), RW_OK);
             int64_t room = empties(s) + cut->n_del;
             int64_t counts[] = { 0, 1, room / 5, room - 1, room };
             for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
                 if (counts[c] < 0)
                     continue;
                 rw_plan *p = rw_plan_new(s);
-                rw_best best;
-                CHECK_STATUS(rw_prune_smallest(p, s->slots / 3, key, &ALONE), RW_OK);
+                rw_topk best;
+                CHECK_STATUS(rw_plan_prune_smallest(p, s->slots / 3, key, &ALONE), RW_OK);
                 best_by_table(p, counts[c], score, sample, key, &best);
-                CHECK_STATUS(rw_grow_paths(p, counts[c], score, sample, key, &ALONE), RW_OK);
+                CHECK_STATUS(rw_plan_grow_paths(p, counts[c], score, sample, key, &ALONE), RW_OK);
                 CHECK(p->n_ins == counts[c] && best.n == counts[c]);
                 for (int64_t e = 0; e < p->n_ins; e++)
                     CHECK(p->ins_group[e] == best.at[e].group && p->ins_source[e] == best.at[e].source);
-                rw_best_end(&best);
+                rw_topk_end(&best);
                 rw_plan_free(p);
             }
             rw_plan_free(cut);
@@ -141,7 +141,7 @@ static void test_paths_are_drawn_by_score(void)
     }
     for (uint64_t step = 0; step < DRAWS; step++) {
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_grow_paths(p, 2, RW_CH3, true, (rw_key){ 8, 1, step }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_paths(p, 2, RW_CH3, true, (rw_key){ 8, 1, step }, &ALONE), RW_OK);
         int i = p->ins_group[0] * 7 + p->ins_source[0], j = p->ins_group[1] * 7 + p->ins_source[1];
         hits[i * PLACES + j]++;
         rw_plan_free(p);
@@ -175,7 +175,7 @@ static void test_places_on_no_path_come_last(void)
         CHECK_STATUS(insert_one(s, 4, 9, 1.0), RW_OK);
         CHECK_STATUS(insert_one(s, 2, 9, 1.0), RW_OK); /* one path: 2 - 9 - 4 - 7 */
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_grow_paths(p, 61, RW_CH3, sample, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_paths(p, 61, RW_CH3, sample, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
         bool found = false;
         int low = 0;
         for (int64_t e = 0; e < p->n_ins; e++) {
@@ -199,13 +199,13 @@ static void test_paths_are_the_same_on_many_threads(void)
         rw_key key = { 9, 2, (uint64_t)how };
         rw_path_score score = how & 1 ? RW_CH2 : RW_CH3;
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_smallest(p, 1000, key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_grow_paths(p, 1000, score, how & 2, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, 1000, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_paths(p, 1000, score, how & 2, key, &ALONE), RW_OK);
         for (int threads = 2; threads <= 8; threads *= 2) {
             rw_run run = { threads, NULL, NULL };
             rw_plan *q = rw_plan_new(packed);
-            CHECK_STATUS(rw_prune_smallest(q, 1000, key, &run), RW_OK);
-            CHECK_STATUS(rw_grow_paths(q, 1000, score, how & 2, key, &run), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(q, 1000, key, &run), RW_OK);
+            CHECK_STATUS(rw_plan_grow_paths(q, 1000, score, how & 2, key, &run), RW_OK);
             CHECK(p->n_ins == 1000 && q->n_ins == 1000);
             CHECK(!memcmp(p->ins_group, q->ins_group, 1000 * sizeof *p->ins_group));
             CHECK(!memcmp(p->ins_source, q->ins_source, 1000 * sizeof *p->ins_source));
@@ -224,16 +224,16 @@ static void test_growth_by_paths_refuses(void)
     rw_plan *p = rw_plan_new(s);
     rw_key key = { 1, 1, 1 };
     int64_t room = empties(s);
-    CHECK_STATUS(rw_grow_paths(p, -1, RW_CH3, false, key, &ALONE), RW_ESHAPE);
-    CHECK_STATUS(rw_grow_paths(p, room + 1, RW_CH3, false, key, &ALONE), RW_EFULL);
-    CHECK_STATUS(rw_grow_paths(p, 3, RW_CH3, false, key, &(rw_run){ 1, poll_says_stop, NULL }), RW_EINTR);
+    CHECK_STATUS(rw_plan_grow_paths(p, -1, RW_CH3, false, key, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_paths(p, room + 1, RW_CH3, false, key, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &(rw_run){ 1, poll_says_stop, NULL }), RW_EINTR);
     CHECK(p->n_ins == 0);
-    CHECK_STATUS(rw_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_OK);
-    CHECK_STATUS(rw_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_ESHAPE);
     CHECK(p->n_ins == 3);
     rw_plan *late = rw_plan_new(s);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
-    CHECK_STATUS(rw_grow_paths(late, 3, RW_CH3, false, key, &ALONE), RW_ESTALE);
+    CHECK_STATUS(rw_plan_grow_paths(late, 3, RW_CH3, false, key, &ALONE), RW_ESTALE);
     rw_plan_free(late);
     rw_plan_free(p);
     rw_store_free(s);

@@ -150,7 +150,7 @@ static void test_a_stale_plan(void)
             CHECK_STATUS(connected(s, 0, 0) ? remove_one(s, 0, 0) : RW_OK, RW_OK);
             CHECK_STATUS(insert_one(s, 0, 0, 1.0), RW_OK);
         } else {
-            CHECK_STATUS(rw_grow_random(p, 3, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, 3, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
             CHECK_STATUS(commit_plan(s, p), RW_OK); /* and again below: 3 links are taken */
         }
         CHECK(s->generation > generation);
@@ -178,8 +178,8 @@ static void test_cancel_changes_nothing(void)
         rw_plan *p = rw_plan_new(s);
         CHECK(rw_plan_bytes(p) >= sizeof *p);
         rw_key key = { 1, 1, (uint64_t)count };
-        CHECK_STATUS(rw_prune_smallest(p, rw_min64(count, s->slots), key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_grow_random(p, count, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, rw_min64(count, s->slots), key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, count, key, &ALONE), RW_OK);
         rw_edit *edit = NULL;
         rw_fault at;
         CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_OK);
@@ -221,7 +221,7 @@ static void test_insertions_join_removals(void)
             rw_store *t = rw_store_clone(s);
             rw_plan *p = rw_plan_new(s);
             rw_key key = { 1, 2, 3 };
-            CHECK_STATUS(rw_prune_smallest(p, s->slots / 2, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(p, s->slots / 2, key, &ALONE), RW_OK);
             place gone[180], come[180];
             double weight[180 * 8];
             char typed[180 * 8 * sizeof(double)];
@@ -277,7 +277,7 @@ static void test_bad_insertions_leave_the_plan_alone(void)
     };
     float weight[3] = { 1, 2, 3 };
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_prune_smallest(p, 2, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK); /* 0 and 2 go */
+    CHECK_STATUS(rw_plan_prune_smallest(p, 2, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK); /* 0 and 2 go */
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rw_fault at = { -7, -7 };
         rw_status status = insert_into(p, cases[i].n, cases[i].ins, weight, &at);
@@ -295,7 +295,7 @@ static void test_bad_insertions_leave_the_plan_alone(void)
     rw_plan *q = rw_plan_new(s);
     CHECK_STATUS(insert_one(s, 0, 0, 1.0), RW_OK);
     CHECK_STATUS(insert_into(q, 1, (place[]){ { 2, 2 } }, NULL, &at), RW_ESTALE);
-    CHECK_STATUS(rw_plan_spare(q), RW_ESTALE);
+    CHECK_STATUS(rw_plan_keep_common(q), RW_ESTALE);
     rw_plan_free(q);
     rw_plan_free(p);
     rw_store_free(s);
@@ -308,7 +308,7 @@ static void test_spared_links_stay(void)
     for (int32_t often = 0; often <= 4; often++) { /* of the emptied places, four times often/4 come back */
         rw_store *s = random_store(21, 17, 2, RW_F64, 40), *before = rw_store_clone(s);
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_smallest(p, s->slots / 2, (rw_key){ 1, 1, (uint64_t)often }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, s->slots / 2, (rw_key){ 1, 1, (uint64_t)often }, &ALONE), RW_OK);
         bool goes[11][17] = { { false } }, comes[11][17] = { { false } };
         for (int64_t d = 0; d < p->n_del; d++)
             goes[p->del_group[d]][s->source[s->start[p->del_group[d]] + p->del_position[d]]] = true;
@@ -324,7 +324,7 @@ static void test_spared_links_stay(void)
         rw_fault at;
         int64_t n_del = p->n_del;
         CHECK_STATUS(insert_into(p, n, come, NULL, &at), RW_OK);
-        CHECK_STATUS(rw_plan_spare(p), RW_OK);
+        CHECK_STATUS(rw_plan_keep_common(p), RW_OK);
         CHECK(p->n_del == n_del - back && p->n_ins == n - back);
         CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
         CHECK_STATUS(commit_plan(s, p), RW_OK);
@@ -344,10 +344,10 @@ static void test_spared_links_stay(void)
     }
     rw_store *s = random_store(5, 9, 1, RW_F32, 30);
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_plan_spare(p), RW_OK); /* nothing to spare */
-    CHECK_STATUS(rw_grow_random(p, 3, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_keep_common(p), RW_OK); /* nothing to spare */
+    CHECK_STATUS(rw_plan_grow_random(p, 3, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
     CHECK_STATUS(rw_plan_values(p, RW_VALUE_CONSTANT, 1.0, RW_FAN_NONE, (rw_key){ 1, 1, 1 }, NULL), RW_OK);
-    CHECK_STATUS(rw_plan_spare(p), RW_ESHAPE); /* they have weights */
+    CHECK_STATUS(rw_plan_keep_common(p), RW_ESHAPE); /* they have weights */
     CHECK(p->n_ins == 3);
     rw_plan_free(p);
     rw_store_free(s);

@@ -79,7 +79,7 @@ static void test_set_counts(void)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
             rw_store *s = store_of(cases[i].n, cases[i].weight, 1, (rw_dtype)dtype);
             rw_plan *p = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_set(p, cases[i].zeta, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_set(p, cases[i].zeta, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
             if (p->n_del != cases[i].expected) {
                 printf("case \"%s\": %lld go\n", cases[i].what, (long long)p->n_del);
                 CHECK(p->n_del == cases[i].expected);
@@ -91,10 +91,10 @@ static void test_set_counts(void)
         }
     rw_store *s = rw_store_new(3, 3, 1, RW_F32); /* an empty layer */
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_prune_set(p, 0.3, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_set(p, 0.3, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
     CHECK(p->n_del == 0);
-    CHECK_STATUS(rw_prune_smallest(p, 0, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
-    CHECK_STATUS(rw_prune_smallest(p, 1, (rw_key){ 1, 2, 3 }, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_prune_smallest(p, 0, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_smallest(p, 1, (rw_key){ 1, 2, 3 }, &ALONE), RW_ESHAPE);
     rw_plan_free(p);
     rw_store_free(s);
 }
@@ -114,7 +114,7 @@ static void test_set_takes_the_smallest(void)
                         value_put(s->field[0].dtype, s->field[0].data, s->start[g] * group + i, w);
                     }
             rw_plan *p = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_set(p, zetas[z], (rw_key){ 6, 0, z }, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_set(p, zetas[z], (rw_key){ 6, 0, z }, &ALONE), RW_OK);
             check_set(s, p, zetas[z]);
             rw_fault at;
             CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
@@ -129,7 +129,7 @@ static void test_nan_goes_last(void)
     for (int64_t count = 0; count <= 8; count++) {
         rw_store *s = store_of(8, weight, 1, RW_F32);
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_smallest(p, count, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, count, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
         CHECK(p->n_del == count);
         int64_t nans = 0;
         for (int64_t d = 0; d < p->n_del; d++)
@@ -141,7 +141,7 @@ static void test_nan_goes_last(void)
     for (int percent = 0; percent <= 100; percent += 25) { /* SET: counts hold, nothing hangs */
         rw_store *s = store_of(8, weight, 1, RW_F64);
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_set(p, percent / 100.0, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_set(p, percent / 100.0, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
         for (int64_t d = 0; percent <= 50 && d < p->n_del; d++)
             CHECK(!isnan(weight[p->del_position[d]]));
         rw_plan_free(p);
@@ -160,8 +160,8 @@ static void test_ties_go_by_hash(void)
     for (uint64_t step = 0; step < 1000; step++) {
         rw_key key = { 3, 1, step };
         rw_plan *p = rw_plan_new(s), *again = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_smallest(p, 10, key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_prune_smallest(again, 10, key, &(rw_run){ 3, NULL, NULL }), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, 10, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(again, 10, key, &(rw_run){ 3, NULL, NULL }), RW_OK);
         CHECK(p->n_del == 10 && again->n_del == 10);
         for (int d = 0; d < 10; d++) {
             CHECK(p->del_position[d] == again->del_position[d]);
@@ -185,8 +185,8 @@ static void test_ties_go_by_hash(void)
     }
     CHECK_STATUS(insert_one(u, 0, 3, 50.0), RW_OK);
     rw_plan *p = rw_plan_new(t), *q = rw_plan_new(u);
-    CHECK_STATUS(rw_prune_smallest(p, 12, key, &ALONE), RW_OK);
-    CHECK_STATUS(rw_prune_smallest(q, 12, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_smallest(p, 12, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_smallest(q, 12, key, &ALONE), RW_OK);
     for (int d = 0; d < 12; d++)
         CHECK(p->del_position[d] + 1 == q->del_position[d]);
     rw_plan_free(p);
@@ -212,7 +212,7 @@ static void test_ties_of_many(void)
     rw_store *s = rw_store_new(ROWS, WIDE, 1, RW_F64);
     rw_plan *p = rw_plan_new(s);
     rw_key key = { 5, 1, 0 };
-    CHECK_STATUS(rw_grow_fan_in(p, WIDE, key, &ALONE), RW_OK); /* all weights are zero */
+    CHECK_STATUS(rw_plan_grow_fan_in(p, WIDE, key, &ALONE), RW_OK); /* all weights are zero */
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     rw_plan_free(p);
     static uint64_t tie[N];
@@ -223,7 +223,7 @@ static void test_ties_of_many(void)
                 tie[i] = rw_draw4(key, RW_DRAW_TIE, (uint64_t)(i / WIDE), (uint64_t)(i % WIDE)).v[0];
             qsort(tie, N, sizeof *tie, by_tie);
             p = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_smallest(p, counts[c], key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(p, counts[c], key, &ALONE), RW_OK);
             CHECK(p->n_del == counts[c]);
             for (int64_t d = 0; d < p->n_del; d++) {
                 uint64_t source = (uint64_t)s->source[s->start[p->del_group[d]] + p->del_position[d]];
@@ -247,9 +247,9 @@ static void test_pruning_many(void)
     for (size_t z = 0; z < sizeof zetas / sizeof *zetas; z++) {
         rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
         rw_key key = { 1, 2, z };
-        CHECK_STATUS(rw_prune_set(p, zetas[z], key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_set(p, zetas[z], key, &ALONE), RW_OK);
         check_set(s, p, zetas[z]);
-        CHECK_STATUS(rw_prune_set(q, zetas[z], key, &(rw_run){ 4, NULL, NULL }), RW_OK);
+        CHECK_STATUS(rw_plan_prune_set(q, zetas[z], key, &(rw_run){ 4, NULL, NULL }), RW_OK);
         CHECK(p->n_del == q->n_del
               && memcmp(p->del_group, q->del_group, (size_t)p->n_del * 4) == 0
               && memcmp(p->del_position, q->del_position, (size_t)p->n_del * 4) == 0);
@@ -268,7 +268,7 @@ static bool same_removals(const rw_plan *p, const rw_plan *q)
             && memcmp(p->del_position, q->del_position, (size_t)p->n_del * 4) == 0));
 }
 
-/* Scores that are |w| give what rw_prune_smallest gives, whatever the count and the threads. */
+/* Scores that are |w| give what rw_plan_prune_smallest gives, whatever the count and the threads. */
 static void test_pruning_by_scores(void)
 {
     for (int32_t group = 1; group <= 8; group *= 2)
@@ -289,13 +289,13 @@ static void test_pruning_by_scores(void)
                 for (int threads = 1; threads <= 8; threads++) {
                     rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
                     rw_key key = { 4, 1, c };
-                    CHECK_STATUS(rw_prune_scores(p, score, counts[c], key, &(rw_run){ threads, NULL, NULL }),
+                    CHECK_STATUS(rw_plan_prune_scores(p, score, counts[c], key, &(rw_run){ threads, NULL, NULL }),
                                  RW_OK);
-                    CHECK_STATUS(rw_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
+                    CHECK_STATUS(rw_plan_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
                     CHECK(p->n_del == counts[c] && same_removals(p, q));
                     rw_plan *rest = rw_plan_new(s);
                     rw_run run = { threads, NULL, NULL };
-                    CHECK_STATUS(rw_prune_largest(rest, score, s->slots - counts[c], key, &run), RW_OK);
+                    CHECK_STATUS(rw_plan_prune_largest(rest, score, s->slots - counts[c], key, &run), RW_OK);
                     CHECK(rest->n_del == s->slots - counts[c]);
                     int64_t d = 0, l = 0; /* together they are all slots, in order */
                     for (int32_t g = 0; g < s->n_groups; g++)
@@ -324,7 +324,7 @@ static void test_bad_scores(void)
     rw_store *s = store_of(8, weight, 1, RW_F32);
     for (int64_t count = 0; count <= 8; count++) {
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_scores(p, score, count, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_scores(p, score, count, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
         CHECK(p->n_del == count);
         for (int64_t i = 0; i < count && count != 7; i++) {
             bool found = false;
@@ -332,17 +332,17 @@ static void test_bad_scores(void)
                 found = found || p->del_position[d] == order[i];
             CHECK(found);
         }
-        CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), count ? RW_ESHAPE : RW_OK);
+        CHECK_STATUS(rw_plan_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), count ? RW_ESHAPE : RW_OK);
         rw_plan_free(p);
     }
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_prune_scores(p, score, 9, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
-    CHECK_STATUS(rw_prune_scores(p, score, -1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_prune_scores(p, score, 9, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_prune_scores(p, score, -1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
     score[7] = -5e-324;
-    CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESHAPE);
     CHECK(p->n_del == 0);
     CHECK_STATUS(remove_one(s, 0, 0), RW_OK);
-    CHECK_STATUS(rw_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESTALE);
+    CHECK_STATUS(rw_plan_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), RW_ESTALE);
     rw_plan_free(p);
     rw_store_free(s);
     CHECK(rw_mem_live == 0);
@@ -367,8 +367,8 @@ static void test_rules_can_be_interrupted(void)
     rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
     for (int i = 0; i < 2; i++) {
         poll_calls = 0; /* short work need not ask; an answer counts */
-        rw_status got = i == 0 ? rw_prune_set(p, 0.3, key, &run)
-                               : rw_grow_random(q, 2000000, key, &run);
+        rw_status got = i == 0 ? rw_plan_prune_set(p, 0.3, key, &run)
+                               : rw_plan_grow_random(q, 2000000, key, &run);
         CHECK(got == (poll_calls ? RW_EINTR : RW_OK));
         CHECK(poll_calls <= 1 && (i == 0 || poll_calls == 1));
     }

@@ -54,9 +54,9 @@ static void rewire_once(rw_store *s, int threads, uint64_t step)
     rw_edit *edit = NULL;
     rw_fault at;
     int64_t before = s->slots;
-    CHECK_STATUS(rw_prune_set(p, 0.3, key, &run), RW_OK);
+    CHECK_STATUS(rw_plan_prune_set(p, 0.3, key, &run), RW_OK);
     check_set(s, p, 0.3);
-    CHECK_STATUS(rw_grow_random(p, p->n_del, key, &run), RW_OK);
+    CHECK_STATUS(rw_plan_grow_random(p, p->n_del, key, &run), RW_OK);
     CHECK_STATUS(rw_plan_values(p, RW_VALUE_NORMAL, 2.0, RW_FAN_REAL, key, &run), RW_OK);
     CHECK_STATUS(rw_edit_reserve(s, p, threads, &edit, &at), RW_OK);
     int64_t newborn = p->n_ins;
@@ -112,7 +112,7 @@ static void test_growth_within_one_long_group(void)
     for (uint64_t step = 0; step < DRAWS; step++) {
         rw_plan *p = rw_plan_new(s);
         rw_fault at;
-        CHECK_STATUS(rw_grow_random(p, (int64_t)n, (rw_key){ 8, 8, step }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, (int64_t)n, (rw_key){ 8, 8, step }, &ALONE), RW_OK);
         CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
         double here = 0;
         for (int64_t i = 0; i < p->n_ins; i++) {

@@ -1,6 +1,6 @@
 /* sleeping.h -- links that learn and are not used. Stands on walking.h: its stores. */
 
-#include "asleep.h"
+#include "rules/topkast.h"
 
 /* Every second slot of some groups changes sides: what it would weigh stays, and so do all others. */
 static void test_who_wakes_keeps_what_it_would_weigh(void)
@@ -22,7 +22,7 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
                 }
             REQUIRE(n > 2 && n <= MOST);
             rw_store *before = rw_store_clone(s), *after = rw_store_clone(s);
-            CHECK_STATUS(rw_wake(after, 2, 3, n, group_of, source_of, up), RW_OK);
+            CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_OK);
             CHECK(is_sound(after));
             for (int32_t g = 0; g < s->n_groups; g++)
                 for (int64_t i = before->start[g] * group; i < (before->start[g] + before->len[g]) * group; i++) {
@@ -34,20 +34,20 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
                     CHECK(value_get(&after->field[2], i) == (awake ? 0.0 : v));
                 }
             memset(up, 1, (size_t)n);
-            CHECK_STATUS(rw_wake(after, 2, 3, n, group_of, source_of, up), RW_OK);
+            CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_OK);
             CHECK(same_contents(after, before));
 
             up[0] = 0; /* one that is not there, and nothing has happened */
             int32_t last = source_of[n - 1];
             source_of[n - 1] = s->n_in;
-            CHECK_STATUS(rw_wake(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
+            CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
             source_of[n - 1] = source_of[n - 2]; /* named twice, or below the one before */
             group_of[n - 1] = group_of[n - 2];
-            CHECK_STATUS(rw_wake(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
+            CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
             source_of[n - 1] = last;
             group_of[n - 1] = s->n_groups;
-            CHECK_STATUS(rw_wake(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
-            CHECK_STATUS(rw_wake(after, 0, 3, n, group_of, source_of, up), RW_ESHAPE);
+            CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_ENOENT);
+            CHECK_STATUS(rw_topkast_select(after, 0, 3, n, group_of, source_of, up), RW_ESHAPE);
             CHECK(same_contents(after, before));
             rw_store_free(after);
             rw_store_free(before);

@@ -39,8 +39,8 @@ static void test_fields_follow_their_slots(void)
             int64_t count = step % 3 == 0 ? 1 : step % 3 == 1 ? s->slots / 8 : s->slots / 2;
             rw_key key = { 9, 0, step };
             rw_plan *p = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_smallest(p, count, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_grow_random(p, count + (step % 4 == 0), key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(p, count, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, count + (step % 4 == 0), key, &ALONE), RW_OK);
             CHECK_STATUS(rw_plan_values(p, RW_VALUE_CONSTANT, 42.0, RW_FAN_NONE, key, NULL), RW_OK);
             unsigned char *newborn = calloc((size_t)s->n_groups * 40, 1);
             REQUIRE(newborn);
@@ -184,7 +184,7 @@ static void test_a_pinned_store_refuses_edits(void)
 {
     rw_store *s = random_store(5, 20, 1, RW_F32, 40);
     rw_plan *p = rw_plan_new(s);
-    CHECK_STATUS(rw_grow_random(p, 5, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_random(p, 5, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
     int64_t indptr[6] = { 0, 0, 0, 0, 0, 0 };
     rw_store_pin(s);
     rw_store_pin(s);

@@ -136,13 +136,13 @@ static int64_t soak_rule(model *m, rw_store *s, uint64_t step)
     int64_t room = (int64_t)m->n_groups * m->n_in - s->slots;
     int64_t some = random_below(2) ? s->slots / 3 : rw_min64(s->slots, 5);
     if (random_below(2))
-        CHECK_STATUS(rw_prune_set(p, random_below(11) / 10.0, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_set(p, random_below(11) / 10.0, key, &ALONE), RW_OK);
     else
-        CHECK_STATUS(rw_prune_smallest(p, some, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, some, key, &ALONE), RW_OK);
     if (random_below(3) == 0)
-        CHECK_STATUS(rw_grow_fan_in(p, random_below(m->n_in / 2), key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_fan_in(p, random_below(m->n_in / 2), key, &ALONE), RW_OK);
     else
-        CHECK_STATUS(rw_grow_random(p, rw_min64(p->n_del + random_below(4), p->n_del + room), key,
+        CHECK_STATUS(rw_plan_grow_random(p, rw_min64(p->n_del + random_below(4), p->n_del + room), key,
                                     &ALONE), RW_OK);
     CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
     rw_field drawn = { .dtype = s->field[0].dtype, .width = m->group, .data = p->ins_weight };
@@ -249,7 +249,7 @@ static void soak(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype, int
             rw_edit *edit = NULL;
             rw_fault at;
             int64_t room = (int64_t)m.n_groups * m.n_in - s->slots;
-            CHECK_STATUS(rw_grow_random(p, room / 2, (rw_key){ 2, 2, step }, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, room / 2, (rw_key){ 2, 2, step }, &ALONE), RW_OK);
             CHECK_STATUS(rw_edit_reserve(s, p, 1, &edit, &at), RW_OK);
             rw_edit_cancel(edit);
             rw_plan_free(p);

@@ -1,6 +1,6 @@
 /* streams.h -- the k best of a stream, against sorting all of it. */
 
-#include "best.h"
+#include "base/topk.h"
 
 /* A candidate with its tie: what rw_better would say of it. */
 typedef struct {
@@ -48,7 +48,7 @@ static entry *entries(int64_t n, int32_t values)
 }
 
 /* Does b hold the first k of `all` (of n, which this sorts)? */
-static bool holds_best(const rw_best *b, entry *all, int64_t n, int64_t k)
+static bool holds_best(const rw_topk *b, entry *all, int64_t n, int64_t k)
 {
     qsort(all, (size_t)n, sizeof *all, better_first);
     n = rw_min64(n, k);
@@ -71,14 +71,14 @@ static void test_the_best_of_a_stream(void)
             for (size_t i = 0; i < sizeof ks / sizeof *ks; i++) {
                 int64_t k = rw_max64(0, ks[i]);
                 entry *all = entries(n, values[v]);
-                rw_best b;
-                REQUIRE(rw_best_start(&b, k, n, BEST_KEY) == RW_OK);
+                rw_topk b;
+                REQUIRE(rw_topk_start(&b, k, n, BEST_KEY) == RW_OK);
                 CHECK(b.room <= 2 * rw_max64(k, 64));
                 for (int64_t e = 0; e < n; e++)
-                    rw_best_offer(&b, all[e].score, all[e].group, all[e].source);
-                rw_best_sort(&b);
+                    rw_topk_offer(&b, all[e].score, all[e].group, all[e].source);
+                rw_topk_sort(&b);
                 CHECK(holds_best(&b, all, n, k));
-                rw_best_end(&b);
+                rw_topk_end(&b);
                 free(all);
             }
         }
@@ -90,17 +90,17 @@ static void test_streams_merge(void)
     enum { STREAMS = 3, N = 2000 };
     for (int64_t k = 0; k <= N; k += 399) {
         entry *all = entries(N, 20);
-        rw_best b[STREAMS];
+        rw_topk b[STREAMS];
         for (int t = 0; t < STREAMS; t++)
-            REQUIRE(rw_best_start(&b[t], k, N, BEST_KEY) == RW_OK);
+            REQUIRE(rw_topk_start(&b[t], k, N, BEST_KEY) == RW_OK);
         for (int64_t e = 0; e < N; e++) /* the streams differ in length */
-            rw_best_offer(&b[e % 7 ? 0 : e % 2 + 1], all[e].score, all[e].group, all[e].source);
+            rw_topk_offer(&b[e % 7 ? 0 : e % 2 + 1], all[e].score, all[e].group, all[e].source);
         for (int t = 1; t < STREAMS; t++)
-            rw_best_merge(&b[0], &b[t]);
-        rw_best_sort(&b[0]);
+            rw_topk_merge(&b[0], &b[t]);
+        rw_topk_sort(&b[0]);
         CHECK(holds_best(&b[0], all, N, k));
         for (int t = 0; t < STREAMS; t++)
-            rw_best_end(&b[t]);
+            rw_topk_end(&b[t]);
         free(all);
     }
     CHECK(rw_mem_live == 0);
@@ -110,17 +110,17 @@ static void test_streams_merge(void)
 static void test_a_stream_with_a_floor(void)
 {
     enum { N = 1500, K = 100 };
-    rw_best b;
-    REQUIRE(rw_best_start(&b, K, N, BEST_KEY) == RW_OK);
+    rw_topk b;
+    REQUIRE(rw_topk_start(&b, K, N, BEST_KEY) == RW_OK);
     for (int64_t k = K; k > 0; k -= 33)
         for (double floor = 0; floor < 14; floor += 1.625) { /* scores end at 12.375 */
             entry *all = entries(N, 100);
-            rw_best_again(&b, k, floor);
-            CHECK(rw_best_floor(&b) == floor);
+            rw_topk_again(&b, k, floor);
+            CHECK(rw_topk_threshold(&b) == floor);
             for (int64_t e = 0; e < N; e++)
-                if (e % 2 || all[e].score >= rw_best_floor(&b)) /* whether the caller looks or not */
-                    rw_best_offer(&b, all[e].score, all[e].group, all[e].source);
-            rw_best_sort(&b);
+                if (e % 2 || all[e].score >= rw_topk_threshold(&b)) /* whether the caller looks or not */
+                    rw_topk_offer(&b, all[e].score, all[e].group, all[e].source);
+            rw_topk_sort(&b);
             int64_t above = 0;
             qsort(all, N, sizeof *all, better_first);
             while (above < N && all[above].score >= floor)
@@ -128,7 +128,7 @@ static void test_a_stream_with_a_floor(void)
             CHECK(holds_best(&b, all, above, k));
             free(all);
         }
-    rw_best_end(&b);
+    rw_topk_end(&b);
     CHECK(rw_mem_live == 0);
 }
 
@@ -136,15 +136,15 @@ static void test_scores_that_are_no_numbers(void)
 {
     const double scores[] = { NAN, -1, INFINITY, 5e-324, -INFINITY, 0, -0.0, 1e308, -NAN };
     enum { N = (int)(sizeof scores / sizeof *scores) };
-    rw_best b;
-    REQUIRE(rw_best_start(&b, 3, N, BEST_KEY) == RW_OK);
+    rw_topk b;
+    REQUIRE(rw_topk_start(&b, 3, N, BEST_KEY) == RW_OK);
     for (int32_t i = 0; i < N; i++)
-        rw_best_offer(&b, scores[i], 0, i);
-    rw_best_sort(&b);
+        rw_topk_offer(&b, scores[i], 0, i);
+    rw_topk_sort(&b);
     CHECK(b.n == 3 && b.at[0].source == 2 && b.at[1].source == 3 && b.at[2].source == 7);
-    rw_best_end(&b);
+    rw_topk_end(&b);
     rw_mem_fail_after = 0;
-    CHECK_STATUS(rw_best_start(&b, 3, N, BEST_KEY), RW_ENOMEM);
+    CHECK_STATUS(rw_topk_start(&b, 3, N, BEST_KEY), RW_ENOMEM);
     rw_mem_fail_after = -1;
     CHECK(rw_mem_live == 0);
 }

@@ -1,7 +1,7 @@
 /* walking.h -- what rules do to weights after every step: noise, and the walk of DEEP R. */
 
-#include "normal.h"
-#include "walk.h"
+#include "base/normal.h"
+#include "rules/deepr.h"
 
 /* --- normal numbers ------------------------------------------------------------------ */
 
@@ -94,7 +94,7 @@ static void test_overshoots(void)
     rw_store *s = rw_store_new(500, 500, 1, RW_F64);
     rw_plan *p = rw_plan_new(s);
     rw_key key = { 4, 4, 4 };
-    CHECK_STATUS(rw_grow_random(p, 200000, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_random(p, 200000, key, &ALONE), RW_OK);
     CHECK_STATUS(rw_plan_values(p, RW_VALUE_OVERSHOOT, 0.5, RW_FAN_NONE, key, &ALONE), RW_OK);
     const double *w = (const double *)(const void *)p->ins_weight;
     double n = (double)p->n_ins, mean = 0, square = 0, plus = 0, root = sqrt(2 * acos(-1.0));
@@ -187,13 +187,13 @@ static void test_one_step_of_the_walk(void)
                 rw_key key = { 1, 2, (uint64_t)group };
                 double drift = noisy ? 0.01 : 0.3, noise = noisy ? 0.4 : 0.0;
                 rw_store *packed = rw_store_clone(base); /* the same places as what is compared */
-                CHECK_STATUS(rw_walk(packed, 1, drift, noise, &t, key, &ALONE), RW_OK);
+                CHECK_STATUS(rw_deepr_step(packed, 1, drift, noise, &t, key, &ALONE), RW_OK);
                 check_walk(base, packed, drift, noise, key);
                 CHECK(is_sound(packed));
                 for (int threads = 2; threads <= 8; threads *= 2) {
                     rw_store *shared = rw_store_clone(s);
                     rw_run run = { threads, NULL, NULL };
-                    CHECK_STATUS(rw_walk(shared, 1, drift, noise, &t, key, &run), RW_OK);
+                    CHECK_STATUS(rw_deepr_step(shared, 1, drift, noise, &t, key, &run), RW_OK);
                     CHECK(same_contents(shared, packed));
                     rw_store_free(shared);
                 }
@@ -215,13 +215,13 @@ static void test_signs_are_taken_once(void)
         REQUIRE(rw_store_add_field(s, "sign", RW_U8, 1, 0.0) == RW_OK);
         REQUIRE(rw_store_add_field(s, "other", RW_I32, 1, 0.0) == RW_OK);
         const unsigned char *sign = (const unsigned char *)s->field[1].data + s->start[0];
-        CHECK_STATUS(rw_walk_signs(s, 1), RW_OK);
+        CHECK_STATUS(rw_deepr_signs(s, 1), RW_OK);
         for (int j = 0; j < 8; j++)
             CHECK(sign[j] == seen[j]);
         value_put((rw_dtype)dtype, s->field[0].data, s->start[0], -1.0); /* known signs stay */
-        CHECK_STATUS(rw_walk_signs(s, 1), RW_OK);
+        CHECK_STATUS(rw_deepr_signs(s, 1), RW_OK);
         CHECK(sign[0] == 1);
-        CHECK_STATUS(rw_walk(s, 1, 0.0, 0.0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_OK);
+        CHECK_STATUS(rw_deepr_step(s, 1, 0.0, 0.0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_OK);
         for (int j = 0; j < 8; j++)
             CHECK(sign[j] == walked[j]);
         CHECK(value_get(&s->field[0], s->start[0]) == 0.0); /* it had crossed */
@@ -229,8 +229,8 @@ static void test_signs_are_taken_once(void)
         CHECK(isnan(value_get(&s->field[0], s->start[0] + 6))); /* for others to notice */
         for (int32_t field = -1; field < 4; field++) /* only field 1 is one of signs */
             if (field != 1) {
-                CHECK_STATUS(rw_walk_signs(s, field), RW_ESHAPE);
-                CHECK_STATUS(rw_walk(s, field, 0, 0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_ESHAPE);
+                CHECK_STATUS(rw_deepr_signs(s, field), RW_ESHAPE);
+                CHECK_STATUS(rw_deepr_step(s, field, 0, 0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_ESHAPE);
             }
         rw_store_free(s);
     }
@@ -252,7 +252,7 @@ static void test_slots_of_zeros_go(void)
                                       random_below(2) ? 0.0 : -0.0);
                 rw_plan *p = rw_plan_new(s);
                 rw_run run = { threads, NULL, NULL };
-                CHECK_STATUS(rw_prune_zeros(p, &run), RW_OK);
+                CHECK_STATUS(rw_plan_prune_zeros(p, &run), RW_OK);
                 for (int32_t g = 0; g < s->n_groups; g++)
                     for (int32_t k = 0; k < s->len[g]; k++) {
                         bool zero = true;
@@ -264,14 +264,14 @@ static void test_slots_of_zeros_go(void)
                         zeros += zero;
                     }
                 CHECK(d == p->n_del && zeros == d && zeros > 0);
-                CHECK_STATUS(rw_prune_zeros(p, &run), RW_ESHAPE); /* not empty any more */
+                CHECK_STATUS(rw_plan_prune_zeros(p, &run), RW_ESHAPE); /* not empty any more */
                 CHECK_STATUS(commit_plan(s, p), RW_OK);
                 CHECK(is_sound(s));
                 rw_plan *stale = rw_plan_new(s), *none = rw_plan_new(s);
-                CHECK_STATUS(rw_prune_zeros(none, &run), RW_OK);
+                CHECK_STATUS(rw_plan_prune_zeros(none, &run), RW_OK);
                 CHECK(none->n_del == 0);
                 REQUIRE(remove_one(s, 0, s->source[s->start[0]]) == RW_OK);
-                CHECK_STATUS(rw_prune_zeros(stale, &run), RW_ESTALE);
+                CHECK_STATUS(rw_plan_prune_zeros(stale, &run), RW_ESTALE);
                 rw_plan_free(none);
                 rw_plan_free(stale);
                 rw_plan_free(p);
@@ -289,11 +289,11 @@ static void test_zeros_without_memory(void)
     int64_t live = rw_mem_live;
     for (int64_t n = 0; n < 3; n++) { /* counts, then the two arrays of the list */
         rw_mem_fail_after = n;
-        CHECK_STATUS(rw_prune_zeros(p, &ALONE), RW_ENOMEM);
+        CHECK_STATUS(rw_plan_prune_zeros(p, &ALONE), RW_ENOMEM);
         rw_mem_fail_after = -1;
         CHECK(p->n_del == 0 && rw_mem_live == live);
     }
-    CHECK_STATUS(rw_prune_zeros(p, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_zeros(p, &ALONE), RW_OK);
     CHECK(p->n_del == s->n_groups);
     rw_plan_free(p);
     rw_store_free(s);
@@ -310,11 +310,11 @@ static void test_passes_can_be_interrupted(void)
     rw_normal t;
     rw_normal_start(&t);
     rw_run run = { 1, poll_says_stop, NULL };
-    CHECK_STATUS(rw_grow_fan_in(p, 125, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_fan_in(p, 125, key, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     REQUIRE(rw_store_add_field(s, "sign", RW_U8, 8, 0.0) == RW_OK);
     poll_calls = 0;
-    CHECK_STATUS(rw_walk(s, 1, 0.0, 1.0, &t, key, &run), RW_EINTR);
+    CHECK_STATUS(rw_deepr_step(s, 1, 0.0, 1.0, &t, key, &run), RW_EINTR);
     CHECK(poll_calls == 1 && is_sound(s));
     rw_plan_free(p);
     rw_store_free(s);

@@ -166,8 +166,8 @@ static void test_a_full_rewiring_packs_the_layer(void)
         rw_key key = { 5, 0, step };
         int64_t slots = s->slots;
         rw_plan *p = rw_plan_new(s);
-        CHECK_STATUS(rw_prune_smallest(p, slots * 3 / 10, key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_grow_random(p, slots * 3 / 10, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_smallest(p, slots * 3 / 10, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, slots * 3 / 10, key, &ALONE), RW_OK);
         CHECK_STATUS(commit_plan(s, p), RW_OK);
         rw_plan_free(p);
         CHECK(is_sound(s) && s->slots == slots);
@@ -285,8 +285,8 @@ static void test_memory_follows_the_budget(void)
             if (goes < s->slots - wanted)
                 goes = s->slots - wanted;
             rw_plan *p = rw_plan_new(s);
-            CHECK_STATUS(rw_prune_smallest(p, goes, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_grow_random(p, wanted - (s->slots - goes), key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_prune_smallest(p, goes, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, wanted - (s->slots - goes), key, &ALONE), RW_OK);
             CHECK_STATUS(commit_plan(s, p), RW_OK);
             rw_plan_free(p);
             CHECK(s->slots == wanted && is_sound(s) && as_promised(s));
@@ -304,13 +304,13 @@ static void test_memory_is_given_back(void)
     rw_store *s = rw_store_new(1500, 2000, 1, RW_F32);
     rw_plan *p = rw_plan_new(s);
     rw_key key = { 1, 0, 1 };
-    CHECK_STATUS(rw_grow_fan_in(p, 1800, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_fan_in(p, 1800, key, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     rw_plan_free(p);
     size_t full = rw_store_bytes(s);
     CHECK(full > 8 * 1500 * 1800);
     p = rw_plan_new(s);
-    CHECK_STATUS(rw_prune_smallest(p, s->slots / 5, key, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_prune_smallest(p, s->slots / 5, key, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
     rw_plan_free(p);
     CHECK(is_sound(s));
@@ -435,8 +435,8 @@ static void test_repacking_from_beyond_slot_2_32(void)
     for (int i = 0; i < 2; i++) {
         rw_key key = { 3, 1, 4 };
         rw_plan *p = rw_plan_new(both[i]);
-        CHECK_STATUS(rw_prune_set(p, 0.3, key, &ALONE), RW_OK);
-        CHECK_STATUS(rw_grow_random(p, p->n_del, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_prune_set(p, 0.3, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_plan_grow_random(p, p->n_del, key, &ALONE), RW_OK);
         CHECK_STATUS(rw_plan_values(p, RW_VALUE_NORMAL, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
         CHECK_STATUS(commit_plan(both[i], p), RW_OK);
         rw_plan_free(p);

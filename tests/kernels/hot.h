@@ -2,8 +2,8 @@
 #ifndef RW_TEST_HOT_H
 #define RW_TEST_HOT_H
 
-#include "loss.h"
-#include "mem.h"
+#include "ops/loss.h"
+#include "base/mem.h"
 #include "setup.h"
 #include "updates.h"
 

@@ -3,7 +3,7 @@
 #define RW_TEST_LIMITS_H
 
 #include "setup.h"
-#include "machine.h"
+#include "kernels/machine.h"
 
 static void test_multiply_adds_are_counted(void)
 {

@@ -7,7 +7,7 @@
 #define RW_TEST_ORDER_H
 
 #include "setup.h"
-#include "tuning.h"
+#include "base/tuning.h"
 
 static double multiply_add(const rw_kernels *k, double w, double x, double acc)
 {

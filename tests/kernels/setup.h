@@ -13,12 +13,15 @@
 #include <string.h>
 
 #include "../check.h"
-#include "adam.h"
-#include "csr.h"
-#include "layer.h"
-#include "loss.h"
-#include "mem.h"
-#include "store.h"
+#include "base/mem.h"
+#include "store/csr.h"
+#include "store/mirror.h"
+#include "store/store.h"
+#include "ops/adam.h"
+#include "ops/fields.h"
+#include "ops/gradient.h"
+#include "ops/layer.h"
+#include "ops/loss.h"
 
 static void run_test(const char *name, void (*test)(void))
 {

@@ -126,7 +126,7 @@ static rw_store *store_in_training(int32_t group, rw_dtype dtype, double awake)
     return s;
 }
 
-/* asleep.h, in float64: what a slot weighs, or would weigh, after a penalty. */
+/* topkast.h, in float64: what a slot weighs, or would weigh, after a penalty. */
 static double penalized(double v, const rw_penalty *by, bool awake)
 {
     double rate = awake ? by->awake : by->asleep;
@@ -173,7 +173,7 @@ static void test_who_is_asleep_has_no_weight(void)
         }
 }
 
-/* The same step, with and without links that are asleep: then as asleep.h says. */
+/* The same step, with and without links that are asleep: then as topkast.h says. */
 static void test_a_step_settles(void)
 {
     FOR_EACH_KERNELS(k)

@@ -1,0 +1,122 @@
+/* rng.h -- random numbers by counter, not by state.
+ *
+ * Philox4x64-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3",
+ * SC 2011): a bijection of a 256-bit counter under a 128-bit key. A draw is
+ * named by what it is for -- (seed, stream) and (step, row, index, purpose) --
+ * so it does not matter which thread asks first, or whether anybody asked before.
+ * Agrees bit for bit with numpy.random.Philox(key=..., counter=...). */
+#ifndef RW_RNG_H
+#define RW_RNG_H
+
+#include "base/base.h"
+
+/* What a number is drawn for: the last word of the counter, so that no two
+ * uses of one (step, row) ever see the same numbers. */
+typedef enum {
+    RW_DRAW_SPLIT = 1,   /* how many new links a stretch gets      */
+    RW_DRAW_PLACE = 2,   /* which empty places of a stretch       */
+    RW_DRAW_VALUE = 3,   /* the weight of a new link              */
+    RW_DRAW_TIE = 4,     /* order among links of equal score      */
+    RW_DRAW_DROPOUT = 5,
+    RW_DRAW_NORMAL = 6,  /* a normal number, at the first try     */
+    RW_DRAW_RETRY = 7,   /* and for the one in eighty that fails  */
+    RW_DRAW_SAMPLE = 8   /* who wins of places with unequal chances */
+} rw_draw;
+
+typedef struct {
+    uint64_t seed;
+    uint64_t stream; /* the layer */
+    uint64_t step;   /* the rewiring, or the training step */
+} rw_key;
+
+typedef struct { uint64_t v[4]; } rw_philox;
+
+#ifdef __SIZEOF_INT128__
+__extension__ typedef unsigned __int128 rw_u128;
+#endif
+
+static inline uint64_t rw_mulhilo(uint64_t a, uint64_t b, uint64_t *hi)
+{
+#ifdef __SIZEOF_INT128__ /* one instruction; the products below are five times as slow */
+    *hi = (uint64_t)((rw_u128)a * b >> 64);
+#else
+    uint64_t a0 = a & 0xffffffffu, a1 = a >> 32, b0 = b & 0xffffffffu, b1 = b >> 32;
+    uint64_t low = a0 * b0, mid1 = a1 * b0, mid2 = a0 * b1;
+    uint64_t carry = (low >> 32) + (mid1 & 0xffffffffu) + (mid2 & 0xffffffffu);
+    *hi = a1 * b1 + (mid1 >> 32) + (mid2 >> 32) + (carry >> 32);
+#endif
+    return a * b;
+}
+
+static inline rw_philox rw_philox_block(uint64_t key0, uint64_t key1, rw_philox counter)
+{
+    for (int round = 0; round < 10; round++) {
+        uint64_t hi0, hi1;
+        uint64_t lo0 = rw_mulhilo(0xD2E7470EE14C6C93u, counter.v[0], &hi0);
+        uint64_t lo1 = rw_mulhilo(0xCA5A826395121157u, counter.v[2], &hi1);
+        rw_philox next = { { hi1 ^ counter.v[1] ^ key0, lo1, hi0 ^ counter.v[3] ^ key1, lo0 } };
+        counter = next;
+        key0 += 0x9E3779B97F4A7C15u;
+        key1 += 0xBB67AE8584CAA73Bu;
+    }
+    return counter;
+}
+
+/* Four words for (row, index) of one purpose. */
+static inline rw_philox rw_draw4(rw_key key, rw_draw purpose, uint64_t row, uint64_t index)
+{
+    rw_philox counter = { { index, row, key.step, (uint64_t)purpose } };
+    return rw_philox_block(key.seed, key.stream, counter);
+}
+
+/* A sequence of words for one row: a cursor over rw_draw4's indices. */
+typedef struct {
+    rw_key key;
+    rw_draw purpose;
+    uint64_t row, index;
+    rw_philox block;
+    int left;
+} rw_seq;
+
+static inline rw_seq rw_seq_start(rw_key key, rw_draw purpose, uint64_t row)
+{
+    rw_seq s = { key, purpose, row, 0, { { 0, 0, 0, 0 } }, 0 };
+    return s;
+}
+
+static inline uint64_t rw_seq_next(rw_seq *s)
+{
+    if (s->left == 0) {
+        s->block = rw_draw4(s->key, s->purpose, s->row, s->index++);
+        s->left = 4;
+    }
+    return s->block.v[4 - s->left--];
+}
+
+/* Word `index` of a sequence that begins where `drawn` says: SplitMix64 (Steele, Lea,
+ * Flood 2014), for many small draws under one name. A block for each would take five
+ * times as long. */
+static inline uint64_t rw_split_mix(uint64_t drawn, uint64_t index)
+{
+    uint64_t z = drawn + (index + 1) * 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+/* Uniform in [0, 1), 53 bits. */
+static inline double rw_unit(uint64_t word) { return (double)(word >> 11) * 0x1p-53; }
+
+/* Uniform in [0, bound), exactly (Lemire 2019: multiply, reject the short end). */
+static inline uint64_t rw_seq_below(rw_seq *s, uint64_t bound)
+{
+    uint64_t hi, lo = rw_mulhilo(rw_seq_next(s), bound, &hi);
+    if (lo < bound) {
+        uint64_t floor = (0 - bound) % bound;
+        while (lo < floor)
+            lo = rw_mulhilo(rw_seq_next(s), bound, &hi);
+    }
+    return hi;
+}
+
+#endif

@@ -1,0 +1,117 @@
+# cython: language_level=3, binding=True, embedsignature=True
+# cython: boundscheck=False, wraparound=False
+"""The binding: validate, release the GIL, call, translate the status.
+
+Arithmetic over weights and activations is in C; computed here is only where the slots of
+a plan lie (`Plan.marked`, `Plan.removed`). Each C status has one exception
+(`check`), each array comes in through one door (`borrow`), and each long call
+asks for signals through one poll, so Ctrl-C is seen within about 20 ms of work.
+Typed signatures are in `rewire/_core.pyi`.
+"""
+
+import functools
+import operator
+import os
+
+import numpy as np
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t, uintptr_t
+from libc.string cimport memset
+from posix.unistd cimport getpid
+
+cimport core as c
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # deliberately not "except -1": see poll()
+    void *PyErr_Occurred()
+
+
+include "arrays.pxi"
+include "store.pxi"
+include "rules.pxi"
+include "tiles.pxi"
+include "layers.pxi"
+
+
+# --- the machine ----------------------------------------------------------------
+
+def isa_available():
+    """Instruction sets this machine can run, best first."""
+    cdef int n = 0
+    cdef const c.rw_kernels *const *table = c.rw_kernels_list(c.RW_F32, &n)
+    return [table[i].name.decode() for i in range(n)]
+
+
+def isa():
+    """The instruction set in use."""
+    return KERNELS[0].name.decode()
+
+
+def force_isa(str name):
+    """Use another instruction set from now on (tests and benchmarks); returns the previous one."""
+    if name and name not in isa_available():
+        raise ValueError(f"instruction set must be one of {isa_available()}, got {name!r}")
+    before = isa() if KERNELS[0] != NULL else ""
+    KERNELS[0] = c.rw_kernels_named(c.RW_F32, name.encode())
+    KERNELS[1] = c.rw_kernels_named(c.RW_F64, name.encode())
+    return before
+
+
+def measure_fma(int64_t rounds, int threads):
+    """Multiply-adds in registers, to be timed: how many floating-point operations they were."""
+    if rounds < 64:
+        raise ValueError(f"rounds must be at least 64, got {rounds}")
+    cdef c.rw_run run = run_on(threads)
+    cdef double flops
+    with nogil:
+        flops = c.rw_measure_fma(KERNELS[0], rounds, &run)
+    return flops
+
+
+def measure_read(array, int threads):
+    """Read a contiguous array once, to be timed: the exclusive or of its words of 8 bytes."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array a = Array.__new__(Array)
+    cdef uint64_t words
+    PyObject_GetBuffer(array, &a.view, PyBUF_SIMPLE)
+    a.held = True
+    if <uintptr_t>a.view.buf % 8:
+        raise ValueError("measure_read takes an array aligned to 8 bytes")
+    with nogil:
+        words = c.rw_measure_read(KERNELS[0], a.view.buf, a.view.len, &run)
+    return words
+
+
+def openmp():
+    """Was the core built with OpenMP?"""
+    return bool(c.rw_openmp())
+
+
+def openmp_max_threads():
+    """What OpenMP would use now (threadpool_limits changes it); 1 without it."""
+    return c.rw_openmp_max_threads()
+
+
+def philox(key, counter):
+    """One block of Philox4x64-10, for the tests."""
+    cdef c.rw_philox block
+    for i in range(4):
+        block.v[i] = counter[i]
+    block = c.rw_philox_block(key[0], key[1], block)
+    return block.v[0], block.v[1], block.v[2], block.v[3]
+
+
+def hypergeometric(int64_t total, int64_t marked, int64_t draws, double u):
+    """Quantile by inversion from the mode, for the tests."""
+    return c.rw_hypergeometric(total, marked, draws, u)
+
+
+try:
+    force_isa(os.environ.get("REWIRE_ISA", ""))
+except ValueError as error:
+    raise ImportError(f"REWIRE_ISA: {error}") from None

@@ -1,0 +1,274 @@
+# core.pxd -- the C core as Cython sees it: names and signatures; struct fields
+# only where the binding reads them.
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
+
+
+cdef extern from "base/base.h" nogil:
+    enum:
+        RW_MAX_THREADS
+    ctypedef enum rw_status:
+        RW_OK, RW_ENOMEM, RW_ERANGE, RW_EEXIST, RW_ENOENT, RW_ESHAPE
+        RW_EPINNED, RW_ESTALE, RW_EFULL, RW_ECORRUPT, RW_EINTR
+    ctypedef enum rw_dtype:
+        RW_F32, RW_F64, RW_I32, RW_I64, RW_U8
+    ctypedef struct rw_fault:
+        int64_t group, source
+    ctypedef struct rw_run:
+        int threads
+        int (*poll)(void *) noexcept
+        void *arg
+    const char *rw_status_str(rw_status status)
+    size_t rw_dtype_size(rw_dtype dtype)
+
+
+cdef extern from "base/mem.h" nogil:
+    void *rw_alloc(size_t bytes)
+    void *rw_calloc(size_t bytes)
+    void rw_free(void *block, size_t bytes)
+
+
+cdef extern from "base/rng.h" nogil:
+    ctypedef struct rw_key:
+        uint64_t seed, stream, step
+    ctypedef struct rw_philox:
+        uint64_t v[4]
+    rw_philox rw_philox_block(uint64_t key0, uint64_t key1, rw_philox counter)
+
+
+cdef extern from "base/hypergeometric.h" nogil:
+    int64_t rw_hypergeometric(int64_t total, int64_t marked, int64_t draws, double u)
+
+
+cdef extern from "store/store.h" nogil:
+    enum:
+        RW_MAX_WIDTH, RW_MAX_FIELDS
+    ctypedef struct rw_field:
+        char *name
+        rw_dtype dtype
+        int32_t width
+        double birth
+        char *data
+    ctypedef struct rw_mirror:
+        bint valid
+    ctypedef struct rw_store:
+        int32_t n_out, n_in, group, n_groups, n_fields, pins
+        int64_t slots, arena, pooled, lost
+        int64_t *start
+        int32_t *len
+        int32_t *source
+        rw_field *field
+        rw_mirror mirror
+        uint64_t generation
+    rw_store *rw_store_new(int64_t n_out, int64_t n_in, int32_t group, rw_dtype weights)
+    void rw_store_free(rw_store *s)
+    rw_store *rw_store_clone(const rw_store *s)
+    size_t rw_store_bytes(const rw_store *s)
+    int64_t rw_store_nnz(const rw_store *s)
+    rw_status rw_store_add_field(rw_store *s, const char *name, rw_dtype dtype, int32_t width, double birth)
+    rw_status rw_store_drop_field(rw_store *s, const char *name)
+    int32_t rw_store_field(const rw_store *s, const char *name)
+    void rw_store_pin(rw_store *s)
+    void rw_store_unpin(rw_store *s)
+    rw_status rw_store_compact(rw_store *s)
+    rw_status rw_store_revert(rw_store *s, rw_store *then)
+    rw_status rw_store_check(const rw_store *s, const char **why)
+
+
+cdef extern from "store/mirror.h" nogil:
+    rw_status rw_mirror_build(rw_store *s, int threads)
+    void rw_mirror_drop(rw_store *s)
+
+
+cdef extern from "store/plan.h" nogil:
+    ctypedef struct rw_plan:
+        uint64_t generation
+        int64_t n_del, n_ins
+        int32_t *del_group
+        int32_t *del_position
+        int32_t *ins_group
+        int32_t *ins_source
+    ctypedef enum rw_value:
+        RW_VALUE_CONSTANT, RW_VALUE_UNIFORM, RW_VALUE_NORMAL, RW_VALUE_SIGN, RW_VALUE_OVERSHOOT
+    ctypedef enum rw_fan:
+        RW_FAN_NONE, RW_FAN_REAL
+    rw_plan *rw_plan_new(const rw_store *s)
+    void rw_plan_free(rw_plan *p)
+    size_t rw_plan_bytes(const rw_plan *p)
+    rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group, const int32_t *del_source,
+                            int64_t n_ins, const int32_t *ins_group, const int32_t *ins_source,
+                            const void *weight, rw_fault *at)
+    rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
+                             const void *weight, rw_fault *at)
+    rw_status rw_plan_keep_common(rw_plan *p)
+    rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
+
+
+cdef extern from "store/edit.h" nogil:
+    ctypedef struct rw_edit:
+        pass
+    rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
+    void rw_edit_commit(rw_edit *e)
+    void rw_edit_cancel(rw_edit *e)
+
+
+cdef extern from "store/csr.h" nogil:
+    void rw_csr_indptr(const rw_store *s, int64_t *indptr)
+    void rw_csr_sources(const rw_store *s, int32_t *out)
+    void rw_csr_get(const rw_store *s, int32_t field, void *out)
+    void rw_csr_set(rw_store *s, int32_t field, const void *values)
+    rw_status rw_csr_load(rw_store *s, const int64_t *indptr, const int32_t *sources, const void *weights,
+                          rw_fault *at)
+
+
+cdef extern from "rules/grow_random.h" nogil:
+    rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
+    rw_status rw_plan_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_run *run)
+
+
+cdef extern from "rules/prune.h" nogil:
+    rw_status rw_plan_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run)
+    rw_status rw_plan_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
+    rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key, const rw_run *run)
+    rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run)
+
+
+cdef extern from "rules/grow_paths.h" nogil:
+    ctypedef enum rw_path_score:
+        RW_CH2, RW_CH3
+    rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bint sample, rw_key key,
+                            const rw_run *run)
+
+
+cdef extern from "base/normal.h" nogil:
+    ctypedef struct rw_normal:
+        pass
+    void rw_normal_start(rw_normal *t)
+    void rw_normals(const rw_normal *t, rw_key key, uint64_t row, int64_t first, int64_t n, float *out)
+
+
+cdef extern from "rules/deepr.h" nogil:
+    rw_status rw_deepr_signs(rw_store *s, int32_t sign)
+    rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise, const rw_normal *normal,
+                      rw_key key, const rw_run *run)
+
+
+cdef extern from "rules/topkast.h" nogil:
+    rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
+                      const int32_t *source, const uint8_t *up)
+
+
+cdef extern from "ops/tiles.h" nogil:
+    enum:
+        RW_MAX_TILE
+    ctypedef enum rw_input:
+        RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
+    ctypedef struct rw_tiles:
+        int32_t n, rows, tile
+        int64_t batch, n_tiles
+        rw_dtype dtype
+        size_t bytes
+        char *data
+    int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
+    rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
+    void rw_tiles_free(rw_tiles *t)
+    rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
+    bint rw_rows_in_range(const int64_t *rows, int64_t n, int64_t bound)
+    void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, Py_ssize_t row_stride,
+                       Py_ssize_t column_stride, const int64_t *rows, const double *mean,
+                       const double *scale, int threads)
+    bint rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries, const int64_t *rows,
+                         int64_t batch, int32_t n)
+    void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
+                           const char *values, const int64_t *rows, const double *mean,
+                           const double *scale, int threads)
+    void rw_tiles_unpack(const rw_tiles *t, char *out, Py_ssize_t row_stride, int threads)
+
+
+cdef extern from "kernels/kernels.h" nogil:
+    ctypedef enum rw_act:
+        RW_ACT_LINEAR, RW_ACT_RELU, RW_ACT_LEAKY, RW_ACT_SIGMOID, RW_ACT_TANH
+    ctypedef enum rw_opt:
+        RW_OPT_SGD, RW_OPT_ADAM
+    ctypedef enum rw_decay:
+        RW_DECAY_L2, RW_DECAY_DECOUPLED, RW_DECAY_PER_STEP
+    ctypedef struct rw_penalty:
+        double awake, asleep
+        bint magnitudes
+    ctypedef struct rw_update:
+        rw_opt kind
+        rw_decay decay_kind
+        double lr, decay, momentum
+        bint nesterov
+        double beta1, beta2, eps
+        int64_t step
+        const double *correction1
+        const double *correction2
+        int64_t n_correction
+        const rw_penalty *settle
+    ctypedef struct rw_kernels:
+        const char *name
+        void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born, int32_t width,
+                       const void *g, int64_t n) noexcept nogil
+    const rw_kernels *const *rw_kernels_list(rw_dtype dtype, int *n)
+    const rw_kernels *rw_kernels_named(rw_dtype dtype, const char *name)
+
+
+cdef extern from "ops/layer.h" nogil:
+    rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
+                         rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run)
+    rw_status rw_activate(const rw_kernels *k, const void *bias, rw_act act, double slope, rw_tiles *y,
+                          rw_tiles *z, const rw_run *run)
+    rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
+                               rw_tiles *dy, const rw_run *run)
+    bint rw_gather_pays(const rw_store *s, int64_t batch)
+    rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
+                                const rw_run *run)
+    rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
+    rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
+                         const rw_run *run)
+
+
+cdef extern from "ops/gradient.h" nogil:
+    rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                                 const rw_update *u, void *scratch, const rw_run *run)
+    int64_t rw_scratch_values(const rw_store *s)
+    rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                                  int32_t grad, const rw_run *run)
+    rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
+                             const rw_run *run)
+
+
+cdef extern from "ops/fields.h" nogil:
+    double rw_field_sumsq(const rw_store *s, int32_t field)
+    void rw_field_scale(rw_store *s, int32_t field, double factor)
+    bint rw_field_finite(const rw_store *s, int32_t field)
+
+
+cdef extern from "rules/grow_gradient.h" nogil:
+    rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
+                               const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
+    rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k, const rw_tiles *x,
+                                    const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
+
+
+cdef extern from "ops/adam.h" nogil:
+    int64_t rw_adam_ages(double beta1, double beta2)
+    void rw_adam_corrections(double beta, int64_t ages, double *table)
+
+
+cdef extern from "kernels/machine.h" nogil:
+    double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
+    uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)
+
+
+cdef extern from "ops/loss.h" nogil:
+    ctypedef enum rw_loss:
+        RW_LOSS_SOFTMAX_CE, RW_LOSS_SIGMOID_BCE, RW_LOSS_MSE
+    rw_status rw_loss_eval(rw_loss kind, const rw_tiles *z, const int64_t *labels, const double *targets,
+                           const double *weight, rw_tiles *dz, double *loss)
+    void rw_softmax(rw_tiles *z)
+
+
+cdef extern from "base/par.h" nogil:
+    int rw_openmp()
+    int rw_openmp_max_threads()

@@ -1,0 +1,349 @@
+# layers.pxi -- layers over a whole batch, optimizer steps, losses.
+
+# --- layers ---------------------------------------------------------------------
+
+cdef const c.rw_kernels *KERNELS[2]  # by dtype; chosen at import, changed only by force_isa
+_ACTS = {"linear": c.RW_ACT_LINEAR, "relu": c.RW_ACT_RELU, "leaky": c.RW_ACT_LEAKY,
+         "sigmoid": c.RW_ACT_SIGMOID, "tanh": c.RW_ACT_TANH}
+_LOSSES = {"softmax_ce": c.RW_LOSS_SOFTMAX_CE, "sigmoid_bce": c.RW_LOSS_SIGMOID_BCE, "mse": c.RW_LOSS_MSE}
+_DECAYS = {"l2": c.RW_DECAY_L2, "decoupled": c.RW_DECAY_DECOUPLED, "per_step": c.RW_DECAY_PER_STEP}
+
+
+cdef class Corrections:
+    """Adam's two tables of bias corrections for a pair of betas (``adam.h``); nothing changes them."""
+    cdef Array table1, table2
+
+    def __cinit__(self, double beta1, double beta2):
+        cdef int64_t ages = c.rw_adam_ages(beta1, beta2)
+        self.table1 = borrow(np.empty(ages), "table1", "float64", -1, True)
+        self.table2 = borrow(np.empty(ages), "table2", "float64", -1, True)
+        cdef double *to1 = <double *>self.table1.view.buf
+        cdef double *to2 = <double *>self.table2.view.buf
+        with nogil:
+            c.rw_adam_corrections(beta1, ages, to1)
+            c.rw_adam_corrections(beta2, ages, to2)
+
+
+# Hundreds of kilobytes and a millisecond or two: built once for all that use the same betas.
+corrections = functools.lru_cache(maxsize=8)(Corrections)
+
+
+cdef class Update:
+    """One optimizer step's constants: set ``lr``, ``decay`` and ``step`` before every step."""
+    cdef c.rw_update u
+    cdef Corrections tables
+
+    def __cinit__(self, str kind, *, str decay_kind="l2", double momentum=0.0, bint nesterov=False,
+                  double beta1=0.9, double beta2=0.999, double eps=1e-8):
+        if kind not in ("sgd", "adam"):
+            raise ValueError(f"kind must be 'sgd' or 'adam', got {kind!r}")
+        if decay_kind not in _DECAYS:
+            raise ValueError(f"decay_kind must be one of {list(_DECAYS)}, got {decay_kind!r}")
+        self.u.kind = c.RW_OPT_SGD if kind == "sgd" else c.RW_OPT_ADAM
+        self.u.decay_kind = _DECAYS[decay_kind]
+        self.u.momentum, self.u.nesterov = momentum, nesterov
+        self.u.beta1, self.u.beta2, self.u.eps = beta1, beta2, eps
+        self.u.step = 1
+        if kind == "adam":
+            self.tables = corrections(beta1, beta2)
+            self.u.correction1 = <double *>self.tables.table1.view.buf
+            self.u.correction2 = <double *>self.tables.table2.view.buf
+            self.u.n_correction = self.tables.table1.size()
+
+    @property
+    def lr(self): return self.u.lr
+    @lr.setter
+    def lr(self, double value): self.u.lr = value
+    @property
+    def decay(self): return self.u.decay
+    @decay.setter
+    def decay(self, double value): self.u.decay = value
+    @property
+    def step(self): return self.u.step
+    @step.setter
+    def step(self, int64_t value): self.u.step = value
+
+
+cdef class Penalty:
+    """What follows a step of a layer with links that are asleep (``topkast.h``): two rates; L1 or L2."""
+    cdef c.rw_penalty by
+
+    def __cinit__(self, double awake, double asleep, bint magnitudes):
+        self.by.awake, self.by.asleep, self.by.magnitudes = awake, asleep, magnitudes
+
+
+cdef c.rw_update step_of(Update update, Penalty settle) noexcept:
+    cdef c.rw_update u = update.u
+    u.settle = &settle.by if settle is not None else NULL
+    return u
+
+
+cdef class Scratch:
+    """Workspace of `backward_update`: grows when asked; one for a network, and for one call at a time."""
+    cdef Block block
+    cdef bint busy
+
+    def __cinit__(self):
+        self.block = Block()
+
+    @property
+    def nbytes(self): return self.block.bytes
+
+
+cdef c.rw_act act_code(str act) except *:
+    if act not in _ACTS:
+        raise ValueError(f"act must be one of {list(_ACTS)}, got {act!r}")
+    return _ACTS[act]
+
+
+cdef Array borrow_bias(bias, Py_ssize_t n, c.rw_dtype dtype):
+    return borrow_optional(bias, "bias", _NAMES[dtype], (n + 7) // 8 * 8)
+
+
+cdef c.rw_tiles *tiles_or_null(Tiles t) noexcept:
+    return t.t if t is not None else NULL
+
+
+def forward(Store store not None, Tiles x not None, bias, str act, double slope, Tiles y not None, Tiles z,
+            int threads):
+    """y = f(W x + bias); z, if given, receives W x + bias."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_act code = act_code(act)
+    cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
+    cdef void *bp = pointer(b)
+    cdef c.rw_tiles *zt = tiles_or_null(z)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef c.rw_status st
+    store.enter(False)
+    try:
+        with nogil:
+            st = c.rw_forward(k, store.s, x.t, bp, code, slope, y.t, zt, &run)
+    finally:
+        store.leave()
+    check(st, "forward")
+
+
+def activate(bias, str act, double slope, Tiles y not None, Tiles z, int threads):
+    """y = f(y + bias); z, if given, receives y + bias."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_act code = act_code(act)
+    cdef Array b = borrow_bias(bias, y.t.n, y.t.dtype)
+    cdef void *bp = pointer(b)
+    cdef c.rw_tiles *zt = tiles_or_null(z)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_activate(KERNELS[<int>y.t.dtype], bp, code, slope, y.t, zt, &run)
+    check(st, "activate")
+
+
+def activate_back(str act, double slope, Tiles y_or_z not None, Tiles dy not None, int threads):
+    """dy *= f'."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_act code = act_code(act)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_activate_back(KERNELS[<int>dy.t.dtype], code, slope, y_or_z.t, dy.t, &run)
+    check(st, "activate_back")
+
+
+def backward_input(Store store not None, Tiles dy not None, Tiles dx not None, int threads):
+    """dx = W^T dy."""
+    cdef c.rw_run run = run_on(threads)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef c.rw_status st
+    store.enter(False)
+    try:
+        with nogil:
+            st = c.rw_backward_input(k, store.s, dy.t, dx.t, &run)
+    finally:
+        store.leave()
+    check(st, "backward_input")
+
+
+def gather_pays(Store store not None, int64_t batch):
+    """Would `backward_input` use a mirror for so many samples?"""
+    cdef bint out
+    store.enter(False)
+    out = c.rw_gather_pays(store.s, batch)
+    store.leave()
+    return out
+
+
+def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
+                    Scratch scratch not None, int threads, Penalty settle=None):
+    """Weight gradients, straight into one optimizer step."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_update u = step_of(update, settle)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef c.rw_status st
+    if scratch.busy:
+        raise RuntimeError("the scratch is in use by another thread")
+    store.enter(True)
+    scratch.busy = True
+    try:
+        scratch.block.reserve(
+            threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype)
+        )
+        with nogil:
+            st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)
+    finally:
+        scratch.busy = False
+        store.leave()
+    check(st, "backward_update")
+
+
+def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, str field, int threads):
+    """Weight gradients into a field."""
+    cdef c.rw_run run = run_on(threads)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_backward_weights(k, store.s, x.t, dy.t, f, &run)
+    finally:
+        store.leave()
+    check(st, "backward_weights")
+
+
+def update_from(Store store not None, str field, Update update not None, int threads, Penalty settle=None):
+    """One optimizer step from the gradients in a field."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_update u = step_of(update, settle)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_update_from(k, store.s, f, &u, &run)
+    finally:
+        store.leave()
+    check(st, "update_from")
+
+
+def grow_gradient(Plan plan not None, count, Tiles x not None, Tiles dy not None, bint returns, seed, stream,
+                  step, int threads):
+    """Insert where |gradient| is largest: ``count`` places of the layer, or an array of them for each group."""
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef c.rw_run run = run_on(threads)
+    cdef const c.rw_kernels *k = KERNELS[<int>plan.store.s.field[0].dtype]
+    cdef Array each = None
+    cdef const int32_t *wanted = NULL
+    cdef int64_t total = 0
+    cdef c.rw_status st
+    if isinstance(count, np.ndarray):
+        each = borrow(count, "count", "int32", plan.store.n_groups)
+        wanted = <int32_t *>each.view.buf
+    else:
+        total = count
+    plan.enter()
+    try:
+        with nogil:
+            if wanted != NULL:
+                st = c.rw_plan_grow_gradient_each(plan.p, wanted, k, x.t, dy.t, returns, key, &run)
+            else:
+                st = c.rw_plan_grow_gradient(plan.p, total, k, x.t, dy.t, returns, key, &run)
+    finally:
+        plan.leave()
+    check(st, "grow_gradient")
+
+
+def field_sumsq(Store store not None, str field):
+    """Sum of squares of a field, in float64."""
+    cdef int32_t f = store.find_field(field)
+    cdef double out
+    store.enter(False)
+    with nogil:
+        out = c.rw_field_sumsq(store.s, f)
+    store.leave()
+    return out
+
+
+def field_scale(Store store not None, str field, double factor):
+    """field *= factor."""
+    cdef int32_t f = store.find_field(field)
+    store.enter(True)
+    with nogil:
+        c.rw_field_scale(store.s, f, factor)
+    store.leave()
+
+
+def field_finite(Store store not None, str field):
+    """Is every live value of a field finite?"""
+    cdef int32_t f = store.find_field(field)
+    cdef bint out
+    store.enter(False)
+    with nogil:
+        out = c.rw_field_finite(store.s, f)
+    store.leave()
+    return out
+
+
+def bias_gradient(Tiles dy not None, out, int threads):
+    """out = sum of dy over the batch; ``out`` is padded like a bias."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array a = borrow(out, "out", _NAMES[dy.t.dtype], (dy.t.n + 7) // 8 * 8, True)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_bias_gradient(KERNELS[<int>dy.t.dtype], dy.t, a.view.buf, &run)
+    check(st, "bias_gradient")
+
+
+def update_array(w, grad, Update update not None, m=None, v=None):
+    """One optimizer step over plain arrays (biases, dense weights)."""
+    dtype = "float64" if getattr(w, "dtype", None) == np.float64 else "float32"
+    cdef Array wa = borrow(w, "w", dtype, -1, True)
+    cdef Array ga = borrow(grad, "grad", dtype, wa.size())
+    cdef Array ma = borrow_optional(m, "m", dtype, wa.size(), True)
+    cdef Array va = borrow_optional(v, "v", dtype, wa.size(), True)
+    if update.u.kind == c.RW_OPT_ADAM and (ma is None or va is None):
+        raise TypeError("adam needs m and v")
+    if update.u.kind == c.RW_OPT_SGD and update.u.momentum != 0 and ma is None:
+        raise TypeError("momentum needs m")
+    cdef void *mp = pointer(ma)
+    cdef void *vp = pointer(va)
+    cdef int64_t n = wa.size()
+    with nogil:
+        KERNELS[wa.view.itemsize == 8].update(&update.u, wa.view.buf, mp, vp, NULL, 1, ga.view.buf, n)
+
+
+def dropout(Tiles x not None, Tiles y not None, double p, seed, stream, step, int threads):
+    """y = dropout(x); the same call on gradients is the backward pass."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef c.rw_status st
+    if not 0 <= p < 1:
+        raise ValueError(f"p must be in [0, 1), got {p}")
+    with nogil:
+        st = c.rw_dropout(KERNELS[<int>x.t.dtype], x.t, y.t, p, key, &run)
+    check(st, "dropout")
+
+
+def loss(str kind, Tiles z not None, labels, targets, weight, Tiles dz):
+    """Loss of a batch, and its gradient into ``dz`` if given."""
+    if kind not in _LOSSES:
+        raise ValueError(f"kind must be one of {list(_LOSSES)}, got {kind!r}")
+    if (labels is None) == (targets is None):
+        raise TypeError("exactly one of labels and targets must be given")
+    cdef c.rw_loss code = _LOSSES[kind]
+    cdef Array l = borrow_optional(labels, "labels", "int64", z.t.batch)
+    cdef Array t = borrow_optional(targets, "targets", "float64", z.t.batch * z.t.n)
+    cdef Array w = borrow_optional(weight, "weight", "float64", z.t.batch)
+    cdef int64_t *lp = <int64_t *>pointer(l)
+    cdef double *tp = <double *>pointer(t)
+    cdef double *wp = <double *>pointer(w)
+    cdef c.rw_tiles *dt = tiles_or_null(dz)
+    cdef double value = 0
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_loss_eval(code, z.t, lp, tp, wp, dt, &value)
+    check(st, "loss")
+    return value
+
+
+def softmax(Tiles z not None):
+    """Softmax over features, in place."""
+    with nogil:
+        c.rw_softmax(z.t)

@@ -1,0 +1,64 @@
+# rules.pxi -- what some rewiring rules do to weights beside the optimizer.
+
+cdef c.rw_normal NORMAL  # tables, made at import and only read since
+c.rw_normal_start(&NORMAL)
+
+
+def walk_signs(Store store not None, str field):
+    """Weights that are not zero and have no sign yet in ``field`` take that of their value."""
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_deepr_signs(store.s, f)
+    finally:
+        store.leave()
+    check(st, "walk_signs")
+
+
+def walk(Store store not None, str field, double drift, double noise, seed, stream, step, int threads):
+    """One step of DEEP R's random walk: see ``deepr.h``."""
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef c.rw_run run = run_on(threads)
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_status st
+    if not (drift >= 0 and noise >= 0):
+        raise ValueError(f"drift and noise must be at least 0, got {drift} and {noise}")
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_deepr_step(store.s, f, drift, noise, &NORMAL, key, &run)
+    finally:
+        store.leave()
+    check(st, "walk")
+
+
+def wake(Store store not None, str asleep, str awake, group, source, up):
+    """Slots, ascending, that are awake from now on (1) or are not (0): see ``topkast.h``."""
+    cdef int32_t kept = store.find_field(asleep)
+    cdef int32_t at = store.find_field(awake)
+    cdef Array g = borrow(group, "group", "int32")
+    cdef Array j = borrow(source, "source", "int32", g.size())
+    cdef Array u = borrow(up, "up", "uint8", g.size())
+    cdef int64_t n = g.size()
+    cdef c.rw_status st
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_topkast_select(store.s, kept, at, n, <int32_t *>g.view.buf, <int32_t *>j.view.buf,
+                           <uint8_t *>u.view.buf)
+    finally:
+        store.leave()
+    check(st, "wake")
+
+
+def normals(int64_t count, seed, stream, step, row):
+    """The first ``count`` normal numbers of a row, for the tests: float32."""
+    cdef c.rw_key key = make_key(seed, stream, step)
+    cdef uint64_t r = row
+    out = np.empty(count + count % 2, "float32")
+    cdef Array a = borrow(out, "out", "float32", -1, True)
+    with nogil:
+        c.rw_normals(&NORMAL, key, r, 0, count, <float *>a.view.buf)
+    return out[:count]

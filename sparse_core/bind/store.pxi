@@ -1,0 +1,607 @@
+# store.pxi -- the store, and the one way to change its structure.
+
+# --- the store ------------------------------------------------------------------
+
+cdef class Store:
+    """Mutable sparse weights of shape ``(n_out, n_in)``; owns one C store.
+
+    Readers and one editor exclude each other: ``borrows`` is 0 when idle, n > 0
+    with n readers at work, -1 with an editor. An overlap raises RuntimeError
+    instead of corrupting memory. In a forked child the readers of before are gone;
+    an editor is gone as well, but has left its work half done.
+    """
+    cdef c.rw_store *s
+    cdef int borrows
+    cdef int process  # of those who borrow
+    cdef Pin pin
+    cdef object __weakref__
+
+    def __cinit__(self, *args, n_out=None, n_in=None, group=1, dtype="float32", **kwargs):
+        sizes = {}
+        for name, value in (("n_out", n_out), ("n_in", n_in), ("group", group)):
+            if value is None or isinstance(value, bool):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            try:
+                sizes[name] = operator.index(value)
+            except TypeError:
+                raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        for name in ("n_out", "n_in"):
+            if not 1 <= sizes[name] <= c.RW_MAX_WIDTH:
+                raise ValueError(f"{name} must be in [1, {c.RW_MAX_WIDTH}], got {sizes[name]}")
+        if sizes["group"] not in (1, 2, 4, 8):
+            raise ValueError(f"group must be 1, 2, 4 or 8, got {sizes['group']}")
+        self.s = c.rw_store_new(sizes["n_out"], sizes["n_in"], sizes["group"], dtype_code(dtype))
+        if self.s == NULL:
+            raise MemoryError("could not allocate the store")
+
+    def __init__(self, *, n_out, n_in, group=1, dtype="float32"):
+        pass  # done in __cinit__; here for the signature
+
+    def __dealloc__(self):
+        c.rw_store_free(self.s)
+
+    cdef int enter(self, bint edit) except -1:
+        cdef int process = getpid()
+        if self.borrows > 0 and self.process != process:
+            self.borrows = 0
+        if self.borrows < 0 or (edit and self.borrows > 0):
+            self.refuse()
+        self.borrows = -1 if edit else self.borrows + 1
+        self.process = process
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.borrows = 0 if self.borrows <= 0 else self.borrows - 1
+
+    cdef int refuse(self) except -1:
+        if self.process != getpid():
+            raise RuntimeError("this process was forked while another thread was changing the store, so that its copy "
+                               "is half changed: fork between fits, or load a saved network in the child")
+        raise RuntimeError("the store is in use by another thread")
+
+    cdef int refuse_views(self, str what) except -1:
+        """BufferError that says how many arrays of views are alive and what to do."""
+        if self.s.pins:
+            raise BufferError(f"{what}: {self.viewed()}")
+        return 0
+
+    cdef c.rw_field *field_at(self, int32_t f) noexcept:
+        return &self.s.field[f]
+
+    cdef int32_t find_field(self, str name) except -1:
+        cdef int32_t f = c.rw_store_field(self.s, name.encode())
+        if f < 0:
+            raise KeyError(f"the store has no field {name!r}, only {list(self.fields)}")
+        return f
+
+    @property
+    def n_out(self):
+        """Output neurons: rows."""
+        return self.s.n_out
+
+    @property
+    def n_in(self):
+        """Sources: columns."""
+        return self.s.n_in
+
+    @property
+    def group(self):
+        """Neighbouring rows that share one list of sources."""
+        return self.s.group
+
+    @property
+    def n_groups(self):
+        """Groups of rows."""
+        return self.s.n_groups
+
+    @property
+    def dtype(self):
+        """"float32" or "float64"."""
+        return _NAMES[self.s.field[0].dtype]
+
+    @property
+    def slots(self):
+        """Live slots."""
+        return self.s.slots
+
+    @property
+    def nnz(self):
+        """Connections: ``group`` a slot, but only rows that exist."""
+        return c.rw_store_nnz(self.s)
+
+    @property
+    def arena(self):
+        """Slots that have memory."""
+        return self.s.arena
+
+    @property
+    def wasted(self):
+        """Slots that hold neither a live link nor a window's slack."""
+        return self.s.pooled + self.s.lost
+
+    @property
+    def nbytes(self):
+        """Bytes held."""
+        return c.rw_store_bytes(self.s)
+
+    @property
+    def generation(self):
+        """Grows with every change of structure."""
+        return self.s.generation
+
+    @property
+    def pins(self):
+        """Views alive."""
+        return self.s.pins
+
+    def viewed(self):
+        """What keeps the structure from being edited, for a message."""
+        arrays = "1 array of a view is" if self.s.pins == 1 else f"{self.s.pins} arrays of a view are"
+        return (f"{arrays} still referenced: leave the view's `with` block, and `del` arrays bound to a name in there "
+                "(in a notebook `_` and `Out` hold some too)")
+
+    @property
+    def has_mirror(self):
+        """Is the fan-out mirror built?"""
+        return self.s.mirror.valid
+
+    def check(self):
+        """Verify every invariant of ``store.h``; RuntimeError names the first that is broken."""
+        cdef const char *why = b""
+        cdef c.rw_status st
+        self.enter(False)
+        try:
+            with nogil:
+                st = c.rw_store_check(self.s, &why)
+        finally:
+            self.leave()
+        if st == c.RW_ECORRUPT:
+            raise RuntimeError(f"the store is corrupt: {why.decode()}")
+        check(st)
+
+    def clone(self):
+        """An equal store, packed tight, of the same type."""
+        cls = type(self)
+        cdef Store copy = cls.__new__(cls, n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        cdef c.rw_store *s
+        self.enter(False)
+        try:
+            with nogil:
+                s = c.rw_store_clone(self.s)
+        finally:
+            self.leave()
+        if s == NULL:
+            raise MemoryError("could not allocate the copy")
+        c.rw_store_free(copy.s)
+        copy.s = s
+        return copy
+
+    def revert(self, Store then not None):
+        """Become again what one was when ``then`` was cloned, which is of no use afterwards; needs no memory.
+
+        Views see the old values where the structure and the fields are those of then. Else they keep what they
+        see, and pin the store no longer.
+        """
+        cdef c.rw_status st
+        cdef int64_t *start = self.s.start
+        cdef int32_t pins = self.s.pins
+        self.enter(True)
+        try:
+            then.enter(True)
+            self.s.pins = 0
+            with nogil:
+                st = c.rw_store_revert(self.s, then.s)
+            if self.s.start == start:  # copied
+                self.s.pins = pins
+            elif pins:
+                self.pin.arrays, self.pin = then, None
+            then.leave()
+        finally:
+            self.leave()
+        check(st, "revert")
+
+    def compact(self):
+        """Pack all windows in the order of the groups and cut the arena to size."""
+        cdef c.rw_status st
+        self.enter(True)
+        try:
+            self.refuse_views("compact")
+            with nogil:
+                st = c.rw_store_compact(self.s)
+        finally:
+            self.leave()
+        check(st)
+
+    def build_mirror(self, int threads=1):
+        """Build the fan-out mirror; False when memory is short (backprop then scatters)."""
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter(True)
+        try:
+            with nogil:
+                st = c.rw_mirror_build(self.s, run.threads)
+        finally:
+            self.leave()
+        return st == c.RW_OK
+
+    def drop_mirror(self):
+        """Give the mirror's memory back."""
+        self.enter(True)
+        c.rw_mirror_drop(self.s)
+        self.leave()
+
+    def indptr(self):
+        """Slots before each group, canonical order: int64, (n_groups + 1,)."""
+        out = np.empty(self.n_groups + 1, "int64")
+        cdef Array a = borrow(out, "out", "int64", -1, True)
+        self.enter(False)
+        c.rw_csr_indptr(self.s, <int64_t *>a.view.buf)
+        self.leave()
+        return out
+
+    def sources(self):
+        """Sources of all slots, canonical order: int32, (slots,)."""
+        cdef Array a
+        self.enter(False)
+        try:
+            out = np.empty(self.slots, "int32")
+            a = borrow(out, "out", "int32", -1, True)
+            c.rw_csr_sources(self.s, <int32_t *>a.view.buf)
+        finally:
+            self.leave()
+        return out
+
+    def load(self, indptr, sources, weights):
+        """Fill an empty store from canonical arrays; all is checked before anything is written."""
+        cdef Array p = borrow(indptr, "indptr", "int64", self.n_groups + 1)
+        cdef int64_t slots = indptr[self.s.n_groups]
+        cdef Array i = borrow(sources, "sources", "int32", slots)
+        cdef Array w = borrow(weights, "weights", self.dtype, slots * self.s.group)
+        cdef c.rw_status st
+        cdef c.rw_fault at
+        self.enter(True)
+        try:
+            with nogil:
+                st = c.rw_csr_load(self.s, <int64_t *>p.view.buf, <int32_t *>i.view.buf, w.view.buf, &at)
+        finally:
+            self.leave()
+        check(st, "load", &at)
+
+    def add_field(self, str name, str dtype, *, per_slot=False, birth=0.0):
+        """Register a field: ``group`` values a slot, or one; every slot gets ``birth``."""
+        cdef c.rw_dtype code = dtype_code(dtype, False)
+        if name in ("start", "length", "source") or "\0" in name:
+            raise ValueError(f"name must not be \"start\", \"length\" or \"source\", got {name!r}")
+        check_birth(dtype, birth)
+        self.enter(True)
+        try:
+            self.refuse_views("add_field")
+            check(c.rw_store_add_field(self.s, name.encode(), code, 1 if per_slot else self.s.group, birth),
+                  f"add_field({name!r})")
+        finally:
+            self.leave()
+
+    def drop_field(self, str name):
+        """Forget a field."""
+        self.enter(True)
+        try:
+            self.refuse_views("drop_field")
+            check(c.rw_store_drop_field(self.s, name.encode()), f"drop_field({name!r})")
+        finally:
+            self.leave()
+
+    def set_birth(self, str name, double value):
+        """What slots born from now on hold in a field."""
+        cdef c.rw_field *field = self.field_at(self.find_field(name))
+        check_birth(_NAMES[field.dtype], value)
+        field.birth = value
+
+    @property
+    def fields(self):
+        """Registered fields: name -> (dtype, values a slot, birth value); "weight" first."""
+        out = {}
+        for f in range(self.s.n_fields):
+            field = self.field_at(f)
+            out[field.name.decode()] = (_NAMES[field.dtype], field.width, field.birth)
+        return out
+
+    def get_field(self, str name):
+        """Copy of a field, canonical order: (slots, width)."""
+        cdef int32_t f
+        cdef c.rw_field *field
+        cdef Array a
+        self.enter(False)
+        try:
+            f = self.find_field(name)
+            field = self.field_at(f)
+            out = np.empty((self.slots, field.width), _NAMES[field.dtype])
+            a = borrow(out, "out", _NAMES[field.dtype], -1, True)
+            c.rw_csr_get(self.s, f, a.view.buf)
+        finally:
+            self.leave()
+        return out
+
+    def set_field(self, str name, values):
+        """Write a field from canonical order; weights of rows beyond n_out become zero."""
+        cdef int32_t f
+        cdef c.rw_field *field
+        cdef Array a
+        self.enter(True)
+        try:
+            f = self.find_field(name)
+            field = self.field_at(f)
+            a = borrow(values, "values", _NAMES[field.dtype], self.slots * field.width)
+            c.rw_csr_set(self.s, f, a.view.buf)
+        finally:
+            self.leave()
+
+    def lend(self):
+        """Live arrays, the structure read-only; each pins it until it is garbage collected."""
+        if self.borrows < 0:
+            self.refuse()
+        out = {
+            "start": lease(self, self, self.s.start, c.RW_I64, (self.n_groups,), None, True),
+            "length": lease(self, self, self.s.len, c.RW_I32, (self.n_groups,), None, True),
+            "source": lease(self, self, self.s.source, c.RW_I32, (self.arena,), None, True),
+        }
+        for f in range(self.s.n_fields):
+            field = self.field_at(f)
+            out[field.name.decode()] = lease(self, self, field.data, field.dtype, (self.arena, field.width))
+        return out
+
+
+cdef int check_birth(str dtype, double birth) except -1:
+    """A birth value must be one that the field can hold."""
+    if dtype in ("float32", "float64"):
+        return 0
+    low, high = np.iinfo(dtype).min, min(np.iinfo(dtype).max, 2**53)
+    if not low <= birth <= high or birth != int(birth):
+        raise ValueError(f"birth must be an integer in [{low}, {high}] for a field of dtype {dtype}, got {birth}")
+    return 0
+
+
+# --- plans ----------------------------------------------------------------------
+
+@cython.no_gc_clear  # a plan needs its store until it is freed
+cdef class Plan:
+    """A change of one store's structure, to be carried out by `commit`.
+
+    Whoever works on a plan reads its store; another thread's overlap with that raises RuntimeError.
+    """
+    cdef c.rw_plan *p
+    cdef readonly Store store
+    cdef bint busy
+
+    def __cinit__(self, Store store not None):
+        self.store = store
+        self.p = c.rw_plan_new(store.s)
+        if self.p == NULL:
+            raise MemoryError("could not allocate the plan")
+
+    def __dealloc__(self):
+        c.rw_plan_free(self.p)
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("the plan is in use by another thread")
+        self.store.enter(False)
+        self.busy = True
+        return 0
+
+    cdef void leave(self) noexcept:
+        self.busy = False
+        self.store.leave()
+
+    @property
+    def n_removed(self):
+        """Slots that go."""
+        return self.p.n_del
+
+    @property
+    def n_inserted(self):
+        """Slots that come."""
+        return self.p.n_ins
+
+    @property
+    def nbytes(self):
+        """Bytes held."""
+        return c.rw_plan_bytes(self.p)
+
+    def pairs(self, del_group, del_source, ins_group, ins_source, ins_weight):
+        """Fill an empty plan from pairs sorted by (group, source)."""
+        cdef Array dg = borrow(del_group, "del_group", "int32")
+        cdef Array ds = borrow(del_source, "del_source", "int32", dg.size())
+        cdef Array ig = borrow(ins_group, "ins_group", "int32")
+        cdef Array js = borrow(ins_source, "ins_source", "int32", ig.size())
+        cdef Array w = borrow_optional(ins_weight, "ins_weight", self.store.dtype, ig.size() * self.store.s.group)
+        cdef c.rw_fault at
+        self.enter()
+        try:
+            check(c.rw_plan_pairs(self.p, dg.size(), <int32_t *>dg.view.buf, <int32_t *>ds.view.buf, ig.size(),
+                                  <int32_t *>ig.view.buf, <int32_t *>js.view.buf, pointer(w), &at), "edit", &at)
+        finally:
+            self.leave()
+
+    def insert(self, group, source, weight=None):
+        """Add insertions, sorted by (group, source), to a plan that has none."""
+        cdef Array g = borrow(group, "group", "int32")
+        cdef Array j = borrow(source, "source", "int32", g.size())
+        cdef Array w = borrow_optional(weight, "weight", self.store.dtype, g.size() * self.store.s.group)
+        cdef c.rw_fault at
+        self.enter()
+        try:
+            check(c.rw_plan_insert(self.p, g.size(), <int32_t *>g.view.buf, <int32_t *>j.view.buf, pointer(w), &at),
+                  "insert", &at)
+        finally:
+            self.leave()
+
+    def spare(self):
+        """Links that would go and come again stay as they are."""
+        self.enter()
+        try:
+            check(c.rw_plan_keep_common(self.p), "spare")
+        finally:
+            self.leave()
+
+    def removed(self):
+        """(groups, sources) of the slots that go; RuntimeError once the store has changed."""
+        self.enter()
+        try:
+            if self.p.generation != self.store.s.generation:
+                check(c.RW_ESTALE, "removed")
+            group = _copy_int32(self.p.del_group, self.p.n_del)
+            position = _copy_int32(self.p.del_position, self.p.n_del)
+            lent = self.store.lend()
+            return group, lent["source"][lent["start"][group] + position]
+        finally:
+            self.leave()
+
+    def marked(self):
+        """Which slots go: bool, (slots,), canonical order; RuntimeError once the store has changed."""
+        self.enter()
+        try:
+            if self.p.generation != self.store.s.generation:
+                check(c.RW_ESTALE, "marked")
+            out = np.zeros(self.store.slots, bool)
+            out[self.store.indptr()[_copy_int32(self.p.del_group, self.p.n_del)]
+                + _copy_int32(self.p.del_position, self.p.n_del)] = True
+            return out
+        finally:
+            self.leave()
+
+    def inserted(self):
+        """(groups, sources) of the slots that come."""
+        self.enter()
+        try:
+            return _copy_int32(self.p.ins_group, self.p.n_ins), _copy_int32(self.p.ins_source, self.p.n_ins)
+        finally:
+            self.leave()
+
+    def prune_set(self, double zeta, seed, stream, step, int threads=1):
+        """Removals of SET: see ``prune.h``."""
+        self._call(0, zeta, 0, make_key(seed, stream, step), threads)
+
+    def prune_smallest(self, int64_t count, seed, stream, step, int threads=1):
+        """Remove the ``count`` slots of smallest magnitude."""
+        self._call(1, 0, count, make_key(seed, stream, step), threads)
+
+    def prune_scores(self, score, int64_t count, seed, stream, step, int threads=1):
+        """Remove the ``count`` slots of smallest score; scores >= 0 in canonical order."""
+        cdef Array a = borrow(score, "score", "float64", self.store.s.slots)
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_plan_prune_scores(self.p, <double *>a.view.buf, count, key, &run)
+        finally:
+            self.leave()
+        check(st, "prune_scores")
+
+    def prune_zeros(self, int threads=1):
+        """Remove the slots that hold zeros alone."""
+        self._call(4, 0, 0, c.rw_key(0, 0, 0), threads)
+
+    def grow_random(self, int64_t count, seed, stream, step, int threads=1):
+        """Insert ``count`` slots at uniformly random empty places."""
+        self._call(2, 0, count, make_key(seed, stream, step), threads)
+
+    def grow_fan_in(self, int32_t fan_in, seed, stream, step, int threads=1):
+        """Insert slots at random until every group has ``fan_in``."""
+        self._call(3, 0, fan_in, make_key(seed, stream, step), threads)
+
+    def grow_paths(self, int64_t count, str score, bint sample, seed, stream, step, int threads=1):
+        """Insert ``count`` slots where many paths of three links lead: see ``grow_paths.h``."""
+        scores = {"ch2": c.RW_CH2, "ch3": c.RW_CH3}
+        if score not in scores:
+            raise ValueError(f"score must be one of {list(scores)}, got {score!r}")
+        cdef c.rw_path_score code = scores[score]
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_plan_grow_paths(self.p, count, code, sample, key, &run)
+        finally:
+            self.leave()
+        check(st, "grow_paths")
+
+    cdef int _call(self, int which, double zeta, int64_t count, c.rw_key key, int threads) except -1:
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st = c.RW_OK
+        self.enter()
+        try:
+            with nogil:
+                if which == 0:
+                    st = c.rw_plan_prune_set(self.p, zeta, key, &run)
+                elif which == 1:
+                    st = c.rw_plan_prune_smallest(self.p, count, key, &run)
+                elif which == 2:
+                    st = c.rw_plan_grow_random(self.p, count, key, &run)
+                elif which == 3:
+                    st = c.rw_plan_grow_fan_in(self.p, <int32_t>count, key, &run)
+                else:
+                    st = c.rw_plan_prune_zeros(self.p, &run)
+        finally:
+            self.leave()
+        return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in", "prune_zeros")[which])
+
+    def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
+        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, scale with a random sign, overshoot."""
+        kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL,
+                 "sign": c.RW_VALUE_SIGN, "overshoot": c.RW_VALUE_OVERSHOOT}
+        if kind not in kinds:
+            raise ValueError(f"kind must be one of {list(kinds)}, got {kind!r}")
+        cdef c.rw_value code = kinds[kind]
+        cdef c.rw_key key = make_key(seed, stream, step)
+        cdef c.rw_fan fan = c.RW_FAN_REAL if real_fan else c.RW_FAN_NONE
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_plan_values(self.p, code, scale, fan, key, &run)
+        finally:
+            self.leave()
+        check(st, "draw_weights")
+
+
+cdef object _copy_int32(int32_t *data, int64_t n):
+    if n == 0:
+        return np.empty(0, "int32")
+    return np.array(<int32_t[:n]>data)
+
+
+def commit(plans, int threads=1):
+    """Carry out all plans, or none: everything is checked and reserved before anything changes."""
+    plans = list(plans)
+    cdef Plan plan
+    cdef Block edits = Block()
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_edit **reserved
+    cdef c.rw_fault at
+    cdef int i, n = len(plans), entered = 0, done = 0
+    if len({id(p.store) for p in plans}) != n:
+        raise ValueError("plans must name each store at most once")
+    edits.reserve(max(n, 1) * sizeof(c.rw_edit *), zero=True)
+    reserved = <c.rw_edit **>edits.data
+    try:
+        for plan in plans:
+            plan.store.enter(True)
+            entered += 1
+        for plan in plans:
+            plan.store.refuse_views("commit")
+            check(c.rw_edit_reserve(plan.store.s, plan.p, run.threads, &reserved[done], &at), "commit", &at)
+            done += 1
+        with nogil:
+            for i in range(n):
+                c.rw_edit_commit(reserved[i])
+        done = 0
+    finally:
+        for i in range(done):
+            c.rw_edit_cancel(reserved[i])
+        for i in range(entered):
+            plan = plans[i]
+            plan.store.leave()

@@ -1,0 +1,203 @@
+/* kernels.h -- the contract of every vector kernel; siblings keep it per
+ * instruction set and precision.
+ *
+ * CANONICAL ORDER. The sum of one (row, sample) starts from the bias and adds
+ * slots in order into one accumulator, w * x + acc with one rounding (fused)
+ * where the instruction set has it. The sum of one (source, sample) in a
+ * backward product adds rows in ascending order, the same way. So a sample's
+ * result does not depend on its neighbours in the batch, on the tile, on
+ * threads, on the mirror, or on how links were stored; within one instruction
+ * set results are the same bits, and forward and dX also across all sets that
+ * fuse (every one but scalar). Across instruction sets the rest agrees to
+ *
+ *      |result - exact| <= (k + 2) * eps * sum |w| * |x|       (k links)
+ *
+ * A weight gradient is a sum over samples: lane l of the accumulator takes
+ * samples l, l + lanes, ... of a span of tiles in order, lanes are then added in
+ * halves (l and l + lanes/2, and so on: a fixed tree), and spans in order. Lanes
+ * are those of the widest register that a tile fills; a span is RW_SPAN samples.
+ * Where all places have their gradient taken (outer), one sum takes samples in order.
+ *
+ * `cols` is how many samples of a tile to compute: a multiple of the lanes
+ * that cover the live ones (the rest of a tile is zero on input; outputs past
+ * `cols` are not written). When tile < lanes the kernels use narrower
+ * registers, in the same canonical order.
+ *
+ * Tasks take subnormal numbers (below 1e-38 in float32) for zero, and par.h says why:
+ * a kernel called outside of one differs from that by such numbers.
+ *
+ * Kernels never allocate, never start threads and cannot fail. All tables are
+ * const. Outputs do not alias inputs unless said. */
+#ifndef RW_KERNELS_H
+#define RW_KERNELS_H
+
+#include "base/rng.h"
+#include "store/store.h"
+
+/* What a kernel may know of a store. */
+typedef struct {
+    const int64_t *start;
+    const int32_t *len;
+    const int32_t *source;
+    const void *weight;
+    int32_t group;
+    int64_t room;  /* slots that have memory: sources before it may be read */
+} rw_rows;
+
+/* Which slots a product takes: of every group those whose source lies below
+ * `end`, from where the panel before stopped. Panels of ascending sources keep
+ * what is read again and again (x, dx) in a near cache, and add the same terms
+ * in the same order as one pass over whole rows. */
+typedef struct {
+    int32_t *at;  /* by group of the call: the first slot to take; then the first not taken */
+    int32_t end;
+    bool more;     /* not the first panel: outputs hold the sums of those before */
+    bool far;      /* activations lie beyond the near caches: fetch them ahead   */
+    bool all;      /* from `at` on, every slot's source lies below `end`         */
+    int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
+} rw_panel;
+
+/* Tiles of a span, for weight gradients: tile i of x begins i * x_step values
+ * after x (dy likewise). */
+typedef struct {
+    const void *x, *dy;
+    size_t x_step, dy_step;
+    int32_t n_tiles, tile;
+    int32_t cols;  /* of the last tile; the others are computed whole */
+    bool add;      /* to the gradients of the spans before */
+} rw_span;
+
+enum { RW_REACH = 128 }; /* values that `reach` looks at in one go */
+
+typedef enum {
+    RW_ACT_LINEAR = 0,
+    RW_ACT_RELU = 1,
+    RW_ACT_LEAKY = 2,    /* z > 0 ? z : slope * z; slope may be negative (All-ReLU's odd layers) */
+    RW_ACT_SIGMOID = 3,
+    RW_ACT_TANH = 4
+} rw_act;
+
+/* The optimizers. `g` below is the gradient after the decay convention:
+ *   L2:         g += decay * w           (part of the gradient, as in torch)
+ *   DECOUPLED:  w -= lr * decay * w      (as in AdamW)
+ *   PER_STEP:   w -= decay * w           (as in SET's code: not scaled by lr)
+ * the latter two with w before the step.
+ *   SGD:        m = momentum * m + g;  w -= lr * (nesterov ? g + momentum * m : m)
+ *               (torch's form; without momentum w -= lr * g and there is no m)
+ *   ADAM:       m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g * g;
+ *               w -= lr * (m / c1) / (sqrt(v / c2) + eps)
+ * where c1 = 1 - b1^t, c2 = 1 - b2^t and t is the slot's own age: steps since it
+ * was born, this one included (t = step - born + 1, from the int32 field "born";
+ * t = step where born is NULL). */
+typedef enum { RW_OPT_SGD = 0, RW_OPT_ADAM = 1 } rw_opt;
+typedef enum { RW_DECAY_L2 = 0, RW_DECAY_DECOUPLED = 1, RW_DECAY_PER_STEP = 2 } rw_decay;
+
+/* A penalty on weights, carried out: v <- v - v * rate (squares: L2) or, to zero and
+ * not across it, v <- v - sign(v) * rate (magnitudes: L1). */
+typedef struct {
+    double awake, asleep; /* the two rates */
+    bool magnitudes;
+} rw_penalty;
+
+typedef struct {
+    rw_opt kind;
+    rw_decay decay_kind;
+    double lr, decay, momentum;
+    bool nesterov;
+    double beta1, beta2, eps;
+    int64_t step;              /* 1 for the first step; the tables: adam.h     */
+    const double *correction1; /* [t] = 1 / (1 - beta1^t) for t < n_correction, */
+    const double *correction2; /*       and 1 from there on; [0] unused        */
+    int64_t n_correction;
+    const rw_penalty *settle;  /* some links are asleep, and this follows (topkast.h); or NULL */
+} rw_update;
+
+typedef struct {
+    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
+    rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
+    int32_t lanes;     /* of the widest register */
+    int32_t panel;     /* sources that `outer` takes beside each other */
+
+    /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
+     * [g0, g1) of one tile and the slots of a panel. x, y: first value of a tile,
+     * `tile` apart. bias: by row, padded to whole groups, or NULL for zero. */
+    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const void *x,
+                    const void *bias, void *y, int32_t tile, int32_t cols);
+
+    /* dx[source] = sum of weight * dy[row] over the mirror's entries of sources
+     * [j0, j1): overwrites. */
+    void (*dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
+                      const void *dy, void *dx, int32_t tile, int32_t cols);
+
+    /* dx[source] += weight * dy[row] for groups [g0, g1) in order and the slots
+     * of a panel. The caller has zeroed dx. Same bits as dx_gather. */
+    void (*dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                       const void *dy, void *dx, int32_t tile, int32_t cols);
+
+    /* grad[(first[g - g0] + k) * group + r] (+)= x[source[k]] . dy[r] over the
+     * samples of a span, for groups [g0, g1) and the slots k of a panel. */
+    void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
+               const int64_t *first, void *grad);
+
+    /* Gradients of all places, of the rows from dy on: grad[r * pitch + j] = sum of x[j] . dy[r]
+     * over a batch, sample by sample in order. x: in panels of `panel` sources, and there
+     * sample by sample: source j's value of sample b at x[(j / panel * batch + b) * panel
+     * + j % panel]. dy: by tiles of `tile` samples, dy_step values apart. Gradients of
+     * whole panels are written. */
+    void (*outer)(const void *x, int32_t panels, const void *dy, size_t dy_step, int32_t tile,
+                  int64_t batch, int32_t rows, void *grad, size_t pitch);
+
+    /* Which of n values, at most RW_REACH, have a magnitude of `floor` (> 0) or more: how
+     * many, and where, ascending. `at` has room for RW_REACH. */
+    int32_t (*reach)(const void *values, int32_t n, double floor, int32_t *at);
+
+    /* dw and update (SGD) in one go, for groups [g0, g1) of one row each and a span
+     * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */
+    void (*few_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+                    const rw_update *u, void *weight, void *m);
+
+    /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */
+    void (*row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols, bool add);
+
+    /* In place over n values: y = f(y). `z`, if not NULL, receives y as it was.
+     * Rows of a tile: `n` rows, samples [live, tile) of each set to zero in y (and z). */
+    void (*activate)(rw_act act, double slope, void *y, void *z, int32_t n, int32_t tile,
+                     int32_t live);
+    /* dy *= f'. RELU, SIGMOID, TANH and LEAKY with slope > 0 read the output y;
+     * LEAKY with slope <= 0 reads the input z instead (pass it as y). */
+    void (*activate_back)(rw_act act, double slope, const void *y, void *dy, int32_t n,
+                          int32_t tile, int32_t live);
+
+    /* y = x * (keep ? 1 / (1 - p) : 0) for `n` rows of a tile whose first row is
+     * feature `row0` and first sample `sample0`; the mask is a hash of (key,
+     * feature, sample), so the backward pass calls this again on gradients.
+     * x may be y. A unit is dropped with probability p to within 2^-32. */
+    void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
+                    rw_key key, int32_t tile, int32_t live);
+
+    /* One optimizer step over n weights with gradient g. state[0], state[1]: m
+     * and v (NULL where the optimizer has none). born: one int32 for every
+     * `width` weights, or NULL. */
+    void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
+                   int32_t width, const void *g, int64_t n);
+
+    /* After a step, for n slots of `width` weights each: what topkast.h says. */
+    void (*settle)(const rw_penalty *by, void *w, void *asleep, const uint8_t *awake, int32_t width,
+                   int32_t n);
+
+    /* The limits that the products above are measured against (machine.h).
+     * multiply_add: as many registers as keep the units busy take acc = acc * factor + term
+     * `rounds` times, each from another start; returns the sum of all their lanes.
+     * read: the exclusive or of so many words of 8 bytes. */
+    double (*multiply_add)(int64_t rounds, double factor, double term);
+    uint64_t (*read)(const void *data, int64_t words);
+} rw_kernels;
+
+/* The tables, best first, scalar last; `n` receives how many. Only sets that
+ * this machine can run (CPU and operating system) are listed. */
+const rw_kernels *const *rw_kernels_list(rw_dtype dtype, int *n);
+
+/* By name, or NULL when unknown here. NULL or "" gives the best. */
+const rw_kernels *rw_kernels_named(rw_dtype dtype, const char *name);
+
+#endif

@@ -1,0 +1,445 @@
+/* kernels_element.h -- elementwise kernels and the table of one precision.
+ *
+ * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
+ * and RW_WIDE_LANES, RW_ISA (avx2), and RW_DISPATCH(tile, kernel, arguments), which
+ * picks the register width for a tile. RW_FEW_SGD, where defined, is that kernel.
+ * The loops are plain C that compilers turn
+ * into vector code; nothing here fuses, so every instruction set gives the same
+ * bits (but for what libm's exp and tanh differ). */
+
+#define RW_VEC RW_WIDE
+
+/* --- activations ----------------------------------------------------------- */
+
+/* Whole rows were computed, padding included: make samples [live, tile) zero again. */
+RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
+{
+    if (live < tile)
+        for (int32_t i = 0; i < n; i++, y += tile)
+            for (int32_t b = live; b < tile; b++)
+                y[b] = 0;
+}
+
+/* libm in the working precision. */
+#if RW_DTYPE_BITS == 32
+#define RW_EXP expf
+#define RW_TANH tanhf
+#define RW_FABS fabsf
+#define RW_COPYSIGN copysignf
+#else
+#define RW_EXP exp
+#define RW_TANH tanh
+#define RW_FABS fabs
+#define RW_COPYSIGN copysign
+#endif
+
+RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input, int32_t n,
+                              int32_t tile, int32_t live)
+{
+    RW_T *restrict y = data;
+    size_t count = (size_t)n * (size_t)tile;
+    if (input) {
+        memcpy(input, y, count * sizeof(RW_T));
+        RW_E(clear_tail)(input, n, tile, live);
+    }
+    RW_T s = (RW_T)slope;
+    switch (act) {
+    case RW_ACT_LINEAR:
+        break;
+    case RW_ACT_RELU: /* written so that a NaN stays one */
+        for (size_t i = 0; i < count; i++)
+            y[i] = y[i] < 0 ? 0 : y[i];
+        break;
+    case RW_ACT_LEAKY:
+        for (size_t i = 0; i < count; i++) { /* a sum of halves: compilers vectorise it */
+            RW_T above = y[i] > 0 ? y[i] : 0, below = y[i] > 0 ? 0 : y[i];
+            y[i] = above + s * below;
+        }
+        break;
+    case RW_ACT_SIGMOID:
+        for (size_t i = 0; i < count; i++)
+            y[i] = 1 / (1 + RW_EXP(-y[i]));
+        break;
+    case RW_ACT_TANH:
+        for (size_t i = 0; i < count; i++)
+            y[i] = RW_TANH(y[i]);
+        break;
+    }
+    RW_E(clear_tail)(y, n, tile, live);
+}
+
+RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output, void *data,
+                                   int32_t n, int32_t tile, int32_t live)
+{
+    const RW_T *restrict y = output;
+    RW_T *restrict dy = data;
+    size_t count = (size_t)n * (size_t)tile;
+    RW_T s = (RW_T)slope;
+    switch (act) {
+    case RW_ACT_LINEAR:
+        break;
+    case RW_ACT_RELU:
+        for (size_t i = 0; i < count; i++)
+            dy[i] = y[i] <= 0 ? 0 : dy[i];
+        break;
+    case RW_ACT_LEAKY:
+        for (size_t i = 0; i < count; i++) {
+            RW_T above = y[i] > 0 ? dy[i] : 0, below = y[i] > 0 ? 0 : dy[i];
+            dy[i] = above + s * below;
+        }
+        break;
+    case RW_ACT_SIGMOID:
+        for (size_t i = 0; i < count; i++)
+            dy[i] *= y[i] * (1 - y[i]);
+        break;
+    case RW_ACT_TANH:
+        for (size_t i = 0; i < count; i++)
+            dy[i] *= 1 - y[i] * y[i];
+        break;
+    }
+    RW_E(clear_tail)(dy, n, tile, live);
+}
+
+#undef RW_EXP
+#undef RW_TANH
+
+/* --- dropout --------------------------------------------------------------- */
+
+RW_KERNEL void RW_E(dropout)(const void *from, void *to, int32_t n, int32_t row0, int64_t sample0,
+                             double p, rw_key key, int32_t tile, int32_t live)
+{
+    const RW_T *x = from;
+    RW_T *y = to;
+    RW_T scale = (RW_T)(p < 1 ? 1 / (1 - p) : 0);
+    uint32_t below = p < 1 ? (uint32_t)(p * 0x1p32) : UINT32_MAX;
+    uint32_t first = (uint32_t)sample0;
+    uint64_t drawn = rw_draw4(key, RW_DRAW_DROPOUT, 0, 0).v[0];
+    for (int32_t i = 0; i < n; i++, x += tile, y += tile) {
+        uint64_t word = rw_split_mix(drawn, (uint64_t)(row0 + i));
+        uint32_t base = (uint32_t)word, twist = (uint32_t)(word >> 32);
+        RW_IVDEP
+        for (int32_t b = 0; b < tile; b++) {
+            uint32_t hash = rw_dropout_hash(base, twist, first + (uint32_t)b);
+            y[b] = x[b] * (hash >= below ? scale : 0);
+        }
+    }
+    RW_E(clear_tail)((RW_T *)to, n, tile, live);
+}
+
+/* --- optimizers ------------------------------------------------------------ */
+
+/* Every flag is a constant at the call: what is off costs nothing. */
+RW_INLINE void RW_E(sgd)(const rw_update *u, RW_T *restrict w, RW_T *restrict m,
+                         const RW_T *restrict g, size_t n, const bool momentum,
+                         const bool nesterov, const bool l2, const bool shrinks)
+{
+    RW_T lr = (RW_T)u->lr, mu = (RW_T)u->momentum, decay = (RW_T)u->decay;
+    RW_T shrink = (RW_T)(u->decay_kind == RW_DECAY_PER_STEP ? u->decay : u->lr * u->decay);
+    for (size_t i = 0; i < n; i++) {
+        RW_T weight = w[i], grad = g[i];
+        if (l2)
+            grad += decay * weight;
+        RW_T step = grad;
+        if (momentum) {
+            RW_T moment = mu * m[i] + grad;
+            m[i] = moment;
+            step = nesterov ? grad + mu * moment : moment;
+        }
+        if (shrinks)
+            weight -= shrink * weight;
+        w[i] = weight - lr * step;
+    }
+}
+
+RW_INLINE void RW_E(sgd_decay)(const rw_update *u, RW_T *w, RW_T *m, const RW_T *g, size_t n,
+                               const bool momentum, const bool nesterov)
+{
+    if (u->decay == 0)
+        RW_E(sgd)(u, w, m, g, n, momentum, nesterov, false, false);
+    else if (u->decay_kind == RW_DECAY_L2)
+        RW_E(sgd)(u, w, m, g, n, momentum, nesterov, true, false);
+    else
+        RW_E(sgd)(u, w, m, g, n, momentum, nesterov, false, true);
+}
+
+/* 64 weights at a time, so that the corrections by age and the roots (which
+ * compilers do not vectorise while errno matters) have a place on the stack. */
+RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *restrict m,
+                                RW_T *restrict v, const RW_T *restrict g,
+                                const RW_T *restrict rate, const RW_T *restrict correction,
+                                int n)
+{
+    RW_T b1 = (RW_T)u->beta1, b2 = (RW_T)u->beta2, eps = (RW_T)u->eps;
+    RW_T a1 = (RW_T)(1 - u->beta1), a2 = (RW_T)(1 - u->beta2);
+    bool l2 = u->decay != 0 && u->decay_kind == RW_DECAY_L2;
+    RW_T decay = (RW_T)(l2 ? u->decay : 0);
+    RW_T shrink = (RW_T)(u->decay == 0 || l2 ? 0
+                         : u->decay_kind == RW_DECAY_PER_STEP ? u->decay : u->lr * u->decay);
+    RW_T root[64];
+    for (int i = 0; i < 64; i++)
+        root[i] = 0;
+    for (int i = 0; i < n; i++) {
+        RW_T grad = g[i] + decay * w[i];
+        m[i] = b1 * m[i] + a1 * grad;
+        v[i] = b2 * v[i] + a2 * grad * grad;
+        root[i] = v[i] * correction[i];
+    }
+    for (int i = 0; i < 64; i += RW_WIDE_LANES)
+        RW_V(store)(root + i, RW_V(sqrt)(RW_V(load)(root + i)));
+    for (int i = 0; i < n; i++)
+        w[i] = w[i] - shrink * w[i] - rate[i] * m[i] / (root[i] + eps);
+}
+
+RW_INLINE void RW_E(adam)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v, const int32_t *born,
+                          int32_t width, const RW_T *g, int64_t n)
+{
+    RW_T rate[64], correction[64];
+    for (int64_t done = 0; done < n; done += 64) {
+        int count = (int)rw_min64(64, n - done);
+        if (born || done == 0) {
+            for (int i = 0; i < count; i++) { /* a slot's values never straddle a block */
+                int64_t age = born ? u->step - born[(done + i) / width] + 1 : u->step;
+                age = rw_max64(age, 1);
+                bool known = age < u->n_correction;
+                rate[i] = (RW_T)(known ? u->lr * u->correction1[age] : u->lr);
+                correction[i] = (RW_T)(known ? u->correction2[age] : 1.0);
+            }
+        }
+        RW_E(adam_block)(u, w + done, m + done, v + done, g + done, rate, correction, count);
+    }
+}
+
+RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
+                            int32_t width, const void *g, int64_t n)
+{
+    if (u->kind == RW_OPT_ADAM)
+        RW_E(adam)(u, w, m, v, born, width, g, n);
+    else if (u->momentum == 0)
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, false, false);
+    else if (u->nesterov)
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, true);
+    else
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, false);
+}
+
+/* `width` is a constant where this is called. NaN stays NaN: training is to notice it. */
+RW_INLINE void RW_E(settle_slots)(const rw_penalty *by, RW_T *restrict w, RW_T *restrict asleep,
+                                  const uint8_t *restrict awake, const int32_t width, int32_t n)
+{
+    RW_T up = (RW_T)by->awake, down = (RW_T)by->asleep;
+    for (int32_t k = 0; k < n; k++)
+        for (int32_t r = 0; r < width; r++) {
+            int32_t i = k * width + r;
+            RW_T v = w[i] + asleep[i], rate = awake[k] ? up : down; /* one of the two is 0 */
+            RW_T size = RW_FABS(v) - rate;
+            v = !by->magnitudes ? v - v * rate : size <= 0 ? 0 : RW_COPYSIGN(size, v);
+            w[i] = awake[k] ? v : 0;
+            asleep[i] = awake[k] ? 0 : v;
+        }
+}
+
+RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const uint8_t *awake,
+                            int32_t width, int32_t n)
+{
+    switch (width) {
+    case 1: RW_E(settle_slots)(by, w, asleep, awake, 1, n); break;
+    case 2: RW_E(settle_slots)(by, w, asleep, awake, 2, n); break;
+    case 4: RW_E(settle_slots)(by, w, asleep, awake, 4, n); break;
+    default: RW_E(settle_slots)(by, w, asleep, awake, 8, n); break;
+    }
+}
+
+/* --- gradients of all places ------------------------------------------------- */
+
+#define RW_BESIDE 2 /* registers of sources */
+#define RW_PANEL (RW_BESIDE * RW_WIDE_LANES)
+
+/* `rows` rows with a panel's sources, over samples [b0, b1): x begins at b0. */
+RW_INLINE void RW_E(outer_block)(const RW_T *x, const RW_T *dy, size_t dy_step, int32_t tile, int64_t b0,
+                                 int64_t b1, RW_T *grad, size_t pitch, const int rows)
+{
+    RW_WIDE acc[4 * RW_BESIDE];
+    RW_UNROLL
+    for (int r = 0; r < rows; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_BESIDE; i++)
+            acc[r * RW_BESIDE + i] =
+                b0 ? RW_V(load)(grad + (size_t)r * pitch + i * RW_WIDE_LANES) : RW_V(zero)();
+    }
+    for (int64_t t = b0 / tile; t * tile < b1; t++) {
+        const RW_T *outs = dy + (size_t)t * dy_step;
+        int32_t n = (int32_t)rw_min64(tile, b1 - t * tile);
+        for (int32_t b = 0; b < n; b++, x += RW_PANEL) {
+            RW_WIDE in[RW_BESIDE];
+            RW_UNROLL
+            for (int i = 0; i < RW_BESIDE; i++)
+                in[i] = RW_V(load)(x + i * RW_WIDE_LANES);
+            RW_UNROLL
+            for (int r = 0; r < rows; r++) {
+                RW_WIDE out = RW_V(set1)(outs[(size_t)r * (size_t)tile + (size_t)b]);
+                RW_UNROLL
+                for (int i = 0; i < RW_BESIDE; i++)
+                    acc[r * RW_BESIDE + i] = RW_V(fma)(out, in[i], acc[r * RW_BESIDE + i]);
+            }
+        }
+    }
+    RW_UNROLL
+    for (int r = 0; r < rows; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_BESIDE; i++)
+            RW_V(store)(grad + (size_t)r * pitch + i * RW_WIDE_LANES, acc[r * RW_BESIDE + i]);
+    }
+}
+
+/* A panel's samples stay near while all rows meet them: as many at a time as do. */
+RW_KERNEL void RW_E(outer)(const void *sources, int32_t panels, const void *outs, size_t dy_step,
+                           int32_t tile, int64_t batch, int32_t rows, void *out, size_t pitch)
+{
+    const RW_T *x = sources, *dy = outs;
+    RW_T *grad = out;
+    int64_t span = rw_max64(tile, RW_OUTER_SPAN / tile * tile);
+    for (int32_t p = 0; p < panels; p++, x += RW_PANEL * batch, grad += RW_PANEL)
+        for (int64_t b0 = 0; b0 < batch; b0 += span) {
+            int64_t b1 = rw_min64(b0 + span, batch);
+            const RW_T *in = x + RW_PANEL * b0;
+            int32_t r = 0;
+            for (; r + 4 <= rows; r += 4)
+                RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
+                                  grad + (size_t)r * pitch, pitch, 4);
+            for (; r < rows; r++)
+                RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
+                                  grad + (size_t)r * pitch, pitch, 1);
+        }
+}
+
+/* Often few values do: eight are passed over at once. NaN reaches nothing. */
+RW_KERNEL int32_t RW_E(reach)(const void *values, int32_t n, double floor, int32_t *at)
+{
+    const RW_T *v = values;
+    RW_T least = (RW_T)floor;
+    uint8_t reaches[RW_REACH] = { 0 };
+    int32_t found = 0;
+    for (int32_t i = 0; i < n; i++)
+        reaches[i] = RW_FABS(v[i]) >= least;
+    for (int32_t i = 0; i < n; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, reaches + i, sizeof eight);
+        if (eight == 0)
+            continue;
+        for (int32_t k = i; k < i + 8; k++) { /* every place is written, some are kept */
+            at[found] = k;
+            found += reaches[k];
+        }
+    }
+    return found;
+}
+
+/* --- what the machine can do ---------------------------------------------- */
+
+#define RW_CHAINS 12 /* of multiply-adds: two a cycle, each 4 cycles long, and some to spare */
+
+RW_KERNEL double RW_E(multiply_add)(int64_t rounds, double factor, double term)
+{
+    RW_WIDE acc[RW_CHAINS], w = RW_V(set1)((RW_T)factor), t = RW_V(set1)((RW_T)term);
+    RW_UNROLL
+    for (int i = 0; i < RW_CHAINS; i++)
+        acc[i] = RW_V(set1)((RW_T)i); /* all different, or a compiler keeps one chain for all */
+    for (int64_t r = 0; r < rounds; r++) {
+        RW_UNROLL
+        for (int i = 0; i < RW_CHAINS; i++)
+            acc[i] = RW_V(fma)(acc[i], w, t);
+    }
+    double sum = 0;
+    RW_UNROLL
+    for (int i = 0; i < RW_CHAINS; i++)
+        sum += (double)RW_V(sum)(acc[i]);
+    return sum;
+}
+
+/* In whole numbers: what is read need not be numbers of this precision. */
+RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
+{
+    enum { AT_ONCE = 64 };
+    const uint64_t *p = data;
+    uint64_t acc[AT_ONCE] = { 0 }, all = 0;
+    int64_t i = 0;
+    for (; i + AT_ONCE <= words; i += AT_ONCE)
+        for (int j = 0; j < AT_ONCE; j++)
+            acc[j] ^= p[i + j];
+    for (; i < words; i++)
+        all ^= p[i];
+    for (int j = 0; j < AT_ONCE; j++)
+        all ^= acc[j];
+    return all;
+}
+
+/* --- the table --------------------------------------------------------------- */
+
+RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                             const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
+{
+    if (tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES) /* a register of every such width exists */
+        RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, x, bias, y));
+    else
+        RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
+}
+
+RW_KERNEL void RW_E(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
+                               const void *dy, void *dx, int32_t tile, int32_t cols)
+{
+    RW_DISPATCH(tile, dx_gather, (w, mirror, j0, j1, dy, dx, tile, cols));
+}
+
+RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                                const void *dy, void *dx, int32_t tile, int32_t cols)
+{
+    RW_DISPATCH(tile, dx_scatter, (w, g0, g1, p, dy, dx, tile, cols));
+}
+
+RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                        const rw_span *span, const int64_t *first, void *grad)
+{
+    RW_DISPATCH(span->tile, dw, (w, g0, g1, p, span, first, grad));
+}
+
+RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile, int32_t cols,
+                             bool add)
+{
+    RW_DISPATCH(tile, row_sum, (dy, n, out, tile, cols, add));
+}
+
+#ifndef RW_FEW_SGD
+#define RW_FEW_SGD NULL
+#endif
+#define RW_TABLE_OF(isa, f) RW_TABLE_OF_(isa, f)
+#define RW_TABLE_OF_(isa, f) rw_kernels_##isa##_##f
+#define RW_TEXT(isa) RW_TEXT_(isa)
+#define RW_TEXT_(isa) #isa
+
+const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
+    .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
+    .forward = RW_E(forward), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
+    .dw = RW_E(dw), .outer = RW_E(outer), .reach = RW_E(reach), .few_sgd = RW_FEW_SGD,
+    .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
+    .dropout = RW_E(dropout), .update = RW_E(update), .settle = RW_E(settle),
+    .multiply_add = RW_E(multiply_add), .read = RW_E(read)
+};
+
+#undef RW_FABS
+#undef RW_COPYSIGN
+#undef RW_BESIDE
+#undef RW_PANEL
+#undef RW_CHAINS
+#undef RW_FEW_SGD
+#undef RW_TABLE_OF
+#undef RW_TABLE_OF_
+#undef RW_TEXT
+#undef RW_TEXT_
+#undef RW_VEC
+#undef RW_T
+#undef RW_F
+#undef RW_DTYPE
+#undef RW_DTYPE_BITS
+#undef RW_WIDE
+#undef RW_WIDE_LANES
+#undef RW_DISPATCH

@@ -1,0 +1,22 @@
+#include "ops/adam.h"
+
+#include <math.h>
+
+enum { MOST_AGES = 1 << 22 };
+
+int64_t rw_adam_ages(double beta1, double beta2)
+{
+    double slowest = fmax(beta1, beta2);
+    if (slowest <= 0)
+        return 2;
+    /* beta^t < 2^-53 from t = 36.8 / -log(beta) on. */
+    double ages = 38.0 / fmax(-log(slowest), 1e-9);
+    return (int64_t)fmin(ages, MOST_AGES) + 2;
+}
+
+void rw_adam_corrections(double beta, int64_t ages, double *table)
+{
+    table[0] = 1;
+    for (int64_t t = 1; t < ages; t++)
+        table[t] = 1 / (1 - pow(beta, (double)t));
+}

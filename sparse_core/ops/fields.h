@@ -1,0 +1,14 @@
+/* fields.h -- sums, scalings and checks over all live values of a field. */
+#ifndef RW_FIELDS_H
+#define RW_FIELDS_H
+
+#include "store/store.h"
+
+/* Sum of squares of a field over all live values, rows in order: float64. */
+double rw_field_sumsq(const rw_store *s, int32_t field);
+/* field *= factor over all live values. */
+void rw_field_scale(rw_store *s, int32_t field, double factor);
+/* Is every live value finite? */
+bool rw_field_finite(const rw_store *s, int32_t field);
+
+#endif

@@ -1,0 +1,26 @@
+/* gradient.h -- dW at the slots of a layer, and the optimizer's step that follows.
+ *
+ * Shapes are checked as in layer.h. Nothing here allocates. */
+#ifndef RW_GRADIENT_H
+#define RW_GRADIENT_H
+
+#include "ops/layer.h"
+
+/* dW at the slots, straight into one optimizer step (fields "momentum", or
+ * "adam_m", "adam_v" and "born", and "asleep" and "awake", as the update needs
+ * them: RW_ENOENT). `scratch`
+ * holds rw_scratch_values() values of the dtype for every thread of run. */
+rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
+                             const rw_tiles *dy, const rw_update *u, void *scratch,
+                             const rw_run *run);
+/* Values of scratch one thread needs: RW_SCRATCH, or the longest group's slots * group. */
+int64_t rw_scratch_values(const rw_store *s);
+
+/* The same in two halves, with equal bits: gradients into field `grad` (width
+ * group, the store's dtype), then a step from there. */
+rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
+                              const rw_tiles *dy, int32_t grad, const rw_run *run);
+rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
+                         const rw_run *run);
+
+#endif

@@ -1,0 +1,106 @@
+/* gradient_rows.c -- see gradient_rows.h. */
+#include "ops/gradient_rows.h"
+#include "base/mem.h"
+
+#include <float.h>
+#include <math.h>
+
+/* One panel of x: sample by sample. What lies beyond the last source is zero. */
+#define PACK(type)                                                                        \
+    for (int64_t b = 0; b < x->batch; b++) {                                              \
+        const type *from = (const type *)(const void *)rw_tile_at(x, b / x->tile) + b % x->tile; \
+        type *to = (type *)(void *)out + b * width;                                       \
+        for (int32_t i = 0; i < width; i++)                                               \
+            to[i] = first + i < x->n ? from[(size_t)(first + i) * (size_t)x->tile] : 0;   \
+    }
+
+static void pack_task(const void *arg, int64_t panel)
+{
+    const rw_gradient_rows *a = arg;
+    const rw_tiles *x = a->x;
+    char *out = a->panels + (size_t)panel * a->panel_bytes;
+    int32_t width = a->k->panel, first = (int32_t)panel * width;
+    if (x->dtype == RW_F32)
+        PACK(float)
+    else
+        PACK(double)
+}
+
+rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
+                          const rw_run *run)
+{
+    size_t size = rw_dtype_size(k->dtype);
+    *a = (rw_gradient_rows){ .k = k, .x = x, .dy = dy };
+    a->n_panels = (int32_t)(((int64_t)x->n + k->panel - 1) / k->panel);
+    a->pitch = (size_t)a->n_panels * (size_t)k->panel;
+    if (!rw_mul_size((size_t)k->panel * size, (size_t)x->batch, &a->panel_bytes)
+        || !rw_mul_size(a->pitch, size, &a->row_bytes))
+        return RW_ENOMEM;
+    a->panels = rw_alloc_array((size_t)a->n_panels, a->panel_bytes);
+    if (!a->panels)
+        return RW_ENOMEM;
+    rw_status st = rw_run_tasks(run, a->n_panels, (int64_t)a->pitch * x->batch, pack_task, a);
+    if (st)
+        rw_gradient_rows_end(a);
+    return st;
+}
+
+void rw_gradient_rows_end(rw_gradient_rows *a)
+{
+    rw_free(a->panels, (size_t)a->n_panels * a->panel_bytes);
+    a->panels = NULL;
+}
+
+void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t rows, char *grad)
+{
+    const rw_tiles *dy = a->dy;
+    const char *from = dy->data + (size_t)first_row * (size_t)dy->tile * rw_dtype_size(dy->dtype);
+    a->k->outer(a->panels, a->n_panels, from, (size_t)dy->rows * (size_t)dy->tile, dy->tile,
+                dy->batch, rows, grad, a->pitch);
+}
+
+/* `step` is a constant where that makes the loops vector loops. */
+#define SCORE(type, step)                                                                 \
+    do {                                                                                  \
+        const type *g = (const type *)(const void *)grad;                                 \
+        for (int32_t i = 0; i < n; i++)                                                   \
+            score[i] = fabs((double)g[i * (step)]);                                       \
+        for (int32_t r = 1; r < rows; r++) {                                              \
+            g += a->pitch;                                                                \
+            for (int32_t i = 0; i < n; i++)                                               \
+                score[i] += fabs((double)g[i * (step)]);                                  \
+        }                                                                                 \
+        for (int32_t i = 0; i < n; i++)                                                   \
+            score[i] = score[i] <= DBL_MAX ? score[i] : 0;                                \
+    } while (0)
+
+void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step, int32_t rows,
+                     double *score)
+{
+    if (a->k->dtype == RW_F64)
+        SCORE(double, step);
+    else if (step == 1)
+        SCORE(float, 1);
+    else
+        SCORE(float, step);
+}
+
+int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t rows, double floor,
+                        double *score, int32_t *high)
+{
+    int32_t n_high = 0;
+    if (rows == 1 && floor > 0) { /* then a score is a gradient, and few are looked at twice */
+        n_high = a->k->reach(grad, n, floor, high);
+        for (int32_t i = 0; i < n_high; i++) {
+            const char *one = grad + (size_t)high[i] * rw_dtype_size(a->k->dtype);
+            rw_gradient_rows_score(a, one, 1, 1, 1, &score[high[i]]);
+        }
+        return n_high;
+    }
+    rw_gradient_rows_score(a, grad, n, 1, rows, score);
+    for (int32_t i = 0; i < n; i++) { /* every place is written, few are kept */
+        high[n_high] = i;
+        n_high += score[i] >= floor;
+    }
+    return n_high;
+}

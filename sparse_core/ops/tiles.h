@@ -1,0 +1,98 @@
+/* tiles.h -- activations as the kernels want them.
+ *
+ * Users hold arrays (batch, features). Inside a network a batch is cut into
+ * tiles of `tile` samples, and a tile is stored feature by feature:
+ *
+ *      value (feature i, sample b)  at  data[((b / tile) * rows + i) * tile + b % tile]
+ *
+ * so that one row of a tile -- one neuron's activations over `tile` samples --
+ * is contiguous, aligned, and streams through vector registers while a whole
+ * tile (features * tile values) stays in the second-level cache.
+ *
+ * The tile is a pure function of the number of samples and the dtype: never of
+ * the host's cache or thread count, since the sum over samples in a weight
+ * gradient goes tile by tile.
+ *
+ * Invariant: samples from `batch` to the end of the last tile are zero, and so
+ * are the rows from `n` to `rows`. Every function that writes tiles keeps it. */
+#ifndef RW_TILES_H
+#define RW_TILES_H
+
+#include "base/base.h"
+
+enum {
+    RW_ROW_PAD = 8,       /* rows = n rounded up to this: the last group of a store may reach over n */
+    RW_MAX_TILE = 1 << 16 /* so that a few rows of a tile are an int32 */
+};
+
+typedef struct {
+    int32_t n;        /* features                                             */
+    int32_t rows;     /* features that have memory: n rounded up to RW_ROW_PAD */
+    int32_t tile;     /* samples a tile: a power of two, at most RW_MAX_TILE  */
+    int64_t batch;    /* samples in use                                       */
+    int64_t n_tiles;  /* ceil(batch / tile)                                   */
+    rw_dtype dtype;   /* RW_F32 or RW_F64                                     */
+    size_t bytes;     /* of the memory at data                                */
+    char *data;
+} rw_tiles;
+
+/* Samples a tile should have: the smallest power of two that holds `batch`, at
+ * most 64 (float32) or 32 (float64), which are 256 bytes a feature. Smaller tiles
+ * for wide layers were measured and won nothing (docs/tried.md). */
+int32_t rw_tile_size(int64_t batch, rw_dtype dtype);
+
+/* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
+ * number is out of range. */
+rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype);
+void rw_tiles_free(rw_tiles *t);
+
+/* Use the memory for another number of samples or another tile; contents become
+ * zero when either changes. RW_ESHAPE when it does not fit in the memory. */
+rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile);
+
+/* One tile's first value. */
+static inline char *rw_tile_at(const rw_tiles *t, int64_t tile)
+{
+    return t->data + (size_t)tile * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype);
+}
+/* Samples of a tile that are in use. */
+static inline int32_t rw_tile_live(const rw_tiles *t, int64_t tile)
+{
+    return (int32_t)rw_min64(t->tile, t->batch - tile * t->tile);
+}
+
+/* Are all of `n` row numbers in [0, bound)? */
+static inline bool rw_rows_in_range(const int64_t *rows, int64_t n, int64_t bound)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (rows[i] < 0 || rows[i] >= bound)
+            return false;
+    return true;
+}
+
+/* What users hand over: any of these, converted while they are packed. */
+typedef enum { RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL } rw_input;
+
+/* Tiles from rows of a (m, n) array with byte strides. Sample b is row
+ * rows[b], or b when rows is NULL (the caller has checked the range). With
+ * `mean` and `scale` (n float64 each, or both NULL) value v becomes
+ * (v - mean) * scale. */
+void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stride,
+                   ptrdiff_t column_stride, const int64_t *rows, const double *mean,
+                   const double *scale, int threads);
+
+/* Do CSR rows hold together: `rows` (as below, `batch` of them) lie within the
+ * `entries` that there are, and their columns in [0, n)? */
+bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
+                     const int64_t *rows, int64_t batch, int32_t n);
+
+/* The same from CSR rows (indptr int64, columns int32, duplicates add; the
+ * caller has checked the range). values: float32 or float64. */
+void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
+                       const char *values, const int64_t *rows, const double *mean,
+                       const double *scale, int threads);
+
+/* The reverse: batch rows of n values of the tiles' dtype, `row_stride` bytes apart. */
+void rw_tiles_unpack(const rw_tiles *t, char *out, ptrdiff_t row_stride, int threads);
+
+#endif

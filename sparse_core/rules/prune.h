@@ -1,0 +1,35 @@
+/* prune.h -- which links go.
+ *
+ * Every rule scores links and names the slots to remove; what comes instead is
+ * grow_random.h's part, and edit.h carries both out. */
+#ifndef RW_PRUNE_H
+#define RW_PRUNE_H
+
+#include "store/plan.h"
+
+/* SET (Mocanu et al., Nature Communications 9:2383, 2018): remove the
+ * floor(zeta * n+) positive weights nearest zero and the floor(zeta * n-)
+ * negative ones. +0 and -0 count as positive and go first; ties go in the order
+ * of a hash of (key, group, source). With group > 1 a slot's score is the sum
+ * of |w| over its rows, without the split by sign (ours: the paper has no groups).
+ * 0 <= zeta <= 1. NaN scores last. The plan must be empty. */
+rw_status rw_plan_prune_set(rw_plan *p, double zeta, rw_key key, const rw_run *run);
+
+/* Remove the `count` slots of smallest sum of |w|, ties as above.
+ * RW_ESHAPE if the store has fewer. */
+rw_status rw_plan_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run);
+
+/* The same by scores that the caller has made: one a slot, in canonical order, none
+ * negative (RW_ESHAPE); NaN scores last. */
+rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key,
+                          const rw_run *run);
+
+/* Those that rw_plan_prune_scores would leave: the `count` slots of largest score, as the removals of
+ * the plan. */
+rw_status rw_plan_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
+                           const rw_run *run);
+
+/* Remove the slots all of whose weights are zero. */
+rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run);
+
+#endif

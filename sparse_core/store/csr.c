@@ -1,0 +1,106 @@
+#include "store/csr.h"
+
+#include <string.h>
+
+void rw_csr_indptr(const rw_store *s, int64_t *indptr)
+{
+    indptr[0] = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        indptr[g + 1] = indptr[g] + s->len[g];
+}
+
+void rw_csr_sources(const rw_store *s, int32_t *out)
+{
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        size_t len = (size_t)s->len[g];
+        if (len)
+            memcpy(out, s->source + s->start[g], len * sizeof *out);
+        out += len;
+    }
+}
+
+void rw_csr_get(const rw_store *s, int32_t field, void *out)
+{
+    const rw_field *f = &s->field[field];
+    size_t bytes = rw_slot_bytes(f);
+    char *to = out;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        size_t n = (size_t)s->len[g] * bytes;
+        if (n)
+            memcpy(to, f->data + (size_t)s->start[g] * bytes, n);
+        to += n;
+    }
+}
+
+void rw_csr_set(rw_store *s, int32_t field, const void *in)
+{
+    rw_field *f = &s->field[field];
+    size_t bytes = rw_slot_bytes(f);
+    const char *from = in;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        size_t n = (size_t)s->len[g] * bytes;
+        if (n)
+            memcpy(f->data + (size_t)s->start[g] * bytes, from, n);
+        from += n;
+    }
+    int32_t last = s->n_groups - 1;
+    if (field == RW_WEIGHT)
+        rw_weights_clip(s, last, s->start[last], s->len[last]);
+}
+
+static rw_status check_arrays(const rw_store *s, const int64_t *indptr, const int32_t *sources,
+                              rw_fault *at)
+{
+    if (indptr[0] != 0)
+        return rw_fault_at(RW_ECORRUPT, at, 0, -1);
+    for (int32_t g = 0; g < s->n_groups; g++)
+        if (indptr[g + 1] < indptr[g] || indptr[g + 1] - indptr[g] > s->n_in)
+            return rw_fault_at(RW_ECORRUPT, at, g, -1);
+    for (int32_t g = 0; g < s->n_groups; g++)
+        for (int64_t k = indptr[g]; k < indptr[g + 1]; k++) {
+            if (sources[k] < 0 || sources[k] >= s->n_in)
+                return rw_fault_at(RW_ERANGE, at, g, sources[k]);
+            if (k > indptr[g] && sources[k - 1] >= sources[k])
+                return rw_fault_at(RW_EEXIST, at, g, sources[k]);
+        }
+    return RW_OK;
+}
+
+rw_status rw_csr_load(rw_store *s, const int64_t *indptr, const int32_t *sources,
+                      const void *weights, rw_fault *at)
+{
+    if (s->slots)
+        return RW_ESHAPE;
+    if (s->pins)
+        return RW_EPINNED;
+    rw_status st = check_arrays(s, indptr, sources, at);
+    if (st)
+        return st;
+    int64_t top = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        top += rw_window_room(s, (int32_t)(indptr[g + 1] - indptr[g]));
+    st = rw_arena_reserve(s, top);
+    if (st)
+        return st;
+
+    int64_t at_slot = 0;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        int32_t len = (int32_t)(indptr[g + 1] - indptr[g]);
+        s->len[g] = len;
+        s->cap[g] = rw_window_room(s, len);
+        s->start[g] = len ? at_slot : 0;
+        if (len)
+            memcpy(s->source + at_slot, sources + indptr[g], (size_t)len * sizeof *sources);
+        at_slot += s->cap[g];
+    }
+    s->slots = indptr[s->n_groups];
+    s->top = top;
+    rw_pool_reset(s);
+    for (int32_t f = 0; f < s->n_fields; f++)
+        for (int32_t g = 0; g < s->n_groups; g++)
+            rw_field_bear(&s->field[f], s->start[g], s->len[g]);
+    rw_csr_set(s, RW_WEIGHT, weights);
+    s->mirror.valid = false;
+    s->generation++;
+    return RW_OK;
+}

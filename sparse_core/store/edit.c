@@ -1,0 +1,628 @@
+/* edit.c -- carrying out a plan.
+ *
+ * Two ways, chosen by cost alone, since where windows lie never shows:
+ *
+ * - IN PLACE: each group the plan touches is rewritten in its own window, or in
+ *   a larger one from the pool or the top of the arena if it has outgrown it.
+ * - REPACK: when groups outgrow their windows and half of the layer is touched
+ *   anyway, or when a tenth of the layer would be waste, all groups are written
+ *   anew from the start of the arena, in the order of their addresses, with the plan
+ *   merged in. The old slots go through small buffers, a WAVE ahead of the writing:
+ *
+ *      [ new windows | ->   wave w, buffered | wave w+1, buffered | old windows ... ]
+ *
+ *   so groups may grow and shrink without running into what has not been read.
+ *   Should they run further ahead than a wave, all is moved up by `shift` first.
+ *   A wave is one chunk for each thread: reading it is one parallel loop, writing it
+ *   another, and all that is kept beside the store are the buffers.
+ *
+ * Merging one group has no branch that depends on the data: removals and newcomers
+ * are random, and a mispredicted branch costs as much as moving five slots. */
+#include "store/edit.h"
+#include "base/mem.h"
+#include "base/par.h"
+#include "store/mirror.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    CHUNK = 8192,     /* slots of one buffer, at most: a second-level cache holds some; */
+    CHUNKS = 2,       /* of each thread, at least, so that small layers are shared too */
+    WORK = 200,       /* of a slot, in units of rw_threads_for                       */
+    MOST_ARRAYS = 1 + RW_MAX_FIELDS,
+    WIDEST = 64       /* bytes of a slot of 8 doubles                                */
+};
+
+typedef struct { int64_t start; int32_t group; } placed;
+
+/* Some slots of every array: sources first, then the fields. */
+typedef struct { char *array[MOST_ARRAYS]; } buffer;
+
+/* A few groups, one after the other in the order of their addresses. */
+typedef struct {
+    int32_t n, n_end;
+    int64_t to;       /* where the first of their new windows begins */
+} chunk;
+
+/* What one chunk is worked on with. */
+typedef struct {
+    chunk of[2];      /* in waves with even and odd numbers:                  */
+    buffer old[2];    /* its groups and their old slots                       */
+    int32_t *kept;    /* old positions of the slots that stay,                */
+    int32_t *source;  /* and their sources                                    */
+    int32_t *map;     /* new position -> old                                  */
+    int32_t *born;    /* new positions of the newcomers                       */
+    uint8_t *flag;    /* for each old, then for each new position: does its slot stay? */
+} desk;
+
+struct rw_edit {
+    rw_store *s;
+    const rw_plan *p;
+    bool repack;
+    int threads;
+    int64_t shift;     /* repack: how far all is moved up first               */
+    int64_t end;       /* repack: slots that must have memory meanwhile,      */
+    int64_t packed;    /* and in the end                                      */
+    bool trims;        /* repack: is the arena cut to that?                   */
+    void *smaller[MOST_ARRAYS]; /* repack: where small arrays go that would be too long */
+    placed *order;     /* repack: groups by address; NULL if that is their order */
+    int32_t *planned;  /* repack: every group's length after the plan         */
+    desk *desks;       /* one for each thread                                 */
+    int32_t longest_old, longest_new; /* groups that fit                      */
+    int64_t room;      /* slots of a buffer                                   */
+    char birth[RW_MAX_FIELDS][WIDEST]; /* one newborn slot of every field     */
+};
+
+/* What a plan does to one group: runs of its sorted lists. */
+typedef struct {
+    int32_t group;
+    int32_t new_len;
+    int64_t d, d_end, i, i_end;
+} touch;
+
+static void measure(const rw_plan *p, touch *t)
+{
+    while (t->d_end < p->n_del && p->del_group[t->d_end] == t->group)
+        t->d_end++;
+    while (t->i_end < p->n_ins && p->ins_group[t->i_end] == t->group)
+        t->i_end++;
+    t->new_len = p->store->len[t->group] - (int32_t)(t->d_end - t->d) + (int32_t)(t->i_end - t->i);
+}
+
+/* The next group the plan touches after the one in *t; start with zeroes.
+ * False at the end. */
+static bool next_touch(const rw_plan *p, touch *t)
+{
+    t->d = t->d_end;
+    t->i = t->i_end;
+    if (t->d == p->n_del && t->i == p->n_ins)
+        return false;
+    t->group = t->d < p->n_del ? p->del_group[t->d] : INT32_MAX;
+    if (t->i < p->n_ins && p->ins_group[t->i] < t->group)
+        t->group = p->ins_group[t->i];
+    measure(p, t);
+    return true;
+}
+
+/* What the plan does to group g, which may be nothing. Quick if *t holds the group
+ * before; start with a group of -2. */
+static void touch_group(const rw_plan *p, touch *t, int32_t g)
+{
+    if (t->group + 1 != g) {
+        t->d_end = rw_first_of_group(p->del_group, p->n_del, g);
+        t->i_end = rw_first_of_group(p->ins_group, p->n_ins, g);
+    }
+    t->group = g;
+    t->d = t->d_end;
+    t->i = t->i_end;
+    measure(p, t);
+}
+
+/* --- arrays of slots ---------------------------------------------------------- */
+
+static int32_t n_arrays(const rw_store *s) { return 1 + s->n_fields; }
+
+static size_t array_bytes(const rw_store *s, int32_t a)
+{
+    return a == 0 ? sizeof *s->source : rw_slot_bytes(&s->field[a - 1]);
+}
+
+static char *array_data(const rw_store *s, int32_t a)
+{
+    return a == 0 ? (char *)s->source : s->field[a - 1].data;
+}
+
+/* An array moves to a block of `room` slots. */
+static void array_move(rw_store *s, int32_t a, void *block, int64_t room)
+{
+    size_t bytes = array_bytes(s, a);
+    int64_t *had = a == 0 ? &s->source_room : &s->field[a - 1].room;
+    memcpy(block, array_data(s, a), (size_t)room * bytes);
+    rw_free(array_data(s, a), (size_t)*had * bytes);
+    *had = room;
+    if (a == 0)
+        s->source = block;
+    else
+        s->field[a - 1].data = block;
+}
+
+/* Slots that a layer takes after a repacking, or fewer: what store.h promises. */
+static int64_t most_packed(const rw_store *s, int64_t slots)
+{
+    return slots + slots / 16 + s->n_groups;
+}
+
+/* Slots of a few sizes are moved often: `bytes` is a constant in each of these. */
+#define FOR_EACH_SIZE(call)     \
+    switch (bytes) {            \
+    case 1: call(1); break;     \
+    case 4: call(4); break;     \
+    case 8: call(8); break;     \
+    case 16: call(16); break;   \
+    case 32: call(32); break;   \
+    default: call(bytes); break; \
+    }
+
+/* dst[n] = row[map[n]] */
+static void gather(char *dst, const char *row, const int32_t *map, int32_t n, size_t bytes)
+{
+#define GATHER(size)                \
+    for (int32_t k = 0; k < n; k++) \
+        memcpy(dst + (size_t)k * (size), row + (size_t)map[k] * (size), (size))
+    FOR_EACH_SIZE(GATHER)
+}
+
+/* dst[at[i]] = value[i * step] */
+static void scatter(char *dst, const int32_t *at, int32_t n, const char *value, size_t step, size_t bytes)
+{
+#define SCATTER(size)               \
+    for (int32_t i = 0; i < n; i++) \
+        memcpy(dst + (size_t)at[i] * (size), value + (size_t)i * step, (size))
+    FOR_EACH_SIZE(SCATTER)
+}
+
+/* --- reserve ---------------------------------------------------------------- */
+
+static int by_address(const void *a, const void *b)
+{
+    const placed *x = a, *y = b;
+    if (x->start != y->start)
+        return x->start < y->start ? -1 : 1;
+    return (x->group > y->group) - (x->group < y->group); /* groups without a window */
+}
+
+static bool in_address_order(const rw_store *s)
+{
+    int64_t previous = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        if (s->cap[g]) {
+            if (s->start[g] < previous)
+                return false;
+            previous = s->start[g];
+        }
+    return true;
+}
+
+static rw_status sort_groups(rw_edit *e)
+{
+    rw_store *s = e->s;
+    if (in_address_order(s))
+        return RW_OK;
+    e->order = rw_alloc_array((size_t)s->n_groups, sizeof *e->order);
+    if (!e->order)
+        return RW_ENOMEM;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        e->order[g] = (placed){ s->start[g], g };
+    qsort(e->order, (size_t)s->n_groups, sizeof *e->order, by_address);
+    return RW_OK;
+}
+
+static int32_t nth_group(const rw_edit *e, int32_t n) { return e->order ? e->order[n].group : n; }
+
+/* The chunk after this one; begin with zeroes. Empty at the end. */
+static chunk next_chunk(const rw_edit *e, chunk before)
+{
+    const rw_store *s = e->s;
+    chunk next = { before.n_end, before.n_end, before.to };
+    for (int32_t n = before.n; n < before.n_end; n++)
+        next.to += rw_window_room(s, e->planned[nth_group(e, n)]);
+    int64_t slots = 0;
+    for (; next.n_end < s->n_groups; next.n_end++) {
+        int32_t g = nth_group(e, next.n_end);
+        slots += rw_max64(s->len[g], e->planned[g]);
+        if (slots > e->room && next.n < next.n_end)
+            break;
+    }
+    return next;
+}
+
+static bool is_empty(chunk c) { return c.n == c.n_end; }
+
+/* First slot of a chunk that is to be read, or INT64_MAX. */
+static int64_t first_slot(const rw_edit *e, chunk c)
+{
+    for (int32_t n = c.n; n < c.n_end; n++) {
+        int32_t g = nth_group(e, n);
+        if (e->s->len[g])
+            return e->s->start[g];
+    }
+    return INT64_MAX;
+}
+
+/* Where groups lie now and will lie: how far the writing would run ahead of the
+ * reading, and how much memory all takes. */
+static rw_status reserve_repack(rw_edit *e)
+{
+    rw_store *s = e->s;
+    rw_status st = sort_groups(e);
+    if (st)
+        return st;
+    e->planned = rw_alloc_array((size_t)s->n_groups, sizeof *e->planned);
+    if (!e->planned)
+        return RW_ENOMEM;
+    memcpy(e->planned, s->len, (size_t)s->n_groups * sizeof *e->planned);
+    for (touch t = { 0 }; next_touch(e->p, &t);)
+        e->planned[t.group] = t.new_len;
+
+    /* When a chunk is written, it and the one behind it have been read (or more: a
+     * wave has a chunk for each thread). What comes then must not be hit. */
+    chunk c = next_chunk(e, (chunk){ 0 }), behind = next_chunk(e, c);
+    while (!is_empty(c)) {
+        chunk unread = next_chunk(e, behind);
+        e->shift = rw_max64(e->shift, behind.to - first_slot(e, unread));
+        c = behind;
+        behind = unread;
+    }
+    e->packed = c.to;
+    e->end = rw_max64(c.to, s->top + e->shift);
+    return rw_arena_reserve(s, e->end);
+}
+
+/* A layer that shrinks gives memory back: large arrays are cut where they lie, small
+ * ones are copied, and commit must not ask for the memory. */
+static rw_status reserve_smaller(rw_edit *e, int64_t slots)
+{
+    rw_store *s = e->s;
+    e->trims = s->arena > most_packed(s, slots);
+    for (int32_t a = 0; e->trims && a < n_arrays(s); a++) {
+        size_t bytes = (size_t)e->packed * array_bytes(s, a);
+        if (rw_is_small(bytes) && !(e->smaller[a] = rw_alloc(bytes)))
+            return RW_ENOMEM;
+    }
+    return RW_OK;
+}
+
+static void desk_free(const rw_edit *e, desk *d)
+{
+    for (int b = 0; b < 2; b++)
+        for (int32_t a = 0; a < n_arrays(e->s); a++)
+            rw_free(d->old[b].array[a], (size_t)e->room * array_bytes(e->s, a));
+    rw_free(d->kept, ((size_t)e->longest_old + 1) * sizeof *d->kept);
+    rw_free(d->source, ((size_t)e->longest_old + 1) * sizeof *d->source);
+    rw_free(d->map, (size_t)e->longest_new * sizeof *d->map);
+    rw_free(d->born, (size_t)e->longest_new * sizeof *d->born);
+    rw_free(d->flag, (size_t)rw_max64(e->longest_old, e->longest_new));
+}
+
+static rw_status desk_new(const rw_edit *e, desk *d)
+{
+    bool ok = true;
+    for (int b = 0; b < (e->repack ? 2 : 1); b++)
+        for (int32_t a = 0; a < n_arrays(e->s); a++) {
+            d->old[b].array[a] = rw_alloc_array((size_t)e->room, array_bytes(e->s, a));
+            ok = ok && d->old[b].array[a];
+        }
+    d->kept = rw_alloc_array((size_t)e->longest_old + 1, sizeof *d->kept);
+    d->source = rw_alloc_array((size_t)e->longest_old + 1, sizeof *d->source);
+    d->map = rw_alloc_array((size_t)e->longest_new, sizeof *d->map);
+    d->born = rw_alloc_array((size_t)e->longest_new, sizeof *d->born);
+    d->flag = rw_alloc((size_t)rw_max64(e->longest_old, e->longest_new));
+    ok = ok && d->kept && d->source && d->map && d->born && d->flag;
+    return ok ? RW_OK : RW_ENOMEM;
+}
+
+static rw_status reserve_desks(rw_edit *e)
+{
+    e->desks = rw_calloc_array((size_t)e->threads, sizeof *e->desks);
+    rw_status st = e->desks ? RW_OK : RW_ENOMEM;
+    for (int t = 0; t < e->threads && !st; t++)
+        st = desk_new(e, &e->desks[t]);
+    for (int32_t f = 0; f < e->s->n_fields; f++) {
+        rw_field one = e->s->field[f];
+        one.data = e->birth[f];
+        rw_field_bear(&one, 0, 1);
+    }
+    return st;
+}
+
+rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
+{
+    if (s->pins)
+        return RW_EPINNED;
+    if (p->store != s)
+        return RW_ESTALE;
+    if (p->checked && p->generation != s->generation)
+        return RW_ESTALE;
+#ifdef RW_TEST /* the core's own tests trust nobody */
+    rw_status st = rw_plan_check(p, at);
+#else
+    rw_status st = p->checked ? RW_OK : rw_plan_check(p, at);
+#endif
+    if (st)
+        return st;
+
+    int32_t longest_old = 0, longest_new = 0;
+    int64_t fresh = 0, touched = 0;
+    for (touch t = { 0 }; next_touch(p, &t);) {
+        longest_old = s->len[t.group] > longest_old ? s->len[t.group] : longest_old;
+        longest_new = t.new_len > longest_new ? t.new_len : longest_new;
+        touched += t.new_len;
+        if (t.new_len > s->cap[t.group])
+            fresh += rw_window_room(s, t.new_len);
+    }
+
+    rw_edit *e = rw_calloc(sizeof *e);
+    if (!e)
+        return RW_ENOMEM;
+    e->s = s;
+    e->p = p;
+    e->threads = 1;
+    e->longest_old = longest_old;
+    e->longest_new = longest_new;
+    e->room = longest_old;
+    /* Below a few cache lines nothing is worth a pass over the layer. */
+    int64_t worth = 64, slots = s->slots - p->n_del + p->n_ins;
+    int64_t packed = most_packed(s, slots);
+    e->repack = (fresh && touched > rw_max64(slots / 2, worth))
+             || s->top + fresh - packed > rw_max64(packed / 10, worth);
+    if (e->repack) {
+        int64_t most = rw_max64(s->slots, slots);
+        for (int32_t g = 0; g < s->n_groups; g++)
+            e->room = rw_max64(e->room, s->len[g]);
+        /* Every thread has buffers for the longest group: no more of them than a layer is long. */
+        int64_t worth_buffers = most / (CHUNKS * rw_max64(e->room, 1));
+        e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * WORK), worth_buffers));
+        e->room = rw_max64(e->room, rw_min64(CHUNK, most / (CHUNKS * e->threads) + 1));
+    }
+    st = reserve_desks(e);
+    if (!st && e->repack) {
+        st = reserve_repack(e);
+        if (!st)
+            st = reserve_smaller(e, slots);
+    } else if (!st && s->top + fresh > s->arena)
+        /* An eighth more than asked for, so that many small edits copy little. */
+        st = rw_arena_reserve(s, s->top + fresh + (s->top + fresh) / 8);
+    if (st) {
+        rw_edit_cancel(e);
+        return st;
+    }
+    *out = e;
+    return RW_OK;
+}
+
+void rw_edit_cancel(rw_edit *e)
+{
+    if (!e)
+        return;
+    for (int t = 0; t < e->threads && e->desks; t++)
+        desk_free(e, &e->desks[t]);
+    rw_free(e->desks, (size_t)e->threads * sizeof *e->desks);
+    rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
+    rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
+    for (int32_t a = 0; a < n_arrays(e->s); a++)
+        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));
+    rw_free(e, sizeof *e);
+}
+
+/* --- commit: one group -------------------------------------------------------- */
+
+/* Copy a group's live slots, which lie at slot `from`, into a buffer. */
+static void read_group(const rw_store *s, int64_t from, int32_t len, const buffer *old, int64_t at)
+{
+    for (int32_t a = 0; a < n_arrays(s) && len; a++) {
+        size_t bytes = array_bytes(s, a);
+        memcpy(old->array[a] + (size_t)at * bytes, array_data(s, a) + (size_t)from * bytes,
+               (size_t)len * bytes);
+    }
+}
+
+/* Where everything of a group goes: d->map says which old slot each new position
+ * gets (any, where a newcomer goes), d->born where the newcomers go. How many stay. */
+static int32_t merge(const desk *d, const rw_plan *p, const touch *t, const int32_t *old)
+{
+    const int32_t *goes = p->del_position + t->d, *comes = p->ins_source + t->i;
+    int32_t len = p->store->len[t->group], new_len = t->new_len, stay = 0;
+    int32_t n_goes = (int32_t)(t->d_end - t->d), n_comes = (int32_t)(t->i_end - t->i);
+    int32_t *kept = d->kept, *source = d->source, *map = d->map, *born = d->born;
+    uint8_t *flag = d->flag;
+    if (len)
+        memset(flag, 1, (size_t)len);
+    for (int32_t i = 0; i < n_goes; i++)
+        flag[goes[i]] = 0;
+    for (int32_t k = 0; k < len; k++) {
+        kept[stay] = k;
+        source[stay] = old[k];
+        stay += flag[k];
+    }
+    kept[stay] = 0; /* read once newcomers alone are left */
+
+    if (new_len)
+        memset(flag, 1, (size_t)new_len);
+    for (int32_t i = 0; i < n_comes; i++) {
+        born[i] = i + rw_count_up_to(source, stay, comes[i]);
+        flag[born[i]] = 0;
+    }
+    for (int32_t n = 0, k = 0; n < new_len; n++) {
+        map[n] = kept[k];
+        k += flag[n];
+    }
+    return stay;
+}
+
+/* Write a group, whose old slots lie in a buffer, to slot `to`. */
+static void write_group(const rw_edit *e, const desk *d, const touch *t, const buffer *old, int64_t at, int64_t to)
+{
+    rw_store *s = e->s;
+    const rw_plan *p = e->p;
+    bool touched = t->d < t->d_end || t->i < t->i_end;
+    int32_t comes = (int32_t)(t->i_end - t->i), stay = 0;
+    bool fresh = comes && comes == t->new_len; /* nobody stays: a random start above all */
+    if (touched && !fresh)
+        stay = merge(d, p, t, (const int32_t *)(const void *)old->array[0] + at);
+    for (int32_t a = 0; a < n_arrays(s); a++) {
+        size_t bytes = array_bytes(s, a);
+        char *dst = array_data(s, a) + (size_t)to * bytes;
+        const char *row = old->array[a] + (size_t)at * bytes;
+        /* The newcomers' values, or the one value of all. */
+        const char *born = a == 0 ? (const char *)(p->ins_source + t->i)
+                         : a - 1 == RW_WEIGHT && p->ins_weight ? p->ins_weight + (size_t)t->i * bytes
+                         : NULL;
+        if (!touched || (fresh && born)) {
+            if (t->new_len)
+                memcpy(dst, touched ? born : row, (size_t)t->new_len * bytes);
+        } else if (fresh) {
+            rw_field_bear(&s->field[a - 1], to, comes);
+        } else {
+            if (stay)
+                gather(dst, row, d->map, t->new_len, bytes);
+            scatter(dst, d->born, comes, born ? born : e->birth[a - 1], born ? bytes : 0, bytes);
+        }
+    }
+    if (touched)
+        rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */
+    s->len[t->group] = t->new_len;
+}
+
+static void commit_in_place(rw_edit *e)
+{
+    rw_store *s = e->s;
+    const desk *d = &e->desks[0];
+    for (touch t = { 0 }; next_touch(e->p, &t);) {
+        int32_t g = t.group, cap = s->cap[g];
+        int64_t from = s->start[g], to = from;
+        if (t.new_len > cap)
+            to = rw_window_take(s, rw_window_room(s, t.new_len), &s->cap[g]);
+        read_group(s, from, s->len[g], &d->old[0], 0);
+        write_group(e, d, &t, &d->old[0], 0, to);
+        s->start[g] = to;
+        if (to != from)
+            rw_window_give(s, from, cap);
+    }
+}
+
+/* --- commit: the whole layer ---------------------------------------------------- */
+
+/* All slots below `top` move up, wherever windows lie among them. */
+static void move_up(rw_store *s, int64_t shift)
+{
+    for (int32_t a = 0; a < n_arrays(s); a++) {
+        size_t bytes = array_bytes(s, a);
+        char *data = array_data(s, a);
+        memmove(data + (size_t)shift * bytes, data, (size_t)s->top * bytes);
+    }
+}
+
+static void read_chunk(const rw_edit *e, chunk c, const buffer *old)
+{
+    const rw_store *s = e->s;
+    int64_t at = 0;
+    for (int32_t n = c.n; n < c.n_end; n++) {
+        int32_t g = nth_group(e, n);
+        read_group(s, s->start[g] + e->shift, s->len[g], old, at);
+        at += s->len[g];
+    }
+}
+
+static void write_chunk(const rw_edit *e, chunk c, const desk *d, const buffer *old)
+{
+    rw_store *s = e->s;
+    touch t = { .group = -2 };
+    int64_t at = 0, to = c.to;
+    for (int32_t n = c.n; n < c.n_end; n++) {
+        int32_t g = nth_group(e, n), len = s->len[g];
+        touch_group(e->p, &t, g);
+        write_group(e, d, &t, old, at, to);
+        int32_t room = rw_window_room(s, t.new_len);
+        s->start[g] = room ? to : 0;
+        s->cap[g] = room;
+        to += room;
+        at += len;
+    }
+}
+
+/* The next chunk of every thread, into buffers b. */
+static chunk read_wave(rw_edit *e, chunk last, int b)
+{
+    for (int t = 0; t < e->threads; t++)
+        e->desks[t].of[b] = last = next_chunk(e, last);
+    RW_PARALLEL_FOR(e->threads)
+    for (int64_t t = 0; t < e->threads; t++)
+        read_chunk(e, e->desks[t].of[b], &e->desks[t].old[b]);
+    return last;
+}
+
+static void write_wave(rw_edit *e, int b)
+{
+    RW_PARALLEL_FOR(e->threads)
+    for (int64_t t = 0; t < e->threads; t++)
+        write_chunk(e, e->desks[t].of[b], &e->desks[t], &e->desks[t].old[b]);
+}
+
+static void commit_repack(rw_edit *e)
+{
+    rw_store *s = e->s;
+    if (e->shift)
+        move_up(s, e->shift);
+    chunk last = read_wave(e, (chunk){ 0 }, 0);
+    for (int b = 0; !is_empty(e->desks[0].of[b]); b = !b) {
+        last = read_wave(e, last, !b);
+        write_wave(e, b);
+    }
+    s->top = last.to;
+    rw_pool_reset(s);
+    if (!e->trims)
+        return;
+    for (int32_t a = 0; a < n_arrays(s); a++)
+        if (e->smaller[a]) {
+            array_move(s, a, e->smaller[a], s->top);
+            e->smaller[a] = NULL;
+        }
+    rw_arena_trim(s, s->top);
+}
+
+#ifdef RW_TEST
+/* Every invariant of a small store, or of any store now and then. The memory that the
+ * check takes is no business of a test that lets allocations fail. */
+static void check_after_commit(const rw_store *s)
+{
+    if (s->slots > 4096 && s->generation % 64)
+        return;
+    const char *why = NULL;
+    int64_t fail_after = rw_mem_fail_after;
+    rw_mem_fail_after = -1;
+    rw_status st = rw_store_check(s, &why);
+    rw_mem_fail_after = fail_after;
+    RW_ASSERT(st == RW_OK || st == RW_ENOMEM);
+}
+#else
+#define check_after_commit(s) ((void)0)
+#endif
+
+void rw_edit_commit(rw_edit *e)
+{
+    rw_store *s = e->s;
+    if (e->p->n_del || e->p->n_ins) {
+        if (e->repack)
+            commit_repack(e);
+        else
+            commit_in_place(e);
+        s->slots += e->p->n_ins - e->p->n_del;
+        s->mirror.valid = false;
+        if (s->mirror.room - s->slots > s->slots / 16) /* it will be built anew, and shorter */
+            rw_mirror_drop(s);
+        s->generation++;
+        check_after_commit(s);
+    }
+    rw_edit_cancel(e);
+}
