@@ -70,7 +70,7 @@ def test_the_best_of_all_empty_places_come(n_out, n_in, batch, dtype, group, ret
         plan = _core.Plan(store)
         plan.prune_smallest(10, *KEY)
         among = empty_after(store, plan, returns)
-        _core.grow_gradient(plan, count, *tiles, returns, *KEY, threads)
+        plan.grow_gradient(count, *tiles, returns, *KEY, threads)
         assert places(plan) == best(score, among, count)
 
 
@@ -81,7 +81,7 @@ def test_each_group_may_have_its_own_number(group):
     plan = _core.Plan(store)
     plan.prune_smallest(12, *KEY)
     among = empty_after(store, plan, True)
-    _core.grow_gradient(plan, each, *tiles, True, *KEY, 2)
+    plan.grow_gradient(each, *tiles, True, *KEY, 2)
     expected = []
     for g, n in enumerate(each):
         mine = np.zeros_like(among)
@@ -97,7 +97,7 @@ def test_many_equal_gradients(threads, value):
     store, tiles, score = setting(60, 80, 4, 1, "float32", 100, lambda rng, shape: np.full(shape, value))
     plan = _core.Plan(store)
     among = empty_after(store, plan, False)
-    _core.grow_gradient(plan, 900, *tiles, False, *KEY, threads)
+    plan.grow_gradient(900, *tiles, False, *KEY, threads)
     assert places(plan) == best(score, among, 900)
 
 
@@ -110,7 +110,7 @@ def test_what_is_no_number_counts_as_zero():
     score[:, 4] = 0
     plan = _core.Plan(store)
     among = empty_after(store, plan, False)
-    _core.grow_gradient(plan, 30, x, dz, False, *KEY, 1)
+    plan.grow_gradient(30, x, dz, False, *KEY, 1)
     assert places(plan) == best(score, among, 30)
 
 
@@ -120,6 +120,6 @@ def test_rows_that_are_too_long_to_go_together():
     plan = _core.Plan(store)
     plan.prune_smallest(100, *KEY)
     among = empty_after(store, plan, True)
-    _core.grow_gradient(plan, 2000, *tiles, True, *KEY, 2)
+    plan.grow_gradient(2000, *tiles, True, *KEY, 2)
     high = np.sort(score[among])[-3000]
     assert places(plan) == best(score, among & (score >= high), 2000)

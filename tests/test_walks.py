@@ -337,12 +337,12 @@ def test_fields_of_another_kind_are_refused(field):
     store = network().layers[0].store
     store.add_field("momentum", "float32")
     store.add_field("other", "int64")
-    with pytest.raises(ValueError, match="walk"):
-        _core.walk(store, field, 0.0, 0.0, 1, 1, 1, 1)
-    with pytest.raises(ValueError, match="walk_signs"):
-        _core.walk_signs(store, field)
-    with pytest.raises(ValueError, match="wake"):
+    with pytest.raises(ValueError, match="deepr_step"):
+        _core.deepr_step(store, field, 0.0, 0.0, 1, 1, 1, 1)
+    with pytest.raises(ValueError, match="deepr_signs"):
+        _core.deepr_signs(store, field)
+    with pytest.raises(ValueError, match="topkast_select"):
         none = np.zeros(0, np.int32)
-        _core.wake(store, field, field, none, none, none.astype(np.uint8))
+        _core.topkast_select(store, field, field, none, none, none.astype(np.uint8))
     with pytest.raises(KeyError, match="no field 'sing'"):
-        _core.walk(store, "sing", 0.0, 0.0, 1, 1, 1, 1)
+        _core.deepr_step(store, "sing", 0.0, 0.0, 1, 1, 1, 1)

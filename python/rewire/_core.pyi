@@ -74,7 +74,7 @@ class Plan:
     def insert(
         self, group: NDArray[np.int32], source: NDArray[np.int32], weight: NDArray[Any] | None = None
     ) -> None: ...  # to a plan without insertions; sorted; LinkError subclasses below
-    def spare(self) -> None: ...  # who would go and come again stays; before weights are drawn
+    def keep_common(self) -> None: ...  # what is removed and inserted again stays; before weights are drawn
     def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # RuntimeError if stale
     def marked(self) -> NDArray[np.bool_]: ...  # which slots go, canonical order; RuntimeError if stale
     def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
@@ -97,6 +97,17 @@ class Plan:
         step: int,
         threads: int = 1,
     ) -> None: ...
+    def grow_gradient(
+        self,
+        count: int | NDArray[np.int32],  # of the layer, or of each group
+        x: Tiles,
+        dy: Tiles,
+        returns: bool,  # whether places that the plan empties compete
+        seed: int,
+        stream: int,
+        step: int,
+        threads: int = 1,
+    ) -> None: ...
     def draw_weights(
         self, kind: str, scale: float, real_fan: bool, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # kind: "constant" | "uniform" | "normal" | "sign" | "overshoot"
@@ -106,11 +117,11 @@ def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     RuntimeError if one has changed since its plan was made, MemoryError."""
 
 # for some rules; the fields are described in walk.h and asleep.h
-def walk_signs(store: Store, field: str) -> None: ...
-def walk(
+def deepr_signs(store: Store, field: str) -> None: ...
+def deepr_step(
     store: Store, field: str, drift: float, noise: float, seed: int, stream: int, step: int, threads: int
 ) -> None: ...  # ValueError if the field is not one of signs
-def wake(
+def topkast_select(
     store: Store,
     asleep: str,
     awake: str,
@@ -224,17 +235,6 @@ def backward_update(
 def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
 def update_from(
     store: Store, field: str, update: Update, threads: int, settle: Penalty | None = None
-) -> None: ...
-def grow_gradient(
-    plan: Plan,
-    count: int | NDArray[np.int32],  # of the layer, or of each group
-    x: Tiles,
-    dy: Tiles,
-    returns: bool,  # whether places that the plan empties compete
-    seed: int,
-    stream: int,
-    step: int,
-    threads: int,
 ) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...
 def field_scale(store: Store, field: str, factor: float) -> None: ...

@@ -21,7 +21,6 @@ from cpython.buffer cimport (
 )
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t, uintptr_t
 from libc.string cimport memset
-from posix.unistd cimport getpid
 
 cimport core as c
 
@@ -31,10 +30,24 @@ cdef extern from "Python.h":
     void *PyErr_Occurred()
 
 
+cdef int FORKS = 0  # of which this process is a child: threads of before are gone
+
+
+def _forked():
+    global FORKS
+    FORKS += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+cdef const c.rw_kernels *KERNELS[2]  # by dtype; chosen at import, changed only by force_isa
+
 include "arrays.pxi"
 include "store.pxi"
-include "rules.pxi"
 include "tiles.pxi"
+include "plan.pxi"
+include "rules.pxi"
 include "layers.pxi"
 
 

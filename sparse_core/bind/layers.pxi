@@ -2,7 +2,6 @@
 
 # --- layers ---------------------------------------------------------------------
 
-cdef const c.rw_kernels *KERNELS[2]  # by dtype; chosen at import, changed only by force_isa
 _ACTS = {"linear": c.RW_ACT_LINEAR, "relu": c.RW_ACT_RELU, "leaky": c.RW_ACT_LEAKY,
          "sigmoid": c.RW_ACT_SIGMOID, "tanh": c.RW_ACT_TANH}
 _LOSSES = {"softmax_ce": c.RW_LOSS_SOFTMAX_CE, "sigmoid_bce": c.RW_LOSS_SIGMOID_BCE, "mse": c.RW_LOSS_MSE}
@@ -221,33 +220,6 @@ def update_from(Store store not None, str field, Update update not None, int thr
     finally:
         store.leave()
     check(st, "update_from")
-
-
-def grow_gradient(Plan plan not None, count, Tiles x not None, Tiles dy not None, bint returns, seed, stream,
-                  step, int threads):
-    """Insert where |gradient| is largest: ``count`` places of the layer, or an array of them for each group."""
-    cdef c.rw_key key = make_key(seed, stream, step)
-    cdef c.rw_run run = run_on(threads)
-    cdef const c.rw_kernels *k = KERNELS[<int>plan.store.s.field[0].dtype]
-    cdef Array each = None
-    cdef const int32_t *wanted = NULL
-    cdef int64_t total = 0
-    cdef c.rw_status st
-    if isinstance(count, np.ndarray):
-        each = borrow(count, "count", "int32", plan.store.n_groups)
-        wanted = <int32_t *>each.view.buf
-    else:
-        total = count
-    plan.enter()
-    try:
-        with nogil:
-            if wanted != NULL:
-                st = c.rw_plan_grow_gradient_each(plan.p, wanted, k, x.t, dy.t, returns, key, &run)
-            else:
-                st = c.rw_plan_grow_gradient(plan.p, total, k, x.t, dy.t, returns, key, &run)
-    finally:
-        plan.leave()
-    check(st, "grow_gradient")
 
 
 def field_sumsq(Store store not None, str field):

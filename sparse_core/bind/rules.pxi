@@ -4,7 +4,7 @@ cdef c.rw_normal NORMAL  # tables, made at import and only read since
 c.rw_normal_start(&NORMAL)
 
 
-def walk_signs(Store store not None, str field):
+def deepr_signs(Store store not None, str field):
     """Weights that are not zero and have no sign yet in ``field`` take that of their value."""
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st
@@ -14,10 +14,10 @@ def walk_signs(Store store not None, str field):
             st = c.rw_deepr_signs(store.s, f)
     finally:
         store.leave()
-    check(st, "walk_signs")
+    check(st, "deepr_signs")
 
 
-def walk(Store store not None, str field, double drift, double noise, seed, stream, step, int threads):
+def deepr_step(Store store not None, str field, double drift, double noise, seed, stream, step, int threads):
     """One step of DEEP R's random walk: see ``deepr.h``."""
     cdef c.rw_key key = make_key(seed, stream, step)
     cdef c.rw_run run = run_on(threads)
@@ -31,10 +31,10 @@ def walk(Store store not None, str field, double drift, double noise, seed, stre
             st = c.rw_deepr_step(store.s, f, drift, noise, &NORMAL, key, &run)
     finally:
         store.leave()
-    check(st, "walk")
+    check(st, "deepr_step")
 
 
-def wake(Store store not None, str asleep, str awake, group, source, up):
+def topkast_select(Store store not None, str asleep, str awake, group, source, up):
     """Slots, ascending, that are awake from now on (1) or are not (0): see ``topkast.h``."""
     cdef int32_t kept = store.find_field(asleep)
     cdef int32_t at = store.find_field(awake)
@@ -47,10 +47,10 @@ def wake(Store store not None, str asleep, str awake, group, source, up):
     try:
         with nogil:
             st = c.rw_topkast_select(store.s, kept, at, n, <int32_t *>g.view.buf, <int32_t *>j.view.buf,
-                           <uint8_t *>u.view.buf)
+                                     <uint8_t *>u.view.buf)
     finally:
         store.leave()
-    check(st, "wake")
+    check(st, "topkast_select")
 
 
 def normals(int64_t count, seed, stream, step, row):

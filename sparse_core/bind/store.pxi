@@ -12,7 +12,7 @@ cdef class Store:
     """
     cdef c.rw_store *s
     cdef int borrows
-    cdef int process  # of those who borrow
+    cdef int forks  # FORKS when somebody last borrowed
     cdef Pin pin
     cdef object __weakref__
 
@@ -41,20 +41,19 @@ cdef class Store:
         c.rw_store_free(self.s)
 
     cdef int enter(self, bint edit) except -1:
-        cdef int process = getpid()
-        if self.borrows > 0 and self.process != process:
+        if self.borrows > 0 and self.forks != FORKS:
             self.borrows = 0
         if self.borrows < 0 or (edit and self.borrows > 0):
             self.refuse()
         self.borrows = -1 if edit else self.borrows + 1
-        self.process = process
+        self.forks = FORKS
         return 0
 
     cdef void leave(self) noexcept:
         self.borrows = 0 if self.borrows <= 0 else self.borrows - 1
 
     cdef int refuse(self) except -1:
-        if self.process != getpid():
+        if self.forks != FORKS:
             raise RuntimeError("this process was forked while another thread was changing the store, so that its copy "
                                "is half changed: fork between fits, or load a saved network in the child")
         raise RuntimeError("the store is in use by another thread")
@@ -358,250 +357,3 @@ cdef int check_birth(str dtype, double birth) except -1:
     if not low <= birth <= high or birth != int(birth):
         raise ValueError(f"birth must be an integer in [{low}, {high}] for a field of dtype {dtype}, got {birth}")
     return 0
-
-
-# --- plans ----------------------------------------------------------------------
-
-@cython.no_gc_clear  # a plan needs its store until it is freed
-cdef class Plan:
-    """A change of one store's structure, to be carried out by `commit`.
-
-    Whoever works on a plan reads its store; another thread's overlap with that raises RuntimeError.
-    """
-    cdef c.rw_plan *p
-    cdef readonly Store store
-    cdef bint busy
-
-    def __cinit__(self, Store store not None):
-        self.store = store
-        self.p = c.rw_plan_new(store.s)
-        if self.p == NULL:
-            raise MemoryError("could not allocate the plan")
-
-    def __dealloc__(self):
-        c.rw_plan_free(self.p)
-
-    cdef int enter(self) except -1:
-        if self.busy:
-            raise RuntimeError("the plan is in use by another thread")
-        self.store.enter(False)
-        self.busy = True
-        return 0
-
-    cdef void leave(self) noexcept:
-        self.busy = False
-        self.store.leave()
-
-    @property
-    def n_removed(self):
-        """Slots that go."""
-        return self.p.n_del
-
-    @property
-    def n_inserted(self):
-        """Slots that come."""
-        return self.p.n_ins
-
-    @property
-    def nbytes(self):
-        """Bytes held."""
-        return c.rw_plan_bytes(self.p)
-
-    def pairs(self, del_group, del_source, ins_group, ins_source, ins_weight):
-        """Fill an empty plan from pairs sorted by (group, source)."""
-        cdef Array dg = borrow(del_group, "del_group", "int32")
-        cdef Array ds = borrow(del_source, "del_source", "int32", dg.size())
-        cdef Array ig = borrow(ins_group, "ins_group", "int32")
-        cdef Array js = borrow(ins_source, "ins_source", "int32", ig.size())
-        cdef Array w = borrow_optional(ins_weight, "ins_weight", self.store.dtype, ig.size() * self.store.s.group)
-        cdef c.rw_fault at
-        self.enter()
-        try:
-            check(c.rw_plan_pairs(self.p, dg.size(), <int32_t *>dg.view.buf, <int32_t *>ds.view.buf, ig.size(),
-                                  <int32_t *>ig.view.buf, <int32_t *>js.view.buf, pointer(w), &at), "edit", &at)
-        finally:
-            self.leave()
-
-    def insert(self, group, source, weight=None):
-        """Add insertions, sorted by (group, source), to a plan that has none."""
-        cdef Array g = borrow(group, "group", "int32")
-        cdef Array j = borrow(source, "source", "int32", g.size())
-        cdef Array w = borrow_optional(weight, "weight", self.store.dtype, g.size() * self.store.s.group)
-        cdef c.rw_fault at
-        self.enter()
-        try:
-            check(c.rw_plan_insert(self.p, g.size(), <int32_t *>g.view.buf, <int32_t *>j.view.buf, pointer(w), &at),
-                  "insert", &at)
-        finally:
-            self.leave()
-
-    def spare(self):
-        """Links that would go and come again stay as they are."""
-        self.enter()
-        try:
-            check(c.rw_plan_keep_common(self.p), "spare")
-        finally:
-            self.leave()
-
-    def removed(self):
-        """(groups, sources) of the slots that go; RuntimeError once the store has changed."""
-        self.enter()
-        try:
-            if self.p.generation != self.store.s.generation:
-                check(c.RW_ESTALE, "removed")
-            group = _copy_int32(self.p.del_group, self.p.n_del)
-            position = _copy_int32(self.p.del_position, self.p.n_del)
-            lent = self.store.lend()
-            return group, lent["source"][lent["start"][group] + position]
-        finally:
-            self.leave()
-
-    def marked(self):
-        """Which slots go: bool, (slots,), canonical order; RuntimeError once the store has changed."""
-        self.enter()
-        try:
-            if self.p.generation != self.store.s.generation:
-                check(c.RW_ESTALE, "marked")
-            out = np.zeros(self.store.slots, bool)
-            out[self.store.indptr()[_copy_int32(self.p.del_group, self.p.n_del)]
-                + _copy_int32(self.p.del_position, self.p.n_del)] = True
-            return out
-        finally:
-            self.leave()
-
-    def inserted(self):
-        """(groups, sources) of the slots that come."""
-        self.enter()
-        try:
-            return _copy_int32(self.p.ins_group, self.p.n_ins), _copy_int32(self.p.ins_source, self.p.n_ins)
-        finally:
-            self.leave()
-
-    def prune_set(self, double zeta, seed, stream, step, int threads=1):
-        """Removals of SET: see ``prune.h``."""
-        self._call(0, zeta, 0, make_key(seed, stream, step), threads)
-
-    def prune_smallest(self, int64_t count, seed, stream, step, int threads=1):
-        """Remove the ``count`` slots of smallest magnitude."""
-        self._call(1, 0, count, make_key(seed, stream, step), threads)
-
-    def prune_scores(self, score, int64_t count, seed, stream, step, int threads=1):
-        """Remove the ``count`` slots of smallest score; scores >= 0 in canonical order."""
-        cdef Array a = borrow(score, "score", "float64", self.store.s.slots)
-        cdef c.rw_key key = make_key(seed, stream, step)
-        cdef c.rw_run run = run_on(threads)
-        cdef c.rw_status st
-        self.enter()
-        try:
-            with nogil:
-                st = c.rw_plan_prune_scores(self.p, <double *>a.view.buf, count, key, &run)
-        finally:
-            self.leave()
-        check(st, "prune_scores")
-
-    def prune_zeros(self, int threads=1):
-        """Remove the slots that hold zeros alone."""
-        self._call(4, 0, 0, c.rw_key(0, 0, 0), threads)
-
-    def grow_random(self, int64_t count, seed, stream, step, int threads=1):
-        """Insert ``count`` slots at uniformly random empty places."""
-        self._call(2, 0, count, make_key(seed, stream, step), threads)
-
-    def grow_fan_in(self, int32_t fan_in, seed, stream, step, int threads=1):
-        """Insert slots at random until every group has ``fan_in``."""
-        self._call(3, 0, fan_in, make_key(seed, stream, step), threads)
-
-    def grow_paths(self, int64_t count, str score, bint sample, seed, stream, step, int threads=1):
-        """Insert ``count`` slots where many paths of three links lead: see ``grow_paths.h``."""
-        scores = {"ch2": c.RW_CH2, "ch3": c.RW_CH3}
-        if score not in scores:
-            raise ValueError(f"score must be one of {list(scores)}, got {score!r}")
-        cdef c.rw_path_score code = scores[score]
-        cdef c.rw_key key = make_key(seed, stream, step)
-        cdef c.rw_run run = run_on(threads)
-        cdef c.rw_status st
-        self.enter()
-        try:
-            with nogil:
-                st = c.rw_plan_grow_paths(self.p, count, code, sample, key, &run)
-        finally:
-            self.leave()
-        check(st, "grow_paths")
-
-    cdef int _call(self, int which, double zeta, int64_t count, c.rw_key key, int threads) except -1:
-        cdef c.rw_run run = run_on(threads)
-        cdef c.rw_status st = c.RW_OK
-        self.enter()
-        try:
-            with nogil:
-                if which == 0:
-                    st = c.rw_plan_prune_set(self.p, zeta, key, &run)
-                elif which == 1:
-                    st = c.rw_plan_prune_smallest(self.p, count, key, &run)
-                elif which == 2:
-                    st = c.rw_plan_grow_random(self.p, count, key, &run)
-                elif which == 3:
-                    st = c.rw_plan_grow_fan_in(self.p, <int32_t>count, key, &run)
-                else:
-                    st = c.rw_plan_prune_zeros(self.p, &run)
-        finally:
-            self.leave()
-        return check(st, ("prune_set", "prune_smallest", "grow_random", "grow_fan_in", "prune_zeros")[which])
-
-    def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
-        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, scale with a random sign, overshoot."""
-        kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL,
-                 "sign": c.RW_VALUE_SIGN, "overshoot": c.RW_VALUE_OVERSHOOT}
-        if kind not in kinds:
-            raise ValueError(f"kind must be one of {list(kinds)}, got {kind!r}")
-        cdef c.rw_value code = kinds[kind]
-        cdef c.rw_key key = make_key(seed, stream, step)
-        cdef c.rw_fan fan = c.RW_FAN_REAL if real_fan else c.RW_FAN_NONE
-        cdef c.rw_run run = run_on(threads)
-        cdef c.rw_status st
-        self.enter()
-        try:
-            with nogil:
-                st = c.rw_plan_values(self.p, code, scale, fan, key, &run)
-        finally:
-            self.leave()
-        check(st, "draw_weights")
-
-
-cdef object _copy_int32(int32_t *data, int64_t n):
-    if n == 0:
-        return np.empty(0, "int32")
-    return np.array(<int32_t[:n]>data)
-
-
-def commit(plans, int threads=1):
-    """Carry out all plans, or none: everything is checked and reserved before anything changes."""
-    plans = list(plans)
-    cdef Plan plan
-    cdef Block edits = Block()
-    cdef c.rw_run run = run_on(threads)
-    cdef c.rw_edit **reserved
-    cdef c.rw_fault at
-    cdef int i, n = len(plans), entered = 0, done = 0
-    if len({id(p.store) for p in plans}) != n:
-        raise ValueError("plans must name each store at most once")
-    edits.reserve(max(n, 1) * sizeof(c.rw_edit *), zero=True)
-    reserved = <c.rw_edit **>edits.data
-    try:
-        for plan in plans:
-            plan.store.enter(True)
-            entered += 1
-        for plan in plans:
-            plan.store.refuse_views("commit")
-            check(c.rw_edit_reserve(plan.store.s, plan.p, run.threads, &reserved[done], &at), "commit", &at)
-            done += 1
-        with nogil:
-            for i in range(n):
-                c.rw_edit_commit(reserved[i])
-        done = 0
-    finally:
-        for i in range(done):
-            c.rw_edit_cancel(reserved[i])
-        for i in range(entered):
-            plan = plans[i]
-            plan.store.leave()

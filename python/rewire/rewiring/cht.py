@@ -114,7 +114,7 @@ class ByPaths(Comes):
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
         plan.grow_paths(count, self.score, self.soft, *occasion.key(layer), occasion.threads)
-        plan.spare()
+        plan.keep_common()
 
 
 @register_rewiring

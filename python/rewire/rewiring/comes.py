@@ -87,9 +87,9 @@ class ByGradient(Comes):
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
         x, dz = occasion.probe.pair(layer)
-        _core.grow_gradient(plan, count, x, dz, self.returns, *occasion.key(layer), occasion.threads)
+        plan.grow_gradient(count, x, dz, self.returns, *occasion.key(layer), occasion.threads)
         if self.returns:
-            plan.spare()
+            plan.keep_common()
         self.weigh(plan, layer, occasion)
 
     def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:

@@ -111,7 +111,7 @@ class DeepR(Rewiring):
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         drift, deviation = moment.lr * self.l1, self.deviation(moment.lr)
         for layer in self.layers(network):
-            _core.walk(layer.store, SIGN, drift, deviation, network.seed, layer.index, moment.step, threads)
+            _core.deepr_step(layer.store, SIGN, drift, deviation, network.seed, layer.index, moment.step, threads)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
@@ -137,4 +137,4 @@ class DeepR(Rewiring):
         """Note the signs of links that have none yet."""
         for layer in layers:
             if SIGN in layer.store.fields:  # else nobody has begun to train
-                _core.walk_signs(layer.store, SIGN)
+                _core.deepr_signs(layer.store, SIGN)

@@ -7,7 +7,7 @@ W x + b. From these the gradient of any place follows, connected or not:
 
     dL/dw[i, j] = sum over samples of dz[i] * x[j].
 
-Nothing of size n_out x n_in is made: see ``_core.grow_gradient`` for the largest
+Nothing of size n_out x n_in is made: see ``_core.Plan.grow_gradient`` for the largest
 of all places, :meth:`Probe.live` for the links that are there, and
 :meth:`Probe.at` for candidates. Memory: the activations of the batches, twice.
 """

@@ -101,7 +101,7 @@ class SRigL(Rewiring):
         if _weak(lengths, kept, least).size:  # newcomers may help: those that RigL would choose
             rigl = _core.Plan(store)
             self.goes.mark(rigl, layer, value, occasion)
-            _core.grow_gradient(rigl, len(gone), x, dz, True, *key, occasion.threads)
+            rigl.grow_gradient(len(gone), x, dz, True, *key, occasion.threads)
             salient = kept + np.bincount(rigl.inserted()[0], minlength=store.n_groups)
         total = layer.nnz + occasion.owed(layer)
         occasion.wanted[layer.index] = total
@@ -110,8 +110,8 @@ class SRigL(Rewiring):
         if (kept > wanted).any():
             plan = _without_surplus(layer, gone, sources, kept, wanted)
             kept = np.minimum(kept, wanted)
-        _core.grow_gradient(plan, (wanted - kept).astype(np.int32), x, dz, True, *key, occasion.threads)
-        plan.spare()
+        plan.grow_gradient((wanted - kept).astype(np.int32), x, dz, True, *key, occasion.threads)
+        plan.keep_common()
         draw(Zeros(), plan, layer, occasion)
         return plan
 

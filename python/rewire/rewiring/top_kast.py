@@ -178,7 +178,7 @@ class TopKAST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
         for layer in layers:
-            _core.wake(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
+            _core.topkast_select(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
         occasion.memory["links"] = occasion.notes["links"]
         occasion.memory["ended"] = occasion.moment.step >= self.end_at(occasion.moment)
 
