@@ -116,7 +116,7 @@ def test_includes_point_upward(path):
         name = name if "/" in name else f"{path.parent.name}/{name}"
         theirs = rank(name, rows)
         assert theirs is not None, f"{core_name(path)} includes {name}, which is not in the tables"
-        assert theirs <= mine, f"{core_name(path)} includes {name}, which comes after it in sparse_core/README.md"
+        assert theirs <= mine, f"{core_name(path)} includes {name}, which sparse_core/README.md has after it"
 
 
 @pytest.mark.parametrize("path", [p for p in core_files if p.name != "mem.c"], ids=core_name)

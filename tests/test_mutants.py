@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "sparse_core"
 # The structure only: no kernels, no threads.
 FILES = (
-    "base/base base/mem base/normal base/hypergeometric base/topk store/store store/mirror store/check store/plan "
-    "store/edit store/csr rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast"
+    "base/base base/mem base/normal base/hypergeometric base/topk "
+    "store/store store/mirror store/check store/plan store/edit store/csr "
+    "rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast"
 ).split()
 FLAGS = ["-std=c11", "-O1", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 SECONDS = 10  # of processor time, which takes the unbroken one a second: a broken store may loop for ever

@@ -52,7 +52,10 @@ MUTANTS = [
         "return (int32_t)room;",
     ),
     Mutant(
-        "slot-offset-in-32-bits", "store/store.c", "int64_t start = s->top;\n", "int64_t start = (int32_t)s->top;\n"
+        "slot-offset-in-32-bits",
+        "store/store.c",
+        "int64_t start = s->top;\n",
+        "int64_t start = (int32_t)s->top;\n",
     ),
     # --- finding and merging
     Mutant(
@@ -104,7 +107,10 @@ MUTANTS = [
         "(void)first_slot(e, unread);",
     ),
     Mutant(
-        "slots-miscounted", "store/edit.c", "s->slots += e->p->n_ins - e->p->n_del;", "s->slots += e->p->n_ins;"
+        "slots-miscounted",
+        "store/edit.c",
+        "s->slots += e->p->n_ins - e->p->n_del;",
+        "s->slots += e->p->n_ins;",
     ),
     Mutant("generation-not-bumped", "store/edit.c", "        s->generation++;\n", ""),
     Mutant("mirror-not-invalidated", "store/edit.c", "        s->mirror.valid = false;\n", ""),
@@ -179,7 +185,10 @@ MUTANTS = [
         "if (k >= 0 && !p->n_del)",
     ),
     Mutant(
-        "plan-removes-twice", "store/plan.c", "&& p->del_position[i - 1] < k))", "&& p->del_position[i - 1] <= k))"
+        "plan-removes-twice",
+        "store/plan.c",
+        "&& p->del_position[i - 1] < k))",
+        "&& p->del_position[i - 1] <= k))",
     ),
     Mutant(
         "plan-never-stale",
@@ -220,7 +229,9 @@ MUTANTS = [
         "        (void)last;\n",
     ),
     Mutant("mirror-starts-shifted", "store/mirror.c", "    m->start[0] = 0;\n", ""),
-    Mutant("mirror-room-not-checked", "store/mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)"),
+    Mutant(
+        "mirror-room-not-checked", "store/mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)"
+    ),
     Mutant(
         "mirror-keeps-its-length",
         "store/edit.c",
@@ -359,10 +370,16 @@ MUTANTS = [
         "    c->next.rank = 0;\n",
     ),
     Mutant(
-        "stretch-counts-from-the-group", "rules/grow_random.c", "int64_t base = -(int64_t)x.rank;", "int64_t base = 0;"
+        "stretch-counts-from-the-group",
+        "rules/grow_random.c",
+        "int64_t base = -(int64_t)x.rank;",
+        "int64_t base = 0;",
     ),
     Mutant(
-        "repeats-stay", "rules/grow_random.c", "m += !there && (m == 0 || out[m - 1] != d->fresh[i]);", "m += !there;"
+        "repeats-stay",
+        "rules/grow_random.c",
+        "m += !there && (m == 0 || out[m - 1] != d->fresh[i]);",
+        "m += !there;",
     ),
     Mutant("pieces-overlap", "rules/prune.c", "(int32_t)(piece * PIECE - before) };", "0 };"),
     Mutant(

@@ -111,7 +111,8 @@ class DeepR(Rewiring):
     def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
         drift, deviation = moment.lr * self.l1, self.deviation(moment.lr)
         for layer in self.layers(network):
-            _core.deepr_step(layer.store, SIGN, drift, deviation, network.seed, layer.index, moment.step, threads)
+            key = network.seed, layer.index, moment.step
+            _core.deepr_step(layer.store, SIGN, drift, deviation, *key, threads)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
