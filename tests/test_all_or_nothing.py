@@ -9,6 +9,9 @@ import rewire as rw
 from rewire.callbacks import EVENTS
 from small import NOISE, X, Y
 
+# Runs here are short and go on: too short for a rule's period, or longer than it was.
+pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
+
 K = {"hidden_layer_sizes": (20,), "n_jobs": 1, "random_state": 0, "max_iter": 4, "batch_size": 16}
 
 
