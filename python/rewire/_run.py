@@ -52,14 +52,14 @@ def _say_grown(trainer: Trainer, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if found := _shares(rule):
             words = (
-                f"rewiring {_name(rule)!r}: {found} is a share of the run, which was {before} epochs long "
+                f"rewiring {_name(rule)!r}: {found} is a share of the run, which was {_epochs(before)} long "
                 f"and now is {length}; give its whole length, horizon={length} or more, or an end in steps"
             )
             _once(trainer, "grown", rule, words)
 
 
 def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
-    run = f"the run has {length * steps} steps in {length} epoch{'s' if length > 1 else ''}"
+    run = f"the run has {length * steps} steps in {_epochs(length)}"
     for rule in trainer.rewiring.parts():
         schedule = rule.when
         if isinstance(schedule, Once) and schedule.step >= length * steps:
@@ -81,6 +81,10 @@ def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
                 "its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count > 1 else ''}"
 
 
 def _shares(rule: Rewiring) -> str:
