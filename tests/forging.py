@@ -34,6 +34,7 @@ CALLBACKS = {
     "best": lambda: [rw.EarlyStopping(50, monitor="val_loss", restore_best=True)],
     "links": lambda: [rw.LinkLog()],
     "maps": lambda: [rw.MapLog(bins=8)],
+    "saves": lambda: [rw.Checkpoint(f"{tempfile.gettempdir()}/forging.st", every=10**6)],
     "all": lambda: [rw.MapLog(1, bins=4), rw.EarlyStopping(9, restore_best=True), rw.LinkLog()],
 }
 ROWS = 48
@@ -52,6 +53,11 @@ def data(net, loss):
 def train(t):
     X, y = data(t.network, t.loss)
     t.fit(X, y, epochs=1, batch_size=16, validation_data=(X[:9], y[:9]), verbose=0)
+
+
+class StopsAfterAStep:
+    def on_step_end(self, state):
+        raise KeyboardInterrupt
 
 
 def original(rng):
@@ -81,6 +87,10 @@ def original(rng):
     )
     for _ in range(rng.choice([0, 1, 2], p=[0.05, 0.35, 0.6])):
         train(t)
+    if rng.random() < 0.2:  # and a part of an epoch
+        t.callbacks.append(StopsAfterAStep())
+        train(t)
+        t.callbacks.pop()
     with tempfile.TemporaryDirectory() as folder:
         t.save(f"{folder}/t")
         read = files.read(f"{folder}/t")
@@ -313,6 +323,17 @@ def huge(tree, arrays):
     return config or any(not (np.abs(a) <= 1e3).all() for a in floats.values())
 
 
+def overflows(net, X, tree, arrays):
+    """Whether a network's outputs for X leave its dtype, as those of huge weights may; otherwise it predicts."""
+    try:
+        net.predict(X)
+    except ValueError as error:
+        if not ("overflow" in str(error) or "not finite" in str(error)) or not huge(tree, arrays):
+            raise
+        return True
+    return False
+
+
 def use(path, tree, arrays):
     """Load a file and do everything with what it holds; a word for what became of it.
 
@@ -326,14 +347,15 @@ def use(path, tree, arrays):
         except FileError:
             return "refused"
         if net.n_in <= WIDE:
-            net.predict(np.ones((2, net.n_in)))
+            overflows(net, np.ones((2, net.n_in)), tree, arrays)
         return "refused, network loads"
     net = t.network
     net.validate()
     if max(net.n_in, net.n_out) > WIDE:
         return "loads, too wide to train here"
     X, _ = data(net, t.loss)
-    net.predict(X)
+    if overflows(net, X, tree, arrays):
+        return "loads, overflows"
     try:
         train(t)
     except rw.DivergenceError:
@@ -341,6 +363,8 @@ def use(path, tree, arrays):
             raise
         return "loads, diverges"
     net.validate()
+    if overflows(net, X, tree, arrays):
+        return "loads, overflows"
     t.save(path)
     again = rw.Trainer.resume(path)
     assert again.network.predict(X).tobytes() == net.predict(X).tobytes()
