@@ -297,7 +297,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         rows = self.history_.epochs
         self.n_iter_ = len(rows)
         self.t_ = (self.t_ if epochs_before else 0) + n_samples * (len(rows) - epochs_before)
-        self.loss_curve_ = [row["loss"] for row in rows]
+        # Not all rows again: a stream may bring a hundred thousand calls of an epoch each.
+        before = self.loss_curve_ if epochs_before else []
+        self.loss_curve_ = before + [row["loss"] for row in rows[epochs_before:]]
         self.loss_ = self.loss_curve_[-1] if rows else math.nan
         self.n_layers_ = len(self.network_.weight_layers) + 1
         if self.early_stopping:
