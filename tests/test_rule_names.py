@@ -37,7 +37,8 @@ def test_the_command_line_takes_it(name, tmp_path, capsys):
     assert name in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_command_line_tells_what_rules_there_are(capsys):
+def test_the_command_line_tells_what_rules_there_are(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)  # of a terminal; pytest's workers set it
     assert main(["rules"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[: len(rewiring_names())]] == rewiring_names()
