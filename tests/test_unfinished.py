@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rewire as rw
@@ -115,6 +115,7 @@ cases = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=max(1, settings.default.max_examples // 4))  # each trains three or four times
 @given(
     case=cases,
     weighted=st.booleans(),
