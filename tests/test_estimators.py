@@ -1,5 +1,6 @@
 """The estimators: what they learn, what they promise about it, and how they say no."""
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -398,6 +399,47 @@ def test_warm_start_goes_on(digits):
     clf.set_params(hidden_layer_sizes=(60, 40), optimizer="sgd", learning_rate_init=0.01, rewiring=None)
     clf.fit(X, y)
     assert clf.n_iter_ == 7 and clf.history_["lr"][-1] == 0.01
+
+
+@pytest.mark.parametrize(
+    "name, other, wrong",
+    [
+        ("activation", "relu", "zz"),
+        ("epsilon", 7, -7),
+        ("group", 4, 3),
+        ("init", "xavier", "q"),
+        ("start", "small-world", "x"),
+        ("dropout", 0.5, 9),
+        ("standardize", False, "no"),
+        ("dtype", "float64", "half"),
+    ],
+)
+def test_what_a_network_is_built_with_stays(friedman, name, other, wrong):
+    X, y = friedman
+    reg = SparseMLPRegressor(**{**FAST, "max_iter": 1, "warm_start": True}).fit(X, y)
+    kept = getattr(reg, name)
+    copy = pickle.loads(pickle.dumps(reg))
+    for model, call in ((reg, reg.fit), (reg, reg.partial_fit), (copy, copy.fit)):
+        model.set_params(**{name: other})
+        with pytest.raises(ValueError, match=f"^{name} must stay {kept!r} while .* got {other!r}$"):
+            call(X, y)
+        model.set_params(**{name: wrong})
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+            call(X, y)
+        model.set_params(**{name: kept})
+        call(X, y)
+    assert reg.n_iter_ == 3
+    reg.set_params(**{name: other}, warm_start=False).fit(X, y)
+
+
+def test_other_words_for_the_same_network_go_on(friedman):
+    X, y = friedman
+    reg = SparseMLPRegressor(**{**FAST, "max_iter": 1, "warm_start": True}).fit(X, y)
+    reg.set_params(activation=rw.activations.AllReLU(), init=rw.initializers.He(), dtype="auto")
+    reg.set_params(start=rw.starts.Random(), epsilon=float(reg.epsilon), group=np.int64(1), random_state=7)
+    assert reg.fit(X, y).n_iter_ == 2
+    with pytest.raises(TypeError, match="random_state must be"):
+        reg.set_params(random_state="x").fit(X, y)
 
 
 def test_fit_starts_anew(digits):

@@ -102,6 +102,33 @@ def test_classes_are_held_out_in_proportion():
         assert clf.validation_scores_[0] == pytest.approx(right @ [12e3, 8.0, 0.0] / (12e3 + 8.0), abs=1e-9)
 
 
+@given(
+    y=st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0]), min_size=4, max_size=12),
+    share=st.floats(0.1, 0.5),
+    seed=st.integers(0, 5),
+)
+def test_targets_vary_on_either_side(y, share, seed):
+    """R2 of targets that are all equal is 0 in every epoch, and nothing is learnt from such."""
+    reg = SparseMLPRegressor(**{**STEPS, "validation_fraction": share, "random_state": seed})
+    words = refusal(reg, X[: len(y)], y)
+    commonest = max(y.count(value) for value in y)
+    assert (words is None) == (commonest < len(y) - 1)
+    if words is None:
+        assert reg.validation_scores_ != [0.0]
+    else:
+        assert "early_stopping" in words and "validation_fraction" in words
+        reg.set_params(early_stopping=False).fit(X[: len(y)], y)
+
+
+def test_a_target_that_is_mostly_zero():
+    a = np.random.default_rng(0).normal(size=(40, 4))
+    t = np.maximum(0.0, 3 * a[:, 0] - 2)
+    for seed in range(3):
+        options = {**FAST, "epsilon": 1, "max_iter": 20, "random_state": seed}
+        reg = SparseMLPRegressor(**options, early_stopping=True)
+        assert len(set(reg.fit(a, t).validation_scores_)) > 5
+
+
 def test_weights_of_zero_do_not_count_as_rows():
     weight = np.r_[np.ones(3), np.zeros(117)]
     with pytest.raises(ValueError, match="needs at least 4 samples.* got 3 samples"):

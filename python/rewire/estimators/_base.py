@@ -81,6 +81,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     trainer_: Trainer
     t_: int
+    loss_curve_: list[float]
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     best_loss_: float | None
@@ -314,6 +315,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
         fitted["_hidden_sizes"] = tuple(hidden)  # as asked for; neurons may go
         sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
+        fitted["_built_with"] = _parameters.built_with(self)
         fitted["out_activation_"], final, loss = self._output(fitted)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
@@ -348,6 +350,15 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 f"hidden_layer_sizes must stay {self._hidden_sizes} while the same network is trained on, "
                 f"got {sizes}"
             )
+        kept = getattr(self, "_built_with", {})  # an older version has kept none
+        for name, (words, now) in _parameters.built_with(self).items():
+            was, before = kept.get(name, (words, now))
+            if now != before and not (name == "dtype" and now in ("auto", trainer.network.dtype)):
+                raise ValueError(
+                    f"{name} must stay {was} while the same network is trained on, got {words}"
+                )
+        if self.random_state is not None:
+            _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
         horizon = None if self.horizon is None else _checks.integer("horizon", self.horizon, low=1)
         with trainer.network.gate.writing("fit"):
@@ -441,7 +452,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         )
         # Not from random_state itself: one that is consumed would give the network another seed.
         seed = _parameters.seed(copy.deepcopy(self.random_state))
-        train, held = hold_out(X.shape[0], share, seed, self._stratify(targets))
+        numbers = targets if is_regressor(self) else None
+        train, held = hold_out(X.shape[0], share, seed, self._stratify(targets), numbers)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
         return X[train], targets[train], pieces[0], (X[held], targets[held], pieces[1])
 

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from rewire import _checks
+from rewire.activations import activation
+from rewire.initializers import initializer
+from rewire.starts import Correlated, start
 
-__all__ = ["draws_undone", "features", "hidden_sizes", "sample_weight", "seed"]
+__all__ = ["built_with", "draws_undone", "features", "hidden_sizes", "sample_weight", "seed"]
 
 
 def features(X: Any) -> Any:
@@ -32,6 +35,37 @@ def hidden_sizes(value: Any) -> list[int]:
         _checks.integer(f"hidden_layer_sizes[{i}]", n, low=1, high=_checks.MAX_NEURONS)
         for i, n in enumerate(value)
     ]
+
+
+def built_with(model: Any) -> dict[str, tuple[str, Any]]:
+    """Checked parameters that a network is built with once: what to say of them, and what to compare.
+
+    Of objects that is their kind and their plain attributes, so that equal ones are equal, and samples which
+    a correlated start has looked at are not kept.
+    """
+    begin = model.start
+    named = begin.get("name") if isinstance(begin, dict) else begin
+    checked = {
+        "activation": activation(model.activation),
+        "epsilon": _checks.number("epsilon", model.epsilon, low=0.0, open_low=True),
+        "group": _checks.choice("group", model.group, (1, 2, 4, 8)),
+        "init": initializer(model.init),
+        "start": named if named == Correlated.name else start(begin),
+        "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
+        "standardize": _checks.boolean("standardize", model.standardize),
+        "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),
+    }
+    return {
+        name: (_checks.describe(getattr(model, name)), _plain(value)) for name, value in checked.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    kinds = (bool, int, float, str)
+    if isinstance(value, kinds):
+        return value
+    found = {name: v for name, v in getattr(value, "__dict__", {}).items() if isinstance(v, kinds)}
+    return type(value).__name__, found
 
 
 def seed(random_state: Any) -> int:

@@ -84,7 +84,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Bring features to mean 0 and deviation 1 by what the training sets say, inside the network and
         without a copy of X. Constant features and zeros of a sparse X need no care.
     warm_start : bool
-        ``fit`` goes on with the network there is.
+        ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon, group,
+        init, start, dropout, standardize, dtype) stays, there and with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
         An integer is the network's seed. Structure and weights of the start depend on it and on sizes alone.
     n_jobs : int or None
