@@ -13,6 +13,18 @@ from rewire.rewiring.goes import counts_below
 from rewire.rewiring.spread import split
 from rules.trained import EVERY_OTHER, X, Y, network, places, slots, trained, weights
 
+
+def test_snfs_leaves_a_slot_in_every_layer():
+    x = np.random.default_rng(1).normal(size=(120, 6))
+    shapes = [(6, 13), (13, 11), (11, 3)]
+    layers = [rw.Sparse(n, m, density=0.3, group=4, activation="relu") for n, m in shapes]
+    layers[-1] = rw.Sparse(11, 3, activation="softmax")
+    rule = rw.SNFS(every=2)
+    t = rw.Trainer(rw.Sequential(layers), loss="cross_entropy", optimizer=rw.SGD(0.05), rewiring=rule)
+    t.fit(x, np.arange(120) * 7 % 10 % 3, epochs=30, batch_size=32, verbose=0)
+    assert all(row["nnz"][i] > 0 for row in t.history.epochs for i in range(3))
+
+
 # --- splitting a budget -----------------------------------------------------------------
 
 

@@ -53,6 +53,23 @@ def test_fit_inside_fit_is_refused():
         trainer(callbacks=[Again()]).fit(X, Y, verbose=0)
 
 
+def test_early_stopping_follows_one_trainer_at_a_time():
+    stop = rw.EarlyStopping(monitor="loss", restore_best=True)
+    other = trainer(callbacks=[stop])
+
+    class Meanwhile:
+        def on_epoch_begin(self, state):
+            other.fit(X, Y, verbose=0)
+
+    t = trainer(callbacks=[Meanwhile(), stop])
+    with pytest.raises(RuntimeError, match="EarlyStopping follows one trainer at a time"):
+        t.fit(X, Y, epochs=2, verbose=0)
+    assert t.epoch == 0 and other.epoch == 1
+    t.callbacks = [stop]
+    t.fit(X, Y, epochs=2, verbose=0)  # one after the other
+    assert t.epoch == 2
+
+
 def test_early_stopping():
     stop = rw.EarlyStopping(patience=3, monitor="val_loss")
     t = trainer(callbacks=[stop], optimizer=rw.SGD(0.3))

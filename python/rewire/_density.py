@@ -6,7 +6,7 @@ and 100 neurons have room for 500 connections, and 20 * 105 are asked for. That 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rewire._format import percent
 from rewire._warn import warn
@@ -14,7 +14,7 @@ from rewire.errors import DensityWarning
 from rewire.layers import Sparse
 from rewire.network import Sequential
 
-__all__ = ["warn_of_density"]
+__all__ = ["warn_of_density", "warn_of_lost_links"]
 
 FULL = 0.95  # in a layer denser than this hardly any connection has somewhere to move to
 SHOWN = 3  # layers that one message names
@@ -54,6 +54,18 @@ def warn_of_density(network: Sequential, *, starts_full: bool) -> None:
         )
     if parts:
         warn("; ".join(parts), DensityWarning)
+
+
+def warn_of_lost_links(network: Sequential, linked: Collection[int]) -> bool:
+    """One DensityWarning for layers, by their index, that had connections and have none; whether it came."""
+    lost = [layer for layer in network.sparse_layers if layer.nnz == 0 and layer.index in linked]
+    if lost:
+        warn(
+            f"no connections are left in {_named(lost)}: what comes after does not depend on the inputs; "
+            "give it more to begin with, or a rewiring that takes fewer",
+            DensityWarning,
+        )
+    return bool(lost)
 
 
 def _named(layers: Sequence[Sparse]) -> str:

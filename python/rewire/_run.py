@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rewire._warn import warn
-from rewire.rewiring import Every, Once, Rewiring
+from rewire.rewiring import Every, Moment, Once, Rewiring
 
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
@@ -20,6 +20,7 @@ __all__ = ["run_length"]
 
 FEW = 2  # a rule that acts fewer times in a run has a period that does not fit it
 TURNS = 10_000  # of a period that are looked at
+SHOWN = 3  # steps outside of a period that one message names
 
 
 def run_length(trainer: Trainer, count: int, steps: int) -> int:
@@ -71,16 +72,30 @@ def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
                 continue  # as short as periods come; or it is meant never to act
             turns = filter(rule.acts, islice(schedule.turns(length, steps), TURNS))
             times = sum(1 for _ in islice(turns, FEW))
-            if times == FEW:
+            if times == FEW or ("misfit", rule.name) in trainer.told:
                 continue
+            often = f"{'once' if times else 'never'}{_apart(rule, schedule, length, steps)}"
             better = {unit: max(1, (length if unit == "epochs" else length * steps) // 15)}
             words = (
-                f"rewiring {_name(rule)!r} acts {'once' if times else 'never'}: its period is {period} {unit}"
+                f"rewiring {_name(rule)!r} acts {often}: its period is {period} {unit}"
                 f", {run}{', and ' if _shares(rule) else ''}{_shares(rule)}; give a shorter one, such as "
                 f"rewiring={{'name': {_name(rule)!r}, 'every': {better!r}}}, or if the run takes more calls, "
                 "its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
+
+
+def _apart(rule: Rewiring, schedule: Every, length: int, steps: int) -> str:
+    """Steps at which a rule acts whatever its period: its end, say."""
+    whole, found = length * steps, []
+    for step in range(min(whole, TURNS)):
+        moment = Moment(step // steps, step, step % steps == 0, length, whole)
+        if rule.acts(moment) and not schedule.due(moment):
+            found.append(str(step))
+    if not found:
+        return ""
+    listed = " and ".join(found) if len(found) <= SHOWN else f"{', '.join(found[:SHOWN])} and more"
+    return f" apart from step{'s' * (len(found) > 1)} {listed}"
 
 
 def _epochs(count: int) -> str:

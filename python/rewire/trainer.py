@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _carried, _checks
-from rewire._density import warn_of_density
+from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
@@ -217,6 +217,7 @@ class Trainer:
             self.network.refuse_views("trained")
             if self.step == 0:
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full)
+            linked = [layer.index for layer in self.network.sparse_layers if layer.nnz]
             self.history.interrupted = False
             self.take_state()
             _carried.refresh_rule(self)
@@ -225,6 +226,9 @@ class Trainer:
             batch = min(batch_size, source.n_samples)
             run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle, interrupts)
             run.epochs(epochs, progress(verbose))
+            lost = ("lost links", "")
+            if lost not in self.told and warn_of_lost_links(self.network, linked):
+                self.told = self.told | {lost}
         return self.history
 
     def _check_data(

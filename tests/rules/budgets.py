@@ -148,7 +148,8 @@ def snfs(scene, rule):
         rate, sparsity = scene.share, empty(layer) / layer.live.size
         if sparsity < 0.2 and mean * len(means) > sum(means):
             rate = min(rate, sparsity)
-        goes.append(smallest(scene, layer, layer.magnitude(), math.ceil(rate * live(layer))))
+        count = max(0, min(math.ceil(rate * live(layer)), live(layer) - 1))  # one stays
+        goes.append(smallest(scene, layer, layer.magnitude(), count))
     lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, goes, strict=True)]
     total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
     room = [empty_links(layer) + n for layer, n in zip(scene.layers, lost, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ class EarlyStopping(Callback):
         self._best_step = 0  # of the optimizer
         self._resumed = False  # whether the next fit goes on with a saved run
         self._restored = False  # whether the best network has come from elsewhere and is not checked yet
+        self._trainer: weakref.ref[Trainer] | None = None  # whose run this is; no copy has it
 
     @property
     def _down(self) -> bool:
@@ -90,6 +92,18 @@ class EarlyStopping(Callback):
         if not (self._resumed and self._suits(state.trainer.callbacks)):
             self._begin()
         self._resumed = False
+        self._trainer = weakref.ref(state.trainer)
+
+    def _refuse_others(self, trainer: Trainer) -> None:
+        """RuntimeError where another trainer has begun a run meanwhile, in another thread or a callback."""
+        if self._trainer is not None and self._trainer() is not trainer:
+            raise RuntimeError(
+                "EarlyStopping follows one trainer at a time, and another one has begun to fit with it: "
+                "give every trainer an EarlyStopping of its own"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_trainer": None}
 
     def _suits(self, callbacks: list[Any]) -> bool:
         """Whether a best network that was saved has the fields of all callbacks there are now."""
@@ -98,6 +112,7 @@ class EarlyStopping(Callback):
         return all(names <= layer["fields"].keys() for layer in layers if "fields" in layer)
 
     def on_epoch_end(self, state: State) -> None:
+        self._refuse_others(state.trainer)
         if self.monitor not in state.row:
             raise ValueError(
                 f"monitor must be a column of the history ({', '.join(state.row)}), got {self.monitor!r}"
@@ -121,6 +136,7 @@ class EarlyStopping(Callback):
         return (self.best - value if self._down else value - self.best) > self.min_delta
 
     def on_fit_end(self, state: State) -> None:
+        self._refuse_others(state.trainer)
         if self.restore_best and self._best_config is not None:
             state.trainer.bring_back(self._best_config, self._best_arrays, self._best_step)
 

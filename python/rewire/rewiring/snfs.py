@@ -30,7 +30,8 @@ class SparingDense(Goes):
     """ceil(share * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
 
     Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
-    larger share goes than that of its empty places: nothing of a full one.
+    larger share goes than that of its empty places: nothing of a full one. One slot stays in every layer that
+    has any: without links there is no momentum, by which they come.
     """
 
     def mark_all(
@@ -42,7 +43,7 @@ class SparingDense(Goes):
             sparsity = empty_places(layer) / (store.n_groups * layer.n_in)
             if sparsity < DENSE and mean * len(layers) > sum(means):
                 rate = min(sparsity, share)
-            count = math.ceil(rate * store.slots)
+            count = max(0, min(math.ceil(rate * store.slots), store.slots - 1))
             plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
 
 
@@ -83,7 +84,8 @@ class SNFS(Rewiring):
     than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
     the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
     empty and more than its part of the momentum, no larger share goes than that of its empty places, as in
-    the source. Rounded by largest remainder: the network's number of links never changes.
+    the source. One slot stays in every layer that has any. Rounded by largest remainder: the network's number
+    of links never changes.
     """
 
     name = "snfs"
