@@ -142,7 +142,7 @@ def rewire(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
     path, whole = tmp_path / "run.st", tmp_path / "whole.st"
     with rewire(*TRAIN, "--epochs", 1000, "--save", path, "--save-every", 2) as process:
@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
             assert line and process.poll() is None
         process.send_signal(number)
         _, error = process.communicate(timeout=120)
-    expected = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
+    expected = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
     assert process.returncode == expected[number], error
     assert (f"--resume {path}" in error) == (number != signal.SIGKILL)
     epoch = rw.Trainer.resume(path).epoch

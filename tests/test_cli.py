@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -404,6 +405,14 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--seed", "-1"], "--seed"),
         ([*TRAIN, "--save", "no/such/folder/m"], "the folder"),
         ([*TRAIN, "--json", "."], "it is a folder"),
+        ([*TRAIN, "--save", "m/"], "no such folder"),
+        ([*TRAIN, "--save", ""], "the file name is empty"),
+        ([*TRAIN, "--json", ""], "the file name is empty"),
+        (["train", "--resume", ""], "the file name is empty"),
+        (["train", "--data", "digits", "--resume", ""], "the file name is empty"),
+        (["eval", ""], "the file name is empty"),
+        (["eval", "x", "--json", ""], "the file name is empty"),
+        (["predict", "x", "--data", "digits", "--out", ""], "the file name is empty"),
         (["predict", "x", "--data", "digits", "--out", "p.txt"], "--out must end in .csv or .npz"),
         (["predict", "x"], "--data"),
         (["bench", "--density", "0"], "--density must be > 0"),
@@ -413,6 +422,53 @@ def spoiled(model, tmp_path):
 def test_wrong_usage_exits_2(run, arguments, words):
     code, _, error = run(*arguments)
     assert code == 2 and words in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*TRAIN, "--save", "new", "--json", "new"],
+        [*TRAIN, "--save", "new", "--json", "./new"],
+        ["train", "--data", "d.npz", "--save", "d.npz"],
+        ["train", "--data", "d.npz", "--json", "link"],
+        ["train", "--resume", "m", "--json", "m"],
+        ["train", "--resume", "m", "--save", "m", "--json", "m"],
+        ["eval", "m", "--json", "m"],
+        ["eval", "m", "--data", "d.npz", "--json", "d.npz"],
+        ["inspect", "m", "--json", "m"],
+        ["predict", "m", "--data", "d.npz", "--out", "d.npz"],
+        ["predict", "d.npz", "--data", "digits", "--out", "d.npz"],
+    ],
+    ids=" ".join,
+)
+def test_no_file_is_written_over_another_that_is_named(run, model, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(model, "m")
+    np.savez("d.npz", X=np.eye(4), y=np.arange(4) % 2)
+    os.symlink("d.npz", "link")
+    before = {name: (tmp_path / name).read_bytes() for name in ("m", "d.npz")}
+    code, out, error = run(*arguments)
+    assert code == 2 and not out and "this file is named for something else too" in error
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    assert sorted(os.listdir()) == ["d.npz", "link", "m"]
+
+
+def test_resume_opens_no_path_that_the_file_names(run, tmp_path):
+    data, path = tmp_path / "d.npz", tmp_path / "m"
+    np.savez(data, X=np.eye(40), y=np.arange(40) % 2)
+    options = ["train", "--hidden", "30", "--rewiring", "static", "--quiet"]
+    assert run(*options, "--data", data, "--epochs", 1, "--save", path)[0] == 0
+    code, _, error = run("train", "--resume", path, "--epochs", 2)
+    assert code == 2 and "is opened unasked; if you trust it, repeat it by --data" in error
+    assert run("train", "--resume", path, "--epochs", 2, "--data", data, "--quiet")[0] == 0
+
+
+def test_demo_refuses_a_suffix_before_it_trains(run, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("rewire.demo.main", lambda *_, **__: pytest.fail("it trains"))
+    monkeypatch.setattr("rewire.cli.demo.rerun_with_blas_threads", lambda _: None)
+    code, out, error = run("demo", "--out", tmp_path / "x.txt")
+    assert code == 2 and not out and "--out must end in one of" in error and "got .txt" in error
 
 
 def test_a_missing_file_exits_1(run):
@@ -562,7 +618,7 @@ def test_text_goes_straight_into_a_pipe(run, model, tmp_path):
 
 
 def test_text_goes_to_standard_output(model, tmp_path):
-    """Also where that is a file, which keeps what has been printed before."""
+    """Alone, also where that is a file: the report then goes to standard error."""
     inspect = ["inspect", model, "--json", "/dev/stdout"]
     table = ["predict", model, "--data", "digits", "--out", "/dev/fd/1"]
     if not os.path.exists("/dev/fd/1"):
@@ -573,9 +629,23 @@ def test_text_goes_to_standard_output(model, tmp_path):
     assert process.returncode == 0 and rows[0] == ["prediction", *map(str, range(10))] and len(rows) == 598
     with open(tmp_path / "out", "w") as file:
         command = [sys.executable, "-m", "rewire", *map(str, inspect)]
-        assert subprocess.run(command, stdout=file, timeout=60).returncode == 0
-    before, _, record = (tmp_path / "out").read_text().partition("structure ok\n")
-    assert "checksum ok" in before and json.loads(record)["kind"] == "trainer"
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0 and "checksum ok, structure ok" in done.stderr
+    assert json.loads((tmp_path / "out").read_text())["kind"] == "trainer"
+
+
+def test_a_record_on_standard_output_is_all_there_is(model, tmp_path):
+    """Of training, evaluation and measuring too."""
+    if not os.path.exists("/dev/stdout"):
+        pytest.skip("there is no /dev/stdout here")
+    for command, key in (
+        ([*TRAIN[:-1], "--epochs", 1], "nnz"),
+        (["eval", model], "test"),
+        (["bench", "--width", 64, "--seconds", 0.1, "--threads", 1], "limits"),
+    ):
+        with start(*command, "--json", "/dev/stdout") as process:
+            out, error = process.communicate(timeout=120)
+        assert process.returncode == 0 and key in json.loads(out) and error
 
 
 # --- signals and pipes
@@ -611,6 +681,23 @@ def test_a_reader_that_leaves_is_no_drama(model):
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
         process.wait(timeout=60)
+
+
+def test_training_outlives_its_reader(tmp_path):
+    """`rewire train | head -1` trains to its end and saves."""
+    options = ["train", "--data", "digits", "--hidden", 30, "--epsilon", 5, "--epochs", 30]
+    with start(*options, "--save", tmp_path / "m") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
+    assert rw.Trainer.resume(tmp_path / "m").epoch == 30
+
+
+def test_closed_streams_are_no_drama(model, tmp_path):
+    command = f'exec "{sys.executable}" -m rewire eval "{model}" --json "{tmp_path / "j"}" >&- 2>&-'
+    assert subprocess.run(command, shell=True, timeout=60).returncode == 0
+    assert "test" in json.loads((tmp_path / "j").read_text())
 
 
 def test_module_and_console_script_agree(tmp_path):

@@ -559,6 +559,16 @@ def test_impossible_targets(saved, tmp_path, name):
         writable_target(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["", "new/", "new/.", "new/.."])
+def test_a_name_that_is_none_is_refused(saved, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    begin = rw.Checkpoint(name).on_fit_begin
+    for save in (saved[0].save, saved[0].network.save, lambda path: begin(None)):
+        with pytest.raises(FileNotFoundError, match="cannot write.*: .*(name is empty|no such folder)"):
+            save(name)
+    assert not os.listdir()
+
+
 @pytest.mark.parametrize("name", ["x" * 99, "x" * 226, "x" * 255, "é" * 127])
 def test_names_may_be_as_long_as_the_file_system_takes(saved, tmp_path, name):
     writable_target(tmp_path / name)

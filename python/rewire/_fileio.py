@@ -139,6 +139,8 @@ def writable_target(path: str | os.PathLike[str], *, text: bool = False) -> Path
 
 def _target(path: str | os.PathLike[str]) -> Path:
     """The real file behind `path`, which exists as a regular file or not at all."""
+    if not os.fspath(path):  # `realpath` takes it for the folder we are in
+        raise FileNotFoundError("cannot write: the file name is empty")
     target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
     try:
         # Of `path`, not of `target`: the name behind /dev/stdout may be that of no file.
@@ -154,6 +156,8 @@ def _target(path: str | os.PathLike[str]) -> Path:
         _refuse(path, IsADirectoryError, "it is a folder, expected a file name")
     if found is not None and not stat.S_ISREG(found.st_mode):
         _refuse(path, OSError, f"it is a {_kind(found.st_mode)}, expected a regular file or a new name")
+    if found is None and os.path.basename(path) in ("", ".", ".."):  # `realpath` forgets what follows a name
+        _refuse(path, FileNotFoundError, "there is no such folder, expected a file name")
     if not target.parent.is_dir():
         _refuse(path, FileNotFoundError, f"the folder {target.parent} does not exist")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -177,6 +181,11 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
         return stat.S_IFMT(os.stat(path).st_mode) in _STREAMS
     except OSError:
         return False
+
+
+def is_standard_output(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is a name of descriptor 1, as /dev/stdout is."""
+    return _descriptor(path) == 1
 
 
 def _descriptor(path: str | os.PathLike[str]) -> int | None:

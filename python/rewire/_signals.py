@@ -24,32 +24,36 @@ from typing import Any
 __all__ = ["Interrupts", "Terminating", "terminating"]
 
 GRACE = 0.1  # seconds a section may go on after a signal
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Terminating:
-    """A handler that makes SIGTERM the same as Ctrl-C; ``received`` tells which of the two it was."""
+    """A handler that makes a signal the same as Ctrl-C; ``received`` is its number once it came."""
 
     def __init__(self) -> None:
-        self.received = False
+        self.received = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if not self.received:  # what follows the first one would only disturb the saving
-            self.received = True
+            self.received = number
             raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def terminating() -> Iterator[Terminating]:
-    """SIGTERM raises KeyboardInterrupt, in the main thread and unless somebody handles or ignores it."""
+    """SIGTERM, and SIGHUP when a terminal closes, raise KeyboardInterrupt.
+
+    In the main thread, and each unless somebody handles or ignores it, as nohup does.
+    """
     handler = Terminating()
-    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield handler
-        return
-    signal.signal(signal.SIGTERM, handler)
+    taken = [number for number in _ENDING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, handler)
     try:
         yield handler
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Interrupts:
@@ -75,7 +79,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if _in_main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *_ENDING):
                 handler = signal.getsignal(number)
                 if handler is signal.default_int_handler or isinstance(handler, Terminating):
                     self._handlers[number] = handler

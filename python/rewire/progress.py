@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -23,6 +24,21 @@ def line(row: dict[str, Any], epochs: int) -> str:
     spent = ("training", "rewiring", "evaluation", "callbacks")
     parts.append(seconds(sum(row[f"seconds_{part}"] for part in spent)))
     return "  ".join(parts)
+
+
+def heard(text: str) -> None:
+    """Print a line at once. Where nobody reads any more (``| head``), training is not what should end."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        silence_stdout()
+
+
+def silence_stdout() -> None:
+    """Let standard output go nowhere from now on, what its buffer still holds too."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 class Silent:
@@ -48,7 +64,7 @@ class Lines(Silent):
         self.epochs = epochs
 
     def epoch(self, row: dict[str, Any]) -> None:
-        print(line(row, self.epochs), flush=True)
+        heard(line(row, self.epochs))
 
 
 class TqdmBar(Lines):

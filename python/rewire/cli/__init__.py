@@ -16,9 +16,10 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 
 from rewire._checks import printable
-from rewire._fileio import FileError
+from rewire._fileio import FileError, is_standard_output
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
+from rewire.progress import silence_stdout
 
 __all__ = ["main"]
 
@@ -39,22 +40,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, 130 interrupted, 143 terminated.
+        0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, 130 interrupted, 129 or 143
+        hung up or terminated.
     """
+    # Closed by whoever has started us (``>&-``): what is printed goes nowhere, and no file gets their number.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
     parser = build_parser()
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as leaving:  # argparse has said what there is to say
         return int(leaving.code or 0)
     try:
-        with _warnings_in_a_line(arguments.command):
+        with _warnings_in_a_line(arguments.command), _report_beside(getattr(arguments, "json", None)):
             code = _command(arguments.command)(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return _say(arguments.command, "interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has left: nobody is there to complain to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return FAILED
     except UsageError as error:
         return _say(arguments.command, error, USAGE)
@@ -69,6 +76,13 @@ def _command(name: str) -> Callable[[Namespace], int]:
     """The function of a command; its module is imported only now."""
     module = {"eval": "evaluate"}.get(name, name)
     return importlib.import_module(f"rewire.cli.{module}").run
+
+
+def _report_beside(record: str | None) -> contextlib.AbstractContextManager[object]:
+    """Print the report to standard error where --json goes to standard output: that holds JSON alone."""
+    if record is None or not is_standard_output(record):
+        return contextlib.nullcontext()
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 @contextlib.contextmanager

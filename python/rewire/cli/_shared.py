@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
-from rewire._fileio import writable_target
+from rewire._fileio import is_stream, writable_target
 from rewire.datasets import Dataset
 from rewire.layers import WeightLayer
 from rewire.network import Sequential
+from rewire.progress import heard
 from rewire.threads import get_num_threads, resolve, set_num_threads
 
 __all__ = [
-    "UsageError", "align", "check_outputs", "known_data", "labels", "layer_rows", "load_data", "loss_name",
-    "machine", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
+    "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
+    "loss_name", "machine", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -66,22 +67,56 @@ def rerun_with_blas_threads(command: list[str]) -> int | None:
     return subprocess.call([sys.executable, "-m", "rewire", *command, "--threads", threads], env=environment)
 
 
-def check_outputs(*paths: str | None, text: str | None = None) -> None:
+def check_outputs(
+    path: str | None,
+    text: str | None = None,
+    *,
+    inputs: Sequence[str | None] = (),
+    replaces: str | None = None,
+) -> None:
     """Complain now, not after an hour of training, about files that could not be written.
 
-    ``text`` is one that may be a device or a pipe as well.
+    Parameters
+    ----------
+    path : str, optional
+        Where a regular file is to be written.
+    text : str, optional
+        Where text is to be written, to a device or a pipe as well.
+    inputs : sequence of str
+        What is read: nothing is written over it.
+    replaces : str, optional
+        What is read too, and what ``path`` may take the place of.
+
+    Raises
+    ------
+    UsageError
+        Also for an empty name, and for a file that is named twice.
     """
-    for path in (*paths, text):
-        if path is not None:
-            try:
-                writable_target(path, text=path is text)
-            except OSError as error:
-                raise UsageError(error) from error
+    read = [name for name in (*inputs, replaces) if name is not None]
+    if "" in read:
+        raise UsageError("cannot read: the file name is empty")
+    # Each output, with what else it must not be and whether it may be a stream.
+    for output, others, stream in ((path, inputs, False), (text, (*inputs, replaces, path), True)):
+        if output is None:
+            continue
+        try:
+            target = writable_target(output, text=stream)
+        except OSError as error:
+            raise UsageError(error) from error
+        if stream and is_stream(output):
+            continue
+        if str(target) in {os.path.realpath(name) for name in others if name is not None}:
+            raise UsageError(f"cannot write {output}: this file is named for something else too")
+
+
+def archive(data: str | None) -> str | None:
+    """The file that --data names, if it names one."""
+    return data if data is not None and data.endswith(".npz") else None
 
 
 def tell(text: object) -> None:
     """Print lines that may hold what a file says, without the characters that steer a terminal."""
-    print(*map(printable, str(text).split("\n")), sep="\n", flush=True)
+    heard("\n".join(map(printable, str(text).split("\n"))))
 
 
 def load_data(name: str) -> Dataset:
@@ -105,7 +140,7 @@ def known_data(contents: files.Contents) -> str:
     if name not in datasets.NAMES:
         raise UsageError(
             f"--data is needed: {contents.path} was trained on {describe(name)}, and no path that a file "
-            "names is opened unasked"
+            "names is opened unasked; if you trust it, repeat it by --data"
         )
     return str(name)
 

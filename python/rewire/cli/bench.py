@@ -26,7 +26,7 @@ HINT = "Figures against other libraries: `make bench-quick` and `make bench` in 
 
 def run(arguments: Namespace) -> int:
     """Measure and print."""
-    check_outputs(text=arguments.json)
+    check_outputs(None, arguments.json)
     use_threads(arguments.threads)
     if arguments.density == 0:
         raise UsageError("--density must be > 0 to measure anything, got 0")
@@ -60,7 +60,7 @@ def run(arguments: Namespace) -> int:
     fma, read = limits["fma_gflops"], limits["read_gbytes"]
     print(f"this machine: {fma:.0f} GFLOP/s in registers, {read:.0f} GB/s of memory")
     print(HINT)
-    if arguments.json:
+    if arguments.json is not None:
         layer_record = {"width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch}
         write_json(arguments.json, {**layer_record, "operations": record, "limits": limits, **machine()})
     return 0

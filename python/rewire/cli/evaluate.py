@@ -10,6 +10,7 @@ from rewire._fileio import write_json
 from rewire._format import seconds as spent
 from rewire.cli._shared import (
     align,
+    archive,
     check_outputs,
     known_data,
     layer_rows,
@@ -23,11 +24,11 @@ from rewire.trainer import Trainer
 
 def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
-    check_outputs(text=arguments.json)
+    check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
     network = files.build_network(contents)
-    name = arguments.data or known_data(contents)
+    name = known_data(contents) if arguments.data is None else arguments.data
     data = align(load_data(name), contents.notes.get("classes"))
     loss = (
         contents.config["loss"]
@@ -46,6 +47,6 @@ def run(arguments: Namespace) -> int:
         record[part] = {"samples": len(X), **found, "seconds": seconds}
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())
         print(f"{part:<5}  {figures}  {len(X):,} samples in {spent(seconds)}")
-    if arguments.json:
+    if arguments.json is not None:
         write_json(arguments.json, {**record, **machine()})
     return 0

@@ -18,7 +18,7 @@ MOST_NAMED = 10_000  # unused inputs; more are counted, for a small file may cla
 
 def run(arguments: Namespace) -> int:
     """Check a file and print what is in it."""
-    check_outputs(text=arguments.json)
+    check_outputs(None, arguments.json, inputs=[arguments.file])
     contents = files.read(arguments.file)
     trainer = files.build_trainer(contents) if contents.kind == "trainer" else None
     network = trainer.network if trainer else files.build_network(contents)
@@ -43,7 +43,7 @@ def run(arguments: Namespace) -> int:
         if value is not None:
             say(f"{name}: {_short(value)}")
     say("checksum ok, structure ok")
-    if arguments.json:
+    if arguments.json is not None:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
             "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,

@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="rewire",
         description="Train neural networks that are sparse from start to finish, on the CPU you have.",
         epilog="Exit codes: 0 fine, 1 the run failed, 2 wrong usage, 3 a corrupt or unsafe file, "
-        "130 interrupted, 143 terminated (what was to be saved is saved). REWIRE_DEBUG=1 shows tracebacks.",
+        "130 interrupted, 129 or 143 hung up or terminated (what was to be saved is saved). "
+        "REWIRE_DEBUG=1 shows tracebacks.",
     )
     parser.add_argument("--version", action="version", version=f"rewire {rewire.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = _command(commands, "eval", "measure a saved network")
     evaluate.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
-    _data(evaluate, "what to measure on (default: what it was trained on)")
+    _data(evaluate, "what to measure on (default: what it was trained on, unless that was a FILE.npz)")
     evaluate.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
     _threads(evaluate)
     _json(evaluate)
@@ -81,7 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _train(train: argparse.ArgumentParser) -> None:
     """Options of ``rewire train``. None means "not given": then the preset speaks, then the default."""
-    _data(train, "what to train on (with --resume: default what it was trained on)")
+    _data(train, "what to train on (with --resume: needed again for a FILE.npz)")
 
     network = train.add_argument_group("network")
     network.add_argument(

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from rewire import datasets, files
 from rewire._checks import printable
 from rewire._fileio import atomic_write, is_stream, write_text
-from rewire.cli._shared import UsageError, check_outputs, labels, load_data, use_threads
+from rewire.cli._shared import UsageError, archive, check_outputs, labels, load_data, use_threads
 
 
 def run(arguments: Namespace) -> int:
     """Predict; to standard output, .csv or .npz."""
-    archive = arguments.out is not None and arguments.out.endswith(".npz")
+    packed = archive(arguments.out)
+    check_outputs(
+        packed,
+        None if packed else arguments.out,
+        inputs=[arguments.file, archive(arguments.data)],
+    )
     if arguments.out is not None:
-        check_outputs(arguments.out if archive else None, text=None if archive else arguments.out)
-        if not (archive or arguments.out.endswith(".csv") or is_stream(arguments.out)):
+        if not (packed or arguments.out.endswith(".csv") or is_stream(arguments.out)):
             raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
@@ -38,12 +42,12 @@ def run(arguments: Namespace) -> int:
             line = prediction if classes else " ".join(f"{value:.7g}" for value in prediction)
             print(printable(str(line)))
         return 0
-    if archive:
-        with atomic_write(arguments.out) as temporary, open(temporary, "wb") as packed:
-            np.savez(packed, prediction=np.array(predictions), output=outputs)
+    if packed:
+        with atomic_write(packed) as temporary, open(temporary, "wb") as file:
+            np.savez(file, prediction=np.array(predictions), output=outputs)
     else:
-        with write_text(arguments.out, newline="") as file:
-            _write_csv(file, predictions, outputs, classes)
+        with write_text(arguments.out, newline="") as table:
+            _write_csv(table, predictions, outputs, classes)
     print(f"{len(outputs):,} predictions in {arguments.out}", file=sys.stderr)
     return 0
 

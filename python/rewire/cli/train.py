@@ -22,7 +22,9 @@ from rewire.callbacks import Checkpoint, State
 from rewire.cli._shared import (
     UsageError,
     align,
+    archive,
     check_outputs,
+    known_data,
     layer_rows,
     load_data,
     machine,
@@ -42,7 +44,7 @@ from rewire.trainer import Trainer
 
 HIDDEN = [1000, 1000, 1000]
 EPOCHS = 10
-INTERRUPTED, TERMINATED = 130, 143  # exit codes: by Ctrl-C, by SIGTERM
+INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
 _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, so that seeds can be compared
 
@@ -64,17 +66,17 @@ def run(arguments: Namespace) -> int:
                 raise
             print("rewire train: terminated", file=sys.stderr)
             code = INTERRUPTED
-    return TERMINATED if code == INTERRUPTED and terminated.received else code
+    return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
 
 
 def _run(arguments: Namespace) -> int:
     """Train, save, report; returns the exit code."""
-    if arguments.save_every and not arguments.save:
+    if arguments.save_every and arguments.save is None:
         raise UsageError("--save-every needs --save: say where to")
-    check_outputs(arguments.save, text=arguments.json)
+    check_outputs(arguments.save, arguments.json, inputs=[archive(arguments.data)], replaces=arguments.resume)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
-    trainer, data, notes = _resumed(arguments) if arguments.resume else _fresh(arguments)
+    trainer, data, notes = _fresh(arguments) if arguments.resume is None else _resumed(arguments)
     remaining = notes["epochs"] - trainer.epoch
     if remaining < 1:
         raise UsageError(
@@ -96,14 +98,14 @@ def _run(arguments: Namespace) -> int:
         )
         interrupted = trainer.history.interrupted
         trainer.callbacks = [one for one in trainer.callbacks if not isinstance(one, _SaveEvery)]
-        if arguments.save:
+        if arguments.save is not None:
             with Interrupts() as interrupts, interrupts.wait_long:
                 files.save_trainer(trainer, arguments.save, notes=notes)
         # Evaluated after saving, so that an impatient Ctrl-C here costs nothing.
         final = {} if interrupted else _final(trainer, train, data)
 
     record = _record(trainer, data, notes, final, started)
-    if arguments.json:
+    if arguments.json is not None:
         write_json(arguments.json, record)
     _report(record, trainer, arguments)
     return INTERRUPTED if interrupted else 0
@@ -161,7 +163,10 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
 
 
 def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
-    """The trainer of a file; data, epochs and batch size as they were unless given anew."""
+    """The trainer of a file; data, epochs and batch size as they were unless given anew.
+
+    A path is no such data: it is given anew (see `known_data`).
+    """
     given = [name for name in _FIXED if getattr(arguments, name) is not None]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
@@ -172,11 +177,10 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
     notes |= {
         name: getattr(arguments, name)
-        for name in ("data", "epochs", "batch_size")
+        for name in ("epochs", "batch_size")
         if getattr(arguments, name) is not None
     }
-    if "data" not in notes:
-        raise UsageError(f"--data is needed: {arguments.resume} does not say what it was trained on")
+    notes["data"] = known_data(contents) if arguments.data is None else arguments.data
     notes.setdefault("epochs", trainer.epoch + EPOCHS)
     schedule = trainer.optimizer.schedule
     if isinstance(schedule, Cosine) and schedule.length == contents.notes.get("epochs") != notes["epochs"]:
@@ -396,14 +400,13 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
         f"memory    network {sized(record['bytes'])}"
         + (f", peak of the process {sized(peak)}" if peak else "")
     )
-    if arguments.save:
+    if arguments.save is not None:
         print(f"saved     {arguments.save}")
-    if arguments.json:
+    if arguments.json is not None:
         print(f"record    {arguments.json}")
     if record["interrupted"]:
-        where = (
-            f"; go on with --resume {arguments.save}"
-            if arguments.save
-            else "; nothing saved, for want of --save"
-        )
+        where = "; nothing saved, for want of --save"
+        if arguments.save is not None:
+            data = archive(arguments.data)
+            where = f"; go on with --resume {arguments.save}" + (f" --data {data}" if data else "")
         print(f"rewire train: interrupted after {trainer.epoch} epochs{where}", file=sys.stderr)

@@ -54,9 +54,21 @@ def available() -> bool:
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 150) -> None:
     """Write a figure to a file, atomically; the extension says the format (PNG, PDF, SVG)."""
-    kind = os.path.splitext(os.fspath(path))[1].lstrip(".").lower() or "png"
     with load_matplotlib().rc_context(STYLE), atomic_write(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=dpi)
+        figure.savefig(temporary, format=kind_of(path), dpi=dpi)
+
+
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """The format that the name of a picture asks for."""
+    return os.path.splitext(os.fspath(path))[1].lstrip(".").lower() or "png"
+
+
+def kinds() -> list[str]:
+    """The formats that matplotlib writes."""
+    load_matplotlib()
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    return sorted(FigureCanvasBase.get_supported_filetypes())
 
 
 # --- pieces
