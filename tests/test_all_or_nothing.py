@@ -1,6 +1,8 @@
 """Whatever raises in a fit: trainer, network, callbacks, estimator answer as before, to the bit."""
 
 import json
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -209,6 +211,41 @@ def test_a_refused_call_is_as_if_it_had_never_been():
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_error_is_not_hidden_by_ctrl_c(monkeypatch, kept):
+    """A signal that waits for the end of what raises: nothing is kept, so the error must be seen."""
+    if not kept:
+        monkeypatch.setattr("rewire._snapshot.KEPT_BYTES", 0)
+
+    class Both(rw.Callback):
+        def on_step_end(self, state):
+            signal.raise_signal(signal.SIGINT)
+            raise Mishap
+
+    t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy", callbacks=[Both()])
+    with pytest.raises(Mishap):
+        t.fit(X, Y, verbose=0)
+    time.sleep(0.15)  # nor does it come later
+    assert t.step == (0 if kept else 1)
+
+
+def test_a_rule_inside_another_goes_back_too():
+    class Counts(rw.SET):
+        count = 0
+
+        def rewire(self, *arguments, **options):
+            self.count += 1
+            return super().rewire(*arguments, **options)
+
+    inner = Counts()
+    rule = rw.ImportancePruning(rule=inner)
+    raises = Raises("on_rewire")
+    t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy", rewiring=rule, callbacks=[raises])
+    with pytest.raises(Mishap):
+        t.fit(X, Y, epochs=5, verbose=0)
+    assert inner.count == 0
+
+
 def without_times(trainer):
     config = trainer.config()
     for row in config["history"]["epochs"]:
@@ -280,6 +317,56 @@ def test_estimator(kind, how, fitted):
         assert of_estimator_and(m, source) == was, cause
         m.set_params(**kept).fit(X, Y)  # and it goes on
         assert m.n_features_in_ == X.shape[1]
+
+
+def _moved_regressor():
+    """One that is to go on with targets in other units, what it predicts, and those targets."""
+    pytest.importorskip("sklearn")
+    y = X[:, 0] + X[:, 1]
+    m = rw.SparseMLPRegressor(**K, warm_start=True, learning_rate_init=1e-9).fit(X, y)
+    return m, m.predict(X), 1000 * y + 5e4
+
+
+def test_ctrl_c_before_the_first_step_leaves_outputs_in_their_units(monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    for place in ("_check_data", "take_state"):
+        m, before, y = _moved_regressor()
+        with monkeypatch.context() as patch, pytest.warns(rw.errors.InterruptedWarning) as found:
+            patch.setattr(rw.Trainer, place, interrupt)
+            m.fit(X, y)
+        assert found[0].filename == __file__
+        np.testing.assert_array_equal(m.predict(X), before)
+        m.fit(X, y)
+        np.testing.assert_allclose(m.predict(X), before, atol=0.01 * np.ptp(y))
+
+
+def test_a_large_regressor_that_raises_keeps_its_units(monkeypatch):
+    monkeypatch.setattr("rewire._snapshot.KEPT_BYTES", 0)
+    monkeypatch.setattr("rewire.estimators._base.KEPT_BYTES", 0)
+    m, before, y = _moved_regressor()
+    with pytest.raises(Mishap):
+        m.set_params(rewiring=BAD_RULE).fit(X, y)
+    assert m.target_mean_[0] > 1e4
+    np.testing.assert_allclose(m.predict(X), before, atol=0.01)
+
+
+def test_ctrl_c_after_the_last_step_leaves_nothing_by_halves(monkeypatch, tmp_path):
+    m, _, y = _moved_regressor()
+    record, calls = rw.SparseMLPRegressor._record, []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return record(*arguments)
+
+    monkeypatch.setattr(rw.SparseMLPRegressor, "_record", interrupt)
+    with pytest.warns(rw.errors.InterruptedWarning):
+        m.fit(X, y)
+    assert m.n_iter_ == len(m.loss_curve_) == len(m.history_) == m.trainer_.epoch == 8
+    m.trainer_.save(tmp_path / "run.st")
 
 
 def of_estimator_and(m, source):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from small import NOISE, X, Y, trainer
-from test_unfinished import bits
+from small import NOISE, Log, X, Y, trainer
+from test_unfinished import StopAt, bits
 
 
 class Times(rw.Checkpoint):
@@ -121,12 +121,90 @@ def test_a_disk_that_is_full_does_not_end_the_run(tmp_path):
         (lambda p: rw.Checkpoint(p), "it is a folder"),
         (lambda p: rw.Checkpoint(p / "x.st", best="val_loss"), "needs validation_data"),
         (lambda p: rw.Checkpoint(p / "x.st", best="f1"), "best must be a column of the history"),
+        (lambda p: rw.Checkpoint(p / "x.st", best="nnz"), "best must be a column of numbers, 'nnz' has"),
+        (lambda p: rw.Checkpoint(p / "x.st", best="lr"), "mode must be 'min' or 'max' with best='lr'"),
+        (lambda p: rw.Checkpoint(p / "x.st", best="seconds_training"), "mode must be 'min' or 'max'"),
     ],
 )
 def test_what_is_refused(tmp_path, make, words):
     with pytest.raises((TypeError, ValueError, OSError), match=words):
         trainer(callbacks=[make(tmp_path)]).fit(X, Y, verbose=0)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_rule_that_cannot_be_saved_is_refused_before_the_first_step(tmp_path):
+    log = Log()
+    t = trainer(callbacks=[rw.Checkpoint(tmp_path / "run.st"), log], rewiring=lambda links: None)
+    with pytest.raises(NotImplementedError):
+        t.fit(X, Y, epochs=2, verbose=0)
+    assert not [one for one in log.seen if one.startswith("step")]
+
+
+def test_the_best_of_another_figure_is_not_taken_over(tmp_path):
+    path = tmp_path / "run.st"
+    trainer(callbacks=[rw.Checkpoint(path, best="accuracy")]).fit(X, Y, epochs=3, verbose=0)
+    for mode, taken in (("max", True), ("min", False)):
+        same = rw.Trainer.resume(path, callbacks=[rw.Checkpoint(path, best="accuracy", mode=mode)])
+        assert (same.callbacks[0].best_value is not None) is taken
+    other = rw.Checkpoint(path, best="loss")
+    t = rw.Trainer.resume(path, callbacks=[other])
+    assert other.best_value is None
+    t.fit(X, Y, epochs=2, verbose=0)
+    assert other.best_value == min(t.history["loss"][3:])
+
+
+def test_the_best_of_another_trainer_is_not_taken_over(tmp_path):
+    checkpoint = rw.Checkpoint(tmp_path / "run.st", best="loss")
+    trainer(callbacks=[checkpoint]).fit(X, Y, epochs=4, verbose=0)
+    t = trainer(callbacks=[checkpoint], optimizer=rw.SGD(1e-6))
+    t.fit(X, Y, epochs=2, verbose=0)
+    assert checkpoint.best_value == min(t.history["loss"])
+
+
+def test_a_forged_best_epoch_is_refused(tmp_path):
+    t = trainer(callbacks=[rw.Checkpoint(tmp_path / "run.st", best="loss")])
+    t.fit(X, Y, epochs=2, verbose=0)
+    config = t.config()
+    config["callbacks"][0]["state"]["best_epoch"] = 2
+    with pytest.raises(ValueError, match="best_epoch must be < 2, got 2"):
+        rw.Trainer.from_config(config, t.arrays())
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("stop", [None, 17])
+def test_beside_early_stopping_the_file_is_where_the_run_stopped(tmp_path, every, stop):
+    """Whatever network is brought back at the end: the run goes on to the bits of one that never stopped."""
+
+    def run(*more):
+        return trainer(callbacks=[rw.EarlyStopping(50, restore_best=True), *more], optimizer=rw.SGD(0.5))
+
+    options = {"batch_size": 13, "validation_data": NOISE, "verbose": 0}
+    whole = run()
+    whole.fit(X, Y, epochs=6, **options)
+    path = tmp_path / "run.st"
+    t = run(rw.Checkpoint(path, every), *([StopAt(stop)] if stop else []))
+    if stop:
+        t.fit(X, Y, epochs=6, **options)
+        assert t.history.interrupted
+    else:
+        t.fit(X, Y, epochs=3, **options)
+    assert t.callbacks[0].best_epoch < t.epoch - (stop is None)
+    again = rw.Trainer.resume(path)
+    assert (again.unfinished is not None) is (stop is not None)
+    again.callbacks.pop()
+    again.fit(X, Y, epochs=6 - again.epoch, **options)
+    assert bits(again) == bits(whole)
+
+
+def test_warnings_point_at_the_call_of_fit(tmp_path):
+    class Full(rw.Checkpoint):
+        def write(self, state, target):
+            raise OSError(28, "No space left on device")
+
+    for checkpoint in (rw.Checkpoint(None), Full(tmp_path / "run.st")):
+        with pytest.warns(UserWarning, match="heckpoint") as found:
+            trainer(callbacks=[checkpoint]).fit(X, Y, verbose=0)
+        assert {one.filename for one in found} == {__file__}
 
 
 # --- the command line -------------------------------------------------------------------

@@ -124,6 +124,7 @@ def test_partial_fit_takes_max_iter_for_the_run():
 def test_a_horizon_is_a_number_of_epochs(value):
     for make in (
         lambda: trainer("set", value),
+        lambda: setattr(trainer("set"), "horizon", value),
         lambda: SparseMLPClassifier((5,), max_iter=1, horizon=value).fit(X, Y),
     ):
         with pytest.raises((TypeError, ValueError), match="horizon must be an integer"):

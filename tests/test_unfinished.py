@@ -171,6 +171,43 @@ def test_another_kind_of_call_begins_the_epoch_anew():
         assert t.unfinished is None and t.step == 3 + steps and t.epoch == 1
 
 
+def test_other_data_in_an_unfinished_epoch_are_learnt_from():
+    """Their features are in other units."""
+    t = trainer("set", "sgd", 0.0, False, [StopAt(3)])
+    fit(t, False, False)
+    again = trainer("set", "sgd", 0.0, False, [StopAt(3)])
+    fit(again, False, False)
+    again.fit(X * 100 + 5, Y, batch_size=13, verbose=0)
+    assert again.step == 7 and again.epoch == 1
+    assert (again.network.standardizer.scale < t.network.standardizer.scale / 10).all()
+
+
+def test_what_is_left_without_weight_begins_the_epoch_anew():
+    class Stop(rw.Callback):
+        def on_rewire(self, state):
+            if state.step == 3:
+                raise KeyboardInterrupt
+
+    early, late = np.repeat([1.0, 0.0], [30, 60]), np.repeat([0.0, 1.0], [30, 60])
+    t = trainer("set", "sgd", 0.0, False, [Stop()])
+    options = {"batch_size": 10, "shuffle": False, "verbose": 0}
+    t.fit(X, Y, sample_weight=early, **options)
+    t.fit(X, Y, sample_weight=late, **options)
+    assert t.history.interrupted and t.unfinished.done == 30
+    t.callbacks.pop()
+    assert np.isfinite(t.fit(X, Y, sample_weight=early, **options)["loss"]).all()
+    assert (t.epoch, t.step) == (2, 6)
+
+
+def test_a_place_that_could_not_be_read_is_not_saved(tmp_path):
+    t = trainer("set", "sgd", 0.0, False, [StopAt(3)])
+    fit(t, False, False)
+    t.callbacks.pop()
+    t.unfinished.done = 91
+    with pytest.raises(ValueError, match="unfinished must have done <= n_samples"):
+        t.save(tmp_path / "run.st")
+
+
 def test_the_best_network_is_not_the_unfinished_one():
     t = trainer("set", "sgd", 0.0, False)
     t.callbacks = [rw.EarlyStopping(50, monitor="val_loss", restore_best=True), StopAt(17)]
@@ -184,6 +221,17 @@ FORGED = {
     "n_samples": 0, "batch": 91, "done": 91, "epoch": 1, "first_step": 4, "total": float("nan"),
     "weights": "1", "shuffle": 1, "removed": [0], "grown": None, "metric": {}, "rewired": None, "new": 1,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [{"weights": -1.0}, {"weights": 0.0, "done": 90}])
+def test_a_forged_place_has_weight(change):
+    t = trainer("set", "sgd", 0.0, False, [StopAt(3)])
+    fit(t, False, False)
+    t.callbacks.pop()
+    config = json.loads(json.dumps(t.config()))
+    config["unfinished"].update(change)
+    with pytest.raises(ValueError, match="weights must be >= 0, and > 0 when all samples are done"):
+        rw.Trainer.from_config(config, t.arrays())
 
 
 @pytest.mark.parametrize("name", FORGED)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config
 from rewire.layers import Dense, Sparse
 from rewire.losses import loss as as_loss
@@ -100,7 +101,13 @@ def check(trainer: Trainer) -> None:
     for name in ("epoch", "reach", "step", "rewirings"):
         _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
     _checks.integer("optimizer_step", trainer.optimizer_step, low=0, high=min(trainer.step, 2**31 - 2**20))
-    trainer.history.check(trainer.epoch, len(trainer.network.weight_layers))
+    layers = trainer.network.weight_layers
+    trainer.history.check(trainer.epoch, len(layers))
+    part = trainer.unfinished
+    config = None if part is None else part.config()
+    if part is not None and config is not None:
+        metric = trainer.loss.metric(layers[-1].activation)
+        Unfinished.from_config(config, part.arrays(), metric, len(layers), trainer.network.n_out)
     check_network(trainer, trainer.network, trainer.optimizer_step)
 
 

@@ -96,11 +96,11 @@ class Fit:
         steps = -(-self.source.n_samples // self.batch)
         self.run_epochs = run_length(trainer, count, steps)
         part = trainer.unfinished
-        if part is not None and not part.continues(*self.kind()):
+        if part is not None and not (part.continues(*self.kind()) and self.has_weight(part)):
             part = trainer.unfinished = None
         self.whole = True
         try:
-            if trainer.standardize and part is None:  # it has learnt from these samples
+            if trainer.standardize:
                 net.learn_inputs(self.source, self.weight.values)
             for source in (self.source, *(self.validation or ())[:1]):
                 net.check_inputs(source)
@@ -139,6 +139,10 @@ class Fit:
         """What an unfinished epoch must have in common with the coming one, to be that."""
         metric = self.trainer.loss.metric(self.final)
         return self.trainer.epoch, self.source.n_samples, self.batch, self.shuffle, metric
+
+    def has_weight(self, part: Unfinished) -> bool:
+        """Whether an epoch that is gone on with has any weight at its end, which its loss is a mean by."""
+        return part.weights > 0.0 or self.weight.of(self.order()[part.done :]).amount > 0.0
 
     def begin_epoch(self) -> Unfinished:
         """Nothing of the epoch is done yet."""

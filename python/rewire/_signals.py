@@ -111,6 +111,11 @@ class Interrupts:
             if self._waiting is waiting:
                 _thread.interrupt_main(signal.Signals(waiting[0]))
 
+    def forget(self) -> None:
+        """What has waited does not happen."""
+        with self._lock:
+            self._waiting = None
+
     def _deliver(self) -> None:
         """What has waited happens now."""
         with self._lock:

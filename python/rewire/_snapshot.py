@@ -47,6 +47,7 @@ def all_or_nothing(trainer: Trainer, interrupts: Interrupts) -> Iterator[None]:
         raise  # what has been learnt is kept
     except BaseException as error:
         if undo is None:
+            interrupts.forget()
             trainer.unfinished = None
             raise
         with interrupts.wait_long:
@@ -55,6 +56,8 @@ def all_or_nothing(trainer: Trainer, interrupts: Interrupts) -> Iterator[None]:
                     step()
                 except Exception as second:  # the first error is the one to be seen
                     error.add_note(f"and {second!r} while everything was put back")
+            # The call ends anyway, and Ctrl-C in place of the error would say that something is kept.
+            interrupts.forget()
         raise
 
 
@@ -71,8 +74,8 @@ def _everything(trainer: Trainer) -> list[Callable[[], Any]]:
     for layer in network.layers:
         _keep(layer, undo, contents=[name for name in vars(layer) if name not in _SCRATCH])
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
-    parts = (trainer.optimizer, trainer.rewiring, trainer.loss, network.standardizer, trainer.unfinished)
-    for thing in (*parts, *stateful):
+    parts = (trainer.optimizer, trainer.loss, network.standardizer, trainer.unfinished)
+    for thing in (*parts, *trainer.rewiring.parts(), *stateful):
         if hasattr(thing, "__dict__"):
             _keep(thing, undo)
     if trainer.unfinished is not None:

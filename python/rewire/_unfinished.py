@@ -123,6 +123,11 @@ class Unfinished:
                 f"unfinished must have done <= n_samples and batch in [1, n_samples], "
                 f"got done={found['done']}, batch={found['batch']}, n_samples={found['n_samples']}"
             )
+        if found["weights"] < 0.0 or (found["weights"] == 0.0 and found["done"] == found["n_samples"]):
+            raise ValueError(
+                f"weights must be >= 0, and > 0 when all samples are done, got {found['weights']} "
+                f"after {found['done']} of {found['n_samples']}"
+            )
         for name in ("removed", "grown"):
             counts = _checks.one_of_types(name, config[name], list, "a list of link counts")
             if len(counts) != layers:

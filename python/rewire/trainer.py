@@ -114,7 +114,7 @@ class Trainer:
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.boolean("standardize", standardize)
-        self.horizon = None if horizon is None else _checks.integer("horizon", horizon, low=1)
+        self.horizon = horizon  # checked by the property
         self.reach = 0  # epochs at the furthest end that a call of fit has had
         self.told: set[tuple[str, str]] = set()  # what warnings have said, and of which rule
         self.history = History()
@@ -126,6 +126,15 @@ class Trainer:
         # Whose fields the stores hold, by rule as in `_memory`, and which these are.
         self.fields_of, self.fields_last = self.rewiring.remembers_as, tuple(self.rewiring.fields)
         self._workspace: Workspace | None = None
+
+    @property
+    def horizon(self) -> int | None:
+        """Epochs of the whole run, or None."""
+        return self._horizon
+
+    @horizon.setter
+    def horizon(self, value: int | None) -> None:
+        self._horizon = None if value is None else _checks.integer("horizon", value, low=1)
 
     # --- fit ----------------------------------------------------------------------------
 
@@ -507,6 +516,10 @@ class Trainer:
         self.network.restore(config, arrays)
         self.optimizer_step = optimizer_step
         self.unfinished = None  # that was an epoch of another network
+
+    def check_descriptions(self) -> None:
+        """ValueError or NotImplementedError if loss, optimizer or rule cannot be saved."""
+        _carried.check_descriptions(self)
 
     def check_network(self, network: Sequential, optimizer_step: int) -> None:
         """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""

@@ -53,7 +53,8 @@ class Callback:
         Fields that it keeps in the stores. Only those that a callback with a ``config()``, the optimizer or
         the rewiring rule names are saved, and brought back with a best network.
     saves : bool
-        Whether it saves the trainer: it is then told of everything after all others, wherever it stands.
+        Whether it saves the trainer: it is then told of everything after all others, wherever it stands; but
+        of the end of ``fit`` before them, since they may bring back another network then.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
@@ -116,10 +117,11 @@ def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], Non
     """The methods to call at an event: those that exist and are not the base's empty ones.
 
     In the order of the callbacks; but those who save come after all others, so that what they save has
-    everybody's figures.
+    everybody's figures. At the end of ``fit`` they come first: a run is gone on with from where it stopped,
+    not from the best network that is brought back then.
     """
-    found = []
-    for callback in sorted(callbacks, key=lambda one: bool(getattr(one, "saves", False))):
+    found, early = [], event == "on_fit_end"
+    for callback in sorted(callbacks, key=lambda one: bool(getattr(one, "saves", False)) != early):
         method = getattr(callback, event, None)
         if method is not None and getattr(method, "__func__", None) is not getattr(Callback, event):
             found.append(method)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Mapping
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from rewire._checks import choice, describe, integer, number, text
+from rewire._checks import choice, describe, entries, integer, number, text
 from rewire._checks import path as as_path
+from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
+from rewire.network import Sequential
 from rewire.rewiring.when import Every, when
+
+if TYPE_CHECKING:
+    from rewire.trainer import Trainer
 
 __all__ = ["Checkpoint"]
 
@@ -36,7 +41,8 @@ class Checkpoint(Callback):
         A column of the history, such as ``"val_accuracy"``: whenever an epoch is better in it than all
         before, the trainer is saved to :attr:`best_path` as well.
     mode : {"auto", "min", "max"}
-        Which direction is better; auto: losses down, everything else up.
+        Which direction is better; auto: losses down, everything else up, but times and rates, which need one
+        of the others.
 
     Attributes
     ----------
@@ -50,7 +56,11 @@ class Checkpoint(Callback):
     -----
     Told of everything after all other callbacks, wherever it stands in the list, so that what they keep is up
     to date in the file. A file that cannot be written, on a full disk for instance, gives a UserWarning and
-    training goes on; ``fit`` only refuses to begin when there is no such folder.
+    training goes on; ``fit`` only refuses to begin when there is no such folder, or with a loss, optimizer or
+    rule that cannot be saved.
+
+    The file has the network that was trained last, whatever :class:`EarlyStopping` brings back when ``fit``
+    ends: resuming gives the bits of the run that was never stopped. The best network is at :attr:`best_path`.
 
     Examples
     --------
@@ -86,6 +96,8 @@ class Checkpoint(Callback):
         if schedule is None and best is None:
             raise ValueError("every and best must not both be None: nothing would be saved")
         self.mode = choice("mode", mode, ("auto", "min", "max"))
+        if self.mode == "auto" and (self.best == "lr" or (self.best or "").startswith("seconds_")):
+            raise ValueError(f"mode must be 'min' or 'max' with best={self.best!r}, got 'auto'")
         self.best_value: float | None = None
         self.best_epoch: int | None = None
         self._saved: tuple[int, int] | None = None  # epoch and step of the last one
@@ -117,17 +129,20 @@ class Checkpoint(Callback):
                 f"Checkpoint watches {self.best!r}, which needs validation_data; "
                 f"give some to fit or use best={self.best.removeprefix('val_')!r}"
             )
+        if self.best_epoch is not None and self.best_epoch >= state.epoch:
+            self.best_value = self.best_epoch = None  # of another trainer
         self._saved = None
         if self._path is None:
-            warnings.warn(
+            warn(
                 "Checkpoint has no path and saves nothing: files do not say where to write; set its path, "
                 "or give Trainer.resume callbacks=[rw.Checkpoint(path, ...)]",
-                stacklevel=2,
+                UserWarning,
             )
         else:
             from rewire._fileio import writable_target  # hashing and paths: only for those who save
 
             writable_target(self._path)
+            state.trainer.check_descriptions()
 
     def on_step_end(self, state: State) -> None:
         if self.every is not None and self.every.steps is not None and state.step % self.every.steps == 0:
@@ -150,13 +165,21 @@ class Checkpoint(Callback):
             raise ValueError(
                 f"best must be a column of the history ({', '.join(state.row)}), got {self.best!r}"
             )
-        value = float(state.row[self.best])
-        down = self.mode == "min" or (self.mode == "auto" and self.best.endswith("loss"))
-        known = self.best_value
-        if not math.isfinite(value) or (known is not None and not (value < known if down else value > known)):
+        value, known = state.row[self.best], self.best_value
+        if value is None:
+            return False  # it could not be computed
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"best must be a column of numbers, {self.best!r} has {describe(value)}")
+        value = float(value)
+        worse = known is not None and not (value < known if self._down else value > known)
+        if not math.isfinite(value) or worse:
             return False
         self.best_value, self.best_epoch = value, state.row["epoch"]
         return True
+
+    @property
+    def _down(self) -> bool:
+        return self.mode == "min" or (self.mode == "auto" and (self.best or "").endswith("loss"))
 
     def _save(self, state: State) -> None:
         self._saved = state.epoch, state.step
@@ -168,10 +191,10 @@ class Checkpoint(Callback):
         try:
             self.write(state, target)
         except OSError as error:
-            warnings.warn(
+            warn(
                 f"the checkpoint of epoch {state.epoch}, step {state.step} could not be written, "
                 f"training goes on: {error}",
-                stacklevel=2,
+                UserWarning,
             )
 
     def write(self, state: State, target: str) -> None:
@@ -192,12 +215,22 @@ class Checkpoint(Callback):
         }
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        state = config["state"]
+        entries("Checkpoint", config, self.config() or ())
+        state = entries("Checkpoint: state", config["state"], ("best_value", "best_epoch"))
         value, epoch = state["best_value"], state["best_epoch"]
-        if (value is None) != (epoch is None) or set(state) != {"best_value", "best_epoch"}:
+        if (value is None) != (epoch is None):
             raise ValueError(f"Checkpoint's state must be a best value and its epoch, got {describe(state)}")
-        self.best_value = None if value is None else number("best_value", value)
-        self.best_epoch = None if epoch is None else integer("best_epoch", epoch, low=0)
+        other = Checkpoint(None, config["every"], best=config["best"], mode=config["mode"])
+        value = None if value is None else number("best_value", value)
+        epoch = None if epoch is None else integer("best_epoch", epoch, low=0)
+        # The best of another figure says nothing about ours.
+        same = (self.best, self._down) == (other.best, other._down)
+        self.best_value, self.best_epoch = (value, epoch) if same else (None, None)
+
+    def check(self, trainer: Trainer, network: Sequential) -> None:
+        """The best epoch is one of the trainer's."""
+        if self.best_epoch is not None and self.best_epoch >= trainer.epoch:
+            raise ValueError(f"best_epoch must be < {trainer.epoch}, got {self.best_epoch}")
 
     def __repr__(self) -> str:
         return f"Checkpoint({self._path!r}, every={self.every!r}, best={self.best!r})"

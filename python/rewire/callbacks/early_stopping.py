@@ -40,7 +40,9 @@ class EarlyStopping(Callback):
         Smaller improvements do not count.
     restore_best : bool
         Bring back weights, structure and optimizer state of the best epoch when training ends. Where that
-        state is of another optimizer, the next ``fit`` begins with a fresh one.
+        state is of another optimizer, the next ``fit`` begins with a fresh one. A :class:`Checkpoint` beside
+        it has saved the last network by then, and the best one as part of this callback's state, so that
+        ``Trainer.resume`` gives the bits of the run that was never stopped.
     mode : {"auto", "min", "max"}
         Which direction is better; auto: losses down, everything else up.
 

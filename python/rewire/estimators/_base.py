@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import math
-import warnings
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from rewire import _checks, threads
 from rewire._inputs import numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES
+from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.errors import InterruptedWarning
@@ -49,11 +50,16 @@ RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
 @contextlib.contextmanager
-def _attributes_undone(thing: Any) -> Iterator[None]:
-    """Attributes that an object gets, loses or changes inside are as before if something raises."""
+def _attributes_undone(thing: Any, *, kept: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Attributes that an object gets, loses or changes inside are as before if something raises.
+
+    Unless it is one of ``kept``.
+    """
     before = dict(vars(thing))
     try:
         yield
+    except kept:
+        raise
     except BaseException:
         now = vars(thing)
         now.update(before)
@@ -65,21 +71,23 @@ def _attributes_undone(thing: Any) -> Iterator[None]:
 class OutputUnits:
     """A callback that puts a network's outputs into other units, before anything is learnt in them.
 
-    In ``fit``, so that a call that fails takes it back with all else.
+    In ``fit``, so that a call that fails takes it back with all else. ``done`` tells whether it has.
     """
 
     def __init__(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
-        self.gain, self.shift = gain, shift
+        self.gain, self.shift, self.done = gain, shift, False
 
     def on_fit_begin(self, state: Any) -> None:
         """Rescale the last layer."""
         state.network.change_outputs(self.gain, self.shift)
+        self.done = True
 
 
 class BaseSparseMLP(Arguments, BaseEstimator):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
     trainer_: Trainer
+    n_iter_: int
     t_: int
     loss_curve_: list[float]
     validation_scores_: list[float] | None
@@ -207,11 +215,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         with _parameters.draws_undone(self.random_state):
             interrupted = self._fit_or_nothing(X, y, sample_weight, incremental, classes)
         if interrupted:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
                 "what has been learnt so far is kept",
                 InterruptedWarning,
-                stacklevel=3,
             )
         return self
 
@@ -228,7 +235,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             X, y = self._validate_X_y(X, y, reset=not going_on)
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes)
-            options["begin"] = fitted.pop("_begin", None)
+            begin = options["begin"] = fitted.pop("_begin", None)
             if weight is not None and not weight.any():
                 return False  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
@@ -236,11 +243,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 keep = np.flatnonzero(weight)
                 X, targets, weight = X[keep], targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
+            inside = stack.enter_context(contextlib.ExitStack())
+            undone = not going_on or self.network_.nbytes <= KEPT_BYTES
             if going_on:
-                # Not before: another thread may still fit, and what it sets must stay.
-                stack.enter_context(_attributes_undone(self))
-                if self.network_.nbytes <= KEPT_BYTES:
-                    stack.enter_context(_attributes_undone(self.trainer_))
+                if undone:
+                    # Not what Ctrl-C ends: counters must stay those of the network and the history.
+                    inside.enter_context(_attributes_undone(self.trainer_, kept=(KeyboardInterrupt,)))
                 trainer = self._take_up(self.trainer_, incremental)
             else:
                 trainer = self._new_trainer(X, fitted, incremental)
@@ -251,10 +259,22 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 trainer.reach = max(trainer.reach, self.max_iter)
                 parts = trainer.rewiring.parts()
                 trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_shares()}
-            interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
-            self.__dict__.update(fitted)
-            self.trainer_ = trainer
-            self._record(X.shape[0], 0 if not going_on else self.n_iter_, monitor)
+            try:
+                interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
+            except BaseException:
+                if begin is not None and begin.done and not undone:
+                    self.__dict__.update(fitted)  # the network stays in the new units
+                raise
+            inside.close()
+            if begin is not None and not begin.done:
+                fitted = {}  # interrupted before the network was put into the new units: it has the old ones
+            record = functools.partial(self._record, trainer, X.shape[0], going_on, monitor)
+            try:
+                found = record()
+            except KeyboardInterrupt:  # what has been learnt is kept
+                found, interrupted = record(), True
+            # All at once, so that Ctrl-C leaves no half of it.
+            self.__dict__.update({**fitted, "trainer_": trainer, **found})
         return interrupted
 
     def _train(
@@ -294,22 +314,24 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         finally:
             trainer.callbacks = []  # early stopping holds a copy of the best network
 
-    def _record(self, n_samples: int, epochs_before: int, monitor: str) -> None:
-        rows = self.history_.epochs
-        self.n_iter_ = len(rows)
-        self.t_ = (self.t_ if epochs_before else 0) + n_samples * (len(rows) - epochs_before)
+    def _record(self, trainer: Trainer, n_samples: int, going_on: bool, monitor: str) -> dict[str, Any]:
+        """Attributes that say how training went."""
+        rows, epochs_before = trainer.history.epochs, self.n_iter_ if going_on else 0
         # Not all rows again: a stream may bring a hundred thousand calls of an epoch each.
         before = self.loss_curve_ if epochs_before else []
-        self.loss_curve_ = before + [row["loss"] for row in rows[epochs_before:]]
-        self.loss_ = self.loss_curve_[-1] if rows else math.nan
-        self.n_layers_ = len(self.network_.weight_layers) + 1
-        if self.early_stopping:
-            self.validation_scores_ = [row[monitor] for row in rows if monitor in row]
-            self.best_validation_score_ = max(self.validation_scores_, default=math.nan)
-            self.best_loss_ = None
-        else:
-            self.validation_scores_ = self.best_validation_score_ = None
-            self.best_loss_ = min(self.loss_curve_, default=math.nan)
+        curve = before + [row["loss"] for row in rows[epochs_before:]]
+        found: dict[str, Any] = {
+            "n_iter_": len(rows),
+            "t_": (self.t_ if epochs_before else 0) + n_samples * (len(rows) - epochs_before),
+            "loss_curve_": curve,
+            "loss_": curve[-1] if rows else math.nan,
+            "n_layers_": len(trainer.network.weight_layers) + 1,
+        }
+        scores = [row[monitor] for row in rows if monitor in row] if self.early_stopping else None
+        found["validation_scores_"] = scores
+        found["best_validation_score_"] = None if scores is None else max(scores, default=math.nan)
+        found["best_loss_"] = min(curve, default=math.nan) if scores is None else None
+        return found
 
     def _new_trainer(self, X: Any, fitted: dict[str, Any], incremental: bool) -> Trainer:
         hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
@@ -360,10 +382,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
-        horizon = None if self.horizon is None else _checks.integer("horizon", self.horizon, low=1)
         with trainer.network.gate.writing("fit"):
+            trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
-            trainer.horizon = horizon
             if incremental:
                 trainer.unfinished = None  # other rows than those of the epoch that was interrupted
         return trainer
