@@ -1,6 +1,8 @@
 """Whatever is finite gives the right answer or one error by name: scales, dtypes, weights, error states."""
 
 import math
+import warnings
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
 
 import rewire as rw
 from rewire import SparseMLPClassifier, SparseMLPRegressor, Trainer
@@ -104,6 +107,35 @@ def test_a_column_is_constant_for_csr_as_for_an_array(scale):
     verdicts = [rw.Standardizer.fit(data).scale == 1.0 for data in (x, s)]
     assert verdicts[0].tolist() == [True, True, False, True, False]
     assert np.array_equal(*verdicts)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("value", [1.764423176123456789e18, 3.3e37, 1.1e100, 1e299, 1.7e308, -0.1])
+def test_a_constant_column_of_any_size_is_one_of_zeros(make, value):
+    none, some = np.c_[X, np.zeros(60)], make(np.c_[X, np.full(60, value)])
+    plain = SparseMLPClassifier(**FAST).fit(none, Y).predict_proba(none)
+    assert np.array_equal(SparseMLPClassifier(**FAST).fit(some, Y).predict_proba(some), plain)
+    streams = [SparseMLPClassifier(**FAST) for _ in range(2)]
+    for clf, x in zip(streams, (none, some), strict=True):
+        for start in range(0, 60, 20):
+            clf.partial_fit(x[start : start + 20], Y[start : start + 20], classes=[0, 1])
+    assert np.array_equal(streams[0].predict_proba(none), streams[1].predict_proba(some))
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_array])
+def test_the_mean_of_a_constant_is_what_has_weight(make):
+    x, w = np.full((9, 1), 1e33), np.ones(9)
+    x[0], w[0], w[1] = 7.0, 0.0, 3.0
+    assert rw.Standardizer.fit(make(x), w).mean == 1e33
+    x[0], w[0] = 3.0, 1e-300  # as good as nothing
+    assert rw.Standardizer.fit(make(x), w).mean == 1e33
+
+
+@pytest.mark.parametrize("value", [3.3e37, 1.7e308, -0.1])
+def test_a_constant_target_of_any_size_is_predicted(value):
+    reg = SparseMLPRegressor(**FAST).fit(X, np.full(60, value), np.arange(60.0))
+    np.testing.assert_allclose(reg.predict(X), value, rtol=1e-6, atol=9)
+    assert reg.target_mean_ == value
 
 
 # --- powers of two change nothing -------------------------------------------------------
@@ -212,6 +244,30 @@ def test_r2_of_one_row_and_of_targets_that_never_vary():
     assert math.isnan(t.evaluate(X[:3], T[:3], sample_weight=[0, 2, 0])["r2"])
     for batch in (1, 2, 7):  # 0.1 has no exact mean
         assert t.evaluate(X[:7], np.full(7, 0.1), batch_size=batch)["r2"] == 0.0
+
+
+def test_accuracy_under_weights_of_any_size():
+    clf, w = SparseMLPClassifier(**FAST).fit(X, Y), 1.0 + np.arange(60) % 3
+    expected = accuracy_score(Y, clf.predict(X), sample_weight=w)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for scale in (1.0, 5e307, 2.0**-1074):
+            assert clf.score(X, Y, w * scale) == pytest.approx(expected, rel=1e-12)
+        assert clf.score(X, Y) == accuracy_score(Y, clf.predict(X))
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_weights_may_be_decimals_or_large_integers(kind):
+    w = 1 + np.arange(60) % 3
+    plain = kind(**FAST).fit(X, Y, w.astype(float))
+    for given_w in ([Decimal(int(v)) for v in w], [int(v) * 2**80 for v in w]):
+        found = kind(**FAST).fit(X, Y, given_w)
+        assert np.array_equal(found.predict(X), plain.predict(X))
+        assert found.score(X, Y, given_w) == pytest.approx(plain.score(X, Y, w), rel=1e-12)
+    with pytest.raises(TypeError, match="sample_weight must hold real numbers"):
+        kind(**FAST).fit(X, Y, [object()] * 60)
+    with pytest.raises(ValueError, match="sample_weight must be finite in float64"):
+        kind(**FAST).fit(X, Y, [10**400] * 60)
 
 
 # --- one error, by name -----------------------------------------------------------------

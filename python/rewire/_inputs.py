@@ -78,7 +78,11 @@ class Source:
                 far, exponent[doubtful] = doubtful[found != 0], found
                 if far.size:
                     _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
-            return Moments.of(total, level, rows, mean, m2 / total, exponent)
+            found = Moments.of(total, level, rows, mean, m2 / total, exponent)
+            still = np.flatnonzero(found.deviation == 0)
+            if still.size:  # a mean keeps the rounding of its sum, which nothing divides: it may be huge
+                found.mean[still] = self._first(still, weight)
+            return found
 
     def _sums(
         self,
@@ -94,6 +98,13 @@ class Source:
     ) -> NDArray[np.float64]:
         """The largest magnitude of each of these columns, in rows that have weight."""
         raise NotImplementedError
+
+    def _first(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """A value of each of these columns, out of the first row that has most weight."""
+        at = 0 if weight is None else int(np.argmax(weight))
+        return self.rows(np.array([at]))[0, columns] + 0.0  # -0.0 is 0.0, as in a sum
 
 
 class DenseSource(Source):

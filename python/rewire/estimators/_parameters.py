@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from rewire import _checks
+from rewire._inputs import numbers_of
+from rewire._moments import balanced
 from rewire.activations import activation
 from rewire.initializers import initializer
 from rewire.starts import Correlated, start
 
-__all__ = ["built_with", "draws_undone", "features", "hidden_sizes", "sample_weight", "seed"]
+__all__ = [
+    "built_with", "draws_undone", "features", "hidden_sizes", "sample_weight", "score_weight", "seed",
+]  # fmt: skip
 
 
 def features(X: Any) -> Any:
@@ -110,7 +114,27 @@ def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[n
     """One number >= 0 a sample, with ``some`` not all of them zero; None stays None."""
     if value is None:
         return None
-    weight = _checks.float_vector("sample_weight", value, n_samples, low=0.0)
+    weight = _checks.float_vector("sample_weight", _plain(value), n_samples, low=0.0)
     if some and not weight.any():
         raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
     return weight
+
+
+def score_weight(value: Any) -> Any:
+    """Weights of a score, brought near 1 so that their sum is a number; scikit-learn refuses strange ones."""
+    if value is None:
+        return None
+    with contextlib.suppress(TypeError, ValueError):
+        weight = np.asarray(_plain(value))
+        if weight.dtype.kind == "f" and weight.size and np.isfinite(weight).all():
+            return balanced(weight.astype(np.float64))[0]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Objects that are real numbers, such as decimals and large integers, as float64; the rest as it is."""
+    try:
+        found = np.asarray(_checks.detached(value))
+    except ValueError:
+        return value  # a ragged list, which whoever checks refuses by name
+    return numbers_of(found, "sample_weight") if found.dtype == object else value

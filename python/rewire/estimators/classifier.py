@@ -12,6 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe
+from rewire._moments import quiet
+from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
 from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss
@@ -254,6 +256,23 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         p = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             return np.log(p, out=p)
+
+    @quiet()
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy of the predictions, scikit-learn's ``accuracy_score``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,), or indicators, shape (n_samples, n_labels)
+        sample_weight : array-like, shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            Between 0 and 1. For multilabel targets the share of rows of which every label is right.
+        """
+        return float(super().score(X, y, sample_weight=_parameters.score_weight(sample_weight)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

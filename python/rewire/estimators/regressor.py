@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
 from rewire._moments import Moments, balanced, levels, quiet, shifted
+from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP, OutputUnits
 from rewire.losses import MSE, Loss
@@ -163,11 +164,7 @@ density_, history_, topology_history_, network_, trainer_
             # Squares of numbers far from 1 overflow or vanish; a power of two changes nothing else.
             by = levels(np.maximum(np.abs(truth).max(axis=0), np.abs(found).max(axis=0)))
             y, found = shifted(truth, -by), shifted(found, -by)
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)
-            if sample_weight.dtype.kind == "f" and np.isfinite(sample_weight).all() and sample_weight.size:
-                sample_weight = balanced(sample_weight.astype(np.float64))[0]
-        return float(r2_score(y, found, sample_weight=sample_weight))
+        return float(r2_score(y, found, sample_weight=_parameters.score_weight(sample_weight)))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -248,6 +245,8 @@ def _moments(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Mome
     deviation = np.sqrt(np.average(np.square(near - mean), axis=0, weights=weight))
     # A target that never changes has nothing but rounding noise as its deviation.
     deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
+    # Nor does its mean keep the rounding of a sum, which no deviation would divide.
+    mean = np.where(deviation == 0, near[0 if weight is None else int(np.argmax(weight))] + 0.0, mean)
     total = float(len(y) if weight is None else weight.sum())
     count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
     return Moments(count, shifted(mean, by), shifted(deviation, by), len(y))
