@@ -78,11 +78,11 @@ class Source:
                 far, exponent[doubtful] = doubtful[found != 0], found
                 if far.size:
                     _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
-            found = Moments.of(total, level, rows, mean, m2 / total, exponent)
-            still = np.flatnonzero(found.deviation == 0)
+            moments = Moments.of(total, level, rows, mean, m2 / total, exponent)
+            still = np.flatnonzero(moments.deviation == 0)
             if still.size:  # a mean keeps the rounding of its sum, which nothing divides: it may be huge
-                found.mean[still] = self._first(still, weight)
-            return found
+                moments.mean[still] = self._first(still, weight)
+            return moments
 
     def _sums(
         self,
