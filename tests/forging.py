@@ -324,7 +324,7 @@ def huge(tree, arrays):
 
 
 def overflows(net, X, tree, arrays):
-    """Whether a network's outputs for X leave its dtype, as those of huge weights may; otherwise it predicts."""
+    """Whether a network's outputs for X leave its dtype, as those of huge weights may."""
     try:
         net.predict(X)
     except ValueError as error:

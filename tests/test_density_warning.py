@@ -214,3 +214,8 @@ def test_a_share_is_never_written_with_an_exponent(n_in, n_out, share):
         assert (float(number) == 0.0) == (links == 0)
         assert float(number) == pytest.approx(100 * links / (n_in * n_out), rel=0.006)
     assert printed.count(" %)") == 2
+
+
+def test_a_full_network_without_a_rule_has_nothing_to_move():
+    words = told(lambda: trainer((30, {"epsilon": 20}), rewiring=None).fit(X, Y, verbose=0))
+    assert len(words) == 1 and "Dense layer" in words[0] and "move" not in words[0]

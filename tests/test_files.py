@@ -475,7 +475,7 @@ class OddAlarm(OverflowError):
     """One that looks like a fault of the file."""
 
 
-@pytest.mark.parametrize("kind", [Alarm, OddAlarm, TimeoutError, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", [Alarm, OddAlarm, TimeoutError, ValueError, KeyboardInterrupt])
 @pytest.mark.parametrize("what", ["trainer", "archive"])
 def test_what_a_signal_handler_raises_comes_through(saved, tmp_path, kind, what):
     """Raised at one after the other of our own functions that reading a file calls."""

@@ -20,6 +20,7 @@ SHARES = {
 }  # fmt: skip
 NONE = {"set": {}, "deepr": {}, "soft-deepr": {}, "snip": {}, "static": {}}
 ALL = SHARES | NONE
+FIFTY = rw.SET(every=rw.Every(steps=50))
 
 
 def trainer(name, horizon=20, **options):
@@ -175,7 +176,7 @@ def test_rules_that_come_down_to_a_density_act_often_enough(name, epochs, option
 def test_a_published_period_that_does_not_fit_says_so_once(name):
     t = rw.Trainer(network(), loss="cross_entropy", rewiring=name)
     apart = " apart from steps 0 and 6" if name == "top-kast" else ""  # the first choice, and the end
-    expected = f"'{name}' acts never{apart}: its period is .*the run has 8 steps in 2 epochs"
+    expected = f"'{name}' never acts{apart}: its period is .*the run has 8 steps in 2 epochs"
     with pytest.warns(UserWarning, match=expected) as caught:
         fit(t, 2)
     words = str(caught[0].message)
@@ -194,6 +195,32 @@ def test_what_is_meant_to_be_never_or_seldom_is_not_spoken_of():
         fit(rw.Trainer(network(), loss="cross_entropy", rewiring=rule), 1)
     with pytest.warns(UserWarning, match="'snip' never acts: step=50, and the run has 4 steps"):
         fit(rw.Trainer(network(), loss="cross_entropy", rewiring=rw.SNIP(step=50)), 1)
+
+
+def test_a_rule_that_begins_late_is_not_said_to_act_never():
+    rule = rw.GMP(0.5, begin=0.95, end=0.99, every=2)
+    t = rw.Trainer(network(), loss="cross_entropy", rewiring=rule, horizon=100_000)
+    fit(t, 1)  # of 400,000 steps: the rule comes round 190,000 times before it begins
+    with pytest.warns(UserWarning, match="its period is 2 steps") as caught:
+        short = rw.GMP(0.5, begin=0.9, end=0.91, every=2)
+        fit(rw.Trainer(network(), loss="cross_entropy", rewiring=short, horizon=25), 1)
+    words = str(caught[0].message)
+    assert "shorter" not in words and "every" not in words
+
+
+def test_a_run_is_as_long_as_its_calls_have_been():
+    """A short call after a long one: the run has the steps of both, and the rule has acted."""
+
+    def run(*calls):
+        t = rw.Trainer(network(), loss="cross_entropy", optimizer=rw.SGD(1e-3), rewiring=FIFTY)
+        for rows, epochs, horizon in calls:
+            t.horizon = horizon
+            t.fit(X[:rows], Y[:rows], epochs=epochs, batch_size=1, verbose=0)
+        return t.rewirings
+
+    assert run((len(X), 3, 99), (2, 1, None)) > 1
+    with pytest.warns(UserWarning, match="'set' acts once: .* the run has 62 steps in 2 epochs"):
+        assert run((60, 1, 99), (2, 1, None)) == 1
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

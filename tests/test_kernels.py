@@ -1,7 +1,7 @@
 """Forward, dX, dW and the optimizer step at the slots: error bounds for every instruction set, and
 equal bits whatever must not matter: threads, tiles, neighbours in the batch, mirror, groups, history.
 
-The bounds are those of ``sparse_core/kernels.h``.
+The bounds are those of ``sparse_core/kernels/kernels.h``.
 """
 
 import itertools

@@ -187,7 +187,7 @@ def test_training_is_the_same_with_and_without(group, optimizer):
     assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
 
 
-@pytest.mark.filterwarnings("ignore:rewiring 'set' acts once")  # a run of one epoch, that goes on
+@pytest.mark.filterwarnings("ignore:rewiring 'set' acts once")  # in a first call of three steps
 @pytest.mark.parametrize("group", [1, 8])
 @pytest.mark.parametrize("middle", [1, 3])
 def test_resumed_as_if_never_stopped(group, middle, tmp_path):

@@ -1,5 +1,7 @@
 """Rules made of a function: what it sees, what it may answer, and what happens when it is wrong."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -92,7 +94,7 @@ def first(links):
 
 
 WRONG = [
-    (lambda links: 3, TypeError, r"layer 0 .*must return goes, \(rows, sources\), got 3"),
+    (lambda links: 3, TypeError, r"layer 0 .*must return goes, \(rows, sources\) or .*, got 3"),
     (lambda links: ([0, 0], ([], [])), ValueError, "goes names link 0 twice"),
     (lambda links: ([len(links)], ([], [])), ValueError, r"goes must be indices in \[0, "),
     (lambda links: ([0.5], ([], [])), TypeError, "goes must be indices or a mask"),
@@ -153,6 +155,32 @@ def test_too_many_are_refused_with_layer_and_numbers():
 
     trainer = trained_with(modest, full())
     assert trainer.history["links_grown"][1] == [7, 0] and trainer.network.nnz == 72 + 60
+
+
+def test_what_was_not_asked_for_is_not_there():
+    for name in "age", "gradient":
+        with pytest.raises(AttributeError, match=rf"ask for it with Custom\(.*, {name}=True\)"):
+            trained_with(lambda links, name=name: getattr(links, name), full())
+    seen = []
+    trained_with(lambda links: seen.append(repr(links)), full())
+    assert seen[0].startswith("Links(")
+
+
+def modest(links):
+    """In a module, so that pickle finds it."""
+    return np.argsort(abs(links.weights))[: min(3, links.n_empty)], ([], [])
+
+
+def test_a_trainer_with_a_function_of_a_module_can_be_pickled():
+    t = fit(trainer(modest))
+    twin = pickle.loads(pickle.dumps(t))
+    assert twin.rewiring.function is modest and twin.rewirings == t.rewirings
+    found, expected = fit(twin).arrays(), fit(t).arrays()
+    assert all(np.array_equal(a, found[name]) for name, a in expected.items())
+    model = rw.SparseMLPClassifier((8,), epsilon=2, rewiring=modest, max_iter=2, random_state=0).fit(X, Y)
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    with pytest.raises(NotImplementedError, match="register_rewiring.* or pickle"):
+        t.config()
 
 
 @pytest.mark.parametrize("count", [-1, 1.5, "3"])

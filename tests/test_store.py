@@ -241,6 +241,7 @@ def test_values_may_be_left_out():
         (lambda s: s - 1, r"store\.to_csr\(\)"),
         (lambda s: -s, r"store\.to_csr\(\)"),
         (np.abs, r"store\.to_csr\(\)"),
+        (abs, r"store\.to_csr\(\)"),
         (len, r"store\.nnz"),
         (lambda s: s[0, 1], r"store\.to_csr\(\)\[i, j\]"),
         (lambda s: s.__setitem__((0, 1), 2.0), "insert and remove"),
@@ -253,6 +254,15 @@ def test_a_store_is_no_array_and_says_what_to_do(store, use, says):
     with pytest.raises(TypeError, match=f"a WeightStore is no array: .*{says}"):
         use(store)
     assert as_dict(store) == before and bool(store)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("T", r"is no array and has no T: .*\.T @ y"), ("toarray", "is no array"), ("nz", "has no attribute")],
+)
+def test_attributes_of_arrays(store, name, says):
+    with pytest.raises(AttributeError, match=f"a WeightStore {says}"):
+        getattr(store, name)
 
 
 def test_the_signature_is_the_real_one():

@@ -56,6 +56,24 @@ def test_too_many_positions(kind):
         kind((10,), "relu", 20)
 
 
+def test_a_weight_for_classes_where_there_are_none():
+    with pytest.raises(TypeError, match="there are no classes here"):
+        SparseMLPRegressor(class_weight="balanced")
+
+
+@BOTH
+def test_sizes_that_can_be_walked_through_once_are_refused(kind):
+    with pytest.raises(TypeError, match="^hidden_layer_sizes must be .* got <generator"):
+        kind((n for n in (5, 4)), epsilon=2, max_iter=1).fit(X, Y)
+
+
+@pytest.mark.parametrize("of", ["rewiring", "optimizer"])
+def test_a_dict_needs_a_name(of):
+    network = rw.Sequential([rw.Sparse(6, 2, activation="softmax")])
+    with pytest.raises(ValueError, match=f'^{of} must have a "name" .* got {{'):
+        rw.Trainer(network, loss="cross_entropy", **{of: {"zeta": 0.3}})
+
+
 class Wide(SparseMLPClassifier):
     """Somebody's own estimator, with a constructor of its own."""
 
@@ -83,6 +101,26 @@ class Loader:
 
     def __len__(self):
         return 1
+
+
+class Dataset:
+    """Like torch's: samples by their number."""
+
+    def __getitem__(self, i):
+        return X[i], Y[i]
+
+    def __len__(self):
+        return len(X)
+
+
+@pytest.mark.parametrize("pairs", [Dataset(), [(a, b) for a, b in zip(X, Y, strict=True)]])
+def test_pairs_are_no_array(pairs):
+    trainer = rw.Trainer(rw.Sequential([rw.Sparse(6, 2, activation="softmax")]), loss="cross_entropy")
+    for call in (SparseMLPClassifier(**FAST).fit, SparseMLPRegressor(**FAST).fit, trainer.fit):
+        with pytest.raises(TypeError, match="^X must be an array .* got pairs"):
+            call(pairs, Y)
+        with pytest.raises(TypeError, match="^y must be an array .* got an iterable"):
+            call(X, (label for label in Y))
 
 
 ITERABLES = [lambda: (row for row in X), lambda: zip(X, Y, strict=True), lambda: map(list, X), Loader,

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "number",
+    "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "number",
     "one_of_types", "options", "path", "printable", "refuse_iterables", "seed", "text", "unknown_argument",
 ]
 
-MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store.h: sources are int32
+MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store/store.h: sources are int32
 
 
 def describe(value: Any) -> str:
@@ -40,19 +40,35 @@ def detached(value: Any) -> Any:
     return value
 
 
-def refuse_iterables(name: str, value: Any) -> None:
+def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") -> None:
     """TypeError for what can only be walked through, such as a generator or a DataLoader, not an array.
 
-    NumPy would make an array of one object of it.
+    NumPy would make an array of one object of it, and find no shape for a list of pairs.
     """
+    if _pairs(value):
+        raise TypeError(
+            f"{name} must be an array of shape {shape}, got pairs, {describe(value)}: "
+            "make one array of the first of each pair and another of the second, and give them as X and y"
+        )
     if hasattr(value, "__iter__") and (isinstance(value, Mapping) or not hasattr(value, "__getitem__")):
         array_like = ("__array__", "__array_interface__", "__dlpack__", "__dataframe__", "tocsr")
         if not any(hasattr(value, attribute) for attribute in array_like):
             raise TypeError(
-                f"{name} must be an array of shape (samples, features), got an iterable, "
+                f"{name} must be an array of shape {shape}, got an iterable, "
                 f"{describe(value)}: make one array of its pieces (np.concatenate, np.asarray(list(...))), "
                 "or train on one piece after the other (partial_fit of an estimator, fit of a Trainer)"
             )
+
+
+def _pairs(value: Any) -> bool:
+    """Whether this is a list of ``(x, y)``, or a Dataset of PyTorch's that gives such pairs."""
+    if hasattr(value, "__array__") or not (hasattr(value, "__getitem__") and hasattr(value, "__len__")):
+        return False
+    try:
+        first = value[0]
+        return isinstance(first, (list, tuple)) and len(first) == 2 and np.ndim(first[0]) != np.ndim(first[1])
+    except Exception:  # whatever a class of somebody's says: then it is no list of pairs
+        return False
 
 
 def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
@@ -65,6 +81,13 @@ def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mappin
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
     return TypeError(f"{what} takes no argument {name!r}: {hint}")
+
+
+def named(argument: str, what: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Name and options in a dict that stands for an object, such as ``{"name": "set", "zeta": 0.2}``."""
+    if "name" not in what:
+        raise ValueError(f"{argument} must have a \"name\" where it is a dict, got {describe(what)}")
+    return what["name"], {key: value for key, value in what.items() if key != "name"}
 
 
 def printable(text: str) -> str:

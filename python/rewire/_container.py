@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from rewire._fileio import FileError, atomic_write, open_regular
+from rewire._fileio import FileError, atomic_write, foreign, open_regular
 
 FORMAT = "rewire"
 VERSION = "1"
@@ -133,6 +133,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
     try:
         config = json.loads(metadata["config"])
     except (ValueError, RecursionError) as error:
+        if foreign(error):
+            raise
         raise FileError(path, f"has a configuration that is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise FileError(path, f"has a configuration of type {type(config).__name__}, expected an object")

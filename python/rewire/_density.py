@@ -20,7 +20,7 @@ FULL = 0.95  # in a layer denser than this hardly any connection has somewhere t
 SHOWN = 3  # layers that one message names
 
 
-def warn_of_density(network: Sequential, *, starts_full: bool) -> None:
+def warn_of_density(network: Sequential, *, starts_full: bool, static: bool = False) -> None:
     """One DensityWarning for a new network that is not sparse, or that has a layer without connections.
 
     Parameters
@@ -28,6 +28,8 @@ def warn_of_density(network: Sequential, *, starts_full: bool) -> None:
     network : Sequential
     starts_full : bool
         Whether the rewiring rule is of those that start from full layers.
+    static : bool
+        Whether no rule moves connections.
 
     Notes
     -----
@@ -48,8 +50,9 @@ def warn_of_density(network: Sequential, *, starts_full: bool) -> None:
     all_full = len(full) == len(hidden)
     named = [layer for layer in full if layer.sized_by != "count" and (layer.sized_here or all_full)]
     if named and not starts_full:
+        found = "which a Dense layer computes faster" if static else "so connections have nowhere to move to"
         parts.append(
-            f"not sparse: {_named(named)}, so connections have nowhere to move to; "
+            f"not sparse: {_named(named)}, {found}; "
             f"{_half(named)} gives about half of them"
         )
     if parts:

@@ -12,16 +12,20 @@ read, for a pipe would be waited for.
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
 import os
 import re
 import secrets
+import signal
 import stat
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from rewire._checks import printable
@@ -61,14 +65,26 @@ class FileError(ValueError):
 
 
 def foreign(error: BaseException) -> bool:
-    """Whether a class that is none of Python's, NumPy's, safetensors' or ours was raised.
+    """Whether a signal handler raised it, or its class is none of Python's, NumPy's, safetensors' or ours.
 
-    While a file is read, only a signal handler of the user's raises such a thing, and it is no fault of the
-    file.
+    While a file is read, only a signal handler of the user's raises such a class, and what it raises is no
+    fault of the file. Frames outside of rewire alone do not tell: rules and callbacks of the user's refuse
+    what a file holds as well.
     """
+    frames = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))}:
+        return True
     top = type(error).__module__.partition(".")[0]
     ours = ("numpy", "rewire", "safetensors", "safetensors_rust")
     return not (top in sys.stdlib_module_names or top in ours)
+
+
+def _codes(handler: Any) -> list[CodeType]:
+    """What runs when a function, a method, an object with ``__call__`` or a partial of these is called."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    calls = (handler, type(handler).__call__) if callable(handler) else ()
+    return [f.__code__ for f in calls if isinstance(getattr(f, "__code__", None), CodeType)]
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -1,10 +1,15 @@
-"""Numbers for people: shares in percent, seconds."""
+"""Numbers for people: counts, shares in percent, seconds."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["percent", "seconds"]
+__all__ = ["percent", "plural", "seconds"]
+
+
+def plural(count: int, thing: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def percent(share: float, digits: int = 2) -> str:

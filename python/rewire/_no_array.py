@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 __all__ = ["NoArray"]
 
@@ -13,6 +13,11 @@ _WAY = {
     "length": "store.nnz counts its connections, store.shape has rows and columns",
     "item": "store.to_csr()[i, j] and store.to_arrays() read, insert and remove change",
 }
+# Attributes of arrays and sparse matrices.
+_NAMES = {
+    "T": "product", "transpose": "product", "dot": "product", "toarray": "array", "todense": "array",
+    "tocsr": "array", "tocoo": "array", "sum": "sum", "multiply": "sum",
+}  # fmt: skip
 
 
 def _refuse(self: object, what: str) -> NoReturn:
@@ -41,6 +46,15 @@ class NoArray:
 
     def __neg__(self) -> NoReturn:
         _refuse(self, "sum")
+
+    __abs__ = __pos__ = __neg__
+
+    if not TYPE_CHECKING:  # which would then take any name for an attribute
+
+        def __getattr__(self, name):
+            what = _NAMES.get(name)
+            words = f"is no array and has no {name}: {_WAY[what]}" if what else f"has no attribute {name!r}"
+            raise AttributeError(f"a {type(self).__name__} {words}", name=name, obj=self)
 
     def __len__(self) -> int:
         _refuse(self, "length")

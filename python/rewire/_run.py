@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from rewire._format import plural
 from rewire._warn import warn
 from rewire.rewiring import Every, Moment, Once, Rewiring
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["run_length"]
 
 FEW = 2  # a rule that acts fewer times in a run has a period that does not fit it
-TURNS = 10_000  # of a period that are looked at
+TURNS = 1_000  # of a period that are looked at, in about 3 ms
 SHOWN = 3  # steps outside of a period that one message names
 
 
@@ -53,34 +54,45 @@ def _say_grown(trainer: Trainer, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if found := _shares(rule):
             words = (
-                f"rewiring {_name(rule)!r}: {found} is a share of the run, which was {_epochs(before)} long "
-                f"and now is {length}; give its whole length, horizon={length} or more, or an end in steps"
+                f"rewiring {_name(rule)!r}: {found} is a share of the run, which was "
+                f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
+                f"horizon={length} or more, or an end in steps"
             )
             _once(trainer, "grown", rule, words)
 
 
 def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
-    run = f"the run has {length * steps} steps in {_epochs(length)}"
+    part = trainer.unfinished
+    begun = trainer.step if part is None else part.first_step  # calls before may have had longer batches
+    whole = begun + max(0, length - trainer.epoch) * steps
+    run = f"the run has {plural(whole, 'step')} in {plural(length, 'epoch')}"
     for rule in trainer.rewiring.parts():
+        if ("misfit", rule.name) in trainer.told:
+            continue
         schedule = rule.when
-        if isinstance(schedule, Once) and schedule.step >= length * steps:
+        if isinstance(schedule, Once) and schedule.step >= whole:
             words = f"rewiring {_name(rule)!r} never acts: step={schedule.step}, and {run}"
             _once(trainer, "misfit", rule, words)
         elif isinstance(schedule, Every):
             period, unit = schedule.period
-            if period == 1 or 0 in (schedule.stop, rule.until):
-                continue  # as short as periods come; or it is meant never to act
-            turns = filter(rule.acts, islice(schedule.turns(length, steps), TURNS))
-            times = sum(1 for _ in islice(turns, FEW))
-            if times == FEW or ("misfit", rule.name) in trainer.told:
-                continue
-            often = f"{'once' if times else 'never'}{_apart(rule, schedule, length, steps)}"
-            better = {unit: max(1, (length if unit == "epochs" else length * steps) // 15)}
+            if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.until):
+                continue  # it has acted; or periods come no shorter; or it is meant never to act
+            times, looked = trainer.rewirings, 0
+            for moment in islice(schedule.turns(length, steps, (trainer.epoch, begun)), TURNS):
+                looked += 1
+                times += rule.acts(moment)
+                if times >= FEW:
+                    break
+            if times >= FEW or looked == TURNS:
+                continue  # where turns are so many, it is not the period that keeps the rule from acting
+            does = ("acts once" if times else "never acts") + _apart(rule, schedule, length, steps)
+            better = max(1, (length if unit == "epochs" else whole) // 15)
+            named = f"rewiring={{'name': {_name(rule)!r}, 'every': {({unit: better})!r}}}"
+            shorter = f"give a shorter one, such as {named}, or " if better < period else ""
+            shares = f", and {found}" if (found := _shares(rule)) else ""
             words = (
-                f"rewiring {_name(rule)!r} acts {often}: its period is {period} {unit}"
-                f", {run}{', and ' if _shares(rule) else ''}{_shares(rule)}; give a shorter one, such as "
-                f"rewiring={{'name': {_name(rule)!r}, 'every': {better!r}}}, or if the run takes more calls, "
-                "its length: horizon=..."
+                f"rewiring {_name(rule)!r} {does}: its period is {period} {unit}, {run}{shares}; {shorter}"
+                f"if the run takes more calls, {'' if shorter else 'give '}its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
 
@@ -96,10 +108,6 @@ def _apart(rule: Rewiring, schedule: Every, length: int, steps: int) -> str:
         return ""
     listed = " and ".join(found) if len(found) <= SHOWN else f"{', '.join(found[:SHOWN])} and more"
     return f" apart from step{'s' * (len(found) > 1)} {listed}"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count > 1 else ''}"
 
 
 def _shares(rule: Rewiring) -> str:

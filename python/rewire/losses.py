@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe, detached
+from rewire._checks import describe, detached, refuse_iterables
 from rewire._inputs import numbers_of
 from rewire._moments import quiet
 from rewire.activations import Activation, Linear, Sigmoid, Softmax
@@ -108,6 +108,7 @@ def _refuse(loss: Loss, final: Activation, expected: str, reason: str) -> ValueE
 def _real_array(y: Any, name: str) -> NDArray[Any]:
     if y is None:
         raise TypeError(f"{name} must hold real numbers, got None")
+    refuse_iterables(name, y, "(samples,)")
     try:
         a = np.asarray(detached(y))
     except ValueError as error:

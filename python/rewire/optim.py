@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe, number
+from rewire._checks import boolean, choice, describe, named, number
 from rewire._params import Parameters
 from rewire.layers.base import Updates
 from rewire.schedules import Schedule, schedule
@@ -215,8 +215,7 @@ def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
         return what
     options: dict[str, Any] = {}
     if isinstance(what, dict):
-        options = {k: v for k, v in what.items() if k != "name"}
-        what = what.get("name", "")
+        what, options = named("optimizer", what)
     listed = ", ".join(repr(k) for k in _KINDS)
     if not isinstance(what, str):
         raise TypeError(f"optimizer must be one of {listed} or an Optimizer, got {describe(what)}")

@@ -296,8 +296,7 @@ def start(what: str | dict[str, Any] | Start, X: ArrayLike | None = None) -> Sta
         return what
     options: dict[str, Any] = {}
     if isinstance(what, dict):
-        options = {key: value for key, value in what.items() if key != "name"}
-        what = what.get("name", "")
+        what, options = _checks.named("start", what)
     listed = ", ".join(repr(name) for name in _KINDS)
     if not isinstance(what, str):
         raise TypeError(f"start must be one of {listed}, a dict or a Start, got {describe(what)}")

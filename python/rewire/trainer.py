@@ -33,7 +33,7 @@ from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.optim import optimizer as as_optimizer
 from rewire.progress import progress
-from rewire.rewiring import Rewiring
+from rewire.rewiring import Custom, Rewiring, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
 from rewire.topology import refuse_if_too_large
@@ -65,13 +65,15 @@ class Trainer:
         How many epochs the whole run takes, over all calls of ``fit``: what shares of the run, such as
         ``end=0.75`` of a rewiring rule, count by. With it a run in many calls gives the bits of one call. By
         default the run ends where the furthest call of ``fit`` ends or was to end; a second call then makes
-        it longer, and where a rule counts by shares a warning says so, once. Beyond it shares are over.
+        it longer, and where a rule counts by shares a warning says so, once in a process (a trainer that was
+        resumed or pickled says it again). Beyond it shares are over.
         ``last_epoch="remove"`` of a rule goes by the call of ``fit``, whatever the horizon.
     standardize : bool
         Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
         the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
         call before; the first layer is rescaled when they move, so that what was learnt stays. A first
-        layer without biases keeps the mean of the first call.
+        layer without biases keeps the mean of the first call. Every call of ``fit`` takes one pass over X for
+        it, unless it goes on with an unfinished epoch.
 
     Attributes
     ----------
@@ -225,7 +227,8 @@ class Trainer:
         with self.network.gate.writing("fit"), Interrupts() as interrupts, all_or_nothing(self, interrupts):
             self.network.refuse_views("trained")
             if self.step == 0:
-                warn_of_density(self.network, starts_full=self.rewiring.starts_full)
+                static = isinstance(self.rewiring, Static)
+                warn_of_density(self.network, starts_full=self.rewiring.starts_full, static=static)
             linked = [layer.index for layer in self.network.sparse_layers if layer.nnz]
             self.history.interrupted = False
             self.take_state()
@@ -326,11 +329,13 @@ class Trainer:
             "callbacks": [callback_config(c) for c in self.callbacks],
         }
 
-    def _config_without_callbacks(self) -> dict[str, Any]:
+    def _config_without_callbacks(self, *, pickled: bool = False) -> dict[str, Any]:
+        rule = self.rewiring
         return {
             "loss": self.loss.config(),
             "optimizer": self.optimizer.config(),
-            "rewiring": self.rewiring.config(),
+            # A function has no description, but pickle has a name for it.
+            "rewiring": rule if pickled and isinstance(rule, Custom) else rule.config(),
             "callbacks": [],
             "seed": self.seed,
             "threads": self.threads,
@@ -468,7 +473,7 @@ class Trainer:
         with self.network.gate.reading("pickle"):
             # Callbacks carry their state themselves: a copy goes on as the original would.
             return {
-                "config": self._config_without_callbacks(),
+                "config": self._config_without_callbacks(pickled=True),
                 "arrays": self._arrays_without_callbacks(),
                 "callbacks": self.callbacks,
             }

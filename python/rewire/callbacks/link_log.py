@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice, describe, entries, integer, one_of_types
+from rewire._format import plural
 from rewire._places import apart, places_of, together, without
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
@@ -333,7 +334,7 @@ class LinkLog(Callback):
                 self._explored[shape.at] = tried
 
     def __repr__(self) -> str:
-        return f"LinkLog({self.rewirings} rewirings, {len(self._alive)} epochs)"
+        return f"LinkLog({plural(self.rewirings, 'rewiring')}, {plural(len(self._alive), 'epoch')})"
 
 
 def _shape(found: Any) -> _Shape:

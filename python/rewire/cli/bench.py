@@ -15,7 +15,7 @@ import numpy as np
 
 from rewire import _core
 from rewire._fileio import write_json
-from rewire._format import percent
+from rewire._format import percent, plural
 from rewire.cli._shared import UsageError, check_outputs, machine, rerun_with_blas_threads, use_threads
 from rewire.layers import Sparse
 from rewire.network import Sequential
@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
     layer = network.sparse_layers[0]
     print(
         f"{n} -> {n}, {layer.nnz:,} connections ({percent(layer.density, 3)}), group {arguments.group}, "
-        f"batch {batch}, float32, {threads} threads, {_core.isa()}"
+        f"batch {batch}, float32, {plural(threads, 'thread')}, {_core.isa()}"
     )
 
     operations = _operations(layer, n, batch, threads)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rewire import files
 from rewire._fileio import write_json
+from rewire._format import plural
 from rewire.analysis import unused_inputs
 from rewire.analysis.graph import used_inputs
 from rewire.cli._shared import check_outputs, layer_rows, sized
@@ -37,7 +38,8 @@ def run(arguments: Namespace) -> int:
     say(f"inputs {inputs}, {unheard} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
-        say(f"trained {trainer.epoch} epochs, {trainer.step} steps, {trainer.rewirings} rewirings")
+        counts = {"epoch": trainer.epoch, "step": trainer.step, "rewiring": trainer.rewirings}
+        say(f"trained {', '.join(plural(count, thing) for thing, count in counts.items())}")
         say(f"loss {trainer.loss.name}, optimizer {brief(optimizer)}, rewiring {brief(rule)}")
     for name, value in contents.notes.items():
         if value is not None:

@@ -44,6 +44,10 @@ INSTEAD = {
     "device": "rewire runs on the CPU; n_jobs is its number of threads",
 }
 
+NO_CLASSES = {
+    "class_weight": "there are no classes here; give fit a weight for each sample, sample_weight=...",
+}
+
 EXAMPLES = {"optimizer": "Adam()", "rewiring": "SET()"}  # parameters that may be objects with their own
 
 
@@ -60,7 +64,8 @@ class Arguments:
             known = [name for name in parameters if name != "self"]
             for name in kwargs:
                 if name not in known:
-                    raise _checks.unknown_argument(cls.__name__, name, known, INSTEAD)
+                    instead = INSTEAD if hasattr(cls, "predict_proba") else INSTEAD | NO_CLASSES
+                    raise _checks.unknown_argument(cls.__name__, name, known, instead)
         try:
             inspect.signature(cls).bind_partial(*args, **kwargs)
         except TypeError as error:

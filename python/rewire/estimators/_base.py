@@ -318,7 +318,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         """Attributes that say how training went."""
         rows, epochs_before = trainer.history.epochs, self.n_iter_ if going_on else 0
         # Not all rows again: a stream may bring a hundred thousand calls of an epoch each.
-        before = self.loss_curve_ if epochs_before else []
+        before: list[float] = self.loss_curve_ if epochs_before else []
         curve = before + [row["loss"] for row in rows[epochs_before:]]
         found: dict[str, Any] = {
             "n_iter_": len(rows),
@@ -446,6 +446,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
+        _checks.refuse_iterables("y", y, "(samples,)")
         try:
             return validate_data(
                 self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,14 @@ def features(X: Any) -> Any:
 
 
 def hidden_sizes(value: Any) -> list[int]:
-    """``hidden_layer_sizes`` as a list: an integer, or several."""
+    """``hidden_layer_sizes`` as a list: an integer, or several.
+
+    What can be walked through once, such as a generator, would give another network in the next ``fit``.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, (str, Sequence, np.ndarray)):
+        raise TypeError(
+            f"hidden_layer_sizes must be an integer or a tuple of integers, got {_checks.describe(value)}"
+        )
     if isinstance(value, str) or not isinstance(value, Iterable):
         return [_checks.integer("hidden_layer_sizes", value, low=1, high=_checks.MAX_NEURONS)]
     return [
@@ -114,7 +121,7 @@ def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[n
     """One number >= 0 a sample, with ``some`` not all of them zero; None stays None."""
     if value is None:
         return None
-    weight = _checks.float_vector("sample_weight", _plain(value), n_samples, low=0.0)
+    weight = _checks.float_vector("sample_weight", _numbers(value), n_samples, low=0.0)
     if some and not weight.any():
         raise ValueError("sample_weight must hold at least one weight > 0, got only zero weights")
     return weight
@@ -125,13 +132,13 @@ def score_weight(value: Any) -> Any:
     if value is None:
         return None
     with contextlib.suppress(TypeError, ValueError):
-        weight = np.asarray(_plain(value))
+        weight = np.asarray(_numbers(value))
         if weight.dtype.kind == "f" and weight.size and np.isfinite(weight).all():
             return balanced(weight.astype(np.float64))[0]
     return value
 
 
-def _plain(value: Any) -> Any:
+def _numbers(value: Any) -> Any:
     """Objects that are real numbers, such as decimals and large integers, as float64; the rest as it is."""
     try:
         found = np.asarray(_checks.detached(value))

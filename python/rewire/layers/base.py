@@ -112,6 +112,9 @@ class Layer:
         """``layer 2 (Sparse 1000 -> 10)``."""
         return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
 
+    def __repr__(self) -> str:
+        return type(self).__name__
+
     # --- life in a network --------------------------------------------------------------
 
     def connect(self, n: int) -> None:

@@ -540,8 +540,7 @@ def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) 
         return Custom(what)
     options: dict[str, Any] = {}
     if isinstance(what, dict):
-        options = {k: v for k, v in what.items() if k != "name"}
-        what = what.get("name", "")
+        what, options = _checks.named("rewiring", what)
     listed = ", ".join(repr(k) for k in _KINDS)
     if what is None:
         what = "static"

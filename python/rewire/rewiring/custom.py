@@ -6,8 +6,8 @@ The function sees copies and answers with places; the plan made of its answer is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from rewire.rewiring.when import Every, Once, Share, when
 __all__ = ["Custom", "Links"]
 
 SINCE = "since"  # the step before which a link was born
+_ASKED_FOR = ("gradient", "age")  # attributes of links that are there for rules that ask for them
 
 
 @dataclass
@@ -40,10 +41,10 @@ class Links:
     weights : ndarray, shape (n,), or (n, group) with groups
     momentum : ndarray or None
         Likewise; Adam's first moment; None for an optimizer without.
-    gradient : ndarray or None
-        Likewise, of the coming batch; for rules that ask for it.
-    age : ndarray of int64 or None
-        Steps since birth, shape (n,); for rules that ask for it.
+    gradient : ndarray
+        Likewise, of the coming batch; for rules that ask for it, AttributeError for others.
+    age : ndarray of int64
+        Steps since birth, shape (n,); for rules that ask for it, AttributeError for others.
     n_rows, n_in : int
         What ``rows`` and ``sources`` are below.
     n_empty : int
@@ -62,14 +63,27 @@ class Links:
     sources: NDArray[np.int64]
     weights: NDArray[Any]
     momentum: NDArray[Any] | None
-    gradient: NDArray[Any] | None
-    age: NDArray[np.int64] | None
+    gradient: NDArray[Any] = field(repr=False)
+    age: NDArray[np.int64] = field(repr=False)
     n_rows: int
     n_in: int
     layer: Sparse
     occasion: Occasion
     rng: np.random.Generator
     rule: str = "the rule"  # what messages call it
+
+    def __post_init__(self) -> None:
+        for name in _ASKED_FOR:
+            if getattr(self, name) is None:
+                delattr(self, name)
+
+    if not TYPE_CHECKING:  # which would then take any name for an attribute
+
+        def __getattr__(self, name):
+            if name in _ASKED_FOR:
+                way = f"ask for it with Custom({self.rule}, {name}=True)"
+                raise AttributeError(f"links.{name} is only for rules that ask for it: {way}")
+            raise AttributeError(f"Links has no attribute {name!r}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -123,7 +137,8 @@ class Custom(Rewiring):
 
     Notes
     -----
-    A function cannot be saved, nor a trainer with one. See ``docs/own_rule.md``.
+    A function cannot be saved, nor a trainer with one; a function that stands in a module can be pickled. See
+    ``docs/own_rule.md``.
     """
 
     name = "custom"
@@ -172,8 +187,10 @@ class Custom(Rewiring):
             store.sources().astype(np.int64),
             flat(store.get_field("weight")),
             None if moment is None else flat(store.get_field(moment)),
-            flat(occasion.probe.live(layer)) if self.gradient else None,
-            occasion.moment.step - store.get_field(SINCE)[:, 0].astype(np.int64) if self.age else None,
+            flat(occasion.probe.live(layer)) if self.gradient else cast("NDArray[Any]", None),
+            occasion.moment.step - store.get_field(SINCE)[:, 0].astype(np.int64)
+            if self.age
+            else cast("NDArray[np.int64]", None),
             store.n_groups,
             store.n_in,
             layer,
@@ -194,7 +211,8 @@ class Custom(Rewiring):
         if answer is None:
             return plan
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], tuple):
-            raise TypeError(f"{where}: must return goes, (rows, sources), got {describe(answer)}")
+            expected = "goes, (rows, sources) or goes, (rows, sources, weights)"
+            raise TypeError(f"{where}: must return {expected}, got {describe(answer)}")
         goes, comes = self._goes(links, answer[0], where), self._comes(links, answer[1], where)
         try:
             plan.pairs(links.rows[goes].astype(np.int32), links.sources[goes].astype(np.int32), *comes)
@@ -260,7 +278,8 @@ class Custom(Rewiring):
 
     def config(self) -> dict[str, Any]:
         raise NotImplementedError(
-            "a rule made of a function cannot be saved: subclass Rewiring, and register that"
+            "a rule made of a function cannot be saved: subclass rewire.Rewiring under @register_rewiring "
+            "(docs/own_rule.md), or pickle the trainer, for which the function must stand in a module"
         )
 
     def __repr__(self) -> str:

@@ -92,12 +92,21 @@ class Every:
         """Its length and the unit of that."""
         return (self.epochs or 1, "epochs") if self.steps is None else (self.steps, "steps")
 
-    def turns(self, epochs: int, steps: int) -> Iterator[Moment]:
-        """When it comes round in a run of so many epochs of so many steps each."""
-        whole = epochs * steps
-        each = self.steps or (self.epochs or 1) * steps
-        for step in range(each, whole, each):
-            yield Moment(step // steps, step, step % steps == 0, epochs, whole)
+    def turns(self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)) -> Iterator[Moment]:
+        """When it comes round in a run of so many epochs, from an epoch and its first step on.
+
+        From there on an epoch has so many steps.
+        """
+        epoch, first = begun
+        whole = first + max(0, epochs - epoch) * steps
+        if self.steps is None:
+            period = self.epochs or 1
+            for n in range(max(1, -(-epoch // period)) * period, epochs, period):
+                yield Moment(n, first + (n - epoch) * steps, True, epochs, whole)
+        else:
+            for step in range(max(1, -(-first // self.steps)) * self.steps, whole, self.steps):
+                done, rest = divmod(step - first, steps)
+                yield Moment(epoch + done, step, rest == 0, epochs, whole)
 
     def run_shares(self) -> dict[str, Any]:
         """The parameters that are shares of the run."""
@@ -120,11 +129,6 @@ class Once:
     def due(self, moment: Moment) -> bool:
         """Whether to rewire now."""
         return moment.step == self.step
-
-    def turns(self, epochs: int, steps: int) -> Iterator[Moment]:
-        """When it comes round in a run of so many epochs of so many steps each."""
-        if self.step < epochs * steps:
-            yield Moment(self.step // steps, self.step, self.step % steps == 0, epochs, epochs * steps)
 
     def run_shares(self) -> dict[str, Any]:
         """The parameters that are shares of the run: none."""
