@@ -885,6 +885,7 @@ INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
     "learn_inputs load refuse_views resembles restore take_over",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
+    "SparseMLPClassifier": "score",  # and of its accuracy_score
     "Standardizer": "apply change_to fits from_config learn",
     "Trainer": "bring_back check_network evaluate_checked",
     "History": "check",

@@ -144,4 +144,6 @@ def _numbers(value: Any) -> Any:
         found = np.asarray(_checks.detached(value))
     except ValueError:
         return value  # a ragged list, which whoever checks refuses by name
-    return numbers_of(found, "sample_weight") if found.dtype == object else value
+    if found.dtype != object or any(item is None for item in found.flat):
+        return value
+    return numbers_of(found, "sample_weight")
