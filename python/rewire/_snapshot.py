@@ -5,8 +5,8 @@ optimizer, rewiring rule and callbacks that have a state. Going back puts the co
 were, so that whoever holds a layer, a store or a list holds the old contents again. It needs no memory and
 cannot fail.
 
-Price: memory of the network and its optimizer's state once more, and the time of copying it, 0.3 ms for
-100,000 links with Adam. A network of more than `KEPT_BYTES` is not copied.
+Price: memory of the network and its optimizer's state once more (of a best network that a callback keeps as
+well), and the time of copying it in every call. A network of more than `KEPT_BYTES` is not copied.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#ifdef RW_TEST
+#include <stdatomic.h>
+#endif
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -25,8 +28,8 @@ static bool refuse(void)
 }
 
 /* Every block with its size, so that whoever frees a block with another size is found:
- * above MAPPED_FROM that would unmap other memory, below it nobody would notice. Blocks
- * are allocated and freed outside parallel regions only. */
+ * above MAPPED_FROM that would unmap other memory, below it nobody would notice. The
+ * table has a lock, since threads of Python allocate side by side. */
 typedef struct {
     const void *block; /* NULL: free entry */
     size_t bytes;
@@ -34,6 +37,15 @@ typedef struct {
 
 static known *known_blocks;
 static size_t known_room;
+static atomic_flag known_busy = ATOMIC_FLAG_INIT;
+
+static void lock(void)
+{
+    while (atomic_flag_test_and_set(&known_busy))
+        ;
+}
+
+static void unlock(void) { atomic_flag_clear(&known_busy); }
 
 static known *known_at(const void *block)
 {
@@ -45,6 +57,7 @@ static known *known_at(const void *block)
 
 static void remember(const void *block, size_t bytes)
 {
+    lock();
     known *at = known_at(NULL);
     if (!at) {
         size_t room = 2 * known_room + 64;
@@ -58,10 +71,12 @@ static void remember(const void *block, size_t bytes)
     }
     *at = (known){ block, bytes };
     rw_mem_live++;
+    unlock();
 }
 
 static void forget(const void *block, size_t bytes)
 {
+    lock();
     known *at = known_at(block);
     RW_ASSERT(at && at->bytes == bytes);
     at->block = NULL;
@@ -70,6 +85,7 @@ static void forget(const void *block, size_t bytes)
         known_blocks = NULL;
         known_room = 0;
     }
+    unlock();
 }
 #else
 #define refuse() false
