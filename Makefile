@@ -28,9 +28,8 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
 test: .venv/.ready           ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget test-c asan $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget asan .venv/.for-test test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
-	@$(MAKE) --no-print-directory .venv/.for-test
 	REWIRE_TEST_INSTALLED=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
@@ -182,6 +181,16 @@ build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
 	@mkdir -p $(@D)
 	@echo "cc $@"
 	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@
+
+# The kernels take most of the compiler's time. They know nothing of OpenMP (tests/test_architecture.py), so
+# one object of each serves both variants; and what this machine cannot run, no sanitizer can watch.
+SHARED = $(addprefix build/c/openmp/,$(filter kernels_%.o,$(C_OBJECTS)))
+ifeq ($(shell grep -om1 avx512bw /proc/cpuinfo 2>/dev/null),)
+SHARED += build/c/asan/kernels_avx512.o
+endif
+$(SHARED): build/c/serial/$$(@F)
+	@mkdir -p $(@D)
+	@ln -f $< $@
 
 build/c/%: tests/$$(notdir $$*).c $$(addprefix build/c/$$(dir $$*),$(C_OBJECTS)) $(C_HEADERS)
 	@mkdir -p $(@D)
