@@ -83,7 +83,7 @@ class Watch(rw.Callback):
             for n, before, lacks in zip(links, self.before, self.lacks, strict=True):
                 assert abs(n - before) <= lacks
         elif self.keeps == "network":
-            assert abs(sum(links) - sum(self.before)) <= sum(self.lacks)
+            assert sum(links) == sum(self.before)
         elif self.keeps == "falls":
             assert sum(links) <= sum(self.before) + sum(self.lacks)
             self.before = links

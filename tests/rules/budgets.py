@@ -4,6 +4,7 @@ Each function takes a scene and the rule (for its options alone) and says, layer
 comes. Budgets are split with exact fractions, one slot after the other where that is plainer.
 """
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -66,6 +67,39 @@ def shared(layers, total, shares, most):
     return [n * each for n in apportion(min(total // each, sum(most)), shares, most)]
 
 
+def settle(scene, found):
+    """As many links come as go, over all layers: the fewest slots are taken back, tried one by one."""
+    goes = [(a, p) for a in scene.layers for p in sorted(found[a.index][0])]
+    comes = [(a, p) for a in scene.layers for p in sorted(found[a.index][1])]
+    missing = sum(links_of(a, found[a.index][0]) - links_of(a, found[a.index][1]) + scene.owed(a)
+                  for a in scene.layers)  # fmt: skip
+    if not missing:
+        return found
+    goes = [(a, p) for a, p in goes if p not in found[a.index][1]]
+    sizes = sorted({width(a, p[0]) for a, p in goes + comes})
+    stay = [[(a, p) for a, p in goes if width(a, p[0]) == size] for size in sizes]
+    away = [[(a, p) for a, p in comes if width(a, p[0]) == size] for size in sizes]
+    tried = [range(-min(12, len(b)), min(12, len(a)) + 1) for a, b in zip(stay, away, strict=True)]
+    fits = [
+        counts for counts in itertools.product(*tried)
+        if sum(n * size for n, size in zip(counts, sizes, strict=True)) == missing
+    ]  # fmt: skip
+    best = min(fits, key=lambda counts: (sum(map(abs, counts)), counts))
+    rng = scene.occasion.generator(scene.layers[0].layer, "settle")
+    stays, absent = set(), set()
+    for n, olds, news in zip(best, stay, away, strict=True):
+        olds = sorted(olds, key=lambda one: -one[0].magnitude()[one[1]])
+        stays |= {(a.index, p) for a, p in olds[: max(n, 0)]}
+        if n < 0:
+            absent |= {(news[i][0].index, news[i][1]) for i in rng.permutation(len(news))[:-n]}
+    return {
+        index: (
+            {p for p in out if (index, p) not in stays}, {p for p in new if (index, p) not in absent}
+        )
+        for index, (out, new) in found.items()
+    }  # fmt: skip
+
+
 def comes_back(scene, layer, gone):
     """As many links as went, and those that are owed."""
     return min(links_of(layer, gone) + scene.owed(layer), links_of(layer, gone) + empty_links(layer))
@@ -124,12 +158,11 @@ def dsr(scene, rule):
     if sum(room) < total:
         room = [r + n for r, n in zip(room, lost, strict=True)]
     survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
-    return {
+    counts = shared(scene.layers, total, survivors, room)
+    return settle(scene, {
         layer.index: (gone, at_random(scene, layer, n, gone, returns=n > empty_links(layer)))
-        for layer, gone, n in zip(
-            scene.layers, goes, shared(scene.layers, total, survivors, room), strict=True
-        )
-    }
+        for layer, gone, n in zip(scene.layers, goes, counts, strict=True)
+    })  # fmt: skip
 
 
 def snfs(scene, rule):
@@ -156,10 +189,10 @@ def snfs(scene, rule):
     each = alike(*scene.layers) or 1
     most = [math.floor(0.99 * (r // each)) * each for r in room]
     counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
-    return {
+    return settle(scene, {
         layer.index: by_gradient(scene, layer, gone, n)
         for layer, gone, n in zip(scene.layers, goes, counts, strict=True)
-    }
+    })  # fmt: skip
 
 
 def by_gradient(scene, layer, gone, links):

@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 
 from rewire import _core
-from rules.budgets import by_gradient, comes_back, reserves, shared, smallest_of_all
+from rules.budgets import by_gradient, comes_back, reserves, settle, shared, smallest_of_all
 from rules.scene import alike, at_random, empty_links, largest, links_of, smallest, until, width
 
 
@@ -72,10 +72,11 @@ def gse(scene, rule):
             for a, n in zip(scene.layers, wanted, strict=True)
         }
         more = [n - links_of(a, best[a.index]) for a, n in zip(scene.layers, wanted, strict=True)]
-    return {
+    found = {
         a.index: (gone[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
         for a, n in zip(scene.layers, more, strict=True)
     }
+    return settle(scene, found) if rule.scope == "global" else found
 
 
 def draws(scene, layer, rule):

@@ -153,6 +153,12 @@ class Spread:
             for gone, layer in zip((links_in(plan, removed=True) for plan in plans), layers, strict=True)
         ]
 
+    def settle(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], comes: Comes, occasion: Occasion
+    ) -> Sequence[_core.Plan]:
+        """The plans once they are whole; one that moves budgets makes sure here that no link is lost."""
+        return plans
+
 
 class Comes:
     """What comes: places new links."""
@@ -368,6 +374,7 @@ class Rewiring(Parameters):
         if regrow:
             counts = self.spread.counts(plans, layers, occasion)
             plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
+            plans = list(self.spread.settle(plans, layers, self.comes, occasion))
         return plans
 
     def regrow(

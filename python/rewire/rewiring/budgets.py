@@ -4,7 +4,8 @@ A slot of a layer with groups holds a link for each neuron of the group, and one
 whole holds fewer. Rules choose slots, and what they promise is links. Where all slots of a layer are alike,
 so many links are so many slots. Where they are not, slots go or come one after the other, in the order that
 the rule gives them, until the next one might be too much; what is missing then, less than a slot, is *owed*:
-the next rewiring of the layer makes up for it.
+the next rewiring of the layer makes up for it. Rules that move budgets between layers owe nothing: see
+``rewiring/spread.py``.
 """
 
 from __future__ import annotations

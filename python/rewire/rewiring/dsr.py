@@ -108,6 +108,7 @@ class DSR(Rewiring):
                 )
                 for plan, layer, links in zip(plans, layers, counts, strict=True)
             ]
+            plans = list(self.spread.settle(plans, layers, self.comes, occasion))
         return plans
 
     def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:

@@ -29,7 +29,7 @@ from rewire.rewiring.budgets import (
 )
 from rewire.rewiring.comes import draw
 from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.spread import split_links
+from rewire.rewiring.spread import settle, split_links
 from rewire.rewiring.when import Every, Once, share, when
 
 __all__ = ["GSE", "ByCandidates", "candidates"]
@@ -113,10 +113,10 @@ class ByCandidates(Comes):
 
     def place_all(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
-    ) -> list[int]:
+    ) -> None:
         """As many as go from all layers, where |dL/dw| is largest among the candidates of all.
 
-        Returns how many links each layer was to get.
+        Or fewer, where these are no whole slots.
         """
         looked = [self.look(layer, occasion) for layer in layers]
         gone = [links_in(plan, removed=True) for plan in plans]
@@ -141,7 +141,6 @@ class ByCandidates(Comes):
         counts = [n + extra for n, extra in zip(took, more, strict=True)]
         for plan, layer, own, links in zip(plans, layers, chosen, counts, strict=True):
             self._fill_links(plan, layer, own, links, occasion)
-        return counts
 
     def look(self, layer: Sparse, occasion: Occasion) -> tuple[Places, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
@@ -184,6 +183,9 @@ class ByCandidates(Comes):
             more = random_beside(store, taken, missing, occasion.key(layer), occasion.threads)
             chosen = np.union1d(chosen, more)
         plan.insert(*apart(chosen, store.n_in))
+        self.weigh(plan, layer, occasion)
+
+    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
         draw(self.init, plan, layer, occasion)
 
 
@@ -265,10 +267,8 @@ class GSE(Rewiring):
                     plans[i] = _core.Plan(layer.store)
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
             if self.scope == "global":
-                gone = [links_in(plan, removed=True) for plan in plans]
-                counts = self.newcomers.place_all(plans, layers, occasion)
-                for layer, out, links in zip(layers, gone, counts, strict=True):
-                    occasion.wanted[layer.index] = layer.nnz - out + links
+                self.newcomers.place_all(plans, layers, occasion)
+                plans = settle(plans, layers, self.newcomers, occasion)
             else:
                 counts = [
                     min(links, empty_links(layer))

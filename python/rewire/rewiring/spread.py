@@ -1,27 +1,46 @@
-"""How newcomers are spread over layers when budgets move between them."""
+"""How newcomers are spread over layers when budgets move between them, and that none is lost on the way.
+
+Links come and go in whole slots, and slots differ in how many they hold: between layers of different groups,
+and in a last group that is not whole. Where places are chosen freely, the newcomers of all layers then seldom
+hold as many links as have gone. :func:`settle` makes up for it before anything is committed, by taking back
+as little as possible of both: some slots that were to go stay, and some newcomers stay away. As nothing at
+all would be an answer too, there is always one.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import number
+from rewire._places import together
 from rewire.layers import Sparse
-from rewire.rewiring.base import Occasion, Spread
-from rewire.rewiring.budgets import common_slot, empty_links, links_in
+from rewire.rewiring.base import Comes, Occasion, Spread
+from rewire.rewiring.budgets import common_slot, empty_links, links_in, slot_sizes
+from rewire.rewiring.goes import magnitudes
 from rewire.topology import largest_remainder
 
-__all__ = ["ByMomentum", "BySurvivors", "split", "split_links"]
+__all__ = ["ByMomentum", "BySurvivors", "settle", "split", "split_links"]
 
 EPSILON = 1e-8  # beside the root of Adam's second moment, as in the code of sparse momentum
 
 
-class BySurvivors(Spread):
+class _Moving(Spread):
+    """Budgets move between layers, and the network's number of links stays."""
+
+    def settle(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], comes: Comes, occasion: Occasion
+    ) -> Sequence[_core.Plan]:
+        return settle(plans, layers, comes, occasion)
+
+
+class BySurvivors(_Moving):
     """As many as went in all, in proportion to the links that each layer keeps.
 
     Places that are emptied now count as room only if there is not enough elsewhere. The redistribution of
@@ -40,7 +59,7 @@ class BySurvivors(Spread):
         return split_links(total, survivors, room, layers)
 
 
-class ByMomentum(Spread):
+class ByMomentum(_Moving):
     """As many as went in all, in proportion to the mean ``|momentum|`` of each layer's links.
 
     The redistribution of sparse momentum: see :class:`~rewire.rewiring.SNFS`, and :func:`mean_momentum`.
@@ -129,3 +148,110 @@ def split(total: int, shares: Sequence[float], most: Sequence[int]) -> list[int]
         counts = [n + m for n, m in zip(counts, more, strict=True)]
         total -= sum(more)
     return counts
+
+
+# --- over the network, as many come as go -----------------------------------------------
+
+
+def settle(
+    plans: Sequence[_core.Plan], layers: Sequence[Sparse], comes: Comes, occasion: Occasion
+) -> list[_core.Plan]:
+    """The plans of all layers, changed so that in all as many links come as go, and those that are owed.
+
+    As few slots as possible are taken back. Of the slots that were to go those of largest magnitude stay, in
+    whatever layer; of the newcomers any stay away, at random. ``comes`` draws the weights of the others.
+    """
+    missing = sum(
+        links_in(plan, removed=True) - links_in(plan, removed=False) + occasion.owed(layer)
+        for plan, layer in zip(plans, layers, strict=True)
+    )
+    if missing:
+        goes = [plan.removed() for plan in plans]
+        news = [plan.inserted() for plan in plans]
+        # A place that is emptied and filled again cannot stay as it was as well.
+        may_stay = np.concatenate([
+            ~np.isin(together(*out, layer.n_in), together(*new, layer.n_in))
+            for layer, out, new in zip(layers, goes, news, strict=True)
+        ])  # fmt: skip
+        of_goes = np.concatenate([slot_sizes(a, out[0]) for a, out in zip(layers, goes, strict=True)])
+        of_news = np.concatenate([slot_sizes(a, new[0]) for a, new in zip(layers, news, strict=True)])
+        found = taken_back(missing, _tally(of_goes[may_stay]), _tally(of_news))
+        if found is None:
+            return list(plans)  # what a file said was owed and cannot be had: it stays owed
+        size = np.concatenate([
+            magnitudes(layer)[plan.marked()] for layer, plan in zip(layers, plans, strict=True)
+        ])  # fmt: skip
+        out_of, new_of = np.ones(len(of_goes), bool), np.ones(len(of_news), bool)
+        random = occasion.generator(layers[0], "settle")
+        for links, count in found.items():
+            if count > 0:
+                among = np.flatnonzero(may_stay & (of_goes == links))
+                out_of[among[np.argsort(-size[among], kind="stable")[:count]]] = False
+            else:
+                new_of[random.permutation(np.flatnonzero(of_news == links))[:-count]] = False
+        left = zip(_parts(out_of, goes), _parts(new_of, news), strict=True)
+        plans = [
+            _part(plan, *those, layer, comes, occasion)
+            for plan, layer, those in zip(plans, layers, left, strict=True)
+        ]
+    for plan, layer in zip(plans, layers, strict=True):  # nothing is owed
+        change = links_in(plan, removed=False) - links_in(plan, removed=True)
+        occasion.wanted[layer.index] = layer.nnz + change
+    return list(plans)
+
+
+def _tally(sizes: NDArray[np.int64]) -> dict[int, int]:
+    return dict(zip(*(a.tolist() for a in np.unique(sizes, return_counts=True)), strict=True))
+
+
+def _parts(flags: NDArray[np.bool_], lists: Sequence[tuple[NDArray[Any], ...]]) -> list[NDArray[np.bool_]]:
+    return np.split(flags, np.cumsum([len(groups) for groups, _ in lists])[:-1])
+
+
+def _part(
+    plan: _core.Plan, goes: NDArray[np.bool_], news: NDArray[np.bool_], layer: Sparse, comes: Comes,
+    occasion: Occasion,
+) -> _core.Plan:  # fmt: skip
+    """A plan with these of another one's removals and insertions."""
+    if goes.all() and news.all():
+        return plan
+    left = _core.Plan(plan.store)
+    (out_groups, out_sources), (new_groups, new_sources) = plan.removed(), plan.inserted()
+    left.pairs(out_groups[goes], out_sources[goes], new_groups[news], new_sources[news], None)
+    comes.weigh(left, layer, occasion)
+    return left
+
+
+def taken_back(missing: int, goes: Mapping[int, int], news: Mapping[int, int]) -> dict[int, int] | None:
+    """How many slots of each size to take back for ``missing`` links more; None if it cannot be.
+
+    As few slots as possible; of equally few the fewest of the smallest size, counted with their sign.
+
+    Parameters
+    ----------
+    missing : int
+    goes, news : mapping of int to int
+        By the links that a slot holds, how many slots go and come.
+
+    Returns
+    -------
+    dict of int to int
+        By the same: > 0, so many of those that go stay; < 0, so many of those that come stay away.
+    """
+    most = max([*goes, *news], default=0)
+    reach = abs(missing) + most * most  # no sum of a shortest answer's parts is larger
+    best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
+    sizes = sorted({*goes, *news})
+    for size in sizes:
+        some = most + abs(missing) // size  # with more of one size, they and others would cancel
+        counts = range(-min(news.get(size, 0), some), min(goes.get(size, 0), some) + 1)
+        longer: dict[int, tuple[int, tuple[int, ...]]] = {}
+        for links, (moved, chosen) in best.items():
+            for n in counts:
+                total, way = links + n * size, (moved + abs(n), (*chosen, n))
+                if abs(total) <= reach and (total not in longer or way < longer[total]):
+                    longer[total] = way
+        best = longer
+    if missing not in best:
+        return None
+    return {size: n for size, n in zip(sizes, best[missing][1], strict=True) if n}
