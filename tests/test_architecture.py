@@ -24,7 +24,7 @@ ORDER = """
     _core _openmp errors _warn _format _checks _params _machine _gate _signals _fileio _container threads
     _moments _inputs standardizer workspace _places _links _view _no_array store
     activations initializers topology starts
-    layers.base layers.sparse layers.dense layers.dropout layers.
+    layers.base layers.sparse layers.dense layers.dropout layers. _clipping
     metrics _unfinished losses schedules optim network compaction
     rewiring.when rewiring.probe rewiring.chains rewiring.budgets rewiring.base rewiring.goes rewiring.comes
     rewiring.spread rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs

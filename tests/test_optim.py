@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import rewire as rw
 
@@ -147,6 +149,44 @@ def test_clipping_limits_the_joint_norm(kind):
     trainer.fit(X, Y, batch_size=len(X), shuffle=False, verbose=0)
     np.testing.assert_allclose(dense(net.layers[0])[0], W - gW / 3, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(net.layers[0].bias, b - gb / 3, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@given(data=st.data())
+@settings(max_examples=10)
+def test_gradients_of_every_size_are_clipped(kind, dtype, data):
+    """Also where their squares, or the factor by itself, are out of range, and NumPy is told to raise."""
+    most, less = (110, 50) if dtype == "float32" else (1000, 480)
+    of_y = data.draw(st.integers(-most, less))
+    of_x = data.draw(st.integers(max(-most, -most - of_y), min(most, most - of_y)))
+    layer = network(kind).layers[0].config() | {"init": 0.0}
+    net = rw.Sequential([type(network(kind).layers[0]).from_config(layer)], dtype=dtype)
+    (W, mask), b = dense(net.layers[0]), net.layers[0].bias
+    gW, gb = Reference(W, b, mask).gradients()  # at zero weights both are linear in X and in Y
+    top = max(of_x, 0)
+    gW, gb = np.ldexp(gW, of_x - top), np.ldexp(gb, -top)
+    norm = math.sqrt((gW**2).sum() + (gb**2).sum())  # of gradients without 2 ** (of_y + top)
+    ratio = 2.0 ** -data.draw(st.integers(1, 150))
+    limit = float(np.ldexp(norm * ratio, of_y + top))
+    tiny = 2 * float(np.finfo(dtype).tiny)  # below it threads may take numbers for zero
+    assume(tiny < limit < np.inf)
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(1.0, clip_norm=limit))
+    with np.errstate(all="raise"):
+        trainer.fit(np.ldexp(X, of_x), np.ldexp(Y, of_y), batch_size=len(X), shuffle=False, verbose=0)
+    rtol = 1e-5 if dtype == "float32" else 1e-12
+    for found, expected in ((dense(net.layers[0])[0], -gW), (net.layers[0].bias, -gb)):
+        step = np.ldexp(expected * ratio, of_y + top)
+        np.testing.assert_allclose(found, step, rtol=rtol, atol=max(limit * rtol, tiny))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_infinite_gradient_is_no_large_one(dtype):
+    net = rw.Sequential([rw.Sparse(1, 1, density=1.0, init=0.0)], dtype=dtype)
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(1.0, clip_norm=1.0))
+    large = 2.0 ** (120 if dtype == "float32" else 1000)
+    with pytest.raises(rw.DivergenceError, match="a gradient of norm inf"):
+        trainer.fit([[large]], [[math.sqrt(large)]], verbose=0)
 
 
 def test_gradient_memory_is_given_back():

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._clipping import limit_gradients
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, quiet
 from rewire._run import run_length
@@ -343,13 +344,11 @@ class Fit:
 
     def clip_and_apply(self) -> None:
         """Scale all gradients down together if their joint norm is too large; then take the step."""
-        norm = math.sqrt(sum(layer.grad_sumsq() for layer in self.net.layers))
-        if not math.isfinite(norm):
-            raise self.diverged(None, f"a gradient of norm {norm}")
         assert self.clip_norm is not None
-        if norm > self.clip_norm:
-            for layer in self.net.layers:
-                layer.scale_grad(self.clip_norm / norm)
+        try:
+            limit_gradients(self.net.layers, self.clip_norm)
+        except ArithmeticError as error:
+            raise self.diverged(None, str(error)) from None
         for layer in self.net.layers:
             layer.apply(self.updates, self.threads)
 

@@ -183,6 +183,10 @@ class Layer:
     def apply(self, updates: Updates, threads: int) -> None:
         """One optimizer step from the kept gradients."""
 
+    def kept_gradients(self) -> list[NDArray[Any]]:
+        """The kept gradients of weights and biases; copies, or not."""
+        return []
+
     def grad_sumsq(self) -> float:
         """Sum of squares of the kept gradients, in a fixed order."""
         return 0.0
@@ -311,6 +315,9 @@ class WeightLayer(Layer):
     def lacks(self, optimizer: OptimizerNeeds) -> str | None:
         wanted = list(optimizer.state_names) if self.has_bias else []
         return odd_state("bias", self.bias_state, wanted)
+
+    def kept_gradients(self) -> list[NDArray[Any]]:
+        return [] if self.bias_grad is None else [self.bias_grad]
 
     def grad_sumsq(self) -> float:
         return 0.0 if self.bias_grad is None else sum_of_squares(self.bias_grad)

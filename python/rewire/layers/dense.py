@@ -168,6 +168,9 @@ class Dense(WeightLayer):
         _core.update_array(self.weights, self.weight_grad, updates.weights, *self.weight_state.values())
         self._update_bias(updates)
 
+    def kept_gradients(self) -> list[NDArray[Any]]:
+        return [*([] if self.weight_grad is None else [self.weight_grad]), *super().kept_gradients()]
+
     def grad_sumsq(self) -> float:
         own = 0.0 if self.weight_grad is None else sum_of_squares(self.weight_grad)
         return own + super().grad_sumsq()

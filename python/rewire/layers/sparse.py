@@ -383,6 +383,9 @@ class Sparse(WeightLayer):
         _core.update_from(self.store, GRADIENT, updates.weights, threads, settle)
         self._update_bias(updates)
 
+    def kept_gradients(self) -> list[NDArray[Any]]:
+        return [self.store.get_field(GRADIENT), *super().kept_gradients()]
+
     def grad_sumsq(self) -> float:
         return _core.field_sumsq(self.store, GRADIENT) + super().grad_sumsq()
 
