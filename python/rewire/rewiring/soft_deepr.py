@@ -40,7 +40,7 @@ def awakening(distance: float) -> float:
 
 @register_rewiring
 class SoftDeepR(DeepR):
-    """As :class:`DeepR`, but links come by chance, so that their number is right on average only.
+    """As :class:`DeepR`, but links come by chance, so that no rewiring keeps their number.
 
     Parameters
     ----------
@@ -73,9 +73,16 @@ class SoftDeepR(DeepR):
     Before every step, therefore, Binomial(empty places, r) links come, at random places, with such a theta
     and a random sign; after n steps without a rewiring it is 1 - (1 - r) ** n instead of r. So without
     gradients the expected number of links stays at p, as in the source, where sigma is small beside 1 / beta.
-    With gradients it is free, as in the source. What is lost is memory: a link that has just gone is no
-    likelier to come back than any other. With groups slots come so, and go when all their weights have
-    crossed, which is later.
+    What is lost is memory: a link that has just gone is no likelier to come back than any other.
+
+    *The number of links* is no budget, neither here nor in the source: p is the share that the prior expects,
+    and nothing ties the links that come to those that go. Without gradients it wanders around p times the
+    places, once weights have the law above; fresh ones lie farther from zero, so that at first more links
+    come than go. With gradients it settles where as many
+    cross zero as come: above p where the loss holds links away from zero, below where it drives them across,
+    so that l1 and noise decide, and p only begins. With groups slots come so, and go when all their weights
+    have crossed, which is later: there are then more of them. For a number that is kept take
+    :class:`DeepR`; a :class:`~rewire.LinkLog`, or ``nnz`` in the history, tells how it goes here.
 
     About 0.8 * l1 / noise of p * places come with every step, whatever lr and p: at the authors' 1e-5 and
     1e-5 as many as four in five. That costs a dense matrix nothing, and a sparse one most of its time; hence
