@@ -32,8 +32,8 @@ ORDER = """
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
-    history callbacks.base callbacks.checkpoint callbacks.early_stopping callbacks.link_log
-    callbacks.map_log callbacks.
+    history callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
+    callbacks.link_log callbacks.map_log callbacks.
     _density progress _carried _run _fit _snapshot trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._base

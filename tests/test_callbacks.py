@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import sys
 import types
@@ -117,12 +118,75 @@ def test_early_stopping_goes_on_after_saving():
 
 
 def test_early_stopping_says_what_is_missing():
-    with pytest.raises(ValueError, match="monitors 'val_loss', which needs validation_data"):
+    with pytest.raises(ValueError, match="watches 'val_loss', which needs validation_data"):
         trainer(callbacks=[rw.EarlyStopping()]).fit(X, Y, verbose=0)
     with pytest.raises(
         ValueError, match=r"monitor must be a column of the history \(epoch, loss, .*\), got 'f1'"
     ):
         trainer(callbacks=[rw.EarlyStopping(monitor="f1")]).fit(X, Y, verbose=0)
+
+
+class Column:
+    """Writes figures into the history, epoch by epoch."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def on_epoch_end(self, state):
+        state.row["figure"] = self.values[state.epoch - 1]
+
+
+def watcher(kind, path, column, mode="auto"):
+    """Early stopping or a checkpoint that watches a column, and how to ask for its best value and epoch."""
+    if kind == "monitor":
+        stop = rw.EarlyStopping(99, monitor=column, mode=mode)
+        return stop, lambda: (stop.best, stop.best_epoch)
+    checkpoint = rw.Checkpoint(path / "run.st", None, best=column, mode=mode)
+    return checkpoint, lambda: (checkpoint.best_value, checkpoint.best_epoch)
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize("kind", ["monitor", "best"])
+@pytest.mark.parametrize(
+    "mode, values, best",
+    [
+        ("auto", [0.5, 0.7, 0.7, 0.2], (0.7, 1)),  # of equals the first
+        ("max", [-3, np.float64(-2), -4, -2], (-2.0, 1)),
+        ("min", [0.5, 0.7, -0.7, 0.2], (-0.7, 2)),
+        ("min", [NAN, 3.0, -INF, 4.0], (3.0, 1)),
+        ("max", [INF, None, 1.0, NAN], (1.0, 2)),
+        ("max", [None, NAN, INF, -INF], (None, None)),
+        ("min", [1e308, -1e308, 5e-324, 0.0], (-1e308, 1)),
+        ("max", [0.0, 5e-324, 0.0, 5e-324], (5e-324, 1)),
+    ],
+)
+def test_the_best_is_the_same_for_all_who_watch(tmp_path, kind, mode, values, best):
+    callback, found = watcher(kind, tmp_path, "figure", mode)
+    trainer(callbacks=[Column(values), callback]).fit(X, Y, epochs=4, verbose=0)
+    assert found() == best
+    assert (tmp_path / "run.st").exists() == (kind == "best" and best[1] is not None)
+
+
+@pytest.mark.parametrize("kind", ["monitor", "best"])
+@pytest.mark.parametrize(
+    "column, mode, words",
+    [
+        ("f1", "auto", r"{} must be a column of the history \(epoch, loss, .*\), got 'f1'"),
+        ("figure", "auto", "{} must be a column of numbers, 'figure' has 'high'"),
+        ("nnz", "min", r"{} must be a column of numbers, 'nnz' has \["),
+        ("val_loss", "auto", "watches 'val_loss', which needs validation_data; .* use {}='loss'"),
+        ("lr", "auto", "mode must be 'min' or 'max' with {}='lr', got 'auto'"),
+        ("seconds_training", "auto", "mode must be 'min' or 'max' with {}="),
+        ("loss", "down", "mode must be one of 'auto', 'min', 'max', got 'down'"),
+        (3, "auto", "{} must be a string, got 3"),
+    ],
+)
+def test_what_cannot_be_watched_is_refused_by_all(tmp_path, kind, column, mode, words):
+    with pytest.raises((TypeError, ValueError), match=words.format(kind)):
+        callback, _ = watcher(kind, tmp_path, column, mode)
+        trainer(callbacks=[Column(["high"] * 4), callback]).fit(X, Y, verbose=0)
 
 
 # --- what a person sees -----------------------------------------------------------------

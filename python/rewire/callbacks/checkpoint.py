@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from rewire._checks import choice, describe, entries, integer, number, text
+from rewire._checks import choice, describe, entries, integer, number
 from rewire._checks import path as as_path
 from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
+from rewire.callbacks.watched import MODES, Watched
 from rewire.network import Sequential
 from rewire.rewiring.when import Every, when
 
@@ -92,12 +91,11 @@ class Checkpoint(Callback):
                 f"every must be a number of epochs, an Every without a stop, or None, got {every!r}"
             )
         self.every = schedule
-        self.best = None if best is None else text("best", best)
         if schedule is None and best is None:
             raise ValueError("every and best must not both be None: nothing would be saved")
-        self.mode = choice("mode", mode, ("auto", "min", "max"))
-        if self.mode == "auto" and (self.best == "lr" or (self.best or "").startswith("seconds_")):
-            raise ValueError(f"mode must be 'min' or 'max' with best={self.best!r}, got 'auto'")
+        self.best, self.mode = best, choice("mode", mode, MODES)
+        if best is not None:
+            Watched.checked("best", best, mode)
         self.best_value: float | None = None
         self.best_epoch: int | None = None
         self._saved: tuple[int, int] | None = None  # epoch and step of the last one
@@ -124,11 +122,8 @@ class Checkpoint(Callback):
     # --- events -------------------------------------------------------------------------
 
     def on_fit_begin(self, state: State) -> None:
-        if self.best is not None and self.best.startswith("val_") and not state.validates:
-            raise ValueError(
-                f"Checkpoint watches {self.best!r}, which needs validation_data; "
-                f"give some to fit or use best={self.best.removeprefix('val_')!r}"
-            )
+        if (watched := self._watched) is not None:
+            watched.check_data(state, "Checkpoint")
         if self.best_epoch is not None and self.best_epoch >= state.epoch:
             self.best_value = self.best_epoch = None  # of another trainer
         self._saved = None
@@ -159,27 +154,18 @@ class Checkpoint(Callback):
         if self.every is not None and self._saved != (state.epoch, state.step):
             self._save(state)
 
+    @property
+    def _watched(self) -> Watched | None:
+        return None if self.best is None else Watched("best", self.best, self.mode)
+
     def _improves(self, state: State) -> bool:
         """Whether this epoch is the best one; it is written down."""
-        if self.best not in state.row:
-            raise ValueError(
-                f"best must be a column of the history ({', '.join(state.row)}), got {self.best!r}"
-            )
-        value, known = state.row[self.best], self.best_value
-        if value is None:
-            return False  # it could not be computed
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise ValueError(f"best must be a column of numbers, {self.best!r} has {describe(value)}")
-        value = float(value)
-        worse = known is not None and not (value < known if self._down else value > known)
-        if not math.isfinite(value) or worse:
+        watched = self._watched
+        figure = None if watched is None else watched.better(state.row, self.best_value)
+        if figure is None:
             return False
-        self.best_value, self.best_epoch = value, state.row["epoch"]
+        self.best_value, self.best_epoch = figure, state.row["epoch"]
         return True
-
-    @property
-    def _down(self) -> bool:
-        return self.mode == "min" or (self.mode == "auto" and (self.best or "").endswith("loss"))
 
     def _save(self, state: State) -> None:
         self._saved = state.epoch, state.step
@@ -224,7 +210,8 @@ class Checkpoint(Callback):
         value = None if value is None else number("best_value", value)
         epoch = None if epoch is None else integer("best_epoch", epoch, low=0)
         # The best of another figure says nothing about ours.
-        same = (self.best, self._down) == (other.best, other._down)
+        mine, its = self._watched, other._watched
+        same = mine is not None and its is not None and mine.same(its)
         self.best_value, self.best_epoch = (value, epoch) if same else (None, None)
 
     def check(self, trainer: Trainer, network: Sequential) -> None:

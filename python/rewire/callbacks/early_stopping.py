@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from rewire._checks import boolean, choice, describe, entries, integer, number, text
+from rewire._checks import boolean, describe, entries, integer, number
 from rewire.callbacks.base import Callback, State, register_callback
+from rewire.callbacks.watched import Watched
 from rewire.network import Sequential
 
 if TYPE_CHECKING:
@@ -44,7 +43,8 @@ class EarlyStopping(Callback):
         it has saved the last network by then, and the best one as part of this callback's state, so that
         ``Trainer.resume`` gives the bits of the run that was never stopped.
     mode : {"auto", "min", "max"}
-        Which direction is better; auto: losses down, everything else up.
+        Which direction is better; auto: losses down, everything else up, but times and rates, which need one
+        of the others.
 
     Attributes
     ----------
@@ -64,10 +64,9 @@ class EarlyStopping(Callback):
         mode: str = "auto",
     ) -> None:
         self.patience = integer("patience", patience, low=1)
-        self.monitor = text("monitor", monitor)
         self.min_delta = number("min_delta", min_delta, low=0.0)
         self.restore_best = boolean("restore_best", restore_best)
-        self.mode = choice("mode", mode, ("auto", "min", "max"))
+        _, self.monitor, self.mode = Watched.checked("monitor", monitor, mode)
         self._begin()
 
     def _begin(self) -> None:
@@ -82,15 +81,11 @@ class EarlyStopping(Callback):
         self._trainer: weakref.ref[Trainer] | None = None  # whose run this is; no copy has it
 
     @property
-    def _down(self) -> bool:
-        return self.mode == "min" or (self.mode == "auto" and self.monitor.endswith("loss"))
+    def _watched(self) -> Watched:
+        return Watched("monitor", self.monitor, self.mode)
 
     def on_fit_begin(self, state: State) -> None:
-        if self.monitor.startswith("val_") and not state.validates:
-            raise ValueError(
-                f"EarlyStopping monitors {self.monitor!r}, which needs validation_data; "
-                f"give some to fit or use monitor={self.monitor.removeprefix('val_')!r}"
-            )
+        self._watched.check_data(state, "EarlyStopping")
         if not (self._resumed and self._suits(state.trainer.callbacks)):
             self._begin()
         self._resumed = False
@@ -115,15 +110,9 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, state: State) -> None:
         self._refuse_others(state.trainer)
-        if self.monitor not in state.row:
-            raise ValueError(
-                f"monitor must be a column of the history ({', '.join(state.row)}), got {self.monitor!r}"
-            )
-        value = state.row[self.monitor]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-            raise ValueError(f"monitor must be a column of numbers, {self.monitor!r} has {describe(value)}")
-        if value is not None and math.isfinite(value) and self._improves(float(value)):
-            self.best, self.best_epoch, self.waited = float(value), state.row["epoch"], 0
+        figure = self._watched.better(state.row, self.best, self.min_delta)
+        if figure is not None:
+            self.best, self.best_epoch, self.waited = figure, state.row["epoch"], 0
             if self.restore_best:
                 self._best_config, self._best_arrays = state.trainer.network_state()
                 self._best_step = state.trainer.optimizer_step
@@ -131,11 +120,6 @@ class EarlyStopping(Callback):
             self.waited += 1
             if self.waited >= self.patience:
                 state.stop = True
-
-    def _improves(self, value: float) -> bool:
-        if self.best is None:
-            return True
-        return (self.best - value if self._down else value - self.best) > self.min_delta
 
     def on_fit_end(self, state: State) -> None:
         self._refuse_others(state.trainer)
@@ -182,7 +166,7 @@ class EarlyStopping(Callback):
             raise ValueError(f"EarlyStopping: array {min(arrays)!r} is unknown")
         if state["network"] is not None and not other.restore_best:
             raise ValueError("EarlyStopping: a best network is kept with restore_best alone")
-        if (self.monitor, self._down) != (other.monitor, other._down):
+        if not self._watched.same(other._watched):
             return  # another figure: its best says nothing about ours
         self.best, self.best_epoch, self.waited, self._best_step = best, epoch, waited, step
         # Else that run had come to its end, or its best network was not kept.
