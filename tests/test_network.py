@@ -67,6 +67,20 @@ def test_dense_layers_agree_with_numpy():
     np.testing.assert_allclose(net.predict(X), forward(net, X, [np.tanh, FUNCTIONS["softmax"]]), rtol=1e-12)
 
 
+@pytest.mark.parametrize("group", [1, 2, 4, 8])
+@pytest.mark.parametrize("density", [0.0, 0.05, 0.4, 1.0])
+def test_a_layer_times_a_vector(group, density):
+    """In float64 whatever the weights are; whole numbers, so that sums are exact."""
+    layer = rw.Sequential([rw.Sparse(13, 21, density=density, group=group)]).layers[0]
+    rng = np.random.default_rng(group)
+    values = rng.integers(-9, 9, (layer.store.slots, group))
+    layer.store.set_field("weight", values.astype("f4"))
+    x = rng.integers(-(2**40), 2**40, 13).astype(np.float64)
+    found = layer.times(x)
+    assert found.dtype == np.float64
+    assert found.tolist() == (matrix(layer) @ x).tolist()
+
+
 def test_all_relu_alternates_over_hidden_weight_layers():
     layers = [
         rw.Sparse(6, 7, activation=rw.AllReLU(0.6)),

@@ -408,10 +408,10 @@ class Sparse(WeightLayer):
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         store = self.store
-        found = np.zeros((store.n_groups, store.group))
         groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
-        np.add.at(found, groups, store.get_field("weight") * x[store.sources(), None])
-        return found.ravel()[: self.n_out]
+        parts = store.get_field("weight") * x[store.sources(), None]
+        rows = [np.bincount(groups, weights=part, minlength=store.n_groups) for part in parts.T]
+        return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
 
     # --- saving -------------------------------------------------------------------------
 
