@@ -27,6 +27,7 @@ class Store:
     nbytes: int
     generation: int
     pins: int
+    held: int  # arrays of views whose `with` block has not ended
     has_mirror: bool
 
     def viewed(self) -> str: ...  # for a message: how many arrays of views are alive, and what to do

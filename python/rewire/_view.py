@@ -50,11 +50,14 @@ class StoreView:
         self._arrays: dict[str, NDArray[Any]] | None = None
 
     def __enter__(self) -> Self:
+        if self._arrays is not None:
+            raise RuntimeError("the view is already open")
         # The arrays themselves are kept, so that `v.weight *= 2` hands back the one it was given.
         self._arrays = {
             name: array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
             for name, array in self._store.lend().items()
         }
+        self._store.held += len(self._arrays)
         return self
 
     def __exit__(
@@ -66,6 +69,7 @@ class StoreView:
         if surplus:
             first, slots = self._arrays["start"][-1], self._arrays["length"][-1]
             self._arrays["weight"][first : first + slots, -surplus:] = 0
+        self._store.held -= len(self._arrays)
         self._arrays = None
 
     def _array(self, name: str) -> NDArray[Any]:

@@ -13,6 +13,7 @@ cdef class Store:
     cdef c.rw_store *s
     cdef int borrows
     cdef int forks  # FORKS when somebody last borrowed
+    cdef public int64_t held  # arrays of views whose `with` block has not ended
     cdef Pin pin
     cdef object __weakref__
 
@@ -135,8 +136,12 @@ cdef class Store:
 
     def viewed(self):
         """What keeps the structure from being edited, for a message."""
-        arrays = "1 array of a view is" if self.s.pins == 1 else f"{self.s.pins} arrays of a view are"
-        return (f"{arrays} still referenced: leave the view's `with` block, and `del` arrays bound to a name in there "
+        others = self.s.pins - self.held
+        if self.held and others <= 0:
+            return "the `with` block of a view is not over: this belongs after it"
+        arrays = "1 array of a view is" if others == 1 else f"{others} arrays of a view are"
+        also = ", and the `with` block of another view is not over" if self.held else ""
+        return (f"{arrays} still referenced{also}: `del` the names that were bound to them "
                 "(in a notebook `_` and `Out` hold some too)")
 
     @property
