@@ -1,8 +1,13 @@
 """A small task and a small trainer, for tests that need one to look at."""
 
 import numpy as np
+import pytest
 
 import rewire as rw
+
+# For runs too short for a rule's usual period, and for runs that grow although shares of them count.
+SELDOM = pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
+GROWN = pytest.mark.filterwarnings("ignore:rewiring '[^']*'. .* a share of the run, which was .* long")
 
 
 def normal(*shape):

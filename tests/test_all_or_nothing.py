@@ -9,10 +9,7 @@ import pytest
 
 import rewire as rw
 from rewire.callbacks import EVENTS
-from small import NOISE, X, Y
-
-# Runs here are short and go on: too short for a rule's period, or longer than it was.
-pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
+from small import GROWN, NOISE, SELDOM, X, Y
 
 K = {"hidden_layer_sizes": (20,), "n_jobs": 1, "random_state": 0, "max_iter": 4, "batch_size": 16}
 
@@ -135,6 +132,7 @@ def everything(trainer):
     return json.dumps(trainer.config()), arrays, answers, stores, callbacks, counts, rule
 
 
+@GROWN
 @pytest.mark.parametrize("before", ["new", "unfinished"])
 @pytest.mark.parametrize("cause", CAUSES)
 def test_trainer(cause, before):
@@ -192,6 +190,8 @@ class Stop:
             raise KeyboardInterrupt
 
 
+@SELDOM
+@GROWN
 def test_a_refused_call_is_as_if_it_had_never_been():
     """The same run with and without a call that raises ends in the same bits."""
     ends = []
@@ -229,6 +229,7 @@ def test_an_error_is_not_hidden_by_ctrl_c(monkeypatch, kept):
     assert t.step == (0 if kept else 1)
 
 
+@SELDOM
 def test_a_rule_inside_another_goes_back_too():
     class Counts(rw.SET):
         count = 0
@@ -389,6 +390,7 @@ def test_names_of_features_stay():
 # --- looking changes nothing --------------------------------------------------------------
 
 
+@SELDOM
 def test_evaluating_predicting_and_saving_change_nothing(tmp_path):
     t = rw.Trainer(rw.Sequential(layers()), loss="cross_entropy", rewiring="dsr")
     t.fit(X, Y, epochs=3, batch_size=16, verbose=0)

@@ -15,11 +15,8 @@ import rewire as rw
 from forging import CALLBACKS, OPTIMIZERS, data
 from rewire import _container, files
 from rules.table import CASES
-from small import X, Y
+from small import GROWN, SELDOM, X, Y
 from small import trainer as small_trainer
-
-# Runs here are short and go on: too short for a rule's period, or longer than it was.
-pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
 
 
 def build(rule="set", optimizer="sgd", callbacks=(), group=1, dtype="float32", seed=3, density=None):
@@ -133,6 +130,8 @@ CHANGES = {
 }
 
 
+@SELDOM
+@GROWN
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_second_run_of_early_stopping_begins_anew(change):
     t = small_trainer(callbacks=[Scores(0.9, 0.1, 0.2, 0.3), stopping(3, restore_best=True)], rewiring="set")
@@ -220,6 +219,8 @@ def test_a_best_network_and_another_optimizer(tmp_path, first, second):
         same(again, trainer)
 
 
+@SELDOM
+@GROWN
 @pytest.mark.parametrize("rule", ["deepr", "top-kast", "soft-deepr"])
 def test_a_rule_that_comes_back_begins_with_fresh_fields(rule, tmp_path):
     t, stranger = build(rule), build("set")
@@ -285,6 +286,8 @@ STEPS = st.one_of(
 )
 
 
+@SELDOM
+@GROWN
 @settings(max_examples=max(1, settings.default.max_examples // 4))
 @given(
     rule=st.sampled_from(list(CASES)),
@@ -489,6 +492,7 @@ def test_what_resume_would_refuse_is_not_written(rich, tmp_path, change, words):
     assert not (tmp_path / "bad").exists()
 
 
+@GROWN
 def test_lost_optimizer_state_is_made_anew(rich, tmp_path):
     t = copy.deepcopy(rich)
     drop(t, "adam_m")
@@ -499,6 +503,7 @@ def test_lost_optimizer_state_is_made_anew(rich, tmp_path):
     assert t.optimizer_step == again.optimizer_step == 3
 
 
+@SELDOM
 def test_fields_nobody_declares_stay_out_of_files(tmp_path):
     class Keeper(rw.Callback):
         fields = ("kept",)

@@ -18,6 +18,7 @@ import rewire as rw
 from rewire import _container, files, info
 from rewire.cli import main
 from rewire.datasets import load
+from small import SELDOM
 
 TRAIN = ["train", "--data", "digits", "--hidden", "40,30", "--epochs", "2", "--quiet"]
 
@@ -116,7 +117,7 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
     assert contents.config["rewiring"]["output_layer"] is False
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize(
     "options, check",
     [
@@ -293,7 +294,7 @@ def test_tables_fit_the_terminal(run, model, tmp_path, monkeypatch, columns):
         assert words in table_of(told)
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 def test_inspect_tells_what_is_not_the_default(run, tmp_path):
     options = ["--rewiring", "set", "--rewiring-opt", "every=2", "--lr", "0.2", "--save", tmp_path / "m"]
     assert run("train", "--data", "digits", "--hidden", "30", "--epsilon", 5, "--epochs", 1, *options)[0] == 0

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 import forging
-
-# Runs here are short and go on: too short for a rule's period, or longer than it was.
-pytestmark = pytest.mark.filterwarnings("ignore:rewiring '")
+from small import GROWN, SELDOM
 
 CHUNK, GROWTH, SECONDS = 500, 256, 900  # files of a process, the MiB it may grow by, and when it hangs
 
 
+@SELDOM
+@GROWN
 def test_a_few_hundred_forged_files(tmp_path):
     found, faults = forging.run(20, 240, 12, tmp_path)
     assert not faults, "\n".join(faults)

@@ -8,6 +8,7 @@ import pytest
 import rewire as rw
 from rewire.rewiring import Moment
 from rules.trained import EVERY_OTHER, network, places, slots, trained, weights
+from small import GROWN, SELDOM
 
 # --- gradual pruning --------------------------------------------------------------------
 
@@ -31,7 +32,7 @@ def test_gradual_pruning_follows_the_cubic(scope, group):
                     assert links == math.floor(density * n + 0.5)
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize(
     ("options", "epochs", "steps"),
     [
@@ -51,7 +52,7 @@ def test_the_final_density_is_always_met(options, epochs, steps):
     assert trainer.rewirings == len(steps)
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@GROWN
 def test_the_start_of_pruning_is_remembered():
     """A second call of fit goes on from where the first began, and gives nothing back."""
     net = network(*[{"density": 1.0}] * 3)
@@ -117,7 +118,7 @@ def test_the_soft_bound_is_left_and_kept_in_the_end():
     assert slots(net) == before
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("epochs", [1, 2, 7, 10])
 def test_the_soft_bound_is_kept_after_runs_of_any_length(epochs):
     """Every five epochs would come once or never."""

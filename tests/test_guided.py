@@ -7,6 +7,7 @@ import rewire as rw
 from rewire import _core
 from rewire.rewiring import ByGradient, Moment, Occasion, Probe
 from rewire.rewiring.gse import ByCandidates, _largest, candidates
+from small import SELDOM
 
 
 def data(samples=96, features=12, classes=3):
@@ -125,7 +126,7 @@ def test_the_largest_of_many():
             assert _largest(score, count).tolist() == expected
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize(("kind", "n"), [("graest", 1_000_000), ("grabo", 200_000), ("uniform", 200_000)])
 def test_layers_of_a_million_neurons(kind, n):
     """10^12 places: anything of that size would be 10^12 bytes or more; of 4 * 10^10 it would be too."""

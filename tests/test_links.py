@@ -57,7 +57,6 @@ def run(rule, shape, density, steps):
     return net, before, seen
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # periods may be as long as half an epoch
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", KEEP)
 def test_links_are_kept(name, shape):

@@ -10,6 +10,7 @@ import rewire as rw
 from rewire import analysis, compaction
 from rewire.rewiring import rewiring_names
 from rules import neurons
+from small import SELDOM
 
 
 def build(group=1, dtype="float32", activation="all-relu", bias=True, density=0.05, sizes=(30, 101, 57, 5)):
@@ -375,7 +376,7 @@ def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("name", sorted(set(rewiring_names()) - {"importance"}))
 def test_neurons_go_under_every_rule(name):
     net = build(density=0.3)
@@ -405,7 +406,7 @@ def test_a_rule_with_gradients_waits_when_neurons_go():
     assert seen[:4] == [(2, False, True), (4, True, False), (6, False, True), (8, True, False)]
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("variant", ["corrected", "published"])
 def test_the_same_bits_for_any_threads_and_after_a_break(variant, tmp_path):
     X, y = samples(96)
@@ -496,7 +497,7 @@ def test_all_alike():
     assert left == {"published": (0, 20), "corrected": (60, 15)}
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 def test_a_new_rule_inside_remembers_nothing_of_the_one_before():
     net = build(density=0.2)
     X, y = samples()

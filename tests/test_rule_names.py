@@ -12,9 +12,10 @@ from rewire.cli import main
 from rewire.presets import mlp_layers
 from rewire.rewiring import rewiring_class, rewiring_names
 from rewire.starts import start_names
+from small import SELDOM
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("name", rewiring_names())
 def test_an_estimator_takes_it(name):
     data = rw.datasets.load("digits")
@@ -26,7 +27,7 @@ def test_an_estimator_takes_it(name):
     assert (made.predict_proba(X) == again.predict_proba(X)).all()
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("name", rewiring_names())
 def test_the_command_line_takes_it(name, tmp_path, capsys):
     out = tmp_path / "out.json"
@@ -63,7 +64,7 @@ def test_an_option_that_there_is_not_names_those_there_are(capsys):
     assert main(train) == 2 and words in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 def test_a_grid_of_rules_with_options():
     from sklearn.base import clone
     from sklearn.model_selection import GridSearchCV

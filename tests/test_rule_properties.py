@@ -13,6 +13,7 @@ import rewire as rw
 from rewire.rewiring.base import _KINDS
 from rules.pairs import everything, pairwise
 from rules.table import CASES, KEEPS
+from small import SELDOM
 
 OPTIMIZERS = {
     "sgd": lambda: rw.SGD(0.05),
@@ -113,7 +114,6 @@ def check(case, middle, start, dtype, optimizer, group):
     assert np.isfinite(net.predict(data(64, 9, dtype)[0])).all()
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
 @pytest.mark.parametrize("options", pairwise(COMBINATIONS), ids=lambda o: "-".join(map(str, o.values())))
 def test_promises_hold_in_pairs(options):
     check(**options)
@@ -158,7 +158,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("name", CASES)
 def test_threads_change_nothing(name):
     results = []
@@ -209,7 +209,7 @@ def test_what_is_not_a_number_is_refused(name):
     net.validate()
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("name", CASES)
 def test_a_view_stops_a_rule_and_nothing_is_lost(name):
     trainer = wide(CASES[name], 1)

@@ -9,6 +9,7 @@ import rewire as rw
 from rewire import _core
 from rewire.layers.sparse import PATIENCE
 from rewire.rewiring import Moment
+from small import GROWN, SELDOM
 
 X = np.random.default_rng(0).normal(size=(96, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 96)
@@ -233,7 +234,7 @@ def test_forward_uses_set_a_alone(group, optimizer):
     assert looks[0] == 18 and [layer.store.slots for layer in t.network.layers] == slots
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 @pytest.mark.parametrize("optimizer", [lambda: rw.SGD(0.1, momentum=0.9), lambda: rw.Adam(0.01)])
 def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
     """A step does to their thetas what it does to weights of zero in a network of the same links."""
@@ -254,7 +255,7 @@ def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
         assert learned[~up].any() and asleep[~up].all()
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@GROWN
 def test_at_the_end_set_a_is_alone():
     t = trainer(rw.TopKAST(0.4, every=2, end=0.5, zeta=0.5))
     slots = [layer.store.slots for layer in t.network.layers]
@@ -282,7 +283,7 @@ def test_a_full_layer_has_sets_but_nothing_to_replace():
     assert all(row[0] == 0 for row in history["links_removed"])
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 def test_a_saved_network_has_the_others_at_zero(tmp_path):
     t = trainer(rw.TopKAST(0.4, end=1.0))
     fit(t)
@@ -298,7 +299,7 @@ def test_a_saved_network_has_the_others_at_zero(tmp_path):
         assert np.array_equal(twin.store.get_field("asleep"), layer.store.get_field("asleep"))
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@SELDOM
 def test_an_l1_penalty_stops_at_zero():
     t = trainer(rw.TopKAST(0.4, penalty=1e6, norm="l1"))
     fit(t, 1)
@@ -309,7 +310,7 @@ def test_an_l1_penalty_stops_at_zero():
 # --- all or nothing ---------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore:rewiring '")  # too short a run for its period, or one that grows
+@GROWN
 @pytest.mark.parametrize(
     "rule", [rw.DeepR(0.1, noise=0.5), rw.SoftDeepR(0.02, noise=0.3), rw.TopKAST(0.4, every=1, end=1.0)],
     ids=lambda rule: rule.name,
