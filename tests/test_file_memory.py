@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 import rewire as rw
@@ -93,6 +95,21 @@ def large(group):
     return lambda path: rw.Sequential([rw.Sparse(2000, 4000, density=0.5, group=group)]).save(path)
 
 
+def long_history(path, epochs=55_000):
+    """A trainer after many epochs: 22 MB, nearly all of it JSON."""
+    X = np.random.default_rng(0).normal(size=(8, 3))
+    trainer = rw.Trainer(small(), loss="cross_entropy", optimizer=rw.Adam(0.001), rewiring="set")
+    trainer.fit(X, [0, 1] * 4, epochs=2, validation_data=(X, [1, 0] * 4), verbose=0)
+    figures = np.random.default_rng(1).random((epochs, 7)).tolist()
+    names = [name for name, value in trainer.history[-1].items() if isinstance(value, float)][:7]
+    trainer.history.epochs = [
+        {**trainer.history[-1], **dict(zip(names, row, strict=True)), "epoch": epoch}
+        for epoch, row in enumerate(figures)
+    ]
+    trainer.epoch = trainer.reach = epochs
+    trainer.save(path)
+
+
 FILES = {
     "lists": (repeated("[],", 1_000_000), "refused"),
     "few lists": (repeated("[],", 99_000), "refused"),
@@ -105,6 +122,7 @@ FILES = {
     "escaped brackets": (escaped, "refused"),
     "arrays": (many_arrays, None),
     "more arrays": (lambda path: many_arrays(path, 60_000), "refused"),
+    "long history": (long_history, "read"),
     "wide layer": (wide, "read"),
     "wider layer": (lambda path: wide(path, 2**31 - 17, dtype="float64"), "read"),
     "large layer": (large(1), "read"),
@@ -149,3 +167,29 @@ def test_long_histories_and_deep_networks_are_read(tmp_path):
     config = {"trainer": contents.config, "notes": {}}
     _container.write(tmp_path / "long", "trainer", config, contents.arrays, "0")
     assert len(files.read(tmp_path / "long").config["history"]["epochs"]) == 20_000
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    trainer = rw.Trainer(small(), loss="cross_entropy")
+    trainer.fit(np.zeros((8, 3)), [0, 1] * 4, epochs=30, verbose=0)
+    trainer.save(tmp_path / "t")
+    before = (tmp_path / "t").read_bytes()
+    monkeypatch.setattr(_container, "_HEADER_LIMIT", 4000)
+    with pytest.raises(ValueError, match=r"cannot save: .* `del trainer.history.epochs\[:-1000\]`"):
+        trainer.save(tmp_path / "t")
+    assert (tmp_path / "t").read_bytes() == before
+    with pytest.raises(rw.FileError, match="claims a header of"):
+        rw.load(tmp_path / "t")
+    del trainer.history.epochs[:-1]
+    trainer.save(tmp_path / "t")
+    assert rw.Trainer.resume(tmp_path / "t").epoch == 30
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=4), st.integers(1, 5))
+def test_a_checksum_does_not_depend_on_pieces(metadata, size):
+    """It is that of the whole text, as files of before have it."""
+    said, described = sorted(metadata.items()), [["weights", "F32", [3, 2]]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_container, "_PIECE", size)
+        found = b"".join(_container._canonical(said, described))
+    assert found == json.dumps([said, described], separators=(",", ":")).encode()

@@ -18,7 +18,8 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _KEYS = {"format", "version", "rewire", "kind", "config", "checksum"}
 _ALGORITHM = "blake2b-256:"
 _HEADER_LIMIT = 64_000_000  # bytes: the history of 150,000 epochs
 _MOST_ARRAYS = 32_000  # a layer has about ten
+_PIECE = 1 << 16  # characters of a configuration that are looked at together
 
 # What JSON may hold of the signs that cost memory when it is parsed: so many, and one for every so many
 # bytes. An empty list of 3 bytes takes 70, so a small file could ask for much; a row of a history has a
@@ -62,6 +64,8 @@ def write(
     ------
     TypeError
         For a configuration that JSON cannot say, or an array of another dtype than those of safetensors.
+    ValueError
+        For a configuration so long that it could not be read again.
     OSError
         From the disk; the old file is then untouched.
     """
@@ -89,6 +93,11 @@ def write(
         offset = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > _HEADER_LIMIT:
+        raise ValueError(
+            f"cannot save: everything but the arrays takes {len(text)} bytes, at most {_HEADER_LIMIT} can be "
+            "read again; with a long history, `del trainer.history.epochs[:-1000]` keeps the last 1000 epochs"
+        )
 
     with atomic_write(path) as temporary, open(temporary, "r+b") as file:
         file.write(struct.pack("<Q", len(text)))
@@ -103,6 +112,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
     Returns
     -------
     metadata : dict of str
+        Without the configuration.
     config : dict
     arrays : dict of ndarray
         Fresh arrays, C order.
@@ -129,9 +139,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
         raise FileError(path, f"is damaged: {error}") from error
     if metadata["checksum"] != _ALGORITHM + _digest(metadata, arrays):
         raise FileError(path, "is damaged: the checksum does not fit the content")
-    _check_signs(path, metadata["config"].count, len(metadata["config"]))
+    text = metadata.pop("config")
+    _check_signs(path, text.count, len(text))
     try:
-        config = json.loads(metadata["config"])
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         if foreign(error):
             raise
@@ -142,11 +153,18 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Any], 
 
 
 def _check_header(path: str | os.PathLike[str]) -> None:
-    """Compare the header's length with the file's, and look at its signs, before anything is parsed."""
+    """Compare the header's length with the file's, and look at its signs, before anything is parsed.
+
+    In pieces: after one large block malloc would keep those of the parser, once they are free, for itself.
+    """
+    counts: Counter[str] = Counter()
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
-        header = file.read(min(_HEADER_LIMIT, *struct.unpack("<Q", start))) if len(start) == 8 else b""
+        left = min(_HEADER_LIMIT, *struct.unpack("<Q", start)) if len(start) == 8 else 0
+        while left > 0 and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            counts.update({sign: piece.count(sign.encode()) for signs, _, _ in _SIGNS for sign in signs})
     if len(start) < 8:
         raise FileError(path, f"is not a safetensors file: it has {size} bytes")
     (length,) = struct.unpack("<Q", start)
@@ -156,7 +174,7 @@ def _check_header(path: str | os.PathLike[str]) -> None:
         raise FileError(
             path, f"is cut short or damaged: its header alone has {length} bytes, the file has {size}"
         )
-    _check_signs(path, lambda sign: header.count(sign.encode()), length)
+    _check_signs(path, counts.__getitem__, length)
 
 
 def _check_signs(path: str | os.PathLike[str], count: Callable[[str], int], length: int) -> None:
@@ -184,13 +202,24 @@ def _digest(metadata: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> 
     names = sorted(arrays)
     described = [[name, _NAMES[arrays[name].dtype], list(arrays[name].shape)] for name in names]
     said = sorted((key, value) for key, value in metadata.items() if key != "checksum")
-    header = json.dumps([said, described], separators=(",", ":")).encode()
-    digest = hashlib.blake2b(struct.pack("<Q", len(header)), digest_size=32)
-    digest.update(header)
+    length = sum(map(len, _canonical(said, described)))
+    digest = hashlib.blake2b(struct.pack("<Q", length), digest_size=32)
+    for part in _canonical(said, described):
+        digest.update(part)
     for name in names:
         for piece in _pieces(_bytes(arrays[name])):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def _canonical(said: Sequence[tuple[str, str]], described: Sequence[Any]) -> Iterator[bytes]:
+    """``json.dumps([said, described])`` without spaces, in pieces: nothing long is copied whole."""
+    for i, (key, value) in enumerate(said):
+        yield f"{',' if i else '[['}[{json.dumps(key)},\"".encode()
+        for start in range(0, len(value), _PIECE):
+            yield json.dumps(value[start : start + _PIECE])[1:-1].encode()
+        yield b'"]'
+    yield f"{'' if said else '[['}],{json.dumps(described, separators=(',', ':'))}]".encode()
 
 
 def _plain(name: str, array: NDArray[Any]) -> NDArray[Any]:

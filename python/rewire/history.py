@@ -73,9 +73,16 @@ class History:
         """Names of all columns, in order of appearance."""
         return list(dict.fromkeys(key for row in self.epochs for key in row))
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able copy; :meth:`from_dict` reads it back."""
-        return {"interrupted": self.interrupted, "epochs": [dict(row) for row in self.epochs]}
+    def to_dict(self, *, copy: bool = True) -> dict[str, Any]:
+        """JSON-able description; :meth:`from_dict` reads it back.
+
+        Parameters
+        ----------
+        copy : bool
+            Whether rows are copies, or the history's own.
+        """
+        rows = [dict(row) if copy else row for row in self.epochs]
+        return {"interrupted": self.interrupted, "epochs": rows}
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> History:

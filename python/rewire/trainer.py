@@ -329,7 +329,7 @@ class Trainer:
             "callbacks": [callback_config(c) for c in self.callbacks],
         }
 
-    def _config_without_callbacks(self, *, pickled: bool = False) -> dict[str, Any]:
+    def _config_without_callbacks(self, *, pickled: bool = False, copy: bool = True) -> dict[str, Any]:
         rule = self.rewiring
         return {
             "loss": self.loss.config(),
@@ -348,7 +348,7 @@ class Trainer:
             "optimizer_step": self.optimizer_step if self.owns_state() else 0,
             "unfinished": None if self.unfinished is None else self.unfinished.config(),
             "memory": {k: v for k, v in self._remembered().items() if not isinstance(v, np.ndarray)},
-            "history": self.history.to_dict(),
+            "history": self.history.to_dict(copy=copy),
             "network": _carried.network_config(self),
         }
 
@@ -409,7 +409,8 @@ class Trainer:
         if missing is not None:
             raise ValueError(missing)
         _carried.check(trainer)
-        _carried.check_same(config, {**trainer.config(), "callbacks": saved}, "trainer")
+        found = trainer._config_without_callbacks(copy=False)
+        _carried.check_same(config, {**found, "callbacks": saved}, "trainer")
         return trainer
 
     @classmethod
