@@ -139,6 +139,15 @@ def test_magnitude_may_judge_all_layers_together():
     assert record.removed == record.grown == [0, int(0.4 * 189), 0]
 
 
+@pytest.mark.parametrize("scope", ["global", "layer"])
+def test_a_full_network_stays_as_it_is(scope):
+    """No layer takes part, in whatever scope."""
+    net = network(*[{"density": 1.0}] * 3)
+    before = net.nnz
+    _, seen = trained(rw.GSE(0.4, every=2, end=1.0, scope=scope), net)
+    assert len(seen.rows) > 2 and all(sum(row) == before for row in seen.links)
+
+
 # --- DSR --------------------------------------------------------------------------------
 
 

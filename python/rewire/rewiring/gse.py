@@ -266,7 +266,7 @@ class GSE(Rewiring):
                 if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
                     plans[i] = _core.Plan(layer.store)
                     plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
-            if self.scope == "global":
+            if self.scope == "global" and layers:
                 self.newcomers.place_all(plans, layers, occasion)
                 plans = settle(plans, layers, self.newcomers, occasion)
             else:
