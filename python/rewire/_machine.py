@@ -22,6 +22,17 @@ def _read(*parts: str) -> str | None:
         return None
 
 
+class _Odd(Exception):
+    """The kernel says something else than a number; no ValueError, which might be a signal handler's."""
+
+
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _Odd from None
+
+
 def _own_groups(controller: str) -> Iterator[str]:
     """Folders of this process's control group and its ancestors, version 2 and 1."""
     text = _read("/proc/self/cgroup")
@@ -46,11 +57,11 @@ def _quota(folder: str) -> float | None:
     text = _read(folder, "cpu.max")
     if text is not None:
         quota, _, period = text.strip().partition(" ")
-        return None if quota == "max" or not period else int(quota) / int(period)
+        return None if quota == "max" or not period else _int(quota) / _int(period)
     granted, within = _read(folder, "cpu.cfs_quota_us"), _read(folder, "cpu.cfs_period_us")
-    if granted is None or within is None or int(granted) <= 0:
+    if granted is None or within is None or _int(granted) <= 0:
         return None
-    return int(granted) / int(within)
+    return _int(granted) / _int(within)
 
 
 def cpu_count() -> int:
@@ -60,7 +71,7 @@ def cpu_count() -> int:
     for folder in _own_groups("cpu"):
         try:
             quota = _quota(folder)
-        except ValueError:
+        except _Odd:
             continue
         if quota is not None:
             count = min(count, int(-(-quota // 1)))
@@ -76,14 +87,14 @@ def _group_memory(folder: str) -> int | None:
         limit, used = _read(folder, limit_name), _read(folder, used_name)
         if limit is None or used is None or limit.strip() == "max":
             continue
-        if int(limit) >= 1 << 60:  # version 1 says "no limit" with a huge number
+        if _int(limit) >= 1 << 60:  # version 1 says "no limit" with a huge number
             continue
         # The page cache counts as used but goes when memory is needed.
         cache = 0
         for line in (_read(folder, "memory.stat") or "").splitlines():
             if line.startswith(("inactive_file ", "total_inactive_file ")):
-                cache = int(line.split()[1])
-        return max(0, int(limit) - int(used) + cache)
+                cache = _int(line.split()[1])
+        return max(0, _int(limit) - _int(used) + cache)
     return None
 
 
@@ -113,7 +124,7 @@ def memory_available() -> int | None:
     for folder in _own_groups("memory"):
         try:
             left = _group_memory(folder)
-        except ValueError:
+        except _Odd:
             continue
         if left is not None:
             found.append(left)
