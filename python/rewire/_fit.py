@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fit"]
 
+ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
 _SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _PROBE = 0x50726F62  # "Prob": the samples a rule looks at beside the coming batch
 
@@ -67,7 +68,9 @@ class Fit:
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
         self.batch, self.shuffle = batch, shuffle
-        self.threads = resolve(trainer.threads)
+        threads = resolve(trainer.threads)
+        # To wake the others takes longer than so little work takes one; the bits are the same.
+        self.threads = threads if batch * self.net.size >= ALONE else 1
         self.updates = trainer.optimizer.updates()
         self.clip_norm = trainer.optimizer.clip_norm
         self.follows = type(trainer.rewiring).stepped is not Rewiring.stepped

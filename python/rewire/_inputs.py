@@ -71,12 +71,13 @@ class Source:
             weight, level = balanced(weight)
             rows = self.n_samples
             total, mean, m2 = self._sums(None, None, weight)
-            exponent = np.zeros(self.n_features, np.int64)
+            exponent: NDArray[np.int64] | None = None
             doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
             if doubtful.size:  # squares may have overflowed or vanished; or the feature never varies
                 found = levels(self._largest(doubtful, weight))
-                far, exponent[doubtful] = doubtful[found != 0], found
-                if far.size:
+                if found.any():
+                    exponent = np.zeros(self.n_features, np.int64)
+                    far, exponent[doubtful] = doubtful[found != 0], found
                     _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
             moments = Moments.of(total, level, rows, mean, m2 / total, exponent)
             still = np.flatnonzero(moments.deviation == 0)

@@ -31,6 +31,14 @@ def levels(largest: Any) -> NDArray[np.int64]:
     return np.where(np.abs(exponent) <= SAFE, 0, exponent).astype(np.int64)
 
 
+def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
+    """:func:`levels` of the largest of these, column by column; None if all are near 1."""
+    top = np.abs(arrays).max(axis=0)
+    if np.all((top < 2.0**SAFE) & ((top >= 2.0**-SAFE) | (top == 0.0))):
+        return None
+    return levels(top)
+
+
 def shifted(x: Any, by: Any) -> Any:
     """x * 2**by, exact as long as it is a number; x itself where there is nothing to do."""
     return np.ldexp(x, by) if np.any(by) else x
@@ -97,23 +105,24 @@ class Moments(NamedTuple):
         rows: int,
         mean: NDArray[np.float64],
         variance: NDArray[np.float64],
-        exponent: NDArray[np.int64],
+        exponent: NDArray[np.int64] | None,
     ) -> Self:
         """From sums over columns that were brought near 1 by ``exponent``, with weights so by ``level``."""
         # A column that never varies keeps rounding noise as its variance; dividing by that makes it huge.
         still = variance <= rows * _EPS * variance + (rows * mean * _EPS) ** 2
         deviation = np.where(still, 0.0, np.sqrt(variance))
         count = min(float(np.ldexp(total, level)), float(_MOST))
+        if exponent is None:
+            return cls(count, mean, deviation, rows)
         return cls(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
 
     @quiet()
     def merged(self, other: Moments) -> Moments:
         """Of both sets of samples together, as in Chan, Golub, LeVeque (1983)."""
-        top = np.maximum.reduce([np.abs(self.mean), np.abs(other.mean), self.deviation, other.deviation])
-        exponent = levels(top)
-        m0, m1 = shifted(self.mean, -exponent), shifted(other.mean, -exponent)
-        d0, d1 = shifted(self.deviation, -exponent), shifted(other.deviation, -exponent)
-        counts = np.ldexp([self.total, other.total], -levels(max(self.total, other.total)))
+        both = self.mean, other.mean, self.deviation, other.deviation
+        exponent = _near(*both)
+        m0, m1, d0, d1 = both if exponent is None else (shifted(a, -exponent) for a in both)
+        counts = shifted(np.array([self.total, other.total]), -levels(max(self.total, other.total)))
         share = float(counts[1] / counts.sum())
         delta, rows = m1 - m0, self.rows + other.rows
         # Equal columns of two pieces have means that differ by the rounding of their sums.
@@ -122,7 +131,9 @@ class Moments(NamedTuple):
         variance = (1 - share) * d0 * d0 + share * d1 * d1 + share * (1 - share) * delta * delta
         count = min(self.total + other.total, float(_MOST))
         mean, deviation = m0 + share * delta, np.sqrt(variance)
-        return Moments(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
+        if exponent is not None:
+            mean, deviation = shifted(mean, exponent), shifted(deviation, exponent)
+        return Moments(count, mean, deviation, rows)
 
     def digest(self) -> str:
         """A name for exactly these numbers."""

@@ -26,7 +26,7 @@ from rewire.store import WeightStore
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
 
-__all__ = ["KEPT_BYTES", "all_or_nothing"]
+__all__ = ["KEPT_BYTES", "all_or_nothing", "attributes_undone"]
 
 KEPT_BYTES = 256 << 20
 
@@ -61,6 +61,30 @@ def all_or_nothing(trainer: Trainer, interrupts: Interrupts) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def attributes_undone(thing: Any, *, kept: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
+    """Attributes that an object gets, loses or changes inside are as before if something raises.
+
+    Unless it is one of ``kept``.
+    """
+    before = dict(vars(thing))
+    try:
+        yield
+    except kept:
+        raise
+    except BaseException:
+        _set_attributes(thing, before)
+        raise
+
+
+def _set_attributes(thing: Any, values: dict[str, Any]) -> None:
+    """Let an object have these attributes and no others."""
+    now = vars(thing)
+    now.update(values)
+    for name in now.keys() - values.keys():
+        del now[name]
+
+
 def _everything(trainer: Trainer) -> list[Callable[[], Any]]:
     """The steps back to where a trainer stands."""
     undo: list[Callable[[], Any]] = []
@@ -86,14 +110,7 @@ def _everything(trainer: Trainer) -> list[Callable[[], Any]]:
 def _keep(thing: Any, undo: list[Callable[[], Any]], contents: Any = None) -> None:
     """Attributes of an object, and the contents of those named (all, by default)."""
     values = dict(vars(thing))
-
-    def put_back() -> None:
-        now = vars(thing)
-        now.update(values)
-        for name in now.keys() - values.keys():
-            del now[name]
-
-    undo.append(put_back)
+    undo.append(partial(_set_attributes, thing, values))
     seen: set[int] = set()
     for name in values if contents is None else contents:
         value = values[name]
@@ -111,12 +128,14 @@ def _contents(value: Any, undo: list[Callable[[], Any]], seen: set[int]) -> None
             undo.append(partial(np.copyto, value, value.copy()))
     elif isinstance(value, tuple):
         for item in value:
-            _contents(item, undo, seen)
+            if type(item) not in _PLAIN:
+                _contents(item, undo, seen)
     elif isinstance(value, list | dict | set | deque) and id(value) not in seen:
         seen.add(id(value))
         undo.append(_refill(value))
         for item in value.values() if isinstance(value, dict) else value:
-            _contents(item, undo, seen)
+            if type(item) not in _PLAIN:
+                _contents(item, undo, seen)
 
 
 def _refill(container: Any) -> Callable[[], None]:

@@ -147,7 +147,7 @@ class Sequential:
         new = old.learn(source, weight, center=first.has_bias)
         if new is not old:
             gain, offset = old.change_to(new)
-            calls = first.rescaled(Rescale.of(first, cols=gain, offset=offset))
+            calls = first.rescaled(Rescale(cols=gain, offset=offset))
             self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
 
     def change_outputs(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
@@ -158,10 +158,10 @@ class Sequential:
         """
         layers = self.weight_layers
         gain = np.clip(gain, 2.0**-20, 2.0**20)  # so that the state stays a number
-        calls = layers[-1].rescaled(Rescale.of(layers[-1], rows=gain, shift=shift, slope=gain))
+        calls = layers[-1].rescaled(Rescale(rows=gain, shift=shift, slope=gain))
         for layer in layers[:-1]:
             slope = np.full(layer.n_out, float(np.mean(gain * gain)))
-            calls += layer.rescaled(Rescale.of(layer, slope=slope))
+            calls += layer.rescaled(Rescale(slope=slope))
         self._at_once(calls)
 
     @staticmethod

@@ -49,13 +49,17 @@ class Standardizer:
     """
 
     def __init__(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
-        self.mean = float_vector("mean", mean, np.size(mean))
-        self.scale = float_vector("scale", scale, len(self.mean))
-        with quiet():
-            self.reach = float(np.abs(self.mean * self.scale).max(initial=0.0))
-        self.steepest = float(np.abs(self.scale).max(initial=0.0))
-        self.moments: Moments | None = None
-        self._latest = ""  # the digest of what was learnt from last
+        mean = float_vector("mean", mean, np.size(mean))
+        self._set(mean, float_vector("scale", scale, len(mean)), None, "")
+
+    @quiet()
+    def _set(
+        self, mean: NDArray[np.float64], scale: NDArray[np.float64], moments: Moments | None, latest: str
+    ) -> None:
+        self.mean, self.scale, self.moments = mean, scale, moments
+        self.reach = float(np.abs(mean * scale).max(initial=0.0))
+        self.steepest = float(np.abs(scale).max(initial=0.0))
+        self._latest = latest  # the digest of what was learnt from last
 
     @classmethod
     def fit(cls, X: Any, weight: Any = None) -> Standardizer:
@@ -84,8 +88,8 @@ class Standardizer:
     def _of(cls, moments: Moments, latest: str, mean: NDArray[np.float64]) -> Standardizer:
         still = moments.deviation == 0
         scale = 1.0 / np.where(still, 1.0, np.maximum(moments.deviation, _NORMAL))
-        made = cls(mean, scale)
-        made.moments, made._latest = moments, latest
+        made = cls.__new__(cls)
+        made._set(mean, scale, moments, latest)
         return made
 
     def fits(self, largest: float, limit: float) -> bool:

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rewire import _checks, threads
 from rewire._inputs import numbers_of
 from rewire._moments import quiet
-from rewire._snapshot import KEPT_BYTES
+from rewire._snapshot import KEPT_BYTES, attributes_undone
 from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
@@ -49,25 +49,6 @@ BATCH = 128  # batch_size="auto"
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
-@contextlib.contextmanager
-def _attributes_undone(thing: Any, *, kept: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Attributes that an object gets, loses or changes inside are as before if something raises.
-
-    Unless it is one of ``kept``.
-    """
-    before = dict(vars(thing))
-    try:
-        yield
-    except kept:
-        raise
-    except BaseException:
-        now = vars(thing)
-        now.update(before)
-        for name in now.keys() - before.keys():
-            del now[name]
-        raise
-
-
 class OutputUnits:
     """A callback that puts a network's outputs into other units, before anything is learnt in them.
 
@@ -85,6 +66,8 @@ class OutputUnits:
 
 class BaseSparseMLP(Arguments, BaseEstimator):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
+
+    _built_from: dict[str, Any] | None = None  # of the network; None where parameters are objects
 
     trainer_: Trainer
     n_iter_: int
@@ -229,9 +212,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         with contextlib.ExitStack() as stack:
             if hasattr(self, "trainer_") and not going_on:
                 # A new network is trained, but the old one is still what other threads predict with.
-                stack.enter_context(self.network_.gate.writing("fit"))
+                stack.enter_context(self.trainer_.network.gate.writing("fit"))
             if not going_on:
-                stack.enter_context(_attributes_undone(self))
+                stack.enter_context(attributes_undone(self))
             X, y = self._validate_X_y(X, y, reset=not going_on)
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes)
@@ -244,11 +227,11 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 X, targets, weight = X[keep], targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
             inside = stack.enter_context(contextlib.ExitStack())
-            undone = not going_on or self.network_.nbytes <= KEPT_BYTES
+            undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
             if going_on:
                 if undone:
                     # Not what Ctrl-C ends: counters must stay those of the network and the history.
-                    inside.enter_context(_attributes_undone(self.trainer_, kept=(KeyboardInterrupt,)))
+                    inside.enter_context(attributes_undone(self.trainer_, kept=(KeyboardInterrupt,)))
                 trainer = self._take_up(self.trainer_, incremental)
             else:
                 trainer = self._new_trainer(X, fitted, incremental)
@@ -338,6 +321,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         fitted["_hidden_sizes"] = tuple(hidden)  # as asked for; neurons may go
         sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
         fitted["_built_with"] = _parameters.built_with(self)
+        fitted["_built_from"] = _parameters.plain_values(self)
         fitted["out_activation_"], final, loss = self._output(fitted)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
@@ -373,12 +357,13 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 f"got {sizes}"
             )
         kept = getattr(self, "_built_with", {})  # an older version has kept none
-        for name, (words, now) in _parameters.built_with(self).items():
-            was, before = kept.get(name, (words, now))
-            if now != before and not (name == "dtype" and now in ("auto", trainer.network.dtype)):
-                raise ValueError(
-                    f"{name} must stay {was} while the same network is trained on, got {words}"
-                )
+        if self._built_from is None or self._built_from != _parameters.plain_values(self):
+            for name, (words, now) in _parameters.built_with(self).items():
+                was, before = kept.get(name, (words, now))
+                if now != before and not (name == "dtype" and now in ("auto", trainer.network.dtype)):
+                    raise ValueError(
+                        f"{name} must stay {was} while the same network is trained on, got {words}"
+                    )
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
         new, rule = self._make_optimizer(), self._make_rewiring(incremental)
@@ -445,6 +430,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     # --- data ---------------------------------------------------------------------------------
 
     def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        if not reset and _parameters.passes(self, X, y):
+            return X, y
         # No dtype asked for: what is real is packed batch by batch, so that uint8 stays what it is.
         _checks.refuse_iterables("y", y, "(samples,)")
         try:

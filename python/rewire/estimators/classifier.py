@@ -340,6 +340,10 @@ def _classes(classes: Any) -> NDArray[Any]:
 
 def _indices(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
     """Where each target stands in ``classes`` (ascending)."""
+    if y.dtype.kind in "iub" and classes.dtype.kind in "iub":
+        at = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        if np.array_equal(classes[at], y):
+            return at.astype(np.int64, copy=False)
     present, inverse = np.unique(y, return_inverse=True)
     strange = np.setdiff1d(present, classes, assume_unique=True)
     if len(strange):

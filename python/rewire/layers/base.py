@@ -48,6 +48,7 @@ class Rescale(NamedTuple):
 
     Attributes
     ----------
+    (None where nothing changes)
     rows : ndarray of float64, shape (n_out,)
     cols : ndarray of float64, shape (n_in,)
     offset : ndarray of float64, shape (n_in,)
@@ -56,22 +57,19 @@ class Rescale(NamedTuple):
         What the gradient of the loss for a row's sum is multiplied by; what optimizers keep follows.
     """
 
-    rows: NDArray[np.float64]
-    cols: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    slope: NDArray[np.float64]
+    rows: NDArray[np.float64] | None = None
+    cols: NDArray[np.float64] | None = None
+    offset: NDArray[np.float64] | None = None
+    shift: NDArray[np.float64] | None = None
+    slope: NDArray[np.float64] | None = None
 
-    @classmethod
-    def of(cls, layer: WeightLayer, **given: NDArray[np.float64]) -> Rescale:
-        """Everything that is not given stays."""
-        n_in, n_out = layer.n_in, layer.n_out
-        still = cls(np.ones(n_out), np.ones(n_in), np.zeros(n_in), np.zeros(n_out), np.ones(n_out))
-        return still._replace(**given)
-
-    def factors(self, power: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def factors(self, power: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
         """By row and by column, for what is that power of the gradient."""
-        return (self.slope**power, self.cols**-power) if power else (self.rows, self.cols)
+        if power == 0:
+            return self.rows, self.cols
+        return None if self.slope is None else self.slope**power, (
+            None if self.cols is None else self.cols**-power
+        )
 
 
 class OptimizerNeeds(Protocol):
@@ -350,9 +348,17 @@ class WeightLayer(Layer):
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         """What to call for a change of units: all is computed here, each call is one step for Python."""
         calls: list[Callable[[], Any]] = []
-        if self.bias is not None:
-            bias = (self.bias + self.times(by.offset)) * by.rows + by.shift
-            calls.append(partial(np.copyto, self.bias, bias, casting="same_kind"))
+        if self.bias is None:
+            return calls
+        bias = self.bias.astype(np.float64)
+        if by.offset is not None:
+            bias += self.times(by.offset)
+        if by.rows is not None:
+            bias *= by.rows
+        if by.shift is not None:
+            bias += by.shift
+        calls.append(partial(np.copyto, self.bias, bias, casting="same_kind"))
+        if by.slope is not None:
             for name, state in self.bias_state.items():
                 changed = state * by.slope ** KEPT[name]
                 calls.append(partial(np.copyto, state, changed, casting="same_kind"))

@@ -184,7 +184,11 @@ class Dense(WeightLayer):
         calls = super().rescaled(by)
         for name, values in {"weight": self.weights, **self.weight_state}.items():
             rows, cols = by.factors(KEPT[name])
-            calls.append(partial(np.copyto, values, values * rows[:, None] * cols, casting="same_kind"))
+            if rows is None and cols is None:
+                continue
+            changed = values if rows is None else values * rows[:, None]
+            changed = changed if cols is None else changed * cols
+            calls.append(partial(np.copyto, values, changed, casting="same_kind"))
         return calls
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -395,20 +395,27 @@ class Sparse(WeightLayer):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls, store = super().rescaled(by), self.store
-        rest = store.n_groups * store.group - self.n_out  # rows that the last group lacks
-        sources, groups = store.sources(), np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
         for name in store.fields:
-            if name in KEPT:
-                rows, cols = (f.astype(self.dtype) for f in by.factors(KEPT[name]))
-                values = store.get_field(name)
-                values *= np.concatenate([rows, np.zeros(rest, rows.dtype)]).reshape(-1, store.group)[groups]
-                values *= cols[sources, None]
-                calls.append(partial(store.set_field, name, values))
+            rows, cols = by.factors(KEPT[name]) if name in KEPT else (None, None)
+            if rows is None and cols is None:
+                continue
+            values = store.get_field(name)
+            if rows is not None:
+                every = np.zeros(store.n_groups * store.group, self.dtype)  # the last group may reach over
+                every[: self.n_out] = rows
+                values *= every.reshape(-1, store.group)[self._groups()]
+            if cols is not None:
+                values *= cols.astype(self.dtype)[store.sources(), None]
+            calls.append(partial(store.set_field, name, values))
         return calls
+
+    def _groups(self) -> NDArray[np.int64]:
+        """The group of every slot."""
+        return np.repeat(np.arange(self.store.n_groups), np.diff(self.store.indptr()))
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         store = self.store
-        groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+        groups = self._groups()
         parts = store.get_field("weight") * x[store.sources(), None]
         rows = [np.bincount(groups, weights=part, minlength=store.n_groups) for part in parts.T]
         return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
