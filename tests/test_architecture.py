@@ -36,7 +36,7 @@ ORDER = """
     callbacks.link_log callbacks.map_log callbacks.
     _density progress _carried _run _fit _snapshot trainer files presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
-    estimators._parameters estimators._split estimators._arguments estimators._base
+    estimators._parameters estimators._split estimators._arguments estimators._units estimators._base
     estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()

@@ -7,6 +7,7 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import operator
@@ -120,38 +121,30 @@ def number(
     open_high: bool = False,
 ) -> float:
     """A finite real number between ``low`` and ``high`` (bounds included unless open), as ``float``."""
-    expected = f"{name} must be a number{_range(low, high, open_low, open_high)}, got {describe(value)}"
-    if isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
-        raise TypeError(expected)
-    try:
-        x = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(expected) from None
-    if not math.isfinite(x):
-        raise ValueError(expected)
-    if low is not None and (x <= low if open_low else x < low):
-        raise ValueError(expected)
-    if high is not None and (x >= high if open_high else x > high):
-        raise ValueError(expected)
-    return x
+    kind: type[Exception] = TypeError
+    if not isinstance(value, (bool, np.bool_, str, bytes, complex, np.complexfloating)):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            x, kind = float(value), ValueError
+            above = low is None or (x > low if open_low else x >= low)
+            if math.isfinite(x) and above and (high is None or (x < high if open_high else x <= high)):
+                return x
+    span = _range(low, high, open_low, open_high)
+    raise kind(f"{name} must be a number{span}, got {describe(value)}")
 
 
 def integer(name: str, value: Any, *, low: int | None = None, high: int | None = None) -> int:
     """An integer between ``low`` and ``high`` (both included), as ``int``. ``True`` is not one."""
+    kind: type[Exception] = TypeError
+    if not isinstance(value, (bool, np.bool_)):
+        with contextlib.suppress(TypeError):
+            n, kind = operator.index(value), ValueError
+            if (low is None or n >= low) and (high is None or n <= high):
+                return n
     if low is not None and high is not None:
         span = f" in [{low}, {high}]"
     else:
         span = f" >= {low}" if low is not None else f" <= {high}" if high is not None else ""
-    expected = f"{name} must be an integer{span}, got {describe(value)}"
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(expected)
-    try:
-        n = operator.index(value)
-    except TypeError:
-        raise TypeError(expected) from None
-    if (low is not None and n < low) or (high is not None and n > high):
-        raise ValueError(expected)
-    return n
+    raise kind(f"{name} must be an integer{span}, got {describe(value)}")
 
 
 def seed(name: str, value: Any) -> int:

@@ -123,7 +123,8 @@ class Fit:
                     show.epoch(row)
                     self.tell("on_epoch_end")
                     row["seconds_callbacks"] = self.seconds_callbacks
-                    trainer.set_births()
+                    if trainer.epoch < self.state.last_epoch:  # else it comes anyway
+                        trainer.set_births()
         except KeyboardInterrupt:
             trainer.history.interrupted = True
             if not self.whole:

@@ -41,7 +41,7 @@ def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
 
 def shifted(x: Any, by: Any) -> Any:
     """x * 2**by, exact as long as it is a number; x itself where there is nothing to do."""
-    return np.ldexp(x, by) if np.any(by) else x
+    return np.ldexp(x, by) if (by.any() if isinstance(by, np.ndarray) else by) else x
 
 
 def balanced(weight: NDArray[np.float64] | None) -> tuple[NDArray[np.float64] | None, int]:
@@ -89,7 +89,8 @@ class SampleWeights:
 class Moments(NamedTuple):
     """Mean and standard deviation (that of the population) of every column of some samples.
 
-    ``deviation`` is 0 where a column never varied by more than rounding, which grows with ``rows``.
+    ``deviation`` is 0 where a column never varied by more than rounding, which grows with ``rows``: the bound
+    is that of scikit-learn's ``StandardScaler``, variance <= rows * eps * variance + (rows * mean * eps)^2.
     """
 
     total: float  # the sum of weights
@@ -115,6 +116,10 @@ class Moments(NamedTuple):
         if exponent is None:
             return cls(count, mean, deviation, rows)
         return cls(count, shifted(mean, exponent), shifted(deviation, exponent), rows)
+
+    def rounding(self) -> NDArray[np.float64]:
+        """What a column may vary by and is still taken for constant."""
+        return np.abs(self.mean) * (self.rows * _EPS)
 
     @quiet()
     def merged(self, other: Moments) -> Moments:

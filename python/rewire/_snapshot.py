@@ -30,6 +30,7 @@ __all__ = ["KEPT_BYTES", "all_or_nothing", "attributes_undone"]
 
 KEPT_BYTES = 256 << 20
 
+_CONTAINERS = (list, dict, set, deque)
 _PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a short cut
 _SCRATCH = ("_bias_grad", "weight_grad")  # attributes of layers that hold nothing between two steps
 
@@ -130,7 +131,7 @@ def _contents(value: Any, undo: list[Callable[[], Any]], seen: set[int]) -> None
         for item in value:
             if type(item) not in _PLAIN:
                 _contents(item, undo, seen)
-    elif isinstance(value, list | dict | set | deque) and id(value) not in seen:
+    elif isinstance(value, _CONTAINERS) and id(value) not in seen:
         seen.add(id(value))
         undo.append(_refill(value))
         for item in value.values() if isinstance(value, dict) else value:

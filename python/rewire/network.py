@@ -150,13 +150,16 @@ class Sequential:
             calls = first.rescaled(Rescale(cols=gain, offset=offset))
             self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
 
-    def change_outputs(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
+    def change_outputs(self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]) -> None:
         """Let outputs be ``outputs * gain + shift``: targets have other units. The last layer is linear.
 
         What optimizers keep follows the gradients: errors go with ``gain``, and those of layers before the
         last one with its square.
         """
         layers = self.weight_layers
+        if gain is None:
+            self._at_once(layers[-1].rescaled(Rescale(shift=shift)))
+            return
         gain = np.clip(gain, 2.0**-20, 2.0**20)  # so that the state stays a number
         calls = layers[-1].rescaled(Rescale(rows=gain, shift=shift, slope=gain))
         for layer in layers[:-1]:

@@ -38,7 +38,8 @@ class Standardizer:
     Parameters
     ----------
     mean, scale : array_like of float, shape (n_features,)
-        ``scale`` is 1 / standard deviation, and 1 where the feature is constant.
+        ``scale`` is 1 / standard deviation. Where the feature is constant it is 1, or less where values are
+        so large that their rounding alone is more than 1: from about 4e12 on after 1000 rows.
 
     Attributes
     ----------
@@ -74,7 +75,8 @@ class Standardizer:
 
         Notes
         -----
-        A feature whose deviation is within the rounding of its sum is constant.
+        A feature whose deviation is within the rounding of its sum, m * 2.2e-16 * ``abs(mean)``, is constant,
+        as in scikit-learn: 1e8 with noise of 1e-9, say, or 1e300 with noise of 1e285.
         """
         source = X if isinstance(X, Source) else as_source(X, None)
         if weight is not None:
@@ -87,7 +89,8 @@ class Standardizer:
     @classmethod
     def _of(cls, moments: Moments, latest: str, mean: NDArray[np.float64]) -> Standardizer:
         still = moments.deviation == 0
-        scale = 1.0 / np.where(still, 1.0, np.maximum(moments.deviation, _NORMAL))
+        noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
+        scale = 1.0 / np.where(still, noise, np.maximum(moments.deviation, _NORMAL))
         made = cls.__new__(cls)
         made._set(mean, scale, moments, latest)
         return made

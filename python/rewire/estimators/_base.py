@@ -11,7 +11,7 @@ import contextlib
 import copy
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -49,18 +49,15 @@ BATCH = 128  # batch_size="auto"
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
-class OutputUnits:
-    """A callback that puts a network's outputs into other units, before anything is learnt in them.
+class AtEnd:
+    """A callback that does something at the end of ``fit``, where Ctrl-C waits; ``done`` says whether it has."""
 
-    In ``fit``, so that a call that fails takes it back with all else. ``done`` tells whether it has.
-    """
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act, self.done = act, False
 
-    def __init__(self, gain: NDArray[np.float64], shift: NDArray[np.float64]) -> None:
-        self.gain, self.shift, self.done = gain, shift, False
-
-    def on_fit_begin(self, state: Any) -> None:
-        """Rescale the last layer."""
-        state.network.change_outputs(self.gain, self.shift)
+    def on_fit_end(self, state: Any) -> None:
+        """Act."""
+        self.act()
         self.done = True
 
 
@@ -226,12 +223,15 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 keep = np.flatnonzero(weight)
                 X, targets, weight = X[keep], targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
+            if begin is not None and incremental:
+                begin.see(X, targets, weight)
             inside = stack.enter_context(contextlib.ExitStack())
             undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
             if going_on:
                 if undone:
                     # Not what Ctrl-C ends: counters must stay those of the network and the history.
-                    inside.enter_context(attributes_undone(self.trainer_, kept=(KeyboardInterrupt,)))
+                    for thing in (self, self.trainer_):
+                        inside.enter_context(attributes_undone(thing, kept=(KeyboardInterrupt,)))
                 trainer = self._take_up(self.trainer_, incremental)
             else:
                 trainer = self._new_trainer(X, fitted, incremental)
@@ -242,6 +242,15 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 trainer.reach = max(trainer.reach, self.max_iter)
                 parts = trainer.rewiring.parts()
                 trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_shares()}
+            recorded = functools.partial(self._record, trainer, X.shape[0], going_on, monitor)
+
+            def finish() -> None:
+                """Set all attributes at once, so that Ctrl-C leaves no half of them."""
+                if begin is not None and not begin.done:
+                    fitted.clear()  # interrupted before the network was put into the new units: it has the old
+                self.__dict__.update({**fitted, "trainer_": trainer, **recorded()})
+
+            options["end"] = end = AtEnd(finish)
             try:
                 interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
             except BaseException:
@@ -249,15 +258,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     self.__dict__.update(fitted)  # the network stays in the new units
                 raise
             inside.close()
-            if begin is not None and not begin.done:
-                fitted = {}  # interrupted before the network was put into the new units: it has the old ones
-            record = functools.partial(self._record, trainer, X.shape[0], going_on, monitor)
-            try:
-                found = record()
-            except KeyboardInterrupt:  # what has been learnt is kept
-                found, interrupted = record(), True
-            # All at once, so that Ctrl-C leaves no half of it.
-            self.__dict__.update({**fitted, "trainer_": trainer, **found})
+            if not end.done:  # interrupted before the first epoch
+                finish()
         return interrupted
 
     def _train(
@@ -271,7 +273,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         options: dict[str, Any],
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
-        patience, begin = options.pop("patience"), options.pop("begin")
+        patience, begin, end = (options.pop(name) for name in ("patience", "begin", "end"))
         trainer.callbacks = [] if begin is None else [begin]  # a new list: the old one comes back on errors
         if patience is not None or validation is not None:
             trainer.callbacks += [
@@ -282,6 +284,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     restore_best=validation is not None,
                 )
             ]
+        trainer.callbacks += [end]
         try:
             trainer.fit(X, targets, sample_weight=weight, validation_data=validation, **options)
             return trainer.history.interrupted

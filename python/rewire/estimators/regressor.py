@@ -10,10 +10,11 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
-from rewire._moments import Moments, balanced, levels, quiet, shifted
+from rewire._moments import Moments, levels, quiet, shifted
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
-from rewire.estimators._base import BaseSparseMLP, OutputUnits
+from rewire.estimators._base import BaseSparseMLP
+from rewire.estimators._units import REMEMBERED, OutputUnits, moments_of, moments_with, near_enough
 from rewire.losses import MSE, Loss
 
 __all__ = ["SparseMLPRegressor"]
@@ -44,7 +45,8 @@ n_iter_no_change
     Attributes
     ----------
     target_mean_, target_scale_ : ndarray of float64, shape (n_outputs,)
-        A prediction is what the network gives, times scale, plus mean (0 and 1 without ``standardize``).
+        A prediction is what the network gives, times scale, plus mean (0 and 1 without ``standardize``). In a
+        stream they follow the moments of all targets within 5 %.
     out_activation_ : "identity"
     loss_, loss_curve_, best_loss_ : float, list of float, float
         Mean squared error over training batches, of standardised targets.
@@ -113,6 +115,12 @@ density_, history_, topology_history_, network_, trainer_
         Returns
         -------
         self
+
+        Notes
+        -----
+        With ``standardize``, predictions first move by a share of the mean residual on this data (of n rows
+        n / (n + 50), less by as much as fewer than 50 came before): steps of a fixed size are slow to find
+        another level. A target that has been constant so far tells nothing of its scale.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
@@ -210,43 +218,31 @@ density_, history_, topology_history_, network_, trainer_
         """Attributes for targets of which these are some more."""
         if weight is not None and not weight.any():
             return {}
-        found = _moments(y, weight)
+        found = moments_of(y, weight)
         latest = found.digest()
         if before is not None and latest == self._target_latest:
             return {}  # the same set again, as in a loop of warm starts
-        moments = found if before is None else before.merged(found)
+        if before is None:
+            scale = np.where(found.deviation == 0, 1.0, found.deviation)
+            return {
+                "target_mean_": found.mean,
+                "target_scale_": scale,
+                "_target_moments": found,
+                "_target_latest": latest,
+            }
+        moments = moments_with(before, found)
+        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
+        share = np.where(before.deviation == 0, 1.0, found.rows / (found.rows + min(before.rows, REMEMBERED)))
         scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
-        fitted: dict[str, Any] = {
-            "target_mean_": moments.mean,
-            "target_scale_": scale,
-            "_target_moments": moments,
-            "_target_latest": latest,
-        }
-        if before is not None:
-            # A target that never varied has no scale of its own: what stands for it is as good in any.
-            old = np.where(before.deviation == 0, scale, self.target_scale_)
-            moved = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
-            fitted["_begin"] = OutputUnits(old / scale, moved)
+        # A target that never varied has no scale of its own: what stands for it is as good in any.
+        gain = np.where(before.deviation == 0, scale, self.target_scale_) / scale
+        shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
+        if near_enough(scale / self.target_scale_, shift):
+            fitted["_begin"] = OutputUnits(None, None, share)
+        else:
+            fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
+            fitted["_begin"] = OutputUnits(gain, shift, share)
         return fitted
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
         return "identity", "linear", MSE()
-
-
-def _moments(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Moments:
-    """Of targets, in the units of y whatever they are."""
-    weight, level = balanced(weight)
-    top = np.abs(y) if weight is None else np.abs(y[weight > 0])
-    by = levels(top.max(axis=0, initial=0.0))
-    near = shifted(y, -by)
-    if weight is not None and not weight.all():
-        near = np.where(weight[:, None] > 0, near, 0.0)
-    mean = np.average(near, axis=0, weights=weight)
-    deviation = np.sqrt(np.average(np.square(near - mean), axis=0, weights=weight))
-    # A target that never changes has nothing but rounding noise as its deviation.
-    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
-    # Nor does its mean keep the rounding of a sum, which no deviation would divide.
-    mean = np.where(deviation == 0, near[0 if weight is None else int(np.argmax(weight))] + 0.0, mean)
-    total = float(len(y) if weight is None else weight.sum())
-    count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
-    return Moments(count, shifted(mean, by), shifted(deviation, by), len(y))

@@ -1,0 +1,124 @@
+"""The units of a regressor's targets: what they are taken from, and how a network is put into new ones.
+
+Targets are standardised, and what is known of their mean and deviation grows with every call. Two things are
+then apart. *Units* are a matter of numbers: a change of them leaves what the network computes as it is. The
+*level* of its predictions is a matter of learning, for which steps of a fixed size are slow: a network that
+has begun at 7 deviations from where the targets are now would take thousands. So each ``partial_fit`` first
+moves the level by a share of the mean residual. That is not the move of the mean: where a network already
+follows targets that rise with a feature, in rows sorted by it, the mean moves and residuals do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._moments import Moments, balanced, levels, shifted
+
+__all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
+
+REMEMBERED = 50  # rows as many as which the level has behind it at most: the share of n more is n / (n + 50)
+LOOKED_AT = 1000  # rows, about, that the mean residual is taken from
+TOLERANCE = 0.05  # by which units may be off, as a part of the deviation: they need not move in every call
+
+
+class OutputUnits:
+    """A callback that puts a network's outputs into other units, and at the level of the coming targets.
+
+    In ``fit``, so that a call that fails takes it back with all else. ``done`` tells whether it has.
+
+    Parameters
+    ----------
+    gain, shift : ndarray of float64, shape (n_outputs,), or None
+        ``outputs * gain + shift`` are those of now in the new units; None where they stay the same.
+    share : ndarray of float64, shape (n_outputs,)
+        Of the mean residual, by which the level moves.
+    """
+
+    def __init__(
+        self,
+        gain: NDArray[np.float64] | None,
+        shift: NDArray[np.float64] | None,
+        share: NDArray[np.float64],
+    ) -> None:
+        self.gain, self.shift, self.share, self.done = gain, shift, share, False
+        self._rows: tuple[Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
+
+    def see(self, X: Any, targets: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
+        """Take the residuals from these rows, with targets in the new units."""
+        step = -(-X.shape[0] // LOOKED_AT)
+        if step > 1:
+            X, targets = X[::step], targets[::step]
+            weight = None if weight is None else weight[::step]
+        self._rows = X, targets, weight
+
+    def on_fit_begin(self, state: Any) -> None:
+        """Rescale the last layer."""
+        network, shift = state.network, self.shift
+        if self._rows is not None:
+            X, targets, weight = self._rows
+            with contextlib.suppress(ValueError):  # outputs overflow: training says what there is to say
+                outputs = network.predict(X, threads=state.trainer.threads).astype(np.float64)
+                if self.gain is not None:
+                    outputs = outputs * self.gain + self.shift
+                left = _average(targets - outputs, balanced(weight)[0])
+                level = np.where(np.isfinite(left), left * self.share, 0.0)
+                shift = level if shift is None else shift + level
+        if shift is not None:
+            network.change_outputs(self.gain, shift)
+        self.done = True
+
+
+def _average(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = (
+        x.sum(axis=0) / len(x) if weight is None else np.average(x, axis=0, weights=weight)
+    )
+    return found
+
+
+def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Moments:
+    """Of targets, in the units of y whatever they are."""
+    weight, level = balanced(weight)
+    top = np.abs(y) if weight is None else np.abs(y[weight > 0])
+    by = levels(top.max(axis=0, initial=0.0))
+    near = shifted(y, -by)
+    if weight is not None and not weight.all():
+        near = np.where(weight[:, None] > 0, near, 0.0)
+    mean = _average(near, weight)
+    deviation = np.sqrt(_average(np.square(near - mean), weight))
+    # A target that never changes has nothing but rounding noise as its deviation.
+    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
+    # Nor does its mean keep the rounding of a sum, which no deviation would divide.
+    mean = np.where(deviation == 0, near[0 if weight is None else int(np.argmax(weight))] + 0.0, mean)
+    total = float(len(y) if weight is None else weight.sum())
+    count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
+    return Moments(count, shifted(mean, by), shifted(deviation, by), len(y))
+
+
+def moments_with(before: Moments, found: Moments) -> Moments:
+    """Of all targets so far, ``found`` the latest; but as long as one has never varied, that says nothing.
+
+    However many they are, rows in which it was constant tell neither its deviation nor its mean: what is
+    found when it varies stands for them too.
+    """
+    both, still = before.merged(found), before.deviation == 0
+    if not still.any():
+        return both
+    fewer = before._replace(total=min(before.total, found.total), rows=min(before.rows, found.rows))
+    equal = fewer.merged(found)  # the latest may be constant as well, at another level
+    varies = found.deviation > 0
+    count = equal if still.all() else both
+    return Moments(
+        count.total,
+        np.where(still, np.where(varies, found.mean, equal.mean), both.mean),
+        np.where(still, np.where(varies, found.deviation, equal.deviation), both.deviation),
+        count.rows,
+    )
+
+
+def near_enough(gain: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:
+    """Whether a change of units is so small that it can wait."""
+    return bool((np.abs(gain - 1) <= TOLERANCE).all() and (np.abs(shift) <= TOLERANCE).all())
