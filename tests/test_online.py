@@ -251,7 +251,7 @@ def regression_stream(kind, seed):
 )
 def test_regressors_find_the_level_of_targets(kind, least):
     found = []
-    for seed in range(5):
+    for seed in range(3):
         x, y = regression_stream(kind, seed)
         reg = SparseMLPRegressor((100,), epsilon=6, random_state=seed, rewiring=None, n_jobs=1)
         for start in range(0, 2500, 20):

@@ -50,7 +50,7 @@ RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
 class AtEnd:
-    """A callback that does something at the end of ``fit``, where Ctrl-C waits; ``done`` says whether it has."""
+    """A callback that acts at the end of ``fit``, where Ctrl-C waits; ``done`` says whether it has."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self.act, self.done = act, False
@@ -247,7 +247,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             def finish() -> None:
                 """Set all attributes at once, so that Ctrl-C leaves no half of them."""
                 if begin is not None and not begin.done:
-                    fitted.clear()  # interrupted before the network was put into the new units: it has the old
+                    fitted.clear()  # interrupted before the network was put into the new units
                 self.__dict__.update({**fitted, "trainer_": trainer, **recorded()})
 
             options["end"] = end = AtEnd(finish)
