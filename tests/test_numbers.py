@@ -89,7 +89,8 @@ def test_moments_are_those_of_fractions(table, errors):
         assert abs(found.mean[j] - mean) <= 4 * n * EPS * largest
         assert math.isfinite(found.scale[j]) and found.scale[j] > 0
         if deviation <= n * EPS * abs(mean) / 4:
-            assert found.scale[j] == 1.0
+            assert found.moments.deviation[j] == 0
+            assert 1 / found.scale[j] == pytest.approx(max(1.0, n * EPS * abs(mean)), rel=1e-12)
         elif deviation > 4 * n * EPS * abs(mean) and deviation > TINY:
             # a scale near 1e-308 is subnormal and has fewer bits
             assert 1 / found.scale[j] == pytest.approx(deviation, rel=1e-12, abs=8 * n * EPS * largest) or (

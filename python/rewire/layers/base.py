@@ -46,9 +46,10 @@ KEPT = {"weight": 0, "asleep": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
 class Rescale(NamedTuple):
     """A change of units: w becomes w * rows * cols, b becomes (b + W offset) * rows + shift.
 
+    None stands for what would change nothing.
+
     Attributes
     ----------
-    (None where nothing changes)
     rows : ndarray of float64, shape (n_out,)
     cols : ndarray of float64, shape (n_in,)
     offset : ndarray of float64, shape (n_in,)
