@@ -154,6 +154,35 @@ def test_kernels_do_not_reach_openmp():
         assert "base/par.h" not in reached, path.name
 
 
+# Files whose numbers have no better name than their place.
+PUBLISHED = {
+    "base/hypergeometric.c": "coefficients of Stirling's series",
+    "kernels/vec_avx2.h": "which lanes a shuffle moves, bit by bit",
+}
+
+
+@pytest.mark.parametrize("path", [p for p in core_files if p.suffix in {".c", ".h"}], ids=core_name)
+def test_numbers_have_names(path):
+    """A number above 64 is tuning, contract or a bound: it has a name, and a reason beside it."""
+    if core_name(path) in PUBLISHED:
+        return
+    text = re.sub(r'"(?:\\.|[^"\\])*"', '""', without_comments(path.read_text()))
+    text = re.sub(r"\benum\b[^;{]*\{[^}]*\}", "", text)  # its names are what is wanted
+    text = re.sub(r"^\s*#\s*define \w+ [^\\\n]*$", "", text, flags=re.M)  # neither macros of several lines
+    text = re.sub(r"static const \w+ \w+ = [^;{]*;", "", text)
+    text = text.replace(tuning_table(text), "")
+    numbers = [int(n, 0) for n in re.findall(r"(?<![\w.])(0[xX][0-9a-fA-F]+|\d+)[uUlL]*(?![\w.])", text)]
+    shifted = [int(a) << int(b) for a, b in re.findall(r"(?<![\w.])(\d+)[uUlL]* << (\d+)\b", text)]
+    bare = [n for n in numbers + shifted if n > 64]
+    assert not bare, f"{core_name(path)} has numbers without a name: {bare}"
+
+
+def tuning_table(text):
+    """The table of measured numbers, whose names are those of its fields."""
+    table = re.search(r"#define RW_TUNING_MEASURED.*?(?=#endif)", text, re.S)
+    return table[0] if table else ""
+
+
 def test_core_has_no_mutable_state(tmp_path):
     """No b, B, d, D or C symbol in the release objects: nothing at file scope can change."""
     cc, nm = shutil.which("gcc") or shutil.which("cc"), shutil.which("nm")

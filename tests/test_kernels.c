@@ -10,6 +10,7 @@
 #include "kernels/elements.h"
 #include "kernels/updates.h"
 #include "kernels/growing.h"
+#include "kernels/tuned.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
 #include "kernels/limits.h"
@@ -74,6 +75,8 @@ int main(int argc, char **argv)
     RUN(test_growth_that_is_refused);
     RUN(test_growth_without_memory);
     RUN(test_growth_can_be_stopped);
+
+    RUN(test_tuning_changes_no_bit);
 
     RUN(test_multiply_adds_are_counted);
     RUN(test_reads_reach_every_word);

@@ -20,7 +20,8 @@ static double deviance(double x, double mean) /* x log(x / mean) + mean - x */
         return x * log(x / mean) + mean - x;
     /* Near the mean the terms cancel: a series in v = (x - mean) / (x + mean). */
     double v = (x - mean) / (x + mean), sum = (x - mean) * v, term = 2 * x * v;
-    for (int j = 1; j < 1000; j++) {
+    enum { MOST_TERMS = 1000 }; /* a bound: ten or so are enough */
+    for (int j = 1; j < MOST_TERMS; j++) {
         term *= v * v;
         double next = sum + term / (2 * j + 1);
         if (next == sum)

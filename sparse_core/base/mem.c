@@ -93,7 +93,7 @@ static void forget(const void *block, size_t bytes)
 #define forget(block, bytes) ((void)0)
 #endif
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64 }; /* a line of the cache */
 /* From here on a block is mapped: two huge pages, so that at least one of them
  * lies whole inside the block wherever it starts. */
 static const size_t MAPPED_FROM = (size_t)4 << 20;

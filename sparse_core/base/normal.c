@@ -5,6 +5,8 @@
 /* Where the tail begins, and the area of a layer, for 256 of them. */
 #define TAIL 3.6541528853610088
 #define AREA 0.00492867323397465
+/* The bits of a number that name its layer, and its layer and sign. */
+enum { LAYER_BITS = RW_NORMAL_LAYERS - 1, STEP_BITS = 2 * RW_NORMAL_LAYERS - 1 };
 
 void rw_normal_start(rw_normal *t)
 {
@@ -43,7 +45,7 @@ static double tail(rw_seq *s)
 /* The number that began with the 32 bits of `word`, of which the quick test was not sure. */
 static double settle(const rw_normal *t, uint32_t word, rw_seq s)
 {
-    uint32_t layer = word & 255, left = word >> 8 & 1;
+    uint32_t layer = word & LAYER_BITS, left = word >> 8 & 1;
     double x = ((double)(word >> 9) + 0.5) * 0x1p-23 * t->edge[layer];
     for (;;) {
         if (x < t->edge[layer + 1])
@@ -56,7 +58,7 @@ static double settle(const rw_normal *t, uint32_t word, rw_seq s)
         if (y < exp(-0.5 * x * x))
             break;
         uint64_t again = rw_seq_next(&s); /* another layer, another place: a new number */
-        layer = again & 255;
+        layer = again & LAYER_BITS;
         left = again >> 8 & 1;
         x = rw_unit(again) * t->edge[layer];
     }
@@ -70,8 +72,8 @@ void rw_normals(const rw_normal *t, rw_key key, uint64_t row, int64_t first, int
         uint64_t two = rw_split_mix(drawn, (uint64_t)(first + i) / 2);
         for (int64_t lane = 0; lane < 2; lane++) {
             uint32_t word = (uint32_t)(two >> (32 * lane));
-            out[i + lane] = ((float)(int32_t)(word >> 9) + 0.5f) * t->step[word & 511];
-            if (word >> 9 >= t->below[word & 255]) {
+            out[i + lane] = ((float)(int32_t)(word >> 9) + 0.5f) * t->step[word & STEP_BITS];
+            if (word >> 9 >= t->below[word & LAYER_BITS]) {
                 rw_seq more = rw_seq_start(key, RW_DRAW_RETRY, row);
                 more.index = (uint64_t)(first + i + lane) << 20; /* blocks for this number alone */
                 out[i + lane] = (float)settle(t, word, more);

@@ -48,7 +48,8 @@ static inline uint64_t rw_tiny_is_zero(void)
 {
 #if defined(__SSE__) || defined(_M_X64)
     unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040); /* results, and operands */
+    enum { RESULTS = 0x8000, OPERANDS = 0x40 };
+    _mm_setcsr(mode | RESULTS | OPERANDS);
     return mode;
 #elif defined(__aarch64__) && defined(__GNUC__)
     uint64_t mode;
@@ -75,7 +76,7 @@ typedef struct {
     int64_t next, end;
     char apart[48];
 } rw_share;
-enum { RW_SHARES = 64 }; /* more threads than that share shares */
+enum { RW_SHARES = 64 }; /* a bound of the stack: with more threads, two begin with the same share */
 
 typedef void (*rw_task)(const void *arg, int64_t task);
 

@@ -31,6 +31,14 @@ typedef struct {
 
 typedef struct { uint64_t v[4]; } rw_philox;
 
+/* The constants of Philox4x64 and of SplitMix64, as published. */
+#define RW_PHILOX_FIRST 0xD2E7470EE14C6C93u
+#define RW_PHILOX_SECOND 0xCA5A826395121157u
+#define RW_GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio     */
+#define RW_ROOT_3 0xBB67AE8584CAA73Bu /* 2^64 * (sqrt(3) - 1)    */
+#define RW_SPLIT_MIX_FIRST 0xBF58476D1CE4E5B9u
+#define RW_SPLIT_MIX_SECOND 0x94D049BB133111EBu
+
 #ifdef __SIZEOF_INT128__
 __extension__ typedef unsigned __int128 rw_u128;
 #endif
@@ -40,9 +48,9 @@ static inline uint64_t rw_mulhilo(uint64_t a, uint64_t b, uint64_t *hi)
 #ifdef __SIZEOF_INT128__ /* one instruction; the products below are five times as slow */
     *hi = (uint64_t)((rw_u128)a * b >> 64);
 #else
-    uint64_t a0 = a & 0xffffffffu, a1 = a >> 32, b0 = b & 0xffffffffu, b1 = b >> 32;
+    uint64_t a0 = a & UINT32_MAX, a1 = a >> 32, b0 = b & UINT32_MAX, b1 = b >> 32;
     uint64_t low = a0 * b0, mid1 = a1 * b0, mid2 = a0 * b1;
-    uint64_t carry = (low >> 32) + (mid1 & 0xffffffffu) + (mid2 & 0xffffffffu);
+    uint64_t carry = (low >> 32) + (mid1 & UINT32_MAX) + (mid2 & UINT32_MAX);
     *hi = a1 * b1 + (mid1 >> 32) + (mid2 >> 32) + (carry >> 32);
 #endif
     return a * b;
@@ -52,12 +60,12 @@ static inline rw_philox rw_philox_block(uint64_t key0, uint64_t key1, rw_philox 
 {
     for (int round = 0; round < 10; round++) {
         uint64_t hi0, hi1;
-        uint64_t lo0 = rw_mulhilo(0xD2E7470EE14C6C93u, counter.v[0], &hi0);
-        uint64_t lo1 = rw_mulhilo(0xCA5A826395121157u, counter.v[2], &hi1);
+        uint64_t lo0 = rw_mulhilo(RW_PHILOX_FIRST, counter.v[0], &hi0);
+        uint64_t lo1 = rw_mulhilo(RW_PHILOX_SECOND, counter.v[2], &hi1);
         rw_philox next = { { hi1 ^ counter.v[1] ^ key0, lo1, hi0 ^ counter.v[3] ^ key1, lo0 } };
         counter = next;
-        key0 += 0x9E3779B97F4A7C15u;
-        key1 += 0xBB67AE8584CAA73Bu;
+        key0 += RW_GOLDEN;
+        key1 += RW_ROOT_3;
     }
     return counter;
 }
@@ -98,9 +106,9 @@ static inline uint64_t rw_seq_next(rw_seq *s)
  * times as long. */
 static inline uint64_t rw_split_mix(uint64_t drawn, uint64_t index)
 {
-    uint64_t z = drawn + (index + 1) * 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    uint64_t z = drawn + (index + 1) * RW_GOLDEN;
+    z = (z ^ z >> 30) * RW_SPLIT_MIX_FIRST;
+    z = (z ^ z >> 27) * RW_SPLIT_MIX_SECOND;
     return z ^ z >> 31;
 }
 

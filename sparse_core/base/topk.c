@@ -6,8 +6,7 @@
 
 rw_status rw_topk_start(rw_topk *b, int64_t k, int64_t most, rw_key key)
 {
-    /* With fewer, cuts come too often. */
-    enum { LEAST = 64 };
+    enum { LEAST = 64 }; /* a bound: with fewer, cuts come too often */
     *b = (rw_topk){ .key = key, .k = rw_min64(k, most) };
     b->room = rw_max64(1, rw_min64(most, 2 * rw_max64(b->k, LEAST)));
     b->at = rw_alloc_array((size_t)b->room, sizeof *b->at);
@@ -50,10 +49,10 @@ bool rw_topk_tie(const rw_topk *s, const rw_candidate *a, const rw_candidate *b)
 static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
 {
     for (int shift = 56; shift >= 0 && n > 1; shift -= 8) {
-        int64_t counts[256] = { 0 }, kept = 0;
+        int64_t counts[UINT8_MAX + 1] = { 0 }, kept = 0;
         for (int64_t i = 0; i < n; i++)
-            counts[a[i] >> shift & 255]++;
-        uint64_t byte = 255;
+            counts[a[i] >> shift & UINT8_MAX]++;
+        uint64_t byte = UINT8_MAX;
         for (; counts[byte] < k; byte--)
             k -= counts[byte];
         if (counts[byte] == n)
@@ -61,7 +60,7 @@ static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
         for (int64_t i = 0; i < n; i++) { /* every score is written, few are kept */
             uint64_t score = a[i];
             a[kept] = score;
-            kept += (score >> shift & 255) == byte;
+            kept += (score >> shift & UINT8_MAX) == byte;
         }
         n = kept;
     }

@@ -1,80 +1,79 @@
-/* tuning.h -- numbers chosen by measurement that another machine may want otherwise,
- * each with its reason. Not all there are: more stand beside their use.
+/* tuning.h -- numbers chosen for speed that do not depend on the instruction set, with their reasons.
  *
- * None of them changes a result: sums are added in the same order however work
- * is cut (kernels.h), except RW_SPAN, which is part of that contract. The
- * figures behind them are printed by bench/kernels.py and told in
- * docs/performance.md and docs/tried.md. How many registers a kernel keeps is beside
- * the kernels, in kernels_body.h. */
+ * None of them changes a result: order.h has those that would. Those that belong to the kernels of
+ * one instruction set stand beside them (kernels_tuning.h). All other numbers above 64 in the core
+ * are bounds or definitions, named beside their use. The figures here were taken while the pass in
+ * question was written, on an Intel Xeon or an AMD EPYC; bench/ prints what comes of them. */
 #ifndef RW_TUNING_H
 #define RW_TUNING_H
 
-#include <stdint.h>
-
 enum {
-    /* Samples a weight gradient sums in registers before it folds their lanes.
-     * A fold costs as much as 32 samples or so: at 512 it is lost in the noise. */
-    RW_SPAN = 512,
+    /* --- threads and polls ------------------------------------------------------------ */
 
-    /* Bytes of activations that the second-level cache keeps: half of the smallest
-     * in use today (1 MB), the rest being for the outputs, the weights and whoever
-     * shares the core. Of what has more, slots are fetched ahead. */
-    RW_NEAR = 512 << 10,
-    /* Bytes of a source from which panels pay: with few samples a row is over too soon. */
-    RW_PANEL_LINE = 64,
-    /* A panel larger than this is no nearer than the whole. */
-    RW_PANEL_MOST = 1536 << 10,
-
-    /* Groups that go through panels together, at most: their places are kept on
-     * the stack (12 KB). */
-    RW_TASK_GROUPS = 1024,
-    /* Their slots should touch every source of a panel some times. */
-    RW_PANEL_REUSE = 8,
-
-    /* Slots of a row that are counted through sooner than searched. */
-    RW_COUNTED = 128,
-
-    /* Values of gradient between dW and the optimizer step, of one thread. */
-    RW_SCRATCH = 32 << 10,
-
-    /* Rows whose gradients growth makes together: as many as the kernel has in registers.
-     * Of longer rows, which would take more bytes, only those of one group. */
-    RW_GROW_ROWS = 4,
-    RW_GROW_BYTES = 4 << 20,
-    /* Samples of a panel that stay in the first-level cache. */
-    RW_OUTER_SPAN = 256,
-
-    /* Growth takes the best of this many places for each that it wants by noting all of them,
-     * in 13 bytes each; of more it takes them from a stream, in 64 bytes for each
-     * that it wants and each thread. */
-    RW_GROW_CANDIDATES = 6,
-
-    /* Multiply-adds of a task: some 10 us, a hundred times what handing it out costs. */
-    RW_TASK_WORK = 1 << 18,
-    /* Multiply-adds of each thread between two polls: 20 ms at 10 GFLOP/s. */
-    RW_POLL_WORK = 100000000,
     /* Multiply-adds worth a thread: waking one costs a few microseconds. */
     RW_WORK_PER_THREAD = 50000,
+    /* Multiply-adds of each thread between two polls: 20 ms at 10 GFLOP/s. */
+    RW_POLL_WORK = 100000000,
 
-    /* dX gathers through the mirror only while a panel takes fewer slots of a row
-     * than this, and only from so many slots: it reads a line of the cache for every
-     * weight, so the weights must be near (2 MB of float32). Else it scatters panel by panel. */
-    RW_GATHER_PIECE = 14,
-    RW_GATHER_SLOTS = 512 << 10
+    /* --- what passes cost --------------------------------------------------------------
+     * In multiply-adds, for the two numbers above. Estimates good to a factor of two: they
+     * decide on how many threads a pass runs, and nothing else. */
+
+    RW_COST_COMMIT_SLOT = 200,
+    RW_COST_MIRROR_SLOT = 4,
+    RW_COST_PRUNE_SLOT = 40,     /* in one of the passes of prune.c              */
+    RW_COST_ZEROS_VALUE = 4,
+    RW_COST_GROW_LINK = 100,     /* a link that grow_random.c draws and places   */
+    RW_COST_DRAW_VALUE = 300,    /* a weight of a new link                       */
+    RW_COST_DEEPR_VALUE = 30,
+    RW_COST_UPDATE_VALUE = 4,    /* of an optimizer's step: memory traffic       */
+    RW_COST_DROPOUT_VALUE = 2,
+
+    /* --- how passes over a store are cut ------------------------------------------------ */
+
+    /* Values of a block for passes that do little to each (blocks.h): some 10 us. */
+    RW_BLOCK_VALUES = 8192,
+    /* Slots of a buffer while a layer is written anew: a second-level cache holds some buffers. */
+    RW_COMMIT_CHUNK = 8192,
+    /* Chunks of each thread at least, so that small layers are shared too. */
+    RW_COMMIT_CHUNKS = 2,
+    /* Slots of a piece in prune.c: 4 us of a pass. Between two polls so many of each thread: 10 ms. */
+    RW_PRUNE_PIECE = 2048,
+    RW_PRUNE_POLL_PIECES = 2048,
+    /* Slots that prune.c collects and sorts rather than count once more: one pass is enough for
+     * most layers, two for all but strange ones. */
+    RW_PRUNE_SORTED = 4096,
+    /* New weights that one thread draws at a time; between two polls so many runs of each: 10 ms. */
+    RW_VALUES_RUN = 512,
+    RW_VALUES_POLL_RUNS = 256,
+    /* New links of each thread between two polls in grow_random.c: 20 ms. */
+    RW_GROW_POLL_LINKS = 1000000,
+    /* Draws that are sorted by insertion sooner than by digits, and the bits of a digit: its
+     * buckets lie in the first-level cache. */
+    RW_INSERTION_SORT = 32,
+    RW_DIGIT_BITS = 11,
+    /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
+     * waits for nothing but its last step. */
+    RW_MERGE_AHEAD = 256,
+
+    /* --- how users' arrays are packed ------------------------------------------------------ */
+
+    /* Features a task packs, and those that are transposed at once. */
+    RW_PACK_TASK_FEATURES = 128,
+    RW_PACK_FEATURES = 16,
+    /* Rows of the array that are asked for before they are read. */
+    RW_PACK_ROWS_AHEAD = 8,
+
+    /* --- how growth selects ------------------------------------------------------------------ */
+
+    /* Growth by gradient takes the best of so many places for each that it wants by noting all
+     * of them, in 13 bytes each; of more places it takes them from a stream, in 64 bytes for
+     * each that it wants and each thread. */
+    RW_GROW_CANDIDATES = 6,
+    /* Of so many blocks of rows one says where the threshold of the best will be, and so many
+     * times as many candidates as this predicts are expected at most. */
+    RW_GROW_SAMPLE = 16,
+    RW_GROW_MARGIN = 2
 };
-
-/* Panels of sources (panels.h): their bytes, the slots of a row from which they
- * pay -- every piece begins with a jump that the machine cannot foresee --, and
- * the largest group. Larger groups do so much for one load that they gain less
- * than the jumps cost; but scattering also stores, and gains most. The bytes are
- * those of the first-level cache or a little more. */
-typedef struct {
-    int64_t bytes;
-    int32_t slots, group;
-} rw_panel_rule;
-
-static const rw_panel_rule RW_PANELS_FORWARD = { 64 << 10, 40, 2 };
-static const rw_panel_rule RW_PANELS_SCATTER = { 32 << 10, 20, 4 };
-static const rw_panel_rule RW_PANELS_DW = { 64 << 10, 20, 4 };
 
 #endif

@@ -220,7 +220,7 @@ cdef extern from "ops/layer.h" nogil:
                           rw_tiles *z, const rw_run *run)
     rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                                rw_tiles *dy, const rw_run *run)
-    bint rw_gather_pays(const rw_store *s, int64_t batch)
+    bint rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
     rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
                                 const rw_run *run)
     rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
@@ -231,7 +231,7 @@ cdef extern from "ops/layer.h" nogil:
 cdef extern from "ops/gradient.h" nogil:
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                  const rw_update *u, void *scratch, const rw_run *run)
-    int64_t rw_scratch_values(const rw_store *s)
+    int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
     rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                   int32_t grad, const rw_run *run)
     rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,

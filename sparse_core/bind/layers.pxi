@@ -163,7 +163,7 @@ def gather_pays(Store store not None, int64_t batch):
     """Would `backward_input` use a mirror for so many samples?"""
     cdef bint out
     store.enter(False)
-    out = c.rw_gather_pays(store.s, batch)
+    out = c.rw_gather_pays(KERNELS[<int>store.s.field[0].dtype], store.s, batch)
     store.leave()
     return out
 
@@ -181,7 +181,7 @@ def backward_update(Store store not None, Tiles x not None, Tiles dy not None, U
     scratch.busy = True
     try:
         scratch.block.reserve(
-            threads * c.rw_scratch_values(store.s) * c.rw_dtype_size(store.s.field[0].dtype)
+            threads * c.rw_scratch_values(k, store.s) * c.rw_dtype_size(store.s.field[0].dtype)
         )
         with nogil:
             st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)

@@ -15,7 +15,7 @@
  * A weight gradient is a sum over samples: lane l of the accumulator takes
  * samples l, l + lanes, ... of a span of tiles in order, lanes are then added in
  * halves (l and l + lanes/2, and so on: a fixed tree), and spans in order. Lanes
- * are those of the widest register that a tile fills; a span is RW_SPAN samples.
+ * are those of the widest register that a tile fills; a span is RW_SPAN samples (order.h).
  * Where all places have their gradient taken (outer), one sum takes samples in order.
  *
  * `cols` is how many samples of a tile to compute: a multiple of the lanes
@@ -32,6 +32,7 @@
 #define RW_KERNELS_H
 
 #include "base/rng.h"
+#include "kernels/kernels_tuning.h"
 #include "store/store.h"
 
 /* What a kernel may know of a store. */
@@ -67,7 +68,7 @@ typedef struct {
     bool add;      /* to the gradients of the spans before */
 } rw_span;
 
-enum { RW_REACH = 128 }; /* values that `reach` looks at in one go */
+enum { RW_REACH = 128 }; /* values that `reach` looks at in one go: a bound of its stack */
 
 typedef enum {
     RW_ACT_LINEAR = 0,
@@ -116,7 +117,9 @@ typedef struct {
     const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
     int32_t lanes;     /* of the widest register */
-    int32_t panel;     /* sources that `outer` takes beside each other */
+    int32_t panel;     /* sources that `outer` takes beside each other, */
+    int32_t outer_rows; /* and rows */
+    const rw_tuning *tuning;
 
     /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
      * [g0, g1) of one tile and the slots of a panel. x, y: first value of a tile,

@@ -7,6 +7,9 @@
 #define RW_ISA avx2
 #include "kernels/vec_avx2.h"
 
+/* Growth was measured here, products were not. */
+static const rw_tuning avx2_tuning = RW_TUNING_MEASURED;
+
 /* --- float32 ---------------------------------------------------------- */
 
 #define RW_T float
@@ -47,6 +50,7 @@
 #define RW_DTYPE_BITS 32
 #define RW_WIDE f32x8
 #define RW_WIDE_LANES 8
+#define RW_TUNED avx2_tuning
 #include "kernels/kernels_element.h"
 
 /* --- float64 ---------------------------------------------------------- */
@@ -82,6 +86,7 @@
 #define RW_DTYPE_BITS 64
 #define RW_WIDE f64x4
 #define RW_WIDE_LANES 4
+#define RW_TUNED avx2_tuning
 #include "kernels/kernels_element.h"
 
 #endif

@@ -7,6 +7,9 @@
 #define RW_ISA avx512
 #include "kernels/vec_avx512.h"
 
+/* Measured here in float32. */
+static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
+
 /* --- float32 ---------------------------------------------------------- */
 
 #define RW_T float
@@ -56,6 +59,7 @@
 #define RW_DTYPE_BITS 32
 #define RW_WIDE f32x16
 #define RW_WIDE_LANES 16
+#define RW_TUNED avx512_tuning
 #include "kernels/kernels_element.h"
 
 /* --- float64 ---------------------------------------------------------- */
@@ -98,6 +102,7 @@
 #define RW_DTYPE_BITS 64
 #define RW_WIDE f64x8
 #define RW_WIDE_LANES 8
+#define RW_TUNED avx512_tuning
 #include "kernels/kernels_element.h"
 
 #endif

@@ -68,7 +68,7 @@
 #if RW_REGS == 1
 #define RW_FULL RW_LANES
 #else
-#define RW_FULL (256 / (int)sizeof(RW_T))
+#define RW_FULL (RW_TILE_BYTES / (int)sizeof(RW_T))
 #endif
 
 /* Ask for `values` of a source's row, some slots before they are read. What
@@ -404,7 +404,7 @@ RW_INLINE int32_t RW_V(count_below)(const int32_t *source, int32_t n, int32_t en
 RW_INLINE void RW_V(scatter_few)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
                                  const RW_T *dy, RW_T *dx, int32_t tile)
 {
-    enum { TOGETHER = 64 };
+    enum { TOGETHER = 64 }; /* a bound of the stack, 256 bytes */
     int32_t stop[TOGETHER];
     for (int32_t first = g0; first < g1; first += TOGETHER) {
         int32_t n = g1 - first < TOGETHER ? g1 - first : TOGETHER, *at = p->at + (first - g0);

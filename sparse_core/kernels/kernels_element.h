@@ -1,7 +1,7 @@
 /* kernels_element.h -- elementwise kernels and the table of one precision.
  *
  * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
- * and RW_WIDE_LANES, RW_ISA (avx2), and RW_DISPATCH(tile, kernel, arguments), which
+ * and RW_WIDE_LANES, RW_ISA (avx2), RW_TUNED (its rw_tuning), and RW_DISPATCH(tile, kernel, arguments), which
  * picks the register width for a tile. RW_FEW_SGD, where defined, is that kernel.
  * The loops are plain C that compilers turn
  * into vector code; nothing here fuses, so every instruction set gives the same
@@ -162,8 +162,10 @@ RW_INLINE void RW_E(sgd_decay)(const rw_update *u, RW_T *w, RW_T *m, const RW_T 
         RW_E(sgd)(u, w, m, g, n, momentum, nesterov, false, true);
 }
 
-/* 64 weights at a time, so that the corrections by age and the roots (which
- * compilers do not vectorise while errno matters) have a place on the stack. */
+/* Some weights at a time, a bound of the stack: the corrections by age and the roots (which
+ * compilers do not vectorise while errno matters) have a place there. */
+#define RW_ADAM_BLOCK 64
+
 RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *restrict m,
                                 RW_T *restrict v, const RW_T *restrict g,
                                 const RW_T *restrict rate, const RW_T *restrict correction,
@@ -175,8 +177,8 @@ RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *rest
     RW_T decay = (RW_T)(l2 ? u->decay : 0);
     RW_T shrink = (RW_T)(u->decay == 0 || l2 ? 0
                          : u->decay_kind == RW_DECAY_PER_STEP ? u->decay : u->lr * u->decay);
-    RW_T root[64];
-    for (int i = 0; i < 64; i++)
+    RW_T root[RW_ADAM_BLOCK];
+    for (int i = 0; i < RW_ADAM_BLOCK; i++)
         root[i] = 0;
     for (int i = 0; i < n; i++) {
         RW_T grad = g[i] + decay * w[i];
@@ -184,7 +186,7 @@ RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *rest
         v[i] = b2 * v[i] + a2 * grad * grad;
         root[i] = v[i] * correction[i];
     }
-    for (int i = 0; i < 64; i += RW_WIDE_LANES)
+    for (int i = 0; i < RW_ADAM_BLOCK; i += RW_WIDE_LANES)
         RW_V(store)(root + i, RW_V(sqrt)(RW_V(load)(root + i)));
     for (int i = 0; i < n; i++)
         w[i] = w[i] - shrink * w[i] - rate[i] * m[i] / (root[i] + eps);
@@ -193,9 +195,9 @@ RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *rest
 RW_INLINE void RW_E(adam)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v, const int32_t *born,
                           int32_t width, const RW_T *g, int64_t n)
 {
-    RW_T rate[64], correction[64];
-    for (int64_t done = 0; done < n; done += 64) {
-        int count = (int)rw_min64(64, n - done);
+    RW_T rate[RW_ADAM_BLOCK], correction[RW_ADAM_BLOCK];
+    for (int64_t done = 0; done < n; done += RW_ADAM_BLOCK) {
+        int count = (int)rw_min64(RW_ADAM_BLOCK, n - done);
         if (born || done == 0) {
             for (int i = 0; i < count; i++) { /* a slot's values never straddle a block */
                 int64_t age = born ? u->step - born[(done + i) / width] + 1 : u->step;
@@ -251,14 +253,15 @@ RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const u
 
 /* --- gradients of all places ------------------------------------------------- */
 
-#define RW_BESIDE 2 /* registers of sources */
+#define RW_BESIDE 2     /* registers of sources, */
+#define RW_OUTER_ROWS 4 /* and rows: eight sums hide the latency of a multiply-add */
 #define RW_PANEL (RW_BESIDE * RW_WIDE_LANES)
 
 /* `rows` rows with a panel's sources, over samples [b0, b1): x begins at b0. */
 RW_INLINE void RW_E(outer_block)(const RW_T *x, const RW_T *dy, size_t dy_step, int32_t tile, int64_t b0,
                                  int64_t b1, RW_T *grad, size_t pitch, const int rows)
 {
-    RW_WIDE acc[4 * RW_BESIDE];
+    RW_WIDE acc[RW_OUTER_ROWS * RW_BESIDE];
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
         RW_UNROLL
@@ -297,15 +300,15 @@ RW_KERNEL void RW_E(outer)(const void *sources, int32_t panels, const void *outs
 {
     const RW_T *x = sources, *dy = outs;
     RW_T *grad = out;
-    int64_t span = rw_max64(tile, RW_OUTER_SPAN / tile * tile);
+    int64_t span = rw_max64(tile, RW_TUNED.outer_span / tile * tile);
     for (int32_t p = 0; p < panels; p++, x += RW_PANEL * batch, grad += RW_PANEL)
         for (int64_t b0 = 0; b0 < batch; b0 += span) {
             int64_t b1 = rw_min64(b0 + span, batch);
             const RW_T *in = x + RW_PANEL * b0;
             int32_t r = 0;
-            for (; r + 4 <= rows; r += 4)
+            for (; r + RW_OUTER_ROWS <= rows; r += RW_OUTER_ROWS)
                 RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
-                                  grad + (size_t)r * pitch, pitch, 4);
+                                  grad + (size_t)r * pitch, pitch, RW_OUTER_ROWS);
             for (; r < rows; r++)
                 RW_E(outer_block)(in, dy + (size_t)r * (size_t)tile, dy_step, tile, b0, b1,
                                   grad + (size_t)r * pitch, pitch, 1);
@@ -359,7 +362,7 @@ RW_KERNEL double RW_E(multiply_add)(int64_t rounds, double factor, double term)
 /* In whole numbers: what is read need not be numbers of this precision. */
 RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
 {
-    enum { AT_ONCE = 64 };
+    enum { AT_ONCE = 64 }; /* eight registers of the widest set */
     const uint64_t *p = data;
     uint64_t acc[AT_ONCE] = { 0 }, all = 0;
     int64_t i = 0;
@@ -418,6 +421,7 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
+    .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
     .forward = RW_E(forward), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
     .dw = RW_E(dw), .outer = RW_E(outer), .reach = RW_E(reach), .few_sgd = RW_FEW_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
@@ -425,9 +429,12 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
+#undef RW_ADAM_BLOCK
 #undef RW_FABS
 #undef RW_COPYSIGN
 #undef RW_BESIDE
+#undef RW_OUTER_ROWS
+#undef RW_TUNED
 #undef RW_PANEL
 #undef RW_CHAINS
 #undef RW_FEW_SGD

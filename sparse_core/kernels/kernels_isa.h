@@ -15,8 +15,8 @@
 #ifndef RW_KERNELS_ISA_H
 #define RW_KERNELS_ISA_H
 
+#include "base/order.h"
 #include "kernels/kernels.h"
-#include "base/tuning.h"
 
 #include <string.h>
 
@@ -82,14 +82,17 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
  * and xor-shift (the constants of Wellons's "lowbias32"), with the feature's
  * second word between them so that two features whose first words lie close do
  * not share a shifted mask. */
+#define RW_GOLDEN_32 0x9E3779B9u
+#define RW_LOWBIAS_FIRST 0x7FEB352Du
+#define RW_LOWBIAS_SECOND 0x846CA68Bu
 static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t sample)
 {
-    uint32_t h = base + sample * 0x9E3779B9u;
+    uint32_t h = base + sample * RW_GOLDEN_32;
     h ^= h >> 16;
-    h *= 0x7FEB352Du;
+    h *= RW_LOWBIAS_FIRST;
     h ^= h >> 15;
     h += twist;
-    h *= 0x846CA68Bu;
+    h *= RW_LOWBIAS_SECOND;
     return h ^ h >> 16;
 }
 

@@ -7,6 +7,9 @@
 #define RW_ISA neon
 #include "kernels/vec_neon.h"
 
+/* Not measured on any ARM processor. */
+static const rw_tuning neon_tuning = RW_TUNING_MEASURED;
+
 /* --- float32 ---------------------------------------------------------- */
 
 #define RW_T float
@@ -40,6 +43,7 @@
 #define RW_DTYPE_BITS 32
 #define RW_WIDE f32x4
 #define RW_WIDE_LANES 4
+#define RW_TUNED neon_tuning
 #include "kernels/kernels_element.h"
 
 /* --- float64 ---------------------------------------------------------- */
@@ -68,6 +72,7 @@
 #define RW_DTYPE_BITS 64
 #define RW_WIDE f64x2
 #define RW_WIDE_LANES 2
+#define RW_TUNED neon_tuning
 #include "kernels/kernels_element.h"
 
 #endif

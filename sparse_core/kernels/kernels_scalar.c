@@ -5,6 +5,9 @@
 #define RW_ISA scalar
 #include "kernels/vec_scalar.h"
 
+/* Not measured without vectors. */
+static const rw_tuning scalar_tuning = RW_TUNING_MEASURED;
+
 /* --- float32 ---------------------------------------------------------- */
 
 #define RW_T float
@@ -20,6 +23,7 @@
 #define RW_DTYPE_BITS 32
 #define RW_WIDE f32x1
 #define RW_WIDE_LANES 1
+#define RW_TUNED scalar_tuning
 #include "kernels/kernels_element.h"
 
 /* --- float64 ---------------------------------------------------------- */
@@ -37,4 +41,5 @@
 #define RW_DTYPE_BITS 64
 #define RW_WIDE f64x1
 #define RW_WIDE_LANES 1
+#define RW_TUNED scalar_tuning
 #include "kernels/kernels_element.h"

@@ -41,7 +41,7 @@ RW_INLINE void f32_few_row(const int32_t *source, int32_t len, const float *x, _
     __m512 shrink = _mm512_set1_ps(
         (float)(u->decay_kind == RW_DECAY_PER_STEP ? u->decay : u->lr * u->decay));
     for (int32_t k = 0; k < len; k += 16) {
-        __mmask16 live = (__mmask16)(len - k >= 16 ? 0xFFFF : (1 << (len - k)) - 1);
+        __mmask16 live = (__mmask16)(len - k >= 16 ? UINT16_MAX : (1 << (len - k)) - 1);
         __m512 grad = f32_few_dots(source + k, live, x, dy, tile);
         __m512 weight = _mm512_maskz_loadu_ps(live, w + k);
         if (l2)

@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-enum { MOST_AGES = 1 << 22 };
+enum { MOST_AGES = 1 << 22 }; /* a bound: 32 MB a table */
 
 int64_t rw_adam_ages(double beta1, double beta2)
 {

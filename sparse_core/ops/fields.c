@@ -1,5 +1,6 @@
 /* fields.c -- sums and checks over a field's live values. */
 #include "ops/fields.h"
+#include "base/order.h"
 
 #include <math.h>
 
@@ -26,10 +27,10 @@ static runs runs_of(const rw_store *s, const rw_field *f, int32_t g)
     static double name(const void *values, int64_t n)                          \
     {                                                                          \
         const T *v = values;                                                   \
-        double sum[8] = { 0 };                                                 \
+        double sum[RW_SUM_LANES] = { 0 };                                                 \
         int64_t i = 0;                                                         \
-        for (; i + 8 <= n; i += 8)                                             \
-            for (int l = 0; l < 8; l++)                                        \
+        for (; i + RW_SUM_LANES <= n; i += RW_SUM_LANES)                                             \
+            for (int l = 0; l < RW_SUM_LANES; l++)                                        \
                 sum[l] += (double)v[i + l] * (double)v[i + l];                 \
         for (int l = 0; i < n; i++, l++)                                       \
             sum[l] += (double)v[i] * (double)v[i];                             \

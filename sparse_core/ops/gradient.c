@@ -158,12 +158,12 @@ static rw_status find_state(job *j, const rw_update *u)
     return status == RW_ENOENT ? RW_OK : status; /* without it all are as old as the optimizer */
 }
 
-int64_t rw_scratch_values(const rw_store *s)
+int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
 {
     int64_t longest = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         longest = rw_max64(longest, s->len[g]);
-    return rw_max64(longest * s->group, RW_SCRATCH);
+    return rw_max64(longest * s->group, k->tuning->scratch);
 }
 
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
@@ -174,11 +174,11 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
         return RW_ESHAPE;
     int64_t work = products(s, x);
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = scratch,
-              .scratch_values = rw_scratch_values(s) };
+              .scratch_values = rw_scratch_values(k, s) };
     rw_status status = find_state(&j, u);
     if (status != RW_OK)
         return status;
-    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), k->tuning, &k->tuning->dw);
     cut_groups(&j, run, 1, work);
     return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
 }
@@ -191,7 +191,7 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
         return RW_ESHAPE;
     int64_t work = products(s, x);
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = s->field[grad].data };
-    j.cut = rw_cut_sources(s, span_bytes(x), RW_PANELS_DW);
+    j.cut = rw_cut_sources(s, span_bytes(x), k->tuning, &k->tuning->dw);
     cut_groups(&j, run, 1, work);
     return run_tasks(run, j.blocks, work, gradient_task, &j);
 }
@@ -202,9 +202,9 @@ rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const r
     if (grad <= RW_WEIGHT || grad >= s->n_fields || s->field[grad].dtype != k->dtype ||
         s->field[grad].width != s->group || s->field[RW_WEIGHT].dtype != k->dtype)
         return RW_ESHAPE;
-    int64_t work = 4 * s->slots * s->group; /* memory traffic, in multiply-adds */
+    int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
     job j = { .k = k, .s = s, .grad = s->field[grad].data, .n = s->n_groups,
-              .blocks = blocks_for(run, s->n_groups, 1, work) };
+              .blocks = blocks_for(k, run, s->n_groups, 1, work) };
     rw_status status = find_state(&j, u);
     if (status != RW_OK)
         return status;

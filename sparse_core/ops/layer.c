@@ -35,7 +35,7 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
         return RW_ESHAPE;
     int64_t work = products(s, x) + y->n * y->batch;
     job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .y = y, .z = z, .bias = bias, .act = act,
-              .slope = slope, .cut = rw_cut_sources(s, row_bytes(x), RW_PANELS_FORWARD) };
+              .slope = slope, .cut = rw_cut_sources(s, row_bytes(x), k->tuning, &k->tuning->forward) };
     cut_groups(&j, run, x->n_tiles, work);
     return run_tasks(run, j.blocks * x->n_tiles, work, forward_task, &j);
 }
@@ -71,7 +71,7 @@ rw_status rw_activate(const rw_kernels *k, const void *bias, rw_act act, double 
         return RW_ESHAPE;
     int64_t work = y->n * y->batch;
     job j = { .k = k, .y = y, .z = z, .bias = bias, .act = act, .slope = slope, .n = y->n,
-              .blocks = blocks_for(run, y->n, y->n_tiles, work) };
+              .blocks = blocks_for(k, run, y->n, y->n_tiles, work) };
     return run_tasks(run, j.blocks * y->n_tiles, work, activate_task, &j);
 }
 
@@ -92,7 +92,7 @@ rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const 
         return RW_OK;
     int64_t work = dy->n * dy->batch;
     job j = { .k = k, .x = y, .y = dy, .act = act, .slope = slope, .n = dy->n,
-              .blocks = blocks_for(run, dy->n, dy->n_tiles, work) };
+              .blocks = blocks_for(k, run, dy->n, dy->n_tiles, work) };
     return run_tasks(run, j.blocks * dy->n_tiles, work, activate_back_task, &j);
 }
 
@@ -115,11 +115,11 @@ static void scatter_task(const job *j, int64_t task)
     if (j->first_group == 0)
         memset(row_at(j->y, tile, j0), 0,
                (size_t)(j1 - j0) * (size_t)j->y->tile * rw_dtype_size(j->y->dtype));
-    int32_t at[RW_TASK_GROUPS];
+    int32_t at[RW_TASK_GROUPS], counted = j->k->tuning->counted;
     for (int32_t g0 = j->first_group, g1; g0 < j->end_group; g0 = g1) {
         g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, j->end_group);
         for (int32_t g = g0; g < g1; g++)
-            at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0) : 0;
+            at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0, counted) : 0;
         for (int32_t i = 0; i < j->cut.panels; i++) {
             rw_panel p = panel_of(j, i, j0, j1, at, true);
             j->k->dx_scatter(&j->w, g0, g1, &p, rw_tile_at(j->dy, tile), rw_tile_at(j->y, tile),
@@ -136,7 +136,7 @@ static rw_status scatter(job *j, int64_t work, const rw_run *run)
     bool even = n_tiles % threads == 0 || n_tiles >= 8 * threads;
     j->n = j->s->n_in;
     j->blocks = even ? 1 : rw_min64(threads, j->n);
-    j->cut = rw_cut_sources(j->s, row_bytes(j->y), RW_PANELS_SCATTER);
+    j->cut = rw_cut_sources(j->s, row_bytes(j->y), j->k->tuning, &j->k->tuning->scatter);
     j->cut.panels = (int32_t)rw_max64(1, j->cut.panels / j->blocks);
     int64_t passes = rw_max64(1, rw_min64(work / ((int64_t)RW_POLL_WORK * threads), j->s->n_groups));
     for (int64_t pass = 0; pass < passes; pass++) {
@@ -151,14 +151,15 @@ static rw_status scatter(job *j, int64_t work, const rw_run *run)
     return RW_OK;
 }
 
-bool rw_gather_pays(const rw_store *s, int64_t batch)
+bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
 {
+    const rw_tuning *t = k->tuning;
     rw_dtype dtype = s->field[RW_WEIGHT].dtype;
     int64_t bytes = rw_tile_size(batch, dtype) * (int64_t)rw_dtype_size(dtype);
-    int64_t panel = RW_PANELS_SCATTER.bytes / bytes; /* sources */
+    int64_t panel = t->scatter.bytes / bytes; /* sources */
     double row = (double)s->slots / s->n_groups;
     double piece = row * (double)rw_min64(panel, s->n_in) / s->n_in;
-    return s->group == 1 && s->slots <= RW_GATHER_SLOTS && piece < RW_GATHER_PIECE;
+    return s->group == 1 && s->slots <= t->gather_slots && piece < t->gather_piece;
 }
 
 rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
@@ -168,10 +169,10 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
         return RW_ESHAPE;
     int64_t work = products(s, dy) + dx->n * dx->batch;
     job j = { .k = k, .s = s, .w = rows_of(s), .dy = dy, .y = dx };
-    if (!s->mirror.valid || !rw_gather_pays(s, dy->batch))
+    if (!s->mirror.valid || !rw_gather_pays(k, s, dy->batch))
         return scatter(&j, work, run);
     j.n = s->n_in;
-    j.blocks = blocks_for(run, j.n, dy->n_tiles, work);
+    j.blocks = blocks_for(k, run, j.n, dy->n_tiles, work);
     return run_tasks(run, j.blocks * dy->n_tiles, work, gather_task, &j);
 }
 
@@ -192,7 +193,7 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, c
         return RW_ESHAPE;
     int64_t work = dy->n * dy->batch;
     job j = { .k = k, .dy = dy, .sums = out, .n = dy->n,
-              .blocks = blocks_for(run, dy->n, 1, work) };
+              .blocks = blocks_for(k, run, dy->n, 1, work) };
     return run_tasks(run, j.blocks, work, bias_task, &j);
 }
 
@@ -209,8 +210,8 @@ rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double
 {
     if (x->dtype != k->dtype || !same_shape(x, y))
         return RW_ESHAPE;
-    int64_t work = 2 * x->n * x->batch;
+    int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
     job j = { .k = k, .x = x, .y = y, .p = p, .key = key, .n = x->n,
-              .blocks = blocks_for(run, x->n, x->n_tiles, work) };
+              .blocks = blocks_for(k, run, x->n, x->n_tiles, work) };
     return run_tasks(run, j.blocks * x->n_tiles, work, dropout_task, &j);
 }

@@ -29,7 +29,7 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
                             rw_tiles *dx, const rw_run *run);
 
 /* Is a mirror worth its memory for rw_backward_input? A pure matter of cost. */
-bool rw_gather_pays(const rw_store *s, int64_t batch);
+bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch);
 
 /* out (n_out values) = sum of dy over the batch. */
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run);

@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-/* Samples that are worked on side by side, so that rows are read along. */
+/* Samples that are worked on side by side, so that rows are read along: a bound of the stack.
+ * Losses are added sample by sample, however many these are. */
 enum { SIDE = 64 };
 
 /* Samples [b0, b0 + n) of one tile; all arrays start at the first of them. */

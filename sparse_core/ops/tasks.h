@@ -2,6 +2,8 @@
 #ifndef RW_TASKS_H
 #define RW_TASKS_H
 
+#include "base/order.h"
+#include "base/tuning.h"
 #include "kernels/panels.h"
 #include "ops/layer.h"
 
@@ -52,10 +54,11 @@ static inline rw_status run_tasks(const rw_run *run, int64_t n, int64_t work,
 }
 
 /* Blocks to cut n things of one tile (or of all: n_tiles = 1) into: of
- * RW_TASK_WORK each, but enough for threads to share evenly. */
-static inline int64_t blocks_for(const rw_run *run, int64_t n, int64_t n_tiles, int64_t work)
+ * the work that tuning says each, but enough for threads to share evenly. */
+static inline int64_t blocks_for(const rw_kernels *k, const rw_run *run, int64_t n, int64_t n_tiles,
+                                 int64_t work)
 {
-    int64_t blocks = work / n_tiles / RW_TASK_WORK;
+    int64_t blocks = work / n_tiles / k->tuning->task_work;
     if (rw_threads_for(run->threads, work) > 1)
         blocks = rw_max64(blocks, 4 * run->threads / n_tiles);
     return rw_max64(1, rw_min64(blocks, n));
@@ -71,9 +74,9 @@ static inline int32_t block_start(const job *j, int64_t b)
 static inline void cut_groups(job *j, const rw_run *run, int64_t n_tiles, int64_t work)
 {
     j->n = j->s->n_groups;
-    j->blocks = blocks_for(run, j->n, n_tiles, work);
+    j->blocks = blocks_for(j->k, run, j->n, n_tiles, work);
     if (j->cut.panels > 1) { /* many groups together, so that a panel is read often */
-        int64_t together = rw_panel_groups(j->s);
+        int64_t together = rw_panel_groups(j->s, j->k->tuning);
         int64_t share = n_tiles >= run->threads ? 1 : 4 * run->threads;
         j->blocks = rw_max64((j->n + together - 1) / together, share);
     }

@@ -2,21 +2,13 @@
 
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/tuning.h"
 
 #include <string.h>
 
-/* Features a task packs: a multiple of what is transposed at once. */
-enum { TASK_FEATURES = 128, BLOCK_FEATURES = 16 };
-/* Features of unsorted CSR rows that are summed at a time. */
+_Static_assert(RW_PACK_TASK_FEATURES % RW_PACK_FEATURES == 0, "tasks take whole blocks");
+/* Features of unsorted CSR rows that are summed at a time: a bound of the stack, 2 KB. */
 enum { WINDOW = 256 };
-
-int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
-{
-    int32_t most = dtype == RW_F64 ? 32 : 64, tile = 1;
-    while (tile < most && tile < batch)
-        tile *= 2;
-    return tile;
-}
 
 /* Bytes of tiles for `batch` samples; false when a number is out of range. */
 static bool tiles_bytes(int64_t rows, int64_t batch, int32_t tile, rw_dtype dtype, size_t *bytes)
@@ -76,14 +68,14 @@ rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
 /* --- tasks: blocks of features of one tile --------------------------------- */
 
 typedef struct {
-    int64_t blocks; /* of TASK_FEATURES, in a tile */
+    int64_t blocks; /* of RW_PACK_TASK_FEATURES, in a tile */
     int64_t count;  /* tasks                       */
     int threads;
 } tasks;
 
 static tasks tasks_of(const rw_tiles *t, int threads)
 {
-    int64_t blocks = (t->n + TASK_FEATURES - 1) / TASK_FEATURES;
+    int64_t blocks = (t->n + RW_PACK_TASK_FEATURES - 1) / RW_PACK_TASK_FEATURES;
     return (tasks){ blocks, blocks * t->n_tiles, rw_threads_for(threads, t->batch * t->n) };
 }
 
@@ -98,9 +90,9 @@ typedef struct {
 static patch patch_of(const rw_tiles *t, tasks all, int64_t task)
 {
     int64_t tile = task / all.blocks;
-    int32_t i0 = (int32_t)(task % all.blocks) * TASK_FEATURES;
+    int32_t i0 = (int32_t)(task % all.blocks) * RW_PACK_TASK_FEATURES;
     size_t offset = (size_t)i0 * (size_t)t->tile * rw_dtype_size(t->dtype);
-    return (patch){ tile * t->tile, i0, (int32_t)rw_min64(i0 + TASK_FEATURES, t->n),
+    return (patch){ tile * t->tile, i0, (int32_t)rw_min64(i0 + RW_PACK_TASK_FEATURES, t->n),
                     rw_tile_live(t, tile), t->tile, rw_tile_at(t, tile) + offset };
 }
 
@@ -119,7 +111,7 @@ typedef struct {
  * they are neighbours, and turned into features on the way out; the rows of the tile
  * that are written stay in the first cache whatever the strides are. Users' values
  * need not be aligned. */
-enum { TURNED = 64, ROWS_AHEAD = 8 };
+enum { TURNED = 64 }; /* samples turned at a time: a bound of the stack, 8 KB of doubles */
 
 static const char *row_of(const table *in, int64_t sample)
 {
@@ -136,33 +128,33 @@ static const char *row_of(const table *in, int64_t sample)
     static void name##_row(const table *in, const char *from, int32_t i0, int32_t n,   \
                            TO *restrict line)                                          \
     {                                                                                  \
-        FROM v[BLOCK_FEATURES] = { 0 };                                                \
-        if (n == BLOCK_FEATURES && in->column_stride == (ptrdiff_t)sizeof(FROM))       \
+        FROM v[RW_PACK_FEATURES] = { 0 };                                                \
+        if (n == RW_PACK_FEATURES && in->column_stride == (ptrdiff_t)sizeof(FROM))       \
             memcpy(v, from, sizeof v);                                                 \
         else                                                                           \
             for (int32_t i = 0; i < n; i++, from += in->column_stride)                 \
                 memcpy(&v[i], from, sizeof v[i]);                                      \
-        if (n == BLOCK_FEATURES && in->mean)                                           \
-            for (int32_t i = 0; i < BLOCK_FEATURES; i++)                               \
+        if (n == RW_PACK_FEATURES && in->mean)                                           \
+            for (int32_t i = 0; i < RW_PACK_FEATURES; i++)                               \
                 line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
         else if (in->mean)                                                             \
             for (int32_t i = 0; i < n; i++)                                            \
                 line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
         else                                                                           \
-            for (int32_t i = 0; i < BLOCK_FEATURES; i++)                               \
+            for (int32_t i = 0; i < RW_PACK_FEATURES; i++)                               \
                 line[i] = (TO)READ(v[i]);                                              \
     }                                                                                  \
     static void name(const table *in, const patch *p)                                  \
     {                                                                                  \
-        TO lines[TURNED][BLOCK_FEATURES] = { { 0 } };                                  \
+        TO lines[TURNED][RW_PACK_FEATURES] = { { 0 } };                                  \
         for (int32_t b0 = 0; b0 < p->live; b0 += TURNED) {                             \
             int32_t side = (int32_t)rw_min64(TURNED, p->live - b0);                    \
-            for (int32_t i0 = p->i0; i0 < p->i1; i0 += BLOCK_FEATURES) {               \
-                int32_t n = (int32_t)rw_min64(BLOCK_FEATURES, p->i1 - i0);             \
+            for (int32_t i0 = p->i0; i0 < p->i1; i0 += RW_PACK_FEATURES) {               \
+                int32_t n = (int32_t)rw_min64(RW_PACK_FEATURES, p->i1 - i0);             \
                 for (int32_t b = 0; b < side; b++) {                                   \
                     int64_t sample = p->sample + b0 + b;                               \
-                    if (b + ROWS_AHEAD < side)                                         \
-                        FETCH(row_of(in, sample + ROWS_AHEAD) + i0 * in->column_stride); \
+                    if (b + RW_PACK_ROWS_AHEAD < side)                                      \
+                        FETCH(row_of(in, sample + RW_PACK_ROWS_AHEAD) + i0 * in->column_stride); \
                     name##_row(in, row_of(in, sample) + i0 * in->column_stride, i0, n, lines[b]); \
                 }                                                                      \
                 TO *to = (TO *)(void *)p->at + (size_t)(i0 - p->i0) * (size_t)p->tile + b0; \
@@ -224,8 +216,8 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
 #define UNPACK(name, TYPE)                                                             \
     static void name(const patch *p, char *out, ptrdiff_t row_stride)                  \
     {                                                                                  \
-        for (int32_t i0 = p->i0; i0 < p->i1; i0 += BLOCK_FEATURES) {                   \
-            int32_t n = (int32_t)rw_min64(BLOCK_FEATURES, p->i1 - i0);                 \
+        for (int32_t i0 = p->i0; i0 < p->i1; i0 += RW_PACK_FEATURES) {                   \
+            int32_t n = (int32_t)rw_min64(RW_PACK_FEATURES, p->i1 - i0);                 \
             size_t skip = (size_t)(i0 - p->i0) * (size_t)p->tile;                      \
             const TYPE *from = (const TYPE *)(void *)p->at + skip;                     \
             for (int32_t b = 0; b < p->live; b++, from++) {                            \

@@ -9,20 +9,20 @@
  * is contiguous, aligned, and streams through vector registers while a whole
  * tile (features * tile values) stays in the second-level cache.
  *
- * The tile is a pure function of the number of samples and the dtype: never of
- * the host's cache or thread count, since the sum over samples in a weight
- * gradient goes tile by tile.
+ * The tile is a pure function of the number of samples and the dtype (rw_tile_size, in
+ * order.h): never of the host's cache or thread count, since the sum over samples in a
+ * weight gradient goes tile by tile.
  *
  * Invariant: samples from `batch` to the end of the last tile are zero, and so
  * are the rows from `n` to `rows`. Every function that writes tiles keeps it. */
 #ifndef RW_TILES_H
 #define RW_TILES_H
 
-#include "base/base.h"
+#include "base/order.h"
 
 enum {
     RW_ROW_PAD = 8,       /* rows = n rounded up to this: the last group of a store may reach over n */
-    RW_MAX_TILE = 1 << 16 /* so that a few rows of a tile are an int32 */
+    RW_MAX_TILE = 1 << 16 /* a bound, so that a few rows of a tile are an int32 */
 };
 
 typedef struct {
@@ -35,11 +35,6 @@ typedef struct {
     size_t bytes;     /* of the memory at data                                */
     char *data;
 } rw_tiles;
-
-/* Samples a tile should have: the smallest power of two that holds `batch`, at
- * most 64 (float32) or 32 (float64), which are 256 bytes a feature. Smaller tiles
- * for wide layers were measured and won nothing (docs/tried.md). */
-int32_t rw_tile_size(int64_t batch, rw_dtype dtype);
 
 /* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
  * number is out of range. */

@@ -7,8 +7,7 @@
 
 enum {
     UNSEEN = 0, PLUS = 1, MINUS = 2,
-    CHUNK = 256,     /* values whose noise is drawn together, on the stack   */
-    WALK_WORK = 30   /* of a value, in units of rw_threads_for               */
+    CHUNK = 256 /* values whose noise is drawn together: a bound of the stack, 1 KB; even */
 };
 
 /* All that a block reads. */
@@ -88,7 +87,7 @@ WALK(double, uint64_t, 62)
 static void walk_group(const pass *p, int32_t g)
 {
     const rw_store *s = p->s;
-    float z[CHUNK] = { 0 }; /* CHUNK is even */
+    float z[CHUNK] = { 0 };
     bool f32 = s->field[RW_WEIGHT].dtype == RW_F32;
     int64_t first = s->start[g] * s->group, n = (int64_t)s->len[g] * s->group;
     see(s, g, p->sign, PLUS);
@@ -119,5 +118,5 @@ rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise, c
         return RW_ESHAPE;
     pass p = { .s = s, .blocks = rw_block_count(s), .sign = (uint8_t *)s->field[sign].data,
                .drift = drift, .noise = noise, .key = key, .normal = normal };
-    return rw_each_block(s, walk_block, &p, WALK_WORK, run);
+    return rw_each_block(s, walk_block, &p, RW_COST_DEEPR_VALUE, run);
 }

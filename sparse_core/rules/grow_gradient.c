@@ -2,15 +2,16 @@
 #include "rules/grow_gradient.h"
 #include "base/mem.h"
 #include "base/topk.h"
+#include "base/tuning.h"
 #include "ops/gradient_rows.h"
 #include "ops/tasks.h"
 #include "rules/prune.h"
 
 enum {
-    CHUNK = RW_REACH, /* places scored at a time, on the stack                  */
-    SAMPLE = 16, /* of so many blocks one says where the floor will be          */
-    MARGIN = 2,  /* how far that may be off: so many times as many are expected */
-    FIRST = 64   /* the lowest rank that a row is asked for                     */
+    CHUNK = RW_REACH, /* places scored at a time, on the stack                      */
+    SAMPLE = RW_GROW_SAMPLE,
+    MARGIN = RW_GROW_MARGIN,
+    FIRST = 64        /* the lowest rank that a row is asked for: a bound of the stack */
 };
 
 /* Gradients are made of BLOCKS of rows: as many as the kernel likes, and whole groups. */
@@ -179,10 +180,10 @@ static rw_status growth_start(growth *w, int64_t most, const rw_kernels *k, cons
     rw_status st = rw_gradient_rows_start(&w->all, k, x, dy, run);
     if (st)
         return st;
-    bool near = w->all.row_bytes <= RW_GROW_BYTES / RW_GROW_ROWS;
-    w->block = near && s->group < RW_GROW_ROWS ? RW_GROW_ROWS : s->group;
+    bool near = (int64_t)w->all.row_bytes <= k->tuning->grow_bytes / k->outer_rows;
+    w->block = near && s->group < k->outer_rows ? k->outer_rows : s->group;
     w->n_blocks = (int32_t)(((int64_t)s->n_out + w->block - 1) / w->block);
-    w->together = (int32_t)rw_max64(1, RW_SCRATCH / ((int64_t)w->all.pitch * w->block));
+    w->together = (int32_t)rw_max64(1, k->tuning->scratch / ((int64_t)w->all.pitch * w->block));
     w->threads = rw_threads_for(run->threads, (int64_t)s->n_groups * s->group * s->n_in);
     if (!rw_mul_size(w->all.row_bytes, (size_t)w->together * (size_t)w->block, &w->grad_bytes))
         return RW_ENOMEM;

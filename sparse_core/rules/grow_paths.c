@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/topk.h"
+#include "base/tuning.h"
 
 #include <math.h>
 

@@ -1,15 +1,17 @@
 #include "rules/grow_random.h"
 #include "base/hypergeometric.h"
 #include "base/mem.h"
+#include "base/order.h"
 #include "base/par.h"
+#include "base/tuning.h"
 
 #include <string.h>
 
 /* --- distinct places within one stretch --------------------------------------- */
 
 enum {
-    DRAWS = 8,       /* in one Philox block: a draw takes 32 bits */
-    DIGIT_BITS = 11  /* of a pass of sorting, at most             */
+    DRAWS = 8,                 /* in one Philox block: a draw takes 32 bits */
+    DIGIT_BITS = RW_DIGIT_BITS /* of a pass of sorting, at most             */
 };
 
 /* What one thread draws and places with. */
@@ -56,7 +58,7 @@ static rw_status drawer_new(drawer *d, int32_t room, int32_t longest)
  * branch depends on the values; a few by insertion. */
 static void sort_fresh(drawer *d, int32_t n, int32_t bound)
 {
-    if (n <= 32) {
+    if (n <= RW_INSERTION_SORT) {
         int32_t *a = d->fresh;
         for (int32_t i = 1; i < n; i++) {
             int32_t v = a[i], k = i;
@@ -98,7 +100,7 @@ static void draw_fresh(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t
     for (int32_t have = 0; have < n;) {
         rw_philox words = rw_draw4(key, RW_DRAW_PLACE, stretch, (*block)++);
         for (int i = 0; i < DRAWS; i++) {
-            uint64_t product = (words.v[i / 2] >> (i % 2 * 32) & 0xffffffffu) * wide;
+            uint64_t product = (words.v[i / 2] >> (i % 2 * 32) & UINT32_MAX) * wide;
             d->fresh[have] = (int32_t)(product >> 32);
             have += (uint32_t)product >= floor;
         }
@@ -330,10 +332,7 @@ static void fill(rw_plan *p, drawer *d, stretch x, rw_key key)
 /* --- growing ---------------------------------------------------------------------- */
 
 enum {
-    ROUND = 1024,           /* stretches between two polls, at most             */
-    ROUND_LINKS = 1000000,  /* and newcomers, of each thread: about 20 ms       */
-    STRETCH_LINKS = 1024,   /* newcomers of a stretch, about: sorted in the cache */
-    WORK = 100              /* of a newcomer, in units of rw_threads_for        */
+    ROUND = 1024 /* stretches between two polls: a bound, 64 KB; RW_GROW_POLL_LINKS ends a round too */
 };
 
 typedef struct {
@@ -377,14 +376,14 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
     if (!g)
         return RW_ENOMEM;
     g->p = p;
-    int threads = g->threads = rw_threads_for(run ? run->threads : 1, total * WORK);
+    int threads = g->threads = rw_threads_for(run ? run->threads : 1, total * RW_COST_GROW_LINK);
     g->drawers = rw_calloc_array((size_t)threads, sizeof *g->drawers);
     rw_status st = g->drawers ? rw_plan_reserve(p, p->n_del, total) : RW_ENOMEM;
     int32_t longest = longest_group(p->store);
     bool more = true;
     while (more && !st) {
         int64_t links = 0;
-        for (g->n = 0; g->n < ROUND && links < (int64_t)ROUND_LINKS * threads; g->n++) {
+        for (g->n = 0; g->n < ROUND && links < (int64_t)RW_GROW_POLL_LINKS * threads; g->n++) {
             more = cut(c, &g->round[g->n]);
             if (!more)
                 break;
@@ -425,7 +424,7 @@ rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_ru
     c.count = count;
     /* Ranks within a stretch are 32-bit numbers. */
     if (count)
-        c.width = (int32_t)rw_min64(empty / count, INT32_MAX / STRETCH_LINKS) * STRETCH_LINKS;
+        c.width = (int32_t)rw_min64(empty / count, INT32_MAX / RW_STRETCH_LINKS) * RW_STRETCH_LINKS;
     return grow(p, &c, count, run);
 }
 

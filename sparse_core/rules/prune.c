@@ -1,6 +1,7 @@
 #include "rules/prune.h"
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/tuning.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,13 +22,11 @@
  * number in canonical order, wherever groups begin and end, so threads share the
  * work evenly, and a single huge group is polled inside like everything else. */
 enum {
-    BIN_BITS = 12,
+    BIN_BITS = 12,        /* what FIRST_BASE and FIRST_SHIFT cover: 64 octaves of 64 bins */
     BINS = 1 << BIN_BITS,
-    FEW = 4096,           /* collect and sort from here on                        */
-    PIECE = 2048,         /* slots: about 4 us of a pass                          */
-    CHUNK = 256,          /* slots scored at a time, on the stack                 */
-    PIECES_TO_POLL = 2048, /* of each thread: about 10 ms                         */
-    WORK = 40             /* of a slot in a pass, in units of rw_threads_for      */
+    FEW = RW_PRUNE_SORTED,
+    PIECE = RW_PRUNE_PIECE,
+    CHUNK = 256           /* slots scored at a time: a bound of the stack, 2 KB   */
 };
 
 /* Weights of a class compete with each other only. */
@@ -216,7 +215,7 @@ static void find_pieces(prune *pr)
 static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, tally *))
 {
     const rw_run *run = pr->run;
-    int64_t round = (int64_t)PIECES_TO_POLL * pr->threads;
+    int64_t round = (int64_t)RW_PRUNE_POLL_PIECES * pr->threads;
     for (int64_t first = 0; first < pr->n_pieces; first += round) {
         int64_t n = rw_min64(round, pr->n_pieces - first);
         RW_PARALLEL_FOR(pr->threads)
@@ -445,7 +444,7 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *
         return RW_ESHAPE;
     if (p->generation != s->generation)
         return RW_ESTALE;
-    pr->threads = rw_threads_for(run ? run->threads : 1, s->slots * WORK);
+    pr->threads = rw_threads_for(run ? run->threads : 1, s->slots * RW_COST_PRUNE_SLOT);
     pr->n_pieces = (s->slots + PIECE - 1) / PIECE;
     pr->begin = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->begin);
     pr->marked = rw_alloc_array((size_t)pr->n_pieces, sizeof *pr->marked);

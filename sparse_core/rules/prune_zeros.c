@@ -5,8 +5,7 @@
 #include "rules/prune.h"
 
 enum {
-    CHUNK = 256,     /* slots searched at a time, with their positions on the stack */
-    SCAN_WORK = 4    /* of a value, in units of rw_threads_for                      */
+    CHUNK = 256 /* slots searched at a time: a bound of the stack, 1 KB */
 };
 
 /* All that a block reads. */
@@ -86,7 +85,7 @@ rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run)
     x.zeros = rw_alloc_array((size_t)x.blocks, sizeof *x.zeros);
     if (!x.zeros)
         return RW_ENOMEM;
-    rw_status st = rw_each_block(s, count_block, &x, SCAN_WORK, run);
+    rw_status st = rw_each_block(s, count_block, &x, RW_COST_ZEROS_VALUE, run);
     int64_t total = 0;
     for (int64_t b = 0; b < x.blocks && !st; b++) {
         int64_t here = x.zeros[b];
@@ -96,7 +95,7 @@ rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run)
     if (!st)
         st = rw_plan_reserve(p, total, 0);
     if (!st)
-        st = rw_each_block(s, list_block, &x, SCAN_WORK, run);
+        st = rw_each_block(s, list_block, &x, RW_COST_ZEROS_VALUE, run);
     if (!st) {
         p->n_del = total;
         p->checked = true;

@@ -6,12 +6,13 @@
 #define RW_BLOCKS_H
 
 #include "base/par.h"
+#include "base/tuning.h"
 #include "store/store.h"
 
-/* Into how many blocks: of some 8000 values each. */
+/* Into how many blocks of about RW_BLOCK_VALUES. */
 static inline int64_t rw_block_count(const rw_store *s)
 {
-    return rw_max64(1, rw_min64(s->n_groups, s->slots * s->group / 8192));
+    return rw_max64(1, rw_min64(s->n_groups, s->slots * s->group / RW_BLOCK_VALUES));
 }
 
 /* First group of block b of n. */

@@ -21,17 +21,16 @@
 #include "store/edit.h"
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/tuning.h"
 #include "store/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    CHUNK = 8192,     /* slots of one buffer, at most: a second-level cache holds some; */
-    CHUNKS = 2,       /* of each thread, at least, so that small layers are shared too */
-    WORK = 200,       /* of a slot, in units of rw_threads_for                       */
     MOST_ARRAYS = 1 + RW_MAX_FIELDS,
-    WIDEST = 64       /* bytes of a slot of 8 doubles                                */
+    WIDEST = 8 * sizeof(double), /* bytes of the largest slot */
+    WORTH = 64        /* slots: a bound below which nothing is worth a pass over the layer */
 };
 
 typedef struct { int64_t start; int32_t group; } placed;
@@ -150,7 +149,7 @@ static void array_move(rw_store *s, int32_t a, void *block, int64_t room)
 /* Slots that a layer takes after a repacking, or fewer: what store.h promises. */
 static int64_t most_packed(const rw_store *s, int64_t slots)
 {
-    return slots + slots / 16 + s->n_groups;
+    return slots + slots / RW_SLACK_PART + s->n_groups;
 }
 
 /* Slots of a few sizes are moved often: `bytes` is a constant in each of these. */
@@ -371,19 +370,18 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
     e->longest_old = longest_old;
     e->longest_new = longest_new;
     e->room = longest_old;
-    /* Below a few cache lines nothing is worth a pass over the layer. */
-    int64_t worth = 64, slots = s->slots - p->n_del + p->n_ins;
+    int64_t slots = s->slots - p->n_del + p->n_ins;
     int64_t packed = most_packed(s, slots);
-    e->repack = (fresh && touched > rw_max64(slots / 2, worth))
-             || s->top + fresh - packed > rw_max64(packed / 10, worth);
+    e->repack = (fresh && touched > rw_max64(slots / 2, WORTH))
+             || s->top + fresh - packed > rw_max64(packed / RW_WASTE_PART, WORTH);
     if (e->repack) {
         int64_t most = rw_max64(s->slots, slots);
         for (int32_t g = 0; g < s->n_groups; g++)
             e->room = rw_max64(e->room, s->len[g]);
         /* Every thread has buffers for the longest group: no more of them than a layer is long. */
-        int64_t worth_buffers = most / (CHUNKS * rw_max64(e->room, 1));
-        e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * WORK), worth_buffers));
-        e->room = rw_max64(e->room, rw_min64(CHUNK, most / (CHUNKS * e->threads) + 1));
+        int64_t worth_buffers = most / (RW_COMMIT_CHUNKS * rw_max64(e->room, 1));
+        e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * RW_COST_COMMIT_SLOT), worth_buffers));
+        e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, most / (RW_COMMIT_CHUNKS * e->threads) + 1));
     }
     st = reserve_desks(e);
     if (!st && e->repack) {
@@ -391,8 +389,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         if (!st)
             st = reserve_smaller(e, slots);
     } else if (!st && s->top + fresh > s->arena)
-        /* An eighth more than asked for, so that many small edits copy little. */
-        st = rw_arena_reserve(s, s->top + fresh + (s->top + fresh) / 8);
+        st = rw_arena_reserve(s, s->top + fresh + (s->top + fresh) / RW_RESERVE_PART);
     if (st) {
         rw_edit_cancel(e);
         return st;
@@ -597,7 +594,8 @@ static void commit_repack(rw_edit *e)
  * memory than the machine has (rw_mem_lazy) has windows that a test put there. */
 static void check_after_commit(const rw_store *s)
 {
-    if (rw_mem_lazy || (s->slots > 4096 && s->generation % 64))
+    enum { SMALL = 4096, NOW_AND_THEN = 64 }; /* bounds: what tests have time for */
+    if (rw_mem_lazy || (s->slots > SMALL && s->generation % NOW_AND_THEN))
         return;
     const char *why = NULL;
     int64_t fail_after = rw_mem_fail_after;
@@ -620,7 +618,7 @@ void rw_edit_commit(rw_edit *e)
             commit_in_place(e);
         s->slots += e->p->n_ins - e->p->n_del;
         s->mirror.valid = false;
-        if (s->mirror.room - s->slots > s->slots / 16) /* it will be built anew, and shorter */
+        if (s->mirror.room - s->slots > s->slots / RW_SLACK_PART) /* it will be built anew, and shorter */
             rw_mirror_drop(s);
         s->generation++;
         check_after_commit(s);

@@ -2,6 +2,7 @@
 #include "store/mirror.h"
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/tuning.h"
 
 #include <string.h>
 
@@ -83,7 +84,7 @@ static void file(rw_store *s, const range *r)
 
 rw_status rw_mirror_build(rw_store *s, int threads)
 {
-    enum { WORK = 4, MOST_RANGES = 64 }; /* WORK of a slot, in units of rw_threads_for */
+    enum { MOST_RANGES = 64 }; /* a bound: more threads than that share ranges */
     rw_mirror *m = &s->mirror;
     if (m->valid)
         return RW_OK;
@@ -91,7 +92,7 @@ rw_status rw_mirror_build(rw_store *s, int threads)
         return RW_ENOMEM;
 
     range ranges[MOST_RANGES];
-    int n = (int)rw_min64(rw_threads_for(threads, s->slots * WORK), rw_min64(MOST_RANGES, s->n_in));
+    int n = (int)rw_min64(rw_threads_for(threads, s->slots * RW_COST_MIRROR_SLOT), rw_min64(MOST_RANGES, s->n_in));
     for (int i = 0; i < n; i++)
         ranges[i] = (range){ (int32_t)((int64_t)s->n_in * i / n), (int32_t)((int64_t)s->n_in * (i + 1) / n), 0 };
     RW_PARALLEL_FOR(n)

@@ -2,9 +2,12 @@
 #include "store/plan.h"
 #include "base/mem.h"
 #include "base/par.h"
+#include "base/tuning.h"
 
 #include <math.h>
 #include <string.h>
+
+#define TWO_PI 6.283185307179586
 
 static size_t weight_bytes(const rw_store *s) { return rw_slot_bytes(&s->field[RW_WEIGHT]); }
 
@@ -205,11 +208,10 @@ rw_status rw_plan_keep_common(rw_plan *p)
     /* Both lists ascend by (group, source): one walk, and what stays moves up. Who comes first is
      * random: both are written, and no branch decides. Where the next removals stand is looked up
      * before, so that the walk waits for nothing but its last step. */
-    enum { AHEAD = 256 };
-    uint64_t gone[AHEAD];
+    uint64_t gone[RW_MERGE_AHEAD];
     int64_t d = 0, i = 0, del = 0, ins = 0;
     while (d < p->n_del && i < p->n_ins) {
-        int64_t from = d, end = rw_min64(d + AHEAD, p->n_del);
+        int64_t from = d, end = rw_min64(d + RW_MERGE_AHEAD, p->n_del);
         for (int64_t e = from; e < end; e++) {
             int32_t g = p->del_group[e];
             gone[e - from] = place_of(g, s->source[s->start[g] + p->del_position[e]]);
@@ -274,7 +276,7 @@ static double draw_value(rw_value kind, double scale, rw_key key, uint64_t row, 
     double radius = sqrt(-2.0 * log(1.0 - rw_unit(words.v[0])));
     if (kind == RW_VALUE_OVERSHOOT) /* the integral of (1 / r) over the density of radii above x */
         return (words.v[2] >> 63 ? scale : -scale) * radius * (1.0 - rw_unit(words.v[1]));
-    return scale * radius * cos(6.283185307179586 * rw_unit(words.v[1]));
+    return scale * radius * cos(TWO_PI * rw_unit(words.v[1]));
 }
 
 /* First entry behind a group's in a list of groups; `from` is the group's first. */
@@ -349,8 +351,7 @@ static void draw_run(const values *v, int64_t first, int64_t end)
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run)
 {
-    /* Newcomers; runs of each thread, about 10 ms; of a value, in units of rw_threads_for. */
-    enum { RUN = 512, RUNS_TO_POLL = 256, WORK = 300 };
+    enum { RUN = RW_VALUES_RUN };
     const rw_store *s = p->store;
     bool fresh = !p->ins_weight;
     if (p->generation != s->generation)
@@ -365,8 +366,8 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
         return RW_OK;
     }
     values v = { p, kind, scale, fan, key };
-    int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * WORK);
-    int64_t n_runs = (p->n_ins + RUN - 1) / RUN, round = (int64_t)RUNS_TO_POLL * threads;
+    int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * RW_COST_DRAW_VALUE);
+    int64_t n_runs = (p->n_ins + RUN - 1) / RUN, round = (int64_t)RW_VALUES_POLL_RUNS * threads;
     for (int64_t begin = 0; begin < n_runs; begin += round) {
         int64_t end = rw_min64(begin + round, n_runs);
         RW_PARALLEL_FOR(threads)

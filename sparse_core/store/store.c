@@ -178,7 +178,7 @@ void rw_store_unpin(rw_store *s) { s->pins--; }
 
 int32_t rw_window_room(const rw_store *s, int32_t len)
 {
-    int64_t room = len ? (int64_t)len + len / 16 + 1 : 0;
+    int64_t room = len ? (int64_t)len + len / RW_SLACK_PART + 1 : 0;
     return (int32_t)rw_min64(room, s->n_in);
 }
 

@@ -72,7 +72,12 @@ enum {
     RW_POOL_CLASSES = 33,  /* class c: free windows of 2^c .. 2^(c+1)-1 */
     RW_POOL_SMALLEST = 4,  /* slots a free window needs to be listed    */
     RW_WEIGHT = 0,         /* the field that is always there            */
-    RW_MAX_WIDTH = 0x7ffffff0 /* of n_out and n_in: room to round up to whole groups */
+    RW_MAX_WIDTH = 0x7ffffff0, /* of n_out and n_in: room to round up to whole groups */
+
+    /* Bounds of memory, as promised above: parts of a layer's slots.             */
+    RW_SLACK_PART = 16,    /* free in packed windows, and one slot of each      */
+    RW_WASTE_PART = 10,    /* in free windows, from which on all is written anew */
+    RW_RESERVE_PART = 8    /* had beyond what an edit asked for, so that many small ones copy little */
 };
 
 typedef struct {
@@ -198,7 +203,7 @@ rw_status rw_store_check(const rw_store *s, const char **why);
 
 /* --- for edit.c and compaction; nobody else hands out slots ------------- */
 
-/* Slots a packed window of `len` live slots gets: 1/16 and one of slack. */
+/* Slots a packed window of `len` live slots gets: its slack is len / RW_SLACK_PART + 1. */
 int32_t rw_window_room(const rw_store *s, int32_t len);
 /* Memory for at least `slots` slots in every array. RW_ENOMEM: unchanged in content. */
 rw_status rw_arena_reserve(rw_store *s, int64_t slots);

@@ -192,7 +192,7 @@ static void test_a_step_settles(void)
                 rw_tiles *x = tiles_of(3, 65, batch, batch > 1 ? 16 : 1, k->dtype);
                 rw_tiles *dy = tiles_of(4, n_out, batch, batch > 1 ? 16 : 1, k->dtype);
                 rw_run three = { 3, NULL, NULL };
-                size_t bytes = 3 * (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
+                size_t bytes = 3 * (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
                 void *scratch = rw_alloc(bytes);
                 REQUIRE(scratch);
                 CHECK_STATUS(rw_backward_update(k, a, x, dy, &settles, scratch, &three), RW_OK);
@@ -230,8 +230,8 @@ static void test_fused_is_two_halves(void)
             rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
             rw_run three = { 3, NULL, NULL };
-            size_t bytes = 3 * (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
-            CHECK(rw_scratch_values(a) >= 65 * group);
+            size_t bytes = 3 * (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
+            CHECK(rw_scratch_values(k, a) >= 65 * group);
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             for (int step = 0; step < 3; step++, u.step++) {
@@ -269,7 +269,7 @@ static void test_zeros_of_few_samples_have_one_sign(void)
             for (int32_t row = 0; row < 8; row++)
                 for (int64_t i = 0; i < batch; i++)
                     put(k->dtype, dy->data, place_in(dy, row, i), -1.0);
-            size_t bytes = (size_t)rw_scratch_values(a) * rw_dtype_size(k->dtype);
+            size_t bytes = (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &ALONE), RW_OK);
@@ -408,7 +408,7 @@ static void test_a_poll_can_stop_it(void)
     rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
     rw_tiles *x = tiles_of(3, 1000, 256, 64, RW_F32), *dx = tiles_copy(x);
     rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
-    void *scratch = rw_alloc((size_t)rw_scratch_values(s) * 2 * sizeof(float));
+    void *scratch = rw_alloc((size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
     REQUIRE(scratch);
     for (int patience = 0; patience < 100; patience += 99) {
         rw_status expected = patience ? RW_OK : RW_EINTR;
@@ -427,7 +427,7 @@ static void test_a_poll_can_stop_it(void)
         CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &run), expected);
         CHECK(patience == 0 || (left >= 90 && left < 99));
     }
-    rw_free(scratch, (size_t)rw_scratch_values(s) * 2 * sizeof(float));
+    rw_free(scratch, (size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
     rw_tiles_free(y);
     rw_tiles_free(dy);
     rw_tiles_free(dx);

@@ -1,0 +1,68 @@
+/* kernels_tuning.h -- the numbers of one instruction set that are chosen for speed, with their reasons.
+ *
+ * They stand in a table beside the kernels that they were measured with: rw_kernels.tuning, defined in
+ * kernels_<isa>.c. None of them changes a result (order.h has those that would; the tests run products
+ * with absurd tables and compare bits). How many registers a kernel keeps is in kernels_body.h.
+ *
+ * RW_TUNING_MEASURED are the only values measured so far: products with AVX-512 on an Intel Xeon
+ * (2 MB of second-level cache) and an AMD EPYC, growth with AVX2 on the EPYC, in float32. Instruction
+ * sets and dtypes that nobody has measured take them as they are, and say so where they do. */
+#ifndef RW_KERNELS_TUNING_H
+#define RW_KERNELS_TUNING_H
+
+#include <stdint.h>
+
+/* When a layer goes through its sources in panels (panels.h). */
+typedef struct {
+    int64_t bytes;  /* activations of a panel: the first-level cache or a little more        */
+    int32_t slots;  /* of a row from which panels pay: every piece of a row begins with a jump
+                       that the machine cannot foresee                                        */
+    int32_t group;  /* the largest group that gains: larger ones do so much for one load that
+                       the jumps cost more; but scattering also stores, and gains most        */
+} rw_panel_rule;
+
+typedef struct {
+    rw_panel_rule forward, scatter, dw;
+    /* Bytes of a source's samples from which panels pay: with few samples a row is over too soon. */
+    int64_t panel_line;
+    /* A panel larger than this is no nearer than the whole. */
+    int64_t panel_most;
+    /* Groups go through panels together: their slots should touch every source of a panel some times. */
+    int64_t panel_reuse;
+    /* Bytes of activations that the second-level cache keeps: half of the smallest in use today (1 MB),
+     * the rest being for the outputs, the weights and whoever shares the core. Of what has more, slots
+     * are fetched ahead. */
+    int64_t near;
+
+    /* Slots of a row that are counted through sooner than searched. */
+    int32_t counted;
+
+    /* dX gathers through the mirror only while a panel takes fewer slots of a row than `gather_piece`,
+     * and only from so many slots: it reads a line of the cache for every weight, so the weights must
+     * be near (2 MB of float32). Else it scatters panel by panel. */
+    int32_t gather_piece;
+    int64_t gather_slots;
+
+    /* Values of gradient between dW and the optimizer's step, of one thread. */
+    int64_t scratch;
+    /* Multiply-adds of a task: some 10 us, a hundred times what handing it out costs. */
+    int64_t task_work;
+
+    /* Samples of a panel of `outer` that stay in the first-level cache. */
+    int32_t outer_span;
+    /* Growth makes the gradients of as many rows together as `outer` has in registers; of rows that
+     * would take more bytes than this only those of one group. */
+    int64_t grow_bytes;
+} rw_tuning;
+
+#define RW_TUNING_MEASURED                                                                    \
+    {                                                                                         \
+        .forward = { .bytes = 64 << 10, .slots = 40, .group = 2 },                            \
+        .scatter = { .bytes = 32 << 10, .slots = 20, .group = 4 },                            \
+        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4 },                                 \
+        .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
+        .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,                        \
+        .scratch = 32 << 10, .task_work = 1 << 18, .outer_span = 256, .grow_bytes = 4 << 20   \
+    }
+
+#endif

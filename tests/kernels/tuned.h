@@ -1,0 +1,93 @@
+/* tuned.h -- tables of tuning that no machine would want give the same bits. */
+#ifndef RW_TEST_TUNED_H
+#define RW_TEST_TUNED_H
+
+#include "growing.h"
+
+/* Everything is cut as small as it can be, and all is far. */
+static const rw_tuning SMALLEST = {
+    .forward = { .bytes = 1, .slots = 1, .group = 8 }, .scatter = { .bytes = 1, .slots = 1, .group = 8 },
+    .dw = { .bytes = 1, .slots = 1, .group = 8 },
+    .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
+    .gather_piece = 0, .gather_slots = 0, .scratch = 1, .task_work = 1, .grow_bytes = 1
+};
+
+/* Nothing is cut, and all is near. */
+static const rw_tuning LARGEST = {
+    .forward = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
+    .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
+    .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
+    .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX, .counted = INT32_MAX,
+    .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20,
+    .task_work = INT64_MAX, .grow_bytes = INT64_MAX
+};
+
+/* What the operations of a layer write. */
+typedef struct {
+    rw_store *s; /* with gradients and a step taken */
+    rw_tiles *y, *dx;
+    rw_plan *grown;
+} written;
+
+static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
+{
+    int32_t n_out = 2 * N_LENGTHS + 1, n_in = 200, tile = rw_tile_size(batch, k->dtype);
+    rw_run three = { 3, NULL, NULL };
+    rw_key key = { 1, 2, 3 };
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
+    written out = { .s = store_of(n_out, n_in, group, group, k->dtype), .y = tiles_new(n_out, batch, tile, k->dtype),
+                    .dx = tiles_new(n_in, batch, tile, k->dtype) };
+    int32_t grad = add_field(out.s, "grad");
+    (void)add_field(out.s, "momentum");
+    REQUIRE(rw_mirror_build(out.s, 1) == RW_OK);
+    rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype), *dy = tiles_of(4, n_out, batch, tile, k->dtype);
+    size_t bytes = 3 * (size_t)rw_scratch_values(k, out.s) * rw_dtype_size(k->dtype);
+    void *scratch = rw_alloc(bytes);
+    REQUIRE(scratch);
+    CHECK_STATUS(rw_forward(k, out.s, x, NULL, RW_ACT_RELU, 0, out.y, NULL, &three), RW_OK);
+    CHECK_STATUS(rw_backward_input(k, out.s, dy, out.dx, &three), RW_OK);
+    CHECK_STATUS(rw_backward_weights(k, out.s, x, dy, grad, &three), RW_OK);
+    CHECK_STATUS(rw_backward_update(k, out.s, x, dy, &u, scratch, &three), RW_OK);
+    out.grown = rw_plan_new(out.s);
+    REQUIRE(out.grown);
+    CHECK_STATUS(rw_plan_grow_gradient(out.grown, 20, k, x, dy, false, key, &three), RW_OK);
+    rw_free(scratch, bytes);
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    return out;
+}
+
+static void written_free(written w)
+{
+    rw_plan_free(w.grown);
+    rw_tiles_free(w.dx);
+    rw_tiles_free(w.y);
+    rw_store_free(w.s);
+}
+
+static void test_tuning_changes_no_bit(void)
+{
+    static const int64_t BATCHES[] = { 1, 2, 20, 100, RW_SPAN + 70 };
+    FOR_EACH_KERNELS(k)
+        for (int g = 0; g < 4; g++)
+            for (int i = 0; i < 5; i++) {
+                written usual = written_with(k, GROUPS[g], BATCHES[i]);
+                for (int odd = 0; odd < 2; odd++) {
+                    rw_kernels tuned = *k;
+                    tuned.tuning = odd ? &LARGEST : &SMALLEST;
+                    written other = written_with(&tuned, GROUPS[g], BATCHES[i]);
+                    CHECK(tiles_same(usual.y, other.y));
+                    CHECK(tiles_same(usual.dx, other.dx));
+                    for (int32_t f = 0; f < usual.s->n_fields; f++)
+                        CHECK(fields_same(usual.s, other.s, f));
+                    size_t n = (size_t)usual.grown->n_ins * sizeof(int32_t);
+                    REQUIRE(usual.grown->n_ins == 20 && other.grown->n_ins == 20);
+                    CHECK(memcmp(usual.grown->ins_group, other.grown->ins_group, n) == 0);
+                    CHECK(memcmp(usual.grown->ins_source, other.grown->ins_source, n) == 0);
+                    written_free(other);
+                }
+                written_free(usual);
+            }
+}
+
+#endif
