@@ -5,113 +5,107 @@
 
 #include <string.h>
 
-/* Rows beyond n_out: `count` slots of the last group, made zero again. They are
- * zero by arithmetic, except where 0 meets an infinity or Adam divides 0 by 0. */
-static void clear_padding(const job *j, int32_t g, char *values)
+/* Rows beyond n_out: group g's slots of a field, if it is the last group, made zero again. They
+ * are zero by arithmetic, except where 0 meets an infinity or Adam divides 0 by 0. */
+static void clear_padding(const rw_store *s, int32_t g, char *values)
 {
-    size_t size = rw_dtype_size(j->k->dtype), width = (size_t)j->s->group;
-    size_t rows = (size_t)rw_group_rows(j->s, g);
+    size_t size = rw_dtype_size(s->field[RW_WEIGHT].dtype), width = (size_t)s->group;
+    size_t rows = (size_t)rw_group_rows(s, g);
     if (!values || rows == width)
         return;
-    for (int32_t i = 0; i < j->s->len[g]; i++)
+    for (int32_t i = 0; i < s->len[g]; i++)
         memset(values + ((size_t)i * width + rows) * size, 0, (width - rows) * size);
 }
 
-static char *slice(const job *j, char *field, int32_t g)
+/* Group g's part of a field of the weights' shape. */
+static char *group_values(const rw_store *s, char *field, int32_t g)
 {
-    size_t bytes = rw_slot_bytes(&j->s->field[RW_WEIGHT]);
-    return field ? field + (size_t)j->s->start[g] * bytes : NULL;
+    return field ? field + (size_t)s->start[g] * rw_slot_bytes(&s->field[RW_WEIGHT]) : NULL;
+}
+
+/* --- gradients ---------------------------------------------------------------- */
+
+/* What all need that make gradients. */
+typedef struct {
+    rw_slots_op o;
+    const rw_tiles *x, *dy;
+} dw_op;
+
+static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                       const rw_run *run, int64_t work)
+{
+    dw_op d = { .x = x, .dy = dy };
+    d.o = rw_slots_op_cut(k, s, run, rw_span_bytes(x), &k->tuning->dw, 1, work);
+    return d;
 }
 
 /* The gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
  * first[g - g0] of `grad` on. Spans of samples outside, panels of sources inside. */
-static void gradients(const job *j, int32_t g0, int32_t g1, const int64_t *first, char *grad)
+static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad)
 {
-    int64_t together = rw_max64(1, RW_SPAN / j->x->tile), n_tiles = j->x->n_tiles;
+    const rw_tiles *x = d->x, *dy = d->dy;
+    int64_t span_tiles = rw_max64(1, RW_SPAN / x->tile);
     int32_t at[RW_TASK_GROUPS];
-    for (int64_t tile = 0; tile < n_tiles; tile += together) {
-        int64_t tiles = rw_min64(together, n_tiles - tile);
+    for (int64_t tile = 0; tile < x->n_tiles; tile += span_tiles) {
+        int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);
         rw_span span = {
-            rw_tile_at(j->x, tile), rw_tile_at(j->dy, tile),
-            (size_t)j->x->rows * (size_t)j->x->tile, (size_t)j->dy->rows * (size_t)j->dy->tile,
-            (int32_t)tiles, j->x->tile, cols_of(j->k, j->x, tile + tiles - 1), tile > 0
+            .x = rw_tile_at(x, tile), .dy = rw_tile_at(dy, tile),
+            .x_step = (size_t)x->rows * (size_t)x->tile, .dy_step = (size_t)dy->rows * (size_t)dy->tile,
+            .n_tiles = (int32_t)tiles, .tile = x->tile,
+            .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = tile > 0
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
-        for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = panel_of(j, i, 0, j->s->n_in, at, false);
-            j->k->dw(&j->w, g0, g1, &p, &span, first, grad);
+        for (int32_t i = 0; i < d->o.cut.panels; i++) {
+            rw_panel panel = rw_slots_op_panel(&d->o, i, 0, d->o.s->n_in, at, false);
+            d->o.op.k->dw(&d->o.w, g0, g1, &panel, &span, first, grad);
         }
     }
 }
 
-static void group_update(const job *j, int32_t g, const char *grad)
+/* Into a field. */
+typedef struct {
+    dw_op d;
+    char *grad;
+} gradient_op;
+
+static void gradient_task(const void *arg, int64_t task)
 {
-    char *w = slice(j, j->s->field[RW_WEIGHT].data, g);
-    char *m = slice(j, j->m, g), *v = slice(j, j->v, g);
-    j->k->update(j->u, w, m, v, j->born ? j->born + j->s->start[g] : NULL, j->s->group, grad,
-                 (int64_t)j->s->len[g] * j->s->group);
-    if (j->u->settle)
-        j->k->settle(j->u->settle, w, slice(j, j->asleep, g), j->awake + j->s->start[g],
-                     j->s->group, j->s->len[g]);
-    clear_padding(j, g, w);
-    clear_padding(j, g, m);
-    clear_padding(j, g, v);
+    const gradient_op *r = arg;
+    const rw_store *s = r->d.o.s;
+    rw_part p = rw_op_part(&r->d.o.op, task);
+    make_gradients(&r->d, p.first, p.end, s->start + p.first, r->grad);
+    for (int32_t g = p.first; g < p.end; g++)
+        clear_padding(s, g, group_values(s, r->grad, g));
 }
 
-/* One or two samples: dW and the step go together. */
-static bool few(const job *j)
+static bool is_gradient_field(const rw_kernels *k, const rw_store *s, int32_t grad)
 {
-    return j->k->few_sgd && j->u->kind == RW_OPT_SGD && !j->u->settle && j->s->group == 1
-        && j->x->n_tiles == 1 && j->x->tile <= 2;
+    return grad > RW_WEIGHT && grad < s->n_fields && s->field[grad].dtype == k->dtype
+        && s->field[grad].width == s->group;
 }
 
-static void few_task(const job *j, int64_t block)
+rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
+                              const rw_tiles *dy, int32_t grad, const rw_run *run)
 {
-    rw_span span = { j->x->data, j->dy->data, 0, 0, 1, j->x->tile, j->x->tile, false };
-    j->k->few_sgd(&j->w, block_start(j, block), block_start(j, block + 1), &span, j->u,
-                  j->s->field[RW_WEIGHT].data, j->m);
+    if (!is_gradient_field(k, s, grad) || !rw_layer_fits(k, s, x, dy))
+        return RW_ESHAPE;
+    int64_t work = rw_layer_work(s, x);
+    gradient_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .grad = s->field[grad].data };
+    return rw_run_tasks(run, r.d.o.op.blocks, work, gradient_task, &r);
 }
 
-/* Gradients go to scratch and from there into a step, as many groups at a time
- * as the scratch holds. */
-static void fused_task(const job *j, int64_t block)
-{
-    size_t size = rw_dtype_size(j->k->dtype), width = (size_t)j->s->group * size;
-    char *grad = j->grad + (size_t)rw_thread_index() * (size_t)j->scratch_values * size;
-    int64_t first[RW_TASK_GROUPS], room = j->scratch_values / j->s->group;
-    int32_t end = block_start(j, block + 1);
-    for (int32_t g0 = block_start(j, block), g1; g0 < end; g0 = g1) {
-        int64_t slots = 0;
-        for (g1 = g0; g1 < end && slots + j->s->len[g1] <= room; g1++) {
-            first[g1 - g0] = slots;
-            slots += j->s->len[g1];
-        }
-        gradients(j, g0, g1, first, grad);
-        for (int32_t g = g0; g < g1; g++) {
-            char *mine = grad + (size_t)first[g - g0] * width;
-            clear_padding(j, g, mine);
-            group_update(j, g, mine);
-        }
-    }
-}
+/* --- an optimizer's step ---------------------------------------------------------- */
 
-static void gradient_task(const job *j, int64_t block)
-{
-    int32_t g0 = block_start(j, block), g1 = block_start(j, block + 1);
-    gradients(j, g0, g1, j->s->start + g0, j->grad);
-    for (int32_t g = g0; g < g1; g++)
-        clear_padding(j, g, slice(j, j->grad, g));
-}
-
-static void update_task(const job *j, int64_t block)
-{
-    int32_t end = block_start(j, block + 1);
-    for (int32_t g = block_start(j, block); g < end; g++)
-        group_update(j, g, slice(j, j->grad, g));
-}
+/* The fields of a store that an update works on; NULL where it needs none. */
+typedef struct {
+    const rw_update *u;
+    char *weight, *m, *v, *asleep;
+    const int32_t *born;
+    const uint8_t *awake;
+} step_fields;
 
 /* A field of `group` values of the weights' dtype: *data, or a status. */
-static rw_status state_field(const rw_store *s, const char *name, char **data)
+static rw_status find_values(const rw_store *s, const char *name, char **data)
 {
     int32_t i = rw_store_field(s, name);
     if (i < 0)
@@ -123,7 +117,7 @@ static rw_status state_field(const rw_store *s, const char *name, char **data)
 }
 
 /* A field of one value a slot: its array, or a status. */
-static rw_status slot_field(const rw_store *s, const char *name, rw_dtype dtype, const void **data)
+static rw_status find_slot_values(const rw_store *s, const char *name, rw_dtype dtype, const void **data)
 {
     int32_t i = rw_store_field(s, name);
     if (i < 0)
@@ -134,28 +128,124 @@ static rw_status slot_field(const rw_store *s, const char *name, rw_dtype dtype,
     return RW_OK;
 }
 
-/* The fields an update needs, into the job. */
-static rw_status find_state(job *j, const rw_update *u)
+static rw_status find_step_fields(const rw_store *s, const rw_update *u, step_fields *f)
 {
     rw_status status = RW_OK;
     const void *awake = NULL, *born = NULL;
-    j->u = u;
+    *f = (step_fields){ .u = u, .weight = s->field[RW_WEIGHT].data };
     if (u->settle) {
-        if ((status = state_field(j->s, "asleep", &j->asleep)) != RW_OK)
+        if ((status = find_values(s, "asleep", &f->asleep)) != RW_OK)
             return status;
-        if ((status = slot_field(j->s, "awake", RW_U8, &awake)) != RW_OK)
+        if ((status = find_slot_values(s, "awake", RW_U8, &awake)) != RW_OK)
             return status;
-        j->awake = awake;
+        f->awake = awake;
     }
     if (u->kind == RW_OPT_SGD)
-        return u->momentum == 0 ? RW_OK : state_field(j->s, "momentum", &j->m);
-    if ((status = state_field(j->s, "adam_m", &j->m)) != RW_OK)
+        return u->momentum == 0 ? RW_OK : find_values(s, "momentum", &f->m);
+    if ((status = find_values(s, "adam_m", &f->m)) != RW_OK)
         return status;
-    if ((status = state_field(j->s, "adam_v", &j->v)) != RW_OK)
+    if ((status = find_values(s, "adam_v", &f->v)) != RW_OK)
         return status;
-    status = slot_field(j->s, "born", RW_I32, &born);
-    j->born = born;
+    status = find_slot_values(s, "born", RW_I32, &born);
+    f->born = born;
     return status == RW_ENOENT ? RW_OK : status; /* without it all are as old as the optimizer */
+}
+
+/* One step of group g, whose gradients lie at `grad`. */
+static void update_group(const rw_kernels *k, const rw_store *s, const step_fields *f, int32_t g,
+                         const char *grad)
+{
+    char *w = group_values(s, f->weight, g);
+    char *m = group_values(s, f->m, g), *v = group_values(s, f->v, g);
+    k->update(f->u, w, m, v, f->born ? f->born + s->start[g] : NULL, s->group, grad,
+              (int64_t)s->len[g] * s->group);
+    if (f->u->settle)
+        k->settle(f->u->settle, w, group_values(s, f->asleep, g), f->awake + s->start[g], s->group,
+                  s->len[g]);
+    clear_padding(s, g, w);
+    clear_padding(s, g, m);
+    clear_padding(s, g, v);
+}
+
+/* From gradients in a field. */
+typedef struct {
+    rw_op op;
+    const rw_store *s;
+    step_fields fields;
+    char *grad;
+} update_op;
+
+static void update_task(const void *arg, int64_t task)
+{
+    const update_op *r = arg;
+    rw_part p = rw_op_part(&r->op, task);
+    for (int32_t g = p.first; g < p.end; g++)
+        update_group(r->op.k, r->s, &r->fields, g, group_values(r->s, r->grad, g));
+}
+
+rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
+                         const rw_run *run)
+{
+    if (!is_gradient_field(k, s, grad) || s->field[RW_WEIGHT].dtype != k->dtype)
+        return RW_ESHAPE;
+    int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
+    update_op r = { .op = rw_op_cut(k, run, s->n_groups, 1, work), .s = s, .grad = s->field[grad].data };
+    rw_status status = find_step_fields(s, u, &r.fields);
+    if (status != RW_OK)
+        return status;
+    return rw_run_tasks(run, r.op.blocks, work, update_task, &r);
+}
+
+/* --- both in one go ------------------------------------------------------------- */
+
+/* Gradients go to scratch and from there into a step. */
+typedef struct {
+    dw_op d;
+    step_fields fields;
+    char *scratch;
+    int64_t scratch_values; /* of each thread */
+} fused_op;
+
+/* As many groups at a time as the scratch holds. */
+static void fused_task(const void *arg, int64_t task)
+{
+    const fused_op *r = arg;
+    const rw_kernels *k = r->d.o.op.k;
+    const rw_store *s = r->d.o.s;
+    rw_part p = rw_op_part(&r->d.o.op, task);
+    size_t size = rw_dtype_size(k->dtype), width = (size_t)s->group * size;
+    char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
+    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group;
+    for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
+        int64_t slots = 0;
+        for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
+            first[g1 - g0] = slots;
+            slots += s->len[g1];
+        }
+        make_gradients(&r->d, g0, g1, first, grad);
+        for (int32_t g = g0; g < g1; g++) {
+            char *mine = grad + (size_t)first[g - g0] * width;
+            clear_padding(s, g, mine);
+            update_group(k, s, &r->fields, g, mine);
+        }
+    }
+}
+
+/* One or two samples have a kernel that takes the step too. */
+static bool has_small_batch(const fused_op *r)
+{
+    const rw_update *u = r->fields.u;
+    return r->d.o.op.k->few_sgd && u->kind == RW_OPT_SGD && !u->settle && r->d.o.s->group == 1
+        && r->d.x->n_tiles == 1 && r->d.x->tile <= 2;
+}
+
+static void small_batch_task(const void *arg, int64_t task)
+{
+    const fused_op *r = arg;
+    const rw_tiles *x = r->d.x;
+    rw_part p = rw_op_part(&r->d.o.op, task);
+    rw_span span = { .x = x->data, .dy = r->d.dy->data, .n_tiles = 1, .tile = x->tile, .cols = x->tile };
+    r->d.o.op.k->few_sgd(&r->d.o.w, p.first, p.end, &span, r->fields.u, r->fields.weight, r->fields.m);
 }
 
 int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
@@ -170,43 +260,13 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run)
 {
-    if (!fits(k, s, x, dy))
+    if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
-    int64_t work = products(s, x);
-    job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = scratch,
-              .scratch_values = rw_scratch_values(k, s) };
-    rw_status status = find_state(&j, u);
+    int64_t work = rw_layer_work(s, x);
+    fused_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .scratch = scratch,
+                   .scratch_values = rw_scratch_values(k, s) };
+    rw_status status = find_step_fields(s, u, &r.fields);
     if (status != RW_OK)
         return status;
-    j.cut = rw_cut_sources(s, span_bytes(x), k->tuning, &k->tuning->dw);
-    cut_groups(&j, run, 1, work);
-    return run_tasks(run, j.blocks, work, few(&j) ? few_task : fused_task, &j);
-}
-
-rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
-                              const rw_tiles *dy, int32_t grad, const rw_run *run)
-{
-    if (grad <= RW_WEIGHT || grad >= s->n_fields || s->field[grad].dtype != k->dtype ||
-        s->field[grad].width != s->group || !fits(k, s, x, dy))
-        return RW_ESHAPE;
-    int64_t work = products(s, x);
-    job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .dy = dy, .grad = s->field[grad].data };
-    j.cut = rw_cut_sources(s, span_bytes(x), k->tuning, &k->tuning->dw);
-    cut_groups(&j, run, 1, work);
-    return run_tasks(run, j.blocks, work, gradient_task, &j);
-}
-
-rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
-                         const rw_run *run)
-{
-    if (grad <= RW_WEIGHT || grad >= s->n_fields || s->field[grad].dtype != k->dtype ||
-        s->field[grad].width != s->group || s->field[RW_WEIGHT].dtype != k->dtype)
-        return RW_ESHAPE;
-    int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
-    job j = { .k = k, .s = s, .grad = s->field[grad].data, .n = s->n_groups,
-              .blocks = blocks_for(k, run, s->n_groups, 1, work) };
-    rw_status status = find_state(&j, u);
-    if (status != RW_OK)
-        return status;
-    return run_tasks(run, j.blocks, work, update_task, &j);
+    return rw_run_tasks(run, r.d.o.op.blocks, work, has_small_batch(&r) ? small_batch_task : fused_task, &r);
 }

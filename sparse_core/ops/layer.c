@@ -6,39 +6,57 @@
 
 /* --- forward ----------------------------------------------------------------- */
 
-static void forward_task(const job *j, int64_t task)
+typedef struct {
+    rw_slots_op o;
+    const rw_tiles *x;
+    rw_tiles *y, *z;
+    const void *bias;
+    rw_act act;
+    double slope;
+} forward_op;
+
+static void forward_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    int32_t g0 = block_start(j, block), g1 = block_start(j, block + 1);
-    int32_t row0 = g0 * j->s->group;
-    int32_t row1 = (int32_t)rw_min64((int64_t)g1 * j->s->group, j->s->n_out);
-    char *out = row_at(j->y, tile, row0);
+    const forward_op *f = arg;
+    const rw_store *s = f->o.s;
+    const rw_kernels *k = f->o.op.k;
+    rw_part p = rw_op_part(&f->o.op, task);
+    int32_t row0 = p.first * s->group, row1 = (int32_t)rw_min64((int64_t)p.end * s->group, s->n_out);
     int32_t at[RW_TASK_GROUPS];
-    memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
-    for (int32_t i = 0; i < j->cut.panels; i++) {
-        rw_panel p = panel_of(j, i, 0, j->s->n_in, at, false);
-        j->k->forward(&j->w, g0, g1, &p, rw_tile_at(j->x, tile), j->bias, rw_tile_at(j->y, tile),
-                      j->x->tile, cols_of(j->k, j->x, tile));
+    memset(at, 0, (size_t)(p.end - p.first) * sizeof *at);
+    for (int32_t i = 0; i < f->o.cut.panels; i++) {
+        rw_panel panel = rw_slots_op_panel(&f->o, i, 0, s->n_in, at, false);
+        k->forward(&f->o.w, p.first, p.end, &panel, rw_tile_at(f->x, p.tile), f->bias,
+                   rw_tile_at(f->y, p.tile), f->x->tile, rw_tile_cols(k, f->x, p.tile));
     }
-    j->k->activate(j->act, j->slope, out, j->z ? row_at(j->z, tile, row0) : NULL, row1 - row0,
-                   j->y->tile, rw_tile_live(j->y, tile));
-    if (row1 < g1 * j->s->group) { /* rows nobody has: 0 even where x is not finite */
-        size_t row = (size_t)j->y->tile * rw_dtype_size(j->y->dtype);
-        memset(row_at(j->y, tile, row1), 0, (size_t)(g1 * j->s->group - row1) * row);
-    }
+    k->activate(f->act, f->slope, rw_tile_row(f->y, p.tile, row0),
+                f->z ? rw_tile_row(f->z, p.tile, row0) : NULL, row1 - row0, f->y->tile,
+                rw_tile_live(f->y, p.tile));
+    if (row1 < p.end * s->group) /* rows nobody has: 0 even where x is not finite */
+        memset(rw_tile_row(f->y, p.tile, row1), 0,
+               (size_t)(p.end * s->group - row1) * (size_t)rw_tile_row_bytes(f->y));
 }
 
 rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
                      rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run)
 {
-    if (!fits(k, s, x, y) || (z && !same_shape(y, z)))
+    if (!rw_layer_fits(k, s, x, y) || (z && !rw_tiles_alike(y, z)))
         return RW_ESHAPE;
-    int64_t work = products(s, x) + y->n * y->batch;
-    job j = { .k = k, .s = s, .w = rows_of(s), .x = x, .y = y, .z = z, .bias = bias, .act = act,
-              .slope = slope, .cut = rw_cut_sources(s, row_bytes(x), k->tuning, &k->tuning->forward) };
-    cut_groups(&j, run, x->n_tiles, work);
-    return run_tasks(run, j.blocks * x->n_tiles, work, forward_task, &j);
+    int64_t work = rw_layer_work(s, x) + y->n * y->batch;
+    forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope };
+    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), &k->tuning->forward, x->n_tiles, work);
+    return rw_run_tasks(run, f.o.op.blocks * x->n_tiles, work, forward_task, &f);
 }
+
+/* --- activations ------------------------------------------------------------- */
+
+typedef struct {
+    rw_op op;
+    rw_tiles *y, *z;
+    const void *bias;
+    rw_act act;
+    double slope;
+} activate_op;
 
 #define ADD_BIAS(name, T)                                                      \
     static void name(void *data, const void *bias, int32_t row0, int32_t n, int32_t tile) \
@@ -51,100 +69,130 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
 ADD_BIAS(add_bias_f32, float)
 ADD_BIAS(add_bias_f64, double)
 
-static void activate_task(const job *j, int64_t task)
+static void activate_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    int32_t i0 = block_start(j, block), n = block_start(j, block + 1) - i0;
-    void *y = row_at(j->y, tile, i0);
-    if (j->bias && j->k->dtype == RW_F32)
-        add_bias_f32(y, j->bias, i0, n, j->y->tile);
-    else if (j->bias)
-        add_bias_f64(y, j->bias, i0, n, j->y->tile);
-    j->k->activate(j->act, j->slope, y, j->z ? row_at(j->z, tile, i0) : NULL, n, j->y->tile,
-                   rw_tile_live(j->y, tile));
+    const activate_op *a = arg;
+    rw_part p = rw_op_part(&a->op, task);
+    int32_t n = p.end - p.first;
+    void *y = rw_tile_row(a->y, p.tile, p.first);
+    if (a->bias && a->op.k->dtype == RW_F32)
+        add_bias_f32(y, a->bias, p.first, n, a->y->tile);
+    else if (a->bias)
+        add_bias_f64(y, a->bias, p.first, n, a->y->tile);
+    a->op.k->activate(a->act, a->slope, y, a->z ? rw_tile_row(a->z, p.tile, p.first) : NULL, n,
+                      a->y->tile, rw_tile_live(a->y, p.tile));
 }
 
 rw_status rw_activate(const rw_kernels *k, const void *bias, rw_act act, double slope, rw_tiles *y,
                       rw_tiles *z, const rw_run *run)
 {
-    if (y->dtype != k->dtype || (z && !same_shape(y, z)))
+    if (y->dtype != k->dtype || (z && !rw_tiles_alike(y, z)))
         return RW_ESHAPE;
     int64_t work = y->n * y->batch;
-    job j = { .k = k, .y = y, .z = z, .bias = bias, .act = act, .slope = slope, .n = y->n,
-              .blocks = blocks_for(k, run, y->n, y->n_tiles, work) };
-    return run_tasks(run, j.blocks * y->n_tiles, work, activate_task, &j);
+    activate_op a = { .op = rw_op_cut(k, run, y->n, y->n_tiles, work), .y = y, .z = z, .bias = bias,
+                      .act = act, .slope = slope };
+    return rw_run_tasks(run, a.op.blocks * y->n_tiles, work, activate_task, &a);
 }
 
-static void activate_back_task(const job *j, int64_t task)
+typedef struct {
+    rw_op op;
+    const rw_tiles *y;
+    rw_tiles *dy;
+    rw_act act;
+    double slope;
+} activate_back_op;
+
+static void activate_back_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    int32_t i0 = block_start(j, block), n = block_start(j, block + 1) - i0;
-    j->k->activate_back(j->act, j->slope, row_at(j->x, tile, i0), row_at(j->y, tile, i0), n,
-                        j->y->tile, rw_tile_live(j->y, tile));
+    const activate_back_op *a = arg;
+    rw_part p = rw_op_part(&a->op, task);
+    a->op.k->activate_back(a->act, a->slope, rw_tile_row(a->y, p.tile, p.first),
+                           rw_tile_row(a->dy, p.tile, p.first), p.end - p.first, a->dy->tile,
+                           rw_tile_live(a->dy, p.tile));
 }
 
 rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                            rw_tiles *dy, const rw_run *run)
 {
-    if (dy->dtype != k->dtype || !same_shape(y, dy))
+    if (dy->dtype != k->dtype || !rw_tiles_alike(y, dy))
         return RW_ESHAPE;
     if (act == RW_ACT_LINEAR)
         return RW_OK;
     int64_t work = dy->n * dy->batch;
-    job j = { .k = k, .x = y, .y = dy, .act = act, .slope = slope, .n = dy->n,
-              .blocks = blocks_for(k, run, dy->n, dy->n_tiles, work) };
-    return run_tasks(run, j.blocks * dy->n_tiles, work, activate_back_task, &j);
+    activate_back_op a = { .op = rw_op_cut(k, run, dy->n, dy->n_tiles, work), .y = y, .dy = dy,
+                           .act = act, .slope = slope };
+    return rw_run_tasks(run, a.op.blocks * dy->n_tiles, work, activate_back_task, &a);
 }
 
-/* --- dX ---------------------------------------------------------------------- */
+/* --- dX by gathering ---------------------------------------------------------- */
 
-static void gather_task(const job *j, int64_t task)
+typedef struct {
+    rw_op op;
+    const rw_store *s;
+    rw_rows w;
+    const rw_tiles *dy;
+    rw_tiles *dx;
+} gather_op;
+
+static void gather_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    j->k->dx_gather(&j->w, &j->s->mirror, block_start(j, block), block_start(j, block + 1),
-                    rw_tile_at(j->dy, tile), rw_tile_at(j->y, tile), j->dy->tile,
-                    cols_of(j->k, j->dy, tile));
+    const gather_op *d = arg;
+    rw_part p = rw_op_part(&d->op, task);
+    d->op.k->dx_gather(&d->w, &d->s->mirror, p.first, p.end, rw_tile_at(d->dy, p.tile),
+                       rw_tile_at(d->dx, p.tile), d->dy->tile, rw_tile_cols(d->op.k, d->dy, p.tile));
 }
+
+/* --- dX by scattering --------------------------------------------------------- */
+
+typedef struct {
+    rw_slots_op o;   /* cut into blocks of sources */
+    const rw_tiles *dy;
+    rw_tiles *dx;
+    int32_t first_group, end_group; /* of the groups that are scattered now */
+} scatter_op;
 
 /* Groups [first_group, end_group) into the sources of one block: the first
- * groups find dx zeroed. Groups come in order because chunks of them do. */
-static void scatter_task(const job *j, int64_t task)
+ * groups find dx zeroed. Groups come in order because passes over them do. */
+static void scatter_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    int32_t j0 = block_start(j, block), j1 = block_start(j, block + 1);
-    if (j->first_group == 0)
-        memset(row_at(j->y, tile, j0), 0,
-               (size_t)(j1 - j0) * (size_t)j->y->tile * rw_dtype_size(j->y->dtype));
-    int32_t at[RW_TASK_GROUPS], counted = j->k->tuning->counted;
-    for (int32_t g0 = j->first_group, g1; g0 < j->end_group; g0 = g1) {
-        g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, j->end_group);
+    const scatter_op *d = arg;
+    const rw_kernels *k = d->o.op.k;
+    const rw_rows *w = &d->o.w;
+    rw_part p = rw_op_part(&d->o.op, task);
+    if (d->first_group == 0)
+        memset(rw_tile_row(d->dx, p.tile, p.first), 0,
+               (size_t)(p.end - p.first) * (size_t)rw_tile_row_bytes(d->dx));
+    int32_t at[RW_TASK_GROUPS], counted = k->tuning->counted;
+    for (int32_t g0 = d->first_group, g1; g0 < d->end_group; g0 = g1) {
+        g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, d->end_group);
         for (int32_t g = g0; g < g1; g++)
-            at[g - g0] = j0 ? rw_lower_bound(j->w.source + j->w.start[g], j->w.len[g], j0, counted) : 0;
-        for (int32_t i = 0; i < j->cut.panels; i++) {
-            rw_panel p = panel_of(j, i, j0, j1, at, true);
-            j->k->dx_scatter(&j->w, g0, g1, &p, rw_tile_at(j->dy, tile), rw_tile_at(j->y, tile),
-                             j->dy->tile, cols_of(j->k, j->dy, tile));
+            at[g - g0] = p.first ? rw_lower_bound(w->source + w->start[g], w->len[g], p.first, counted) : 0;
+        for (int32_t i = 0; i < d->o.cut.panels; i++) {
+            rw_panel panel = rw_slots_op_panel(&d->o, i, p.first, p.end, at, true);
+            k->dx_scatter(w, g0, g1, &panel, rw_tile_at(d->dy, p.tile), rw_tile_at(d->dx, p.tile),
+                          d->dy->tile, rw_tile_cols(k, d->dy, p.tile));
         }
     }
 }
 
-static rw_status scatter(job *j, int64_t work, const rw_run *run)
+static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
+                             int64_t work, const rw_run *run)
 {
-    int64_t n_tiles = j->dy->n_tiles;
+    int64_t n_tiles = dy->n_tiles;
     int threads = rw_threads_for(run->threads, work);
     /* Tiles shared evenly need no more cuts: each costs a search in every group. */
     bool even = n_tiles % threads == 0 || n_tiles >= 8 * threads;
-    j->n = j->s->n_in;
-    j->blocks = even ? 1 : rw_min64(threads, j->n);
-    j->cut = rw_cut_sources(j->s, row_bytes(j->y), j->k->tuning, &j->k->tuning->scatter);
-    j->cut.panels = (int32_t)rw_max64(1, j->cut.panels / j->blocks);
-    int64_t passes = rw_max64(1, rw_min64(work / ((int64_t)RW_POLL_WORK * threads), j->s->n_groups));
+    scatter_op d = { .o = { .op = { k, s->n_in, even ? 1 : rw_min64(threads, s->n_in) }, .s = s,
+                            .w = rw_rows_of(s) }, .dy = dy, .dx = dx };
+    d.o.cut = rw_cut_sources(s, rw_tile_row_bytes(dx), k->tuning, &k->tuning->scatter);
+    d.o.cut.panels = (int32_t)rw_max64(1, d.o.cut.panels / d.o.op.blocks);
+    int64_t passes = rw_max64(1, rw_min64(work / ((int64_t)RW_POLL_WORK * threads), s->n_groups));
     for (int64_t pass = 0; pass < passes; pass++) {
         if (pass > 0 && run->poll && run->poll(run->arg))
             return RW_EINTR;
-        j->first_group = (int32_t)(pass * j->s->n_groups / passes);
-        j->end_group = (int32_t)((pass + 1) * j->s->n_groups / passes);
-        rw_status status = run_tasks(run, n_tiles * j->blocks, work / passes, scatter_task, j);
+        d.first_group = (int32_t)(pass * s->n_groups / passes);
+        d.end_group = (int32_t)((pass + 1) * s->n_groups / passes);
+        rw_status status = rw_run_tasks(run, n_tiles * d.o.op.blocks, work / passes, scatter_task, &d);
         if (status != RW_OK)
             return status;
     }
@@ -165,26 +213,33 @@ bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
 rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
                             rw_tiles *dx, const rw_run *run)
 {
-    if (!fits(k, s, dx, dy))
+    if (!rw_layer_fits(k, s, dx, dy))
         return RW_ESHAPE;
-    int64_t work = products(s, dy) + dx->n * dx->batch;
-    job j = { .k = k, .s = s, .w = rows_of(s), .dy = dy, .y = dx };
+    int64_t work = rw_layer_work(s, dy) + dx->n * dx->batch;
     if (!s->mirror.valid || !rw_gather_pays(k, s, dy->batch))
-        return scatter(&j, work, run);
-    j.n = s->n_in;
-    j.blocks = blocks_for(k, run, j.n, dy->n_tiles, work);
-    return run_tasks(run, j.blocks * dy->n_tiles, work, gather_task, &j);
+        return scatter_all(k, s, dy, dx, work, run);
+    gather_op d = { .op = rw_op_cut(k, run, s->n_in, dy->n_tiles, work), .s = s, .w = rw_rows_of(s),
+                    .dy = dy, .dx = dx };
+    return rw_run_tasks(run, d.op.blocks * dy->n_tiles, work, gather_task, &d);
 }
 
-/* --- rows of gradients and activations ----------------------------------------- */
+/* --- bias gradient and dropout ------------------------------------------------- */
 
-static void bias_task(const job *j, int64_t block)
+typedef struct {
+    rw_op op;
+    const rw_tiles *dy;
+    char *out;
+} bias_gradient_op;
+
+static void bias_gradient_task(const void *arg, int64_t task)
 {
-    int32_t i0 = block_start(j, block), n = block_start(j, block + 1) - i0;
-    char *out = j->sums + (size_t)i0 * rw_dtype_size(j->k->dtype);
-    for (int64_t tile = 0; tile < j->dy->n_tiles; tile++)
-        j->k->row_sum(row_at(j->dy, tile, i0), n, out, j->dy->tile, cols_of(j->k, j->dy, tile),
-                      tile > 0);
+    const bias_gradient_op *b = arg;
+    const rw_kernels *k = b->op.k;
+    rw_part p = rw_op_part(&b->op, task);
+    char *out = b->out + (size_t)p.first * rw_dtype_size(k->dtype);
+    for (int64_t tile = 0; tile < b->dy->n_tiles; tile++)
+        k->row_sum(rw_tile_row(b->dy, tile, p.first), p.end - p.first, out, b->dy->tile,
+                   rw_tile_cols(k, b->dy, tile), tile > 0);
 }
 
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
@@ -192,26 +247,33 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, c
     if (dy->dtype != k->dtype)
         return RW_ESHAPE;
     int64_t work = dy->n * dy->batch;
-    job j = { .k = k, .dy = dy, .sums = out, .n = dy->n,
-              .blocks = blocks_for(k, run, dy->n, 1, work) };
-    return run_tasks(run, j.blocks, work, bias_task, &j);
+    bias_gradient_op b = { .op = rw_op_cut(k, run, dy->n, 1, work), .dy = dy, .out = out };
+    return rw_run_tasks(run, b.op.blocks, work, bias_gradient_task, &b);
 }
 
-static void dropout_task(const job *j, int64_t task)
+typedef struct {
+    rw_op op;
+    const rw_tiles *x;
+    rw_tiles *y;
+    double p;
+    rw_key key;
+} dropout_op;
+
+static void dropout_task(const void *arg, int64_t task)
 {
-    int64_t tile = task / j->blocks, block = task % j->blocks;
-    int32_t i0 = block_start(j, block), n = block_start(j, block + 1) - i0;
-    j->k->dropout(row_at(j->x, tile, i0), row_at(j->y, tile, i0), n, i0, tile * j->x->tile, j->p,
-                  j->key, j->x->tile, rw_tile_live(j->x, tile));
+    const dropout_op *d = arg;
+    rw_part p = rw_op_part(&d->op, task);
+    d->op.k->dropout(rw_tile_row(d->x, p.tile, p.first), rw_tile_row(d->y, p.tile, p.first),
+                     p.end - p.first, p.first, p.tile * d->x->tile, d->p, d->key, d->x->tile,
+                     rw_tile_live(d->x, p.tile));
 }
 
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                      const rw_run *run)
 {
-    if (x->dtype != k->dtype || !same_shape(x, y))
+    if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
-    job j = { .k = k, .x = x, .y = y, .p = p, .key = key, .n = x->n,
-              .blocks = blocks_for(k, run, x->n, x->n_tiles, work) };
-    return run_tasks(run, j.blocks * x->n_tiles, work, dropout_task, &j);
+    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y, .p = p, .key = key };
+    return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
 }

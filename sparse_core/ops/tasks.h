@@ -1,4 +1,9 @@
-/* tasks.h -- how a layer's work is cut and handed out (internal to layer.c and gradient.c). */
+/* tasks.h -- how a layer's work is cut and handed out (internal to layer.c and gradient.c).
+ *
+ * Every operation has a struct of its own: what its tasks read and write. It begins with rw_op, which
+ * says how the work is cut, or with rw_slots_op where the work is on the slots of a store. A task is a
+ * block of groups, sources or rows, of one tile or of all; every output belongs to one task, so who
+ * runs it does not matter. */
 #ifndef RW_TASKS_H
 #define RW_TASKS_H
 
@@ -7,56 +12,31 @@
 #include "kernels/panels.h"
 #include "ops/layer.h"
 
-/* All that any task reads. A task is a block of groups, sources or rows, of one
- * tile or of all. */
 typedef struct {
     const rw_kernels *k;
+    int32_t n;       /* what is cut: groups, sources or rows */
+    int64_t blocks;  /* into how many blocks                 */
+} rw_op;
+
+typedef struct {
+    rw_op op;
     const rw_store *s;
     rw_rows w;
-    const rw_tiles *x;   /* inputs   */
-    const rw_tiles *dy;  /* gradients of outputs */
-    rw_tiles *y, *z;     /* what is written */
-    const void *bias;
-    rw_act act;
-    double slope, p;
-    rw_key key;
-    const rw_update *u;
-    char *m, *v, *asleep;
-    const int32_t *born;
-    const uint8_t *awake;
-    char *grad;          /* a field's array; or scratch, scratch_values a thread */
-    int64_t scratch_values;
-    char *sums;
-    int32_t n;           /* what is cut: groups, sources or rows */
-    int64_t blocks;      /* into how many blocks                 */
-    rw_cut cut;          /* how a block goes through the sources */
-    int32_t first_group, end_group; /* of the groups that are scattered now */
-} job;
+    rw_cut cut;      /* how a block goes through the sources */
+} rw_slots_op;
 
-/* A layer's task, as rw_run_tasks calls it. */
+/* What one task works on: groups, sources or rows [first, end) of a tile. */
 typedef struct {
-    void (*task)(const job *, int64_t);
-    const job *j;
-} layer_task;
+    int64_t tile;    /* 0 where tasks take all tiles */
+    int32_t first, end;
+} rw_part;
 
-static inline void run_one(const void *arg, int64_t i)
-{
-    const layer_task *t = arg;
-    t->task(t->j, i);
-}
-
-/* rw_run_tasks. Every output belongs to one task, so who runs it does not matter. */
-static inline rw_status run_tasks(const rw_run *run, int64_t n, int64_t work,
-                                  void (*task)(const job *, int64_t), const job *j)
-{
-    layer_task t = { task, j };
-    return rw_run_tasks(run, n, work, run_one, &t);
-}
+/* --- cutting --------------------------------------------------------------- */
 
 /* Blocks to cut n things of one tile (or of all: n_tiles = 1) into: of
  * the work that tuning says each, but enough for threads to share evenly. */
-static inline int64_t blocks_for(const rw_kernels *k, const rw_run *run, int64_t n, int64_t n_tiles,
-                                 int64_t work)
+static inline int64_t rw_op_blocks(const rw_kernels *k, const rw_run *run, int64_t n,
+                                   int64_t n_tiles, int64_t work)
 {
     int64_t blocks = work / n_tiles / k->tuning->task_work;
     if (rw_threads_for(run->threads, work) > 1)
@@ -64,78 +44,96 @@ static inline int64_t blocks_for(const rw_kernels *k, const rw_run *run, int64_t
     return rw_max64(1, rw_min64(blocks, n));
 }
 
-/* Where block b of n things begins. */
-static inline int32_t block_start(const job *j, int64_t b)
+static inline rw_op rw_op_cut(const rw_kernels *k, const rw_run *run, int32_t n, int64_t n_tiles,
+                              int64_t work)
 {
-    return (int32_t)(b * j->n / j->blocks);
+    return (rw_op){ k, n, rw_op_blocks(k, run, n, n_tiles, work) };
 }
 
-/* Cut a layer's groups of one tile (or of all) into blocks. */
-static inline void cut_groups(job *j, const rw_run *run, int64_t n_tiles, int64_t work)
+static inline rw_part rw_op_part(const rw_op *op, int64_t task)
 {
-    j->n = j->s->n_groups;
-    j->blocks = blocks_for(j->k, run, j->n, n_tiles, work);
-    if (j->cut.panels > 1) { /* many groups together, so that a panel is read often */
-        int64_t together = rw_panel_groups(j->s, j->k->tuning);
-        int64_t share = n_tiles >= run->threads ? 1 : 4 * run->threads;
-        j->blocks = rw_max64((j->n + together - 1) / together, share);
-    }
-    int64_t least = (j->n + RW_TASK_GROUPS - 1) / RW_TASK_GROUPS;
-    j->blocks = rw_min64(rw_max64(j->blocks, least), j->n);
+    int64_t block = task % op->blocks;
+    return (rw_part){ task / op->blocks, (int32_t)(block * op->n / op->blocks),
+                      (int32_t)((block + 1) * op->n / op->blocks) };
 }
 
-/* Panel i of the sources [j0, j1). */
-static inline rw_panel panel_of(const job *j, int32_t i, int32_t j0, int32_t j1, int32_t *at,
-                                bool more)
-{
-    int32_t end = rw_panel_end(j0, j1, i, j->cut.panels);
-    return (rw_panel){ at, end, more || i > 0, j->cut.far, end == j->s->n_in, j->cut.slots };
-}
-
-static inline rw_rows rows_of(const rw_store *s)
+static inline rw_rows rw_rows_of(const rw_store *s)
 {
     return (rw_rows){ s->start, s->len, s->source, s->field[RW_WEIGHT].data, s->group, s->source_room };
 }
 
+/* The groups of one tile (or of all), with panels of sources that take `bytes` each. */
+static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s, const rw_run *run,
+                                          int64_t bytes, const rw_panel_rule *rule, int64_t n_tiles,
+                                          int64_t work)
+{
+    rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s, .w = rw_rows_of(s),
+                      .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
+    int64_t n = s->n_groups, blocks = o.op.blocks;
+    if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */
+        int64_t most = rw_panel_groups(s, k->tuning);
+        int64_t share = n_tiles >= run->threads ? 1 : 4 * run->threads;
+        blocks = rw_max64((n + most - 1) / most, share);
+    }
+    int64_t least = (n + RW_TASK_GROUPS - 1) / RW_TASK_GROUPS;
+    o.op.blocks = rw_min64(rw_max64(blocks, least), n);
+    return o;
+}
+
+/* Panel i of the sources [j0, j1). */
+static inline rw_panel rw_slots_op_panel(const rw_slots_op *o, int32_t i, int32_t j0, int32_t j1,
+                                         int32_t *at, bool more)
+{
+    int32_t end = rw_panel_end(j0, j1, i, o->cut.panels);
+    return (rw_panel){ .at = at, .end = end, .more = more || i > 0, .far = o->cut.far,
+                       .all = end == o->s->n_in, .slots = o->cut.slots };
+}
+
+/* --- shapes ---------------------------------------------------------------- */
+
 /* Samples of a tile to compute: whole registers. */
-static inline int32_t cols_of(const rw_kernels *k, const rw_tiles *t, int64_t tile)
+static inline int32_t rw_tile_cols(const rw_kernels *k, const rw_tiles *t, int64_t tile)
 {
     int32_t lanes = k->lanes < t->tile ? k->lanes : t->tile;
     return (rw_tile_live(t, tile) + lanes - 1) / lanes * lanes;
 }
 
-static inline char *row_at(const rw_tiles *t, int64_t tile, int32_t row)
-{
-    return rw_tile_at(t, tile) + (size_t)row * (size_t)t->tile * rw_dtype_size(t->dtype);
-}
-
 /* Bytes of one row of a tile. */
-static inline int64_t row_bytes(const rw_tiles *t)
+static inline int64_t rw_tile_row_bytes(const rw_tiles *t)
 {
     return t->tile * (int64_t)rw_dtype_size(t->dtype);
 }
 
-static inline bool same_shape(const rw_tiles *a, const rw_tiles *b)
+static inline char *rw_tile_row(const rw_tiles *t, int64_t tile, int32_t row)
+{
+    return rw_tile_at(t, tile) + (size_t)row * (size_t)rw_tile_row_bytes(t);
+}
+
+/* Bytes of a source's samples in a span: what dW reads again and again. */
+static inline int64_t rw_span_bytes(const rw_tiles *x)
+{
+    int64_t samples = rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile));
+    return samples * (int64_t)rw_dtype_size(x->dtype);
+}
+
+static inline bool rw_tiles_alike(const rw_tiles *a, const rw_tiles *b)
 {
     return a->n == b->n && a->batch == b->batch && a->tile == b->tile && a->dtype == b->dtype;
 }
 
-static inline bool fits(const rw_kernels *k, const rw_store *s, const rw_tiles *in, const rw_tiles *out)
+/* Do a layer's inputs and outputs fit its store? */
+static inline bool rw_layer_fits(const rw_kernels *k, const rw_store *s, const rw_tiles *in,
+                                 const rw_tiles *out)
 {
     return in->n == s->n_in && out->n == s->n_out && in->batch == out->batch &&
            in->tile == out->tile && in->dtype == k->dtype && out->dtype == k->dtype &&
            s->field[RW_WEIGHT].dtype == k->dtype && in->batch > 0;
 }
 
-static inline int64_t products(const rw_store *s, const rw_tiles *t)
+/* Multiply-adds of a product with all slots. */
+static inline int64_t rw_layer_work(const rw_store *s, const rw_tiles *t)
 {
     return s->slots * s->group * t->batch;
-}
-
-/* Bytes of a source's samples in a span: what dW reads again and again. */
-static inline int64_t span_bytes(const rw_tiles *x)
-{
-    return rw_min64(x->n_tiles * x->tile, rw_max64(RW_SPAN, x->tile)) * (int64_t)rw_dtype_size(x->dtype);
 }
 
 #endif

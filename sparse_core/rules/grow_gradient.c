@@ -317,7 +317,7 @@ static rw_status growth_noted(growth *w, int64_t count, rw_key key, const rw_run
 
 static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy)
 {
-    if (p->n_ins || !fits(k, p->store, x, dy))
+    if (p->n_ins || !rw_layer_fits(k, p->store, x, dy))
         return RW_ESHAPE;
     return p->generation == p->store->generation ? RW_OK : RW_ESTALE;
 }
