@@ -154,6 +154,22 @@ def test_kernels_do_not_reach_openmp():
         assert "base/par.h" not in reached, path.name
 
 
+def test_core_compiles_as_one_file(tmp_path):
+    """Names of file scope are unique: all C files in reading order, those of instruction sets apart."""
+    cc = shutil.which("gcc") or shutil.which("cc")
+    if not cc:
+        pytest.skip("needs a C compiler")
+    names = [name for row in table_rows() for name in row if name.endswith(".c")]
+    names = [name for name in names if not re.match(r"kernels/kernels_\w+\.c", name)]
+    assert len(names) > 20
+    # mem.c asks for what POSIX lacks, which has to be said before the first header.
+    text = "#define _GNU_SOURCE\n" + "".join((CORE / name).read_text() for name in names)
+    (tmp_path / "rewire.c").write_text(text)
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
+    command = [cc, "-std=c11", "-O0", *warnings, f"-I{CORE}", "-c", "rewire.c"]
+    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+
+
 # Files whose numbers have no better name than their place.
 PUBLISHED = {
     "base/hypergeometric.c": "coefficients of Stirling's series",

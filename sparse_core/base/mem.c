@@ -1,5 +1,7 @@
 /* mremap and MAP_ANONYMOUS are outside POSIX; this is the one file that wants them. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "base/mem.h"
 
 #include <stdlib.h>

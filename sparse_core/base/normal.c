@@ -43,7 +43,7 @@ static double tail(rw_seq *s)
 }
 
 /* The number that began with the 32 bits of `word`, of which the quick test was not sure. */
-static double settle(const rw_normal *t, uint32_t word, rw_seq s)
+static double draw_again(const rw_normal *t, uint32_t word, rw_seq s)
 {
     uint32_t layer = word & LAYER_BITS, left = word >> 8 & 1;
     double x = ((double)(word >> 9) + 0.5) * 0x1p-23 * t->edge[layer];
@@ -76,7 +76,7 @@ void rw_normals(const rw_normal *t, rw_key key, uint64_t row, int64_t first, int
             if (word >> 9 >= t->below[word & LAYER_BITS]) {
                 rw_seq more = rw_seq_start(key, RW_DRAW_RETRY, row);
                 more.index = (uint64_t)(first + i + lane) << 20; /* blocks for this number alone */
-                out[i + lane] = (float)settle(t, word, more);
+                out[i + lane] = (float)draw_again(t, word, more);
             }
         }
     }

@@ -6,7 +6,7 @@
 #include <math.h>
 
 /* One panel of x: sample by sample. What lies beyond the last source is zero. */
-#define PACK(type)                                                                        \
+#define PACK_PANEL(type)                                                                        \
     for (int64_t b = 0; b < x->batch; b++) {                                              \
         const type *from = (const type *)(const void *)rw_tile_at(x, b / x->tile) + b % x->tile; \
         type *to = (type *)(void *)out + b * width;                                       \
@@ -14,16 +14,16 @@
             to[i] = first + i < x->n ? from[(size_t)(first + i) * (size_t)x->tile] : 0;   \
     }
 
-static void pack_task(const void *arg, int64_t panel)
+static void pack_panel_task(const void *arg, int64_t panel)
 {
     const rw_gradient_rows *a = arg;
     const rw_tiles *x = a->x;
     char *out = a->panels + (size_t)panel * a->panel_bytes;
     int32_t width = a->k->panel, first = (int32_t)panel * width;
     if (x->dtype == RW_F32)
-        PACK(float)
+        PACK_PANEL(float)
     else
-        PACK(double)
+        PACK_PANEL(double)
 }
 
 rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
@@ -39,7 +39,7 @@ rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const
     a->panels = rw_alloc_array((size_t)a->n_panels, a->panel_bytes);
     if (!a->panels)
         return RW_ENOMEM;
-    rw_status st = rw_run_tasks(run, a->n_panels, (int64_t)a->pitch * x->batch, pack_task, a);
+    rw_status st = rw_run_tasks(run, a->n_panels, (int64_t)a->pitch * x->batch, pack_panel_task, a);
     if (st)
         rw_gradient_rows_end(a);
     return st;
@@ -60,7 +60,7 @@ void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t
 }
 
 /* `step` is a constant where that makes the loops vector loops. */
-#define SCORE(type, step)                                                                 \
+#define SCORE_PLACES(type, step)                                                                 \
     do {                                                                                  \
         const type *g = (const type *)(const void *)grad;                                 \
         for (int32_t i = 0; i < n; i++)                                                   \
@@ -78,11 +78,11 @@ void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t
                      double *score)
 {
     if (a->k->dtype == RW_F64)
-        SCORE(double, step);
+        SCORE_PLACES(double, step);
     else if (step == 1)
-        SCORE(float, 1);
+        SCORE_PLACES(float, 1);
     else
-        SCORE(float, step);
+        SCORE_PLACES(float, step);
 }
 
 int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t rows, double floor,

@@ -30,7 +30,7 @@ static void set(rw_tiles *t, size_t place, double v)
         ((double *)(void *)t->data)[place] = v;
 }
 
-static size_t place_of(const strip *s, int32_t i, int32_t b)
+static size_t value_index(const strip *s, int32_t i, int32_t b)
 {
     return s->first + (size_t)i * (size_t)s->z->tile + (size_t)b;
 }
@@ -46,15 +46,15 @@ static double target(const strip *s, int32_t i, int32_t b)
 static void softmax_sums(const strip *s, double *largest, double *sum)
 {
     for (int32_t b = 0; b < s->n; b++) {
-        largest[b] = get(s->z, place_of(s, 0, b));
+        largest[b] = get(s->z, value_index(s, 0, b));
         sum[b] = 0;
     }
     for (int32_t i = 1; i < s->z->n; i++)
         for (int32_t b = 0; b < s->n; b++)
-            largest[b] = fmax(largest[b], get(s->z, place_of(s, i, b)));
+            largest[b] = fmax(largest[b], get(s->z, value_index(s, i, b)));
     for (int32_t i = 0; i < s->z->n; i++)
         for (int32_t b = 0; b < s->n; b++)
-            sum[b] += exp(get(s->z, place_of(s, i, b)) - largest[b]);
+            sum[b] += exp(get(s->z, value_index(s, i, b)) - largest[b]);
 }
 
 /* Each of these adds to loss[b] (0 at entry) and writes gradient * factor[b]. */
@@ -68,15 +68,15 @@ static void cross_entropy(const strip *s, const double *factor, double *loss)
             double t = target(s, i, b);
             mass[b] += t;
             if (t != 0) /* a class that cannot be may have z = -inf */
-                loss[b] += t * (log(sum[b]) + largest[b] - get(s->z, place_of(s, i, b)));
+                loss[b] += t * (log(sum[b]) + largest[b] - get(s->z, value_index(s, i, b)));
         }
     }
     if (!s->dz)
         return;
     for (int32_t i = 0; i < s->z->n; i++) {
         for (int32_t b = 0; b < s->n; b++) {
-            double p = exp(get(s->z, place_of(s, i, b)) - largest[b]) / sum[b];
-            set(s->dz, place_of(s, i, b), factor[b] * (p * mass[b] - target(s, i, b)));
+            double p = exp(get(s->z, value_index(s, i, b)) - largest[b]) / sum[b];
+            set(s->dz, value_index(s, i, b), factor[b] * (p * mass[b] - target(s, i, b)));
         }
     }
 }
@@ -86,11 +86,11 @@ static void binary_cross_entropy(const strip *s, const double *factor, double *l
     double share = 1.0 / s->z->n;
     for (int32_t i = 0; i < s->z->n; i++) {
         for (int32_t b = 0; b < s->n; b++) {
-            double z = get(s->z, place_of(s, i, b)), t = target(s, i, b);
+            double z = get(s->z, value_index(s, i, b)), t = target(s, i, b);
             double e = exp(-fabs(z)), p = z >= 0 ? 1 / (1 + e) : e / (1 + e);
             loss[b] += share * (fmax(z, 0) - z * t + log1p(e));
             if (s->dz)
-                set(s->dz, place_of(s, i, b), factor[b] * share * (p - t));
+                set(s->dz, value_index(s, i, b), factor[b] * share * (p - t));
         }
     }
 }
@@ -100,10 +100,10 @@ static void squared_error(const strip *s, const double *factor, double *loss)
     double share = 1.0 / s->z->n;
     for (int32_t i = 0; i < s->z->n; i++) {
         for (int32_t b = 0; b < s->n; b++) {
-            double error = get(s->z, place_of(s, i, b)) - target(s, i, b);
+            double error = get(s->z, value_index(s, i, b)) - target(s, i, b);
             loss[b] += share * error * error;
             if (s->dz)
-                set(s->dz, place_of(s, i, b), factor[b] * 2 * share * error);
+                set(s->dz, value_index(s, i, b), factor[b] * 2 * share * error);
         }
     }
 }
@@ -112,7 +112,7 @@ static void squared_error(const strip *s, const double *factor, double *loss)
 static void clear_gradient(const strip *s, int32_t b)
 {
     for (int32_t i = 0; s->dz && i < s->z->n; i++)
-        set(s->dz, place_of(s, i, b), 0);
+        set(s->dz, value_index(s, i, b), 0);
 }
 
 static bool shapes_fit(rw_loss kind, const rw_tiles *z, const int64_t *labels,
@@ -179,7 +179,7 @@ void rw_softmax(rw_tiles *z)
             softmax_sums(&s, largest, sum);
             for (int32_t i = 0; i < z->n; i++)
                 for (int32_t b = 0; b < s.n; b++) {
-                    size_t place = place_of(&s, i, b);
+                    size_t place = value_index(&s, i, b);
                     set(z, place, exp(get(z, place) - largest[b]) / sum[b]);
                 }
         }

@@ -71,12 +71,12 @@ typedef struct {
     int64_t blocks; /* of RW_PACK_TASK_FEATURES, in a tile */
     int64_t count;  /* tasks                       */
     int threads;
-} tasks;
+} pack_cut;
 
-static tasks tasks_of(const rw_tiles *t, int threads)
+static pack_cut pack_cut_of(const rw_tiles *t, int threads)
 {
     int64_t blocks = (t->n + RW_PACK_TASK_FEATURES - 1) / RW_PACK_TASK_FEATURES;
-    return (tasks){ blocks, blocks * t->n_tiles, rw_threads_for(threads, t->batch * t->n) };
+    return (pack_cut){ blocks, blocks * t->n_tiles, rw_threads_for(threads, t->batch * t->n) };
 }
 
 /* One task: features [i0, i1) of the `live` samples from `sample` on; `at` is
@@ -87,7 +87,7 @@ typedef struct {
     char *at;
 } patch;
 
-static patch patch_of(const rw_tiles *t, tasks all, int64_t task)
+static patch patch_of(const rw_tiles *t, pack_cut all, int64_t task)
 {
     int64_t tile = task / all.blocks;
     int32_t i0 = (int32_t)(task % all.blocks) * RW_PACK_TASK_FEATURES;
@@ -104,7 +104,7 @@ typedef struct {
     ptrdiff_t row_stride, column_stride;
     const int64_t *rows;
     const double *mean, *scale;
-} table;
+} user_array;
 
 /* A block of 16 features of some samples: each row of the source gives a cache line
  * or so, asked for some rows before. The values are converted along a row, where
@@ -113,7 +113,7 @@ typedef struct {
  * need not be aligned. */
 enum { TURNED = 64 }; /* samples turned at a time: a bound of the stack, 8 KB of doubles */
 
-static const char *row_of(const table *in, int64_t sample)
+static const char *row_of(const user_array *in, int64_t sample)
 {
     return in->x + (in->rows ? in->rows[sample] : sample) * in->row_stride;
 }
@@ -125,7 +125,7 @@ static const char *row_of(const table *in, int64_t sample)
 #endif
 
 #define PACK(name, FROM, TO, READ)                                                     \
-    static void name##_row(const table *in, const char *from, int32_t i0, int32_t n,   \
+    static void name##_row(const user_array *in, const char *from, int32_t i0, int32_t n,   \
                            TO *restrict line)                                          \
     {                                                                                  \
         FROM v[RW_PACK_FEATURES] = { 0 };                                                \
@@ -144,7 +144,7 @@ static const char *row_of(const table *in, int64_t sample)
             for (int32_t i = 0; i < RW_PACK_FEATURES; i++)                               \
                 line[i] = (TO)READ(v[i]);                                              \
     }                                                                                  \
-    static void name(const table *in, const patch *p)                                  \
+    static void name(const user_array *in, const patch *p)                                  \
     {                                                                                  \
         TO lines[TURNED][RW_PACK_FEATURES] = { { 0 } };                                  \
         for (int32_t b0 = 0; b0 < p->live; b0 += TURNED) {                             \
@@ -181,7 +181,7 @@ PACK_BOTH(pack_i32, int32_t, AS_IT_IS)
 PACK_BOTH(pack_i64, int64_t, AS_IT_IS)
 PACK_BOTH(pack_bool, uint8_t, AS_BOOL)
 
-typedef void (*packer)(const table *, const patch *);
+typedef void (*packer)(const user_array *, const patch *);
 
 static const packer PACKERS[][2] = { /* by rw_input, then float32 and float64 */
     { pack_f32_f32, pack_f32_f64 }, { pack_f64_f32, pack_f64_f64 }, { pack_u8_f32, pack_u8_f64 },
@@ -192,8 +192,8 @@ static const packer PACKERS[][2] = { /* by rw_input, then float32 and float64 */
 
 typedef struct {
     rw_tiles *t;
-    tasks all;
-    const table *in;
+    pack_cut all;
+    const user_array *in;
     packer pack;
 } packing;
 
@@ -208,8 +208,8 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads)
 {
-    const table in = { x, row_stride, column_stride, rows, mean, scale };
-    const packing job = { t, tasks_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
+    const user_array in = { x, row_stride, column_stride, rows, mean, scale };
+    const packing job = { t, pack_cut_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
     rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
 }
 
@@ -233,7 +233,7 @@ UNPACK(unpack_f64, double)
 
 void rw_tiles_unpack(const rw_tiles *t, char *out, ptrdiff_t row_stride, int threads)
 {
-    const tasks all = tasks_of(t, threads);
+    const pack_cut all = pack_cut_of(t, threads);
     RW_PARALLEL_FOR(all.threads)
     for (int64_t i = 0; i < all.count; i++) {
         patch p = patch_of(t, all, i);
@@ -253,7 +253,7 @@ typedef struct {
     const char *values;
     const int64_t *rows;
     const double *mean, *scale;
-} csr;
+} csr_rows;
 
 bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,
                      const int64_t *rows, int64_t batch, int32_t n)
@@ -269,7 +269,7 @@ bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entr
     return true;
 }
 
-static double csr_value(const csr *in, int64_t e)
+static double csr_value(const csr_rows *in, int64_t e)
 {
     if (in->kind == RW_F32) {
         float v;
@@ -290,13 +290,13 @@ static void put(const rw_tiles *t, char *at, int32_t i, int32_t b, double v)
         ((double *)(void *)at)[place] = v;
 }
 
-static double standard(const csr *in, int32_t i, double v)
+static double standard(const csr_rows *in, int32_t i, double v)
 {
     return in->mean ? (v - in->mean[i]) * in->scale[i] : v;
 }
 
 /* Entries [e, end) of sample b, columns ascending: equal ones are neighbours. */
-static void put_sorted(const rw_tiles *t, const csr *in, int64_t e, int64_t end, char *at,
+static void put_sorted(const rw_tiles *t, const csr_rows *in, int64_t e, int64_t end, char *at,
                        int32_t b)
 {
     while (e < end) {
@@ -309,7 +309,7 @@ static void put_sorted(const rw_tiles *t, const csr *in, int64_t e, int64_t end,
 }
 
 /* Columns in any order: sum over a window of features at a time. */
-static void put_unsorted(const rw_tiles *t, const csr *in, int64_t e0, int64_t end, char *at,
+static void put_unsorted(const rw_tiles *t, const csr_rows *in, int64_t e0, int64_t end, char *at,
                          int32_t b)
 {
     for (int32_t i0 = 0; i0 < t->n; i0 += WINDOW) {
@@ -328,7 +328,7 @@ static void put_unsorted(const rw_tiles *t, const csr *in, int64_t e0, int64_t e
     }
 }
 
-static void pack_csr_tile(const rw_tiles *t, const csr *in, int64_t tile)
+static void pack_csr_tile(const rw_tiles *t, const csr_rows *in, int64_t tile)
 {
     char *at = rw_tile_at(t, tile);
     int32_t live = rw_tile_live(t, tile);
@@ -354,7 +354,7 @@ static void pack_csr_tile(const rw_tiles *t, const csr *in, int64_t tile)
 
 typedef struct {
     rw_tiles *t;
-    csr in;
+    csr_rows in;
 } csr_job;
 
 static void pack_csr_task(const void *arg, int64_t tile)

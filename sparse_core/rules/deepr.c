@@ -7,7 +7,7 @@
 
 enum {
     UNSEEN = 0, PLUS = 1, MINUS = 2,
-    CHUNK = 256 /* values whose noise is drawn together: a bound of the stack, 1 KB; even */
+    NOISE_CHUNK = 256 /* values whose noise is drawn together: a bound of the stack, 1 KB; even */
 };
 
 /* All that a block reads. */
@@ -87,12 +87,12 @@ WALK(double, uint64_t, 62)
 static void walk_group(const pass *p, int32_t g)
 {
     const rw_store *s = p->s;
-    float z[CHUNK] = { 0 };
+    float z[NOISE_CHUNK] = { 0 };
     bool f32 = s->field[RW_WEIGHT].dtype == RW_F32;
     int64_t first = s->start[g] * s->group, n = (int64_t)s->len[g] * s->group;
     see(s, g, p->sign, PLUS);
-    for (int64_t i = 0; i < n; i += CHUNK) {
-        int32_t here = (int32_t)rw_min64(CHUNK, n - i);
+    for (int64_t i = 0; i < n; i += NOISE_CHUNK) {
+        int32_t here = (int32_t)rw_min64(NOISE_CHUNK, n - i);
         char *w = s->field[RW_WEIGHT].data;
         if (p->noise > 0)
             rw_normals(p->normal, p->key, (uint64_t)g, i, here, z);

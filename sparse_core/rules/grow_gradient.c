@@ -8,7 +8,7 @@
 #include "rules/prune.h"
 
 enum {
-    CHUNK = RW_REACH, /* places scored at a time, on the stack                      */
+    SEGMENT = RW_REACH, /* places scored at a time, on the stack                      */
     SAMPLE = RW_GROW_SAMPLE,
     MARGIN = RW_GROW_MARGIN,
     FIRST = 64        /* the lowest rank that a row is asked for: a bound of the stack */
@@ -33,7 +33,7 @@ typedef struct {
     int64_t *rival_start;
     int32_t *rival_len, *rival_source;
     double *rival_score;
-} growth;
+} gradient_growth;
 
 /* --- offers --------------------------------------------------------------------------- */
 
@@ -44,10 +44,10 @@ typedef struct {
     int32_t position;     /* of the group's next link,                                  */
     int64_t d;            /* the plan's next removal,                                   */
     int64_t noted;        /* and, where all are noted, the next place in those arrays   */
-    uint8_t empty[CHUNK]; /* does it compete? Those do that are empty, or emptied       */
-} chunk;
+    uint8_t empty[SEGMENT]; /* does it compete? Those do that are empty, or emptied       */
+} segment;
 
-static void find_empty(const growth *w, chunk *c)
+static void find_empty(const gradient_growth *w, segment *c)
 {
     const rw_plan *p = w->plan;
     int32_t g = c->group, end = c->from + c->n, len = p->store->len[g];
@@ -63,20 +63,20 @@ static void find_empty(const growth *w, chunk *c)
     }
 }
 
-static void offer_chunk(const growth *w, const chunk *c, int32_t rows, rw_topk *best)
+static void offer_segment(const gradient_growth *w, const segment *c, int32_t rows, rw_topk *best)
 {
-    double score[CHUNK];
-    int32_t high[CHUNK];
+    double score[SEGMENT];
+    int32_t high[SEGMENT];
     int32_t n_high = rw_gradient_rows_at_least(&w->all, c->grad, c->n, rows, rw_topk_threshold(best), score, high);
     for (int32_t i = 0; i < n_high; i++)
         if (c->empty[high[i]])
             rw_topk_offer(best, score[high[i]], c->group, c->from + high[i]);
 }
 
-static void note_chunk(const growth *w, chunk *c, int32_t rows)
+static void note_segment(const gradient_growth *w, segment *c, int32_t rows)
 {
-    double score[CHUNK];
-    int32_t source[CHUNK], kept = 0;
+    double score[SEGMENT];
+    int32_t source[SEGMENT], kept = 0;
     rw_gradient_rows_score(&w->all, c->grad, c->n, 1, rows, score);
     for (int32_t i = 0; i < c->n; i++) { /* every place is written, few are kept */
         score[kept] = score[i];
@@ -89,33 +89,33 @@ static void note_chunk(const growth *w, chunk *c, int32_t rows)
 }
 
 /* Offer the places of group g that compete, or note them in order; its first gradient is at `grad`. */
-static void offer(const growth *w, int32_t g, const char *grad, rw_topk *best)
+static void offer_group(const gradient_growth *w, int32_t g, const char *grad, rw_topk *best)
 {
     const rw_store *s = w->plan->store;
     int32_t rows = rw_group_rows(s, g);
-    chunk c = { .group = g, .d = rw_first_of_group(w->plan->del_group, w->plan->n_del, g),
+    segment c = { .group = g, .d = rw_first_of_group(w->plan->del_group, w->plan->n_del, g),
                 .noted = w->rival_score ? w->rival_start[g] : 0 };
     for (; c.from < s->n_in; c.from += c.n) {
-        c.n = s->n_in - c.from < CHUNK ? s->n_in - c.from : CHUNK;
+        c.n = s->n_in - c.from < SEGMENT ? s->n_in - c.from : SEGMENT;
         c.grad = grad + (size_t)c.from * rw_dtype_size(w->all.k->dtype);
         find_empty(w, &c);
         if (w->rival_score)
-            note_chunk(w, &c, rows);
+            note_segment(w, &c, rows);
         else
-            offer_chunk(w, &c, rows, best);
+            offer_segment(w, &c, rows, best);
     }
 }
 
 /* Where the floor will be for the best k of group g: the score of about as high a rank among
  * a few of its places; 0 where that is no help. */
-static double guess_alone(const growth *w, int32_t g, const char *grad, int64_t k)
+static double guess_alone(const gradient_growth *w, int32_t g, const char *grad, int64_t k)
 {
     const rw_store *s = w->plan->store;
-    int32_t step = (s->n_in + CHUNK - 1) / CHUNK, n = s->n_in / step;
+    int32_t step = (s->n_in + SEGMENT - 1) / SEGMENT, n = s->n_in / step;
     int64_t rank = MARGIN * k / step + 4;
     if (rank > FIRST || rank > n / 2)
         return 0;
-    double score[CHUNK], high[FIRST] = { 0 }; /* the highest so far, in order */
+    double score[SEGMENT], high[FIRST] = { 0 }; /* the highest so far, in order */
     rw_gradient_rows_score(&w->all, grad, n, step, rw_group_rows(s, g), score);
     for (int32_t i = 0; i < n; i++) {
         int64_t at = rank;
@@ -129,15 +129,15 @@ static double guess_alone(const growth *w, int32_t g, const char *grad, int64_t 
 }
 
 /* The best of group g alone go into the plan. */
-static void offer_alone(const growth *w, int32_t g, const char *grad, rw_topk *best)
+static void offer_alone(const gradient_growth *w, int32_t g, const char *grad, rw_topk *best)
 {
     int64_t wanted = w->each[g];
     double guess = wanted ? guess_alone(w, g, grad, wanted) : 0;
     rw_topk_again(best, wanted, guess);
-    offer(w, g, grad, best);
+    offer_group(w, g, grad, best);
     if (best->n < wanted) {
         rw_topk_again(best, wanted, 0);
-        offer(w, g, grad, best);
+        offer_group(w, g, grad, best);
     }
     rw_topk_sort(best);
     for (int64_t i = 0; i < best->n; i++) {
@@ -148,7 +148,7 @@ static void offer_alone(const growth *w, int32_t g, const char *grad, rw_topk *b
 
 static void grow_task(const void *arg, int64_t task)
 {
-    const growth *w = arg;
+    const gradient_growth *w = arg;
     const rw_store *s = w->plan->store;
     rw_topk *best = &w->best[rw_thread_index()];
     char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
@@ -160,20 +160,20 @@ static void grow_task(const void *arg, int64_t task)
         if (w->each)
             offer_alone(w, row / s->group, mine, best);
         else
-            offer(w, row / s->group, mine, best);
+            offer_group(w, row / s->group, mine, best);
     }
 }
 
-/* --- a growth ------------------------------------------------------------------------- */
+/* --- a growth -------------------------------------------------------------------------- */
 
 /* Multiply-adds. */
-static int64_t work_of(const growth *w)
+static int64_t growth_work(const gradient_growth *w)
 {
     return (int64_t)w->plan->store->n_out * w->plan->store->n_in * w->all.x->batch;
 }
 
 /* Memory and terms of one growth; `most`: wanted of one selection. */
-static rw_status growth_start(growth *w, int64_t most, const rw_kernels *k, const rw_tiles *x,
+static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const rw_kernels *k, const rw_tiles *x,
                               const rw_tiles *dy, rw_key key, const rw_run *run)
 {
     const rw_store *s = w->plan->store;
@@ -199,7 +199,7 @@ static rw_status growth_start(growth *w, int64_t most, const rw_kernels *k, cons
     return RW_OK;
 }
 
-static void growth_end(growth *w)
+static void gradient_growth_end(gradient_growth *w)
 {
     while (w->best && w->n_best > 0)
         rw_topk_end(&w->best[--w->n_best]);
@@ -215,7 +215,7 @@ static void growth_end(growth *w)
 
 /* Offer the places of the first `together` blocks in every `stride`: the best `k` of all of them,
  * none with a score below `floor`, or of every group as many as w->each says. */
-static rw_status growth_run(growth *w, int64_t k, double floor, int32_t together, int32_t stride,
+static rw_status gradient_growth_run(gradient_growth *w, int64_t k, double floor, int32_t together, int32_t stride,
                             const rw_run *run)
 {
     for (int t = 0; t < w->threads; t++)
@@ -224,11 +224,11 @@ static rw_status growth_run(growth *w, int64_t k, double floor, int32_t together
     w->stride = stride;
     int64_t tasks = ((int64_t)w->n_blocks + stride - 1) / stride;
     rw_run here = { w->threads, run->poll, run->arg };
-    return rw_run_tasks(&here, tasks, work_of(w) / stride * together, grow_task, w);
+    return rw_run_tasks(&here, tasks, growth_work(w) / stride * together, grow_task, w);
 }
 
 /* All threads' best together in the first selection: how many. */
-static int64_t growth_merge(growth *w)
+static int64_t growth_merge(gradient_growth *w)
 {
     RW_PARALLEL_FOR(w->threads)
     for (int64_t t = 0; t < w->threads; t++)
@@ -241,21 +241,21 @@ static int64_t growth_merge(growth *w)
 
 /* The best `count` of all places. A few blocks are asked first where the floor will be;
  * were they wrong, all is done again without one. */
-static rw_status growth_all(growth *w, int64_t count, const rw_run *run)
+static rw_status growth_all(gradient_growth *w, int64_t count, const rw_run *run)
 {
     int32_t together = w->together;
     int64_t few = MARGIN * count / SAMPLE + SAMPLE;
     double floor = 0;
     rw_status st = RW_OK;
     if (few < count) {
-        st = growth_run(w, few, 0, 1, SAMPLE, run);
+        st = gradient_growth_run(w, few, 0, 1, SAMPLE, run);
         if (!st && growth_merge(w) == few)
             floor = rw_topk_threshold(&w->best[0]);
     }
     if (!st)
-        st = growth_run(w, count, floor, together, together, run);
+        st = gradient_growth_run(w, count, floor, together, together, run);
     if (!st && growth_merge(w) < count) {
-        st = growth_run(w, count, 0, together, together, run);
+        st = gradient_growth_run(w, count, 0, together, together, run);
         growth_merge(w);
     }
     if (!st) {
@@ -271,7 +271,7 @@ static rw_status growth_all(growth *w, int64_t count, const rw_run *run)
 }
 
 /* Memory for all places that compete, `n` of them, and where each group's begin. */
-static rw_status rivals_start(growth *w, int64_t n)
+static rw_status rivals_start(gradient_growth *w, int64_t n)
 {
     const rw_plan *p = w->plan;
     const rw_store *s = p->store;
@@ -300,10 +300,10 @@ static rw_status rivals_start(growth *w, int64_t n)
 
 /* The best `count` of all places, where many of them are wanted: they are noted, and none
  * goes through a selection. */
-static rw_status growth_noted(growth *w, int64_t count, rw_key key, const rw_run *run)
+static rw_status growth_noted(gradient_growth *w, int64_t count, rw_key key, const rw_run *run)
 {
     rw_plan *p = w->plan, *best = rw_plan_new(&w->rivals);
-    rw_status st = best ? growth_run(w, 0, 0, w->together, w->together, run) : RW_ENOMEM;
+    rw_status st = best ? gradient_growth_run(w, 0, 0, w->together, w->together, run) : RW_ENOMEM;
     if (!st)
         st = rw_plan_prune_largest(best, w->rival_score, count, key, run);
     for (int64_t i = 0; i < count && !st; i++) {
@@ -326,7 +326,7 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
                            const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
 {
     const rw_store *s = p->store;
-    growth w = { .plan = p, .returns = returns };
+    gradient_growth w = { .plan = p, .returns = returns };
     rw_status st = refusal(p, k, x, dy);
     int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + (returns ? p->n_del : 0);
     if (!st && (count < 0 || count > empty))
@@ -336,12 +336,12 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
     if (st || count == 0)
         return st;
     bool noted = empty <= RW_GROW_CANDIDATES * count;
-    st = growth_start(&w, noted ? 0 : count, k, x, dy, key, run);
+    st = gradient_growth_start(&w, noted ? 0 : count, k, x, dy, key, run);
     if (!st && noted)
         st = rivals_start(&w, empty);
     if (!st)
         st = noted ? growth_noted(&w, count, key, run) : growth_all(&w, count, run);
-    growth_end(&w);
+    gradient_growth_end(&w);
     return st;
 }
 
@@ -350,7 +350,7 @@ rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_k
                                 const rw_run *run)
 {
     const rw_store *s = p->store;
-    growth w = { .plan = p, .returns = returns, .each = each };
+    gradient_growth w = { .plan = p, .returns = returns, .each = each };
     rw_status st = refusal(p, k, x, dy);
     if (st)
         return st;
@@ -371,12 +371,12 @@ rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_k
     if (!st)
         st = rw_plan_reserve(p, p->n_del, total);
     if (!st && total > 0) {
-        st = growth_start(&w, most, k, x, dy, key, run);
+        st = gradient_growth_start(&w, most, k, x, dy, key, run);
         if (!st)
-            st = growth_run(&w, most, 0, w.together, w.together, run);
+            st = gradient_growth_run(&w, most, 0, w.together, w.together, run);
         if (!st)
             p->n_ins = total;
     }
-    growth_end(&w);
+    gradient_growth_end(&w);
     return st;
 }

@@ -11,16 +11,16 @@
 typedef struct {
     double sum;   /* of f(i(b, u), degree b) over the groups b passed */
     double count; /* of these groups: i(a, v). A double, so that both are added at once */
-} tally;
+} path_sum;
 
 /* What a thread writes on. Zero between two rows. */
 typedef struct {
-    tally *reached;  /* n_in, by v                                     */
+    path_sum *reached;  /* n_in, by v                                     */
     double *score;   /* n_in, by v                                     */
     double *factor;  /* by i: f(i, degree) of the source walked through */
     int32_t *common; /* n_groups, by b: i(b, u)                        */
     rw_topk best;
-} desk;
+} path_scratch;
 
 typedef struct {
     rw_plan *plan;
@@ -36,10 +36,10 @@ typedef struct {
     int32_t terms;    /* of each: the highest degree                 */
     double *internal, *external;
     int64_t *steps;   /* n_in: the links of a source's groups         */
-    desk *desks;      /* one a thread                                 */
-    int threads, n_desks;
+    path_scratch *scratch;      /* one a thread                                 */
+    int threads, n_scratch;
     int64_t first;    /* group of task 0                              */
-} growth;
+} path_growth;
 
 static int32_t degree(const int64_t *start, int32_t node)
 {
@@ -49,7 +49,7 @@ static int32_t degree(const int64_t *start, int32_t node)
 /* --- before ------------------------------------------------------------------------ */
 
 /* Rows without what the plan removes. */
-static void file_rows(growth *w)
+static void file_rows(path_growth *w)
 {
     const rw_plan *p = w->plan;
     const rw_store *s = p->store;
@@ -70,7 +70,7 @@ static void file_rows(growth *w)
 
 /* Columns: a counting sort of the rows. column[j + 1] counts source j's links, then
  * is where they begin, and runs to their end while they are filed. */
-static void file_columns(growth *w)
+static void file_columns(path_growth *w)
 {
     const rw_store *s = w->plan->store;
     int64_t *next = w->column + 1, before = 0;
@@ -87,7 +87,7 @@ static void file_columns(growth *w)
 }
 
 /* The highest degree, and how far walks from a source branch. Returns about the additions in all. */
-static int64_t measure(growth *w)
+static int64_t measure_degrees(path_growth *w)
 {
     const rw_store *s = w->plan->store;
     int64_t work = 0;
@@ -103,7 +103,7 @@ static int64_t measure(growth *w)
     return work + (int64_t)s->n_groups * s->n_in;
 }
 
-static rw_status growth_start(growth *w, int64_t count, rw_path_score score, const rw_run *run)
+static rw_status path_growth_start(path_growth *w, int64_t count, rw_path_score score, const rw_run *run)
 {
     const rw_store *s = w->plan->store;
     size_t n_in = (size_t)s->n_in, n_groups = (size_t)s->n_groups;
@@ -116,19 +116,19 @@ static rw_status growth_start(growth *w, int64_t count, rw_path_score score, con
         return RW_ENOMEM;
     file_rows(w);
     file_columns(w);
-    w->threads = rw_threads_for(run->threads, measure(w));
+    w->threads = rw_threads_for(run->threads, measure_degrees(w));
 
     w->internal = rw_alloc_array((size_t)w->terms, sizeof *w->internal);
     w->external = rw_alloc_array((size_t)w->terms, sizeof *w->external);
-    w->desks = rw_calloc_array((size_t)w->threads, sizeof *w->desks);
-    if (!w->internal || !w->external || !w->desks)
+    w->scratch = rw_calloc_array((size_t)w->threads, sizeof *w->scratch);
+    if (!w->internal || !w->external || !w->scratch)
         return RW_ENOMEM;
     for (int32_t k = 0; k < w->terms; k++) {
         w->internal[k] = score == RW_CH2 ? sqrt(1.0 + k) : 1.0;
         w->external[k] = 1.0 / sqrt(1.0 + k);
     }
-    for (; w->n_desks < w->threads; w->n_desks++) {
-        desk *d = &w->desks[w->n_desks];
+    for (; w->n_scratch < w->threads; w->n_scratch++) {
+        path_scratch *d = &w->scratch[w->n_scratch];
         if (rw_topk_start(&d->best, count, (int64_t)s->n_groups * s->n_in, w->key))
             return RW_ENOMEM;
         d->reached = rw_calloc_array(n_in, sizeof *d->reached);
@@ -136,25 +136,25 @@ static rw_status growth_start(growth *w, int64_t count, rw_path_score score, con
         d->factor = rw_alloc_array((size_t)w->terms, sizeof *d->factor);
         d->common = rw_calloc_array(n_groups, sizeof *d->common);
         if (!d->reached || !d->score || !d->factor || !d->common) {
-            w->n_desks++;
+            w->n_scratch++;
             return RW_ENOMEM;
         }
     }
     return RW_OK;
 }
 
-static void growth_end(growth *w)
+static void path_growth_end(path_growth *w)
 {
     size_t n_in = (size_t)w->plan->store->n_in, n_groups = (size_t)w->plan->store->n_groups;
-    while (w->n_desks > 0) {
-        desk *d = &w->desks[--w->n_desks];
+    while (w->n_scratch > 0) {
+        path_scratch *d = &w->scratch[--w->n_scratch];
         rw_topk_end(&d->best);
         rw_free(d->reached, n_in * sizeof *d->reached);
         rw_free(d->score, n_in * sizeof *d->score);
         rw_free(d->factor, (size_t)w->terms * sizeof *d->factor);
         rw_free(d->common, n_groups * sizeof *d->common);
     }
-    rw_free(w->desks, (size_t)w->threads * sizeof *w->desks);
+    rw_free(w->scratch, (size_t)w->threads * sizeof *w->scratch);
     rw_free(w->external, (size_t)w->terms * sizeof *w->external);
     rw_free(w->internal, (size_t)w->terms * sizeof *w->internal);
     rw_free(w->steps, n_in * sizeof *w->steps);
@@ -167,7 +167,7 @@ static void growth_end(growth *w)
 /* --- one group --------------------------------------------------------------------- */
 
 /* Walk u - a - b - v for all b and v: what v receives, and how often. */
-static void walk(const growth *w, const desk *d, int32_t a)
+static void walk(const path_growth *w, const path_scratch *d, int32_t a)
 {
     for (int64_t e = w->column[a]; e < w->column[a + 1]; e++) {
         int32_t b = w->group[e], i = d->common[b], n = degree(w->row, b);
@@ -176,38 +176,38 @@ static void walk(const growth *w, const desk *d, int32_t a)
         const int32_t *row = w->source + w->row[b];
         double f = w->internal[i] * w->external[n - 1 - i];
         for (int32_t k = 0; k < n; k++) {
-            tally *t = &d->reached[row[k]];
+            path_sum *t = &d->reached[row[k]];
             t->sum += f;
             t->count += 1.0;
         }
     }
 }
 
-static void settle(const desk *d, int32_t v)
+static void add_score(const path_scratch *d, int32_t v)
 {
-    tally *t = &d->reached[v];
+    path_sum *t = &d->reached[v];
     d->score[v] += d->factor[(int32_t)t->count] * t->sum;
     t->sum = t->count = 0;
 }
 
 /* Add what source a gives to the scores, and forget it. */
-static void collect(const growth *w, const desk *d, int32_t a)
+static void collect(const path_growth *w, const path_scratch *d, int32_t a)
 {
     int32_t n_in = w->plan->store->n_in, n = degree(w->column, a);
     for (int32_t i = 0; i < n; i++)
         d->factor[i] = w->internal[i] * w->external[n - 1 - i];
     if (2 * w->steps[a] >= n_in) {
         for (int32_t v = 0; v < n_in; v++)
-            settle(d, v);
+            add_score(d, v);
         return;
     }
     for (int64_t e = w->column[a]; e < w->column[a + 1]; e++)
         for (int64_t k = w->row[w->group[e]]; k < w->row[w->group[e] + 1]; k++)
-            settle(d, w->source[k]); /* a second time adds nothing */
+            add_score(d, w->source[k]); /* a second time adds nothing */
 }
 
 /* How many sources group u shares with every other. */
-static void meet(const growth *w, const desk *d, int32_t u, bool forget)
+static void meet(const path_growth *w, const path_scratch *d, int32_t u, bool forget)
 {
     for (int64_t e = w->row[u]; e < w->row[u + 1]; e++)
         for (int64_t k = w->column[w->source[e]]; k < w->column[w->source[e] + 1]; k++)
@@ -215,7 +215,7 @@ static void meet(const growth *w, const desk *d, int32_t u, bool forget)
 }
 
 /* Offer the empty places of group u, and forget its scores. */
-static void offer(const growth *w, desk *d, int32_t u)
+static void offer_row(const path_growth *w, path_scratch *d, int32_t u)
 {
     const int32_t *row = w->source + w->row[u];
     int32_t n_in = w->plan->store->n_in, n = degree(w->row, u), k = 0;
@@ -234,8 +234,8 @@ static void offer(const growth *w, desk *d, int32_t u)
 
 static void grow_group(const void *arg, int64_t task)
 {
-    const growth *w = arg;
-    desk *d = &w->desks[rw_thread_index()];
+    const path_growth *w = arg;
+    path_scratch *d = &w->scratch[rw_thread_index()];
     int32_t u = (int32_t)(w->first + task);
     meet(w, d, u, false);
     for (int64_t e = w->row[u]; e < w->row[u + 1]; e++) {
@@ -243,13 +243,13 @@ static void grow_group(const void *arg, int64_t task)
         collect(w, d, w->source[e]);
     }
     meet(w, d, u, true);
-    offer(w, d, u);
+    offer_row(w, d, u);
 }
 
 /* --- all --------------------------------------------------------------------------- */
 
 /* Additions of group u, about. */
-static int64_t work_of(const growth *w, int32_t u)
+static int64_t row_work(const path_growth *w, int32_t u)
 {
     int64_t work = w->plan->store->n_in;
     for (int64_t e = w->row[u]; e < w->row[u + 1]; e++)
@@ -257,13 +257,13 @@ static int64_t work_of(const growth *w, int32_t u)
     return work;
 }
 
-static rw_status growth_run(growth *w, const rw_run *run)
+static rw_status path_growth_run(path_growth *w, const rw_run *run)
 {
     int32_t n_groups = w->plan->store->n_groups, end = 0;
     while (end < n_groups) {
         int64_t work = 0;
         for (w->first = end; end < n_groups && work < (int64_t)RW_POLL_WORK * w->threads; end++)
-            work += work_of(w, end);
+            work += row_work(w, end);
         rw_parallel_tasks(w->threads, end - w->first, grow_group, w);
         if (run->poll && run->poll(run->arg))
             return RW_EINTR;
@@ -275,7 +275,7 @@ rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, boo
                         const rw_run *run)
 {
     const rw_store *s = p->store;
-    growth w = { .plan = p, .sample = sample, .key = key, .links = s->slots - p->n_del };
+    path_growth w = { .plan = p, .sample = sample, .key = key, .links = s->slots - p->n_del };
     int64_t empty = (int64_t)s->n_groups * s->n_in - w.links;
     if (p->n_ins || count < 0)
         return RW_ESHAPE;
@@ -286,13 +286,13 @@ rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, boo
     rw_status st = rw_plan_reserve(p, p->n_del, count);
     if (st || count == 0)
         return st;
-    st = growth_start(&w, count, score, run);
+    st = path_growth_start(&w, count, score, run);
     if (!st)
-        st = growth_run(&w, run);
+        st = path_growth_run(&w, run);
     if (!st) {
-        rw_topk *best = &w.desks[0].best;
-        for (int t = 1; t < w.n_desks; t++)
-            rw_topk_merge(best, &w.desks[t].best);
+        rw_topk *best = &w.scratch[0].best;
+        for (int t = 1; t < w.n_scratch; t++)
+            rw_topk_merge(best, &w.scratch[t].best);
         rw_topk_sort(best);
         for (int64_t i = 0; i < best->n; i++) {
             p->ins_group[i] = best->at[i].group;
@@ -300,6 +300,6 @@ rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, boo
         }
         p->n_ins = best->n;
     }
-    growth_end(&w);
+    path_growth_end(&w);
     return st;
 }

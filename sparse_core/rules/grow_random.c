@@ -212,7 +212,7 @@ static cutter cutter_new(const rw_plan *p, rw_key key)
 }
 
 /* Every group gets what it lacks. */
-static bool cut_group(cutter *c, stretch *x)
+static bool next_of_group(cutter *c, stretch *x)
 {
     const rw_store *s = c->p->store;
     while (c->next.group < s->n_groups) {
@@ -232,7 +232,7 @@ static bool cut_group(cutter *c, stretch *x)
 
 /* A stretch of the layer gets what `count` balls without replacement would have
  * given it: sequential hypergeometric draws. */
-static bool cut_layer(cutter *c, stretch *x)
+static bool next_of_layer(cutter *c, stretch *x)
 {
     if (c->count == 0)
         return false;
@@ -257,7 +257,7 @@ static bool cut_layer(cutter *c, stretch *x)
     return true;
 }
 
-static bool cut(cutter *c, stretch *x) { return c->fan_in < 0 ? cut_layer(c, x) : cut_group(c, x); }
+static bool next_stretch(cutter *c, stretch *x) { return c->fan_in < 0 ? next_of_layer(c, x) : next_of_group(c, x); }
 
 /* --- placing -------------------------------------------------------------------- */
 
@@ -312,7 +312,7 @@ static void place(rw_plan *p, drawer *d, const stretch *x, int64_t base, const i
 }
 
 /* Draw and place the newcomers of a stretch. */
-static void fill(rw_plan *p, drawer *d, stretch x, rw_key key)
+static void fill_stretch(rw_plan *p, drawer *d, stretch x, rw_key key)
 {
     draw_ranks(d, x.count, x.places, key, x.index);
     int64_t base = -(int64_t)x.rank; /* the group's first empty place, in ranks of the stretch */
@@ -384,7 +384,7 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
     while (more && !st) {
         int64_t links = 0;
         for (g->n = 0; g->n < ROUND && links < (int64_t)RW_GROW_POLL_LINKS * threads; g->n++) {
-            more = cut(c, &g->round[g->n]);
+            more = next_stretch(c, &g->round[g->n]);
             if (!more)
                 break;
             links += g->round[g->n].count;
@@ -394,7 +394,7 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
             break;
         RW_PARALLEL_FOR(threads)
         for (int64_t i = 0; i < g->n; i++)
-            fill(p, &g->drawers[rw_thread_index()], g->round[i], c->key);
+            fill_stretch(p, &g->drawers[rw_thread_index()], g->round[i], c->key);
         if (run && run->poll && run->poll(run->arg))
             st = RW_EINTR;
     }
@@ -441,7 +441,7 @@ rw_status rw_plan_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_r
     c.fan_in = fan_in;
     cutter ahead = c;
     int64_t total = 0;
-    for (stretch x; cut_group(&ahead, &x);)
+    for (stretch x; next_of_group(&ahead, &x);)
         total += x.count;
     return grow(p, &c, total, run);
 }

@@ -26,7 +26,7 @@ enum {
     BINS = 1 << BIN_BITS,
     FEW = RW_PRUNE_SORTED,
     PIECE = RW_PRUNE_PIECE,
-    CHUNK = 256           /* slots scored at a time: a bound of the stack, 2 KB   */
+    SCORE_CHUNK = 256           /* slots scored at a time: a bound of the stack, 2 KB   */
 };
 
 /* Weights of a class compete with each other only. */
@@ -54,14 +54,14 @@ typedef struct {
     int shift;
     int64_t sharing; /* slots that lie there                                  */
     int64_t rest;    /* and how many of them go; what lies below goes anyway  */
-} range;
+} score_range;
 
 /* What one thread has seen in a pass. */
 typedef struct {
     int64_t bins[CLASSES][BINS];
     int32_t n_few[CLASSES];
     scored few[CLASSES][FEW];
-} tally;
+} pass_counts;
 
 typedef struct { int32_t group, position; } spot;
 
@@ -73,13 +73,13 @@ typedef struct {
     const double *given; /* scores made elsewhere, by place; or NULL       */
     const rw_run *run;
     int threads;
-    range of[CLASSES];
+    score_range of[CLASSES];
     bool counting[CLASSES]; /* the pass cuts this class's range into bins  */
     int64_t n_pieces;
     spot *begin;            /* first slot of each piece                    */
     int64_t *marked;        /* slots of each piece that go; then: of all before it */
     uint8_t *mark;          /* one for each slot, in canonical order       */
-    tally *seen;            /* one for each thread                         */
+    pass_counts *seen;            /* one for each thread                         */
     rw_plan *plan;
 } prune;
 
@@ -95,7 +95,7 @@ static inline uint64_t order_bits(double magnitude)
 
 /* `group` and `by_sign` are constants where this is called, so each call becomes
  * a vector loop of its own. */
-#define SCORE(type, group, by_sign)                                      \
+#define SCORE_SLOTS(type, group, by_sign)                                      \
     do {                                                                 \
         const type *w = (const type *)(const void *)field->data + slot * (group); \
         for (int32_t i = 0; i < n; i++) {                                \
@@ -112,13 +112,13 @@ static inline uint64_t order_bits(double magnitude)
         switch (pr->s->group) {                   \
         case 1:                                   \
             if (pr->by_sign)                      \
-                SCORE(type, 1, true);             \
+                SCORE_SLOTS(type, 1, true);             \
             else                                  \
-                SCORE(type, 1, false);            \
+                SCORE_SLOTS(type, 1, false);            \
             break;                                \
-        case 2: SCORE(type, 2, false); break;     \
-        case 4: SCORE(type, 4, false); break;     \
-        default: SCORE(type, 8, false); break;    \
+        case 2: SCORE_SLOTS(type, 2, false); break;     \
+        case 4: SCORE_SLOTS(type, 4, false); break;     \
+        default: SCORE_SLOTS(type, 8, false); break;    \
         }                                         \
     } while (0)
 
@@ -174,12 +174,12 @@ static void advance(cursor *x, int32_t n)
     x->place += n;
 }
 
-/* Scores of up to CHUNK slots from the cursor on, across groups: how many. Loops over
+/* Scores of up to SCORE_CHUNK slots from the cursor on, across groups: how many. Loops over
  * scores are long, then, however short the groups. */
 static int32_t score_chunk(const prune *pr, cursor *x, uint64_t *score)
 {
     int32_t n = 0;
-    for (int32_t here; (here = run_here(pr, x, CHUNK - n)) > 0; n += here) {
+    for (int32_t here; (here = run_here(pr, x, SCORE_CHUNK - n)) > 0; n += here) {
         if (pr->given)
             for (int32_t i = 0; i < here; i++)
                 score[n + i] = order_bits(pr->given[x->place + i] + 0.0); /* -0 is 0 */
@@ -212,7 +212,7 @@ static void find_pieces(prune *pr)
 }
 
 /* Do `work` for every piece; poll now and then. */
-static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, tally *))
+static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, pass_counts *))
 {
     const rw_run *run = pr->run;
     int64_t round = (int64_t)RW_PRUNE_POLL_PIECES * pr->threads;
@@ -230,9 +230,9 @@ static rw_status each_piece(prune *pr, void (*work)(prune *, int64_t piece, tall
 /* --- count -------------------------------------------------------------------- */
 
 /* The first pass: all slots count. */
-static void count_all(prune *pr, int64_t piece, tally *t)
+static void count_all(prune *pr, int64_t piece, pass_counts *t)
 {
-    uint64_t score[CHUNK];
+    uint64_t score[SCORE_CHUNK];
     cursor x = piece_start(pr, piece);
     for (int32_t n; (n = score_chunk(pr, &x, score)) > 0;)
         for (int32_t i = 0; i < n; i++) {
@@ -243,14 +243,14 @@ static void count_all(prune *pr, int64_t piece, tally *t)
 }
 
 /* Later ones: those in the ranges that are to be cut. */
-static void count_some(prune *pr, int64_t piece, tally *t)
+static void count_some(prune *pr, int64_t piece, pass_counts *t)
 {
-    uint64_t score[CHUNK];
+    uint64_t score[SCORE_CHUNK];
     cursor x = piece_start(pr, piece), first = x;
     for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x)
         for (int32_t i = 0; i < n; i++) {
             int class = (int)(score[i] >> 63);
-            const range *c = &pr->of[class];
+            const score_range *c = &pr->of[class];
             uint64_t value = score[i] & LAST_SCORE;
             if (value < c->low || value > c->high || !pr->counting[class])
                 continue;
@@ -265,7 +265,7 @@ static void count_some(prune *pr, int64_t piece, tally *t)
 }
 
 /* Bins for the values from `low` to `high`. */
-static void cut(range *c, uint64_t low, uint64_t high)
+static void cut_range(score_range *c, uint64_t low, uint64_t high)
 {
     c->base = low;
     for (c->shift = 0; (high - low) >> c->shift >= BINS; c->shift++)
@@ -273,7 +273,7 @@ static void cut(range *c, uint64_t low, uint64_t high)
 }
 
 /* From the bins of a pass: the one in which the threshold lies. */
-static void narrow(range *c, const int64_t *bins)
+static void narrow(score_range *c, const int64_t *bins)
 {
     int64_t below = 0, bin = 0;
     while (below + bins[bin] < c->rest)
@@ -289,13 +289,13 @@ static void narrow(range *c, const int64_t *bins)
     if (bin > 0)
         *low = first;
     if (c->low == c->high)
-        cut(c, c->tie_low, c->tie_high);
+        cut_range(c, c->tie_low, c->tie_high);
     else
-        cut(c, c->low, c->high);
+        cut_range(c, c->low, c->high);
 }
 
-/* One pass: bins of both classes, summed over threads into the first tally. */
-static rw_status count(prune *pr, void (*count_piece)(prune *, int64_t piece, tally *))
+/* One pass: bins of both classes, summed over threads into those of the first thread. */
+static rw_status count_bins(prune *pr, void (*count_piece)(prune *, int64_t piece, pass_counts *))
 {
     for (int t = 0; t < pr->threads; t++)
         memset(pr->seen[t].bins, 0, sizeof pr->seen[t].bins);
@@ -311,10 +311,10 @@ static rw_status count(prune *pr, void (*count_piece)(prune *, int64_t piece, ta
 
 /* Does a slot in the range of its class, i behind a cursor, go? Where only some do,
  * it is noted. */
-static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, tally *t)
+static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, pass_counts *t)
 {
     int class = (int)(score >> 63);
-    const range *c = &pr->of[class];
+    const score_range *c = &pr->of[class];
     if (c->rest == 0)
         return false;
     bool ties_cut = c->tie_low > 0 || c->tie_high < UINT64_MAX; /* then `sharing` is of these ties */
@@ -329,9 +329,9 @@ static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, ta
     return false;
 }
 
-static void mark_piece(prune *pr, int64_t piece, tally *t)
+static void mark_piece(prune *pr, int64_t piece, pass_counts *t)
 {
-    uint64_t score[CHUNK], low[CLASSES], width[CLASSES];
+    uint64_t score[SCORE_CHUNK], low[CLASSES], width[CLASSES];
     int64_t marked = 0;
     for (int class = 0; class < CLASSES; class++) {
         low[class] = pr->of[class].low;
@@ -381,13 +381,13 @@ static rw_status mark(prune *pr)
 
 /* --- list --------------------------------------------------------------------- */
 
-static void list_piece(prune *pr, int64_t piece, tally *unused)
+static void list_piece(prune *pr, int64_t piece, pass_counts *unused)
 {
     (void)unused;
-    int32_t chosen[CHUNK];
+    int32_t chosen[SCORE_CHUNK];
     int64_t at = pr->marked[piece];
     cursor x = piece_start(pr, piece);
-    for (int32_t here; (here = run_here(pr, &x, CHUNK)) > 0; advance(&x, here)) {
+    for (int32_t here; (here = run_here(pr, &x, SCORE_CHUNK)) > 0; advance(&x, here)) {
         const uint8_t *mark = pr->mark + x.place;
         int32_t n = 0;
         for (int32_t i = 0; i < here; i++) { /* every position is written, few are kept */
@@ -454,9 +454,9 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *
         return RW_ENOMEM;
     find_pieces(pr);
     for (int class = 0; class < CLASSES; class++) {
-        pr->of[class] = (range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
+        pr->of[class] = (score_range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
     }
-    return count(pr, count_all);
+    return count_bins(pr, count_all);
 }
 
 static int64_t slots_in(const prune *pr, int class)
@@ -468,7 +468,7 @@ static int64_t slots_in(const prune *pr, int class)
 }
 
 /* Is the range of a class narrow enough to mark? */
-static bool settled(const range *c)
+static bool settled(const score_range *c)
 {
     return c->rest == 0 || c->rest == c->sharing || c->sharing <= FEW;
 }
@@ -478,7 +478,7 @@ static rw_status prune_run(prune *pr, const int64_t wanted[CLASSES])
 {
     rw_status st = RW_OK;
     for (int class = 0; class < CLASSES; class++) {
-        range *c = &pr->of[class];
+        score_range *c = &pr->of[class];
         c->rest = wanted[class];
         pr->counting[class] = c->rest > 0;
         if (c->rest == 0)
@@ -495,7 +495,7 @@ static rw_status prune_run(prune *pr, const int64_t wanted[CLASSES])
         }
         if (all)
             break;
-        st = count(pr, count_some);
+        st = count_bins(pr, count_some);
     } while (!st);
     if (!st)
         st = mark(pr);

@@ -5,7 +5,7 @@
 #include "rules/prune.h"
 
 enum {
-    CHUNK = 256 /* slots searched at a time: a bound of the stack, 1 KB */
+    ZEROS_CHUNK = 256 /* slots searched at a time: a bound of the stack, 1 KB */
 };
 
 /* All that a block reads. */
@@ -40,7 +40,7 @@ typedef struct {
 ZEROS(float)
 ZEROS(double)
 
-/* At most CHUNK slots from `slot` on. */
+/* At most ZEROS_CHUNK slots from `slot` on. */
 static int32_t find(const rw_store *s, int64_t slot, int32_t n, int32_t *at)
 {
     const char *data = s->field[RW_WEIGHT].data;
@@ -56,11 +56,11 @@ static int32_t find(const rw_store *s, int64_t slot, int32_t n, int32_t *at)
 static void zeros_of_block(const scan *p, int64_t block, bool list)
 {
     const rw_store *s = p->s;
-    int32_t at[CHUNK], end = rw_block_group(s, p->blocks, block + 1);
+    int32_t at[ZEROS_CHUNK], end = rw_block_group(s, p->blocks, block + 1);
     int64_t found = list ? p->zeros[block] : 0;
     for (int32_t g = rw_block_group(s, p->blocks, block); g < end; g++)
-        for (int32_t k = 0; k < s->len[g]; k += CHUNK) {
-            int32_t n = find(s, s->start[g] + k, s->len[g] - k < CHUNK ? s->len[g] - k : CHUNK, at);
+        for (int32_t k = 0; k < s->len[g]; k += ZEROS_CHUNK) {
+            int32_t n = find(s, s->start[g] + k, s->len[g] - k < ZEROS_CHUNK ? s->len[g] - k : ZEROS_CHUNK, at);
             for (int32_t i = 0; list && i < n; i++) {
                 p->plan->del_group[found + i] = g;
                 p->plan->del_position[found + i] = k + at[i];

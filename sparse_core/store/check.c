@@ -44,16 +44,16 @@ static rw_status check_rows(const rw_store *s, const char **why)
     return RW_OK;
 }
 
-typedef struct { int64_t start, end; } span;
+typedef struct { int64_t start, end; } window_span;
 
 static int by_start(const void *a, const void *b)
 {
-    int64_t x = ((const span *)a)->start, y = ((const span *)b)->start;
+    int64_t x = ((const window_span *)a)->start, y = ((const window_span *)b)->start;
     return (x > y) - (x < y);
 }
 
 /* Walk the pool lists, counting windows and slots; with `spans`, note them too. */
-static rw_status walk_pool(const rw_store *s, int64_t *windows, int64_t *slots, span *spans,
+static rw_status walk_pool(const rw_store *s, int64_t *windows, int64_t *slots, window_span *spans,
                            const char **why)
 {
     for (int c = 0; c < RW_POOL_CLASSES; c++) {
@@ -66,7 +66,7 @@ static rw_status walk_pool(const rw_store *s, int64_t *windows, int64_t *slots, 
                         || (c + 1 < RW_POOL_CLASSES && link[1] >> (c + 1) != 0),
                     "I8: a free window is not of its size class");
             if (spans)
-                spans[*windows] = (span){ w, w + link[1] };
+                spans[*windows] = (window_span){ w, w + link[1] };
             *slots += link[1];
             ++*windows;
             FAIL_IF(*slots > s->top, "I8: a pool list is cyclic or windows overlap");
@@ -85,14 +85,14 @@ static rw_status check_windows(const rw_store *s, const char **why)
     FAIL_IF(free_slots != s->pooled, "I8: pooled is not the sum of the free windows");
 
     size_t room = (size_t)s->n_groups + (size_t)n_free;
-    span *spans = rw_alloc_array(room, sizeof *spans);
+    window_span *spans = rw_alloc_array(room, sizeof *spans);
     if (!spans)
         return RW_ENOMEM;
     int64_t n = 0, again = 0, covered = free_slots;
     (void)walk_pool(s, &n, &again, spans, why);
     for (int32_t g = 0; g < s->n_groups; g++)
         if (s->cap[g]) {
-            spans[n++] = (span){ s->start[g], s->start[g] + s->cap[g] };
+            spans[n++] = (window_span){ s->start[g], s->start[g] + s->cap[g] };
             covered += s->cap[g];
         }
     qsort(spans, (size_t)n, sizeof *spans, by_start);

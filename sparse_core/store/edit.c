@@ -53,7 +53,7 @@ typedef struct {
     int32_t *map;     /* new position -> old                                  */
     int32_t *born;    /* new positions of the newcomers                       */
     uint8_t *flag;    /* for each old, then for each new position: does its slot stay? */
-} desk;
+} edit_scratch;
 
 struct rw_edit {
     rw_store *s;
@@ -67,7 +67,7 @@ struct rw_edit {
     void *smaller[MOST_ARRAYS]; /* repack: where small arrays go that would be too long */
     placed *order;     /* repack: groups by address; NULL if that is their order */
     int32_t *planned;  /* repack: every group's length after the plan         */
-    desk *desks;       /* one for each thread                                 */
+    edit_scratch *scratch;       /* one for each thread                                 */
     int32_t longest_old, longest_new; /* groups that fit                      */
     int64_t room;      /* slots of a buffer                                   */
     char birth[RW_MAX_FIELDS][WIDEST]; /* one newborn slot of every field     */
@@ -80,7 +80,7 @@ typedef struct {
     int64_t d, d_end, i, i_end;
 } touch;
 
-static void measure(const rw_plan *p, touch *t)
+static void measure_touch(const rw_plan *p, touch *t)
 {
     while (t->d_end < p->n_del && p->del_group[t->d_end] == t->group)
         t->d_end++;
@@ -100,7 +100,7 @@ static bool next_touch(const rw_plan *p, touch *t)
     t->group = t->d < p->n_del ? p->del_group[t->d] : INT32_MAX;
     if (t->i < p->n_ins && p->ins_group[t->i] < t->group)
         t->group = p->ins_group[t->i];
-    measure(p, t);
+    measure_touch(p, t);
     return true;
 }
 
@@ -115,7 +115,7 @@ static void touch_group(const rw_plan *p, touch *t, int32_t g)
     t->group = g;
     t->d = t->d_end;
     t->i = t->i_end;
-    measure(p, t);
+    measure_touch(p, t);
 }
 
 /* --- arrays of slots ---------------------------------------------------------- */
@@ -292,7 +292,7 @@ static rw_status reserve_smaller(rw_edit *e, int64_t slots)
     return RW_OK;
 }
 
-static void desk_free(const rw_edit *e, desk *d)
+static void edit_scratch_free(const rw_edit *e, edit_scratch *d)
 {
     for (int b = 0; b < 2; b++)
         for (int32_t a = 0; a < n_arrays(e->s); a++)
@@ -304,7 +304,7 @@ static void desk_free(const rw_edit *e, desk *d)
     rw_free(d->flag, (size_t)rw_max64(e->longest_old, e->longest_new));
 }
 
-static rw_status desk_new(const rw_edit *e, desk *d)
+static rw_status edit_scratch_new(const rw_edit *e, edit_scratch *d)
 {
     bool ok = true;
     for (int b = 0; b < (e->repack ? 2 : 1); b++)
@@ -321,12 +321,12 @@ static rw_status desk_new(const rw_edit *e, desk *d)
     return ok ? RW_OK : RW_ENOMEM;
 }
 
-static rw_status reserve_desks(rw_edit *e)
+static rw_status reserve_scratch(rw_edit *e)
 {
-    e->desks = rw_calloc_array((size_t)e->threads, sizeof *e->desks);
-    rw_status st = e->desks ? RW_OK : RW_ENOMEM;
+    e->scratch = rw_calloc_array((size_t)e->threads, sizeof *e->scratch);
+    rw_status st = e->scratch ? RW_OK : RW_ENOMEM;
     for (int t = 0; t < e->threads && !st; t++)
-        st = desk_new(e, &e->desks[t]);
+        st = edit_scratch_new(e, &e->scratch[t]);
     for (int32_t f = 0; f < e->s->n_fields; f++) {
         rw_field one = e->s->field[f];
         one.data = e->birth[f];
@@ -383,7 +383,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * RW_COST_COMMIT_SLOT), worth_buffers));
         e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, most / (RW_COMMIT_CHUNKS * e->threads) + 1));
     }
-    st = reserve_desks(e);
+    st = reserve_scratch(e);
     if (!st && e->repack) {
         st = reserve_repack(e);
         if (!st)
@@ -402,9 +402,9 @@ void rw_edit_cancel(rw_edit *e)
 {
     if (!e)
         return;
-    for (int t = 0; t < e->threads && e->desks; t++)
-        desk_free(e, &e->desks[t]);
-    rw_free(e->desks, (size_t)e->threads * sizeof *e->desks);
+    for (int t = 0; t < e->threads && e->scratch; t++)
+        edit_scratch_free(e, &e->scratch[t]);
+    rw_free(e->scratch, (size_t)e->threads * sizeof *e->scratch);
     rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
     rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
     for (int32_t a = 0; a < n_arrays(e->s); a++)
@@ -426,7 +426,7 @@ static void read_group(const rw_store *s, int64_t from, int32_t len, const buffe
 
 /* Where everything of a group goes: d->map says which old slot each new position
  * gets (any, where a newcomer goes), d->born where the newcomers go. How many stay. */
-static int32_t merge(const desk *d, const rw_plan *p, const touch *t, const int32_t *old)
+static int32_t merge(const edit_scratch *d, const rw_plan *p, const touch *t, const int32_t *old)
 {
     const int32_t *goes = p->del_position + t->d, *comes = p->ins_source + t->i;
     int32_t len = p->store->len[t->group], new_len = t->new_len, stay = 0;
@@ -458,7 +458,7 @@ static int32_t merge(const desk *d, const rw_plan *p, const touch *t, const int3
 }
 
 /* Write a group, whose old slots lie in a buffer, to slot `to`. */
-static void write_group(const rw_edit *e, const desk *d, const touch *t, const buffer *old, int64_t at, int64_t to)
+static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t, const buffer *old, int64_t at, int64_t to)
 {
     rw_store *s = e->s;
     const rw_plan *p = e->p;
@@ -494,7 +494,7 @@ static void write_group(const rw_edit *e, const desk *d, const touch *t, const b
 static void commit_in_place(rw_edit *e)
 {
     rw_store *s = e->s;
-    const desk *d = &e->desks[0];
+    const edit_scratch *d = &e->scratch[0];
     for (touch t = { 0 }; next_touch(e->p, &t);) {
         int32_t g = t.group, cap = s->cap[g];
         int64_t from = s->start[g], to = from;
@@ -531,7 +531,7 @@ static void read_chunk(const rw_edit *e, chunk c, const buffer *old)
     }
 }
 
-static void write_chunk(const rw_edit *e, chunk c, const desk *d, const buffer *old)
+static void write_chunk(const rw_edit *e, chunk c, const edit_scratch *d, const buffer *old)
 {
     rw_store *s = e->s;
     touch t = { .group = -2 };
@@ -552,10 +552,10 @@ static void write_chunk(const rw_edit *e, chunk c, const desk *d, const buffer *
 static chunk read_wave(rw_edit *e, chunk last, int b)
 {
     for (int t = 0; t < e->threads; t++)
-        e->desks[t].of[b] = last = next_chunk(e, last);
+        e->scratch[t].of[b] = last = next_chunk(e, last);
     RW_PARALLEL_FOR(e->threads)
     for (int64_t t = 0; t < e->threads; t++)
-        read_chunk(e, e->desks[t].of[b], &e->desks[t].old[b]);
+        read_chunk(e, e->scratch[t].of[b], &e->scratch[t].old[b]);
     return last;
 }
 
@@ -563,7 +563,7 @@ static void write_wave(rw_edit *e, int b)
 {
     RW_PARALLEL_FOR(e->threads)
     for (int64_t t = 0; t < e->threads; t++)
-        write_chunk(e, e->desks[t].of[b], &e->desks[t], &e->desks[t].old[b]);
+        write_chunk(e, e->scratch[t].of[b], &e->scratch[t], &e->scratch[t].old[b]);
 }
 
 static void commit_repack(rw_edit *e)
@@ -572,7 +572,7 @@ static void commit_repack(rw_edit *e)
     if (e->shift)
         move_up(s, e->shift);
     chunk last = read_wave(e, (chunk){ 0 }, 0);
-    for (int b = 0; !is_empty(e->desks[0].of[b]); b = !b) {
+    for (int b = 0; !is_empty(e->scratch[0].of[b]); b = !b) {
         last = read_wave(e, last, !b);
         write_wave(e, b);
     }

@@ -15,7 +15,7 @@ void rw_mirror_drop(rw_store *s)
     memset(m, 0, sizeof *m);
 }
 
-static bool reserve(rw_store *s)
+static bool mirror_reserve(rw_store *s)
 {
     rw_mirror *m = &s->mirror;
     if (m->start && m->room >= s->slots)
@@ -35,10 +35,10 @@ static bool reserve(rw_store *s)
 typedef struct {
     int32_t first, end; /* sources                             */
     int64_t slots;      /* slots of this range; then: of those before it */
-} range;
+} source_range;
 
 /* The positions of group g with sources of the range. */
-static const int32_t *positions(const rw_store *s, const range *r, int32_t g, int32_t *k, int32_t *end)
+static const int32_t *range_positions(const rw_store *s, const source_range *r, int32_t g, int32_t *k, int32_t *end)
 {
     const int32_t *row = s->source + s->start[g];
     *k = r->first ? rw_count_up_to(row, s->len[g], r->first - 1) : 0;
@@ -47,13 +47,13 @@ static const int32_t *positions(const rw_store *s, const range *r, int32_t g, in
 }
 
 /* start[j + 1] becomes the number of slots with source j. */
-static void count(rw_store *s, range *r)
+static void count_sources(rw_store *s, source_range *r)
 {
     int64_t *n = s->mirror.start + 1;
     memset(n + r->first, 0, (size_t)(r->end - r->first) * sizeof *n);
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t k, end;
-        const int32_t *row = positions(s, r, g, &k, &end);
+        const int32_t *row = range_positions(s, r, g, &k, &end);
         r->slots += end - k;
         for (; k < end; k++)
             n[row[k]]++;
@@ -62,7 +62,7 @@ static void count(rw_store *s, range *r)
 
 /* start[j + 1] becomes where source j begins, and runs to its end while the slots
  * are filed: which is where j + 1 begins. */
-static void file(rw_store *s, const range *r)
+static void file_slots(rw_store *s, const source_range *r)
 {
     rw_mirror *m = &s->mirror;
     int64_t *next = m->start + 1, before = r->slots;
@@ -73,7 +73,7 @@ static void file(rw_store *s, const range *r)
     }
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t k, end;
-        const int32_t *row = positions(s, r, g, &k, &end);
+        const int32_t *row = range_positions(s, r, g, &k, &end);
         for (; k < end; k++) {
             int64_t e = next[row[k]]++;
             m->group[e] = g;
@@ -88,16 +88,16 @@ rw_status rw_mirror_build(rw_store *s, int threads)
     rw_mirror *m = &s->mirror;
     if (m->valid)
         return RW_OK;
-    if (!reserve(s))
+    if (!mirror_reserve(s))
         return RW_ENOMEM;
 
-    range ranges[MOST_RANGES];
+    source_range ranges[MOST_RANGES];
     int n = (int)rw_min64(rw_threads_for(threads, s->slots * RW_COST_MIRROR_SLOT), rw_min64(MOST_RANGES, s->n_in));
     for (int i = 0; i < n; i++)
-        ranges[i] = (range){ (int32_t)((int64_t)s->n_in * i / n), (int32_t)((int64_t)s->n_in * (i + 1) / n), 0 };
+        ranges[i] = (source_range){ (int32_t)((int64_t)s->n_in * i / n), (int32_t)((int64_t)s->n_in * (i + 1) / n), 0 };
     RW_PARALLEL_FOR(n)
     for (int64_t i = 0; i < n; i++)
-        count(s, &ranges[i]);
+        count_sources(s, &ranges[i]);
     int64_t before = 0;
     for (int i = 0; i < n; i++) {
         int64_t here = ranges[i].slots;
@@ -106,7 +106,7 @@ rw_status rw_mirror_build(rw_store *s, int threads)
     }
     RW_PARALLEL_FOR(n)
     for (int64_t i = 0; i < n; i++)
-        file(s, &ranges[i]);
+        file_slots(s, &ranges[i]);
     m->start[0] = 0;
     m->valid = true;
     return RW_OK;

@@ -193,7 +193,7 @@ rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int3
 }
 
 /* A place as one number, which orders as (group, source). */
-static uint64_t place_of(int32_t group, int32_t source)
+static uint64_t place_number(int32_t group, int32_t source)
 {
     return (uint64_t)(uint32_t)group << 32 | (uint32_t)source;
 }
@@ -214,12 +214,12 @@ rw_status rw_plan_keep_common(rw_plan *p)
         int64_t from = d, end = rw_min64(d + RW_MERGE_AHEAD, p->n_del);
         for (int64_t e = from; e < end; e++) {
             int32_t g = p->del_group[e];
-            gone[e - from] = place_of(g, s->source[s->start[g] + p->del_position[e]]);
+            gone[e - from] = place_number(g, s->source[s->start[g] + p->del_position[e]]);
         }
         while (d < end && i < p->n_ins) {
             int32_t dg = p->del_group[d], dk = p->del_position[d];
             int32_t ig = p->ins_group[i], ij = p->ins_source[i];
-            uint64_t out = gone[d - from], in = place_of(ig, ij);
+            uint64_t out = gone[d - from], in = place_number(ig, ij);
             p->del_group[del] = dg;
             p->del_position[del] = dk;
             p->ins_group[ins] = ig;
@@ -288,7 +288,7 @@ static int64_t end_of_group(const int32_t *groups, int64_t n, int64_t from, int3
 }
 
 /* The same value for all, but zero in rows beyond n_out. */
-static void fill(rw_plan *p, double value)
+static void fill_constant(rw_plan *p, double value)
 {
     rw_field weights = p->store->field[RW_WEIGHT];
     weights.data = p->ins_weight;
@@ -308,9 +308,9 @@ typedef struct {
     double scale;
     rw_fan fan;
     rw_key key;
-} values;
+} value_draw;
 
-static void draw_run(const values *v, int64_t first, int64_t end)
+static void draw_run(const value_draw *v, int64_t first, int64_t end)
 {
     rw_plan *p = v->p;
     const rw_store *s = p->store;
@@ -362,10 +362,10 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
             return RW_ENOMEM;
     }
     if (kind == RW_VALUE_CONSTANT && fan == RW_FAN_NONE) {
-        fill(p, scale);
+        fill_constant(p, scale);
         return RW_OK;
     }
-    values v = { p, kind, scale, fan, key };
+    value_draw v = { p, kind, scale, fan, key };
     int threads = rw_threads_for(run ? run->threads : 1, p->n_ins * s->group * RW_COST_DRAW_VALUE);
     int64_t n_runs = (p->n_ins + RUN - 1) / RUN, round = (int64_t)RW_VALUES_POLL_RUNS * threads;
     for (int64_t begin = 0; begin < n_runs; begin += round) {
