@@ -13,6 +13,7 @@
 #include "core/windows.h"
 #include "core/plans.h"
 #include "core/slots.h"
+#include "core/asserting.h"
 #include "core/copies.h"
 #include "core/draws.h"
 #include "core/growing.h"
@@ -60,6 +61,7 @@ int main(int argc, char **argv)
     RUN(test_a_link_named_twice_for_removal);
     RUN(test_plan_check);
     RUN(test_a_stale_plan);
+    RUN(test_preconditions_are_asserted);
     RUN(test_cancel_changes_nothing);
     RUN(test_insertions_join_removals);
     RUN(test_bad_insertions_leave_the_plan_alone);

@@ -87,6 +87,11 @@ typedef struct {
     void *arg;
 } rw_run;
 
+static inline bool rw_is_run(const rw_run *run)
+{
+    return run && run->threads >= 1 && run->threads <= RW_MAX_THREADS;
+}
+
 static inline int64_t rw_min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t rw_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 

@@ -51,6 +51,8 @@ static double mass(double x, double total, double marked, double draws)
 
 int64_t rw_hypergeometric(int64_t total, int64_t marked, int64_t draws, double u)
 {
+    RW_ASSERT(0 <= marked && marked <= total && 0 <= draws && draws <= total);
+    RW_ASSERT(0 <= u && u < 1);
     int64_t low = rw_max64(0, draws - (total - marked)), high = rw_min64(draws, marked);
     if (low == high)
         return low;

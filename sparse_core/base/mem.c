@@ -95,7 +95,6 @@ static void forget(const void *block, size_t bytes)
 #define forget(block, bytes) ((void)0)
 #endif
 
-enum { ALIGNMENT = 64 }; /* a line of the cache */
 /* From here on a block is mapped: two huge pages, so that at least one of them
  * lies whole inside the block wherever it starts. */
 static const size_t MAPPED_FROM = (size_t)4 << 20;
@@ -121,9 +120,9 @@ static void *map_block(size_t bytes)
 static void *heap_block(size_t bytes)
 {
     size_t rounded;
-    if (!rw_add_size(bytes, ALIGNMENT - 1, &rounded))
+    if (!rw_add_size(bytes, RW_ALIGNMENT - 1, &rounded))
         return NULL;
-    return aligned_alloc(ALIGNMENT, rounded / ALIGNMENT * ALIGNMENT);
+    return aligned_alloc(RW_ALIGNMENT, rounded / RW_ALIGNMENT * RW_ALIGNMENT);
 }
 
 void *rw_alloc(size_t bytes)

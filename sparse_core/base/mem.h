@@ -13,6 +13,8 @@
 
 #include "base/base.h"
 
+enum { RW_ALIGNMENT = 64 }; /* a line of the cache */
+
 /* A block of `bytes` (at least 1), uninitialised; NULL when there is none.
  * Free it with rw_free and the same number of bytes. */
 void *rw_alloc(size_t bytes);
@@ -33,6 +35,9 @@ size_t rw_shrink(void *block, size_t old_bytes, size_t new_bytes);
 
 /* Is a block of so many bytes small: never mapped, and copied in no time? */
 bool rw_is_small(size_t bytes);
+
+/* Does a block begin where those of rw_alloc do? */
+static inline bool rw_is_aligned(const void *block) { return (uintptr_t)block % RW_ALIGNMENT == 0; }
 
 /* count * size bytes, or NULL on overflow too. */
 void *rw_alloc_array(size_t count, size_t size);

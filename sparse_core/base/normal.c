@@ -67,6 +67,7 @@ static double draw_again(const rw_normal *t, uint32_t word, rw_seq s)
 
 void rw_normals(const rw_normal *t, rw_key key, uint64_t row, int64_t first, int64_t n, float *out)
 {
+    RW_ASSERT(first >= 0 && first % 2 == 0 && n >= 0);
     uint64_t drawn = rw_draw4(key, RW_DRAW_NORMAL, row, 0).v[0];
     for (int64_t i = 0; i < n; i += 2) {
         uint64_t two = rw_split_mix(drawn, (uint64_t)(first + i) / 2);

@@ -138,6 +138,7 @@ static inline void rw_run_from(const void *arg, int64_t i)
 static inline rw_status rw_run_tasks(const rw_run *run, int64_t n, int64_t work, rw_task task,
                                      const void *arg)
 {
+    RW_ASSERT(rw_is_run(run) && n >= 0 && work >= 0);
     int threads = rw_threads_for(run->threads, work);
     int64_t each = rw_max64(work / rw_max64(n, 1), 1);
     int64_t chunk = rw_max64((int64_t)RW_POLL_WORK * threads / each, threads);

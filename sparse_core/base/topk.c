@@ -6,6 +6,7 @@
 
 rw_status rw_topk_start(rw_topk *b, int64_t k, int64_t most, rw_key key)
 {
+    RW_ASSERT(k >= 0 && most >= 0);
     enum { LEAST = 64 }; /* a bound: with fewer, cuts come too often */
     *b = (rw_topk){ .key = key, .k = rw_min64(k, most) };
     b->room = rw_max64(1, rw_min64(most, 2 * rw_max64(b->k, LEAST)));

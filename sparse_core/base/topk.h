@@ -40,6 +40,7 @@ void rw_topk_end(rw_topk *b);
 /* Begin again with another k, at most that of the start, and a floor. */
 static inline void rw_topk_again(rw_topk *b, int64_t k, double floor)
 {
+    RW_ASSERT(k >= 0 && k <= b->room && floor >= 0);
     b->k = k;
     b->n = 0;
     b->full = false;
@@ -78,6 +79,7 @@ static inline void rw_topk_take(rw_topk *b, const rw_candidate *c)
 /* Offer a place. Scores that are not numbers count as 0. */
 static inline void rw_topk_offer(rw_topk *b, double score, int32_t group, int32_t source)
 {
+    RW_ASSERT(group >= 0 && source >= 0);
     rw_candidate c = { 0, group, source };
     if (score > 0)
         memcpy(&c.score, &score, sizeof score);

@@ -113,6 +113,13 @@ typedef struct {
     const rw_penalty *settle;  /* some links are asleep, and this follows (topkast.h); or NULL */
 } rw_update;
 
+/* Can the kernels take this step? */
+static inline bool rw_is_update(const rw_update *u)
+{
+    bool tables = u->n_correction == 0 || (u->correction1 && u->correction2);
+    return u->kind == RW_OPT_SGD || (u->kind == RW_OPT_ADAM && u->step >= 1 && tables);
+}
+
 typedef struct {
     const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */

@@ -5,6 +5,7 @@
 
 double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
 {
+    RW_ASSERT(rounds >= 64 && rw_is_run(run));
     double sum[RW_MAX_THREADS], lanes = 0;
     RW_PARALLEL_FOR(run->threads)
     for (int64_t t = 0; t < run->threads; t++)
@@ -17,6 +18,7 @@ double rw_measure_fma(const rw_kernels *k, int64_t rounds, const rw_run *run)
 
 uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)
 {
+    RW_ASSERT((uintptr_t)data % sizeof(uint64_t) == 0 && rw_is_run(run));
     uint64_t parts[RW_MAX_THREADS], all = 0;
     int64_t words = (int64_t)(bytes / sizeof(uint64_t)), share = words / run->threads + 1;
     RW_PARALLEL_FOR(run->threads)

@@ -57,6 +57,7 @@ static double sumsq(rw_dtype dtype, const void *values, int64_t n)
 
 double rw_field_sumsq(const rw_store *s, int32_t field)
 {
+    RW_ASSERT(rw_has_field(s, field));
     const rw_field *f = &s->field[field];
     double sum = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
@@ -69,6 +70,7 @@ double rw_field_sumsq(const rw_store *s, int32_t field)
 
 void rw_field_scale(rw_store *s, int32_t field, double factor)
 {
+    RW_ASSERT(rw_has_field(s, field));
     const rw_field *f = &s->field[field];
     for (int32_t g = 0; g < s->n_groups; g++) {
         runs r = runs_of(s, f, g);
@@ -88,6 +90,7 @@ void rw_field_scale(rw_store *s, int32_t field, double factor)
 
 bool rw_field_finite(const rw_store *s, int32_t field)
 {
+    RW_ASSERT(rw_has_field(s, field));
     const rw_field *f = &s->field[field];
     if (f->dtype != RW_F32 && f->dtype != RW_F64)
         return true;

@@ -87,6 +87,7 @@ static bool is_gradient_field(const rw_kernels *k, const rw_store *s, int32_t gr
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                               const rw_tiles *dy, int32_t grad, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
     if (!is_gradient_field(k, s, grad) || !rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
@@ -186,6 +187,7 @@ static void update_task(const void *arg, int64_t task)
 rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                          const rw_run *run)
 {
+    RW_ASSERT(rw_is_update(u) && rw_is_run(run));
     if (!is_gradient_field(k, s, grad) || s->field[RW_WEIGHT].dtype != k->dtype)
         return RW_ESHAPE;
     int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
@@ -260,6 +262,8 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
+    RW_ASSERT(rw_is_update(u) && scratch);
     if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);

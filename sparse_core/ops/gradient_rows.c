@@ -29,6 +29,8 @@ static void pack_panel_task(const void *arg, int64_t panel)
 rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
                           const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && x->batch == dy->batch && x->tile == dy->tile);
+    RW_ASSERT(x->dtype == k->dtype && dy->dtype == k->dtype && rw_is_run(run));
     size_t size = rw_dtype_size(k->dtype);
     *a = (rw_gradient_rows){ .k = k, .x = x, .dy = dy };
     a->n_panels = (int32_t)(((int64_t)x->n + k->panel - 1) / k->panel);
@@ -53,6 +55,7 @@ void rw_gradient_rows_end(rw_gradient_rows *a)
 
 void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t rows, char *grad)
 {
+    RW_ASSERT(first_row >= 0 && rows >= 1 && first_row + rows <= a->dy->rows);
     const rw_tiles *dy = a->dy;
     const char *from = dy->data + (size_t)first_row * (size_t)dy->tile * rw_dtype_size(dy->dtype);
     a->k->outer(a->panels, a->n_panels, from, (size_t)dy->rows * (size_t)dy->tile, dy->tile,
@@ -77,6 +80,7 @@ void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t
 void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step, int32_t rows,
                      double *score)
 {
+    RW_ASSERT(n >= 0 && step >= 1 && rows >= 1);
     if (a->k->dtype == RW_F64)
         SCORE_PLACES(double, step);
     else if (step == 1)
@@ -88,6 +92,7 @@ void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t
 int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t rows, double floor,
                         double *score, int32_t *high)
 {
+    RW_ASSERT(n >= 0 && n <= RW_REACH && rows >= 1);
     int32_t n_high = 0;
     if (rows == 1 && floor > 0) { /* then a score is a gradient, and few are looked at twice */
         n_high = a->k->reach(grad, n, floor, high);

@@ -40,6 +40,7 @@ static void forward_task(const void *arg, int64_t task)
 rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
                      rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && (!z || rw_is_tiles(z)) && rw_is_run(run));
     if (!rw_layer_fits(k, s, x, y) || (z && !rw_tiles_alike(y, z)))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x) + y->n * y->batch;
@@ -86,6 +87,7 @@ static void activate_task(const void *arg, int64_t task)
 rw_status rw_activate(const rw_kernels *k, const void *bias, rw_act act, double slope, rw_tiles *y,
                       rw_tiles *z, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(y) && (!z || rw_is_tiles(z)) && rw_is_run(run));
     if (y->dtype != k->dtype || (z && !rw_tiles_alike(y, z)))
         return RW_ESHAPE;
     int64_t work = y->n * y->batch;
@@ -114,6 +116,7 @@ static void activate_back_task(const void *arg, int64_t task)
 rw_status rw_activate_back(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                            rw_tiles *dy, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(y) && rw_is_tiles(dy) && rw_is_run(run));
     if (dy->dtype != k->dtype || !rw_tiles_alike(y, dy))
         return RW_ESHAPE;
     if (act == RW_ACT_LINEAR)
@@ -201,6 +204,7 @@ static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_ti
 
 bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
 {
+    RW_ASSERT(batch >= 1);
     const rw_tuning *t = k->tuning;
     rw_dtype dtype = s->field[RW_WEIGHT].dtype;
     int64_t bytes = rw_tile_size(batch, dtype) * (int64_t)rw_dtype_size(dtype);
@@ -213,6 +217,7 @@ bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
 rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
                             rw_tiles *dx, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(dy) && rw_is_tiles(dx) && rw_is_run(run));
     if (!rw_layer_fits(k, s, dx, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, dy) + dx->n * dx->batch;
@@ -244,6 +249,7 @@ static void bias_gradient_task(const void *arg, int64_t task)
 
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(dy) && out && rw_is_run(run));
     if (dy->dtype != k->dtype)
         return RW_ESHAPE;
     int64_t work = dy->n * dy->batch;
@@ -271,6 +277,7 @@ static void dropout_task(const void *arg, int64_t task)
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                      const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && p >= 0 && p <= 1 && rw_is_run(run));
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;

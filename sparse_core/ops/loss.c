@@ -129,6 +129,7 @@ static bool shapes_fit(rw_loss kind, const rw_tiles *z, const int64_t *labels,
 rw_status rw_loss_eval(rw_loss kind, const rw_tiles *z, const int64_t *labels,
                        const double *targets, const double *weight, rw_tiles *dz, double *loss)
 {
+    RW_ASSERT(rw_is_tiles(z) && (!dz || rw_is_tiles(dz)) && loss);
     if (!shapes_fit(kind, z, labels, targets, dz))
         return RW_ESHAPE;
     double total_weight = 0, total = 0;
@@ -169,6 +170,7 @@ rw_status rw_loss_eval(rw_loss kind, const rw_tiles *z, const int64_t *labels,
 
 void rw_softmax(rw_tiles *z)
 {
+    RW_ASSERT(rw_is_tiles(z));
     size_t size = (size_t)z->rows * (size_t)z->tile;
     for (int64_t tile = 0; tile < z->n_tiles; tile++) {
         int32_t live = rw_tile_live(z, tile);

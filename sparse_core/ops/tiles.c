@@ -53,6 +53,7 @@ void rw_tiles_free(rw_tiles *t)
 
 rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
 {
+    RW_ASSERT(rw_is_tiles(t));
     size_t need;
     if (!tiles_bytes(t->rows, batch, tile, t->dtype, &need) || need > t->bytes)
         return RW_ESHAPE;
@@ -208,6 +209,7 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads)
 {
+    RW_ASSERT(rw_is_tiles(t) && kind >= RW_IN_F32 && kind <= RW_IN_BOOL && x && !mean == !scale && threads >= 1);
     const user_array in = { x, row_stride, column_stride, rows, mean, scale };
     const packing job = { t, pack_cut_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
     rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
@@ -233,6 +235,7 @@ UNPACK(unpack_f64, double)
 
 void rw_tiles_unpack(const rw_tiles *t, char *out, ptrdiff_t row_stride, int threads)
 {
+    RW_ASSERT(rw_is_tiles(t) && out && threads >= 1);
     const pack_cut all = pack_cut_of(t, threads);
     RW_PARALLEL_FOR(all.threads)
     for (int64_t i = 0; i < all.count; i++) {
@@ -367,6 +370,7 @@ void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const 
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads)
 {
+    RW_ASSERT(rw_is_tiles(t) && (kind == RW_F32 || kind == RW_F64) && indptr && !mean == !scale && threads >= 1);
     const csr_job job = { t, { kind, indptr, columns, values, rows, mean, scale } };
     rw_parallel_tasks(rw_threads_for(threads, t->batch * t->n), t->n_tiles, pack_csr_task, &job);
 }

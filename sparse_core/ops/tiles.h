@@ -18,6 +18,7 @@
 #ifndef RW_TILES_H
 #define RW_TILES_H
 
+#include "base/mem.h"
 #include "base/order.h"
 
 enum {
@@ -45,14 +46,26 @@ void rw_tiles_free(rw_tiles *t);
  * zero when either changes. RW_ESHAPE when it does not fit in the memory. */
 rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile);
 
+/* What every function that takes tiles relies on. */
+static inline bool rw_is_tiles(const rw_tiles *t)
+{
+    return t && t->n >= 1 && t->n <= t->rows && t->rows % RW_ROW_PAD == 0
+        && t->tile >= 1 && t->tile <= RW_MAX_TILE && (t->tile & (t->tile - 1)) == 0
+        && t->batch >= 1 && t->n_tiles == (t->batch + t->tile - 1) / t->tile
+        && (t->dtype == RW_F32 || t->dtype == RW_F64) && rw_is_aligned(t->data)
+        && (size_t)t->n_tiles * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype) <= t->bytes;
+}
+
 /* One tile's first value. */
 static inline char *rw_tile_at(const rw_tiles *t, int64_t tile)
 {
+    RW_ASSERT(tile >= 0 && tile < t->n_tiles);
     return t->data + (size_t)tile * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype);
 }
 /* Samples of a tile that are in use. */
 static inline int32_t rw_tile_live(const rw_tiles *t, int64_t tile)
 {
+    RW_ASSERT(tile >= 0 && tile < t->n_tiles);
     return (int32_t)rw_min64(t->tile, t->batch - tile * t->tile);
 }
 

@@ -114,6 +114,7 @@ static void walk_block(const void *arg, int64_t block)
 rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise, const rw_normal *normal,
                   rw_key key, const rw_run *run)
 {
+    RW_ASSERT(drift >= 0 && noise >= 0 && (normal || noise == 0) && rw_is_run(run));
     if (!is_sign_field(s, sign))
         return RW_ESHAPE;
     pass p = { .s = s, .blocks = rw_block_count(s), .sign = (uint8_t *)s->field[sign].data,

@@ -325,6 +325,7 @@ static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *
 rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
                            const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
 {
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
     gradient_growth w = { .plan = p, .returns = returns };
     rw_status st = refusal(p, k, x, dy);
@@ -349,6 +350,7 @@ rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_k
                                 const rw_tiles *x, const rw_tiles *dy, bool returns, rw_key key,
                                 const rw_run *run)
 {
+    RW_ASSERT(each && rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
     gradient_growth w = { .plan = p, .returns = returns, .each = each };
     rw_status st = refusal(p, k, x, dy);

@@ -274,6 +274,7 @@ static rw_status path_growth_run(path_growth *w, const rw_run *run)
 rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bool sample, rw_key key,
                         const rw_run *run)
 {
+    RW_ASSERT((score == RW_CH2 || score == RW_CH3) && rw_is_run(run));
     const rw_store *s = p->store;
     path_growth w = { .plan = p, .sample = sample, .key = key, .links = s->slots - p->n_del };
     int64_t empty = (int64_t)s->n_groups * s->n_in - w.links;

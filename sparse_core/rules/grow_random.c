@@ -411,6 +411,7 @@ static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
 
 rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
 {
+    RW_ASSERT(!run || rw_is_run(run));
     const rw_store *s = p->store;
     int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + p->n_del;
     if (p->n_ins || count < 0)
@@ -430,6 +431,7 @@ rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_ru
 
 rw_status rw_plan_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_run *run)
 {
+    RW_ASSERT(!run || rw_is_run(run));
     const rw_store *s = p->store;
     if (p->n_ins || fan_in < 0)
         return RW_ESHAPE;

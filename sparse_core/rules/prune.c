@@ -437,6 +437,7 @@ static void prune_end(prune *pr)
 static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *given, rw_key key,
                              const rw_run *run)
 {
+    RW_ASSERT(!run || rw_is_run(run));
     const rw_store *s = p->store;
     *pr = (prune){ .s = s, .key = key, .by_sign = by_sign && s->group == 1, .given = given,
                    .run = run, .plan = p };
@@ -542,6 +543,7 @@ rw_status rw_plan_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run
 
 rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key, const rw_run *run)
 {
+    RW_ASSERT(score || !p->store->slots);
     for (int64_t i = 0; i < p->store->slots; i++)
         if (score[i] < 0)
             return RW_ESHAPE;
@@ -551,5 +553,6 @@ rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t n, rw_ke
 rw_status rw_plan_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
                            const rw_run *run)
 {
+    RW_ASSERT(score || !p->store->slots);
     return prune_count(p, score, p->store->slots - count, true, key, run);
 }

@@ -76,6 +76,7 @@ static void list_block(const void *arg, int64_t block) { zeros_of_block(arg, blo
 
 rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run)
 {
+    RW_ASSERT(rw_is_run(run));
     const rw_store *s = p->store;
     if (p->n_del || p->n_ins)
         return RW_ESHAPE;

@@ -18,6 +18,7 @@ static inline int64_t rw_block_count(const rw_store *s)
 /* First group of block b of n. */
 static inline int32_t rw_block_group(const rw_store *s, int64_t n, int64_t b)
 {
+    RW_ASSERT(n >= 1 && b >= 0 && b <= n);
     return (int32_t)(b * s->n_groups / n);
 }
 

@@ -4,6 +4,7 @@
 
 void rw_csr_indptr(const rw_store *s, int64_t *indptr)
 {
+    RW_ASSERT(indptr);
     indptr[0] = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         indptr[g + 1] = indptr[g] + s->len[g];
@@ -11,6 +12,7 @@ void rw_csr_indptr(const rw_store *s, int64_t *indptr)
 
 void rw_csr_sources(const rw_store *s, int32_t *out)
 {
+    RW_ASSERT(out || !s->slots);
     for (int32_t g = 0; g < s->n_groups; g++) {
         size_t len = (size_t)s->len[g];
         if (len)
@@ -21,6 +23,7 @@ void rw_csr_sources(const rw_store *s, int32_t *out)
 
 void rw_csr_get(const rw_store *s, int32_t field, void *out)
 {
+    RW_ASSERT(rw_has_field(s, field) && (out || !s->slots));
     const rw_field *f = &s->field[field];
     size_t bytes = rw_slot_bytes(f);
     char *to = out;
@@ -34,6 +37,7 @@ void rw_csr_get(const rw_store *s, int32_t field, void *out)
 
 void rw_csr_set(rw_store *s, int32_t field, const void *in)
 {
+    RW_ASSERT(rw_has_field(s, field) && (in || !s->slots));
     rw_field *f = &s->field[field];
     size_t bytes = rw_slot_bytes(f);
     const char *from = in;
@@ -69,6 +73,7 @@ static rw_status check_arrays(const rw_store *s, const int64_t *indptr, const in
 rw_status rw_csr_load(rw_store *s, const int64_t *indptr, const int32_t *sources,
                       const void *weights, rw_fault *at)
 {
+    RW_ASSERT(indptr && at);
     if (s->slots)
         return RW_ESHAPE;
     if (s->pins)

@@ -337,6 +337,7 @@ static rw_status reserve_scratch(rw_edit *e)
 
 rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
 {
+    RW_ASSERT(threads >= 1 && threads <= RW_MAX_THREADS && out && at);
     if (s->pins)
         return RW_EPINNED;
     if (p->store != s)
@@ -611,6 +612,7 @@ static void check_after_commit(const rw_store *s)
 void rw_edit_commit(rw_edit *e)
 {
     rw_store *s = e->s;
+    RW_ASSERT(e->p->generation == s->generation && !s->pins); /* nothing has changed since */
     if (e->p->n_del || e->p->n_ins) {
         if (e->repack)
             commit_repack(e);

@@ -84,6 +84,7 @@ static void file_slots(rw_store *s, const source_range *r)
 
 rw_status rw_mirror_build(rw_store *s, int threads)
 {
+    RW_ASSERT(threads >= 1 && threads <= RW_MAX_THREADS);
     enum { MOST_RANGES = 64 }; /* a bound: more threads than that share ranges */
     rw_mirror *m = &s->mirror;
     if (m->valid)

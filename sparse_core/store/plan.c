@@ -13,6 +13,7 @@ static size_t weight_bytes(const rw_store *s) { return rw_slot_bytes(&s->field[R
 
 rw_plan *rw_plan_new(const rw_store *s)
 {
+    RW_ASSERT(s);
     rw_plan *p = rw_calloc(sizeof *p);
     if (!p)
         return NULL;
@@ -68,6 +69,7 @@ static rw_status grow_pair(int32_t **a, int32_t **b, int64_t *room, int64_t want
 
 rw_status rw_plan_reserve(rw_plan *p, int64_t n_del, int64_t n_ins)
 {
+    RW_ASSERT(n_del >= 0 && n_ins >= 0);
     rw_status st = grow_pair(&p->del_group, &p->del_position, &p->room_del, n_del);
     return st ? st : grow_pair(&p->ins_group, &p->ins_source, &p->room_ins, n_ins);
 }
@@ -115,6 +117,7 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
                         const int32_t *del_source, int64_t n_ins, const int32_t *ins_group,
                         const int32_t *ins_source, const void *weight, rw_fault *at)
 {
+    RW_ASSERT(n_del >= 0 && n_ins >= 0 && at);
     const rw_store *s = p->store;
     rw_status st = p->n_del || p->n_ins ? RW_ESHAPE : RW_OK;
     if (!st)
@@ -162,6 +165,7 @@ rw_status rw_plan_pairs(rw_plan *p, int64_t n_del, const int32_t *del_group,
 rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
                          const void *weight, rw_fault *at)
 {
+    RW_ASSERT(n >= 0 && at);
     const rw_store *s = p->store;
     if (p->n_ins)
         return RW_ESHAPE;
@@ -245,6 +249,7 @@ rw_status rw_plan_keep_common(rw_plan *p)
 
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
 {
+    RW_ASSERT(at);
     const rw_store *s = p->store;
     if (p->generation != s->generation)
         return RW_ESTALE;
@@ -351,6 +356,8 @@ static void draw_run(const value_draw *v, int64_t first, int64_t end)
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run)
 {
+    RW_ASSERT(kind >= RW_VALUE_CONSTANT && kind <= RW_VALUE_OVERSHOOT && scale == scale);
+    RW_ASSERT(!run || rw_is_run(run));
     enum { RUN = RW_VALUES_RUN };
     const rw_store *s = p->store;
     bool fresh = !p->ins_weight;

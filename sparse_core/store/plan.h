@@ -32,6 +32,7 @@ size_t rw_plan_bytes(const rw_plan *p);
 /* First entry of a plan's list of groups that is not below g. */
 static inline int64_t rw_first_of_group(const int32_t *groups, int64_t n, int32_t g)
 {
+    RW_ASSERT(n >= 0);
     int64_t low = 0, high = n;
     while (low < high) {
         int64_t mid = low + (high - low) / 2;

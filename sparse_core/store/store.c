@@ -86,6 +86,7 @@ int64_t rw_store_nnz(const rw_store *s)
 
 int32_t rw_group_find(const rw_store *s, int32_t g, int32_t source)
 {
+    RW_ASSERT(rw_has_group(s, g) && source >= 0 && source < s->n_in);
     const int32_t *row = s->source + s->start[g];
     int32_t low = rw_count_up_to(row, s->len[g], source - 1);
     return low < s->len[g] && row[low] == source ? low : -1 - low;
@@ -95,6 +96,7 @@ int32_t rw_group_find(const rw_store *s, int32_t g, int32_t source)
 
 int32_t rw_store_field(const rw_store *s, const char *name)
 {
+    RW_ASSERT(name);
     for (int32_t f = 0; f < s->n_fields; f++)
         if (strcmp(s->field[f].name, name) == 0)
             return f;
@@ -110,6 +112,7 @@ int32_t rw_store_field(const rw_store *s, const char *name)
 
 void rw_field_bear(const rw_field *f, int64_t slot, int64_t n)
 {
+    RW_ASSERT(slot >= 0 && n >= 0 && (n == 0 || f->data));
     int64_t first = slot * f->width, end = (slot + n) * f->width;
     switch (f->dtype) {
     case RW_F32: FILL(float); break;
@@ -123,6 +126,7 @@ void rw_field_bear(const rw_field *f, int64_t slot, int64_t n)
 rw_status rw_store_add_field(rw_store *s, const char *name, rw_dtype dtype, int32_t width,
                              double birth)
 {
+    RW_ASSERT(name);
     size_t length = strlen(name);
     if (length == 0 || length >= RW_NAME_BYTES || rw_dtype_size(dtype) == 0
         || (width != 1 && width != s->group) || s->n_fields == RW_MAX_FIELDS)
@@ -147,6 +151,7 @@ rw_status rw_store_add_field(rw_store *s, const char *name, rw_dtype dtype, int3
 
 rw_status rw_store_drop_field(rw_store *s, const char *name)
 {
+    RW_ASSERT(name);
     int32_t f = rw_store_field(s, name);
     if (f < 0)
         return RW_ENOENT;
@@ -162,6 +167,7 @@ rw_status rw_store_drop_field(rw_store *s, const char *name)
 
 void rw_weights_clip(rw_store *s, int32_t g, int64_t slot, int32_t len)
 {
+    RW_ASSERT(rw_has_group(s, g) && slot >= 0 && len >= 0 && slot + len <= s->arena);
     const rw_field *w = &s->field[RW_WEIGHT];
     size_t bytes = rw_slot_bytes(w);
     size_t kept = (size_t)rw_group_rows(s, g) * rw_dtype_size(w->dtype);
@@ -171,13 +177,22 @@ void rw_weights_clip(rw_store *s, int32_t g, int64_t slot, int32_t len)
         memset(w->data + (size_t)(slot + k) * bytes + kept, 0, bytes - kept);
 }
 
-void rw_store_pin(rw_store *s) { s->pins++; }
-void rw_store_unpin(rw_store *s) { s->pins--; }
+void rw_store_pin(rw_store *s)
+{
+    RW_ASSERT(s->pins >= 0);
+    s->pins++;
+}
+void rw_store_unpin(rw_store *s)
+{
+    RW_ASSERT(s->pins > 0);
+    s->pins--;
+}
 
 /* --- the arena and its windows --------------------------------------------- */
 
 int32_t rw_window_room(const rw_store *s, int32_t len)
 {
+    RW_ASSERT(len >= 0 && len <= s->n_in);
     int64_t room = len ? (int64_t)len + len / RW_SLACK_PART + 1 : 0;
     return (int32_t)rw_min64(room, s->n_in);
 }
@@ -200,6 +215,7 @@ static bool grow_array(void **data, int64_t *room, int64_t slots, size_t bytes)
 
 rw_status rw_arena_reserve(rw_store *s, int64_t slots)
 {
+    RW_ASSERT(slots >= 0);
     if (slots <= s->arena)
         return RW_OK;
     void *source = s->source;
@@ -225,6 +241,7 @@ static void trim_array(void *data, int64_t *room, int64_t slots, size_t bytes)
 
 void rw_arena_trim(rw_store *s, int64_t slots)
 {
+    RW_ASSERT(slots >= s->top);
     trim_array(s->source, &s->source_room, slots, sizeof *s->source);
     for (int32_t f = 0; f < s->n_fields; f++)
         trim_array(s->field[f].data, &s->field[f].room, slots, rw_slot_bytes(&s->field[f]));
@@ -262,6 +279,7 @@ void rw_pool_reset(rw_store *s)
 
 void rw_window_give(rw_store *s, int64_t start, int64_t cap)
 {
+    RW_ASSERT(start >= 0 && cap >= 0 && (cap == 0 || start + cap <= s->top));
     if (cap == 0)
         return;
     if (start + cap == s->top) {
@@ -281,6 +299,7 @@ void rw_window_give(rw_store *s, int64_t start, int64_t cap)
 
 int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap)
 {
+    RW_ASSERT(need >= 1 && need <= s->n_in);
     int c = size_class(need);
     /* In its own class a window may be too small: look at the first only. */
     if (s->pool[c] >= 0 && read_window(s, s->pool[c]).cap < need)
@@ -289,6 +308,7 @@ int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap)
         c++;
     if (c == RW_POOL_CLASSES) {
         int64_t start = s->top;
+        RW_ASSERT(start + need <= s->arena); /* it was reserved */
         s->top += need;
         *cap = need;
         return start;

@@ -155,14 +155,20 @@ int64_t rw_store_nnz(const rw_store *s);
 /* Rows of group g: `group`, or fewer in the last. */
 static inline int32_t rw_group_rows(const rw_store *s, int32_t g)
 {
+    RW_ASSERT(g >= 0 && g < s->n_groups);
     int32_t left = s->n_out - g * s->group;
     return left < s->group ? left : s->group;
 }
+
+/* What callers see to: is there such a group, such a field? */
+static inline bool rw_has_group(const rw_store *s, int32_t g) { return g >= 0 && g < s->n_groups; }
+static inline bool rw_has_field(const rw_store *s, int32_t f) { return f >= 0 && f < s->n_fields; }
 
 /* How many of n ascending values are at most v. No branch depends on the values:
  * where they are random, a mispredicted one costs more than all the steps. */
 static inline int32_t rw_count_up_to(const int32_t *value, int32_t n, int32_t v)
 {
+    RW_ASSERT(n >= 0);
     const int32_t *from = value;
     size_t left = (size_t)n;
     for (; left > 1; left -= left / 2) /* a mask: compilers make a jump of a choice */

@@ -289,7 +289,9 @@ static void test_state_must_be_there(void)
     const rw_kernels *k = rw_kernels_named(RW_F32, "scalar");
     rw_store *s = store_of(8, 40, 1, 4, RW_F32);
     rw_tiles *x = tiles_of(3, 40, 4, 4, RW_F32), *dy = tiles_of(4, 8, 4, 4, RW_F32);
-    float scratch[64];
+    size_t bytes = (size_t)rw_scratch_values(k, s) * sizeof(float);
+    void *scratch = rw_alloc(bytes);
+    REQUIRE(scratch);
     int32_t grad = add_field(s, "grad");
     rw_update sgd = update_of(12), adam = update_of(1);
     CHECK_STATUS(rw_update_from(k, s, grad, &sgd, &ALONE), RW_ENOENT);
@@ -318,6 +320,7 @@ static void test_state_must_be_there(void)
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
     rw_tiles_free(dy);
     rw_tiles_free(x);
+    rw_free(scratch, bytes);
     rw_store_free(s);
 }
 
