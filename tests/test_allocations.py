@@ -124,9 +124,9 @@ def test_save_resume_predict(name, tmp_path):
 
 
 @pytest.mark.parametrize("group", [1, 2])
-def test_compact(group):
-    def compact(network):
-        rw.compact(network, {0: [0, 1, 2, 3], 1: [4, 5]})
+def test_remove_neurons(group):
+    def remove(network):
+        rw.remove_neurons(network, {0: [0, 1, 2, 3], 1: [4, 5]})
         return network.arrays(state=True)
 
     def narrower():
@@ -139,7 +139,7 @@ def test_compact(group):
     def untouched(network):
         assert same(network.arrays(state=True), before)
 
-    assert sweep(narrower, compact, untouched) > 20
+    assert sweep(narrower, remove, untouched) > 20
 
 
 def test_store():

@@ -485,12 +485,12 @@ TABLE = [
         "Sequential.from_config", V, "bias", "missing",
     ),
     *rows_of(
-        "compact", lambda **k: rw.compact(**{"network": net(), **k}),
+        "remove_neurons", lambda **k: rw.remove_neurons(**{"network": net(), **k}),
         ({"network": rw.Sparse(4, 3)}, T, "network", "Sequential", "got Sparse"),
-        ({"gone": [1]}, T, "gone", "dict", "got [1]"),
-        ({"gone": {7: [1]}}, V, "gone", "hidden layers", "got 7"),
-        ({"gone": {0: [99]}}, V, "gone[0]", "numbers from 0 to", "got 99"),
-        ({"gone": {0: [0.5]}}, T, "gone[0]", "1-D array", "got [0.5]"),
+        ({"neurons": [1]}, T, "neurons", "dict", "got [1]"),
+        ({"neurons": {7: [1]}}, V, "neurons", "hidden layers", "got 7"),
+        ({"neurons": {0: [99]}}, V, "neurons[0]", "numbers from 0 to", "got 99"),
+        ({"neurons": {0: [0.5]}}, T, "neurons[0]", "1-D array", "got [0.5]"),
     ),
     # --- training ---------------------------------------------------------------------
     *rows_of(

@@ -1,4 +1,4 @@
-"""Neurons that go for good: compaction of layers, and importance pruning beside its slow version."""
+"""Neurons that are removed for good, by hand and by importance pruning, beside slow versions."""
 
 import pickle
 import sys
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire import analysis, compaction
+from rewire import analysis
+from rewire import neurons as neurons_module
 from rewire.rewiring import rewiring_names
 from rules import neurons
 from small import SELDOM
@@ -49,7 +50,7 @@ def functions(net):
 
 
 def expect(net, gone=None):
-    """What compaction should leave: neurons that stay, links, weights, biases."""
+    """What should be left: neurons that stay, links, weights, biases."""
     live, weight = zip(*(neurons.dense(layer) for layer in net.weight_layers), strict=True)
     stays = neurons.without_say(live, gone or {}, groups_of(net))
     bias = neurons.folded(weight, [layer.bias for layer in net.weight_layers], stays, functions(net))
@@ -70,7 +71,7 @@ def agree(net, found, stays, cut):
     net.validate()
 
 
-# --- compaction -------------------------------------------------------------------------
+# --- remove_neurons ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
@@ -81,13 +82,13 @@ def test_what_is_left_computes_the_same(group, dtype, activation):
     X, _ = samples(dtype=dtype)
     before, (stays, cut) = net.predict(X), expect(net)
     layers = list(net.layers)
-    found = rw.compact(net)
+    found = rw.remove_neurons(net)
     assert sum(found.removed) > 5 and found.removed[2] == 0
     agree(net, found, stays, cut)
     assert all(a is b for a, b in zip(net.layers, layers, strict=True))
     np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
     store = net.layers[0].store
-    again = rw.compact(net)
+    again = rw.remove_neurons(net)
     assert again.removed == (0, 0, 0) and net.layers[0].store is store  # nothing to do
     assert net.layers[1].n_in == net.layers[0].n_out
 
@@ -97,7 +98,7 @@ def test_neurons_that_are_named_go(group):
     net = build(group, density=0.3)
     gone = {0: range(8, 24), 1: [56]}  # the last group of the second layer is one neuron where groups are 4
     stays, cut = expect(net, gone)
-    found = rw.compact(net, {0: np.arange(8, 24), 1: [56]})
+    found = rw.remove_neurons(net, {0: np.arange(8, 24), 1: [56]})
     agree(net, found, stays, cut)
     assert not set(range(8, 24)) & set(found.kept[0].tolist()) and 56 not in found.kept[1]
 
@@ -107,7 +108,7 @@ def test_a_chain_without_an_end_goes_as_a_whole():
     net = rw.Sequential(
         [rw.Sparse(2, 2, start=rw.starts.EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
     )
-    assert rw.compact(net).removed == (1, 1, 0)
+    assert rw.remove_neurons(net).removed == (1, 1, 0)
     assert net.predict([[3.0, 5.0]]).tolist() == [[3.0, 0.0]]
     assert analysis.unused_inputs(net).tolist() == [1]
 
@@ -125,8 +126,8 @@ def test_a_constant_goes_to_the_next_bias_and_stays_where_there_is_none():
 
     folds, keeps = net(True), net(False)
     before = folds.predict([[1.0, 2.0]])
-    assert rw.compact(folds).removed == (2, 0)  # a layer keeps one neuron
-    assert rw.compact(keeps).removed == (0, 0)
+    assert rw.remove_neurons(folds).removed == (2, 0)  # a layer keeps one neuron
+    assert rw.remove_neurons(keeps).removed == (0, 0)
     assert folds.predict([[1.0, 2.0]]) == pytest.approx(before) and before == pytest.approx(2.111855)
     assert keeps.predict([[1.0, 2.0]]) == pytest.approx(before)
 
@@ -144,7 +145,7 @@ def test_dense_layers_shrink_too():
     before = net.predict(X)
     heard = np.unique(net.layers[1].store.to_arrays()[1])
     moments = net.layers[0].weight_state["adam_v"][heard]
-    found = rw.compact(net)
+    found = rw.remove_neurons(net)
     assert found.kept[0].tolist() == heard.tolist() and found.removed[1] > 0
     assert net.layers[0].weights.shape == (heard.size, 6)
     assert net.layers[2].weights.shape == (2, net.layers[1].n_out)
@@ -165,7 +166,7 @@ def test_training_goes_on_as_if_they_had_never_been(optimizer, group):
     ]
     for trainer in trainers:
         trainer.fit(X, y, epochs=2, batch_size=16, verbose=0)
-    assert sum(rw.compact(nets[0]).removed) > 10
+    assert sum(rw.remove_neurons(nets[0]).removed) > 10
     for trainer in trainers:
         trainer.fit(X, y, epochs=3, batch_size=16, verbose=0)
     assert trainers[0].optimizer_step == 20
@@ -178,7 +179,7 @@ def test_a_smaller_network_is_saved_and_resumed(tmp_path):
     net = build(4)
     trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring="set")
     trainer.fit(X, y, epochs=2, verbose=0)
-    rw.compact(net)
+    rw.remove_neurons(net)
     trainer.save(tmp_path / "run.safetensors")
     twins = [rw.Trainer.resume(tmp_path / "run.safetensors"), pickle.loads(pickle.dumps(trainer)), trainer]
     assert twins[0].network.layers[0].n_out == net.layers[0].n_out < 101
@@ -199,27 +200,27 @@ def test_the_best_epoch_comes_back_with_its_neurons():
     net.validate()
 
 
-# --- what compaction refuses -----------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("gone", "error", "words"),
     [
-        ([1, 2], TypeError, "gone must be a dict of layer positions and neurons, got"),
-        ({2: [1]}, ValueError, "gone must name hidden layers by 0 to 1, got 2"),
-        ({"0": [1]}, ValueError, "gone must name hidden layers by 0 to 1, got '0'"),
-        ({0: [101]}, ValueError, "gone[0] must hold numbers from 0 to 100, got 101 to 101"),
-        ({0: [-1, 3]}, ValueError, "gone[0] must hold numbers from 0 to 100, got -1 to 3"),
-        ({1: [0.5]}, TypeError, "gone[1] must be a 1-D array of neurons' numbers, got"),
-        ({1: range(57)}, ValueError, "gone[1] must leave at least one of 57 neurons, got all"),
-        ({0: [4, 5, 6, 7, 9]}, ValueError, "whole groups of 4 neurons, got only some of 8 to 11"),
+        ([1, 2], TypeError, "neurons must be a dict of layer positions and neurons, got"),
+        ({2: [1]}, ValueError, "neurons must name hidden layers by 0 to 1, got 2"),
+        ({"0": [1]}, ValueError, "neurons must name hidden layers by 0 to 1, got '0'"),
+        ({0: [101]}, ValueError, "neurons[0] must hold numbers from 0 to 100, got 101 to 101"),
+        ({0: [-1, 3]}, ValueError, "neurons[0] must hold numbers from 0 to 100, got -1 to 3"),
+        ({1: [0.5]}, TypeError, "neurons[1] must be a 1-D array of neurons' numbers, got"),
+        ({1: range(57)}, ValueError, "neurons[1] must leave at least one of 57 neurons, got all"),
+        ({0: [4, 5, 6, 7, 9]}, ValueError, "whole groups of neurons, got only some of 8 to 11"),
     ],
 )
 def test_wrong_neurons_are_named(gone, error, words):
     net = build(4)
     before = net.arrays()
     with pytest.raises(error) as caught:
-        rw.compact(net, gone)
+        rw.remove_neurons(net, gone)
     assert words in str(caught.value)
     assert all(np.array_equal(a, before[name]) for name, a in net.arrays().items())
 
@@ -228,16 +229,17 @@ def test_it_waits_for_nobody():
     net = build()
     X, y = samples()
     with pytest.raises(TypeError, match="network must be a Sequential"):
-        rw.compact(net.layers[0])
-    with net.layers[0].store.view(), pytest.raises(BufferError, match="layer 0 .* cannot be compacted while"):
-        rw.compact(net)
+        rw.remove_neurons(net.layers[0])
+    refused = "layer 0 .* cannot be made narrower while"
+    with net.layers[0].store.view(), pytest.raises(BufferError, match=refused):
+        rw.remove_neurons(net)
 
-    class Compacts(rw.Callback):
+    class Removes(rw.Callback):
         def on_step_end(self, state):
-            rw.compact(state.network)
+            rw.remove_neurons(state.network)
 
-    trainer = rw.Trainer(net, loss="cross_entropy", callbacks=[Compacts()])
-    with pytest.raises(RuntimeError, match="compact cannot run while fit runs"):
+    trainer = rw.Trainer(net, loss="cross_entropy", callbacks=[Removes()])
+    with pytest.raises(RuntimeError, match="remove_neurons cannot run while fit runs"):
         trainer.fit(X, y, epochs=1, verbose=0)
 
 
@@ -245,19 +247,19 @@ def test_without_memory_nothing_has_changed(monkeypatch):
     net = build()
     before = net.arrays(state=True)
 
-    def refuse(config, arrays):
+    def refuse(self, config, arrays):
         raise MemoryError
 
-    monkeypatch.setattr(compaction.Sequential, "from_config", refuse)
+    monkeypatch.setattr(neurons_module.Sequential, "remade", refuse)
     with pytest.raises(MemoryError):
-        rw.compact(net)
+        rw.remove_neurons(net)
     assert all(np.array_equal(a, before[name]) for name, a in net.arrays(state=True).items())
 
 
 def test_ctrl_c_finds_the_old_network_or_the_new_one():
     """Interrupted before every line of those that put the new layers in their place."""
     X, _ = samples()
-    functions = {"compact", "shrink", "_rebuild", "take_over"}
+    functions = {"remove_neurons", "take_out", "_rebuild", "take_over"}
     widths, lines = set(), 0
     while True:
         net, left = build(), lines
@@ -274,7 +276,7 @@ def test_ctrl_c_finds_the_old_network_or_the_new_one():
         previous = sys.gettrace()
         sys.settrace(trace)
         try:
-            rw.compact(net)
+            rw.remove_neurons(net)
         except KeyboardInterrupt:
             pass
         finally:
@@ -315,8 +317,10 @@ def test_corrected_pruning_agrees_with_the_slow_version(group, dtype):
         gone = neurons.least_important(live, weight, 0.1, groups_of(network))
         stays, cut = expect(network, gone)
         record = correct(network)
-        found = record.compaction or compaction.Compaction(
-            tuple(np.arange(layer.n_out) for layer in network.weight_layers), (0, 0, 0)
+        found = record.neurons or neurons_module.RemovedNeurons(
+            tuple(np.arange(layer.n_out) for layer in network.weight_layers),
+            tuple(np.arange(layer.n_in) for layer in network.weight_layers),
+            (0, 0, 0),
         )
         agree(network, found, stays, cut)
         assert record.removed == [
@@ -397,7 +401,7 @@ def test_a_rule_with_gradients_waits_when_neurons_go():
 
     class Watch(rw.Callback):
         def on_rewire(self, state):
-            seen.append((state.step, state.rewired.compaction is not None, sum(state.rewired.grown) > 0))
+            seen.append((state.step, state.rewired.neurons is not None, sum(state.rewired.grown) > 0))
 
     X, y = samples(96)
     rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[Watch()]).fit(
@@ -447,8 +451,8 @@ def test_a_log_of_links_follows_neurons_that_go():
             self.note(state.network)
 
         def on_rewire(self, state):
-            if state.rewired.compaction is not None:
-                for i, kept in enumerate(state.rewired.compaction.kept):
+            if state.rewired.neurons is not None:
+                for i, kept in enumerate(state.rewired.neurons.kept):
                     names[i + 1] = names[i + 1][kept]
             self.note(state.network)
             inside = [

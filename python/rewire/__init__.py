@@ -8,13 +8,13 @@ from typing import Any
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog
-from rewire.compaction import compact
 from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
+from rewire.neurons import remove_neurons
 from rewire.optim import SGD, Adam, AdamW
 from rewire.presets import preset
 from rewire.rewiring import (
@@ -63,7 +63,7 @@ __all__ = [
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
     "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
     "Static", "Step", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
-    "compact", "erk_links", "get_num_threads", "load", "preset", "set_num_threads",
+    "erk_links", "get_num_threads", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

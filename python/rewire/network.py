@@ -431,14 +431,14 @@ class Sequential:
 
         Notes
         -----
-        Widths may differ: neurons that have gone since come back.
+        Widths may differ: neurons that were removed since come back.
         """
         if any(
             (layer.n_in, layer.n_out) != (layer_config["n_in"], layer_config["n_out"])
             for layer, layer_config in zip(self.layers, config["layers"], strict=True)
             if isinstance(layer, WeightLayer)
         ):
-            self.take_over(Sequential.from_config(config, arrays))
+            self.take_over(self.remade(config, arrays))
             return
         rest = set(arrays)
         for layer, layer_config in zip(self.layers, config["layers"], strict=True):
@@ -484,15 +484,29 @@ class Sequential:
             If they do not describe a network.
         """
         _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
+        return cls._made(config, arrays, layer_from_config)
+
+    @classmethod
+    def _made(
+        cls,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        make: Callable[[Mapping[str, Any]], Layer],
+    ) -> Sequential:
         net = cls.__new__(cls)
         net.seed = _checks.seed("seed", config["seed"])
         layers = config["layers"]
         if not isinstance(layers, Sequence) or not all(isinstance(layer, Mapping) for layer in layers):
             raise TypeError(f"layers must be a list of dicts, got {_checks.describe(layers)}")
         net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))
-        net._assemble([layer_from_config(c) for c in config["layers"]], draw=False)
+        net._assemble([make(c) for c in layers], draw=False)
         net.restore(config, arrays)
         return net
+
+    def remade(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
+        """:meth:`from_config` with layers of the classes that stand here, registered or not."""
+        kinds = iter([type(layer) for layer in self.layers])
+        return self._made(config, arrays, lambda layer: next(kinds).from_config(layer))
 
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):

@@ -10,7 +10,7 @@ from rewire.analysis.distance import overlap, topology_distance, topology_distan
 from rewire.analysis.graph import Components, components, spectral_gap, unused_inputs
 from rewire.analysis.measures import Degrees, degrees, input_strength, link_map
 from rewire.analysis.powerlaw import PowerLaw, power_law
-from rewire.compaction import neuron_importance
+from rewire.neurons import neuron_importance
 
 __all__ = [
     "Components", "Degrees", "PowerLaw", "components", "degrees", "input_strength", "link_map",

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from rewire._checks import choice
 from rewire.analysis.links import Links, NetworkLike, layers_of, links_of
+from rewire.network import Sequential
+from rewire.reachability import origins
 
 __all__ = ["overlap", "topology_distance", "topology_distances"]
 
@@ -65,7 +67,8 @@ def topology_distance(a: NetworkLike, b: NetworkLike, *, matching: str = "optima
     Raises
     ------
     TypeError, ValueError
-        If they cannot be compared.
+        If they cannot be compared. A layer between two with weights may permute neurons; one that mixes them,
+        or does not say, is named.
 
     Notes
     -----
@@ -86,16 +89,14 @@ def topology_distances(a: NetworkLike, b: NetworkLike, *, matching: str = "optim
     pairs = _pairs(a, b)
     # Where several matchings are equally good, the next layer may see a difference: which network comes first
     # must not decide.
-    for x, y in pairs:
-        first = _first_difference(x, y)
-        if first:
-            pairs = [(y, x) for x, y in pairs] if first > 0 else pairs
-            break
+    swap = next((first for first in (_first_difference(x, y) for x, y in pairs) if first), 0) > 0
     found = []
-    names = None
-    for x, y in pairs:
-        if names is not None:
-            y = y._replace(cols=names[y.cols])
+    names = np.arange(pairs[0][0].shape[1], dtype=np.int32)
+    for (x, y), of_x, of_y in zip(pairs, _origins(a), _origins(b), strict=True):
+        x, y = x._replace(cols=of_x[x.cols]), y._replace(cols=of_y[y.cols])
+        if swap:
+            x, y = y, x
+        y = y._replace(cols=names[y.cols])
         partner, distance = match(x, y)
         found.append(distance)
         names = np.empty(partner.size, np.int32)
@@ -110,6 +111,18 @@ def _pairs(a: NetworkLike, b: NetworkLike) -> list[tuple[Links, Links]]:
     if shapes[0] != shapes[1]:
         raise ValueError(f"a and b must have layers of the same shapes, got {shapes[0]} and {shapes[1]}")
     return [(links_of(x), links_of(y)) for x, y in zip(ours, theirs, strict=True)]
+
+
+def _origins(network: NetworkLike) -> list[NDArray[np.int32]]:
+    """For every layer with weights, which neuron of the one before each of its inputs is."""
+    if not isinstance(network, Sequential):
+        return [np.arange(layer.n_in, dtype=np.int32) for layer in layers_of(network)]
+    found, begin = [], 0
+    for layer in network.weight_layers:
+        between = network.layers[begin : layer.index]
+        found.append(origins(between, between[0].n_in if between else layer.n_in).astype(np.int32))
+        begin = layer.index + 1
+    return found
 
 
 def _first_difference(x: Links, y: Links) -> int:

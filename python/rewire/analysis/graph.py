@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import boolean
-from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of, store_of
+from rewire._structure import Structure
+from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of, parts_of
 from rewire.network import Sequential
+from rewire.store import WeightStore
 
 __all__ = ["Components", "components", "spectral_gap", "unused_inputs"]
 
@@ -25,18 +27,23 @@ class Components(NamedTuple):
 
 
 def unused_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[np.int64]:
-    """Input features that nobody listens to.
+    """Input features that no neuron of the first layer with weights depends on.
 
     Parameters
     ----------
     network : Sequential, layer with weights or WeightStore
     dead_paths : bool
-        Also those that only neurons listen to whose every path ends before an output.
+        Also those that no output depends on, because every path from them ends before.
 
     Returns
     -------
     ndarray of int64
         Their indices, ascending. A link of weight zero is a link.
+
+    Raises
+    ------
+    TypeError
+        If a layer does not say which of its outputs depend on which inputs; it is named.
     """
     unused = np.ones(layers_of(network)[0].n_in, bool)
     unused[used_inputs(network, dead_paths=dead_paths)] = False
@@ -45,32 +52,13 @@ def unused_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[
 
 def used_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[np.int64]:
     """The other input features, ascending. Takes memory for the links there are, not for all inputs."""
-    layers = layers_of(network)
+    parts = parts_of(network)
     if not boolean("dead_paths", dead_paths):
-        layers = layers[:1]
-    heard = np.ones(layers[-1].n_out, bool)
-    for layer in reversed(layers):
-        used = _sources(layer, heard)
-        if layer is not layers[0]:
-            heard = np.zeros(layer.n_in, bool)
-            heard[used] = True
+        parts = parts[: parts.index(layers_of(network)[0]) + 1]
+    used: NDArray[Any] = np.arange(parts[-1].n_out)
+    for part in reversed(parts):
+        used = (Structure.of(part) if isinstance(part, WeightStore) else part).sources_of(used)
     return used.astype(np.int64)
-
-
-def _sources(layer: LayerLike, heard: NDArray[np.bool_]) -> NDArray[np.int32] | NDArray[np.int64]:
-    """The inputs of a layer that its neurons marked in ``heard`` listen to, ascending."""
-    store = store_of(layer)
-    if store is None:
-        return np.arange(layer.n_in if heard.any() else 0)
-    groups = np.zeros(store.n_groups * store.group, bool)
-    groups[: store.n_out] = heard
-    slots = np.repeat(groups.reshape(-1, store.group).any(axis=1), np.diff(store.indptr()))
-    sources = store.sources() if slots.all() else store.sources()[slots]
-    if sources.size < store.n_in:
-        return np.unique(sources)
-    used = np.zeros(store.n_in, bool)
-    used[sources] = True
-    return np.flatnonzero(used)
 
 
 def components(network: NetworkLike) -> Components:
@@ -83,30 +71,39 @@ def components(network: NetworkLike) -> Components:
     Returns
     -------
     Components
-        ``count``, ``sizes`` (count,), and ``labels``: one array for the inputs and one for each layer's
-        neurons. Component 0 is the largest; a neuron without links is one by itself.
+        ``count``, ``sizes`` (count,), and ``labels``: one array for the inputs and one for the neurons of
+        each layer with weights. Component 0 is the largest; a neuron without links is one by itself. Layers
+        without weights connect what they connect, and have no neurons of their own.
+
+    Raises
+    ------
+    TypeError
+        If a layer does not say which of its outputs depend on which inputs; it is named.
     """
     try:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
     except ImportError as error:
         raise ImportError('components needs SciPy: pip install "rewire[sklearn]"') from error
-    layers = layers_of(network)
-    widths = [layers[0].n_in, *(layer.n_out for layer in layers)]
-    ends = np.cumsum(widths)
+    parts, weighted = parts_of(network), layers_of(network)
+    ends = np.cumsum([parts[0].n_in, *(part.n_out for part in parts)])
+    begins = [0, *ends[:-1]]
     sources, targets = [], []
-    for k, layer in enumerate(layers):
-        links = links_of(layer)
-        sources.append(links.cols + (ends[k] - widths[k]))
+    for k, part in enumerate(parts):
+        links = links_of(part)
+        sources.append(links.cols + begins[k])
         targets.append(links.rows + ends[k])
     at, to = np.concatenate(sources), np.concatenate(targets)
     graph = coo_array((np.ones(at.size, bool), (at, to)), shape=(int(ends[-1]),) * 2)
-    count, label = connected_components(graph, directed=False)
-    sizes = np.bincount(label, minlength=count)
+    _, label = connected_components(graph, directed=False)
+    shown = [0, *(k + 1 for k, part in enumerate(parts) if part in weighted)]
+    labels = [label[begins[k] : ends[k]] for k in shown]
+    sizes = np.bincount(np.concatenate(labels))
     order = np.argsort(-sizes, kind="stable")
-    rank = np.empty(count, np.int64)
-    rank[order] = np.arange(count)
-    return Components(int(count), sizes[order].astype(np.int64), np.split(rank[label], ends[:-1]))
+    order = order[sizes[order] > 0]
+    rank = np.empty(sizes.size, np.int64)
+    rank[order] = np.arange(order.size)
+    return Components(order.size, sizes[order].astype(np.int64), [rank[part] for part in labels])
 
 
 @overload

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import one_of_types
-from rewire.layers import Dense, Sparse, WeightLayer
+from rewire.layers import Layer, Sparse, WeightLayer
 from rewire.network import Sequential
 from rewire.store import WeightStore
 
-__all__ = ["LayerLike", "Links", "NetworkLike", "layers_of", "links_of", "store_of"]
+__all__ = ["LayerLike", "Links", "NetworkLike", "layers_of", "links_of", "parts_of", "store_of"]
 
 LayerLike = WeightLayer | WeightStore
 NetworkLike = Sequential | LayerLike
@@ -41,10 +41,15 @@ def layers_of(what: NetworkLike, name: str = "network") -> list[LayerLike]:
     one_of_types(
         name,
         what,
-        (Sequential, WeightStore, Sparse, Dense),
+        (Sequential, WeightStore, WeightLayer),
         "a Sequential, a layer with weights or a WeightStore",
     )
     return list(what.weight_layers) if isinstance(what, Sequential) else [what]
+
+
+def parts_of(what: NetworkLike) -> list[Layer | WeightStore]:
+    """:func:`layers_of`, with the layers without weights between and before them."""
+    return list(what.layers) if isinstance(what, Sequential) else [*layers_of(what)]
 
 
 def store_of(layer: LayerLike) -> WeightStore | None:
@@ -54,12 +59,7 @@ def store_of(layer: LayerLike) -> WeightStore | None:
     return layer if isinstance(layer, WeightStore) else None
 
 
-def links_of(layer: LayerLike) -> Links:
+def links_of(layer: Layer | WeightStore) -> Links:
     """The connections of one layer; of a dense one all of them, for a stored zero is a connection too."""
-    store = store_of(layer)
-    if store is not None:
-        rows, cols, _ = store.to_arrays()
-        return Links(rows, cols, store.shape)
-    rows = np.repeat(np.arange(layer.n_out, dtype=np.int32), layer.n_in)
-    cols = np.tile(np.arange(layer.n_in, dtype=np.int32), layer.n_out)
+    rows, cols = layer.to_arrays()[:2] if isinstance(layer, WeightStore) else layer.connections()
     return Links(rows, cols, (layer.n_out, layer.n_in))

@@ -26,8 +26,8 @@ from rewire.layers import Sparse
 from rewire.layers.base import take
 
 if TYPE_CHECKING:
-    from rewire.compaction import Compaction
     from rewire.network import Sequential
+    from rewire.neurons import RemovedNeurons
     from rewire.store import WeightStore
     from rewire.trainer import Trainer
 
@@ -165,8 +165,8 @@ class LinkLog(Callback):
     def on_rewire(self, state: State) -> None:
         now, record = len(self._rows) + 1, state.rewired
         assert record is not None  # what this event is about
-        if record.compaction is not None:
-            self._shrink(state.network, record.compaction)
+        if record.neurons is not None:
+            self._shrink(state.network, record.neurons)
         rows = np.zeros((len(self._shapes), len(COLUMNS)))
         for i, layer in enumerate(state.network.weight_layers):
             if isinstance(layer, Sparse):
@@ -248,10 +248,9 @@ class LinkLog(Callback):
         for layer in network.sparse_layers:
             layer.store.set_birth(FIELD, len(self._rows) + 1)
 
-    def _shrink(self, network: Sequential, compaction: Compaction) -> None:
-        """Forget the places of neurons that went for good, and number the others anew."""
-        kept_cols = np.arange(self._shapes[0].n_in)
-        for shape, kept_rows in zip(self._shapes, compaction.kept, strict=True):
+    def _shrink(self, network: Sequential, neurons: RemovedNeurons) -> None:
+        """Forget the places of neurons that were removed for good, and number the others anew."""
+        for shape, kept_rows, kept_cols in zip(self._shapes, neurons.kept, neurons.kept_inputs, strict=True):
             if shape.group:
                 kept_groups = np.unique(kept_rows // shape.group)
                 groups, sources = apart(self._explored[shape.at], shape.n_in)
@@ -261,7 +260,6 @@ class LinkLog(Callback):
                     np.searchsorted(kept_cols, sources[left]),
                     kept_cols.size,
                 )
-            kept_cols = kept_rows
         self._shapes = _shapes(network)
 
     def _explore(self, layer: Sparse, now: int) -> None:

@@ -13,6 +13,8 @@ from rewire.analysis import unused_inputs
 from rewire.analysis.graph import used_inputs
 from rewire.cli._shared import check_outputs, layer_rows, sized
 from rewire.cli._text import brief, network_table, say
+from rewire.network import Sequential
+from rewire.reachability import refuse_opaque
 
 MOST_NAMED = 10_000  # unused inputs; more are counted, for a small file may claim millions of them
 
@@ -34,8 +36,8 @@ def run(arguments: Namespace) -> int:
     if kept:
         say(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
-    unheard = network.n_in - used_inputs(network, dead_paths=True).size
-    say(f"inputs {inputs}, {unheard} of {network.n_in} not used, seed {network.seed}, {network.dtype}")
+    unused, told = _unused(network)
+    say(f"inputs {inputs}, {told}, seed {network.seed}, {network.dtype}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         counts = {"epoch": trainer.epoch, "step": trainer.step, "rewiring": trainer.rewirings}
@@ -49,11 +51,21 @@ def run(arguments: Namespace) -> int:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
             "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,
-            "n_unused_inputs": unheard, "unused_inputs": None if unheard > MOST_NAMED else unused_inputs(
-                network, dead_paths=True).tolist(),
+            "n_unused_inputs": unused, "unused_inputs": None if unused is None or unused > MOST_NAMED
+            else unused_inputs(network, dead_paths=True).tolist(),
             "arrays": arrays,
         })  # fmt: skip
     return 0
+
+
+def _unused(network: Sequential) -> tuple[int | None, str]:
+    """How many inputs no output depends on; None if a layer does not say what depends on what."""
+    try:
+        refuse_opaque(network.layers)
+    except TypeError as error:
+        return None, f"how many are used is not known ({error})"
+    unused = network.n_in - used_inputs(network, dead_paths=True).size
+    return unused, f"{unused} of {network.n_in} not used"
 
 
 def _kept(contents: files.Contents) -> list[str]:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, describe, integer
+from rewire._structure import Mask
 from rewire.activations import Activation, Bound, activation
+from rewire.layers.dependence import Dependence
 from rewire.workspace import Workspace
 
 __all__ = [
@@ -85,7 +87,7 @@ class OptimizerNeeds(Protocol):
         """Whether links are corrected by their own age (field "born")."""
 
 
-class Layer:
+class Layer(Dependence):
     """Base of all layers.
 
     Notes
@@ -95,6 +97,10 @@ class Layer:
     ``backward`` and ``config`` (``{"type": <the class's name>, ...arguments of its constructor}``); decorated
     with ``rewire.layers.register_layer`` it is read from files too. Layers with weights are `Sparse`, `Dense`
     and subclasses of these.
+
+    Whoever follows paths through the network (removal of chains or neurons, `rewire.analysis`) also asks
+    which outputs depend on which inputs: ``live_outputs`` and ``live_inputs``. A layer whose output i is a
+    function of input i alone inherits these and more from `rewire.layers.Elementwise`.
     """
 
     n_in: int = 0
@@ -304,6 +310,36 @@ class WeightLayer(Layer):
     def _update_bias(self, updates: Updates) -> None:
         if self.bias is not None and self.bias_grad is not None:
             _core.update_array(self.bias, self.bias_grad, updates.biases, *self.bias_state.values())
+
+    # --- paths, and neurons that are removed ----------------------------------------------
+
+    @property
+    def absorbs(self) -> bool | None:
+        return self.has_bias
+
+    def constant(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        sums = self.times(values) if self.bias is None else self.bias + self.times(values)
+        known = np.isfinite(sums)
+        tiles = _core.Tiles(self.n_out, 1, _core.tile_size(1, self.dtype), self.dtype)
+        tiles.pack(np.where(known, sums, 0.0)[None].astype(self.dtype))
+        _core.activate(None, self.bound.code, self.bound.slope, tiles, None, 1)
+        return np.where(known, tiles.unpack(None, 1)[0].astype(np.float64), np.nan)
+
+    def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
+        return inputs, outputs
+
+    def keep(
+        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        arrays = self.arrays(state=True)
+        if self.bias is not None and values.any():
+            arrays["bias"] = (self.bias + self.times(values)).astype(self.dtype)
+        cut = {name: a[outputs] if name.startswith("bias") else a for name, a in arrays.items()}
+        return {**self.config(state=True), "n_in": int(inputs.sum()), "n_out": int(outputs.sum())}, cut
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
+        raise NotImplementedError
 
     # --- state --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._structure import Mask
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import (
@@ -193,6 +194,31 @@ class Dense(WeightLayer):
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.einsum("ij,j->i", self.weights, x)  # not by BLAS: its sums may depend on its threads
+
+    # --- paths, and neurons that are removed ----------------------------------------------
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        return np.full(self.n_out, inputs.any())
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        return np.full(self.n_in, outputs.any())
+
+    def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows, cols = (np.arange(n, dtype=np.int32) for n in (self.n_out, self.n_in))
+        return np.repeat(rows, self.n_in), np.tile(cols, self.n_out)
+
+    def keep(
+        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        config, arrays = super().keep(inputs, outputs, values)
+        for name in arrays:
+            if not name.startswith("bias"):
+                arrays[name] = np.ascontiguousarray(arrays[name][outputs][:, inputs])
+        return config, arrays
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.abs(self.weights, dtype=np.float64).sum(axis=1)
+        return found
 
     # --- saving, numbers ----------------------------------------------------------------
 

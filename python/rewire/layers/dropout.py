@@ -6,14 +6,15 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import number
-from rewire.layers.base import Layer, Updates, register_layer
+from rewire.layers.base import Updates, register_layer
+from rewire.layers.elementwise import Elementwise
 from rewire.workspace import Workspace
 
 __all__ = ["Dropout"]
 
 
 @register_layer
-class Dropout(Layer):
+class Dropout(Elementwise):
     """In training, each value is zero with probability p, and divided by 1 - p otherwise.
 
     Parameters

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import choice, describe, detached, float_vector, integer, number
 from rewire._places import apart
+from rewire._structure import Mask, Structure, whole_groups
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import KEPT, OptimizerNeeds, Rescale, Updates, WeightLayer, register_layer, take
+from rewire.layers.dependence import Passage
 from rewire.starts import EdgeList, Random, Request, Start
 from rewire.starts import start as as_start
 from rewire.store import WeightStore
@@ -419,6 +421,51 @@ class Sparse(WeightLayer):
         parts = store.get_field("weight") * x[store.sources(), None]
         rows = [np.bincount(groups, weights=part, minlength=store.n_groups) for part in parts.T]
         return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
+
+    # --- paths, and neurons that are removed ----------------------------------------------
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        return Structure.of(self.store).live_outputs(inputs)
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        return Structure.of(self.store).live_inputs(outputs)
+
+    def sources_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        return Structure.of(self.store).sources_of(outputs)
+
+    def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.store.to_arrays()[:2]
+
+    def planned(self, plans: Mapping[_core.Store, _core.Plan]) -> Passage | None:
+        plan = plans.get(self.store)
+        return None if plan is None else Structure.after(plan)
+
+    def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
+        return inputs, whole_groups(outputs, self.group)
+
+    def keep(
+        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        config, arrays = super().keep(inputs, outputs, values)
+        begins = np.arange(0, self.n_out, self.group)
+        groups = outputs[begins]
+        group_of = np.repeat(np.arange(groups.size), np.diff(arrays["indptr"]))
+        slots = groups[group_of] & inputs[arrays["sources"]]
+        counts = np.bincount(group_of[slots], minlength=groups.size)
+        for name in arrays:
+            if name == "weights" or name.startswith("field."):
+                arrays[name] = arrays[name][slots]
+        number = np.cumsum(inputs) - 1
+        arrays["sources"] = number[arrays["sources"][slots]].astype(np.int32)
+        arrays["indptr"] = np.concatenate([[0], np.cumsum(counts[groups])]).astype(np.int64)
+        sizes = np.minimum(self.group, self.n_out - begins)
+        # The links there are: what was asked for in the beginning may be more than fits now.
+        links = int(counts @ (sizes * groups))
+        return {**config, "epsilon": None, "density": None, "fan_in": None, "links": links}, arrays
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        rows, _, values = self.store.to_arrays()
+        return np.bincount(rows, weights=np.abs(values), minlength=self.n_out).astype(np.float64)
 
     # --- saving -------------------------------------------------------------------------
 

@@ -25,9 +25,9 @@ import numpy as np
 from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe, integer
 from rewire._params import Parameters
-from rewire.compaction import Compaction
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
+from rewire.neurons import RemovedNeurons
 from rewire.rewiring.budgets import (
     empty_links,
     empty_places,
@@ -114,7 +114,7 @@ class Record:
     removed: list[int] = field(default_factory=list)  # links
     grown: list[int] = field(default_factory=list)
     seconds: float = 0.0
-    compaction: Compaction | None = None  # where neurons went for good
+    neurons: RemovedNeurons | None = None  # if neurons were removed for good
 
 
 # --- the choices ------------------------------------------------------------------------

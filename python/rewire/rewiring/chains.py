@@ -6,15 +6,17 @@ intelligence brain-inspired theory for ultra-sparse advantage in deep learning*,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._places import apart, places_of, together
-from rewire.layers import Sparse, WeightLayer
+from rewire._structure import Mask, Structure
+from rewire.layers import Layer
+from rewire.layers.dependence import Passage
 from rewire.network import Sequential
+from rewire.reachability import live_backward, live_forward
 
 __all__ = ["chain_links", "without_chains"]
 
@@ -31,33 +33,36 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
     ----------
     network : Sequential
     plans : sequence of Plan
-        Of some of its layers. The others keep their links, whatever hangs on them; a ``Dense`` layer has all.
+        Of some of its layers. The others keep their links, and all of these count as used; a ``Dense`` layer
+        has all.
 
     Returns
     -------
     dict of int to (groups, sources)
-        For the index of every layer with a plan: int32 arrays, sorted by (group, source). Newcomers of a plan
+        For the index of every layer with a plan: int32 arrays, sorted by (group, source). New links of a plan
         are links like others.
+
+    Raises
+    ------
+    TypeError
+        If a layer does not say which of its outputs depend on which inputs; it is named.
 
     Notes
     -----
     A slot goes as a whole: when no neuron of its group has an outgoing link, or its source no incoming one.
-    One sweep from the outputs back and one forward find all: a neuron that the second deprives of its
-    outgoing links has no incoming ones left. O(links * log(links)).
+    A link is used if its source can be reached from the inputs and its neuron reaches the outputs: the rest
+    of such a path is used as well. O(links).
     """
-    layers = network.weight_layers
-    stays = [_Links(layer, _plan_of(layer, plans)) for layer in layers]
-    found: dict[int, list[NDArray[np.int64]]] = {i: [] for i, s in enumerate(stays) if s.plan is not None}
-    for i in reversed(range(len(layers) - 1)):
-        if i in found:
-            found[i].append(stays[i].drop(~stays[i].heard_by(stays[i + 1].speaks())))
-    for i in range(1, len(layers)):
-        if i in found:
-            found[i].append(stays[i].drop(~stays[i - 1].listens()[stays[i].places % layers[i].n_in]))
-    none = np.zeros(0, np.int64)  # a network of one layer has no chains
-    return {
-        layers[i].index: apart(np.sort(np.concatenate([none, *a])), layers[i].n_in) for i, a in found.items()
-    }
+    by_store, found = {plan.store: plan for plan in plans}, {}
+    from_inputs, to_outputs = _live(network, by_store)
+    for layer in network.sparse_layers:
+        if layer.store in by_store:
+            structure = Structure.after(by_store[layer.store])
+            chains = ~_used(structure, from_inputs[layer.index], to_outputs[layer.index + 1])
+            groups, sources = structure.groups[chains], structure.sources[chains]
+            order = np.lexsort((sources, groups))  # new links stand at the end
+            found[layer.index] = groups[order], sources[order]
+    return found
 
 
 def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_core.Plan]:
@@ -67,69 +72,51 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     ----------
     network : Sequential
     plans : sequence of Plan
-        Without insertions: newcomers are placed afterwards.
+        Without insertions: new links are placed afterwards.
+
+    Raises
+    ------
+    TypeError
+        If a layer does not say which of its outputs depend on which inputs; it is named.
     """
-    by_index = {layer.index: layer for layer in network.sparse_layers}
-    more: dict[_core.Store, Pairs] = {
-        by_index[i].store: places for i, places in chain_links(network, plans).items()
-    }
-    none = np.zeros(0, np.int32)
-    made = []
+    by_store = {plan.store: plan for plan in plans}
+    from_inputs, to_outputs = _live(network, by_store)
+    places: dict[_core.Store, int] = {layer.store: layer.index for layer in network.sparse_layers}
+    none, made = np.zeros(0, np.int32), []
     for plan in plans:
-        n_in = plan.store.n_in
-        both = np.concatenate([together(*plan.removed(), n_in), together(*more[plan.store], n_in)])
+        structure, at = Structure.of(plan.store), places[plan.store]
+        goes = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
         made.append(_core.Plan(plan.store))
-        made[-1].pairs(*apart(np.sort(both), n_in), none, none, None)
+        made[-1].pairs(structure.groups[goes], structure.sources[goes], none, none, None)
     return made
 
 
-class _Links:
-    """The links that a layer has once its plan is carried out."""
-
-    def __init__(self, layer: WeightLayer, plan: _core.Plan | None) -> None:
-        self.layer, self.plan = layer, plan
-        self.places = np.zeros(0, np.int64)  # group * n_in + source, ascending
-        if isinstance(layer, Sparse):
-            self.places = places_of(layer.store)
-        if plan is not None:
-            gone = np.isin(self.places, together(*plan.removed(), layer.n_in), assume_unique=True)
-            self.places = np.concatenate([self.places[~gone], together(*plan.inserted(), layer.n_in)])
-
-    @property
-    def dense(self) -> bool:
-        return not isinstance(self.layer, Sparse)
-
-    def drop(self, which: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Forget some links; returns their places."""
-        gone = self.places[which]
-        self.places = self.places[~which]
-        return gone
-
-    def listens(self) -> NDArray[np.bool_]:
-        """Whether each of the layer's neurons has an incoming link, shape (n_out,)."""
-        found = np.full(self.layer.n_out, self.dense)
-        if isinstance(self.layer, Sparse):
-            groups = np.zeros(self.layer.store.n_groups, bool)
-            groups[self.places // self.layer.n_in] = True
-            found = np.repeat(groups, self.layer.group)[: self.layer.n_out]
-        return found
-
-    def speaks(self) -> NDArray[np.bool_]:
-        """Whether each of the layer's sources has an outgoing link, shape (n_in,)."""
-        found = np.full(self.layer.n_in, self.dense)
-        found[self.places % self.layer.n_in] = True
-        return found
-
-    def heard_by(self, speaks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """For each link of a sparse layer: whether a neuron of its group speaks to the next layer."""
-        assert isinstance(self.layer, Sparse)
-        groups = np.logical_or.reduceat(speaks, np.arange(0, self.layer.n_out, self.layer.group))
-        return groups[self.places // self.layer.n_in]
+def _live(
+    network: Sequential, plans: Mapping[_core.Store, _core.Plan]
+) -> tuple[list[Mask], list[Mask]]:
+    """What can be reached from the inputs, and what reaches the outputs, once the plans are carried out."""
+    passages: list[Passage] = []
+    for layer in network.layers:
+        kept = _Kept(layer) if layer.nnz else layer
+        passages.append(layer.planned(plans) or kept)
+    return live_forward(passages), live_backward(passages)
 
 
-def _plan_of(layer: WeightLayer, plans: Sequence[_core.Plan]) -> _core.Plan | None:
-    if isinstance(layer, Sparse):
-        for plan in plans:
-            if plan.store is layer.store:
-                return plan
-    return None
+def _used(structure: Structure, inputs: Mask, outputs: Mask) -> Mask:
+    """Slots from one of these inputs into the group of one of these outputs."""
+    return inputs[structure.sources] & structure.slots_into(outputs)
+
+
+class _Kept:
+    """A layer without a plan, all of whose links count as used, whatever they lead from or to."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer, self.n_in, self.n_out = layer, layer.n_in, layer.n_out
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        """The outputs that have a link."""
+        return self.layer.live_outputs(np.ones_like(inputs))
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        """The inputs that have a link."""
+        return self.layer.live_inputs(np.ones_like(outputs))

@@ -19,6 +19,7 @@ from rewire._checks import boolean, choice, float_vector, integer, number, one_o
 from rewire._places import groups_of
 from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.reachability import refuse_opaque
 from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, only, register_rewiring
 from rewire.rewiring.chains import without_chains
 from rewire.rewiring.goes import magnitudes
@@ -184,6 +185,11 @@ class CHT(Rewiring):
         self.chain_removal = boolean("chain_removal", chain_removal)
         self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
         super().__init__(when(every), how_many, weakest, by_paths, output_layer=output_layer)
+
+    def prepare(self, network: Sequential) -> None:
+        if self.chain_removal:
+            refuse_opaque(network.layers)
+        super().prepare(network)
 
     def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
         stopped = set(occasion.memory.get("stopped", ()))

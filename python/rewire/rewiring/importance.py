@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import choice
 from rewire._places import groups_of
-from rewire.compaction import neuron_importance, shrink
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
+from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
 from rewire.rewiring.base import Record, Rewiring, register_rewiring, rewiring
 from rewire.rewiring.budgets import links_in
 from rewire.rewiring.probe import Probe
@@ -51,8 +51,9 @@ class ImportancePruning(Rewiring):
 
     Corrected: of the neurons that have incoming links, the floor(share * n) least important go, but never
     the last; of equals the first. Their incoming and outgoing links, biases and optimizer state go with them,
-    and the layers become narrower (:func:`rewire.compact`), so that nothing can regrow there; with them go
-    neurons that have no say. What the activation makes of a bias is added to the biases of the next layer.
+    and the layers become narrower (:func:`rewire.remove_neurons`), so that nothing can regrow there; with
+    them go neurons that change no output. What the activation makes of a bias is added to the biases of the
+    next layer.
     When neurons go, a rule that looks at gradients waits for its next turn.
 
     Published: all hidden neurons whose importance is at most the layer's percentile of that share lose their
@@ -132,6 +133,8 @@ class ImportancePruning(Rewiring):
         return self.rule.layers(network)
 
     def prepare(self, network: Sequential) -> None:
+        if self.variant == "corrected":
+            refuse_fixed_widths(network, self._prunable(network))
         self.rule.prepare(network)
 
     def join(self, updates: Updates, network: Sequential) -> None:
@@ -167,7 +170,7 @@ class ImportancePruning(Rewiring):
         if regrow and self.prunes(moment):
             published = self.variant == "published"
             record = self._publish(network, threads) if published else self._correct(network)
-        stale = record.compaction is not None and self.probe_batches > 0  # the probe is of the wider layers
+        stale = record.neurons is not None and self.probe_batches > 0  # the probe is of the wider layers
         due = self.rule.due(moment) or self.rule.overdue(moment, {} if memory is None else memory)
         if (due and not stale) or not regrow:
             moved = self.rule.rewire(
@@ -180,36 +183,38 @@ class ImportancePruning(Rewiring):
 
     def _correct(self, network: Sequential) -> Record:
         """Neurons go for good."""
-        gone = {}
-        for position, layer in enumerate(network.weight_layers[:-1]):
-            if isinstance(layer, Sparse):
-                importance = group_importance(layer)
-                alive = np.flatnonzero(np.diff(layer.store.indptr()))
-                count = max(0, min(int(self.share * alive.size), alive.size - 1))
-                chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
-                neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
-                gone[position] = neurons[neurons < layer.n_out]
-        before = [layer.nnz for layer in network.weight_layers]
-        found = shrink(network, gone)
-        lost = [n - layer.nnz for n, layer in zip(before, network.weight_layers, strict=True)]
-        return Record(lost, [0] * len(lost), compaction=found if any(found.removed) else None)
+        layers = network.weight_layers
+        removed = {}
+        for layer in self._prunable(network):
+            importance = group_importance(layer)
+            alive = np.flatnonzero(np.diff(layer.store.indptr()))
+            count = max(0, min(int(self.share * alive.size), alive.size - 1))
+            chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
+            neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
+            removed[layers.index(layer)] = neurons[neurons < layer.n_out]
+        before = [layer.nnz for layer in layers]
+        found = take_out(network, removed)
+        lost = [n - layer.nnz for n, layer in zip(before, layers, strict=True)]
+        return Record(lost, [0] * len(lost), neurons=found if any(found.removed) else None)
+
+    @staticmethod
+    def _prunable(network: Sequential) -> list[Sparse]:
+        """The layers that lose neurons: hidden ones."""
+        return [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
 
     def _publish(self, network: Sequential, threads: int) -> Record:
         """Neurons lose their incoming links."""
         network.refuse_views("rewired")
-        none, plans, lost = np.zeros(0, np.int32), [], []
-        for layer in network.weight_layers:
-            lost.append(0)
-            if isinstance(layer, Sparse) and layer is not network.weight_layers[-1]:
-                importance = group_importance(layer)
-                small = importance <= np.percentile(importance, 100 * self.share)
-                groups = groups_of(layer.store)
-                slots = small[groups]
-                plans.append(_core.Plan(layer.store))
-                plans[-1].pairs(
-                    groups[slots].astype(np.int32), layer.store.sources()[slots], none, none, None
-                )
-                lost[-1] = links_in(plans[-1], removed=True)
+        layers, none, plans = network.weight_layers, np.zeros(0, np.int32), []
+        lost = [0] * len(layers)
+        for layer in self._prunable(network):
+            importance = group_importance(layer)
+            small = importance <= np.percentile(importance, 100 * self.share)
+            groups = groups_of(layer.store)
+            slots = small[groups]
+            plans.append(_core.Plan(layer.store))
+            plans[-1].pairs(groups[slots].astype(np.int32), layer.store.sources()[slots], none, none, None)
+            lost[layers.index(layer)] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
         return Record(lost, [0] * len(lost))
 

@@ -1,0 +1,64 @@
+"""Layers that treat every value by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._structure import Mask
+from rewire.layers.base import Layer
+from rewire.workspace import Workspace
+
+__all__ = ["Elementwise"]
+
+
+class Elementwise(Layer):
+    """Base of layers whose output i is a function of input i alone, the same for every sample.
+
+    Notes
+    -----
+    Paths lead straight through, and a neuron whose output is removed has its input removed. A subclass with
+    arrays of its own must define :meth:`keep`; without them it has nothing to cut. What a constant becomes is
+    found by a forward pass that is no training.
+    """
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        return inputs
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        return outputs
+
+    def sources_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        return outputs
+
+    def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        each = np.arange(self.n_out)
+        return each, each
+
+    @property
+    def absorbs(self) -> bool | None:
+        return None
+
+    def constant(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        known = ~np.isnan(values)
+        if not known.any():
+            return values
+        ws = Workspace(self.dtype)
+        ws.shape(1)
+        x = ws.tiles("input", self.n_in)
+        x.pack(np.where(known, values, 0.0)[None].astype(self.dtype))
+        found = self.forward(x, ws, False, 0, 1).unpack(None, 1)[0].astype(np.float64)
+        return np.where(known & np.isfinite(found), found, np.nan)
+
+    def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
+        either = inputs | outputs
+        return either, either
+
+    def keep(
+        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        if self.arrays(state=True):
+            raise TypeError(f"{self.label} cannot be made narrower: it has arrays, and does not define keep")
+        return self.config(state=True), {}

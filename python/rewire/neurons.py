@@ -1,0 +1,282 @@
+"""Removing neurons for good: with their links, biases and optimizer state. The layers become narrower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire._checks import describe, one_of_types
+from rewire._structure import Mask
+from rewire.layers import Layer, WeightLayer
+from rewire.network import Sequential
+from rewire.reachability import live_backward, refuse_opaque
+
+__all__ = ["RemovedNeurons", "neuron_importance", "refuse_fixed_widths", "remove_neurons", "take_out"]
+
+Values = NDArray[np.float64]  # of one boundary: the constant that a value is, nan where it varies
+
+
+class RemovedNeurons(NamedTuple):
+    """Which neurons are left.
+
+    Attributes
+    ----------
+    kept : tuple of ndarray of int64
+        For every layer with weights, the numbers that its neurons had before, ascending. The last layer keeps
+        all of its neurons.
+    kept_inputs : tuple of ndarray of int64
+        The same for the inputs of every layer with weights.
+    removed : tuple of int
+        For every layer with weights, how many neurons were removed.
+    """
+
+    kept: tuple[NDArray[np.int64], ...]
+    kept_inputs: tuple[NDArray[np.int64], ...]
+    removed: tuple[int, ...]
+
+
+def neuron_importance(layer: WeightLayer) -> NDArray[np.float64]:
+    """Sum of |w| over the incoming links of every neuron.
+
+    Parameters
+    ----------
+    layer : Sparse or Dense
+
+    Returns
+    -------
+    ndarray of float64, shape (n_out,)
+        0 for a neuron without links.
+
+    Notes
+    -----
+    Curci, Mocanu, Pechenizkiy, *Truly sparse neural networks at scale*, arXiv:2102.01732 (2022), section 3.3.
+    """
+    one_of_types("layer", layer, (WeightLayer,), "a layer with weights")
+    return layer.magnitudes_in()
+
+
+def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None) -> RemovedNeurons:
+    """Remove hidden neurons that change no output, and those that are named; the rest computes the same.
+
+    A hidden neuron changes no output if no path leads from it to an output. If no path leads to it from an
+    input, its output is the same for every sample, and is added to the biases of the next layer. What stays
+    keeps weights, biases, the optimizer's state and all fields, so that training goes on where it was.
+
+    Parameters
+    ----------
+    network : Sequential
+        Changed in place; its layers stay the objects they were.
+    neurons : dict of int to array-like of int, optional
+        Neurons to remove as well, by position of their layer among the layers with weights; not of the last
+        one. They first lose their incoming links; what is left of their output, the activation of the bias,
+        goes to the next layer's biases if there are any.
+
+    Returns
+    -------
+    RemovedNeurons
+
+    Raises
+    ------
+    TypeError
+        If a layer does not say which of its outputs depend on which inputs, or cannot be made narrower; it is
+        named. See :class:`rewire.Layer`.
+    TypeError, ValueError
+        If ``neurons`` names a layer or neuron that there is not, all neurons of a layer, only some of a group
+        (neighbours that share their sources stay or go together), or one that a layer needs, as one that
+        mixes all of its inputs does.
+    BufferError
+        If a store is viewed.
+    RuntimeError
+        If the network is in use: being trained, or predicting in another thread.
+    MemoryError
+        Nothing has changed. On the way, the network and its optimizer's state are there three times.
+
+    Notes
+    -----
+    Inputs and outputs of the network stay; ``rewire.analysis.unused_inputs`` tells which inputs no output
+    depends on. A layer always keeps one neuron (or group). A constant neuron that is not zero stays if the
+    next layer has no biases. With dropout, training goes on with other masks.
+
+    Examples
+    --------
+    >>> import rewire as rw
+    >>> net = rw.Sequential([rw.Sparse(64, 1000, links=500), rw.Sparse(1000, 10, links=900)])
+    >>> sum(rw.remove_neurons(net).removed) > 500
+    True
+    """
+    one_of_types("network", network, Sequential, "a Sequential")
+    with network.gate.writing("remove_neurons"):
+        return take_out(network, neurons)
+
+
+def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None) -> RemovedNeurons:
+    """:func:`remove_neurons` for those who hold the network's gate already: rules in training."""
+    network.refuse_views("made narrower")
+    refuse_opaque(network.layers)
+    layers = network.layers
+    named = _checked(neurons or {}, network.weight_layers)
+    needed = live_backward(layers, without=named)
+    for at, layer in enumerate(layers):  # whole groups are needed, if one of their neurons is
+        needed[at + 1] = layer.keepable(needed[at], needed[at + 1])[1]
+    values = _constants(layers, named, needed)
+    stays = _staying(layers, named, needed, values)
+    kept = [np.flatnonzero(mask) for mask in stays]
+    if any(not mask.all() for mask in stays):
+        _rebuild(network, stays, values)
+    places = [layer.index for layer in network.weight_layers]
+    return RemovedNeurons(
+        tuple(kept[at + 1] for at in places),
+        tuple(kept[at] for at in places),
+        tuple(stays[at + 1].size - kept[at + 1].size for at in places),
+    )
+
+
+def refuse_fixed_widths(network: Sequential, layers: Sequence[WeightLayer]) -> None:
+    """TypeError or ValueError if no neuron of one of these hidden layers can be removed.
+
+    For rules that remove neurons: before training, and not in the middle of it.
+    """
+    refuse_opaque(network.layers)
+    ends = [layer.index for layer in network.weight_layers]
+    for layer in layers:
+        following = ends[ends.index(layer.index) + 1]
+        between = network.layers[layer.index + 1 : following]
+        _, first = layer.keepable(*(np.arange(n) < 1 for n in (layer.n_in, layer.n_out)))
+        if between and not first.all():
+            _widen(between, [~first, *(np.zeros(each.n_out, bool) for each in between)], {0: first})
+
+
+def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dict[int, Mask]:
+    """Masks of the neurons that are named, by boundary."""
+    one_of_types("neurons", neurons, Mapping, "a dict of layer positions and neurons")
+    found = {}
+    for position, numbers in neurons.items():
+        if not isinstance(position, int | np.integer) or not 0 <= position < len(layers) - 1:
+            raise ValueError(
+                f"neurons must name hidden layers by 0 to {len(layers) - 2}, got {describe(position)}"
+            )
+        layer, name = layers[position], f"neurons[{position}]"
+        chosen = np.asarray(numbers)
+        if chosen.size == 0:
+            continue
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+            raise TypeError(f"{name} must be a 1-D array of neurons' numbers, got {describe(numbers)}")
+        if chosen.min() < 0 or chosen.max() >= layer.n_out:
+            raise ValueError(
+                f"{name} must hold numbers from 0 to {layer.n_out - 1}, got {chosen.min()} to {chosen.max()}"
+            )
+        mask = np.zeros(layer.n_out, bool)
+        mask[chosen] = True
+        if mask.all():
+            raise ValueError(f"{name} must leave at least one of {layer.n_out} neurons, got all")
+        everything = np.ones(layer.n_in, bool)
+        torn = mask & layer.keepable(everything, ~mask)[1]
+        if torn.any():
+            one = np.arange(layer.n_out) == np.argmax(torn)
+            group = np.flatnonzero(layer.keepable(everything, one)[1])
+            raise ValueError(
+                f"{name} must name whole groups of neurons, got only some of {group[0]} to {group[-1]}"
+            )
+        found[layer.index + 1] = mask
+    return found
+
+
+def _constants(layers: Sequence[Layer], named: Mapping[int, Mask], needed: Sequence[Mask]) -> list[Values]:
+    """The constants at every boundary.
+
+    A neuron that is named is one: it has lost its links from neurons that stay. Those that go because only
+    named ones need them are counted as if they had lost theirs as well.
+    """
+    absorbed = _absorbed(layers)
+    found = [np.full(layers[0].n_in, np.nan)]
+    left = np.zeros(layers[0].n_in)  # what is left of a value without its links from neurons that stay
+    for boundary, layer in enumerate(layers, start=1):
+        values = _passed(layer, found[-1])
+        if named:
+            varies = np.isnan(found[-1])
+            left = _passed(layer, np.where(varies, np.where(needed[boundary - 1], 0.0, left), found[-1]))
+        if boundary in named:
+            values = np.where(named[boundary], left if absorbed[boundary] else 0.0, values)
+        found.append(values)
+    return found
+
+
+def _passed(layer: Layer, values: Values) -> Values:
+    found = layer.constant(values)
+    return np.full(layer.n_out, np.nan) if found is None else found
+
+
+def _absorbed(layers: Sequence[Layer]) -> list[bool]:
+    """By boundary: whether constants that go are kept by what follows."""
+    found = [False]
+    for layer in reversed(layers):
+        found.append(found[-1] if layer.absorbs is None else layer.absorbs)
+    return found[::-1]
+
+
+def _staying(
+    layers: Sequence[Layer], named: Mapping[int, Mask], needed: Sequence[Mask], values: Sequence[Values]
+) -> list[Mask]:
+    """By boundary, what stays: all that varies and is needed, and what layers need beside that."""
+    stays = []
+    for boundary, absorbed in enumerate(_absorbed(layers)):
+        constant = ~np.isnan(values[boundary])
+        if not absorbed:
+            constant &= values[boundary] == 0.0
+        stays.append(needed[boundary] & ~constant)
+    counts: list[int] = []
+    while True:  # a constant that cannot go may be needed by such alone that can
+        stays[0], stays[-1] = np.ones_like(stays[0]), np.ones_like(stays[-1])
+        _widen(layers, stays, named)
+        counts.append(sum(int(mask.sum()) for mask in stays))
+        if counts[-1:] == counts[-2:-1]:
+            break
+        stays = live_backward(layers, without={at: ~mask for at, mask in enumerate(stays)})
+    for boundary in range(1, len(layers)):
+        if not stays[boundary].any():
+            left = ~named[boundary] if boundary in named else np.ones_like(stays[boundary])
+            candidates = needed[boundary] & left
+            first = np.argmax(candidates if candidates.any() else left)
+            stays[boundary] = np.arange(left.size) == first
+            _widen(layers, stays, named)
+    return stays
+
+
+def _widen(layers: Sequence[Layer], stays: list[Mask], named: Mapping[int, Mask]) -> None:
+    """Add to ``stays`` what layers need beside it, until nothing is added.
+
+    Raises
+    ------
+    TypeError
+        If that is a neuron that was named to go.
+    """
+    counts, before = [int(mask.sum()) for mask in stays], None
+    while counts != before:
+        for at, layer in enumerate(layers):
+            stays[at], stays[at + 1] = layer.keepable(stays[at], stays[at + 1])
+            for boundary in (at, at + 1):
+                if boundary in named and (held := stays[boundary] & named[boundary]).any():
+                    which = "input" if boundary == at else "neuron"
+                    raise TypeError(f"{layer.label} needs {which} {np.argmax(held)}: it cannot be removed")
+        counts, before = [int(mask.sum()) for mask in stays], counts
+
+
+def _rebuild(network: Sequential, stays: list[Mask], values: list[Values]) -> None:
+    """Make the narrower layers beside the old ones; then put them in their place."""
+    config = network.config(state=True)
+    arrays = {
+        name: a for name, a in network.arrays(state=True).items() if not name.startswith("layers.")
+    }
+    for at, layer in enumerate(network.layers):
+        inputs, outputs = stays[at], stays[at + 1]
+        if inputs.all() and outputs.all():
+            own_config, own = layer.config(state=True), layer.arrays(state=True)
+        else:
+            absorbed = np.where(inputs | np.isnan(values[at]), 0.0, values[at])
+            own_config, own = layer.keep(inputs, outputs, absorbed)
+        config["layers"][at] = own_config
+        arrays.update({f"layers.{at}.{name}": a for name, a in own.items()})
+    network.take_over(network.remade(config, arrays))
