@@ -24,8 +24,8 @@ ORDER = """
     _core _openmp errors _warn _format _checks _params _machine _gate _signals _fileio _container threads
     _moments _inputs standardizer workspace _places _links _view _no_array store _structure
     activations initializers topology starts
-    layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers. _clipping
-    reachability
+    layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
+    _clipping reachability
     metrics _unfinished losses schedules optim network neurons
     rewiring.when rewiring.probe rewiring.chains rewiring.budgets rewiring.base rewiring.goes rewiring.comes
     rewiring.spread rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs

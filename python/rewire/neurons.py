@@ -228,12 +228,14 @@ def _staying(
             constant &= values[boundary] == 0.0
         stays.append(needed[boundary] & ~constant)
     counts: list[int] = []
-    while True:  # a constant that cannot go may be needed by such alone that can
+    while True:
         stays[0], stays[-1] = np.ones_like(stays[0]), np.ones_like(stays[-1])
         _widen(layers, stays, named)
         counts.append(sum(int(mask.sum()) for mask in stays))
-        if counts[-1:] == counts[-2:-1]:
+        held = any(not np.isnan(v[mask]).all() for v, mask in zip(values, stays, strict=True))
+        if not held or counts[-1:] == counts[-2:-1]:
             break
+        # Constants that cannot go may be needed by constants alone, and these go.
         stays = live_backward(layers, without={at: ~mask for at, mask in enumerate(stays)})
     for boundary in range(1, len(layers)):
         if not stays[boundary].any():
