@@ -311,7 +311,8 @@ NARROWING = {
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_narrower_network_computes_the_same(between, group, dense, bias, seed):
-    net = row_of_layers(between, group, seed, dense=dense, bias=bias)
+    activation = ("sigmoid", "relu", "tanh")[seed]
+    net = row_of_layers(between, group, seed, dense=dense, bias=bias, activation=activation)
     masks = [matrix(layer) for layer in net.layers]
     ahead, behind = [np.ones(9, bool)], [np.ones(5, bool)]
     for mask in masks:
@@ -436,6 +437,24 @@ def test_named_neurons_go_through_layers_between():
     still = twin.weight_layers[1].bias[np.searchsorted(plain.kept[1], both)]
     np.testing.assert_allclose(moved - still, weight[both, 23 - one] * constant, rtol=1e-9, atol=1e-12)
     assert np.any(weight[both, 23 - one])
+
+
+@pytest.mark.parametrize("between", [[], [rw.Dropout], [NarrowingReverse, rw.Dropout]])
+def test_what_is_left_of_a_named_neuron_is_lost_where_there_are_no_biases(between):
+    """The sigmoid of 0 is 1/2: one that is only constant stays, one that is named does not."""
+    store = rw.starts.EdgeList([0, 1], [0, 1], [1.0, 1.0])
+    net = rw.Sequential(
+        [
+            rw.Sparse(2, 3, activation="sigmoid", start=store, bias=False), *(kind() for kind in between),
+            rw.Sparse(3, 2, density=1.0, init=1.0, bias=False),
+        ],
+        dtype="float64",
+    )  # fmt: skip
+    X = np.array([[0.3, -2.0], [1.0, 0.5]])
+    before = net.predict(X)
+    assert rw.remove_neurons(net).removed == (0, 0)
+    assert rw.remove_neurons(net, {0: [1]}).kept[0].tolist() == [0, 2]
+    np.testing.assert_allclose(net.predict(X), before - 1 / (1 + np.exp(-X[:, 1:])), rtol=1e-12)
 
 
 def test_the_best_epoch_comes_back_with_layers_of_ones_own(tmp_path):

@@ -135,7 +135,7 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
 
 
 def refuse_fixed_widths(network: Sequential, layers: Sequence[WeightLayer]) -> None:
-    """TypeError or ValueError if no neuron of one of these hidden layers can be removed.
+    """TypeError naming a layer that needs all neurons of one of these hidden layers, which so cannot go.
 
     For rules that remove neurons: before training, and not in the middle of it.
     """
