@@ -245,6 +245,30 @@ def test_unused_inputs_and_components(between, seed):
     assert np.array_equal(found.sizes, np.bincount(label))
 
 
+class Blind(Shift):
+    """Its first output depends on nothing."""
+
+    def live_outputs(self, inputs):
+        return inputs & (np.arange(self.n_in) > 0)
+
+    live_inputs = live_outputs
+
+    def connections(self):
+        return 2 * (np.arange(1, self.n_in),)
+
+    sources_of = rw.Layer.sources_of
+
+
+def test_a_value_between_layers_is_no_piece_of_its_own():
+    links = rw.starts.EdgeList([0, 1, 2], [0, 1, 2])
+    net = rw.Sequential(
+        [rw.Sparse(3, 3, start=links), Blind(), rw.Sparse(3, 2, start=rw.starts.EdgeList([1], [2]))]
+    )
+    found = analysis.components(net)
+    assert found.count == 4 and found.sizes.tolist() == [3, 2, 2, 1]
+    assert analysis.unused_inputs(net, dead_paths=True).tolist() == [0, 1]
+
+
 @pytest.mark.parametrize("kind", [rw.Dropout, Shift, Reverse])
 def test_the_distance_of_topologies_looks_through_layers_that_only_hand_on(kind):
     """The same network with its hidden neurons in the order that the layer between turns round."""
