@@ -17,7 +17,7 @@ from _measure import Batch
 
 SIZES = [784, 1000, 1000, 1000, 10]
 SLOPES = [-0.6, 0.6, -0.6]  # All-ReLU: the left slope alternates
-BATCH, LR, MOMENTUM, EPSILON, ZETA = 128, 0.01, 0.9, 20, 0.3
+BATCH, LR, MOMENTUM, EPSILON, FRACTION = 128, 0.01, 0.9, 20, 0.3
 
 
 def _images(samples: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +83,7 @@ def rewire(threads: int, group: int, dropout: float, rewiring: str, samples: int
         net = rw.Sequential(layers, seed=0)
         net.standardizer = rw.Standardizer.fit(x)  # of all images, as on the other sides
         optimizer = rw.SGD(lr=LR, momentum=MOMENTUM)
-        rule = rw.SET(zeta=ZETA) if rule == "set" else rw.Static()
+        rule = rw.SET(fraction=FRACTION) if rule == "set" else rw.Static()
         return rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring=rule, threads=threads)
 
     whole, still = trainer(rewiring), trainer("static")
@@ -208,7 +208,7 @@ def torch_masks(threads: int, dropout: float, samples: int | None = None) -> dic
             values = w[links]
             for sign in (1, -1):
                 side = links[values * sign > 0]
-                gone = side[(w[side] * sign).argsort()[: int(ZETA * len(side))]]
+                gone = side[(w[side] * sign).argsort()[: int(FRACTION * len(side))]]
                 mask[gone] = 0
             free = (mask == 0).nonzero().view(-1)
             born = free[torch.randperm(len(free))[: len(links) - int(mask.sum())]]
@@ -361,8 +361,8 @@ def scipy_numba(threads: int, dropout: float, dtype: str, samples: int | None = 
         for i, w in enumerate(weights[:-1]):
             places = coo_array(w)
             values, n, m = w.data, *w.shape
-            low = np.sort(-values[values < 0])[int(ZETA * np.sum(values < 0))]
-            high = np.sort(values[values > 0])[int(ZETA * np.sum(values > 0))]
+            low = np.sort(-values[values < 0])[int(FRACTION * np.sum(values < 0))]
+            high = np.sort(values[values > 0])[int(FRACTION * np.sum(values > 0))]
             keep = (values >= high) | (values <= -low)
             flat = places.row[keep].astype(np.int64) * m + places.col[keep]
             born = np.empty(0, np.int64)

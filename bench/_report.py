@@ -31,7 +31,7 @@ from typing import Any
 
 import _clock
 import _measure
-from _machine import fingerprint
+from _fingerprint import fingerprint
 from _measure import Figure
 
 OTHERS = _clock.FOREIGN_LIMIT  # as it is when nobody asks for another

@@ -85,9 +85,9 @@ def row(
 def published(
     *, threads: int, dataset: str, hidden: list[int], epsilon: float, batch: int, lr: float, dropout: float,
     seed: int, epochs: int, samples: int | None = None, slope: float | None = None, rule: str | None = None,
-    newcomers: str | None = None, dense: bool = False,
+    new_init: str | None = None, dense: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """One run at published settings: weights and newcomers by He's uniform draw over the dense fan-in.
+    """One run at published settings: weights and new links by He's uniform draw over the dense fan-in.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def published(
         net,
         loss="cross_entropy",
         optimizer=rw.SGD(lr, momentum=0.9),
-        rewiring=rw.SET(init=newcomers or init, output_layer=False) if rule == "set" else rule,
+        rewiring=rw.SET(init=new_init or init, output_layer=False) if rule == "set" else rule,
         threads=threads,
     )
     history = trainer.fit(x, y, epochs=epochs, batch_size=batch, validation_data=(x_test, y_test), verbose=0)

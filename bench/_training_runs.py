@@ -18,7 +18,7 @@ SHAPES = {  # data set: hidden layers, batch, L2 decay (without it Madelon's 480
     "madelon": ([400, 400, 400], 32, 0.01),
     "wide": ([1000, 1000, 1000], 32, 0.0),
 }
-SLOPE, MOMENTUM, ZETA = 0.6, 0.9, 0.3
+SLOPE, MOMENTUM, FRACTION = 0.6, 0.9, 0.3
 
 
 def data(name: str, samples: int | None) -> tuple[np.ndarray, ...]:
@@ -71,7 +71,7 @@ def rewire_run(
         optimizer=rw.SGD(
             lr=lr, momentum=MOMENTUM, weight_decay=decay, schedule=Cosine(length=epochs, floor=0.01)
         ),
-        rewiring=rw.SET(ZETA) if rewiring == "set" and not dense else None,
+        rewiring=rw.SET(FRACTION) if rewiring == "set" and not dense else None,
         threads=threads,
         seed=seed,
     )
@@ -135,7 +135,7 @@ def torch_run(
                 values = (w * sign)[(mask > 0) & (w * sign > 0)]
                 if len(values) == 0:
                     continue
-                mask[(mask > 0) & (w * sign > 0) & (w * sign <= quantile(values, ZETA))] = 0
+                mask[(mask > 0) & (w * sign > 0) & (w * sign <= quantile(values, FRACTION))] = 0
             empty = torch.nonzero(mask.view(-1) == 0).view(-1)
             chosen = torch.randperm(len(empty), device=device)[: int(links - mask.sum())]
             mask.view(-1)[empty[chosen]] = 1

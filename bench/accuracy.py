@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from _machine import fingerprint
+from _fingerprint import fingerprint
 
 COMMON = "train --data fashion-mnist --hidden 1000,1000,1000 --epochs 10 --batch-size 128 --quiet".split()
 SPARSE = "--epsilon 20 --activation all-relu".split()

@@ -65,15 +65,15 @@ def layer_of(mode: Mode, width: int, links: int) -> tuple:
 def worked(*, threads: int, mode: dict[str, Any], width: int, links: int, rewirings: int) -> dict[str, int]:
     """Bytes after the rewirings: run in a process of its own."""
     import rewire as rw
-    from rewire.rewiring.base import Moment
+    from rewire.rewiring.base import TrainingProgress
 
     kept = Mode(**mode)
     layer_of(kept, 64, 640)  # imports and first allocations are not the layer's
     before = resident()
     net, layer = layer_of(kept, width, links)
-    rule = rw.SET(zeta=0.3, init="he")  # weights that compete, as after training
+    rule = rw.SET(fraction=0.3, init="he")  # weights that compete, as after training
     for ordinal in range(1, rewirings + 1):
-        rule.rewire(net, Moment(ordinal, ordinal, True), ordinal, threads)
+        rule.rewire(net, TrainingProgress(ordinal, ordinal, True), ordinal, threads)
         if kept.mirror:
             layer.store.build_mirror(threads)
     after = resident()

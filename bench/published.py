@@ -36,7 +36,7 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[int, int], dict[str, dict[str, Any
     ),
     "SET, static and dense, 2,000 samples of Fashion-MNIST, epsilon 13, ReLU": (
         SMALL, (400, 400),
-        {"SET": {"rule": "set"}, "SET, newcomers zero": {"rule": "set", "newcomers": "zeros"}, "static": {},
+        {"SET": {"rule": "set"}, "SET, new links zero": {"rule": "set", "new_init": "zeros"}, "static": {},
          "dense": {"dense": True}},
     ),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from _report import Report, options
 import rewire as rw
 from rewire import _core
 
-BATCH, ZETA = 128, 0.3
+BATCH, FRACTION = 128, 0.3
 SCIPY_LINKS = 1_000_000  # SciPy's turn would fill the budget beyond
 STAGES = ("prune", "grow", "commit", "mirror")
 
@@ -84,7 +84,7 @@ class Layer:
     def prune(self) -> None:
         self.ordinal += 1
         self.plan = _core.Plan(self.store)
-        self.plan.prune_set(ZETA, 0, 0, self.ordinal, self.threads)
+        self.plan.prune_set(FRACTION, 0, 0, self.ordinal, self.threads)
 
     def grow(self) -> None:
         self.plan.grow_random(self.plan.n_removed, 0, 0, self.ordinal, self.threads)
@@ -99,7 +99,7 @@ class Layer:
 
 
 class Rewiring:
-    """Whole rewirings as a contestant. Newcomers are trained for a step, untimed, before the next one."""
+    """Whole rewirings as a contestant. New links are trained for a step, untimed, before the next one."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
@@ -141,8 +141,8 @@ class SciPy:
 
         w, v = self.weights.tocoo(), self.momentum.tocoo()
         positive, negative = np.sort(w.data[w.data >= 0]), np.sort(w.data[w.data < 0])
-        high = positive[int(ZETA * len(positive))] if len(positive) else 0.0
-        low = negative[len(negative) - 1 - int(ZETA * len(negative))] if len(negative) else 0.0
+        high = positive[int(FRACTION * len(positive))] if len(positive) else 0.0
+        low = negative[len(negative) - 1 - int(FRACTION * len(negative))] if len(negative) else 0.0
         keep = (w.data >= high) | ((w.data < 0) & (w.data <= low))
         n_out, n_in = w.shape
         places = w.coords[0][keep].astype(np.int64) * n_in + w.coords[1][keep]
@@ -156,7 +156,7 @@ class SciPy:
         new = np.zeros(w.nnz - int(keep.sum()), np.float32)
         self.weights = coo_array((np.concatenate([w.data[keep], new]), (row, col)), w.shape).tocsr()
         self.momentum = coo_array((np.concatenate([v.data[keep], new]), (row, col)), w.shape).tocsr()
-        # A step of training, so that newcomers do not stay at zero.
+        # A step of training, so that new links do not stay at zero.
         self.weights.data += self.rng.standard_normal(w.nnz, dtype=np.float32) * np.float32(1e-3)
 
 

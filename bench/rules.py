@@ -36,14 +36,17 @@ RULES: dict[str, tuple[dict[str, Any], float | str | None]] = {
     # Their periods (1500 and 4000 steps, 5 epochs) are made for runs of 160 epochs.
     "ITOP, SET": ({"name": "itop", "mode": "set", "every": 400}, None),
     "ITOP, RigL": ({"name": "itop", "mode": "rigl", "every": 400}, None),
-    "MEST, EM": ({"name": "mest", "every": 1}, None),
-    "MEST, EM&S": ({"name": "mest", "mode": "em&s", "every": 1}, None),
+    "MEST, EM": ({"name": "mest", "every": {"epochs": 1}}, None),
+    "MEST, EM&S": ({"name": "mest", "mode": "em&s", "every": {"epochs": 1}}, None),
     "CHT, CH2": ({"name": "cht", "score": "ch2"}, None),
     "CHT, CH3": ({"name": "cht", "score": "ch3"}, None),
     # A period of 10 epochs is for long runs, too. What goes is gone, so that it ends below the budget.
-    "importance, SET": ({"name": "importance", "every": 1}, None),
-    "importance as published, SET": ({"name": "importance", "every": 1, "variant": "published"}, None),
-    "Top-KAST": ({"name": "top-kast", "forward": 0.5}, TWICE),  # half of it is in the forward pass
+    "importance, SET": ({"name": "importance", "every": {"epochs": 1}}, None),
+    "importance as published, SET": (
+        {"name": "importance", "every": {"epochs": 1}, "variant": "published"},
+        None,
+    ),
+    "Top-KAST": ({"name": "top-kast", "forward_fraction": 0.5}, TWICE),  # half of it is in the forward pass
     "GMP": ({"name": "gmp", "density": "="}, 0.5),
     "GraNet": ({"name": "granet", "density": "="}, 0.5),
     "SNIP": ({"name": "snip", "density": "="}, 1.0),

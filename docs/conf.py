@@ -40,7 +40,7 @@ SECTIONS = {
     "rewire.callbacks": "Training",
     "rewire.history": "Training",
     "rewire.store": "The weight store",
-    "rewire.topology": "The weight store",
+    "rewire.link_counts": "The weight store",
     "rewire.datasets": "Data sets",
 }
 REST = "Everything else"

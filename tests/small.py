@@ -5,9 +5,9 @@ import pytest
 
 import rewire as rw
 
-# For runs too short for a rule's usual period, and for runs that grow although shares of them count.
+# For runs too short for a rule's usual period, and for runs that grow although fractions of them count.
 SELDOM = pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
-GROWN = pytest.mark.filterwarnings("ignore:rewiring '[^']*'. .* a share of the run, which was .* long")
+GROWN = pytest.mark.filterwarnings("ignore:rewiring '[^']*'. .* a fraction of the run, which was .* long")
 
 
 def normal(*shape):

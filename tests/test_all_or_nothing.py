@@ -63,7 +63,7 @@ class Rule(rw.SET):
     """A rule of the user's that raises in one of its methods, the second time."""
 
     def __init__(self, method):
-        super().__init__(0.3, every=rw.Every(steps=2))
+        super().__init__(0.3, every=rw.Steps(2))
         self.method, self.calls, self.seen = method, 0, []
 
     def _perhaps(self, method):
@@ -96,7 +96,7 @@ CAUSES = {
     "view held after rewiring": dict(callbacks=lambda: [Raises("on_rewire", spoil=view)]),
     **{f"rule, {m}": dict(rewiring=lambda m=m: Rule(m)) for m in METHODS},
     "neurons gone": dict(
-        rewiring=lambda: rw.ImportancePruning(share=0.3, begin=0, every=1),
+        rewiring=lambda: rw.ImportancePruning(fraction=0.3, begin=0, every=rw.Epochs(1)),
         callbacks=lambda: [Raises("on_rewire")],
     ),
     "top-kast": dict(rewiring=lambda: rw.TopKAST(every=2), callbacks=lambda: [Raises("on_epoch_end")]),
@@ -279,7 +279,7 @@ def _rule_that_raises(links):
     raise Mishap
 
 
-BAD_RULE = rw.rewiring.Custom(_rule_that_raises, every=rw.Every(steps=2))
+BAD_RULE = rw.rewiring.Custom(_rule_that_raises, every=rw.Steps(2))
 
 # Data, and parameters that go with them.
 ESTIMATOR_CAUSES = {

@@ -21,14 +21,14 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _core _openmp errors _warn _format _checks _params _machine _gate _signals _fileio _container threads
-    _moments _inputs standardizer workspace _places _links _view _no_array store _structure
-    activations initializers topology starts
+    _core _openmp errors _warn _format _checks _params _resources _gate _signals _fileio _container threads
+    _moments _inputs standardizer workspace _positions _links _view _no_array store _structure
+    activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability
     metrics _unfinished losses schedules optim network neurons
-    rewiring.when rewiring.probe rewiring.chains rewiring.budgets rewiring.base rewiring.goes rewiring.comes
-    rewiring.spread rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
+    rewiring.schedule rewiring.fraction rewiring.probe rewiring.chains rewiring.budgets rewiring.context rewiring.drop rewiring.grow
+    rewiring.redistribute rewiring.base rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.

@@ -97,7 +97,7 @@ def test_rows_may_grow_beyond_the_scratch_of_a_step():
         rng = np.random.default_rng(4)
         trainer = rw.Trainer(
             net, loss="cross_entropy", optimizer=rw.SGD(0.01, momentum=0.9, clip_norm=clip),
-            rewiring=rw.MEST("em&s", shares=[1.0], ends=[], every={"steps": 1}),
+            rewiring=rw.MEST("em&s", fractions=[1.0], ends=[], every={"steps": 1}),
         )  # fmt: skip
         data = rng.normal(size=(8, n_in)).astype("f4"), rng.integers(0, 3, 8)
         trainer.fit(*data, epochs=2, batch_size=8, verbose=0)

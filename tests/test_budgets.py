@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
-from rewire.rewiring import ByMomentum, BySurvivors, Moment, Once, Rewiring, Share, SmallestMagnitude
-from rewire.rewiring.goes import counts_below
-from rewire.rewiring.spread import split, taken_back
+from rewire.rewiring import (
+    DropSmallest,
+    Fraction,
+    Once,
+    RedistributeByMomentum,
+    RedistributeBySurvivors,
+    Rewiring,
+    TrainingProgress,
+)
+from rewire.rewiring.drop import counts_below
+from rewire.rewiring.redistribute import split, taken_back
 from rules.trained import EVERY_OTHER, X, Y, network, places, slots, trained, weights
 
 
@@ -20,7 +28,7 @@ def test_snfs_leaves_a_slot_in_every_layer():
     shapes = [(6, 13), (13, 11), (11, 3)]
     layers = [rw.Sparse(n, m, density=0.3, group=4, activation="relu") for n, m in shapes]
     layers[-1] = rw.Sparse(11, 3, activation="softmax")
-    rule = rw.SNFS(every=2)
+    rule = rw.SNFS(every=rw.Epochs(2))
     t = rw.Trainer(rw.Sequential(layers), loss="cross_entropy", optimizer=rw.SGD(0.05), rewiring=rule)
     t.fit(x, np.arange(120) * 7 % 10 % 3, epochs=30, batch_size=32, verbose=0)
     assert all(row["nnz"][i] > 0 for row in t.history.epochs for i in range(3))
@@ -61,9 +69,9 @@ def test_a_split_in_numbers():
     ("total", "shares", "most", "words"),
     [
         (4, [1, 1], [2, 1], "cannot place 4 links where there is room for 3"),
-        (1, [1, math.nan], [2, 2], "shares must be finite numbers >= 0"),
-        (1, [1, math.inf], [2, 2], "shares must be finite numbers >= 0"),
-        (1, [1, -1.0], [2, 2], "shares must be finite numbers >= 0"),
+        (1, [1, math.nan], [2, 2], "proportions must be finite numbers >= 0"),
+        (1, [1, math.inf], [2, 2], "proportions must be finite numbers >= 0"),
+        (1, [1, -1.0], [2, 2], "proportions must be finite numbers >= 0"),
     ],
 )
 def test_a_split_that_cannot_be(total, shares, most, words):
@@ -91,28 +99,30 @@ SIZES = st.dictionaries(st.integers(1, 8), st.integers(0, 4), max_size=3)
 
 
 @given(st.integers(-30, 60), SIZES, SIZES)
-def test_the_fewest_slots_are_taken_back(missing, goes, news):
+def test_the_fewest_slots_are_taken_back(missing, drop, news):
     """Whatever can be had is found, and by no more slots than a search through everything finds."""
-    sizes = sorted({*goes, *news})
-    tried = itertools.product(*(range(-news.get(n, 0), goes.get(n, 0) + 1) for n in sizes))
+    sizes = sorted({*drop, *news})
+    tried = itertools.product(*(range(-news.get(n, 0), drop.get(n, 0) + 1) for n in sizes))
     fits = [counts for counts in tried if sum(map(math.prod, zip(counts, sizes, strict=True))) == missing]
-    found = taken_back(missing, goes, news)
+    found = taken_back(missing, drop, news)
     assert (found is None) == (not fits)
     if found is not None:
         assert sum(links * n for links, n in found.items()) == missing
         assert sum(map(abs, found.values())) == min(sum(map(abs, counts)) for counts in fits)
-        assert all(-news.get(n, 0) <= count <= goes.get(n, 0) for n, count in found.items())
+        assert all(-news.get(n, 0) <= count <= drop.get(n, 0) for n, count in found.items())
 
 
 # --- composing --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spread", [BySurvivors(), ByMomentum()], ids=["survivors", "momentum"])
+@pytest.mark.parametrize(
+    "spread", [RedistributeBySurvivors(), RedistributeByMomentum()], ids=["survivors", "momentum"]
+)
 def test_a_spread_is_one_of_the_choices(spread):
     """Any rule can hand budgets on from layer to layer; the network's total stays."""
     rule = Rewiring(
-        rw.Every(steps=2), Share(0.4), SmallestMagnitude("global"),
-        rw.rewiring.AtRandom(rw.Zeros()), spread=spread,
+        rw.Steps(2), Fraction(0.4), DropSmallest("global"),
+        rw.rewiring.GrowRandom(rw.Zeros()), redistribute=spread,
     )  # fmt: skip
     net = network()
     before = slots(net)
@@ -127,7 +137,7 @@ def test_magnitude_looks_at_no_sign():
     values = np.linspace(-1, 0.5, first.slots).reshape(-1, 1).astype("f4")
     first.set_field("weight", values)
     kept = sorted(np.abs(values).ravel())[int(0.5 * first.slots) :]
-    rw.Magnitude(0.5, init=0.0).rewire(net, Moment(1, 4, True), 1, 1)
+    rw.Magnitude(0.5, init=0.0).rewire(net, TrainingProgress(1, 4, True), 1, 1)
     assert sorted(abs(float(v[0])) for v in weights(net.layers[0]).values() if v[0]) == pytest.approx(kept)
 
 
@@ -135,7 +145,7 @@ def test_magnitude_may_judge_all_layers_together():
     """One layer of small weights pays for all."""
     net = network()
     net.layers[1].store.set_field("weight", np.full((slots(net)[1], 1), 1e-6, "f4"))
-    record = rw.Magnitude(0.4, scope="global").rewire(net, Moment(1, 4, True), 1, 1)
+    record = rw.Magnitude(0.4, scope="global").rewire(net, TrainingProgress(1, 4, True), 1, 1)
     assert record.removed == record.grown == [0, int(0.4 * 189), 0]
 
 
@@ -160,7 +170,7 @@ def threshold_after(rule, removed, net=None):
     net.layers[0].store.set_field("weight", values.reshape(-1, 1))
     for layer in net.layers[1:]:
         layer.store.set_field("weight", np.full((layer.store.slots, 1), 2.0, "f4"))
-    rule.rewire(net, Moment(1, 4, True), 1, 1, memory=memory)
+    rule.rewire(net, TrainingProgress(1, 4, True), 1, 1, memory=memory)
     return memory["threshold"]
 
 
@@ -179,7 +189,7 @@ def test_the_threshold_of_dsr_stays_a_number():
         for ordinal in range(1, 250):
             for layer in net.layers:
                 layer.store.set_field("weight", np.full((layer.store.slots, 1), value * 3e38, "f4"))
-            rule.rewire(net, Moment(1, 4, True), ordinal, 1, memory=memory)
+            rule.rewire(net, TrainingProgress(1, 4, True), ordinal, 1, memory=memory)
         assert memory == {"threshold": bound}
 
 
@@ -187,7 +197,7 @@ def test_dsr_keeps_one_slot_and_the_total():
     net = network()
     rule = rw.DSR(0.5, threshold=1e9, every=2, end=1.0)  # everything is below
     before = sum(slots(net))
-    rule.rewire(net, Moment(1, 4, True), 1, 1)
+    rule.rewire(net, TrainingProgress(1, 4, True), 1, 1)
     net.validate()
     assert sum(slots(net)) == before == 189
     # One survivor each, so equal parts of 186 and what the last layer's 36 empty places do not take.
@@ -198,7 +208,7 @@ def test_dsr_keeps_one_slot_and_the_total():
 def test_newcomers_of_dsr_do_not_come_where_links_just_went(group):
     net = network(group=group)
     before = [weights(layer) for layer in net.layers]
-    rw.DSR(threshold=0.3).rewire(net, Moment(1, 4, True), 1, 1)
+    rw.DSR(threshold=0.3).rewire(net, TrainingProgress(1, 4, True), 1, 1)
     for layer, old in zip(net.layers, before, strict=True):
         new = weights(layer)
         gone = {k for k, v in old.items() if np.abs(v).sum() / group < 0.3}
@@ -217,11 +227,11 @@ def test_a_full_layer_gives_and_an_empty_one_stays():
 def test_a_rewiring_that_fails_leaves_what_a_rule_remembers():
     for rule in (rw.DSR(threshold=0.2), rw.GMP(0.1, every=1), rw.MEST(every={"steps": 1})):
         net, memory = network({"density": 0.9}), {}
-        rule.rewire(net, Moment(1, 4, True, steps=100), 1, 1, memory=memory)
+        rule.rewire(net, TrainingProgress(1, 4, True, steps=100), 1, 1, memory=memory)
         before = dict(memory)
         assert before
         with net.layers[1].store.view(), pytest.raises(BufferError):
-            rule.rewire(net, Moment(1, 50, True, steps=100), 2, 1, memory=memory)
+            rule.rewire(net, TrainingProgress(1, 50, True, steps=100), 2, 1, memory=memory)
         assert memory == before
 
 
@@ -233,10 +243,10 @@ def probed(rule, net):
     caught = []
     plans = rule.plans
 
-    def watched(layers, occasion, regrow):
-        caught.append({layer.index: (occasion.probe.inputs(layer), occasion.probe.outputs(layer))
+    def watched(layers, context, regrow):
+        caught.append({layer.index: (context.probe.inputs(layer), context.probe.outputs(layer))
                        for layer in layers})  # fmt: skip
-        return plans(layers, occasion, regrow)
+        return plans(layers, context, regrow)
 
     rule.plans = watched
     same = np.repeat(X[:1], 64, axis=0), np.repeat(Y[:1], 64)  # every sample is the same
@@ -269,8 +279,8 @@ def test_nearly_dense_layers_are_spared_while_they_grow():
         rule = rw.SNFS(0.5, floor=0.5)
         before = slots(net)
         plans = [rw._core.Plan(layer.store) for layer in net.layers]
-        occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
-        rule.goes.mark_all(plans, net.layers, 0.5, occasion)
+        context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
+        rule.drop.mark_all(plans, net.layers, 0.5, context)
         assert [plan.n_removed for plan in plans] == [share * before[0], *map(half_up, before[1:])]
 
 
@@ -284,12 +294,12 @@ def test_no_layer_takes_the_last_hundredth():
     trained(rw.Static(), net, epochs=1)
     for layer in net.layers[:2]:
         layer.store.set_field("momentum", np.zeros((layer.store.slots, 1), "f4"))
-    occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
+    context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
     plans = [rw._core.Plan(layer.store) for layer in net.layers]
-    SmallestMagnitude().mark_all(plans, net.layers, 0.3, occasion)
+    DropSmallest().mark_all(plans, net.layers, 0.3, context)
     gone = [plan.n_removed for plan in plans]
     empty = [n - m + r for n, m, r in zip(places(net), slots(net), gone, strict=True)]
-    counts = ByMomentum().counts(plans, net.layers, occasion)
+    counts = RedistributeByMomentum().counts(plans, net.layers, context)
     assert sum(counts) == sum(gone)
     assert counts[2] == int(0.99 * empty[2]) < empty[2]
 
@@ -298,17 +308,17 @@ def test_layers_without_other_room_take_all_places():
     """Full layers: the hundredth would not come back."""
     net = network(*[{"density": 1.0}] * 3)
     trained(rw.Static(), net, epochs=1)
-    occasion = rw.rewiring.Occasion(net, Moment(1, 4, True), 1, 1, {})
+    context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
     plans = [rw._core.Plan(layer.store) for layer in net.layers]
-    SmallestMagnitude().mark_all(plans, net.layers, 0.5, occasion)
-    assert ByMomentum().counts(plans, net.layers, occasion) == [120, 170, 25]
+    DropSmallest().mark_all(plans, net.layers, 0.5, context)
+    assert RedistributeByMomentum().counts(plans, net.layers, context) == [120, 170, 25]
 
 
 def test_momentum_without_momentum_is_the_gradient():
     """Plain SGD: layers are weighed by the gradients that the rule looks at; nobody else may."""
     _, seen = trained(rw.SNFS(every=EVERY_OTHER), optimizer=rw.SGD(0.1))
     assert len(seen.rows) == 9 and seen.rows[0] != slots(network())
-    rule = Rewiring(Once(1), Share(0.3), SmallestMagnitude(), rw.rewiring.AtRandom(rw.Zeros()),
-                    spread=ByMomentum())  # fmt: skip
+    rule = Rewiring(Once(1), Fraction(0.3), DropSmallest(), rw.rewiring.GrowRandom(rw.Zeros()),
+                    redistribute=RedistributeByMomentum())  # fmt: skip
     with pytest.raises(RuntimeError, match="looks at gradients"):
         trained(rule, optimizer=rw.SGD(0.1))

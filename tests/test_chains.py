@@ -23,9 +23,9 @@ def network(seed, group=1, density=0.15, middle=None):
     )
 
 
-def plan_of(layer, goes=(), comes=()):
+def plan_of(layer, drop=(), grow=()):
     plan = _core.Plan(layer.store)
-    both = [np.array(sorted(places), np.int32).reshape(-1, 2).T.copy() for places in (goes, comes)]
+    both = [np.array(sorted(places), np.int32).reshape(-1, 2).T.copy() for places in (drop, grow)]
     plan.pairs(*both[0], *both[1], None)
     return plan
 
@@ -35,10 +35,10 @@ def random_plans(net, rng, layers=None):
     plans = []
     for layer in net.sparse_layers if layers is None else layers:
         live = places(layer)
-        goes = {p for p in live if rng.random() < 1 / 3}
+        drop = {p for p in live if rng.random() < 1 / 3}
         anywhere = [(g, j) for g in range(layer.store.n_groups) for j in range(layer.n_in)]
-        comes = {p for p in anywhere if p not in live - goes and rng.random() < 0.03}
-        plans.append(plan_of(layer, goes, comes))
+        grow = {p for p in anywhere if p not in live - drop and rng.random() < 0.03}
+        plans.append(plan_of(layer, drop, grow))
     return plans
 
 
@@ -117,7 +117,7 @@ def test_a_dense_layer_has_all_links(seed):
 
 def test_a_chain_is_followed_to_both_ends():
     net = rw.Sequential([rw.Sparse(2, 2, links=0, activation="relu") for _ in range(4)])
-    _core.commit([plan_of(layer, comes=[(0, 0), (1, 1)]) for layer in net.layers])
+    _core.commit([plan_of(layer, grow=[(0, 0), (1, 1)]) for layer in net.layers])
     plans = [plan_of(net.layers[0], [(0, 0)]), *(plan_of(layer) for layer in net.layers[1:])]
     assert [pairs(p) for p in chain_links(net, plans).values()] == [set(), {(0, 0)}, {(0, 0)}, {(0, 0)}]
     plans = [*(plan_of(layer) for layer in net.layers[:3]), plan_of(net.layers[3], [(1, 1)])]

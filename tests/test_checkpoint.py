@@ -29,10 +29,10 @@ class Times(rw.Checkpoint):
     "options, expected",
     [
         ({}, [(1, 3), (2, 6), (3, 9), (4, 12)]),
-        ({"every": 3}, [(3, 9), (4, 12)]),
-        ({"every": rw.Every(steps=5)}, [(1, 5), (3, 10), (4, 12)]),
+        ({"every": {"epochs": 3}}, [(3, 9), (4, 12)]),
+        ({"every": rw.Steps(5)}, [(1, 5), (3, 10), (4, 12)]),
         ({"every": {"epochs": 2}}, [(2, 6), (4, 12)]),
-        ({"every": rw.Every(steps=100)}, [(4, 12)]),
+        ({"every": rw.Steps(100)}, [(4, 12)]),
     ],
 )
 def test_when(tmp_path, options, expected):
@@ -44,7 +44,7 @@ def test_when(tmp_path, options, expected):
     assert [p.name for p in tmp_path.iterdir()] == ["run.st"]
 
 
-@pytest.mark.parametrize("every", [1, None])
+@pytest.mark.parametrize("every", [rw.Epochs(), None])
 @pytest.mark.parametrize("best", ["val_accuracy", "val_loss", "loss"])
 def test_the_best_is_kept(tmp_path, best, every):
     checkpoint = rw.Checkpoint(tmp_path / "run.st", every, best=best)
@@ -68,12 +68,12 @@ def test_what_others_keep_is_up_to_date(tmp_path):
     """Wherever a checkpoint stands in the list, it is told last, and a resumed run is one never stopped."""
     path = tmp_path / "run.st"
     for first in (True, False):
-        checkpoint = rw.Checkpoint(path, 2)
+        checkpoint = rw.Checkpoint(path, rw.Epochs(2))
         log, stop = rw.LinkLog(), rw.EarlyStopping(30, monitor="loss")
         order = [checkpoint, log, stop] if first else [log, stop, checkpoint]
         t = trainer(callbacks=order, rewiring="set")
         t.fit(X, Y, epochs=2, batch_size=16, verbose=0)
-        again = {checkpoint: rw.Checkpoint(path, 2), log: rw.LinkLog()}
+        again = {checkpoint: rw.Checkpoint(path, rw.Epochs(2)), log: rw.LinkLog()}
         fresh = [again.get(one) or rw.EarlyStopping(30, monitor="loss") for one in order]
         resumed = rw.Trainer.resume(path, callbacks=fresh)
         assert bits(resumed) == bits(t) and "exploration_rate" in resumed.history
@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_does_not_end_the_run(tmp_path):
     "make, words",
     [
         (lambda p: rw.Checkpoint(p, None), "every and best must not both be None"),
-        (lambda p: rw.Checkpoint(p, rw.Every(stop=5)), "every must be a number of epochs"),
+        (lambda p: rw.Checkpoint(p, rw.Epochs(stop=5)), "every must be a number of epochs"),
         (lambda p: rw.Checkpoint(p, 0), "every must be an integer >= 1, got 0"),
         (lambda p: rw.Checkpoint(3), "path must be a string or a path, got 3"),
         (lambda p: rw.Checkpoint(p / "no" / "x.st"), "does not exist"),
@@ -170,7 +170,7 @@ def test_a_forged_best_epoch_is_refused(tmp_path):
         rw.Trainer.from_config(config, t.arrays())
 
 
-@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("every", [rw.Epochs(), rw.Epochs(4)])
 @pytest.mark.parametrize("stop", [None, 17])
 def test_beside_early_stopping_the_file_is_where_the_run_stopped(tmp_path, every, stop):
     """Whatever network is brought back at the end: the run goes on to the bits of one that never stopped."""
@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
             _, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
     resumed, again = rw.Trainer.resume(path), rw.Trainer.resume(whole)
-    assert resumed.reach == 1000  # the run was to be as long, and with a share of it a rule would know
+    assert resumed.reach == 1000  # the run was to be as long, and with a fraction of it a rule would know
     again.reach = 1000
     assert bits(resumed) == bits(again)
 

@@ -7,13 +7,13 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import ByPaths, Moment, Share, SmallestMagnitude, Weakest
-from rewire.rewiring.base import Occasion
+from rewire.rewiring import DropSmallest, DropWeakest, Fraction, GrowByPaths, TrainingProgress
 from rewire.rewiring.cht import importances
+from rewire.rewiring.context import RewiringContext
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 60)
-NOW = Moment(1, 4, True, 4, 16)
+NOW = TrainingProgress(1, 4, True, 4, 16)
 
 
 def network(group=1, seed=0, density=0.25):
@@ -73,11 +73,11 @@ def test_links_of_no_importance():
     net.validate()
 
 
-def gone(goes, ordinal=1, moment=NOW, share=0.3):
+def gone(drop, ordinal=1, progress=NOW, share=0.3):
     """Weights of the links that go and of those that stay, in the middle layer."""
     net = network(density=0.8)
     plan = _core.Plan(net.layers[1].store)
-    goes.mark(plan, net.layers[1], share, Occasion(net, moment, ordinal, 1, {}))
+    drop.mark(plan, net.layers[1], share, RewiringContext(net, progress, ordinal, 1, {}))
     weights = links(net.layers[1])
     removed = places(plan.removed())
     assert len(removed) == int(share * len(weights))
@@ -88,15 +88,15 @@ def gone(goes, ordinal=1, moment=NOW, share=0.3):
 
 def test_soft_removal_sharpens_over_the_run():
     """From chances that are equal to hardly any for the weak."""
-    goes = Weakest(soft=True, temperature=(0.0, 60.0))
+    drop = DropWeakest(soft=True, temperature=(0.0, 60.0))
     means = [
-        np.mean([np.mean(gone(goes, k, Moment(0, step, True, 9, 100))[0]) for k in range(20)])
+        np.mean([np.mean(gone(drop, k, TrainingProgress(0, step, True, 9, 100))[0]) for k in range(20)])
         for step in (0, 10, 50, 100)
     ]
-    both = gone(goes)
+    both = gone(drop)
     assert means[0] == pytest.approx(np.mean(both[0] + both[1]), rel=0.05)
     assert means[0] > 1.5 * means[1] and means[1] > means[2] > means[3]
-    hard, stays = gone(Weakest())
+    hard, stays = gone(DropWeakest())
     assert max(hard) <= min(stays)
     assert means[3] == pytest.approx(np.mean(hard), rel=0.2)
 
@@ -108,8 +108,8 @@ def test_what_stays_is_drawn_in_proportion():
     store.set_field("weight", np.array([[1.0], [-2.0], [3.0]], "f4"))
     for ordinal in range(1, 6001):
         plan = _core.Plan(store)
-        occasion = Occasion(net, Moment(0, 0, True), ordinal, 1, {})
-        Weakest(soft=True).mark(plan, net.layers[0], 0.7, occasion)
+        context = RewiringContext(net, TrainingProgress(0, 0, True), ordinal, 1, {})
+        DropWeakest(soft=True).mark(plan, net.layers[0], 0.7, context)
         stays[({0, 1, 2} - set(plan.removed()[1].tolist())).pop()] += 1
     assert np.abs(stays / 6000 - np.array([1, 2, 3]) / 6).max() < 0.025  # four deviations
 
@@ -122,11 +122,11 @@ def test_who_comes_back_was_never_away(group):
     trainer = trained(rw.Static(), group=group)
     layer = trainer.network.layers[1]
     before, momenta = links(layer), links(layer, "momentum")
-    occasion = Occasion(trainer.network, NOW, 1, 1, {})
+    context = RewiringContext(trainer.network, NOW, 1, 1, {})
     plan = _core.Plan(layer.store)
-    SmallestMagnitude().mark(plan, layer, 0.6, occasion)
+    DropSmallest().mark(plan, layer, 0.6, context)
     weak, count = places(plan.removed()), plan.n_removed
-    ByPaths().place(plan, layer, count, occasion)
+    GrowByPaths().place(plan, layer, count, context)
     back = weak - places(plan.removed())
     assert 0 < len(back) < count and plan.n_removed == plan.n_inserted == count - len(back)
     new = places(plan.inserted())
@@ -142,7 +142,7 @@ def test_who_comes_back_was_never_away(group):
 
 
 def test_a_rule_of_its_parts():
-    rule = rw.Rewiring(rw.Every(steps=2), Share(0.3), SmallestMagnitude(), ByPaths("ch2", soft=True))
+    rule = rw.Rewiring(rw.Steps(2), Fraction(0.3), DropSmallest(), GrowByPaths("ch2", soft=True))
     trainer = trained(rule, epochs=4)
     assert trainer.rewirings == 7
     assert [layer.nnz for layer in trainer.network.layers] == [layer.nnz for layer in network().layers]
@@ -177,8 +177,8 @@ def test_chains_go_and_as_many_come():
     for chains in (False, True):
         rule = rw.CHT(1 / last.store.slots, chain_removal=chains, overlap=None)
         plans = [_core.Plan(layer.store) for layer in net.layers]
-        rule.comes.place = lambda *_: None  # removals alone
-        plans = rule.plans(net.layers, Occasion(net, NOW, 1, 1, {}), True)
+        rule.grow.place = lambda *_: None  # removals alone
+        plans = rule.plans(net.layers, RewiringContext(net, NOW, 1, 1, {}), True)
         assert (incoming <= places(plans[1].removed())) == chains
     rw.CHT(1 / last.store.slots).rewire(net, NOW, 1, 1)
     assert [layer.store.slots for layer in net.layers] == slots
@@ -199,7 +199,7 @@ def test_layers_that_take_no_part_keep_their_links():
 
 
 def test_a_layer_stops_for_good(tmp_path):
-    rule = rw.CHT(every=rw.Every(steps=2), overlap=0.5)
+    rule = rw.CHT(every=rw.Steps(2), overlap=0.5)
     trainer = trained(rule, epochs=2)
     stopped = trainer.rule_memory()["stopped"]
     assert stopped and stopped == sorted(set(stopped))
@@ -216,7 +216,7 @@ def test_a_layer_stops_for_good(tmp_path):
 
 @pytest.mark.parametrize("overlap", [1.0, None])
 def test_nothing_stops(overlap):
-    trainer = trained(rw.CHT(every=rw.Every(steps=1), overlap=overlap), epochs=3)
+    trainer = trained(rw.CHT(every=rw.Steps(1), overlap=overlap), epochs=3)
     assert trainer.rule_memory()["stopped"] == []
 
 
@@ -244,7 +244,7 @@ def test_removal_alone():
 
 def test_a_config_is_json():
     rule = rw.CHT(
-        0.2, every=rw.Every(steps=np.int64(3)), decay="cosine", score="ch2", removal="importance",
+        0.2, every=rw.Steps(np.int64(3)), decay="cosine", score="ch2", removal="importance",
         soft_removal=True, soft_growth=True, temperature=np.array([1, 9]), chain_removal=False, overlap=None,
         output_layer=False,
     )  # fmt: skip
@@ -254,7 +254,7 @@ def test_a_config_is_json():
     assert rw.rewiring.rewiring("cht").config() == rw.CHT().config()
 
 
-@pytest.mark.parametrize("part", [Weakest, ByPaths])
+@pytest.mark.parametrize("part", [DropWeakest, GrowByPaths])
 def test_parts_check_their_arguments(part):  # those of the rule: test_bad_input.py
     with pytest.raises(TypeError, match="soft must be True or False, got 0"):
         part(soft=0)

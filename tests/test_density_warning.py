@@ -126,16 +126,16 @@ def test_as_an_error_it_leaves_the_trainer_as_it_was():
     assert np.array_equal(t.network.predict(X), before)
 
 
-class Nothing(rw.rewiring.Spread):
+class Nothing(rw.rewiring.Redistribute):
     """Nothing comes, whatever goes."""
 
-    def counts(self, plans, layers, occasion):
+    def counts(self, plans, layers, context):
         return [0] * len(layers)
 
 
 def test_layers_that_lose_all_links_are_named_once():
     rule = rw.SET(1.0)
-    rule.spread = Nothing()
+    rule.redistribute = Nothing()
     t = trainer((30, {"epsilon": 2}), rewiring=rule)
     (words,) = told(lambda: t.fit(X, Y, epochs=3, batch_size=10, verbose=0))
     assert "no connections are left in layer 0" in words

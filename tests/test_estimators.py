@@ -51,7 +51,7 @@ def bits(estimator):
         {},
         {"rewiring": "static"},
         {"rewiring": None, "activation": "relu", "dropout": 0.1},
-        {"rewiring": rw.SET(0.2, every=2), "group": 4},
+        {"rewiring": rw.SET(0.2, every=rw.Epochs(2)), "group": 4},
         {"optimizer": "sgd", "weight_decay": 1e-4},
         {"optimizer": rw.SGD(0.02, momentum=0.9, nesterov=True), "dtype": "float64"},
         {"optimizer": "adamw", "standardize": False, "batch_size": 32},
@@ -358,7 +358,7 @@ def test_partial_fit_trains_an_epoch_a_call(digits):
 
 def test_partial_fit_of_pieces(digits):
     X, y, X_test, y_test = digits
-    clf = SparseMLPClassifier(**{**FAST, "rewiring": rw.SET(every=rw.Every(steps=20)), "epsilon": 20})
+    clf = SparseMLPClassifier(**{**FAST, "rewiring": rw.SET(every=rw.Steps(20)), "epsilon": 20})
     for _ in range(8):
         for start in range(0, 1200, 100):
             rows = slice(start, start + 100)
@@ -408,7 +408,7 @@ def test_warm_start_goes_on(digits):
         ("epsilon", 7, -7),
         ("group", 4, 3),
         ("init", "xavier", "q"),
-        ("start", "small-world", "x"),
+        ("connectivity", "small-world", "x"),
         ("dropout", 0.5, 9),
         ("standardize", False, "no"),
         ("dtype", "float64", "half"),
@@ -436,7 +436,9 @@ def test_other_words_for_the_same_network_go_on(friedman):
     X, y = friedman
     reg = SparseMLPRegressor(**{**FAST, "max_iter": 1, "warm_start": True}).fit(X, y)
     reg.set_params(activation=rw.activations.AllReLU(), init=rw.initializers.He(), dtype="auto")
-    reg.set_params(start=rw.starts.Random(), epsilon=float(reg.epsilon), group=np.int64(1), random_state=7)
+    reg.set_params(
+        connectivity=rw.connectivity.Random(), epsilon=float(reg.epsilon), group=np.int64(1), random_state=7
+    )
     assert reg.fit(X, y).n_iter_ == 2
     with pytest.raises(TypeError, match="random_state must be"):
         reg.set_params(random_state="x").fit(X, y)
@@ -486,8 +488,8 @@ def test_early_stopping_without_patience_only_brings_back_the_best():
     class Last(rw.SET):
         """Remembers the network as the last epoch finds it."""
 
-        def due(self, moment):
-            seen.append(moment.epoch)
+        def due(self, progress):
+            seen.append(progress.epoch)
             return False
 
     clf = SparseMLPClassifier(**options, rewiring=Last()).fit(X, y)
@@ -522,10 +524,10 @@ def test_presets(digits):
 
 def test_parameters_go_before_those_of_the_preset():
     clf = SparseMLPClassifier.from_preset(
-        "tsnn-2021", learning_rate_init=0.5, momentum=0.2, weight_decay=0.1, zeta=0.1
+        "tsnn-2021", learning_rate_init=0.5, momentum=0.2, weight_decay=0.1, fraction=0.1
     )
     assert (clf.optimizer.lr, clf.optimizer.momentum, clf.optimizer.weight_decay) == (0.5, 0.2, 0.1)
-    assert clf.rewiring.zeta == 0.1 and clf.optimizer.decay == "per_step"
+    assert clf.rewiring.fraction == 0.1 and clf.optimizer.decay == "per_step"
 
 
 def test_no_call_of_partial_fit_is_taken_for_the_last(digits):
@@ -568,8 +570,8 @@ def test_predicting_while_fitting_is_refused(digits, how):
     class Waits(rw.SET):
         """Holds training until the other thread has tried."""
 
-        def due(self, moment):
-            seen.append(moment)
+        def due(self, progress):
+            seen.append(progress)
             stop.wait(30)
             if len(seen) > 3:
                 raise ValueError("enough")
@@ -615,7 +617,7 @@ def test_predicting_while_fitting_is_refused(digits, how):
         ("init", "she", ValueError),
         ("rewiring", "sets", ValueError),
         ("rewiring", 3, TypeError),
-        ("zeta", 1.5, ValueError),
+        ("fraction", 1.5, ValueError),
         ("optimizer", "lbfgs", ValueError),
         ("optimizer", 1, TypeError),
         ("learning_rate_init", 0.0, ValueError),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire.rewiring import Moment
+from rewire.rewiring import TrainingProgress
 from rules.trained import EVERY_OTHER, network, places, slots, trained, weights
 from small import GROWN, SELDOM
 
@@ -64,15 +64,17 @@ def test_the_start_of_pruning_is_remembered():
 
 def test_one_slot_stays_and_sparse_layers_are_left_alone():
     net = network({"links": 1}, {"links": 0}, {"density": 1.0})
-    rw.GMP(0.001, scope="layer").rewire(net, Moment(1, 4, True), 1, 1)
+    rw.GMP(0.001, scope="layer").rewire(net, TrainingProgress(1, 4, True), 1, 1)
     assert slots(net) == [1, 0, 1]
     net = network()
     net.layers[1].store.set_field("weight", np.zeros((slots(net)[1], 1), "f4"))
-    rw.GMP(0.02, reserve=0).rewire(net, Moment(1, 4, True), 1, 1)  # 13 of all, and all of these would go
+    rw.GMP(0.02, reserve=0).rewire(
+        net, TrainingProgress(1, 4, True), 1, 1
+    )  # 13 of all, and all of these would go
     assert slots(net)[1] == 1 and sum(slots(net)) == 13
     net = network({"density": 0.1}, {"density": 0.9})
     before = slots(net)
-    rw.GMP(0.3, scope="layer").rewire(net, Moment(1, 4, True), 1, 1)
+    rw.GMP(0.3, scope="layer").rewire(net, TrainingProgress(1, 4, True), 1, 1)
     assert slots(net) == [before[0], math.floor(0.3 * 340 + 0.5), before[2]]
 
 
@@ -141,10 +143,10 @@ def test_a_layer_that_the_soft_bound_fills_comes_back_and_a_full_one_is_left_alo
 def test_stages_of_ones_own():
     net = network()
     before = slots(net)
-    _, seen = trained(rw.MEST("em&s", shares=[0.1], ends=[], every={"steps": 8}), net)
+    _, seen = trained(rw.MEST("em&s", fractions=[0.1], ends=[], every={"steps": 8}), net)
     assert seen.rows == [[n + int(0.1 * n) for n in before]] * 2
-    _, seen = trained(rw.MEST(shares=[0.5, 0.0], ends=[7], every={"steps": 3}))
+    _, seen = trained(rw.MEST(fractions=[0.5, 0.0], ends=[7], every={"steps": 3}))
     assert seen.steps == [3, 6]
     net = network()
-    _, seen = trained(rw.MEST("em&s", shares=[0.5, 0.0], ends=[1.0], every={"steps": 8}), net)
+    _, seen = trained(rw.MEST("em&s", fractions=[0.5, 0.0], ends=[1.0], every={"steps": 8}), net)
     assert seen.steps == [8, 16, 19] and seen.rows[-1] == before == slots(net)

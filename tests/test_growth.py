@@ -44,11 +44,11 @@ def best(score, among, count):
     return sorted((g, j) for _, _, g, j in order[:count])
 
 
-def empty_after(store, plan, returns):
+def empty_after(store, plan, refill):
     among = np.ones((store.n_groups, store.n_in), bool)
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     among[groups, store.sources()] = False
-    if returns:
+    if refill:
         among[plan.removed()] = True
     return among
 
@@ -58,19 +58,19 @@ def places(plan):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("returns", [True, False])
+@pytest.mark.parametrize("refill", [True, False])
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize(
     ("n_out", "n_in", "batch", "dtype"),
     [(20, 30, 16, "float64"), (13, 700, 5, "float32"), (3, 1200, 1, "float32"), (90, 70, 130, "float32")],
 )
-def test_the_best_of_all_empty_places_come(n_out, n_in, batch, dtype, group, returns, threads):
+def test_the_best_of_all_empty_places_come(n_out, n_in, batch, dtype, group, refill, threads):
     store, tiles, score = setting(n_out, n_in, batch, group, dtype, 25 + n_in // 8, whole)
     for count in (0, 1, 7, store.n_groups * n_in // 3, store.n_groups * n_in - store.slots):
         plan = _core.Plan(store)
         plan.prune_smallest(10, *KEY)
-        among = empty_after(store, plan, returns)
-        plan.grow_gradient(count, *tiles, returns, *KEY, threads)
+        among = empty_after(store, plan, refill)
+        plan.grow_gradient(count, *tiles, refill, *KEY, threads)
         assert places(plan) == best(score, among, count)
 
 

@@ -5,8 +5,8 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import ByGradient, Moment, Occasion, Probe
-from rewire.rewiring.gse import ByCandidates, _largest, candidates
+from rewire.rewiring import GradientProbe, GrowByGradient, RewiringContext, TrainingProgress
+from rewire.rewiring.gse import GrowByCandidates, _largest, candidates
 from small import SELDOM
 
 
@@ -47,7 +47,9 @@ def occasion_of(layer, x, dz, seed=0, ordinal=1):
         t = _core.Tiles(a.shape[1], len(a), _core.tile_size(len(a), "float32"), "float32")
         t.pack(a.astype("f4"))
         tiles.append(t)
-    return Occasion(network, Moment(0, 1, False), ordinal, 1, {}, Probe({layer.index: tuple(tiles)}, 1))
+    return RewiringContext(
+        network, TrainingProgress(0, 1, False), ordinal, 1, {}, GradientProbe({layer.index: tuple(tiles)}, 1)
+    )
 
 
 @pytest.mark.parametrize("kind", ["uniform", "grabo", "graest"])
@@ -55,9 +57,9 @@ def occasion_of(layer, x, dz, seed=0, ordinal=1):
 def test_candidates_are_empty_places_named_once(kind, group):
     rng = np.random.default_rng(0)
     layer = rw.Sparse(20, 30, density=0.3, group=group)
-    occasion = occasion_of(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
+    context = occasion_of(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
     live = set(zip(*links(layer), strict=True))
-    groups, sources = candidates(layer, 500, kind, occasion)
+    groups, sources = candidates(layer, 500, kind, context)
     places = list(zip(groups.tolist(), sources.tolist(), strict=True))
     assert places == sorted(set(places)) and not live & set(places) and len(places) > 50
     assert groups.max() < layer.store.n_groups and sources.max() < 20
@@ -79,9 +81,9 @@ def test_candidates_come_as_often_as_their_sums_say(kind):
     x, dz = np.array([[0.0, 1.0, -2.0, 5.0]]), rng.normal(size=(1, 6))
     p, q = np.abs(x[0]) / np.abs(x).sum(), np.abs(dz[0]).reshape(3, 2).sum(axis=1) / np.abs(dz).sum()
     often, rounds, n = np.zeros((3, 4)), 3000, 6
-    occasion = occasion_of(layer, x, dz)
-    for occasion.ordinal in range(rounds):
-        often[candidates(layer, n, kind, occasion)] += 1
+    context = occasion_of(layer, x, dz)
+    for context.ordinal in range(rounds):
+        often[candidates(layer, n, kind, context)] += 1
     chance = 1 - (1 - np.outer(q, p)) ** n
     assert often[:, 0].sum() == 0
     assert np.abs(often / rounds - chance).max() < 4.5 * np.sqrt(0.25 / rounds)
@@ -96,9 +98,9 @@ def test_graest_estimates_the_gradient_without_bias():
         np.mean([np.outer(s @ dz, s @ x) for s in signs.T], axis=0), dz.T @ x, atol=1e-12
     )
     layer, often = rw.Sparse(3, 4, links=0), np.zeros((4, 3))
-    occasion, rounds = occasion_of(layer, x, dz), 4000
-    for occasion.ordinal in range(rounds):
-        often[candidates(layer, 1, "graest", occasion)] += 1
+    context, rounds = occasion_of(layer, x, dz), 4000
+    for context.ordinal in range(rounds):
+        often[candidates(layer, 1, "graest", context)] += 1
     factors = [np.abs(np.outer(s @ dz, s @ x)) for s in signs.T]
     chance = np.mean([f / f.sum() for f in factors], axis=0)
     assert np.abs(often / rounds - chance).max() < 4.5 * np.sqrt(0.25 / rounds)
@@ -108,11 +110,11 @@ def test_graest_estimates_the_gradient_without_bias():
 def test_with_every_place_a_candidate_growth_is_exact(group):
     rng = np.random.default_rng(6)
     layer = rw.Sparse(20, 30, density=0.2, group=group)
-    occasion = occasion_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
+    context = occasion_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
     found = []
-    for comes in (ByCandidates(rw.Zeros(), "uniform", 300.0), ByGradient(rw.Zeros(), returns=False)):
+    for grow in (GrowByCandidates(rw.Zeros(), "uniform", 300.0), GrowByGradient(rw.Zeros(), refill=False)):
         plan = _core.Plan(layer.store)
-        comes.place(plan, layer, 40, occasion)
+        grow.place(plan, layer, 40, context)
         found.append([a.tolist() for a in plan.inserted()])
     assert found[0] == found[1]
 
@@ -204,7 +206,7 @@ def test_ablation_has_its_limits(salient):
 
 
 def test_itop_takes_much_and_seldom():
-    assert (rw.ITOP().when.steps, rw.ITOP("rigl").when.steps) == (1500, 4000)
+    assert (rw.ITOP().every.steps, rw.ITOP("rigl").every.steps) == (1500, 4000)
     rule = rw.ITOP(every=6)
     layers = [rw.Sparse(12, 20, links=100, activation="relu"), rw.Sparse(20, 3, links=30)]
     trainer = trained(rule, layers, epochs=4)  # 24 steps: before the 7th, 13th and 19th

@@ -1,4 +1,4 @@
-"""How long a run is: shares of it mean the same in one call of fit and in many; periods fit it or say so."""
+"""How long a run is: fractions of it mean the same in one call of fit and in many; periods fit it or say so."""
 
 import re
 import warnings
@@ -15,12 +15,12 @@ CALLS = [1] * 20, [5] * 4, [1, 12, 7]
 
 SHARES = {
     "rigl": {"every": 2}, "srigl": {"every": 2}, "top-kast": {"every": 2}, "itop": {"every": 2},
-    "dsr": {"every": 2}, "gse": {"every": 2}, "gmp": {}, "granet": {}, "snfs": {}, "mest": {"every": 2},
-    "cht": {"soft_removal": True}, "magnitude": {"decay": "cosine"}, "importance": {"every": 3},
+    "dsr": {"every": 2}, "gse": {"every": 2}, "gmp": {}, "granet": {}, "snfs": {}, "mest": {"every": {"epochs": 2}},
+    "cht": {"soft_removal": True}, "magnitude": {"decay": "cosine"}, "importance": {"every": {"epochs": 3}},
 }  # fmt: skip
 NONE = {"set": {}, "deepr": {}, "soft-deepr": {}, "snip": {}, "static": {}}
 ALL = SHARES | NONE
-FIFTY = rw.SET(every=rw.Every(steps=50))
+FIFTY = rw.SET(every=rw.Steps(50))
 
 
 def trainer(name, horizon=20, **options):
@@ -188,7 +188,7 @@ def test_a_published_period_that_does_not_fit_says_so_once(name):
 
 def test_what_is_meant_to_be_never_or_seldom_is_not_spoken_of():
     rules = [
-        rw.SET(), rw.SET(every=rw.Every(steps=9, stop=0)), rw.SNFS(), rw.Magnitude(), rw.CHT(), rw.DeepR(),
+        rw.SET(), rw.SET(every=rw.Steps(9, stop=0)), rw.SNFS(), rw.Magnitude(), rw.CHT(), rw.DeepR(),
         rw.SNIP(), rw.Static(), rw.RigL(every=1),
     ]  # fmt: skip
     for rule in rules:

@@ -57,7 +57,7 @@ net = rw.Sequential([
     rw.Sparse(784, 3000, activation="all-relu"), rw.Dropout(0.3), rw.Sparse(3000, 3000, activation="relu"),
     rw.Sparse(3000, 10, activation="softmax"),
 ], seed=0)
-trainer = rw.Trainer(net, loss="cross_entropy", optimizer=OPTIMIZER, rewiring=rw.SET(every=rw.Every(steps=3)),
+trainer = rw.Trainer(net, loss="cross_entropy", optimizer=OPTIMIZER, rewiring=rw.SET(every=rw.Steps(3)),
                      threads=THREADS)
 for _ in range(ROUNDS):
     signal_ = Interrupt()

@@ -8,7 +8,7 @@ import pytest
 import rewire as rw
 from rewire import _core, analysis
 from rewire.callbacks.link_log import FIELD
-from rewire.rewiring import Every
+from rewire.rewiring import Epochs, Steps
 from small import NOISE, X, Y
 
 INTS = ("born", "died", "survived", "explored")
@@ -19,8 +19,8 @@ HISTORY = ("links_survived", "links_explored", "link_age_mean", "link_age_median
 class Truthful(rw.SET):
     """SET whose plans are kept, and which every time takes a link out and puts it back at once."""
 
-    def plans(self, layers, occasion, regrow):
-        plans = super().plans(layers, occasion, regrow)
+    def plans(self, layers, context, regrow):
+        plans = super().plans(layers, context, regrow)
         self.done = {}
         for i, (plan, layer) in enumerate(zip(plans, layers, strict=True)):
             gone, come = set(zip(*plan.removed(), strict=True)), set(zip(*plan.inserted(), strict=True))
@@ -109,7 +109,7 @@ def assert_same(one, other):
     assert np.array_equal(one.survival(), other.survival(), equal_nan=True)
 
 
-@pytest.mark.parametrize("every", [1, 2, Every(steps=1)])
+@pytest.mark.parametrize("every", [Epochs(), Epochs(2), Steps(1)])
 @pytest.mark.parametrize("group", [1, 4, 8])
 def test_every_figure_is_that_of_plain_sets(group, every):
     log, truth = rw.LinkLog(), Truth()
@@ -191,7 +191,7 @@ def test_training_is_the_same_with_and_without(group, optimizer):
 @pytest.mark.parametrize("group", [1, 8])
 @pytest.mark.parametrize("middle", [1, 3])
 def test_resumed_as_if_never_stopped(group, middle, tmp_path):
-    rule = rw.SET(every=Every(steps=2))
+    rule = rw.SET(every=Steps(2))
     whole, first = (make(rw.LinkLog(), rw.MapLog(1, bins=7), group=group, rewiring=rule) for _ in "ab")
     fit(whole, 6)
     fit(first, middle).save(tmp_path / "t")

@@ -106,4 +106,4 @@ def test_no_layer_starves_beside_others(rule):
     )
     trainer.fit(rng.normal(size=(96, 40)), rng.integers(0, 10, 96), epochs=4, batch_size=8, verbose=0)
     assert net.nnz == round(0.1 * net.size)
-    assert net.layers[1].nnz >= rw.topology.erk_links([(40, 60), (60, 10)], 0.1)[1] // 2
+    assert net.layers[1].nnz >= rw.link_counts.erk_links([(40, 60), (60, 10)], 0.1)[1] // 2

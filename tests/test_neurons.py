@@ -106,7 +106,7 @@ def test_neurons_that_are_named_go(group):
 def test_a_chain_without_an_end_goes_as_a_whole():
     store = [([0, 1], [0, 1]), ([0, 1], [0, 1]), ([0], [0])]  # neuron 1 of the second layer speaks to nobody
     net = rw.Sequential(
-        [rw.Sparse(2, 2, start=rw.starts.EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
+        [rw.Sparse(2, 2, connectivity=rw.connectivity.EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
     )
     assert rw.remove_neurons(net).removed == (1, 1, 0)
     assert net.predict([[3.0, 5.0]]).tolist() == [[3.0, 0.0]]
@@ -192,7 +192,7 @@ def test_a_smaller_network_is_saved_and_resumed(tmp_path):
 def test_the_best_epoch_comes_back_with_its_neurons():
     X, y = samples(64)
     net = build(density=0.3)
-    rule = rw.ImportancePruning(0.3, begin=0, every=1, rule="static")
+    rule = rw.ImportancePruning(0.3, begin=0, every=rw.Epochs(1), rule="static")
     stop = rw.EarlyStopping(patience=1, monitor="epoch", mode="min", restore_best=True)
     rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[stop]).fit(X, y, epochs=5, verbose=0)
     assert net.layers[0].n_out == 101  # as in epoch 0, and it was smaller in between
@@ -369,7 +369,7 @@ def test_published_pruning_agrees_with_the_slow_version(group):
 
 
 def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
-    rule = rw.ImportancePruning(0.2, begin=0, every=2, rule="set")
+    rule = rw.ImportancePruning(0.2, begin=0, every=rw.Epochs(2), rule="set")
     net = build(density=0.3)
     X, y = samples(96)
     history = rw.Trainer(net, loss="cross_entropy", rewiring=rule).fit(X, y, epochs=9, verbose=0)
@@ -416,7 +416,7 @@ def test_the_same_bits_for_any_threads_and_after_a_break(variant, tmp_path):
     X, y = samples(96)
 
     def trainer(threads):
-        rule = rw.ImportancePruning(0.2, begin=0, every=2, variant=variant)
+        rule = rw.ImportancePruning(0.2, begin=0, every=rw.Epochs(2), variant=variant)
         net = build(4, density=0.3)
         return rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=rule, threads=threads)
 
@@ -462,7 +462,7 @@ def test_a_log_of_links_follows_neurons_that_go():
             explored.append(inside)
 
     X, y = samples(96)
-    rule = rw.ImportancePruning(0.1, begin=0, every=2)
+    rule = rw.ImportancePruning(0.1, begin=0, every=rw.Epochs(2))
     maps = rw.MapLog(bins=64)
     trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[log, Follow(), maps])
     trainer.fit(X, y, epochs=7, verbose=0)
@@ -475,7 +475,7 @@ def test_a_log_of_links_follows_neurons_that_go():
 
 def test_the_last_neuron_with_links_stays():
     net = rw.Sequential(
-        [rw.Sparse(30, 8, start=rw.starts.EdgeList([2, 5], [1, 7])), rw.Sparse(8, 5, activation="softmax")]
+        [rw.Sparse(30, 8, connectivity=rw.connectivity.EdgeList([2, 5], [1, 7])), rw.Sparse(8, 5, activation="softmax")]
     )
     X, y = samples(32)
     rule = rw.ImportancePruning(1.0, begin=0, every={"steps": 1}, rule="static")

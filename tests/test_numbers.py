@@ -355,7 +355,7 @@ def test_numpys_error_state_does_not_matter(optimizer):
             clf = SparseMLPClassifier(**FAST, optimizer=optimizer).fit(X, Y)
             clf.partial_fit(np.ldexp(X, -500), Y)
             found.append(clf.predict_proba(X))
-            reg = SparseMLPRegressor(**FAST, optimizer=optimizer, start="correlated")
+            reg = SparseMLPRegressor(**FAST, optimizer=optimizer, connectivity="correlated")
             reg.fit(X * 1e-200, T * 1e200)
             reg.partial_fit(X[:3] * 1e100, T[:3] * 1e-100)
             found.append(reg.predict(X[:5]))
@@ -378,7 +378,7 @@ def test_callbacks_see_the_callers_error_state():
 @pytest.mark.parametrize("scale", [2.0**-1000, 1.0, 2.0**900])
 def test_correlations_do_not_depend_on_units(scale):
     links = [
-        SparseMLPClassifier(**FAST | {"max_iter": 1}, epsilon=1.0, start="correlated", rewiring=None)
+        SparseMLPClassifier(**FAST | {"max_iter": 1}, epsilon=1.0, connectivity="correlated", rewiring=None)
         .fit(x, Y).network_.layers[0].store.to_arrays()[1]
         for x in (X, X * scale)
     ]

@@ -55,11 +55,11 @@ def test_what_a_function_sees(group):
 @pytest.mark.parametrize("group", [1, 4])
 def test_goes_and_comes(group):
     def move(links):
-        goes = np.zeros(len(links), bool)
-        goes[:3] = True
+        drop = np.zeros(len(links), bool)
+        drop[:3] = True
         rows, sources = links.random_empty(2)
         values = np.full((2, links.layer.group), 0.5)
-        return goes, (rows, sources, values[:, 0] if links.layer.group == 1 else values)
+        return drop, (rows, sources, values[:, 0] if links.layer.group == 1 else values)
 
     made = trainer(move, group)  # a plain function
     before = [places(layer) for layer in made.network.layers]
@@ -83,8 +83,8 @@ def test_age_starts_at_birth():
 
 def test_the_same_seed_gives_the_same_links():
     def move(links):
-        goes = links.rng.choice(len(links), 5, replace=False)
-        return goes, links.random_empty(5)
+        drop = links.rng.choice(len(links), 5, replace=False)
+        return drop, links.random_empty(5)
 
     assert places(fit(trainer(move)).network.layers[0]) == places(fit(trainer(move)).network.layers[0])
 
@@ -94,10 +94,10 @@ def first(links):
 
 
 WRONG = [
-    (lambda links: 3, TypeError, r"layer 0 .*must return goes, \(rows, sources\) or .*, got 3"),
-    (lambda links: ([0, 0], ([], [])), ValueError, "goes names link 0 twice"),
-    (lambda links: ([len(links)], ([], [])), ValueError, r"goes must be indices in \[0, "),
-    (lambda links: ([0.5], ([], [])), TypeError, "goes must be indices or a mask"),
+    (lambda links: 3, TypeError, r"layer 0 .*must return drop, \(rows, sources\) or .*, got 3"),
+    (lambda links: ([0, 0], ([], [])), ValueError, "drop names link 0 twice"),
+    (lambda links: ([len(links)], ([], [])), ValueError, r"drop must be indices in \[0, "),
+    (lambda links: ([0.5], ([], [])), TypeError, "drop must be indices or a mask"),
     (lambda links: ([], ([0], [99])), ValueError, r"sources must lie in \[0, 9\), got 99"),
     (lambda links: ([], ([-1], [0])), ValueError, r"rows must lie in \[0, 14\), got -1"),
     (lambda links: ([], ([0, 1], [0])), TypeError, "integers of equal length"),
@@ -163,7 +163,7 @@ def test_what_was_not_asked_for_is_not_there():
             trained_with(lambda links, name=name: getattr(links, name), full())
     seen = []
     trained_with(lambda links: seen.append(repr(links)), full())
-    assert seen[0].startswith("Links(")
+    assert seen[0].startswith("LayerLinks(")
 
 
 def modest(links):

@@ -260,9 +260,13 @@ class Blind(Shift):
 
 
 def test_a_value_between_layers_is_no_piece_of_its_own():
-    links = rw.starts.EdgeList([0, 1, 2], [0, 1, 2])
+    links = rw.connectivity.EdgeList([0, 1, 2], [0, 1, 2])
     net = rw.Sequential(
-        [rw.Sparse(3, 3, start=links), Blind(), rw.Sparse(3, 2, start=rw.starts.EdgeList([1], [2]))]
+        [
+            rw.Sparse(3, 3, connectivity=links),
+            Blind(),
+            rw.Sparse(3, 2, connectivity=rw.connectivity.EdgeList([1], [2])),
+        ]
     )
     found = analysis.components(net)
     assert found.count == 4 and found.sizes.tolist() == [3, 2, 2, 1]
@@ -275,9 +279,11 @@ def test_the_distance_of_topologies_looks_through_layers_that_only_hand_on(kind)
 
     def net(between, turn):
         rows, cols = np.nonzero(np.random.default_rng(1).random((4, 20)) < 0.3)
-        last = rw.Sparse(20, 4, start=rw.starts.EdgeList(rows, 19 - cols if turn else cols))
+        last = rw.Sparse(20, 4, connectivity=rw.connectivity.EdgeList(rows, 19 - cols if turn else cols))
         first = np.nonzero(np.random.default_rng(0).random((20, 8)) < 0.3)
-        return rw.Sequential([rw.Sparse(8, 20, start=rw.starts.EdgeList(*first)), *between, last])
+        return rw.Sequential(
+            [rw.Sparse(8, 20, connectivity=rw.connectivity.EdgeList(*first)), *between, last]
+        )
 
     plain, other = net([], False), net([kind()], kind is Reverse)
     for matching in ("optimal", "greedy"):
@@ -303,12 +309,12 @@ def test_chains_are_followed_through_layers_between(between, seed):
     rng, plans, masks = np.random.default_rng(seed), [], [matrix(layer) for layer in net.layers]
     for layer in net.sparse_layers:
         rows, cols, _ = layer.store.to_arrays()
-        goes = rng.random(rows.size) < 0.3
+        drop = rng.random(rows.size) < 0.3
         plan = rw._core.Plan(layer.store)
         none = np.zeros(0, np.int32)
-        plan.pairs(rows[goes], cols[goes], none, none, None)
+        plan.pairs(rows[drop], cols[drop], none, none, None)
         plans.append(plan)
-        masks[layer.index][rows[goes], cols[goes]] = False
+        masks[layer.index][rows[drop], cols[drop]] = False
     ahead, behind = [np.ones(9, bool)], [np.ones(5, bool)]
     for mask in masks:
         ahead.append(mask @ ahead[-1])
@@ -374,7 +380,7 @@ def test_a_layer_that_needs_all_of_its_inputs_keeps_them(kind):
     label = rf"layer 2 \({kind.__name__} 24 -> 24\)"
     with pytest.raises(TypeError, match=f"{label} needs input 3: it cannot be removed"):
         rw.remove_neurons(net, {0: [3, 4]})
-    trainer = rw.Trainer(net, loss="mse", rewiring=rw.ImportancePruning(begin=0, every=1))
+    trainer = rw.Trainer(net, loss="mse", rewiring=rw.ImportancePruning(begin=0, every=rw.Epochs(1)))
     with pytest.raises(TypeError, match=f"{label} needs input 0"):
         trainer.fit(X, before, epochs=1, verbose=0)
     published = rw.ImportancePruning(begin=0, every={"steps": 1}, variant="published", rule="static")
@@ -388,7 +394,7 @@ def test_a_layer_that_needs_all_of_its_inputs_keeps_them(kind):
         lambda net: analysis.topology_distance(net, net),
         lambda net: chain_links(net, []),
         lambda net: train(net, rw.CHT()),
-        lambda net: train(net, rw.ImportancePruning(begin=0, every=1)),
+        lambda net: train(net, rw.ImportancePruning(begin=0, every=rw.Epochs(1))),
     ],
 )  # fmt: skip
 def test_a_layer_that_does_not_answer_is_refused_by_name(act):
@@ -466,10 +472,10 @@ def test_named_neurons_go_through_layers_between():
 @pytest.mark.parametrize("between", [[], [rw.Dropout], [NarrowingReverse, rw.Dropout]])
 def test_what_is_left_of_a_named_neuron_is_lost_where_there_are_no_biases(between):
     """The sigmoid of 0 is 1/2: one that is only constant stays, one that is named does not."""
-    store = rw.starts.EdgeList([0, 1], [0, 1], [1.0, 1.0])
+    store = rw.connectivity.EdgeList([0, 1], [0, 1], [1.0, 1.0])
     net = rw.Sequential(
         [
-            rw.Sparse(2, 3, activation="sigmoid", start=store, bias=False), *(kind() for kind in between),
+            rw.Sparse(2, 3, activation="sigmoid", connectivity=store, bias=False), *(kind() for kind in between),
             rw.Sparse(3, 2, density=1.0, init=1.0, bias=False),
         ],
         dtype="float64",
@@ -485,7 +491,7 @@ def test_the_best_epoch_comes_back_with_layers_of_ones_own(tmp_path):
     """Gain is registered nowhere, and the widths differ."""
     X = np.random.default_rng(0).normal(size=(40, 9))
     net = row_of_layers([Gain], activation="tanh")
-    rule = rw.ImportancePruning(0.2, begin=0, every=1, rule="cht")
+    rule = rw.ImportancePruning(0.2, begin=0, every=rw.Epochs(1), rule="cht")
     stop = rw.EarlyStopping(patience=1, monitor="epoch", mode="min", restore_best=True)
     log = rw.LinkLog()
     rw.Trainer(net, loss="mse", optimizer=rw.SGD(1e-4), rewiring=rule, callbacks=[stop, log]).fit(

@@ -7,7 +7,7 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import AtRandom, Comes, Goes, Moment, NearestZeroBySign, Share, base
+from rewire.rewiring import Drop, DropNearestZero, Fraction, Grow, GrowRandom, TrainingProgress, base
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 60)
@@ -43,22 +43,22 @@ def trained(rule, optimizer=None, epochs=1, group=1, **options):
 
 
 def rewire(trainer, rule, ordinal=1, regrow=True):
-    return rule.rewire(trainer.network, Moment(1, 4, True), ordinal, 1, regrow=regrow)
+    return rule.rewire(trainer.network, TrainingProgress(1, 4, True), ordinal, 1, regrow=regrow)
 
 
-@pytest.mark.parametrize("zeta", [0.0, 0.1, 0.3, 0.5, 1.0])
-def test_what_goes_is_exact(zeta):
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5, 1.0])
+def test_what_goes_is_exact(fraction):
     """floor(zeta n+) and floor(zeta n-) of each layer, the ones nearest zero; as many come."""
     trainer = trained(rw.SET())
     before = [{k: float(v[0]) for k, v in links(layer).items()} for layer in trainer.network.layers]
-    record = rewire(trainer, rw.SET(zeta))
+    record = rewire(trainer, rw.SET(fraction))
     for layer, old, removed, grown in zip(
         trainer.network.layers, before, record.removed, record.grown, strict=True
     ):
         new = links(layer)
         positive = sorted(k for k, v in old.items() if v >= 0)
         negative = sorted(k for k, v in old.items() if v < 0)
-        n_positive, n_negative = int(zeta * len(positive)), int(zeta * len(negative))
+        n_positive, n_negative = int(fraction * len(positive)), int(fraction * len(negative))
         assert removed == grown == n_positive + n_negative
         assert len(new) == len(old) == layer.nnz
         for places, count in ((positive, n_positive), (negative, n_negative)):
@@ -131,7 +131,7 @@ def test_seed_and_ordinal_name_the_draw():
     def places(seed, ordinal):
         net = network(seed=seed)
         net.layers[0].store.set_field("weight", np.ones((net.layers[0].store.slots, 1), "f4"))
-        rw.SET(0.3).rewire(net, Moment(1, 1, True), ordinal, 1)
+        rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), ordinal, 1)
         return sorted(links(net.layers[0]))
 
     assert places(0, 1) == places(0, 1)
@@ -151,7 +151,7 @@ def test_every_epoch_but_not_after_the_last():
 
 
 def test_every_other_epoch_with_an_end():
-    trainer = trained(rw.SET(0.3, every=rw.Every(epochs=2, stop=5)), epochs=8)
+    trainer = trained(rw.SET(0.3, every=rw.Epochs(2, stop=5)), epochs=8)
     assert [sum(row["links_removed"]) > 0 for row in trainer.history.epochs] == [
         False,
         False,
@@ -162,17 +162,17 @@ def test_every_other_epoch_with_an_end():
         False,
         False,
     ]
-    assert trained(rw.SET(0.3, every=3), epochs=7).rewirings == 2
+    assert trained(rw.SET(0.3, every=rw.Epochs(3)), epochs=7).rewirings == 2
 
 
 def test_every_so_many_steps():
-    trainer = trained(rw.SET(0.3, every=rw.Every(steps=3)), epochs=3)  # twelve steps: before 3, 6, 9
+    trainer = trained(rw.SET(0.3, every=rw.Steps(3)), epochs=3)  # twelve steps: before 3, 6, 9
     assert trainer.rewirings == 3
 
 
 def test_a_batch_without_weight_is_no_step_to_rewire_at():
     net = rw.Sequential([rw.Sparse(8, 30, density=0.5), rw.Sparse(30, 3, density=0.5)])
-    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rw.SET(every=rw.Every(steps=1)))
+    trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rw.SET(every=rw.Steps(1)))
     data = np.random.default_rng(0).normal(size=(64, 8)), np.arange(64) % 3
     weight = np.repeat([0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0], 8)
     trainer.fit(*data, batch_size=8, sample_weight=weight, shuffle=False, verbose=0)
@@ -180,8 +180,8 @@ def test_a_batch_without_weight_is_no_step_to_rewire_at():
 
 
 def test_every_of_numpy_integers_can_be_saved():
-    rule = rw.SET(every=rw.Every(steps=np.int64(3), stop=np.int32(9)))
-    assert rw.rewiring.rewiring(json.loads(json.dumps(rule.config()))).when == rule.when
+    rule = rw.SET(every=rw.Steps(np.int64(3), stop=np.int32(9)))
+    assert rw.rewiring.rewiring(json.loads(json.dumps(rule.config()))).every == rule.every
 
 
 def test_static_and_none():
@@ -221,7 +221,7 @@ def test_a_full_layer_is_left_alone():
         [rw.Sparse(12, 8, density=0.5, activation="relu"), rw.Sparse(8, 3, activation="softmax")]
     )
     weights = net.layers[1].store.get_field("weight")
-    record = rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+    record = rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
     assert record.removed[0] > 0 and record.removed[1] == 0
     assert np.array_equal(net.layers[1].store.get_field("weight"), weights)
 
@@ -244,7 +244,7 @@ def test_degenerate_layers_survive(layer):
     net = rw.Sequential([layer()])
     nnz = net.nnz
     for ordinal in range(1, 20):
-        rw.SET(0.5, init=rw.Normal(1)).rewire(net, Moment(1, 1, True), ordinal, 1)
+        rw.SET(0.5, init=rw.Normal(1)).rewire(net, TrainingProgress(1, 1, True), ordinal, 1)
         net.validate()
         assert net.nnz == nnz
 
@@ -257,26 +257,26 @@ def test_a_view_anywhere_stops_the_whole_rewiring():
     before = [sorted(links(layer)) for layer in net.layers]
     with net.layers[1].store.view():
         with pytest.raises(BufferError, match=r"layer 1 \(Sparse 20 -> 17\) cannot be rewired"):
-            rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+            rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
     assert [sorted(links(layer)) for layer in net.layers] == before
-    rw.SET(0.3).rewire(net, Moment(1, 1, True), 1, 1)
+    rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
     assert [sorted(links(layer)) for layer in net.layers] != before
 
 
 # --- rules of one's own -----------------------------------------------------------------
 
 
-class Smallest(Goes):
+class Smallest(Drop):
     """The smallest in magnitude, whatever their sign."""
 
-    def mark(self, plan, layer, share, occasion):
-        plan.prune_smallest(int(share * layer.store.slots), *occasion.key(layer), occasion.threads)
+    def mark(self, plan, layer, share, context):
+        plan.prune_smallest(int(share * layer.store.slots), *context.key(layer), context.threads)
 
 
-class Diagonal(Comes):
+class Diagonal(Grow):
     """Newcomers on the diagonal first: by pairs, in NumPy."""
 
-    def place(self, plan, layer, count, occasion):
+    def place(self, plan, layer, count, context):
         store = layer.store
         kept = set(links(layer)) - set(zip(*map(list, plan.removed()), strict=True))
         empty = sorted(
@@ -288,16 +288,16 @@ class Diagonal(Comes):
 
 
 class Chooser(rw.Rewiring):
-    def plans(self, layers, occasion, regrow):
+    def plans(self, layers, context, regrow):
         plans = [_core.Plan(layer.store) for layer in layers]
         for plan, layer in zip(plans, layers, strict=True):
-            self.goes.mark(plan, layer, self.how_many.at(occasion.moment), occasion)
-            self.comes.place(plan, layer, plan.n_removed, occasion)
+            self.drop.mark(plan, layer, self.fraction_schedule.at(context.progress), context)
+            self.grow.place(plan, layer, plan.n_removed, context)
         return plans
 
 
 def test_composing_a_rule():
-    rule = rw.Rewiring(rw.Every(steps=2), Share(0.2), Smallest(), AtRandom(rw.Zeros()))
+    rule = rw.Rewiring(rw.Steps(2), Fraction(0.2), Smallest(), GrowRandom(rw.Zeros()))
     trainer = trained(rule, epochs=3)
     assert trainer.rewirings == 5
     trainer.network.validate()
@@ -305,7 +305,7 @@ def test_composing_a_rule():
 
 
 def test_a_rule_that_plans_by_itself():
-    rule = Chooser(rw.Every(), Share(0.2), Smallest(), Diagonal())
+    rule = Chooser(rw.Epochs(), Fraction(0.2), Smallest(), Diagonal())
     trainer = trained(rule, epochs=6)
     trainer.network.validate()
     store = trainer.network.layers[1].store
@@ -314,27 +314,25 @@ def test_a_rule_that_plans_by_itself():
 
 
 def test_rules_are_told_apart_by_name():
-    rule = rw.SET(
-        0.2, every=rw.Every(steps=5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove"
-    )
+    rule = rw.SET(0.2, every=rw.Steps(5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove")
     twin = rw.rewiring.rewiring(rule.config())
     assert twin.config() == rule.config()
     assert rw.rewiring.rewiring("set").config() == rw.SET().config()
     assert isinstance(rw.rewiring.rewiring(None), rw.Static)
-    assert NearestZeroBySign in {type(rule.goes)}
+    assert DropNearestZero in {type(rule.drop)}
 
 
 WRONG = [
-    (lambda: rw.SET(zeta=1.5), ValueError, r"zeta must be a number in \[0, 1\], got 1.5"),
-    (lambda: rw.SET(zeta="a"), TypeError, r"zeta must be a number in \[0, 1\], got 'a'"),
+    (lambda: rw.SET(fraction=1.5), ValueError, r"fraction must be a number in \[0, 1\], got 1.5"),
+    (lambda: rw.SET(fraction="a"), TypeError, r"fraction must be a number in \[0, 1\], got 'a'"),
     (lambda: rw.SET(every=0), ValueError, "every must be an integer >= 1, got 0"),
-    (lambda: rw.SET(every="epoch"), TypeError, "every must be an integer >= 1, got 'epoch'"),
+    (lambda: rw.SET(every="epoch"), ValueError, r"every must be Epochs\(n\), Steps\(n\) or .* got 'epoch'"),
     (lambda: rw.SET(init="she"), ValueError, "init must be one of .* got 'she'"),
     (lambda: rw.SET(output_layer=1), TypeError, "output_layer must be True or False, got 1"),
     (lambda: rw.SET(last_epoch="no"), ValueError, "last_epoch must be one of 'skip', 'remove', got 'no'"),
-    (lambda: rw.Every(epochs=1, steps=1), ValueError, "give epochs or steps"),
-    (lambda: rw.Every(steps=0), ValueError, "steps must be an integer >= 1, got 0"),
-    (lambda: rw.Every(stop=-1), ValueError, "stop must be an integer >= 0, got -1"),
+    (lambda: rw.Epochs(0), ValueError, "n must be an integer >= 1, got 0"),
+    (lambda: rw.Steps(0), ValueError, "n must be an integer >= 1, got 0"),
+    (lambda: rw.Epochs(stop=-1), ValueError, "stop must be an integer >= 0, got -1"),
     (lambda: rw.rewiring.rewiring("sets"), ValueError, "rewiring must be one of .* got 'sets'"),
     (lambda: rw.rewiring.rewiring(3), TypeError, "rewiring must be one of .* got 3"),
 ]
@@ -347,7 +345,7 @@ def test_wrong_arguments(case):
         call()
 
 
-@pytest.mark.parametrize("every", [2, {"steps": 2}, rw.Every(steps=2), rw.Every(epochs=1)])
+@pytest.mark.parametrize("every", [2, {"steps": 2}, rw.Steps(2), rw.Epochs(1)])
 @pytest.mark.parametrize("end", [0.5, 12])
 def test_a_rule_ends_where_it_says_whatever_its_schedule(every, end):
     """And no optimizer step is skipped for a rewiring that has nothing to move."""
@@ -369,8 +367,8 @@ def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
     class Mine(rw.Magnitude):
         name = "mine"
 
-        def __init__(self, zeta=0.1, *, kept=2, lost=3):
-            super().__init__(zeta, every=rw.Every(steps=5))
+        def __init__(self, fraction=0.1, *, kept=2, lost=3):
+            super().__init__(fraction, every=rw.Steps(5))
             self.kept = kept
 
     with pytest.raises(NotImplementedError, match="Mine cannot be saved: it has no config"):
@@ -380,5 +378,5 @@ def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
         Mine().config()
     rule = Mine(0.2, kept=4)
     rule.lost = 7
-    assert rule.config() == {"name": "mine", "zeta": 0.2, "kept": 4, "lost": 7}
+    assert rule.config() == {"name": "mine", "fraction": 0.2, "kept": 4, "lost": 7}
     assert rw.rewiring.rewiring(rule.config()).kept == 4

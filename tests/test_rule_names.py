@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire._places import places_of
+from rewire._positions import positions_of
 from rewire.cli import main
+from rewire.connectivity import connectivity_names
 from rewire.presets import mlp_layers
 from rewire.rewiring import rewiring_class, rewiring_names
-from rewire.starts import start_names
 from small import SELDOM
 
 
@@ -57,10 +57,10 @@ def test_the_command_line_tells_a_rule_s_options(name, capsys):
 
 
 def test_an_option_that_there_is_not_names_those_there_are(capsys):
-    words = "takes alpha, every, end, decay"
-    with pytest.raises(TypeError, match=f"rewiring 'rigl' {words}.*, got 'zeta'"):
-        rw.rewiring.rewiring({"name": "rigl", "zeta": 0.3})
-    train = "train --data digits --quiet --rewiring rigl --rewiring-opt zeta=0.3".split()
+    words = "takes fraction, every, end, decay"
+    with pytest.raises(TypeError, match=f"rewiring 'rigl' {words}.*, got 'salient'"):
+        rw.rewiring.rewiring({"name": "rigl", "salient": 0.3})
+    train = "train --data digits --quiet --rewiring rigl --rewiring-opt salient=0.3".split()
     assert main(train) == 2 and words in capsys.readouterr().err
 
 
@@ -70,27 +70,27 @@ def test_a_grid_of_rules_with_options():
     from sklearn.model_selection import GridSearchCV
 
     data = rw.datasets.load("digits")
-    rules = ["set", {"name": "rigl", "alpha": 0.2, "every": 2}, rw.ITOP(every=3), None]
+    rules = ["set", {"name": "rigl", "fraction": 0.2, "every": 2}, rw.ITOP(every=3), None]
     model = rw.SparseMLPClassifier((30,), max_iter=3, batch_size=50, random_state=0)
     search = GridSearchCV(model, {"rewiring": rules}, cv=2).fit(data.X[:200], data.y[:200])
     assert len(set(search.cv_results_["mean_test_score"])) > 1
     made = clone(model).set_params(rewiring=rules[1])
     assert clone(made).get_params()["rewiring"] == rules[1]
-    assert made.fit(data.X[:100], data.y[:100]).trainer_.rewiring.alpha == 0.2
+    assert made.fit(data.X[:100], data.y[:100]).trainer_.rewiring.fraction == 0.2
 
 
 # --- starts
 
 
-@pytest.mark.parametrize("name", start_names())
+@pytest.mark.parametrize("name", connectivity_names())
 def test_an_estimator_takes_a_start(name):
     from sklearn.base import clone
 
     data = rw.datasets.load("digits")
     X, y = data.X[:300], data.y[:300]
     options = {"max_iter": 1, "epsilon": 2, "rewiring": None, "random_state": 0}
-    made = clone(rw.SparseMLPClassifier((40, 30), start=name, **options)).fit(X, y)
-    layers = mlp_layers([64, 40, 30, 10], epsilon=2, start=name, X=X)
+    made = clone(rw.SparseMLPClassifier((40, 30), connectivity=name, **options)).fit(X, y)
+    layers = mlp_layers([64, 40, 30, 10], epsilon=2, connectivity=name, X=X)
     expected = rw.Sequential(layers, seed=0)
     for mine, theirs in zip(made.network_.weight_layers, expected.weight_layers, strict=True):
         assert (mine.store.sources() == theirs.store.sources()).all()
@@ -104,55 +104,60 @@ def test_a_correlated_start_is_for_the_first_layer():
     X = rng.normal(size=(25_000, 30))
     X[:, 15:] = X[:, :15]  # pairs of equal features
     nets = [
-        rw.Sequential(mlp_layers([30, 60, 50, 2], epsilon=1, start=start, X=x), seed=3)
+        rw.Sequential(mlp_layers([30, 60, 50, 2], epsilon=1, connectivity=start, X=x), seed=3)
         for start, x in (("correlated", X), ("correlated", sp.csr_array(X)), ("random", None))
     ]
-    places = [[places_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
+    places = [[positions_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
     assert places[0] == places[1] and places[0][0] != places[2][0] and places[0][1:] == places[2][1:]
-    alone = rw.Sparse(30, 60, links=90, start=rw.starts.Correlated(X[::3]))  # of 25,000 every third
+    alone = rw.Sparse(
+        30, 60, links=90, connectivity=rw.connectivity.Correlated(X[::3])
+    )  # of 25,000 every third
     rw.Sequential([alone], seed=3)
-    assert places_of(alone.store).tolist() == places[0][0]
+    assert positions_of(alone.store).tolist() == places[0][0]
 
 
 def test_starts_on_the_command_line(tmp_path, capsys):
     train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2".split()
     saved = tmp_path / "run"
-    words = ["--start", "small-world", "--start-opt", "beta=0", "--save", str(saved)]
+    words = ["--connectivity", "small-world", "--connectivity-opt", "beta=0", "--save", str(saved)]
     assert main([*train, "--rewiring", "static", *words]) == 0
-    ring = rw.Sparse(64, 40, links=208, start=rw.starts.SmallWorld(0.0))
+    ring = rw.Sparse(64, 40, links=208, connectivity=rw.connectivity.SmallWorld(0.0))
     rw.Sequential([ring], seed=0)
-    assert places_of(rw.load(saved).sparse_layers[0].store).tolist() == places_of(ring.store).tolist()
+    assert positions_of(rw.load(saved).sparse_layers[0].store).tolist() == positions_of(ring.store).tolist()
     assert main(["train", "--resume", str(saved), "--epochs", "2", "--quiet"]) == 0
-    assert main([*train, "--start", "correlated"]) == 0
+    assert main([*train, "--connectivity", "correlated"]) == 0
     capsys.readouterr()
     for wrong, message in (
-        (["--start", "tree"], "invalid choice: 'tree'"),
-        (["--start", "small-world", "--start-opt", "gamma=1"], "start 'small-world' takes beta, got 'gamma'"),
-        (["--start-opt", "beta=1"], "--start-opt does nothing without --start"),
-        (["--start", "random", "--dense"], "--start does nothing with --dense"),
+        (["--connectivity", "tree"], "invalid choice: 'tree'"),
+        (
+            ["--connectivity", "small-world", "--connectivity-opt", "gamma=1"],
+            "connectivity 'small-world' takes beta, got 'gamma'",
+        ),
+        (["--connectivity-opt", "beta=1"], "--connectivity-opt does nothing without --connectivity"),
+        (["--connectivity", "random", "--dense"], "--connectivity does nothing with --dense"),
     ):
         assert main([*train[:-2], *wrong]) == 2
         assert message in capsys.readouterr().err
-    assert main(["train", "--resume", str(saved), "--start", "random"]) == 2
+    assert main(["train", "--resume", str(saved), "--connectivity", "random"]) == 2
 
 
 def test_starts_that_are_none():
-    with pytest.raises(ValueError, match="start must be one of .*'correlated', got 'tree'"):
-        rw.starts.start("tree")
-    with pytest.raises(TypeError, match="start must be one of .*, a dict or a Start, got 3"):
-        rw.Sparse(4, 3, start=3)
-    with pytest.raises(TypeError, match="start 'random' takes no options, got 'beta'"):
-        rw.starts.start({"name": "random", "beta": 1})
-    with pytest.raises(ValueError, match="start 'correlated' needs samples"):
-        rw.Sparse(4, 3, start="correlated")
-    with pytest.raises(ValueError, match="start must be one of"):
-        rw.SparseMLPClassifier(start="tree").fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(ValueError, match="connectivity must be one of .*'correlated', got 'tree'"):
+        rw.connectivity.connectivity("tree")
+    with pytest.raises(TypeError, match="connectivity must be one of .*, a dict or a Connectivity, got 3"):
+        rw.Sparse(4, 3, connectivity=3)
+    with pytest.raises(TypeError, match="connectivity 'random' takes no options, got 'beta'"):
+        rw.connectivity.connectivity({"name": "random", "beta": 1})
+    with pytest.raises(ValueError, match="connectivity 'correlated' needs samples"):
+        rw.Sparse(4, 3, connectivity="correlated")
+    with pytest.raises(ValueError, match="connectivity must be one of"):
+        rw.SparseMLPClassifier(connectivity="tree").fit([[0.0], [1.0]], [0, 1])
 
 
 def test_neurons_that_went_do_not_end_a_warm_start():
     data = rw.datasets.load("digits")
     X, y = data.X[:300], data.y[:300]
-    rule = {"name": "importance", "begin": 0, "every": 1}
+    rule = {"name": "importance", "begin": 0, "every": {"epochs": 1}}
     made = rw.SparseMLPClassifier((40,), rewiring=rule, max_iter=3, warm_start=True, random_state=0).fit(X, y)
     before = made.network_.weight_layers[0].n_out
     assert before < 40 and made.fit(X, y).network_.weight_layers[0].n_out < before

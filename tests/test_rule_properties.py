@@ -37,9 +37,9 @@ def first(case, start, group):
         return rw.Sparse.from_dense(rng.normal(size=(11, 9)), density=case.density, **options)
     if start == "edge list":
         chosen = np.repeat(rng.random((-(-11 // group), 9)) < case.density, group, axis=0)[:11]
-        return rw.Sparse(9, 11, start=rw.starts.EdgeList(*np.nonzero(chosen)), **options)
-    where = rw.starts.start(start, rng.normal(size=(20, 9)))
-    return rw.Sparse(9, 11, density=case.density, start=where, **options)
+        return rw.Sparse(9, 11, connectivity=rw.connectivity.EdgeList(*np.nonzero(chosen)), **options)
+    where = rw.connectivity.connectivity(start, rng.normal(size=(20, 9)))
+    return rw.Sparse(9, 11, density=case.density, connectivity=where, **options)
 
 
 def layers(case, middle, start, group):

@@ -10,7 +10,7 @@ from rules.scene import follow
 STEPS = {"steps": 2}
 WALK, SETTLE = {"step": walks.walk}, {"step": walks.settle, "joins": True}
 
-TWO = rw.Every(steps=2)
+TWO = rw.Steps(2)
 SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}
 
 # Name -> the rule, its slow version (of a scene, or of a scene and the rule), and options of `follow`.
@@ -49,11 +49,11 @@ RULES = {
     "soft-deepr, full": (lambda: rw.SoftDeepR(0.1, noise=0.1), walks.soft_deepr, WALK | {"density": 1.0}),
     "top-kast": (lambda: rw.TopKAST(0.4, penalty=0.3, every=2), walks.top_kast, SETTLE),
     "top-kast, l1": (
-        lambda: rw.TopKAST(0.7, zeta=1.0, penalty=0.05, norm="l1", every=2, end=25), walks.top_kast,
+        lambda: rw.TopKAST(0.7, fraction=1.0, penalty=0.05, norm="l1", every=2, end=25), walks.top_kast,
         SETTLE | {"optimizer": rw.Adam(0.01)},
     ),
     "top-kast, dense": (
-        lambda: rw.TopKAST(0.1, zeta=0.5, penalty=0.0, every=1, end=1.0), walks.top_kast,
+        lambda: rw.TopKAST(0.1, fraction=0.5, penalty=0.0, every=1, end=1.0), walks.top_kast,
         SETTLE | {"density": 0.97, "optimizer": rw.SGD(0.1)},
     ),
     "mest, soft and dense": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest, {"density": 0.8}),

@@ -53,8 +53,8 @@ LONG = [
     {"early_stopping": True, "warm_start": True},
     SMALL,
     {**SMALL, "rewiring": "rigl", "optimizer": "adamw", "dropout": 0.1, "group": 4, "max_iter": 100},
-    {**SMALL, "rewiring": "magnitude", "start": "small-world"},
-    {**SMALL, "start": "correlated"},
+    {**SMALL, "rewiring": "magnitude", "connectivity": "small-world"},
+    {**SMALL, "connectivity": "correlated"},
     {**SMALL, "optimizer": "sgd", "learning_rate_init": 0.01, "max_iter": 100},
 ]
 

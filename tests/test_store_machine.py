@@ -137,16 +137,16 @@ class StoreMachine(RuleBasedStateMachine):
         return float(np.abs(self.slots[place]["weight"]).sum())
 
     @idle
-    @rule(zeta=st.sampled_from([0.0, 0.25, 0.5, 1.0]), seed=seeds, threads=st.integers(1, 3))
-    def rewire_set(self, zeta, seed, threads):
+    @rule(fraction=st.sampled_from([0.0, 0.25, 0.5, 1.0]), seed=seeds, threads=st.integers(1, 3))
+    def rewire_set(self, fraction, seed, threads):
         plan = _core.Plan(self.store)
-        plan.prune_set(zeta, seed, 0, 1, threads)
+        plan.prune_set(fraction, seed, 0, 1, threads)
         one = self.store.group == 1
         negative = {p for p in self.slots if one and self.slots[p]["weight"][0] < 0}
         positive = set(self.slots) - negative
         gone = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
         for kind in (positive, negative):
-            assert len(gone & kind) == int(zeta * len(kind))
+            assert len(gone & kind) == int(fraction * len(kind))
             worst = max(map(self.score, gone & kind), default=0.0)
             assert all(worst <= self.score(p) for p in kind - gone)
         plan.grow_random(plan.n_removed, seed, 0, 1, threads)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire import _core, _machine, info, threads
+from rewire import _core, _resources, info, threads
 
 needs_openmp = pytest.mark.skipif(not _core.openmp(), reason="built without OpenMP")
 
@@ -78,21 +78,21 @@ def test_quota_of_a_control_group(tmp_path, monkeypatch):
     (tmp_path / "job").mkdir()
     (tmp_path / "cpu.max").write_text("max 100000\n")
     (tmp_path / "job" / "cpu.max").write_text("150000 100000\n")
-    monkeypatch.setattr(_machine, "_own_groups", lambda controller: iter([tmp_path / "job", tmp_path]))
+    monkeypatch.setattr(_resources, "_own_groups", lambda controller: iter([tmp_path / "job", tmp_path]))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
-    assert _machine.cpu_count() == 2
+    assert _resources.cpu_count() == 2
     (tmp_path / "job" / "cpu.max").write_text("what\n")
-    assert _machine.cpu_count() == 16
+    assert _resources.cpu_count() == 16
 
 
 def test_memory_of_a_control_group(tmp_path, monkeypatch):
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("900000\n")
     (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 50000\n")
-    monkeypatch.setattr(_machine, "_own_groups", lambda controller: iter([tmp_path]))
-    assert _machine.memory_available() == 150_000
+    monkeypatch.setattr(_resources, "_own_groups", lambda controller: iter([tmp_path]))
+    assert _resources.memory_available() == 150_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert _machine.memory_available() != 150_000
+    assert _resources.memory_available() != 150_000
 
 
 # --- fork -------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ rw.WeightStore(n_out=3, n_in=5).insert([0], [1], [0.5]) + 1  # gives nothing
 rw.Sparse(3, 5, densty=0.5)
 rw.Sequential([rw.Sparse(3, 5)]).predict()
 rw.SGD(lr="fast")
-rw.SET(zeta=None)
+rw.SET(fraction=None)
 '''
 
 

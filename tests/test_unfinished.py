@@ -15,12 +15,12 @@ import rewire as rw
 from small import T, X, Y
 
 EPOCHS = 3
-STEPS = rw.Every(steps=2)
+STEPS = rw.Steps(2)
 
 RULES = {
     "static": lambda: None,
     "set": lambda: rw.SET(),
-    "set, steps": lambda: rw.SET(every=rw.Every(steps=3)),
+    "set, steps": lambda: rw.SET(every=rw.Steps(3)),
     "set, remove": lambda: rw.SET(last_epoch="remove"),
     "magnitude": lambda: rw.Magnitude(every=STEPS, scope="global"),
     "rigl": lambda: rw.RigL(every=2),
@@ -37,7 +37,7 @@ RULES = {
     "itop": lambda: rw.ITOP(every=2),
     "srigl": lambda: rw.SRigL(every=2),
     "snip": lambda: rw.SNIP(0.3, step=1),
-    "importance": lambda: rw.ImportancePruning(share=0.2, begin=0.4, every=1),
+    "importance": lambda: rw.ImportancePruning(fraction=0.2, begin=0.4, every=rw.Epochs(1)),
 }
 
 OPTIMIZERS = {
@@ -61,7 +61,7 @@ def trainer(rule, optimizer, dropout, regression, callbacks=()):
 
 
 def fit(t, regression, weighted, **options):
-    # Whole batches without weight are passed over. A share of the run counts them as steps before, not after.
+    # Whole batches without weight are passed over. A fraction of the run counts them as steps before, not after.
     middle = 0.0 if t.rewiring.name in ("set", "static", "magnitude") else 0.5
     weight = np.repeat([1.0, middle, 2.5], 30) if weighted else None
     y = T if regression else Y

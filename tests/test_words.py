@@ -71,7 +71,7 @@ def test_sizes_that_can_be_walked_through_once_are_refused(kind):
 def test_a_dict_needs_a_name(of):
     network = rw.Sequential([rw.Sparse(6, 2, activation="softmax")])
     with pytest.raises(ValueError, match=f'^{of} must have a "name" .* got {{'):
-        rw.Trainer(network, loss="cross_entropy", **{of: {"zeta": 0.3}})
+        rw.Trainer(network, loss="cross_entropy", **{of: {"fraction": 0.3}})
 
 
 class Wide(SparseMLPClassifier):
@@ -202,7 +202,7 @@ def test_one_limit_of_widths():
     assert rw.Sparse(most, 1, links=1).n_in == most and rw.WeightStore(n_out=1, n_in=most).n_in == most
     for make in (lambda: rw.Sparse(most + 1, 1), lambda: rw.Dense(1, most + 1),
                  lambda: rw.WeightStore(n_out=1, n_in=most + 1),
-                 lambda: rw.topology.erdos_renyi_links(most + 1, 1, 1.0),
+                 lambda: rw.link_counts.erdos_renyi_links(most + 1, 1, 1.0),
                  lambda: SparseMLPClassifier(most + 1).fit(X, Y)):  # fmt: skip
         with pytest.raises(ValueError, match=str(most)):
             make()
@@ -211,7 +211,7 @@ def test_one_limit_of_widths():
 @BOTH
 def test_a_correlated_start_needs_two_samples(kind):
     with pytest.raises(ValueError) as caught:
-        kind(**FAST, start="correlated").fit(X[:1], [1])
+        kind(**FAST, connectivity="correlated").fit(X[:1], [1])
     words = str(caught.value)
     assert "at least 2 classes" in words or ("'correlated' needs an X of at least 2 samples" in words)
     assert "n_in" not in words
@@ -240,13 +240,15 @@ def test_a_piece_in_which_nothing_counts(kind):
 
 def test_parameters_of_optimizer_and_rule():
     clf = SparseMLPClassifier(**FAST, optimizer=rw.SGD(), rewiring=rw.SET())
-    assert clf.get_params()["optimizer__lr"] == 0.01 and clf.get_params()["rewiring__zeta"] == 0.3
-    assert clf.set_params(optimizer__lr=0.5, optimizer__momentum=0.9, rewiring__zeta=0.1).optimizer.lr == 0.5
+    assert clf.get_params()["optimizer__lr"] == 0.01 and clf.get_params()["rewiring__fraction"] == 0.3
+    assert (
+        clf.set_params(optimizer__lr=0.5, optimizer__momentum=0.9, rewiring__fraction=0.1).optimizer.lr == 0.5
+    )
     clf.fit(X, Y)
     assert clf.trainer_.optimizer.config() == rw.SGD(0.5, momentum=0.9).config()
     assert clf.trainer_.rewiring.config() == rw.SET(0.1).config()
     assert clf.set_params(optimizer=rw.Adam(), optimizer__eps=1e-3).optimizer.eps == 1e-3
-    search = GridSearchCV(clf, {"optimizer__lr": [0.01, 0.02], "rewiring__zeta": [0.2, 0.4]}, cv=2,
+    search = GridSearchCV(clf, {"optimizer__lr": [0.01, 0.02], "rewiring__fraction": [0.2, 0.4]}, cv=2,
                           error_score="raise").fit(X, Y)  # fmt: skip
     assert search.best_estimator_.optimizer.lr == search.best_params_["optimizer__lr"]
     assert clf.optimizer.lr == 0.001  # the estimator that was searched with is not touched
@@ -283,8 +285,8 @@ def test_wrong_parameters_change_nothing():
     clf = SparseMLPClassifier()
     with pytest.raises(ValueError, match=r"optimizer__lr needs optimizer to be an object, such as .*Adam"):
         clf.set_params(optimizer__lr=0.5)
-    with pytest.raises(ValueError, match=r"rewiring__zeta needs rewiring to be an object, such as .*SET"):
-        clf.set_params(rewiring__zeta=0.5)
+    with pytest.raises(ValueError, match=r"rewiring__fraction needs rewiring to be an object, such as .*SET"):
+        clf.set_params(rewiring__fraction=0.5)
     with pytest.raises(ValueError, match="epsilon__x needs epsilon to be an object"):
         clf.set_params(epsilon__x=0.5)
     with pytest.raises(ValueError, match="'xyz'"):

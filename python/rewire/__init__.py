@@ -12,6 +12,7 @@ from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.link_counts import erk_links
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.neurons import remove_neurons
@@ -28,7 +29,7 @@ from rewire.rewiring import (
     SNFS,
     SNIP,
     DeepR,
-    Every,
+    Epochs,
     GraNet,
     ImportancePruning,
     Magnitude,
@@ -37,13 +38,13 @@ from rewire.rewiring import (
     SoftDeepR,
     SRigL,
     Static,
+    Steps,
     TopKAST,
 )
 from rewire.schedules import Constant, Cosine, Step
 from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
 from rewire.threads import get_num_threads, set_num_threads
-from rewire.topology import erk_links
 from rewire.trainer import Trainer
 
 __version__ = "0.1.0"
@@ -58,7 +59,7 @@ __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Callback", "Checkpoint", "Constant", "Cosine", "CrossEntropy", "DeepR",
     "Dense", "DensityWarning",
-    "DivergenceError", "Dropout", "EarlyStopping", "Every", "FileError", "Fixed", "GraNet", "He",
+    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Steps", "FileError", "Fixed", "GraNet", "He",
     "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
     "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",

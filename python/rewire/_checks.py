@@ -85,7 +85,7 @@ def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mappin
 
 
 def named(argument: str, what: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Name and options in a dict that stands for an object, such as ``{"name": "set", "zeta": 0.2}``."""
+    """Name and options in a dict that stands for an object, such as ``{"name": "set", "fraction": 0.2}``."""
     if "name" not in what:
         raise ValueError(f"{argument} must have a \"name\" where it is a dict, got {describe(what)}")
     return what["name"], {key: value for key, value in what.items() if key != "name"}

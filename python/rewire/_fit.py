@@ -33,7 +33,7 @@ from rewire.errors import DivergenceError
 from rewire.losses import Targets
 from rewire.metrics import Metric
 from rewire.progress import Silent
-from rewire.rewiring import Moment, Probe, Rewiring
+from rewire.rewiring import GradientProbe, Rewiring, TrainingProgress
 from rewire.threads import resolve
 from rewire.workspace import Workspace
 
@@ -175,19 +175,21 @@ class Fit:
             rows = order[part.done : part.done + self.batch]
             weight, apart, amount = self.weight.of(rows)
             if amount > 0.0:
-                moment = self.moment(trainer.epoch, part.weights == 0.0)
-                due = trainer.rewiring.due(moment) or trainer.rewiring.overdue(moment, trainer.rule_memory())
+                progress = self.progress(trainer.epoch, part.weights == 0.0)
+                due = trainer.rewiring.due(progress) or trainer.rewiring.overdue(
+                    progress, trainer.rule_memory()
+                )
                 if due and not part.rewired:
-                    self.rewire(moment, part, rows, weight)
+                    self.rewire(progress, part, rows, weight)
                     begin = time.perf_counter()
                 learns = not (due and trainer.rewiring.skip_step)
                 with self.step_whole:
                     self.whole = False
-                    self.state.loss, truth = self.one_step(rows, weight, moment.lr if learns else None)
+                    self.state.loss, truth = self.one_step(rows, weight, progress.lr if learns else None)
                     part.metric.update(self.outputs[: len(rows)], truth, apart)
                     part.total += amount * self.state.loss
                     part.weights += amount
-                    following = self.follow(moment) if self.follows else 0.0
+                    following = self.follow(progress) if self.follows else 0.0
                     part.done += len(rows)
                     part.rewired = False
                     part.seconds_rewiring += following
@@ -206,7 +208,7 @@ class Fit:
                 raise self.diverged(layer.label, "squares of gradients that are not finite")
         part.seconds_training += time.perf_counter() - begin
         if last and trainer.rewiring.last_epoch == "remove" and not part.closed:
-            self.rewire(self.moment(trainer.epoch + 1, True), part)
+            self.rewire(self.progress(trainer.epoch + 1, True), part)
 
         row: dict[str, Any] = {
             "epoch": trainer.epoch,
@@ -237,15 +239,15 @@ class Fit:
         words = np.random.SeedSequence([self.trainer.seed, self.trainer.epoch, _SHUFFLE])
         return np.random.Generator(np.random.Philox(words)).permutation(n)
 
-    def moment(self, epoch: int, epoch_begins: bool) -> Moment:
+    def progress(self, epoch: int, epoch_begins: bool) -> TrainingProgress:
         """Where training stands."""
         trainer = self.trainer
         rate = trainer.optimizer.rate(trainer.epoch, trainer.step)
-        return Moment(epoch, trainer.step, epoch_begins, self.run_epochs, self.run_steps, rate)
+        return TrainingProgress(epoch, trainer.step, epoch_begins, self.run_epochs, self.run_steps, rate)
 
     def rewire(
         self,
-        moment: Moment,
+        progress: TrainingProgress,
         part: Unfinished,
         rows: NDArray[np.int64] | None = None,
         weight: NDArray[np.float64] | None = None,
@@ -255,14 +257,14 @@ class Fit:
         begin = time.perf_counter()
         probe = None
         if rows is not None and rule.probe_batches > 0:
-            probe = self.look(rows, weight)
+            probe = self.probe_gradients(rows, weight)
         with self.rewiring_whole:
             trainer.set_births()
             before = self.generations()
             try:
                 self.whole = False
                 record = rule.rewire(
-                    self.net, moment, trainer.rewirings + 1, self.threads,
+                    self.net, progress, trainer.rewirings + 1, self.threads,
                     regrow=rows is not None, memory=trainer.rule_memory(), probe=probe,
                 )  # fmt: skip
             except KeyboardInterrupt:
@@ -282,14 +284,14 @@ class Fit:
         """Changes whenever a rewiring is carried out."""
         return [(id(layer.store), layer.store.generation) for layer in self.net.sparse_layers]
 
-    def follow(self, before: Moment) -> float:
+    def follow(self, before: TrainingProgress) -> float:
         """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
         begin = time.perf_counter()
-        moment = before._replace(step=self.trainer.step, epoch_begins=False)
-        self.trainer.rewiring.stepped(self.net, moment, self.threads)
+        progress = before._replace(step=self.trainer.step, epoch_begins=False)
+        self.trainer.rewiring.stepped(self.net, progress, self.threads)
         return time.perf_counter() - begin
 
-    def look(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> Probe:
+    def probe_gradients(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:
         """Gradients for the coming batch, and for more at random where the rule asks for them."""
         trainer, net, ws = self.trainer, self.net, self.ws
         batches = trainer.rewiring.probe_batches
@@ -303,13 +305,13 @@ class Fit:
             own = self.weight.of(rows).near
             weight = shares if own is None else shares * own
         kept: dict[int, _core.Tiles] = {}
-        ws.watched = kept
+        ws.probed = kept
         try:
             flow, _, dz, _ = self.forward(rows, weight)
             net.backward(dz, flow, ws, None, trainer.step + 1, self.threads, logits=trainer.fused)
         finally:
-            ws.watched = None
-        return Probe({i: (flow[i], dz) for i, dz in kept.items()}, self.threads)
+            ws.probed = None
+        return GradientProbe({i: (flow[i], dz) for i, dz in kept.items()}, self.threads)
 
     # --- a step -------------------------------------------------------------------------
 

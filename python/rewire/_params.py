@@ -1,6 +1,6 @@
 """Objects whose constructor's arguments can be read and changed by name, as scikit-learn's tools do.
 
-That is what makes ``set_params(optimizer__lr=0.5)`` and grids over ``rewiring__zeta`` work. scikit-learn
+That is what makes ``set_params(optimizer__lr=0.5)`` and grids over ``rewiring__fraction`` work. scikit-learn
 itself is not needed.
 """
 

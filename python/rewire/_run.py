@@ -1,6 +1,6 @@
 """How long a run is, over all calls of ``fit``, and whether a rewiring rule fits into it.
 
-Schedules may name a share of the run (``end=0.75``). A run is as long as the trainer's ``horizon`` says, in
+Schedules may name a fraction of the run (``end=0.75``). A run is as long as the trainer's ``horizon`` says, in
 epochs; without one it ends at the furthest end that a call of ``fit`` has had, so that a second call may
 lengthen it. That moves all shares, and a trainer says so once.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewire._format import plural
 from rewire._warn import warn
-from rewire.rewiring import Every, Moment, Once, Rewiring
+from rewire.rewiring import Once, Rewiring, TrainingProgress
 
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
@@ -30,7 +30,7 @@ def run_length(trainer: Trainer, count: int, steps: int) -> int:
     Warns
     -----
     UserWarning
-        Once for each trainer and rule: when the run grows although shares of it count, and when it is too
+        Once for each trainer and rule: when the run grows although fractions of it count, and when it is too
         short for the rule's period.
     """
     end = trainer.epoch + count
@@ -54,7 +54,7 @@ def _say_grown(trainer: Trainer, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if found := _shares(rule):
             words = (
-                f"rewiring {_name(rule)!r}: {found} is a share of the run, which was "
+                f"rewiring {_name(rule)!r}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
                 f"horizon={length} or more, or an end in steps"
             )
@@ -69,18 +69,18 @@ def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
     for rule in trainer.rewiring.parts():
         if ("misfit", rule.name) in trainer.told:
             continue
-        schedule = rule.when
+        schedule = rule.every
         if isinstance(schedule, Once) and schedule.step >= whole:
             words = f"rewiring {_name(rule)!r} never acts: step={schedule.step}, and {run}"
             _once(trainer, "misfit", rule, words)
         elif isinstance(schedule, Every):
             period, unit = schedule.period
-            if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.until):
+            if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.rewiring_end):
                 continue  # it has acted; or periods come no shorter; or it is meant never to act
             times, looked = trainer.rewirings, 0
-            for moment in islice(schedule.turns(length, steps, (trainer.epoch, begun)), TURNS):
+            for progress in islice(schedule.turns(length, steps, (trainer.epoch, begun)), TURNS):
                 looked += 1
-                times += rule.acts(moment)
+                times += rule.acts(progress)
                 if times >= FEW:
                     break
             if times >= FEW or looked == TURNS:
@@ -101,8 +101,8 @@ def _apart(rule: Rewiring, schedule: Every, length: int, steps: int) -> str:
     """Steps at which a rule acts whatever its period: its end, say."""
     whole, found = length * steps, []
     for step in range(min(whole, TURNS)):
-        moment = Moment(step // steps, step, step % steps == 0, length, whole)
-        if rule.acts(moment) and not schedule.due(moment):
+        progress = TrainingProgress(step // steps, step, step % steps == 0, length, whole)
+        if rule.acts(progress) and not schedule.due(progress):
             found.append(str(step))
     if not found:
         return ""
@@ -111,7 +111,7 @@ def _apart(rule: Rewiring, schedule: Every, length: int, steps: int) -> str:
 
 
 def _shares(rule: Rewiring) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in rule.run_shares().items())
+    return ", ".join(f"{name}={value!r}" for name, value in rule.run_fractions().items())
 
 
 def _name(rule: Rewiring) -> str:

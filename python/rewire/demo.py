@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from rewire import plots
 from rewire._format import percent
 from rewire.datasets import Dataset, load
+from rewire.link_counts import readable
 from rewire.network import Sequential
 from rewire.optim import SGD
 from rewire.presets import mlp_layers
 from rewire.rewiring import SET
 from rewire.standardizer import Standardizer
-from rewire.topology import readable
 from rewire.trainer import Trainer
 
 __all__ = ["Result", "main", "measure"]

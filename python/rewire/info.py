@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from rewire import _core, _openmp, threads
-from rewire._machine import cpu_count
+from rewire._resources import cpu_count
 
 __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 

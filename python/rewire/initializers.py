@@ -1,4 +1,4 @@
-"""Initial weights, drawn where a plan's newcomers are.
+"""Initial weights, drawn where a plan's new links are.
 
 A value depends on (seed, layer, step, row, source) alone, so a link gets the
 same weight whoever comes with it. "Fan-in" is by default the number of sources
@@ -50,7 +50,7 @@ class Initializer:
         step: int,
         threads: int = 1,
     ) -> None:
-        """Give the newcomers of ``plan`` their weights.
+        """Give the new links of ``plan`` their weights.
 
         ``links`` is what the layer will hold; ``(seed, stream, step)`` names the random numbers.
         """

@@ -30,7 +30,7 @@ class Metric:
 
 
 class Accuracy(Metric):
-    """Share of the weight of samples that are classified right.
+    """Fraction of the weight of samples that are classified right.
 
     Parameters
     ----------

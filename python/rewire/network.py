@@ -23,9 +23,9 @@ from rewire._inputs import Source, as_source
 from rewire.activations import Softmax
 from rewire.layers import Dense, Layer, Sparse, Updates, WeightLayer, layer_from_config
 from rewire.layers.base import Rescale, refuse_incomplete, take
+from rewire.link_counts import readable, refuse_if_too_large
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
-from rewire.topology import readable, refuse_if_too_large
 from rewire.workspace import Workspace
 
 __all__ = ["Sequential"]

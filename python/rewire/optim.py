@@ -60,7 +60,7 @@ class Optimizer(Parameters):
 
     def place(self, updates: Updates, rate: float, count: int) -> None:
         """Set learning rate and ``count``, 1 for the first step on fresh state."""
-        updates.settle.clear()
+        updates.penalties.clear()
         for update in (updates.weights, updates.biases):
             update.lr = rate
             update.step = count

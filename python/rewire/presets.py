@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from rewire import starts
+from rewire import connectivity
 from rewire._checks import boolean, choice, describe, detached, integer, number
 from rewire.activations import Activation, AllReLU, activation
+from rewire.connectivity import Connectivity, Correlated, Random
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.link_counts import density_links, erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rewiring, Static
 from rewire.schedules import Cosine
-from rewire.starts import Correlated, Random, Start
-from rewire.topology import density_links, erdos_renyi_links, erk_links
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
@@ -52,8 +52,8 @@ class Preset:
     weight_decay: float = 0.0
     decay: str = "l2"
     batch_size: int = 128
-    zeta: float = 0.3
-    newcomers: Initializer = field(default_factory=Zeros)
+    fraction: float = 0.3
+    new_init: Initializer = field(default_factory=Zeros)
     output_layer: bool = True
     last_epoch: str = "skip"
     group: int = 1
@@ -88,7 +88,7 @@ class Preset:
         if choice("name", name, ("set", "static")) == "static":
             return Static()
         return SET(
-            self.zeta, init=self.newcomers, output_layer=self.output_layer, last_epoch=self.last_epoch
+            self.fraction, init=self.new_init, output_layer=self.output_layer, last_epoch=self.last_epoch
         )
 
     def replace(self, **changes: Any) -> Preset:
@@ -102,14 +102,14 @@ PRESETS = {
         Preset(
             "default",
             "Ours, for the first ten or twenty epochs: weights start at the scale of the fan-in a neuron "
-            "really has, a larger learning rate that falls along a cosine, no dropout, no decay; newcomers "
+            "really has, a larger learning rate that falls along a cosine, no dropout, no decay; new links "
             "start at zero.",
             schedule="cosine",
         ),
         Preset(
             "set-2018",
             "Mocanu et al., Nature Communications 9:2383 (2018): SGD 0.01, momentum 0.9, w -= 2e-4 w every "
-            "step, dropout 0.3, epsilon 20, zeta 0.3, weights and newcomers N(0, 0.1^2), all layers rewired, "
+            "step, dropout 0.3, epsilon 20, zeta 0.3, weights and new links N(0, 0.1^2), all layers rewired, "
             "removal only after the last epoch. The paper's SReLU (four trained parameters a neuron) is not "
             "built: All-ReLU, its relative without parameters, stands in.",
             init=Normal(0.1),
@@ -117,21 +117,21 @@ PRESETS = {
             lr=0.01,
             weight_decay=2e-4,
             decay="per_step",
-            newcomers=Normal(0.1),
+            new_init=Normal(0.1),
             last_epoch="remove",
         ),
         Preset(
             "tsnn-2021",
             "Curci, Mocanu, Pechenizkiy, arXiv:2102.01732, as their code runs: All-ReLU 0.6, SGD 0.01, "
             "momentum 0.9, w -= 2e-4 w every step, dropout 0.3, epsilon 20, zeta 0.3, batch 128, weights and "
-            "newcomers +-sqrt(6 / n_in) over the dense fan-in, output layer not rewired, nothing after the "
+            "new links +-sqrt(6 / n_in) over the dense fan-in, output layer not rewired, nothing after the "
             "last epoch.",
             init=_HE_UNIFORM,
             dropout=0.3,
             lr=0.01,
             weight_decay=2e-4,
             decay="per_step",
-            newcomers=_HE_UNIFORM,
+            new_init=_HE_UNIFORM,
             output_layer=False,
         ),
     )
@@ -159,7 +159,7 @@ def mlp_layers(
     distribution: str = "erk",
     dropout: float = 0.0,
     init: str | float | Initializer = "he",
-    start: str | dict[str, Any] | Start = "random",
+    connectivity: str | dict[str, Any] | Connectivity = "random",
     X: Any = None,
     group: int = 1,
     dense: bool = False,
@@ -176,16 +176,16 @@ def mlp_layers(
     density : float, optional
         Instead: over the whole network, spread by ``distribution``.
     distribution : {"erk", "uniform"}
-        With ``density``: denser where layers are small (see :func:`rewire.topology.erk_links`), or the same
+        With ``density``: denser where layers are small (see :func:`rewire.link_counts.erk_links`), or the same
         everywhere.
     dropout : float
         After every hidden layer.
     init : str, float or Initializer
-    start : str, dict or Start
-        Where the links of all layers begin: see :func:`rewire.starts.start`. A correlated start is for the
+    connectivity : str, dict or Connectivity
+        Where the links of all layers begin: see :func:`rewire.connectivity.connectivity`. A correlated start is for the
         first layer; the others then begin at random (Zhang et al., CHT).
     X : array-like or SciPy CSR, shape (m, sizes[0]), optional
-        Samples for ``start="correlated"``. Of more than 10,000, every k-th is looked at.
+        Samples for ``connectivity="correlated"``. Of more than 10,000, every k-th is looked at.
     group : {1, 2, 4, 8}
     dense : bool
         Dense layers instead: the baseline.
@@ -211,7 +211,7 @@ def mlp_layers(
         links = [density_links(n, m, density) for n, m in shapes]
     else:
         links = [float(k) for k in erk_links(shapes, density)]
-    begin = _start(start, X)
+    chosen = _connectivity(connectivity, X)
     layers: list[Layer] = []
     for i, (n, m) in enumerate(shapes):
         last = i == len(shapes) - 1
@@ -220,8 +220,8 @@ def mlp_layers(
             layers.append(Dense(n, m, activation=f, init=init))
         else:
             count = int(links[i] + 0.5)
-            where = Random() if i and isinstance(begin, Correlated) else begin
-            layer = Sparse(n, m, links=count, activation=f, init=initializer(init), start=where, group=group)
+            own = Random() if i and isinstance(chosen, Correlated) else chosen
+            layer = Sparse(n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group)
             if density != 1.0:
                 layer.sized_by, layer.sized_here = "epsilon" if density is None else "density", False
             layers.append(layer)
@@ -230,11 +230,11 @@ def mlp_layers(
     return layers
 
 
-def _start(what: str | dict[str, Any] | Start, X: Any) -> Start:
+def _connectivity(what: str | dict[str, Any] | Connectivity, X: Any) -> Connectivity:
     """The start, with samples for those that look at some."""
     named = what.get("name") if isinstance(what, dict) else what
     if named != Correlated.name or X is None:
-        return starts.start(what)
+        return connectivity.connectivity(what)
     X = X if hasattr(X, "toarray") else np.asarray(detached(X))
     some = X[:: max(1, -(-X.shape[0] // SAMPLES))]
-    return starts.start(what, some.toarray() if hasattr(some, "toarray") else some)
+    return connectivity.connectivity(what, some.toarray() if hasattr(some, "toarray") else some)

@@ -26,7 +26,7 @@ def line(row: dict[str, Any], epochs: int) -> str:
     return "  ".join(parts)
 
 
-def heard(text: str) -> None:
+def print_now(text: str) -> None:
     """Print a line at once. Where nobody reads any more (``| head``), training is not what should end."""
     try:
         print(text, flush=True)
@@ -64,7 +64,7 @@ class Lines(Silent):
         self.epochs = epochs
 
     def epoch(self, row: dict[str, Any]) -> None:
-        heard(line(row, self.epochs))
+        print_now(line(row, self.epochs))
 
 
 class TqdmBar(Lines):

@@ -140,7 +140,7 @@ class Standardizer:
         They compute the same, but for two kinds of features, of whose scale too little was known. Where the
         deviation has grown, weights grow by at most a factor between 1 (after few rows) and 2 (after many):
         what was nearly constant so far would drown everything else. And weights of a feature that never
-        varied have learnt nothing: they shrink to the share of rows that are new.
+        varied have learnt nothing: they shrink to the fraction of rows that are new.
         """
         assert self.moments is not None and new.moments is not None
         seen = self.moments.rows

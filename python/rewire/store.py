@@ -78,7 +78,7 @@ class WeightStore(_core.Store, NoArray):
 
     @property
     def density(self) -> float:
-        """Connections as a share of ``n_out * n_in``."""
+        """Connections as a fraction of ``n_out * n_in``."""
         return self.nnz / (self.n_out * self.n_in)
 
     def fan_in(self) -> NDArray[np.int64]:

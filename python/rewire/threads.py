@@ -18,7 +18,7 @@ import warnings
 
 from rewire import _core
 from rewire._checks import integer
-from rewire._machine import cpu_count
+from rewire._resources import cpu_count
 
 __all__ = ["get_num_threads", "resolve", "set_num_threads"]
 

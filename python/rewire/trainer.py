@@ -27,6 +27,7 @@ from rewire._snapshot import all_or_nothing
 from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
+from rewire.link_counts import refuse_if_too_large
 from rewire.losses import Loss, Targets
 from rewire.losses import loss as as_loss
 from rewire.network import Sequential
@@ -36,7 +37,6 @@ from rewire.progress import progress
 from rewire.rewiring import Custom, Rewiring, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
-from rewire.topology import refuse_if_too_large
 from rewire.workspace import Workspace
 
 __all__ = ["Trainer"]
@@ -62,7 +62,7 @@ class Trainer:
     seed : int, optional
         Of the order of samples; the network's by default.
     horizon : int, optional
-        How many epochs the whole run takes, over all calls of ``fit``: what shares of the run, such as
+        How many epochs the whole run takes, over all calls of ``fit``: what fractions of the run, such as
         ``end=0.75`` of a rewiring rule, count by. With it a run in many calls gives the bits of one call. By
         default the run ends where the furthest call of ``fit`` ends or was to end; a second call then makes
         it longer, and where a rule counts by shares a warning says so, once in a process (a trainer that was

@@ -52,10 +52,10 @@ def empty(layer):
     return int((~layer.live).sum())
 
 
-def emptied(layer, goes):
+def emptied(layer, drop):
     """The places that are empty once these have gone."""
     among = ~layer.live
-    for place in goes:
+    for place in drop:
         among[place] = True
     return among
 
@@ -69,23 +69,23 @@ def shared(layers, total, shares, most):
 
 def settle(scene, found):
     """As many links come as go, over all layers: the fewest slots are taken back, tried one by one."""
-    goes = [(a, p) for a in scene.layers for p in sorted(found[a.index][0])]
-    comes = [(a, p) for a in scene.layers for p in sorted(found[a.index][1])]
+    drop = [(a, p) for a in scene.layers for p in sorted(found[a.index][0])]
+    grow = [(a, p) for a in scene.layers for p in sorted(found[a.index][1])]
     missing = sum(links_of(a, found[a.index][0]) - links_of(a, found[a.index][1]) + scene.owed(a)
                   for a in scene.layers)  # fmt: skip
     if not missing:
         return found
-    goes = [(a, p) for a, p in goes if p not in found[a.index][1]]
-    sizes = sorted({width(a, p[0]) for a, p in goes + comes})
-    stay = [[(a, p) for a, p in goes if width(a, p[0]) == size] for size in sizes]
-    away = [[(a, p) for a, p in comes if width(a, p[0]) == size] for size in sizes]
+    drop = [(a, p) for a, p in drop if p not in found[a.index][1]]
+    sizes = sorted({width(a, p[0]) for a, p in drop + grow})
+    stay = [[(a, p) for a, p in drop if width(a, p[0]) == size] for size in sizes]
+    away = [[(a, p) for a, p in grow if width(a, p[0]) == size] for size in sizes]
     tried = [range(-min(12, len(b)), min(12, len(a)) + 1) for a, b in zip(stay, away, strict=True)]
     fits = [
         counts for counts in itertools.product(*tried)
         if sum(n * size for n, size in zip(counts, sizes, strict=True)) == missing
     ]  # fmt: skip
     best = min(fits, key=lambda counts: (sum(map(abs, counts)), counts))
-    rng = scene.occasion.generator(scene.layers[0].layer, "settle")
+    rng = scene.context.generator(scene.layers[0].layer, "settle")
     stays, absent = set(), set()
     for n, olds, news in zip(best, stay, away, strict=True):
         olds = sorted(olds, key=lambda one: -one[0].magnitude()[one[1]])
@@ -105,8 +105,8 @@ def comes_back(scene, layer, gone):
     return min(links_of(layer, gone) + scene.owed(layer), links_of(layer, gone) + empty_links(layer))
 
 
-def steps_of(when, moment):
-    return when * moment.steps if isinstance(when, float) else when
+def steps_of(when, progress):
+    return when * progress.steps if isinstance(when, float) else when
 
 
 def smallest_of_all(scene, total, scores=None, links=None, keep=None):
@@ -117,42 +117,42 @@ def smallest_of_all(scene, total, scores=None, links=None, keep=None):
         for i, layer in enumerate(scene.layers)
         for g, j in np.argwhere(layer.live).tolist()
     )
-    goes = [set() for _ in scene.layers]
+    drop = [set() for _ in scene.layers]
     for _, i, _, g, j in order:
         layer = scene.layers[i]
-        if keep is not None and live(layer) - len(goes[i]) <= keep[i]:
+        if keep is not None and live(layer) - len(drop[i]) <= keep[i]:
             continue
         total, links = total - 1, None if links is None else links - width(layer, g)
         if total < 0 or (links is not None and links < 0):
             break
-        goes[i].add((g, j))
-    return goes
+        drop[i].add((g, j))
+    return drop
 
 
 def magnitude(scene, rule):
     if rule.scope == "global":
         total = math.floor(scene.share * sum(live(layer) for layer in scene.layers))
-        goes = smallest_of_all(scene, total)
+        drop = smallest_of_all(scene, total)
     else:
-        goes = [
+        drop = [
             smallest(scene, layer, layer.magnitude(), math.floor(scene.share * live(layer)))
             for layer in scene.layers
         ]
     return {
         layer.index: (gone, at_random(scene, layer, comes_back(scene, layer, gone), gone))
-        for layer, gone in zip(scene.layers, goes, strict=True)
+        for layer, gone in zip(scene.layers, drop, strict=True)
     }
 
 
 def dsr(scene, rule):
     """Everything below the threshold but one slot a layer; as many links in proportion to what is left."""
     threshold = scene.memory.get("threshold", rule.threshold)
-    goes = []
+    drop = []
     for layer in scene.layers:
         mean = layer.magnitude() / layer.store.group
         below = [place for place in map(tuple, np.argwhere(layer.live)) if mean[place] < threshold]
-        goes.append(smallest(scene, layer, mean, max(0, min(len(below), live(layer) - 1))))
-    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, goes, strict=True)]
+        drop.append(smallest(scene, layer, mean, max(0, min(len(below), live(layer) - 1))))
+    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, drop, strict=True)]
     total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
     room = [empty_links(layer) for layer in scene.layers]
     if sum(room) < total:
@@ -160,8 +160,8 @@ def dsr(scene, rule):
     survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
     counts = shared(scene.layers, total, survivors, room)
     return settle(scene, {
-        layer.index: (gone, at_random(scene, layer, n, gone, returns=n > empty_links(layer)))
-        for layer, gone, n in zip(scene.layers, goes, counts, strict=True)
+        layer.index: (gone, at_random(scene, layer, n, gone, refill=n > empty_links(layer)))
+        for layer, gone, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
 
@@ -176,14 +176,14 @@ def snfs(scene, rule):
         else:
             values = layer.gradient()
         means.append(np.abs(values[layer.live]).sum() / layer.layer.nnz if live(layer) else 0.0)
-    goes = []
+    drop = []
     for layer, mean in zip(scene.layers, means, strict=True):
         rate, sparsity = scene.share, empty(layer) / layer.live.size
         if sparsity < 0.2 and mean * len(means) > sum(means):
             rate = min(rate, sparsity)
         count = max(0, min(math.ceil(rate * live(layer)), live(layer) - 1))  # one stays
-        goes.append(smallest(scene, layer, layer.magnitude(), count))
-    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, goes, strict=True)]
+        drop.append(smallest(scene, layer, layer.magnitude(), count))
+    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, drop, strict=True)]
     total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
     room = [empty_links(layer) + n for layer, n in zip(scene.layers, lost, strict=True)]
     each = alike(*scene.layers) or 1
@@ -191,61 +191,61 @@ def snfs(scene, rule):
     counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
     return settle(scene, {
         layer.index: by_gradient(scene, layer, gone, n)
-        for layer, gone, n in zip(scene.layers, goes, counts, strict=True)
+        for layer, gone, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
 
 def by_gradient(scene, layer, gone, links):
     """Who would go and come again was never away."""
-    comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, emptied(layer, gone))
-    return gone - comes, comes - gone
+    grow = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, emptied(layer, gone))
+    return gone - grow, grow - gone
 
 
-def cubic(rule, first, moment):
+def cubic(rule, first, progress):
     """Zhu and Gupta's equation 1, for densities, and at the latest over before the last step."""
-    begin, end = (math.ceil(steps_of(when, moment)) for when in (rule.cubic.begin, rule.cubic.end))
-    end = min(end, moment.steps - 1)
-    done = min(max((moment.step - begin) / (end - begin), 0), 1)
+    begin, end = (math.ceil(steps_of(when, progress)) for when in (rule.cubic.begin, rule.cubic.end))
+    end = min(end, progress.steps - 1)
+    done = min(max((progress.step - begin) / (end - begin), 0), 1)
     return rule.cubic.final + (first - rule.cubic.final) * (1 - done) ** 3
 
 
-def kept(rule, first, size, each, moment):
+def kept(rule, first, size, each, progress):
     """Links that stay, of ``size`` places for links: whole slots where these are alike."""
     each = each or 1
-    return math.floor(size // each * min(first / size, cubic(rule, first / size, moment)) + 0.5) * each
+    return math.floor(size // each * min(first / size, cubic(rule, first / size, progress)) + 0.5) * each
 
 
 def reserves(scene, rule):
     """What stays of each layer whatever its scores."""
     shapes = [(layer.store.n_in, layer.store.n_groups) for layer in scene.layers]
-    return [max(1, math.floor(rule.reserve * n)) for n in rw.topology.erk_links(shapes, rule.density)]
+    return [max(1, math.floor(rule.reserve * n)) for n in rw.link_counts.erk_links(shapes, rule.density)]
 
 
 def gradually(scene, rule):
     """What gradual pruning takes from each layer."""
-    moment = scene.occasion.moment
+    progress = scene.context.progress
     start = scene.memory.get("start") or {str(layer.index): links_of(layer) for layer in scene.layers}
     sizes = [layer.store.n_out * layer.store.n_in for layer in scene.layers]
     if rule.scope == "global":
         now = sum(map(links_of, scene.layers))
-        wanted = kept(rule, sum(start.values()), sum(sizes), alike(*scene.layers), moment)
+        wanted = kept(rule, sum(start.values()), sum(sizes), alike(*scene.layers), progress)
         return smallest_of_all(scene, 10**9, links=max(0, now - wanted), keep=reserves(scene, rule))
-    goes = []
+    drop = []
     for layer, size in zip(scene.layers, sizes, strict=True):
-        wanted = kept(rule, start[str(layer.index)], size, alike(layer), moment)
+        wanted = kept(rule, start[str(layer.index)], size, alike(layer), progress)
         magnitudes = layer.magnitude()
         gone = smallest_links(scene, layer, magnitudes, max(0, links_of(layer) - wanted))
-        goes.append(smallest(scene, layer, magnitudes, min(len(gone), live(layer) - 1)))
-    return goes
+        drop.append(smallest(scene, layer, magnitudes, min(len(gone), live(layer) - 1)))
+    return drop
 
 
 def gmp(scene, rule):
-    goes = gradually(scene, rule)
-    return {layer.index: (gone, set()) for layer, gone in zip(scene.layers, goes, strict=True)}
+    drop = gradually(scene, rule)
+    return {layer.index: (gone, set()) for layer, gone in zip(scene.layers, drop, strict=True)}
 
 
 def granet(scene, rule):
-    """After that a share of each layer's smallest links moves to where the gradient is largest."""
+    """After that a fraction of each layer's smallest links moves to where the gradient is largest."""
     found = {}
     for layer, pruned in zip(scene.layers, gradually(scene, rule), strict=True):
         moves = math.ceil(scene.share * (live(layer) - len(pruned)))
@@ -257,21 +257,21 @@ def granet(scene, rule):
 
 def mest(scene, rule):
     """Down to the lower bound by importance, and up to the upper bound at random."""
-    moment = scene.occasion.moment
-    stage = sum(moment.step >= math.ceil(steps_of(end, moment)) for end in rule.stages.ends)
+    progress = scene.context.progress
+    stage = sum(progress.step >= math.ceil(steps_of(end, progress)) for end in rule.stages.ends)
     budget = scene.memory.get("budget") or {str(layer.index): links_of(layer) for layer in scene.layers}
     found = {}
     for layer in scene.layers:
         full, each = layer.store.n_out * layer.store.n_in, alike(layer) or 1
         wanted = budget[str(layer.index)]
-        moves = math.floor(rule.stages.shares[stage] * (wanted // each)) * each
+        moves = math.floor(rule.stages.fractions[stage] * (wanted // each)) * each
         lower, upper = (wanted - moves, wanted) if rule.mode == "em" else (wanted, wanted + moves)
         importance = layer.magnitude()
         if rule.gradient:
             importance = importance + rule.gradient * abs(layer.gradient()).sum(axis=2)
-        goes = smallest_links(scene, layer, importance, max(0, links_of(layer) - lower))
-        links = max(0, min(upper, full) - (links_of(layer) - links_of(layer, goes)))
-        found[layer.index] = goes, at_random(scene, layer, links, goes)
+        drop = smallest_links(scene, layer, importance, max(0, links_of(layer) - lower))
+        links = max(0, min(upper, full) - (links_of(layer) - links_of(layer, drop)))
+        found[layer.index] = drop, at_random(scene, layer, links, drop)
         if wanted == full:
             found[layer.index] = set(), set()
     return found

@@ -14,7 +14,7 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
     stopped = set()
 
     def slow(scene):
-        if scene.occasion.ordinal == 1:
+        if scene.context.ordinal == 1:
             stopped.clear()
         assert set(scene.memory.get("stopped", ())) == stopped
         going = [layer for layer in scene.layers if layer.index not in stopped]
@@ -23,19 +23,19 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
             remove_chains(scene.layers, gone)
         found = {layer.index: (set(), set()) for layer in scene.layers}
         for layer in going:
-            goes = gone[layer.index]
+            drop = gone[layer.index]
             graph = layer.live.copy()
-            for place in goes:
+            for place in drop:
                 graph[place] = False
             scores = np.zeros(graph.shape)
             for u, v in np.argwhere(~graph).tolist():
                 scores[u, v] = path_score(graph, u, v, score)
                 if soft_growth and scores[u, v] > 0:
                     scores[u, v] /= -math.log1p(-luck(scene, layer, u, v))
-            comes = largest(scene, layer, scores, comes_back(scene, layer, goes), ~graph)
-            if overlap is not None and len(goes & comes) > overlap * len(goes):
+            grow = largest(scene, layer, scores, comes_back(scene, layer, drop), ~graph)
+            if overlap is not None and len(drop & grow) > overlap * len(drop):
                 stopped.add(layer.index)
-            found[layer.index] = goes - comes, comes - goes  # who comes back was never away
+            found[layer.index] = drop - grow, grow - drop  # who comes back was never away
         return found
 
     return slow
@@ -53,8 +53,8 @@ def weakest(scene, layer, removal, soft):
                     strength[g, j] += x / w[:, j].sum() + x / row.sum()
     if soft:
         places = np.argwhere(layer.live)
-        draws = scene.occasion.generator(layer.layer, "soft removal").standard_exponential(len(places))
-        temperature = 1 + 2 * scene.occasion.moment.step / scene.occasion.moment.steps
+        draws = scene.context.generator(layer.layer, "soft removal").standard_exponential(len(places))
+        temperature = 1 + 2 * scene.context.progress.step / scene.context.progress.steps
         most = strength[layer.live].max()
         for (g, j), e in zip(places.tolist(), draws, strict=True):
             strength[g, j] = (strength[g, j] / most) ** temperature / e
@@ -103,5 +103,5 @@ def path_score(graph, u, v, score):
 
 def luck(scene, layer, group, source):
     """The number in [0, 1) that a place draws."""
-    seed, stream, step = scene.occasion.key(layer.layer)
+    seed, stream, step = scene.context.key(layer.layer)
     return (_core.philox((seed, stream), (source, group, step, 8))[0] >> 11) * 2.0**-53  # 8: RW_DRAW_SAMPLE

@@ -14,11 +14,11 @@ from rules.scene import alike, at_random, empty_links, largest, links_of, smalle
 def itop(scene, rule):
     found = {}
     for layer in scene.layers:
-        goes = smallest(scene, layer, layer.magnitude(), math.floor(scene.share * layer.live.sum()))
+        drop = smallest(scene, layer, layer.magnitude(), math.floor(scene.share * layer.live.sum()))
         if rule.mode == "set":
-            found[layer.index] = goes, at_random(scene, layer, comes_back(scene, layer, goes), goes)
+            found[layer.index] = drop, at_random(scene, layer, comes_back(scene, layer, drop), drop)
         else:
-            found[layer.index] = by_gradient(scene, layer, goes, comes_back(scene, layer, goes))
+            found[layer.index] = by_gradient(scene, layer, drop, comes_back(scene, layer, drop))
     return found
 
 
@@ -28,23 +28,23 @@ def snip(scene, rule):
     each = alike(*scene.layers) or 1
     size = sum(a.store.n_out * a.store.n_in for a in scene.layers) // each
     surplus = sum(map(links_of, scene.layers)) - math.floor(rule.density * size + 0.5) * each
-    goes = smallest_of_all(scene, 10**9, scores, surplus, reserves(scene, rule))
-    return {a.index: (gone, set()) for a, gone in zip(scene.layers, goes, strict=True)}
+    drop = smallest_of_all(scene, 10**9, scores, surplus, reserves(scene, rule))
+    return {a.index: (gone, set()) for a, gone in zip(scene.layers, drop, strict=True)}
 
 
 def gse(scene, rule):
     """Draw pairs one by one; what is new and empty competes by its gradient."""
     if rule.scope == "global":
-        goes = smallest_of_all(scene, math.floor(scene.share * sum(a.live.sum() for a in scene.layers)))
+        drop = smallest_of_all(scene, math.floor(scene.share * sum(a.live.sum() for a in scene.layers)))
     else:
-        goes = {
+        drop = {
             a.index: smallest(scene, a, a.magnitude(), math.floor(scene.share * a.live.sum()))
             for a in scene.layers
         }
     gone, looked = {}, {}
     for layer in scene.layers:
         empty = int((~layer.live).sum())
-        gone[layer.index] = goes[layer.index]
+        gone[layer.index] = drop[layer.index]
         if len(gone[layer.index]) > empty:
             gone[layer.index] = smallest(scene, layer, layer.magnitude(), empty)
         score = abs(layer.gradient()).sum(axis=2)
@@ -82,7 +82,7 @@ def gse(scene, rule):
 def draws(scene, layer, rule):
     """The pairs that are drawn."""
     groups, n_in = layer.live.shape
-    rng = scene.occasion.generator(layer.layer, "candidates")
+    rng = scene.context.generator(layer.layer, "candidates")
     count = math.ceil(rule.gamma * layer.live.sum())
     if rule.candidates == "uniform":
         at = rng.integers(groups, size=count)
@@ -116,10 +116,10 @@ def filled(scene, layer, best, links):
     plan.insert(chosen[:, 0].copy(), chosen[:, 1].copy())
     _core.commit([plan])
     plan = _core.Plan(grown)
-    plan.grow_random(count, *scene.occasion.key(layer.layer), 1)
+    plan.grow_random(count, *scene.context.key(layer.layer), 1)
     places = list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
     if not each:
-        order = scene.occasion.generator(layer.layer, "newcomers").permutation(count)
+        order = scene.context.generator(layer.layer, "newcomers").permutation(count)
         places = until(layer, [places[i] for i in order], links)
     return set(places)
 
@@ -141,7 +141,7 @@ def srigl(scene, rule):
         for g, _ in grown:
             salient[g] += 1
         active = [g for g in groups if live[g].any()]
-        least = 0 if layer.layer is scene.occasion.network.layers[-1] else rule.salient
+        least = 0 if layer.layer is scene.context.network.layers[-1] else rule.salient
         weak = sorted(
             (g for g in active if salient[g] < least * total / len(active)), key=lambda g: salient[g]
         )
@@ -157,14 +157,14 @@ def srigl(scene, rule):
             if rest < 0:
                 break
             fan_in[g] += 1
-        goes, comes = set(), set()
+        drop, grow = set(), set()
         for g in active:
             wanted = min(fan_in[g], n_in)
             kept = [j for j in np.flatnonzero(live[g]).tolist() if (g, j) not in gone]
             kept = sorted(kept, key=lambda j: (-size[g, j], j))[:wanted]
-            goes |= {(g, j) for j in np.flatnonzero(live[g]).tolist() if j not in kept}
+            drop |= {(g, j) for j in np.flatnonzero(live[g]).tolist() if j not in kept}
             free = np.zeros_like(live)
             free[g] = [j not in kept for j in range(n_in)]
-            comes |= largest(scene, layer, score, (wanted - len(kept)) * rows[g], free)
-        found[layer.index] = goes - comes, comes - goes
+            grow |= largest(scene, layer, score, (wanted - len(kept)) * rows[g], free)
+        found[layer.index] = drop - grow, grow - drop
     return found

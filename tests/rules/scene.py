@@ -48,7 +48,7 @@ class Scene:
     """A network at one moment, and the occasion."""
 
     layers: list
-    occasion: object
+    context: object
     share: float = 0.0
     memory: dict = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class Scene:
 
     def tie(self, layer, group, source):
         """The hash that breaks ties: of equals the smaller goes first, and the larger comes first."""
-        seed, stream, step = self.occasion.key(layer.layer)
+        seed, stream, step = self.context.key(layer.layer)
         return _core.philox((seed, stream), (source, group, step, 4))[0]  # 4: RW_DRAW_TIE
 
 
@@ -130,25 +130,25 @@ def largest(scene, layer, score, links, among):
     return set(until(layer, [(g, j) for _, _, g, j in order], links))
 
 
-def at_random(scene, layer, links, removed, returns=True):
+def at_random(scene, layer, links, removed, refill=True):
     """So many links at random: where slots differ, of more than enough places the first in a random order."""
     if alike(layer):
-        return set(drawn(scene, layer, links // alike(layer), removed, returns))
-    room = int((~layer.live).sum()) + (len(removed) if returns else 0)
+        return set(drawn(scene, layer, links // alike(layer), removed, refill))
+    room = int((~layer.live).sum()) + (len(removed) if refill else 0)
     enough = min(-(-links // width(layer, layer.store.n_groups - 1)), room)
-    places = drawn(scene, layer, enough, removed, returns)
-    order = scene.occasion.generator(layer.layer, "newcomers").permutation(len(places))
+    places = drawn(scene, layer, enough, removed, refill)
+    order = scene.context.generator(layer.layer, "newcomers").permutation(len(places))
     return set(until(layer, [places[i] for i in order], links))
 
 
-def drawn(scene, layer, count, removed, returns=True):
-    """The places that the store's own draw chooses: it is tested in test_topology.py."""
+def drawn(scene, layer, count, removed, refill=True):
+    """The places that the store's own draw chooses: it is tested in test_link_counts.py."""
     plan = _core.Plan(layer.store)
-    if returns and removed:
+    if refill and removed:
         gone = np.array(sorted(removed), np.int32)
         none = np.zeros(0, np.int32)
         plan.pairs(gone[:, 0].copy(), gone[:, 1].copy(), none, none, None)
-    plan.grow_random(count, *scene.occasion.key(layer.layer), 1)
+    plan.grow_random(count, *scene.context.key(layer.layer), 1)
     return list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
 
 
@@ -185,14 +185,14 @@ def follow(
     takes_rule = len(inspect.signature(slow).parameters) > 1
     rewire, plans = rule.rewire, rule.plans
 
-    def watched_plans(layers, occasion, regrow):
-        probe = occasion._probe
+    def watched_plans(layers, context, regrow):
+        probe = context._probe
         scene = Scene(
-            [layer_of(layer, probe) for layer in layers], occasion, rule.how_many.at(occasion.moment),
-            dict(occasion.memory),
+            [layer_of(layer, probe) for layer in layers], context, rule.fraction_schedule.at(context.progress),
+            dict(context.memory),
         )  # fmt: skip
         seen.append((scene, slow(scene, rule) if takes_rule else slow(scene)))
-        return plans(layers, occasion, regrow)
+        return plans(layers, context, regrow)
 
     def watched_rewire(network, *args, **options):
         record = rewire(network, *args, **options)
@@ -204,11 +204,11 @@ def follow(
 
     stepped = rule.stepped
 
-    def watched_step(network, moment, threads):
+    def watched_step(network, progress, threads):
         before = [layer_of(layer) for layer in rule.layers(network)]
-        stepped(network, moment, threads)
+        stepped(network, progress, threads)
         for layer in before:
-            compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, moment, rule, network.seed))
+            compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, progress, rule, network.seed))
 
     join, joined = rule.join, []
 
@@ -216,13 +216,13 @@ def follow(
         join(updates, network)
         joined[:] = updates.weights, [(layer, layer.store.clone()) for layer in rule.layers(network)]
 
-    def watched_end(network, moment, threads):
+    def watched_end(network, progress, threads):
         update, layers = joined
         for layer, before in layers:
             before.set_field("gradient", layer.store.get_field("gradient"))
             _core.update_from(before, "gradient", update, threads)
             alone = layer_of(SimpleNamespace(store=before, index=layer.index))
-            expected = step(alone, moment, rule, network.seed)
+            expected = step(alone, progress, rule, network.seed)
             compare(alone, layer_of(layer), set(), set(), {}, expected)
 
     rule.plans, rule.rewire = watched_plans, watched_rewire
@@ -235,14 +235,14 @@ def follow(
     return len(seen)
 
 
-def compare(before, after, goes, comes, weights=None, fields=None):
+def compare(before, after, drop, grow, weights=None, fields=None):
     """``after`` is ``before`` without ``goes`` and with ``comes``; and ``fields`` are as given."""
     weights, fields = weights or {}, fields or {}
     live = before.live.copy()
-    for place in goes:
+    for place in drop:
         assert live[place], f"{place} was not there"
         live[place] = False
-    for place in comes:
+    for place in grow:
         assert not live[place], f"{place} is there already"
         live[place] = True
     assert set(map(tuple, np.argwhere(after.live != live).tolist())) == set()
@@ -250,7 +250,7 @@ def compare(before, after, goes, comes, weights=None, fields=None):
     for name, values in before.values.items():
         expected = values.copy()
         expected[~live] = 0
-        for place in comes:
+        for place in grow:
             expected[place] = births[name] if name != "weight" else weights.get(place, 0.0)
         expected = fields.get(name, expected)
         np.testing.assert_array_equal(after.values[name], expected, err_msg=name)

@@ -10,11 +10,11 @@ def rigl(scene):
     found = {}
     for layer in scene.layers:
         count = math.floor(scene.share * layer.live.sum())
-        goes = smallest(scene, layer, layer.magnitude(), count)
+        drop = smallest(scene, layer, layer.magnitude(), count)
         empty = ~layer.live
-        for place in goes:
+        for place in drop:
             empty[place] = True
-        links = links_of(layer, goes) + scene.owed(layer)
-        comes = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, empty)
-        found[layer.index] = goes - comes, comes - goes  # who comes back was never away
+        links = links_of(layer, drop) + scene.owed(layer)
+        grow = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, empty)
+        found[layer.index] = drop - grow, grow - drop  # who comes back was never away
     return found

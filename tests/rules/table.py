@@ -28,12 +28,12 @@ EVERY_OTHER = {"steps": 2}
 CASES = {
     "static": Case("static"),
     "set": Case("set", {"every": EVERY_OTHER}),
-    "set, he": Case("set", {"every": EVERY_OTHER, "init": "he", "zeta": 0.5}),
+    "set, he": Case("set", {"every": EVERY_OTHER, "init": "he", "fraction": 0.5}),
     "rigl": Case("rigl", {"every": 2, "end": 1.0}),
     "magnitude": Case("magnitude", {"every": EVERY_OTHER, "decay": "power"}),
     "magnitude, global": Case("magnitude", {"every": EVERY_OTHER, "scope": "global"}),
     "dsr": Case("dsr", {"every": 2, "threshold": 0.05}, "network"),
-    "dsr, much": Case("dsr", {"every": 2, "target": 0.7, "threshold": 0.2}, "network", 0.6),
+    "dsr, much": Case("dsr", {"every": 2, "fraction": 0.7, "threshold": 0.2}, "network", 0.6),
     "snfs": Case("snfs", {"every": EVERY_OTHER, "batches": 2}, "network"),
     "gmp": Case("gmp", {"every": 2, "density": 0.1}, "falls", 0.7),
     "gmp, layers": Case("gmp", {"every": 2, "density": 0.2, "scope": "layer"}, "falls", 1.0),
@@ -43,7 +43,7 @@ CASES = {
     "gse": Case("gse", {"every": 2, "end": 1.0}, "network"),
     "gse, uniform": Case("gse", {"every": 2, "end": 1.0, "candidates": "uniform", "scope": "layer"}),
     "gse, grabo": Case(
-        "gse", {"every": 2, "end": 1.0, "candidates": "grabo", "gamma": 0.2, "rate": 0.5}, "network"
+        "gse", {"every": 2, "end": 1.0, "candidates": "grabo", "gamma": 0.2, "fraction": 0.5}, "network"
     ),
     "itop": Case("itop", {"every": 2}),
     "itop, rigl": Case("itop", {"every": 2, "mode": "rigl"}),
@@ -57,7 +57,7 @@ CASES = {
             "soft_growth": True, "overlap": None,
         },
     ),
-    "importance": Case("importance", {"begin": 0, "every": {"steps": 4}, "share": 0.3}, "falls"),
+    "importance": Case("importance", {"begin": 0, "every": {"steps": 4}, "fraction": 0.3}, "falls"),
     "importance, published": Case(
         "importance",
         {"begin": 0, "every": {"steps": 4}, "variant": "published", "rule": {"name": "itop", "every": 2}},
@@ -66,6 +66,6 @@ CASES = {
     "deepr": Case("deepr", {"l1": 0.1, "noise": 0.5}),
     "deepr, seldom": Case("deepr", {"l1": 0.1, "temperature": 1e-3, "every": 3}),
     "soft-deepr": Case("soft-deepr", {"l1": 0.02, "noise": 0.3}, "free"),
-    "top-kast": Case("top-kast", {"forward": 0.6, "every": 2, "end": 1.0}),
+    "top-kast": Case("top-kast", {"forward_fraction": 0.6, "every": 2, "end": 1.0}),
     "top-kast, ended": Case("top-kast", {"every": 2, "end": 0.6, "norm": "l1"}, "falls"),
 }

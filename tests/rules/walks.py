@@ -15,13 +15,13 @@ def deviation(rule, lr):
     return lr * rule.noise if rule.temperature is None else (2 * lr * rule.temperature) ** 0.5
 
 
-def walk(layer, moment, rule, seed):
+def walk(layer, progress, rule, seed):
     """L1 and noise on every theta > 0; what is not above zero, before or after, rests at zero."""
     weight, sign = layer.weight.copy(), layer.values["sign"].copy()
     group = layer.store.group
     for g in range(layer.store.n_groups):
         sources = np.flatnonzero(layer.live[g])
-        noise = _core.normals(len(sources) * group, seed, layer.index, moment.step, g).astype(float)
+        noise = _core.normals(len(sources) * group, seed, layer.index, progress.step, g).astype(float)
         for k, j in enumerate(sources):
             for r in range(group):
                 if sign[g, j, r] == 0:
@@ -29,14 +29,16 @@ def walk(layer, moment, rule, seed):
                 s = {1: 1.0, 2: -1.0}[sign[g, j, r]]
                 theta = s * weight[g, j, r]
                 if theta > 0:
-                    theta = theta - moment.lr * rule.l1 + deviation(rule, moment.lr) * noise[k * group + r]
+                    theta = (
+                        theta - progress.lr * rule.l1 + deviation(rule, progress.lr) * noise[k * group + r]
+                    )
                 weight[g, j, r] = s * theta if theta > 0 else 0.0
     return {"weight": weight, "sign": sign}
 
 
 def draws(scene, layer, place):
     """The words that name the weights of a newcomer, row by row; rows that are not there are left out."""
-    seed, stream, step = scene.occasion.key(layer.layer)
+    seed, stream, step = scene.context.key(layer.layer)
     g, j = place
     for r in range(layer.store.group):
         row = g * layer.store.group + r
@@ -48,10 +50,10 @@ def at_zero(layer):
     return {(g, j) for g, j in np.argwhere(layer.live).tolist() if not layer.weight[g, j].any()}
 
 
-def signed(layer, goes, weights):
+def signed(layer, drop, weights):
     """The field of signs once the newcomers are there, each with the sign of its weight."""
     sign = layer.values["sign"].copy()
-    for place in goes:
+    for place in drop:
         sign[place] = 0
     for place, weight in weights.items():
         sign[place] = np.where(weight > 0, 1, np.where(weight < 0, 2, 0))
@@ -61,13 +63,13 @@ def signed(layer, goes, weights):
 def deepr(scene):
     found = {}
     for layer in scene.layers:
-        goes = at_zero(layer)
-        comes = at_random(scene, layer, comes_back(scene, layer, goes), goes)
-        weights = {place: np.zeros(layer.store.group) for place in comes}
+        drop = at_zero(layer)
+        grow = at_random(scene, layer, comes_back(scene, layer, drop), drop)
+        weights = {place: np.zeros(layer.store.group) for place in grow}
         for place, weight in weights.items():
             for r, words in draws(scene, layer, place):
                 weight[r] = 1e-12 if words[0] >= 2**63 else -1e-12
-        found[layer.index] = goes, comes, weights, signed(layer, goes, weights)
+        found[layer.index] = drop, grow, weights, signed(layer, drop, weights)
     return found
 
 
@@ -75,7 +77,7 @@ def upper_tail(x):
     return 0.5 * math.erfc(x / math.sqrt(2))
 
 
-def awakening(rule, p, lr):
+def crossing_chance(rule, p, lr):
     """The chance of a place in [-d, 0] to be above zero after a step, by Simpson's rule over the place."""
     sigma = deviation(rule, lr)
     beta = 2 * lr * rule.l1 / sigma**2
@@ -89,23 +91,23 @@ def awakening(rule, p, lr):
 
 
 def soft_deepr(scene, rule):
-    found, moment = {}, scene.occasion.moment
+    found, progress = {}, scene.context.progress
     first = {str(a.index): a.live.mean() for a in scene.layers}
-    chances = scene.occasion.generator(scene.layers[0].layer, "awakening")
+    chances = scene.context.generator(scene.layers[0].layer, "awakening")
     for layer in scene.layers:
-        goes = at_zero(layer)
+        drop = at_zero(layer)
         p = scene.memory.get("start", first)[str(layer.index)] if rule.density is None else rule.density
-        steps = moment.step - scene.memory.get("step", 0)
-        chance = 1 - (1 - awakening(rule, p, moment.lr)) ** steps
+        steps = progress.step - scene.memory.get("step", 0)
+        chance = 1 - (1 - crossing_chance(rule, p, progress.lr)) ** steps
         count = chances.binomial(int((~layer.live).sum()), chance)
-        comes = drawn(scene, layer, count, goes, returns=False)
-        weights = {place: np.zeros(layer.store.group) for place in comes}
+        grow = drawn(scene, layer, count, drop, refill=False)
+        weights = {place: np.zeros(layer.store.group) for place in grow}
         for place, weight in weights.items():
             for r, words in draws(scene, layer, place):
                 radius, part = [(word >> 11) / 2**53 for word in words[:2]]
-                size = deviation(rule, moment.lr) * math.sqrt(-2 * math.log(1 - radius)) * (1 - part)
+                size = deviation(rule, progress.lr) * math.sqrt(-2 * math.log(1 - radius)) * (1 - part)
                 weight[r] = size if words[2] >= 2**63 else -size
-        found[layer.index] = goes, comes, weights, signed(layer, goes, weights)
+        found[layer.index] = drop, grow, weights, signed(layer, drop, weights)
     return found
 
 
@@ -115,40 +117,42 @@ def thetas(layer):
 
 def top_kast(scene, rule):
     """A: the largest of B. Of the others some go, as many come; or, at the end, all go."""
-    found, moment = {}, scene.occasion.moment
-    end = math.ceil(rule.end * moment.steps) if isinstance(rule.end, float) else rule.end
+    found, progress = {}, scene.context.progress
+    end = math.ceil(rule.end * progress.steps) if isinstance(rule.end, float) else rule.end
     for layer in scene.layers:
         n, empty, each = links_of(layer), int((~layer.live).sum()), alike(layer) or 1
         budget = scene.memory.get("links", {}).get(str(layer.index), n)
-        outside = n - max(1, math.floor(rule.forward * (budget // each) + 0.5)) * each
+        outside = n - max(1, math.floor(rule.forward_fraction * (budget // each) + 0.5)) * each
         theta = thetas(layer)
         score = np.abs(theta).sum(axis=2)
         others = smallest_links(scene, layer, score, max(0, outside))
         if len(others) == layer.live.sum():
             others = smallest(scene, layer, score, len(others) - 1)
-        goes, comes = set(), set()
-        if moment.step >= end:
-            goes = others
+        drop, grow = set(), set()
+        if progress.step >= end:
+            drop = others
         elif scene.memory:
-            goes = smallest(scene, layer, score, min(math.floor(rule.zeta * len(others)), empty))
-            comes = at_random(scene, layer, budget - (n - links_of(layer, goes)), goes)
+            drop = smallest(scene, layer, score, min(math.floor(rule.fraction * len(others)), empty))
+            grow = at_random(scene, layer, budget - (n - links_of(layer, drop)), drop)
         fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "asleep", "awake")}
         for place in map(tuple, np.argwhere(layer.live).tolist()):
-            if place in others - goes:
+            if place in others - drop:
                 fields["asleep"][place] = theta[place]
             elif place not in others:
                 fields["weight"][place] = theta[place]
                 fields["awake"][place] = 1
-        found[layer.index] = goes, comes, {}, fields
+        found[layer.index] = drop, grow, {}, fields
     return found
 
 
-def settle(layer, moment, rule, seed):
+def settle(layer, progress, rule, seed):
     """The exploration loss; then set A has its theta as weights, and the others have none."""
     n, places = layer.live.sum(), layer.live.size
     theta = thetas(layer)
     awake = layer.values["awake"].astype(bool)
-    rate = np.where(awake, moment.lr * rule.penalty, moment.lr * rule.penalty / (rule.forward * n / places))
+    rate = np.where(
+        awake, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / places)
+    )
     if rule.norm == "l2":
         theta = theta - theta * rate
     else:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice
-from rewire.analysis.links import Links, NetworkLike, layers_of, links_of
+from rewire.analysis.links import LinkList, NetworkLike, layers_of, links_of
 from rewire.network import Sequential
 from rewire.reachability import origins
 
@@ -104,7 +104,7 @@ def topology_distances(a: NetworkLike, b: NetworkLike, *, matching: str = "optim
     return np.array(found)
 
 
-def _pairs(a: NetworkLike, b: NetworkLike) -> list[tuple[Links, Links]]:
+def _pairs(a: NetworkLike, b: NetworkLike) -> list[tuple[LinkList, LinkList]]:
     """The links of corresponding layers."""
     ours, theirs = layers_of(a, "a"), layers_of(b, "b")
     shapes = [[(layer.n_out, layer.n_in) for layer in layers] for layers in (ours, theirs)]
@@ -125,7 +125,7 @@ def _origins(network: NetworkLike) -> list[NDArray[np.int32]]:
     return found
 
 
-def _first_difference(x: Links, y: Links) -> int:
+def _first_difference(x: LinkList, y: LinkList) -> int:
     """-1, 0, 1: which of two sets of links comes first in a fixed order."""
     if x.rows.size != y.rows.size:
         return -1 if x.rows.size < y.rows.size else 1
@@ -137,7 +137,7 @@ def _first_difference(x: Links, y: Links) -> int:
     return -1 if p[at] < q[at] else 1
 
 
-def _optimal(x: Links, y: Links) -> tuple[NDArray[np.int64], float]:
+def _optimal(x: LinkList, y: LinkList) -> tuple[NDArray[np.int64], float]:
     """Partners of the neurons of x in y with the least sum of distances, and the mean of these."""
     try:
         from scipy.optimize import linear_sum_assignment
@@ -154,7 +154,7 @@ def _optimal(x: Links, y: Links) -> tuple[NDArray[np.int64], float]:
     return partner.astype(np.int64), float(distance[mine, partner].mean())
 
 
-def _greedy(x: Links, y: Links) -> tuple[NDArray[np.int64], float]:
+def _greedy(x: LinkList, y: LinkList) -> tuple[NDArray[np.int64], float]:
     """Partners in y, every neuron of x taking the nearest free one in turn; of equals the first."""
     n_out, n_in = x.shape
     size_x, size_y = _fan_in(x), _fan_in(y)
@@ -181,5 +181,5 @@ def _greedy(x: Links, y: Links) -> tuple[NDArray[np.int64], float]:
     return partner, total / n_out
 
 
-def _fan_in(links: Links) -> NDArray[np.int64]:
+def _fan_in(links: LinkList) -> NDArray[np.int64]:
     return np.bincount(links.rows, minlength=links.shape[0])

@@ -12,13 +12,13 @@ from rewire.layers import Layer, Sparse, WeightLayer
 from rewire.network import Sequential
 from rewire.store import WeightStore
 
-__all__ = ["LayerLike", "Links", "NetworkLike", "layers_of", "links_of", "parts_of", "store_of"]
+__all__ = ["LayerLike", "LinkList", "NetworkLike", "layers_of", "links_of", "parts_of", "store_of"]
 
 LayerLike = WeightLayer | WeightStore
 NetworkLike = Sequential | LayerLike
 
 
-class Links(NamedTuple):
+class LinkList(NamedTuple):
     """Connections in row-major order."""
 
     rows: NDArray[np.int32]  # (nnz,)
@@ -59,7 +59,7 @@ def store_of(layer: LayerLike) -> WeightStore | None:
     return layer if isinstance(layer, WeightStore) else None
 
 
-def links_of(layer: Layer | WeightStore) -> Links:
+def links_of(layer: Layer | WeightStore) -> LinkList:
     """The connections of one layer; of a dense one all of them, for a stored zero is a connection too."""
     rows, cols = layer.to_arrays()[:2] if isinstance(layer, WeightStore) else layer.connections()
-    return Links(rows, cols, (layer.n_out, layer.n_in))
+    return LinkList(rows, cols, (layer.n_out, layer.n_in))

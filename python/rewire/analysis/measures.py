@@ -71,7 +71,7 @@ def input_strength(network: NetworkLike) -> NDArray[np.float64]:
 
 
 def link_map(layer: LayerLike, bins: int = 64) -> NDArray[np.float64]:
-    """Where the links of a layer lie: the share of places that are connected, neighbours put together.
+    """Where the links of a layer lie: the fraction of places that are connected, neighbours put together.
 
     Parameters
     ----------

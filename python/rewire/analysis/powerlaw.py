@@ -40,7 +40,7 @@ class PowerLaw:
     n_tail : int
         Numbers that are at least xmin.
     p_value : float or None
-        Share of samples of the fitted model that lie farther from their own fit than the data from theirs.
+        Fraction of samples of the fitted model that lie farther from their own fit than the data from theirs.
         At most 0.1 rules the power law out (section 4.1); more does not prove it. None unless asked for.
     """
 

@@ -17,7 +17,7 @@ from rewire._checks import describe
 
 if TYPE_CHECKING:
     from rewire.network import Sequential
-    from rewire.rewiring import Record
+    from rewire.rewiring import RewiringRecord
     from rewire.trainer import Trainer
 
 __all__ = [
@@ -39,7 +39,7 @@ class State:
     last_epoch: int = 0  # the epoch count at which this call of fit ends
     loss: float = math.nan  # of the last batch
     row: dict[str, Any] = field(default_factory=dict)  # on_epoch_end: the new row of the history
-    rewired: Record | None = None  # on_rewire: links removed and grown
+    rewired: RewiringRecord | None = None  # on_rewire: links removed and grown
     validates: bool = False  # whether there is validation data
     stop: bool = False  # end training after this epoch
 

@@ -14,7 +14,7 @@ from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import MODES, Watched
 from rewire.network import Sequential
-from rewire.rewiring.when import Every, when
+from rewire.rewiring.schedule import schedule_from
 
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
@@ -33,8 +33,8 @@ class Checkpoint(Callback):
     path : str, path-like or None
         The file; every checkpoint takes the place of the one before, as a whole or not at all. None saves
         nothing: that is what a resumed trainer has, since files do not say where to write.
-    every : int, Every or None
-        Epochs between checkpoints, or ``rw.Every(steps=500)``. One more is written when ``fit`` ends, after
+    every : int, str, Epochs, Steps or None
+        Epochs between checkpoints, or ``rw.Steps(500)``. One more is written when ``fit`` ends, after
         Ctrl-C too. None keeps the best one only.
     best : str, optional
         A column of the history, such as ``"val_accuracy"``: whenever an epoch is better in it than all
@@ -85,7 +85,7 @@ class Checkpoint(Callback):
         mode: str = "auto",
     ) -> None:
         self.path = path  # checked by the property
-        schedule = None if every is None else when(every)
+        schedule = None if every is None else schedule_from(every)
         if schedule is not None and (not isinstance(schedule, Every) or schedule.stop is not None):
             raise ValueError(
                 f"every must be a number of epochs, an Every without a stop, or None, got {every!r}"

@@ -1,9 +1,9 @@
 """What becomes of links: born, died, survived, how old, how much of the layer has been tried.
 
 HOW IT KNOWS. Every store gets one more field, ``cohort``: the number of the rewiring that brought a link, 0
-for those of the start. The store itself writes it into newborn slots and moves it with all other fields, so
+for those of the start. The store itself writes it into new slots and moves it with all other fields, so
 that births are exact whatever a rule does -- a link that goes and comes back in one and the same rewiring is
-newborn -- and nothing has to be compared. Beside it the log keeps, for each layer, the ascending numbers of
+new -- and nothing has to be compared. Beside it the log keeps, for each layer, the ascending numbers of
 all places that were ever connected.
 
 COST. 4 bytes a slot, 8 bytes a slot ever connected, one pass over the field a rewiring. The weights that
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rewire._checks import choice, describe, entries, integer, one_of_types
 from rewire._format import plural
-from rewire._places import apart, places_of, together, without
+from rewire._positions import decode, difference, encode, positions_of
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
 from rewire.layers.base import take
@@ -126,7 +126,7 @@ class LinkLog(Callback):
         Returns
         -------
         ndarray of float64, shape (n_epochs, n_epochs + 1)
-            Row t: at the end of the t-th epoch of the log. Column 0: share of the start that is alive. Column
+            Row t: at the end of the t-th epoch of the log. Column 0: fraction of the start that is alive. Column
             k: share alive of the links that were born in the k-th epoch; nan before that, where none was, and
             in the row of an epoch whose end another callback broke off.
         """
@@ -159,7 +159,7 @@ class LinkLog(Callback):
             raise RuntimeError(f"LinkLog cannot go on: {_STRANGE}")
         elif self._shapes != _shapes(state.network):  # neurons that had gone came back
             self._shapes = _shapes(state.network)
-            self._explored = {layer.index: places_of(layer.store) for layer in state.network.sparse_layers}
+            self._explored = {layer.index: positions_of(layer.store) for layer in state.network.sparse_layers}
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
@@ -210,7 +210,7 @@ class LinkLog(Callback):
                 if FIELD in store.fields:  # of another log, which has come to its end
                     store.drop_field(FIELD)
                 store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
-                self._explored[layer.index] = places_of(store)
+                self._explored[layer.index] = positions_of(store)
         self._start = np.array([layer.nnz for layer in layers], np.int64)
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
@@ -253,9 +253,9 @@ class LinkLog(Callback):
         for shape, kept_rows, kept_cols in zip(self._shapes, neurons.kept, neurons.kept_inputs, strict=True):
             if shape.group:
                 kept_groups = np.unique(kept_rows // shape.group)
-                groups, sources = apart(self._explored[shape.at], shape.n_in)
+                groups, sources = decode(self._explored[shape.at], shape.n_in)
                 left = np.isin(groups, kept_groups) & np.isin(sources, kept_cols)
-                self._explored[shape.at] = together(
+                self._explored[shape.at] = encode(
                     np.searchsorted(kept_groups, groups[left]),
                     np.searchsorted(kept_cols, sources[left]),
                     kept_cols.size,
@@ -263,12 +263,12 @@ class LinkLog(Callback):
         self._shapes = _shapes(network)
 
     def _explore(self, layer: Sparse, now: int) -> None:
-        """Add the places of newborn links to those that have been tried."""
+        """Add the places of new links to those that have been tried."""
         store, tried = layer.store, self._explored[layer.index]
         slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
         groups = np.searchsorted(store.indptr(), slots, side="right") - 1
-        places = together(groups, store.sources()[slots], store.n_in)
-        new, at = without(places, tried)
+        places = encode(groups, store.sources()[slots], store.n_in)
+        new, at = difference(places, tried)
         self._explored[layer.index] = np.insert(tried, at, new)
 
     def _tried(self, layer: Any) -> int:

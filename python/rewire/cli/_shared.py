@@ -18,12 +18,12 @@ from rewire._fileio import is_stream, writable_target
 from rewire.datasets import Dataset
 from rewire.layers import WeightLayer
 from rewire.network import Sequential
-from rewire.progress import heard
+from rewire.progress import print_now
 from rewire.threads import get_num_threads, resolve, set_num_threads
 
 __all__ = [
     "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
-    "loss_name", "machine", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
+    "loss_name", "environment", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def archive(data: str | None) -> str | None:
 
 def tell(text: object) -> None:
     """Print lines that may hold what a file says, without the characters that steer a terminal."""
-    heard("\n".join(map(printable, str(text).split("\n"))))
+    print_now("\n".join(map(printable, str(text).split("\n"))))
 
 
 def load_data(name: str) -> Dataset:
@@ -210,7 +210,7 @@ def _layer_row(layer: WeightLayer) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """What ran it, for a record that is to be understood next year."""
     return {
         "threads": get_num_threads(),

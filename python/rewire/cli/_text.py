@@ -12,8 +12,8 @@ from typing import Any
 from rewire._checks import printable
 from rewire._format import percent
 from rewire.layers import WeightLayer
+from rewire.link_counts import readable
 from rewire.network import Sequential
-from rewire.topology import readable
 
 __all__ = ["brief", "entry", "network_table", "say", "width"]
 

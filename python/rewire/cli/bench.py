@@ -16,7 +16,7 @@ import numpy as np
 from rewire import _core
 from rewire._fileio import write_json
 from rewire._format import percent, plural
-from rewire.cli._shared import UsageError, check_outputs, machine, rerun_with_blas_threads, use_threads
+from rewire.cli._shared import UsageError, check_outputs, environment, rerun_with_blas_threads, use_threads
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.threads import get_num_threads
@@ -62,7 +62,7 @@ def run(arguments: Namespace) -> int:
     print(HINT)
     if arguments.json is not None:
         layer_record = {"width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch}
-        write_json(arguments.json, {**layer_record, "operations": record, "limits": limits, **machine()})
+        write_json(arguments.json, {**layer_record, "operations": record, "limits": limits, **environment()})
     return 0
 
 

@@ -12,11 +12,11 @@ from rewire.cli._shared import (
     align,
     archive,
     check_outputs,
+    environment,
     known_data,
     layer_rows,
     load_data,
     loss_name,
-    machine,
     use_threads,
 )
 from rewire.trainer import Trainer
@@ -48,5 +48,5 @@ def run(arguments: Namespace) -> int:
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())
         print(f"{part:<5}  {figures}  {len(X):,} samples in {spent(seconds)}")
     if arguments.json is not None:
-        write_json(arguments.json, {**record, **machine()})
+        write_json(arguments.json, {**record, **environment()})
     return 0

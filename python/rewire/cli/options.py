@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rewire import datasets
+from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
-from rewire.starts import start_names
 
 __all__ = ["build_parser"]
 
@@ -93,7 +93,7 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
     )
     density.add_argument("--density", type=_share(),
-        help="share of all connections a dense network has, more in small layers",
+        help="fraction of all connections a dense network has, more in small layers",
     )  # fmt: skip
     density.add_argument(
         "--dense", action="store_true", default=None, help="dense layers: the baseline to compare with"
@@ -102,9 +102,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     network.add_argument("--dropout", type=_share(below_one=True), help="after hidden layers (default: 0)")
     network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
-    network.add_argument("--start", choices=start_names(), help="where links begin (default: random)")
     network.add_argument(
-        "--start-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        "--connectivity", choices=connectivity_names(), help="where links begin (default: random)"
+    )
+    network.add_argument(
+        "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the start, such as beta=0.5; may be repeated",
     )  # fmt: skip
     network.add_argument(
@@ -118,7 +120,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     rewiring.add_argument(
         "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
-        help="option of the rule, such as zeta=0.3; may be repeated (`rewire rules RULE` lists them)",
+        help="option of the rule, such as fraction=0.3; may be repeated (`rewire rules RULE` lists them)",
     )  # fmt: skip
 
     training = train.add_argument_group("training")
@@ -128,7 +130,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--horizon", type=_whole(1), metavar="N",
-        help="epochs of the whole run, where several go on from each other: what shares of a run, such as a "
+        help="epochs of the whole run, where several go on from each other: what fractions of a run, such as a "
         "rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
@@ -148,7 +150,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     training.add_argument(
         "--validation", type=_share(below_one=True), metavar="SHARE",
-        help="hold out this share of the training set and follow the accuracy on it; "
+        help="hold out this fraction of the training set and follow the accuracy on it; "
         "without, the accuracy on the test set is followed",
     )  # fmt: skip
     training.add_argument(
@@ -244,7 +246,7 @@ def _widths(text: str) -> list[int]:
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals and value):
-        raise argparse.ArgumentTypeError(f"must look like zeta=0.3, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must look like fraction=0.3, got {text!r}")
     words = {"true": True, "false": False, "none": None}
     if value.lower() in words:
         return name, words[value.lower()]

@@ -24,10 +24,10 @@ from rewire.cli._shared import (
     align,
     archive,
     check_outputs,
+    environment,
     known_data,
     layer_rows,
     load_data,
-    machine,
     sized,
     tell,
     usage,
@@ -50,7 +50,7 @@ _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, s
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "start", "start_opt",
+    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "connectivity", "connectivity_opt",
     "group", "dtype", "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov",
     "weight_decay", "decay", "schedule", "clip_norm", "validation", "seed",
 )  # fmt: skip
@@ -197,10 +197,10 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         )
     if arguments.dense and arguments.group:
         raise UsageError("--group does nothing with --dense")
-    if arguments.dense and arguments.start:
-        raise UsageError("--start does nothing with --dense")
-    if arguments.start_opt and not arguments.start:
-        raise UsageError("--start-opt does nothing without --start")
+    if arguments.dense and arguments.connectivity:
+        raise UsageError("--connectivity does nothing with --dense")
+    if arguments.connectivity_opt and not arguments.connectivity:
+        raise UsageError("--connectivity-opt does nothing without --connectivity")
     if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
         raise UsageError("--rewiring-opt does nothing without rewiring")
     if arguments.optimizer in ("adam", "adamw"):
@@ -220,8 +220,8 @@ def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
             changes[name] = getattr(arguments, name)
     if arguments.density is not None:
         changes["epsilon"] = None
-    if arguments.start is not None:
-        changes["start"] = {"name": arguments.start, **dict(arguments.start_opt or [])}
+    if arguments.connectivity is not None:
+        changes["connectivity"] = {"name": arguments.connectivity, **dict(arguments.connectivity_opt or [])}
         changes["X"] = data.X
     return chosen.layers(sizes, "linear" if data.classes is None else "softmax", **changes)
 
@@ -377,7 +377,7 @@ def _record(
         "bytes": network.nbytes,
         "layers": layer_rows(network),
         "links_grown_per_epoch": [sum(row["links_grown"]) for row in rows],
-        **machine(),
+        **environment(),
     }
 
 

@@ -27,6 +27,7 @@ from rewire._snapshot import KEPT_BYTES, attributes_undone
 from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
+from rewire.connectivity import Connectivity
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
@@ -38,7 +39,6 @@ from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW, Optimizer
 from rewire.presets import Preset, mlp_layers, preset
 from rewire.rewiring import SET, Rewiring, rewiring
-from rewire.starts import Start
 from rewire.trainer import Trainer
 
 __all__ = ["BaseSparseMLP"]
@@ -82,9 +82,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         epsilon: float = 20.0,
         group: int = 1,
         init: str | float | Initializer = "he",
-        start: str | dict[str, Any] | Start = "random",
+        connectivity: str | dict[str, Any] | Connectivity = "random",
         rewiring: str | dict[str, Any] | Rewiring | None = "set",
-        zeta: float = 0.3,
+        fraction: float = 0.3,
         optimizer: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
         momentum: float = 0.9,
@@ -110,9 +110,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.epsilon = epsilon
         self.group = group
         self.init = init
-        self.start = start
+        self.connectivity = connectivity
         self.rewiring = rewiring
-        self.zeta = zeta
+        self.fraction = fraction
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
         self.momentum = momentum
@@ -150,7 +150,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             Not fitted. ``get_params`` shows every value.
         """
         # These go into the preset's optimizer and rewiring, beside which the estimator's own are unused.
-        ours = {"learning_rate_init": "lr"} | {key: key for key in ("momentum", "weight_decay", "zeta")}
+        ours = {"learning_rate_init": "lr"} | {key: key for key in ("momentum", "weight_decay", "fraction")}
         given = {ours[key]: value for key, value in parameters.items() if key in ours and value != "auto"}
         p = preset(name).replace(**given)
         epochs = parameters.get("max_iter", cls().max_iter)
@@ -160,7 +160,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             "group": p.group,
             "init": p.init,
             "rewiring": p.rewiring(),
-            "zeta": p.zeta,
+            "fraction": p.fraction,
             "optimizer": p.optimizer(epochs=epochs),
             "dropout": p.dropout,
             "batch_size": p.batch_size,
@@ -238,10 +238,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
             if incremental and self.horizon is None:
                 # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
-                # nothing, for a stream may go on for ever, unless shares of the run end it.
+                # nothing, for a stream may go on for ever, unless fractions of the run end it.
                 trainer.reach = max(trainer.reach, self.max_iter)
                 parts = trainer.rewiring.parts()
-                trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_shares()}
+                trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_fractions()}
             recorded = functools.partial(self._record, trainer, X.shape[0], going_on, monitor)
 
             def finish() -> None:
@@ -336,7 +336,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             epsilon=_checks.number("epsilon", self.epsilon, low=0.0, open_low=True),
             dropout=self.dropout,
             init=initializer(self.init),
-            start=self.start,
+            connectivity=self.connectivity,
             X=X,
             group=_checks.choice("group", self.group, (1, 2, 4, 8)),
         )
@@ -422,8 +422,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
 
     def _make_rewiring(self, incremental: bool) -> Rewiring:
-        zeta = _checks.number("zeta", self.zeta, low=0.0, high=1.0)
-        rule = SET(zeta) if self.rewiring == "set" else rewiring(self.rewiring)
+        fraction = _checks.number("fraction", self.fraction, low=0.0, high=1.0)
+        rule = SET(fraction) if self.rewiring == "set" else rewiring(self.rewiring)
         if incremental and rule.last_epoch == "remove":
             # No call of partial_fit is known to be the last; removal in every call would eat the network.
             rule = copy.copy(rule)

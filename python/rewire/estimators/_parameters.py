@@ -16,8 +16,8 @@ from rewire import _checks
 from rewire._inputs import numbers_of
 from rewire._moments import balanced
 from rewire.activations import activation
+from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
-from rewire.starts import Correlated, start
 
 __all__ = [
     "built_with", "draws_undone", "features", "hidden_sizes", "passes", "plain_values", "sample_weight",
@@ -94,14 +94,14 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
     Of objects that is their kind and their plain attributes, so that equal ones are equal, and samples which
     a correlated start has looked at are not kept.
     """
-    begin = model.start
-    named = begin.get("name") if isinstance(begin, dict) else begin
+    chosen = model.connectivity
+    named = chosen.get("name") if isinstance(chosen, dict) else chosen
     checked = {
         "activation": activation(model.activation),
         "epsilon": _checks.number("epsilon", model.epsilon, low=0.0, open_low=True),
         "group": _checks.choice("group", model.group, (1, 2, 4, 8)),
         "init": initializer(model.init),
-        "start": named if named == Correlated.name else start(begin),
+        "connectivity": named if named == Correlated.name else connectivity(chosen),
         "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
         "standardize": _checks.boolean("standardize", model.standardize),
         "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire.topology import largest_remainder
+from rewire.link_counts import largest_remainder
 
 __all__ = ["hold_out"]
 

@@ -4,7 +4,7 @@ Targets are standardised, and what is known of their mean and deviation grows wi
 then apart. *Units* are a matter of numbers: a change of them leaves what the network computes as it is. The
 *level* of its predictions is a matter of learning, for which steps of a fixed size are slow: a network that
 has begun at 7 deviations from where the targets are now would take thousands. So each ``partial_fit`` first
-moves the level by a share of the mean residual. That is not the move of the mean: where a network already
+moves the level by a fraction of the mean residual. That is not the move of the mean: where a network already
 follows targets that rise with a feature, in rows sorted by it, the mean moves and residuals do not.
 """
 
@@ -20,7 +20,9 @@ from rewire._moments import Moments, balanced, levels, shifted
 
 __all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
 
-REMEMBERED = 50  # rows as many as which the level has behind it at most: the share of n more is n / (n + 50)
+REMEMBERED = (
+    50  # rows as many as which the level has behind it at most: the fraction of n more is n / (n + 50)
+)
 LOOKED_AT = 1000  # rows, about, that the mean residual is taken from
 TOLERANCE = 0.05  # by which units may be off, as a part of the deviation: they need not move in every call
 

@@ -42,15 +42,15 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
         Weights of the start; ``"he"`` over the fan-in a neuron really has.
-    start : str, dict or Start
+    connectivity : str, dict or Connectivity
         Where the connections begin: ``"random"``, ``"small-world"``, ``"scale-free"``, or ``"correlated"``,
         which looks at X for the first layer. ``{"name": "small-world", "beta": 0.5}`` says more.
     rewiring : str, dict, Rewiring or None
         A rule by name, such as ``"set"`` or ``"rigl"`` (``rewire.rewiring.rewiring_names()`` lists them); a
-        dict of its name and options, ``{"name": "rigl", "alpha": 0.2}``; an object such as
-        ``SET(0.3, every=5)``. ``"static"`` and None keep the structure.
-    zeta : float in [0, 1]
-        Share of connections that ``rewiring="set"`` moves. Unused for an object.
+        dict of its name and options, ``{"name": "rigl", "fraction": 0.2}``; an object such as
+        ``SET(0.3, every=Epochs(5))``. ``"static"`` and None keep the structure.
+    fraction : float in [0, 1]
+        Fraction of connections that ``rewiring="set"`` moves. Unused for an object.
     optimizer : {"adam", "adamw", "sgd"} or Optimizer
         Adam needs no tuning; SGD needs less memory and a learning rate that fits widths and data. An object
         brings its own learning rate, momentum and decay; the next three are then unused.
@@ -66,7 +66,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Auto is 128. Never more than there are samples.
     horizon : int, optional
         Epochs that a whole run takes, over all calls of ``fit`` with ``warm_start`` and of ``partial_fit``,
-        each of which is one: what shares of the run, such as ``end=0.75`` of ``rewiring="rigl"``, count by.
+        each of which is one: what fractions of the run, such as ``end=0.75`` of ``rewiring="rigl"``, count by.
         By default ``max_iter``, and as long as it gets where calls go on beyond that: then a warning says so.
     max_iter : int
         Epochs at most. It is a budget: using it up gives no warning.
@@ -87,7 +87,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         without a copy of X. Constant features and zeros of a sparse X need no care.
     warm_start : bool
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon, group,
-        init, start, dropout, standardize, dtype) stays, there and with ``partial_fit``.
+        init, connectivity, dropout, standardize, dtype) stays, there and with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
         An integer is the network's seed. Structure and weights of the start depend on it and on sizes alone.
     n_jobs : int or None
@@ -209,8 +209,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Notes
         -----
         Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For
-        a stream of small pieces count steps instead: ``rewiring=SET(every=Every(steps=500))``. No call is
-        taken for the last: ``last_epoch="remove"`` has no effect. Rules that count by a share of the run take
+        a stream of small pieces count steps instead: ``rewiring=SET(every=Steps(500))``. No call is
+        taken for the last: ``last_epoch="remove"`` has no effect. Rules that count by a fraction of the run take
         ``horizon`` calls, or ``max_iter``, for the run: state how many there will be. With ``standardize``
         means and deviations are those of all calls so far, and the first layer is rescaled as they move (see
         :class:`~rewire.Trainer`).
@@ -270,7 +270,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Returns
         -------
         float
-            Between 0 and 1. For multilabel targets the share of rows of which every label is right.
+            Between 0 and 1. For multilabel targets the fraction of rows of which every label is right.
         """
         return float(super().score(X, y, sample_weight=_parameters.score_weight(sample_weight)))
 

@@ -28,7 +28,7 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, epsilon, group, init, start, rewiring, zeta, optimizer, \
+    hidden_layer_sizes, activation, epsilon, group, init, connectivity, rewiring, fraction, optimizer, \
 learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, horizon, shuffle, tol, \
 n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
@@ -118,7 +118,7 @@ density_, history_, topology_history_, network_, trainer_
 
         Notes
         -----
-        With ``standardize``, predictions first move by a share of the mean residual on this data (of n rows
+        With ``standardize``, predictions first move by a fraction of the mean residual on this data (of n rows
         n / (n + 50), less by as much as fewer than 50 came before): steps of a fixed size are slow to find
         another level. A target that has been constant so far tells nothing of its scale.
         """

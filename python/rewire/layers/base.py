@@ -33,12 +33,12 @@ ROW_PAD = 8  # rows of a bias: the last group of a store may reach over n_out (R
 class Updates(NamedTuple):
     """One optimizer step's constants: decay applies to weights, not to biases.
 
-    ``settle`` says for layers, by index, that some of their links are asleep, and how that goes on.
+    ``penalties`` says for layers, by index, that some of their links are asleep, and how that goes on.
     """
 
     weights: _core.Update
     biases: _core.Update
-    settle: dict[int, _core.Penalty]
+    penalties: dict[int, _core.Penalty]
 
 
 # What is kept for every weight and goes with its units: 0 for weights, else the power of the gradient it is.

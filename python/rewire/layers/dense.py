@@ -142,7 +142,7 @@ class Dense(WeightLayer):
         if need_dx:
             dx = ws.other(self.n_in, dy)
             self._product(self.weights.T, flat_dy, dx, ws)
-        if ws.watched is not None:
+        if ws.probed is not None:
             return dx
         if self.weight_grad is None:
             self.weight_grad = _core.aligned_zeros((self.n_out, self.n_in), self.dtype)

@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, describe, detached, float_vector, integer, number
-from rewire._places import apart
+from rewire._positions import decode
 from rewire._structure import Mask, Structure, whole_groups
 from rewire.activations import Activation
+from rewire.connectivity import Connectivity, EdgeList, Random, Request
+from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import KEPT, OptimizerNeeds, Rescale, Updates, WeightLayer, register_layer, take
 from rewire.layers.dependence import Passage
-from rewire.starts import EdgeList, Random, Request, Start
-from rewire.starts import start as as_start
-from rewire.store import WeightStore
-from rewire.threads import resolve
-from rewire.topology import (
+from rewire.link_counts import (
     density_links,
     erdos_renyi_links,
     plan_bytes,
@@ -30,6 +28,8 @@ from rewire.topology import (
     slots_for,
     sparse_bytes,
 )
+from rewire.store import WeightStore
+from rewire.threads import resolve
 from rewire.workspace import Workspace
 
 __all__ = ["Sparse"]
@@ -54,19 +54,19 @@ class Sparse(WeightLayer):
         Erdos-Renyi start of epsilon * (n_in + n_out) links at random places (20 by default, as in SET).
         One that asks for more than n_in * n_out gives a full layer.
     density : float in [0, 1], optional
-        Share of all n_in * n_out links.
+        Fraction of all n_in * n_out links.
     fan_in : int, optional
         Every neuron gets exactly this many sources.
     links : int, optional
-        The number of links itself (see :func:`rewire.topology.erk_links`).
+        The number of links itself (see :func:`rewire.link_counts.erk_links`).
     activation : str or Activation
     bias : bool
         Biases start at zero.
     init : str, float or Initializer
         Weights of the start; ``"he"`` over the fan-in a neuron really has.
-    start : str or Start
+    connectivity : str or Connectivity
         Where the links are: ``"random"``, ``"small-world"``, ``"scale-free"``, or an object of
-        ``rewire.starts``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is saved, not
+        ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is saved, not
         the start.
     group : {1, 2, 4, 8}
         Neighbouring outputs that share one list of sources. Links come and go ``group`` at a time, so a
@@ -95,11 +95,11 @@ class Sparse(WeightLayer):
         activation: str | Activation | dict[str, Any] = "linear",
         bias: bool = True,
         init: str | float | Initializer | dict[str, Any] = "he",
-        start: str | Start = "random",
+        connectivity: str | Connectivity = "random",
         group: int = 1,
     ) -> None:
         super().__init__(n_in, n_out, activation, bias)
-        self._start = as_start(start)
+        self._connectivity = as_connectivity(connectivity)
         self.group = choice("group", group, (1, 2, 4, 8))
         self.init = initializer(init)
         given = {"epsilon": epsilon, "density": density, "fan_in": fan_in, "links": links}
@@ -107,12 +107,12 @@ class Sparse(WeightLayer):
         if len(named) > 1:
             raise ValueError(f"give one of epsilon, density, fan_in and links, got {' and '.join(named)}")
         self.epsilon = self._density = self.fan_in = self.links = None
-        if isinstance(self._start, EdgeList):
+        if isinstance(self._connectivity, EdgeList):
             if named:
                 raise ValueError(f"an EdgeList says how many links there are: leave {named[0]} out")
-            links = self._start.count
-        if fan_in is not None and not isinstance(self._start, Random):
-            raise ValueError(f"fan_in draws at random: leave it out with start={self._start!r}")
+            links = self._connectivity.count
+        if fan_in is not None and not isinstance(self._connectivity, Random):
+            raise ValueError(f"fan_in draws at random: leave it out with connectivity={self._connectivity!r}")
         if density is not None:
             self._density = number("density", density, low=0.0, high=1.0)
         elif fan_in is not None:
@@ -242,7 +242,7 @@ class Sparse(WeightLayer):
             self._given = None
         elif draw:
             threads, weights = resolve(None), None
-            if isinstance(self._start, Random):
+            if isinstance(self._connectivity, Random):
                 plan = plant(
                     self._store,
                     slots=self.wanted_slots,
@@ -253,14 +253,14 @@ class Sparse(WeightLayer):
                 )
             else:
                 request = Request(self._store, self.wanted_slots, (seed, index, 0), threads)
-                places, weights = self._start.draw(request)
+                places, weights = self._connectivity.draw(request)
                 plan = _core.Plan(self._store)
-                plan.insert(*apart(places, self.n_in), weights)
+                plan.insert(*decode(places, self.n_in), weights)
             if weights is None:
                 links, gain = plan.n_inserted * self.group, self.activation.gain
                 self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
             _core.commit([plan], threads)
-        self._start = Random()  # what another holds, data or lists of links, is no longer needed
+        self._connectivity = Random()  # what another holds, data or lists of links, is no longer needed
 
     @property
     def store(self) -> WeightStore:
@@ -298,14 +298,14 @@ class Sparse(WeightLayer):
             self._ready_mirror(ws.batch, threads)
             dx = ws.other(self.n_in, dy)
             _core.backward_input(self.store, dy, dx, threads)
-        if ws.watched is not None:
-            kept = ws.watched[self.index] = ws.tiles((self.index, "watched"), self.n_out)
+        if ws.probed is not None:
+            kept = ws.probed[self.index] = ws.tiles((self.index, "probed"), self.n_out)
             kept.array()[...] = dy.array()
         elif updates is None:
             _core.backward_weights(self.store, x, dy, GRADIENT, threads)
         else:
-            settle = updates.settle.get(self.index)
-            _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads, settle)
+            penalties = updates.penalties.get(self.index)
+            _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads, penalties)
             self._update_bias(updates)
         return dx
 
@@ -381,8 +381,8 @@ class Sparse(WeightLayer):
             self.store.drop_field(GRADIENT)
 
     def apply(self, updates: Updates, threads: int) -> None:
-        settle = updates.settle.get(self.index)
-        _core.update_from(self.store, GRADIENT, updates.weights, threads, settle)
+        penalties = updates.penalties.get(self.index)
+        _core.update_from(self.store, GRADIENT, updates.weights, threads, penalties)
         self._update_bias(updates)
 
     def kept_gradients(self) -> list[NDArray[Any]]:
@@ -479,10 +479,10 @@ class Sparse(WeightLayer):
             "init": self.init.config(),
             "group": self.group,
         }
-        starts = {
+        sizes = {
             "epsilon": self.epsilon, "density": self._density, "fan_in": self.fan_in, "links": self.links,
         }
-        found.update({name: value for name, value in starts.items() if value is not None})
+        found.update({name: value for name, value in sizes.items() if value is not None})
         if state:
             found["fields"] = {
                 name: [dtype, int(width), float(birth)]

@@ -73,7 +73,7 @@ def exploration_curves(
 def link_survival(
     shares: ArrayLike, *, axes: Axes | None = None, title: str = "Links that are still there"
 ) -> Figure:
-    """Share of links still alive, one line for those born in the same epoch; the start is drawn black.
+    """Fraction of links still alive, one line for those born in the same epoch; the start is drawn black.
 
     Parameters
     ----------

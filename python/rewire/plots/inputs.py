@@ -24,7 +24,7 @@ def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) ->
     Parameters
     ----------
     before, after : array_like, shape (n_in,)
-        See `rewire.analysis.input_strength`; the shares of their sums are drawn.
+        See `rewire.analysis.input_strength`; the fractions of their sums are drawn.
     shape : (int, int)
         Height and width of the image.
     """
@@ -92,6 +92,6 @@ def _two_maps(
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
     percent_bar(
-        figure, image, [left, right], "share of all |weights| that leave the pixels",
+        figure, image, [left, right], "fraction of all |weights| that leave the pixels",
         location="bottom", shrink=0.55, aspect=35, pad=0.02,
     )  # fmt: skip

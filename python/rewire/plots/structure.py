@@ -43,7 +43,7 @@ def link_map(shares: ArrayLike, *, axes: Axes | None = None, title: str = "Conne
     Parameters
     ----------
     shares : array_like, shape (rows, columns)
-        Shares of places that are connected, as `rewire.analysis.link_map` gives them.
+        Fractions of places that are connected, as `rewire.analysis.link_map` gives them.
     axes : matplotlib Axes, optional
     title : str
     """
@@ -61,7 +61,7 @@ def animate(
     Parameters
     ----------
     maps : array_like, shape (n, rows, columns)
-        Shares of places that are connected: ``maps`` of a `rewire.MapLog`.
+        Fractions of places that are connected: ``maps`` of a `rewire.MapLog`.
     path : path-like
     epochs : sequence of int, optional
         What is written over each frame: ``epochs`` of the log; 0, 1, ... by default.
@@ -168,7 +168,7 @@ def _draw_tail(axes: Axes, values: NDArray[np.int64], fit: PowerLaw) -> None:
         words += f"\np = {fit.p_value:.2f}"
     axes.text(0.03, 0.04, words, transform=axes.transAxes, color=INK)
     axes.set_xlabel("at least so many links")
-    axes.set_ylabel("share of neurons")
+    axes.set_ylabel("fraction of neurons")
     axes.minorticks_off()
     percent_axis(axes.yaxis)
     if values.size > n:

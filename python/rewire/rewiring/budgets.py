@@ -19,7 +19,7 @@ from rewire import _core
 from rewire.layers import Sparse
 
 __all__ = [
-    "common_slot", "empty_links", "empty_places", "first_links", "links_in", "remove_links",
+    "common_slot", "empty_links", "empty_slots", "first_links", "links_in", "remove_links",
     "removing", "slot_links", "slot_sizes",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
     return int(np.searchsorted(before, links - (slot_links(layer) or layer.store.group), side="right"))
 
 
-def empty_places(layer: Sparse) -> int:
+def empty_slots(layer: Sparse) -> int:
     """Slots that a layer lacks to be full."""
     return layer.store.n_groups * layer.n_in - layer.store.slots
 

@@ -81,13 +81,13 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     """
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
-    places: dict[_core.Store, int] = {layer.store: layer.index for layer in network.sparse_layers}
+    positions: dict[_core.Store, int] = {layer.store: layer.index for layer in network.sparse_layers}
     none, made = np.zeros(0, np.int32), []
     for plan in plans:
-        structure, at = Structure.of(plan.store), places[plan.store]
-        goes = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
+        structure, at = Structure.of(plan.store), positions[plan.store]
+        drop = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
         made.append(_core.Plan(plan.store))
-        made[-1].pairs(structure.groups[goes], structure.sources[goes], none, none, None)
+        made[-1].pairs(structure.groups[drop], structure.sources[drop], none, none, None)
     return made
 
 

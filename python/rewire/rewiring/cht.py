@@ -16,20 +16,23 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, float_vector, integer, number, one_of_types
-from rewire._places import groups_of
+from rewire._positions import groups_of
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.reachability import refuse_opaque
-from rewire.rewiring.base import Comes, Goes, Occasion, Rewiring, only, register_rewiring
+from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.chains import without_chains
-from rewire.rewiring.goes import magnitudes
-from rewire.rewiring.when import Every, Once, share, when
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import Drop, magnitudes
+from rewire.rewiring.fraction import decaying_fraction
+from rewire.rewiring.grow import Grow
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
-__all__ = ["CHT", "ByPaths", "Weakest"]
+__all__ = ["CHT", "GrowByPaths", "DropWeakest"]
 
 
-class Weakest(Goes):
-    """floor(share * n) of the links, the weakest or mostly the weak.
+class DropWeakest(Drop):
+    """floor(fraction * n) of the links, the weakest or mostly the weak.
 
     Parameters
     ----------
@@ -53,20 +56,20 @@ class Weakest(Goes):
         self.soft = boolean("soft", soft)
         self.temperature = float_vector("temperature", temperature, 2, low=0.0).tolist()
 
-    def run_shares(self) -> dict[str, Any]:
+    def run_fractions(self) -> dict[str, Any]:
         return {"temperature": self.temperature} if self.soft else {}
 
-    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
+    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
         strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
         if self.soft:
             begin, end = self.temperature
-            moment = occasion.moment
-            done = moment.step / moment.steps if moment.steps > 0 else 0.0
-            luck = occasion.generator(layer, "soft removal").standard_exponential(len(strength))
+            progress = context.progress
+            done = progress.step / progress.steps if progress.steps > 0 else 0.0
+            luck = context.generator(layer, "soft removal").standard_exponential(len(strength))
             # The largest of p / e are a draw with chances p: Efraimidis and Spirakis, 2006.
             strength = _ratio(strength, strength.max(initial=0.0)) ** (begin + (end - begin) * done)
             strength = _ratio(strength, luck)
-        plan.prune_scores(strength, int(share * len(strength)), *occasion.key(layer), occasion.threads)
+        plan.prune_scores(strength, int(fraction * len(strength)), *context.key(layer), context.threads)
 
 
 def importances(layer: Sparse) -> NDArray[np.float64]:
@@ -87,7 +90,7 @@ def _ratio(a: NDArray[np.float64], b: Any) -> NDArray[np.float64]:
     return np.divide(a, b, out=np.zeros_like(a), where=np.asarray(b) > 0.0)
 
 
-class ByPaths(Comes):
+class GrowByPaths(Grow):
     """Where many paths of three links lead already: Cannistraci-Hebb link prediction, CH2-L3p or CH3-L3p.
 
     Between group u and source v lead the paths u - a - b - v over links that stay. Their inner nodes are a
@@ -113,8 +116,8 @@ class ByPaths(Comes):
         self.score = choice("score", score, ("ch3", "ch2"))
         self.soft = boolean("soft", soft)
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
-        plan.grow_paths(count, self.score, self.soft, *occasion.key(layer), occasion.threads)
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+        plan.grow_paths(count, self.score, self.soft, *context.key(layer), context.threads)
         plan.keep_common()
 
 
@@ -124,16 +127,16 @@ class CHT(Rewiring):
 
     Parameters
     ----------
-    zeta : float in [0, 1]
-        Share of each layer's links that goes (0.3 in the paper).
-    every : int, Every or dict
+    fraction : float in [0, 1]
+        Fraction of each layer's links that goes (0.3 in the paper).
+    every : int, str, Epochs, Steps or dict
         Epochs between rewirings, or a schedule.
     decay : {"constant", "cosine", "power"}
-        How the share falls over the run; the authors' commands use "cosine".
+        How the fraction falls over the run; the authors' commands use "cosine".
     score : {"ch3", "ch2"}
-        Which score of :class:`~rewire.rewiring.ByPaths` newcomers are chosen by.
+        Which score of :class:`~rewire.rewiring.GrowByPaths` new links are chosen by.
     removal : {"magnitude", "importance"}
-        What weak means: see :class:`~rewire.rewiring.Weakest`.
+        What weak means: see :class:`~rewire.rewiring.DropWeakest`.
     soft_removal, soft_growth : bool
         Draw what stays, and what comes, instead of taking the best: both make the soft rule (CHTs).
     temperature : (float, float)
@@ -143,7 +146,7 @@ class CHT(Rewiring):
         Whether links that no path from an input of the network to an output uses any more go too; as many
         more come, in the same layer.
     overlap : float in [0, 1] or None
-        A layer is left alone for good once more than this share of what went came back. The paper's early
+        A layer is left alone for good once more than this fraction of what went came back. The paper's early
         stop; the authors' code goes on with all layers until every one has been there once. None: never.
     output_layer : bool
         Whether the output layer is rewired.
@@ -162,9 +165,9 @@ class CHT(Rewiring):
 
     def __init__(
         self,
-        zeta: float = 0.3,
+        fraction: float = 0.3,
         *,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         decay: str = "constant",
         score: str = "ch3",
         removal: str = "magnitude",
@@ -175,42 +178,44 @@ class CHT(Rewiring):
         overlap: float | None = 0.9,
         output_layer: bool = True,
     ) -> None:
-        how_many = share("zeta", zeta, decay, 1.0)
+        fraction_schedule = decaying_fraction("fraction", fraction, decay, 1.0)
         self.soft_removal = boolean("soft_removal", soft_removal)
         self.soft_growth = boolean("soft_growth", soft_growth)
-        weakest = Weakest(removal, soft=self.soft_removal, temperature=temperature)
-        by_paths = ByPaths(score, soft=self.soft_growth)
+        weakest = DropWeakest(removal, soft=self.soft_removal, temperature=temperature)
+        by_paths = GrowByPaths(score, soft=self.soft_growth)
         self.removal, self.temperature, self.score = weakest.removal, weakest.temperature, by_paths.score
-        self.zeta, self.decay = how_many.value, decay
+        self.fraction, self.decay = fraction_schedule.value, decay
         self.chain_removal = boolean("chain_removal", chain_removal)
         self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
-        super().__init__(when(every), how_many, weakest, by_paths, output_layer=output_layer)
+        super().__init__(
+            schedule_from(every), fraction_schedule, weakest, by_paths, output_layer=output_layer
+        )
 
     def prepare(self, network: Sequential) -> None:
         if self.chain_removal:
             refuse_opaque(network.layers)
         super().prepare(network)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        stopped = set(occasion.memory.get("stopped", ()))
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        stopped = set(context.memory.get("stopped", ()))
         going = [layer for layer in layers if layer.index not in stopped]
         marked = [_core.Plan(layer.store) for layer in going]
-        self.goes.mark_all(marked, going, self.how_many.at(occasion.moment), occasion)
+        self.drop.mark_all(marked, going, self.fraction_schedule.at(context.progress), context)
         if self.chain_removal:
-            marked = without_chains(occasion.network, marked)
+            marked = without_chains(context.network, marked)
         if regrow:
-            counts = self.spread.counts(marked, going, occasion)
+            counts = self.redistribute.counts(marked, going, context)
             for i, (layer, links) in enumerate(zip(going, counts, strict=True)):
-                gone = marked[i].n_removed
-                marked[i] = plan = self.regrow(marked[i], layer, links, occasion)
-                if self.overlap is not None and gone - plan.n_removed > self.overlap * gone:
+                removed = marked[i].n_removed
+                marked[i] = plan = self.regrow(marked[i], layer, links, context)
+                if self.overlap is not None and removed - plan.n_removed > self.overlap * removed:
                     stopped.add(layer.index)
-        occasion.notes["stopped"] = sorted(stopped)
+        context.notes["stopped"] = sorted(stopped)
         made = {layer.index: plan for layer, plan in zip(going, marked, strict=True)}
         return [made.get(layer.index) or _core.Plan(layer.store) for layer in layers]
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
-        occasion.memory["stopped"] = occasion.notes["stopped"]
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+        context.memory["stopped"] = context.notes["stopped"]
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)

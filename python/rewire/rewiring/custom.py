@@ -14,24 +14,26 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, describe, integer
-from rewire._places import groups_of
+from rewire._positions import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring
-from rewire.rewiring.budgets import empty_places
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Once, Share, when
+from rewire.rewiring.base import Rewiring
+from rewire.rewiring.budgets import empty_slots
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
-__all__ = ["Custom", "Links"]
+__all__ = ["Custom", "LayerLinks"]
 
 SINCE = "since"  # the step before which a link was born
 _ASKED_FOR = ("gradient", "age")  # attributes of links that are there for rules that ask for them
 
 
 @dataclass
-class Links:
+class LayerLinks:
     """The links of one layer, in row-major order, all arrays copies.
 
     Attributes
@@ -51,8 +53,8 @@ class Links:
         Places that are not connected.
     layer : Sparse
         For reading.
-    occasion : Occasion
-        Epoch and step are ``occasion.moment``.
+    context : RewiringContext
+        Epoch and step are ``context.progress``.
     rng : numpy.random.Generator
         A function of seed, layer and rewiring.
     rule : str
@@ -68,7 +70,7 @@ class Links:
     n_rows: int
     n_in: int
     layer: Sparse
-    occasion: Occasion
+    context: RewiringContext
     rng: np.random.Generator
     rule: str = "the rule"  # what messages call it
 
@@ -83,7 +85,7 @@ class Links:
             if name in _ASKED_FOR:
                 way = f"ask for it with Custom({self.rule}, {name}=True)"
                 raise AttributeError(f"links.{name} is only for rules that ask for it: {way}")
-            raise AttributeError(f"Links has no attribute {name!r}")
+            raise AttributeError(f"LayerLinks has no attribute {name!r}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,7 +93,7 @@ class Links:
     @property
     def n_empty(self) -> int:
         """Places that are not connected: 0 where the layer is full."""
-        return empty_places(self.layer)
+        return empty_slots(self.layer)
 
     def random_empty(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``count`` different places that are not connected, uniformly: rows and sources.
@@ -108,7 +110,7 @@ class Links:
                 "ask for min(count, links.n_empty), or return None to leave the layer as it is"
             )
         plan = _core.Plan(self.layer.store)
-        plan.grow_random(count, *self.occasion.key(self.layer), self.occasion.threads)
+        plan.grow_random(count, *self.context.key(self.layer), self.context.threads)
         groups, sources = plan.inserted()
         return groups.astype(np.int64), sources.astype(np.int64)
 
@@ -119,11 +121,11 @@ class Custom(Rewiring):
     Parameters
     ----------
     function : callable
-        Takes the :class:`Links` of a layer. Returns None to leave it, or a pair ``goes, comes``: ``goes``
-        names links, by indices or a mask of shape (n,); ``comes`` is ``(rows, sources)`` or ``(rows, sources,
-        weights)``, zero without weights. A place that goes may come again, as a newborn link.
-    every : int, Every or dict
-        Epochs between rewirings, or a schedule such as ``Every(steps=100)``.
+        Takes the :class:`Links` of a layer. Returns None to leave it, or a pair ``drop, grow``: ``drop``
+        names links, by indices or a mask of shape (n,); ``grow`` is ``(rows, sources)`` or ``(rows, sources,
+        weights)``, zero without weights. A place that goes may come again, as a new link.
+    every : int, str, Epochs, Steps or dict
+        Epochs between rewirings, or a schedule such as ``Steps(100)``.
     gradient, age : bool
         Whether the function looks at them.
     output_layer : bool
@@ -145,9 +147,9 @@ class Custom(Rewiring):
 
     def __init__(
         self,
-        function: Callable[[Links], Any],
+        function: Callable[[LayerLinks], Any],
         *,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         gradient: bool = False,
         age: bool = False,
         output_layer: bool = True,
@@ -158,7 +160,11 @@ class Custom(Rewiring):
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
         self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
         super().__init__(
-            when(every), Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
+            schedule_from(every),
+            Fraction(0.0),
+            DropSmallest(),
+            GrowRandom(Zeros()),
+            output_layer=output_layer,
         )
 
     @property
@@ -168,54 +174,54 @@ class Custom(Rewiring):
     def layers(self, network: Sequential) -> list[Sparse]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         if self.age:
             for layer in layers:
-                layer.store.set_birth(SINCE, occasion.moment.step)
-        return [self._plan(layer, occasion) for layer in layers]
+                layer.store.set_birth(SINCE, context.progress.step)
+        return [self._plan(layer, context) for layer in layers]
 
-    def _links(self, layer: Sparse, occasion: Occasion) -> Links:
+    def _links(self, layer: Sparse, context: RewiringContext) -> LayerLinks:
         store = layer.store
         fields = store.fields
 
         def flat(a: NDArray[Any]) -> NDArray[Any]:
             return a[:, 0] if store.group == 1 else a
 
-        moment = "momentum" if "momentum" in fields else "adam_m" if "adam_m" in fields else None
-        return Links(
+        kept = "momentum" if "momentum" in fields else "adam_m" if "adam_m" in fields else None
+        return LayerLinks(
             groups_of(store),
             store.sources().astype(np.int64),
             flat(store.get_field("weight")),
-            None if moment is None else flat(store.get_field(moment)),
-            flat(occasion.probe.live(layer)) if self.gradient else cast("NDArray[Any]", None),
-            occasion.moment.step - store.get_field(SINCE)[:, 0].astype(np.int64)
+            None if kept is None else flat(store.get_field(kept)),
+            flat(context.probe.live(layer)) if self.gradient else cast("NDArray[Any]", None),
+            context.progress.step - store.get_field(SINCE)[:, 0].astype(np.int64)
             if self.age
             else cast("NDArray[np.int64]", None),
             store.n_groups,
             store.n_in,
             layer,
-            occasion,
-            occasion.generator(layer, "custom"),
+            context,
+            context.generator(layer, "custom"),
             getattr(self.function, "__name__", "the rule"),
         )
 
-    def _plan(self, layer: Sparse, occasion: Occasion) -> _core.Plan:
+    def _plan(self, layer: Sparse, context: RewiringContext) -> _core.Plan:
         plan = _core.Plan(layer.store)
-        links = self._links(layer, occasion)
+        links = self._links(layer, context)
         where = f"{links.rule}, {layer.label}"
         try:
             answer = self.function(links)
         except Exception as error:
-            error.add_note(f"while the rule {where} rewired, before step {occasion.moment.step + 1}")
+            error.add_note(f"while the rule {where} rewired, before step {context.progress.step + 1}")
             raise
         if answer is None:
             return plan
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], tuple):
-            expected = "goes, (rows, sources) or goes, (rows, sources, weights)"
+            expected = "drop, (rows, sources) or drop, (rows, sources, weights)"
             raise TypeError(f"{where}: must return {expected}, got {describe(answer)}")
-        goes, comes = self._goes(links, answer[0], where), self._comes(links, answer[1], where)
+        drop, grow = self._drop(links, answer[0], where), self._grow(links, answer[1], where)
         try:
-            plan.pairs(links.rows[goes].astype(np.int32), links.sources[goes].astype(np.int32), *comes)
+            plan.pairs(links.rows[drop].astype(np.int32), links.sources[drop].astype(np.int32), *grow)
         except _core.LinkError as error:
             place = f"(row {error.group}, source {error.source})"
             if isinstance(error, _core.LinkRange):
@@ -224,52 +230,52 @@ class Custom(Rewiring):
         return plan
 
     @staticmethod
-    def _goes(links: Links, goes: Any, where: str) -> NDArray[np.int64]:
+    def _drop(links: LayerLinks, drop: Any, where: str) -> NDArray[np.int64]:
         """Ascending indices."""
-        a = np.asarray(goes)
+        a = np.asarray(drop)
         if a.dtype == bool and a.shape == (len(links),):
             return np.flatnonzero(a)
         if a.size == 0:
             return np.zeros(0, np.int64)
         if a.ndim != 1 or a.dtype.kind not in "iu":
             raise TypeError(
-                f"{where}: goes must be indices or a mask of shape ({len(links)},), got {describe(goes)}"
+                f"{where}: drop must be indices or a mask of shape ({len(links)},), got {describe(drop)}"
             )
         a = np.sort(a.astype(np.int64))
         if a[0] < 0 or a[-1] >= len(links):
             bad = a[0] if a[0] < 0 else a[-1]
-            raise ValueError(f"{where}: goes must be indices in [0, {len(links)}), got {bad}")
+            raise ValueError(f"{where}: drop must be indices in [0, {len(links)}), got {bad}")
         if (a[1:] == a[:-1]).any():
-            raise ValueError(f"{where}: goes names link {a[1:][a[1:] == a[:-1]][0]} twice")
+            raise ValueError(f"{where}: drop names link {a[1:][a[1:] == a[:-1]][0]} twice")
         return a
 
     @staticmethod
-    def _comes(
-        links: Links, comes: tuple[Any, ...], where: str
+    def _grow(
+        links: LayerLinks, grow: tuple[Any, ...], where: str
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any] | None]:
         """Sorted groups and sources, and weights."""
-        if len(comes) not in (2, 3):
-            raise TypeError(f"{where}: comes must be (rows, sources) or (rows, sources, weights)")
-        rows, sources = (np.asarray(a) for a in comes[:2])
+        if len(grow) not in (2, 3):
+            raise TypeError(f"{where}: grow must be (rows, sources) or (rows, sources, weights)")
+        rows, sources = (np.asarray(a) for a in grow[:2])
         if rows.size == 0 and sources.size == 0:
             rows = sources = np.zeros(0, np.int64)
         kinds = {rows.dtype.kind, sources.dtype.kind}
         if rows.ndim != 1 or rows.shape != sources.shape or kinds - {"i", "u"}:
             raise TypeError(
                 f"{where}: rows and sources must be integers of equal length, "
-                f"got {describe(comes[0])} and {describe(comes[1])}"
+                f"got {describe(grow[0])} and {describe(grow[1])}"
             )
         for name, a, end in (("rows", rows, links.n_rows), ("sources", sources, links.n_in)):
             if a.size and not (0 <= a.min() and a.max() < end):
                 raise ValueError(f"{where}: {name} must lie in [0, {end}), got {a[(a < 0) | (a >= end)][0]}")
         order = np.lexsort((sources, rows))
         store, weights = links.layer.store, None
-        if len(comes) == 3:
+        if len(grow) == 3:
             shape = (len(rows),) if store.group == 1 else (len(rows), store.group)
-            weights = np.asarray(comes[2])
+            weights = np.asarray(grow[2])
             if weights.shape != shape or not np.isfinite(weights).all():
                 raise ValueError(
-                    f"{where}: weights must be finite, of shape {shape}, got {describe(comes[2])}"
+                    f"{where}: weights must be finite, of shape {shape}, got {describe(grow[2])}"
                 )
             weights = np.array(weights[order].reshape(len(rows), store.group), store.dtype)
             beyond = rows[order][:, None] * store.group + np.arange(store.group) >= store.n_out

@@ -15,22 +15,24 @@ from rewire._checks import number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, only, register_rewiring
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Moment, Once, Share, when
+from rewire.rewiring.base import Rewiring, only, register_rewiring
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import ScheduleLike, TrainingProgress, schedule_from
 
 __all__ = ["DeepR"]
 
 SIGN = "sign"
-THETA = 1e-12  # of newcomers, as in the authors' scripts
+THETA = 1e-12  # of new links, as in the authors' scripts
 
 
-class WithSign(AtRandom):
+class GrowWithSign(GrowRandom):
     """At random places, at theta = 1e-12 with a random sign."""
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
-        plan.draw_weights("sign", THETA, False, *occasion.key(layer), occasion.threads)
+    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+        plan.draw_weights("sign", THETA, False, *context.key(layer), context.threads)
 
 
 @register_rewiring
@@ -49,7 +51,7 @@ class DeepR(Rewiring):
         The deviation is lr * noise, as in the authors' scripts; 1e-5, as there, without ``temperature``.
     temperature : float >= 0, optional
         Instead: the deviation is sqrt(2 * lr * temperature), as in the paper.
-    every : int, Every or dict
+    every : int, str, Epochs, Steps or dict
         Steps between rewirings (1), or a schedule. The walk takes a step with every step of the optimizer.
     output_layer : bool
         Whether the output layer takes part.
@@ -57,7 +59,7 @@ class DeepR(Rewiring):
     Notes
     -----
     ``lr`` is the optimizer's, with its schedule, also for Adam. A link of the start has the sign of its
-    weight, a newcomer draws one, as in the authors' script with sparse matrices; in the paper every place has
+    weight, a new link draws one, as in the authors' script with sparse matrices; in the paper every place has
     one for ever. A weight that the optimizer has taken across zero does not walk back: it has crossed.
 
     What has crossed holds zero until it is replaced, so what is evaluated after an epoch is the network of
@@ -77,7 +79,7 @@ class DeepR(Rewiring):
         *,
         noise: float | None = None,
         temperature: float | None = None,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         output_layer: bool = True,
     ) -> None:
         if noise is not None and temperature is not None:
@@ -90,10 +92,10 @@ class DeepR(Rewiring):
             noise = 1e-5 if noise is None else noise
         self.noise = None if noise is None else number("noise", noise, low=0.0)
         super().__init__(
-            when(every, "steps"),
-            Share(0.0),
-            SmallestMagnitude(),
-            WithSign(Zeros()),
+            schedule_from(every),
+            Fraction(0.0),
+            DropSmallest(),
+            GrowWithSign(Zeros()),
             output_layer=output_layer,
         )
 
@@ -108,22 +110,22 @@ class DeepR(Rewiring):
         super().prepare(network)
         self._see(self.eligible(network))
 
-    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
-        drift, deviation = moment.lr * self.l1, self.deviation(moment.lr)
+    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
+        drift, deviation = progress.lr * self.l1, self.deviation(progress.lr)
         for layer in self.layers(network):
-            key = network.seed, layer.index, moment.step
+            key = network.seed, layer.index, progress.step
             _core.deepr_step(layer.store, SIGN, drift, deviation, *key, threads)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
         for plan in plans:
-            plan.prune_zeros(occasion.threads)
+            plan.prune_zeros(context.threads)
         if regrow:
-            counts = self.spread.counts(plans, layers, occasion)
-            plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
+            counts = self.redistribute.counts(plans, layers, context)
+            plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
         return plans
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         self._see(layers)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:

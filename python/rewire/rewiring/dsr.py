@@ -14,12 +14,14 @@ from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, only, register_rewiring
-from rewire.rewiring.budgets import empty_links, empty_places
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude, magnitudes
-from rewire.rewiring.spread import BySurvivors
-from rewire.rewiring.when import Every, Once, Share, end_of, when
+from rewire.rewiring.base import Rewiring, only, register_rewiring
+from rewire.rewiring.budgets import empty_links, empty_slots
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest, magnitudes
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.redistribute import RedistributeBySurvivors
+from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
 
 __all__ = ["DSR"]
 
@@ -31,28 +33,28 @@ LEAST, MOST = 2.0**-100, 2.0**100
 class DSR(Rewiring):
     """Links below one threshold go, in all layers; as many come at random, more where more survive.
 
-    The threshold adapts: it is halved when more than ``target`` went by a tenth, doubled when fewer did.
+    The threshold adapts: it is halved when more than ``fraction`` went by a tenth, doubled when fewer did.
 
     Parameters
     ----------
-    target : float in (0, 1], or int
-        Slots that should go each time: a share of all of them, or their number (the paper's N_p: 600 for the
+    fraction : float in (0, 1], or int
+        Slots that should go each time: a fraction of all of them, or their number (the paper's N_p: 600 for the
         small network of the authors' script).
-    every : int, Every or dict
+    every : int, str, Epochs, Steps or dict
         Steps between rewirings (in the authors' runs 100 at first and 800 at last), or a schedule.
     end : int or float
-        No rewiring from this step on; a float is a share of the run (in the authors' runs 190 of 200 epochs).
+        No rewiring from this step on; a float is a fraction of the run (in the authors' runs 190 of 200 epochs).
     threshold : float > 0
         The first one (1e-3 in the authors' script).
     tolerance : float in [0, 1)
-        How far the number that went may be from ``target``, as a share of it, before the threshold moves.
+        How far the number that went may be from ``fraction``, as a fraction of it, before the threshold moves.
     output_layer : bool
         Whether the output layer takes part.
 
     Notes
     -----
     A slot goes when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in every
-    layer that has any. Newcomers start at zero, without momentum, at places that were not emptied just now
+    layer that has any. New links start at zero, without momentum, at places that were not emptied just now
     (these are filled only if the layers together have no other room). As many come as went, split over the
     layers in proportion to the links that each keeps, by largest remainder: the network's total never
     changes. A layer that is full takes part: what it gives goes to others. The present threshold stays with
@@ -63,65 +65,65 @@ class DSR(Rewiring):
 
     def __init__(
         self,
-        target: float | int = 0.1,
+        fraction: float | int = 0.1,
         *,
-        every: int | Every | Once | dict[str, Any] = 100,
+        every: ScheduleLike = 100,
         end: int | float = 0.95,
         threshold: float = 1e-3,
         tolerance: float = 0.1,
         output_layer: bool = True,
     ) -> None:
-        if isinstance(target, float):
-            self.target: float | int = number("target", target, low=0.0, high=1.0, open_low=True)
+        if isinstance(fraction, float):
+            self.fraction: float | int = number("fraction", fraction, low=0.0, high=1.0, open_low=True)
         else:
-            self.target = integer("target", target, low=1)
+            self.fraction = integer("fraction", fraction, low=1)
         self.end = end_of("end", end)
         self.threshold = number("threshold", threshold, low=0.0, open_low=True)
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            when(every, "steps"),
-            Share(0.0),
-            SmallestMagnitude(),
-            AtRandom(Zeros()),
-            spread=BySurvivors(),
-            until=end,
+            schedule_from(every),
+            Fraction(0.0),
+            DropSmallest(),
+            GrowRandom(Zeros()),
+            redistribute=RedistributeBySurvivors(),
+            end=end,
             output_layer=output_layer,
         )
 
     def layers(self, network: Sequential) -> list[Sparse]:
         layers = self.eligible(network)
-        return layers if any(empty_places(layer) > 0 for layer in layers) else []
+        return layers if any(empty_slots(layer) > 0 for layer in layers) else []
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        threshold = occasion.memory.get("threshold", self.threshold)
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        threshold = context.memory.get("threshold", self.threshold)
         plans = [_core.Plan(layer.store) for layer in layers]
         for plan, layer in zip(plans, layers, strict=True):
             below = int((magnitudes(layer) < threshold * layer.group).sum())
             count = max(0, min(below, layer.store.slots - 1))
-            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
-        occasion.notes["removed"] = sum(plan.n_removed for plan in plans)
+            plan.prune_smallest(count, *context.key(layer), context.threads)
+        context.notes["removed"] = sum(plan.n_removed for plan in plans)
         if regrow:
-            counts = self.spread.counts(plans, layers, occasion)
+            counts = self.redistribute.counts(plans, layers, context)
             plans = [
                 self.regrow(
-                    plan, layer, links, occasion, AtRandom(Zeros(), returns=links > empty_links(layer))
+                    plan, layer, links, context, GrowRandom(Zeros(), refill=links > empty_links(layer))
                 )
                 for plan, layer, links in zip(plans, layers, counts, strict=True)
             ]
-            plans = list(self.spread.settle(plans, layers, self.comes, occasion))
+            plans = list(self.redistribute.settle(plans, layers, self.grow, context))
         return plans
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
-        threshold = occasion.memory.get("threshold", self.threshold)
-        target = self.target
-        if isinstance(target, float):
-            target *= sum(layer.store.slots for layer in layers)
-        removed = occasion.notes["removed"]
-        if removed > (1.0 + self.tolerance) * target:
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+        threshold = context.memory.get("threshold", self.threshold)
+        wanted = self.fraction
+        if isinstance(wanted, float):
+            wanted *= sum(layer.store.slots for layer in layers)
+        removed = context.notes["removed"]
+        if removed > (1.0 + self.tolerance) * wanted:
             threshold = max(threshold / 2.0, LEAST)
-        elif removed < (1.0 - self.tolerance) * target:
+        elif removed < (1.0 - self.tolerance) * wanted:
             threshold = min(threshold * 2.0, MOST)
-        occasion.memory["threshold"] = threshold
+        context.memory["threshold"] = threshold
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)

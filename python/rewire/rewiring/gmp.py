@@ -14,20 +14,24 @@ from rewire import _core
 from rewire._checks import boolean, choice, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
+from rewire.link_counts import erk_links
 from rewire.network import Sequential
-from rewire.rewiring.base import (
-    Occasion,
-    Rewiring,
-    check_by_layer,
-    only,
-    register_rewiring,
-    slots_count,
-)
+from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude, comparable, smallest_links
-from rewire.rewiring.when import AUTO, Auto, Every, Moment, Once, Share, end_of, in_steps, shares_among, when
-from rewire.topology import erk_links
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest, comparable, smallest_links
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import (
+    AUTO,
+    Auto,
+    Once,
+    TrainingProgress,
+    end_of,
+    in_steps,
+    run_fractions_among,
+    schedule_from,
+)
 
 __all__ = ["GMP", "Cubic", "reserves"]
 
@@ -39,7 +43,7 @@ class Cubic:
     ----------
     final : float in (0, 1]
     begin, end : int or float
-        Steps, or shares of the run. The end is in the run: at most its last step.
+        Steps, or fractions of the run. The end is in the run: at most its last step.
     """
 
     def __init__(self, final: float, begin: int | float, end: int | float) -> None:
@@ -48,23 +52,23 @@ class Cubic:
         if type(self.begin) is type(self.end) and self.begin > self.end:
             raise ValueError(f"begin must not come after end, got begin={self.begin} and end={self.end}")
 
-    def first_step(self, moment: Moment) -> int:
+    def first_step(self, progress: TrainingProgress) -> int:
         """The first step at or after ``begin``."""
-        return math.ceil(in_steps(self.begin, moment))
+        return math.ceil(in_steps(self.begin, progress))
 
-    def last_step(self, moment: Moment) -> int:
+    def last_step(self, progress: TrainingProgress) -> int:
         """The step at which the final density is reached."""
-        end = math.ceil(in_steps(self.end, moment))
-        return min(end, moment.steps - 1) if isinstance(self.end, float) else end
+        end = math.ceil(in_steps(self.end, progress))
+        return min(end, progress.steps - 1) if isinstance(self.end, float) else end
 
-    def run_shares(self) -> dict[str, Any]:
-        """The parameters that are shares of the run."""
-        return shares_among(begin=self.begin, end=self.end)
+    def run_fractions(self) -> dict[str, Any]:
+        """The parameters that are fractions of the run."""
+        return run_fractions_among(begin=self.begin, end=self.end)
 
-    def at(self, first: float, moment: Moment) -> float:
+    def at(self, first: float, progress: TrainingProgress) -> float:
         """The density that is wanted, never above ``first``."""
-        begin, end = self.first_step(moment), self.last_step(moment)
-        done = (moment.step - begin) / (end - begin) if end > begin else float(moment.step >= end)
+        begin, end = self.first_step(progress), self.last_step(progress)
+        done = (progress.step - begin) / (end - begin) if end > begin else float(progress.step >= end)
         left = 1.0 - min(max(done, 0.0), 1.0)
         return min(first, self.final + (first - self.final) * left**3)
 
@@ -78,15 +82,15 @@ class GMP(Rewiring):
     density : float in (0, 1]
         Of the layers that take part, at the end.
     begin, end : int or float
-        Steps, or shares of the run, between which the density falls from that of the start.
-    every : "auto", int, Every or dict
+        Steps, or fractions of the run, between which the density falls from that of the start.
+    every : "auto", int, str, Epochs, Steps or dict
         Steps between rewirings, or a schedule. "auto": 100, or fewer where that would not make 20 rewirings
         between ``begin`` and ``end``.
     scope : {"global", "layer"}
         One threshold for all layers, or every layer down to ``density`` by itself.
     reserve : float in [0, 1]
-        With one threshold: the share that every layer keeps, whatever its magnitudes, of the links that it
-        would have in an Erdos-Renyi network (:func:`rewire.topology.erk_links`) of the final density. 0: one
+        With one threshold: the fraction that every layer keeps, whatever its magnitudes, of the links that it
+        would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of the final density. 0: one
         slot, so that magnitudes alone decide; small output layers then nearly vanish.
     output_layer : bool
         Whether the output layer takes part.
@@ -127,71 +131,71 @@ class GMP(Rewiring):
                 choice("every", every, ("auto",))
             period: Every | Once | Auto = AUTO
         else:
-            period = when(every, "steps")
+            period = schedule_from(every)
         super().__init__(
             period,
-            Share(0.0),
-            SmallestMagnitude(),
-            AtRandom(Zeros()),
+            Fraction(0.0),
+            DropSmallest(),
+            GrowRandom(Zeros()),
             output_layer=output_layer,
         )
 
-    def due(self, moment: Moment) -> bool:
-        begin, end = self.cubic.first_step(moment), self.cubic.last_step(moment)
-        return moment.step == end or (begin <= moment.step < end and self.comes_round(moment))
+    def due(self, progress: TrainingProgress) -> bool:
+        begin, end = self.cubic.first_step(progress), self.cubic.last_step(progress)
+        return progress.step == end or (begin <= progress.step < end and self.comes_round(progress))
 
-    def comes_round(self, moment: Moment) -> bool:
+    def comes_round(self, progress: TrainingProgress) -> bool:
         """Whether the period has passed once more."""
-        if isinstance(self.when, Auto):
-            period = self.when.period(self.cubic.first_step(moment), self.cubic.last_step(moment))
-            return moment.step > 0 and moment.step % period == 0
-        return self.when is not None and self.when.due(moment)
+        if isinstance(self.every, Auto):
+            period = self.every.period(self.cubic.first_step(progress), self.cubic.last_step(progress))
+            return progress.step > 0 and progress.step % period == 0
+        return self.every is not None and self.every.due(progress)
 
-    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
-        return moment.step > self.cubic.last_step(moment) and not memory.get("ended", False)
+    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+        return progress.step > self.cubic.last_step(progress) and not memory.get("ended", False)
 
-    def run_shares(self) -> dict[str, Any]:
-        return super().run_shares() | self.cubic.run_shares()
+    def run_fractions(self) -> dict[str, Any]:
+        return super().run_fractions() | self.cubic.run_fractions()
 
     def layers(self, network: Sequential) -> list[Sparse]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        return self.pruned(layers, occasion)
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        return self.pruned(layers, context)
 
-    def pruned(self, layers: Sequence[Sparse], occasion: Occasion) -> list[_core.Plan]:
+    def pruned(self, layers: Sequence[Sparse], context: RewiringContext) -> list[_core.Plan]:
         """What the schedule takes from each layer."""
-        start = {str(a.index): a.nnz for a in layers} | occasion.memory.get("start", {})
-        occasion.notes["start"] = start
+        start = {str(a.index): a.nnz for a in layers} | context.memory.get("start", {})
+        context.notes["start"] = start
         first = [start[str(layer.index)] for layer in layers]
         sizes = [layer.n_out * layer.n_in for layer in layers]
-        moment, each = occasion.moment, common_slot(layers)
+        progress, each = context.progress, common_slot(layers)
         if self.scope == "layer":
             return [
-                self._smallest(layer, layer.nnz - self._kept(f, size, slot_links(layer), moment), occasion)
+                self._smallest(layer, layer.nnz - self._kept(f, size, slot_links(layer), progress), context)
                 for layer, f, size in zip(layers, first, sizes, strict=True)
             ]
-        surplus = sum(layer.nnz for layer in layers) - self._kept(sum(first), sum(sizes), each, moment)
+        surplus = sum(layer.nnz for layer in layers) - self._kept(sum(first), sum(sizes), each, progress)
         scores = [comparable(layer) for layer in layers]
         counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
         plans = [_core.Plan(layer.store) for layer in layers]
         for plan, layer, count in zip(plans, layers, counts, strict=True):
-            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+            plan.prune_smallest(count, *context.key(layer), context.threads)
         return plans
 
-    def _smallest(self, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
+    def _smallest(self, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
         """As many links of smallest magnitude as there are too many; one slot stays."""
-        key, most = (*occasion.key(layer), occasion.threads), max(0, layer.store.slots - 1)
+        key, most = (*context.key(layer), context.threads), max(0, layer.store.slots - 1)
         return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
 
-    def _kept(self, first: int, size: int, each: int, moment: Moment) -> int:
+    def _kept(self, first: int, size: int, each: int, progress: TrainingProgress) -> int:
         """Links that stay where ``size`` would be all, in whole slots of ``each`` if that is not 0."""
         each = each or 1
-        return math.floor(size // each * self.cubic.at(first / size, moment) + 0.5) * each if size else 0
+        return math.floor(size // each * self.cubic.at(first / size, progress) + 0.5) * each if size else 0
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
-        occasion.memory["start"] = occasion.notes["start"]
-        occasion.memory["ended"] = occasion.moment.step >= self.cubic.last_step(occasion.moment)
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+        context.memory["start"] = context.notes["start"]
+        context.memory["ended"] = context.progress.step >= self.cubic.last_step(context.progress)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
@@ -200,7 +204,7 @@ class GMP(Rewiring):
         boolean("memory: ended", memory.get("ended", False))
 
 
-def reserves(layers: Sequence[Sparse], density: float, share: float) -> list[int]:
-    """Slots that stay in each layer, whatever they weigh: a share of an Erdos-Renyi network, at least one."""
+def reserves(layers: Sequence[Sparse], density: float, fraction: float) -> list[int]:
+    """Slots that stay in each layer, whatever they weigh: a fraction of an Erdos-Renyi network, at least one."""
     sizes = [(layer.n_in, layer.store.n_groups) for layer in layers]
-    return [max(1, int(share * n)) for n in erk_links(sizes, density)] if layers else []
+    return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if layers else []

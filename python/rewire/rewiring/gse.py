@@ -14,29 +14,31 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
-from rewire._places import Places, apart, places_of, random_beside, together, weighted, without
+from rewire._positions import Positions, decode, difference, encode, positions_of, sample_excluding, weighted
 from rewire.initializers import Initializer, initializer
 from rewire.layers import Sparse
-from rewire.rewiring.base import Comes, Occasion, Rewiring, register_rewiring
+from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import (
     common_slot,
     empty_links,
-    empty_places,
+    empty_slots,
     first_links,
     links_in,
     slot_links,
     slot_sizes,
 )
-from rewire.rewiring.comes import draw
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.spread import settle, split_links
-from rewire.rewiring.when import Every, Once, share, when
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import decaying_fraction
+from rewire.rewiring.grow import Grow, draw
+from rewire.rewiring.redistribute import settle, split_links
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
-__all__ = ["GSE", "ByCandidates", "candidates"]
+__all__ = ["GSE", "GrowByCandidates", "candidates"]
 
 
 def candidates(
-    layer: Sparse, count: int, kind: str, occasion: Occasion
+    layer: Sparse, count: int, kind: str, context: RewiringContext
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Empty places to look at: ``count`` draws of (group, source), without duplicates and live links.
 
@@ -47,12 +49,12 @@ def candidates(
     groups, sources : ndarray of int32
         Sorted by (group, source); at most ``count``.
     """
-    store, rng = layer.store, occasion.generator(layer, "candidates")
+    store, rng = layer.store, context.generator(layer, "candidates")
     if kind == "uniform":
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
     else:
-        x, dz = occasion.probe.pair(layer)
+        x, dz = context.probe.pair(layer)
         # Of graest the same signs on both sides: the product estimates the gradient.
         signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
         of_row = np.zeros(store.n_groups * store.group)
@@ -60,10 +62,10 @@ def candidates(
         of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
         groups = weighted(of_group, count, rng)
         sources = rng.permutation(weighted(_strength(x, signs), count, rng))
-    found = np.sort(together(groups, sources, store.n_in))
+    found = np.sort(encode(groups, sources, store.n_in))
     found = found[np.diff(found, prepend=-1) > 0]
-    found, _ = without(found, places_of(store))
-    return apart(found, store.n_in)
+    found, _ = difference(found, positions_of(store))
+    return decode(found, store.n_in)
 
 
 def _strength(tiles: _core.Tiles, signs: NDArray[np.floating] | None) -> NDArray[np.float64]:
@@ -88,105 +90,105 @@ def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return np.flatnonzero(among)
 
 
-class ByCandidates(Comes):
+class GrowByCandidates(Grow):
     """Where |dL/dw| is largest among sampled candidates; what they are too few for comes at random."""
 
     probe_batches = 1
-    returns = False
+    refill = False
 
     def __init__(self, init: Initializer, kind: str, gamma: float) -> None:
         self.init, self.kind, self.gamma = init, kind, gamma
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
-        places, score = self.look(layer, occasion)
-        self._fill(plan, layer, places[_largest(score, count)], count, occasion)
+    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+        positions, score = self.look(layer, context)
+        self._fill(plan, layer, positions[_largest(score, count)], count, context)
 
-    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, occasion: Occasion) -> _core.Plan:
-        places, score = self.look(layer, occasion)
+    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
+        positions, score = self.look(layer, context)
         if each := slot_links(layer):
             best = _largest(score, links // each)
         else:
             best = np.argsort(-score, kind="stable")
-            best = np.sort(best[: first_links(layer, places[best] // layer.n_in, links)])
-        self._fill_links(plan, layer, places[best], links, occasion)
+            best = np.sort(best[: first_links(layer, positions[best] // layer.n_in, links)])
+        self._fill_links(plan, layer, positions[best], links, context)
         return plan
 
     def place_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], occasion: Occasion
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
     ) -> None:
         """As many as go from all layers, where |dL/dw| is largest among the candidates of all.
 
         Or fewer, where these are no whole slots.
         """
-        looked = [self.look(layer, occasion) for layer in layers]
-        gone = [links_in(plan, removed=True) for plan in plans]
-        total = sum(gone) + sum(map(occasion.owed, layers))
+        looked = [self.look(layer, context) for layer in layers]
+        removed = [links_in(plan, removed=True) for plan in plans]
+        total = sum(removed) + sum(map(context.owed, layers))
         scores = np.concatenate([score for _, score in looked])
         if each := common_slot(layers):
             best = _largest(scores, total // each)
         else:
-            sizes = [slot_sizes(a, places // a.n_in) for a, (places, _) in zip(layers, looked, strict=True)]
+            sizes = [slot_sizes(a, positions // a.n_in) for a, (positions, _) in zip(layers, looked, strict=True)]
             best = np.argsort(-scores, kind="stable")
             taken = np.cumsum(np.concatenate(sizes)[best])
             best = np.sort(best[: np.searchsorted(taken, total, side="right")])
-        ends = np.cumsum([len(places) for places, _ in looked])
+        ends = np.cumsum([len(positions) for positions, _ in looked])
         parts = np.split(best, np.searchsorted(best, ends[:-1]))
         chosen = [
-            places[part - (end - len(places))]
-            for (places, _), part, end in zip(looked, parts, ends, strict=True)
+            positions[part - (end - len(positions))]
+            for (positions, _), part, end in zip(looked, parts, ends, strict=True)
         ]
         took = [int(slot_sizes(a, own // a.n_in).sum()) for a, own in zip(layers, chosen, strict=True)]
         room = [empty_links(layer) - n for layer, n in zip(layers, took, strict=True)]
-        more = split_links(total - sum(took), gone, room, layers)
+        more = split_links(total - sum(took), removed, room, layers)
         counts = [n + extra for n, extra in zip(took, more, strict=True)]
         for plan, layer, own, links in zip(plans, layers, chosen, counts, strict=True):
-            self._fill_links(plan, layer, own, links, occasion)
+            self._fill_links(plan, layer, own, links, context)
 
-    def look(self, layer: Sparse, occasion: Occasion) -> tuple[Places, NDArray[np.float64]]:
+    def look(self, layer: Sparse, context: RewiringContext) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
         store = layer.store
         if 2 * store.slots > store.n_groups * store.n_in:  # a dense layer: every place is looked at
             everywhere = np.arange(store.n_groups * store.n_in)
-            groups, sources = apart(without(everywhere, places_of(store))[0], store.n_in)
+            groups, sources = decode(difference(everywhere, positions_of(store))[0], store.n_in)
         else:
             count = int(np.ceil(self.gamma * store.slots))
-            groups, sources = candidates(layer, count, self.kind, occasion)
-        score = np.abs(occasion.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
+            groups, sources = candidates(layer, count, self.kind, context)
+        score = np.abs(context.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
         score[~np.isfinite(score)] = 0.0
-        return together(groups, sources, store.n_in), score
+        return encode(groups, sources, store.n_in), score
 
     def _fill_links(
-        self, plan: _core.Plan, layer: Sparse, chosen: Places, links: int, occasion: Occasion
+        self, plan: _core.Plan, layer: Sparse, chosen: Positions, links: int, context: RewiringContext
     ) -> None:
         """Plan the chosen places, and others at random up to so many links."""
         store = layer.store
         if each := slot_links(layer):
-            self._fill(plan, layer, chosen, links // each, occasion)
+            self._fill(plan, layer, chosen, links // each, context)
             return
         missing = links - int(slot_sizes(layer, chosen // store.n_in).sum())
-        taken = np.union1d(places_of(store), chosen)
+        taken = np.union1d(positions_of(store), chosen)
         enough = min(-(-missing // (store.n_out % store.group)), store.n_groups * store.n_in - len(taken))
         if enough > 0:
-            more = random_beside(store, taken, enough, occasion.key(layer), occasion.threads)
-            more = more[occasion.generator(layer, "newcomers").permutation(enough)]
+            more = sample_excluding(store, taken, enough, context.key(layer), context.threads)
+            more = more[context.generator(layer, "newcomers").permutation(enough)]
             chosen = np.union1d(chosen, more[: first_links(layer, more // store.n_in, missing)])
-        self._fill(plan, layer, chosen, len(chosen), occasion)
+        self._fill(plan, layer, chosen, len(chosen), context)
 
     def _fill(
-        self, plan: _core.Plan, layer: Sparse, chosen: Places, count: int, occasion: Occasion
+        self, plan: _core.Plan, layer: Sparse, chosen: Positions, count: int, context: RewiringContext
     ) -> None:
         """Plan the chosen places, and others at random up to ``count``."""
         store = layer.store
         if len(chosen) < count:
-            taken = np.union1d(places_of(store), chosen)
+            taken = np.union1d(positions_of(store), chosen)
             missing = count - len(chosen)
-            more = random_beside(store, taken, missing, occasion.key(layer), occasion.threads)
+            more = sample_excluding(store, taken, missing, context.key(layer), context.threads)
             chosen = np.union1d(chosen, more)
-        plan.insert(*apart(chosen, store.n_in))
-        self.weigh(plan, layer, occasion)
+        plan.insert(*decode(chosen, store.n_in))
+        self.weigh(plan, layer, context)
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, occasion: Occasion) -> None:
-        draw(self.init, plan, layer, occasion)
+    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+        draw(self.init, plan, layer, context)
 
 
 @register_rewiring
@@ -197,8 +199,8 @@ class GSE(Rewiring):
 
     Parameters
     ----------
-    rate : float in [0, 1]
-        Share of each layer's links that goes at the beginning (0.2); it falls along a cosine until ``end``.
+    fraction : float in [0, 1]
+        Fraction of each layer's links that goes at the beginning (0.2); it falls along a cosine until ``end``.
     candidates : {"graest", "grabo", "uniform"}
         How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum ``|x|``
         and sum ``|dz|`` over the batch, whose product bounds ``|gradient|``; "graest": by ``|sum s x|`` and
@@ -206,15 +208,15 @@ class GSE(Rewiring):
         bias.
     gamma : float > 0
         Candidates drawn for every live link (1).
-    every : int, Every or dict
+    every : int, str, Epochs, Steps or dict
         Steps between rewirings (1000), or a schedule.
     end : int or float
-        No rewiring from this step on; a float is a share of the run (120 of 200 epochs).
+        No rewiring from this step on; a float is a fraction of the run (120 of 200 epochs).
     scope : {"global", "layer"}
         Whether the smallest of all layers go, and the largest gradients of all layers' candidates come, so
         that budgets move between layers; or both layer by layer.
     init : str, float or Initializer
-        Weights of newcomers; zero in the paper.
+        Weights of new links; zero in the paper.
     output_layer : bool
         Whether the output layer is rewired.
 
@@ -231,48 +233,48 @@ class GSE(Rewiring):
 
     def __init__(
         self,
-        rate: float = 0.2,
+        fraction: float = 0.2,
         *,
         candidates: str = "graest",
         gamma: float = 1.0,
-        every: int | Every | Once | dict[str, Any] = 1000,
+        every: ScheduleLike = 1000,
         end: int | float = 0.6,
         scope: str = "global",
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
     ) -> None:
-        how_many = share("rate", rate, "cosine", end)
-        self.rate, self.end = how_many.value, end
+        fraction_schedule = decaying_fraction("fraction", fraction, "cosine", end)
+        self.fraction, self.end = fraction_schedule.value, end
         self.candidates = choice("candidates", candidates, ("graest", "grabo", "uniform"))
         self.gamma, self.init = number("gamma", gamma, low=0.0, open_low=True), initializer(init)
-        goes = SmallestMagnitude(scope)
-        self.scope = goes.scope
-        self.newcomers = ByCandidates(self.init, self.candidates, self.gamma)
+        drop = DropSmallest(scope)
+        self.scope = drop.scope
+        self.by_candidates = GrowByCandidates(self.init, self.candidates, self.gamma)
         super().__init__(
-            when(every, "steps"),
-            how_many,
-            goes,
-            self.newcomers,
-            until=end,
+            schedule_from(every),
+            fraction_schedule,
+            drop,
+            self.by_candidates,
+            end=end,
             output_layer=output_layer,
         )
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
-        self.goes.mark_all(plans, layers, self.how_many.at(occasion.moment), occasion)
+        self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
         if regrow:
             for i, layer in enumerate(layers):
-                room = empty_places(layer)
+                room = empty_slots(layer)
                 if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
                     plans[i] = _core.Plan(layer.store)
-                    plans[i].prune_smallest(room, *occasion.key(layer), occasion.threads)
+                    plans[i].prune_smallest(room, *context.key(layer), context.threads)
             if self.scope == "global" and layers:
-                self.newcomers.place_all(plans, layers, occasion)
-                plans = settle(plans, layers, self.newcomers, occasion)
+                self.by_candidates.place_all(plans, layers, context)
+                plans = settle(plans, layers, self.by_candidates, context)
             else:
                 counts = [
                     min(links, empty_links(layer))
-                    for links, layer in zip(self.spread.counts(plans, layers, occasion), layers, strict=True)
+                    for links, layer in zip(self.redistribute.counts(plans, layers, context), layers, strict=True)
                 ]
-                plans = [self.regrow(*each, occasion) for each in zip(plans, layers, counts, strict=True)]
+                plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
         return plans

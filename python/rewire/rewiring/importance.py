@@ -15,31 +15,40 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice
-from rewire._places import groups_of
+from rewire._positions import groups_of
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
-from rewire.rewiring.base import Record, Rewiring, register_rewiring, rewiring
+from rewire.rewiring.base import Rewiring, register_rewiring, rewiring
 from rewire.rewiring.budgets import links_in
-from rewire.rewiring.probe import Probe
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, shares_among, when
+from rewire.rewiring.context import RewiringRecord
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.probe import GradientProbe
+from rewire.rewiring.schedule import (
+    ScheduleLike,
+    TrainingProgress,
+    end_of,
+    in_steps,
+    run_fractions_among,
+    schedule_from,
+)
 
 __all__ = ["ImportancePruning"]
 
 
 @register_rewiring
 class ImportancePruning(Rewiring):
-    """Every so often a share of the hidden neurons goes; between, and after it, another rule moves links.
+    """Every so often a fraction of the hidden neurons goes; between, and after it, another rule moves links.
 
     Parameters
     ----------
-    share : float in [0, 1]
+    fraction : float in [0, 1]
         Of the neurons of each hidden sparse layer (0.2; the authors' parallel code takes 0.1).
     rule : str, dict or Rewiring
         The other rule, with a schedule of its own.
     begin : int or float
-        No neuron goes before this step; a float is a share of the run (0.4: epoch 200 of the authors' 500).
-    every : int or Every
+        No neuron goes before this step; a float is a fraction of the run (0.4: epoch 200 of the authors' 500).
+    every : int, str, Epochs, Steps or dict
         Epochs between prunings, or a schedule (10; the authors' parallel code takes 20).
     variant : {"corrected", "published"}
         How neurons go, see below.
@@ -49,14 +58,14 @@ class ImportancePruning(Rewiring):
     The importance of a neuron is the sum of |w| over its incoming links; with groups the mean over
     the group, which goes as a whole.
 
-    Corrected: of the neurons that have incoming links, the floor(share * n) least important go, but never
+    Corrected: of the neurons that have incoming links, the floor(fraction * n) least important go, but never
     the last; of equals the first. Their incoming and outgoing links, biases and optimizer state go with them,
     and the layers become narrower (:func:`rewire.remove_neurons`), so that nothing can regrow there; with
     them go neurons that change no output. What the activation makes of a bias is added to the biases of the
     next layer.
     When neurons go, a rule that looks at gradients waits for its next turn.
 
-    Published: all hidden neurons whose importance is at most the layer's percentile of that share lose their
+    Published: all hidden neurons whose importance is at most the layer's percentile of that fraction lose their
     incoming links. Neurons that have lost them before still count in the percentile, so that later prunings
     remove few or none; outgoing links and biases stay; the other rule may grow new links into them, with as
     many links in all as are left. A layer whose neurons are all equally important loses all its links.
@@ -66,11 +75,11 @@ class ImportancePruning(Rewiring):
 
     def __init__(
         self,
-        share: float = 0.2,
+        fraction: float = 0.2,
         *,
         rule: str | dict[str, Any] | Rewiring | Callable[..., Any] = "set",
         begin: int | float = 0.4,
-        every: int | Every | Once | dict[str, Any] = 10,
+        every: ScheduleLike = 10,
         variant: str = "corrected",
     ) -> None:
         self.rule = rewiring(rule)
@@ -78,38 +87,38 @@ class ImportancePruning(Rewiring):
             raise ValueError("rule must be another rule than importance pruning itself")
         self.starts_full = self.rule.starts_full
         super().__init__(
-            when(every),
-            Share(share, "share"),
-            self.rule.goes,
-            self.rule.comes,
+            schedule_from(every),
+            Fraction(fraction, "fraction"),
+            self.rule.drop,
+            self.rule.grow,
             output_layer=self.rule.output_layer,
             last_epoch=self.rule.last_epoch,
         )
-        self.share = self.how_many.value
+        self.fraction = self.fraction_schedule.value
         self.begin = end_of("begin", begin, low=0)
         self.variant = choice("variant", variant, ("corrected", "published"))
 
     # --- when -----------------------------------------------------------------------------
 
-    def prunes(self, moment: Moment) -> bool:
+    def prunes(self, progress: TrainingProgress) -> bool:
         """Whether neurons go before the next step."""
-        return super().due(moment) and moment.step >= in_steps(self.begin, moment)
+        return super().due(progress) and progress.step >= in_steps(self.begin, progress)
 
-    def due(self, moment: Moment) -> bool:
-        return self.prunes(moment) or self.rule.due(moment)
+    def due(self, progress: TrainingProgress) -> bool:
+        return self.prunes(progress) or self.rule.due(progress)
 
-    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
-        return self.rule.overdue(moment, memory)
+    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+        return self.rule.overdue(progress, memory)
 
     def parts(self) -> list[Rewiring]:
         return [self, *self.rule.parts()]
 
-    def run_shares(self) -> dict[str, Any]:
-        assert self.when is not None
-        return self.when.run_shares() | shares_among(begin=self.begin)
+    def run_fractions(self) -> dict[str, Any]:
+        assert self.every is not None
+        return self.every.run_fractions() | run_fractions_among(begin=self.begin)
 
-    def acts(self, moment: Moment) -> bool:
-        return self.prunes(moment)
+    def acts(self, progress: TrainingProgress) -> bool:
+        return self.prunes(progress)
 
     # --- what the other rule wants ----------------------------------------------------------
 
@@ -140,8 +149,8 @@ class ImportancePruning(Rewiring):
     def join(self, updates: Updates, network: Sequential) -> None:
         self.rule.join(updates, network)
 
-    def stepped(self, network: Sequential, moment: Moment, threads: int) -> None:
-        self.rule.stepped(network, moment, threads)
+    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
+        self.rule.stepped(network, progress, threads)
 
     @property
     def fields(self) -> dict[str, tuple[str, bool, float]]:  # type: ignore[override]
@@ -156,67 +165,67 @@ class ImportancePruning(Rewiring):
     def rewire(
         self,
         network: Sequential,
-        moment: Moment,
+        progress: TrainingProgress,
         ordinal: int,
         threads: int,
         *,
         regrow: bool = True,
         memory: dict[str, Any] | None = None,
-        probe: Probe | None = None,
-    ) -> Record:
+        probe: GradientProbe | None = None,
+    ) -> RewiringRecord:
         begin = time.perf_counter()
         layers = network.weight_layers
-        record = Record([0] * len(layers), [0] * len(layers))
-        if regrow and self.prunes(moment):
+        record = RewiringRecord([0] * len(layers), [0] * len(layers))
+        if regrow and self.prunes(progress):
             published = self.variant == "published"
             record = self._publish(network, threads) if published else self._correct(network)
         stale = record.neurons is not None and self.probe_batches > 0  # the probe is of the wider layers
-        due = self.rule.due(moment) or self.rule.overdue(moment, {} if memory is None else memory)
+        due = self.rule.due(progress) or self.rule.overdue(progress, {} if memory is None else memory)
         if (due and not stale) or not regrow:
             moved = self.rule.rewire(
-                network, moment, ordinal, threads, regrow=regrow, memory=memory, probe=probe
+                network, progress, ordinal, threads, regrow=regrow, memory=memory, probe=probe
             )
             for mine, theirs in ((record.removed, moved.removed), (record.grown, moved.grown)):
                 mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
         record.seconds = time.perf_counter() - begin
         return record
 
-    def _correct(self, network: Sequential) -> Record:
+    def _correct(self, network: Sequential) -> RewiringRecord:
         """Neurons go for good."""
         layers = network.weight_layers
         removed = {}
         for layer in self._prunable(network):
             importance = group_importance(layer)
             alive = np.flatnonzero(np.diff(layer.store.indptr()))
-            count = max(0, min(int(self.share * alive.size), alive.size - 1))
+            count = max(0, min(int(self.fraction * alive.size), alive.size - 1))
             chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
             neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
             removed[layers.index(layer)] = neurons[neurons < layer.n_out]
         before = [layer.nnz for layer in layers]
         found = take_out(network, removed)
         lost = [n - layer.nnz for n, layer in zip(before, layers, strict=True)]
-        return Record(lost, [0] * len(lost), neurons=found if any(found.removed) else None)
+        return RewiringRecord(lost, [0] * len(lost), neurons=found if any(found.removed) else None)
 
     @staticmethod
     def _prunable(network: Sequential) -> list[Sparse]:
         """The layers that lose neurons: hidden ones."""
         return [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
 
-    def _publish(self, network: Sequential, threads: int) -> Record:
+    def _publish(self, network: Sequential, threads: int) -> RewiringRecord:
         """Neurons lose their incoming links."""
         network.refuse_views("rewired")
         layers, none, plans = network.weight_layers, np.zeros(0, np.int32), []
         lost = [0] * len(layers)
         for layer in self._prunable(network):
             importance = group_importance(layer)
-            small = importance <= np.percentile(importance, 100 * self.share)
+            small = importance <= np.percentile(importance, 100 * self.fraction)
             groups = groups_of(layer.store)
             slots = small[groups]
             plans.append(_core.Plan(layer.store))
             plans[-1].pairs(groups[slots].astype(np.int32), layer.store.sources()[slots], none, none, None)
             lost[layers.index(layer)] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
-        return Record(lost, [0] * len(lost))
+        return RewiringRecord(lost, [0] * len(lost))
 
 
 def group_importance(layer: Sparse) -> NDArray[np.float64]:

@@ -6,14 +6,13 @@ in Sparse Training*, ICML 2021.
 
 from __future__ import annotations
 
-from typing import Any
-
 from rewire._checks import choice
 from rewire.initializers import Zeros
-from rewire.rewiring.base import Comes, Rewiring, register_rewiring
-from rewire.rewiring.comes import AtRandom, ByGradient
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import CosineShare, Every, Once, when
+from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import CosineFraction
+from rewire.rewiring.grow import Grow, GrowByGradient, GrowRandom
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["ITOP"]
 
@@ -22,29 +21,29 @@ PERIOD = {"set": 1500, "rigl": 4000}  # steps at batch 128 on CIFAR
 
 @register_rewiring
 class ITOP(Rewiring):
-    """The smallest links go, a large share of them, after many steps; others come at random or by gradient.
+    """The smallest links go, a large fraction of them, after many steps; others come at random or by gradient.
 
-    What predicts accuracy, the authors find, is the share of all places that were connected at some time: see
+    What predicts accuracy, the authors find, is the fraction of all places that were connected at some time: see
     ``rw.LinkLog`` and its column ``exploration_rate``.
 
     Parameters
     ----------
     mode : {"set", "rigl"}
         Growth at random, or where the gradient is largest.
-    rate : float in [0, 1]
-        Share of each layer's links that goes at the beginning (0.5); a cosine takes it to ``floor``.
+    fraction : float in [0, 1]
+        Fraction of each layer's links that goes at the beginning (0.5); a cosine takes it to ``floor``.
     floor : float in [0, 1]
         At the end (0.005).
-    every : int, Every or dict, optional
+    every : int, str, Epochs, Steps or dict, optional
         Steps between rewirings: 1500 for "set" and 4000 for "rigl", or a schedule. Give less for short runs.
     end : int or float
-        Where the cosine ends: steps, or a share of the run.
+        Where the cosine ends: steps, or a fraction of the run.
     output_layer : bool
         Whether the output layer is rewired.
 
     Notes
     -----
-    The authors' "set" prunes by magnitude whatever the sign. Newcomers start at zero. In mode "rigl" links
+    The authors' "set" prunes by magnitude whatever the sign. New links start at zero. In mode "rigl" links
     that go compete for their places and keep what they hold if they win them.
     """
 
@@ -54,20 +53,20 @@ class ITOP(Rewiring):
         self,
         mode: str = "set",
         *,
-        rate: float = 0.5,
+        fraction: float = 0.5,
         floor: float = 0.005,
-        every: int | Every | Once | dict[str, Any] | None = None,
+        every: ScheduleLike | None = None,
         end: int | float = 1.0,
         output_layer: bool = True,
     ) -> None:
         self.mode = choice("mode", mode, ("set", "rigl"))
-        how_many = CosineShare(rate, "rate", end, floor)
-        self.rate, self.floor, self.end = how_many.value, how_many.floor, end
-        comes: Comes = AtRandom(Zeros()) if self.mode == "set" else ByGradient(Zeros())
+        fraction_schedule = CosineFraction(fraction, "fraction", end, floor)
+        self.fraction, self.floor, self.end = fraction_schedule.value, fraction_schedule.floor, end
+        grow: Grow = GrowRandom(Zeros()) if self.mode == "set" else GrowByGradient(Zeros())
         super().__init__(
-            when(PERIOD[self.mode] if every is None else every, "steps"),
-            how_many,
-            SmallestMagnitude(),
-            comes,
+            schedule_from(PERIOD[self.mode] if every is None else every),
+            fraction_schedule,
+            DropSmallest(),
+            grow,
             output_layer=output_layer,
         )

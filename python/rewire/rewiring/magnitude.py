@@ -6,9 +6,10 @@ from typing import Any
 
 from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Once, end_of, share, when
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import decaying_fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
 
 __all__ = ["Magnitude"]
 
@@ -22,24 +23,24 @@ class Magnitude(Rewiring):
 
     Parameters
     ----------
-    zeta : float in [0, 1]
-        Share of the links that goes.
-    every : int, Every or dict
+    fraction : float in [0, 1]
+        Fraction of the links that goes.
+    every : int, str, Epochs, Steps or dict
         Epochs between rewirings, or a schedule.
     scope : {"layer", "global"}
-        A share of every layer, or of the network by one threshold.
+        A fraction of every layer, or of the network by one threshold.
     decay : {"constant", "cosine", "power"}
-        How the share falls until ``end``.
+        How the fraction falls until ``end``.
     end : int or float
-        Steps, or a share of the run; only with a decay.
+        Steps, or a fraction of the run; only with a decay.
     init : str, float or Initializer
-        Weights of newcomers.
+        Weights of new links.
     output_layer : bool
         Whether the output layer is rewired.
 
     Notes
     -----
-    floor(share * slots) go, of each layer or of all together; of equals at the threshold of all layers those
+    floor(fraction * slots) go, of each layer or of all together; of equals at the threshold of all layers those
     of the lower layer. Every layer keeps its number of slots. A layer that is full is left alone.
     """
 
@@ -47,18 +48,20 @@ class Magnitude(Rewiring):
 
     def __init__(
         self,
-        zeta: float = 0.3,
+        fraction: float = 0.3,
         *,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         scope: str = "layer",
         decay: str = "constant",
         end: int | float = 1.0,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
     ) -> None:
-        how_many = share("zeta", zeta, decay, end)
-        self.zeta, self.decay, self.end = how_many.value, decay, end_of("end", end)
+        fraction_schedule = decaying_fraction("fraction", fraction, decay, end)
+        self.fraction, self.decay, self.end = fraction_schedule.value, decay, end_of("end", end)
         self.init = initializer(init)
-        goes = SmallestMagnitude(scope)
-        super().__init__(when(every), how_many, goes, AtRandom(self.init), output_layer=output_layer)
-        self.scope = goes.scope
+        drop = DropSmallest(scope)
+        super().__init__(
+            schedule_from(every), fraction_schedule, drop, GrowRandom(self.init), output_layer=output_layer
+        )
+        self.scope = drop.scope

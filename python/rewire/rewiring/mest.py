@@ -18,54 +18,57 @@ from rewire._checks import choice, describe, integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import (
-    Occasion,
-    Rewiring,
-    check_by_layer,
-    only,
-    register_rewiring,
-    slots_count,
-)
+from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import links_in, remove_links, slot_links
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude, magnitudes
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, in_steps, when
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest, magnitudes
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import (
+    ScheduleLike,
+    TrainingProgress,
+    end_of,
+    in_steps,
+    schedule_from,
+)
 
 __all__ = ["MEST"]
 
 # For 90 % sparsity the authors' scripts prune to 92, 91, 90 % and grow to 90 %, or prune to 90 % and grow to
-# 85, 87.5, 90 %: shares of the links that a layer is to have.
-SHARES = {"em": (0.2, 0.1, 0.0), "em&s": (0.5, 0.25, 0.0)}
+# 85, 87.5, 90 %: fractions of the links that a layer is to have.
+FRACTIONS = {"em": (0.2, 0.1, 0.0), "em&s": (0.5, 0.25, 0.0)}
 
 
-class _Stages(Share):
-    """One share after the other, until ``ends``: steps, or shares of the run."""
+class _Stages(Fraction):
+    """One fraction after the other, until ``ends``: steps, or fractions of the run."""
 
-    def __init__(self, shares: Any, ends: Any) -> None:
-        self.shares = [number("shares", share, low=0.0, high=1.0) for share in _list("shares", shares)]
+    def __init__(self, fractions: Any, ends: Any) -> None:
+        self.fractions = [
+            number("fractions", fraction, low=0.0, high=1.0) for fraction in _list("fractions", fractions)
+        ]
         self.ends = [end_of("ends", end) for end in _list("ends", ends)]
-        if len(self.shares) != len(self.ends) + 1:
+        if len(self.fractions) != len(self.ends) + 1:
             raise ValueError(
-                f"shares must be one more than ends, got {len(self.shares)} shares and {len(self.ends)} ends"
+                f"fractions must be one more than ends, got {len(self.fractions)} fractions and {len(self.ends)} ends"
             )
         if any(type(a) is type(b) and a > b for a, b in pairwise(self.ends)):
             raise ValueError(f"ends must ascend, got {self.ends}")
-        super().__init__(self.shares[0], "shares")
+        super().__init__(self.fractions[0], "fractions")
 
-    def at(self, moment: Moment) -> float:
-        return self.shares[self.stage(moment)]
+    def at(self, progress: TrainingProgress) -> float:
+        return self.fractions[self.stage(progress)]
 
-    def stage(self, moment: Moment) -> int:
+    def stage(self, progress: TrainingProgress) -> int:
         """How many stages are over."""
-        return sum(moment.step >= step for step in self.steps(moment))
+        return sum(progress.step >= step for step in self.steps(progress))
 
-    def run_shares(self) -> dict[str, Any]:
+    def run_fractions(self) -> dict[str, Any]:
         return {"ends": self.ends} if any(isinstance(end, float) for end in self.ends) else {}
 
-    def steps(self, moment: Moment) -> list[int]:
-        """Where one share follows another; of shares of the run none comes after its last step."""
+    def steps(self, progress: TrainingProgress) -> list[int]:
+        """Where one fraction follows another; of fractions of the run none comes after its last step."""
         return [
-            min(math.ceil(in_steps(end, moment)), moment.steps - 1) if isinstance(end, float) else end
+            min(math.ceil(in_steps(end, progress)), progress.steps - 1) if isinstance(end, float) else end
             for end in self.ends
         ]
 
@@ -83,15 +86,15 @@ class MEST(Rewiring):
     Parameters
     ----------
     mode : {"em", "em&s"}
-        Elastic mutation, "em": a layer is pruned to a share below its budget and grown back to it. With a
-        soft memory bound, "em&s": it is pruned to its budget and grown to a share above, and all that trains
+        Elastic mutation, "em": a layer is pruned to a fraction below its budget and grown back to it. With a
+        soft memory bound, "em&s": it is pruned to its budget and grown to a fraction above, and all that trains
         until the next rewiring.
-    shares : sequence of float in [0, 1], optional
-        Shares of the budget, one stage of the run after the other. (0.2, 0.1, 0) and (0.5, 0.25, 0) as in the
+    fractions : sequence of float in [0, 1], optional
+        Fractions of the budget, one stage of the run after the other. (0.2, 0.1, 0) and (0.5, 0.25, 0) as in the
         authors' scripts for 90 % sparsity; their notes have 0.2 and 0.1 for "em&s" as well.
     ends : sequence of int or float
-        Where each stage but the last one ends: steps, or shares of the run (epochs 90 and 120 of 160).
-    every : int, Every or dict
+        Where each stage but the last one ends: steps, or fractions of the run (epochs 90 and 120 of 160).
+    every : int, str, Epochs, Steps or dict
         Epochs between rewirings (5), or a schedule. "em&s" also rewires where a stage ends.
     gradient : float >= 0
         lambda, the weight of the gradient in the importance: 0 in the authors' code by default. Above 0 the
@@ -102,9 +105,9 @@ class MEST(Rewiring):
     Notes
     -----
     The budget of a layer is the number of links it has when the rule first acts, and stays with the trainer;
-    shares of it round down to whole slots. Newcomers start at zero, without momentum; a place just emptied
-    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last share
-    of 0 "em&s" is back in its budget from the last end on, and an end that is a share of the run comes before
+    fractions of it round down to whole slots. New links start at zero, without momentum; a place just emptied
+    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last fraction
+    of 0 "em&s" is back in its budget from the last end on, and an end that is a fraction of the run comes before
     its last step; a run that is stopped sooner keeps what it has. Of a slot the importance is the sum over
     its rows.
     """
@@ -115,63 +118,63 @@ class MEST(Rewiring):
         self,
         mode: str = "em",
         *,
-        shares: Sequence[float] | None = None,
+        fractions: Sequence[float] | None = None,
         ends: Sequence[int | float] = (90 / 160, 120 / 160),
-        every: int | Every | Once | dict[str, Any] = 5,
+        every: ScheduleLike = 5,
         gradient: float = 0.0,
         output_layer: bool = True,
     ) -> None:
-        self.mode = choice("mode", mode, tuple(SHARES))
-        self.stages = _Stages(SHARES[self.mode] if shares is None else shares, ends)
-        self.shares, self.ends = self.stages.shares, self.stages.ends
+        self.mode = choice("mode", mode, tuple(FRACTIONS))
+        self.stages = _Stages(FRACTIONS[self.mode] if fractions is None else fractions, ends)
+        self.fractions, self.ends = self.stages.fractions, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
         super().__init__(
-            when(every), self.stages, SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer
+            schedule_from(every), self.stages, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer
         )
 
     @property
     def probe_batches(self) -> int:
         return 1 if self.gradient > 0.0 else 0
 
-    def due(self, moment: Moment) -> bool:
-        if self.mode == "em&s" and moment.step in self.stages.steps(moment):
+    def due(self, progress: TrainingProgress) -> bool:
+        if self.mode == "em&s" and progress.step in self.stages.steps(progress):
             return True
-        return super().due(moment) and self.stages.at(moment) > 0.0
+        return super().due(progress) and self.stages.at(progress) > 0.0
 
-    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
-        return self.mode == "em&s" and "stage" in memory and memory["stage"] < self.stages.stage(moment)
+    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+        return self.mode == "em&s" and "stage" in memory and memory["stage"] < self.stages.stage(progress)
 
     def layers(self, network: Sequential) -> list[Sparse]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        budgets = {str(a.index): a.nnz for a in layers} | occasion.memory.get("budget", {})
-        occasion.notes["budget"] = budgets
-        return [self._plan(layer, budgets[str(layer.index)], occasion) for layer in layers]
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        budgets = {str(a.index): a.nnz for a in layers} | context.memory.get("budget", {})
+        context.notes["budget"] = budgets
+        return [self._plan(layer, budgets[str(layer.index)], context) for layer in layers]
 
-    def _plan(self, layer: Sparse, budget: int, occasion: Occasion) -> _core.Plan:
+    def _plan(self, layer: Sparse, budget: int, context: RewiringContext) -> _core.Plan:
         most, each = layer.n_out * layer.n_in, slot_links(layer) or 1
         if budget == most:
             return _core.Plan(layer.store)
-        moves = int(self.stages.at(occasion.moment) * (budget // each)) * each
+        moves = int(self.stages.at(context.progress) * (budget // each)) * each
         lower, upper = (budget - moves, budget) if self.mode == "em" else (budget, budget + moves)
         plan = remove_links(
-            lambda plan, count: self._prune(plan, layer, count, occasion), layer, layer.nnz - lower
+            lambda plan, count: self._prune(plan, layer, count, context), layer, layer.nnz - lower
         )
         kept = layer.nnz - links_in(plan, removed=True)
-        return self.comes.place_links(plan, layer, max(0, min(upper, most) - kept), occasion)
+        return self.grow.place_links(plan, layer, max(0, min(upper, most) - kept), context)
 
-    def _prune(self, plan: _core.Plan, layer: Sparse, count: int, occasion: Occasion) -> None:
-        key, threads = occasion.key(layer), occasion.threads
+    def _prune(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+        key, threads = context.key(layer), context.threads
         if self.gradient == 0.0:
             plan.prune_smallest(count, *key, threads)
             return
-        gradients = np.abs(occasion.probe.live(layer), dtype=np.float64).sum(axis=1)
+        gradients = np.abs(context.probe.live(layer), dtype=np.float64).sum(axis=1)
         plan.prune_scores(magnitudes(layer) + self.gradient * gradients, count, *key, threads)
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
-        occasion.memory["budget"] = occasion.notes["budget"]
-        occasion.memory["stage"] = self.stages.stage(occasion.moment)
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+        context.memory["budget"] = context.notes["budget"]
+        context.memory["stage"] = self.stages.stage(context.progress)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)

@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._places import store_at
+from rewire._positions import store_at
 from rewire.layers import Sparse
 
-__all__ = ["Probe"]
+__all__ = ["GradientProbe"]
 
 PROBED = "probed"  # a field for the time of one question
 
 
-class Probe:
+class GradientProbe:
     """Inputs and gradients of every sparse layer for the samples that were looked at.
 
     Parameters

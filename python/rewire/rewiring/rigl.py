@@ -10,9 +10,10 @@ from typing import Any
 from rewire._checks import boolean
 from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.comes import ByGradient
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Once, share, when
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import decaying_fraction
+from rewire.rewiring.grow import GrowByGradient
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["RigL"]
 
@@ -23,16 +24,16 @@ class RigL(Rewiring):
 
     Parameters
     ----------
-    alpha : float in [0, 1]
-        Share of each layer's links that goes at the beginning (0.3 in the paper).
-    every : int, Every or dict
+    fraction : float in [0, 1]
+        Fraction of each layer's links that goes at the beginning (0.3 in the paper).
+    every : int, str, Epochs, Steps or dict
         Steps between rewirings (100 in the paper), or a schedule.
     end : int or float
-        No rewiring from this step on; a float is a share of the run (in the paper 25,000 of 32,000 steps).
+        No rewiring from this step on; a float is a fraction of the run (in the paper 25,000 of 32,000 steps).
     decay : {"cosine", "constant", "power"}
-        How the share falls until ``end``; "power" is (1 - t / end) ** 3.
+        How the fraction falls until ``end``; "power" is (1 - t / end) ** 3.
     init : str, float or Initializer
-        Weights of newcomers; zero in the paper.
+        Weights of new links; zero in the paper.
     skip_step : bool
         Whether a rewiring takes the place of the optimizer's step on its batch, as in the authors' code.
     output_layer : bool
@@ -43,30 +44,35 @@ class RigL(Rewiring):
     A link that goes competes for its own place, and keeps weight and momentum if it wins, as in the authors'
     code; others start at zero, without momentum. The authors add noise of 1e-5
     to |w| against ties; here ties are broken by a hash. The gradient is exact, of the coming batch, in
-    O(links) memory: see :class:`~rewire.rewiring.ByGradient`.
+    O(links) memory: see :class:`~rewire.rewiring.GrowByGradient`.
     """
 
     name = "rigl"
 
     def __init__(
         self,
-        alpha: float = 0.3,
+        fraction: float = 0.3,
         *,
-        every: int | Every | Once | dict[str, Any] = 100,
+        every: ScheduleLike = 100,
         end: int | float = 0.75,
         decay: str = "cosine",
         init: str | float | Initializer | dict[str, Any] = "zeros",
         skip_step: bool = True,
         output_layer: bool = True,
     ) -> None:
-        how_many = share("alpha", alpha, decay, end)
-        self.alpha, self.end, self.decay, self.init = how_many.value, end, decay, initializer(init)
+        fraction_schedule = decaying_fraction("fraction", fraction, decay, end)
+        self.fraction, self.end, self.decay, self.init = (
+            fraction_schedule.value,
+            end,
+            decay,
+            initializer(init),
+        )
         self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
-            when(every, "steps"),
-            how_many,
-            SmallestMagnitude(),
-            ByGradient(self.init),
-            until=end,
+            schedule_from(every),
+            fraction_schedule,
+            DropSmallest(),
+            GrowByGradient(self.init),
+            end=end,
             output_layer=output_layer,
         )

@@ -11,9 +11,10 @@ from typing import Any
 
 from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import NearestZeroBySign
-from rewire.rewiring.when import Every, Once, Share, when
+from rewire.rewiring.drop import DropNearestZero
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["SET"]
 
@@ -24,12 +25,12 @@ class SET(Rewiring):
 
     Parameters
     ----------
-    zeta : float in [0, 1]
-        Share of the positive and of the negative links that go (0.3 in the paper).
-    every : int or Every
-        Epochs between rewirings, or a schedule such as ``Every(steps=500)``.
+    fraction : float in [0, 1]
+        Fraction of the positive and of the negative links that go (0.3 in the paper).
+    every : int, str, Epochs, Steps or dict
+        Epochs between rewirings, or a schedule such as ``Steps(500)``.
     init : str, float or Initializer
-        Weights of newcomers. ``"zeros"`` by default: newcomers at full He scale cost accuracy in short
+        Weights of new links. ``"zeros"`` by default: new links at full He scale cost accuracy in short
         runs. The authors draw them like the start.
     output_layer : bool
         Whether the output layer is rewired (the first release does, later ones do not).
@@ -38,7 +39,7 @@ class SET(Rewiring):
 
     Notes
     -----
-    Momentum and Adam's moments stay with the links that survive; newcomers start without. The number of
+    Momentum and Adam's moments stay with the links that survive; new links start without. The number of
     links never changes, except by ``last_epoch="remove"``. A layer that is full is left alone.
     Cost: one pass over the links, about that of one or two training steps.
     """
@@ -47,20 +48,20 @@ class SET(Rewiring):
 
     def __init__(
         self,
-        zeta: float = 0.3,
+        fraction: float = 0.3,
         *,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
-        share = Share(zeta)
-        self.zeta, self.init = share.value, initializer(init)
+        fraction_schedule = Fraction(fraction)
+        self.fraction, self.init = fraction_schedule.value, initializer(init)
         super().__init__(
-            when(every),
-            share,
-            NearestZeroBySign(),
-            AtRandom(self.init),
+            schedule_from(every),
+            fraction_schedule,
+            DropNearestZero(),
+            GrowRandom(self.init),
             output_layer=output_layer,
             last_epoch=last_epoch,
         )

@@ -8,59 +8,61 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Goes, Occasion, Rewiring, register_rewiring
-from rewire.rewiring.budgets import empty_places
-from rewire.rewiring.comes import ByGradient
-from rewire.rewiring.spread import ByMomentum, mean_momentum
-from rewire.rewiring.when import CosineShare, Every, Once, when
+from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.budgets import empty_slots
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import Drop
+from rewire.rewiring.fraction import CosineFraction
+from rewire.rewiring.grow import GrowByGradient
+from rewire.rewiring.redistribute import RedistributeByMomentum, mean_momentum
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["SNFS"]
 
-DENSE = 0.2  # a layer with a smaller share of empty places is nearly dense
+DENSE = 0.2  # a layer with a smaller fraction of empty places is nearly dense
 
 
-class SparingDense(Goes):
-    """ceil(share * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
+class DropSparingDense(Drop):
+    """ceil(fraction * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
 
     Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
-    larger share goes than that of its empty places: nothing of a full one. One slot stays in every layer that
+    larger fraction goes than that of its empty places: nothing of a full one. One slot stays in every layer that
     has any: without links there is no momentum, by which they come.
     """
 
     def mark_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
     ) -> None:
-        means = [mean_momentum(layer, occasion) for layer in layers]
+        means = [mean_momentum(layer, context) for layer in layers]
         for plan, layer, mean in zip(plans, layers, means, strict=True):
-            store, rate = layer.store, share
-            sparsity = empty_places(layer) / (store.n_groups * layer.n_in)
+            store, own = layer.store, fraction
+            sparsity = empty_slots(layer) / (store.n_groups * layer.n_in)
             if sparsity < DENSE and mean * len(layers) > sum(means):
-                rate = min(sparsity, share)
-            count = max(0, min(math.ceil(rate * store.slots), store.slots - 1))
-            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+                own = min(sparsity, fraction)
+            count = max(0, min(math.ceil(own * store.slots), store.slots - 1))
+            plan.prune_smallest(count, *context.key(layer), context.threads)
 
 
 @register_rewiring
 class SNFS(Rewiring):
-    """The smallest links go; newcomers go to layers, and to places, where momentum is largest.
+    """The smallest links go; new links go to layers, and to places, where momentum is largest.
 
     Parameters
     ----------
-    rate : float in [0, 1]
-        Share of each layer's links that goes at the beginning (0.5); it falls along a cosine to ``floor``.
+    fraction : float in [0, 1]
+        Fraction of each layer's links that goes at the beginning (0.5); it falls along a cosine to ``floor``.
     floor : float in [0, 1]
-        The share at the end (0.005).
-    every : int, Every or dict
+        The fraction at the end (0.005).
+    every : int, str, Epochs, Steps or dict
         Epochs between rewirings (1), or a schedule.
     end : int or float
-        Where the cosine ends: steps, or a share of the run (all of it).
+        Where the cosine ends: steps, or a fraction of the run (all of it).
     batches : int in [1, 1024]
         Batches from which the momentum of absent links is made: 1 is the gradient of the coming batch.
     beta : float in [0, 1)
@@ -75,7 +77,7 @@ class SNFS(Rewiring):
     batch i|`` over ``batches`` batches, the coming one first and the others drawn at random, all at the
     present weights (the source's are gradients of past batches at past weights), in O(links) memory beside
     the activations of all batches. Links that have just gone compete by the same measure, and keep weight
-    and momentum if they win; other newcomers start at zero, without momentum (in the source with that of
+    and momentum if they win; other new links start at zero, without momentum (in the source with that of
     their place).
 
     *Layers.* What went in all is redistributed in proportion to the mean ``|momentum|`` of each layer's
@@ -83,7 +85,7 @@ class SNFS(Rewiring):
     momentum has none, and then it is the mean ``|gradient|`` over the same batches. No layer takes more
     than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
     the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
-    empty and more than its part of the momentum, no larger share goes than that of its empty places, as in
+    empty and more than its part of the momentum, no larger fraction goes than that of its empty places, as in
     the source. One slot stays in every layer that has any. Rounded by largest remainder: the network's number
     of links never changes.
     """
@@ -92,25 +94,29 @@ class SNFS(Rewiring):
 
     def __init__(
         self,
-        rate: float = 0.5,
+        fraction: float = 0.5,
         *,
         floor: float = 0.005,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         end: int | float = 1.0,
         batches: int = 4,
         beta: float = 0.9,
         output_layer: bool = True,
     ) -> None:
-        how_many = CosineShare(rate, "rate", end, floor)
-        self.rate, self.floor, self.end = how_many.value, how_many.floor, how_many.end
+        fraction_schedule = CosineFraction(fraction, "fraction", end, floor)
+        self.fraction, self.floor, self.end = (
+            fraction_schedule.value,
+            fraction_schedule.floor,
+            fraction_schedule.end,
+        )
         self.batches = integer("batches", batches, low=1, high=1024)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            when(every),
-            how_many,
-            SparingDense(),
-            ByGradient(Zeros()),
-            spread=ByMomentum(),
+            schedule_from(every),
+            fraction_schedule,
+            DropSparingDense(),
+            GrowByGradient(Zeros()),
+            redistribute=RedistributeByMomentum(),
             output_layer=output_layer,
         )
 
@@ -123,4 +129,4 @@ class SNFS(Rewiring):
 
     def layers(self, network: Sequential) -> list[Sparse]:
         layers = self.eligible(network)
-        return layers if any(empty_places(layer) > 0 for layer in layers) else []
+        return layers if any(empty_slots(layer) > 0 for layer in layers) else []

@@ -16,12 +16,14 @@ from rewire._checks import choice, integer, number
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, Rewiring, register_rewiring
+from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
-from rewire.rewiring.comes import AtRandom
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest, smallest_links
+from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.gmp import reserves
-from rewire.rewiring.goes import SmallestMagnitude, smallest_links
-from rewire.rewiring.when import Once, Share
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import Once
 
 __all__ = ["SNIP"]
 
@@ -42,8 +44,8 @@ class SNIP(Rewiring):
     step : int
         Before which step of training; 0 is the first.
     reserve : float in [0, 1]
-        With one threshold: the share that every layer keeps, whatever its scores, of the links that it would
-        have in an Erdos-Renyi network (:func:`rewire.topology.erk_links`) of that density. 0, as in the
+        With one threshold: the fraction that every layer keeps, whatever its scores, of the links that it would
+        have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of that density. 0, as in the
         paper: one slot.
     output_layer : bool
         Whether the output layer takes part.
@@ -73,7 +75,7 @@ class SNIP(Rewiring):
         self.batches = integer("batches", batches, low=1, high=1024)
         once = Once(step)
         self.step = once.step
-        super().__init__(once, Share(0.0), SmallestMagnitude(), AtRandom(Zeros()), output_layer=output_layer)
+        super().__init__(once, Fraction(0.0), DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:
@@ -82,25 +84,25 @@ class SNIP(Rewiring):
     def layers(self, network: Sequential) -> list[Sparse]:
         return [layer for layer in self.eligible(network) if layer.store.slots > 0]
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         scores = [
-            np.abs(occasion.probe.live(a).astype(np.float64) * a.store.get_field("weight")).sum(axis=1)
+            np.abs(context.probe.live(a).astype(np.float64) * a.store.get_field("weight")).sum(axis=1)
             for a in layers
         ]
         if self.scope == "layer":
-            return [self._alone(layer, score, occasion) for layer, score in zip(layers, scores, strict=True)]
+            return [self._alone(layer, score, context) for layer, score in zip(layers, scores, strict=True)]
         each = common_slot(layers) or 1
         total = math.floor(self.density * (sum(a.n_out * a.n_in for a in layers) // each) + 0.5) * each
         surplus = sum(a.nnz for a in layers) - total
         counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
         plans = [_core.Plan(layer.store) for layer in layers]
         for plan, layer, score, count in zip(plans, layers, scores, counts, strict=True):
-            plan.prune_scores(score, count, *occasion.key(layer), occasion.threads)
+            plan.prune_scores(score, count, *context.key(layer), context.threads)
         return plans
 
-    def _alone(self, layer: Sparse, score: NDArray[np.float64], occasion: Occasion) -> _core.Plan:
+    def _alone(self, layer: Sparse, score: NDArray[np.float64], context: RewiringContext) -> _core.Plan:
         """One layer down to the density."""
-        each, key = slot_links(layer) or 1, (*occasion.key(layer), occasion.threads)
+        each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
         wanted = max(1, math.floor(self.density * (layer.n_out * layer.n_in // each) + 0.5)) * each
         most = len(score) - 1
         return remove_links(

@@ -14,20 +14,21 @@ from rewire import _core
 from rewire._checks import integer, number
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Occasion, check_by_layer, only, register_rewiring
-from rewire.rewiring.budgets import empty_places
+from rewire.rewiring.base import check_by_layer, only, register_rewiring
+from rewire.rewiring.budgets import empty_slots
+from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.deepr import DeepR
-from rewire.rewiring.when import Every, Once
+from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["SoftDeepR"]
 
 
-def places(layer: Sparse) -> int:
+def full_slots(layer: Sparse) -> int:
     """Slots of a full layer."""
     return layer.store.n_groups * layer.n_in
 
 
-def awakening(distance: float) -> float:
+def crossing_chance(distance: float) -> float:
     """The chance that a normal step of deviation 1 crosses zero from a uniform place in [-distance, 0].
 
     (1 / m) * integral of 1 - Phi(u) over u in [0, m] = 1 - Phi(m) + (1 - exp(-m^2 / 2)) / (m sqrt(2 pi)).
@@ -52,9 +53,9 @@ class SoftDeepR(DeepR):
     temperature : float > 0, optional
         Instead: sigma is sqrt(2 * lr * temperature), as in the paper.
     density : float in [0, 1], optional
-        The share p of places that the prior expects to be connected, of every layer; by default that which
+        The fraction p of places that the prior expects to be connected, of every layer; by default that which
         a layer has before the first rewiring.
-    every : int, Every or dict
+    every : int, str, Epochs, Steps or dict
         Steps between rewirings (1), or a schedule.
     output_layer : bool
         Whether the output layer takes part.
@@ -75,7 +76,7 @@ class SoftDeepR(DeepR):
     gradients the expected number of links stays at p, as in the source, where sigma is small beside 1 / beta.
     What is lost is memory: a link that has just gone is no likelier to come back than any other.
 
-    *The number of links* is no budget, neither here nor in the source: p is the share that the prior expects,
+    *The number of links* is no budget, neither here nor in the source: p is the fraction that the prior expects,
     and nothing ties the links that come to those that go. Without gradients it wanders around p times the
     places, once weights have the law above; fresh ones lie farther from zero, so that at first more links
     come than go. With gradients it settles where as many
@@ -98,7 +99,7 @@ class SoftDeepR(DeepR):
         noise: float | None = None,
         temperature: float | None = None,
         density: float | None = None,
-        every: int | Every | Once | dict[str, Any] = 1,
+        every: ScheduleLike = 1,
         output_layer: bool = True,
     ) -> None:
         if noise is None and temperature is None:
@@ -118,35 +119,35 @@ class SoftDeepR(DeepR):
             return 0.0
         sigma = self.deviation(lr)
         beta = 2.0 * lr * self.l1 / sigma**2
-        return awakening((1.0 - density) / (density * beta) / sigma)
+        return crossing_chance((1.0 - density) / (density * beta) / sigma)
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        start = {str(a.index): a.store.slots / places(a) for a in layers}
-        start.update(occasion.memory.get("start", {}))
-        occasion.notes["start"] = start
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        start = {str(a.index): a.store.slots / full_slots(a) for a in layers}
+        start.update(context.memory.get("start", {}))
+        context.notes["start"] = start
         if not layers:
             return []
         plans = [_core.Plan(layer.store) for layer in layers]
-        chances = occasion.generator(layers[0], "awakening")  # one for all: making it takes a while
-        steps, lr = occasion.moment.step - occasion.memory.get("step", 0), occasion.moment.lr
+        chances = context.generator(layers[0], "awakening")  # one for all: making it takes a while
+        steps, lr = context.progress.step - context.memory.get("step", 0), context.progress.lr
         for plan, layer in zip(plans, layers, strict=True):
-            plan.prune_zeros(occasion.threads)
+            plan.prune_zeros(context.threads)
             if regrow:
                 density = start[str(layer.index)] if self.density is None else self.density
                 asleep = (1.0 - self.chance(density, lr)) ** steps  # a dormant link's chance to stay so
-                count = chances.binomial(empty_places(layer), 1.0 - asleep)
-                comes = _core.Plan(layer.store)  # what goes now is not among the dormant yet
-                comes.grow_random(count, *occasion.key(layer), occasion.threads)
-                plan.insert(*comes.inserted())
+                count = chances.binomial(empty_slots(layer), 1.0 - asleep)
+                grow = _core.Plan(layer.store)  # what goes now is not among the dormant yet
+                grow.grow_random(count, *context.key(layer), context.threads)
+                plan.insert(*grow.inserted())
                 plan.draw_weights(
-                    "overshoot", self.deviation(lr), False, *occasion.key(layer), occasion.threads
+                    "overshoot", self.deviation(lr), False, *context.key(layer), context.threads
                 )
         return plans
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
-        super().committed(layers, occasion)
-        occasion.memory["start"] = occasion.notes["start"]
-        occasion.memory["step"] = occasion.moment.step
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+        super().committed(layers, context)
+        context.memory["start"] = context.notes["start"]
+        context.memory["step"] = context.progress.step
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)

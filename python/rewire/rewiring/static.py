@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rewire.initializers import Zeros
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import NearestZeroBySign
-from rewire.rewiring.when import Share
+from rewire.rewiring.drop import DropNearestZero
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
 
 __all__ = ["Static"]
 
@@ -18,4 +18,4 @@ class Static(Rewiring):
     name = "static"
 
     def __init__(self) -> None:
-        super().__init__(None, Share(0.0), NearestZeroBySign(), AtRandom(Zeros()))
+        super().__init__(None, Fraction(0.0), DropNearestZero(), GrowRandom(Zeros()))

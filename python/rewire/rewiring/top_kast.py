@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, number
-from rewire._places import groups_of
+from rewire._positions import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
-from rewire.rewiring.base import (
-    Occasion,
-    Rewiring,
-    check_by_layer,
-    only,
-    register_rewiring,
-    slots_count,
+from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
+from rewire.rewiring.budgets import empty_links, empty_slots, links_in, remove_links, slot_links
+from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import DropSmallest
+from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.schedule import (
+    ScheduleLike,
+    TrainingProgress,
+    end_of,
+    schedule_from,
 )
-from rewire.rewiring.budgets import empty_links, empty_places, links_in, remove_links, slot_links
-from rewire.rewiring.comes import AtRandom
-from rewire.rewiring.goes import SmallestMagnitude
-from rewire.rewiring.when import Every, Moment, Once, Share, end_of, when
 
 __all__ = ["TopKAST"]
 
@@ -43,18 +43,18 @@ class TopKAST(Rewiring):
     Parameters
     ----------
     forward : float in (0, 1]
-        Share of a layer's links that forward uses: set A. All links are set B. In the paper's terms the
-        density of the start is D + M, and ``forward`` times that is D.
-    zeta : float in [0, 1]
-        Share of the links outside A, the smallest, that is replaced at every refresh.
+        Fraction of a layer's links that forward uses: set A. All links are set B. In the paper's terms the
+        density of the start is D + M, and ``forward_fraction`` times that is D.
+    fraction : float in [0, 1]
+        Fraction of the links outside A, the smallest, that is replaced at every refresh.
     penalty : float >= 0
         Strength of the exploration loss: ``penalty`` on links in A, ``penalty / D`` on the others.
     norm : {"l2", "l1"}
         Of that loss. The paper's equation has ``|theta|``; public implementations take the L2 norm.
-    every : int, Every or dict
+    every : int, str, Epochs, Steps or dict
         Steps between refreshes of the sets (100), or a schedule.
     end : int or float
-        At this step all links outside A go, and A is trained alone; a float is a share of the run.
+        At this step all links outside A go, and A is trained alone; a float is a fraction of the run.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -64,7 +64,7 @@ class TopKAST(Rewiring):
     gradients, of the network that consists of A, go to all of B, and what lies outside B rests with the theta
     it has. This is the truly sparse analogue: the store holds B. What a link outside A would weigh is in the
     field ``"asleep"``; its weight is zero, and what a step of the optimizer does to it goes to the field. At
-    a refresh A becomes the ``forward`` share of largest ``|theta|``; of the others the smallest ``zeta`` go,
+    a refresh A becomes the ``forward_fraction`` fraction of largest ``|theta|``; of the others the smallest ``fraction`` go,
     and as many links come, at random places, outside A and at theta = 0. So the thetas that the source has
     outside B have no counterpart. Ties are broken by a hash. The number of links is that of the start until
     ``end``.
@@ -85,41 +85,41 @@ class TopKAST(Rewiring):
 
     def __init__(
         self,
-        forward: float = 0.5,
+        forward_fraction: float = 0.5,
         *,
-        zeta: float = 0.3,
+        fraction: float = 0.3,
         penalty: float = 1e-4,
         norm: str = "l2",
-        every: int | Every | Once | dict[str, Any] = 100,
+        every: ScheduleLike = 100,
         end: int | float = 0.75,
         output_layer: bool = True,
     ) -> None:
-        self.forward = number("forward", forward, low=0.0, high=1.0, open_low=True)
+        self.forward_fraction = number("forward_fraction", forward_fraction, low=0.0, high=1.0, open_low=True)
         self.penalty = number("penalty", penalty, low=0.0)
         self.norm = choice("norm", norm, ("l2", "l1"))
         self.end = end_of("end", end, low=0)
-        share = Share(zeta)
-        self.zeta = share.value
+        fraction_schedule = Fraction(fraction)
+        self.fraction = fraction_schedule.value
         super().__init__(
-            when(every, "steps"),
-            share,
-            SmallestMagnitude(),
-            AtRandom(Zeros()),
-            until=end,
+            schedule_from(every),
+            fraction_schedule,
+            DropSmallest(),
+            GrowRandom(Zeros()),
+            end=end,
             output_layer=output_layer,
         )
 
     # --- when ---------------------------------------------------------------------------
 
-    def end_at(self, moment: Moment) -> int:
+    def end_at(self, progress: TrainingProgress) -> int:
         """The step from which on A is alone."""
-        return math.ceil(self.end * moment.steps) if isinstance(self.end, float) else self.end
+        return math.ceil(self.end * progress.steps) if isinstance(self.end, float) else self.end
 
-    def due(self, moment: Moment) -> bool:
-        return moment.step in (0, self.end_at(moment)) or super().due(moment)
+    def due(self, progress: TrainingProgress) -> bool:
+        return progress.step in (0, self.end_at(progress)) or super().due(progress)
 
-    def overdue(self, moment: Moment, memory: dict[str, Any]) -> bool:
-        return moment.step > self.end_at(moment) and not memory.get("ended", False)
+    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+        return progress.step > self.end_at(progress) and not memory.get("ended", False)
 
     def layers(self, network: Sequential) -> list[Sparse]:
         return [layer for layer in self.eligible(network) if layer.store.slots > 0]
@@ -129,58 +129,58 @@ class TopKAST(Rewiring):
     def join(self, updates: Updates, network: Sequential) -> None:
         rate = updates.weights.lr * self.penalty
         for layer in self.layers(network):
-            density = self.forward * layer.store.slots / (layer.store.n_groups * layer.n_in)  # D
-            updates.settle[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
+            density = self.forward_fraction * layer.store.slots / (layer.store.n_groups * layer.n_in)  # D
+            updates.penalties[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
 
     # --- a refresh ----------------------------------------------------------------------
 
-    def plans(self, layers: Sequence[Sparse], occasion: Occasion, regrow: bool) -> list[_core.Plan]:
-        known = occasion.memory.get("links")
-        ended = occasion.moment.step >= self.end_at(occasion.moment)
-        occasion.notes["links"] = known or {str(layer.index): layer.nnz for layer in layers}
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        known = context.memory.get("links")
+        ended = context.progress.step >= self.end_at(context.progress)
+        context.notes["links"] = known or {str(layer.index): layer.nnz for layer in layers}
         plans = []
         for layer in layers:
-            store, key = layer.store, (*occasion.key(layer), occasion.threads)
+            store, key = layer.store, (*context.key(layer), context.threads)
             weight, kept = store.get_field("weight"), store.get_field(ASLEEP)
             theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
-            total = occasion.notes["links"].get(str(layer.index), layer.nnz)
-            others = self._others(layer, score, total, occasion)
-            goes = outside = others.n_removed
+            total = context.notes["links"].get(str(layer.index), layer.nnz)
+            others = self._others(layer, score, total, context)
+            drop = outside = others.n_removed
             if not ended:
-                goes = min(int(self.zeta * outside), empty_places(layer)) if known else 0
+                drop = min(int(self.fraction * outside), empty_slots(layer)) if known else 0
             plan = _core.Plan(store)
-            plan.prune_scores(score, goes, *key)  # the smallest of the others: the order is the same
+            plan.prune_scores(score, drop, *key)  # the smallest of the others: the order is the same
             if regrow and not ended:
-                gone = links_in(plan, removed=True)
-                missing = min(max(0, total - layer.nnz + gone), empty_links(layer) + gone)
-                plan = self.comes.place_links(plan, layer, missing, occasion)
+                removed = links_in(plan, removed=True)
+                missing = min(max(0, total - layer.nnz + removed), empty_links(layer) + removed)
+                plan = self.grow.place_links(plan, layer, missing, context)
             up = ~others.marked()
             turns = up != store.get_field(AWAKE)[:, 0]
             # Before the first refresh, or where somebody has set weights, they lie on the wrong side.
             turns |= (up & (kept.T != 0).any(axis=0)) | (~up & (weight.T != 0).any(axis=0))
             at = np.flatnonzero(turns & ~plan.marked())
             groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
-            occasion.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
+            context.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
             plans.append(plan)
         return plans
 
     def _others(
-        self, layer: Sparse, score: NDArray[np.float64], total: int, occasion: Occasion
+        self, layer: Sparse, score: NDArray[np.float64], total: int, context: RewiringContext
     ) -> _core.Plan:
         """A plan that removes what set A leaves of a layer that has ``total`` links at full strength."""
-        each, key = slot_links(layer) or 1, (*occasion.key(layer), occasion.threads)
+        each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
         most = layer.store.slots - 1  # one slot is always in A
-        inside = max(1, math.floor(self.forward * (total // each) + 0.5)) * each
+        inside = max(1, math.floor(self.forward_fraction * (total // each) + 0.5)) * each
         return remove_links(
             lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - inside
         )
 
-    def committed(self, layers: Sequence[Sparse], occasion: Occasion) -> None:
+    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         for layer in layers:
-            _core.topkast_select(layer.store, ASLEEP, AWAKE, *occasion.notes[layer.label])
-        occasion.memory["links"] = occasion.notes["links"]
-        occasion.memory["ended"] = occasion.moment.step >= self.end_at(occasion.moment)
+            _core.topkast_select(layer.store, ASLEEP, AWAKE, *context.notes[layer.label])
+        context.memory["links"] = context.notes["links"]
+        context.memory["ended"] = context.progress.step >= self.end_at(context.progress)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
-from rewire.starts import Correlated, EdgeList, ScaleFree, SmallWorld
+from rewire.connectivity import Correlated, EdgeList, ScaleFree, SmallWorld
 
 X = np.random.default_rng(0).normal(size=(50, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
 
@@ -31,7 +31,7 @@ def places(layer):
 )  # fmt: skip
 def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, dtype, seed):
     layers = [
-        built(n_in, n_out, seed, dtype, density=density, group=group, start=start) for _ in range(2)
+        built(n_in, n_out, seed, dtype, density=density, group=group, connectivity=start) for _ in range(2)
     ]
     like = built(n_in, n_out, seed, dtype, density=density, group=group)
     for layer in layers:
@@ -43,7 +43,7 @@ def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, d
 
 def test_a_lattice_is_a_lattice():
     """beta = 0: each output hears the nearest inputs on the ring."""
-    layer = built(20, 20, links=60, start=SmallWorld(0.0))
+    layer = built(20, 20, links=60, connectivity=SmallWorld(0.0))
     fan_in = np.diff(layer.store.indptr())
     assert (fan_in == 3).all() and (layer.store.fan_out() == 3).all()
     for row, sources in enumerate(layer.store.sources().reshape(20, 3)):
@@ -52,14 +52,14 @@ def test_a_lattice_is_a_lattice():
 
 @pytest.mark.parametrize(("beta", "low", "high"), [(0.25, 0.15, 0.35), (1.0, 0.99, 1.01)])
 def test_beta_is_the_share_that_moves(beta, low, high):
-    ring = set(places(built(300, 300, links=3000, start=SmallWorld(0.0))))
-    moved = built(300, 300, links=3000, start=SmallWorld(beta))
+    ring = set(places(built(300, 300, links=3000, connectivity=SmallWorld(0.0))))
+    moved = built(300, 300, links=3000, connectivity=SmallWorld(beta))
     assert low < len(set(places(moved)) - ring) / 3000 < high
     assert (np.diff(moved.store.indptr()) == 10).all()
 
 
 def test_scale_free_degrees_have_the_exponent():
-    layer = built(4000, 4000, links=40_000, start=ScaleFree(2.5))
+    layer = built(4000, 4000, links=40_000, connectivity=ScaleFree(2.5))
     random = built(4000, 4000, links=40_000)
     for degrees, usual in (
         (layer.store.fan_out(), random.store.fan_out()),
@@ -71,7 +71,7 @@ def test_scale_free_degrees_have_the_exponent():
 
 @pytest.mark.parametrize("group", [1, 4])
 def test_correlated_takes_the_largest(group):
-    layer = built(12, 20, links=40, start=Correlated(X), group=group)
+    layer = built(12, 20, links=40, connectivity=Correlated(X), group=group)
     store = layer.store
     features = np.random.Generator(
         np.random.Philox(np.random.SeedSequence([0, 0, *b"start"]))
@@ -87,20 +87,20 @@ def test_correlated_takes_the_largest(group):
 def test_an_edge_list_is_what_it_is(group):
     rows, cols = np.repeat(np.arange(6), 2), np.tile([4, 1], 6)
     values = np.arange(12.0)
-    layer = built(5, 6, group=group, start=EdgeList(rows, cols, values))
+    layer = built(5, 6, group=group, connectivity=EdgeList(rows, cols, values))
     r, c, v = layer.store.to_arrays()
     assert {(a, b): x for a, b, x in zip(r, c, v, strict=True)} == {
         (a, b): x for a, b, x in zip(rows, cols, values, strict=True)
     }
-    drawn = built(5, 6, group=group, start=EdgeList(rows, cols))
+    drawn = built(5, 6, group=group, connectivity=EdgeList(rows, cols))
     assert np.array_equal(places(drawn), places(layer)) and drawn.store.get_field("weight").std() > 0
 
 
 def test_it_trains_and_comes_back(tmp_path):
     net = rw.Sequential(
         [
-            rw.Sparse(12, 30, density=0.2, start="small-world", activation="relu"),
-            rw.Sparse(30, 3, density=0.5, start="scale-free", activation="softmax"),
+            rw.Sparse(12, 30, density=0.2, connectivity="small-world", activation="relu"),
+            rw.Sparse(30, 3, density=0.5, connectivity="scale-free", activation="softmax"),
         ]
     )
     y = np.arange(50) % 3
@@ -110,21 +110,21 @@ def test_it_trains_and_comes_back(tmp_path):
 
 
 WRONG = [
-    (lambda: rw.Sparse(3, 3, start="ring"), ValueError, "start must be one of 'random', .* got 'ring'"),
-    (lambda: rw.Sparse(3, 3, start=3), TypeError, "start must be one of .* or a Start, got 3"),
-    (lambda: rw.Sparse(3, 3, fan_in=2, start="small-world"), ValueError, "fan_in draws at random"),
-    (lambda: rw.Sparse(3, 3, links=1, start=EdgeList([0], [0])), ValueError, "leave links out"),
+    (lambda: rw.Sparse(3, 3, connectivity="ring"), ValueError, "connectivity must be one of 'random', .* got 'ring'"),
+    (lambda: rw.Sparse(3, 3, connectivity=3), TypeError, "connectivity must be one of .* or a Connectivity, got 3"),
+    (lambda: rw.Sparse(3, 3, fan_in=2, connectivity="small-world"), ValueError, "fan_in draws at random"),
+    (lambda: rw.Sparse(3, 3, links=1, connectivity=EdgeList([0], [0])), ValueError, "leave links out"),
     (lambda: SmallWorld(2), ValueError, r"beta must be a number in \[0, 1\], got 2"),
     (lambda: ScaleFree(2), ValueError, "exponent must be a number > 2, got 2"),
     (lambda: Correlated([1.0, 2.0]), ValueError, r"X must be 2-D \(samples, features\), got shape \(2,\)"),
     (lambda: Correlated([["a"], ["b"]]), TypeError, "X must be an array of real numbers"),
     (lambda: Correlated([[1.0], [np.nan]]), ValueError, "X must be finite"),
-    (lambda: built(3, 3, start=Correlated(X)), ValueError, "a column for each of 3 inputs, got 12"),
-    (lambda: built(3, 3, start=EdgeList([0, 5], [0, 0])), IndexError, r"connection \(row 5, col 0\)"),
-    (lambda: built(3, 3, start=EdgeList([0, 0], [1, 1])), ValueError, "is named twice"),
-    (lambda: built(3, 4, group=2, start=EdgeList([0], [1])), ValueError, "share their sources"),
-    (lambda: built(3, 3, start=EdgeList([0], [1], [np.inf])), ValueError, "values must be finite"),
-    (lambda: built(3, 3, start=EdgeList([0], [1], [1.0, 2.0])), ValueError, "one value for each of 1 links"),
+    (lambda: built(3, 3, connectivity=Correlated(X)), ValueError, "a column for each of 3 inputs, got 12"),
+    (lambda: built(3, 3, connectivity=EdgeList([0, 5], [0, 0])), IndexError, r"connection \(row 5, col 0\)"),
+    (lambda: built(3, 3, connectivity=EdgeList([0, 0], [1, 1])), ValueError, "is named twice"),
+    (lambda: built(3, 4, group=2, connectivity=EdgeList([0], [1])), ValueError, "share their sources"),
+    (lambda: built(3, 3, connectivity=EdgeList([0], [1], [np.inf])), ValueError, "values must be finite"),
+    (lambda: built(3, 3, connectivity=EdgeList([0], [1], [1.0, 2.0])), ValueError, "one value for each of 1 links"),
 ]
 
 

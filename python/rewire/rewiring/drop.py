@@ -10,29 +10,50 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice
-from rewire._places import groups_of
+from rewire._positions import groups_of
 from rewire.layers import Sparse
-from rewire.rewiring.base import Goes, Occasion
 from rewire.rewiring.budgets import common_slot, slot_sizes
+from rewire.rewiring.context import RewiringContext
 
 __all__ = [
-    "NearestZeroBySign", "SmallestMagnitude", "comparable", "counts_below", "magnitudes", "smallest_links",
+    "DropNearestZero", "DropSmallest", "comparable", "counts_below", "magnitudes", "smallest_links",
 ]  # fmt: skip
 
 
-class NearestZeroBySign(Goes):
-    """floor(share * n+) of the positive links and floor(share * n-) of the negative ones, nearest zero first.
+class Drop:
+    """What goes: marks links for removal."""
+
+    probe_batches: int = 0  # batches of gradients that it looks at
+
+    def run_fractions(self) -> dict[str, Any]:
+        """The parameters that are fractions of the run."""
+        return {}
+
+    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+        """Put the removals of one layer into its empty plan."""
+        raise NotImplementedError
+
+    def mark_all(
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
+    ) -> None:
+        """Put the removals of all layers into their plans; rules with a global scope override this."""
+        for plan, layer in zip(plans, layers, strict=True):
+            self.mark(plan, layer, fraction, context)
+
+
+class DropNearestZero(Drop):
+    """floor(fraction * n+) of the positive links and floor(fraction * n-) of the negative ones, nearest zero first.
 
     +-0 counts as positive and goes first; ties are broken by a hash of (seed, rewiring, row, source). With
     groups a slot goes by the sum of |w| over its rows, without the split by sign.
     """
 
-    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
-        plan.prune_set(share, *occasion.key(layer), occasion.threads)
+    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+        plan.prune_set(fraction, *context.key(layer), context.threads)
 
 
-class SmallestMagnitude(Goes):
-    """floor(share * n) of the links, smallest |w| first (of a slot, the sum over its rows).
+class DropSmallest(Drop):
+    """floor(fraction * n) of the links, smallest |w| first (of a slot, the sum over its rows).
 
     Parameters
     ----------
@@ -44,19 +65,19 @@ class SmallestMagnitude(Goes):
     def __init__(self, scope: str = "layer") -> None:
         self.scope = choice("scope", scope, ("layer", "global"))
 
-    def mark(self, plan: _core.Plan, layer: Sparse, share: float, occasion: Occasion) -> None:
-        plan.prune_smallest(int(share * layer.store.slots), *occasion.key(layer), occasion.threads)
+    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+        plan.prune_smallest(int(fraction * layer.store.slots), *context.key(layer), context.threads)
 
     def mark_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], share: float, occasion: Occasion
+        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
     ) -> None:
         if self.scope == "layer":
-            super().mark_all(plans, layers, share, occasion)
+            super().mark_all(plans, layers, fraction, context)
             return
-        total = int(share * sum(layer.store.slots for layer in layers))
+        total = int(fraction * sum(layer.store.slots for layer in layers))
         counts = counts_below([comparable(layer) for layer in layers], total)
         for plan, layer, count in zip(plans, layers, counts, strict=True):
-            plan.prune_smallest(count, *occasion.key(layer), occasion.threads)
+            plan.prune_smallest(count, *context.key(layer), context.threads)
 
 
 def magnitudes(layer: Sparse) -> NDArray[np.float64]:

@@ -16,9 +16,18 @@ from rewire import _checks, _core
 from rewire._checks import describe, detached, number
 from rewire._links import check_finite, connections, slots_of
 from rewire._moments import levels, quiet, shifted
-from rewire._places import Places, random_beside, together, weighted, without
+from rewire._positions import Positions, difference, encode, sample_excluding, weighted
 
-__all__ = ["Correlated", "EdgeList", "Random", "ScaleFree", "SmallWorld", "Start", "start", "start_names"]
+__all__ = [
+    "Correlated",
+    "EdgeList",
+    "Random",
+    "ScaleFree",
+    "SmallWorld",
+    "Connectivity",
+    "connectivity",
+    "connectivity_names",
+]
 
 ROUNDS = 64  # of drawing what was taken already, before the rest is drawn from a list of what is free
 
@@ -37,12 +46,12 @@ class Request(NamedTuple):
         return np.random.Generator(np.random.Philox(words))
 
 
-class Start:
+class Connectivity:
     """Base of all starts."""
 
     name: ClassVar[str] = ""
 
-    def draw(self, request: Request) -> tuple[Places, NDArray[Any] | None]:
+    def draw(self, request: Request) -> tuple[Positions, NDArray[Any] | None]:
         """``request.slots`` different places, ascending; and their weights, shape (slots, group), or None.
 
         A place is group * n_in + source. None leaves weights to the layer's ``init``.
@@ -53,13 +62,13 @@ class Start:
         return f"{type(self).__name__}()"
 
 
-class Random(Start):
+class Random(Connectivity):
     """Uniformly over all places (Erdos-Renyi), drawn in C. The default."""
 
     name = "random"
 
 
-class SmallWorld(Start):
+class SmallWorld(Connectivity):
     """Bipartite Watts-Strogatz: outputs listen to the inputs beside them, some links go anywhere.
 
     Outputs and inputs lie evenly on one ring. Every output begins with the same number of nearest inputs (the
@@ -82,7 +91,7 @@ class SmallWorld(Start):
     def __init__(self, beta: float = 0.25) -> None:
         self.beta = number("beta", beta, low=0.0, high=1.0)
 
-    def draw(self, request: Request) -> tuple[Places, None]:
+    def draw(self, request: Request) -> tuple[Positions, None]:
         store, slots, rng = request.store, request.slots, request.generator()
         groups, n = store.n_groups, store.n_in
         fan = np.full(groups, slots // groups)
@@ -91,17 +100,17 @@ class SmallWorld(Start):
         ends = np.cumsum(fan)
         along = np.arange(slots, dtype=np.int64) - np.repeat(ends - fan, fan)
         first = np.floor((np.arange(groups) + 0.5) * n / groups - fan / 2 + 0.5).astype(np.int64)
-        places = together(group, (first[group] + along) % n, n)
+        positions = encode(group, (first[group] + along) % n, n)
         moves = rng.random(slots) < self.beta
         # A full output has nowhere to move to.
         moves &= fan[group] < n
-        return _redraw(places, moves, n, rng), None
+        return _redraw(positions, moves, n, rng), None
 
     def __repr__(self) -> str:
         return f"SmallWorld({self.beta:g})"
 
 
-class ScaleFree(Start):
+class ScaleFree(Connectivity):
     """Bipartite scale-free: some inputs are heard, and some outputs hear, far more than most.
 
     Pairs are drawn with chances p(input) * p(output), until as many different ones are there as are wanted;
@@ -124,7 +133,7 @@ class ScaleFree(Start):
     def __init__(self, exponent: float = 3.0) -> None:
         self.exponent = number("exponent", exponent, low=2.0, open_low=True)
 
-    def draw(self, request: Request) -> tuple[Places, None]:
+    def draw(self, request: Request) -> tuple[Positions, None]:
         store, slots, rng = request.store, request.slots, request.generator()
         outputs, inputs = (
             rng.permutation(np.arange(1, size + 1) ** (-1.0 / (self.exponent - 1.0)))
@@ -137,10 +146,10 @@ class ScaleFree(Start):
                 break
             group = weighted(outputs, missing, rng)
             source = rng.permutation(weighted(inputs, missing, rng))
-            new, at = without(np.unique(together(group, source, store.n_in)), found)
+            new, at = difference(np.unique(encode(group, source, store.n_in)), found)
             found = np.insert(found, at, new)
         if len(found) < slots:  # hubs are full, or nearly: the rest is drawn alike
-            rest = random_beside(store, found, slots - len(found), request.key, request.threads)
+            rest = sample_excluding(store, found, slots - len(found), request.key, request.threads)
             found = np.union1d(found, rest)
         return found, None
 
@@ -148,7 +157,7 @@ class ScaleFree(Start):
         return f"ScaleFree({self.exponent:g})"
 
 
-class Correlated(Start):
+class Correlated(Connectivity):
     """Links where inputs are most correlated, as data say.
 
     Every output stands for one input feature (in turn, from an order drawn at random); the links with the
@@ -178,7 +187,7 @@ class Correlated(Start):
             raise ValueError(f"X must be 2-D (samples, features), got shape {x.shape}")
         if x.shape[0] < 2:
             raise ValueError(
-                "start 'correlated' needs an X of at least 2 samples, whose features can be correlated, "
+                "connectivity 'correlated' needs an X of at least 2 samples, whose features can be correlated, "
                 f"got {x.shape[0]} sample(s)"
             )
         if not np.isfinite(x).all():
@@ -190,26 +199,26 @@ class Correlated(Start):
             length = np.sqrt((x * x).sum(axis=0))
             self._unit = np.divide(x, length, out=np.zeros_like(x), where=length > 1e-12 * largest)
 
-    def draw(self, request: Request) -> tuple[Places, None]:
+    def draw(self, request: Request) -> tuple[Positions, None]:
         store, slots, rng = request.store, request.slots, request.generator()
         n = store.n_in
         if self._unit.shape[1] != n:
             raise ValueError(f"X must have a column for each of {n} inputs, got {self._unit.shape[1]}")
         order = rng.permutation(n)
-        score, place = np.zeros(0), np.zeros(0, np.int64)
+        score, position = np.zeros(0), np.zeros(0, np.int64)
         block = max(1, slots // n + 1)
         for first in range(0, store.n_groups, block):
             groups = np.arange(first, min(first + block, store.n_groups), dtype=np.int64)
             found = np.abs(self._unit[:, order[groups % n]].T @ self._unit)
             score = np.concatenate([score, found.ravel()])
-            place = np.concatenate([place, (groups[:, None] * n + np.arange(n)).ravel()])
+            position = np.concatenate([position, (groups[:, None] * n + np.arange(n)).ravel()])
             best = np.argsort(-score, kind="stable")[:slots]
             best.sort()
-            score, place = score[best], place[best]
-        return place, None
+            score, position = score[best], position[best]
+        return position, None
 
 
-class EdgeList(Start):
+class EdgeList(Connectivity):
     """Exactly these links.
 
     Parameters
@@ -226,7 +235,7 @@ class EdgeList(Start):
         self._rows, self._cols, self._values = rows, cols, values
         self.count = max(int(np.size(rows)), int(np.size(cols)))
 
-    def draw(self, request: Request) -> tuple[Places, NDArray[Any] | None]:
+    def draw(self, request: Request) -> tuple[Positions, NDArray[Any] | None]:
         store = request.store
         shape = (store.n_out, store.n_in)
         rows, cols = connections(self._rows, self._cols, shape)
@@ -239,29 +248,29 @@ class EdgeList(Start):
                 )
             check_finite(values, rows, cols)
             weights = slots.weights(values, store.group)
-        return together(slots.group, slots.source, store.n_in), weights
+        return encode(slots.group, slots.source, store.n_in), weights
 
 
-def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.Generator) -> Places:
+def _redraw(positions: Positions, moves: NDArray[np.bool_], n_in: int, rng: np.random.Generator) -> Positions:
     """Each place that moves gets a source of its group that nobody of the group had or has, uniformly."""
-    taken = np.sort(places)
-    homeless = places[moves] // n_in
-    kept = [places[~moves]]
+    taken = np.sort(positions)
+    moving = positions[moves] // n_in
+    kept = [positions[~moves]]
     for _ in range(ROUNDS):
-        if not homeless.size:
+        if not moving.size:
             break
         tries, first = np.unique(
-            together(homeless, rng.integers(n_in, size=homeless.size), n_in), return_index=True
+            encode(moving, rng.integers(n_in, size=moving.size), n_in), return_index=True
         )
-        new, at = without(tries, taken)
+        new, at = difference(tries, taken)
         kept.append(new)
         taken = np.insert(taken, at, new)
-        homeless = np.delete(homeless, first[np.isin(tries, new, assume_unique=True)])
-    for group in homeless.tolist():  # nearly full; at last what was left behind is free again
+        moving = np.delete(moving, first[np.isin(tries, new, assume_unique=True)])
+    for group in moving.tolist():  # nearly full; at last what was left behind is free again
         all_ = np.arange(group * n_in, (group + 1) * n_in)
-        free, _ = without(all_, taken)
+        free, _ = difference(all_, taken)
         if not free.size:
-            free, _ = without(all_, np.sort(np.concatenate(kept)))
+            free, _ = difference(all_, np.sort(np.concatenate(kept)))
         chosen = free[rng.integers(free.size, size=1)]
         kept.append(chosen)
         taken = np.union1d(taken, chosen)
@@ -271,17 +280,17 @@ def _redraw(places: Places, moves: NDArray[np.bool_], n_in: int, rng: np.random.
 _KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree, Correlated)}
 
 
-def start_names() -> list[str]:
+def connectivity_names() -> list[str]:
     """The names that :func:`start` knows, sorted."""
     return sorted(_KINDS)
 
 
-def start(what: str | dict[str, Any] | Start, X: ArrayLike | None = None) -> Start:
+def connectivity(what: str | dict[str, Any] | Connectivity, X: ArrayLike | None = None) -> Connectivity:
     """The start that ``what`` names: an object, a name, or a dict of ``name`` and options.
 
     Parameters
     ----------
-    what : str, dict or Start
+    what : str, dict or Connectivity
         ``"random"``, ``"small-world"``, ``"scale-free"``, ``"correlated"``; or for example
         ``{"name": "small-world", "beta": 0.5}``.
     X : array-like, shape (m, n_in), optional
@@ -292,20 +301,24 @@ def start(what: str | dict[str, Any] | Start, X: ArrayLike | None = None) -> Sta
     TypeError, ValueError
         If it is none of these; if an option is none that the start takes.
     """
-    if isinstance(what, Start):
+    if isinstance(what, Connectivity):
         return what
     options: dict[str, Any] = {}
     if isinstance(what, dict):
-        what, options = _checks.named("start", what)
+        what, options = _checks.named("connectivity", what)
     listed = ", ".join(repr(name) for name in _KINDS)
     if not isinstance(what, str):
-        raise TypeError(f"start must be one of {listed}, a dict or a Start, got {describe(what)}")
+        raise TypeError(
+            f"connectivity must be one of {listed}, a dict or a Connectivity, got {describe(what)}"
+        )
     kind = _KINDS.get(what)
     if kind is None:
-        raise ValueError(f"start must be one of {listed}, got {what!r}")
-    _checks.options(f"start {what!r}", options, kind, besides=("X",))
+        raise ValueError(f"connectivity must be one of {listed}, got {what!r}")
+    _checks.options(f"connectivity {what!r}", options, kind, besides=("X",))
     if kind is Correlated:
         if X is None:
-            raise ValueError("start 'correlated' needs samples of the layer's inputs: starts.Correlated(X)")
+            raise ValueError(
+                "connectivity 'correlated' needs samples of the layer's inputs: connectivity.Correlated(X)"
+            )
         options["X"] = X
     return kind(**options)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from rewire import _core
 
 __all__ = [
-    "Places", "apart", "groups_of", "places_of", "random_beside", "store_at", "together", "weighted",
-    "without",
+    "Positions", "decode", "groups_of", "positions_of", "sample_excluding", "store_at", "encode", "weighted",
+    "difference",
 ]  # fmt: skip
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 def groups_of(store: _core.Store) -> NDArray[np.int64]:
@@ -25,29 +25,29 @@ def groups_of(store: _core.Store) -> NDArray[np.int64]:
     return np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
 
 
-def places_of(store: _core.Store) -> Places:
+def positions_of(store: _core.Store) -> Positions:
     """The place of every slot, ascending, shape (slots,)."""
-    return together(groups_of(store), store.sources(), store.n_in)
+    return encode(groups_of(store), store.sources(), store.n_in)
 
 
-def together(groups: NDArray[Any], sources: NDArray[Any], n_in: int) -> Places:
+def encode(groups: NDArray[Any], sources: NDArray[Any], n_in: int) -> Positions:
     """Groups and sources as places."""
     return groups.astype(np.int64) * n_in + sources
 
 
-def apart(places: Places, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def decode(positions: Positions, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Places as groups and sources, as plans take them."""
-    groups, sources = np.divmod(places, n_in)
+    groups, sources = np.divmod(positions, n_in)
     return groups.astype(np.int32), sources.astype(np.int32)
 
 
-def without(places: Places, others: Places) -> tuple[Places, NDArray[np.int64]]:
+def difference(positions: Positions, others: Positions) -> tuple[Positions, NDArray[np.int64]]:
     """Ascending places that are not among ascending others, and where ``np.insert`` puts them there."""
-    at = np.searchsorted(others, places)
-    new = np.ones(places.size, bool)
+    at = np.searchsorted(others, positions)
+    new = np.ones(positions.size, bool)
     inside = at < others.size
-    new[inside] = others[at[inside]] != places[inside]
-    return places[new], at[new]
+    new[inside] = others[at[inside]] != positions[inside]
+    return positions[new], at[new]
 
 
 def weighted(chances: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -72,13 +72,13 @@ def store_at(like: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.i
     return store
 
 
-def random_beside(
-    like: _core.Store, taken: Places, count: int, key: tuple[int, int, int], threads: int
-) -> Places:
+def sample_excluding(
+    like: _core.Store, taken: Positions, count: int, key: tuple[int, int, int], threads: int
+) -> Positions:
     """``count`` places of a store's shape, uniformly from those that are not taken.
 
     ``taken`` ascends. O(taken + count) memory; (seed, stream, step) name the draw.
     """
-    plan = _core.Plan(store_at(like, *apart(taken, like.n_in)))
+    plan = _core.Plan(store_at(like, *decode(taken, like.n_in)))
     plan.grow_random(count, *key, threads)
-    return together(*plan.inserted(), like.n_in)
+    return encode(*plan.inserted(), like.n_in)

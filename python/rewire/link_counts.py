@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from fractions import Fraction as Rational
 from typing import Any
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, integer, number
-from rewire._machine import memory_available
+from rewire._resources import memory_available
 
 __all__ = [
     "density_links", "erdos_renyi_links", "erk_links", "refuse_if_too_large", "slots_for", "sparse_bytes",
@@ -86,7 +86,7 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
     return largest_remainder(wanted, total, sizes)
 
 
-def largest_remainder(wanted: Sequence[float | Fraction], total: int, most: Sequence[int]) -> list[int]:
+def largest_remainder(wanted: Sequence[float | Rational], total: int, most: Sequence[int]) -> list[int]:
     """Whole numbers near ``wanted`` that sum to ``total``, none above ``most``; ties to the lower index."""
     counts = [min(math.floor(w), m) for w, m in zip(wanted, most, strict=True)]
     order = sorted(range(len(counts)), key=lambda i: (-(wanted[i] - counts[i]), i))

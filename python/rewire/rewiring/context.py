@@ -1,0 +1,86 @@
+"""One rewiring: what a rule may look at, what names its random numbers, and what it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rewire.layers import Sparse
+from rewire.network import Sequential
+from rewire.rewiring.probe import GradientProbe
+from rewire.rewiring.schedule import TrainingProgress
+
+__all__ = ["OWED", "Key", "RewiringContext", "RewiringRecord"]
+
+OWED = "owed"  # in a rule's memory, by layer: links that are owed, and links that the layer has
+
+
+class Key(NamedTuple):
+    """Names the random numbers of one layer in one rewiring."""
+
+    seed: int
+    stream: int  # the layer
+    step: int  # the rewiring: 1, 2, ...
+
+
+@dataclass
+class RewiringContext:
+    """One rewiring of one network, and what a rule may look at.
+
+    Attributes
+    ----------
+    network : Sequential
+    progress : TrainingProgress
+    ordinal : int
+        1 for a trainer's first rewiring.
+    threads : int
+    memory : dict
+        What the rule keeps from one rewiring to the next: numbers, words, lists of them and arrays, by names.
+        Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
+    notes : dict
+        What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
+    wanted : dict of int to int
+        Links that layers, by index, are to have afterwards: see :meth:`Rewiring.regrow`.
+    """
+
+    network: Sequential
+    progress: TrainingProgress
+    ordinal: int
+    threads: int
+    memory: dict[str, Any]
+    _probe: GradientProbe | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+    wanted: dict[int, int] = field(default_factory=dict)
+
+    def owed(self, layer: Sparse) -> int:
+        """Links that earlier rewirings left out, less than a slot: see ``rewiring/budgets.py``."""
+        owed, links = self.memory.get(OWED, {}).get(str(layer.index), (0, 0))
+        return int(owed) if links == layer.nnz else 0  # else somebody else has changed the layer
+
+    @property
+    def probe(self) -> GradientProbe:
+        """Gradients of the coming batch, for rules whose ``probe_batches`` is not 0."""
+        if self._probe is None:
+            raise RuntimeError("this rule looks at gradients, and none were given: train with a Trainer")
+        return self._probe
+
+    def key(self, layer: Sparse) -> Key:
+        """Names the random numbers of this layer in this rewiring."""
+        return Key(self.network.seed, layer.index, self.ordinal)
+
+    def generator(self, layer: Sparse, purpose: str) -> np.random.Generator:
+        """A generator for rules in NumPy: a function of seed, layer, rewiring and purpose alone."""
+        words = [self.network.seed, layer.index, self.ordinal, *purpose.encode()]
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+@dataclass
+class RewiringRecord:
+    """What one rewiring did, layer by layer (all layers with weights, zeros where nothing happened)."""
+
+    removed: list[int] = field(default_factory=list)  # links
+    grown: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    neurons: RemovedNeurons | None = None  # if neurons were removed for good
