@@ -27,8 +27,9 @@ ORDER = """
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability
     metrics _unfinished losses schedules optim network neurons
-    rewiring.schedule rewiring.fraction rewiring.probe rewiring.chains rewiring.budgets rewiring.context rewiring.drop rewiring.grow
-    rewiring.redistribute rewiring.base rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
+    rewiring.schedule rewiring.fraction rewiring.probe rewiring.chains rewiring.budgets rewiring.context
+    rewiring.drop rewiring.grow rewiring.redistribute rewiring.base
+    rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.

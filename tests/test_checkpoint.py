@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_does_not_end_the_run(tmp_path):
     "make, words",
     [
         (lambda p: rw.Checkpoint(p, None), "every and best must not both be None"),
-        (lambda p: rw.Checkpoint(p, rw.Epochs(stop=5)), "every must be a number of epochs"),
+        (lambda p: rw.Checkpoint(p, rw.Epochs(stop=5)), "every must be .* without a stop"),
         (lambda p: rw.Checkpoint(p, 0), "every must be an integer >= 1, got 0"),
         (lambda p: rw.Checkpoint(3), "path must be a string or a path, got 3"),
         (lambda p: rw.Checkpoint(p / "no" / "x.st"), "does not exist"),

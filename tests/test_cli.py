@@ -123,7 +123,10 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
     [
         (["--dense"], lambda t: t.network.density == 1 and t.rewiring.name == "static"),
         (["--rewiring", "static"], lambda t: t.rewiring.name == "static"),
-        (["--rewiring-opt", "fraction=0.1", "--rewiring-opt", "every=2 epochs"], lambda t: t.rewiring.fraction == 0.1),
+        (
+            ["--rewiring-opt", "fraction=0.1", "--rewiring-opt", "every=2 epochs"],
+            lambda t: t.rewiring.fraction == 0.1 and t.rewiring.every == rw.Epochs(2),
+        ),
         (["--density", "0.1"], lambda t: abs(t.network.density - 0.1) < 0.01),
         (["--epsilon", "1e9"], lambda t: t.network.density == 1),
         (["--group", "4"], lambda t: t.network.layers[0].group == 4),
@@ -296,7 +299,8 @@ def test_tables_fit_the_terminal(run, model, tmp_path, monkeypatch, columns):
 
 @SELDOM
 def test_inspect_tells_what_is_not_the_default(run, tmp_path):
-    options = ["--rewiring", "set", "--rewiring-opt", "every=2 epochs", "--lr", "0.2", "--save", tmp_path / "m"]
+    options = ["--rewiring", "set", "--rewiring-opt", "every=2 epochs", "--lr", "0.2"]
+    options += ["--save", tmp_path / "m"]
     assert run("train", "--data", "digits", "--hidden", "30", "--epsilon", 5, "--epochs", 1, *options)[0] == 0
     out = run("inspect", tmp_path / "m")[1]
     assert "rewiring set(every=2 epochs)" in out and "lr=0.2" in out and "clip_norm" not in out
@@ -395,7 +399,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--rewiring", "sett"], "or None, got 'sett'"),
         ([*TRAIN, "--rewiring-opt", "fraction"], "must look like fraction=0.3"),
         ([*TRAIN, "--rewiring-opt", "fraction=2"], "fraction must be a number in [0, 1], got 2"),
-        ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are fraction, every"),
+        ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are zeta, every"),
         ([*TRAIN, "--rewiring", "static", "--rewiring-opt", "fraction=0.1"], "does nothing"),
         ([*TRAIN, "--dense", "--rewiring", "set"], "does nothing"),
         ([*TRAIN, "--dense", "--group", "4"], "does nothing"),

@@ -1,4 +1,4 @@
-"""How long a run is: fractions of it mean the same in one call of fit and in many; periods fit it or say so."""
+"""How long a run is: fractions of it mean the same in one call of fit and in many; periods fit or say so."""
 
 import re
 import warnings
@@ -15,8 +15,9 @@ CALLS = [1] * 20, [5] * 4, [1, 12, 7]
 
 SHARES = {
     "rigl": {"every": 2}, "srigl": {"every": 2}, "top-kast": {"every": 2}, "itop": {"every": 2},
-    "dsr": {"every": 2}, "gse": {"every": 2}, "gmp": {}, "granet": {}, "snfs": {}, "mest": {"every": {"epochs": 2}},
-    "cht": {"soft_removal": True}, "magnitude": {"decay": "cosine"}, "importance": {"every": {"epochs": 3}},
+    "dsr": {"every": 2}, "gse": {"every": 2}, "gmp": {}, "granet": {}, "snfs": {},
+    "mest": {"every": {"epochs": 2}}, "importance": {"every": {"epochs": 3}},
+    "cht": {"soft_removal": True}, "magnitude": {"decay": "cosine"},
 }  # fmt: skip
 NONE = {"set": {}, "deepr": {}, "soft-deepr": {}, "snip": {}, "static": {}}
 ALL = SHARES | NONE

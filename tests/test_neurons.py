@@ -9,6 +9,7 @@ import pytest
 import rewire as rw
 from rewire import analysis
 from rewire import neurons as neurons_module
+from rewire.connectivity import EdgeList
 from rewire.rewiring import rewiring_names
 from rules import neurons
 from small import SELDOM
@@ -106,7 +107,10 @@ def test_neurons_that_are_named_go(group):
 def test_a_chain_without_an_end_goes_as_a_whole():
     store = [([0, 1], [0, 1]), ([0, 1], [0, 1]), ([0], [0])]  # neuron 1 of the second layer speaks to nobody
     net = rw.Sequential(
-        [rw.Sparse(2, 2, connectivity=rw.connectivity.EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
+        [
+            rw.Sparse(2, 2, connectivity=EdgeList(rows, cols, np.ones(len(rows))))
+            for rows, cols in store
+        ]
     )
     assert rw.remove_neurons(net).removed == (1, 1, 0)
     assert net.predict([[3.0, 5.0]]).tolist() == [[3.0, 0.0]]
@@ -475,7 +479,10 @@ def test_a_log_of_links_follows_neurons_that_go():
 
 def test_the_last_neuron_with_links_stays():
     net = rw.Sequential(
-        [rw.Sparse(30, 8, connectivity=rw.connectivity.EdgeList([2, 5], [1, 7])), rw.Sparse(8, 5, activation="softmax")]
+        [
+            rw.Sparse(30, 8, connectivity=EdgeList([2, 5], [1, 7])),
+            rw.Sparse(8, 5, activation="softmax"),
+        ]
     )
     X, y = samples(32)
     rule = rw.ImportancePruning(1.0, begin=0, every={"steps": 1}, rule="static")

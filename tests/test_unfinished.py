@@ -61,7 +61,7 @@ def trainer(rule, optimizer, dropout, regression, callbacks=()):
 
 
 def fit(t, regression, weighted, **options):
-    # Whole batches without weight are passed over. A fraction of the run counts them as steps before, not after.
+    # Whole batches without weight are passed over. A fraction of the run counts them as steps before only.
     middle = 0.0 if t.rewiring.name in ("set", "static", "magnitude") else 0.5
     weight = np.repeat([1.0, middle, 2.5], 30) if weighted else None
     y = T if regression else Y

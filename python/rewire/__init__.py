@@ -53,17 +53,17 @@ __version__ = "0.1.0"
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
 # What only files need (hashing, paths, safetensors) waits until somebody loads one.
 _FILES = ("FileError", "load")
-_MODULES = ("analysis", "datasets", "plots", "starts")  # without imports of one's own
+_MODULES = ("analysis", "connectivity", "datasets", "plots")  # without imports of one's own
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Callback", "Checkpoint", "Constant", "Cosine", "CrossEntropy", "DeepR",
     "Dense", "DensityWarning",
-    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Steps", "FileError", "Fixed", "GraNet", "He",
+    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "FileError", "Fixed", "GraNet", "He",
     "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
     "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
     "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
-    "Static", "Step", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
+    "Static", "Step", "Steps", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
     "erk_links", "get_num_threads", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 

@@ -1,7 +1,7 @@
 """How long a run is, over all calls of ``fit``, and whether a rewiring rule fits into it.
 
-Schedules may name a fraction of the run (``end=0.75``). A run is as long as the trainer's ``horizon`` says, in
-epochs; without one it ends at the furthest end that a call of ``fit`` has had, so that a second call may
+Schedules may name a fraction of the run (``end=0.75``). A run is as long as the trainer's ``horizon`` says,
+in epochs; without one it ends at the furthest end that a call of ``fit`` has had, so that a second call may
 lengthen it. That moves all shares, and a trainer says so once.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewire._format import plural
 from rewire._warn import warn
-from rewire.rewiring import Once, Rewiring, TrainingProgress
+from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress
 
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
@@ -73,8 +73,8 @@ def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
         if isinstance(schedule, Once) and schedule.step >= whole:
             words = f"rewiring {_name(rule)!r} never acts: step={schedule.step}, and {run}"
             _once(trainer, "misfit", rule, words)
-        elif isinstance(schedule, Every):
-            period, unit = schedule.period
+        elif isinstance(schedule, (Epochs, Steps)):
+            period, unit = schedule.n, schedule.unit
             if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.rewiring_end):
                 continue  # it has acted; or periods come no shorter; or it is meant never to act
             times, looked = trainer.rewirings, 0
@@ -97,7 +97,7 @@ def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
             _once(trainer, "misfit", rule, words)
 
 
-def _apart(rule: Rewiring, schedule: Every, length: int, steps: int) -> str:
+def _apart(rule: Rewiring, schedule: Epochs | Steps, length: int, steps: int) -> str:
     """Steps at which a rule acts whatever its period: its end, say."""
     whole, found = length * steps, []
     for step in range(min(whole, TURNS)):

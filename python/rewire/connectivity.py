@@ -187,8 +187,8 @@ class Correlated(Connectivity):
             raise ValueError(f"X must be 2-D (samples, features), got shape {x.shape}")
         if x.shape[0] < 2:
             raise ValueError(
-                "connectivity 'correlated' needs an X of at least 2 samples, whose features can be correlated, "
-                f"got {x.shape[0]} sample(s)"
+                "connectivity 'correlated' needs an X of at least 2 samples, whose features can be "
+                f"correlated, got {x.shape[0]} sample(s)"
             )
         if not np.isfinite(x).all():
             raise ValueError("X must be finite")

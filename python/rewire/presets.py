@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from rewire import connectivity
 from rewire._checks import boolean, choice, describe, detached, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
+from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.link_counts import density_links, erdos_renyi_links, erk_links
@@ -176,14 +176,14 @@ def mlp_layers(
     density : float, optional
         Instead: over the whole network, spread by ``distribution``.
     distribution : {"erk", "uniform"}
-        With ``density``: denser where layers are small (see :func:`rewire.link_counts.erk_links`), or the same
-        everywhere.
+        With ``density``: denser where layers are small (see :func:`rewire.link_counts.erk_links`), or the
+        same everywhere.
     dropout : float
         After every hidden layer.
     init : str, float or Initializer
     connectivity : str, dict or Connectivity
-        Where the links of all layers begin: see :func:`rewire.connectivity.connectivity`. A correlated start is for the
-        first layer; the others then begin at random (Zhang et al., CHT).
+        Where the links of all layers begin: see :func:`rewire.connectivity.connectivity`. A correlated start
+        is for the first layer; the others then begin at random (Zhang et al., CHT).
     X : array-like or SciPy CSR, shape (m, sizes[0]), optional
         Samples for ``connectivity="correlated"``. Of more than 10,000, every k-th is looked at.
     group : {1, 2, 4, 8}
@@ -221,7 +221,9 @@ def mlp_layers(
         else:
             count = int(links[i] + 0.5)
             own = Random() if i and isinstance(chosen, Correlated) else chosen
-            layer = Sparse(n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group)
+            layer = Sparse(
+                n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group
+            )
             if density != 1.0:
                 layer.sized_by, layer.sized_here = "epsilon" if density is None else "density", False
             layers.append(layer)
@@ -234,7 +236,7 @@ def _connectivity(what: str | dict[str, Any] | Connectivity, X: Any) -> Connecti
     """The start, with samples for those that look at some."""
     named = what.get("name") if isinstance(what, dict) else what
     if named != Correlated.name or X is None:
-        return connectivity.connectivity(what)
+        return as_connectivity(what)
     X = X if hasattr(X, "toarray") else np.asarray(detached(X))
     some = X[:: max(1, -(-X.shape[0] // SAMPLES))]
-    return connectivity.connectivity(what, some.toarray() if hasattr(some, "toarray") else some)
+    return as_connectivity(what, some.toarray() if hasattr(some, "toarray") else some)

@@ -188,8 +188,8 @@ def follow(
     def watched_plans(layers, context, regrow):
         probe = context._probe
         scene = Scene(
-            [layer_of(layer, probe) for layer in layers], context, rule.fraction_schedule.at(context.progress),
-            dict(context.memory),
+            [layer_of(layer, probe) for layer in layers], context,
+            rule.fraction_schedule.at(context.progress), dict(context.memory),
         )  # fmt: skip
         seen.append((scene, slow(scene, rule) if takes_rule else slow(scene)))
         return plans(layers, context, regrow)

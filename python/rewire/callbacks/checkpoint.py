@@ -14,7 +14,7 @@ from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import MODES, Watched
 from rewire.network import Sequential
-from rewire.rewiring.schedule import schedule_from
+from rewire.rewiring.schedule import Epochs, Once, ScheduleLike, Steps, schedule_from
 
 if TYPE_CHECKING:
     from rewire.trainer import Trainer
@@ -34,8 +34,8 @@ class Checkpoint(Callback):
         The file; every checkpoint takes the place of the one before, as a whole or not at all. None saves
         nothing: that is what a resumed trainer has, since files do not say where to write.
     every : int, str, Epochs, Steps or None
-        Epochs between checkpoints, or ``rw.Steps(500)``. One more is written when ``fit`` ends, after
-        Ctrl-C too. None keeps the best one only.
+        When to write: after every epoch by default. A bare number counts steps, as in rules. One more is
+        written when ``fit`` ends, after Ctrl-C too. None keeps the best one only.
     best : str, optional
         A column of the history, such as ``"val_accuracy"``: whenever an epoch is better in it than all
         before, the trainer is saved to :attr:`best_path` as well.
@@ -79,17 +79,15 @@ class Checkpoint(Callback):
     def __init__(
         self,
         path: str | os.PathLike[str] | None,
-        every: int | Every | dict[str, Any] | None = 1,
+        every: ScheduleLike | None = Epochs(1),
         *,
         best: str | None = None,
         mode: str = "auto",
     ) -> None:
         self.path = path  # checked by the property
         schedule = None if every is None else schedule_from(every)
-        if schedule is not None and (not isinstance(schedule, Every) or schedule.stop is not None):
-            raise ValueError(
-                f"every must be a number of epochs, an Every without a stop, or None, got {every!r}"
-            )
+        if schedule is not None and (isinstance(schedule, Once) or schedule.stop is not None):
+            raise ValueError(f"every must be Epochs(n) or Steps(n) without a stop, or None, got {every!r}")
         self.every = schedule
         if schedule is None and best is None:
             raise ValueError("every and best must not both be None: nothing would be saved")
@@ -140,12 +138,12 @@ class Checkpoint(Callback):
             state.trainer.check_descriptions()
 
     def on_step_end(self, state: State) -> None:
-        if self.every is not None and self.every.steps is not None and state.step % self.every.steps == 0:
+        if isinstance(self.every, Steps) and state.step % self.every.n == 0:
             self._save(state)
 
     def on_epoch_end(self, state: State) -> None:
         better = self.best is not None and self._improves(state)
-        if self.every is not None and self.every.epochs is not None and state.epoch % self.every.epochs == 0:
+        if isinstance(self.every, Epochs) and state.epoch % self.every.n == 0:
             self._save(state)
         if better:
             self._write(state, self.best_path)

@@ -126,9 +126,9 @@ class LinkLog(Callback):
         Returns
         -------
         ndarray of float64, shape (n_epochs, n_epochs + 1)
-            Row t: at the end of the t-th epoch of the log. Column 0: fraction of the start that is alive. Column
-            k: share alive of the links that were born in the k-th epoch; nan before that, where none was, and
-            in the row of an epoch whose end another callback broke off.
+            Row t: at the end of the t-th epoch of the log. Column 0: fraction of the start that is alive.
+            Column k: share alive of the links that were born in the k-th epoch; nan before that, where none
+            was, and in the row of an epoch whose end another callback broke off.
         """
         chosen = slice(None)
         if layer is not None:

@@ -103,11 +103,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     network.add_argument("--dropout", type=_share(below_one=True), help="after hidden layers (default: 0)")
     network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
     network.add_argument(
-        "--connectivity", choices=connectivity_names(), help="where links begin (default: random)"
+        "--connectivity", choices=connectivity_names(), help="where links are at first (default: random)"
     )
     network.add_argument(
         "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
-        help="option of the start, such as beta=0.5; may be repeated",
+        help="option of the connectivity, such as beta=0.5; may be repeated",
     )  # fmt: skip
     network.add_argument(
         "--group", type=int, choices=(1, 2, 4, 8), help="neurons that share their sources (default: 1)"
@@ -130,8 +130,8 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--horizon", type=_whole(1), metavar="N",
-        help="epochs of the whole run, where several go on from each other: what fractions of a run, such as a "
-        "rule's end=0.75, count by (default: --epochs)",
+        help="epochs of the whole run, where several go on from each other: what fractions of a run, such as "
+        "a rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")

@@ -37,7 +37,7 @@ from rewire.datasets import Dataset
 from rewire.network import Sequential
 from rewire.optim import Optimizer, optimizer
 from rewire.presets import Preset
-from rewire.rewiring import Rewiring, rewiring
+from rewire.rewiring import Epochs, Rewiring, rewiring
 from rewire.schedules import Cosine, Schedule, Step
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
@@ -50,9 +50,9 @@ _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, s
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "connectivity", "connectivity_opt",
-    "group", "dtype", "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov",
-    "weight_decay", "decay", "schedule", "clip_norm", "validation", "seed",
+    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "connectivity",
+    "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum",
+    "nesterov", "weight_decay", "decay", "schedule", "clip_norm", "validation", "seed",
 )  # fmt: skip
 
 
@@ -115,7 +115,7 @@ class _SaveEvery(Checkpoint):
     """Checkpoints with what the command line keeps beside a trainer. Not saved: the options say it anew."""
 
     def __init__(self, path: str, every: int, notes: dict[str, Any]) -> None:
-        super().__init__(path, every)
+        super().__init__(path, Epochs(every))
         self.notes = notes
 
     def write(self, state: State, target: str) -> None:

@@ -66,8 +66,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Auto is 128. Never more than there are samples.
     horizon : int, optional
         Epochs that a whole run takes, over all calls of ``fit`` with ``warm_start`` and of ``partial_fit``,
-        each of which is one: what fractions of the run, such as ``end=0.75`` of ``rewiring="rigl"``, count by.
-        By default ``max_iter``, and as long as it gets where calls go on beyond that: then a warning says so.
+        each of which is one: what fractions of the run, such as ``end=0.75`` of ``rewiring="rigl"``, count
+        by. By default ``max_iter``, and as long as it gets where calls go on beyond that: then a warning says
+        so.
     max_iter : int
         Epochs at most. It is a budget: using it up gives no warning.
     shuffle : bool
@@ -208,9 +209,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
 
         Notes
         -----
-        Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For
-        a stream of small pieces count steps instead: ``rewiring=SET(every=Steps(500))``. No call is
-        taken for the last: ``last_epoch="remove"`` has no effect. Rules that count by a fraction of the run take
+        Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For a
+        stream of small pieces count steps instead: ``rewiring=SET(every=Steps(500))``. No call is taken for
+        the last: ``last_epoch="remove"`` has no effect. Rules that count by a fraction of the run take
         ``horizon`` calls, or ``max_iter``, for the run: state how many there will be. With ``standardize``
         means and deviations are those of all calls so far, and the first layer is rescaled as they move (see
         :class:`~rewire.Trainer`).

@@ -66,8 +66,8 @@ class Sparse(WeightLayer):
         Weights of the start; ``"he"`` over the fan-in a neuron really has.
     connectivity : str or Connectivity
         Where the links are: ``"random"``, ``"small-world"``, ``"scale-free"``, or an object of
-        ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is saved, not
-        the start.
+        ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is
+        saved, not the start.
     group : {1, 2, 4, 8}
         Neighbouring outputs that share one list of sources. Links come and go ``group`` at a time, so a
         wanted number of links is rounded to round(links / group) slots.

@@ -20,7 +20,7 @@ from rewire.rewiring.mest import MEST
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.redistribute import Redistribute, RedistributeByMomentum, RedistributeBySurvivors
 from rewire.rewiring.rigl import RigL
-from rewire.rewiring.schedule import Epochs, Once, ScheduleLike, Steps, TrainingProgress
+from rewire.rewiring.schedule import Epochs, Once, Steps, TrainingProgress
 from rewire.rewiring.set import SET
 from rewire.rewiring.snfs import SNFS
 from rewire.rewiring.snip import SNIP
@@ -30,10 +30,11 @@ from rewire.rewiring.static import Static
 from rewire.rewiring.top_kast import TopKAST
 
 __all__ = [
-    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "GrowRandom", "GrowByGradient",
-    "RedistributeByMomentum", "GrowByPaths", "RedistributeBySurvivors", "Grow", "CosineFraction", "Custom", "DeepR", "Epochs", "Steps", "Drop",
-    "GraNet", "ImportancePruning", "Key", "LayerLinks", "Magnitude", "TrainingProgress", "DropNearestZero", "RewiringContext",
-    "Once", "PowerFraction", "GradientProbe", "RewiringRecord", "Rewiring", "RigL", "SRigL", "Fraction", "DropSmallest",
-    "SoftDeepR", "Redistribute", "Static", "TopKAST", "DropWeakest", "chain_links", "register_rewiring", "rewiring",
+    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "CosineFraction", "Custom", "DeepR",
+    "Drop", "DropNearestZero", "DropSmallest", "DropWeakest", "Epochs", "Fraction", "GraNet",
+    "GradientProbe", "Grow", "GrowByGradient", "GrowByPaths", "GrowRandom", "ImportancePruning", "Key",
+    "LayerLinks", "Magnitude", "Once", "PowerFraction", "Redistribute", "RedistributeByMomentum",
+    "RedistributeBySurvivors", "Rewiring", "RewiringContext", "RewiringRecord", "RigL", "SRigL", "SoftDeepR",
+    "Static", "Steps", "TopKAST", "TrainingProgress", "chain_links", "register_rewiring", "rewiring",
     "rewiring_class", "rewiring_names", "without_chains",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What every rewiring rule is: when, how many, what goes, what comes.
+"""The base of all rewiring rules: when to rewire, what fraction to drop, by which criteria to drop and grow.
 
 A rule makes one *plan* for every layer and all plans are committed together:
 either the whole network is rewired or nothing has happened. Rules draw their
@@ -24,47 +24,46 @@ from rewire._checks import boolean, choice, describe, integer
 from rewire._params import Parameters
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
-from rewire.rewiring.budgets import (
-    empty_slots,
-    links_in,
-)
+from rewire.rewiring.budgets import empty_slots, links_in
+from rewire.rewiring.context import OWED, RewiringContext, RewiringRecord
+from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import Fraction
+from rewire.rewiring.grow import Grow
 from rewire.rewiring.probe import GradientProbe
+from rewire.rewiring.redistribute import Redistribute
 from rewire.rewiring.schedule import (
     Auto,
-    Once,
+    RewiringSchedule,
+    ScheduleLike,
     TrainingProgress,
     end_of,
     in_steps,
     run_fractions_among,
+    schedule_from,
 )
 
-__all__ = [
-    "Grow", "Drop", "Key", "RewiringContext", "RewiringRecord", "Rewiring", "Redistribute", "register_rewiring", "rewiring",
-    "rewiring_class", "rewiring_names",
-]
-
-
-# --- the choices ------------------------------------------------------------------------
-
-
-# --- the rule ---------------------------------------------------------------------------
+__all__ = ["Rewiring", "register_rewiring", "rewiring", "rewiring_class", "rewiring_names"]
 
 
 class Rewiring(Parameters):
-    """A rule, composed of choices. Subclass it, or override :meth:`plans`, for rules that are not.
+    """A rule composed of a schedule, a fraction, and criteria to drop, grow and redistribute links.
+
+    Rules that are no such composition override :meth:`plans`.
 
     Parameters
     ----------
-    every : Epochs, Steps, Once or None
-        None: never.
-    fraction_schedule : Fraction
+    every : int, str, Epochs, Steps, Once, dict or None
+        When to rewire; a bare number counts steps. None: never.
+    fraction : Fraction or float
+        What fraction of the links is dropped. 0 for a rule that plans without it.
     drop : Drop
+        Which links are dropped.
     grow : Grow
+        Where links grow, and with what weights.
     redistribute : Redistribute, optional
-        Every layer gets as many as went, by default.
+        How many links grow in each layer; as many as were dropped from it, by default.
     end : int or float, optional
-        No rewiring from this step on, whatever ``when`` says; a float is a fraction of the run.
+        No rewiring from this step on, whatever ``every`` says; a float is a fraction of the run.
     output_layer : bool
         Whether the last layer takes part.
     last_epoch : {"skip", "remove"}
@@ -84,7 +83,7 @@ class Rewiring(Parameters):
 
     Notes
     -----
-    A layer with no empty place is left alone: its links could only come back where they went.
+    A layer without empty positions is left alone: what it drops could only grow where it was.
     """
 
     name: ClassVar[str] = ""
@@ -94,19 +93,26 @@ class Rewiring(Parameters):
 
     def __init__(
         self,
-        when: Every | Once | Auto | None,
-        fraction_schedule: Fraction,
+        every: ScheduleLike | Auto | None,
+        fraction: Fraction | float,
         drop: Drop,
         grow: Grow,
         *,
         redistribute: Redistribute | None = None,
-        until: int | float | None = None,
+        end: int | float | None = None,
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
-        self.every, self.fraction_schedule, self.drop, self.grow = when, fraction_schedule, drop, grow
+        self.every: RewiringSchedule | Auto | None = None
+        if every is not None:
+            self.every = every if isinstance(every, Auto) else schedule_from(every)
+        # A rule whose parameters `fraction` and `end` mean something else sets these attributes afterwards.
+        self.fraction_schedule = fraction if isinstance(fraction, Fraction) else Fraction(fraction)
+        self.fraction: Any = fraction if isinstance(fraction, Fraction) else self.fraction_schedule.value
+        self.drop, self.grow = drop, grow
         self.redistribute = Redistribute() if redistribute is None else redistribute
-        self.rewiring_end = None if until is None else end_of("end", until, low=0)
+        self.rewiring_end = None if end is None else end_of("end", end, low=0)
+        self.end: Any = self.rewiring_end
         self.output_layer = boolean("output_layer", output_layer)
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
 
@@ -133,8 +139,8 @@ class Rewiring(Parameters):
     def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
         """Whether to rewire before the next step although it is not due.
 
-        For rules that promise something at an end: where epochs become shorter, an end that is a fraction of the
-        run may lie behind all at once. ``memory`` says whether the rule has been there.
+        For rules that promise something at an end: where epochs become shorter, an end that is a fraction of
+        the run may lie behind all at once. ``memory`` says whether the rule has been there.
         """
         return False
 
@@ -254,7 +260,8 @@ class Rewiring(Parameters):
             Nothing has changed.
         """
         begin = time.perf_counter()
-        context = RewiringContext(network, progress, ordinal, threads, {} if memory is None else memory, probe)
+        memory = {} if memory is None else memory
+        context = RewiringContext(network, progress, ordinal, threads, memory, probe)
         layers = self.layers(network)
         network.refuse_views("rewired")
         made = self.plans(layers, context, regrow)
@@ -278,11 +285,6 @@ class Rewiring(Parameters):
         context.memory.pop(OWED, None)
         if owed:
             context.memory[OWED] = owed
-
-    @property
-    def every(self) -> Every | Once | Auto | None:
-        """The schedule, by the name that rules give it."""
-        return self.every
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`rewiring` reads it back.

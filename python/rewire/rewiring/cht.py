@@ -26,7 +26,7 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import Drop, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["CHT", "GrowByPaths", "DropWeakest"]
 
@@ -167,7 +167,7 @@ class CHT(Rewiring):
         self,
         fraction: float = 0.3,
         *,
-        every: ScheduleLike = 1,
+        every: ScheduleLike = Epochs(1),
         decay: str = "constant",
         score: str = "ch3",
         removal: str = "magnitude",
@@ -178,18 +178,16 @@ class CHT(Rewiring):
         overlap: float | None = 0.9,
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = decaying_fraction("fraction", fraction, decay, 1.0)
         self.soft_removal = boolean("soft_removal", soft_removal)
         self.soft_growth = boolean("soft_growth", soft_growth)
         weakest = DropWeakest(removal, soft=self.soft_removal, temperature=temperature)
         by_paths = GrowByPaths(score, soft=self.soft_growth)
         self.removal, self.temperature, self.score = weakest.removal, weakest.temperature, by_paths.score
-        self.fraction, self.decay = fraction_schedule.value, decay
         self.chain_removal = boolean("chain_removal", chain_removal)
         self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
-        super().__init__(
-            schedule_from(every), fraction_schedule, weakest, by_paths, output_layer=output_layer
-        )
+        schedule = decaying_fraction("fraction", fraction, decay, 1.0)
+        super().__init__(every, schedule, weakest, by_paths, output_layer=output_layer)
+        self.fraction, self.decay = schedule.value, decay
 
     def prepare(self, network: Sequential) -> None:
         if self.chain_removal:

@@ -22,9 +22,8 @@ from rewire.rewiring.base import Rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["Custom", "LayerLinks"]
 
@@ -149,7 +148,7 @@ class Custom(Rewiring):
         self,
         function: Callable[[LayerLinks], Any],
         *,
-        every: ScheduleLike = 1,
+        every: ScheduleLike = Epochs(1),
         gradient: bool = False,
         age: bool = False,
         output_layer: bool = True,
@@ -160,8 +159,8 @@ class Custom(Rewiring):
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
         self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
         super().__init__(
-            schedule_from(every),
-            Fraction(0.0),
+            every,
+            0.0,
             DropSmallest(),
             GrowRandom(Zeros()),
             output_layer=output_layer,

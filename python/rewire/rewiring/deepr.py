@@ -18,9 +18,8 @@ from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, TrainingProgress, schedule_from
+from rewire.rewiring.schedule import ScheduleLike, TrainingProgress
 
 __all__ = ["DeepR"]
 
@@ -92,8 +91,8 @@ class DeepR(Rewiring):
             noise = 1e-5 if noise is None else noise
         self.noise = None if noise is None else number("noise", noise, low=0.0)
         super().__init__(
-            schedule_from(every),
-            Fraction(0.0),
+            every,
+            0.0,
             DropSmallest(),
             GrowWithSign(Zeros()),
             output_layer=output_layer,

@@ -16,7 +16,7 @@ from rewire.rewiring.budgets import common_slot, slot_sizes
 from rewire.rewiring.context import RewiringContext
 
 __all__ = [
-    "DropNearestZero", "DropSmallest", "comparable", "counts_below", "magnitudes", "smallest_links",
+    "Drop", "DropNearestZero", "DropSmallest", "comparable", "counts_below", "magnitudes", "smallest_links",
 ]  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class Drop:
 
 
 class DropNearestZero(Drop):
-    """floor(fraction * n+) of the positive links and floor(fraction * n-) of the negative ones, nearest zero first.
+    """The links nearest zero: floor(fraction * n) of the n positive ones, and of the negative ones likewise.
 
     +-0 counts as positive and goes first; ties are broken by a hash of (seed, rewiring, row, source). With
     groups a slot goes by the sum of |w| over its rows, without the split by sign.

@@ -18,10 +18,9 @@ from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.budgets import empty_links, empty_slots
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, magnitudes
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.redistribute import RedistributeBySurvivors
-from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
+from rewire.rewiring.schedule import ScheduleLike, end_of
 
 __all__ = ["DSR"]
 
@@ -38,16 +37,18 @@ class DSR(Rewiring):
     Parameters
     ----------
     fraction : float in (0, 1], or int
-        Slots that should go each time: a fraction of all of them, or their number (the paper's N_p: 600 for the
-        small network of the authors' script).
+        Slots that should go each time: a fraction of all of them, or their number (the paper's N_p: 600 for
+        the small network of the authors' script).
     every : int, str, Epochs, Steps or dict
         Steps between rewirings (in the authors' runs 100 at first and 800 at last), or a schedule.
     end : int or float
-        No rewiring from this step on; a float is a fraction of the run (in the authors' runs 190 of 200 epochs).
+        No rewiring from this step on; a float is a fraction of the run (in the authors' runs 190 of 200
+        epochs).
     threshold : float > 0
         The first one (1e-3 in the authors' script).
     tolerance : float in [0, 1)
-        How far the number that went may be from ``fraction``, as a fraction of it, before the threshold moves.
+        How far the number that went may be from ``fraction``, as a fraction of it, before the threshold
+        moves.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -74,21 +75,21 @@ class DSR(Rewiring):
         output_layer: bool = True,
     ) -> None:
         if isinstance(fraction, float):
-            self.fraction: float | int = number("fraction", fraction, low=0.0, high=1.0, open_low=True)
+            fraction = number("fraction", fraction, low=0.0, high=1.0, open_low=True)
         else:
-            self.fraction = integer("fraction", fraction, low=1)
-        self.end = end_of("end", end)
+            fraction = integer("fraction", fraction, low=1)
         self.threshold = number("threshold", threshold, low=0.0, open_low=True)
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            schedule_from(every),
-            Fraction(0.0),
+            every,
+            0.0,
             DropSmallest(),
             GrowRandom(Zeros()),
             redistribute=RedistributeBySurvivors(),
-            end=end,
+            end=end_of("end", end),
             output_layer=output_layer,
         )
+        self.fraction = fraction
 
     def layers(self, network: Sequential) -> list[Sparse]:
         layers = self.eligible(network)

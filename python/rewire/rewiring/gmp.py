@@ -20,17 +20,15 @@ from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiri
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, comparable, smallest_links
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import (
     AUTO,
     Auto,
-    Once,
+    ScheduleLike,
     TrainingProgress,
     end_of,
     in_steps,
     run_fractions_among,
-    schedule_from,
 )
 
 __all__ = ["GMP", "Cubic", "reserves"]
@@ -90,8 +88,8 @@ class GMP(Rewiring):
         One threshold for all layers, or every layer down to ``density`` by itself.
     reserve : float in [0, 1]
         With one threshold: the fraction that every layer keeps, whatever its magnitudes, of the links that it
-        would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of the final density. 0: one
-        slot, so that magnitudes alone decide; small output layers then nearly vanish.
+        would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of the final density. 0:
+        one slot, so that magnitudes alone decide; small output layers then nearly vanish.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -117,28 +115,22 @@ class GMP(Rewiring):
         *,
         begin: int | float = 0,
         end: int | float = 0.75,
-        every: str | int | Auto | Every | Once | dict[str, Any] = "auto",
+        every: ScheduleLike | Auto = "auto",
         scope: str = "global",
         reserve: float = 0.5,
         output_layer: bool = True,
     ) -> None:
         self.cubic = Cubic(density, begin, end)
-        self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
         self.scope = choice("scope", scope, ("global", "layer"))
         self.reserve = number("reserve", reserve, low=0.0, high=1.0)
-        if isinstance(every, (str, Auto)):
-            if isinstance(every, str):
-                choice("every", every, ("auto",))
-            period: Every | Once | Auto = AUTO
-        else:
-            period = schedule_from(every)
         super().__init__(
-            period,
-            Fraction(0.0),
+            AUTO if every == "auto" else every,
+            0.0,
             DropSmallest(),
             GrowRandom(Zeros()),
             output_layer=output_layer,
         )
+        self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
 
     def due(self, progress: TrainingProgress) -> bool:
         begin, end = self.cubic.first_step(progress), self.cubic.last_step(progress)
@@ -205,6 +197,6 @@ class GMP(Rewiring):
 
 
 def reserves(layers: Sequence[Sparse], density: float, fraction: float) -> list[int]:
-    """Slots that stay in each layer, whatever they weigh: a fraction of an Erdos-Renyi network, at least one."""
+    """Slots that every layer keeps: a fraction of those of an Erdos-Renyi network, at least one."""
     sizes = [(layer.n_in, layer.store.n_groups) for layer in layers]
     return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if layers else []

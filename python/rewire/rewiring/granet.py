@@ -19,7 +19,7 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.gmp import GMP
 from rewire.rewiring.grow import GrowByGradient
-from rewire.rewiring.schedule import Auto, Once, TrainingProgress
+from rewire.rewiring.schedule import Auto, ScheduleLike, TrainingProgress
 
 __all__ = ["GraNet"]
 
@@ -33,7 +33,8 @@ class GraNet(GMP):
     density : float in (0, 1]
         Of the layers that take part, at the end.
     fraction : float in [0, 1]
-        Fraction of each layer's links that moves at the beginning (0.5); it falls along a cosine to ``floor``.
+        Fraction of each layer's links that moves at the beginning (0.5); it falls along a cosine to
+        ``floor``.
     floor : float in [0, 1]
         The fraction at the end of the run (0.005).
     begin, end, every, scope, reserve, output_layer
@@ -43,10 +44,11 @@ class GraNet(GMP):
     Notes
     -----
     From ``begin`` to the end of the run. First the pruning of GMP, until ``end``; then in each layer
-    ceil(fraction * slots) of the smallest magnitude go, and as many come where the gradient of the coming batch
-    is largest. Links that go compete for their own places, and keep weight and momentum if they win (in the
-    authors' code those that the first of the two steps took come back at zero); others start at zero, without
-    momentum. The authors' layer-wise variant holds the output layer at a density of 0.2; this one does not.
+    ceil(fraction * slots) of the smallest magnitude go, and as many come where the gradient of the coming
+    batch is largest. Links that go compete for their own places, and keep weight and momentum if they win (in
+    the authors' code those that the first of the two steps took come back at zero); others start at zero,
+    without momentum. The authors' layer-wise variant holds the output layer at a density of 0.2; this one
+    does not.
     """
 
     name = "granet"
@@ -59,7 +61,7 @@ class GraNet(GMP):
         floor: float = 0.005,
         begin: int | float = 0,
         end: int | float = 0.69,
-        every: str | int | Auto | Every | Once | dict[str, Any] = "auto",
+        every: ScheduleLike | Auto = "auto",
         scope: str = "global",
         reserve: float = 0.5,
         output_layer: bool = True,
@@ -68,8 +70,9 @@ class GraNet(GMP):
             density, begin=begin, end=end, every=every, scope=scope, reserve=reserve,
             output_layer=output_layer,
         )  # fmt: skip
-        self.fraction_schedule = CosineFraction(fraction, "fraction", 1.0, floor)
-        self.fraction, self.floor = self.fraction_schedule.value, self.fraction_schedule.floor
+        schedule = CosineFraction(fraction, "fraction", 1.0, floor)
+        self.fraction_schedule = schedule
+        self.fraction, self.floor = schedule.value, schedule.floor
         self.grow = GrowByGradient(Zeros())
 
     def run_fractions(self) -> dict[str, Any]:

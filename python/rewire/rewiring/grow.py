@@ -7,10 +7,10 @@ import numpy as np
 from rewire import _core
 from rewire.initializers import Initializer
 from rewire.layers import Sparse
-from rewire.rewiring.budgets import first_links, removing, slot_links
+from rewire.rewiring.budgets import empty_slots, first_links, links_in, removing, slot_links, slot_sizes
 from rewire.rewiring.context import RewiringContext
 
-__all__ = ["GrowRandom", "GrowByGradient", "draw"]
+__all__ = ["Grow", "GrowByGradient", "GrowRandom", "draw"]
 
 
 class Grow:

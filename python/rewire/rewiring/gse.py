@@ -32,7 +32,7 @@ from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow, draw
 from rewire.rewiring.redistribute import settle, split_links
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["GSE", "GrowByCandidates", "candidates"]
 
@@ -103,7 +103,9 @@ class GrowByCandidates(Grow):
         positions, score = self.look(layer, context)
         self._fill(plan, layer, positions[_largest(score, count)], count, context)
 
-    def place_links(self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
+    def place_links(
+        self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
+    ) -> _core.Plan:
         positions, score = self.look(layer, context)
         if each := slot_links(layer):
             best = _largest(score, links // each)
@@ -127,7 +129,7 @@ class GrowByCandidates(Grow):
         if each := common_slot(layers):
             best = _largest(scores, total // each)
         else:
-            sizes = [slot_sizes(a, positions // a.n_in) for a, (positions, _) in zip(layers, looked, strict=True)]
+            sizes = [slot_sizes(a, found // a.n_in) for a, (found, _) in zip(layers, looked, strict=True)]
             best = np.argsort(-scores, kind="stable")
             taken = np.cumsum(np.concatenate(sizes)[best])
             best = np.sort(best[: np.searchsorted(taken, total, side="right")])
@@ -200,7 +202,8 @@ class GSE(Rewiring):
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.2); it falls along a cosine until ``end``.
+        Fraction of each layer's links that goes at the beginning (0.2); it falls along a cosine until
+        ``end``.
     candidates : {"graest", "grabo", "uniform"}
         How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum ``|x|``
         and sum ``|dz|`` over the batch, whose product bounds ``|gradient|``; "graest": by ``|sum s x|`` and
@@ -243,21 +246,21 @@ class GSE(Rewiring):
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = decaying_fraction("fraction", fraction, "cosine", end)
-        self.fraction, self.end = fraction_schedule.value, end
+        schedule = decaying_fraction("fraction", fraction, "cosine", end)
         self.candidates = choice("candidates", candidates, ("graest", "grabo", "uniform"))
         self.gamma, self.init = number("gamma", gamma, low=0.0, open_low=True), initializer(init)
         drop = DropSmallest(scope)
         self.scope = drop.scope
         self.by_candidates = GrowByCandidates(self.init, self.candidates, self.gamma)
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            schedule,
             drop,
             self.by_candidates,
             end=end,
             output_layer=output_layer,
         )
+        self.fraction = schedule.value
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         plans = [_core.Plan(layer.store) for layer in layers]
@@ -272,9 +275,7 @@ class GSE(Rewiring):
                 self.by_candidates.place_all(plans, layers, context)
                 plans = settle(plans, layers, self.by_candidates, context)
             else:
-                counts = [
-                    min(links, empty_links(layer))
-                    for links, layer in zip(self.redistribute.counts(plans, layers, context), layers, strict=True)
-                ]
+                wanted = self.redistribute.counts(plans, layers, context)
+                counts = [min(n, empty_links(layer)) for n, layer in zip(wanted, layers, strict=True)]
                 plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
         return plans

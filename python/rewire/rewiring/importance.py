@@ -22,15 +22,14 @@ from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
 from rewire.rewiring.base import Rewiring, register_rewiring, rewiring
 from rewire.rewiring.budgets import links_in
 from rewire.rewiring.context import RewiringRecord
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import (
+    Epochs,
     ScheduleLike,
     TrainingProgress,
     end_of,
     in_steps,
     run_fractions_among,
-    schedule_from,
 )
 
 __all__ = ["ImportancePruning"]
@@ -47,7 +46,8 @@ class ImportancePruning(Rewiring):
     rule : str, dict or Rewiring
         The other rule, with a schedule of its own.
     begin : int or float
-        No neuron goes before this step; a float is a fraction of the run (0.4: epoch 200 of the authors' 500).
+        No neuron goes before this step; a float is a fraction of the run (0.4: epoch 200 of the authors'
+        500).
     every : int, str, Epochs, Steps or dict
         Epochs between prunings, or a schedule (10; the authors' parallel code takes 20).
     variant : {"corrected", "published"}
@@ -65,10 +65,11 @@ class ImportancePruning(Rewiring):
     next layer.
     When neurons go, a rule that looks at gradients waits for its next turn.
 
-    Published: all hidden neurons whose importance is at most the layer's percentile of that fraction lose their
-    incoming links. Neurons that have lost them before still count in the percentile, so that later prunings
-    remove few or none; outgoing links and biases stay; the other rule may grow new links into them, with as
-    many links in all as are left. A layer whose neurons are all equally important loses all its links.
+    Published: all hidden neurons whose importance is at most the layer's percentile of that fraction lose
+    their incoming links. Neurons that have lost them before still count in the percentile, so that later
+    prunings remove few or none; outgoing links and biases stay; the other rule may grow new links into them,
+    with as many links in all as are left. A layer whose neurons are all equally important loses all its
+    links.
     """
 
     name = "importance"
@@ -79,7 +80,7 @@ class ImportancePruning(Rewiring):
         *,
         rule: str | dict[str, Any] | Rewiring | Callable[..., Any] = "set",
         begin: int | float = 0.4,
-        every: ScheduleLike = 10,
+        every: ScheduleLike = Epochs(10),
         variant: str = "corrected",
     ) -> None:
         self.rule = rewiring(rule)
@@ -87,14 +88,13 @@ class ImportancePruning(Rewiring):
             raise ValueError("rule must be another rule than importance pruning itself")
         self.starts_full = self.rule.starts_full
         super().__init__(
-            schedule_from(every),
-            Fraction(fraction, "fraction"),
+            every,
+            fraction,
             self.rule.drop,
             self.rule.grow,
             output_layer=self.rule.output_layer,
             last_epoch=self.rule.last_epoch,
         )
-        self.fraction = self.fraction_schedule.value
         self.begin = end_of("begin", begin, low=0)
         self.variant = choice("variant", variant, ("corrected", "published"))
 

@@ -12,7 +12,7 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import Grow, GrowByGradient, GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["ITOP"]
 
@@ -21,10 +21,10 @@ PERIOD = {"set": 1500, "rigl": 4000}  # steps at batch 128 on CIFAR
 
 @register_rewiring
 class ITOP(Rewiring):
-    """The smallest links go, a large fraction of them, after many steps; others come at random or by gradient.
+    """After many steps a large fraction of links is dropped, and others grow at random or by gradient.
 
-    What predicts accuracy, the authors find, is the fraction of all places that were connected at some time: see
-    ``rw.LinkLog`` and its column ``exploration_rate``.
+    What predicts accuracy, the authors find, is the fraction of all places that were connected at some time:
+    see ``rw.LinkLog`` and its column ``exploration_rate``.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ class ITOP(Rewiring):
         output_layer: bool = True,
     ) -> None:
         self.mode = choice("mode", mode, ("set", "rigl"))
-        fraction_schedule = CosineFraction(fraction, "fraction", end, floor)
-        self.fraction, self.floor, self.end = fraction_schedule.value, fraction_schedule.floor, end
+        schedule = CosineFraction(fraction, "fraction", end, floor)
         grow: Grow = GrowRandom(Zeros()) if self.mode == "set" else GrowByGradient(Zeros())
         super().__init__(
-            schedule_from(PERIOD[self.mode] if every is None else every),
-            fraction_schedule,
+            PERIOD[self.mode] if every is None else every,
+            schedule,
             DropSmallest(),
             grow,
             output_layer=output_layer,
         )
+        self.fraction, self.floor, self.end = schedule.value, schedule.floor, end

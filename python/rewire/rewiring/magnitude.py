@@ -9,7 +9,7 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike, end_of
 
 __all__ = ["Magnitude"]
 
@@ -40,8 +40,8 @@ class Magnitude(Rewiring):
 
     Notes
     -----
-    floor(fraction * slots) go, of each layer or of all together; of equals at the threshold of all layers those
-    of the lower layer. Every layer keeps its number of slots. A layer that is full is left alone.
+    floor(fraction * slots) go, of each layer or of all together; of equals at the threshold of all layers
+    those of the lower layer. Every layer keeps its number of slots. A layer that is full is left alone.
     """
 
     name = "magnitude"
@@ -50,18 +50,16 @@ class Magnitude(Rewiring):
         self,
         fraction: float = 0.3,
         *,
-        every: ScheduleLike = 1,
+        every: ScheduleLike = Epochs(1),
         scope: str = "layer",
         decay: str = "constant",
         end: int | float = 1.0,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = decaying_fraction("fraction", fraction, decay, end)
-        self.fraction, self.decay, self.end = fraction_schedule.value, decay, end_of("end", end)
+        schedule = decaying_fraction("fraction", fraction, decay, end)
         self.init = initializer(init)
         drop = DropSmallest(scope)
-        super().__init__(
-            schedule_from(every), fraction_schedule, drop, GrowRandom(self.init), output_layer=output_layer
-        )
+        super().__init__(every, schedule, drop, GrowRandom(self.init), output_layer=output_layer)
         self.scope = drop.scope
+        self.fraction, self.decay, self.end = schedule.value, decay, end_of("end", end)

@@ -25,11 +25,11 @@ from rewire.rewiring.drop import DropSmallest, magnitudes
 from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import (
+    Epochs,
     ScheduleLike,
     TrainingProgress,
     end_of,
     in_steps,
-    schedule_from,
 )
 
 __all__ = ["MEST"]
@@ -49,7 +49,8 @@ class _Stages(Fraction):
         self.ends = [end_of("ends", end) for end in _list("ends", ends)]
         if len(self.fractions) != len(self.ends) + 1:
             raise ValueError(
-                f"fractions must be one more than ends, got {len(self.fractions)} fractions and {len(self.ends)} ends"
+                f"fractions must be one more than ends, got {len(self.fractions)} fractions and "
+                f"{len(self.ends)} ends"
             )
         if any(type(a) is type(b) and a > b for a, b in pairwise(self.ends)):
             raise ValueError(f"ends must ascend, got {self.ends}")
@@ -87,11 +88,11 @@ class MEST(Rewiring):
     ----------
     mode : {"em", "em&s"}
         Elastic mutation, "em": a layer is pruned to a fraction below its budget and grown back to it. With a
-        soft memory bound, "em&s": it is pruned to its budget and grown to a fraction above, and all that trains
-        until the next rewiring.
+        soft memory bound, "em&s": it is pruned to its budget and grown to a fraction above, and all that
+        trains until the next rewiring.
     fractions : sequence of float in [0, 1], optional
-        Fractions of the budget, one stage of the run after the other. (0.2, 0.1, 0) and (0.5, 0.25, 0) as in the
-        authors' scripts for 90 % sparsity; their notes have 0.2 and 0.1 for "em&s" as well.
+        Fractions of the budget, one stage of the run after the other. (0.2, 0.1, 0) and (0.5, 0.25, 0) as in
+        the authors' scripts for 90 % sparsity; their notes have 0.2 and 0.1 for "em&s" as well.
     ends : sequence of int or float
         Where each stage but the last one ends: steps, or fractions of the run (epochs 90 and 120 of 160).
     every : int, str, Epochs, Steps or dict
@@ -106,10 +107,10 @@ class MEST(Rewiring):
     -----
     The budget of a layer is the number of links it has when the rule first acts, and stays with the trainer;
     fractions of it round down to whole slots. New links start at zero, without momentum; a place just emptied
-    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last fraction
-    of 0 "em&s" is back in its budget from the last end on, and an end that is a fraction of the run comes before
-    its last step; a run that is stopped sooner keeps what it has. Of a slot the importance is the sum over
-    its rows.
+    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last
+    fraction of 0 "em&s" is back in its budget from the last end on, and an end that is a fraction of the run
+    comes before its last step; a run that is stopped sooner keeps what it has. Of a slot the importance is
+    the sum over its rows.
     """
 
     name = "mest"
@@ -120,7 +121,7 @@ class MEST(Rewiring):
         *,
         fractions: Sequence[float] | None = None,
         ends: Sequence[int | float] = (90 / 160, 120 / 160),
-        every: ScheduleLike = 5,
+        every: ScheduleLike = Epochs(5),
         gradient: float = 0.0,
         output_layer: bool = True,
     ) -> None:
@@ -128,9 +129,7 @@ class MEST(Rewiring):
         self.stages = _Stages(FRACTIONS[self.mode] if fractions is None else fractions, ends)
         self.fractions, self.ends = self.stages.fractions, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
-        super().__init__(
-            schedule_from(every), self.stages, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer
-        )
+        super().__init__(every, self.stages, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:

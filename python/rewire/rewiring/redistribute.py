@@ -27,7 +27,9 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import Grow
 
-__all__ = ["RedistributeByMomentum", "RedistributeBySurvivors", "settle", "split", "split_links"]
+__all__ = [
+    "Redistribute", "RedistributeByMomentum", "RedistributeBySurvivors", "settle", "split", "split_links",
+]  # fmt: skip
 
 EPSILON = 1e-8  # beside the root of Adam's second moment, as in the code of sparse momentum
 

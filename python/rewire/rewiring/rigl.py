@@ -13,7 +13,7 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["RigL"]
 
@@ -60,19 +60,15 @@ class RigL(Rewiring):
         skip_step: bool = True,
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = decaying_fraction("fraction", fraction, decay, end)
-        self.fraction, self.end, self.decay, self.init = (
-            fraction_schedule.value,
-            end,
-            decay,
-            initializer(init),
-        )
+        schedule = decaying_fraction("fraction", fraction, decay, end)
+        self.init = initializer(init)
         self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            schedule,
             DropSmallest(),
             GrowByGradient(self.init),
             end=end,
             output_layer=output_layer,
         )
+        self.fraction, self.decay = schedule.value, decay

@@ -1,4 +1,4 @@
-"""When a network is rewired, and how large a fraction of its links goes."""
+"""When a network is rewired: schedules, and how far training has come."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from rewire._checks import integer, number
+from rewire._checks import describe, integer, number
+from rewire._format import plural
 
 __all__ = [
-    "AUTO", "Auto", "CosineFraction", "Epochs", "Steps", "TrainingProgress", "Once", "PowerFraction", "Fraction", "end_of", "in_steps",
-    "decaying_fraction", "run_fractions_among", "schedule_from",
+    "AUTO", "Auto", "Epochs", "Once", "RewiringSchedule", "ScheduleLike", "Steps", "TrainingProgress",
+    "end_of", "in_steps", "run_fractions_among", "schedule_from",
 ]  # fmt: skip
 
 
 class TrainingProgress(NamedTuple):
     """Where training stands: whole epochs and steps behind it, and whether an epoch is about to begin.
 
-    ``epochs`` and ``steps`` are the counts at which the run ends: schedules that name a fraction of the run go
-    by them. A run may take many calls of ``fit``; its length is the trainer's ``horizon``, see
+    ``epochs`` and ``steps`` are the counts at which the run ends: schedules that name a fraction of the run
+    go by them. A run may take many calls of ``fit``; its length is the trainer's ``horizon``, see
     :class:`rewire.Trainer`. Steps are counted on from where the epoch began, as many an epoch as it has.
     """
 
@@ -47,70 +48,40 @@ def run_fractions_among(**ends: Any) -> dict[str, Any]:
     return {name: end for name, end in ends.items() if isinstance(end, float)}
 
 
-# --- when -------------------------------------------------------------------------------
+# --- schedules --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Every:
-    """When: every so many epochs, or every so many steps.
+class Epochs:
+    """A rewiring after every ``n`` epochs.
 
     Parameters
     ----------
-    epochs, steps : int, optional
-        Exactly one; ``Epochs()`` is every epoch.
+    n : int
     stop : int or float, optional
-        No rewiring from this epoch (or step) on; a float in [0, 1] is a fraction of the run.
+        No rewiring from this epoch on; a float in [0, 1] is a fraction of the run.
     """
 
-    epochs: int | None = None
-    steps: int | None = None
+    n: int = 1
     stop: int | float | None = None
+    unit: ClassVar[str] = "epochs"
 
     def __post_init__(self) -> None:
-        if self.epochs is not None and self.steps is not None:
-            raise ValueError(f"give epochs or steps, got epochs={self.epochs!r} and steps={self.steps!r}")
-        if self.steps is None:
-            epochs = 1 if self.epochs is None else integer("epochs", self.epochs, low=1)
-            object.__setattr__(self, "epochs", epochs)
-        else:
-            object.__setattr__(self, "steps", integer("steps", self.steps, low=1))
-        if self.stop is not None:
-            object.__setattr__(self, "stop", end_of("stop", self.stop, low=0))
+        _check_period(self)
 
     def due(self, progress: TrainingProgress) -> bool:
         """Whether to rewire now."""
-        if self.steps is not None:
-            count, period, whole, now = progress.step, self.steps, progress.steps, True
-        else:
-            count, period, whole, now = (
-                progress.epoch,
-                self.epochs or 1,
-                progress.epochs,
-                progress.epoch_begins,
-            )
-        stop = self.stop * whole if isinstance(self.stop, float) else self.stop
-        return now and count > 0 and count % period == 0 and (stop is None or count < stop)
-
-    @property
-    def period(self) -> tuple[int, str]:
-        """Its length and the unit of that."""
-        return (self.epochs or 1, "epochs") if self.steps is None else (self.steps, "steps")
+        return progress.epoch_begins and _due(progress.epoch, self.n, self.stop, progress.epochs)
 
     def turns(self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)) -> Iterator[TrainingProgress]:
-        """When it comes round in a run of so many epochs, from an epoch and its first step on.
+        """The rewirings of a run of ``epochs`` epochs with ``steps`` steps each.
 
-        From there on an epoch has so many steps.
+        ``begun`` is an epoch and its first step: the run is looked at from there on.
         """
         epoch, first = begun
         whole = first + max(0, epochs - epoch) * steps
-        if self.steps is None:
-            period = self.epochs or 1
-            for n in range(max(1, -(-epoch // period)) * period, epochs, period):
-                yield TrainingProgress(n, first + (n - epoch) * steps, True, epochs, whole)
-        else:
-            for step in range(max(1, -(-first // self.steps)) * self.steps, whole, self.steps):
-                done, rest = divmod(step - first, steps)
-                yield TrainingProgress(epoch + done, step, rest == 0, epochs, whole)
+        for n in _multiples(self.n, epoch, epochs):
+            yield TrainingProgress(n, first + (n - epoch) * steps, True, epochs, whole)
 
     def run_fractions(self) -> dict[str, Any]:
         """The parameters that are fractions of the run."""
@@ -118,12 +89,75 @@ class Every:
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`schedule_from` reads it back."""
-        return {"epochs": self.epochs, "steps": self.steps, "stop": self.stop}
+        return {"epochs": self.n, "stop": self.stop}
+
+    def __str__(self) -> str:
+        return plural(self.n, "epoch") if self.stop is None else repr(self)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A rewiring after every ``n`` steps.
+
+    Parameters
+    ----------
+    n : int
+    stop : int or float, optional
+        No rewiring from this step on; a float in [0, 1] is a fraction of the run.
+    """
+
+    n: int
+    stop: int | float | None = None
+    unit: ClassVar[str] = "steps"
+
+    def __post_init__(self) -> None:
+        _check_period(self)
+
+    def due(self, progress: TrainingProgress) -> bool:
+        """Whether to rewire now."""
+        return _due(progress.step, self.n, self.stop, progress.steps)
+
+    def turns(self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)) -> Iterator[TrainingProgress]:
+        """The rewirings of a run: see :meth:`Epochs.turns`."""
+        epoch, first = begun
+        whole = first + max(0, epochs - epoch) * steps
+        for step in _multiples(self.n, first, whole):
+            done, rest = divmod(step - first, steps)
+            yield TrainingProgress(epoch + done, step, rest == 0, epochs, whole)
+
+    def run_fractions(self) -> dict[str, Any]:
+        """The parameters that are fractions of the run."""
+        return run_fractions_among(stop=self.stop)
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description; :func:`schedule_from` reads it back."""
+        return {"steps": self.n, "stop": self.stop}
+
+    def __str__(self) -> str:
+        return plural(self.n, "step") if self.stop is None else repr(self)
+
+
+def _check_period(schedule: Epochs | Steps) -> None:
+    """Check and convert the numbers of a schedule, which is frozen."""
+    object.__setattr__(schedule, "n", integer("n", schedule.n, low=1))
+    if schedule.stop is not None:
+        object.__setattr__(schedule, "stop", end_of("stop", schedule.stop, low=0))
+
+
+def _due(count: int, period: int, stop: int | float | None, whole: int) -> bool:
+    """Whether ``count`` is a multiple of the period, above 0 and below ``stop``; ``whole`` is the run."""
+    end = stop * whole if isinstance(stop, float) else stop
+    return count > 0 and count % period == 0 and (end is None or count < end)
+
+
+def _multiples(period: int, low: int, high: int) -> range:
+    """The multiples of a period in [low, high), without 0."""
+    return range(max(1, -(-low // period)) * period, high, period)
 
 
 @dataclass(frozen=True)
 class Once:
-    """When: before one step, 0 being the first; for rules that cut a network once, such as SNIP."""
+    """One rewiring, before a step (0 is the first); for rules that prune once, such as SNIP."""
 
     step: int = 0
 
@@ -145,9 +179,9 @@ class Once:
 
 @dataclass(frozen=True)
 class Auto:
-    """When: every 100 steps, or oftener where a schedule between two steps would not act 20 times so.
+    """A rewiring after every 100 steps, or more often: a rule acts at least 20 times between two steps.
 
-    For rules that come down to a density by a schedule: it asks them where that begins and ends.
+    For rules that reach a density by a schedule of their own: they say where that begins and ends.
     """
 
     steps: ClassVar[int] = 100  # as published
@@ -173,19 +207,39 @@ class Auto:
 AUTO = Auto()
 
 
-def when(what: ScheduleLike, unit: str = "epochs") -> Every | Once:
-    """The schedule that ``what`` names: an object, a period in ``unit``, a ``config()``.
+RewiringSchedule = Epochs | Steps | Once
+ScheduleLike = RewiringSchedule | int | str | dict[str, Any]  # what a parameter ``every`` takes
+
+
+def schedule_from(what: ScheduleLike) -> RewiringSchedule:
+    """The schedule that ``what`` names.
+
+    Parameters
+    ----------
+    what : int, str, dict or schedule
+        A bare number counts steps, in all rules. ``"2 epochs"`` and ``"100 steps"`` are words for the command
+        line; a dict is what ``config()`` gives, ``{"epochs": 2}`` or ``{"steps": 100, "stop": 0.75}``.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, (Every, Once)):
+    expected = f"every must be Epochs(n), Steps(n) or a number of steps, got {describe(what)}"
+    if isinstance(what, (Epochs, Steps, Once)):
         return what
     if isinstance(what, dict):
-        return Once(**what) if "step" in what else Epochs(**what)
-    return Epochs(**{unit: integer("every", what, low=1)})
-
-
-# --- how many ---------------------------------------------------------------------------
+        for kind, name in ((Epochs, "epochs"), (Steps, "steps"), (Once, "step")):
+            if name in what and set(what) <= {name, "stop"}:
+                return kind(what[name], **{k: v for k, v in what.items() if k != name})
+        raise ValueError(expected)
+    if isinstance(what, str):
+        number_, _, unit = what.strip().partition(" ")
+        kinds = {"epoch": Epochs, "epochs": Epochs, "step": Steps, "steps": Steps}
+        if not number_.isdecimal() or unit.strip() not in kinds:
+            raise ValueError(expected)
+        return kinds[unit.strip()](int(number_))
+    try:
+        return Steps(integer("every", what, low=1))
+    except TypeError:
+        raise TypeError(expected) from None

@@ -12,9 +12,8 @@ from typing import Any
 from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropNearestZero
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["SET"]
 
@@ -50,16 +49,15 @@ class SET(Rewiring):
         self,
         fraction: float = 0.3,
         *,
-        every: ScheduleLike = 1,
+        every: ScheduleLike = Epochs(1),
         init: str | float | Initializer | dict[str, Any] = "zeros",
         output_layer: bool = True,
         last_epoch: str = "skip",
     ) -> None:
-        fraction_schedule = Fraction(fraction)
-        self.fraction, self.init = fraction_schedule.value, initializer(init)
+        self.init = initializer(init)
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            fraction,
             DropNearestZero(),
             GrowRandom(self.init),
             output_layer=output_layer,

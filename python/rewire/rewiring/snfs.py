@@ -21,7 +21,7 @@ from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import GrowByGradient
 from rewire.rewiring.redistribute import RedistributeByMomentum, mean_momentum
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["SNFS"]
 
@@ -29,11 +29,11 @@ DENSE = 0.2  # a layer with a smaller fraction of empty places is nearly dense
 
 
 class DropSparingDense(Drop):
-    """ceil(fraction * n) of each layer's slots, smallest magnitude first, and fewer of dense layers that grow.
+    """ceil(fraction * n) of each layer's slots, the smallest; fewer of dense layers that grow.
 
     Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
-    larger fraction goes than that of its empty places: nothing of a full one. One slot stays in every layer that
-    has any: without links there is no momentum, by which they come.
+    larger fraction goes than that of its empty places: nothing of a full one. One slot stays in every layer
+    that has any: without links there is no momentum, by which they come.
     """
 
     def mark_all(
@@ -97,28 +97,24 @@ class SNFS(Rewiring):
         fraction: float = 0.5,
         *,
         floor: float = 0.005,
-        every: ScheduleLike = 1,
+        every: ScheduleLike = Epochs(1),
         end: int | float = 1.0,
         batches: int = 4,
         beta: float = 0.9,
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = CosineFraction(fraction, "fraction", end, floor)
-        self.fraction, self.floor, self.end = (
-            fraction_schedule.value,
-            fraction_schedule.floor,
-            fraction_schedule.end,
-        )
+        schedule = CosineFraction(fraction, "fraction", end, floor)
         self.batches = integer("batches", batches, low=1, high=1024)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            schedule,
             DropSparingDense(),
             GrowByGradient(Zeros()),
             redistribute=RedistributeByMomentum(),
             output_layer=output_layer,
         )
+        self.fraction, self.floor, self.end = schedule.value, schedule.floor, schedule.end
 
     @property
     def probe_batches(self) -> int:

@@ -20,7 +20,6 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, smallest_links
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.gmp import reserves
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import Once
@@ -44,9 +43,9 @@ class SNIP(Rewiring):
     step : int
         Before which step of training; 0 is the first.
     reserve : float in [0, 1]
-        With one threshold: the fraction that every layer keeps, whatever its scores, of the links that it would
-        have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of that density. 0, as in the
-        paper: one slot.
+        With one threshold: the fraction that every layer keeps, whatever its scores, of the links that it
+        would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of that density. 0, as in
+        the paper: one slot.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -75,7 +74,7 @@ class SNIP(Rewiring):
         self.batches = integer("batches", batches, low=1, high=1024)
         once = Once(step)
         self.step = once.step
-        super().__init__(once, Fraction(0.0), DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
+        super().__init__(once, 0.0, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:

@@ -21,7 +21,7 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient, draw
-from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["SRigL"]
 
@@ -71,18 +71,18 @@ class SRigL(Rewiring):
         skip_step: bool = True,
         output_layer: bool = True,
     ) -> None:
-        fraction_schedule = decaying_fraction("fraction", fraction, decay, end)
-        self.fraction, self.end, self.decay = fraction_schedule.value, end, decay
+        schedule = decaying_fraction("fraction", fraction, decay, end)
         self.salient = number("salient", salient, low=0.0, high=1.0)
         self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            schedule,
             DropSmallest(),
             GrowByGradient(Zeros()),
             end=end,
             output_layer=output_layer,
         )
+        self.fraction, self.decay = schedule.value, decay
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         value, last = self.fraction_schedule.at(context.progress), context.network.layers[-1]

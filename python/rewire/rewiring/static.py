@@ -5,7 +5,6 @@ from __future__ import annotations
 from rewire.initializers import Zeros
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropNearestZero
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 
 __all__ = ["Static"]
@@ -18,4 +17,4 @@ class Static(Rewiring):
     name = "static"
 
     def __init__(self) -> None:
-        super().__init__(None, Fraction(0.0), DropNearestZero(), GrowRandom(Zeros()))
+        super().__init__(None, 0.0, DropNearestZero(), GrowRandom(Zeros()))

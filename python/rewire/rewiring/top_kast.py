@@ -22,13 +22,10 @@ from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiri
 from rewire.rewiring.budgets import empty_links, empty_slots, links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest
-from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import (
     ScheduleLike,
     TrainingProgress,
-    end_of,
-    schedule_from,
 )
 
 __all__ = ["TopKAST"]
@@ -64,10 +61,10 @@ class TopKAST(Rewiring):
     gradients, of the network that consists of A, go to all of B, and what lies outside B rests with the theta
     it has. This is the truly sparse analogue: the store holds B. What a link outside A would weigh is in the
     field ``"asleep"``; its weight is zero, and what a step of the optimizer does to it goes to the field. At
-    a refresh A becomes the ``forward_fraction`` fraction of largest ``|theta|``; of the others the smallest ``fraction`` go,
-    and as many links come, at random places, outside A and at theta = 0. So the thetas that the source has
-    outside B have no counterpart. Ties are broken by a hash. The number of links is that of the start until
-    ``end``.
+    a refresh A becomes the ``forward_fraction`` fraction of largest ``|theta|``; of the others the smallest
+    ``fraction`` go, and as many links come, at random places, outside A and at theta = 0. So the thetas that
+    the source has outside B have no counterpart. Ties are broken by a hash. The number of links is that of
+    the start until ``end``.
 
     The penalty follows the optimizer's step: theta -= lr * penalty * theta ("l2"), or lr * penalty towards
     zero ("l1"). Leave the optimizer's ``weight_decay`` at zero: it does not see links outside A. Momentum and
@@ -97,12 +94,9 @@ class TopKAST(Rewiring):
         self.forward_fraction = number("forward_fraction", forward_fraction, low=0.0, high=1.0, open_low=True)
         self.penalty = number("penalty", penalty, low=0.0)
         self.norm = choice("norm", norm, ("l2", "l1"))
-        self.end = end_of("end", end, low=0)
-        fraction_schedule = Fraction(fraction)
-        self.fraction = fraction_schedule.value
         super().__init__(
-            schedule_from(every),
-            fraction_schedule,
+            every,
+            fraction,
             DropSmallest(),
             GrowRandom(Zeros()),
             end=end,
