@@ -399,7 +399,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--rewiring", "sett"], "or None, got 'sett'"),
         ([*TRAIN, "--rewiring-opt", "fraction"], "must look like fraction=0.3"),
         ([*TRAIN, "--rewiring-opt", "fraction=2"], "fraction must be a number in [0, 1], got 2"),
-        ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are zeta, every"),
+        ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are fraction, every"),
         ([*TRAIN, "--rewiring", "static", "--rewiring-opt", "fraction=0.1"], "does nothing"),
         ([*TRAIN, "--dense", "--rewiring", "set"], "does nothing"),
         ([*TRAIN, "--dense", "--group", "4"], "does nothing"),

@@ -58,7 +58,7 @@ def places(plan):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("returns", [True, False])
+@pytest.mark.parametrize("refill", [True, False])
 @pytest.mark.parametrize("group", [1, 2, 4, 8])
 @pytest.mark.parametrize(
     ("n_out", "n_in", "batch", "dtype"),

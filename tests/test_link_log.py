@@ -116,7 +116,7 @@ def test_every_figure_is_that_of_plain_sets(group, every):
     rule = Truthful(0.3, every=every, last_epoch="remove")
     trainer = fit(make(log, truth, group=group, rewiring=rule), 7)
     expected = np.array(truth.rows)
-    assert len(expected) == log.rewirings == {1: 7, 2: 4}.get(every, 21)
+    assert len(expected) == log.rewirings == {Epochs(): 7, Epochs(2): 4}.get(every, 21)
     for i, name in enumerate(FIGURES[:6]):
         assert log[name] == pytest.approx(expected[:, :, i], rel=1e-12), name
         assert log[name].dtype == (np.int64 if name in INTS else np.float64)

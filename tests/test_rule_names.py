@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_the_command_line_tells_a_rule_s_options(name, capsys):
     assert main(["rules", name]) == 0
     out = capsys.readouterr().out
     for option, parameter in inspect.signature(rewiring_class(name)).parameters.items():
-        assert f"--rewiring-opt {option}={parameter.default}\n" in out
+        assert f"--rewiring-opt {shlex.quote(f'{option}={parameter.default}')}\n" in out
         assert option in out.partition("Defaults")[0]  # the docstring
     assert main(["rules", "sett"]) == 2
 

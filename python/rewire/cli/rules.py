@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from argparse import Namespace
 
 from rewire.cli._text import entry, say
@@ -22,7 +23,7 @@ def run(arguments: Namespace) -> int:
     rule = rewiring_class(arguments.name)
     print(f"{arguments.name}: {_docstring(arguments.name)}")
     parameters = list(inspect.signature(rule).parameters.values())
-    given = [f"--rewiring-opt {p.name}={p.default}" for p in parameters]
+    given = ["--rewiring-opt " + shlex.quote(f"{p.name}={p.default}") for p in parameters]
     print(f"\nDefaults\n--------\n{chr(10).join(given) or 'no options'}")
     return 0
 

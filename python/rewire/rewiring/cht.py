@@ -130,7 +130,7 @@ class CHT(Rewiring):
     fraction : float in [0, 1]
         Fraction of each layer's links that goes (0.3 in the paper).
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings, or a schedule.
+        When to rewire: after every epoch. A bare number counts steps.
     decay : {"constant", "cosine", "power"}
         How the fraction falls over the run; the authors' commands use "cosine".
     score : {"ch3", "ch2"}

@@ -124,7 +124,7 @@ class Custom(Rewiring):
         names links, by indices or a mask of shape (n,); ``grow`` is ``(rows, sources)`` or ``(rows, sources,
         weights)``, zero without weights. A place that goes may come again, as a new link.
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings, or a schedule such as ``Steps(100)``.
+        When to rewire: after every epoch. A bare number counts steps.
     gradient, age : bool
         Whether the function looks at them.
     output_layer : bool

@@ -51,7 +51,7 @@ class DeepR(Rewiring):
     temperature : float >= 0, optional
         Instead: the deviation is sqrt(2 * lr * temperature), as in the paper.
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (1), or a schedule. The walk takes a step with every step of the optimizer.
+        When to rewire: after every step. The walk takes a step with every step of the optimizer.
     output_layer : bool
         Whether the output layer takes part.
 

@@ -40,7 +40,7 @@ class DSR(Rewiring):
         Slots that should go each time: a fraction of all of them, or their number (the paper's N_p: 600 for
         the small network of the authors' script).
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (in the authors' runs 100 at first and 800 at last), or a schedule.
+        When to rewire: after every 100 steps (the authors' runs have 100 at first and 800 at last).
     end : int or float
         No rewiring from this step on; a float is a fraction of the run (in the authors' runs 190 of 200
         epochs).

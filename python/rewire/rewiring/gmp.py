@@ -82,7 +82,7 @@ class GMP(Rewiring):
     begin, end : int or float
         Steps, or fractions of the run, between which the density falls from that of the start.
     every : "auto", int, str, Epochs, Steps or dict
-        Steps between rewirings, or a schedule. "auto": 100, or fewer where that would not make 20 rewirings
+        When to rewire. "auto": after every 100 steps, or after fewer where that would not make 20 rewirings
         between ``begin`` and ``end``.
     scope : {"global", "layer"}
         One threshold for all layers, or every layer down to ``density`` by itself.

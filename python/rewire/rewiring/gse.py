@@ -212,7 +212,7 @@ class GSE(Rewiring):
     gamma : float > 0
         Candidates drawn for every live link (1).
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (1000), or a schedule.
+        When to rewire: after every 1000 steps.
     end : int or float
         No rewiring from this step on; a float is a fraction of the run (120 of 200 epochs).
     scope : {"global", "layer"}

@@ -49,7 +49,7 @@ class ImportancePruning(Rewiring):
         No neuron goes before this step; a float is a fraction of the run (0.4: epoch 200 of the authors'
         500).
     every : int, str, Epochs, Steps or dict
-        Epochs between prunings, or a schedule (10; the authors' parallel code takes 20).
+        When to prune: after every ten epochs (the authors' parallel code takes 20).
     variant : {"corrected", "published"}
         How neurons go, see below.
 

@@ -35,7 +35,7 @@ class ITOP(Rewiring):
     floor : float in [0, 1]
         At the end (0.005).
     every : int, str, Epochs, Steps or dict, optional
-        Steps between rewirings: 1500 for "set" and 4000 for "rigl", or a schedule. Give less for short runs.
+        When to rewire: after every 1500 steps for "set" and 4000 for "rigl". Give less for short runs.
     end : int or float
         Where the cosine ends: steps, or a fraction of the run.
     output_layer : bool

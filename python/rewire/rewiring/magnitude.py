@@ -26,7 +26,7 @@ class Magnitude(Rewiring):
     fraction : float in [0, 1]
         Fraction of the links that goes.
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings, or a schedule.
+        When to rewire: after every epoch. A bare number counts steps.
     scope : {"layer", "global"}
         A fraction of every layer, or of the network by one threshold.
     decay : {"constant", "cosine", "power"}

@@ -96,7 +96,8 @@ class MEST(Rewiring):
     ends : sequence of int or float
         Where each stage but the last one ends: steps, or fractions of the run (epochs 90 and 120 of 160).
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings (5), or a schedule. "em&s" also rewires where a stage ends.
+        When to rewire: after every five epochs; a bare number counts steps. "em&s" also rewires where a stage
+        ends.
     gradient : float >= 0
         lambda, the weight of the gradient in the importance: 0 in the authors' code by default. Above 0 the
         rule looks at the coming batch.

@@ -27,7 +27,7 @@ class RigL(Rewiring):
     fraction : float in [0, 1]
         Fraction of each layer's links that goes at the beginning (0.3 in the paper).
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (100 in the paper), or a schedule.
+        When to rewire: after every 100 steps, as in the paper.
     end : int or float
         No rewiring from this step on; a float is a fraction of the run (in the paper 25,000 of 32,000 steps).
     decay : {"cosine", "constant", "power"}

@@ -27,7 +27,7 @@ class SET(Rewiring):
     fraction : float in [0, 1]
         Fraction of the positive and of the negative links that go (0.3 in the paper).
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings, or a schedule such as ``Steps(500)``.
+        When to rewire: after every epoch. A bare number counts steps: 500 is ``Steps(500)``.
     init : str, float or Initializer
         Weights of new links. ``"zeros"`` by default: new links at full He scale cost accuracy in short
         runs. The authors draw them like the start.

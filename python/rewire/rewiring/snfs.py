@@ -60,7 +60,7 @@ class SNFS(Rewiring):
     floor : float in [0, 1]
         The fraction at the end (0.005).
     every : int, str, Epochs, Steps or dict
-        Epochs between rewirings (1), or a schedule.
+        When to rewire: after every epoch. A bare number counts steps.
     end : int or float
         Where the cosine ends: steps, or a fraction of the run (all of it).
     batches : int in [1, 1024]

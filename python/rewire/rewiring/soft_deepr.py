@@ -56,7 +56,7 @@ class SoftDeepR(DeepR):
         The fraction p of places that the prior expects to be connected, of every layer; by default that which
         a layer has before the first rewiring.
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (1), or a schedule.
+        When to rewire: after every step.
     output_layer : bool
         Whether the output layer takes part.
 

@@ -40,7 +40,7 @@ class SRigL(Rewiring):
     salient : float in [0, 1]
         0.3 in the paper; 0 ablates nothing.
     every : int, str, Epochs, Steps or dict
-        Steps between rewirings (100), or a schedule.
+        When to rewire: after every 100 steps.
     end : int or float
         No rewiring from this step on; a float is a fraction of the run.
     decay : {"cosine", "constant", "power"}

@@ -49,7 +49,7 @@ class TopKAST(Rewiring):
     norm : {"l2", "l1"}
         Of that loss. The paper's equation has ``|theta|``; public implementations take the L2 norm.
     every : int, str, Epochs, Steps or dict
-        Steps between refreshes of the sets (100), or a schedule.
+        When to refresh the sets: after every 100 steps.
     end : int or float
         At this step all links outside A go, and A is trained alone; a float is a fraction of the run.
     output_layer : bool
