@@ -135,7 +135,7 @@ class Nothing(rw.rewiring.Redistribute):
 
 def test_layers_that_lose_all_links_are_named_once():
     rule = rw.SET(1.0)
-    rule.spread = Nothing()
+    rule.redistribute = Nothing()
     t = trainer((30, {"epsilon": 2}), rewiring=rule)
     (words,) = told(lambda: t.fit(X, Y, epochs=3, batch_size=10, verbose=0))
     assert "no connections are left in layer 0" in words

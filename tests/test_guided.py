@@ -206,7 +206,7 @@ def test_ablation_has_its_limits(salient):
 
 
 def test_itop_takes_much_and_seldom():
-    assert (rw.ITOP().when.steps, rw.ITOP("rigl").when.steps) == (1500, 4000)
+    assert (rw.ITOP().every, rw.ITOP("rigl").every) == (rw.Steps(1500), rw.Steps(4000))
     rule = rw.ITOP(every=6)
     layers = [rw.Sparse(12, 20, links=100, activation="relu"), rw.Sparse(20, 3, links=30)]
     trainer = trained(rule, layers, epochs=4)  # 24 steps: before the 7th, 13th and 19th

@@ -183,7 +183,7 @@ def test_without_gradients_the_number_of_links_stays(options):
     for step in range(1, 1501):
         progress = TrainingProgress(0, step, False, lr=lr)
         rule.stepped(net, progress, 1)
-        if step % rule.when.steps == 0:
+        if step % rule.every.n == 0:
             rule.rewire(net, progress, step, 1, memory=memory)
             counts.append(store.slots)
             sizes.append(beta * np.abs(store.get_field("weight")).mean())
