@@ -76,14 +76,14 @@ class SoftDeepR(DeepR):
     gradients the expected number of links stays at p, as in the source, where sigma is small beside 1 / beta.
     What is lost is memory: a link that has just gone is no likelier to come back than any other.
 
-    *The number of links* is no budget, neither here nor in the source: p is the fraction that the prior expects,
-    and nothing ties the links that come to those that go. Without gradients it wanders around p times the
-    places, once weights have the law above; fresh ones lie farther from zero, so that at first more links
-    come than go. With gradients it settles where as many
-    cross zero as come: above p where the loss holds links away from zero, below where it drives them across,
-    so that l1 and noise decide, and p only begins. With groups slots come so, and go when all their weights
-    have crossed, which is later: there are then more of them. For a number that is kept take
-    :class:`DeepR`; a :class:`~rewire.LinkLog`, or ``nnz`` in the history, tells how it goes here.
+    *The number of links* is no budget, neither here nor in the source: p is the fraction that the prior
+    expects, and nothing ties the links that come to those that go. Without gradients it wanders around p
+    times the places, once weights have the law above; fresh ones lie farther from zero, so that at first more
+    links come than go. With gradients it settles where as many cross zero as come: above p where the loss
+    holds links away from zero, below where it drives them across, so that l1 and noise decide, and p only
+    begins. With groups slots come so, and go when all their weights have crossed, which is later: there are
+    then more of them. For a number that is kept take :class:`DeepR`; a :class:`~rewire.LinkLog`, or ``nnz``
+    in the history, tells how it goes here.
 
     About 0.8 * l1 / noise of p * places come with every step, whatever lr and p: at the authors' 1e-5 and
     1e-5 as many as four in five. That costs a dense matrix nothing, and a sparse one most of its time; hence
