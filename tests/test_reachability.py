@@ -475,7 +475,8 @@ def test_what_is_left_of_a_named_neuron_is_lost_where_there_are_no_biases(betwee
     store = rw.connectivity.EdgeList([0, 1], [0, 1], [1.0, 1.0])
     net = rw.Sequential(
         [
-            rw.Sparse(2, 3, activation="sigmoid", connectivity=store, bias=False), *(kind() for kind in between),
+            rw.Sparse(2, 3, activation="sigmoid", connectivity=store, bias=False),
+            *(kind() for kind in between),
             rw.Sparse(3, 2, density=1.0, init=1.0, bias=False),
         ],
         dtype="float64",

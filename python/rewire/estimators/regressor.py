@@ -118,9 +118,9 @@ density_, history_, topology_history_, network_, trainer_
 
         Notes
         -----
-        With ``standardize``, predictions first move by a fraction of the mean residual on this data (of n rows
-        n / (n + 50), less by as much as fewer than 50 came before): steps of a fixed size are slow to find
-        another level. A target that has been constant so far tells nothing of its scale.
+        With ``standardize``, predictions first move by a fraction of the mean residual on this data (of n
+        rows n / (n + 50), less by as much as fewer than 50 came before): steps of a fixed size are slow to
+        find another level. A target that has been constant so far tells nothing of its scale.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.neurons import RemovedNeurons
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import TrainingProgress
 
