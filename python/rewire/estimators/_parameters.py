@@ -76,7 +76,7 @@ def hidden_sizes(value: Any) -> list[int]:
     ]
 
 
-BUILDS = ("activation", "epsilon", "group", "init", "start", "dropout", "standardize", "dtype")
+BUILDS = ("activation", "epsilon", "group", "init", "connectivity", "dropout", "standardize", "dtype")
 _PLAIN = (bool, int, float, str)
 
 
