@@ -21,7 +21,7 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _core _openmp errors _warn _format _checks _params _resources _gate _signals _fileio _container threads
+    _version _core _openmp errors _warn _format _checks _params _resources _gate _signals _fileio _container threads
     _moments _inputs standardizer workspace _positions _links _view _no_array store _structure
     activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
@@ -47,7 +47,6 @@ ORDER = """
 BACKWARD = {
     ("network", "files"): "net.save(path) is where people look for it",
     ("trainer", "files"): "trainer.save and Trainer.resume likewise",
-    ("info", ""): "the version",
     ("rewiring.base", "rewiring.custom"): "a plain function is a rule",
 }
 
@@ -299,8 +298,6 @@ def test_imports_point_upward(path):
             continue  # a module without a place: the test above says so
         if not top and (mine.rstrip("."), theirs.rstrip(".")) in BACKWARD:
             continue
-        if theirs == "." and not top and dotted == "rewire.__version__":
-            continue  # a constant, not a dependency
         assert python_rank(theirs) <= python_rank(mine), f"{mine} imports {theirs}, which comes after it"
 
 

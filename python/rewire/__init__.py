@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from rewire import _openmp  # noqa: F401  first: it loads the core
+from rewire._version import __version__
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog
 from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
@@ -46,8 +47,6 @@ from rewire.standardizer import Standardizer
 from rewire.store import WeightStore
 from rewire.threads import get_num_threads, set_num_threads
 from rewire.trainer import Trainer
-
-__version__ = "0.1.0"
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")

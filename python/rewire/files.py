@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _container
 from rewire._carried import check, check_descriptions, check_same
 from rewire._fileio import FileError, foreign
+from rewire._version import __version__
 from rewire.callbacks import checked_callbacks
 from rewire.network import Sequential
 from rewire.trainer import Trainer
@@ -234,7 +235,5 @@ def _write(
     arrays: Mapping[str, NDArray[Any]],
     notes: Mapping[str, Any] | None,
 ) -> None:
-    from rewire import __version__
-
     path = _checks.path("path", path)
     _container.write(path, kind, {kind: config, "notes": dict(notes or {})}, arrays, __version__)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rewire import _core, _openmp, threads
 from rewire._resources import cpu_count
+from rewire._version import __version__
 
 __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 
@@ -20,13 +21,11 @@ _SERIAL = "serial: built without OpenMP"
 
 def describe() -> dict[str, str]:
     """One line of text for every fact worth a line in a bug report."""
-    import rewire
-
     found = versions()
     isa, why_isa = instruction_set()
     n_threads, why_threads = thread_count()
     lines = {
-        "rewire": f"{rewire.__version__}, {Path(rewire.__file__).parent}",
+        "rewire": f"{__version__}, {Path(__file__).parent}",
         "python": f"{found['python']}, {sys.executable}",
         "system": f"{platform.platform()}, {platform.machine()}",
         "processor": f"{processor()}, {cpu_count()} usable",
@@ -48,9 +47,7 @@ def report() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of rewire, Python and every package it can use that is installed. Imports none of them."""
-    import rewire
-
-    found = {"rewire": rewire.__version__, "python": platform.python_version()}
+    found = {"rewire": __version__, "python": platform.python_version()}
     for name in (*REQUIRED, *OPTIONAL):
         try:
             found[name] = importlib.metadata.version(name)

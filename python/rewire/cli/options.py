@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from rewire import datasets
+from rewire._version import __version__
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
 
@@ -25,8 +26,6 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of ``rewire``; its namespace has ``command`` and that command's options."""
-    import rewire
-
     parser = Parser(
         prog="rewire",
         description="Train neural networks that are sparse from start to finish, on the CPU you have.",
@@ -34,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         "130 interrupted, 129 or 143 hung up or terminated (what was to be saved is saved). "
         "REWIRE_DEBUG=1 shows tracebacks.",
     )
-    parser.add_argument("--version", action="version", version=f"rewire {rewire.__version__}")
+    parser.add_argument("--version", action="version", version=f"rewire {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     demo = _command(commands, "demo", "train on the built-in digits, print a table, write a picture")
