@@ -21,8 +21,8 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _version _core _openmp errors _warn _format _checks _params _resources _gate _signals _fileio _container threads
-    _moments _inputs standardizer workspace _positions _links _view _no_array store _structure
+    _version _core _openmp errors _warn _format _checks _registry _params _resources _gate _signals _fileio
+    _container threads _moments _inputs standardizer workspace _positions _links _view _no_array store _structure
     activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability
@@ -47,7 +47,6 @@ ORDER = """
 BACKWARD = {
     ("network", "files"): "net.save(path) is where people look for it",
     ("trainer", "files"): "trainer.save and Trainer.resume likewise",
-    ("rewiring.base", "rewiring.custom"): "a plain function is a rule",
 }
 
 OPTIONAL = set("scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas".split())

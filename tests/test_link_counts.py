@@ -259,7 +259,7 @@ WRONG = [
     ),
     (lambda: rw.Sparse(5, 5, bias=1), TypeError, r"bias must be True or False, got 1"),
     (lambda: rw.Sparse(5, 5, init="het"), ValueError, r"init must be one of .* got 'het'"),
-    (lambda: rw.Sparse(5, 5, init=[1]), TypeError, r"init must be a name, a number or an Initializer"),
+    (lambda: rw.Sparse(5, 5, init=[1]), TypeError, r"init must be one of .* a number, a dict or an Init"),
     (lambda: rw.Sparse(5, 5, activation="relux"), ValueError, r"activation must be one of .* got 'relux'"),
     (lambda: rw.Sparse(5, 5, activation=3), TypeError, r"activation must be one of .* got 3"),
     (lambda: rw.Sparse.from_dense([1, 2]), ValueError, r"weights must be 2-D"),

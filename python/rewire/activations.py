@@ -11,7 +11,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from rewire._checks import describe, number
+from rewire._checks import number
+from rewire._registry import Registry
 
 __all__ = [
     "Activation", "AllReLU", "Bound", "LeakyReLU", "Linear", "ReLU", "Sigmoid", "Softmax", "Tanh",
@@ -161,9 +162,10 @@ class Softmax(Activation):
         return Bound("linear", softmax=True)
 
 
-_KINDS = {kind.name: kind for kind in (Linear, ReLU, LeakyReLU, AllReLU, Sigmoid, Tanh, Softmax)}
-_BY_WORD = {name.replace("-", ""): kind for name, kind in _KINDS.items()}
-_BY_WORD.update(leaky=LeakyReLU, identity=Linear, logistic=Sigmoid)
+KINDS = Registry("activation", Activation, "a dict or an Activation")
+for _kind in (Linear, ReLU, LeakyReLU, AllReLU, Sigmoid, Tanh, Softmax):
+    KINDS.register(_kind)
+KINDS.alias({"leaky": LeakyReLU, "identity": Linear, "logistic": Sigmoid})
 
 
 def activation(what: str | Activation | dict[str, Any]) -> Activation:
@@ -174,16 +176,4 @@ def activation(what: str | Activation | dict[str, Any]) -> Activation:
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, Activation):
-        return what
-    options: dict[str, Any] = {}
-    if isinstance(what, dict):
-        options = {k: v for k, v in what.items() if k != "name"}
-        what = what.get("name", "")
-    listed = ", ".join(_KINDS)
-    if not isinstance(what, str):
-        raise TypeError(f"activation must be one of {listed} or an Activation, got {describe(what)}")
-    kind = _BY_WORD.get(what.lower().replace("-", "").replace("_", ""))
-    if kind is None:
-        raise ValueError(f"activation must be one of {listed}, got {what!r}")
-    return kind(**options)
+    return KINDS.build(what)

@@ -12,11 +12,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire import _checks, _core
+from rewire import _core
 from rewire._checks import describe, detached, number
 from rewire._links import check_finite, connections, slots_of
 from rewire._moments import levels, quiet, shifted
 from rewire._positions import Positions, difference, encode, sample_excluding, weighted
+from rewire._registry import Registry
 
 __all__ = [
     "Correlated",
@@ -178,6 +179,10 @@ class Correlated(Connectivity):
     name = "correlated"
 
     def __init__(self, X: ArrayLike) -> None:
+        if X is None:
+            raise ValueError(
+                "connectivity 'correlated' needs samples of the layer's inputs: connectivity.Correlated(X)"
+            )
         try:
             with quiet():
                 x = np.asarray(detached(X), np.float64)
@@ -277,12 +282,14 @@ def _redraw(positions: Positions, moves: NDArray[np.bool_], n_in: int, rng: np.r
     return np.sort(np.concatenate(kept))
 
 
-_KINDS = {kind.name: kind for kind in (Random, SmallWorld, ScaleFree, Correlated)}
+KINDS = Registry("start", Connectivity, "a dict or a Connectivity")
+for _kind in (Random, SmallWorld, ScaleFree, Correlated):
+    KINDS.register(_kind)
 
 
 def connectivity_names() -> list[str]:
     """The names that :func:`start` knows, sorted."""
-    return sorted(_KINDS)
+    return KINDS.names()
 
 
 def connectivity(what: str | dict[str, Any] | Connectivity, X: ArrayLike | None = None) -> Connectivity:
@@ -301,24 +308,4 @@ def connectivity(what: str | dict[str, Any] | Connectivity, X: ArrayLike | None 
     TypeError, ValueError
         If it is none of these; if an option is none that the start takes.
     """
-    if isinstance(what, Connectivity):
-        return what
-    options: dict[str, Any] = {}
-    if isinstance(what, dict):
-        what, options = _checks.named("connectivity", what)
-    listed = ", ".join(repr(name) for name in _KINDS)
-    if not isinstance(what, str):
-        raise TypeError(
-            f"connectivity must be one of {listed}, a dict or a Connectivity, got {describe(what)}"
-        )
-    kind = _KINDS.get(what)
-    if kind is None:
-        raise ValueError(f"connectivity must be one of {listed}, got {what!r}")
-    _checks.options(f"connectivity {what!r}", options, kind, besides=("X",))
-    if kind is Correlated:
-        if X is None:
-            raise ValueError(
-                "connectivity 'correlated' needs samples of the layer's inputs: connectivity.Correlated(X)"
-            )
-        options["X"] = X
-    return kind(**options)
+    return KINDS.build(what, X=X)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, describe, number
+from rewire._checks import choice, number
+from rewire._registry import Registry
 
 __all__ = ["Fixed", "He", "Initializer", "Normal", "Xavier", "Zeros", "initializer"]
 
@@ -184,7 +186,12 @@ def Zeros() -> Fixed:
     return Fixed(0.0)
 
 
-_KINDS = {kind.name: kind for kind in (He, Xavier, Normal, Fixed)}
+KINDS = Registry("init", Initializer, "a number, a dict or an Initializer")
+for _kind in (He, Xavier, Normal, Fixed):
+    KINDS.register(_kind)
+KINDS.alias({f"he-{_each}": partial(He, _each) for _each in ("normal", "uniform")})
+KINDS.alias({f"xavier-{_each}": partial(Xavier, _each) for _each in ("normal", "uniform")})
+KINDS.alias({"zeros": Zeros})
 
 
 def initializer(what: str | float | Initializer | dict[str, Any], name: str = "init") -> Initializer:
@@ -203,27 +210,6 @@ def initializer(what: str | float | Initializer | dict[str, Any], name: str = "i
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, Initializer):
-        return what
-    if isinstance(what, dict):
-        options = {k: v for k, v in what.items() if k != "name"}
-        kind = _KINDS.get(what.get("name", ""))
-        if kind is None:
-            raise ValueError(f"{name} must be one of {', '.join(_KINDS)}, got {what.get('name')!r}")
-        return kind(**options)
-    if isinstance(what, str):
-        word, _, distribution = what.lower().replace("_", "-").partition("-")
-        if word == "zeros" and not distribution:
-            return Zeros()
-        if word == "normal" and not distribution:
-            return Normal()
-        if word in ("he", "xavier") and distribution in ("", "normal", "uniform"):
-            kind = He if word == "he" else Xavier
-            return kind(distribution) if distribution else kind()
-        raise ValueError(
-            f"{name} must be one of 'he', 'he-uniform', 'xavier', 'xavier-normal', 'normal', 'zeros', "
-            f"a number or an Initializer, got {what!r}"
-        )
     if isinstance(what, (int, float, np.integer, np.floating)) and not isinstance(what, bool):
         return Fixed(number(name, what))
-    raise TypeError(f"{name} must be a name, a number or an Initializer, got {describe(what)}")
+    return KINDS.build(what, name)

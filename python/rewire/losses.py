@@ -17,6 +17,7 @@ from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
 from rewire._inputs import numbers_of
 from rewire._moments import quiet
+from rewire._registry import Registry
 from rewire.activations import Activation, Linear, Sigmoid, Softmax
 from rewire.metrics import R2, Accuracy, Metric
 
@@ -243,7 +244,9 @@ class MSE(Loss):
                           f"are numbers in {dtype} (scale the targets)")
 
 
-_KINDS = {kind.name: kind for kind in (CrossEntropy, BinaryCrossEntropy, MSE)}
+KINDS = Registry("loss", Loss, "a dict or a Loss")
+for _kind in (CrossEntropy, BinaryCrossEntropy, MSE):
+    KINDS.register(_kind)
 
 
 def loss(what: str | Loss | dict[str, Any]) -> Loss:
@@ -254,14 +257,4 @@ def loss(what: str | Loss | dict[str, Any]) -> Loss:
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, Loss):
-        return what
-    if isinstance(what, dict):
-        what = what.get("name", "")
-    listed = ", ".join(repr(k) for k in _KINDS)
-    if not isinstance(what, str):
-        raise TypeError(f"loss must be one of {listed} or a Loss, got {describe(what)}")
-    kind = _KINDS.get(what.lower().replace("-", "_"))
-    if kind is None:
-        raise ValueError(f"loss must be one of {listed}, got {what!r}")
-    return kind()
+    return KINDS.build(what)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe, named, number
+from rewire._checks import boolean, choice, describe, number
 from rewire._params import Parameters
+from rewire._registry import Registry
 from rewire.layers.base import Updates
 from rewire.schedules import Schedule, schedule
 
@@ -200,7 +201,9 @@ class AdamW(Adam):
         )
 
 
-_KINDS = {kind.name: kind for kind in (SGD, Adam, AdamW)}
+KINDS = Registry("optimizer", Optimizer, "a dict or an Optimizer")
+for _kind in (SGD, Adam, AdamW):
+    KINDS.register(_kind)
 
 
 def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
@@ -211,15 +214,4 @@ def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, Optimizer):
-        return what
-    options: dict[str, Any] = {}
-    if isinstance(what, dict):
-        what, options = named("optimizer", what)
-    listed = ", ".join(repr(k) for k in _KINDS)
-    if not isinstance(what, str):
-        raise TypeError(f"optimizer must be one of {listed} or an Optimizer, got {describe(what)}")
-    kind = _KINDS.get(what.lower())
-    if kind is None:
-        raise ValueError(f"optimizer must be one of {listed}, got {what!r}")
-    return kind(**options)
+    return KINDS.build(what)

@@ -10,7 +10,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from rewire._checks import choice, describe, integer, number
+from rewire._checks import choice, integer, number
+from rewire._registry import Registry
 
 __all__ = ["Constant", "Cosine", "Schedule", "Step", "schedule"]
 
@@ -102,24 +103,17 @@ class Cosine(Schedule):
         return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
 
 
-_KINDS = {kind.name: kind for kind in (Constant, Step, Cosine)}
+KINDS = Registry("schedule", Schedule, "a dict, a Schedule or None")
+for _kind in (Constant, Step, Cosine):
+    KINDS.register(_kind)
 
 
-def schedule(what: Schedule | dict[str, Any] | None) -> Schedule:
-    """The schedule that ``what`` names: an object, a ``config()``, or None for a constant.
+def schedule(what: str | Schedule | dict[str, Any] | None) -> Schedule:
+    """The schedule that ``what`` names: an object, a name, a ``config()``, or None for a constant.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these.
     """
-    if what is None:
-        return Constant()
-    if isinstance(what, Schedule):
-        return what
-    if isinstance(what, dict):
-        kind = _KINDS.get(what.get("name", ""))
-        if kind is None:
-            raise ValueError(f"schedule must be one of {', '.join(_KINDS)}, got {what.get('name')!r}")
-        return kind(**{k: v for k, v in what.items() if k != "name"})
-    raise TypeError(f"schedule must be a Constant, Step or Cosine, got {describe(what)}")
+    return Constant() if what is None else KINDS.build(what)

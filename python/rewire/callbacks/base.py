@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from numpy.typing import NDArray
 
 from rewire._checks import describe
+from rewire._registry import Registry
 
 if TYPE_CHECKING:
     from rewire.network import Sequential
@@ -149,7 +150,10 @@ def restorable(callback: Any, saved: Any) -> bool:
     return own.get("name") == saved.get("name")
 
 
-_KINDS: dict[str, Callable[..., Callback]] = {}
+KINDS = Registry(
+    "callback", Callback, "a Callback", by_class=True,
+    hint="; callbacks= takes one's own when a trainer is resumed",
+)  # fmt: skip
 
 
 def register_callback(cls: type[Callback]) -> type[Callback]:
@@ -158,18 +162,12 @@ def register_callback(cls: type[Callback]) -> type[Callback]:
     From a file it is made by its constructor, from the entries of its ``config()`` but for ``"name"`` and
     ``"state"``; then :meth:`Callback.restore` gets all of them, and has to refuse what it does not know.
     """
-    _KINDS[cls.__name__] = cls
-    return cls
+    return KINDS.register(cls)
 
 
 def callback_from_config(config: Mapping[str, Any]) -> Callback:
     """A built-in callback from its ``config()``, without its state."""
     if not isinstance(config, Mapping):
         raise TypeError(f"a callback must be a dict, got {describe(config)}")
-    kind = _KINDS.get(str(config.get("name")))
-    if kind is None:
-        raise ValueError(
-            f"callback must be one of {', '.join(map(repr, _KINDS))}, got {describe(config.get('name'))}; "
-            "callbacks= takes one's own when a trainer is resumed"
-        )
+    kind = KINDS.find(config.get("name"))
     return kind(**{k: v for k, v in config.items() if k not in ("name", "state")})

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, describe, integer
+from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Bound, activation
 from rewire.layers.dependence import Dependence
@@ -453,7 +454,7 @@ def refuse_incomplete(name: str, kind: type[Layer]) -> None:
         raise TypeError(f"{name} ({kind.__name__}) must define {', '.join(lacks)}: see rewire.Layer")
 
 
-_TYPES: dict[str, type[Layer]] = {}
+KINDS = Registry("layer type", Layer, "a Layer", by_class=True)
 
 
 def register_layer(cls: type[Layer]) -> type[Layer]:
@@ -469,18 +470,9 @@ def register_layer(cls: type[Layer]) -> type[Layer]:
     if not (isinstance(cls, type) and issubclass(cls, Layer)):
         raise TypeError(f"cls must be a subclass of Layer, got {describe(cls)}")
     refuse_incomplete("cls", cls)
-    known = _TYPES.get(cls.__name__)
-    if known is not None and known.__module__ != cls.__module__:
-        raise ValueError(f"cls must have another name: there is {cls.__name__} of {known.__module__}")
-    _TYPES[cls.__name__] = cls
-    return cls
+    return KINDS.register(cls)
 
 
 def layer_from_config(config: Mapping[str, Any]) -> Layer:
     """An unbuilt layer from its ``config()``."""
-    kind = _TYPES.get(str(config.get("type")))
-    if kind is None:
-        raise ValueError(
-            f"layer type must be one of {', '.join(_TYPES)}, got {describe(config.get('type'))}"
-        )
-    return kind.from_config(config)
+    return KINDS.named(config.get("type")).from_config(config)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe, integer
 from rewire._params import Parameters
+from rewire._registry import Registry
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.rewiring.budgets import empty_slots, links_in
@@ -291,7 +292,7 @@ class Rewiring(Parameters):
 
         Of a registered rule: its name and the attributes that are called like its parameters.
         """
-        if _KINDS.get(self.name) is None:
+        if self.name not in KINDS.names():
             raise NotImplementedError(f"{type(self).__name__} cannot be saved: it has no config()")
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         missing = [name for name in names if not hasattr(self, name)]
@@ -344,7 +345,7 @@ def _owed_and_has(name: str, value: Any) -> None:
         slots_count(name, links)
 
 
-_KINDS: dict[str, type[Rewiring]] = {}
+KINDS = Registry("rewiring", Rewiring, "a dict, a function, a Rewiring or None")
 
 
 def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
@@ -354,13 +355,12 @@ def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
     ``context.memory`` goes through its :meth:`Rewiring.check_state`, which has to refuse what it does not
     know.
     """
-    _KINDS[cls.name] = cls
-    return cls
+    return KINDS.register(cls)
 
 
 def rewiring_names() -> list[str]:
     """The names that :func:`rewiring` knows, sorted."""
-    return sorted(_KINDS)
+    return KINDS.names()
 
 
 def rewiring_class(name: str) -> type[Rewiring]:
@@ -371,7 +371,7 @@ def rewiring_class(name: str) -> type[Rewiring]:
     ValueError
         If there is none.
     """
-    return _KINDS[choice("rewiring", name, _KINDS)]
+    return KINDS.named(name)
 
 
 def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) -> Rewiring:
@@ -384,22 +384,4 @@ def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) 
     TypeError, ValueError
         If it is none of these.
     """
-    if isinstance(what, Rewiring):
-        return what
-    if callable(what) and not isinstance(what, type):
-        from rewire.rewiring.custom import Custom  # it stands on this file
-
-        return Custom(what)
-    options: dict[str, Any] = {}
-    if isinstance(what, dict):
-        what, options = _checks.named("rewiring", what)
-    listed = ", ".join(repr(k) for k in _KINDS)
-    if what is None:
-        what = "static"
-    if not isinstance(what, str):
-        raise TypeError(f"rewiring must be one of {listed}, a Rewiring or None, got {describe(what)}")
-    kind = _KINDS.get(what.lower())
-    if kind is None:
-        raise ValueError(f"rewiring must be one of {listed} or None, got {what!r}")
-    _checks.options(f"rewiring {what!r}", options, kind)
-    return kind(**options)
+    return KINDS.build("static" if what is None else what)

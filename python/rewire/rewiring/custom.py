@@ -18,7 +18,7 @@ from rewire._positions import groups_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
-from rewire.rewiring.base import Rewiring
+from rewire.rewiring.base import KINDS, Rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest
@@ -289,3 +289,11 @@ class Custom(Rewiring):
 
     def __repr__(self) -> str:
         return f"Custom({getattr(self.function, '__name__', self.function)!s})"
+
+
+def is_function(value: Any) -> bool:
+    """Whether this can be called, and is no class."""
+    return callable(value) and not isinstance(value, type)
+
+
+KINDS.adapt(is_function, Custom)

@@ -1,0 +1,114 @@
+"""Classes by name, and what an argument stands for that may be a name, an object or a description."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from rewire import _checks
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+Class = TypeVar("Class", bound=type[Any])
+
+
+class Registry(Generic[T]):
+    """All kinds of one thing: activations, optimizers, rewiring rules and so on.
+
+    Parameters
+    ----------
+    argument : str
+        What messages call the argument.
+    base : type
+        Its instances stand for themselves.
+    also : str
+        What a message offers beside names, such as ``"a dict or an Optimizer"``.
+    by_class : bool
+        A class is called by ``__name__``, exactly; otherwise by its ``name``, whatever the case, hyphens and
+        underscores.
+    hint : str
+        What to do about an unknown name.
+    """
+
+    def __init__(
+        self, argument: str, base: type[T], also: str, *, by_class: bool = False, hint: str = ""
+    ) -> None:
+        self._argument, self._base, self._also = argument, base, also
+        self._by_class, self._hint = by_class, hint
+        self._makers: dict[str, tuple[str, Callable[..., T]]] = {}  # by folded word: the word, its maker
+        self._adapters: list[tuple[Callable[[Any], bool], Callable[[Any], T]]] = []
+
+    def register(self, cls: Class) -> Class:
+        """Make a class known under its name; ValueError for the name of one from another module."""
+        name = self._name(cls)
+        _, known = self._makers.get(self._fold(name), (name, cls))
+        if known.__module__ != cls.__module__:
+            raise ValueError(f"cls must have another name: there is {known.__name__} of {known.__module__}")
+        self.alias({name: cls})
+        return cls
+
+    def alias(self, words: Mapping[str, Callable[..., T]]) -> None:
+        """More words, and what makes the objects that they name."""
+        self._makers.update({self._fold(word): (word, make) for word, make in words.items()})
+
+    def adapt(self, fits: Callable[[Any], bool], make: Callable[[Any], T]) -> None:
+        """Let ``make`` turn arguments that are neither names nor descriptions into objects."""
+        self._adapters.append((fits, make))
+
+    def names(self) -> list[str]:
+        """The classes' names, sorted, without aliases."""
+        makers = self._makers.values()
+        return sorted(word for word, make in makers if isinstance(make, type) and word == self._name(make))
+
+    def find(self, word: Any, argument: str | None = None) -> Callable[..., T]:
+        """What makes the objects of this name; TypeError or ValueError if nothing does."""
+        listed = ", ".join(repr(known) for known, _ in self._makers.values())
+        expected = f"{argument or self._argument} must be one of {listed}"
+        if not isinstance(word, str):
+            raise TypeError(f"{expected}, {self._also}, got {_checks.describe(word)}{self._hint}")
+        if self._fold(word) not in self._makers:
+            raise ValueError(f"{expected}, got {_checks.describe(word)}{self._hint}")
+        return self._makers[self._fold(word)][1]
+
+    def named(self, word: Any) -> type[T]:
+        """The class of this name; TypeError or ValueError if there is none."""
+        maker = self.find(word)
+        assert isinstance(maker, type), "the word is an alias"
+        return maker
+
+    def build(self, given: Any, argument: str | None = None, **besides: Any) -> T:
+        """The object that ``given`` stands for: itself, a name, a dict of a name and options.
+
+        Parameters
+        ----------
+        given : object
+        argument : str, optional
+            What messages call it here.
+        **besides
+            Arguments for the constructors that take them; they are no options.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is none of these; if an option is none that the constructor takes.
+        """
+        if isinstance(given, self._base):
+            return given
+        for fits, make in self._adapters:
+            if fits(given):
+                return make(given)
+        options: dict[str, Any] = {}
+        if isinstance(given, Mapping):
+            given, options = _checks.named(argument or self._argument, given)
+        maker = self.find(given, argument)
+        _checks.options(f"{argument or self._argument} {given!r}", options, maker, besides=besides)
+        takes = inspect.signature(maker).parameters
+        return maker(**options, **{name: value for name, value in besides.items() if name in takes})
+
+    def _name(self, cls: type[Any]) -> str:
+        return str(cls.__name__ if self._by_class else cls.name)
+
+    def _fold(self, word: str) -> str:
+        return word if self._by_class else word.lower().replace("-", "").replace("_", "")

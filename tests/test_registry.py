@@ -1,0 +1,78 @@
+"""Names, objects and descriptions: nine kinds of things, one way to say which is meant."""
+
+import pytest
+
+import rewire as rw
+from rewire.callbacks import Callback, callback_from_config, register_callback
+from rewire.layers import layer_from_config, register_layer
+from rewire.rewiring import register_rewiring, rewiring_class, rewiring_names
+
+BUILDERS = {
+    "activation": (rw.activations.activation, "all_relu", rw.AllReLU),
+    "optimizer": (rw.optim.optimizer, "AdamW", rw.AdamW),
+    "loss": (rw.losses.loss, "binary-cross-entropy", rw.BinaryCrossEntropy),
+    "schedule": (rw.schedules.schedule, "Cosine", rw.Cosine),
+    "init": (rw.initializers.initializer, "Xavier", rw.Xavier),
+    "start": (rw.connectivity.connectivity, "small_world", rw.connectivity.SmallWorld),
+    "rewiring": (rw.rewiring.rewiring, "RigL", rw.RigL),
+}
+
+
+@pytest.mark.parametrize("what", BUILDERS)
+def test_an_object_a_name_or_a_description(what):
+    build, word, cls = BUILDERS[what]
+    thing = build(word)
+    assert type(thing) is cls
+    assert build(thing) is thing
+    assert type(build({"name": cls.name})) is cls
+
+
+@pytest.mark.parametrize("what", BUILDERS)
+def test_what_is_none_of_them(what):
+    build, _, cls = BUILDERS[what]
+    with pytest.raises(ValueError, match=f"^{what} must be one of .*'{cls.name}'.*, got 'nonesuch'"):
+        build("nonesuch")
+    with pytest.raises(TypeError, match=f"^{what} must be one of .*'{cls.name}'.*, a dict.*, got \\["):
+        build([cls.name])
+    with pytest.raises(ValueError, match=f'^{what} must have a "name" where it is a dict'):
+        build({})
+    with pytest.raises(TypeError, match=f"^{what} '{cls.name}' takes .*, got 'nonesuch'"):
+        build({"name": cls.name, "nonesuch": 1})
+
+
+def test_words_that_stand_for_options():
+    assert rw.initializers.initializer("he_uniform") == rw.He("uniform")
+    assert rw.initializers.initializer("zeros") == rw.Zeros()
+    assert rw.initializers.initializer(0.5) == rw.Fixed(0.5)
+    assert rw.activations.activation("logistic") == rw.Sigmoid()
+    assert isinstance(rw.rewiring.rewiring(lambda links: None), rw.rewiring.Custom)
+    assert isinstance(rw.rewiring.rewiring(None), rw.Static)
+
+
+def test_names_of_rules():
+    assert rewiring_names() == sorted(rewiring_names())
+    assert all(rewiring_class(name).name == name for name in rewiring_names())
+    with pytest.raises(ValueError, match="rewiring must be one of .* got 'nonesuch'"):
+        rewiring_class("nonesuch")
+
+
+def test_classes_in_files_go_by_their_exact_names():
+    with pytest.raises(ValueError, match="layer type must be one of .*'Sparse', got 'sparse'"):
+        layer_from_config({"type": "sparse"})
+    with pytest.raises(ValueError, match="callback must be one of .*, got 'checkpoint'; callbacks= takes"):
+        callback_from_config({"name": "checkpoint"})
+    with pytest.raises(TypeError, match="callback must be one of .*, got None"):
+        callback_from_config({})
+
+
+@pytest.mark.parametrize(
+    ("register", "cls", "there"),
+    [
+        (register_rewiring, type("Mine", (rw.SET,), {}), "SET of rewire.rewiring.set"),
+        (register_layer, type("Dropout", (rw.Dropout,), {}), "Dropout of rewire.layers.dropout"),
+        (register_callback, type("LinkLog", (Callback,), {}), "LinkLog of rewire.callbacks.link_log"),
+    ],
+)
+def test_nobody_takes_the_name_of_another(register, cls, there):
+    with pytest.raises(ValueError, match=f"cls must have another name: there is {there}"):
+        register(cls)
