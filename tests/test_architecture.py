@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,11 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _version _core _openmp errors _warn _format _checks _registry _params _resources _gate _signals _fileio
-    _container threads _moments _inputs standardizer workspace _positions _links _view _no_array store _structure
-    activations initializers link_counts connectivity
+    _container _saving threads _moments _inputs standardizer workspace _positions _links _view _no_array store
+    _structure activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability
-    metrics _unfinished losses schedules optim network neurons
+    metrics _unfinished losses schedules optim network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.chains rewiring.budgets rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
@@ -34,20 +35,14 @@ ORDER = """
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
-    history callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
+    history _training callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.
-    _density progress _carried _run _fit _snapshot trainer files presets
+    _density progress _carried _run _fit _snapshot trainer presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._units estimators._base
     estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()
-
-# Imports that run the other way, inside a function and for a reason.
-BACKWARD = {
-    ("network", "files"): "net.save(path) is where people look for it",
-    ("trainer", "files"): "trainer.save and Trainer.resume likewise",
-}
 
 OPTIONAL = set("scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas".split())
 OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
@@ -248,14 +243,15 @@ def is_type_checking(node):
 
 
 def imports(path):
-    """(dotted module, at module level) for each import of a file, relative ones resolved."""
+    """(dotted module, whether it stands at module level) for each import of a file, relative ones resolved.
+
+    At module level is what runs when the file is imported; imports for annotations alone do not.
+    """
     package = ["rewire", *path.relative_to(PACKAGE).parts[:-1]]
     found = []
 
     def visit(node, top):
         for child in ast.iter_child_nodes(node):
-            if is_type_checking(child):
-                continue  # annotations: nothing is imported when the program runs
             if isinstance(child, ast.Import):
                 found.extend((alias.name, top) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
@@ -263,7 +259,7 @@ def imports(path):
                 full = ".".join([*base, *([child.module] if child.module else [])])
                 found.extend((f"{full}.{alias.name}", top) for alias in child.names)
             inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            visit(child, top and not inner)
+            visit(child, top and not inner and not is_type_checking(child))
 
     visit(ast.parse(path.read_text()), True)
     return found
@@ -291,13 +287,28 @@ def test_every_module_has_its_place():
 @pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_point_upward(path):
     mine = module_name(path)
-    for dotted, top in imports(path):
+    for dotted, _ in imports(path):
         theirs = as_module(dotted)
         if theirs is None or theirs == mine or None in (python_rank(theirs), python_rank(mine)):
             continue  # a module without a place: the test above says so
-        if not top and (mine.rstrip("."), theirs.rstrip(".")) in BACKWARD:
-            continue
         assert python_rank(theirs) <= python_rank(mine), f"{mine} imports {theirs}, which comes after it"
+
+
+def test_no_modules_import_each_other():
+    """Not through others either, nor inside functions, nor for annotations."""
+    graph = {}
+    for path in python_files:
+        needed = {as_module(dotted) for dotted, _ in imports(path)}
+        graph[module_name(path)] = needed - {None, module_name(path)}
+    TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_import_optional_packages_alone(path):
+    late = {dotted.split(".")[0] for dotted, at_top in imports(path) if not at_top}
+    assert late <= OPTIONAL, f"{path.name} imports inside a function: {sorted(late - OPTIONAL)}"
+    loads = re.findall(r"import_module\(", path.read_text())
+    assert not loads or module_name(path) in {".", "cli."}, f"{path.name} hides an import in import_module"
 
 
 @pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))

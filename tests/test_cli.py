@@ -396,7 +396,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--density", "0.1", "--dense"], "not allowed with"),
         ([*TRAIN, "--activation", "softmax"], "--activation"),
         ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
-        ([*TRAIN, "--rewiring", "sett"], "or None, got 'sett'"),
+        ([*TRAIN, "--rewiring", "sett"], "'top-kast', got 'sett'"),
         ([*TRAIN, "--rewiring-opt", "fraction"], "must look like fraction=0.3"),
         ([*TRAIN, "--rewiring-opt", "fraction=2"], "fraction must be a number in [0, 1], got 2"),
         ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are fraction, every"),

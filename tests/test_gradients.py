@@ -55,7 +55,7 @@ class Probe:
             layer.hold_gradients(True)
 
     def forward(self):
-        x = self.net.load(self.ws, self.source, self.rows, 1)
+        x = self.net.load_batch(self.ws, self.source, self.rows, 1)
         return self.net.forward(x, self.ws, True, self.step, 1, logits=self.fused)
 
     def value(self):

@@ -49,17 +49,19 @@ def test_public_names_resolve_without_importing_early():
 
 
 @pytest.mark.serial
-def test_import_is_quick():
-    """At most twice the processor time of NumPy's own import: best of 5 fresh interpreters.
+def test_import_is_quick(tmp_path, monkeypatch):
+    """At most the processor time of NumPy's own import: best of 5 fresh interpreters.
 
-    Other programs slow both alike.
+    Other programs slow both alike. Bytecode is there, as it is where a package has been installed.
     """
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
     clock = (
         "from time import process_time as now; a = now(); import numpy; b = now(); import rewire; "
         "print((now() - b) / (b - a))"
     )
-    ratios = [float(python(clock)) for _ in range(5)]
-    assert min(ratios) <= 2, ratios
+    ratios = [float(python(clock)) for _ in range(6)][1:]  # the first one writes bytecode
+    assert min(ratios) <= 1, ratios
 
 
 def test_one_version():

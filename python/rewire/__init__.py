@@ -10,6 +10,7 @@ from rewire._version import __version__
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
 from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog
 from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
+from rewire.files import FileError, load
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -50,8 +51,6 @@ from rewire.trainer import Trainer
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
-# What only files need (hashing, paths, safetensors) waits until somebody loads one.
-_FILES = ("FileError", "load")
 _MODULES = ("analysis", "connectivity", "datasets", "plots")  # without imports of one's own
 
 __all__ = [
@@ -70,18 +69,15 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"rewire.{name}")
-    if name in _FILES:
-        return getattr(import_module("rewire.files"), name)
     if name in _ESTIMATORS:
         try:
-            from rewire import estimators
+            return getattr(import_module("rewire.estimators"), name)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in ("sklearn", "scipy"):
                 raise
             raise ImportError(
                 f'{name} needs scikit-learn, which is not installed: pip install "rewire[sklearn]"'
             ) from error
-        return getattr(estimators, name)
     raise AttributeError(f"module 'rewire' has no attribute {name!r}")
 
 

@@ -9,14 +9,14 @@ read what was written, and when one is resumed, because a file may hold anything
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._saving import check_same
+from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config
 from rewire.layers import Dense, Sparse
@@ -26,11 +26,8 @@ from rewire.optim import Optimizer
 from rewire.optim import optimizer as as_optimizer
 from rewire.rewiring import rewiring as as_rewiring
 
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
-
 __all__ = [
-    "check", "check_descriptions", "check_same", "lacks", "network_arrays", "network_config", "refresh_rule",
+    "check", "check_descriptions", "lacks", "network_arrays", "network_config", "refresh_rule",
     "saved_fields",
 ]  # fmt: skip
 
@@ -46,7 +43,7 @@ def lacks(network: Sequential, optimizer: Optimizer) -> str | None:
     return None
 
 
-def saved_fields(trainer: Trainer) -> list[str]:
+def saved_fields(trainer: TrainerLike) -> list[str]:
     """Names of the fields that go into a file: those that somebody declares who is there."""
     names: list[str] = []
     if trainer.owns_state():
@@ -59,7 +56,7 @@ def saved_fields(trainer: Trainer) -> list[str]:
     return names
 
 
-def network_config(trainer: Trainer) -> dict[str, Any]:
+def network_config(trainer: TrainerLike) -> dict[str, Any]:
     """``config()`` of the network, with the fields that are carried and no others."""
     names, config = saved_fields(trainer), trainer.network.config(state=True)
     for layer in config["layers"]:
@@ -68,7 +65,7 @@ def network_config(trainer: Trainer) -> dict[str, Any]:
     return config
 
 
-def network_arrays(trainer: Trainer) -> dict[str, NDArray[Any]]:
+def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
     """Copies of the arrays that belong to :func:`network_config`."""
     names, owns = saved_fields(trainer), trainer.owns_state()
 
@@ -81,7 +78,7 @@ def network_arrays(trainer: Trainer) -> dict[str, NDArray[Any]]:
     return {name: a for name, a in trainer.network.arrays(state=True).items() if carried(name)}
 
 
-def refresh_rule(trainer: Trainer) -> None:
+def refresh_rule(trainer: TrainerLike) -> None:
     """Before a rule trains that is of another kind than the last one: no field is left of either."""
     if trainer.fields_of == trainer.rewiring.remembers_as:
         return
@@ -96,7 +93,7 @@ def refresh_rule(trainer: Trainer) -> None:
 # --- whether it fits ------------------------------------------------------------------------
 
 
-def check(trainer: Trainer) -> None:
+def check(trainer: TrainerLike) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
     for name in ("epoch", "reach", "step", "rewirings"):
         _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
@@ -111,7 +108,7 @@ def check(trainer: Trainer) -> None:
     check_network(trainer, trainer.network, trainer.optimizer_step)
 
 
-def check_network(trainer: Trainer, network: Sequential, optimizer_step: int) -> None:
+def check_network(trainer: TrainerLike, network: Sequential, optimizer_step: int) -> None:
     """ValueError unless a network's fields fit their owners, after so many steps on the optimizer's state."""
     there = trainer.owns_state() if network is trainer.network else lacks(network, trainer.optimizer) is None
     if there:
@@ -140,28 +137,7 @@ def _check_optimizer_state(network: Sequential, optimizer: Optimizer, optimizer_
                 raise ValueError(f"{layer.label}: {name!r} must be finite, and 'adam_v' >= 0")
 
 
-def check_same(said: Any, built: Any, where: str) -> None:
-    """ValueError where a file says something else than what was built from it would say again.
-
-    So nothing that a file holds is passed over in silence.
-    """
-    if isinstance(built, Mapping):
-        for name in _checks.entries(where, said, built):
-            check_same(said[name], built[name], f"{where}.{name}")
-    elif isinstance(built, Sequence) and not isinstance(built, str):
-        if not isinstance(said, Sequence) or isinstance(said, str) or len(said) != len(built):
-            raise ValueError(f"{where} must be {len(built)} entries, got {_checks.describe(said)}")
-        for i, (a, b) in enumerate(zip(said, built, strict=True)):
-            check_same(a, b, f"{where}[{i}]")
-    elif said != built and not (_is_nan(said) and _is_nan(built)):
-        raise ValueError(f"{where} must be {_checks.describe(built)}, got {_checks.describe(said)}")
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
-
-
-def check_descriptions(trainer: Trainer) -> None:
+def check_descriptions(trainer: TrainerLike) -> None:
     """ValueError if loss, optimizer or rule would not come out of a file as they are."""
     for name, again in (("loss", as_loss), ("optimizer", as_optimizer), ("rewiring", as_rewiring)):
         config = getattr(trainer, name).config()

@@ -8,6 +8,7 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import math
 import operator
@@ -74,8 +75,6 @@ def _pairs(value: Any) -> bool:
 
 def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mapping[str, str]) -> TypeError:
     """The error for an argument that ``what`` does not take: with ``instead``, or a near match."""
-    import difflib  # for an error only
-
     known = list(known)
     hint = instead.get(name)
     if hint is None:

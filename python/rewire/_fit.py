@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from rewire._inputs import Source
 from rewire._moments import SampleWeights, quiet
 from rewire._run import run_length
 from rewire._signals import Interrupts
+from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
@@ -36,9 +37,6 @@ from rewire.progress import Silent
 from rewire.rewiring import GradientProbe, Rewiring, TrainingProgress
 from rewire.threads import resolve
 from rewire.workspace import Workspace
-
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
 
 __all__ = ["Fit"]
 
@@ -52,7 +50,7 @@ class Fit:
 
     def __init__(
         self,
-        trainer: Trainer,
+        trainer: TrainerLike,
         ws: Workspace,
         source: Source,
         targets: Targets,
@@ -320,7 +318,7 @@ class Fit:
     ) -> tuple[list[_core.Tiles], float, _core.Tiles, NDArray[Any]]:
         """Inputs of all layers and the outputs; loss; gradient of the outputs; targets."""
         trainer, net, ws = self.trainer, self.net, self.ws
-        x = net.load(ws, self.source, rows, self.threads)
+        x = net.load_batch(ws, self.source, rows, self.threads)
         flow = net.forward(x, ws, True, trainer.step + 1, self.threads, logits=trainer.fused)
         truth = self.targets.gather(rows)
         dz = ws.tiles("dz", net.n_out)

@@ -7,6 +7,7 @@ results keep their bits.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -142,8 +143,6 @@ class Moments(NamedTuple):
 
     def digest(self) -> str:
         """A name for exactly these numbers."""
-        import hashlib  # 14 ms that `import rewire` need not take
-
         found = hashlib.blake2b(digest_size=16)
         found.update(np.array([self.total, self.rows], np.float64).tobytes())
         found.update(self.mean.tobytes())

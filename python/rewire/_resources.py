@@ -9,6 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]  # a module elsewhere
+
 __all__ = ["cpu_count", "memory_available"]
 
 _CGROUP = "/sys/fs/cgroup"
@@ -100,9 +105,7 @@ def _group_memory(folder: str) -> int | None:
 
 def _address_space() -> int | None:
     """Bytes left under RLIMIT_AS, or None for no limit."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
+    if resource is None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:

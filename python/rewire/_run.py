@@ -8,14 +8,11 @@ lengthen it. That moves all shares, and a trainer says so once.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from rewire._format import plural
+from rewire._training import TrainerLike
 from rewire._warn import warn
 from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress
-
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
 
 __all__ = ["run_length"]
 
@@ -24,7 +21,7 @@ TURNS = 1_000  # of a period that are looked at, in about 3 ms
 SHOWN = 3  # steps outside of a period that one message names
 
 
-def run_length(trainer: Trainer, count: int, steps: int) -> int:
+def run_length(trainer: TrainerLike, count: int, steps: int) -> int:
     """The epochs of the run when ``count`` more are asked for, of so many steps; the trainer keeps them.
 
     Warns
@@ -44,13 +41,13 @@ def run_length(trainer: Trainer, count: int, steps: int) -> int:
     return length
 
 
-def _once(trainer: Trainer, what: str, rule: Rewiring, words: str) -> None:
+def _once(trainer: TrainerLike, what: str, rule: Rewiring, words: str) -> None:
     if (what, rule.name) not in trainer.told:
         warn(words, UserWarning)
         trainer.told = trainer.told | {(what, rule.name)}
 
 
-def _say_grown(trainer: Trainer, before: int, length: int) -> None:
+def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if found := _shares(rule):
             words = (
@@ -61,7 +58,7 @@ def _say_grown(trainer: Trainer, before: int, length: int) -> None:
             _once(trainer, "grown", rule, words)
 
 
-def _say_misfit(trainer: Trainer, length: int, steps: int) -> None:
+def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
     part = trainer.unfinished
     begun = trainer.step if part is None else part.first_step  # calls before may have had longer batches
     whole = begun + max(0, length - trainer.epoch) * steps

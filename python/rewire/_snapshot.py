@@ -15,16 +15,14 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rewire._signals import Interrupts
+from rewire._training import TrainerLike
 from rewire.callbacks import has_state
 from rewire.store import WeightStore
-
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
 
 __all__ = ["KEPT_BYTES", "all_or_nothing", "attributes_undone"]
 
@@ -36,7 +34,7 @@ _SCRATCH = ("_bias_grad", "weight_grad")  # attributes of layers that hold nothi
 
 
 @contextlib.contextmanager
-def all_or_nothing(trainer: Trainer, interrupts: Interrupts) -> Iterator[None]:
+def all_or_nothing(trainer: TrainerLike, interrupts: Interrupts) -> Iterator[None]:
     """Whatever raises inside leaves the trainer as it was, its network and callbacks too; Ctrl-C does not.
 
     Of a network above `KEPT_BYTES` it leaves what there is, and the trainer that belongs to it.
@@ -86,7 +84,7 @@ def _set_attributes(thing: Any, values: dict[str, Any]) -> None:
         del now[name]
 
 
-def _everything(trainer: Trainer) -> list[Callable[[], Any]]:
+def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     """The steps back to where a trainer stands."""
     undo: list[Callable[[], Any]] = []
     network, history = trainer.network, trainer.history

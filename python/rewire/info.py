@@ -8,6 +8,11 @@ import platform
 import sys
 from pathlib import Path
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]  # a module elsewhere
+
 from rewire import _core, _openmp, threads
 from rewire._resources import cpu_count
 from rewire._version import __version__
@@ -102,9 +107,7 @@ def peak_memory() -> int | None:
                 return int(line.split()[1]) * 1024
     except OSError:
         pass
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire import _checks, _core
+from rewire import _checks, _core, _saving
 from rewire._format import percent
 from rewire._gate import Gate
 from rewire._inputs import Source, as_source
+from rewire._saving import Contents
 from rewire.activations import Softmax
 from rewire.layers import Dense, Layer, Sparse, Updates, WeightLayer, layer_from_config
 from rewire.layers.base import Rescale, refuse_incomplete, take
@@ -178,7 +179,9 @@ class Sequential:
         """Memory for batches, empty until used."""
         return Workspace(self.dtype)
 
-    def load(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
+    def load_batch(
+        self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int
+    ) -> _core.Tiles:
         """Shape ``ws`` for these rows and pack them, standardised."""
         ws.shape(len(rows))
         x = ws.tiles("input", self.n_in)
@@ -324,7 +327,7 @@ class Sequential:
             size = self.batch_for(source.n_samples, batch_size)
             for start in range(0, source.n_samples, size):
                 rows = np.arange(start, min(start + size, source.n_samples))
-                y = self.forward(self.load(ws, source, rows, n_threads), ws, False, 0, n_threads)[-1]
+                y = self.forward(self.load_batch(ws, source, rows, n_threads), ws, False, 0, n_threads)[-1]
                 if softmax:
                     _core.softmax(y)
                 found = y.unpack(out[start : start + len(rows)], n_threads)
@@ -515,11 +518,59 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to a safetensors file (structure, weights, standardiser; no optimizer state)."""
-        from rewire.files import save_network  # files stands on networks, not the other way round
+    def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
+        """Write structure, weights, biases and standardiser to a safetensors file; no optimizer state.
 
-        save_network(self, path)
+        The file is replaced as a whole or not at all, whatever happens meanwhile; its permissions are kept.
+
+        Parameters
+        ----------
+        path : path-like
+        notes : mapping, optional
+            JSON-able remarks that are kept beside the network.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; an older one is then untouched.
+        RuntimeError
+            If another thread trains the network.
+        """
+        with self.gate.reading("save"):
+            _saving.write(path, "network", self.config(), self.arrays(), notes)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Sequential:
+        """The network in a file that `Sequential.save` or `Trainer.save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Sequential
+            With structure, weights and standardiser. Optimizer state is left behind: see `Trainer.resume`.
+
+        Raises
+        ------
+        FileNotFoundError
+        FileError
+            (a ValueError) If the file is damaged, was not written by rewire, or does not hold a valid
+            network. The message names the file and what is wrong.
+        MemoryError
+            If the network does not fit into this machine.
+        """
+        return cls.from_contents(_saving.read(path))
+
+    @classmethod
+    def from_contents(cls, contents: Contents) -> Sequential:
+        """The network of what `rewire.files.read` gave. Errors as for :meth:`load`."""
+        with _saving.refusing(contents.path):
+            config, arrays = _saving.network_parts(contents)
+            network = cls.from_config(config, arrays)
+            _saving.check_same(config, network.config(), "network")
+            return network
 
 
 def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:

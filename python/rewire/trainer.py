@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire import _carried, _checks
+from rewire import _carried, _checks, _saving
 from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
+from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import all_or_nothing
 from rewire._unfinished import Unfinished
@@ -309,7 +310,7 @@ class Trainer:
             w, apart, amount = each.of(rows)
             if amount == 0.0:
                 continue
-            x = net.load(ws, source, rows, n_threads)
+            x = net.load_batch(ws, source, rows, n_threads)
             z = net.forward(x, ws, False, 0, n_threads, logits=self.fused)[-1]
             truth = targets.gather(rows)
             total += amount * self.loss.evaluate(z, truth, w, None)
@@ -404,13 +405,13 @@ class Trainer:
             if i < len(saved) and restorable(callback, saved[i]):
                 callback.restore(saved[i], parts[f"callbacks.{i}"])
             if callbacks is None and type(callback).__module__.startswith("rewire."):
-                _carried.check_same(saved[i], callback_config(callback), f"trainer.callbacks[{i}]")
+                _saving.check_same(saved[i], callback_config(callback), f"trainer.callbacks[{i}]")
         missing = _carried.lacks(trainer.network, trainer.optimizer) if trainer.optimizer_step else None
         if missing is not None:
             raise ValueError(missing)
         _carried.check(trainer)
         found = trainer._config_without_callbacks(copy=False)
-        _carried.check_same(config, {**found, "callbacks": saved}, "trainer")
+        _saving.check_same(config, {**found, "callbacks": saved}, "trainer")
         return trainer
 
     @classmethod
@@ -457,18 +458,54 @@ class Trainer:
             trainer.network.trained_by = weakref.ref(trainer)
         return trainer
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write network, optimizer state, counters, history, place in the epoch to a safetensors file."""
-        from rewire.files import save_trainer  # files stands on trainers, not the other way round
+    def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
+        """Write network, optimizer state, counters, history, place in the epoch to a safetensors file.
 
-        save_trainer(self, path)
+        Callbacks that cannot be saved are left out, and fields of the stores that nobody declares: see
+        `Callback.fields`. What :meth:`resume` would refuse is not written.
+
+        Parameters
+        ----------
+        path : path-like
+        notes : mapping, optional
+            JSON-able remarks that are kept beside the trainer.
+
+        Raises
+        ------
+        OSError, RuntimeError
+            As for `Sequential.save`.
+        TypeError, ValueError
+            For a trainer that does not fit together.
+        """
+        with self.network.gate.reading("save"):
+            _carried.check_descriptions(self)
+            _carried.check(self)
+            _saving.write(path, "trainer", self.config(), self.arrays(), notes)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], callbacks: Iterable[Any] | None = None) -> Trainer:
-        """The trainer that :meth:`save` wrote. It goes on with the same bits on the same instruction set."""
-        from rewire.files import load_trainer
+        """The trainer that :meth:`save` wrote. It goes on with the same bits on the same instruction set.
 
-        return load_trainer(path, callbacks)
+        Parameters
+        ----------
+        path : path-like
+        callbacks : iterable, optional
+            As for :meth:`from_config`.
+
+        Raises
+        ------
+        FileNotFoundError, FileError, MemoryError
+            As for `Sequential.load`.
+        """
+        return cls.from_contents(_saving.read(path), callbacks)
+
+    @classmethod
+    def from_contents(cls, contents: Contents, callbacks: Iterable[Any] | None = None) -> Trainer:
+        """The trainer of what `rewire.files.read` gave. Errors as for :meth:`resume`."""
+        if callbacks is not None:
+            callbacks = checked_callbacks(callbacks)  # a wrong one is no fault of the file
+        with _saving.refusing(contents.path):
+            return cls.from_config(*_saving.trainer_parts(contents), callbacks)
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):

@@ -1,5 +1,6 @@
 """Callbacks: code that runs between epochs and steps; checkpoints, early stopping, logs of what links do."""
 
+from rewire._training import TrainerLike
 from rewire.callbacks.base import (
     EVENTS,
     Callback,
@@ -18,6 +19,7 @@ from rewire.callbacks.link_log import LinkLog
 from rewire.callbacks.map_log import MapLog
 
 __all__ = [
-    "EVENTS", "Callback", "Checkpoint", "EarlyStopping", "LinkLog", "MapLog", "State", "callback_config",
-    "callback_from_config", "checked_callbacks", "handlers", "has_state", "register_callback", "restorable",
+    "EVENTS", "Callback", "Checkpoint", "EarlyStopping", "LinkLog", "MapLog", "State", "TrainerLike",
+    "callback_config", "callback_from_config", "checked_callbacks", "handlers", "has_state",
+    "register_callback", "restorable",
 ]  # fmt: skip

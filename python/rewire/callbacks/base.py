@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from rewire._checks import describe
 from rewire._registry import Registry
-
-if TYPE_CHECKING:
-    from rewire.network import Sequential
-    from rewire.rewiring import RewiringRecord
-    from rewire.trainer import Trainer
+from rewire._training import TrainerLike
+from rewire.network import Sequential
+from rewire.rewiring import RewiringRecord
 
 __all__ = [
     "EVENTS", "Callback", "State", "callback_config", "callback_from_config", "checked_callbacks", "handlers",
@@ -33,7 +31,7 @@ EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoc
 class State:
     """What callbacks see. They may read all of it, predict and save; ``stop`` ends training soon."""
 
-    trainer: Trainer
+    trainer: TrainerLike
     network: Sequential
     epoch: int = 0  # completed epochs over all calls of fit
     step: int = 0  # completed steps over all calls of fit
@@ -94,7 +92,7 @@ class Callback:
         do not know or cannot use; nothing else looks at your state.
         """
 
-    def check(self, trainer: Trainer, network: Sequential) -> None:
+    def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """ValueError if this callback's state does not fit the trainer; when saving and when resuming.
 
         ``network`` is the trainer's, or one that may be brought back in its place.

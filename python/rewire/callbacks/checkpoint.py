@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from rewire._checks import choice, describe, entries, integer, number
 from rewire._checks import path as as_path
+from rewire._fileio import writable_target
+from rewire._training import TrainerLike
 from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import MODES, Watched
 from rewire.network import Sequential
 from rewire.rewiring.schedule import Epochs, Once, ScheduleLike, Steps, schedule_from
-
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
 
 __all__ = ["Checkpoint"]
 
@@ -132,8 +131,6 @@ class Checkpoint(Callback):
                 UserWarning,
             )
         else:
-            from rewire._fileio import writable_target  # hashing and paths: only for those who save
-
             writable_target(self._path)
             state.trainer.check_descriptions()
 
@@ -212,7 +209,7 @@ class Checkpoint(Callback):
         same = mine is not None and its is not None and mine.same(its)
         self.best_value, self.best_epoch = (value, epoch) if same else (None, None)
 
-    def check(self, trainer: Trainer, network: Sequential) -> None:
+    def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The best epoch is one of the trainer's."""
         if self.best_epoch is not None and self.best_epoch >= trainer.epoch:
             raise ValueError(f"best_epoch must be < {trainer.epoch}, got {self.best_epoch}")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from rewire._checks import boolean, describe, entries, integer, number
+from rewire._training import TrainerLike
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import Watched
 from rewire.network import Sequential
-
-if TYPE_CHECKING:
-    from rewire.trainer import Trainer
 
 __all__ = ["EarlyStopping"]
 
@@ -78,7 +76,7 @@ class EarlyStopping(Callback):
         self._best_step = 0  # of the optimizer
         self._resumed = False  # whether the next fit goes on with a saved run
         self._restored = False  # whether the best network has come from elsewhere and is not checked yet
-        self._trainer: weakref.ref[Trainer] | None = None  # whose run this is; no copy has it
+        self._trainer: weakref.ref[TrainerLike] | None = None  # whose run this is; no copy has it
 
     @property
     def _watched(self) -> Watched:
@@ -91,7 +89,7 @@ class EarlyStopping(Callback):
         self._resumed = False
         self._trainer = weakref.ref(state.trainer)
 
-    def _refuse_others(self, trainer: Trainer) -> None:
+    def _refuse_others(self, trainer: TrainerLike) -> None:
         """RuntimeError where another trainer has begun a run meanwhile, in another thread or a callback."""
         if self._trainer is not None and self._trainer() is not trainer:
             raise RuntimeError(
@@ -176,7 +174,7 @@ class EarlyStopping(Callback):
         if self.restore_best and state["network"] is not None:
             self._best_config, self._best_arrays, self._restored = state["network"], dict(arrays), True
 
-    def check(self, trainer: Trainer, network: Sequential) -> None:
+    def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The best epoch is one of the trainer's, the best network might be its own."""
         if self.best_epoch is not None and self.best_epoch >= trainer.epoch:
             raise ValueError(f"best_epoch must be < {trainer.epoch}, got {self.best_epoch}")

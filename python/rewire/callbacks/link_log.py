@@ -13,7 +13,7 @@ training gives are the same with and without a log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 from rewire._checks import choice, describe, entries, integer, one_of_types
 from rewire._format import plural
 from rewire._positions import decode, difference, encode, positions_of
+from rewire._training import TrainerLike
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
 from rewire.layers.base import take
-
-if TYPE_CHECKING:
-    from rewire.network import Sequential
-    from rewire.neurons import RemovedNeurons
-    from rewire.store import WeightStore
-    from rewire.trainer import Trainer
+from rewire.network import Sequential
+from rewire.neurons import RemovedNeurons
+from rewire.store import WeightStore
 
 __all__ = ["LinkLog"]
 
@@ -215,7 +213,7 @@ class LinkLog(Callback):
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
 
-    def _knows(self, trainer: Trainer, network: Sequential) -> bool:
+    def _knows(self, trainer: TrainerLike, network: Sequential) -> bool:
         """Whether the layers are still those that were logged, perhaps of other widths."""
         now = len(self._rows)
         kept, found = ([(s.at, s.group) for s in shapes] for shapes in (self._shapes, _shapes(network)))
@@ -231,7 +229,7 @@ class LinkLog(Callback):
             return False
         return all(FIELD in layer.store.fields for layer in network.sparse_layers)
 
-    def check(self, trainer: Trainer, network: Sequential) -> None:
+    def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The trainer's layers are those that were logged, and nothing was logged that is still to come."""
         if not self._shapes:
             return

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import entries, integer, one_of_types
+from rewire._training import TrainerLike
 from rewire.analysis import link_map
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers.base import take
-
-if TYPE_CHECKING:
-    from rewire.network import Sequential
-    from rewire.trainer import Trainer
+from rewire.network import Sequential
 
 __all__ = ["MapLog"]
 
@@ -95,7 +93,7 @@ class MapLog(Callback):
             raise ValueError("MapLog: maps must lie in [0, 1]")
         self.epochs, self._maps = epochs, list(maps)
 
-    def check(self, trainer: Trainer, network: Sequential) -> None:
+    def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The layer is there, and no map is of an epoch still to come."""
         integer("layer", self.layer, high=len(network.weight_layers) - 1)
         integer("MapLog: epoch", self.epochs[-1] if self.epochs else 0, high=trainer.epoch)

@@ -19,6 +19,7 @@ from rewire.cli._shared import (
     loss_name,
     use_threads,
 )
+from rewire.network import Sequential
 from rewire.trainer import Trainer
 
 
@@ -27,7 +28,7 @@ def run(arguments: Namespace) -> int:
     check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
-    network = files.build_network(contents)
+    network = Sequential.from_contents(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     data = align(load_data(name), contents.notes.get("classes"))
     loss = (

@@ -15,6 +15,7 @@ from rewire.cli._shared import check_outputs, layer_rows, sized
 from rewire.cli._text import brief, network_table, say
 from rewire.network import Sequential
 from rewire.reachability import refuse_opaque
+from rewire.trainer import Trainer
 
 MOST_NAMED = 10_000  # unused inputs; more are counted, for a small file may claim millions of them
 
@@ -23,8 +24,8 @@ def run(arguments: Namespace) -> int:
     """Check a file and print what is in it."""
     check_outputs(None, arguments.json, inputs=[arguments.file])
     contents = files.read(arguments.file)
-    trainer = files.build_trainer(contents) if contents.kind == "trainer" else None
-    network = trainer.network if trainer else files.build_network(contents)
+    trainer = Trainer.from_contents(contents) if contents.kind == "trainer" else None
+    network = trainer.network if trainer else Sequential.from_contents(contents)
     network.validate()
     arrays = {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()}
     contents.arrays.clear()  # the network has its own

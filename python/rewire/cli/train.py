@@ -100,7 +100,7 @@ def _run(arguments: Namespace) -> int:
         trainer.callbacks = [one for one in trainer.callbacks if not isinstance(one, _SaveEvery)]
         if arguments.save is not None:
             with Interrupts() as interrupts, interrupts.wait_long:
-                files.save_trainer(trainer, arguments.save, notes=notes)
+                trainer.save(arguments.save, notes=notes)
         # Evaluated after saving, so that an impatient Ctrl-C here costs nothing.
         final = {} if interrupted else _final(trainer, train, data)
 
@@ -119,7 +119,7 @@ class _SaveEvery(Checkpoint):
         self.notes = notes
 
     def write(self, state: State, target: str) -> None:
-        files.save_trainer(state.trainer, target, notes=self.notes)
+        state.trainer.save(target, notes=self.notes)
 
     def on_fit_end(self, state: State) -> None:
         """Nothing: ``run`` saves then."""
@@ -171,7 +171,7 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
     contents = files.read(arguments.resume)
-    trainer = files.build_trainer(contents)
+    trainer = Trainer.from_contents(contents)
     trainer.threads = arguments.threads
     trainer.horizon = arguments.horizon or trainer.horizon
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}

@@ -1,0 +1,95 @@
+"""What those who work for a trainer see of it: callbacks, and the helpers of ``fit``.
+
+The trainer stands on all of them, so they cannot name its class; they name this protocol.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from rewire._inputs import Source
+from rewire._unfinished import Unfinished
+from rewire.history import History
+from rewire.losses import Loss, Targets
+from rewire.network import Sequential
+from rewire.optim import Optimizer
+from rewire.rewiring import Rewiring
+
+__all__ = ["TrainerLike"]
+
+
+class TrainerLike(Protocol):
+    """A trainer: its parts, its counters, saving; attributes and methods are those of `rewire.Trainer`."""
+
+    network: Sequential
+    loss: Loss
+    optimizer: Optimizer
+    rewiring: Rewiring
+    callbacks: list[Any]
+    threads: int | None
+    seed: int
+    standardize: bool
+    horizon: int | None
+    history: History
+    epoch: int
+    step: int
+    rewirings: int
+    unfinished: Unfinished | None
+
+    def evaluate(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """Loss and metric on data."""
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able description with all counters and the history."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that belong to :meth:`config`."""
+
+    def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
+        """Write all that training goes on from."""
+
+    # --- a network that is kept and brought back --------------------------------------------
+
+    optimizer_step: int  # steps on the optimizer's present state
+
+    def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """``config()`` and copies of all arrays of the network."""
+
+    def bring_back(
+        self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], optimizer_step: int
+    ) -> None:
+        """Put the network back to a :meth:`network_state`."""
+
+    def check_descriptions(self) -> None:
+        """ValueError or NotImplementedError if loss, optimizer or rule cannot be saved."""
+
+    def check_network(self, network: Sequential, optimizer_step: int) -> None:
+        """ValueError if fields of a network do not fit their owners."""
+
+    # --- the helpers of fit -----------------------------------------------------------------
+
+    reach: int  # epochs at the furthest end that a call of fit has had
+    told: set[tuple[str, str]]  # what warnings have said, and of which rule
+    fused: bool  # whether the last activation is part of the loss
+    fields_of: str  # whose fields the stores hold, as `Rewiring.remembers_as`
+    fields_last: tuple[str, ...]
+
+    def owns_state(self) -> bool:
+        """Whether the layers hold state of this trainer's optimizer."""
+
+    def rule_memory(self) -> dict[str, Any]:
+        """What the rewiring rule keeps from one rewiring to the next."""
+
+    def set_births(self) -> None:
+        """Links that come from now on have seen no step yet."""
+
+    def evaluate_checked(
+        self, source: Source, targets: Targets, weight: NDArray[Any] | None, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """:meth:`evaluate` on data that has been checked and wrapped."""
