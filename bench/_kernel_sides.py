@@ -97,16 +97,16 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
             _STORES[key] = network.layers[0]
         layer = _STORES[key]
         layer._ready_mirror(batch, max(counts))  # as in training: built where it pays
-        store = layer.store
+        store, core = layer.store, layer.core
         with store.view() as view:
             arrays = view.source, view.weight
         read = sum(array.nbytes for array in arrays)
         made["facts"][f"g{group} {density:g}"] = {"nnz": store.nnz, "bytes": read}
         for t in counts:
             name = f"rewire t{t} g{group} {density:g}"
-            made[f"{name} fwd"] = lambda s=store, t=t: _core.forward(s, x, None, "linear", 0.0, y, None, t)
-            made[f"{name} dx"] = lambda s=store, t=t: _core.backward_input(s, dy, dx, t)
-            made[f"{name} dw"] = lambda s=store, t=t: _core.backward_update(s, x, dy, update, scratch, t)
+            made[f"{name} fwd"] = lambda s=core, t=t: _core.forward(s, x, None, "linear", 0.0, y, None, t)
+            made[f"{name} dx"] = lambda s=core, t=t: _core.backward_input(s, dy, dx, t)
+            made[f"{name} dw"] = lambda s=core, t=t: _core.backward_update(s, x, dy, update, scratch, t)
             if batch == 1:
                 made[f"{name} read"] = lambda a=arrays, t=t: [_core.measure_read(array, t) for array in a]
     return made

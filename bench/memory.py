@@ -75,7 +75,7 @@ def worked(*, threads: int, mode: dict[str, Any], width: int, links: int, rewiri
     for ordinal in range(1, rewirings + 1):
         rule.rewire(net, TrainingProgress(ordinal, ordinal, True), ordinal, threads)
         if kept.mirror:
-            layer.store.build_mirror(threads)
+            layer.core.build_mirror(threads)
     after = resident()
     return {"links": layer.nnz, "counted": layer.nbytes, "resident": after - before}
 
@@ -125,7 +125,7 @@ def neurons(report: Report) -> None:
     for mode in MODES:
         _, layer = layer_of(mode, width, 0)
         if mode.mirror:
-            layer.store.build_mirror()
+            layer.core.build_mirror()
         table.row(mode.name, f"{layer.nbytes / width:.1f}")
 
 

@@ -62,7 +62,7 @@ class Layer:
     def __init__(self, cell: Cell, threads: int) -> None:
         n, self.threads = cell.width, threads
         net = rw.Sequential([rw.Sparse(n, n, links=cell.links, group=cell.group)], seed=0)
-        self.store = net.layers[0].store
+        self.store = net.layers[0].core
         self.store.add_field("momentum", "float32")
         self.mirrored = cell.group == 1
         tile = _core.tile_size(BATCH, "float32")

@@ -30,7 +30,7 @@ def random_store(rng, n_out, n_in, group=1, dtype="float32", density=0.3, scale=
     indptr = np.concatenate([[0], np.cumsum(links.sum(axis=1))])
     sources = np.nonzero(links)[1].astype(np.int32)
     values = rng.normal(0, scale, (sources.size, group)).astype(dtype)
-    store.load(indptr.astype(np.int64), sources, values)
+    store._core.load(indptr.astype(np.int64), sources, values)
     return store
 
 

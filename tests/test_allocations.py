@@ -160,7 +160,7 @@ def test_store():
         with store.view() as view:
             view.weight[...] *= 1
             del view
-        copy = store.clone()
+        copy = store.copy()
         return {"weight": copy.get_field("weight"), "age": copy.get_field("age"), "p": store.indptr()}
 
     assert sweep(make, edit, lambda store: store.validate()) > 5

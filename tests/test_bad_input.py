@@ -575,6 +575,8 @@ TABLE = [
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
     ),
     row(lambda: trainer().save(None), "Trainer.save", T, "path", "got None"),
+    row(lambda: rw.Sequential.load(3), "Sequential.load", T, "path", "got 3"),
+    row(lambda: rw.Sequential.load(__file__), "Sequential.load", V, __file__),
     row(lambda: rw.Trainer.resume(3), "Trainer.resume", T, "path", "got 3"),
     row(lambda: rw.Trainer.resume("no/such/file"), "Trainer.resume", FileNotFoundError, "no/such/file"),
     row(lambda: rw.Trainer.resume(__file__), "Trainer.resume", V, __file__),
@@ -609,8 +611,8 @@ TABLE = [
         ({"dtype": "float16"}, V, "dtype", "float32", "'float16'"),
         ({"dtype": np.float32}, V, "dtype", "float32", "got"),
     ),
-    row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "n_out", "n_in", "keyword"),
-    row(lambda: rw.WeightStore(3, n_out=3, n_in=5), "WeightStore", T, "n_out=", "n_in=", "keyword"),
+    row(lambda: rw.WeightStore(3, 5), "WeightStore", T, "positional argument"),
+    row(lambda: rw.WeightStore(3, n_out=3, n_in=5), "WeightStore", T, "positional argument"),
     row(lambda: rw.WeightStore(n_ot=3, n_in=5), "WeightStore", T, "unexpected", "n_ot"),
     *rows_of(
         "WeightStore.insert",
@@ -892,14 +894,13 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "learn_inputs load refuse_views remade resembles restore take_over",
+    "from_contents learn_inputs load_batch refuse_views remade resembles restore take_over",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
     "Standardizer": "apply change_to fits from_config learn",
-    "Trainer": "bring_back check_network evaluate_checked",
+    "Trainer": "bring_back check_network evaluate_checked from_contents",
     "History": "check",
-    # Those of the binding have tests of their own.
-    "WeightStore": "add_field build_mirror drop_field get_field lend load revert set_birth set_field",
+    "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py
 }
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]

@@ -52,7 +52,7 @@ def promised(layer, states):
     17/16 and a slot a group after a repacking, and then a tenth of waste (or a few cache lines) and an
     eighth of reserve.
     """
-    store = layer.store
+    store = layer.core
     item, n = np.dtype(store.dtype).itemsize, store.n_groups
     room = store.slots + store.slots // 16 + n
     room = max(room * 1.1, room + 64) * 1.125
@@ -101,7 +101,7 @@ def test_rows_may_grow_beyond_the_scratch_of_a_step():
         )  # fmt: skip
         data = rng.normal(size=(8, n_in)).astype("f4"), rng.integers(0, 3, 8)
         trainer.fit(*data, epochs=2, batch_size=8, verbose=0)
-        first = net.layers[0].store
+        first = net.layers[0].core
         assert first.slots == 120
         plan = rw._core.Plan(first)
         plan.grow_random(79_000 - first.slots, 0, 0, 99)

@@ -278,7 +278,7 @@ def test_nearly_dense_layers_are_spared_while_they_grow():
         net.layers[0].store.set_field("momentum", momentum * np.float32(factor))
         rule = rw.SNFS(0.5, floor=0.5)
         before = slots(net)
-        plans = [rw._core.Plan(layer.store) for layer in net.layers]
+        plans = [rw._core.Plan(layer.core) for layer in net.layers]
         context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
         rule.drop.mark_all(plans, net.layers, 0.5, context)
         assert [plan.n_removed for plan in plans] == [share * before[0], *map(half_up, before[1:])]
@@ -295,7 +295,7 @@ def test_no_layer_takes_the_last_hundredth():
     for layer in net.layers[:2]:
         layer.store.set_field("momentum", np.zeros((layer.store.slots, 1), "f4"))
     context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
-    plans = [rw._core.Plan(layer.store) for layer in net.layers]
+    plans = [rw._core.Plan(layer.core) for layer in net.layers]
     DropSmallest().mark_all(plans, net.layers, 0.3, context)
     gone = [plan.n_removed for plan in plans]
     empty = [n - m + r for n, m, r in zip(places(net), slots(net), gone, strict=True)]
@@ -309,7 +309,7 @@ def test_layers_without_other_room_take_all_places():
     net = network(*[{"density": 1.0}] * 3)
     trained(rw.Static(), net, epochs=1)
     context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
-    plans = [rw._core.Plan(layer.store) for layer in net.layers]
+    plans = [rw._core.Plan(layer.core) for layer in net.layers]
     DropSmallest().mark_all(plans, net.layers, 0.5, context)
     assert RedistributeByMomentum().counts(plans, net.layers, context) == [120, 170, 25]
 

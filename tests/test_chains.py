@@ -24,7 +24,7 @@ def network(seed, group=1, density=0.15, middle=None):
 
 
 def plan_of(layer, drop=(), grow=()):
-    plan = _core.Plan(layer.store)
+    plan = _core.Plan(layer.core)
     both = [np.array(sorted(places), np.int32).reshape(-1, 2).T.copy() for places in (drop, grow)]
     plan.pairs(*both[0], *both[1], None)
     return plan
@@ -62,7 +62,7 @@ def slow(net, plans):
         live.append(np.zeros((layer.store.n_groups, layer.n_in), bool))
         stays = places(layer)
         for plan in plans:
-            if plan.store is layer.store:
+            if plan.store is layer.core:
                 planned[layer.index] = set()
                 stays = stays - pairs(plan.removed()) | pairs(plan.inserted())
         for place in stays:

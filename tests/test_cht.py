@@ -76,7 +76,7 @@ def test_links_of_no_importance():
 def gone(drop, ordinal=1, progress=NOW, share=0.3):
     """Weights of the links that go and of those that stay, in the middle layer."""
     net = network(density=0.8)
-    plan = _core.Plan(net.layers[1].store)
+    plan = _core.Plan(net.layers[1].core)
     drop.mark(plan, net.layers[1], share, RewiringContext(net, progress, ordinal, 1, {}))
     weights = links(net.layers[1])
     removed = places(plan.removed())
@@ -104,7 +104,7 @@ def test_soft_removal_sharpens_over_the_run():
 def test_what_stays_is_drawn_in_proportion():
     """Of three links of strength 1, 2 and 3 one stays: chances 1/6, 2/6 and 3/6."""
     net = rw.Sequential([rw.Sparse(3, 1, links=3)])
-    store, stays = net.layers[0].store, np.zeros(3)
+    store, stays = net.layers[0].core, np.zeros(3)
     store.set_field("weight", np.array([[1.0], [-2.0], [3.0]], "f4"))
     for ordinal in range(1, 6001):
         plan = _core.Plan(store)
@@ -123,7 +123,7 @@ def test_who_comes_back_was_never_away(group):
     layer = trainer.network.layers[1]
     before, momenta = links(layer), links(layer, "momentum")
     context = RewiringContext(trainer.network, NOW, 1, 1, {})
-    plan = _core.Plan(layer.store)
+    plan = _core.Plan(layer.core)
     DropSmallest().mark(plan, layer, 0.6, context)
     weak, count = places(plan.removed()), plan.n_removed
     GrowByPaths().place(plan, layer, count, context)
@@ -150,7 +150,7 @@ def test_a_rule_of_its_parts():
 
 
 def test_scores_by_name_and_room():
-    plan = _core.Plan(network().layers[0].store)
+    plan = _core.Plan(network().layers[0].core)
     with pytest.raises(ValueError, match=r"score must be one of \['ch2', 'ch3'\], got 'ch4'"):
         plan.grow_paths(1, "ch4", False, 0, 0, 0)
     with pytest.raises(ValueError, match="empty places"):
@@ -176,7 +176,7 @@ def test_chains_go_and_as_many_come():
     incoming = {p for p in links(middle) if p[0] == lonely}
     for chains in (False, True):
         rule = rw.CHT(1 / last.store.slots, chain_removal=chains, overlap=None)
-        plans = [_core.Plan(layer.store) for layer in net.layers]
+        plans = [_core.Plan(layer.core) for layer in net.layers]
         rule.grow.place = lambda *_: None  # removals alone
         plans = rule.plans(net.layers, RewiringContext(net, NOW, 1, 1, {}), True)
         assert (incoming <= places(plans[1].removed())) == chains

@@ -35,7 +35,7 @@ def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, d
     ]
     like = built(n_in, n_out, seed, dtype, density=density, group=group)
     for layer in layers:
-        layer.store.check()
+        layer.store.validate()
         assert layer.store.slots == like.store.slots
     assert np.array_equal(places(layers[0]), places(layers[1]))
     assert np.array_equal(layers[0].store.get_field("weight"), layers[1].store.get_field("weight"))

@@ -152,5 +152,5 @@ def test_mirror_leaves_no_trace():
     for layer in without.network.sparse_layers:
         layer._ready_mirror = lambda batch, threads: None
     without.fit(X, Y, epochs=2, batch_size=64, verbose=0)
-    assert not any(layer.store.has_mirror for layer in without.network.sparse_layers)
+    assert not any(layer.core.has_mirror for layer in without.network.sparse_layers)
     assert digest(without.arrays()) == digest(expected.arrays())

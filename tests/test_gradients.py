@@ -215,15 +215,15 @@ def test_mirror_and_scatter_give_the_same_bits():
     X, y = batch("cross_entropy", 3, 40, 50)
     found = Probe(net, X, y, "cross_entropy")
     for _ in range(PATIENCE):
-        assert not net.layers[1].store.has_mirror
+        assert not net.layers[1].core.has_mirror
         found.backward()
-    assert net.layers[1].store.has_mirror and not net.layers[0].store.has_mirror
+    assert net.layers[1].core.has_mirror and not net.layers[0].core.has_mirror
     with_mirror = [g.copy() for _, _, g, _ in found.parameters()]
     for layer in net.layers:
         layer._ready_mirror = lambda batch, threads: None
-        layer.store.drop_mirror()
+        layer.core.drop_mirror()
     found.backward()
-    assert not net.layers[1].store.has_mirror
+    assert not net.layers[1].core.has_mirror
     for a, (_, _, b, _) in zip(with_mirror, found.parameters(), strict=True):
         assert np.array_equal(a, b)
 

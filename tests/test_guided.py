@@ -113,7 +113,7 @@ def test_with_every_place_a_candidate_growth_is_exact(group):
     context = occasion_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
     found = []
     for grow in (GrowByCandidates(rw.Zeros(), "uniform", 300.0), GrowByGradient(rw.Zeros(), refill=False)):
-        plan = _core.Plan(layer.store)
+        plan = _core.Plan(layer.core)
         grow.place(plan, layer, 40, context)
         found.append([a.tolist() for a in plan.inserted()])
     assert found[0] == found[1]

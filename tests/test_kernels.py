@@ -74,7 +74,7 @@ def forward(p, tile=None, threads=1, store=None):
     store = store or p.store
     x = tiles_of(p.x, tile)
     y = empty(store.n_out, x)
-    _core.forward(store, x, p.bias, "linear", 0.0, y, None, threads)
+    _core.forward(store._core, x, p.bias, "linear", 0.0, y, None, threads)
     return y.unpack()
 
 
@@ -82,15 +82,15 @@ def backward_input(p, tile=None, threads=1, store=None):
     store = store or p.store
     dy = tiles_of(p.dy, tile)
     dx = empty(store.n_in, dy)
-    _core.backward_input(store, dy, dx, threads)
+    _core.backward_input(store._core, dy, dx, threads)
     return dx.unpack()
 
 
 def gradient(p, tile=None, threads=1, store=None):
     """dW by connection: {(row, col): value}, as a matrix with NaN where there is none."""
-    store = (store or p.store).clone()
+    store = (store or p.store).copy()
     store.add_field("gradient", store.dtype, birth=1e30)
-    _core.backward_weights(store, tiles_of(p.x, tile), tiles_of(p.dy, tile), "gradient", threads)
+    _core.backward_weights(store._core, tiles_of(p.x, tile), tiles_of(p.dy, tile), "gradient", threads)
     values = store.get_field("gradient")
     slot_group = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     rows = slot_group[:, None] * store.group + np.arange(store.group)
@@ -133,7 +133,7 @@ def test_forward_bound(isa, p, tile):
 @given(p=problems(), tile=tile_sizes, mirror=st.booleans())
 def test_backward_input_bound(isa, p, tile, mirror):
     if mirror:
-        p.store.build_mirror()
+        p.store._core.build_mirror()
     w, there = exact(p.store)
     dy = p.dy.astype(np.longdouble)
     bound = (there.sum(axis=0) + 2) * p.eps * (abs(dy) @ abs(w))
@@ -177,10 +177,10 @@ def test_bits_do_not_depend_on_threads_groups_mirror_or_history(isa, p, seed, ti
     with instruction_set(isa):
         results = forward(p, tile), backward_input(p, tile), gradient(p, tile)
         single = WeightStore.from_csr(p.store.to_csr())
-        mirrored = p.store.clone()
-        mirrored.build_mirror()
-        single_mirrored = single.clone()
-        single_mirrored.build_mirror()
+        mirrored = p.store.copy()
+        mirrored._core.build_mirror()
+        single_mirrored = single.copy()
+        single_mirrored._core.build_mirror()
         stores = [p.store, single, mirrored, single_mirrored, told_otherwise(p.store, seed)]
         for store, threads in itertools.product(stores, [1, 2, 5]):
             for operation, expected in zip((forward, backward_input, gradient), results, strict=True):
@@ -210,7 +210,7 @@ def test_enough_work_for_threads():
         p = Problem(store, x, dy, None)
         for mirror in (False, True):
             if mirror:
-                store.build_mirror()
+                store._core.build_mirror()
             for operation in (forward, backward_input, gradient):
                 expected = operation(p)
                 for threads in (2, 3, 8):
@@ -230,8 +230,8 @@ def test_rows_that_do_not_exist_cannot_be_seen():
     store.add_field("momentum", "float32")
     update = _core.Update("sgd", momentum=0.9)
     update.lr = 0.1
-    _core.backward_update(store, tiles_of(p.x), tiles_of(p.dy), update, _core.Scratch(), 1)
-    store.check()  # I10: rows beyond n_out have no weights after a step either
+    _core.backward_update(store._core, tiles_of(p.x), tiles_of(p.dy), update, _core.Scratch(), 1)
+    store.validate()  # I10: rows beyond n_out have no weights after a step either
 
 
 # --- the optimizer step -----------------------------------------------------------------
@@ -250,7 +250,7 @@ OPTIMIZERS = list(optimizers())
 
 def with_state(store, kind, options, rng):
     """A copy with the fields that the optimizer wants, filled."""
-    store = store.clone()
+    store = store.copy()
     names = ["adam_m", "adam_v"] if kind == "adam" else ["momentum"] if options.get("momentum") else []
     for name in [*names, "gradient"]:
         store.add_field(name, store.dtype)
@@ -303,19 +303,19 @@ def test_update(isa, kind, options, p, seed):
     x, dy = tiles_of(p.x), tiles_of(p.dy)
     with instruction_set(isa):
         u = make_update(kind, options)
-        _core.backward_weights(base, x, dy, "gradient", 1)
-        unfused = base.clone()
-        _core.update_from(unfused, "gradient", u, 1)
-        unfused.check()
+        _core.backward_weights(base._core, x, dy, "gradient", 1)
+        unfused = base.copy()
+        _core.update_from(unfused._core, "gradient", u, 1)
+        unfused.validate()
         for threads in (1, 2, 5):
-            fused = base.clone()
-            _core.backward_update(fused, x, dy, u, _core.Scratch(), threads)
-            other = base.clone()
-            _core.update_from(other, "gradient", u, threads)
+            fused = base.copy()
+            _core.backward_update(fused._core, x, dy, u, _core.Scratch(), threads)
+            other = base.copy()
+            _core.update_from(other._core, "gradient", u, threads)
             for name in unfused.fields:
                 same_bits(fused.get_field(name), unfused.get_field(name))
                 same_bits(other.get_field(name), unfused.get_field(name))
-        fused.check()
+        fused.validate()
     expected, size = step_exactly(base, kind, options, u)
     live = np.ones(expected.shape, bool)
     last = base.indptr()[-2]
@@ -341,7 +341,7 @@ def test_update_array_is_the_same_step(isa, kind, options, dtype):
         with instruction_set(isa):
             u = make_update(kind, options)
             _core.update_array(fields["weight"], fields["gradient"], u, **state)
-            _core.update_from(store, "gradient", u, 1)
+            _core.update_from(store._core, "gradient", u, 1)
         same_bits(store.get_field("weight").ravel(), fields["weight"])
 
 
@@ -358,27 +358,28 @@ def test_shapes_must_fit():
     double = _core.Tiles(7, 3, 4, "float64")
     update = make_update("sgd", {"momentum": 0.9})
     scratch = _core.Scratch()
+    s, other = store._core, random_store(np.random.default_rng(0), 5, 7, 4)
     for call in (
-        *(lambda t=t: _core.forward(store, x, None, "linear", 0.0, t, None, 1) for t in (wide, long, coarse)),
-        lambda: _core.forward(store, wide, None, "linear", 0.0, y, None, 1),
-        lambda: _core.forward(store, double, None, "linear", 0.0, y, None, 1),
-        lambda: _core.forward(store, x, None, "linear", 0.0, y, wide, 1),
-        lambda: _core.forward(store, x, np.zeros(5, "f4"), "linear", 0.0, y, None, 1),
-        lambda: _core.forward(store, x, None, "soft", 0.0, y, None, 1),
-        lambda: _core.forward(store, x, None, "linear", 0.0, y, None, 0),
-        lambda: _core.backward_input(store, long, x, 1),
-        lambda: _core.backward_weights(store, x, coarse, "gradient", 1),
-        lambda: _core.backward_weights(store, x, y, "double", 1),
-        lambda: _core.backward_weights(random_store(np.random.default_rng(0), 5, 7, 4), x, y, "thin", 1),
-        lambda: _core.backward_update(store, x, y, update, scratch, 1),  # no field "momentum"
-        lambda: _core.update_from(store, "nobody", update, 1),
+        *(lambda t=t: _core.forward(s, x, None, "linear", 0.0, t, None, 1) for t in (wide, long, coarse)),
+        lambda: _core.forward(s, wide, None, "linear", 0.0, y, None, 1),
+        lambda: _core.forward(s, double, None, "linear", 0.0, y, None, 1),
+        lambda: _core.forward(s, x, None, "linear", 0.0, y, wide, 1),
+        lambda: _core.forward(s, x, np.zeros(5, "f4"), "linear", 0.0, y, None, 1),
+        lambda: _core.forward(s, x, None, "soft", 0.0, y, None, 1),
+        lambda: _core.forward(s, x, None, "linear", 0.0, y, None, 0),
+        lambda: _core.backward_input(s, long, x, 1),
+        lambda: _core.backward_weights(s, x, coarse, "gradient", 1),
+        lambda: _core.backward_weights(s, x, y, "double", 1),
+        lambda: _core.backward_weights(other._core, x, y, "thin", 1),
+        lambda: _core.backward_update(s, x, y, update, scratch, 1),  # no field "momentum"
+        lambda: _core.update_from(s, "nobody", update, 1),
     ):
         before = str(store.__getstate__())
         with pytest.raises((ValueError, KeyError)):
             call()
         assert str(store.__getstate__()) == before
     with pytest.raises(TypeError):
-        _core.forward(store, x, np.zeros(8), "linear", 0.0, y, None, 1)  # float64
+        _core.forward(store._core, x, np.zeros(8), "linear", 0.0, y, None, 1)  # float64
     with pytest.raises(ValueError, match="instruction set"):
         _core.force_isa("sse9")
 
@@ -392,8 +393,8 @@ def test_arguments_that_memory_would_pay_for():
 
     for call, error, says in (
         (lambda: store.set_field("weight", None), TypeError, "values"),
-        (lambda: store.clone().load(store.indptr(), None, None), TypeError, "sources"),
-        (lambda: _core.Plan(store).pairs(None, None, None, None, None), TypeError, "del_group"),
+        (lambda: store.copy()._core.load(store.indptr(), None, None), TypeError, "sources"),
+        (lambda: _core.Plan(store._core).pairs(None, None, None, None, None), TypeError, "del_group"),
         (lambda: _core.update_array(None, None, update), TypeError, "w must"),
         (lambda: _core.bias_gradient(tiles, None, 1), TypeError, "out"),
         (lambda: csr([0, 1, 2], [0, 4], [1, 1]), IndexError, "columns"),

@@ -27,7 +27,7 @@ class Truthful(rw.SET):
             groups = np.repeat(np.arange(layer.store.n_groups), np.diff(layer.store.indptr()))
             here = set(zip(groups, layer.store.sources(), strict=True))
             chosen = min(here - gone)
-            plans[i] = _core.Plan(layer.store)
+            plans[i] = _core.Plan(layer.core)
             plans[i].pairs(*arrays(gone | {chosen}), *arrays(come | {chosen}), None)
             self.done[layer.index] = gone | {chosen}, come | {chosen}
         return plans

@@ -310,7 +310,7 @@ def test_chains_are_followed_through_layers_between(between, seed):
     for layer in net.sparse_layers:
         rows, cols, _ = layer.store.to_arrays()
         drop = rng.random(rows.size) < 0.3
-        plan = rw._core.Plan(layer.store)
+        plan = rw._core.Plan(layer.core)
         none = np.zeros(0, np.int32)
         plan.pairs(rows[drop], cols[drop], none, none, None)
         plans.append(plan)

@@ -11,7 +11,6 @@ BUILDERS = {
     "activation": (rw.activations.activation, "all_relu", rw.AllReLU),
     "optimizer": (rw.optim.optimizer, "AdamW", rw.AdamW),
     "loss": (rw.losses.loss, "binary-cross-entropy", rw.BinaryCrossEntropy),
-    "schedule": (rw.schedules.schedule, "Cosine", rw.Cosine),
     "init": (rw.initializers.initializer, "Xavier", rw.Xavier),
     "start": (rw.connectivity.connectivity, "small_world", rw.connectivity.SmallWorld),
     "rewiring": (rw.rewiring.rewiring, "RigL", rw.RigL),
@@ -47,6 +46,14 @@ def test_words_that_stand_for_options():
     assert rw.activations.activation("logistic") == rw.Sigmoid()
     assert isinstance(rw.rewiring.rewiring(lambda links: None), rw.rewiring.Custom)
     assert isinstance(rw.rewiring.rewiring(None), rw.Static)
+
+
+def test_a_schedule_by_name_alone_would_have_a_length_that_nobody_chose():
+    assert rw.schedules.schedule({"name": "cosine", "length": 7}) == rw.Cosine(7)
+    with pytest.raises(TypeError, match="schedule must be a Constant, Step or Cosine, got 'cosine'"):
+        rw.SGD(schedule="cosine")
+    with pytest.raises(ValueError, match="schedule must be one of 'constant', 'step', 'cosine', got 'x'"):
+        rw.schedules.schedule({"name": "x"})
 
 
 def test_names_of_rules():

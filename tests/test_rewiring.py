@@ -289,7 +289,7 @@ class Diagonal(Grow):
 
 class Chooser(rw.Rewiring):
     def plans(self, layers, context, regrow):
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         for plan, layer in zip(plans, layers, strict=True):
             self.drop.mark(plan, layer, self.fraction_schedule.at(context.progress), context)
             self.grow.place(plan, layer, plan.n_removed, context)

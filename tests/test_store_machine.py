@@ -69,11 +69,11 @@ class StoreMachine(RuleBasedStateMachine):
         return data.draw(st.lists(weights, min_size=n, max_size=n)) + [0.0] * (self.store.group - n)
 
     def refused(self, error, call, *args, match=None):
-        before, generation = pickle.dumps(self.store.__getstate__()), self.store.generation
+        before, generation = pickle.dumps(self.store.__getstate__()), self.store._core.generation
         with pytest.raises(error, match=match):
             call(*args)
         assert pickle.dumps(self.store.__getstate__()) == before
-        assert self.store.generation == generation
+        assert self.store._core.generation == generation
 
     idle = precondition(lambda self: self.held is None)
 
@@ -109,7 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
         new = sorted(self.some(data, sorted({*self.free(), *old})))
         values = [self.values_for(data, p) for p in new] if data.draw(st.booleans()) else None
         old.sort()
-        plan = _core.Plan(self.store)
+        plan = _core.Plan(self.store._core)
         columns = [np.array([p[i] for p in places], np.int32) for places in (old, new) for i in (0, 1)]
         given = None if values is None else np.array(values, self.store.dtype).reshape(-1, self.store.group)
         plan.pairs(*columns, given)
@@ -139,7 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
     @idle
     @rule(fraction=st.sampled_from([0.0, 0.25, 0.5, 1.0]), seed=seeds, threads=st.integers(1, 3))
     def rewire_set(self, fraction, seed, threads):
-        plan = _core.Plan(self.store)
+        plan = _core.Plan(self.store._core)
         plan.prune_set(fraction, seed, 0, 1, threads)
         one = self.store.group == 1
         negative = {p for p in self.slots if one and self.slots[p]["weight"][0] < 0}
@@ -159,7 +159,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), seed=seeds)
     def prune_smallest(self, data, seed):
         count = data.draw(st.integers(0, len(self.slots)))
-        plan = _core.Plan(self.store)
+        plan = _core.Plan(self.store._core)
         plan.prune_smallest(count, seed, 0, 1)
         gone = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
         worst = max(map(self.score, gone), default=0.0)
@@ -170,7 +170,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), seed=seeds, threads=st.integers(1, 3))
     def grow_random(self, data, seed, threads):
         count = data.draw(st.integers(0, len(self.free())))
-        plan = _core.Plan(self.store)
+        plan = _core.Plan(self.store._core)
         plan.grow_random(count, seed, 0, 1, threads)
         _, inserted = self.carry_out(plan, None)
         assert len(inserted) == count
@@ -180,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
     def grow_fan_in(self, data, seed):
         fan_in = data.draw(st.integers(0, self.store.n_in))
         lengths = np.diff(self.store.indptr())
-        plan = _core.Plan(self.store)
+        plan = _core.Plan(self.store._core)
         plan.grow_fan_in(fan_in, seed, 0, 1)
         self.carry_out(plan, None)
         assert np.array_equal(np.diff(self.store.indptr()), np.maximum(lengths, fan_in))
@@ -211,7 +211,7 @@ class StoreMachine(RuleBasedStateMachine):
                 missing = rf"\({rows[-1]}, {p[1]}\)"
                 self.refused(ValueError, store.insert, rows[:-1], cols[:-1], 0.0, match=missing)
             self.refused(KeyError, store.remove, rows, cols, match=rf"\(row {rows[0]}, col {p[1]}\)")
-        plan = _core.Plan(store)
+        plan = _core.Plan(store._core)
         self.refused(ValueError, plan.grow_random, len(self.free()) + 1, 0, 0, 0)
         self.refused(ValueError, plan.prune_smallest, len(self.slots) + 1, 0, 0, 0)
 
@@ -219,8 +219,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(seed=seeds)
     def a_stale_plan_stops_all(self, seed):
         """Of two plans one is stale: neither is carried out."""
-        twin = self.store.clone()
-        stale, fresh = _core.Plan(twin), _core.Plan(self.store)
+        twin = self.store.copy()
+        stale, fresh = _core.Plan(twin._core), _core.Plan(self.store._core)
         fresh.grow_random(min(2, len(self.free())), seed, 0, 0)
         twin.compact()
         self.refused(RuntimeError, _core.commit, [fresh, stale])
@@ -232,22 +232,22 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def compact(self):
         self.store.compact()
-        assert self.store.wasted == 0
+        assert self.store._core.wasted == 0
 
     @rule()
     def build_mirror(self):
-        assert self.store.build_mirror() and self.store.has_mirror
+        assert self.store._core.build_mirror() and self.store._core.has_mirror
 
     @rule()
     def drop_mirror(self):
-        self.store.drop_mirror()
+        self.store._core.drop_mirror()
 
     @idle
     @rule(how=st.sampled_from(["clone", "copy", "deepcopy", "pickle"]), protocol=st.integers(2, 5))
     def go_on_with_a_copy(self, how, protocol):
         old = self.store
         if how == "clone":
-            self.store = old.clone()
+            self.store = old.copy()
         elif how == "pickle":
             self.store = pickle.loads(pickle.dumps(old, protocol))
         else:
@@ -269,7 +269,7 @@ class StoreMachine(RuleBasedStateMachine):
         single = WeightStore.from_csr(csr)
         assert as_dict(single) == as_dict(self.store)
         for s in (back, single):
-            s.check()
+            s.validate()
 
     # --- fields and views ---------------------------------------------------------------
 
@@ -323,7 +323,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.refused(BufferError, lambda: self.store.add_field("extra", "float32"))
         for slot in self.slots.values():
             slot["weight"] = slot["weight"] * factor
-        assert (self.store.pins > 0) == (self.held is not None)
+        assert (self.store._core.pins > 0) == (self.held is not None)
 
     @idle
     @rule(name=st.sampled_from(["start", "source", "weight"]))
@@ -334,7 +334,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.held = self.held[:0]  # a slice of it will do
         with pytest.raises(RuntimeError, match="closed"):
             v.weight  # noqa: B018
-        assert self.store.pins > 0
+        assert self.store._core.pins > 0
 
     @precondition(lambda self: self.held is not None)
     @rule()
@@ -346,7 +346,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.refused(BufferError, edit, self.pairs(slots[:1]))
         self.held = None
         gc.collect()
-        assert self.store.pins == 0
+        assert self.store._core.pins == 0
 
     # --- always -----------------------------------------------------------------------
 
@@ -355,7 +355,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.store is None:
             return
         store = self.store
-        store.check()
+        store.validate()
         expected = {}
         for (g, j), slot in self.slots.items():
             for r in rows_of(store, g):
@@ -380,7 +380,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert np.array_equal(store.fan_in(), np.bincount(rows, minlength=store.n_out))
         assert np.array_equal(store.fan_out(), np.bincount(cols, minlength=store.n_in))
         assert store.density == store.nnz / (store.n_out * store.n_in)
-        assert store.nbytes > 0 and store.wasted >= 0
+        assert store.nbytes > 0 and store._core.wasted >= 0
 
 
 TestStoreMachine = StoreMachine.TestCase

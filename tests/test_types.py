@@ -20,6 +20,26 @@ rw.Sparse(3, 5, densty=0.5)
 rw.Sequential([rw.Sparse(3, 5)]).predict()
 rw.SGD(lr="fast")
 rw.SET(fraction=None)
+rw.Sequential([rw.Sparse(3, 5)]).layers[0].store.build_mirror()  # the core's
+'''
+
+RIGHT = '''\
+import rewire as rw
+from rewire.callbacks import State, TrainerLike
+
+
+class Watch(rw.Callback):
+    def on_epoch_end(self, state: State) -> None:
+        state.trainer.save("run.safetensors", notes={"nnz": state.network.layers[0].store.nnz})
+
+    def check(self, trainer: TrainerLike, network: rw.Sequential) -> None:
+        network.layers[0].store.validate()
+
+
+net = rw.Sequential.load("run.safetensors")
+trainer = rw.Trainer(net, loss="mse", callbacks=[Watch()])
+stands_for: TrainerLike = trainer
+net.layers[0].store.insert([0], [1], [0.5])
 '''
 
 
@@ -37,10 +57,11 @@ def test_types(tmp_path):
         if lines:
             (examples / f"{page.stem}.py").write_text("\n".join(lines) + "\n")
     (tmp_path / "wrong.py").write_text(WRONG)
+    (tmp_path / "right.py").write_text(RIGHT)
     done = subprocess.run(
         [
             sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml",
-            "python/rewire", examples, tmp_path / "wrong.py",
+            "python/rewire", examples, tmp_path / "wrong.py", tmp_path / "right.py",
         ],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip

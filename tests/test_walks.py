@@ -81,7 +81,7 @@ def test_a_structure_that_may_soon_be_gone_gets_no_mirror():
         net = rw.Sequential([rw.Sparse(9, 40), rw.Sparse(40, 30, fan_in=7), rw.Sparse(30, 3)], seed=1)
         t = rw.Trainer(net, loss="cross_entropy", rewiring=rule)
         t.fit(X[: 8 * steps, :9], Y[: 8 * steps], batch_size=8, verbose=0)
-        return net.layers[1].store.has_mirror
+        return net.layers[1].core.has_mirror
 
     assert not wide("static", PATIENCE - 1) and wide("static", PATIENCE)
     assert not wide(rw.DeepR(noise=1.0), 12)
@@ -335,7 +335,7 @@ def test_a_rewiring_without_memory_changes_nothing(rule, monkeypatch):
 
 @pytest.mark.parametrize("field", ["weight", "momentum", "other"])
 def test_fields_of_another_kind_are_refused(field):
-    store = network().layers[0].store
+    store = network().layers[0].core
     store.add_field("momentum", "float32")
     store.add_field("other", "int64")
     with pytest.raises(ValueError, match="deepr_step"):

@@ -84,8 +84,8 @@ def refresh_rule(trainer: TrainerLike) -> None:
         return
     for layer in trainer.network.sparse_layers:
         for name in (*trainer.fields_last, *trainer.rewiring.fields):
-            if name in layer.store.fields:
-                layer.store.drop_field(name)
+            if name in layer.core.fields:
+                layer.core.drop_field(name)
     trainer.fields_of = trainer.rewiring.remembers_as
     trainer.fields_last = tuple(trainer.rewiring.fields)
 

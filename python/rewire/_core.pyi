@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 class Store:
-    """Mutable sparse weights; owns one ``rw_store``. Subclassed by ``rewire.WeightStore``."""
+    """Mutable sparse weights; owns one ``rw_store``. A ``rewire.WeightStore`` has one."""
 
-    def __new__(cls, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> Self: ...
+    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None: ...
     n_out: int
     n_in: int
     group: int

@@ -280,7 +280,7 @@ class Fit:
 
     def generations(self) -> list[tuple[int, int]]:
         """Changes whenever a rewiring is carried out."""
-        return [(id(layer.store), layer.store.generation) for layer in self.net.sparse_layers]
+        return [(id(layer.core), layer.core.generation) for layer in self.net.sparse_layers]
 
     def follow(self, before: TrainingProgress) -> float:
         """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""

@@ -120,7 +120,7 @@ def _keep(thing: Any, undo: list[Callable[[], Any]], contents: Any = None) -> No
 def _contents(value: Any, undo: list[Callable[[], Any]], seen: set[int]) -> None:
     """Stores, arrays and plain containers, to any depth; all other objects are kept as they are."""
     if isinstance(value, WeightStore):
-        undo.append(partial(value.revert, value.clone()))
+        undo.append(partial(value._core.revert, value._core.clone()))
     elif isinstance(value, np.ndarray):
         if value.flags.writeable and value.size and not value.dtype.hasobject and id(value) not in seen:
             seen.add(id(value))

@@ -95,21 +95,17 @@ class StoreView:
     @property
     def weight(self) -> NDArray[Any]:
         """Weights by slot. What is assigned is copied in; see `__setitem__`."""
-        return self.field("weight")
+        return self["weight"]
 
     @weight.setter
     def weight(self, values: ArrayLike) -> None:
         self["weight"] = values
 
-    def field(self, name: str) -> NDArray[Any]:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         """A registered field by slot: (arena,), or (arena, group) where it has a value for each row."""
         if self._arrays is not None and name not in self._store.fields:
             raise KeyError(f"the store has no field {name!r}, only {list(self._store.fields)}")
         return self._array(name)
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        """``v["momentum"]`` is ``v.field("momentum")``."""
-        return self.field(name)
 
     def __setitem__(self, name: str, values: ArrayLike) -> None:
         """Copy values into a field; ``v["momentum"] *= 0.9`` works too.
@@ -129,7 +125,7 @@ class StoreView:
         ValueError
             For another shape, or a value that the field cannot hold; its position is named.
         """
-        field = self.field(name)
+        field = self[name]
         if values is field:  # changed in place
             return
         new = fitting(name, values, field.dtype)

@@ -285,8 +285,8 @@ class Sequential:
     def refuse_views(self, what: str) -> None:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
         for layer in self.sparse_layers:
-            if layer.store.pins:
-                why = layer.store.viewed()
+            if layer.core.pins:
+                why = layer.core.viewed()
                 raise BufferError(f"{layer.label} cannot be {what} while a view of its store is alive: {why}")
 
     # --- predicting ---------------------------------------------------------------------
@@ -390,7 +390,7 @@ class Sequential:
         """Verify every invariant of every store; RuntimeError naming layer and invariant."""
         for layer in self.sparse_layers:
             try:
-                layer.store.check()
+                layer.core.check()
             except RuntimeError as error:
                 raise RuntimeError(f"{layer.label}: {error}") from error
 

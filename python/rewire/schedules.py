@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from rewire._checks import choice, integer, number
+from rewire._checks import choice, describe, integer, number
 from rewire._registry import Registry
 
 __all__ = ["Constant", "Cosine", "Schedule", "Step", "schedule"]
@@ -108,12 +108,16 @@ for _kind in (Constant, Step, Cosine):
     KINDS.register(_kind)
 
 
-def schedule(what: str | Schedule | dict[str, Any] | None) -> Schedule:
-    """The schedule that ``what`` names: an object, a name, a ``config()``, or None for a constant.
+def schedule(what: Schedule | dict[str, Any] | None) -> Schedule:
+    """The schedule that ``what`` names: an object, a ``config()``, or None for a constant.
+
+    A name alone is refused: how long a schedule is depends on the run, and no default fits all.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these.
     """
+    if isinstance(what, str):
+        raise TypeError(f"schedule must be a Constant, Step or Cosine, got {describe(what)}")
     return Constant() if what is None else KINDS.build(what)

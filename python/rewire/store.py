@@ -1,14 +1,13 @@
 """The sparse weights of one layer, as people use them.
 
-``WeightStore`` is the core's store with a face for NumPy and SciPy: connections are named by
+``WeightStore`` has a store of the core, and a face for NumPy and SciPy: connections are named by
 (row, column), everything comes out as copies, and what goes in is checked as a whole before
 anything changes. How it works inside is drawn and explained in ``sparse_core/store/store.h``.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +27,7 @@ STATE_VERSION = 1  # of pickles
 _NONE = np.empty(0, np.int32)
 
 
-class WeightStore(_core.Store, NoArray):
+class WeightStore(NoArray):
     """Mutable sparse weights of shape ``(n_out, n_in)``.
 
     Row ``i`` holds the connections into output neuron ``i``. What is connected is a matter of
@@ -62,14 +61,52 @@ class WeightStore(_core.Store, NoArray):
     (2, [1, 1])
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "_core")
 
-    def __new__(cls, *args: Never, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> Self:
-        if args:
-            raise TypeError(f"{cls.__name__} takes n_out= and n_in= by keyword, so that they are not swapped")
-        return super().__new__(cls, n_out=n_out, n_in=n_in, group=group, dtype=dtype)
+    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None:
+        self._core = _core.Store(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
 
     # --- what there is ----------------------------------------------------------
+
+    @property
+    def n_out(self) -> int:
+        """Output neurons: rows."""
+        return self._core.n_out
+
+    @property
+    def n_in(self) -> int:
+        """Inputs: columns."""
+        return self._core.n_in
+
+    @property
+    def group(self) -> int:
+        """Neighbouring rows that share one list of inputs."""
+        return self._core.group
+
+    @property
+    def n_groups(self) -> int:
+        """Groups of rows."""
+        return self._core.n_groups
+
+    @property
+    def dtype(self) -> str:
+        """ "float32" or "float64"."""
+        return self._core.dtype
+
+    @property
+    def slots(self) -> int:
+        """Inputs of all groups: with ``group=1`` a slot is a connection."""
+        return self._core.slots
+
+    @property
+    def nnz(self) -> int:
+        """Connections."""
+        return self._core.nnz
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._core.nbytes
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -96,7 +133,11 @@ class WeightStore(_core.Store, NoArray):
 
     def validate(self) -> None:
         """Verify every invariant of the structure; RuntimeError names the first that is broken."""
-        self.check()
+        self._core.check()
+
+    def compact(self) -> None:
+        """Pack the memory tight. BufferError while a view is open, as in `insert`."""
+        self._core.compact()
 
     def __repr__(self) -> str:
         fields = ", ".join(name for name in self.fields if name != "weight")
@@ -138,7 +179,7 @@ class WeightStore(_core.Store, NoArray):
         r, c = connections(rows, cols, self.shape)
         v = values_of(self.fields["weight"][2] if values is None else values, r, c, self.dtype)
         slots = slots_of(r, c, self.shape, self.group)
-        plan = _core.Plan(self)
+        plan = _core.Plan(self._core)
         try:
             plan.pairs(_NONE, _NONE, slots.group, slots.source, slots.weights(v, self.group))
         except _core.LinkExists as link:
@@ -163,7 +204,7 @@ class WeightStore(_core.Store, NoArray):
         """
         r, c = connections(rows, cols, self.shape)
         slots = slots_of(r, c, self.shape, self.group)
-        plan = _core.Plan(self)
+        plan = _core.Plan(self._core)
         try:
             plan.pairs(slots.group, slots.source, _NONE, _NONE, None)
         except _core.LinkAbsent as link:
@@ -261,12 +302,62 @@ class WeightStore(_core.Store, NoArray):
         )
         indptr = np.zeros(store.n_groups + 1, np.int64)
         np.cumsum(np.bincount(slots.group, minlength=store.n_groups), out=indptr[1:])
-        store.load(indptr, slots.source, slots.weights(values, store.group))
+        store._core.load(indptr, slots.source, slots.weights(values, store.group))
         return store
 
     def view(self) -> StoreView:
         """Live arrays, no copies: ``with store.view() as v: v.weight *= 0.5``. See `StoreView`."""
-        return StoreView(self)
+        return StoreView(self._core)
+
+    # --- canonical order: groups ascend, and in a group sources do ---------------
+
+    def indptr(self) -> NDArray[np.int64]:
+        """Slots before each group, shape (n_groups + 1,)."""
+        return self._core.indptr()
+
+    def sources(self) -> NDArray[np.int32]:
+        """The input of each slot, shape (slots,)."""
+        return self._core.sources()
+
+    @property
+    def fields(self) -> dict[str, tuple[str, int, float]]:
+        """Registered fields by name: dtype, values a slot, birth value; "weight" first."""
+        return self._core.fields
+
+    def add_field(self, name: str, dtype: str, *, per_slot: bool = False, birth: float = 0.0) -> None:
+        """Register a field: one value for each row of a slot, or with ``per_slot`` one for the slot.
+
+        Parameters
+        ----------
+        name : str
+        dtype : {"float32", "float64", "int32", "int8"}
+        per_slot : bool
+        birth : float
+            What all slots hold now, and new ones from now on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a field that is there already, another dtype, a birth value that the dtype cannot hold.
+        BufferError
+            While a view is open, as in `insert`.
+        """
+        self._core.add_field(name, dtype, per_slot=per_slot, birth=birth)
+
+    def drop_field(self, name: str) -> None:
+        """Forget a field. KeyError if there is none; BufferError while a view is open."""
+        self._core.drop_field(name)
+
+    def set_birth(self, name: str, value: float) -> None:
+        """What slots that are inserted from now on hold in a field. KeyError if there is none."""
+        self._core.set_birth(name, value)
+
+    def get_field(self, name: str) -> NDArray[Any]:
+        """A copy of a field in canonical order, shape (slots, group), or (slots, 1) with one value a slot.
+
+        KeyError for a field that is not there. `view` has live arrays, in the order of memory.
+        """
+        return self._core.get_field(name)
 
     def set_field(self, name: str, values: ArrayLike) -> None:
         """Write a field from canonical order, rounded to its dtype; weights of rows beyond n_out become zero.
@@ -279,15 +370,21 @@ class WeightStore(_core.Store, NoArray):
         """
         if name in self.fields:
             values = np.ascontiguousarray(fitting("values", values, np.dtype(self.fields[name][0])))
-        super().set_field(name, np.asarray(values))
+        self._core.set_field(name, np.asarray(values))
 
     # --- copies -----------------------------------------------------------------
 
+    def copy(self) -> Self:
+        """An equal store, packed tight."""
+        twin = type(self).__new__(type(self))
+        twin._core = self._core.clone()
+        return twin
+
     def __copy__(self) -> Self:
-        return self.clone()
+        return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.clone()
+        return self.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _empty, (type(self), self.n_out, self.n_in, self.group, self.dtype), self.__getstate__()
@@ -309,18 +406,12 @@ class WeightStore(_core.Store, NoArray):
             raise ValueError(f"cannot read a pickled WeightStore of version {state.get('version')!r}")
         fields = dict(state["fields"])
         _, _, birth, weights = fields.pop("weight")
-        self.load(state["indptr"], state["sources"], weights)
+        self._core.load(state["indptr"], state["sources"], weights)
         self.set_birth("weight", birth)
         for name, (dtype, width, birth, values) in fields.items():
             self.add_field(name, dtype, per_slot=width != self.group, birth=birth)
-            super().set_field(name, values)
-        self.check()
-
-
-# `inspect` and editors show this; *args is there only for its error.
-WeightStore.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-    [p for p in inspect.signature(WeightStore.__new__).parameters.values() if p.kind is p.KEYWORD_ONLY]
-)
+            self._core.set_field(name, values)
+        self._core.check()
 
 
 def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str) -> WeightStore:

@@ -582,7 +582,7 @@ class Trainer:
         """Links that come from now on have seen no step yet."""
         if self.optimizer.needs_age:
             for layer in self.network.sparse_layers:
-                layer.store.set_birth("born", self.optimizer_step + 1)
+                layer.core.set_birth("born", self.optimizer_step + 1)
 
 
 def _by_owner(

@@ -65,7 +65,7 @@ class Scene:
 
 def layer_of(layer, probe=None):
     """A layer as dense arrays."""
-    store = layer.store
+    store = layer.core
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     sources = store.sources()
     live = np.zeros((store.n_groups, store.n_in), bool)
@@ -214,14 +214,14 @@ def follow(
 
     def watched_join(updates, network):
         join(updates, network)
-        joined[:] = updates.weights, [(layer, layer.store.clone()) for layer in rule.layers(network)]
+        joined[:] = updates.weights, [(layer, layer.core.clone()) for layer in rule.layers(network)]
 
     def watched_end(network, progress, threads):
         update, layers = joined
         for layer, before in layers:
-            before.set_field("gradient", layer.store.get_field("gradient"))
+            before.set_field("gradient", layer.core.get_field("gradient"))
             _core.update_from(before, "gradient", update, threads)
-            alone = layer_of(SimpleNamespace(store=before, index=layer.index))
+            alone = layer_of(SimpleNamespace(core=before, index=layer.index))
             expected = step(alone, progress, rule, network.seed)
             compare(alone, layer_of(layer), set(), set(), {}, expected)
 

@@ -57,7 +57,7 @@ def used_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[np
         parts = parts[: parts.index(layers_of(network)[0]) + 1]
     used: NDArray[Any] = np.arange(parts[-1].n_out)
     for part in reversed(parts):
-        used = (Structure.of(part) if isinstance(part, WeightStore) else part).sources_of(used)
+        used = (Structure.of(part._core) if isinstance(part, WeightStore) else part).sources_of(used)
     return used.astype(np.int64)
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._checks import choice, describe, entries, integer, one_of_types
 from rewire._format import plural
 from rewire._positions import decode, difference, encode, positions_of
@@ -27,7 +28,6 @@ from rewire.layers import Sparse
 from rewire.layers.base import take
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
-from rewire.store import WeightStore
 
 __all__ = ["LinkLog"]
 
@@ -157,7 +157,7 @@ class LinkLog(Callback):
             raise RuntimeError(f"LinkLog cannot go on: {_STRANGE}")
         elif self._shapes != _shapes(state.network):  # neurons that had gone came back
             self._shapes = _shapes(state.network)
-            self._explored = {layer.index: positions_of(layer.store) for layer in state.network.sparse_layers}
+            self._explored = {layer.index: positions_of(layer.core) for layer in state.network.sparse_layers}
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
@@ -204,7 +204,7 @@ class LinkLog(Callback):
         layers = state.network.weight_layers
         for layer in layers:
             if isinstance(layer, Sparse):
-                store = layer.store
+                store = layer.core
                 if FIELD in store.fields:  # of another log, which has come to its end
                     store.drop_field(FIELD)
                 store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
@@ -227,7 +227,7 @@ class LinkLog(Callback):
                 layer.check_field(FIELD, "int32", per_slot=True, low=0, high=now + 1, birth=(0, now + 1))
         except ValueError:
             return False
-        return all(FIELD in layer.store.fields for layer in network.sparse_layers)
+        return all(FIELD in layer.core.fields for layer in network.sparse_layers)
 
     def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The trainer's layers are those that were logged, and nothing was logged that is still to come."""
@@ -244,7 +244,7 @@ class LinkLog(Callback):
     def _announce(self, network: Sequential) -> None:
         """Links that come from now on belong to the next rewiring."""
         for layer in network.sparse_layers:
-            layer.store.set_birth(FIELD, len(self._rows) + 1)
+            layer.core.set_birth(FIELD, len(self._rows) + 1)
 
     def _shrink(self, network: Sequential, neurons: RemovedNeurons) -> None:
         """Forget the places of neurons that were removed for good, and number the others anew."""
@@ -262,7 +262,7 @@ class LinkLog(Callback):
 
     def _explore(self, layer: Sparse, now: int) -> None:
         """Add the places of new links to those that have been tried."""
-        store, tried = layer.store, self._explored[layer.index]
+        store, tried = layer.core, self._explored[layer.index]
         slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
         groups = np.searchsorted(store.indptr(), slots, side="right") - 1
         places = encode(groups, store.sources()[slots], store.n_in)
@@ -273,7 +273,7 @@ class LinkLog(Callback):
         """Places of a layer that have ever been connected."""
         if not isinstance(layer, Sparse):
             return layer.nnz
-        store, tried = layer.store, self._explored[layer.index]
+        store, tried = layer.core, self._explored[layer.index]
         last = tried.size - int(np.searchsorted(tried, (store.n_groups - 1) * store.n_in))
         return tried.size * store.group - last * _missing(store)
 
@@ -348,7 +348,7 @@ def _shapes(network: Sequential) -> list[_Shape]:
     ]
 
 
-def _missing(store: WeightStore) -> int:
+def _missing(store: _core.Store) -> int:
     """Rows that the last group lacks to be whole."""
     return store.n_groups * store.group - store.n_out
 
@@ -359,7 +359,7 @@ def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
         counts = np.zeros(now + 2, np.int64)
         counts[0] = layer.nnz
         return counts
-    store = layer.store
+    store = layer.core
     born = store.get_field(FIELD)[:, 0]
     counts = np.bincount(born, minlength=now + 2) * store.group
     if _missing(store):

@@ -75,7 +75,7 @@ def _operations(
     x, y, dy, dx = (_core.Tiles(n, batch, tile) for _ in range(4))
     x.pack(rng.standard_normal((batch, n), dtype=np.float32))
     dy.pack(rng.standard_normal((batch, n), dtype=np.float32))
-    store, scratch = layer.store, _core.Scratch()
+    store, scratch = layer.core, _core.Scratch()
     update = _core.Update("sgd")
     update.lr, update.step = 1e-9, 1
     if layer.group == 1:

@@ -21,6 +21,7 @@ from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Bound, activation
 from rewire.layers.dependence import Dependence
+from rewire.store import WeightStore
 from rewire.workspace import Workspace
 
 __all__ = [
@@ -117,6 +118,11 @@ class Layer(Dependence):
     def label(self) -> str:
         """``layer 2 (Sparse 1000 -> 10)``."""
         return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
+
+    @property
+    def store(self) -> WeightStore:
+        """The connections of a `Sparse` layer; AttributeError for others."""
+        raise AttributeError(f"{self.label} has no store, as only Sparse layers have", name="store", obj=self)
 
     def __repr__(self) -> str:
         return type(self).__name__

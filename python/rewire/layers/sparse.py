@@ -236,7 +236,7 @@ class Sparse(WeightLayer):
         if self._given is not None:
             indptr, sources, weights, bias = self._given
             if draw:
-                self._store.load(indptr, sources, weights.astype(dtype))
+                self.core.load(indptr, sources, weights.astype(dtype))
                 if self.bias is not None:
                     self.bias[...] = bias
             self._given = None
@@ -244,7 +244,7 @@ class Sparse(WeightLayer):
             threads, weights = resolve(None), None
             if isinstance(self._connectivity, Random):
                 plan = plant(
-                    self._store,
+                    self.core,
                     slots=self.wanted_slots,
                     fan_in=self.fan_in,
                     seed=seed,
@@ -252,9 +252,9 @@ class Sparse(WeightLayer):
                     threads=threads,
                 )
             else:
-                request = Request(self._store, self.wanted_slots, (seed, index, 0), threads)
+                request = Request(self.core, self.wanted_slots, (seed, index, 0), threads)
                 places, weights = self._connectivity.draw(request)
-                plan = _core.Plan(self._store)
+                plan = _core.Plan(self.core)
                 plan.insert(*decode(places, self.n_in), weights)
             if weights is None:
                 links, gain = plan.n_inserted * self.group, self.activation.gain
@@ -269,6 +269,11 @@ class Sparse(WeightLayer):
             raise AttributeError("a Sparse layer has no store until it stands in a Sequential")
         return self._store
 
+    @property
+    def core(self) -> _core.Store:
+        """The core's store under `store`: what plans and kernels take, and what rules work on."""
+        return self.core._core
+
     # --- forward, backward --------------------------------------------------------------
 
     def forward(
@@ -276,7 +281,7 @@ class Sparse(WeightLayer):
     ) -> _core.Tiles:
         y, z = self._output(x, ws, training, linear)
         code, slope = self._terms(linear)
-        _core.forward(self.store, x, self._bias, code, slope, y, z, threads)
+        _core.forward(self.core, x, self._bias, code, slope, y, z, threads)
         return y
 
     def backward(
@@ -293,19 +298,19 @@ class Sparse(WeightLayer):
     ) -> _core.Tiles | None:
         self._activate_back(dy, ws, linear, threads)
         self._bias_back(dy, threads)
-        dx = None
+        store, dx = self.core, None
         if need_dx:
             self._ready_mirror(ws.batch, threads)
             dx = ws.other(self.n_in, dy)
-            _core.backward_input(self.store, dy, dx, threads)
+            _core.backward_input(store, dy, dx, threads)
         if ws.probed is not None:
             kept = ws.probed[self.index] = ws.tiles((self.index, "probed"), self.n_out)
             kept.array()[...] = dy.array()
         elif updates is None:
-            _core.backward_weights(self.store, x, dy, GRADIENT, threads)
+            _core.backward_weights(store, x, dy, GRADIENT, threads)
         else:
             penalties = updates.penalties.get(self.index)
-            _core.backward_update(self.store, x, dy, updates.weights, ws.scratch, threads, penalties)
+            _core.backward_update(store, x, dy, updates.weights, ws.scratch, threads, penalties)
             self._update_bias(updates)
         return dx
 
@@ -314,7 +319,7 @@ class Sparse(WeightLayer):
 
         It takes as long as it saves in two or three steps: not for a structure that may be gone by then.
         """
-        store = self.store
+        store = self.core
         if store.has_mirror or store.generation == self._no_mirror_at:
             return
         generation, steps = self._lived
@@ -329,19 +334,19 @@ class Sparse(WeightLayer):
     def prepare(self, optimizer: OptimizerNeeds) -> None:
         super().prepare(optimizer)
         for name in OPTIMIZER_FIELDS:
-            if name in self.store.fields:
-                self.store.drop_field(name)
+            if name in self.core.fields:
+                self.core.drop_field(name)
         for name in optimizer.state_names:
-            self.store.add_field(name, self.dtype)
+            self.core.add_field(name, self.dtype)
         if optimizer.needs_age:
-            self.store.add_field("born", "int32", per_slot=True, birth=1.0)
+            self.core.add_field("born", "int32", per_slot=True, birth=1.0)
 
     def lacks(self, optimizer: OptimizerNeeds) -> str | None:
         wanted = {name: (self.dtype, self.group) for name in optimizer.state_names}
         if optimizer.needs_age:
             wanted["born"] = ("int32", 1)
         for name, kind in wanted.items():
-            if name not in self.store.fields or self.store.fields[name][:2] != kind:
+            if name not in self.core.fields or self.core.fields[name][:2] != kind:
                 return f"the field {name!r} of {kind[0]}"
         return super().lacks(optimizer)
 
@@ -356,12 +361,12 @@ class Sparse(WeightLayer):
         birth: tuple[float, float] | None = None,
     ) -> None:
         """ValueError unless a field, if it is there, is of this kind and its values are in these ranges."""
-        if name not in self.store.fields:
+        if name not in self.core.fields:
             return
-        kind, width, born_with = self.store.fields[name]
+        kind, width, born_with = self.core.fields[name]
         if (kind, width) != (dtype, 1 if per_slot else self.group):
             raise ValueError(f"{self.label}: field {name!r} must be of {dtype}, got {kind} x {width}")
-        values = self.store.get_field(name)
+        values = self.core.get_field(name)
         if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
             raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -372,31 +377,31 @@ class Sparse(WeightLayer):
     @property
     def holds_gradients(self) -> bool:
         """Whether backward without ``updates`` has its memory."""
-        return GRADIENT in self.store.fields
+        return GRADIENT in self.core.fields
 
     def hold_gradients(self, hold: bool) -> None:
         if hold and not self.holds_gradients:
-            self.store.add_field(GRADIENT, self.dtype)
+            self.core.add_field(GRADIENT, self.dtype)
         elif not hold and self.holds_gradients:
-            self.store.drop_field(GRADIENT)
+            self.core.drop_field(GRADIENT)
 
     def apply(self, updates: Updates, threads: int) -> None:
         penalties = updates.penalties.get(self.index)
-        _core.update_from(self.store, GRADIENT, updates.weights, threads, penalties)
+        _core.update_from(self.core, GRADIENT, updates.weights, threads, penalties)
         self._update_bias(updates)
 
     def kept_gradients(self) -> list[NDArray[Any]]:
-        return [self.store.get_field(GRADIENT), *super().kept_gradients()]
+        return [self.core.get_field(GRADIENT), *super().kept_gradients()]
 
     def grad_sumsq(self) -> float:
-        return _core.field_sumsq(self.store, GRADIENT) + super().grad_sumsq()
+        return _core.field_sumsq(self.core, GRADIENT) + super().grad_sumsq()
 
     def scale_grad(self, factor: float) -> None:
-        _core.field_scale(self.store, GRADIENT, factor)
+        _core.field_scale(self.core, GRADIENT, factor)
         super().scale_grad(factor)
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
-        calls, store = super().rescaled(by), self.store
+        calls, store = super().rescaled(by), self.core
         for name in store.fields:
             rows, cols = by.factors(KEPT[name]) if name in KEPT else (None, None)
             if rows is None and cols is None:
@@ -413,10 +418,10 @@ class Sparse(WeightLayer):
 
     def _groups(self) -> NDArray[np.int64]:
         """The group of every slot."""
-        return np.repeat(np.arange(self.store.n_groups), np.diff(self.store.indptr()))
+        return np.repeat(np.arange(self.core.n_groups), np.diff(self.core.indptr()))
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        store = self.store
+        store = self.core
         groups = self._groups()
         parts = store.get_field("weight") * x[store.sources(), None]
         rows = [np.bincount(groups, weights=part, minlength=store.n_groups) for part in parts.T]
@@ -425,19 +430,19 @@ class Sparse(WeightLayer):
     # --- paths, and neurons that are removed ----------------------------------------------
 
     def live_outputs(self, inputs: Mask) -> Mask:
-        return Structure.of(self.store).live_outputs(inputs)
+        return Structure.of(self.core).live_outputs(inputs)
 
     def live_inputs(self, outputs: Mask) -> Mask:
-        return Structure.of(self.store).live_inputs(outputs)
+        return Structure.of(self.core).live_inputs(outputs)
 
     def sources_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        return Structure.of(self.store).sources_of(outputs)
+        return Structure.of(self.core).sources_of(outputs)
 
     def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.store.to_arrays()[:2]
 
     def planned(self, plans: Mapping[_core.Store, _core.Plan]) -> Passage | None:
-        plan = plans.get(self.store)
+        plan = plans.get(self.core)
         return None if plan is None else Structure.after(plan)
 
     def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
@@ -486,13 +491,13 @@ class Sparse(WeightLayer):
         if state:
             found["fields"] = {
                 name: [dtype, int(width), float(birth)]
-                for name, (dtype, width, birth) in self.store.fields.items()
+                for name, (dtype, width, birth) in self.core.fields.items()
                 if name not in ("weight", GRADIENT)
             }
         return found
 
     def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
-        store = self.store
+        store = self.core
         found: dict[str, NDArray[Any]] = {
             "indptr": store.indptr(),
             "sources": store.sources(),
@@ -508,7 +513,8 @@ class Sparse(WeightLayer):
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         super().restore(config, arrays)
         # Only an empty store can be loaded, and the one there is may be full (the best epoch comes back).
-        store = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        fresh = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        store = fresh._core
         groups = -(-self.n_out // self.group)
         indptr = take(arrays, "indptr", (groups + 1,), "int64", self.label)
         slots = int(np.size(arrays.get("sources", ())))
@@ -531,24 +537,24 @@ class Sparse(WeightLayer):
             store.check()
         except RuntimeError as error:
             raise ValueError(f"{self.label}: {error}") from error
-        self._store = store
+        self._store = fresh
         self.sized_by = "count"
 
     # --- numbers ------------------------------------------------------------------------
 
     @property
     def nnz(self) -> int:
-        return self.store.nnz if self.built else math.floor(self.wanted_links + 0.5)
+        return self.core.nnz if self.built else math.floor(self.wanted_links + 0.5)
 
     @property
     def nbytes(self) -> int:
-        return (self.store.nbytes if self.built else 0) + self._bias_bytes()
+        return (self.core.nbytes if self.built else 0) + self._bias_bytes()
 
     def finite(self) -> bool:
-        return _core.field_finite(self.store, "weight") and super().finite()
+        return _core.field_finite(self.core, "weight") and super().finite()
 
     def finite_state(self) -> bool:
-        return SQUARES not in self.store.fields or _core.field_finite(self.store, SQUARES)
+        return SQUARES not in self.core.fields or _core.field_finite(self.core, SQUARES)
 
     def __repr__(self) -> str:
         return f"Sparse({self.n_in}, {self.n_out}, activation={self.activation!r}, group={self.group})"

@@ -179,12 +179,12 @@ class Rewiring(Parameters):
         for layer in network.sparse_layers:
             for name, (dtype, per_slot, birth) in self.fields.items():
                 kind = network.dtype if dtype == "weight" else dtype
-                there = layer.store.fields.get(name)
+                there = layer.core.fields.get(name)
                 if there is not None and there[:2] != (kind, 1 if per_slot else layer.group):
-                    layer.store.drop_field(name)  # of another owner
+                    layer.core.drop_field(name)  # of another owner
                     there = None
                 if there is None:
-                    layer.store.add_field(name, kind, per_slot=per_slot, birth=birth)
+                    layer.core.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def join(self, updates: Updates, network: Sequential) -> None:
         """Before every step of the optimizer: what it is to do beside its own, into ``updates.penalties``."""
@@ -219,7 +219,7 @@ class Rewiring(Parameters):
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         """The change of every layer, ready to be committed together."""
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
         if regrow:
             counts = self.redistribute.counts(plans, layers, context)

@@ -26,7 +26,7 @@ __all__ = [
 
 def slot_links(layer: Sparse) -> int:
     """The links of every slot of a layer; 0 where the last group is not whole and there are others."""
-    store = layer.store
+    store = layer.core
     if store.n_out % store.group == 0:
         return store.group
     return store.n_out if store.n_groups == 1 else 0
@@ -40,7 +40,7 @@ def common_slot(layers: Sequence[Sparse]) -> int:
 
 def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
     """The links of slots of these groups."""
-    store = layer.store
+    store = layer.core
     last = store.n_out - (store.n_groups - 1) * store.group
     return np.where(groups == store.n_groups - 1, last, store.group)
 
@@ -48,12 +48,12 @@ def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
 def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
     """How many of the first of these slots: as long as a whole one still finds room in so many links."""
     before = np.cumsum(slot_sizes(layer, groups)) - slot_sizes(layer, groups)
-    return int(np.searchsorted(before, links - (slot_links(layer) or layer.store.group), side="right"))
+    return int(np.searchsorted(before, links - (slot_links(layer) or layer.core.group), side="right"))
 
 
 def empty_slots(layer: Sparse) -> int:
     """Slots that a layer lacks to be full."""
-    return layer.store.n_groups * layer.n_in - layer.store.slots
+    return layer.core.n_groups * layer.n_in - layer.core.slots
 
 
 def empty_links(layer: Sparse) -> int:
@@ -85,7 +85,7 @@ def remove_links(mark: Callable[[_core.Plan, int], None], layer: Sparse, links: 
 
     ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan: the same for more, and others.
     """
-    store, alike = layer.store, slot_links(layer)
+    store, alike = layer.core, slot_links(layer)
     most = alike or store.group  # links of a slot
     count = min(max(0, links) // most, store.slots)
     while True:

@@ -56,8 +56,8 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
     by_store, found = {plan.store: plan for plan in plans}, {}
     from_inputs, to_outputs = _live(network, by_store)
     for layer in network.sparse_layers:
-        if layer.store in by_store:
-            structure = Structure.after(by_store[layer.store])
+        if layer.core in by_store:
+            structure = Structure.after(by_store[layer.core])
             chains = ~_used(structure, from_inputs[layer.index], to_outputs[layer.index + 1])
             groups, sources = structure.groups[chains], structure.sources[chains]
             order = np.lexsort((sources, groups))  # new links stand at the end
@@ -81,7 +81,7 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     """
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
-    positions: dict[_core.Store, int] = {layer.store: layer.index for layer in network.sparse_layers}
+    positions: dict[_core.Store, int] = {layer.core: layer.index for layer in network.sparse_layers}
     none, made = np.zeros(0, np.int32), []
     for plan in plans:
         structure, at = Structure.of(plan.store), positions[plan.store]

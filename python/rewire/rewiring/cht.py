@@ -74,7 +74,7 @@ class DropWeakest(Drop):
 
 def importances(layer: Sparse) -> NDArray[np.float64]:
     """Relative importance of every slot in canonical order, summed over its rows: shape (slots,)."""
-    store = layer.store
+    store = layer.core
     w = np.abs(store.get_field("weight"), dtype=np.float64)
     groups, sources = groups_of(store), store.sources()
     by_source = np.bincount(sources, w.sum(axis=1), minlength=store.n_in)[sources]
@@ -197,7 +197,7 @@ class CHT(Rewiring):
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         stopped = set(context.memory.get("stopped", ()))
         going = [layer for layer in layers if layer.index not in stopped]
-        marked = [_core.Plan(layer.store) for layer in going]
+        marked = [_core.Plan(layer.core) for layer in going]
         self.drop.mark_all(marked, going, self.fraction_schedule.at(context.progress), context)
         if self.chain_removal:
             marked = without_chains(context.network, marked)
@@ -210,7 +210,7 @@ class CHT(Rewiring):
                     stopped.add(layer.index)
         context.notes["stopped"] = sorted(stopped)
         made = {layer.index: plan for layer, plan in zip(going, marked, strict=True)}
-        return [made.get(layer.index) or _core.Plan(layer.store) for layer in layers]
+        return [made.get(layer.index) or _core.Plan(layer.core) for layer in layers]
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         context.memory["stopped"] = context.notes["stopped"]

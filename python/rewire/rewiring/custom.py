@@ -108,7 +108,7 @@ class LayerLinks:
                 f"{self.rule}, {self.layer.label}: {self.n_empty} empty places, and {count} were asked for; "
                 "ask for min(count, links.n_empty), or return None to leave the layer as it is"
             )
-        plan = _core.Plan(self.layer.store)
+        plan = _core.Plan(self.layer.core)
         plan.grow_random(count, *self.context.key(self.layer), self.context.threads)
         groups, sources = plan.inserted()
         return groups.astype(np.int64), sources.astype(np.int64)
@@ -176,11 +176,11 @@ class Custom(Rewiring):
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         if self.age:
             for layer in layers:
-                layer.store.set_birth(SINCE, context.progress.step)
+                layer.core.set_birth(SINCE, context.progress.step)
         return [self._plan(layer, context) for layer in layers]
 
     def _links(self, layer: Sparse, context: RewiringContext) -> LayerLinks:
-        store = layer.store
+        store = layer.core
         fields = store.fields
 
         def flat(a: NDArray[Any]) -> NDArray[Any]:
@@ -205,7 +205,7 @@ class Custom(Rewiring):
         )
 
     def _plan(self, layer: Sparse, context: RewiringContext) -> _core.Plan:
-        plan = _core.Plan(layer.store)
+        plan = _core.Plan(layer.core)
         links = self._links(layer, context)
         where = f"{links.rule}, {layer.label}"
         try:
@@ -268,7 +268,7 @@ class Custom(Rewiring):
             if a.size and not (0 <= a.min() and a.max() < end):
                 raise ValueError(f"{where}: {name} must lie in [0, {end}), got {a[(a < 0) | (a >= end)][0]}")
         order = np.lexsort((sources, rows))
-        store, weights = links.layer.store, None
+        store, weights = links.layer.core, None
         if len(grow) == 3:
             shape = (len(rows),) if store.group == 1 else (len(rows), store.group)
             weights = np.asarray(grow[2])

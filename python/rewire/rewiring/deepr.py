@@ -113,10 +113,10 @@ class DeepR(Rewiring):
         drift, deviation = progress.lr * self.l1, self.deviation(progress.lr)
         for layer in self.layers(network):
             key = network.seed, layer.index, progress.step
-            _core.deepr_step(layer.store, SIGN, drift, deviation, *key, threads)
+            _core.deepr_step(layer.core, SIGN, drift, deviation, *key, threads)
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         for plan in plans:
             plan.prune_zeros(context.threads)
         if regrow:
@@ -138,5 +138,5 @@ class DeepR(Rewiring):
     def _see(layers: Sequence[Sparse]) -> None:
         """Note the signs of links that have none yet."""
         for layer in layers:
-            if SIGN in layer.store.fields:  # else nobody has begun to train
-                _core.deepr_signs(layer.store, SIGN)
+            if SIGN in layer.core.fields:  # else nobody has begun to train
+                _core.deepr_signs(layer.core, SIGN)

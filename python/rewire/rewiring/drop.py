@@ -66,7 +66,7 @@ class DropSmallest(Drop):
         self.scope = choice("scope", scope, ("layer", "global"))
 
     def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
-        plan.prune_smallest(int(fraction * layer.store.slots), *context.key(layer), context.threads)
+        plan.prune_smallest(int(fraction * layer.core.slots), *context.key(layer), context.threads)
 
     def mark_all(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
@@ -74,7 +74,7 @@ class DropSmallest(Drop):
         if self.scope == "layer":
             super().mark_all(plans, layers, fraction, context)
             return
-        total = int(fraction * sum(layer.store.slots for layer in layers))
+        total = int(fraction * sum(layer.core.slots for layer in layers))
         counts = counts_below([comparable(layer) for layer in layers], total)
         for plan, layer, count in zip(plans, layers, counts, strict=True):
             plan.prune_smallest(count, *context.key(layer), context.threads)
@@ -87,7 +87,7 @@ def magnitudes(layer: Sparse) -> NDArray[np.float64]:
 
 def comparable(layer: Sparse) -> NDArray[Any]:
     """The same, to be compared with each other: of the weights' dtype where there is nothing to sum."""
-    rows = layer.store.get_field("weight").T
+    rows = layer.core.get_field("weight").T
     return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
 
 
@@ -100,7 +100,7 @@ def smallest_links(
     if each := common_slot(layers):
         return counts_below(scores, max(0, links) // each, keep=keep)
     ranks = [np.argsort(s, kind="stable")[: max(0, len(s) - k)] for s, k in zip(scores, keep, strict=True)]
-    sizes = [slot_sizes(a, groups_of(a.store)[rank]) for a, rank in zip(layers, ranks, strict=True)]
+    sizes = [slot_sizes(a, groups_of(a.core)[rank]) for a, rank in zip(layers, ranks, strict=True)]
     owners = np.repeat(np.arange(len(layers)), [len(rank) for rank in ranks])
     joined = np.concatenate([s[rank] for s, rank in zip(scores, ranks, strict=True)])
     order = np.argsort(joined, kind="stable")

@@ -97,10 +97,10 @@ class DSR(Rewiring):
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         threshold = context.memory.get("threshold", self.threshold)
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         for plan, layer in zip(plans, layers, strict=True):
             below = int((magnitudes(layer) < threshold * layer.group).sum())
-            count = max(0, min(below, layer.store.slots - 1))
+            count = max(0, min(below, layer.core.slots - 1))
             plan.prune_smallest(count, *context.key(layer), context.threads)
         context.notes["removed"] = sum(plan.n_removed for plan in plans)
         if regrow:
@@ -118,7 +118,7 @@ class DSR(Rewiring):
         threshold = context.memory.get("threshold", self.threshold)
         wanted = self.fraction
         if isinstance(wanted, float):
-            wanted *= sum(layer.store.slots for layer in layers)
+            wanted *= sum(layer.core.slots for layer in layers)
         removed = context.notes["removed"]
         if removed > (1.0 + self.tolerance) * wanted:
             threshold = max(threshold / 2.0, LEAST)

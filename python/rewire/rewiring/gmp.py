@@ -170,14 +170,14 @@ class GMP(Rewiring):
         surplus = sum(layer.nnz for layer in layers) - self._kept(sum(first), sum(sizes), each, progress)
         scores = [comparable(layer) for layer in layers]
         counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         for plan, layer, count in zip(plans, layers, counts, strict=True):
             plan.prune_smallest(count, *context.key(layer), context.threads)
         return plans
 
     def _smallest(self, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
         """As many links of smallest magnitude as there are too many; one slot stays."""
-        key, most = (*context.key(layer), context.threads), max(0, layer.store.slots - 1)
+        key, most = (*context.key(layer), context.threads), max(0, layer.core.slots - 1)
         return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
 
     def _kept(self, first: int, size: int, each: int, progress: TrainingProgress) -> int:
@@ -198,5 +198,5 @@ class GMP(Rewiring):
 
 def reserves(layers: Sequence[Sparse], density: float, fraction: float) -> list[int]:
     """Slots that every layer keeps: a fraction of those of an Erdos-Renyi network, at least one."""
-    sizes = [(layer.n_in, layer.store.n_groups) for layer in layers]
+    sizes = [(layer.n_in, layer.core.n_groups) for layer in layers]
     return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if layers else []

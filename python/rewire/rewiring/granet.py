@@ -95,10 +95,10 @@ class GraNet(GMP):
         """What the schedule takes, and of what it leaves a fraction that moves."""
         removed = pruned.n_removed
         room = empty_slots(layer) + removed > 0
-        moves = math.ceil(fraction * (layer.store.slots - removed)) if room else 0
+        moves = math.ceil(fraction * (layer.core.slots - removed)) if room else 0
         if moves == 0:
             return pruned
-        plan = _core.Plan(layer.store)
+        plan = _core.Plan(layer.core)
         plan.prune_smallest(removed + moves, *context.key(layer), context.threads)
         links = links_in(plan, removed=True) - links_in(pruned, removed=True)
         return self.regrow(plan, layer, links + (0 if removed else context.owed(layer)), context)

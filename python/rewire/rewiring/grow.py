@@ -37,7 +37,7 @@ class Grow:
         if alike := slot_links(layer):
             self.place(plan, layer, links // alike, context)
             return plan
-        group, room = layer.store.group, self.room(plan, layer)
+        group, room = layer.core.group, self.room(plan, layer)
         gains = links - links_in(plan, removed=True)
         count = min(links // group, room)
         while True:
@@ -86,7 +86,7 @@ class GrowRandom(Grow):
         if self.refill:
             plan.grow_random(count, *context.key(layer), context.threads)
         else:
-            fresh = _core.Plan(layer.store)
+            fresh = _core.Plan(layer.core)
             fresh.grow_random(count, *context.key(layer), context.threads)
             plan.insert(*fresh.inserted())
         self.weigh(plan, layer, context)
@@ -100,7 +100,7 @@ class GrowRandom(Grow):
         if slot_links(layer):
             return super().place_links(plan, layer, links, context)
         # More than enough are drawn, and of these, in a random order, the first that make up so many links.
-        store = layer.store
+        store = layer.core
         enough = min(-(-links // (store.n_out % store.group)), self.room(plan, layer))
         fresh = removing(plan) if self.refill else _core.Plan(store)
         fresh.grow_random(enough, *context.key(layer), context.threads)

@@ -49,7 +49,7 @@ def candidates(
     groups, sources : ndarray of int32
         Sorted by (group, source); at most ``count``.
     """
-    store, rng = layer.store, context.generator(layer, "candidates")
+    store, rng = layer.core, context.generator(layer, "candidates")
     if kind == "uniform":
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
@@ -148,7 +148,7 @@ class GrowByCandidates(Grow):
 
     def look(self, layer: Sparse, context: RewiringContext) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
-        store = layer.store
+        store = layer.core
         if 2 * store.slots > store.n_groups * store.n_in:  # a dense layer: every place is looked at
             everywhere = np.arange(store.n_groups * store.n_in)
             groups, sources = decode(difference(everywhere, positions_of(store))[0], store.n_in)
@@ -163,7 +163,7 @@ class GrowByCandidates(Grow):
         self, plan: _core.Plan, layer: Sparse, chosen: Positions, links: int, context: RewiringContext
     ) -> None:
         """Plan the chosen places, and others at random up to so many links."""
-        store = layer.store
+        store = layer.core
         if each := slot_links(layer):
             self._fill(plan, layer, chosen, links // each, context)
             return
@@ -180,7 +180,7 @@ class GrowByCandidates(Grow):
         self, plan: _core.Plan, layer: Sparse, chosen: Positions, count: int, context: RewiringContext
     ) -> None:
         """Plan the chosen places, and others at random up to ``count``."""
-        store = layer.store
+        store = layer.core
         if len(chosen) < count:
             taken = np.union1d(positions_of(store), chosen)
             missing = count - len(chosen)
@@ -263,13 +263,13 @@ class GSE(Rewiring):
         self.fraction = schedule.value
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
         if regrow:
             for i, layer in enumerate(layers):
                 room = empty_slots(layer)
                 if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
-                    plans[i] = _core.Plan(layer.store)
+                    plans[i] = _core.Plan(layer.core)
                     plans[i].prune_smallest(room, *context.key(layer), context.threads)
             if self.scope == "global" and layers:
                 self.by_candidates.place_all(plans, layers, context)

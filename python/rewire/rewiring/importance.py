@@ -196,7 +196,7 @@ class ImportancePruning(Rewiring):
         removed = {}
         for layer in self._prunable(network):
             importance = group_importance(layer)
-            alive = np.flatnonzero(np.diff(layer.store.indptr()))
+            alive = np.flatnonzero(np.diff(layer.core.indptr()))
             count = max(0, min(int(self.fraction * alive.size), alive.size - 1))
             chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
             neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
@@ -219,10 +219,10 @@ class ImportancePruning(Rewiring):
         for layer in self._prunable(network):
             importance = group_importance(layer)
             small = importance <= np.percentile(importance, 100 * self.fraction)
-            groups = groups_of(layer.store)
+            groups = groups_of(layer.core)
             slots = small[groups]
-            plans.append(_core.Plan(layer.store))
-            plans[-1].pairs(groups[slots].astype(np.int32), layer.store.sources()[slots], none, none, None)
+            plans.append(_core.Plan(layer.core))
+            plans[-1].pairs(groups[slots].astype(np.int32), layer.core.sources()[slots], none, none, None)
             lost[layers.index(layer)] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
         return RewiringRecord(lost, [0] * len(lost))

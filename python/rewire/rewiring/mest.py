@@ -155,7 +155,7 @@ class MEST(Rewiring):
     def _plan(self, layer: Sparse, budget: int, context: RewiringContext) -> _core.Plan:
         most, each = layer.n_out * layer.n_in, slot_links(layer) or 1
         if budget == most:
-            return _core.Plan(layer.store)
+            return _core.Plan(layer.core)
         moves = int(self.stages.at(context.progress) * (budget // each)) * each
         lower, upper = (budget - moves, budget) if self.mode == "em" else (budget, budget + moves)
         plan = remove_links(

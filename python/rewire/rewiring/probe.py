@@ -59,11 +59,11 @@ class GradientProbe:
 
     def live(self, layer: Sparse) -> NDArray[Any]:
         """Gradients of the links that are there, canonical order, shape (slots, group)."""
-        return self._gradients(layer, layer.store)
+        return self._gradients(layer, layer.core)
 
     def at(self, layer: Sparse, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> NDArray[Any]:
         """Gradients at any places, sorted by (group, source) and each named once, shape (n, group)."""
-        return self._gradients(layer, store_at(layer.store, groups, sources))
+        return self._gradients(layer, store_at(layer.core, groups, sources))
 
     def _gradients(self, layer: Sparse, store: _core.Store) -> NDArray[Any]:
         x, dz = self.pair(layer)

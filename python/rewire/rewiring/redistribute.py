@@ -115,7 +115,7 @@ def mean_momentum(layer: Sparse, context: RewiringContext) -> float:
     Adam: ``|m| / (sqrt(v) + 1e-8)``. An optimizer that keeps no momentum: ``|gradient|``, of what the rule
     looks at.
     """
-    store = layer.store
+    store = layer.core
     if store.slots == 0:
         return 0.0
     values: NDArray[np.float64]

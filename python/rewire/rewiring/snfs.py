@@ -41,7 +41,7 @@ class DropSparingDense(Drop):
     ) -> None:
         means = [mean_momentum(layer, context) for layer in layers]
         for plan, layer, mean in zip(plans, layers, means, strict=True):
-            store, own = layer.store, fraction
+            store, fraction = layer.core, fraction
             sparsity = empty_slots(layer) / (store.n_groups * layer.n_in)
             if sparsity < DENSE and mean * len(layers) > sum(means):
                 own = min(sparsity, fraction)

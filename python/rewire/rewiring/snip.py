@@ -81,11 +81,11 @@ class SNIP(Rewiring):
         return self.batches
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return [layer for layer in self.eligible(network) if layer.store.slots > 0]
+        return [layer for layer in self.eligible(network) if layer.core.slots > 0]
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         scores = [
-            np.abs(context.probe.live(a).astype(np.float64) * a.store.get_field("weight")).sum(axis=1)
+            np.abs(context.probe.live(a).astype(np.float64) * a.core.get_field("weight")).sum(axis=1)
             for a in layers
         ]
         if self.scope == "layer":
@@ -94,7 +94,7 @@ class SNIP(Rewiring):
         total = math.floor(self.density * (sum(a.n_out * a.n_in for a in layers) // each) + 0.5) * each
         surplus = sum(a.nnz for a in layers) - total
         counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         for plan, layer, score, count in zip(plans, layers, scores, counts, strict=True):
             plan.prune_scores(score, count, *context.key(layer), context.threads)
         return plans

@@ -25,7 +25,7 @@ __all__ = ["SoftDeepR"]
 
 def full_slots(layer: Sparse) -> int:
     """Slots of a full layer."""
-    return layer.store.n_groups * layer.n_in
+    return layer.core.n_groups * layer.n_in
 
 
 def crossing_chance(distance: float) -> float:
@@ -122,12 +122,12 @@ class SoftDeepR(DeepR):
         return crossing_chance((1.0 - density) / (density * beta) / sigma)
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
-        start = {str(a.index): a.store.slots / full_slots(a) for a in layers}
+        start = {str(a.index): a.core.slots / full_slots(a) for a in layers}
         start.update(context.memory.get("start", {}))
         context.notes["start"] = start
         if not layers:
             return []
-        plans = [_core.Plan(layer.store) for layer in layers]
+        plans = [_core.Plan(layer.core) for layer in layers]
         chances = context.generator(layers[0], "awakening")  # one for all: making it takes a while
         steps, lr = context.progress.step - context.memory.get("step", 0), context.progress.lr
         for plan, layer in zip(plans, layers, strict=True):
@@ -136,7 +136,7 @@ class SoftDeepR(DeepR):
                 density = start[str(layer.index)] if self.density is None else self.density
                 asleep = (1.0 - self.chance(density, lr)) ** steps  # a dormant link's chance to stay so
                 count = chances.binomial(empty_slots(layer), 1.0 - asleep)
-                grow = _core.Plan(layer.store)  # what goes now is not among the dormant yet
+                grow = _core.Plan(layer.core)  # what goes now is not among the dormant yet
                 grow.grow_random(count, *context.key(layer), context.threads)
                 plan.insert(*grow.inserted())
                 plan.draw_weights(

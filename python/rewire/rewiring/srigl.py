@@ -89,7 +89,7 @@ class SRigL(Rewiring):
         return [self._plan(layer, value, 0.0 if layer is last else self.salient, context) for layer in layers]
 
     def _plan(self, layer: Sparse, value: float, least: float, context: RewiringContext) -> _core.Plan:
-        store, key = layer.store, context.key(layer)
+        store, key = layer.core, context.key(layer)
         x, dz = context.probe.pair(layer)
         plan = _core.Plan(store)
         self.drop.mark(plan, layer, value, context)
@@ -123,7 +123,7 @@ def _without_surplus(
     wanted: NDArray[np.int64],
 ) -> _core.Plan:
     """What goes already, and the smallest where more stay than are wanted; of equals the higher sources."""
-    store = layer.store
+    store = layer.core
     group, position = groups_of(store), positions_of(store)
     drop = np.zeros(len(position), bool)
     drop[np.searchsorted(position, encode(removed, sources, store.n_in))] = True

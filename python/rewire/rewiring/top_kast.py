@@ -116,14 +116,14 @@ class TopKAST(Rewiring):
         return progress.step > self.end_at(progress) and not memory.get("ended", False)
 
     def layers(self, network: Sequential) -> list[Sparse]:
-        return [layer for layer in self.eligible(network) if layer.store.slots > 0]
+        return [layer for layer in self.eligible(network) if layer.core.slots > 0]
 
     # --- every step ---------------------------------------------------------------------
 
     def join(self, updates: Updates, network: Sequential) -> None:
         rate = updates.weights.lr * self.penalty
         for layer in self.layers(network):
-            density = self.forward_fraction * layer.store.slots / (layer.store.n_groups * layer.n_in)  # D
+            density = self.forward_fraction * layer.core.slots / (layer.core.n_groups * layer.n_in)  # D
             updates.penalties[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
 
     # --- a refresh ----------------------------------------------------------------------
@@ -134,7 +134,7 @@ class TopKAST(Rewiring):
         context.notes["links"] = known or {str(layer.index): layer.nnz for layer in layers}
         plans = []
         for layer in layers:
-            store, key = layer.store, (*context.key(layer), context.threads)
+            store, key = layer.core, (*context.key(layer), context.threads)
             weight, kept = store.get_field("weight"), store.get_field(ASLEEP)
             theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
@@ -164,7 +164,7 @@ class TopKAST(Rewiring):
     ) -> _core.Plan:
         """A plan that removes what set A leaves of a layer that has ``total`` links at full strength."""
         each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
-        most = layer.store.slots - 1  # one slot is always in A
+        most = layer.core.slots - 1  # one slot is always in A
         inside = max(1, math.floor(self.forward_fraction * (total // each) + 0.5)) * each
         return remove_links(
             lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - inside
@@ -172,7 +172,7 @@ class TopKAST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         for layer in layers:
-            _core.topkast_select(layer.store, ASLEEP, AWAKE, *context.notes[layer.label])
+            _core.topkast_select(layer.core, ASLEEP, AWAKE, *context.notes[layer.label])
         context.memory["links"] = context.notes["links"]
         context.memory["ended"] = context.progress.step >= self.end_at(context.progress)
 
