@@ -22,13 +22,13 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _version _core _openmp errors _warn _format _checks _registry _params _resources _gate _signals _fileio
-    _container _saving threads _moments _inputs standardizer workspace _positions _links _view _no_array store
-    _structure activations initializers link_counts connectivity
+    _version _core _openmp errors _warn _format _checks _geometry _registry _params _resources _gate _signals
+    _fileio _container _saving threads _moments _inputs standardizer workspace _positions _links _view _no_array
+    store _structure activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability
     metrics _unfinished losses schedules optim network files neurons
-    rewiring.schedule rewiring.fraction rewiring.probe rewiring.chains rewiring.budgets rewiring.context
+    rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rewire import _checks, _container
 from rewire._fileio import FileError, foreign
+from rewire._geometry import Geometry
 from rewire._version import __version__
 
 __all__ = ["Contents", "Path", "check_same", "network_parts", "read", "refusing", "trainer_parts", "write"]
@@ -187,7 +188,7 @@ def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         if kind == "Sparse":
             group = _checks.choice("group", layer["group"], (1, 2, 4, 8))
             n_out = _checks.integer("n_out", layer["n_out"], low=1)
-            name, shape = "indptr", [-(-n_out // group) + 1]
+            name, shape = "indptr", [Geometry(layer["n_in"], n_out, group).n_groups + 1]
         elif kind == "Dense":
             name, shape = "weights", [layer["n_out"], layer["n_in"]]
         else:

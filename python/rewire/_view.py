@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
+from rewire._geometry import Geometry
 from rewire._links import fitting
 
 __all__ = ["StoreView"]
@@ -65,7 +66,7 @@ class StoreView:
     ) -> None:
         if self._arrays is None:
             return
-        surplus = self._store.n_groups * self._store.group - self._store.n_out
+        surplus = Geometry.of(self._store).missing_rows
         if surplus:
             first, slots = self._arrays["start"][-1], self._arrays["length"][-1]
             self._arrays["weight"][first : first + slots, -surplus:] = 0

@@ -15,6 +15,7 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, integer, number
+from rewire._geometry import Geometry, item_bytes
 from rewire._resources import memory_available
 
 __all__ = [
@@ -120,7 +121,7 @@ def slots_for(n_in: int, n_out: int, group: int, links: float) -> int:
     A slot of the last group holds fewer than ``group`` links when n_out is no multiple of it, so a full layer
     has ceil(n_out / group) * n_in slots.
     """
-    most = -(-n_out // group) * n_in
+    most = Geometry(n_in, n_out, group).n_positions
     if links >= n_in * n_out:
         return most
     return min(most, math.floor(links / group + 0.5))
@@ -134,8 +135,7 @@ def sparse_bytes(
     A slot holds its source (4), ``group`` weights and as many values for each optimizer state, all with 1/16
     and a slot per group of slack, and 8 more in the mirror; a group holds 16 bytes, a neuron its bias.
     """
-    item = 8 if dtype == "float64" else 4
-    groups = -(-n_out // group)
+    item, groups = item_bytes(dtype), Geometry(n_in, n_out, group).n_groups
     room = slots * 17 // 16 + groups
     total = room * (4 + group * item * (1 + states)) + 16 * groups + (1 + states) * item * n_out
     return total + (8 * slots + 8 * (n_in + 1) if mirror else 0)
@@ -143,7 +143,7 @@ def sparse_bytes(
 
 def plan_bytes(slots: int, group: int, dtype: str) -> int:
     """Bytes a plan takes that brings ``slots`` new ones with their weights."""
-    return slots * (8 + group * (8 if dtype == "float64" else 4))
+    return slots * (8 + group * item_bytes(dtype))
 
 
 def readable(n_bytes: float) -> str:

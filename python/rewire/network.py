@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _core, _saving
 from rewire._format import percent
 from rewire._gate import Gate
+from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
 from rewire._saving import Contents
 from rewire.activations import Softmax
@@ -339,7 +340,7 @@ class Sequential:
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""
         if batch_size is not None:
             return _checks.integer("batch_size", batch_size, low=1)
-        item = 8 if self.dtype == "float64" else 4
+        item = item_bytes(self.dtype)
         fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
         return min(n_samples, max(32, min(1024, fits // 64 * 64)))
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe
+from rewire._geometry import Geometry
 from rewire._links import check_finite, connections, fitting, slots_of, values_of
 from rewire._no_array import NoArray
 from rewire._view import StoreView
@@ -126,7 +127,7 @@ class WeightStore(NoArray):
         """Connections out of each input, shape (n_in,)."""
         sources = self.sources()
         counts = np.bincount(sources, minlength=self.n_in) * self.group
-        missing = self.n_groups * self.group - self.n_out
+        missing = Geometry.of(self).missing_rows
         if missing:  # the last group has fewer rows
             counts -= np.bincount(sources[self.indptr()[-2] :], minlength=self.n_in) * missing
         return counts

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rewire import _carried, _checks, _saving
 from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
+from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
 from rewire._saving import Contents
@@ -535,7 +536,7 @@ class Trainer:
         """Fresh optimizer state, unless the layers still hold ours."""
         if self.owns_state():
             return
-        net, item = self.network, 8 if self.network.dtype == "float64" else 4
+        net, item = self.network, item_bytes(self.network.dtype)
         values = len(self.optimizer.state_names) + (self.optimizer.clip_norm is not None)
         bytes_needed = net.n_params * item * values + 4 * net.nnz * self.optimizer.needs_age
         refuse_if_too_large(bytes_needed, "the optimizer's state")

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire import _core
 from rewire._checks import choice, describe, entries, integer, one_of_types
 from rewire._format import plural
+from rewire._geometry import Geometry
 from rewire._positions import decode, difference, encode, positions_of
 from rewire._training import TrainerLike
 from rewire.callbacks.base import Callback, State, register_callback
@@ -275,7 +275,7 @@ class LinkLog(Callback):
             return layer.nnz
         store, tried = layer.core, self._explored[layer.index]
         last = tried.size - int(np.searchsorted(tried, (store.n_groups - 1) * store.n_in))
-        return tried.size * store.group - last * _missing(store)
+        return tried.size * store.group - last * Geometry.of(store).missing_rows
 
     # --- saving -------------------------------------------------------------------------
 
@@ -324,7 +324,7 @@ class LinkLog(Callback):
                 name = f"explored.{shape.at}"
                 tried = np.asarray(arrays[name])
                 take(arrays, name, (tried.size,), "int64", where)
-                places = -(-shape.n_out // shape.group) * shape.n_in
+                places = Geometry(shape.n_in, shape.n_out, shape.group).n_positions
                 if tried.size and not (tried[0] >= 0 and tried[-1] < places and np.all(np.diff(tried) > 0)):
                     raise ValueError(f"{where}: array {name!r} must ascend within [0, {places})")
                 self._explored[shape.at] = tried
@@ -348,11 +348,6 @@ def _shapes(network: Sequential) -> list[_Shape]:
     ]
 
 
-def _missing(store: _core.Store) -> int:
-    """Rows that the last group lacks to be whole."""
-    return store.n_groups * store.group - store.n_out
-
-
 def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
     """Links by the rewiring that brought them, shape (now + 2,): 0 the start, now + 1 what came since."""
     if not isinstance(layer, Sparse):
@@ -362,8 +357,8 @@ def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
     store = layer.core
     born = store.get_field(FIELD)[:, 0]
     counts = np.bincount(born, minlength=now + 2) * store.group
-    if _missing(store):
-        counts -= np.bincount(born[store.indptr()[-2] :], minlength=now + 2) * _missing(store)
+    if Geometry.of(store).missing_rows:
+        counts -= np.bincount(born[store.indptr()[-2] :], minlength=now + 2) * Geometry.of(store).missing_rows
     return counts
 
 

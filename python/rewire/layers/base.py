@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, describe, integer
+from rewire._geometry import padded
 from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Bound, activation
@@ -28,8 +29,6 @@ __all__ = [
     "KEPT", "Layer", "OptimizerNeeds", "Rescale", "Updates", "WeightLayer", "layer_from_config",
     "register_layer",
 ]
-
-ROW_PAD = 8  # rows of a bias: the last group of a store may reach over n_out (RW_ROW_PAD)
 
 
 class Updates(NamedTuple):
@@ -265,7 +264,7 @@ class WeightLayer(Layer):
         self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
         self.activation = activation(activation_)
         self.has_bias = boolean("bias", bias)
-        self._bias: NDArray[Any] | None = None  # padded with zeros to ROW_PAD rows
+        self._bias: NDArray[Any] | None = None  # padded with zeros
         self._bias_grad: NDArray[Any] | None = None  # likewise
         self.bias_state: dict[str, NDArray[Any]] = {}
         self.bound: Bound
@@ -275,7 +274,7 @@ class WeightLayer(Layer):
         super().build(seed=seed, index=index, depth=depth, dtype=dtype, draw=draw)
         self.bound = bound
         if self.has_bias:
-            rows = -(-self.n_out // ROW_PAD) * ROW_PAD
+            rows = padded(self.n_out)
             self._bias, self._bias_grad = _core.aligned_zeros(rows, dtype), _core.aligned_zeros(rows, dtype)
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._geometry import item_bytes
 from rewire._structure import Mask
 from rewire.activations import Activation
 from rewire.initializers import Initializer, initializer
@@ -69,7 +70,7 @@ class Dense(WeightLayer):
         self.weight_state: dict[str, NDArray[Any]] = {}
 
     def needed_bytes(self, dtype: str) -> int:
-        return 2 * self.n_in * self.n_out * (8 if dtype == "float64" else 4)  # weights and gradient
+        return 2 * self.n_in * self.n_out * item_bytes(dtype)  # weights and gradient
 
     def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
         super().build(seed=seed, index=index, depth=depth, dtype=dtype, draw=draw)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, describe, detached, float_vector, integer, number
+from rewire._geometry import Geometry
 from rewire._positions import decode
 from rewire._structure import Mask, Structure, whole_groups
 from rewire.activations import Activation
@@ -185,7 +186,7 @@ class Sparse(WeightLayer):
         )
         b = np.zeros(0) if bias is None else float_vector("bias", bias, n_out)
 
-        groups = -(-n_out // group)
+        groups = Geometry(n_in, n_out, group).n_groups
         padded = np.zeros((groups * group, n_in), dtype=np.result_type(w.dtype, np.float32))
         padded[:n_out] = w
         blocks = padded.reshape(groups, group, n_in)
@@ -219,7 +220,7 @@ class Sparse(WeightLayer):
     def wanted_slots(self) -> int:
         """Slots the start will have, exactly."""
         if self.fan_in is not None:
-            return self.fan_in * -(-self.n_out // self.group)
+            return self.fan_in * self.geometry.n_groups
         if self._given is not None:
             return len(self._given[1])
         return slots_for(self.n_in, self.n_out, self.group, self.wanted_links)
@@ -272,7 +273,12 @@ class Sparse(WeightLayer):
     @property
     def core(self) -> _core.Store:
         """The core's store under `store`: what plans and kernels take, and what rules work on."""
-        return self.core._core
+        return self.store._core
+
+    @property
+    def geometry(self) -> Geometry:
+        """Groups, positions and what else follows from sizes alone; known before there is a store."""
+        return Geometry(self.n_in, self.n_out, self.group)
 
     # --- forward, backward --------------------------------------------------------------
 
@@ -408,7 +414,7 @@ class Sparse(WeightLayer):
                 continue
             values = store.get_field(name)
             if rows is not None:
-                every = np.zeros(store.n_groups * store.group, self.dtype)  # the last group may reach over
+                every = np.zeros(self.geometry.n_rows, self.dtype)  # the last group may reach over
                 every[: self.n_out] = rows
                 values *= every.reshape(-1, store.group)[self._groups()]
             if cols is not None:
@@ -515,8 +521,7 @@ class Sparse(WeightLayer):
         # Only an empty store can be loaded, and the one there is may be full (the best epoch comes back).
         fresh = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
         store = fresh._core
-        groups = -(-self.n_out // self.group)
-        indptr = take(arrays, "indptr", (groups + 1,), "int64", self.label)
+        indptr = take(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.label)
         slots = int(np.size(arrays.get("sources", ())))
         sources = take(arrays, "sources", (slots,), "int32", self.label)
         weights = take(arrays, "weights", (slots, self.group), self.dtype, self.label)

@@ -16,20 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._geometry import Geometry
 from rewire.layers import Sparse
 
 __all__ = [
-    "common_slot", "empty_links", "empty_slots", "first_links", "links_in", "remove_links",
+    "common_slot", "empty_links", "empty_slots", "first_links", "links_in", "removal", "remove_links",
     "removing", "slot_links", "slot_sizes",
 ]  # fmt: skip
 
 
 def slot_links(layer: Sparse) -> int:
     """The links of every slot of a layer; 0 where the last group is not whole and there are others."""
-    store = layer.core
-    if store.n_out % store.group == 0:
-        return store.group
-    return store.n_out if store.n_groups == 1 else 0
+    return layer.geometry.slot_links
 
 
 def common_slot(layers: Sequence[Sparse]) -> int:
@@ -40,9 +38,8 @@ def common_slot(layers: Sequence[Sparse]) -> int:
 
 def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
     """The links of slots of these groups."""
-    store = layer.core
-    last = store.n_out - (store.n_groups - 1) * store.group
-    return np.where(groups == store.n_groups - 1, last, store.group)
+    sizes = layer.geometry
+    return np.where(groups == sizes.n_groups - 1, sizes.last_rows, sizes.group)
 
 
 def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
@@ -53,7 +50,7 @@ def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
 
 def empty_slots(layer: Sparse) -> int:
     """Slots that a layer lacks to be full."""
-    return layer.core.n_groups * layer.n_in - layer.core.slots
+    return layer.geometry.n_positions - layer.core.slots
 
 
 def empty_links(layer: Sparse) -> int:
@@ -65,7 +62,7 @@ def links_in(plan: _core.Plan, *, removed: bool) -> int:
     """Links of a plan's slots: ``group`` each, fewer in a last group that is not whole."""
     store = plan.store
     slots = plan.n_removed if removed else plan.n_inserted
-    missing = store.n_groups * store.group - store.n_out
+    missing = Geometry.of(store).missing_rows
     links = slots * store.group
     if missing and slots:
         groups, _ = plan.removed() if removed else plan.inserted()
@@ -73,11 +70,16 @@ def links_in(plan: _core.Plan, *, removed: bool) -> int:
     return links
 
 
+def removal(store: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> _core.Plan:
+    """A plan that removes these slots, ascending, and inserts nothing."""
+    plan, none = _core.Plan(store), np.zeros(0, np.int32)
+    plan.pairs(groups, sources, none, none, None)
+    return plan
+
+
 def removing(plan: _core.Plan) -> _core.Plan:
     """A plan that removes what another one removes, and inserts nothing."""
-    twin, none = _core.Plan(plan.store), np.zeros(0, np.int32)
-    twin.pairs(*plan.removed(), none, none, None)
-    return twin
+    return removal(plan.store, *plan.removed())
 
 
 def remove_links(mark: Callable[[_core.Plan, int], None], layer: Sparse, links: int) -> _core.Plan:

@@ -17,6 +17,7 @@ from rewire.layers import Layer
 from rewire.layers.dependence import Passage
 from rewire.network import Sequential
 from rewire.reachability import live_backward, live_forward
+from rewire.rewiring.budgets import removal
 
 __all__ = ["chain_links", "without_chains"]
 
@@ -82,12 +83,11 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
     positions: dict[_core.Store, int] = {layer.core: layer.index for layer in network.sparse_layers}
-    none, made = np.zeros(0, np.int32), []
+    made = []
     for plan in plans:
         structure, at = Structure.of(plan.store), positions[plan.store]
         drop = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
-        made.append(_core.Plan(plan.store))
-        made[-1].pairs(structure.groups[drop], structure.sources[drop], none, none, None)
+        made.append(removal(plan.store, structure.groups[drop], structure.sources[drop]))
     return made
 
 

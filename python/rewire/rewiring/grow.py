@@ -101,7 +101,7 @@ class GrowRandom(Grow):
             return super().place_links(plan, layer, links, context)
         # More than enough are drawn, and of these, in a random order, the first that make up so many links.
         store = layer.core
-        enough = min(-(-links // (store.n_out % store.group)), self.room(plan, layer))
+        enough = min(-(-links // layer.geometry.last_rows), self.room(plan, layer))
         fresh = removing(plan) if self.refill else _core.Plan(store)
         fresh.grow_random(enough, *context.key(layer), context.threads)
         groups, sources = fresh.inserted()

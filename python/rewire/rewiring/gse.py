@@ -57,7 +57,7 @@ def candidates(
         x, dz = context.probe.pair(layer)
         # Of graest the same signs on both sides: the product estimates the gradient.
         signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
-        of_row = np.zeros(store.n_groups * store.group)
+        of_row = np.zeros(layer.geometry.n_rows)
         of_row[: store.n_out] = _strength(dz, signs)
         of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
         groups = weighted(of_group, count, rng)
@@ -149,8 +149,8 @@ class GrowByCandidates(Grow):
     def look(self, layer: Sparse, context: RewiringContext) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
         store = layer.core
-        if 2 * store.slots > store.n_groups * store.n_in:  # a dense layer: every place is looked at
-            everywhere = np.arange(store.n_groups * store.n_in)
+        if 2 * store.slots > layer.geometry.n_positions:  # a dense layer: every place is looked at
+            everywhere = np.arange(layer.geometry.n_positions)
             groups, sources = decode(difference(everywhere, positions_of(store))[0], store.n_in)
         else:
             count = int(np.ceil(self.gamma * store.slots))
@@ -169,7 +169,7 @@ class GrowByCandidates(Grow):
             return
         missing = links - int(slot_sizes(layer, chosen // store.n_in).sum())
         taken = np.union1d(positions_of(store), chosen)
-        enough = min(-(-missing // (store.n_out % store.group)), store.n_groups * store.n_in - len(taken))
+        enough = min(-(-missing // layer.geometry.last_rows), layer.geometry.n_positions - len(taken))
         if enough > 0:
             more = sample_excluding(store, taken, enough, context.key(layer), context.threads)
             more = more[context.generator(layer, "newcomers").permutation(enough)]

@@ -20,7 +20,7 @@ from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
 from rewire.rewiring.base import Rewiring, register_rewiring, rewiring
-from rewire.rewiring.budgets import links_in
+from rewire.rewiring.budgets import links_in, removal
 from rewire.rewiring.context import RewiringRecord
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import (
@@ -214,15 +214,14 @@ class ImportancePruning(Rewiring):
     def _publish(self, network: Sequential, threads: int) -> RewiringRecord:
         """Neurons lose their incoming links."""
         network.refuse_views("rewired")
-        layers, none, plans = network.weight_layers, np.zeros(0, np.int32), []
+        layers, plans = network.weight_layers, []
         lost = [0] * len(layers)
         for layer in self._prunable(network):
             importance = group_importance(layer)
             small = importance <= np.percentile(importance, 100 * self.fraction)
             groups = groups_of(layer.core)
             slots = small[groups]
-            plans.append(_core.Plan(layer.core))
-            plans[-1].pairs(groups[slots].astype(np.int32), layer.core.sources()[slots], none, none, None)
+            plans.append(removal(layer.core, groups[slots].astype(np.int32), layer.core.sources()[slots]))
             lost[layers.index(layer)] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
         return RewiringRecord(lost, [0] * len(lost))

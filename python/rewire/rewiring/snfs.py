@@ -42,7 +42,7 @@ class DropSparingDense(Drop):
         means = [mean_momentum(layer, context) for layer in layers]
         for plan, layer, mean in zip(plans, layers, means, strict=True):
             store, fraction = layer.core, fraction
-            sparsity = empty_slots(layer) / (store.n_groups * layer.n_in)
+            sparsity = empty_slots(layer) / layer.geometry.n_positions
             if sparsity < DENSE and mean * len(layers) > sum(means):
                 own = min(sparsity, fraction)
             count = max(0, min(math.ceil(own * store.slots), store.slots - 1))

@@ -25,7 +25,7 @@ __all__ = ["SoftDeepR"]
 
 def full_slots(layer: Sparse) -> int:
     """Slots of a full layer."""
-    return layer.core.n_groups * layer.n_in
+    return layer.geometry.n_positions
 
 
 def crossing_chance(distance: float) -> float:

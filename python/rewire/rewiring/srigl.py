@@ -16,7 +16,7 @@ from rewire._positions import decode, encode, groups_of, positions_of
 from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.budgets import slot_sizes
+from rewire.rewiring.budgets import removal, slot_sizes
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
@@ -132,9 +132,7 @@ def _without_surplus(
     at = at[np.lexsort((-magnitudes(layer)[at], group[at]))]
     rank = np.arange(len(at)) - np.searchsorted(group[at], group[at])
     drop[at[rank >= wanted[group[at]]]] = True
-    plan, none = _core.Plan(store), np.zeros(0, np.int32)
-    plan.pairs(*decode(position[drop], store.n_in), none, none, None)
-    return plan
+    return removal(store, *decode(position[drop], store.n_in))
 
 
 def _weak(lengths: NDArray[np.int64], salient: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:

@@ -123,7 +123,7 @@ class TopKAST(Rewiring):
     def join(self, updates: Updates, network: Sequential) -> None:
         rate = updates.weights.lr * self.penalty
         for layer in self.layers(network):
-            density = self.forward_fraction * layer.core.slots / (layer.core.n_groups * layer.n_in)  # D
+            density = self.forward_fraction * layer.core.slots / layer.geometry.n_positions  # D
             updates.penalties[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
 
     # --- a refresh ----------------------------------------------------------------------
