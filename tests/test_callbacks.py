@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire.progress import Bar, Lines, RichBar, TqdmBar
+from rewire.progress import Lines, RichBar, TqdmBar, bar
 from small import NOISE, Log, X, Y, trainer
 
 # --- callbacks --------------------------------------------------------------------------
@@ -202,13 +202,13 @@ def test_one_line_an_epoch(capsys):
 
 
 def test_bar_falls_back_to_lines(monkeypatch, capsys):
-    assert type(Bar()) is Lines  # standard error is no terminal here
+    assert type(bar()) is Lines  # standard error is no terminal here
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
     for name in ("tqdm", "rich"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert type(Bar()) is Lines
+    assert type(bar()) is Lines
     trainer().fit(X, Y, verbose=2)
     assert capsys.readouterr().out.startswith("epoch 1/1")
 

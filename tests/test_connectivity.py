@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
-from rewire.connectivity import Correlated, EdgeList, ScaleFree, SmallWorld
+from rewire.connectivity import Correlated, EdgeList, Request, ScaleFree, SmallWorld
 
 X = np.random.default_rng(0).normal(size=(50, 12)) @ np.random.default_rng(1).normal(size=(12, 12))
 
@@ -39,6 +39,14 @@ def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, d
         assert layer.store.slots == like.store.slots
     assert np.array_equal(places(layers[0]), places(layers[1]))
     assert np.array_equal(layers[0].store.get_field("weight"), layers[1].store.get_field("weight"))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_a_random_start_can_be_drawn_like_others(group):
+    layer = built(30, 20, density=0.2, group=group, seed=5)
+    empty = built(30, 20, density=0.0, group=group, seed=5)
+    drawn, weights = rw.connectivity.Random().draw(Request(empty.core, layer.store.slots, (5, 0, 0), 1))
+    assert weights is None and np.array_equal(drawn, places(layer))
 
 
 def test_a_lattice_is_a_lattice():

@@ -26,7 +26,6 @@ class Bound:
 
     code: str  # "linear" | "relu" | "leaky" | "sigmoid" | "tanh"
     slope: float = 0.0
-    softmax: bool = False  # apply softmax to what `code` gives, outside the layer
 
     @property
     def needs_input(self) -> bool:
@@ -159,7 +158,7 @@ class Softmax(Activation):
     def bind(self, depth: int | None) -> Bound:
         if depth is not None:
             raise ValueError(f"activation must not be softmax on a hidden layer (hidden layer {depth})")
-        return Bound("linear", softmax=True)
+        return Bound("linear")  # the loss or the network applies softmax
 
 
 KINDS = Registry("activation", Activation, "a dict or an Activation")

@@ -68,6 +68,12 @@ class Random(Connectivity):
 
     name = "random"
 
+    def draw(self, request: Request) -> tuple[Positions, None]:
+        store = request.store
+        plan = _core.Plan(store)
+        plan.grow_random(request.slots, *request.key, request.threads)
+        return encode(*plan.inserted(), store.n_in), None
+
 
 class SmallWorld(Connectivity):
     """Bipartite Watts-Strogatz: outputs listen to the inputs beside them, some links go anywhere.

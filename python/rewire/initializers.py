@@ -8,7 +8,7 @@ a neuron *really* has: with the dense count a sparse layer starts far too small.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -181,9 +181,11 @@ class Fixed(Initializer):
         return Draw("constant", self.value)
 
 
-def Zeros() -> Fixed:
-    """``Fixed(0.0)``: the default for links that come in while training."""
-    return Fixed(0.0)
+@dataclass(frozen=True)
+class Zeros(Fixed):
+    """0 everywhere: the default for links that come in while training."""
+
+    value: float = field(default=0.0, init=False, repr=False)
 
 
 KINDS = Registry("init", Initializer, "a number, a dict or an Initializer")

@@ -8,7 +8,7 @@ from typing import Any
 
 from rewire._format import seconds
 
-__all__ = ["Bar", "Lines", "Silent", "progress"]
+__all__ = ["Lines", "Silent", "bar", "progress"]
 
 
 def line(row: dict[str, Any], epochs: int) -> str:
@@ -122,7 +122,7 @@ def _shows_bars(stream: Any) -> bool:
     return stream.isatty() or type(stream).__module__.partition(".")[0] == "ipykernel"
 
 
-def Bar() -> Silent:
+def bar() -> Silent:
     """A bar by tqdm or rich where one is installed and standard error can show one; lines otherwise."""
     if _shows_bars(sys.stderr):
         try:
@@ -143,4 +143,4 @@ def Bar() -> Silent:
 
 def progress(verbose: int) -> Silent:
     """0: silent; 1: a line an epoch; 2: a bar as well."""
-    return (Silent, Lines, Bar)[verbose]()
+    return (Silent, Lines, bar)[verbose]()

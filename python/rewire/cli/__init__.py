@@ -23,7 +23,7 @@ from rewire.progress import silence_stdout
 
 __all__ = ["main"]
 
-OK, FAILED, USAGE, BAD_FILE, INTERRUPTED = 0, 1, 2, 3, 130
+FAILED, USAGE, BAD_FILE, INTERRUPTED = 1, 2, 3, 130
 
 # Errors whose message is for people; of any other kind the name is shown as well.
 _EXPECTED = (ValueError, TypeError, OSError, MemoryError, ArithmeticError, ImportError)
