@@ -41,7 +41,7 @@ class DropSparingDense(Drop):
     ) -> None:
         means = [mean_momentum(layer, context) for layer in layers]
         for plan, layer, mean in zip(plans, layers, means, strict=True):
-            store, fraction = layer.core, fraction
+            store, own = layer.core, fraction
             sparsity = empty_slots(layer) / layer.geometry.n_positions
             if sparsity < DENSE and mean * len(layers) > sum(means):
                 own = min(sparsity, fraction)
