@@ -899,7 +899,7 @@ INNER = {
     "SparseMLPClassifier": "score",  # and of its accuracy_score
     "Standardizer": "apply change_to fits from_config learn",
     "Trainer": "bring_back check_network evaluate_checked from_contents",
-    "History": "check",
+    "History": "check to_dict",
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py
 }
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]

@@ -288,7 +288,7 @@ def _redraw(positions: Positions, moves: NDArray[np.bool_], n_in: int, rng: np.r
     return np.sort(np.concatenate(kept))
 
 
-KINDS = Registry("start", Connectivity, "a dict or a Connectivity")
+KINDS = Registry("connectivity", Connectivity, "a dict or a Connectivity")
 for _kind in (Random, SmallWorld, ScaleFree, Correlated):
     KINDS.register(_kind)
 
