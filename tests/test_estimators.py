@@ -524,7 +524,7 @@ def test_presets(digits):
 
 def test_parameters_go_before_those_of_the_preset():
     clf = SparseMLPClassifier.from_preset(
-        "tsnn-2021", learning_rate_init=0.5, momentum=0.2, weight_decay=0.1, fraction=0.1
+        "tsnn-2021", learning_rate_init=0.5, momentum=0.2, weight_decay=0.1, drop_fraction=0.1
     )
     assert (clf.optimizer.lr, clf.optimizer.momentum, clf.optimizer.weight_decay) == (0.5, 0.2, 0.1)
     assert clf.rewiring.fraction == 0.1 and clf.optimizer.decay == "per_step"
@@ -617,7 +617,7 @@ def test_predicting_while_fitting_is_refused(digits, how):
         ("init", "she", ValueError),
         ("rewiring", "sets", ValueError),
         ("rewiring", 3, TypeError),
-        ("fraction", 1.5, ValueError),
+        ("drop_fraction", 1.5, ValueError),
         ("optimizer", "lbfgs", ValueError),
         ("optimizer", 1, TypeError),
         ("learning_rate_init", 0.0, ValueError),

@@ -52,7 +52,7 @@ class Preset:
     weight_decay: float = 0.0
     decay: str = "l2"
     batch_size: int = 128
-    fraction: float = 0.3
+    drop_fraction: float = 0.3
     new_init: Initializer = field(default_factory=Zeros)
     output_layer: bool = True
     last_epoch: str = "skip"
@@ -88,7 +88,7 @@ class Preset:
         if choice("name", name, ("set", "static")) == "static":
             return Static()
         return SET(
-            self.fraction, init=self.new_init, output_layer=self.output_layer, last_epoch=self.last_epoch
+            self.drop_fraction, init=self.new_init, output_layer=self.output_layer, last_epoch=self.last_epoch
         )
 
     def replace(self, **changes: Any) -> Preset:

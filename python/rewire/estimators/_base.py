@@ -84,7 +84,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         init: str | float | Initializer = "he",
         connectivity: str | dict[str, Any] | Connectivity = "random",
         rewiring: str | dict[str, Any] | Rewiring | None = "set",
-        fraction: float = 0.3,
+        drop_fraction: float = 0.3,
         optimizer: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
         momentum: float = 0.9,
@@ -112,7 +112,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.init = init
         self.connectivity = connectivity
         self.rewiring = rewiring
-        self.fraction = fraction
+        self.drop_fraction = drop_fraction
         self.optimizer = optimizer
         self.learning_rate_init = learning_rate_init
         self.momentum = momentum
@@ -150,7 +150,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             Not fitted. ``get_params`` shows every value.
         """
         # These go into the preset's optimizer and rewiring, beside which the estimator's own are unused.
-        ours = {"learning_rate_init": "lr"} | {key: key for key in ("momentum", "weight_decay", "fraction")}
+        same = ("momentum", "weight_decay", "drop_fraction")
+        ours = {"learning_rate_init": "lr"} | {key: key for key in same}
         given = {ours[key]: value for key, value in parameters.items() if key in ours and value != "auto"}
         p = preset(name).replace(**given)
         epochs = parameters.get("max_iter", cls().max_iter)
@@ -160,7 +161,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             "group": p.group,
             "init": p.init,
             "rewiring": p.rewiring(),
-            "fraction": p.fraction,
+            "drop_fraction": p.drop_fraction,
             "optimizer": p.optimizer(epochs=epochs),
             "dropout": p.dropout,
             "batch_size": p.batch_size,
@@ -422,7 +423,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
 
     def _make_rewiring(self, incremental: bool) -> Rewiring:
-        fraction = _checks.number("fraction", self.fraction, low=0.0, high=1.0)
+        fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
         rule = SET(fraction) if self.rewiring == "set" else rewiring(self.rewiring)
         if incremental and rule.last_epoch == "remove":
             # No call of partial_fit is known to be the last; removal in every call would eat the network.

@@ -49,7 +49,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         A rule by name, such as ``"set"`` or ``"rigl"`` (``rewire.rewiring.rewiring_names()`` lists them); a
         dict of its name and options, ``{"name": "rigl", "fraction": 0.2}``; an object such as
         ``SET(0.3, every=Epochs(5))``. ``"static"`` and None keep the structure.
-    fraction : float in [0, 1]
+    drop_fraction : float in [0, 1]
         Fraction of connections that ``rewiring="set"`` moves. Unused for an object.
     optimizer : {"adam", "adamw", "sgd"} or Optimizer
         Adam needs no tuning; SGD needs less memory and a learning rate that fits widths and data. An object

@@ -28,7 +28,7 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, epsilon, group, init, connectivity, rewiring, fraction, optimizer, \
+    hidden_layer_sizes, activation, epsilon, group, init, connectivity, rewiring, drop_fraction, optimizer, \
 learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, horizon, shuffle, tol, \
 n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
