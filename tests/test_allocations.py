@@ -147,8 +147,8 @@ def test_store():
 
     def make():
         store = rw.WeightStore(n_out=9, n_in=12, group=1)
-        places = np.sort(np.random.default_rng(0).permutation(108)[:40])
-        store.insert(places // 12, places % 12, np.arange(40, dtype="f4"))
+        positions = np.sort(np.random.default_rng(0).permutation(108)[:40])
+        store.insert(positions // 12, positions % 12, np.arange(40, dtype="f4"))
         return store
 
     def edit(store):

@@ -20,7 +20,7 @@ from rewire.rewiring import (
 )
 from rewire.rewiring.drop import counts_below
 from rewire.rewiring.redistribute import split, taken_back
-from rules.trained import EVERY_OTHER, X, Y, network, places, slots, trained, weights
+from rules.trained import EVERY_OTHER, X, Y, network, positions, slots, trained, weights
 
 
 def test_snfs_leaves_a_slot_in_every_layer():
@@ -42,14 +42,14 @@ def test_snfs_leaves_a_slot_in_every_layer():
     st.floats(0, 1),
 )
 def test_a_split_is_exact_and_within_limits(layers, part):
-    shares, most = zip(*layers, strict=True)
+    proportions, most = zip(*layers, strict=True)
     total = int(part * sum(most))
-    counts = split(total, shares, most)
+    counts = split(total, proportions, most)
     assert sum(counts) == total
     assert all(0 <= n <= limit for n, limit in zip(counts, most, strict=True))
-    for n, share, limit in zip(counts, shares, most, strict=True):
-        for other, its, its_limit in zip(counts, shares, most, strict=True):
-            if n < limit and other < its_limit and share >= its:  # room on both sides: the larger share leads
+    for n, part, limit in zip(counts, proportions, most, strict=True):
+        for other, its, its_limit in zip(counts, proportions, most, strict=True):
+            if n < limit and other < its_limit and part >= its:  # room on both sides: the larger part leads
                 assert n >= other - 1
 
 
@@ -58,7 +58,7 @@ def test_a_split_in_numbers():
     assert split(10, [3.0, 1.0], [20, 20]) == [8, 2]  # 7.5 and 2.5: ties to the lower
     assert split(10, [8, 1, 1], [2, 20, 20]) == [2, 4, 4]  # six that do not fit
     assert split(10, [8, 1, 1], [2, 1, 20]) == [2, 1, 7]
-    assert split(6, [0, 0, 0], [0, 3, 9]) == [0, 2, 4]  # no shares: by room
+    assert split(6, [0, 0, 0], [0, 3, 9]) == [0, 2, 4]  # no proportions: by room
     assert split(5, [1, 0], [3, 9]) == [3, 2]  # nor here, once the first is full
     assert split(0, [1, 2], [0, 0]) == [0, 0]
     huge = 2**60
@@ -66,7 +66,7 @@ def test_a_split_in_numbers():
 
 
 @pytest.mark.parametrize(
-    ("total", "shares", "most", "words"),
+    ("total", "proportions", "most", "words"),
     [
         (4, [1, 1], [2, 1], "cannot place 4 links where there is room for 3"),
         (1, [1, math.nan], [2, 2], "proportions must be finite numbers >= 0"),
@@ -74,9 +74,9 @@ def test_a_split_in_numbers():
         (1, [1, -1.0], [2, 2], "proportions must be finite numbers >= 0"),
     ],
 )
-def test_a_split_that_cannot_be(total, shares, most, words):
+def test_a_split_that_cannot_be(total, proportions, most, words):
     with pytest.raises(ValueError, match=words):
-        split(total, shares, most)
+        split(total, proportions, most)
 
 
 @given(st.lists(st.lists(st.integers(0, 6), max_size=8), min_size=1, max_size=4), st.integers(0, 20),
@@ -116,13 +116,13 @@ def test_the_fewest_slots_are_taken_back(missing, drop, news):
 
 
 @pytest.mark.parametrize(
-    "spread", [RedistributeBySurvivors(), RedistributeByMomentum()], ids=["survivors", "momentum"]
+    "redistribute", [RedistributeBySurvivors(), RedistributeByMomentum()], ids=["survivors", "momentum"]
 )
-def test_a_spread_is_one_of_the_choices(spread):
+def test_redistribute_is_one_of_the_choices(redistribute):
     """Any rule can hand budgets on from layer to layer; the network's total stays."""
     rule = Rewiring(
         rw.Steps(2), Fraction(0.4), DropSmallest("global"),
-        rw.rewiring.GrowRandom(rw.Zeros()), redistribute=spread,
+        rw.rewiring.GrowRandom(rw.Zeros()), redistribute=redistribute,
     )  # fmt: skip
     net = network()
     before = slots(net)
@@ -175,7 +175,7 @@ def threshold_after(rule, removed, net=None):
 
 
 @pytest.mark.parametrize("target", [20, 20 / 189])
-def test_the_threshold_of_dsr_follows_the_number_that_went(target):
+def test_the_threshold_of_dsr_follows_the_number_that_was_dropped(target):
     assert sum(slots(network())) == 189
     found = {n: threshold_after(rw.DSR(target), n) for n in (0, 17, 18, 20, 22, 23, 40)}
     assert found == {0: 1.0, 17: 1.0, 18: 0.5, 20: 0.5, 22: 0.5, 23: 0.25, 40: 0.25}
@@ -200,20 +200,20 @@ def test_dsr_keeps_one_slot_and_the_total():
     rule.rewire(net, TrainingProgress(1, 4, True), 1, 1)
     net.validate()
     assert sum(slots(net)) == before == 189
-    # One survivor each, so equal parts of 186 and what the last layer's 36 empty places do not take.
+    # One survivor each, so equal parts of 186 and what the last layer's 36 empty positions do not take.
     assert slots(net) == [1 + 75, 1 + 75, 1 + 36]
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_newcomers_of_dsr_do_not_come_where_links_just_went(group):
+def test_dsr_grows_no_link_where_it_just_dropped_one(group):
     net = network(group=group)
     before = [weights(layer) for layer in net.layers]
     rw.DSR(threshold=0.3).rewire(net, TrainingProgress(1, 4, True), 1, 1)
     for layer, old in zip(net.layers, before, strict=True):
         new = weights(layer)
-        gone = {k for k, v in old.items() if np.abs(v).sum() / group < 0.3}
-        assert gone and len(gone & set(new)) <= (0 if group == 1 else 2)  # for the network's number of links
-        assert all(new[k].tolist() == old[k].tolist() for k in gone & set(new))
+        removed = {k for k, v in old.items() if np.abs(v).sum() / group < 0.3}
+        assert removed and len(removed & set(new)) <= (0 if group == 1 else 2)  # for the network's total
+        assert all(new[k].tolist() == old[k].tolist() for k in removed & set(new))
         assert all(not new[k].any() for k in set(new) - set(old))
 
 
@@ -239,7 +239,7 @@ def test_a_rewiring_that_fails_leaves_what_a_rule_remembers():
 
 
 def probed(rule, net):
-    """A trainer that stops at its first rewiring, and the occasion of it."""
+    """A trainer that stops at its first rewiring, and the context of it."""
     caught = []
     plans = rule.plans
 
@@ -270,8 +270,8 @@ def test_one_batch_is_the_gradient_of_the_coming_one():
 
 
 def test_nearly_dense_layers_are_spared_while_they_grow():
-    """A full layer with more than its part of the momentum loses nothing; with less it loses its share."""
-    for factor, share in ((100.0, 0.0), (0.0, 0.5)):
+    """A full layer with more than its part of the momentum loses nothing; with less it loses that half."""
+    for factor, fraction in ((100.0, 0.0), (0.0, 0.5)):
         net = network({"density": 1.0}, {"density": 0.5}, {"density": 0.5})
         trainer, _ = trained(rw.Static(), net, epochs=1)
         momentum = net.layers[0].store.get_field("momentum")
@@ -281,7 +281,7 @@ def test_nearly_dense_layers_are_spared_while_they_grow():
         plans = [rw._core.Plan(layer.core) for layer in net.layers]
         context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
         rule.drop.mark_all(plans, net.layers, 0.5, context)
-        assert [plan.n_removed for plan in plans] == [share * before[0], *map(half_up, before[1:])]
+        assert [plan.n_removed for plan in plans] == [fraction * before[0], *map(half_up, before[1:])]
 
 
 def half_up(n):
@@ -289,7 +289,7 @@ def half_up(n):
 
 
 def test_no_layer_takes_the_last_hundredth():
-    """All momentum in one layer: it takes 0.99 of its empty places, the others what is left."""
+    """All momentum in one layer: it takes 0.99 of its empty positions, the others what is left."""
     net = network({"density": 0.9}, {"density": 0.9}, {"density": 0.5})
     trained(rw.Static(), net, epochs=1)
     for layer in net.layers[:2]:
@@ -297,10 +297,10 @@ def test_no_layer_takes_the_last_hundredth():
     context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
     plans = [rw._core.Plan(layer.core) for layer in net.layers]
     DropSmallest().mark_all(plans, net.layers, 0.3, context)
-    gone = [plan.n_removed for plan in plans]
-    empty = [n - m + r for n, m, r in zip(places(net), slots(net), gone, strict=True)]
+    removed = [plan.n_removed for plan in plans]
+    empty = [n - m + r for n, m, r in zip(positions(net), slots(net), removed, strict=True)]
     counts = RedistributeByMomentum().counts(plans, net.layers, context)
-    assert sum(counts) == sum(gone)
+    assert sum(counts) == sum(removed)
     assert counts[2] == int(0.99 * empty[2]) < empty[2]
 
 

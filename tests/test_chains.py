@@ -25,16 +25,16 @@ def network(seed, group=1, density=0.15, middle=None):
 
 def plan_of(layer, drop=(), grow=()):
     plan = _core.Plan(layer.core)
-    both = [np.array(sorted(places), np.int32).reshape(-1, 2).T.copy() for places in (drop, grow)]
+    both = [np.array(sorted(positions), np.int32).reshape(-1, 2).T.copy() for positions in (drop, grow)]
     plan.pairs(*both[0], *both[1], None)
     return plan
 
 
 def random_plans(net, rng, layers=None):
-    """Removals of a third of the links and some newcomers, layer by layer."""
+    """Removals of a third of the links and some new links, layer by layer."""
     plans = []
     for layer in net.sparse_layers if layers is None else layers:
-        live = places(layer)
+        live = positions(layer)
         drop = {p for p in live if rng.random() < 1 / 3}
         anywhere = [(g, j) for g in range(layer.store.n_groups) for j in range(layer.n_in)]
         grow = {p for p in anywhere if p not in live - drop and rng.random() < 0.03}
@@ -42,7 +42,7 @@ def random_plans(net, rng, layers=None):
     return plans
 
 
-def places(layer):
+def positions(layer):
     store = layer.store
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     return set(zip(groups.tolist(), store.sources().tolist(), strict=True))
@@ -60,13 +60,13 @@ def slow(net, plans):
             live.append(np.ones((layer.n_out, layer.n_in), bool))
             continue
         live.append(np.zeros((layer.store.n_groups, layer.n_in), bool))
-        stays = places(layer)
+        stays = positions(layer)
         for plan in plans:
             if plan.store is layer.core:
                 planned[layer.index] = set()
                 stays = stays - pairs(plan.removed()) | pairs(plan.inserted())
-        for place in stays:
-            live[-1][place] = True
+        for position in stays:
+            live[-1][position] = True
     changed = True
     while changed:
         changed = False
@@ -126,7 +126,7 @@ def test_a_chain_is_followed_to_both_ends():
 
 def test_nothing_dead_and_nothing_left():
     net = rw.Sequential([rw.Sparse(4, 5, density=1.0, activation="relu"), rw.Sparse(5, 3, density=1.0)])
-    everything = [plan_of(layer, places(layer)) for layer in net.layers]
+    everything = [plan_of(layer, positions(layer)) for layer in net.layers]
     for plans in ([plan_of(layer) for layer in net.layers], everything):
         assert [pairs(p) for p in chain_links(net, plans).values()] == [set(), set()]
 
@@ -135,7 +135,9 @@ def test_nothing_dead_and_nothing_left():
 def test_plans_without_chains(group):
     net = network(3, group)
     rng = np.random.default_rng(3)
-    plans = [plan_of(layer, {p for p in places(layer) if rng.random() < 0.4}) for layer in net.sparse_layers]
+    plans = [
+        plan_of(layer, {p for p in positions(layer) if rng.random() < 0.4}) for layer in net.sparse_layers
+    ]
     chains = chain_links(net, plans)
     made = without_chains(net, plans)
     for layer, old, new in zip(net.sparse_layers, plans, made, strict=True):

@@ -43,7 +43,7 @@ def links(layer, field="weight"):
                     strict=True))  # fmt: skip
 
 
-def places(arrays):
+def positions(arrays):
     return set(zip(*(a.tolist() for a in arrays), strict=True))
 
 
@@ -73,14 +73,14 @@ def test_links_of_no_importance():
     net.validate()
 
 
-def gone(drop, ordinal=1, progress=NOW, share=0.3):
-    """Weights of the links that go and of those that stay, in the middle layer."""
+def dropped_and_kept(drop, ordinal=1, progress=NOW, fraction=0.3):
+    """Weights of the links that are dropped and of those that stay, in the middle layer."""
     net = network(density=0.8)
     plan = _core.Plan(net.layers[1].core)
-    drop.mark(plan, net.layers[1], share, RewiringContext(net, progress, ordinal, 1, {}))
+    drop.mark(plan, net.layers[1], fraction, RewiringContext(net, progress, ordinal, 1, {}))
     weights = links(net.layers[1])
-    removed = places(plan.removed())
-    assert len(removed) == int(share * len(weights))
+    removed = positions(plan.removed())
+    assert len(removed) == int(fraction * len(weights))
     return [abs(w[0]) for p, w in weights.items() if p in removed], [
         abs(w[0]) for p, w in weights.items() if p not in removed
     ]
@@ -90,13 +90,13 @@ def test_soft_removal_sharpens_over_the_run():
     """From chances that are equal to hardly any for the weak."""
     drop = DropWeakest(soft=True, temperature=(0.0, 60.0))
     means = [
-        np.mean([np.mean(gone(drop, k, TrainingProgress(0, step, True, 9, 100))[0]) for k in range(20)])
-        for step in (0, 10, 50, 100)
+        np.mean([np.mean(dropped_and_kept(drop, k, progress)[0]) for k in range(20)])
+        for progress in (TrainingProgress(0, step, True, 9, 100) for step in (0, 10, 50, 100))
     ]
-    both = gone(drop)
+    both = dropped_and_kept(drop)
     assert means[0] == pytest.approx(np.mean(both[0] + both[1]), rel=0.05)
     assert means[0] > 1.5 * means[1] and means[1] > means[2] > means[3]
-    hard, stays = gone(DropWeakest())
+    hard, stays = dropped_and_kept(DropWeakest())
     assert max(hard) <= min(stays)
     assert means[3] == pytest.approx(np.mean(hard), rel=0.2)
 
@@ -118,27 +118,27 @@ def test_what_stays_is_drawn_in_proportion():
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_who_comes_back_was_never_away(group):
+def test_regrown_links_keep_what_they_held(group):
     trainer = trained(rw.Static(), group=group)
     layer = trainer.network.layers[1]
     before, momenta = links(layer), links(layer, "momentum")
     context = RewiringContext(trainer.network, NOW, 1, 1, {})
     plan = _core.Plan(layer.core)
     DropSmallest().mark(plan, layer, 0.6, context)
-    weak, count = places(plan.removed()), plan.n_removed
+    weak, count = positions(plan.removed()), plan.n_removed
     GrowByPaths().place(plan, layer, count, context)
-    back = weak - places(plan.removed())
+    back = weak - positions(plan.removed())
     assert 0 < len(back) < count and plan.n_removed == plan.n_inserted == count - len(back)
-    new = places(plan.inserted())
+    new = positions(plan.inserted())
     _core.commit([plan])
     now, momenta_now = links(layer), links(layer, "momentum")
     assert len(now) == len(before)
-    for place, weights in now.items():
-        if place in new:
-            assert not weights.any() and not momenta_now[place].any()
+    for position, weights in now.items():
+        if position in new:
+            assert not weights.any() and not momenta_now[position].any()
         else:
-            assert np.array_equal(weights, before[place])
-            assert np.array_equal(momenta_now[place], momenta[place])
+            assert np.array_equal(weights, before[position])
+            assert np.array_equal(momenta_now[position], momenta[position])
 
 
 def test_a_rule_of_its_parts():
@@ -161,7 +161,7 @@ def test_scores_by_name_and_room():
 # --- chains -----------------------------------------------------------------------------
 
 
-def test_chains_go_and_as_many_come():
+def test_chains_are_dropped_and_as_many_links_grow():
     """A neuron that loses its only outgoing link loses its incoming ones, and budgets stay."""
     net = network()
     middle, last = net.layers[1], net.layers[2]
@@ -179,7 +179,7 @@ def test_chains_go_and_as_many_come():
         plans = [_core.Plan(layer.core) for layer in net.layers]
         rule.grow.place = lambda *_: None  # removals alone
         plans = rule.plans(net.layers, RewiringContext(net, NOW, 1, 1, {}), True)
-        assert (incoming <= places(plans[1].removed())) == chains
+        assert (incoming <= positions(plans[1].removed())) == chains
     rw.CHT(1 / last.store.slots).rewire(net, NOW, 1, 1)
     assert [layer.store.slots for layer in net.layers] == slots
     net.validate()

@@ -19,7 +19,7 @@ def built(n_in, n_out, seed=0, dtype="float32", **options):
     return rw.Sequential([rw.Sparse(n_in, n_out, **options)], seed=seed, dtype=dtype).layers[0]
 
 
-def places(layer):
+def positions(layer):
     store = layer.store
     return np.repeat(np.arange(store.n_groups), np.diff(store.indptr())) * store.n_in + store.sources()
 
@@ -37,7 +37,7 @@ def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, d
     for layer in layers:
         layer.store.validate()
         assert layer.store.slots == like.store.slots
-    assert np.array_equal(places(layers[0]), places(layers[1]))
+    assert np.array_equal(positions(layers[0]), positions(layers[1]))
     assert np.array_equal(layers[0].store.get_field("weight"), layers[1].store.get_field("weight"))
 
 
@@ -46,11 +46,11 @@ def test_a_random_start_can_be_drawn_like_others(group):
     layer = built(30, 20, density=0.2, group=group, seed=5)
     empty = built(30, 20, density=0.0, group=group, seed=5)
     drawn, weights = rw.connectivity.Random().draw(Request(empty.core, layer.store.slots, (5, 0, 0), 1))
-    assert weights is None and np.array_equal(drawn, places(layer))
+    assert weights is None and np.array_equal(drawn, positions(layer))
 
 
 def test_a_lattice_is_a_lattice():
-    """beta = 0: each output hears the nearest inputs on the ring."""
+    """beta = 0: each output is connected to the nearest inputs on the ring."""
     layer = built(20, 20, links=60, connectivity=SmallWorld(0.0))
     fan_in = np.diff(layer.store.indptr())
     assert (fan_in == 3).all() and (layer.store.fan_out() == 3).all()
@@ -59,10 +59,10 @@ def test_a_lattice_is_a_lattice():
 
 
 @pytest.mark.parametrize(("beta", "low", "high"), [(0.25, 0.15, 0.35), (1.0, 0.99, 1.01)])
-def test_beta_is_the_share_that_moves(beta, low, high):
-    ring = set(places(built(300, 300, links=3000, connectivity=SmallWorld(0.0))))
+def test_beta_is_the_fraction_that_moves(beta, low, high):
+    ring = set(positions(built(300, 300, links=3000, connectivity=SmallWorld(0.0))))
     moved = built(300, 300, links=3000, connectivity=SmallWorld(beta))
-    assert low < len(set(places(moved)) - ring) / 3000 < high
+    assert low < len(set(positions(moved)) - ring) / 3000 < high
     assert (np.diff(moved.store.indptr()) == 10).all()
 
 
@@ -86,7 +86,7 @@ def test_correlated_takes_the_largest(group):
     ).permutation(12)[np.arange(store.n_groups) % 12]
     all_ = np.abs(np.corrcoef(X.T))[features]
     chosen = np.zeros_like(all_, bool)
-    chosen.ravel()[places(layer)] = True
+    chosen.ravel()[positions(layer)] = True
     assert chosen.sum() == 40 // group
     assert all_[chosen].min() >= all_[~chosen].max() - 1e-12
 
@@ -101,7 +101,7 @@ def test_an_edge_list_is_what_it_is(group):
         (a, b): x for a, b, x in zip(rows, cols, values, strict=True)
     }
     drawn = built(5, 6, group=group, connectivity=EdgeList(rows, cols))
-    assert np.array_equal(places(drawn), places(layer)) and drawn.store.get_field("weight").std() > 0
+    assert np.array_equal(positions(drawn), positions(layer)) and drawn.store.get_field("weight").std() > 0
 
 
 def test_it_trains_and_comes_back(tmp_path):

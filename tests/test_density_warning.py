@@ -177,7 +177,7 @@ def test_defaults_on_tiny_data_are_silent(classes):
         assert not told(lambda: classes[0](max_iter=1, n_jobs=1).fit(x, [0, 1, 0, 1]))  # noqa: B023
 
 
-# --- the command line, and how shares are written
+# --- the command line, and how fractions are written
 
 
 @pytest.mark.parametrize(
@@ -204,9 +204,9 @@ def test_command_line(capsys, arguments, warned):
     assert not re.search(r"\de[+-]\d\d", out + err)
 
 
-@given(n_in=st.integers(1, 99), n_out=st.integers(1, 99), share=st.floats(0, 1))
-def test_a_share_is_never_written_with_an_exponent(n_in, n_out, share):
-    links = round(share * n_in * n_out)
+@given(n_in=st.integers(1, 99), n_out=st.integers(1, 99), fraction=st.floats(0, 1))
+def test_a_fraction_is_never_written_with_an_exponent(n_in, n_out, fraction):
+    links = round(fraction * n_in * n_out)
     printed = str(rw.Sequential([Sparse(n_in, n_out, links=links, bias=False)]))
     for number in re.findall(r"\((.*) %\)", printed):
         assert re.fullmatch(r"\d+(\.\d+)?", number), printed

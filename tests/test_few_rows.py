@@ -30,12 +30,12 @@ def refusal(model, x, y):
 
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=12),
-    share=st.floats(0.01, 0.99),
+    fraction=st.floats(0.01, 0.99),
     seed=st.integers(0, 5),
 )
-def test_classifier(labels, share, seed):
+def test_classifier(labels, fraction, seed):
     x, y = X[: len(labels)], np.array(labels)
-    clf = SparseMLPClassifier(**{**STEPS, "validation_fraction": share, "random_state": seed})
+    clf = SparseMLPClassifier(**{**STEPS, "validation_fraction": fraction, "random_state": seed})
     words = refusal(clf, x, y)
     if words is not None:
         assert not any(foreign in words for foreign in FOREIGN)
@@ -43,18 +43,18 @@ def test_classifier(labels, share, seed):
         assert not hasattr(clf, "trainer_")
         return
     rows = clf.trainer_.step
-    assert 2 <= len(y) - rows <= max(2, int(np.ceil(share * len(y))))
+    assert 2 <= len(y) - rows <= max(2, int(np.ceil(fraction * len(y))))
     assert rows >= max(2, len(np.unique(y)))  # one of every class, at least
     assert clf.classes_.tolist() == sorted(set(labels))
     assert all(0.0 <= score <= 1.0 for score in clf.validation_scores_)
 
 
-@given(n=st.integers(1, 12), share=st.floats(0.01, 0.99), outputs=st.integers(1, 2))
-def test_regressor(n, share, outputs):
+@given(n=st.integers(1, 12), fraction=st.floats(0.01, 0.99), outputs=st.integers(1, 2))
+def test_regressor(n, fraction, outputs):
     y = T[:n] if outputs == 1 else np.column_stack([T, -T])[:n]
-    reg = SparseMLPRegressor(**STEPS, validation_fraction=share)
+    reg = SparseMLPRegressor(**STEPS, validation_fraction=fraction)
     words = refusal(reg, X[:n], y)
-    wanted = max(2, int(np.ceil(share * n)))
+    wanted = max(2, int(np.ceil(fraction * n)))
     assert (words is None) == (n >= 4 and n - wanted >= 2)
     if words is not None:
         assert "early_stopping" in words and "validation_fraction" in words
@@ -65,7 +65,7 @@ def test_regressor(n, share, outputs):
 
 
 @pytest.mark.parametrize(
-    "kind, n, y, share, words",
+    "kind, n, y, fraction, words",
     [
         (SparseMLPRegressor, 1, T, 0.1, "needs at least 4 samples, 2 to hold out and 2 to train on, got 1 s"),
         (SparseMLPRegressor, 3, T, 0.1, "needs at least 4 samples"),
@@ -74,8 +74,8 @@ def test_regressor(n, share, outputs):
         (SparseMLPClassifier, 3, Y, 0.5, "needs at least 4 samples"),
     ],
 )
-def test_refusals_say_what_would_do(kind, n, y, share, words):
-    model = kind(**FAST, early_stopping=True, validation_fraction=share)
+def test_refusals_say_what_would_do(kind, n, y, fraction, words):
+    model = kind(**FAST, early_stopping=True, validation_fraction=fraction)
     assert words in refusal(model, X[:n], y[:n])
     if "at most" in words:
         assert refusal(model.set_params(validation_fraction=0.8), X[:n], y[:n]) is None
@@ -104,12 +104,12 @@ def test_classes_are_held_out_in_proportion():
 
 @given(
     y=st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0]), min_size=4, max_size=12),
-    share=st.floats(0.1, 0.5),
+    fraction=st.floats(0.1, 0.5),
     seed=st.integers(0, 5),
 )
-def test_targets_vary_on_either_side(y, share, seed):
+def test_targets_vary_on_either_side(y, fraction, seed):
     """R2 of targets that are all equal is 0 in every epoch, and nothing is learnt from such."""
-    reg = SparseMLPRegressor(**{**STEPS, "validation_fraction": share, "random_state": seed})
+    reg = SparseMLPRegressor(**{**STEPS, "validation_fraction": fraction, "random_state": seed})
     words = refusal(reg, X[: len(y)], y)
     commonest = max(y.count(value) for value in y)
     assert (words is None) == (commonest < len(y) - 1)

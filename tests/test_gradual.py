@@ -7,7 +7,7 @@ import pytest
 
 import rewire as rw
 from rewire.rewiring import TrainingProgress
-from rules.trained import EVERY_OTHER, network, places, slots, trained, weights
+from rules.trained import EVERY_OTHER, network, positions, slots, trained, weights
 from small import GROWN, SELDOM
 
 # --- gradual pruning --------------------------------------------------------------------
@@ -18,7 +18,7 @@ from small import GROWN, SELDOM
 def test_gradual_pruning_follows_the_cubic(scope, group):
     net = network(*[{"density": 1.0}] * 3, group=group)
     size = [layer.nnz for layer in net.layers]
-    assert places(net) == slots(net)  # full layers take part
+    assert positions(net) == slots(net)  # full layers take part
     _, seen = trained(rw.GMP(0.1, begin=4, end=16, every=3, scope=scope), net)
     assert seen.steps == [6, 9, 12, 15, 16]
     for step, row in zip(seen.steps, seen.links, strict=True):
@@ -48,7 +48,7 @@ def test_the_final_density_is_always_met(options, epochs, steps):
     net = network({"density": 0.8}, {"density": 0.5})
     trainer, seen = trained(rw.GMP(0.1, **options), net, epochs=epochs)
     assert seen.steps == steps
-    assert sum(slots(net)) == math.floor(0.1 * sum(places(net)) + 0.5)
+    assert sum(slots(net)) == math.floor(0.1 * sum(positions(net)) + 0.5)
     assert trainer.rewirings == len(steps)
 
 
@@ -104,7 +104,7 @@ def test_elastic_mutation_keeps_its_budget():
     # 20 steps: 0.2 of the budget until step 12 (11.25), 0.1 until 15, then nothing.
     assert seen.steps == [2, 4, 6, 8, 10, 12, 14] and seen.rows == [before] * 7
     removed = np.array([row["links_removed"] for row in trainer.history.epochs])
-    first, second = ([int(share * n) for n in before] for share in (0.2, 0.1))
+    first, second = ([int(fraction * n) for n in before] for fraction in (0.2, 0.1))
     assert removed[1].tolist() == [2 * n for n in first]  # steps 4 and 6
     assert removed[3].tolist() == [2 * n for n in second]
     assert removed[4].tolist() == [0, 0, 0]
@@ -114,7 +114,7 @@ def test_the_soft_bound_is_left_and_kept_in_the_end():
     net = network()
     before = slots(net)
     _, seen = trained(rw.MEST("em&s", every={"steps": 5}), net)
-    above = {share: [n + int(share * n) for n in before] for share in (0.5, 0.25, 0.0)}
+    above = {fraction: [n + int(fraction * n) for n in before] for fraction in (0.5, 0.25, 0.0)}
     assert seen.steps == [5, 10, 12, 15]
     assert seen.rows == [above[0.5], above[0.5], above[0.25], above[0.0]]
     assert slots(net) == before
@@ -135,7 +135,7 @@ def test_a_layer_that_the_soft_bound_fills_comes_back_and_a_full_one_is_left_alo
     net = network({"density": 0.8}, {"density": 1.0})
     before, full = slots(net), [v.tolist() for v in weights(net.layers[1]).values()]
     _, seen = trained(rw.MEST("em&s", every=EVERY_OTHER), net, optimizer=rw.SGD(1e-30))
-    assert seen.rows[0][:2] == places(net)[:2]
+    assert seen.rows[0][:2] == positions(net)[:2]
     assert slots(net) == before
     assert [v.tolist() for v in weights(net.layers[1]).values()] == full
 

@@ -1,4 +1,4 @@
-"""Growth by gradient: exactly the best of all empty places, beside a dense matrix."""
+"""Growth by gradient: exactly the best of all empty positions, beside a dense matrix."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def tie(group, source):
 
 
 def best(score, among, count):
-    """The first ``count`` places by score, then by hash."""
+    """The first ``count`` positions by score, then by hash."""
     order = sorted((-score[g, j], -tie(g, j), g, j) for g, j in np.argwhere(among).tolist())
     return sorted((g, j) for _, _, g, j in order[:count])
 
@@ -53,7 +53,7 @@ def empty_after(store, plan, refill):
     return among
 
 
-def places(plan):
+def positions(plan):
     return list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
 
 
@@ -71,7 +71,7 @@ def test_the_best_of_all_empty_places_come(n_out, n_in, batch, dtype, group, ref
         plan.prune_smallest(10, *KEY)
         among = empty_after(store, plan, refill)
         plan.grow_gradient(count, *tiles, refill, *KEY, threads)
-        assert places(plan) == best(score, among, count)
+        assert positions(plan) == best(score, among, count)
 
 
 @pytest.mark.parametrize("group", [1, 4])
@@ -87,7 +87,7 @@ def test_each_group_may_have_its_own_number(group):
         mine = np.zeros_like(among)
         mine[g] = among[g]
         expected += best(score, mine, n)
-    assert places(plan) == expected
+    assert positions(plan) == expected
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
@@ -98,7 +98,7 @@ def test_many_equal_gradients(threads, value):
     plan = _core.Plan(store)
     among = empty_after(store, plan, False)
     plan.grow_gradient(900, *tiles, False, *KEY, threads)
-    assert places(plan) == best(score, among, 900)
+    assert positions(plan) == best(score, among, 900)
 
 
 def test_what_is_no_number_counts_as_zero():
@@ -111,7 +111,7 @@ def test_what_is_no_number_counts_as_zero():
     plan = _core.Plan(store)
     among = empty_after(store, plan, False)
     plan.grow_gradient(30, x, dz, False, *KEY, 1)
-    assert places(plan) == best(score, among, 30)
+    assert positions(plan) == best(score, among, 30)
 
 
 def test_rows_that_are_too_long_to_go_together():
@@ -122,4 +122,4 @@ def test_rows_that_are_too_long_to_go_together():
     among = empty_after(store, plan, True)
     plan.grow_gradient(2000, *tiles, True, *KEY, 2)
     high = np.sort(score[among])[-3000]
-    assert places(plan) == best(score, among & (score >= high), 2000)
+    assert positions(plan) == best(score, among & (score >= high), 2000)

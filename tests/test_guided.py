@@ -39,8 +39,8 @@ class At(rw.Callback):
 # --- GSE --------------------------------------------------------------------------------
 
 
-def occasion_of(layer, x, dz, seed=0, ordinal=1):
-    """An occasion whose probe holds these inputs and gradients for the one layer of a network."""
+def context_of(layer, x, dz, seed=0, ordinal=1):
+    """A context whose probe holds these inputs and gradients for the one layer of a network."""
     network = rw.Sequential([layer], seed=seed)
     tiles = []
     for a in (x, dz):
@@ -54,14 +54,14 @@ def occasion_of(layer, x, dz, seed=0, ordinal=1):
 
 @pytest.mark.parametrize("kind", ["uniform", "grabo", "graest"])
 @pytest.mark.parametrize("group", [1, 4])
-def test_candidates_are_empty_places_named_once(kind, group):
+def test_candidates_are_empty_positions_named_once(kind, group):
     rng = np.random.default_rng(0)
     layer = rw.Sparse(20, 30, density=0.3, group=group)
-    context = occasion_of(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
+    context = context_of(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
     live = set(zip(*links(layer), strict=True))
     groups, sources = candidates(layer, 500, kind, context)
-    places = list(zip(groups.tolist(), sources.tolist(), strict=True))
-    assert places == sorted(set(places)) and not live & set(places) and len(places) > 50
+    positions = list(zip(groups.tolist(), sources.tolist(), strict=True))
+    assert positions == sorted(set(positions)) and not live & set(positions) and len(positions) > 50
     assert groups.max() < layer.store.n_groups and sources.max() < 20
 
 
@@ -73,15 +73,15 @@ def links(layer):
 
 
 @pytest.mark.parametrize("kind", ["grabo", "graest"])
-def test_candidates_come_as_often_as_their_sums_say(kind):
-    """Independent draws: a place is among n of them with a chance of 1 - (1 - p q) ** n."""
+def test_candidates_are_drawn_as_often_as_their_sums_say(kind):
+    """Independent draws: a position is among n of them with a chance of 1 - (1 - p q) ** n."""
     rng = np.random.default_rng(1)
     layer = rw.Sparse(4, 6, links=0, group=2)
     # One sample: GraEst's estimate is |x dz| for every sign, as GraBo's bound is.
     x, dz = np.array([[0.0, 1.0, -2.0, 5.0]]), rng.normal(size=(1, 6))
     p, q = np.abs(x[0]) / np.abs(x).sum(), np.abs(dz[0]).reshape(3, 2).sum(axis=1) / np.abs(dz).sum()
     often, rounds, n = np.zeros((3, 4)), 3000, 6
-    context = occasion_of(layer, x, dz)
+    context = context_of(layer, x, dz)
     for context.ordinal in range(rounds):
         often[candidates(layer, n, kind, context)] += 1
     chance = 1 - (1 - np.outer(q, p)) ** n
@@ -98,7 +98,7 @@ def test_graest_estimates_the_gradient_without_bias():
         np.mean([np.outer(s @ dz, s @ x) for s in signs.T], axis=0), dz.T @ x, atol=1e-12
     )
     layer, often = rw.Sparse(3, 4, links=0), np.zeros((4, 3))
-    context, rounds = occasion_of(layer, x, dz), 4000
+    context, rounds = context_of(layer, x, dz), 4000
     for context.ordinal in range(rounds):
         often[candidates(layer, 1, "graest", context)] += 1
     factors = [np.abs(np.outer(s @ dz, s @ x)) for s in signs.T]
@@ -107,10 +107,10 @@ def test_graest_estimates_the_gradient_without_bias():
 
 
 @pytest.mark.parametrize("group", [1, 2])
-def test_with_every_place_a_candidate_growth_is_exact(group):
+def test_with_every_position_a_candidate_growth_is_exact(group):
     rng = np.random.default_rng(6)
     layer = rw.Sparse(20, 30, density=0.2, group=group)
-    context = occasion_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
+    context = context_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
     found = []
     for grow in (GrowByCandidates(rw.Zeros(), "uniform", 300.0), GrowByGradient(rw.Zeros(), refill=False)):
         plan = _core.Plan(layer.core)
@@ -131,7 +131,7 @@ def test_the_largest_of_many():
 @SELDOM
 @pytest.mark.parametrize(("kind", "n"), [("graest", 1_000_000), ("grabo", 200_000), ("uniform", 200_000)])
 def test_layers_of_a_million_neurons(kind, n):
-    """10^12 places: anything of that size would be 10^12 bytes or more; of 4 * 10^10 it would be too."""
+    """10^12 positions: anything of that size would be 10^12 bytes or more; of 4 * 10^10 it would be too."""
     layers = [
         rw.Sparse(8, n, links=30_000, activation="relu"),
         rw.Sparse(n, n, links=100_000, activation="relu"),
@@ -171,15 +171,15 @@ def test_fan_in_is_constant_and_links_stay_as_many(start, group):
     assert watch.times >= 10
 
 
-def test_neurons_without_salient_links_go_and_outputs_stay():
+def test_neurons_without_salient_links_are_ablated_but_no_outputs():
     """Five neurons with weights near zero that nobody listens to: no gradient, and the smallest links."""
     layers = [rw.Sparse(12, 20, fan_in=4, activation="tanh"), rw.Sparse(20, 3, density=0.8)]
     net = rw.Sequential(layers, seed=2)
     weight = net.layers[0].store.get_field("weight")
     weight[: 5 * 4] *= 1e-9
     net.layers[0].store.set_field("weight", weight)
-    heard = np.array([place for place in zip(*links(net.layers[1]), strict=True) if place[1] < 5])
-    net.layers[1].store.remove(heard[:, 0], heard[:, 1])
+    left = np.array([position for position in zip(*links(net.layers[1]), strict=True) if position[1] < 5])
+    net.layers[1].store.remove(left[:, 0], left[:, 1])
     trainer = rw.Trainer(
         net, loss="cross_entropy", optimizer=rw.SGD(0.1), rewiring=rw.SRigL(0.3, every=2, salient=0.5)
     )
@@ -210,9 +210,9 @@ def test_itop_takes_much_and_seldom():
     rule = rw.ITOP(every=6)
     layers = [rw.Sparse(12, 20, links=100, activation="relu"), rw.Sparse(20, 3, links=30)]
     trainer = trained(rule, layers, epochs=4)  # 24 steps: before the 7th, 13th and 19th
-    gone = [row["links_removed"] for row in trainer.history.epochs]
-    shares = [0.005 + 0.495 / 2 * (1 + np.cos(np.pi * t / 24)) for t in (6, 12, 18)]
-    assert gone == [[0, 0], *([int(f * 100), int(f * 30)] for f in shares)]
+    removed = [row["links_removed"] for row in trainer.history.epochs]
+    fractions = [0.005 + 0.495 / 2 * (1 + np.cos(np.pi * t / 24)) for t in (6, 12, 18)]
+    assert removed == [[0, 0], *([int(f * 100), int(f * 30)] for f in fractions)]
 
 
 # --- SNIP -------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_a_run_that_grows_says_so_once(name):
 
 
 @pytest.mark.parametrize("name", NONE)
-def test_a_rule_without_shares_says_nothing(name):
+def test_a_rule_without_fractions_says_nothing(name):
     fit(fit(trainer(name, None), 1), 1)
 
 
@@ -165,7 +165,7 @@ def test_rules_that_come_down_to_a_density_act_often_enough(name, epochs, option
 
     t.callbacks = [Watch()]
     fit(t, epochs)
-    begin, end = (np.ceil(share * seen) for share in (options.get("begin", 0), options.get("end", 0.75)))
+    begin, end = (np.ceil(part * seen) for part in (options.get("begin", 0), options.get("end", 0.75)))
     if name == "granet" and not options:
         end = np.ceil(0.69 * seen)
     end = min(end, seen - 1)

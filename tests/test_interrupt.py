@@ -76,9 +76,9 @@ print(json.dumps(latencies))
 
 ESTIMATOR = """
 class Go(rw.SET):
-    def due(self, moment):
+    def due(self, progress):
         signal_.go()
-        return super().due(moment)
+        return super().due(progress)
 
 X = X.astype(float)
 for i in range(ROUNDS):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire import topology
+from rewire import link_counts
 
 
 def built(layer, seed=0, dtype="float32"):
@@ -59,8 +59,8 @@ def test_an_epsilon_that_saturates_gives_a_full_sparse_layer():
     assert built(rw.Sparse(30, 10, epsilon=20, group=4)).nnz == 300
 
 
-def test_places_are_uniform():
-    """Each of 60 places is taken in about a third of 600 starts: none deviates by five deviations."""
+def test_positions_are_uniform():
+    """Each of 60 positions is connected in about a third of 600 layers: none deviates by five deviations."""
     counts = np.zeros((6, 10))
     for seed in range(600):
         store = built(rw.Sparse(10, 6, links=20), seed).store
@@ -92,7 +92,7 @@ def test_erk_is_exact_over_the_network(density, power):
     assert all(0 <= k <= n * m for k, (n, m) in zip(links, shapes, strict=True))
 
 
-def test_erk_shares_in_proportion_and_fills_small_layers():
+def test_erk_divides_in_proportion_and_fills_small_layers():
     shapes = [(800, 1000), (1000, 1000), (100, 10)]
     links = rw.erk_links(shapes, 0.05)
     assert links[2] == 1000  # would exceed its size: full
@@ -108,7 +108,7 @@ def test_erk_with_power_0_is_uniform():
 # --- initial weights --------------------------------------------------------------------
 
 
-def spread(layer):
+def weights_of(layer):
     return layer.store.get_field("weight")
 
 
@@ -131,7 +131,7 @@ def test_he_over_the_real_fan_in(distribution, activation, gain):
         rw.Sparse(400, 1),
     ]
     layer = rw.Sequential(layers, seed=3).layers[0]
-    w = spread(layer)
+    w = weights_of(layer)
     assert w.std() == pytest.approx(gain / math.sqrt(50), rel=0.03)
     assert abs(w.mean()) < 4 * w.std() / math.sqrt(w.size)
     if distribution == "uniform":
@@ -139,7 +139,7 @@ def test_he_over_the_real_fan_in(distribution, activation, gain):
 
 
 def test_he_over_the_dense_fan_in_is_the_authors_he_uniform():
-    w = spread(built(rw.Sparse(600, 400, epsilon=20, init=rw.He("uniform", "dense", gain=2**0.5))))
+    w = weights_of(built(rw.Sparse(600, 400, epsilon=20, init=rw.He("uniform", "dense", gain=2**0.5))))
     assert np.abs(w).max() <= math.sqrt(6 / 600)
     assert w.std() == pytest.approx(math.sqrt(2 / 600), rel=0.03)
 
@@ -148,14 +148,14 @@ def test_he_over_the_dense_fan_in_is_the_authors_he_uniform():
 def test_xavier(fan):
     layer = built(rw.Sparse(600, 400, epsilon=20, init=rw.Xavier("normal", fan)))
     fans = 1000 if fan == "dense" else 20_000 / 600 + 20_000 / 400
-    assert spread(layer).std() == pytest.approx(math.sqrt(2 / fans), rel=0.03)
+    assert weights_of(layer).std() == pytest.approx(math.sqrt(2 / fans), rel=0.03)
 
 
 @pytest.mark.parametrize(
     "what", ["he", "he-uniform", "xavier", "xavier-normal", "normal", "zeros", 0.25, rw.Normal(2)], ids=str
 )
 def test_dense_layers_take_the_same_initialisers(what):
-    sparse = spread(rw.Sequential([rw.Sparse(300, 200, density=1.0, init=what)]).layers[0])
+    sparse = weights_of(rw.Sequential([rw.Sparse(300, 200, density=1.0, init=what)]).layers[0])
     dense = rw.Sequential([rw.Dense(300, 200, init=what)]).layers[0].weights
     deviation = float(sparse.std())
     assert dense.std() == pytest.approx(deviation, rel=0.02, abs=1e-9)
@@ -191,21 +191,21 @@ def test_from_dense_by_threshold_and_density():
     for density in (0, 0.25, 0.5, 1):
         layer = built(rw.Sparse.from_dense(W, density=density))
         assert layer.nnz == round(12 * density) and layer.bias is None
-    assert set(np.abs(spread(built(rw.Sparse.from_dense(W, density=0.25)))).ravel()) == {6.0, 5.0}
+    assert set(np.abs(weights_of(built(rw.Sparse.from_dense(W, density=0.25)))).ravel()) == {6.0, 5.0}
 
 
 def test_from_dense_is_not_changed_by_its_source():
     W = np.eye(3)
     layer = rw.Sparse.from_dense(W)
     W[...] = 7
-    assert set(spread(built(layer)).ravel()) == {1.0}
+    assert set(weights_of(built(layer)).ravel()) == {1.0}
 
 
 # --- too large --------------------------------------------------------------------------
 
 
 def test_too_large_is_refused_before_anything_is_allocated(monkeypatch):
-    monkeypatch.setattr(topology, "memory_available", lambda: 10 << 20)
+    monkeypatch.setattr(link_counts, "memory_available", lambda: 10 << 20)
     with pytest.raises(MemoryError, match=r"the network needs about .* MiB and 10 MiB are available"):
         rw.Sequential([rw.Sparse(100_000, 100_000, epsilon=20)])
     rw.Sequential([rw.Sparse(1000, 1000, epsilon=20)])
@@ -220,7 +220,7 @@ def test_a_full_layer_of_a_million_squared_is_refused():
 
 def test_optimizer_state_is_refused_too(monkeypatch):
     net = rw.Sequential([rw.Sparse(1000, 1000, epsilon=20)])
-    monkeypatch.setattr(topology, "memory_available", lambda: 100 << 10)
+    monkeypatch.setattr(link_counts, "memory_available", lambda: 100 << 10)
     trainer = rw.Trainer(net, loss="mse", optimizer="adam")
     with pytest.raises(MemoryError, match="the optimizer's state needs about"):
         trainer.fit(np.zeros((2, 1000)), np.zeros((2, 1000)), verbose=0)
@@ -234,7 +234,7 @@ def test_the_estimate_is_right(group, states):
     fields = [(), ("momentum",), ("adam_m", "adam_v")][states]
     for name in fields:
         layer.store.add_field(name, "float32")
-    estimate = topology.sparse_bytes(2000, 1000, slots, group, "float32", states=states)
+    estimate = link_counts.sparse_bytes(2000, 1000, slots, group, "float32", states=states)
     assert net.layers[0].store.nbytes <= estimate <= 1.1 * net.layers[0].store.nbytes
 
 

@@ -23,13 +23,13 @@ class Truthful(rw.SET):
         plans = super().plans(layers, context, regrow)
         self.done = {}
         for i, (plan, layer) in enumerate(zip(plans, layers, strict=True)):
-            gone, come = set(zip(*plan.removed(), strict=True)), set(zip(*plan.inserted(), strict=True))
+            removed, grown = set(zip(*plan.removed(), strict=True)), set(zip(*plan.inserted(), strict=True))
             groups = np.repeat(np.arange(layer.store.n_groups), np.diff(layer.store.indptr()))
             here = set(zip(groups, layer.store.sources(), strict=True))
-            chosen = min(here - gone)
+            chosen = min(here - removed)
             plans[i] = _core.Plan(layer.core)
-            plans[i].pairs(*arrays(gone | {chosen}), *arrays(come | {chosen}), None)
-            self.done[layer.index] = gone | {chosen}, come | {chosen}
+            plans[i].pairs(*arrays(removed | {chosen}), *arrays(grown | {chosen}), None)
+            self.done[layer.index] = removed | {chosen}, grown | {chosen}
         return plans
 
 
@@ -55,18 +55,18 @@ class Truth(rw.Callback):
     def on_rewire(self, state):
         now, rows = len(self.rows) + 1, []
         for layer, births, seen in zip(state.network.sparse_layers, self.birth, self.seen, strict=True):
-            gone, come = (
+            removed, grown = (
                 {link for slot in slots for link in members(layer.store, slot)}
                 for slots in state.trainer.rewiring.done.get(layer.index, ((), ()))
             )
-            for link in gone:
+            for link in removed:
                 del births[link]
-            births.update(dict.fromkeys(come, now))
+            births.update(dict.fromkeys(grown, now))
             assert set(births) == set(links(layer.store))
-            seen |= come
+            seen |= grown
             ages = [now - birth for birth in births.values()]
             survived = sum(birth == 0 for birth in births.values())
-            rows.append([len(come), len(gone), survived, len(seen), np.mean(ages), np.median(ages)])
+            rows.append([len(grown), len(removed), survived, len(seen), np.mean(ages), np.median(ages)])
         self.rows.append(rows)
 
     def on_epoch_end(self, state):
@@ -138,18 +138,18 @@ def check_survival(log, truth):
     n = len(truth.alive)
     for layer in (None, 0, 1):
         chosen = [0, 1] if layer is None else [layer]
-        shares = log.survival(layer)
-        assert shares.shape == (n, n + 1)
-        for t, k in np.ndindex(shares.shape):
+        left = log.survival(layer)
+        assert left.shape == (n, n + 1)
+        for t, k in np.ndindex(left.shape):
             members = [0] if k == 0 else (1 + np.flatnonzero(log["epoch"] == k - 1)).tolist()
             came = sum(
                 truth.start[i] if k == 0 else log["born"][[m - 1 for m in members], i].sum() for i in chosen
             )
             alive = sum(birth in members for i in chosen for birth in truth.alive[t][i])
             if k > t + 1 or came == 0:
-                assert np.isnan(shares[t, k])
+                assert np.isnan(left[t, k])
             else:
-                assert shares[t, k] == pytest.approx(alive / came, abs=1e-15)
+                assert left[t, k] == pytest.approx(alive / came, abs=1e-15)
 
 
 def test_exploration_of_real_training():
@@ -277,9 +277,9 @@ def test_an_epoch_that_was_broken_off():
     fit(trainer, 5)
     assert trainer.history.interrupted
     fit(trainer, 3)
-    shares = log.survival()
-    assert shares.shape == (5, 6) and np.isnan(shares[1]).all()
-    assert np.isfinite(shares[[0, 2, 3, 4], 0]).all() and np.isfinite(shares[2, 2])
+    left = log.survival()
+    assert left.shape == (5, 6) and np.isnan(left[1]).all()
+    assert np.isfinite(left[[0, 2, 3, 4], 0]).all() and np.isfinite(left[2, 2])
 
 
 def test_what_cannot_be_followed_is_refused():

@@ -93,7 +93,7 @@ def test_a_density_is_one_of_links(name, shape, scope):
 
 @pytest.mark.parametrize("rule", ["gmp", "granet", "snip"])
 def test_no_layer_starves_beside_others(rule):
-    """One threshold for all, and weights of the output a hundredth of the others': half its share stays."""
+    """One threshold for all, and weights of the output a hundredth of the others': half of its part stays."""
     net = rw.Sequential([
         rw.Sparse(40, 60, density=0.9, activation="relu"),
         rw.Sparse(60, 10, density=0.9, activation="softmax"),

@@ -50,10 +50,10 @@ def functions(net):
     return [applied(layer) for layer in net.weight_layers[:-1]]
 
 
-def expect(net, gone=None):
+def expect(net, removed=None):
     """What should be left: neurons that stay, links, weights, biases."""
     live, weight = zip(*(neurons.dense(layer) for layer in net.weight_layers), strict=True)
-    stays = neurons.without_say(live, gone or {}, groups_of(net))
+    stays = neurons.connected_both_ways(live, removed or {}, groups_of(net))
     bias = neurons.folded(weight, [layer.bias for layer in net.weight_layers], stays, functions(net))
     below = [np.ones(net.n_in, bool), *stays[:-1]]
     cut = [(a[np.ix_(r, c)], w[np.ix_(r, c)], b[r])
@@ -95,16 +95,16 @@ def test_what_is_left_computes_the_same(group, dtype, activation):
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_neurons_that_are_named_go(group):
+def test_named_neurons_are_removed(group):
     net = build(group, density=0.3)
-    gone = {0: range(8, 24), 1: [56]}  # the last group of the second layer is one neuron where groups are 4
-    stays, cut = expect(net, gone)
+    removed = {0: range(8, 24), 1: [56]}  # with groups of 4 the last one of the second layer is one neuron
+    stays, cut = expect(net, removed)
     found = rw.remove_neurons(net, {0: np.arange(8, 24), 1: [56]})
     agree(net, found, stays, cut)
     assert not set(range(8, 24)) & set(found.kept[0].tolist()) and 56 not in found.kept[1]
 
 
-def test_a_chain_without_an_end_goes_as_a_whole():
+def test_a_chain_without_an_end_is_removed_as_a_whole():
     store = [([0, 1], [0, 1]), ([0, 1], [0, 1]), ([0], [0])]  # neuron 1 of the second layer speaks to nobody
     net = rw.Sequential(
         [
@@ -117,7 +117,7 @@ def test_a_chain_without_an_end_goes_as_a_whole():
     assert analysis.unused_inputs(net).tolist() == [1]
 
 
-def test_a_constant_goes_to_the_next_bias_and_stays_where_there_is_none():
+def test_a_constant_is_added_to_the_next_bias_and_stays_where_there_is_none():
     def net(bias):
         made = rw.Sequential(
             [
@@ -147,11 +147,11 @@ def test_dense_layers_shrink_too():
     trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01), rewiring=None)
     trainer.fit(X, y, epochs=2, verbose=0)
     before = net.predict(X)
-    heard = np.unique(net.layers[1].store.to_arrays()[1])
-    moments = net.layers[0].weight_state["adam_v"][heard]
+    kept = np.unique(net.layers[1].store.to_arrays()[1])
+    moments = net.layers[0].weight_state["adam_v"][kept]
     found = rw.remove_neurons(net)
-    assert found.kept[0].tolist() == heard.tolist() and found.removed[1] > 0
-    assert net.layers[0].weights.shape == (heard.size, 6)
+    assert found.kept[0].tolist() == kept.tolist() and found.removed[1] > 0
+    assert net.layers[0].weights.shape == (kept.size, 6)
     assert net.layers[2].weights.shape == (2, net.layers[1].n_out)
     assert np.array_equal(net.layers[0].weight_state["adam_v"], moments)
     np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
@@ -208,7 +208,7 @@ def test_the_best_epoch_comes_back_with_its_neurons():
 
 
 @pytest.mark.parametrize(
-    ("gone", "error", "words"),
+    ("removed", "error", "words"),
     [
         ([1, 2], TypeError, "neurons must be a dict of layer positions and neurons, got"),
         ({2: [1]}, ValueError, "neurons must name hidden layers by 0 to 1, got 2"),
@@ -220,11 +220,11 @@ def test_the_best_epoch_comes_back_with_its_neurons():
         ({0: [4, 5, 6, 7, 9]}, ValueError, "whole groups of neurons, got only some of 8 to 11"),
     ],
 )
-def test_wrong_neurons_are_named(gone, error, words):
+def test_wrong_neurons_are_named(removed, error, words):
     net = build(4)
     before = net.arrays()
     with pytest.raises(error) as caught:
-        rw.remove_neurons(net, gone)
+        rw.remove_neurons(net, removed)
     assert words in str(caught.value)
     assert all(np.array_equal(a, before[name]) for name, a in net.arrays().items())
 
@@ -318,8 +318,8 @@ def test_corrected_pruning_agrees_with_the_slow_version(group, dtype):
 
     def watched(network):
         live, weight = zip(*(neurons.dense(layer) for layer in network.weight_layers), strict=True)
-        gone = neurons.least_important(live, weight, 0.1, groups_of(network))
-        stays, cut = expect(network, gone)
+        removed = neurons.least_important(live, weight, 0.1, groups_of(network))
+        stays, cut = expect(network, removed)
         record = correct(network)
         found = record.neurons or neurons_module.RemovedNeurons(
             tuple(np.arange(layer.n_out) for layer in network.weight_layers),
@@ -352,11 +352,11 @@ def test_published_pruning_agrees_with_the_slow_version(group):
     def watched(network, threads):
         before = [neurons.dense(layer) for layer in network.weight_layers]
         live, weight = zip(*before, strict=True)
-        gone = neurons.at_most_the_percentile(live, weight, 0.15, groups_of(network))
+        removed = neurons.at_most_the_percentile(live, weight, 0.15, groups_of(network))
         biases = [layer.bias.copy() for layer in network.weight_layers]
         record = publish(network, threads)
         for i, (layer, (was, w)) in enumerate(zip(network.weight_layers, before, strict=True)):
-            was[gone.get(i, [])] = False
+            was[removed.get(i, [])] = False
             now, values = neurons.dense(layer)
             assert np.array_equal(now, was) and np.array_equal(values, np.where(was, w, 0))
             assert np.array_equal(layer.bias, biases[i])
@@ -386,7 +386,7 @@ def test_nothing_regrows_into_removed_neurons_and_the_rest_is_rewired():
 
 @SELDOM
 @pytest.mark.parametrize("name", sorted(set(rewiring_names()) - {"importance"}))
-def test_neurons_go_under_every_rule(name):
+def test_neurons_are_removed_under_every_rule(name):
     net = build(density=0.3)
     X, y = samples(96)
     rule = rw.ImportancePruning(0.2, begin=0, every={"steps": 3}, rule=name)
@@ -398,7 +398,7 @@ def test_neurons_go_under_every_rule(name):
     assert rw.rewiring.rewiring(rule.config()).rule.name == name
 
 
-def test_a_rule_with_gradients_waits_when_neurons_go():
+def test_a_rule_with_gradients_waits_when_neurons_are_removed():
     rule = rw.ImportancePruning(0.2, begin=0, every={"steps": 4}, rule={"name": "rigl", "every": 2})
     net = build(density=0.3)
     seen = []
@@ -439,7 +439,7 @@ def test_the_same_bits_for_any_threads_and_after_a_break(variant, tmp_path):
         assert all(np.array_equal(a, first[name]) for name, a in found.items())
 
 
-def test_a_log_of_links_follows_neurons_that_go():
+def test_a_log_of_links_follows_the_removal_of_neurons():
     """Explored places, by the numbers that neurons had in the beginning."""
     log, net = rw.LinkLog(), build(density=0.2)
     names = [np.arange(30), *(np.arange(layer.n_out) for layer in net.weight_layers)]
@@ -492,7 +492,7 @@ def test_the_last_neuron_with_links_stays():
 
 
 def test_all_alike():
-    """Equal importance: the published rule empties a layer, the corrected one keeps to its share."""
+    """Equal importance: the published rule empties a layer, the corrected one keeps to its fraction."""
     X, y = samples(32)
     left = {}
     for variant in ("published", "corrected"):

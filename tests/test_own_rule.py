@@ -30,7 +30,7 @@ def fit(trainer, epochs=3):
     return trainer
 
 
-def places(layer):
+def positions(layer):
     store = layer.store
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     return set(zip(groups.tolist(), store.sources().tolist(), strict=True))
@@ -53,7 +53,7 @@ def test_what_a_function_sees(group):
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_goes_and_comes(group):
+def test_drop_and_grow(group):
     def move(links):
         drop = np.zeros(len(links), bool)
         drop[:3] = True
@@ -62,10 +62,10 @@ def test_goes_and_comes(group):
         return drop, (rows, sources, values[:, 0] if links.layer.group == 1 else values)
 
     made = trainer(move, group)  # a plain function
-    before = [places(layer) for layer in made.network.layers]
+    before = [positions(layer) for layer in made.network.layers]
     fit(made, epochs=2)
     for layer, old in zip(made.network.layers, before, strict=True):
-        new = places(layer)
+        new = positions(layer)
         assert len(new) == len(old) - 1 and len(old - new) == 3 and len(new - old) == 2
     assert isinstance(made.rewiring, Custom)
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_links():
         drop = links.rng.choice(len(links), 5, replace=False)
         return drop, links.random_empty(5)
 
-    assert places(fit(trainer(move)).network.layers[0]) == places(fit(trainer(move)).network.layers[0])
+    assert positions(fit(trainer(move)).network.layers[0]) == positions(fit(trainer(move)).network.layers[0])
 
 
 def first(links):
@@ -110,10 +110,10 @@ WRONG = [
 def test_wrong_answers_change_nothing(case):
     answer, kind, words = WRONG[case]
     made = trainer(answer)
-    before = [places(layer) for layer in made.network.layers]
+    before = [positions(layer) for layer in made.network.layers]
     with pytest.raises(kind, match=words):
         fit(made)
-    assert [places(layer) for layer in made.network.layers] == before
+    assert [positions(layer) for layer in made.network.layers] == before
 
 
 def test_a_function_cannot_be_saved(tmp_path):

@@ -456,7 +456,7 @@ def test_named_neurons_go_through_layers_between():
     weight[rows, cols] = values
     twin = row_of_layers([Shift, NarrowingReverse], seed=2)
     plain = rw.remove_neurons(twin)
-    # One that stays, and is heard by one that hears another as well: so that this one has its bias changed.
+    # A neuron that stays and whose output has another input as well, so that the bias of that output changes.
     into = weight[plain.kept[1]][:, 23 - plain.kept[0]] != 0
     one = int(plain.kept[0][np.argmax(into[into.sum(axis=1) > 1].any(axis=0))])
     constant = 1 / (1 + np.exp(-net.weight_layers[0].bias[one])) + 1

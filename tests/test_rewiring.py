@@ -1,4 +1,4 @@
-"""Rewiring: exact counts, what survives, what newcomers are, when it happens, and rules of one's own."""
+"""Rewiring: exact counts, what survives, what new links hold, when it happens, and rules of one's own."""
 
 import json
 
@@ -47,7 +47,7 @@ def rewire(trainer, rule, ordinal=1, regrow=True):
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5, 1.0])
-def test_what_goes_is_exact(fraction):
+def test_drop_counts_are_exact(fraction):
     """floor(zeta n+) and floor(zeta n-) of each layer, the ones nearest zero; as many come."""
     trainer = trained(rw.SET())
     before = [{k: float(v[0]) for k, v in links(layer).items()} for layer in trainer.network.layers]
@@ -61,12 +61,12 @@ def test_what_goes_is_exact(fraction):
         n_positive, n_negative = int(fraction * len(positive)), int(fraction * len(negative))
         assert removed == grown == n_positive + n_negative
         assert len(new) == len(old) == layer.nnz
-        for places, count in ((positive, n_positive), (negative, n_negative)):
-            by_size = sorted(places, key=lambda k: abs(old[k]))
+        for positions, count in ((positive, n_positive), (negative, n_negative)):
+            by_size = sorted(positions, key=lambda k: abs(old[k]))
             for k in by_size[count:]:
                 assert new[k] == old[k]  # survivors keep their weights
             for k in by_size[:count]:
-                assert k not in new or new[k] == 0.0  # gone, or born again at zero
+                assert k not in new or new[k] == 0.0  # dropped, or regrown at zero
         assert sum(k not in old or (k in old and new[k] != old[k]) for k in new) <= removed
     trainer.network.validate()
 
@@ -84,7 +84,7 @@ def test_counts_never_change(group):
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_momentum_stays_with_survivors_and_newcomers_have_none(group):
+def test_momentum_stays_with_survivors_and_new_links_have_none(group):
     trainer = trained(rw.Static(), group=group)
     before = [(links(layer), links(layer, "momentum")) for layer in trainer.network.layers]
     rewire(trainer, rw.SET(0.3))
@@ -119,7 +119,7 @@ def test_adam_moments_and_ages():
         ("he-uniform", lambda w: len(set(w)) == len(w) and np.abs(w).max() < 3),
     ],
 )
-def test_initial_weights_of_newcomers(init, check):
+def test_initial_weights_of_new_links(init, check):
     trainer = trained(rw.Static())
     before = links(trainer.network.layers[0])
     rewire(trainer, rw.SET(0.3, init=init))
@@ -128,15 +128,15 @@ def test_initial_weights_of_newcomers(init, check):
 
 
 def test_seed_and_ordinal_name_the_draw():
-    def places(seed, ordinal):
+    def positions(seed, ordinal):
         net = network(seed=seed)
         net.layers[0].store.set_field("weight", np.ones((net.layers[0].store.slots, 1), "f4"))
         rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), ordinal, 1)
         return sorted(links(net.layers[0]))
 
-    assert places(0, 1) == places(0, 1)
-    assert places(0, 1) != places(0, 2)
-    assert places(0, 1) != places(1, 1)
+    assert positions(0, 1) == positions(0, 1)
+    assert positions(0, 1) != positions(0, 2)
+    assert positions(0, 1) != positions(1, 1)
 
 
 # --- when, and which layers -------------------------------------------------------------
@@ -269,8 +269,8 @@ def test_a_view_anywhere_stops_the_whole_rewiring():
 class Smallest(Drop):
     """The smallest in magnitude, whatever their sign."""
 
-    def mark(self, plan, layer, share, context):
-        plan.prune_smallest(int(share * layer.store.slots), *context.key(layer), context.threads)
+    def mark(self, plan, layer, fraction, context):
+        plan.prune_smallest(int(fraction * layer.store.slots), *context.key(layer), context.threads)
 
 
 class Diagonal(Grow):

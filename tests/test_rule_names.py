@@ -84,7 +84,7 @@ def test_a_grid_of_rules_with_options():
 
 
 @pytest.mark.parametrize("name", connectivity_names())
-def test_an_estimator_takes_a_start(name):
+def test_an_estimator_takes_a_connectivity(name):
     from sklearn.base import clone
 
     data = rw.datasets.load("digits")
@@ -98,7 +98,7 @@ def test_an_estimator_takes_a_start(name):
         assert (mine.store.indptr() == theirs.store.indptr()).all()
 
 
-def test_a_correlated_start_is_for_the_first_layer():
+def test_a_correlated_connectivity_is_for_the_first_layer():
     import scipy.sparse as sp
 
     rng = np.random.default_rng(0)
@@ -108,16 +108,17 @@ def test_a_correlated_start_is_for_the_first_layer():
         rw.Sequential(mlp_layers([30, 60, 50, 2], epsilon=1, connectivity=start, X=x), seed=3)
         for start, x in (("correlated", X), ("correlated", sp.csr_array(X)), ("random", None))
     ]
-    places = [[positions_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
-    assert places[0] == places[1] and places[0][0] != places[2][0] and places[0][1:] == places[2][1:]
+    positions = [[positions_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
+    first, again, other = positions
+    assert first == again and first[0] != other[0] and first[1:] == other[1:]
     alone = rw.Sparse(
         30, 60, links=90, connectivity=rw.connectivity.Correlated(X[::3])
     )  # of 25,000 every third
     rw.Sequential([alone], seed=3)
-    assert positions_of(alone.store).tolist() == places[0][0]
+    assert positions_of(alone.store).tolist() == positions[0][0]
 
 
-def test_starts_on_the_command_line(tmp_path, capsys):
+def test_connectivity_on_the_command_line(tmp_path, capsys):
     train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2".split()
     saved = tmp_path / "run"
     words = ["--connectivity", "small-world", "--connectivity-opt", "beta=0", "--save", str(saved)]
@@ -142,7 +143,7 @@ def test_starts_on_the_command_line(tmp_path, capsys):
     assert main(["train", "--resume", str(saved), "--connectivity", "random"]) == 2
 
 
-def test_starts_that_are_none():
+def test_connectivity_that_is_none():
     with pytest.raises(ValueError, match="connectivity must be one of .*'correlated', got 'tree'"):
         rw.connectivity.connectivity("tree")
     with pytest.raises(TypeError, match="connectivity must be one of .*, a dict or a Connectivity, got 3"):
@@ -155,7 +156,7 @@ def test_starts_that_are_none():
         rw.SparseMLPClassifier(connectivity="tree").fit([[0.0], [1.0]], [0, 1])
 
 
-def test_neurons_that_went_do_not_end_a_warm_start():
+def test_removed_neurons_do_not_end_a_warm_start():
     data = rw.datasets.load("digits")
     X, y = data.X[:300], data.y[:300]
     rule = {"name": "importance", "begin": 0, "every": {"epochs": 1}}

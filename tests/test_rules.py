@@ -8,7 +8,7 @@ from rules.cht import cht
 from rules.scene import follow
 
 STEPS = {"steps": 2}
-WALK, SETTLE = {"step": walks.walk}, {"step": walks.settle, "joins": True}
+WALK, MASK = {"step": walks.walk}, {"step": walks.masked, "joins": True}
 
 TWO = rw.Steps(2)
 SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}
@@ -47,14 +47,14 @@ RULES = {
         WALK | {"optimizer": rw.SGD(0.1, schedule=rw.Cosine(30, unit="step"))},
     ),
     "soft-deepr, full": (lambda: rw.SoftDeepR(0.1, noise=0.1), walks.soft_deepr, WALK | {"density": 1.0}),
-    "top-kast": (lambda: rw.TopKAST(0.4, penalty=0.3, every=2), walks.top_kast, SETTLE),
+    "top-kast": (lambda: rw.TopKAST(0.4, penalty=0.3, every=2), walks.top_kast, MASK),
     "top-kast, l1": (
         lambda: rw.TopKAST(0.7, fraction=1.0, penalty=0.05, norm="l1", every=2, end=25), walks.top_kast,
-        SETTLE | {"optimizer": rw.Adam(0.01)},
+        MASK | {"optimizer": rw.Adam(0.01)},
     ),
     "top-kast, dense": (
         lambda: rw.TopKAST(0.1, fraction=0.5, penalty=0.0, every=1, end=1.0), walks.top_kast,
-        SETTLE | {"density": 0.97, "optimizer": rw.SGD(0.1)},
+        MASK | {"density": 0.97, "optimizer": rw.SGD(0.1)},
     ),
     "mest, soft and dense": (lambda: rw.MEST("em&s", every=STEPS), budgets.mest, {"density": 0.8}),
     "gse": (lambda: rw.GSE(0.4, every=2, end=1.0), guided.gse, {"density": 0.2}),

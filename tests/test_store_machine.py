@@ -40,32 +40,32 @@ class StoreMachine(RuleBasedStateMachine):
     def width(self, field):
         return self.store.group if field == "weight" or not FIELD_KINDS[field][1] else 1
 
-    def bear(self, place, values=None):
+    def bear(self, position, values=None):
         """A new slot: weights as given, or as born; rows beyond n_out have none."""
         slot = {f: np.full(self.width(f), birth) for f, birth in self.births.items()}
         if values is not None:
             slot["weight"] = np.array(values, float)
-        slot["weight"][len(rows_of(self.store, place[0])) :] = 0
-        self.slots[place] = slot
+        slot["weight"][len(rows_of(self.store, position[0])) :] = 0
+        self.slots[position] = slot
 
-    def places(self):
+    def positions(self):
         return [(g, j) for g in range(self.store.n_groups) for j in range(self.store.n_in)]
 
     def free(self):
-        return [p for p in self.places() if p not in self.slots]
+        return [p for p in self.positions() if p not in self.slots]
 
     def pairs(self, slots):
         """Slots as (rows, cols)."""
         both = [(r, j) for g, j in slots for r in rows_of(self.store, g)]
         return [r for r, _ in both], [j for _, j in both]
 
-    def some(self, data, places):
-        if not places:
+    def some(self, data, positions):
+        if not positions:
             return []
-        return data.draw(st.lists(st.sampled_from(places), max_size=12, unique=True))
+        return data.draw(st.lists(st.sampled_from(positions), max_size=12, unique=True))
 
-    def values_for(self, data, place):
-        n = len(rows_of(self.store, place[0]))
+    def values_for(self, data, position):
+        n = len(rows_of(self.store, position[0]))
         return data.draw(st.lists(weights, min_size=n, max_size=n)) + [0.0] * (self.store.group - n)
 
     def refused(self, error, call, *args, match=None):
@@ -104,13 +104,13 @@ class StoreMachine(RuleBasedStateMachine):
     @idle
     @rule(data=st.data())
     def both_at_once(self, data):
-        """A plan that removes and inserts; places it empties may be filled again."""
+        """A plan that removes and inserts; positions it empties may be filled again."""
         old = self.some(data, sorted(self.slots))
         new = sorted(self.some(data, sorted({*self.free(), *old})))
         values = [self.values_for(data, p) for p in new] if data.draw(st.booleans()) else None
         old.sort()
         plan = _core.Plan(self.store._core)
-        columns = [np.array([p[i] for p in places], np.int32) for places in (old, new) for i in (0, 1)]
+        columns = [np.array([p[i] for p in positions], np.int32) for positions in (old, new) for i in (0, 1)]
         given = None if values is None else np.array(values, self.store.dtype).reshape(-1, self.store.group)
         plan.pairs(*columns, given)
         assert (plan.n_removed, plan.n_inserted) == (len(old), len(new))
@@ -133,8 +133,8 @@ class StoreMachine(RuleBasedStateMachine):
             self.bear(p, drawn)
         return removed, inserted
 
-    def score(self, place):
-        return float(np.abs(self.slots[place]["weight"]).sum())
+    def score(self, position):
+        return float(np.abs(self.slots[position]["weight"]).sum())
 
     @idle
     @rule(fraction=st.sampled_from([0.0, 0.25, 0.5, 1.0]), seed=seeds, threads=st.integers(1, 3))
@@ -144,11 +144,11 @@ class StoreMachine(RuleBasedStateMachine):
         one = self.store.group == 1
         negative = {p for p in self.slots if one and self.slots[p]["weight"][0] < 0}
         positive = set(self.slots) - negative
-        gone = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
+        removed = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
         for kind in (positive, negative):
-            assert len(gone & kind) == int(fraction * len(kind))
-            worst = max(map(self.score, gone & kind), default=0.0)
-            assert all(worst <= self.score(p) for p in kind - gone)
+            assert len(removed & kind) == int(fraction * len(kind))
+            worst = max(map(self.score, removed & kind), default=0.0)
+            assert all(worst <= self.score(p) for p in kind - removed)
         plan.grow_random(plan.n_removed, seed, 0, 1, threads)
         plan.draw_weights("constant", 0.5, False, seed, 0, 1)
         before = len(self.slots)
@@ -161,9 +161,9 @@ class StoreMachine(RuleBasedStateMachine):
         count = data.draw(st.integers(0, len(self.slots)))
         plan = _core.Plan(self.store._core)
         plan.prune_smallest(count, seed, 0, 1)
-        gone = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
-        worst = max(map(self.score, gone), default=0.0)
-        assert len(gone) == count and all(worst <= self.score(p) for p in set(self.slots) - gone)
+        removed = set(zip(*(a.tolist() for a in plan.removed()), strict=True))
+        worst = max(map(self.score, removed), default=0.0)
+        assert len(removed) == count and all(worst <= self.score(p) for p in set(self.slots) - removed)
         self.carry_out(plan, None)
 
     @idle

@@ -47,7 +47,7 @@ class AfterStep(rw.Callback):
         self.look(state.trainer)
 
 
-def places(layer, name="weight"):
+def positions(layer, name="weight"):
     """{(group, source): values} of a layer's field."""
     store = layer.store
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
@@ -97,14 +97,14 @@ def test_a_link_never_changes_its_sign(group, every):
 
     def look(t):
         for layer in t.network.layers:
-            known, weights = places(layer, "sign"), places(layer)
+            known, weights = positions(layer, "sign"), positions(layer)
             signs[layer.index] = {
-                place: sign for place, sign in signs.get(layer.index, {}).items() if place in weights
+                position: sign for position, sign in signs.get(layer.index, {}).items() if position in weights
             }
-            for place, weight in weights.items():
+            for position, weight in weights.items():
                 side = np.where(weight > 0, 1, 2)
                 there = weight != 0
-                assert (side == known[place])[there].all()
+                assert (side == known[position])[there].all()
                 seen[0] += 1
                 seen[1] += not there.any()
 
@@ -113,28 +113,28 @@ def test_a_link_never_changes_its_sign(group, every):
     assert seen[1] > 0 and t.rewirings == (17 if every == 1 else 4)
 
 
-def test_newcomers_are_tiny_and_fresh():
+def test_new_links_are_tiny_and_fresh():
     t = trainer(rw.DeepR(0.1, noise=5.0), rw.Adam(0.01))
     fit(t, 1)
-    before = [places(layer) for layer in t.network.layers]
+    before = [positions(layer) for layer in t.network.layers]
     t.set_births()
     record = t.rewiring.rewire(t.network, TrainingProgress(1, 6, True, lr=0.01), 6, 1)
     assert record.removed == record.grown and sum(record.grown) > 5
     signs = set()
     for layer, old in zip(t.network.layers, before, strict=True):
-        fields = {name: places(layer, name) for name in layer.store.fields}
-        gone = {place for place, weight in old.items() if not weight.any()}
-        new = [p for p, w in fields["weight"].items() if p not in old or (p in gone and w.any())]
-        assert len(new) == len(gone) == record.grown[layer.index]
-        for place in new:
-            weight = fields["weight"][place]
+        fields = {name: positions(layer, name) for name in layer.store.fields}
+        removed = {position for position, weight in old.items() if not weight.any()}
+        new = [p for p, w in fields["weight"].items() if p not in old or (p in removed and w.any())]
+        assert len(new) == len(removed) == record.grown[layer.index]
+        for position in new:
+            weight = fields["weight"][position]
             assert np.abs(weight) == np.float32(1e-12)
-            assert fields["sign"][place] == (1 if weight > 0 else 2)
-            assert not fields["adam_m"][place].any() and not fields["adam_v"][place].any()
-            assert fields["born"][place] == 7
+            assert fields["sign"][position] == (1 if weight > 0 else 2)
+            assert not fields["adam_m"][position].any() and not fields["adam_v"][position].any()
+            assert fields["born"][position] == 7
             signs.add(float(np.sign(weight[0])))
-        for place in set(old) - gone:
-            assert np.array_equal(fields["weight"][place], old[place])
+        for position in set(old) - removed:
+            assert np.array_equal(fields["weight"][position], old[position])
     assert signs == {-1.0, 1.0}
 
 
@@ -169,7 +169,7 @@ def test_a_start_of_zeros_takes_signs_from_its_first_step():
 
 @pytest.mark.parametrize("options", [{"noise": 1e-3}, {"noise": 2e-4}, {"temperature": 1e-8, "every": 3}])
 def test_without_gradients_the_number_of_links_stays(options):
-    """The walk and the newcomers balance where the paper says: at p, with theta exponential."""
+    """Drops and growth balance where the paper says: at p, with theta exponential."""
     p, lr = 0.1, 0.05
     net = rw.Sequential([rw.Sparse(150, 100, density=p), rw.Sparse(100, 2)], seed=4, dtype="float64")
     rule, store, memory = rw.SoftDeepR(**options), net.layers[0].store, {}
@@ -201,7 +201,7 @@ def test_the_prior_s_density_is_that_of_the_start_or_as_asked():
         assert memory["step"] == 1 and memory["start"]["0"] == 0.05
         return record.grown[0]
 
-    # 57,000 empty places with a chance of 0.8 * l1 / noise * p / (1 - p) each
+    # 57,000 empty positions with a chance of 0.8 * l1 / noise * p / (1 - p) each
     assert abs(grown() - 24) < 20
     assert abs(grown(density=0.5) - 456) < 84
     assert grown(density=0.0) == 0

@@ -209,7 +209,7 @@ def test_one_limit_of_widths():
 
 
 @BOTH
-def test_a_correlated_start_needs_two_samples(kind):
+def test_a_correlated_connectivity_needs_two_samples(kind):
     with pytest.raises(ValueError) as caught:
         kind(**FAST, connectivity="correlated").fit(X[:1], [1])
     words = str(caught.value)

@@ -53,10 +53,10 @@ def empty(layer):
 
 
 def emptied(layer, drop):
-    """The places that are empty once these have gone."""
+    """The positions that are empty once these links are removed."""
     among = ~layer.live
-    for place in drop:
-        among[place] = True
+    for position in drop:
+        among[position] = True
     return among
 
 
@@ -100,9 +100,9 @@ def settle(scene, found):
     }  # fmt: skip
 
 
-def comes_back(scene, layer, gone):
+def comes_back(scene, layer, removed):
     """As many links as went, and those that are owed."""
-    return min(links_of(layer, gone) + scene.owed(layer), links_of(layer, gone) + empty_links(layer))
+    return min(links_of(layer, removed) + scene.owed(layer), links_of(layer, removed) + empty_links(layer))
 
 
 def steps_of(when, progress):
@@ -131,16 +131,16 @@ def smallest_of_all(scene, total, scores=None, links=None, keep=None):
 
 def magnitude(scene, rule):
     if rule.scope == "global":
-        total = math.floor(scene.share * sum(live(layer) for layer in scene.layers))
+        total = math.floor(scene.fraction * sum(live(layer) for layer in scene.layers))
         drop = smallest_of_all(scene, total)
     else:
         drop = [
-            smallest(scene, layer, layer.magnitude(), math.floor(scene.share * live(layer)))
+            smallest(scene, layer, layer.magnitude(), math.floor(scene.fraction * live(layer)))
             for layer in scene.layers
         ]
     return {
-        layer.index: (gone, at_random(scene, layer, comes_back(scene, layer, gone), gone))
-        for layer, gone in zip(scene.layers, drop, strict=True)
+        layer.index: (removed, at_random(scene, layer, comes_back(scene, layer, removed), removed))
+        for layer, removed in zip(scene.layers, drop, strict=True)
     }
 
 
@@ -150,9 +150,9 @@ def dsr(scene, rule):
     drop = []
     for layer in scene.layers:
         mean = layer.magnitude() / layer.store.group
-        below = [place for place in map(tuple, np.argwhere(layer.live)) if mean[place] < threshold]
+        below = [position for position in map(tuple, np.argwhere(layer.live)) if mean[position] < threshold]
         drop.append(smallest(scene, layer, mean, max(0, min(len(below), live(layer) - 1))))
-    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, drop, strict=True)]
+    lost = [links_of(layer, removed) for layer, removed in zip(scene.layers, drop, strict=True)]
     total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
     room = [empty_links(layer) for layer in scene.layers]
     if sum(room) < total:
@@ -160,13 +160,13 @@ def dsr(scene, rule):
     survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
     counts = shared(scene.layers, total, survivors, room)
     return settle(scene, {
-        layer.index: (gone, at_random(scene, layer, n, gone, refill=n > empty_links(layer)))
-        for layer, gone, n in zip(scene.layers, drop, counts, strict=True)
+        layer.index: (removed, at_random(scene, layer, n, removed, refill=n > empty_links(layer)))
+        for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
 
 def snfs(scene, rule):
-    """Layers by the mean |momentum| of their links, places by the |gradient| summed over weighted batches."""
+    """Layers by the mean |momentum| of their links, positions by the |gradient| over weighted batches."""
     means = []
     for layer in scene.layers:
         if "momentum" in layer.values:
@@ -178,27 +178,27 @@ def snfs(scene, rule):
         means.append(np.abs(values[layer.live]).sum() / layer.layer.nnz if live(layer) else 0.0)
     drop = []
     for layer, mean in zip(scene.layers, means, strict=True):
-        rate, sparsity = scene.share, empty(layer) / layer.live.size
+        rate, sparsity = scene.fraction, empty(layer) / layer.live.size
         if sparsity < 0.2 and mean * len(means) > sum(means):
             rate = min(rate, sparsity)
         count = max(0, min(math.ceil(rate * live(layer)), live(layer) - 1))  # one stays
         drop.append(smallest(scene, layer, layer.magnitude(), count))
-    lost = [links_of(layer, gone) for layer, gone in zip(scene.layers, drop, strict=True)]
+    lost = [links_of(layer, removed) for layer, removed in zip(scene.layers, drop, strict=True)]
     total = sum(lost) + sum(scene.owed(layer) for layer in scene.layers)
     room = [empty_links(layer) + n for layer, n in zip(scene.layers, lost, strict=True)]
     each = alike(*scene.layers) or 1
     most = [math.floor(0.99 * (r // each)) * each for r in room]
     counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
     return settle(scene, {
-        layer.index: by_gradient(scene, layer, gone, n)
-        for layer, gone, n in zip(scene.layers, drop, counts, strict=True)
+        layer.index: by_gradient(scene, layer, removed, n)
+        for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
 
-def by_gradient(scene, layer, gone, links):
+def by_gradient(scene, layer, removed, links):
     """Who would go and come again was never away."""
-    grow = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, emptied(layer, gone))
-    return gone - grow, grow - gone
+    grow = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, emptied(layer, removed))
+    return removed - grow, grow - removed
 
 
 def cubic(rule, first, progress):
@@ -210,7 +210,7 @@ def cubic(rule, first, progress):
 
 
 def kept(rule, first, size, each, progress):
-    """Links that stay, of ``size`` places for links: whole slots where these are alike."""
+    """Links that stay, of ``size`` positions for links: whole slots where these are alike."""
     each = each or 1
     return math.floor(size // each * min(first / size, cubic(rule, first / size, progress)) + 0.5) * each
 
@@ -234,24 +234,24 @@ def gradually(scene, rule):
     for layer, size in zip(scene.layers, sizes, strict=True):
         wanted = kept(rule, start[str(layer.index)], size, alike(layer), progress)
         magnitudes = layer.magnitude()
-        gone = smallest_links(scene, layer, magnitudes, max(0, links_of(layer) - wanted))
-        drop.append(smallest(scene, layer, magnitudes, min(len(gone), live(layer) - 1)))
+        removed = smallest_links(scene, layer, magnitudes, max(0, links_of(layer) - wanted))
+        drop.append(smallest(scene, layer, magnitudes, min(len(removed), live(layer) - 1)))
     return drop
 
 
 def gmp(scene, rule):
     drop = gradually(scene, rule)
-    return {layer.index: (gone, set()) for layer, gone in zip(scene.layers, drop, strict=True)}
+    return {layer.index: (removed, set()) for layer, removed in zip(scene.layers, drop, strict=True)}
 
 
 def granet(scene, rule):
     """After that a fraction of each layer's smallest links moves to where the gradient is largest."""
     found = {}
     for layer, pruned in zip(scene.layers, gradually(scene, rule), strict=True):
-        moves = math.ceil(scene.share * (live(layer) - len(pruned)))
-        gone = smallest(scene, layer, layer.magnitude(), len(pruned) + moves)
-        links = links_of(layer, gone - pruned) + (0 if pruned else scene.owed(layer))
-        found[layer.index] = by_gradient(scene, layer, gone, links)
+        moves = math.ceil(scene.fraction * (live(layer) - len(pruned)))
+        removed = smallest(scene, layer, layer.magnitude(), len(pruned) + moves)
+        links = links_of(layer, removed - pruned) + (0 if pruned else scene.owed(layer))
+        found[layer.index] = by_gradient(scene, layer, removed, links)
     return found
 
 

@@ -18,15 +18,15 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
             stopped.clear()
         assert set(scene.memory.get("stopped", ())) == stopped
         going = [layer for layer in scene.layers if layer.index not in stopped]
-        gone = {layer.index: weakest(scene, layer, removal, soft_removal) for layer in going}
+        removed = {layer.index: weakest(scene, layer, removal, soft_removal) for layer in going}
         if chains:
-            remove_chains(scene.layers, gone)
+            remove_chains(scene.layers, removed)
         found = {layer.index: (set(), set()) for layer in scene.layers}
         for layer in going:
-            drop = gone[layer.index]
+            drop = removed[layer.index]
             graph = layer.live.copy()
-            for place in drop:
-                graph[place] = False
+            for position in drop:
+                graph[position] = False
             scores = np.zeros(graph.shape)
             for u, v in np.argwhere(~graph).tolist():
                 scores[u, v] = path_score(graph, u, v, score)
@@ -42,7 +42,7 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
 
 
 def weakest(scene, layer, removal, soft):
-    """floor(share * n) links that go."""
+    """floor(fraction * n) links that go."""
     w = np.abs(layer.weight.astype(np.float64))  # (groups, n_in, group)
     strength = w.sum(axis=2)
     if removal == "importance":
@@ -52,21 +52,21 @@ def weakest(scene, layer, removal, soft):
                 if x > 0:
                     strength[g, j] += x / w[:, j].sum() + x / row.sum()
     if soft:
-        places = np.argwhere(layer.live)
-        draws = scene.context.generator(layer.layer, "soft removal").standard_exponential(len(places))
+        positions = np.argwhere(layer.live)
+        draws = scene.context.generator(layer.layer, "soft removal").standard_exponential(len(positions))
         temperature = 1 + 2 * scene.context.progress.step / scene.context.progress.steps
         most = strength[layer.live].max()
-        for (g, j), e in zip(places.tolist(), draws, strict=True):
+        for (g, j), e in zip(positions.tolist(), draws, strict=True):
             strength[g, j] = (strength[g, j] / most) ** temperature / e
-    return smallest(scene, layer, strength, math.floor(scene.share * layer.live.sum()))
+    return smallest(scene, layer, strength, math.floor(scene.fraction * layer.live.sum()))
 
 
-def remove_chains(layers, gone):
+def remove_chains(layers, removed):
     """Sweep over all layers until no link hangs loose."""
     live = [layer.live.copy() for layer in layers]
     for layer, links in zip(layers, live, strict=True):
-        for place in gone.get(layer.index, ()):
-            links[place] = False
+        for position in removed.get(layer.index, ()):
+            links[position] = False
     changed = True
     while changed:
         changed = False
@@ -75,9 +75,9 @@ def remove_chains(layers, gone):
                 rows = range(g * layer.layer.group, min((g + 1) * layer.layer.group, layer.layer.n_out))
                 dead_end = i + 1 < len(layers) and not any(live[i + 1][:, r].any() for r in rows)
                 dead_start = i > 0 and not live[i - 1][j // layers[i - 1].layer.group].any()
-                if (dead_end or dead_start) and layer.index in gone:
+                if (dead_end or dead_start) and layer.index in removed:
                     live[i][g, j] = False
-                    gone[layer.index].add((g, j))
+                    removed[layer.index].add((g, j))
                     changed = True
 
 
@@ -102,6 +102,6 @@ def path_score(graph, u, v, score):
 
 
 def luck(scene, layer, group, source):
-    """The number in [0, 1) that a place draws."""
+    """The number in [0, 1) that a position draws."""
     seed, stream, step = scene.context.key(layer.layer)
     return (_core.philox((seed, stream), (source, group, step, 8))[0] >> 11) * 2.0**-53  # 8: RW_DRAW_SAMPLE

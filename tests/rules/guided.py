@@ -14,7 +14,7 @@ from rules.scene import alike, at_random, empty_links, largest, links_of, smalle
 def itop(scene, rule):
     found = {}
     for layer in scene.layers:
-        drop = smallest(scene, layer, layer.magnitude(), math.floor(scene.share * layer.live.sum()))
+        drop = smallest(scene, layer, layer.magnitude(), math.floor(scene.fraction * layer.live.sum()))
         if rule.mode == "set":
             found[layer.index] = drop, at_random(scene, layer, comes_back(scene, layer, drop), drop)
         else:
@@ -29,30 +29,30 @@ def snip(scene, rule):
     size = sum(a.store.n_out * a.store.n_in for a in scene.layers) // each
     surplus = sum(map(links_of, scene.layers)) - math.floor(rule.density * size + 0.5) * each
     drop = smallest_of_all(scene, 10**9, scores, surplus, reserves(scene, rule))
-    return {a.index: (gone, set()) for a, gone in zip(scene.layers, drop, strict=True)}
+    return {a.index: (removed, set()) for a, removed in zip(scene.layers, drop, strict=True)}
 
 
 def gse(scene, rule):
     """Draw pairs one by one; what is new and empty competes by its gradient."""
     if rule.scope == "global":
-        drop = smallest_of_all(scene, math.floor(scene.share * sum(a.live.sum() for a in scene.layers)))
+        drop = smallest_of_all(scene, math.floor(scene.fraction * sum(a.live.sum() for a in scene.layers)))
     else:
         drop = {
-            a.index: smallest(scene, a, a.magnitude(), math.floor(scene.share * a.live.sum()))
+            a.index: smallest(scene, a, a.magnitude(), math.floor(scene.fraction * a.live.sum()))
             for a in scene.layers
         }
-    gone, looked = {}, {}
+    removed, looked = {}, {}
     for layer in scene.layers:
         empty = int((~layer.live).sum())
-        gone[layer.index] = drop[layer.index]
-        if len(gone[layer.index]) > empty:
-            gone[layer.index] = smallest(scene, layer, layer.magnitude(), empty)
+        removed[layer.index] = drop[layer.index]
+        if len(removed[layer.index]) > empty:
+            removed[layer.index] = smallest(scene, layer, layer.magnitude(), empty)
         score = abs(layer.gradient()).sum(axis=2)
         drawn = draws(scene, layer, rule)
         if 2 * layer.live.sum() > layer.live.size:
             drawn = set(np.ndindex(layer.live.shape))
         looked[layer.index] = [(-score[p], p) for p in sorted(drawn) if not layer.live[p]]
-    lost = [links_of(a, gone[a.index]) for a in scene.layers]
+    lost = [links_of(a, removed[a.index]) for a in scene.layers]
     if rule.scope == "global":
         total = sum(lost) + sum(map(scene.owed, scene.layers))
         by_index = {a.index: a for a in scene.layers}
@@ -66,14 +66,14 @@ def gse(scene, rule):
         room = [empty_links(a) - n for a, n in zip(scene.layers, took, strict=True)]
         more = shared(scene.layers, total - sum(took), lost, room)
     else:
-        wanted = [min(comes_back(scene, a, gone[a.index]), empty_links(a)) for a in scene.layers]
+        wanted = [min(comes_back(scene, a, removed[a.index]), empty_links(a)) for a in scene.layers]
         best = {
             a.index: until(a, [p for _, p in sorted(looked[a.index])], n)
             for a, n in zip(scene.layers, wanted, strict=True)
         }
         more = [n - links_of(a, best[a.index]) for a, n in zip(scene.layers, wanted, strict=True)]
     found = {
-        a.index: (gone[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
+        a.index: (removed[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
         for a, n in zip(scene.layers, more, strict=True)
     }
     return settle(scene, found) if rule.scope == "global" else found
@@ -117,11 +117,11 @@ def filled(scene, layer, best, links):
     _core.commit([plan])
     plan = _core.Plan(grown)
     plan.grow_random(count, *scene.context.key(layer.layer), 1)
-    places = list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
+    positions = list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
     if not each:
         order = scene.context.generator(layer.layer, "newcomers").permutation(count)
-        places = until(layer, [places[i] for i in order], links)
-    return set(places)
+        positions = until(layer, [positions[i] for i in order], links)
+    return set(positions)
 
 
 def srigl(scene, rule):
@@ -131,13 +131,13 @@ def srigl(scene, rule):
         live, n_in = layer.live, layer.live.shape[1]
         total, groups = int(live.sum()), range(len(live))
         size, score = layer.magnitude(), abs(layer.gradient()).sum(axis=2)
-        gone = smallest(scene, layer, size, math.floor(scene.share * total))
+        removed = smallest(scene, layer, size, math.floor(scene.fraction * total))
         empty = ~live
-        for place in gone:
-            empty[place] = True
+        for position in removed:
+            empty[position] = True
         order = sorted((-score[p], -scene.tie(layer, *p), p) for p in map(tuple, np.argwhere(empty).tolist()))
-        grown = {p for _, _, p in order[: len(gone)]}
-        salient = {g: sum(1 for j in np.flatnonzero(live[g]) if (g, j) not in gone) for g in groups}
+        grown = {p for _, _, p in order[: len(removed)]}
+        salient = {g: sum(1 for j in np.flatnonzero(live[g]) if (g, j) not in removed) for g in groups}
         for g, _ in grown:
             salient[g] += 1
         active = [g for g in groups if live[g].any()]
@@ -160,7 +160,7 @@ def srigl(scene, rule):
         drop, grow = set(), set()
         for g in active:
             wanted = min(fan_in[g], n_in)
-            kept = [j for j in np.flatnonzero(live[g]).tolist() if (g, j) not in gone]
+            kept = [j for j in np.flatnonzero(live[g]).tolist() if (g, j) not in removed]
             kept = sorted(kept, key=lambda j: (-size[g, j], j))[:wanted]
             drop |= {(g, j) for j in np.flatnonzero(live[g]).tolist() if j not in kept}
             free = np.zeros_like(live)

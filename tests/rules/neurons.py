@@ -1,4 +1,4 @@
-"""Neurons that go, as anybody would write it first: whole matrices, and again until nothing changes."""
+"""The removal of neurons, as anybody would write it first: whole matrices, until nothing changes."""
 
 import numpy as np
 
@@ -12,10 +12,10 @@ def dense(layer):
     return live, weight
 
 
-def without_say(live, gone, groups):
-    """Hidden neurons that stay: those in ``gone`` go, and all that hear nobody or that nobody hears."""
+def connected_both_ways(live, removed, groups):
+    """Hidden neurons that stay: not those in ``removed``, nor any without inputs or without outputs."""
     stays = [np.ones(a.shape[0], bool) for a in live]
-    for i, neurons in gone.items():
+    for i, neurons in removed.items():
         stays[i][list(neurons)] = False
     changed = True
     while changed:
@@ -26,16 +26,16 @@ def without_say(live, gone, groups):
                 if not any(stays[i][n] for n in unit):
                     continue
                 below = stays[i - 1] if i else np.ones(live[0].shape[1], bool)
-                hears = any((live[i][n] & below).any() for n in unit)
-                heard = any((live[i + 1][:, n] & stays[i + 1]).any() for n in unit)
-                if not (hears and heard):
+                inputs = any((live[i][n] & below).any() for n in unit)
+                outputs = any((live[i + 1][:, n] & stays[i + 1]).any() for n in unit)
+                if not (inputs and outputs):
                     stays[i][list(unit)] = False
                     changed = True
     return stays
 
 
 def folded(weight, bias, stays, activations):
-    """Biases, with what neurons that went still give: the activation of their bias."""
+    """Biases, with what removed neurons still give: the activation of their bias."""
     bias = [b.astype(np.float64) for b in bias]
     for i in range(len(weight) - 1):
         for n in np.flatnonzero(~stays[i]):
@@ -43,8 +43,8 @@ def folded(weight, bias, stays, activations):
     return bias
 
 
-def least_important(live, weight, share, groups):
-    """By layer: of the units with links the floor(share * n) of smallest mean importance."""
+def least_important(live, weight, fraction, groups):
+    """By layer: of the units with links the floor(fraction * n) of smallest mean importance."""
     found = {}
     for i in range(len(live) - 1):
         sums = []
@@ -53,18 +53,18 @@ def least_important(live, weight, share, groups):
             if live[i][unit].any():
                 sums.append((np.abs(weight[i][unit]).sum(axis=1).mean(), begin))
         sums.sort()
-        chosen = sums[: int(share * len(sums))]
+        chosen = sums[: int(fraction * len(sums))]
         found[i] = [n for _, b in chosen for n in range(b, min(b + groups[i], live[i].shape[0]))]
     return found
 
 
-def at_most_the_percentile(live, weight, share, groups):
+def at_most_the_percentile(live, weight, fraction, groups):
     """By layer: every unit, dead or alive, whose mean importance is at most that percentile of all."""
     found = {}
     for i in range(len(live) - 1):
         begins = range(0, live[i].shape[0], groups[i])
         sums = [np.abs(weight[i][b : b + groups[i]]).sum(axis=1).mean() for b in begins]
-        limit = np.percentile(sums, 100 * share)
+        limit = np.percentile(sums, 100 * fraction)
         found[i] = [
             n for s, b in zip(sums, begins, strict=True) if s <= limit
             for n in range(b, min(b + groups[i], live[i].shape[0]))

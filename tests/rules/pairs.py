@@ -22,8 +22,8 @@ def pairwise(options):
         Each names a value for every option; any two values of two options stand together in one of them.
     """
     values = list(options.values())
-    places = [(option, value) for option in range(len(values)) for value in range(len(values[option]))]
-    missing = {(a, b) for a, b in combinations(places, 2) if a[0] != b[0]}
+    positions = [(option, value) for option in range(len(values)) for value in range(len(values[option]))]
+    missing = {(a, b) for a, b in combinations(positions, 2) if a[0] != b[0]}
     found = []
     while missing:
         chosen = dict(min(missing))

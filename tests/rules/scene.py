@@ -1,6 +1,6 @@
 """A network as dense arrays, before and after a rewiring: what the slow versions of rules work on.
 
-A *place* is (group, source). `live` says what is connected; values of places that are not
+A *position* is (group, source). `live` says what is connected; values of positions that are not
 connected are zero. Slow versions use loops and whole matrices, and draw their random numbers by
 the same names as the rules.
 """
@@ -32,11 +32,11 @@ class Layer:
         return self.values["weight"]
 
     def magnitude(self):
-        """|w| of a place, summed over its rows."""
+        """|w| of a position, summed over its rows."""
         return np.abs(self.weight.astype(np.float64)).sum(axis=2)
 
     def gradient(self):
-        """dL/dw of every place, connected or not: (groups, n_in, group)."""
+        """dL/dw of every position, connected or not: (groups, n_in, group)."""
         group, groups = self.store.group, self.store.n_groups
         dense = np.zeros((groups * group, self.store.n_in))
         dense[: self.store.n_out] = self.dz.astype(np.float64).T @ self.x
@@ -45,11 +45,11 @@ class Layer:
 
 @dataclass
 class Scene:
-    """A network at one moment, and the occasion."""
+    """A network at one point in time, and the context of its rewiring."""
 
     layers: list
     context: object
-    share: float = 0.0
+    fraction: float = 0.0
     memory: dict = field(default_factory=dict)
 
     def owed(self, layer):
@@ -58,7 +58,7 @@ class Scene:
         return owed if links == links_of(layer) else 0
 
     def tie(self, layer, group, source):
-        """The hash that breaks ties: of equals the smaller goes first, and the larger comes first."""
+        """The hash that breaks ties: of equals the smaller is dropped first, and the larger grown first."""
         seed, stream, step = self.context.key(layer.layer)
         return _core.philox((seed, stream), (source, group, step, 4))[0]  # 4: RW_DRAW_TIE
 
@@ -81,9 +81,9 @@ def layer_of(layer, probe=None):
 
 
 def smallest(scene, layer, score, count, among=None):
-    """The ``count`` places of smallest score among the live ones (or others), as a set of (group, source)."""
-    places = np.argwhere(layer.live if among is None else among)
-    order = sorted((score[g, j], scene.tie(layer, g, j), g, j) for g, j in places.tolist())
+    """The ``count`` positions of smallest score, live ones or others, as a set of (group, source)."""
+    positions = np.argwhere(layer.live if among is None else among)
+    order = sorted((score[g, j], scene.tie(layer, g, j), g, j) for g, j in positions.tolist())
     return {(g, j) for _, _, g, j in order[:count]}
 
 
@@ -92,9 +92,10 @@ def width(layer, group):
     return min(layer.store.group, layer.store.n_out - group * layer.store.group)
 
 
-def links_of(layer, places=None):
-    """Links of these places, or of all that are connected."""
-    return sum(width(layer, g) for g, _ in (np.argwhere(layer.live).tolist() if places is None else places))
+def links_of(layer, positions=None):
+    """Links of these positions, or of all that are connected."""
+    chosen = np.argwhere(layer.live).tolist() if positions is None else positions
+    return sum(width(layer, g) for g, _ in chosen)
 
 
 def empty_links(layer):
@@ -107,47 +108,47 @@ def alike(*layers):
     return found.pop() if len(found) == 1 else 0
 
 
-def until(layer, places, links):
-    """The first of these places, as long as a whole slot still finds room in so many links."""
+def until(layer, positions, links):
+    """The first of these positions, as long as a whole slot still finds room in so many links."""
     taken, most = [], alike(layer) or layer.store.group
-    for place in places:
+    for position in positions:
         if links < most:
             break
-        links -= width(layer, place[0])
-        taken.append(place)
+        links -= width(layer, position[0])
+        taken.append(position)
     return taken
 
 
 def smallest_links(scene, layer, score, links):
-    """The live places of smallest score that hold at most so many links."""
+    """The live positions of smallest score that hold at most so many links."""
     order = sorted((score[g, j], scene.tie(layer, g, j), g, j) for g, j in np.argwhere(layer.live).tolist())
     return set(until(layer, [(g, j) for _, _, g, j in order], links))
 
 
 def largest(scene, layer, score, links, among):
-    """The places of largest score that hold at most so many links."""
+    """The positions of largest score that hold at most so many links."""
     order = sorted((-score[g, j], -scene.tie(layer, g, j), g, j) for g, j in np.argwhere(among).tolist())
     return set(until(layer, [(g, j) for _, _, g, j in order], links))
 
 
 def at_random(scene, layer, links, removed, refill=True):
-    """So many links at random: where slots differ, of more than enough places the first in a random order."""
+    """As many links at random: where slots differ, the first of enough positions in a random order."""
     if alike(layer):
         return set(drawn(scene, layer, links // alike(layer), removed, refill))
     room = int((~layer.live).sum()) + (len(removed) if refill else 0)
     enough = min(-(-links // width(layer, layer.store.n_groups - 1)), room)
-    places = drawn(scene, layer, enough, removed, refill)
-    order = scene.context.generator(layer.layer, "newcomers").permutation(len(places))
-    return set(until(layer, [places[i] for i in order], links))
+    positions = drawn(scene, layer, enough, removed, refill)
+    order = scene.context.generator(layer.layer, "newcomers").permutation(len(positions))
+    return set(until(layer, [positions[i] for i in order], links))
 
 
 def drawn(scene, layer, count, removed, refill=True):
-    """The places that the store's own draw chooses: it is tested in test_link_counts.py."""
+    """The positions that the store's own draw chooses: it is tested in test_link_counts.py."""
     plan = _core.Plan(layer.store)
     if refill and removed:
-        gone = np.array(sorted(removed), np.int32)
+        at = np.array(sorted(removed), np.int32)
         none = np.zeros(0, np.int32)
-        plan.pairs(gone[:, 0].copy(), gone[:, 1].copy(), none, none, None)
+        plan.pairs(at[:, 0].copy(), at[:, 1].copy(), none, none, None)
     plan.grow_random(count, *scene.context.key(layer.layer), 1)
     return list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
 
@@ -158,12 +159,12 @@ def follow(
 ):  # fmt: skip
     """Train with a rule; before and after every rewiring compare with ``slow``.
 
-    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by index), what goes
-    and what comes: two sets of places, and optionally the weights of newcomers as a dict; zero otherwise.
-    Links in neither set must hold what they held, in every field; newcomers hold birth values; except for
-    fields that ``slow`` gives whole, as a fourth thing, for all places. Returns the number of rewirings.
+    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by index), what it
+    drops and grows: two sets of positions, and optionally the weights of new links as a dict; zero otherwise.
+    Links in neither set must hold what they held, in every field; new links hold birth values; except for
+    fields that ``slow`` returns in full, as a fourth thing. Returns the number of rewirings.
 
-    ``step(layer, moment, rule, seed)`` is, for rules that do something after every step of the optimizer, or
+    ``step(layer, progress, rule, seed)`` is for rules that do something after every step of the optimizer, or
     (``joins``) as part of it, what fields hold then: of ``layer`` as the optimizer by itself leaves it.
     """
     rng = np.random.default_rng(5)
@@ -236,21 +237,21 @@ def follow(
 
 
 def compare(before, after, drop, grow, weights=None, fields=None):
-    """``after`` is ``before`` without ``goes`` and with ``comes``; and ``fields`` are as given."""
+    """``after`` is ``before`` without ``drop`` and with ``grow``; and ``fields`` are as given."""
     weights, fields = weights or {}, fields or {}
     live = before.live.copy()
-    for place in drop:
-        assert live[place], f"{place} was not there"
-        live[place] = False
-    for place in grow:
-        assert not live[place], f"{place} is there already"
-        live[place] = True
+    for position in drop:
+        assert live[position], f"{position} was not there"
+        live[position] = False
+    for position in grow:
+        assert not live[position], f"{position} is there already"
+        live[position] = True
     assert set(map(tuple, np.argwhere(after.live != live).tolist())) == set()
     births = {name: birth for name, (_, _, birth) in after.layer.store.fields.items()}
     for name, values in before.values.items():
         expected = values.copy()
         expected[~live] = 0
-        for place in grow:
-            expected[place] = births[name] if name != "weight" else weights.get(place, 0.0)
+        for position in grow:
+            expected[position] = births[name] if name != "weight" else weights.get(position, 0.0)
         expected = fields.get(name, expected)
         np.testing.assert_array_equal(after.values[name], expected, err_msg=name)

@@ -52,7 +52,7 @@ def slots(net):
     return [layer.store.slots for layer in net.sparse_layers]
 
 
-def places(net):
+def positions(net):
     return [layer.store.n_groups * layer.n_in for layer in net.layers]
 
 

@@ -36,10 +36,10 @@ def walk(layer, progress, rule, seed):
     return {"weight": weight, "sign": sign}
 
 
-def draws(scene, layer, place):
-    """The words that name the weights of a newcomer, row by row; rows that are not there are left out."""
+def draws(scene, layer, position):
+    """The words that name the weights of a new link, row by row; rows that are not there are left out."""
     seed, stream, step = scene.context.key(layer.layer)
-    g, j = place
+    g, j = position
     for r in range(layer.store.group):
         row = g * layer.store.group + r
         if row < layer.store.n_out:
@@ -51,12 +51,12 @@ def at_zero(layer):
 
 
 def signed(layer, drop, weights):
-    """The field of signs once the newcomers are there, each with the sign of its weight."""
+    """The field of signs once the new links are there, each with the sign of its weight."""
     sign = layer.values["sign"].copy()
-    for place in drop:
-        sign[place] = 0
-    for place, weight in weights.items():
-        sign[place] = np.where(weight > 0, 1, np.where(weight < 0, 2, 0))
+    for position in drop:
+        sign[position] = 0
+    for position, weight in weights.items():
+        sign[position] = np.where(weight > 0, 1, np.where(weight < 0, 2, 0))
     return {"sign": sign}
 
 
@@ -65,9 +65,9 @@ def deepr(scene):
     for layer in scene.layers:
         drop = at_zero(layer)
         grow = at_random(scene, layer, comes_back(scene, layer, drop), drop)
-        weights = {place: np.zeros(layer.store.group) for place in grow}
-        for place, weight in weights.items():
-            for r, words in draws(scene, layer, place):
+        weights = {position: np.zeros(layer.store.group) for position in grow}
+        for position, weight in weights.items():
+            for r, words in draws(scene, layer, position):
                 weight[r] = 1e-12 if words[0] >= 2**63 else -1e-12
         found[layer.index] = drop, grow, weights, signed(layer, drop, weights)
     return found
@@ -78,7 +78,7 @@ def upper_tail(x):
 
 
 def crossing_chance(rule, p, lr):
-    """The chance of a place in [-d, 0] to be above zero after a step, by Simpson's rule over the place."""
+    """The chance of a theta in [-d, 0] to be above zero after a step, by Simpson's rule over theta."""
     sigma = deviation(rule, lr)
     beta = 2 * lr * rule.l1 / sigma**2
     d = (1 - p) / (p * beta)
@@ -101,9 +101,9 @@ def soft_deepr(scene, rule):
         chance = 1 - (1 - crossing_chance(rule, p, progress.lr)) ** steps
         count = chances.binomial(int((~layer.live).sum()), chance)
         grow = drawn(scene, layer, count, drop, refill=False)
-        weights = {place: np.zeros(layer.store.group) for place in grow}
-        for place, weight in weights.items():
-            for r, words in draws(scene, layer, place):
+        weights = {position: np.zeros(layer.store.group) for position in grow}
+        for position, weight in weights.items():
+            for r, words in draws(scene, layer, position):
                 radius, part = [(word >> 11) / 2**53 for word in words[:2]]
                 size = deviation(rule, progress.lr) * math.sqrt(-2 * math.log(1 - radius)) * (1 - part)
                 weight[r] = size if words[2] >= 2**63 else -size
@@ -135,23 +135,23 @@ def top_kast(scene, rule):
             drop = smallest(scene, layer, score, min(math.floor(rule.fraction * len(others)), empty))
             grow = at_random(scene, layer, budget - (n - links_of(layer, drop)), drop)
         fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "asleep", "awake")}
-        for place in map(tuple, np.argwhere(layer.live).tolist()):
-            if place in others - drop:
-                fields["asleep"][place] = theta[place]
-            elif place not in others:
-                fields["weight"][place] = theta[place]
-                fields["awake"][place] = 1
+        for position in map(tuple, np.argwhere(layer.live).tolist()):
+            if position in others - drop:
+                fields["asleep"][position] = theta[position]
+            elif position not in others:
+                fields["weight"][position] = theta[position]
+                fields["awake"][position] = 1
         found[layer.index] = drop, grow, {}, fields
     return found
 
 
-def settle(layer, progress, rule, seed):
+def masked(layer, progress, rule, seed):
     """The exploration loss; then set A has its theta as weights, and the others have none."""
-    n, places = layer.live.sum(), layer.live.size
+    n, size = layer.live.sum(), layer.live.size
     theta = thetas(layer)
     awake = layer.values["awake"].astype(bool)
     rate = np.where(
-        awake, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / places)
+        awake, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / size)
     )
     if rule.norm == "l2":
         theta = theta - theta * rate
