@@ -352,7 +352,7 @@ def test_spectral_gap(shape):
 
 @pytest.mark.parametrize("n", [8, 300])
 def test_spectral_gap_of_a_ring(n):
-    """Neuron i listens to i and i + 1: sigma_2 = cos(pi / n)."""
+    """Neuron i has the inputs i and i + 1: sigma_2 = cos(pi / n)."""
     store = rw.WeightStore(n_out=n, n_in=n)
     at = np.arange(n)
     store.insert(np.tile(at, 2), np.concatenate([at, (at + 1) % n]), 1.0)

@@ -372,7 +372,7 @@ FORGED = {
     "monitor of no column": at(*STOP, "monitor", value="VAL_LOSS"),
     "cohort of no rewiring": array("layers.0.field.cohort", all_set(77)),
     "memory a list": at("memory", value=[]),
-    "memory of another rule": at("memory", value={"start": {"0": 3}}),
+    "memory of another rule": at("memory", value={"initial_links": {"0": 3}}),
     "memory of a wrong kind": at("memory", value={"threshold": "low"}),
     "memory of no sense": at("memory", value={"threshold": -1.0}),
     "more epochs than steps": at("optimizer_step", value=10**6),

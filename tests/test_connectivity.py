@@ -42,7 +42,7 @@ def test_counts_are_exact_and_draws_repeat(start, n_in, n_out, density, group, d
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_a_random_start_can_be_drawn_like_others(group):
+def test_a_random_connectivity_can_be_drawn_like_others(group):
     layer = built(30, 20, density=0.2, group=group, seed=5)
     empty = built(30, 20, density=0.0, group=group, seed=5)
     drawn, weights = rw.connectivity.Random().draw(Request(empty.core, layer.store.slots, (5, 0, 0), 1))

@@ -65,7 +65,7 @@ def test_without_matplotlib(results, monkeypatch, tmp_path):
 
 @pytest.mark.serial
 def test_the_demo_itself(tmp_path):
-    """SET ends above the same number of weights at fixed places, in at most 30 s of processor time.
+    """SET ends above the same number of fixed weights, in at most 30 s of processor time.
 
     On a busy machine that clock runs up to three times as fast: caches and execution units are shared.
     """
@@ -77,7 +77,7 @@ def test_the_demo_itself(tmp_path):
     )
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr
-    assert "points above fixed places" in done.stdout
+    assert "points above fixed links" in done.stdout
     assert (tmp_path / "rewire-demo.png").stat().st_size > 20_000
     assert f"Picture: {tmp_path / 'rewire-demo.png'}" in done.stdout
     seconds = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime

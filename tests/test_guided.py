@@ -172,7 +172,7 @@ def test_fan_in_is_constant_and_links_stay_as_many(start, group):
 
 
 def test_neurons_without_salient_links_are_ablated_but_no_outputs():
-    """Five neurons with weights near zero that nobody listens to: no gradient, and the smallest links."""
+    """Five neurons with weights near zero and without outgoing links: no gradient, and the smallest links."""
     layers = [rw.Sparse(12, 20, fan_in=4, activation="tanh"), rw.Sparse(20, 3, density=0.8)]
     net = rw.Sequential(layers, seed=2)
     weight = net.layers[0].store.get_field("weight")

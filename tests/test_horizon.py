@@ -201,7 +201,7 @@ def test_what_is_meant_to_be_never_or_seldom_is_not_spoken_of():
 def test_a_rule_that_begins_late_is_not_said_to_act_never():
     rule = rw.GMP(0.5, begin=0.95, end=0.99, every=2)
     t = rw.Trainer(network(), loss="cross_entropy", rewiring=rule, horizon=100_000)
-    fit(t, 1)  # of 400,000 steps: the rule comes round 190,000 times before it begins
+    fit(t, 1)  # of 400,000 steps: the period passes 190,000 times before it begins
     with pytest.warns(UserWarning, match="its period is 2 steps") as caught:
         short = rw.GMP(0.5, begin=0.9, end=0.91, every=2)
         fit(rw.Trainer(network(), loss="cross_entropy", rewiring=short, horizon=25), 1)

@@ -11,7 +11,7 @@ from rewire.callbacks.link_log import FIELD
 from rewire.rewiring import Epochs, Steps
 from small import NOISE, X, Y
 
-INTS = ("born", "died", "survived", "explored")
+INTS = ("grown", "removed", "survived", "explored")
 FIGURES = (*INTS, "age_mean", "age_median", "epoch", "step")
 HISTORY = ("links_survived", "links_explored", "link_age_mean", "link_age_median", "exploration_rate")
 
@@ -128,7 +128,7 @@ def test_every_figure_is_that_of_plain_sets(group, every):
     assert last["link_age_median"] == expected[-1, :, 5].tolist()
     assert last["exploration_rate"] == expected[-1, :, 3].sum() / (8 * 30 + 30 * 3)
     assert sum(np.sum(trainer.history[name]) for name in ("links_removed", "links_grown")) == (
-        log["died"].sum() + log["born"].sum()
+        log["removed"].sum() + log["grown"].sum()
     )
     check_survival(log, truth)
 
@@ -143,7 +143,7 @@ def check_survival(log, truth):
         for t, k in np.ndindex(left.shape):
             members = [0] if k == 0 else (1 + np.flatnonzero(log["epoch"] == k - 1)).tolist()
             came = sum(
-                truth.start[i] if k == 0 else log["born"][[m - 1 for m in members], i].sum() for i in chosen
+                truth.start[i] if k == 0 else log["grown"][[m - 1 for m in members], i].sum() for i in chosen
             )
             alive = sum(birth in members for i in chosen for birth in truth.alive[t][i])
             if k > t + 1 or came == 0:
@@ -217,7 +217,7 @@ def test_fit_in_two_pieces_and_a_late_start():
     fit(late, 3)
     log = late.callbacks[0]
     assert log["epoch"].tolist() == [3, 4, 5] and log.survival().shape == (3, 4)
-    assert np.array_equal(log["born"], whole.callbacks[0]["born"][2:])
+    assert np.array_equal(log["grown"], whole.callbacks[0]["grown"][2:])
     assert late.history["exploration_rate"][:3] == [None] * 3
 
 
@@ -229,7 +229,7 @@ def test_dense_layers_and_static_ones():
     assert log["survived"][:, 0].tolist() == log["explored"][:, 0].tolist() == [40, 40]
     assert log["age_mean"][:, 0].tolist() == [1.0, 2.0]
     static = fit(make(rw.LinkLog(), rewiring=None), 2)
-    assert static.callbacks[0].rewirings == 0 and static.callbacks[0]["born"].shape == (0, 2)
+    assert static.callbacks[0].rewirings == 0 and static.callbacks[0]["grown"].shape == (0, 2)
     assert static.history["exploration_rate"][-1] == static.network.density
     assert static.callbacks[0].survival()[:, 0].tolist() == [1.0, 1.0]
 
@@ -293,7 +293,7 @@ def test_what_cannot_be_followed_is_refused():
     store.set_field(FIELD, np.full((store.slots, 1), 2**31 - 1, np.int32))
     with pytest.raises(RuntimeError, match="use a new one"):
         fit(trainer, 1)
-    with pytest.raises(ValueError, match="name must be one of 'born', .*, got 'dead'"):
+    with pytest.raises(ValueError, match="name must be one of 'grown', .*, got 'dead'"):
         log["dead"]
     with pytest.raises(ValueError, match=r"layer must be an integer in \[0, 1\], got 2"):
         log.survival(2)
@@ -308,7 +308,7 @@ def test_what_cannot_be_followed_is_refused():
         ("rows", lambda a: a[:, :1]),
         ("when", lambda a: a[:1]),
         ("alive", lambda a: a[:, :, 1:]),
-        ("start", lambda a: a.astype(float)),
+        ("initial", lambda a: a.astype(float)),
     ],
 )
 def test_damaged_state_is_refused(name, wrong):

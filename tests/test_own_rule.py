@@ -101,7 +101,7 @@ WRONG = [
     (lambda links: ([], ([0], [99])), ValueError, r"sources must lie in \[0, 9\), got 99"),
     (lambda links: ([], ([-1], [0])), ValueError, r"rows must lie in \[0, 14\), got -1"),
     (lambda links: ([], ([0, 1], [0])), TypeError, "integers of equal length"),
-    (lambda links: ([], first(links)), ValueError, "comes twice, or is connected and does not go"),
+    (lambda links: ([], first(links)), ValueError, "is grown twice, or is connected and not dropped"),
     (lambda links: ([], (*first(links), [np.nan])), ValueError, r"weights must be finite, of shape \(1,\)"),
 ]
 
@@ -146,7 +146,7 @@ def test_too_many_are_refused_with_layer_and_numbers():
         count = len(links) // 10
         return np.argsort(abs(links.weights))[:count], links.random_empty(count)
 
-    with pytest.raises(ValueError, match=r"greedy, layer 1 .*: 0 empty places, and 6 were asked for"):
+    with pytest.raises(ValueError, match=r"greedy, layer 1 .*: 0 empty positions, and 6 were asked for"):
         trained_with(greedy, full())
 
     def modest(links):

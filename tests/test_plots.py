@@ -110,28 +110,29 @@ def test_more_curves_than_colours():
 
 
 def test_survival(logged):
-    shares = logged.callbacks[0].survival()
-    drawn = lines(plots.link_survival(shares))
-    assert np.array_equal(drawn[-1], shares[:, 0])  # the start, above all others
-    assert np.array_equal(drawn[0], shares[:, 2], equal_nan=True)  # the first epoch rewires nothing
+    fractions = logged.callbacks[0].survival()
+    drawn = lines(plots.link_survival(fractions))
+    assert np.array_equal(drawn[-1], fractions[:, 0])  # the start, above all others
+    assert np.array_equal(drawn[0], fractions[:, 2], equal_nan=True)  # the first epoch rewires nothing
     assert len(drawn) == 2 * 4 + 1
     wide = np.full((200, 201), 0.5)
     assert len(lines(plots.link_survival(wide))) == 2 * plots.curves.COHORTS + 1
     only = np.full((3, 4), np.nan)
     only[:, 0] = 1.0
-    assert len(lines(plots.link_survival(only))) == 1  # nothing was ever born
-    with pytest.raises(ValueError, match=r"shares must have shape \(n_epochs, n_epochs \+ 1\), got \(4, 4\)"):
+    assert len(lines(plots.link_survival(only))) == 1  # nothing was ever grown
+    words = r"fractions must have shape \(n_epochs, n_epochs \+ 1\), got \(4, 4\)"
+    with pytest.raises(ValueError, match=words):
         plots.link_survival(np.ones((4, 4)))
 
 
 def test_link_map_and_its_scale(logged):
-    shares = analysis.link_map(logged.network.layers[0], 6)
-    figure = plots.link_map(shares)
+    fractions = analysis.link_map(logged.network.layers[0], 6)
+    figure = plots.link_map(fractions)
     (image,) = figure.axes[0].get_images()
-    assert np.array_equal(image.get_array(), 100 * shares)
-    assert image.get_clim() == (0, 100 * shares.max())
+    assert np.array_equal(image.get_array(), 100 * fractions)
+    assert image.get_clim() == (0, 100 * fractions.max())
     plots.link_map(np.zeros((2, 3)))
-    with pytest.raises(ValueError, match=r"shares must have shape \(rows, columns\) and not be empty"):
+    with pytest.raises(ValueError, match=r"fractions must have shape \(rows, columns\) and not be empty"):
         plots.link_map(np.zeros((2, 0)))
 
 

@@ -198,7 +198,7 @@ def test_the_prior_s_density_is_that_of_the_start_or_as_asked():
         record = rw.SoftDeepR(0.01, noise=1.0, **options).rewire(
             net, TrainingProgress(0, 1, False, lr=0.1), 1, 1, memory=memory
         )
-        assert memory["step"] == 1 and memory["start"]["0"] == 0.05
+        assert memory["step"] == 1 and memory["initial_density"]["0"] == 0.05
         return record.grown[0]
 
     # 57,000 empty positions with a chance of 0.8 * l1 / noise * p / (1 - p) each

@@ -178,9 +178,9 @@ def _check_header(path: str | os.PathLike[str]) -> None:
 
 
 def _check_signs(path: str | os.PathLike[str], count: Callable[[str], int], length: int) -> None:
-    for signs, some, share in _SIGNS:
+    for signs, some, portion in _SIGNS:
         found = sum(map(count, signs))
-        if found > some + length // share:
+        if found > some + length // portion:
             words = f"has a header of {length} bytes with {found} signs {signs}"
             raise FileError(path, f"{words}, more than any network or run has")
 

@@ -16,7 +16,7 @@ from rewire.network import Sequential
 
 __all__ = ["warn_of_density", "warn_of_lost_links"]
 
-FULL = 0.95  # in a layer denser than this hardly any connection has somewhere to move to
+FULL = 0.95  # a layer denser than this has hardly any empty positions
 SHOWN = 3  # layers that one message names
 
 
@@ -29,7 +29,7 @@ def warn_of_density(network: Sequential, *, starts_full: bool, static: bool = Fa
     starts_full : bool
         Whether the rewiring rule is of those that start from full layers.
     static : bool
-        Whether no rule moves connections.
+        Whether no rule rewires.
 
     Notes
     -----
@@ -50,7 +50,7 @@ def warn_of_density(network: Sequential, *, starts_full: bool, static: bool = Fa
     all_full = len(full) == len(hidden)
     named = [layer for layer in full if layer.sized_by != "count" and (layer.sized_here or all_full)]
     if named and not starts_full:
-        found = "which a Dense layer computes faster" if static else "so connections have nowhere to move to"
+        found = "which a Dense layer computes faster" if static else "so there is nowhere to grow connections"
         parts.append(
             f"not sparse: {_named(named)}, {found}; "
             f"{_half(named)} gives about half of them"

@@ -298,10 +298,10 @@ class Fit:
             others = np.random.Generator(np.random.Philox(words)).integers(
                 self.source.n_samples, size=(batches - 1) * len(rows)
             )
-            shares = np.repeat(trainer.rewiring.probe_weights(batches), len(rows))
+            weights_of_batches = np.repeat(trainer.rewiring.probe_weights(batches), len(rows))
             rows = np.concatenate([rows, others])
             own = self.weight.of(rows).near
-            weight = shares if own is None else shares * own
+            weight = weights_of_batches if own is None else weights_of_batches * own
         kept: dict[int, _core.Tiles] = {}
         ws.probed = kept
         try:

@@ -1,4 +1,4 @@
-"""Numbers for people: counts, shares in percent, seconds."""
+"""Numbers for people: counts, fractions in percent, seconds."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ def plural(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def percent(share: float, digits: int = 2) -> str:
-    """A share as ``4.6 %``: never with an exponent, and ``100 %`` or ``0 %`` only when that is what it is.
+def percent(fraction: float, digits: int = 2) -> str:
+    """A fraction as ``4.6 %``: never with an exponent, and ``100 %`` or ``0 %`` only when that is what it is.
 
     Parameters
     ----------
-    share : float
+    fraction : float
         1.0 is 100 %.
     digits : int
         Significant ones, at least; trailing zeros go.
     """
-    value = 100.0 * share
+    value = 100.0 * fraction
     if not math.isfinite(value) or value == 0.0:
         return f"{value:g} %"
-    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    while 0.0 < share < 1.0 and float(f"{value:.{places}f}") >= 100.0 and places < 15:
-        places += 1  # 99.7 is not 100
-    text = f"{value:.{places}f}"
+    digits = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    while 0.0 < fraction < 1.0 and float(f"{value:.{digits}f}") >= 100.0 and digits < 15:
+        digits += 1  # 99.7 is not 100
+    text = f"{value:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
 

@@ -129,14 +129,14 @@ class Moments(NamedTuple):
         exponent = _near(*both)
         m0, m1, d0, d1 = both if exponent is None else (shifted(a, -exponent) for a in both)
         counts = shifted(np.array([self.total, other.total]), -levels(max(self.total, other.total)))
-        share = float(counts[1] / counts.sum())
+        fraction = float(counts[1] / counts.sum())
         delta, rows = m1 - m0, self.rows + other.rows
         # Equal columns of two pieces have means that differ by the rounding of their sums.
         noise = (d0 == 0) & (d1 == 0) & (np.abs(delta) <= rows * _EPS * np.abs(m0))
         delta = np.where(noise, 0.0, delta)
-        variance = (1 - share) * d0 * d0 + share * d1 * d1 + share * (1 - share) * delta * delta
+        variance = (1 - fraction) * d0 * d0 + fraction * d1 * d1 + fraction * (1 - fraction) * delta * delta
         count = min(self.total + other.total, float(_MOST))
-        mean, deviation = m0 + share * delta, np.sqrt(variance)
+        mean, deviation = m0 + fraction * delta, np.sqrt(variance)
         if exponent is not None:
             mean, deviation = shifted(mean, exponent), shifted(deviation, exponent)
         return Moments(count, mean, deviation, rows)

@@ -1,6 +1,6 @@
-"""Slots as numbers, for rules and starts in NumPy.
+"""Positions as numbers, for rules and connectivities in NumPy.
 
-A *place* is group * n_in + source, connected or not: ascending places stand in the store's order.
+A *position* is group * n_in + source, connected or not. Ascending positions are in the store's order.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ def groups_of(store: _core.Store) -> NDArray[np.int64]:
 
 
 def positions_of(store: _core.Store) -> Positions:
-    """The place of every slot, ascending, shape (slots,)."""
+    """The position of every slot, ascending, shape (slots,)."""
     return encode(groups_of(store), store.sources(), store.n_in)
 
 
 def encode(groups: NDArray[Any], sources: NDArray[Any], n_in: int) -> Positions:
-    """Groups and sources as places."""
+    """Groups and sources as positions."""
     return groups.astype(np.int64) * n_in + sources
 
 
 def decode(positions: Positions, n_in: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Places as groups and sources, as plans take them."""
+    """Positions as groups and sources, as plans take them."""
     groups, sources = np.divmod(positions, n_in)
     return groups.astype(np.int32), sources.astype(np.int32)
 
 
 def difference(positions: Positions, others: Positions) -> tuple[Positions, NDArray[np.int64]]:
-    """Ascending places that are not among ascending others, and where ``np.insert`` puts them there."""
+    """The ascending positions that are not in ``others``, and the indices at which to insert them."""
     at = np.searchsorted(others, positions)
     new = np.ones(positions.size, bool)
     inside = at < others.size
@@ -64,7 +64,7 @@ def weighted(chances: NDArray[np.float64], count: int, rng: np.random.Generator)
 
 
 def store_at(like: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> _core.Store:
-    """A store of a store's shape, connected at these places alone, ascending, with zeros."""
+    """A store of a store's shape, connected at these ascending positions alone, with weights of zero."""
     store = _core.Store(n_out=like.n_out, n_in=like.n_in, group=like.group, dtype=like.dtype)
     indptr = np.zeros(like.n_groups + 1, np.int64)
     np.cumsum(np.bincount(groups, minlength=like.n_groups), out=indptr[1:])
@@ -75,7 +75,7 @@ def store_at(like: _core.Store, groups: NDArray[np.int32], sources: NDArray[np.i
 def sample_excluding(
     like: _core.Store, taken: Positions, count: int, key: tuple[int, int, int], threads: int
 ) -> Positions:
-    """``count`` places of a store's shape, uniformly from those that are not taken.
+    """``count`` positions of a store's shape, uniformly from those that are not taken.
 
     ``taken`` ascends. O(taken + count) memory; (seed, stream, step) name the draw.
     """

@@ -2,7 +2,7 @@
 
 Schedules may name a fraction of the run (``end=0.75``). A run is as long as the trainer's ``horizon`` says,
 in epochs; without one it ends at the furthest end that a call of ``fit`` has had, so that a second call may
-lengthen it. That moves all shares, and a trainer says so once.
+lengthen it. That changes the steps of all fractions, and a trainer warns once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress
 __all__ = ["run_length"]
 
 FEW = 2  # a rule that acts fewer times in a run has a period that does not fit it
-TURNS = 1_000  # of a period that are looked at, in about 3 ms
+MOST = 1_000  # rewirings of a period that are counted, in about 3 ms
 SHOWN = 3  # steps outside of a period that one message names
 
 
@@ -49,7 +49,7 @@ def _once(trainer: TrainerLike, what: str, rule: Rewiring, words: str) -> None:
 
 def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
-        if found := _shares(rule):
+        if found := _fractions(rule):
             words = (
                 f"rewiring {_name(rule)!r}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
@@ -73,31 +73,31 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
         elif isinstance(schedule, (Epochs, Steps)):
             period, unit = schedule.n, schedule.unit
             if trainer.rewirings >= FEW or period == 1 or 0 in (schedule.stop, rule.rewiring_end):
-                continue  # it has acted; or periods come no shorter; or it is meant never to act
+                continue  # it has acted, or no period is shorter, or it is meant never to act
             times, looked = trainer.rewirings, 0
-            for progress in islice(schedule.turns(length, steps, (trainer.epoch, begun)), TURNS):
+            for progress in islice(schedule.rewirings(length, steps, (trainer.epoch, begun)), MOST):
                 looked += 1
                 times += rule.acts(progress)
                 if times >= FEW:
                     break
-            if times >= FEW or looked == TURNS:
-                continue  # where turns are so many, it is not the period that keeps the rule from acting
+            if times >= FEW or looked == MOST:
+                continue  # with so many rewirings due, it is not the period that keeps the rule from acting
             does = ("acts once" if times else "never acts") + _apart(rule, schedule, length, steps)
             better = max(1, (length if unit == "epochs" else whole) // 15)
             named = f"rewiring={{'name': {_name(rule)!r}, 'every': {({unit: better})!r}}}"
             shorter = f"give a shorter one, such as {named}, or " if better < period else ""
-            shares = f", and {found}" if (found := _shares(rule)) else ""
+            fractions = f", and {found}" if (found := _fractions(rule)) else ""
             words = (
-                f"rewiring {_name(rule)!r} {does}: its period is {period} {unit}, {run}{shares}; {shorter}"
+                f"rewiring {_name(rule)!r} {does}: its period is {period} {unit}, {run}{fractions}; {shorter}"
                 f"if the run takes more calls, {'' if shorter else 'give '}its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
 
 
 def _apart(rule: Rewiring, schedule: Epochs | Steps, length: int, steps: int) -> str:
-    """Steps at which a rule acts whatever its period: its end, say."""
+    """Steps at which a rule acts whatever its period, such as its end."""
     whole, found = length * steps, []
-    for step in range(min(whole, TURNS)):
+    for step in range(min(whole, MOST)):
         progress = TrainingProgress(step // steps, step, step % steps == 0, length, whole)
         if rule.acts(progress) and not schedule.due(progress):
             found.append(str(step))
@@ -107,7 +107,7 @@ def _apart(rule: Rewiring, schedule: Epochs | Steps, length: int, steps: int) ->
     return f" apart from step{'s' * (len(found) > 1)} {listed}"
 
 
-def _shares(rule: Rewiring) -> str:
+def _fractions(rule: Rewiring) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in rule.run_fractions().items())
 
 

@@ -90,7 +90,7 @@ class StoreView:
 
     @property
     def source(self) -> NDArray[np.int32]:
-        """The input each slot listens to."""
+        """The source of each slot."""
         return self._array("source")
 
     @property

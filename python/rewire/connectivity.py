@@ -1,8 +1,8 @@
-"""Where the connections of a layer are when it begins.
+"""Which connections a layer has when it is built.
 
-How many there are is another question (``epsilon``, ``density``, ``links``); a start says where. Its unit is
-the slot: with groups, a group of neighbouring outputs counts as one output. All starts take O(links) memory,
-give exactly as many links as were asked for, none twice, and depend on the seed and the layer alone.
+Their number is given by ``epsilon``, ``density`` or ``links``, their positions by a connectivity. Its unit is
+the slot: with groups, a group of neighbouring outputs counts as one output. Every connectivity takes O(links)
+memory, gives exactly as many links as were asked for, none twice, and depends on seed and layer alone.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ __all__ = [
     "connectivity_names",
 ]
 
-ROUNDS = 64  # of drawing what was taken already, before the rest is drawn from a list of what is free
+ROUNDS = 64  # rounds of redrawing positions that were taken, before the rest is drawn from the free ones
+
+STREAM = b"start"  # names the random stream; its bytes are part of the seed
 
 
 class Request(NamedTuple):
-    """What a layer asks of its start."""
+    """What a layer asks of its connectivity."""
 
     store: _core.Store  # empty; for its sizes
     slots: int
@@ -43,19 +45,19 @@ class Request(NamedTuple):
 
     def generator(self) -> np.random.Generator:
         """A function of seed and layer alone."""
-        words = np.random.SeedSequence([*self.key[:2], *b"start"])
+        words = np.random.SeedSequence([*self.key[:2], *STREAM])
         return np.random.Generator(np.random.Philox(words))
 
 
 class Connectivity:
-    """Base of all starts."""
+    """Base of all connectivities."""
 
     name: ClassVar[str] = ""
 
     def draw(self, request: Request) -> tuple[Positions, NDArray[Any] | None]:
-        """``request.slots`` different places, ascending; and their weights, shape (slots, group), or None.
+        """``request.slots`` different positions, ascending; and their weights, shape (slots, group), or None.
 
-        A place is group * n_in + source. None leaves weights to the layer's ``init``.
+        A position is group * n_in + source. None leaves weights to the layer's ``init``.
         """
         raise NotImplementedError
 
@@ -64,7 +66,7 @@ class Connectivity:
 
 
 class Random(Connectivity):
-    """Uniformly over all places (Erdos-Renyi), drawn in C. The default."""
+    """Uniformly over all positions (Erdos-Renyi), drawn in C. The default."""
 
     name = "random"
 
@@ -76,7 +78,7 @@ class Random(Connectivity):
 
 
 class SmallWorld(Connectivity):
-    """Bipartite Watts-Strogatz: outputs listen to the inputs beside them, some links go anywhere.
+    """Bipartite Watts-Strogatz: outputs are connected to their nearest inputs, some links anywhere.
 
     Outputs and inputs lie evenly on one ring. Every output begins with the same number of nearest inputs (the
     first outputs with one more where links do not divide evenly); then each link moves, with probability
@@ -89,8 +91,8 @@ class SmallWorld(Connectivity):
 
     Notes
     -----
-    Watts, Strogatz, *Collective dynamics of 'small-world' networks*, Nature 393 (1998); bipartite as a start
-    for sparse training (BSW) by Zhang et al. in the work on CHT.
+    Watts, Strogatz, *Collective dynamics of 'small-world' networks*, Nature 393 (1998); bipartite, as the
+    initial connectivity of sparse training (BSW), by Zhang et al. in the work on CHT.
     """
 
     name = "small-world"
@@ -109,7 +111,7 @@ class SmallWorld(Connectivity):
         first = np.floor((np.arange(groups) + 0.5) * n / groups - fan / 2 + 0.5).astype(np.int64)
         positions = encode(group, (first[group] + along) % n, n)
         moves = rng.random(slots) < self.beta
-        # A full output has nowhere to move to.
+        # A full output has no input left to move to.
         moves &= fan[group] < n
         return _redraw(positions, moves, n, rng), None
 
@@ -118,7 +120,7 @@ class SmallWorld(Connectivity):
 
 
 class ScaleFree(Connectivity):
-    """Bipartite scale-free: some inputs are heard, and some outputs hear, far more than most.
+    """Bipartite scale-free: some inputs and some outputs have far more links than most.
 
     Pairs are drawn with chances p(input) * p(output), until as many different ones are there as are wanted;
     p of the node of rank r is proportional to r ** (-1 / (exponent - 1)), ranks at random. Degrees then
@@ -130,9 +132,9 @@ class ScaleFree(Connectivity):
 
     Notes
     -----
-    The static model of Goh, Kahng, Kim, *Universal behavior of load distribution in scale-free networks*,
-    PRL 87 (2001), on two sets of nodes. The BSF start of the work on CHT grows a Barabasi-Albert graph, whose
-    exponent is 3, and resorts its links into a bipartite one; this model meets any count exactly.
+    The static model of Goh, Kahng, Kim, *Universal behavior of load distribution in scale-free networks*, PRL
+    87 (2001), on two sets of nodes. The BSF connectivity of the work on CHT grows a Barabasi-Albert graph,
+    whose exponent is 3, and resorts its links into a bipartite one; this model meets any count exactly.
     """
 
     name = "scale-free"
@@ -165,11 +167,11 @@ class ScaleFree(Connectivity):
 
 
 class Correlated(Connectivity):
-    """Links where inputs are most correlated, as data say.
+    """Links between the most correlated input features of given data.
 
     Every output stands for one input feature (in turn, from an order drawn at random); the links with the
     largest |Pearson correlation| between their source and the feature of their output are made, of equals the
-    first places. A feature that never changes correlates with nothing.
+    first positions. A feature that never changes correlates with nothing.
 
     Parameters
     ----------
@@ -178,7 +180,7 @@ class Correlated(Connectivity):
 
     Notes
     -----
-    The CSTI start of Zhang et al. (CHT, ICLR 2024), for the first layer. O(n_in * n_out * m) operations, one
+    The CSTI of Zhang et al. (CHT, ICLR 2024), for the first layer. O(n_in * n_out * m) operations, one
     output at a time in O(links + n_in) memory beside a standardised copy of X.
     """
 
@@ -263,7 +265,7 @@ class EdgeList(Connectivity):
 
 
 def _redraw(positions: Positions, moves: NDArray[np.bool_], n_in: int, rng: np.random.Generator) -> Positions:
-    """Each place that moves gets a source of its group that nobody of the group had or has, uniformly."""
+    """Each position that moves gets a source that its group neither had nor has, uniformly."""
     taken = np.sort(positions)
     moving = positions[moves] // n_in
     kept = [positions[~moves]]
@@ -294,12 +296,12 @@ for _kind in (Random, SmallWorld, ScaleFree, Correlated):
 
 
 def connectivity_names() -> list[str]:
-    """The names that :func:`start` knows, sorted."""
+    """The names that :func:`connectivity` knows, sorted."""
     return KINDS.names()
 
 
 def connectivity(what: str | dict[str, Any] | Connectivity, X: ArrayLike | None = None) -> Connectivity:
-    """The start that ``what`` names: an object, a name, or a dict of ``name`` and options.
+    """The connectivity that ``what`` names: an object, a name, or a dict of ``name`` and options.
 
     Parameters
     ----------
@@ -312,6 +314,6 @@ def connectivity(what: str | dict[str, Any] | Connectivity, X: ArrayLike | None 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these; if an option is none that the start takes.
+        If it is none of these; if an option is none that the connectivity takes.
     """
     return KINDS.build(what, X=X)

@@ -1,8 +1,8 @@
 """``rewire demo``: dense, static sparse and SET side by side on the built-in digits, in seconds and offline.
 
 Three networks of one shape, 64-500-500-10, each trained from the same seeds: with all connections; with 1
-% of them at random places that stay; with 1 % of them that SET moves. Printed: accuracy, weights,
-seconds, memory. Drawn, with matplotlib: which pixels the networks listen to before and after, and the
+% of them at random positions that stay; with 1 % of them that SET rewires. Printed: accuracy, weights,
+seconds, memory. Drawn, with matplotlib: which pixels the networks are connected to before and after, and the
 accuracy after every epoch.
 """
 
@@ -50,7 +50,7 @@ class Result:
     seconds : list of float
         Training and rewiring, without evaluation, for each seed.
     before, after : list of ndarray, shape (64,)
-        How much the network listens to each pixel, for each seed; empty for the dense one.
+        How strongly the network is connected to each pixel, for each seed; empty for the dense one.
     """
 
     kind: str
@@ -135,9 +135,9 @@ def table(results: list[Result]) -> str:
     rows = [("", "test accuracy", "weights", "", "seconds", "memory")]
     for r in results:
         accuracy = f"{100 * r.final.mean():.1f} % +- {100 * r.final.std(ddof=1):.1f}"
-        share = percent(r.links / full, 3)
+        fraction = percent(r.links / full, 3)
         rows.append(
-            (r.kind, accuracy, f"{r.links:,}", share, f"{np.mean(r.seconds):.2f}", readable(r.nbytes))
+            (r.kind, accuracy, f"{r.links:,}", fraction, f"{np.mean(r.seconds):.2f}", readable(r.nbytes))
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
@@ -150,15 +150,15 @@ def table(results: list[Result]) -> str:
 
 
 def verdict(results: list[Result]) -> str:
-    """What the figures say, in words that follow from them."""
-    dense, static, moved = results
-    gain = 100 * (moved.final.mean() - static.final.mean())
-    loss = 100 * (dense.final.mean() - moved.final.mean())
-    ratio = float(np.mean(dense.seconds) / np.mean(moved.seconds))
+    """The result in two sentences that depend on the figures."""
+    dense, static, rewired = results
+    gain = 100 * (rewired.final.mean() - static.final.mean())
+    loss = 100 * (dense.final.mean() - rewired.final.mean())
+    ratio = float(np.mean(dense.seconds) / np.mean(rewired.seconds))
     above, below = ("above" if gain >= 0 else "below"), ("below" if loss >= 0 else "above")
-    share = percent(moved.links / dense.links)
+    fraction = percent(rewired.links / dense.links)
     first = (
-        f"With {share} of the weights, SET ends {abs(gain):.1f} points {above} fixed places "
+        f"With {fraction} of the weights, SET ends {abs(gain):.1f} points {above} fixed links "
         f"and {abs(loss):.1f} {below} all the weights."
     )
     if ratio < 1.3:
@@ -175,11 +175,11 @@ def picture(data: Dataset, results: list[Result], path: str | os.PathLike[str]) 
     if not plots.available():
         return 'No picture: matplotlib is not installed (pip install "rewire[plot]").'
     means = np.stack([data.X[data.y == digit].mean(axis=0) for digit in range(10)])
-    moved = results[-1]
+    rewired = results[-1]
     figure = plots.demo(
         means.reshape(10, 8, 8),
-        np.mean(moved.before, axis=0),
-        np.mean(moved.after, axis=0),
+        np.mean(rewired.before, axis=0),
+        np.mean(rewired.after, axis=0),
         {r.kind: r.accuracy for r in results},
         {r.kind: r.links for r in results},
     )

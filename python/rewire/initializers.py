@@ -79,7 +79,7 @@ class Initializer:
         return {"name": self.name, **asdict(self)}
 
 
-def _spread(distribution: str, deviation: float) -> float:
+def _scale(distribution: str, deviation: float) -> float:
     """The core's scale for a standard deviation."""
     return deviation if distribution == "normal" else math.sqrt(3.0) * deviation
 
@@ -115,7 +115,7 @@ class He(Initializer):
             object.__setattr__(self, "gain", number("gain", self.gain, low=0.0))
 
     def draw_for(self, n_in: int, n_out: int, links: float, gain: float) -> Draw:
-        scale = _spread(self.distribution, gain if self.gain is None else self.gain)
+        scale = _scale(self.distribution, gain if self.gain is None else self.gain)
         if self.fan == "real":
             return Draw(self.distribution, scale, real_fan=True)
         return Draw(self.distribution, scale / math.sqrt(n_in))
@@ -150,7 +150,7 @@ class Xavier(Initializer):
     def draw_for(self, n_in: int, n_out: int, links: float, gain: float) -> Draw:
         fans = float(n_in + n_out) if self.fan == "dense" else links / n_out + links / n_in
         deviation = self.gain * math.sqrt(2.0 / fans) if fans > 0.0 else 0.0
-        return Draw(self.distribution, _spread(self.distribution, deviation))
+        return Draw(self.distribution, _scale(self.distribution, deviation))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Fixed(Initializer):
 
 @dataclass(frozen=True)
 class Zeros(Fixed):
-    """0 everywhere: the default for links that come in while training."""
+    """0 everywhere: the default for links that are grown in training."""
 
     value: float = field(default=0.0, init=False, repr=False)
 

@@ -36,7 +36,7 @@ class Accuracy(Metric):
     ----------
     threshold : float or None
         None: the largest output is the class. A number: every output is a yes-no decision of its own
-        (yes above ``threshold``), and the share counts decisions.
+        (yes above ``threshold``), and the fraction counts decisions.
     """
 
     name = "accuracy"
@@ -72,10 +72,10 @@ class R2(Metric):
 
     def __init__(self) -> None:
         self._total, self._samples = 0.0, 0
-        # By output, of numbers divided by 2**level: weighted sum of squared errors, mean and spread of the
+        # By output, of numbers divided by 2**level: weighted squared errors, mean, squared deviations of the
         # truth. Only what is far from 1 has a level other than 0; _NONE stands for no number but 0 so far.
         self._level: NDArray[np.int64] | None = None
-        self._error = self._mean = self._spread = np.zeros(0)
+        self._error = self._mean = self._deviations = np.zeros(0)
         self._low = self._high = np.zeros(0)
 
     @quiet()
@@ -94,7 +94,7 @@ class R2(Metric):
         level = np.where(largest == 0, _NONE, levels(largest))
         if self._level is None:
             self._level = np.full(y.shape[1], _NONE)
-            self._error = self._mean = self._spread = np.zeros(y.shape[1])
+            self._error = self._mean = self._deviations = np.zeros(y.shape[1])
             self._low, self._high = low, high
         before, self._level = self._level, np.maximum(level, self._level)
         self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
@@ -103,16 +103,16 @@ class R2(Metric):
         # Not by BLAS, whose sums may depend on its threads.
         error = np.einsum("i,ij->j", w, np.square(y - out))
         mean = np.einsum("i,ij->j", w, y) / total
-        spread = np.einsum("i,ij->j", w, np.square(y - mean))
+        deviations = np.einsum("i,ij->j", w, np.square(y - mean))
         if not self._samples:
-            self._error, self._mean, self._spread = error, mean, spread
+            self._error, self._mean, self._deviations = error, mean, deviations
         else:  # two sets of samples merged, as in Chan, Golub, LeVeque (1983)
             down = np.where(before == _NONE, 0, before - by)
             old = shifted(self._mean, down)
             delta, both = mean - old, self._total + total
             self._error = shifted(self._error, 2 * down) + error
-            self._spread = shifted(self._spread, 2 * down) + (
-                spread + delta * delta * (self._total * total / both)
+            self._deviations = shifted(self._deviations, 2 * down) + (
+                deviations + delta * delta * (self._total * total / both)
             )
             self._mean = old + delta * (total / both)
         self._total += total
@@ -123,5 +123,5 @@ class R2(Metric):
         if self._samples < 2:
             return float("nan")
         still = self._low == self._high
-        share = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._spread))
-        return float(np.mean(np.maximum(1.0 - share, np.finfo(np.float64).min)))
+        ratio = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._deviations))
+        return float(np.mean(np.maximum(1.0 - ratio, np.finfo(np.float64).min)))

@@ -435,7 +435,7 @@ class Sequential:
 
         Notes
         -----
-        Widths may differ: neurons that were removed since come back.
+        Widths may differ: neurons that were removed since are restored.
         """
         if any(
             (layer.n_in, layer.n_out) != (layer_config["n_in"], layer_config["n_out"])
@@ -464,9 +464,10 @@ class Sequential:
             raise ValueError(f"array {min(rest)!r} is unknown")
 
     def take_over(self, other: Sequential) -> None:
-        """Become a network with the same kinds of layers, of any width, which is of no use afterwards.
+        """Take over all arrays of ``other``, a network with the same kinds of layers, of any width.
 
-        Layers stay the objects they were, whoever trains them keeps the optimizer's state that ``other`` has.
+        ``other`` cannot be used afterwards. The layers stay the same objects, and a trainer of them goes on
+        with the optimizer's state of ``other``.
         """
         for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True):
             if mine.holds_gradients:
@@ -575,7 +576,7 @@ class Sequential:
 
 
 def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """A layer's description without its size: neurons may go, and a start is soon over."""
+    """A layer's description without sizes, which removals change, and without its initial connectivity."""
     sizes = ("n_in", "n_out", "epsilon", "density", "fan_in", "links", "fields")
     return {name: value for name, value in layer.items() if name not in sizes}
 

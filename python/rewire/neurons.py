@@ -85,7 +85,7 @@ def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None 
         named. See :class:`rewire.Layer`.
     TypeError, ValueError
         If ``neurons`` names a layer or neuron that there is not, all neurons of a layer, only some of a group
-        (neighbours that share their sources stay or go together), or one that a layer needs, as one that
+        (neighbours that share their sources are removed together), or one that a layer needs, as one that
         mixes all of its inputs does.
     BufferError
         If a store is viewed.
@@ -126,16 +126,16 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     kept = [np.flatnonzero(mask) for mask in stays]
     if any(not mask.all() for mask in stays):
         _rebuild(network, stays, values)
-    places = [layer.index for layer in network.weight_layers]
+    at_layers = [layer.index for layer in network.weight_layers]
     return RemovedNeurons(
-        tuple(kept[at + 1] for at in places),
-        tuple(kept[at] for at in places),
-        tuple(stays[at + 1].size - kept[at + 1].size for at in places),
+        tuple(kept[at + 1] for at in at_layers),
+        tuple(kept[at] for at in at_layers),
+        tuple(stays[at + 1].size - kept[at + 1].size for at in at_layers),
     )
 
 
 def refuse_fixed_widths(network: Sequential, layers: Sequence[WeightLayer]) -> None:
-    """TypeError naming a layer that needs all neurons of one of these hidden layers, which so cannot go.
+    """TypeError naming a layer that needs all neurons of one of these hidden layers.
 
     For rules that remove neurons: before training, and not in the middle of it.
     """
@@ -187,8 +187,8 @@ def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dic
 def _constants(layers: Sequence[Layer], named: Mapping[int, Mask], needed: Sequence[Mask]) -> list[Values]:
     """The constants at every boundary.
 
-    A neuron that is named is one: it has lost its links from neurons that stay. Those that go because only
-    named ones need them are counted as if they had lost theirs as well.
+    A named neuron is constant: it loses its links from neurons that stay. Neurons that are removed because
+    only named ones need them count as constant as well.
     """
     absorbed = _absorbed(layers)
     found = [np.full(layers[0].n_in, np.nan)]
@@ -210,7 +210,7 @@ def _passed(layer: Layer, values: Values) -> Values:
 
 
 def _absorbed(layers: Sequence[Layer]) -> list[bool]:
-    """By boundary: whether constants that go are kept by what follows."""
+    """By boundary: whether the layers after it absorb the constants of removed neurons."""
     found = [False]
     for layer in reversed(layers):
         found.append(found[-1] if layer.absorbs is None else layer.absorbs)
@@ -220,7 +220,7 @@ def _absorbed(layers: Sequence[Layer]) -> list[bool]:
 def _staying(
     layers: Sequence[Layer], named: Mapping[int, Mask], needed: Sequence[Mask], values: Sequence[Values]
 ) -> list[Mask]:
-    """By boundary, what stays: all that varies and is needed, and what layers need beside that."""
+    """By boundary, the neurons that stay: those that vary and are needed, and others that layers need."""
     stays = []
     for boundary, absorbed in enumerate(_absorbed(layers)):
         constant = ~np.isnan(values[boundary])
@@ -235,7 +235,7 @@ def _staying(
         held = any(not np.isnan(v[mask]).all() for v, mask in zip(values, stays, strict=True))
         if not held or counts[-1:] == counts[-2:-1]:
             break
-        # Constants that cannot go may be needed by constants alone, and these go.
+        # A constant that is not absorbed can be removed if only constants need it.
         stays = live_backward(layers, without={at: ~mask for at, mask in enumerate(stays)})
     for boundary in range(1, len(layers)):
         if not stays[boundary].any():
@@ -248,12 +248,12 @@ def _staying(
 
 
 def _widen(layers: Sequence[Layer], stays: list[Mask], named: Mapping[int, Mask]) -> None:
-    """Add to ``stays`` what layers need beside it, until nothing is added.
+    """Add to ``stays`` the neurons that layers need as well, until none is added.
 
     Raises
     ------
     TypeError
-        If that is a neuron that was named to go.
+        If one of these is a named neuron.
     """
     counts, before = [int(mask.sum()) for mask in stays], None
     while counts != before:

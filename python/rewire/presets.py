@@ -26,7 +26,7 @@ from rewire.schedules import Cosine
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
-SAMPLES = 10_000  # that a correlated start looks at, at most
+SAMPLES = 10_000  # at most so many samples for a correlated connectivity
 
 # The SET authors' code draws +-sqrt(6 / n_in) and calls it he_uniform: the dense fan-in, ReLU's gain.
 _HE_UNIFORM = He("uniform", "dense", gain=2.0**0.5)
@@ -174,7 +174,7 @@ def mlp_layers(
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.
     density : float, optional
-        Instead: over the whole network, spread by ``distribution``.
+        Instead: of the whole network, divided by ``distribution``.
     distribution : {"erk", "uniform"}
         With ``density``: denser where layers are small (see :func:`rewire.link_counts.erk_links`), or the
         same everywhere.
@@ -182,8 +182,8 @@ def mlp_layers(
         After every hidden layer.
     init : str, float or Initializer
     connectivity : str, dict or Connectivity
-        Where the links of all layers begin: see :func:`rewire.connectivity.connectivity`. A correlated start
-        is for the first layer; the others then begin at random (Zhang et al., CHT).
+        Initial connectivity of all layers: see :func:`rewire.connectivity.connectivity`. ``"correlated"`` is
+        for the first layer; the others are then random (Zhang et al., CHT).
     X : array-like or SciPy CSR, shape (m, sizes[0]), optional
         Samples for ``connectivity="correlated"``. Of more than 10,000, every k-th is looked at.
     group : {1, 2, 4, 8}
@@ -233,7 +233,7 @@ def mlp_layers(
 
 
 def _connectivity(what: str | dict[str, Any] | Connectivity, X: Any) -> Connectivity:
-    """The start, with samples for those that look at some."""
+    """The connectivity, with samples if it needs some."""
     named = what.get("name") if isinstance(what, dict) else what
     if named != Correlated.name or X is None:
         return as_connectivity(what)

@@ -5,7 +5,7 @@ Both functions give one mask for each. No layer is guessed at: each says which o
 inputs (``rewire.layers.dependence``), and one that does not is refused by name.
 
 A path leads over links, and a link of weight zero is a link. To ask about a network as it will be after a
-plan, put ``layer.planned(plans)`` in the place of its layers.
+plan, replace its layers by ``layer.planned(plans)``.
 """
 
 from __future__ import annotations

@@ -99,8 +99,8 @@ class Cosine(Schedule):
         t = epoch if self.unit == "epoch" else step
         if t < self.warmup:
             return (t + 1) / (self.warmup + 1)
-        share = min(1.0, (t - self.warmup) / self.length)
-        return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * share))
+        done = min(1.0, (t - self.warmup) / self.length)
+        return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 KINDS = Registry("schedule", Schedule, "a dict, a Schedule or None")

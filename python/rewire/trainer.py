@@ -67,9 +67,9 @@ class Trainer:
         How many epochs the whole run takes, over all calls of ``fit``: what fractions of the run, such as
         ``end=0.75`` of a rewiring rule, count by. With it a run in many calls gives the bits of one call. By
         default the run ends where the furthest call of ``fit`` ends or was to end; a second call then makes
-        it longer, and where a rule counts by shares a warning says so, once in a process (a trainer that was
-        resumed or pickled says it again). Beyond it shares are over.
-        ``last_epoch="remove"`` of a rule goes by the call of ``fit``, whatever the horizon.
+        it longer, and where a rule uses fractions of the run a warning says so, once in a process (a trainer
+        that was resumed or pickled warns again). Beyond it all fractions have passed. ``last_epoch="remove"``
+        of a rule means the last epoch of a call of ``fit``, whatever the horizon.
     standardize : bool
         Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
         the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
@@ -395,14 +395,14 @@ class Trainer:
         if not isinstance(saved, list):
             raise TypeError(f"callbacks must be a list, got {_checks.describe(saved)}")
         if callbacks is None:
-            places = [i for i, c in enumerate(saved) if c is not None]
-            own = [callback_from_config(saved[i]) for i in places]
+            indices = [i for i, c in enumerate(saved) if c is not None]
+            own = [callback_from_config(saved[i]) for i in indices]
         else:
             own = list(callbacks)
-            places = list(range(len(own)))
+            indices = list(range(len(own)))
         parts = _by_owner(arrays, [i for i, c in enumerate(saved) if c is not None])
         trainer = cls._build(config, parts, own)
-        for callback, i in zip(own, places, strict=True):
+        for callback, i in zip(own, indices, strict=True):
             if i < len(saved) and restorable(callback, saved[i]):
                 callback.restore(saved[i], parts[f"callbacks.{i}"])
             if callbacks is None and type(callback).__module__.startswith("rewire."):
@@ -580,7 +580,7 @@ class Trainer:
         return self._memory[1]
 
     def set_births(self) -> None:
-        """Links that come from now on have seen no step yet."""
+        """Set the birth step of links that are grown from now on."""
         if self.optimizer.needs_age:
             for layer in self.network.sparse_layers:
                 layer.core.set_birth("born", self.optimizer_step + 1)

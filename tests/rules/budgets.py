@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 
 import rewire as rw
+from rewire.rewiring.context import REBALANCE
 from rules.scene import (
     alike,
     at_random,
@@ -67,7 +68,7 @@ def shared(layers, total, shares, most):
     return [n * each for n in apportion(min(total // each, sum(most)), shares, most)]
 
 
-def settle(scene, found):
+def rebalance(scene, found):
     """As many links come as go, over all layers: the fewest slots are taken back, tried one by one."""
     drop = [(a, p) for a in scene.layers for p in sorted(found[a.index][0])]
     grow = [(a, p) for a in scene.layers for p in sorted(found[a.index][1])]
@@ -85,7 +86,7 @@ def settle(scene, found):
         if sum(n * size for n, size in zip(counts, sizes, strict=True)) == missing
     ]  # fmt: skip
     best = min(fits, key=lambda counts: (sum(map(abs, counts)), counts))
-    rng = scene.context.generator(scene.layers[0].layer, "settle")
+    rng = scene.context.generator(scene.layers[0].layer, REBALANCE)
     stays, absent = set(), set()
     for n, olds, news in zip(best, stay, away, strict=True):
         olds = sorted(olds, key=lambda one: -one[0].magnitude()[one[1]])
@@ -159,7 +160,7 @@ def dsr(scene, rule):
         room = [r + n for r, n in zip(room, lost, strict=True)]
     survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
     counts = shared(scene.layers, total, survivors, room)
-    return settle(scene, {
+    return rebalance(scene, {
         layer.index: (removed, at_random(scene, layer, n, removed, refill=n > empty_links(layer)))
         for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
@@ -189,7 +190,7 @@ def snfs(scene, rule):
     each = alike(*scene.layers) or 1
     most = [math.floor(0.99 * (r // each)) * each for r in room]
     counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
-    return settle(scene, {
+    return rebalance(scene, {
         layer.index: by_gradient(scene, layer, removed, n)
         for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
@@ -224,7 +225,7 @@ def reserves(scene, rule):
 def gradually(scene, rule):
     """What gradual pruning takes from each layer."""
     progress = scene.context.progress
-    start = scene.memory.get("start") or {str(layer.index): links_of(layer) for layer in scene.layers}
+    start = scene.memory.get("initial_links") or {str(layer.index): links_of(layer) for layer in scene.layers}
     sizes = [layer.store.n_out * layer.store.n_in for layer in scene.layers]
     if rule.scope == "global":
         now = sum(map(links_of, scene.layers))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from rewire import _core
+from rewire.rewiring.context import SOFT_DROP
 from rules.budgets import comes_back
 from rules.scene import largest, smallest
 
@@ -53,7 +54,7 @@ def weakest(scene, layer, removal, soft):
                     strength[g, j] += x / w[:, j].sum() + x / row.sum()
     if soft:
         positions = np.argwhere(layer.live)
-        draws = scene.context.generator(layer.layer, "soft removal").standard_exponential(len(positions))
+        draws = scene.context.generator(layer.layer, SOFT_DROP).standard_exponential(len(positions))
         temperature = 1 + 2 * scene.context.progress.step / scene.context.progress.steps
         most = strength[layer.live].max()
         for (g, j), e in zip(positions.tolist(), draws, strict=True):

@@ -7,7 +7,8 @@ from itertools import accumulate
 import numpy as np
 
 from rewire import _core
-from rules.budgets import by_gradient, comes_back, reserves, settle, shared, smallest_of_all
+from rewire.rewiring.context import CANDIDATES, WHOLE_SLOTS
+from rules.budgets import by_gradient, comes_back, rebalance, reserves, shared, smallest_of_all
 from rules.scene import alike, at_random, empty_links, largest, links_of, smallest, until, width
 
 
@@ -76,13 +77,13 @@ def gse(scene, rule):
         a.index: (removed[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
         for a, n in zip(scene.layers, more, strict=True)
     }
-    return settle(scene, found) if rule.scope == "global" else found
+    return rebalance(scene, found) if rule.scope == "global" else found
 
 
 def draws(scene, layer, rule):
     """The pairs that are drawn."""
     groups, n_in = layer.live.shape
-    rng = scene.context.generator(layer.layer, "candidates")
+    rng = scene.context.generator(layer.layer, CANDIDATES)
     count = math.ceil(rule.gamma * layer.live.sum())
     if rule.candidates == "uniform":
         at = rng.integers(groups, size=count)
@@ -119,7 +120,7 @@ def filled(scene, layer, best, links):
     plan.grow_random(count, *scene.context.key(layer.layer), 1)
     positions = list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
     if not each:
-        order = scene.context.generator(layer.layer, "newcomers").permutation(count)
+        order = scene.context.generator(layer.layer, WHOLE_SLOTS).permutation(count)
         positions = until(layer, [positions[i] for i in order], links)
     return set(positions)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 import rewire as rw
 from rewire import _core
+from rewire.rewiring.context import WHOLE_SLOTS
 
 
 @dataclass
@@ -138,7 +139,7 @@ def at_random(scene, layer, links, removed, refill=True):
     room = int((~layer.live).sum()) + (len(removed) if refill else 0)
     enough = min(-(-links // width(layer, layer.store.n_groups - 1)), room)
     positions = drawn(scene, layer, enough, removed, refill)
-    order = scene.context.generator(layer.layer, "newcomers").permutation(len(positions))
+    order = scene.context.generator(layer.layer, WHOLE_SLOTS).permutation(len(positions))
     return set(until(layer, [positions[i] for i in order], links))
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from rewire import _core
+from rewire.rewiring.context import DORMANT_LINKS
 from rules.budgets import comes_back
 from rules.scene import alike, at_random, drawn, links_of, smallest, smallest_links
 
@@ -93,10 +94,11 @@ def crossing_chance(rule, p, lr):
 def soft_deepr(scene, rule):
     found, progress = {}, scene.context.progress
     first = {str(a.index): a.live.mean() for a in scene.layers}
-    chances = scene.context.generator(scene.layers[0].layer, "awakening")
+    chances = scene.context.generator(scene.layers[0].layer, DORMANT_LINKS)
     for layer in scene.layers:
         drop = at_zero(layer)
-        p = scene.memory.get("start", first)[str(layer.index)] if rule.density is None else rule.density
+        initial = scene.memory.get("initial_density", first)
+        p = initial[str(layer.index)] if rule.density is None else rule.density
         steps = progress.step - scene.memory.get("step", 0)
         chance = 1 - (1 - crossing_chance(rule, p, progress.lr)) ** steps
         count = chances.binomial(int((~layer.live).sum()), chance)

@@ -33,7 +33,7 @@ def overlap(a: NetworkLike, b: NetworkLike) -> float:
     """
     both = either = 0
     for x, y in _pairs(a, b):
-        common = np.intersect1d(x.places(), y.places(), assume_unique=True).size
+        common = np.intersect1d(x.entries(), y.entries(), assume_unique=True).size
         both += common
         either += x.rows.size + y.rows.size - common
     return both / either if either else 1.0
@@ -129,7 +129,7 @@ def _first_difference(x: LinkList, y: LinkList) -> int:
     """-1, 0, 1: which of two sets of links comes first in a fixed order."""
     if x.rows.size != y.rows.size:
         return -1 if x.rows.size < y.rows.size else 1
-    p, q = x.places(), y.places()
+    p, q = x.entries(), y.entries()
     unequal = p != q
     if not unequal.any():
         return 0

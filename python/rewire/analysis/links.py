@@ -25,7 +25,7 @@ class LinkList(NamedTuple):
     cols: NDArray[np.int32]  # (nnz,)
     shape: tuple[int, int]  # (n_out, n_in)
 
-    def places(self) -> NDArray[np.int64]:
+    def entries(self) -> NDArray[np.int64]:
         """One number for every connection, ascending."""
         return self.rows.astype(np.int64) * self.shape[1] + self.cols
 

@@ -45,7 +45,7 @@ def degrees(network: NetworkLike) -> Degrees | list[Degrees]:
 
 
 def input_strength(network: NetworkLike) -> NDArray[np.float64]:
-    """How much a layer listens to each of its inputs: the sum of |w| over the links that leave it.
+    """The strength of each input of a layer: the sum of |w| over its links.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def input_strength(network: NetworkLike) -> NDArray[np.float64]:
 
 
 def link_map(layer: LayerLike, bins: int = 64) -> NDArray[np.float64]:
-    """Where the links of a layer lie: the fraction of places that are connected, neighbours put together.
+    """Where the links of a layer lie: the fraction of connected positions, in bins of neighbours.
 
     Parameters
     ----------

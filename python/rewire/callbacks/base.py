@@ -69,7 +69,7 @@ class Callback:
         """After a step."""
 
     def on_rewire(self, state: State) -> None:
-        """After links have gone and come; ``state.rewired`` counts them."""
+        """After a rewiring; ``state.rewired`` counts dropped and grown links."""
 
     def on_epoch_end(self, state: State) -> None:
         """After an epoch and its validation; ``state.row`` is its row of the history."""
@@ -100,7 +100,7 @@ class Callback:
 
 
 def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
-    """A list of objects that each listen to some event; TypeError otherwise."""
+    """A list of objects that each handle some event; TypeError otherwise."""
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list of callbacks, got {describe(callbacks)}")
     found = list(callbacks)

@@ -1,10 +1,10 @@
-"""What becomes of links: born, died, survived, how old, how much of the layer has been tried.
+"""The history of links: how many were grown, removed, survived, their age, and how many positions were tried.
 
-HOW IT KNOWS. Every store gets one more field, ``cohort``: the number of the rewiring that brought a link, 0
-for those of the start. The store itself writes it into new slots and moves it with all other fields, so
-that births are exact whatever a rule does -- a link that goes and comes back in one and the same rewiring is
-new -- and nothing has to be compared. Beside it the log keeps, for each layer, the ascending numbers of
-all places that were ever connected.
+METHOD. Every store gets one more field, ``cohort``: the number of the rewiring that grew a link, 0 for
+initial links. The store itself writes it into new slots and moves it with all other fields, so that counts
+are exact whatever a rule does -- a link that is dropped and regrown in the same rewiring is new -- and
+nothing has to be compared. Beside it the log keeps, for each layer, the ascending positions that were ever
+connected.
 
 COST. 4 bytes a slot, 8 bytes a slot ever connected, one pass over the field a rewiring. The weights that
 training gives are the same with and without a log.
@@ -32,7 +32,7 @@ from rewire.neurons import RemovedNeurons
 __all__ = ["LinkLog"]
 
 FIELD = "cohort"
-COUNTS = ("born", "died", "survived", "explored")
+COUNTS = ("grown", "removed", "survived", "explored")
 MISSED = 2000  # epochs that it may have missed in a file: they take memory, and nothing is known of them
 _STRANGE = "these are not the layers whose links it has followed; use a new one"
 COLUMNS = (*COUNTS, "age_mean", "age_median")  # of one rewiring and layer; whole numbers first
@@ -51,30 +51,29 @@ class _Shape(NamedTuple):
 class LinkLog(Callback):
     """Writes down what rewiring does to links, for every layer with weights.
 
-    It begins with the first ``fit`` it takes part in, where the links that are there are the *start*, and is
+    It begins with the first ``fit`` it takes part in, whose links are the *initial* ones, and is
     to take part in all that follow. Saved and resumed with its trainer, with the same figures as without a
     break.
 
-    At every rewiring: ``log["born"]``, ``log["died"]`` (links), ``log["survived"]`` (links of the start that
-    are still there), ``log["explored"]`` (places that have ever been connected), all int64, and
+    At every rewiring: ``log["grown"]``, ``log["removed"]`` (links), ``log["survived"]`` (initial links that
+    are still there), ``log["explored"]`` (positions that have ever been connected), all int64, and
     ``log["age_mean"]``, ``log["age_median"]``, float64, of shape (n_rewirings, n_layers). The age of a link
-    counts rewirings: 0 right after the one that brought it. ``log["epoch"]`` and ``log["step"]``, shape
+    counts rewirings: 0 right after the one that grew it. ``log["epoch"]`` and ``log["step"]``, shape
     (n_rewirings,), say when: complete ones at that time.
 
     At the end of every epoch, in the trainer's history: columns ``links_survived``, ``links_explored``,
-    ``link_age_mean``, ``link_age_median`` (a list, layer by layer) and ``exploration_rate``: places of the
-    sparse layers that have ever been connected, over all of their places.
+    ``link_age_mean``, ``link_age_median`` (a list, layer by layer) and ``exploration_rate``: positions of
+    the sparse layers that have ever been connected, over all of their positions.
 
     Notes
     -----
     The exploration rate is the in-time over-parameterisation rate R_s of Liu et al., *Do we actually need
     dense over-parameterization?*, ICML 2021. Dense layers have all their links from the start.
 
-    Where neurons go for good (``rewire.ImportancePruning``), only places between those that are left count as
-    explored; where early stopping brings such neurons back, counting begins anew with the links that are
-    there. A layer that is put in another's place, or another trainer, ends the log: ``fit`` then raises
-    RuntimeError, ``save`` ValueError. Survival is kept by epochs and takes 8 bytes a layer for every pair of
-    epochs.
+    When neurons are removed (``rewire.ImportancePruning``), only positions between those that are left count
+    as explored; when early stopping restores such neurons, counting begins anew with the links of then. A
+    layer that is put in another's place, or another trainer, ends the log: ``fit`` then raises RuntimeError,
+    ``save`` ValueError. Survival is kept by epochs and takes 8 bytes a layer for every pair of epochs.
 
     Examples
     --------
@@ -84,7 +83,7 @@ class LinkLog(Callback):
     >>> trainer = rw.Trainer(net, loss="cross_entropy", rewiring="set", callbacks=[log])
     >>> data = rw.datasets.load("digits")
     >>> history = trainer.fit(data.X / 16.0, data.y, epochs=5, verbose=0)
-    >>> log["born"].shape, log.survival().shape
+    >>> log["grown"].shape, log.survival().shape
     ((4, 1), (5, 6))
     """
 
@@ -93,7 +92,7 @@ class LinkLog(Callback):
     def __init__(self) -> None:
         self._shapes: list[_Shape] = []
         self._first_epoch = 0
-        self._start = np.zeros(0, np.int64)  # links of each layer when the log began
+        self._initial = np.zeros(0, np.int64)  # links of each layer when the log began
         self._explored: dict[int, NDArray[np.int64]] = {}  # by layer.index: numbers of slots, ascending
         self._when: list[tuple[int, int]] = []  # epoch and step of each rewiring
         self._rows: list[NDArray[np.float64]] = []  # (n_layers, COLUMNS) for each rewiring
@@ -114,7 +113,7 @@ class LinkLog(Callback):
         return column.astype(np.int64) if name in COUNTS else column
 
     def survival(self, layer: int | None = None) -> NDArray[np.float64]:
-        """How many of those who came together are still there.
+        """What fraction of the links that were grown in the same epoch is left.
 
         Parameters
         ----------
@@ -124,25 +123,25 @@ class LinkLog(Callback):
         Returns
         -------
         ndarray of float64, shape (n_epochs, n_epochs + 1)
-            Row t: at the end of the t-th epoch of the log. Column 0: fraction of the start that is alive.
-            Column k: share alive of the links that were born in the k-th epoch; nan before that, where none
-            was, and in the row of an epoch whose end another callback broke off.
+            Row t: at the end of the t-th epoch of the log. Column 0: fraction of the initial links that is
+            left. Column k: fraction that is left of the links that were grown in the k-th epoch; nan before
+            that, where none was, and in the row of an epoch whose end another callback broke off.
         """
         chosen = slice(None)
         if layer is not None:
             chosen = slice(integer("layer", layer, low=0, high=max(len(self._shapes) - 1, 0)), layer + 1)
         n = len(self._alive)
-        born = np.zeros((len(self._shapes), n + 1), np.int64)
-        born[:, 0] = self._start
+        grown = np.zeros((len(self._shapes), n + 1), np.int64)
+        grown[:, 0] = self._initial
         for (epoch, _), row in zip(self._when, self._rows, strict=True):
             if epoch - self._first_epoch < n:
-                born[:, epoch - self._first_epoch + 1] += row[:, 0].astype(np.int64)
-        total = born[chosen].sum(axis=0)
-        shares = np.full((n, n + 1), np.nan)
+                grown[:, epoch - self._first_epoch + 1] += row[:, 0].astype(np.int64)
+        total = grown[chosen].sum(axis=0)
+        left = np.full((n, n + 1), np.nan)
         for t, alive in enumerate(self._alive):
             known = np.flatnonzero(total[: t + 2] * (alive[0] >= 0))
-            shares[t, known] = alive[chosen].sum(axis=0)[known] / total[known]
-        return shares
+            left[t, known] = alive[chosen].sum(axis=0)[known] / total[known]
+        return left
 
     # --- events -------------------------------------------------------------------------
 
@@ -179,23 +178,23 @@ class LinkLog(Callback):
         now = len(self._rows)
         epoch = state.row["epoch"] - self._first_epoch
         # The epoch each rewiring belongs to; what was edited in since the last one belongs to this epoch.
-        born_in = [0, *(e - self._first_epoch + 1 for e, _ in self._when), epoch + 1]
+        grown_in = [0, *(e - self._first_epoch + 1 for e, _ in self._when), epoch + 1]
         layers = state.network.weight_layers
         cohorts = [_cohorts(layer, now) for layer in layers]
-        alive = [np.bincount(born_in, weights=c, minlength=epoch + 2) for c in cohorts]
+        alive = [np.bincount(grown_in, weights=c, minlength=epoch + 2) for c in cohorts]
         while len(self._alive) < epoch:  # an epoch whose end was broken off by Ctrl-C in another callback
             self._alive.append(np.full((len(layers), len(self._alive) + 2), -1))
         self._alive.append(np.array(alive).astype(np.int64))
         survived, mean, median = (list(f) for f in zip(*(_figures(c, now) for c in cohorts), strict=True))
         tried = [self._tried(layer) for layer in layers]
         sparse = [i for i, layer in enumerate(layers) if isinstance(layer, Sparse)]
-        places = sum(layers[i].n_in * layers[i].n_out for i in sparse)
+        positions = sum(layers[i].n_in * layers[i].n_out for i in sparse)
         state.row.update(
             links_survived=survived,
             links_explored=tried,
             link_age_mean=mean,
             link_age_median=median,
-            exploration_rate=sum(tried[i] for i in sparse) / places if places else 1.0,
+            exploration_rate=sum(tried[i] for i in sparse) / positions if positions else 1.0,
         )
 
     # --- pieces -------------------------------------------------------------------------
@@ -209,7 +208,7 @@ class LinkLog(Callback):
                     store.drop_field(FIELD)
                 store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
                 self._explored[layer.index] = positions_of(store)
-        self._start = np.array([layer.nnz for layer in layers], np.int64)
+        self._initial = np.array([layer.nnz for layer in layers], np.int64)
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
 
@@ -242,12 +241,12 @@ class LinkLog(Callback):
             integer("LinkLog: step", step, low=0, high=trainer.step)
 
     def _announce(self, network: Sequential) -> None:
-        """Links that come from now on belong to the next rewiring."""
+        """Mark links that are grown from now on as those of the next rewiring."""
         for layer in network.sparse_layers:
             layer.core.set_birth(FIELD, len(self._rows) + 1)
 
     def _shrink(self, network: Sequential, neurons: RemovedNeurons) -> None:
-        """Forget the places of neurons that were removed for good, and number the others anew."""
+        """Forget the positions of removed neurons, and number the others anew."""
         for shape, kept_rows, kept_cols in zip(self._shapes, neurons.kept, neurons.kept_inputs, strict=True):
             if shape.group:
                 kept_groups = np.unique(kept_rows // shape.group)
@@ -261,16 +260,16 @@ class LinkLog(Callback):
         self._shapes = _shapes(network)
 
     def _explore(self, layer: Sparse, now: int) -> None:
-        """Add the places of new links to those that have been tried."""
+        """Add the positions of new links to those that have been tried."""
         store, tried = layer.core, self._explored[layer.index]
         slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
         groups = np.searchsorted(store.indptr(), slots, side="right") - 1
-        places = encode(groups, store.sources()[slots], store.n_in)
-        new, at = difference(places, tried)
+        positions = encode(groups, store.sources()[slots], store.n_in)
+        new, at = difference(positions, tried)
         self._explored[layer.index] = np.insert(tried, at, new)
 
     def _tried(self, layer: Any) -> int:
-        """Places of a layer that have ever been connected."""
+        """Positions of a layer that have ever been connected."""
         if not isinstance(layer, Sparse):
             return layer.nnz
         store, tried = layer.core, self._explored[layer.index]
@@ -288,7 +287,7 @@ class LinkLog(Callback):
         for t, counts in enumerate(self._alive):
             alive[t, :, : t + 2] = counts
         return {
-            "start": self._start,
+            "initial": self._initial,
             "when": np.array(self._when, np.int64).reshape(-1, 2),
             "rows": np.array(self._rows).reshape(len(self._rows), layers, len(COLUMNS)),
             "alive": alive,
@@ -302,12 +301,12 @@ class LinkLog(Callback):
         self._first_epoch = integer("first_epoch", state["first_epoch"], low=0)
         self._shapes = [_shape(found) for found in one_of_types("shapes", state["shapes"], list, "a list")]
         explored = [f"explored.{shape.at}" for shape in self._shapes if shape.group]
-        entries(f"{where}: arrays", arrays, ("start", "when", "rows", "alive", *explored))
+        entries(f"{where}: arrays", arrays, ("initial", "when", "rows", "alive", *explored))
         layers = len(self._shapes)
         n, m = (len(np.atleast_1d(arrays[name])) for name in ("alive", "rows"))
         if not layers and (n or m):
             raise ValueError(f"{where} holds figures of no layers")
-        self._start = take(arrays, "start", (layers,), "int64", where)
+        self._initial = take(arrays, "initial", (layers,), "int64", where)
         when = take(arrays, "when", (m, 2), "int64", where)
         self._when = [(int(epoch), int(step)) for epoch, step in when]
         self._rows = list(take(arrays, "rows", (m, layers, len(COLUMNS)), "float64", where))
@@ -316,7 +315,7 @@ class LinkLog(Callback):
         rows = np.array(self._rows)
         if not np.isfinite(rows).all() or any((a < low).any() for a, low in ((rows, 0), (alive, -1))):
             raise ValueError(f"{where}: counts and ages must be finite and >= 0")
-        if (self._start < 0).any() or (np.diff(when, axis=0) < 0).any():
+        if (self._initial < 0).any() or (np.diff(when, axis=0) < 0).any():
             raise ValueError(f"{where}: rewirings come one after the other, and links are >= 0")
         self._explored = {}
         for shape in self._shapes:
@@ -324,9 +323,10 @@ class LinkLog(Callback):
                 name = f"explored.{shape.at}"
                 tried = np.asarray(arrays[name])
                 take(arrays, name, (tried.size,), "int64", where)
-                places = Geometry(shape.n_in, shape.n_out, shape.group).n_positions
-                if tried.size and not (tried[0] >= 0 and tried[-1] < places and np.all(np.diff(tried) > 0)):
-                    raise ValueError(f"{where}: array {name!r} must ascend within [0, {places})")
+                positions = Geometry(shape.n_in, shape.n_out, shape.group).n_positions
+                inside = not tried.size or (tried[0] >= 0 and tried[-1] < positions)
+                if not inside or not np.all(np.diff(tried) > 0):
+                    raise ValueError(f"{where}: array {name!r} must ascend within [0, {positions})")
                 self._explored[shape.at] = tried
 
     def __repr__(self) -> str:
@@ -349,21 +349,21 @@ def _shapes(network: Sequential) -> list[_Shape]:
 
 
 def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
-    """Links by the rewiring that brought them, shape (now + 2,): 0 the start, now + 1 what came since."""
+    """Links by the rewiring that grew them, shape (now + 2,): 0 initial ones, now + 1 those grown since."""
     if not isinstance(layer, Sparse):
         counts = np.zeros(now + 2, np.int64)
         counts[0] = layer.nnz
         return counts
-    store = layer.core
-    born = store.get_field(FIELD)[:, 0]
-    counts = np.bincount(born, minlength=now + 2) * store.group
-    if Geometry.of(store).missing_rows:
-        counts -= np.bincount(born[store.indptr()[-2] :], minlength=now + 2) * Geometry.of(store).missing_rows
+    store, missing = layer.core, Geometry.of(layer.core).missing_rows
+    cohort = store.get_field(FIELD)[:, 0]
+    counts = np.bincount(cohort, minlength=now + 2) * store.group
+    if missing:
+        counts -= np.bincount(cohort[store.indptr()[-2] :], minlength=now + 2) * missing
     return counts
 
 
 def _figures(cohorts: NDArray[np.int64], now: int) -> tuple[int, float, float]:
-    """Links of the start that are left; mean and median age in rewirings (0 without links)."""
+    """Initial links that are left; mean and median age in rewirings (0 without links)."""
     total = int(cohorts.sum())
     if not total:
         return 0, 0.0, 0.0

@@ -32,7 +32,7 @@ class MapLog(Callback):
     Attributes
     ----------
     maps : ndarray of float64, shape (n, rows, columns)
-        Fractions of places that are connected; for :func:`rewire.plots.animate`.
+        Fractions of positions that are connected; for :func:`rewire.plots.animate`.
     epochs : list of int
         Epochs that were complete at each of them.
     """

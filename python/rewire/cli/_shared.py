@@ -33,7 +33,7 @@ class UsageError(Exception):
 
 @contextlib.contextmanager
 def usage() -> Iterator[None]:
-    """While objects are built from what was typed, their complaints are about what was typed."""
+    """Turn errors of objects that are built from the command line into usage errors."""
     try:
         yield
     except files.FileError:

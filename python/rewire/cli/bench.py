@@ -46,11 +46,11 @@ def run(arguments: Namespace) -> int:
     )
 
     operations = _operations(layer, n, batch, threads)
-    shares = arguments.seconds / len(operations)
+    each = arguments.seconds / len(operations)
     record = {}
     print(f"{'':<28}{'ms':>9}{'GFLOP/s':>10}")
     for name, (flops, call) in operations.items():
-        seconds = _median(call, shares)
+        seconds = _median(call, each)
         record[name] = {"seconds": seconds, "gflops": flops / seconds / 1e9}
         print(f"{name:<28}{1e3 * seconds:>9.3f}{flops / seconds / 1e9:>10.1f}")
     timed = [of["seconds"] for of in record.values()]

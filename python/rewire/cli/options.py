@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", "measure the kernels here, for ten seconds")
     bench.add_argument("--width", type=_whole(1), default=1000, help="neurons (default: %(default)s)")
-    bench.add_argument("--density", type=_share(), default=0.05, help="of the layer (default: %(default)s)")
+    bench.add_argument("--density", type=_in_unit(), default=0.05, help="of the layer (default: %(default)s)")
     bench.add_argument("--batch-size", type=_whole(1), default=128, help="samples (default: %(default)s)")
     bench.add_argument("--group", type=int, choices=(1, 2, 4, 8), default=4, help="(default: %(default)s)")
     bench.add_argument("--seconds", type=_number(0), default=10.0, help="in all (default: %(default)s)")
@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _train(train: argparse.ArgumentParser) -> None:
-    """Options of ``rewire train``. None means "not given": then the preset speaks, then the default."""
+    """Options of ``rewire train``. None means "not given": then the preset decides, then the default."""
     _data(train, "what to train on (with --resume: needed again for a FILE.npz)")
 
     network = train.add_argument_group("network")
@@ -91,7 +91,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     density.add_argument(
         "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
     )
-    density.add_argument("--density", type=_share(),
+    density.add_argument("--density", type=_in_unit(),
         help="fraction of all connections a dense network has, more in small layers",
     )  # fmt: skip
     density.add_argument(
@@ -99,7 +99,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     network.add_argument("--activation", choices=ACTIVATIONS, help="of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
-    network.add_argument("--dropout", type=_share(below_one=True), help="after hidden layers (default: 0)")
+    network.add_argument("--dropout", type=_in_unit(below_one=True), help="after hidden layers (default: 0)")
     network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
     network.add_argument(
         "--connectivity", choices=connectivity_names(), help="where links are at first (default: random)"
@@ -135,7 +135,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
-    training.add_argument("--momentum", type=_share(below_one=True), help="of sgd")
+    training.add_argument("--momentum", type=_in_unit(below_one=True), help="of sgd")
     training.add_argument("--nesterov", action="store_true", default=None, help="Nesterov's momentum")
     training.add_argument("--weight-decay", type=_number(0), help="(default: 0)")
     training.add_argument(
@@ -148,7 +148,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     training.add_argument(
-        "--validation", type=_share(below_one=True), metavar="SHARE",
+        "--validation", type=_in_unit(below_one=True), metavar="FRACTION",
         help="hold out this fraction of the training set and follow the accuracy on it; "
         "without, the accuracy on the test set is followed",
     )  # fmt: skip
@@ -217,15 +217,15 @@ def _number(low: float | None = None) -> Callable[[str], float]:
     return number
 
 
-def _share(below_one: bool = False) -> Callable[[str], float]:
-    def share(text: str) -> float:
+def _in_unit(below_one: bool = False) -> Callable[[str], float]:
+    def number(text: str) -> float:
         value = float(text)
         if not (0 <= value < 1 or (value == 1 and not below_one)):
             end = ")" if below_one else "]"
             raise argparse.ArgumentTypeError(f"must be a number in [0, 1{end}, got {text}")
         return value
 
-    return share
+    return number
 
 
 def _other_rules() -> list[str]:

@@ -267,8 +267,8 @@ def _rewiring(arguments: Namespace, chosen: Preset) -> Rewiring:
 
 def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
     """Training samples, and those whose accuracy is followed: held out, else the test set, else none."""
-    share = notes["validation"]
-    if not share:
+    fraction = notes["validation"]
+    if not fraction:
         return (data.X, data.y), None if data.X_test is None else (data.X_test, data.y_test)
     held = np.zeros(len(data.y), dtype=bool)
     rng = np.random.default_rng([len(data.y), _VALIDATION])
@@ -276,10 +276,10 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
         np.flatnonzero(data.y == number) for number in range(len(data.classes))
     ]  # fmt: skip
     for members in groups:
-        held[rng.permutation(members)[: round(share * len(members))]] = True
+        held[rng.permutation(members)[: round(fraction * len(members))]] = True
     if held.all() or not held.any():
         raise UsageError(
-            f"--validation {share} of {len(held)} samples leaves nothing on one of the two sides"
+            f"--validation {fraction} of {len(held)} samples leaves nothing on one of the two sides"
         )
     return (data.X[~held], data.y[~held]), (data.X[held], data.y[held])
 

@@ -25,7 +25,7 @@ _PARTS = (
 _AXES = (3, 1, 3, 1)
 _SERVERS = (
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",  # speaks no https
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",  # without https
 )
 _SIZES = (16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000)  # bytes of each part, unpacked
 # Of the content without its gzip layer: archives are repacked now and then, the images never change.

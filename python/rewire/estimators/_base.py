@@ -460,13 +460,13 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         """Training data, and with early stopping (X, targets, weight) to validate on."""
         if not self.early_stopping:
             return X, targets, weight, None
-        share = _checks.number(
+        fraction = _checks.number(
             "validation_fraction", self.validation_fraction, low=0.0, high=1.0, open_low=True, open_high=True
         )
         # Not from random_state itself: one that is consumed would give the network another seed.
         seed = _parameters.seed(copy.deepcopy(self.random_state))
         numbers = targets if is_regressor(self) else None
-        train, held = hold_out(X.shape[0], share, seed, self._stratify(targets), numbers)
+        train, held = hold_out(X.shape[0], fraction, seed, self._stratify(targets), numbers)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
         return X[train], targets[train], pieces[0], (X[held], targets[held], pieces[1])
 

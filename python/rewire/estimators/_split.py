@@ -18,7 +18,7 @@ _TAG = 0x486F6C64  # "Hold": keeps the samples apart from other uses of the seed
 
 def hold_out(
     n_samples: int,
-    share: float,
+    fraction: float,
     seed: int,
     labels: NDArray[np.int64] | None,
     numbers: NDArray[np.float64] | None = None,
@@ -28,8 +28,8 @@ def hold_out(
     Parameters
     ----------
     n_samples : int
-    share : float in (0, 1)
-        ``validation_fraction``. ceil(share * n_samples) are held out, at least two.
+    fraction : float in (0, 1)
+        ``validation_fraction``. ceil(fraction * n_samples) are held out, at least two.
     seed : int
     labels : ndarray of int64, shape (n_samples,), or None
         Classes, which are held out in proportion (by largest remainder); one sample of each stays in
@@ -44,8 +44,8 @@ def hold_out(
         If fewer than two samples would be left on either side, what would do is named; if numbers cannot
         vary on both.
     """
-    wanted = max(LEAST, math.ceil(share * n_samples))
-    asked = f"early_stopping=True with validation_fraction={share:g}"
+    wanted = max(LEAST, math.ceil(fraction * n_samples))
+    asked = f"early_stopping=True with validation_fraction={fraction:g}"
     if n_samples < 2 * LEAST:
         raise ValueError(
             f"{asked} needs at least {2 * LEAST} samples, {LEAST} to hold out and {LEAST} to train on, "
@@ -76,9 +76,9 @@ def hold_out(
             f"{len(classes)} classes: early_stopping=False trains on all of them"
         )
     wanted = min(wanted, sum(most))
-    shares = largest_remainder([wanted * count / n_samples for count in counts.tolist()], wanted, most)
+    parts = largest_remainder([wanted * count / n_samples for count in counts.tolist()], wanted, most)
     held = np.zeros(n_samples, dtype=bool)
-    for name, count in zip(classes, shares, strict=True):
+    for name, count in zip(classes, parts, strict=True):
         held[order[labels[order] == name][:count]] = True
     return order[~held[order]], order[held[order]]
 

@@ -36,7 +36,7 @@ class OutputUnits:
     ----------
     gain, shift : ndarray of float64, shape (n_outputs,), or None
         ``outputs * gain + shift`` are those of now in the new units; None where they stay the same.
-    share : ndarray of float64, shape (n_outputs,)
+    fraction : ndarray of float64, shape (n_outputs,)
         Of the mean residual, by which the level moves.
     """
 
@@ -44,9 +44,9 @@ class OutputUnits:
         self,
         gain: NDArray[np.float64] | None,
         shift: NDArray[np.float64] | None,
-        share: NDArray[np.float64],
+        fraction: NDArray[np.float64],
     ) -> None:
-        self.gain, self.shift, self.share, self.done = gain, shift, share, False
+        self.gain, self.shift, self.fraction, self.done = gain, shift, fraction, False
         self._rows: tuple[Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
 
     def see(self, X: Any, targets: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
@@ -67,7 +67,7 @@ class OutputUnits:
                 if self.gain is not None:
                     outputs = outputs * self.gain + self.shift
                 left = _average(targets - outputs, balanced(weight)[0])
-                level = np.where(np.isfinite(left), left * self.share, 0.0)
+                level = np.where(np.isfinite(left), left * self.fraction, 0.0)
                 shift = level if shift is None else shift + level
         if shift is not None:
             network.change_outputs(self.gain, shift)

@@ -41,7 +41,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     group : {1, 2, 4, 8}
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
-        Weights of the start; ``"he"`` over the fan-in a neuron really has.
+        Initial weights; ``"he"`` over the fan-in a neuron really has.
     connectivity : str, dict or Connectivity
         Where the connections begin: ``"random"``, ``"small-world"``, ``"scale-free"``, or ``"correlated"``,
         which looks at X for the first layer. ``{"name": "small-world", "beta": 0.5}`` says more.
@@ -90,7 +90,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon, group,
         init, connectivity, dropout, standardize, dtype) stays, there and with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
-        An integer is the network's seed. Structure and weights of the start depend on it and on sizes alone.
+        An integer is the network's seed. Initial links and weights depend on it and on sizes alone.
     n_jobs : int or None
         Threads; results do not depend on it. None leaves it to :func:`rewire.set_num_threads`, environment
         and processor count; negative counts from the end.

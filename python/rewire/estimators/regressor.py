@@ -232,16 +232,17 @@ density_, history_, topology_history_, network_, trainer_
             }
         moments = moments_with(before, found)
         fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
-        share = np.where(before.deviation == 0, 1.0, found.rows / (found.rows + min(before.rows, REMEMBERED)))
+        remembered = min(before.rows, REMEMBERED)
+        fraction = np.where(before.deviation == 0, 1.0, found.rows / (found.rows + remembered))
         scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
         # A target that never varied has no scale of its own: what stands for it is as good in any.
         gain = np.where(before.deviation == 0, scale, self.target_scale_) / scale
         shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
         if near_enough(scale / self.target_scale_, shift):
-            fitted["_begin"] = OutputUnits(None, None, share)
+            fitted["_begin"] = OutputUnits(None, None, fraction)
         else:
             fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
-            fitted["_begin"] = OutputUnits(gain, shift, share)
+            fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:

@@ -34,7 +34,8 @@ __all__ = [
 class Updates(NamedTuple):
     """One optimizer step's constants: decay applies to weights, not to biases.
 
-    ``penalties`` says for layers, by index, that some of their links are asleep, and how that goes on.
+    ``penalties`` has the decay of layers, by index, that have a forward set: see
+    :class:`~rewire.rewiring.TopKAST`.
     """
 
     weights: _core.Update
@@ -42,7 +43,7 @@ class Updates(NamedTuple):
     penalties: dict[int, _core.Penalty]
 
 
-# What is kept for every weight and goes with its units: 0 for weights, else the power of the gradient it is.
+# Fields with a value for every weight that change with its units: as weights (0), or as a power of gradients.
 KEPT = {"weight": 0, "asleep": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
 
 
@@ -85,7 +86,7 @@ class OptimizerNeeds(Protocol):
 
     @property
     def needs_age(self) -> bool:
-        """Whether links are corrected by their own age (field "born")."""
+        """Whether links are bias-corrected by their own age (field "born": the birth step)."""
 
 
 class Layer(Dependence):
@@ -93,7 +94,7 @@ class Layer(Dependence):
 
     Notes
     -----
-    A layer of your own is a subclass without weights: values come in, as many go out, and ``n_in`` and
+    A layer of your own is a subclass without weights, with as many outputs as inputs; ``n_in`` and
     ``n_out`` are set to the width of its neighbours when the network is built. It must define ``forward``,
     ``backward`` and ``config`` (``{"type": <the class's name>, ...arguments of its constructor}``); decorated
     with ``rewire.layers.register_layer`` it is read from files too. Layers with weights are `Sparse`, `Dense`
@@ -133,7 +134,7 @@ class Layer(Dependence):
         self.n_in = self.n_out = n
 
     def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
-        """Take memory and draw the start.
+        """Take memory and draw the initial links and weights.
 
         Parameters
         ----------

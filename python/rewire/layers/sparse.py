@@ -52,8 +52,8 @@ class Sparse(WeightLayer):
     n_in, n_out : int
         Reads like torch; the store's shape is (n_out, n_in).
     epsilon : float, optional
-        Erdos-Renyi start of epsilon * (n_in + n_out) links at random places (20 by default, as in SET).
-        One that asks for more than n_in * n_out gives a full layer.
+        Erdos-Renyi: epsilon * (n_in + n_out) links at random positions (20 by default, as in SET).
+        A value that asks for more than n_in * n_out gives a full layer.
     density : float in [0, 1], optional
         Fraction of all n_in * n_out links.
     fan_in : int, optional
@@ -64,14 +64,14 @@ class Sparse(WeightLayer):
     bias : bool
         Biases start at zero.
     init : str, float or Initializer
-        Weights of the start; ``"he"`` over the fan-in a neuron really has.
+        Initial weights; ``"he"`` over the fan-in a neuron really has.
     connectivity : str or Connectivity
         Where the links are: ``"random"``, ``"small-world"``, ``"scale-free"``, or an object of
-        ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. What it made is
-        saved, not the start.
+        ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. The links are
+        saved, not the connectivity.
     group : {1, 2, 4, 8}
-        Neighbouring outputs that share one list of sources. Links come and go ``group`` at a time, so a
-        wanted number of links is rounded to round(links / group) slots.
+        Neighbouring outputs that share one list of sources. Links are dropped and grown ``group`` at a time,
+        so a wanted number of links is rounded to round(links / group) slots.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Sparse(WeightLayer):
 
     Notes
     -----
-    The number of links is exact, places are uniform without replacement, all in O(links) time and memory.
+    The number of links is exact, positions are uniform without replacement, all in O(links) time and memory.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class Sparse(WeightLayer):
             self.links = integer("links", links, low=0, high=self.n_in * self.n_out)
         else:
             self.epsilon = 20.0 if epsilon is None else number("epsilon", epsilon, low=0.0, open_low=True)
-        # What the number of links goes by: "epsilon", "density", or "count" where it is just what was asked
-        # for; and whether it was said of this layer, not of a whole network nor by nobody.
+        # The argument that gave the number of links ("count" where it gave the exact number), and whether it
+        # was given for this layer, not for a whole network or by default.
         exact = density == 1.0 or links is not None or fan_in is not None
         self.sized_by = "count" if exact else "epsilon" if density is None else "density"
         self.sized_here = bool(named)
@@ -132,7 +132,7 @@ class Sparse(WeightLayer):
         self._no_mirror_at = -1  # generation for which memory was too short for a mirror
         self._lived = (-1, 0)  # a generation, and how many steps it has been there
 
-    # --- starts -------------------------------------------------------------------------
+    # --- initial links -------------------------------------------------------------------------
 
     @classmethod
     def from_dense(
@@ -157,7 +157,7 @@ class Sparse(WeightLayer):
         threshold : float >= 0, optional
             Keep |w| > threshold; 0, the default, keeps what is not zero.
         density : float in [0, 1], optional
-            Instead: keep this share, the largest in magnitude; of equals the first.
+            Instead: keep this fraction, the largest in magnitude; of equals the first.
         activation, group, init
             As for :class:`Sparse`. With groups a slot is judged by the sum of |w| over its rows and kept
             whole.
@@ -207,7 +207,7 @@ class Sparse(WeightLayer):
 
     @property
     def wanted_links(self) -> float:
-        """Links the start asks for, before rounding to slots."""
+        """Initial links that are asked for, before rounding to slots."""
         if self.links is not None:
             return float(self.links)
         if self.fan_in is not None:
@@ -218,7 +218,7 @@ class Sparse(WeightLayer):
 
     @property
     def wanted_slots(self) -> int:
-        """Slots the start will have, exactly."""
+        """Initial slots, exactly."""
         if self.fan_in is not None:
             return self.fan_in * self.geometry.n_groups
         if self._given is not None:
@@ -254,9 +254,9 @@ class Sparse(WeightLayer):
                 )
             else:
                 request = Request(self.core, self.wanted_slots, (seed, index, 0), threads)
-                places, weights = self._connectivity.draw(request)
+                positions, weights = self._connectivity.draw(request)
                 plan = _core.Plan(self.core)
-                plan.insert(*decode(places, self.n_in), weights)
+                plan.insert(*decode(positions, self.n_in), weights)
             if weights is None:
                 links, gain = plan.n_inserted * self.group, self.activation.gain
                 self.init.draw(plan, links, gain, seed=seed, stream=index, step=0, threads=threads)
@@ -323,7 +323,7 @@ class Sparse(WeightLayer):
     def _ready_mirror(self, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way.
 
-        It takes as long as it saves in two or three steps: not for a structure that may be gone by then.
+        Building takes as long as it saves in two or three steps, so it waits until a structure has lasted.
         """
         store = self.core
         if store.has_mirror or store.generation == self._no_mirror_at:
@@ -369,7 +369,7 @@ class Sparse(WeightLayer):
         """ValueError unless a field, if it is there, is of this kind and its values are in these ranges."""
         if name not in self.core.fields:
             return
-        kind, width, born_with = self.core.fields[name]
+        kind, width, birth_value = self.core.fields[name]
         if (kind, width) != (dtype, 1 if per_slot else self.group):
             raise ValueError(f"{self.label}: field {name!r} must be of {dtype}, got {kind} x {width}")
         values = self.core.get_field(name)
@@ -377,8 +377,8 @@ class Sparse(WeightLayer):
             raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"{self.label}: field {name!r} must be finite")
-        if birth is not None and not birth[0] <= born_with <= birth[1]:
-            raise ValueError(f"{self.label}: links are born with {name!r} = {born_with:g}, not in {birth}")
+        if birth is not None and not birth[0] <= birth_value <= birth[1]:
+            raise ValueError(f"{self.label}: new links have {name!r} = {birth_value:g}, not in {birth}")
 
     @property
     def holds_gradients(self) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_by_rule", "accuracy_curves", "exploration_curves", "link_survival"]
 
-COHORTS = 12  # lines of link_survival beside the start
+COHORTS = 12  # lines of link_survival beside that of the initial links
 
 
 def accuracy_curves(
@@ -52,9 +52,9 @@ def exploration_curves(
     rates: History | Mapping[str, Any],
     *,
     axes: Axes | None = None,
-    title: str = "Places that have been tried",
+    title: str = "Positions that have been tried",
 ) -> Figure:
-    """How much of all places has ever been connected, one line per network, as for `accuracy_curves`.
+    """The fraction of all positions that was ever connected, one line per network, as for `accuracy_curves`.
 
     Parameters
     ----------
@@ -71,35 +71,35 @@ def exploration_curves(
 
 
 def link_survival(
-    shares: ArrayLike, *, axes: Axes | None = None, title: str = "Links that are still there"
+    fractions: ArrayLike, *, axes: Axes | None = None, title: str = "Links that are still there"
 ) -> Figure:
-    """Fraction of links still alive, one line for those born in the same epoch; the start is drawn black.
+    """Fraction of links that are left, one line for those grown in the same epoch; initial links are black.
 
     Parameters
     ----------
-    shares : array_like, shape (n_epochs, n_epochs + 1)
+    fractions : array_like, shape (n_epochs, n_epochs + 1)
         As `rewire.LinkLog.survival` gives it. Of many epochs some are drawn, evenly chosen.
     axes : matplotlib Axes, optional
     title : str
     """
-    shares = np.asarray(shares, dtype=float)
-    if shares.ndim != 2 or not len(shares) or shares.shape[1] != len(shares) + 1:
-        raise ValueError(f"shares must have shape (n_epochs, n_epochs + 1), got {shares.shape}")
-    born = 1 + np.flatnonzero(np.isfinite(shares[:, 1:]).any(axis=0))
-    born = born[np.unique(np.linspace(0, born.size - 1, min(born.size, COHORTS)).astype(int))]
-    epochs = np.arange(1, len(shares) + 1)
+    fractions = np.asarray(fractions, dtype=float)
+    if fractions.ndim != 2 or not len(fractions) or fractions.shape[1] != len(fractions) + 1:
+        raise ValueError(f"fractions must have shape (n_epochs, n_epochs + 1), got {fractions.shape}")
+    grown = 1 + np.flatnonzero(np.isfinite(fractions[:, 1:]).any(axis=0))
+    grown = grown[np.unique(np.linspace(0, grown.size - 1, min(grown.size, COHORTS)).astype(int))]
+    epochs = np.arange(1, len(fractions) + 1)
     with canvas(axes, 6, 4) as (figure, axes):
         shade = colour_map()
-        for k in born:
-            axes.plot(epochs, shares[:, k], color=shade(0.3 + 0.5 * k / len(shares)), linewidth=1.5)
-            axes.plot(k, shares[k - 1, k], ".", color=shade(0.3 + 0.5 * k / len(shares)), markersize=5)
-        axes.plot(epochs, shares[:, 0], color=INK, linewidth=2.2, solid_capstyle="round")
+        for k in grown:
+            axes.plot(epochs, fractions[:, k], color=shade(0.3 + 0.5 * k / len(fractions)), linewidth=1.5)
+            axes.plot(k, fractions[k - 1, k], ".", color=shade(0.3 + 0.5 * k / len(fractions)), markersize=5)
+        axes.plot(epochs, fractions[:, 0], color=INK, linewidth=2.2, solid_capstyle="round")
         axes.annotate(
-            "start", (epochs[-1], shares[-1, 0]), xytext=(8, 0), textcoords="offset points", color=INK,
+            "initial", (epochs[-1], fractions[-1, 0]), xytext=(8, 0), textcoords="offset points", color=INK,
             va="center", fontweight="bold", annotation_clip=False,
         )  # fmt: skip
         axes.set_title(title)
-        axes.set_xlabel("epoch; a dot is where a group was born")
+        axes.set_xlabel("epoch; a dot marks the growth of a group")
         percent_axis(axes.yaxis)
         _quiet(axes, "y")
         axes.set_ylim(0, 1.02)
@@ -234,11 +234,11 @@ def _label_ends(axes: Axes, ends: list[tuple[float, str, str, int]]) -> None:
     low, high = axes.get_ylim()
     lines = max(name.count("\n") + 1 for _, name, _, _ in ends)
     gap = (high - low) * 0.055 * lines
-    places: list[float] = []
+    heights: list[float] = []
     for value, name, colour, epoch in sorted(ends, reverse=True):
-        place = min(value, places[-1] - gap) if places else value
-        places.append(place)
+        height = min(value, heights[-1] - gap) if heights else value
+        heights.append(height)
         axes.annotate(
-            name, (epoch, place), xytext=(8, 0), textcoords="offset points", color=colour,
+            name, (epoch, height), xytext=(8, 0), textcoords="offset points", color=colour,
             va="center", fontsize=11, fontweight="bold", annotation_clip=False,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which inputs a network listens to, as images; the picture of ``rewire demo``."""
+"""Which inputs a network is connected to, as images; the picture of ``rewire demo``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["connectivity", "demo"]
 
 
 def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) -> Figure:
-    """Which inputs a network listens to, before and after training, as two maps of the image.
+    """Which inputs a network is connected to, before and after training, as two maps of the image.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def demo(
     means : ndarray, shape (10, 8, 8)
         The mean image of each class.
     before, after : array_like, shape (64,)
-        How much SET listens to each pixel, see `rewire.analysis.input_strength`.
+        How strongly SET is connected to each pixel, see `rewire.analysis.input_strength`.
     curves : mapping of str to array_like, shape (n_seeds, n_epochs)
         Test accuracy after each epoch, by network.
     links : mapping of str to int
@@ -64,7 +64,7 @@ def demo(
         for axes, image in zip(top.subplots(1, len(means)), means, strict=True):
             axes.imshow(image, cmap="Greys", interpolation="nearest")
             axes.set_axis_off()
-        heading(bottom, "The pixels that SET listens to")
+        heading(bottom, "The pixels that SET is connected to")
         _two_maps(bottom, bottom.subplots(1, 2), before, after, means.shape[1:])
         heading(right, "Accuracy on images never seen in training")
         named = {f"{name}\n{links[name]:,} weights": curve for name, curve in curves.items()}
@@ -79,11 +79,12 @@ def _two_maps(
     figure: Any, both: Iterable[Axes], before: ArrayLike, after: ArrayLike, shape: tuple[int, ...]
 ) -> None:
     """Two maps on one scale, with one colour bar below them."""
-    shares = [np.asarray(values, dtype=float).reshape(shape) for values in (before, after)]
-    shares = [100 * values / max(values.sum(), np.finfo(float).tiny) for values in shares]
-    top = max(values.max() for values in shares)
+    fractions = [np.asarray(values, dtype=float).reshape(shape) for values in (before, after)]
+    fractions = [100 * values / max(values.sum(), np.finfo(float).tiny) for values in fractions]
+    top = max(values.max() for values in fractions)
     left, right = both
-    for axes, values, title in zip((left, right), shares, ("before training", "after training"), strict=True):
+    titles = ("before training", "after training")
+    for axes, values, title in zip((left, right), fractions, titles, strict=True):
         image = axes.pcolormesh(values, cmap=colour_map(), vmin=0, vmax=top, edgecolors="white", linewidth=1)
         axes.invert_yaxis()
         axes.set_aspect("equal")

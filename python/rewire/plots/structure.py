@@ -37,17 +37,17 @@ __all__ = ["animate", "degree_histograms", "link_map"]
 BARS = 60  # a histogram of more different degrees is drawn with wider bars
 
 
-def link_map(shares: ArrayLike, *, axes: Axes | None = None, title: str = "Connections") -> Figure:
+def link_map(fractions: ArrayLike, *, axes: Axes | None = None, title: str = "Connections") -> Figure:
     """A layer as a map: inputs to the right, output neurons downward, the darker the more links.
 
     Parameters
     ----------
-    shares : array_like, shape (rows, columns)
-        Fractions of places that are connected, as `rewire.analysis.link_map` gives them.
+    fractions : array_like, shape (rows, columns)
+        Fractions of positions that are connected, as `rewire.analysis.link_map` gives them.
     axes : matplotlib Axes, optional
     title : str
     """
-    values = _maps("shares", shares, 2)
+    values = _maps("fractions", fractions, 2)
     with canvas(axes, 5.6, 4.6) as (figure, axes):
         _draw_map(figure, axes, values, title, values.max())
     return figure
@@ -61,7 +61,7 @@ def animate(
     Parameters
     ----------
     maps : array_like, shape (n, rows, columns)
-        Fractions of places that are connected: ``maps`` of a `rewire.MapLog`.
+        Fractions of positions that are connected: ``maps`` of a `rewire.MapLog`.
     path : path-like
     epochs : sequence of int, optional
         What is written over each frame: ``epochs`` of the log; 0, 1, ... by default.
@@ -135,16 +135,17 @@ def _maps(name: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
     return found
 
 
-def _draw_map(figure: Any, axes: Axes, shares: NDArray[np.float64], title: str, top: float) -> Any:
+def _draw_map(figure: Any, axes: Axes, fractions: NDArray[np.float64], title: str, top: float) -> Any:
     image = axes.imshow(
-        100 * shares, cmap=colour_map(), vmin=0, vmax=100 * top or 1, aspect="auto", interpolation="nearest"
-    )
+        100 * fractions, cmap=colour_map(), vmin=0, vmax=100 * top or 1, aspect="auto",
+        interpolation="nearest",
+    )  # fmt: skip
     axes.set_title(title)
     axes.set_xlabel("inputs")
     axes.set_ylabel("output neurons")
     axes.set_xticks([])
     axes.set_yticks([])
-    percent_bar(figure, image, axes, "places that are connected")
+    percent_bar(figure, image, axes, "positions that are connected")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Rewiring: which links go and which come while a network trains."""
+"""Rewiring: rules that drop and grow links while a network trains."""
 
 from rewire.rewiring.base import Rewiring, register_rewiring, rewiring, rewiring_class, rewiring_names
 from rewire.rewiring.chains import chain_links, without_chains

@@ -9,7 +9,7 @@ WHEN EXACTLY? Before a step, never after the last one: a rewiring that is due
 between epochs e and e + 1 is carried out when epoch e + 1 begins. So training
 never ends with fresh links that have not seen a step, and training in two
 pieces gives the same bits as training in one. A rule that asks for gradients
-gets them of the batch that the coming step trains on.
+gets them of the batch that the next step trains on.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ __all__ = ["Rewiring", "register_rewiring", "rewiring", "rewiring_class", "rewir
 class Rewiring(Parameters):
     """A rule composed of a schedule, a fraction, and criteria to drop, grow and redistribute links.
 
-    Rules that are no such composition override :meth:`plans`.
+    Rules that are no such composition override :meth:`plans`, and leave out the criteria they do not need.
 
     Parameters
     ----------
     every : int, str, Epochs, Steps, Once, dict or None
         When to rewire; a bare number counts steps. None: never.
     fraction : Fraction or float
-        What fraction of the links is dropped. 0 for a rule that plans without it.
-    drop : Drop
+        What fraction of the links is dropped.
+    drop : Drop, optional
         Which links are dropped.
-    grow : Grow
+    grow : Grow, optional
         Where links grow, and with what weights.
     redistribute : Redistribute, optional
         How many links grow in each layer; as many as were dropped from it, by default.
@@ -74,9 +74,10 @@ class Rewiring(Parameters):
     Attributes
     ----------
     probe_batches : int
-        Batches whose gradients the rule looks at: 0, 1 (the coming one), or more (and others, at random).
+        Number of batches that the gradient probe of a rewiring covers: 0, 1 (the batch of the next step), or
+        more (and others, at random).
     skip_step : bool
-        Whether a rewiring takes the place of the optimizer's step on the coming batch, as in RigL's code.
+        Whether a rewiring replaces the optimizer's next step, as in RigL's code.
     starts_full : bool
         Whether the rule is made for layers that start full, or nearly: it brings the density down.
     fields : dict of str to (dtype, per_slot, birth)
@@ -84,7 +85,7 @@ class Rewiring(Parameters):
 
     Notes
     -----
-    A layer without empty positions is left alone: what it drops could only grow where it was.
+    A layer without empty positions is left alone: the links it drops could only be regrown in place.
     """
 
     name: ClassVar[str] = ""
@@ -95,9 +96,9 @@ class Rewiring(Parameters):
     def __init__(
         self,
         every: ScheduleLike | Auto | None,
-        fraction: Fraction | float,
-        drop: Drop,
-        grow: Grow,
+        fraction: Fraction | float = 0.0,
+        drop: Drop | None = None,
+        grow: Grow | None = None,
         *,
         redistribute: Redistribute | None = None,
         end: int | float | None = None,
@@ -110,7 +111,8 @@ class Rewiring(Parameters):
         # A rule whose parameters `fraction` and `end` mean something else sets these attributes afterwards.
         self.fraction_schedule = fraction if isinstance(fraction, Fraction) else Fraction(fraction)
         self.fraction: Any = fraction if isinstance(fraction, Fraction) else self.fraction_schedule.value
-        self.drop, self.grow = drop, grow
+        self.drop = Drop() if drop is None else drop
+        self.grow = Grow() if grow is None else grow
         self.redistribute = Redistribute() if redistribute is None else redistribute
         self.rewiring_end = None if end is None else end_of("end", end, low=0)
         self.end: Any = self.rewiring_end
@@ -119,16 +121,16 @@ class Rewiring(Parameters):
 
     @property
     def remembers_as(self) -> str:
-        """Whose memory this is: a trainer that gets a rule of another kind begins with an empty one."""
+        """The owner of the memory: a trainer whose rule gets another owner begins with an empty memory."""
         return self.name
 
     @property
     def probe_batches(self) -> int:
-        """Batches whose gradients the rule looks at."""
+        """Number of batches that the gradient probe of a rewiring covers."""
         return max(self.drop.probe_batches, self.grow.probe_batches)
 
     def probe_weights(self, batches: int) -> Sequence[float]:
-        """The weight of each of the batches looked at, the coming one first."""
+        """The weight of each batch of the gradient probe, the batch of the next step first."""
         return [1.0] * batches
 
     def due(self, progress: TrainingProgress) -> bool:
@@ -140,12 +142,12 @@ class Rewiring(Parameters):
     def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
         """Whether to rewire before the next step although it is not due.
 
-        For rules that promise something at an end: where epochs become shorter, an end that is a fraction of
-        the run may lie behind all at once. ``memory`` says whether the rule has been there.
+        For rules that promise something at an end. When epochs become shorter, an end that is a fraction of
+        the run may have been passed without a rewiring; ``memory`` records whether there was one.
         """
         return False
 
-    # --- what it says of a run ------------------------------------------------------------
+    # --- the schedule of a run ------------------------------------------------------------
 
     def parts(self) -> list[Rewiring]:
         """The rule, and rules that it holds."""
@@ -181,16 +183,16 @@ class Rewiring(Parameters):
                 kind = network.dtype if dtype == "weight" else dtype
                 there = layer.core.fields.get(name)
                 if there is not None and there[:2] != (kind, 1 if per_slot else layer.group):
-                    layer.core.drop_field(name)  # of another owner
+                    layer.core.drop_field(name)  # it was left by another owner
                     there = None
                 if there is None:
                     layer.core.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def join(self, updates: Updates, network: Sequential) -> None:
-        """Before every step of the optimizer: what it is to do beside its own, into ``updates.penalties``."""
+        """Before every step of the optimizer: add penalties of the rule to ``updates.penalties``."""
 
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
-        """After every step of the optimizer; ``progress.lr`` is that step's. Its time counts as rewiring."""
+        """After every step of the optimizer, whose rate is ``progress.lr``. The time counts as rewiring."""
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         """After a rewiring was carried out: the place to change fields and ``context.memory``."""
@@ -224,13 +226,13 @@ class Rewiring(Parameters):
         if regrow:
             counts = self.redistribute.counts(plans, layers, context)
             plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
-            plans = list(self.redistribute.settle(plans, layers, self.grow, context))
+            plans = list(self.redistribute.rebalance(plans, layers, self.grow, context))
         return plans
 
     def regrow(
         self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext, grow: Grow | None = None
     ) -> _core.Plan:
-        """The plan with as many links that come (less than a slot fewer are owed until the next time).
+        """The plan with ``links`` new links (less than a slot fewer are owed until the next rewiring).
 
         Parameters
         ----------
@@ -251,7 +253,7 @@ class Rewiring(Parameters):
         memory: dict[str, Any] | None = None,
         probe: GradientProbe | None = None,
     ) -> RewiringRecord:
-        """Plan all layers, commit all plans together.
+        """Plan all layers, and commit all plans together.
 
         Raises
         ------
@@ -280,7 +282,7 @@ class Rewiring(Parameters):
 
     @staticmethod
     def _note_owed(layers: Sequence[Sparse], context: RewiringContext) -> None:
-        """Remember what layers lack of what they were to have."""
+        """Remember how many links each layer lacks of the number it was to have."""
         lacks = {a: context.wanted.get(a.index, a.nnz) - a.nnz for a in layers}
         owed = {str(a.index): [n, a.nnz] for a, n in lacks.items() if n > 0}
         context.memory.pop(OWED, None)
@@ -328,7 +330,7 @@ def check_by_layer(
 
 
 def slots_count(name: str, value: Any) -> int:
-    """A checked number of slots: what a layer once had, perhaps before neurons went."""
+    """A checked number of slots or links that a layer once had, perhaps before neurons were removed."""
     return integer(name, value, low=0, high=2**62)
 
 

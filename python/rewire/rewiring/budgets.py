@@ -1,11 +1,11 @@
-"""Budgets in links: what plans bring and take where slots hold different numbers of them.
+"""Budgets in links: how many links plans grow and drop where slots hold different numbers of them.
 
-A slot of a layer with groups holds a link for each neuron of the group, and one of a last group that is not
-whole holds fewer. Rules choose slots, and what they promise is links. Where all slots of a layer are alike,
-so many links are so many slots. Where they are not, slots go or come one after the other, in the order that
-the rule gives them, until the next one might be too much; what is missing then, less than a slot, is *owed*:
-the next rewiring of the layer makes up for it. Rules that move budgets between layers owe nothing: see
-``rewiring/spread.py``.
+A slot of a layer with groups holds a link for each neuron of the group, and a slot of a last group that is
+not whole holds fewer. Rules choose slots, but promise a number of links. Where all slots of a layer hold
+equally many links, that number is a number of slots. Where they do not, slots are dropped or grown one after
+the other, in the rule's order, until the next one might exceed the budget. The links that are missing then,
+fewer than a slot holds, are *owed*: the next rewiring of the layer makes up for them. Rules that move budgets
+between layers owe nothing: see ``rewiring/redistribute.py``.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
-    """How many of the first of these slots: as long as a whole one still finds room in so many links."""
+    """How many of these slots, from the first on, surely fit into ``links`` links."""
     before = np.cumsum(slot_sizes(layer, groups)) - slot_sizes(layer, groups)
     return int(np.searchsorted(before, links - (slot_links(layer) or layer.core.group), side="right"))
 
 
 def empty_slots(layer: Sparse) -> int:
-    """Slots that a layer lacks to be full."""
+    """Empty positions of a layer, in slots."""
     return layer.geometry.n_positions - layer.core.slots
 
 
 def empty_links(layer: Sparse) -> int:
-    """Links that a layer lacks to be full."""
+    """Empty positions of a layer, in links."""
     return layer.n_out * layer.n_in - layer.nnz
 
 
@@ -83,9 +83,10 @@ def removing(plan: _core.Plan) -> _core.Plan:
 
 
 def remove_links(mark: Callable[[_core.Plan, int], None], layer: Sparse, links: int) -> _core.Plan:
-    """A plan by which as many links go, or less than a slot fewer.
+    """A plan that removes ``links`` links, or less than a slot fewer.
 
-    ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan: the same for more, and others.
+    ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan; those for a larger count
+    include those for a smaller one.
     """
     store, alike = layer.core, slot_links(layer)
     most = alike or store.group  # links of a slot

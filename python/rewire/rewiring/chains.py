@@ -25,7 +25,7 @@ Pairs = tuple[NDArray[np.int32], NDArray[np.int32]]  # groups and sources, sorte
 
 
 def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, Pairs]:
-    """Links that no path from input to output would use once the plans are carried out.
+    """Links that would be on no path from an input to an output once the plans are committed.
 
     That is links into hidden neurons without outgoing links, and links out of hidden neurons without incoming
     ones, again and again until there are none.
@@ -50,9 +50,9 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
 
     Notes
     -----
-    A slot goes as a whole: when no neuron of its group has an outgoing link, or its source no incoming one.
-    A link is used if its source can be reached from the inputs and its neuron reaches the outputs: the rest
-    of such a path is used as well. O(links).
+    A slot is removed as a whole: when no neuron of its group has an outgoing link, or its source no incoming
+    one. A link is used if its source can be reached from the inputs and its neuron reaches the outputs: the
+    rest of such a path is used as well. O(links).
     """
     by_store, found = {plan.store: plan for plan in plans}, {}
     from_inputs, to_outputs = _live(network, by_store)
@@ -67,7 +67,7 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
 
 
 def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_core.Plan]:
-    """Plans that remove what ``plans`` remove and the links that would then lie on no path.
+    """Plans that remove the links that ``plans`` remove, and those that would then be on no path.
 
     Parameters
     ----------
@@ -82,10 +82,10 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     """
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
-    positions: dict[_core.Store, int] = {layer.core: layer.index for layer in network.sparse_layers}
+    index_of: dict[_core.Store, int] = {layer.core: layer.index for layer in network.sparse_layers}
     made = []
     for plan in plans:
-        structure, at = Structure.of(plan.store), positions[plan.store]
+        structure, at = Structure.of(plan.store), index_of[plan.store]
         drop = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
         made.append(removal(plan.store, structure.groups[drop], structure.sources[drop]))
     return made
@@ -94,7 +94,7 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
 def _live(
     network: Sequential, plans: Mapping[_core.Store, _core.Plan]
 ) -> tuple[list[Mask], list[Mask]]:
-    """What can be reached from the inputs, and what reaches the outputs, once the plans are carried out."""
+    """Neurons that the inputs can change, and that can change the outputs, once the plans are committed."""
     passages: list[Passage] = []
     for layer in network.layers:
         kept = _Kept(layer) if layer.nnz else layer
@@ -108,7 +108,7 @@ def _used(structure: Structure, inputs: Mask, outputs: Mask) -> Mask:
 
 
 class _Kept:
-    """A layer without a plan, all of whose links count as used, whatever they lead from or to."""
+    """A layer without a plan: all its links count as used, also those on no path."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer, self.n_in, self.n_out = layer, layer.n_in, layer.n_out

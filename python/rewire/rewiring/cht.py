@@ -22,7 +22,7 @@ from rewire.network import Sequential
 from rewire.reachability import refuse_opaque
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.chains import without_chains
-from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.context import SOFT_DROP, RewiringContext
 from rewire.rewiring.drop import Drop, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow
@@ -40,7 +40,7 @@ class DropWeakest(Drop):
         Strength of a link: |w|, or its relative importance |w| / (sum over the links of its source) +
         |w| / (sum over the links of its neuron). Of a slot the sum over its rows.
     soft : bool
-        Draw what stays, without replacement, with chances in proportion to strength ** T.
+        Draw the links that stay, without replacement, with chances in proportion to strength ** T.
     temperature : (float, float)
         T at the beginning and at the end of the run.
     """
@@ -65,8 +65,8 @@ class DropWeakest(Drop):
             begin, end = self.temperature
             progress = context.progress
             done = progress.step / progress.steps if progress.steps > 0 else 0.0
-            luck = context.generator(layer, "soft removal").standard_exponential(len(strength))
-            # The largest of p / e are a draw with chances p: Efraimidis and Spirakis, 2006.
+            luck = context.generator(layer, SOFT_DROP).standard_exponential(len(strength))
+            # The k largest p / e, e exponential, are k draws with chances p: Efraimidis and Spirakis, 2006.
             strength = _ratio(strength, strength.max(initial=0.0)) ** (begin + (end - begin) * done)
             strength = _ratio(strength, luck)
         plan.prune_scores(strength, int(fraction * len(strength)), *context.key(layer), context.threads)
@@ -91,25 +91,26 @@ def _ratio(a: NDArray[np.float64], b: Any) -> NDArray[np.float64]:
 
 
 class GrowByPaths(Grow):
-    """Where many paths of three links lead already: Cannistraci-Hebb link prediction, CH2-L3p or CH3-L3p.
+    """Where many paths of three links exist: Cannistraci-Hebb link prediction, CH2-L3p or CH3-L3p.
 
-    Between group u and source v lead the paths u - a - b - v over links that stay. Their inner nodes are a
-    community; such a node has i links to others of it and e to nodes that are neither u, v nor of it. A place
-    scores the sum over its paths of 1 / sqrt((1 + e_a) (1 + e_b)), for CH2 times sqrt((1 + i_a) (1 + i_b)).
+    Group u and source v are connected by the paths u - a - b - v over links that stay. Their inner nodes are
+    a community; such a node has i links to others of it and e to nodes that are neither u, v nor of it. The
+    score of a position is the sum over its paths of 1 / sqrt((1 + e_a) (1 + e_b)), for CH2 times
+    sqrt((1 + i_a) (1 + i_b)).
 
     Parameters
     ----------
     score : {"ch3", "ch2"}
     soft : bool
-        Draw places without replacement with chances in proportion to their scores, instead of taking the
+        Draw positions without replacement with chances in proportion to their scores, instead of taking the
         highest.
 
     Notes
     -----
-    Exact, in O(links) memory: nothing of the size n_out x n_in is made. Time goes with the number of paths,
-    links * fan-in * fan-out, and with n_out * n_in. Places on no path come last, at random; ties are broken
-    by a hash of (seed, rewiring, row, source). A link that goes competes for its place: one that wins was
-    never away. Others start at zero.
+    Exact, in O(links) memory: nothing of the size n_out x n_in is made. Time is in proportion to the number
+    of paths, links * fan-in * fan-out, and to n_out * n_in. Positions on no path come last, at random; ties
+    are broken by a hash of (seed, rewiring, row, source). Links that are being dropped are candidates too:
+    one that is chosen stays as it was. Others start at zero.
     """
 
     def __init__(self, score: str = "ch3", *, soft: bool = False) -> None:
@@ -123,39 +124,40 @@ class GrowByPaths(Grow):
 
 @register_rewiring
 class CHT(Rewiring):
-    """After every epoch the weakest links go and as many come where many short paths lead already.
+    """After every epoch the weakest links are dropped, and as many grow where many short paths exist.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes (0.3 in the paper).
+        Fraction of each layer's links that is dropped (zeta in the paper: 0.3).
     every : int, str, Epochs, Steps or dict
         When to rewire: after every epoch. A bare number counts steps.
     decay : {"constant", "cosine", "power"}
         How the fraction falls over the run; the authors' commands use "cosine".
     score : {"ch3", "ch2"}
-        Which score of :class:`~rewire.rewiring.GrowByPaths` new links are chosen by.
+        The score of :class:`~rewire.rewiring.GrowByPaths` by which new links are chosen.
     removal : {"magnitude", "importance"}
         What weak means: see :class:`~rewire.rewiring.DropWeakest`.
     soft_removal, soft_growth : bool
-        Draw what stays, and what comes, instead of taking the best: both make the soft rule (CHTs).
+        Draw the links that stay, and those that grow, instead of taking the best; both: the soft rule (CHTs).
     temperature : (float, float)
         How sharp soft removal is, at the beginning and at the end of the run: chances in proportion to
         strength ** T. The authors use 1 to 3 for networks like these, 1 to 9 for language models.
     chain_removal : bool
-        Whether links that no path from an input of the network to an output uses any more go too; as many
-        more come, in the same layer.
+        Whether links that are on no path from an input of the network to an output any more are removed too;
+        as many more grow in the same layer.
     overlap : float in [0, 1] or None
-        A layer is left alone for good once more than this fraction of what went came back. The paper's early
-        stop; the authors' code goes on with all layers until every one has been there once. None: never.
+        A layer is not rewired any more once more than this fraction of its dropped links was regrown. The
+        paper's early stop; the authors' code rewires all layers until each has reached it once. None: never.
     output_layer : bool
         Whether the output layer is rewired.
 
     Notes
     -----
-    The authors score all pairs of nodes in a dense table; here rows of scores stream past a bounded selection
-    and no table is made. They add 1e-5 to every place of the sums that relative importance divides by, dead
-    places included; here 0 / 0 counts as 0. With groups, the nodes on the output side are groups.
+    The authors score all pairs of nodes in a dense table; here scores are computed row by row, the top k of
+    them are kept, and no table is made. They add 1e-5 to every entry of the sums that relative importance
+    divides by, also to entries without links; here 0 / 0 counts as 0. With groups, the nodes on the output
+    side are groups.
 
     A rewiring takes fan-in * fan-out additions for every link, an epoch of training three multiply-adds a
     sample: with tens of links a neuron rewiring takes little time, with hundreds more than training.
@@ -196,20 +198,20 @@ class CHT(Rewiring):
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
         stopped = set(context.memory.get("stopped", ()))
-        going = [layer for layer in layers if layer.index not in stopped]
-        marked = [_core.Plan(layer.core) for layer in going]
-        self.drop.mark_all(marked, going, self.fraction_schedule.at(context.progress), context)
+        active = [layer for layer in layers if layer.index not in stopped]
+        marked = [_core.Plan(layer.core) for layer in active]
+        self.drop.mark_all(marked, active, self.fraction_schedule.at(context.progress), context)
         if self.chain_removal:
             marked = without_chains(context.network, marked)
         if regrow:
-            counts = self.redistribute.counts(marked, going, context)
-            for i, (layer, links) in enumerate(zip(going, counts, strict=True)):
+            counts = self.redistribute.counts(marked, active, context)
+            for i, (layer, links) in enumerate(zip(active, counts, strict=True)):
                 removed = marked[i].n_removed
                 marked[i] = plan = self.regrow(marked[i], layer, links, context)
                 if self.overlap is not None and removed - plan.n_removed > self.overlap * removed:
                     stopped.add(layer.index)
         context.notes["stopped"] = sorted(stopped)
-        made = {layer.index: plan for layer, plan in zip(going, marked, strict=True)}
+        made = {layer.index: plan for layer, plan in zip(active, marked, strict=True)}
         return [made.get(layer.index) or _core.Plan(layer.core) for layer in layers]
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:

@@ -1,4 +1,4 @@
-"""One rewiring: what a rule may look at, what names its random numbers, and what it did."""
+"""One rewiring: what a rule knows of it, the names of its random numbers, and the record of its changes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,25 @@ from rewire.neurons import RemovedNeurons
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import TrainingProgress
 
-__all__ = ["OWED", "Key", "RewiringContext", "RewiringRecord"]
+__all__ = [
+    "CANDIDATES", "CUSTOM", "DORMANT_LINKS", "OWED", "REBALANCE", "SOFT_DROP", "SURPLUS", "WHOLE_SLOTS",
+    "Key", "RewiringContext", "RewiringRecord",
+]  # fmt: skip
 
 OWED = "owed"  # in a rule's memory, by layer: links that are owed, and links that the layer has
 
+# Purposes of random streams. Their bytes are part of the seed of a stream: other words would change results.
+CANDIDATES = "candidates"  # the candidates of GSE
+CUSTOM = "custom"  # what a function of the user draws
+DORMANT_LINKS = "awakening"  # how many dormant links of soft DEEP R become active
+REBALANCE = "settle"  # which new links are left out so that the network's number of links stays
+SOFT_DROP = "soft removal"  # which links the soft rule of CHT keeps
+SURPLUS = "surplus"  # which new links are left out where more than wanted were placed
+WHOLE_SLOTS = "newcomers"  # the order in which slots of different sizes are tried until the budget is used up
+
 
 class Key(NamedTuple):
-    """Names the random numbers of one layer in one rewiring."""
+    """The name of the random numbers of one layer in one rewiring."""
 
     seed: int
     stream: int  # the layer
@@ -28,7 +40,7 @@ class Key(NamedTuple):
 
 @dataclass
 class RewiringContext:
-    """One rewiring of one network, and what a rule may look at.
+    """What a rule knows of one rewiring of one network.
 
     Attributes
     ----------
@@ -58,17 +70,17 @@ class RewiringContext:
     def owed(self, layer: Sparse) -> int:
         """Links that earlier rewirings left out, less than a slot: see ``rewiring/budgets.py``."""
         owed, links = self.memory.get(OWED, {}).get(str(layer.index), (0, 0))
-        return int(owed) if links == layer.nnz else 0  # else somebody else has changed the layer
+        return int(owed) if links == layer.nnz else 0  # with other links the layer was changed elsewhere
 
     @property
     def probe(self) -> GradientProbe:
-        """Gradients of the coming batch, for rules whose ``probe_batches`` is not 0."""
+        """Gradients of the next batch, for rules whose ``probe_batches`` is not 0."""
         if self._probe is None:
             raise RuntimeError("this rule looks at gradients, and none were given: train with a Trainer")
         return self._probe
 
     def key(self, layer: Sparse) -> Key:
-        """Names the random numbers of this layer in this rewiring."""
+        """The name of the random numbers of this layer in this rewiring."""
         return Key(self.network.seed, layer.index, self.ordinal)
 
     def generator(self, layer: Sparse, purpose: str) -> np.random.Generator:

@@ -1,6 +1,6 @@
-"""A rule of one's own: a function from a layer's links to what goes and what comes.
+"""A rule of one's own: a function from a layer's links to the links to drop and the positions to grow at.
 
-The function sees copies and answers with places; the plan made of its answer is checked like any other.
+The function gets copies and returns positions; the plan made of them is checked like any other.
 """
 
 from __future__ import annotations
@@ -15,19 +15,16 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import boolean, describe, integer
 from rewire._positions import groups_of
-from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import KINDS, Rewiring
 from rewire.rewiring.budgets import empty_slots
-from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest
-from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.context import CUSTOM, RewiringContext
 from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["Custom", "LayerLinks"]
 
-SINCE = "since"  # the step before which a link was born
+SINCE = "since"  # the birth step of a link: the step before which it was grown
 _ASKED_FOR = ("gradient", "age")  # attributes of links that are there for rules that ask for them
 
 
@@ -43,13 +40,13 @@ class LayerLinks:
     momentum : ndarray or None
         Likewise; Adam's first moment; None for an optimizer without.
     gradient : ndarray
-        Likewise, of the coming batch; for rules that ask for it, AttributeError for others.
+        Likewise, of the next batch; for rules that ask for it, AttributeError for others.
     age : ndarray of int64
-        Steps since birth, shape (n,); for rules that ask for it, AttributeError for others.
+        Steps since the link was grown, shape (n,); for rules that ask for it, AttributeError for others.
     n_rows, n_in : int
-        What ``rows`` and ``sources`` are below.
+        The bounds of ``rows`` and ``sources``.
     n_empty : int
-        Places that are not connected.
+        Positions that are not connected.
     layer : Sparse
         For reading.
     context : RewiringContext
@@ -91,11 +88,11 @@ class LayerLinks:
 
     @property
     def n_empty(self) -> int:
-        """Places that are not connected: 0 where the layer is full."""
+        """Positions that are not connected: 0 where the layer is full."""
         return empty_slots(self.layer)
 
     def random_empty(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """``count`` different places that are not connected, uniformly: rows and sources.
+        """``count`` different positions that are not connected, uniformly: rows and sources.
 
         Raises
         ------
@@ -105,8 +102,8 @@ class LayerLinks:
         count = integer("count", count, low=0)
         if count > self.n_empty:
             raise ValueError(
-                f"{self.rule}, {self.layer.label}: {self.n_empty} empty places, and {count} were asked for; "
-                "ask for min(count, links.n_empty), or return None to leave the layer as it is"
+                f"{self.rule}, {self.layer.label}: {self.n_empty} empty positions, and {count} were asked "
+                "for; ask for min(count, links.n_empty), or return None to leave the layer as it is"
             )
         plan = _core.Plan(self.layer.core)
         plan.grow_random(count, *self.context.key(self.layer), self.context.threads)
@@ -120,21 +117,22 @@ class Custom(Rewiring):
     Parameters
     ----------
     function : callable
-        Takes the :class:`Links` of a layer. Returns None to leave it, or a pair ``drop, grow``: ``drop``
+        Takes the :class:`LayerLinks` of a layer. Returns None to leave it, or a pair ``drop, grow``: ``drop``
         names links, by indices or a mask of shape (n,); ``grow`` is ``(rows, sources)`` or ``(rows, sources,
-        weights)``, zero without weights. A place that goes may come again, as a new link.
+        weights)``, zero without weights. A link that is dropped may be regrown, as a new link.
     every : int, str, Epochs, Steps or dict
         When to rewire: after every epoch. A bare number counts steps.
     gradient, age : bool
         Whether the function looks at them.
     output_layer : bool
-        Whether it is asked for the last layer.
+        Whether it is called for the last layer.
 
     Raises
     ------
     TypeError, ValueError
-        While training, when it returns something else; function, layer and the first bad place are named, and
-        nothing has changed. What the function itself raises comes with a note that names it and the layer.
+        While training, when it returns something else; function, layer and the first bad position are named,
+        and nothing has changed. What the function itself raises comes with a note that names it and the
+        layer.
 
     Notes
     -----
@@ -160,9 +158,6 @@ class Custom(Rewiring):
         self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
         super().__init__(
             every,
-            0.0,
-            DropSmallest(),
-            GrowRandom(Zeros()),
             output_layer=output_layer,
         )
 
@@ -200,7 +195,7 @@ class Custom(Rewiring):
             store.n_in,
             layer,
             context,
-            context.generator(layer, "custom"),
+            context.generator(layer, CUSTOM),
             getattr(self.function, "__name__", "the rule"),
         )
 
@@ -222,10 +217,10 @@ class Custom(Rewiring):
         try:
             plan.pairs(links.rows[drop].astype(np.int32), links.sources[drop].astype(np.int32), *grow)
         except _core.LinkError as error:
-            place = f"(row {error.group}, source {error.source})"
+            position = f"(row {error.group}, source {error.source})"
             if isinstance(error, _core.LinkRange):
-                raise ValueError(f"{where}: {place} lies outside the layer") from None
-            raise ValueError(f"{where}: {place} comes twice, or is connected and does not go") from None
+                raise ValueError(f"{where}: {position} lies outside the layer") from None
+            raise ValueError(f"{where}: {position} is grown twice, or is connected and not dropped") from None
         return plan
 
     @staticmethod
@@ -278,7 +273,7 @@ class Custom(Rewiring):
                 )
             weights = np.array(weights[order].reshape(len(rows), store.group), store.dtype)
             beyond = rows[order][:, None] * store.group + np.arange(store.group) >= store.n_out
-            weights[beyond] = 0.0  # rows that the last group has not
+            weights[beyond] = 0.0  # rows beyond the last neuron of the last group
         return rows[order].astype(np.int32), sources[order].astype(np.int32), weights
 
     def config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""DEEP R: links walk at random, and one that would change its sign goes.
+"""DEEP R: weights do a random walk, and a link whose sign would change is dropped.
 
 Bellec, Kappel, Maass, Legenstein, *Deep Rewiring: Training Very Sparse Deep Networks*, ICLR 2018,
 Algorithm 1, and the authors' scripts.
@@ -17,18 +17,17 @@ from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import ScheduleLike, TrainingProgress
 
 __all__ = ["DeepR"]
 
 SIGN = "sign"
-THETA = 1e-12  # of new links, as in the authors' scripts
+THETA = 1e-12  # magnitude of new links, as in the authors' scripts
 
 
 class GrowWithSign(GrowRandom):
-    """At random places, at theta = 1e-12 with a random sign."""
+    """At random positions, with theta = 1e-12 and a random sign."""
 
     def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
         plan.draw_weights("sign", THETA, False, *context.key(layer), context.threads)
@@ -36,11 +35,11 @@ class GrowWithSign(GrowRandom):
 
 @register_rewiring
 class DeepR(Rewiring):
-    """Noise on every weight after every step; a link whose sign would change goes, another comes at random.
+    """Noise on every weight after every step; a link whose sign would change is dropped, another grows.
 
-    Every link has a sign s and theta > 0 with w = s * theta. After every step of the optimizer
-    theta -= lr * l1 and theta += deviation * N(0, 1); links whose theta is no longer positive go, and as many
-    come, at theta = 1e-12 with a random sign.
+    Every link has a sign s and theta > 0 with w = s * theta. After every step of the optimizer theta -= lr *
+    l1 and theta += deviation * N(0, 1); links whose theta is no longer positive are dropped, and as many grow
+    at random positions, with theta = 1e-12 and a random sign.
 
     Parameters
     ----------
@@ -57,14 +56,15 @@ class DeepR(Rewiring):
 
     Notes
     -----
-    ``lr`` is the optimizer's, with its schedule, also for Adam. A link of the start has the sign of its
-    weight, a new link draws one, as in the authors' script with sparse matrices; in the paper every place has
-    one for ever. A weight that the optimizer has taken across zero does not walk back: it has crossed.
+    ``lr`` is the optimizer's, with its schedule, also for Adam. An initial link has the sign of its weight,
+    and the sign of a new link is drawn, as in the authors' script with sparse matrices; in the paper every
+    position has one sign throughout. The noise does not bring back a weight that has crossed zero.
 
-    What has crossed holds zero until it is replaced, so what is evaluated after an epoch is the network of
-    the paper. With groups a weight that has crossed rests at zero until the optimizer takes it back to its
-    side, and the slot goes when all its weights are at zero; with ``every`` above 1 so does a link. Momentum
-    and Adam's moments stay with survivors. A layer that is full does not take part.
+    A weight that has crossed is zero until its link is replaced, so the network that is evaluated after an
+    epoch is that of the paper. With groups a weight that has crossed stays zero until the optimizer gives it
+    its sign again, and the slot is dropped when all its weights are zero; with ``every`` above 1 the same
+    holds for a link. Momentum and Adam's moments stay with survivors. A layer that is full does not take
+    part.
 
     Cost: a byte a weight, and in every step a pass over all weights with a normal number each.
     """
@@ -92,14 +92,12 @@ class DeepR(Rewiring):
         self.noise = None if noise is None else number("noise", noise, low=0.0)
         super().__init__(
             every,
-            0.0,
-            DropSmallest(),
-            GrowWithSign(Zeros()),
+            grow=GrowWithSign(Zeros()),
             output_layer=output_layer,
         )
 
     def deviation(self, lr: float) -> float:
-        """Of the noise in a step of the optimizer."""
+        """The deviation of the noise in a step of the optimizer."""
         if self.temperature is not None:
             return math.sqrt(2.0 * lr * self.temperature)
         assert self.noise is not None
@@ -107,7 +105,7 @@ class DeepR(Rewiring):
 
     def prepare(self, network: Sequential) -> None:
         super().prepare(network)
-        self._see(self.eligible(network))
+        self._note_signs(self.eligible(network))
 
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
         drift, deviation = progress.lr * self.l1, self.deviation(progress.lr)
@@ -125,7 +123,7 @@ class DeepR(Rewiring):
         return plans
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
-        self._see(layers)
+        self._note_signs(layers)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
@@ -135,8 +133,8 @@ class DeepR(Rewiring):
             layer.check_field(SIGN, "uint8", low=0, high=2, birth=(0, 0))
 
     @staticmethod
-    def _see(layers: Sequence[Sparse]) -> None:
+    def _note_signs(layers: Sequence[Sparse]) -> None:
         """Note the signs of links that have none yet."""
         for layer in layers:
-            if SIGN in layer.core.fields:  # else nobody has begun to train
+            if SIGN in layer.core.fields:  # without the field training has not begun
                 _core.deepr_signs(layer.core, SIGN)

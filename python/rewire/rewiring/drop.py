@@ -1,4 +1,4 @@
-"""What goes: links by their magnitude, in a layer or over the network."""
+"""Drop criteria: which links a rule removes, by magnitude, in each layer or over the network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ __all__ = [
 
 
 class Drop:
-    """What goes: marks links for removal."""
+    """Base of all drop criteria: they mark links for removal.
+
+    A rule that plans without a criterion has one of this class.
+    """
 
     probe_batches: int = 0  # batches of gradients that it looks at
 
@@ -44,8 +47,8 @@ class Drop:
 class DropNearestZero(Drop):
     """The links nearest zero: floor(fraction * n) of the n positive ones, and of the negative ones likewise.
 
-    +-0 counts as positive and goes first; ties are broken by a hash of (seed, rewiring, row, source). With
-    groups a slot goes by the sum of |w| over its rows, without the split by sign.
+    +-0 counts as positive and is dropped first; ties are broken by a hash of (seed, rewiring, row, source).
+    With groups a slot is scored by the sum of |w| over its rows, without the split by sign.
     """
 
     def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
@@ -58,8 +61,9 @@ class DropSmallest(Drop):
     Parameters
     ----------
     scope : {"layer", "global"}
-        Of each layer its own, or the smallest of the whole network; of equals at the global threshold those
-        of the lower layer go first.
+        That fraction of each layer, or of the whole network by one threshold; of equals at the global
+        threshold those of the lower layer are dropped first. Per layer by default, as in RigL and in most
+        sources.
     """
 
     def __init__(self, scope: str = "layer") -> None:
@@ -86,7 +90,7 @@ def magnitudes(layer: Sparse) -> NDArray[np.float64]:
 
 
 def comparable(layer: Sparse) -> NDArray[Any]:
-    """The same, to be compared with each other: of the weights' dtype where there is nothing to sum."""
+    """As :func:`magnitudes`, but of the weights' dtype without groups, where nothing is summed."""
     rows = layer.core.get_field("weight").T
     return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
 
@@ -94,7 +98,10 @@ def comparable(layer: Sparse) -> NDArray[Any]:
 def smallest_links(
     layers: Sequence[Sparse], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
 ) -> list[int]:
-    """How many of each layer's slots go, for so many links of smallest score; ``keep`` slots of it stay."""
+    """How many slots each layer drops so that ``links`` links of smallest score are dropped in all.
+
+    At least ``keep`` slots of a layer stay.
+    """
     if not layers:
         return []
     if each := common_slot(layers):
@@ -111,7 +118,7 @@ def smallest_links(
 def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int | Sequence[int] = 0) -> list[int]:
     """How many of the ``total`` smallest of all scores lie in each of the lists; ties to the lower list.
 
-    ``keep`` of every list stay, and the next smallest of others go instead (fewer go when there are none).
+    ``keep`` of every list stay; the next smallest of other lists are counted instead, if there are any.
     """
     counts = [0] * len(scores)
     keep = [keep] * len(scores) if isinstance(keep, int) else keep
@@ -131,7 +138,10 @@ def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int | Sequ
 
 
 def _smallest(scores: NDArray[Any], k: int) -> np.floating[Any]:
-    """The k-th smallest of scores >= 0: their bits order like whole numbers, which NumPy parts faster."""
+    """The k-th smallest of scores >= 0: as integers their bits have the same order.
+
+    ``np.partition`` is faster for integers than for floats.
+    """
     words = scores.view(f"int{8 * scores.itemsize}")
     return np.partition(words, k - 1)[k - 1 : k].view(scores.dtype)[0]
 

@@ -17,27 +17,28 @@ from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.budgets import empty_links, empty_slots
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest, magnitudes
+from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.redistribute import RedistributeBySurvivors
 from rewire.rewiring.schedule import ScheduleLike, end_of
 
 __all__ = ["DSR"]
 
-# The threshold stays between these, so that no row of halvings or doublings takes it to 0 or infinity.
+# Bounds of the threshold, so that repeated halving or doubling never makes it 0 or infinite.
 LEAST, MOST = 2.0**-100, 2.0**100
 
 
 @register_rewiring
 class DSR(Rewiring):
-    """Links below one threshold go, in all layers; as many come at random, more where more survive.
+    """Links below one threshold for all layers are dropped; as many grow at random, more where more survive.
 
-    The threshold adapts: it is halved when more than ``fraction`` went by a tenth, doubled when fewer did.
+    The threshold adapts: it is halved when more than ``fraction`` were dropped by a tenth, doubled when
+    fewer.
 
     Parameters
     ----------
     fraction : float in (0, 1], or int
-        Slots that should go each time: a fraction of all of them, or their number (the paper's N_p: 600 for
+        Slots to drop at every rewiring: a fraction of all of them, or their number (the paper's N_p: 600 for
         the small network of the authors' script).
     every : int, str, Epochs, Steps or dict
         When to rewire: after every 100 steps (the authors' runs have 100 at first and 800 at last).
@@ -45,21 +46,21 @@ class DSR(Rewiring):
         No rewiring from this step on; a float is a fraction of the run (in the authors' runs 190 of 200
         epochs).
     threshold : float > 0
-        The first one (1e-3 in the authors' script).
+        The initial threshold (1e-3 in the authors' script).
     tolerance : float in [0, 1)
-        How far the number that went may be from ``fraction``, as a fraction of it, before the threshold
-        moves.
+        How far the number of dropped slots may be from ``fraction``, as a fraction of it, before the
+        threshold changes.
     output_layer : bool
         Whether the output layer takes part.
 
     Notes
     -----
-    A slot goes when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in every
-    layer that has any. New links start at zero, without momentum, at places that were not emptied just now
-    (these are filled only if the layers together have no other room). As many come as went, split over the
-    layers in proportion to the links that each keeps, by largest remainder: the network's total never
-    changes. A layer that is full takes part: what it gives goes to others. The present threshold stays with
-    the trainer, and is saved with it.
+    A slot is dropped when the mean of ``|w|`` over its rows is below the threshold, but one slot stays in
+    every layer that has any. New links start at zero, without momentum, at positions that were empty before
+    (links just dropped are regrown only if the layers together have no other room). As many grow as were
+    dropped, redistributed in proportion to the links that each layer keeps, by largest remainder: the
+    network's total never changes. A layer that is full takes part: other layers grow the links it drops. The
+    present threshold stays with the trainer, and is saved with it.
     """
 
     name = "dsr"
@@ -82,9 +83,7 @@ class DSR(Rewiring):
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
             every,
-            0.0,
-            DropSmallest(),
-            GrowRandom(Zeros()),
+            grow=GrowRandom(Zeros()),
             redistribute=RedistributeBySurvivors(),
             end=end_of("end", end),
             output_layer=output_layer,
@@ -111,7 +110,7 @@ class DSR(Rewiring):
                 )
                 for plan, layer, links in zip(plans, layers, counts, strict=True)
             ]
-            plans = list(self.redistribute.settle(plans, layers, self.grow, context))
+            plans = list(self.redistribute.rebalance(plans, layers, self.grow, context))
         return plans
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:

@@ -14,7 +14,7 @@ __all__ = ["CosineFraction", "Fraction", "PowerFraction", "decaying_fraction"]
 
 @dataclass(frozen=True)
 class Fraction:
-    """How many: a fixed fraction of the links, in [0, 1]."""
+    """A fixed fraction of the links, in [0, 1]."""
 
     value: float = 0.3
     name: str = "fraction"  # what messages call it
@@ -23,7 +23,7 @@ class Fraction:
         object.__setattr__(self, "value", number(self.name, self.value, low=0.0, high=1.0))
 
     def at(self, progress: TrainingProgress) -> float:
-        """The fraction at a moment."""
+        """The fraction at this point of training."""
         return self.value
 
     def run_fractions(self) -> dict[str, Any]:
@@ -52,7 +52,9 @@ class _FallingFraction(Fraction):
 
 @dataclass(frozen=True)
 class CosineFraction(_FallingFraction):
-    """How many: floor + (value - floor) / 2 * (1 + cos(pi * t / end)), ``floor`` from ``end`` on.
+    """A fraction that falls along a cosine: floor + (value - floor) / 2 * (1 + cos(pi * t / end)).
+
+    It is ``floor`` from ``end`` on.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ class CosineFraction(_FallingFraction):
 
 @dataclass(frozen=True)
 class PowerFraction(_FallingFraction):
-    """How many: value * (1 - t / end) ** power, 0 from ``end`` on (RigL's inverse power).
+    """A fraction that falls as value * (1 - t / end) ** power, 0 from ``end`` on (RigL's inverse power).
 
     Parameters
     ----------

@@ -12,15 +12,13 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import boolean, choice, number
-from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.link_counts import erk_links
 from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest, comparable, smallest_links
-from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.drop import comparable, smallest_links
 from rewire.rewiring.schedule import (
     AUTO,
     Auto,
@@ -64,7 +62,7 @@ class Cubic:
         return run_fractions_among(begin=self.begin, end=self.end)
 
     def at(self, first: float, progress: TrainingProgress) -> float:
-        """The density that is wanted, never above ``first``."""
+        """The density at this point of training, never above ``first``."""
         begin, end = self.first_step(progress), self.last_step(progress)
         done = (progress.step - begin) / (end - begin) if end > begin else float(progress.step >= end)
         left = 1.0 - min(max(done, 0.0), 1.0)
@@ -73,23 +71,24 @@ class Cubic:
 
 @register_rewiring
 class GMP(Rewiring):
-    """The smallest links go, ever fewer at a time, until a density is reached; nothing comes.
+    """The smallest links are dropped, ever fewer at a time, until a density is reached; none grow.
 
     Parameters
     ----------
     density : float in (0, 1]
-        Of the layers that take part, at the end.
+        The density at the end, of the layers that take part.
     begin, end : int or float
-        Steps, or fractions of the run, between which the density falls from that of the start.
+        Steps, or fractions of the run, between which the density falls from the initial one.
     every : "auto", int, str, Epochs, Steps or dict
         When to rewire. "auto": after every 100 steps, or after fewer where that would not make 20 rewirings
         between ``begin`` and ``end``.
     scope : {"global", "layer"}
-        One threshold for all layers, or every layer down to ``density`` by itself.
+        One threshold for all layers, or every layer down to ``density`` by itself as in the source. Global by
+        default: densities of layers then follow their magnitudes, with ``reserve`` as a lower bound.
     reserve : float in [0, 1]
         With one threshold: the fraction that every layer keeps, whatever its magnitudes, of the links that it
         would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of the final density. 0:
-        one slot, so that magnitudes alone decide; small output layers then nearly vanish.
+        one slot, so that magnitudes alone decide; a small output layer then nearly vanishes.
     output_layer : bool
         Whether the output layer takes part.
 
@@ -98,10 +97,10 @@ class GMP(Rewiring):
     Start from full layers, ``Sparse(..., density=1.0)``, or from any density above the final one; the source
     starts dense, and prunes every layer by itself. At step t between ``begin`` and ``end``, with
 
-        density(t) = final + (start - final) * (1 - (t - begin) / (end - begin)) ** 3,
+        density(t) = final + (initial - final) * (1 - (t - begin) / (end - begin)) ** 3,
 
-    a layer (or all together) keeps round(density * places) links, halves up. ``start`` is the density when
-    the rule first acts, and stays with the trainer. One rewiring at ``end`` itself makes sure that the
+    a layer (or all together) keeps round(density * positions) links, halves up. ``initial`` is the density
+    when the rule first acts, and stays with the trainer. One rewiring at ``end`` itself makes sure that the
     final density is met. One slot stays in every layer that has any; layers sparser than asked for are left
     alone. Memory shrinks with the layers. With groups a slot more may stay than the density allows.
     """
@@ -125,18 +124,15 @@ class GMP(Rewiring):
         self.reserve = number("reserve", reserve, low=0.0, high=1.0)
         super().__init__(
             AUTO if every == "auto" else every,
-            0.0,
-            DropSmallest(),
-            GrowRandom(Zeros()),
             output_layer=output_layer,
         )
         self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
 
     def due(self, progress: TrainingProgress) -> bool:
         begin, end = self.cubic.first_step(progress), self.cubic.last_step(progress)
-        return progress.step == end or (begin <= progress.step < end and self.comes_round(progress))
+        return progress.step == end or (begin <= progress.step < end and self.period_over(progress))
 
-    def comes_round(self, progress: TrainingProgress) -> bool:
+    def period_over(self, progress: TrainingProgress) -> bool:
         """Whether the period has passed once more."""
         if isinstance(self.every, Auto):
             period = self.every.period(self.cubic.first_step(progress), self.cubic.last_step(progress))
@@ -156,10 +152,10 @@ class GMP(Rewiring):
         return self.pruned(layers, context)
 
     def pruned(self, layers: Sequence[Sparse], context: RewiringContext) -> list[_core.Plan]:
-        """What the schedule takes from each layer."""
-        start = {str(a.index): a.nnz for a in layers} | context.memory.get("start", {})
-        context.notes["start"] = start
-        first = [start[str(layer.index)] for layer in layers]
+        """Plans that prune every layer as the schedule says."""
+        initial = {str(a.index): a.nnz for a in layers} | context.memory.get("initial_links", {})
+        context.notes["initial_links"] = initial
+        first = [initial[str(layer.index)] for layer in layers]
         sizes = [layer.n_out * layer.n_in for layer in layers]
         progress, each = context.progress, common_slot(layers)
         if self.scope == "layer":
@@ -176,23 +172,23 @@ class GMP(Rewiring):
         return plans
 
     def _smallest(self, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
-        """As many links of smallest magnitude as there are too many; one slot stays."""
+        """A plan that removes ``links`` links of smallest magnitude; one slot stays."""
         key, most = (*context.key(layer), context.threads), max(0, layer.core.slots - 1)
         return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
 
     def _kept(self, first: int, size: int, each: int, progress: TrainingProgress) -> int:
-        """Links that stay where ``size`` would be all, in whole slots of ``each`` if that is not 0."""
+        """The number of links to keep of ``size`` positions, in whole slots of ``each`` if that is not 0."""
         each = each or 1
         return math.floor(size // each * self.cubic.at(first / size, progress) + 0.5) * each if size else 0
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
-        context.memory["start"] = context.notes["start"]
+        context.memory["initial_links"] = context.notes["initial_links"]
         context.memory["ended"] = context.progress.step >= self.cubic.last_step(context.progress)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
-        only(memory, "start", "ended")
-        check_by_layer(memory, "start", network, slots_count)
+        only(memory, "initial_links", "ended")
+        check_by_layer(memory, "initial_links", network, slots_count)
         boolean("memory: ended", memory.get("ended", False))
 
 

@@ -26,15 +26,15 @@ __all__ = ["GraNet"]
 
 @register_rewiring
 class GraNet(GMP):
-    """Gradual magnitude pruning, and of what is left in each layer a fraction moves to the largest gradients.
+    """Gradual magnitude pruning; a fraction of the links left in each layer is regrown by largest gradients.
 
     Parameters
     ----------
     density : float in (0, 1]
         Of the layers that take part, at the end.
     fraction : float in [0, 1]
-        Fraction of each layer's links that moves at the beginning (0.5); it falls along a cosine to
-        ``floor``.
+        Fraction of each layer's links that is dropped and regrown at the beginning (0.5); it falls along a
+        cosine to ``floor``.
     floor : float in [0, 1]
         The fraction at the end of the run (0.005).
     begin, end, every, scope, reserve, output_layer
@@ -44,11 +44,11 @@ class GraNet(GMP):
     Notes
     -----
     From ``begin`` to the end of the run. First the pruning of GMP, until ``end``; then in each layer
-    ceil(fraction * slots) of the smallest magnitude go, and as many come where the gradient of the coming
-    batch is largest. Links that go compete for their own places, and keep weight and momentum if they win (in
-    the authors' code those that the first of the two steps took come back at zero); others start at zero,
-    without momentum. The authors' layer-wise variant holds the output layer at a density of 0.2; this one
-    does not.
+    ceil(fraction * slots) of the smallest magnitude are dropped, and as many grow where the gradient of the
+    next batch is largest. Links that are being dropped are candidates too, and keep weight and momentum if
+    they are chosen (in the authors' code those that the pruning had removed are regrown at zero); other new
+    links start at zero, without momentum. The authors' layer-wise variant holds the output layer at a density
+    of 0.2; this one does not.
     """
 
     name = "granet"
@@ -79,7 +79,7 @@ class GraNet(GMP):
         return self.cubic.run_fractions()  # the cosine ends with the run, whatever its length
 
     def due(self, progress: TrainingProgress) -> bool:
-        later = progress.step >= self.cubic.first_step(progress) and self.comes_round(progress)
+        later = progress.step >= self.cubic.first_step(progress) and self.period_over(progress)
         return later or super().due(progress)
 
     def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
@@ -92,7 +92,7 @@ class GraNet(GMP):
     def _move(
         self, pruned: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext
     ) -> _core.Plan:
-        """What the schedule takes, and of what it leaves a fraction that moves."""
+        """A plan that prunes as ``pruned`` does, and drops and regrows a fraction of the other links."""
         removed = pruned.n_removed
         room = empty_slots(layer) + removed > 0
         moves = math.ceil(fraction * (layer.core.slots - removed)) if room else 0

@@ -1,4 +1,4 @@
-"""What comes: at random, or where the gradient is largest."""
+"""Grow criteria: where new links are placed, at random or where the gradient is largest."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from rewire import _core
 from rewire.initializers import Initializer
 from rewire.layers import Sparse
 from rewire.rewiring.budgets import empty_slots, first_links, links_in, removing, slot_links, slot_sizes
-from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.context import SURPLUS, WHOLE_SLOTS, RewiringContext
 
 __all__ = ["Grow", "GrowByGradient", "GrowRandom", "draw"]
 
 
 class Grow:
-    """What comes: places new links."""
+    """Base of all grow criteria: they place new links.
+
+    A rule that grows nothing has one of this class.
+    """
 
     probe_batches: int = 0
-    refill: bool = True  # whether a place just emptied may be filled again
+    refill: bool = True  # whether a link that is being dropped may be regrown
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
         """Put insertions of ``count`` slots, with their weights, into a plan that has its removals."""
@@ -27,13 +30,13 @@ class Grow:
         """Put the weights of new links into a plan that has them; zero without."""
 
     def room(self, plan: _core.Plan, layer: Sparse) -> int:
-        """Slots that can come to a layer whose plan has its removals."""
+        """How many slots can be grown in a layer whose plan has its removals."""
         return empty_slots(layer) + (plan.n_removed if self.refill else 0)
 
     def place_links(
         self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
     ) -> _core.Plan:
-        """A plan with the removals of ``plan`` and as many links that come, or less than a slot fewer."""
+        """A plan with the removals of ``plan`` and ``links`` new links, or less than a slot fewer."""
         if alike := slot_links(layer):
             self.place(plan, layer, links // alike, context)
             return plan
@@ -49,9 +52,9 @@ class Grow:
             count += more
         if missing >= 0:
             return trial
-        # One that does not place the same slots and more when asked for more has placed too many.
+        # Too many, if the slots for a larger count do not include those for a smaller one.
         new_links = [np.asarray(a) for a in trial.inserted()]
-        order = context.generator(layer, "surplus").permutation(len(new_links[0]))
+        order = context.generator(layer, SURPLUS).permutation(len(new_links[0]))
         ends = np.cumsum(slot_sizes(layer, new_links[0])[order])
         kept = np.sort(order[np.searchsorted(ends, -missing) + 1 :])
         trial = removing(trial)
@@ -61,7 +64,7 @@ class Grow:
 
 
 def draw(init: Initializer, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
-    """Weights for a plan's new links."""
+    """Draw weights for a plan's new links."""
     seed, stream, step = context.key(layer)
     init.draw(
         plan, layer.nnz, layer.activation.gain, seed=seed, stream=stream, step=step, threads=context.threads
@@ -69,14 +72,14 @@ def draw(init: Initializer, plan: _core.Plan, layer: Sparse, context: RewiringCo
 
 
 class GrowRandom(Grow):
-    """Uniformly over the empty places.
+    """Uniformly over the empty positions.
 
     Parameters
     ----------
     init : Initializer
         Weights of new links.
     refill : bool
-        Whether a place just emptied may be filled again.
+        Whether a link that is being dropped may be regrown.
     """
 
     def __init__(self, init: Initializer, *, refill: bool = True) -> None:
@@ -99,13 +102,13 @@ class GrowRandom(Grow):
     ) -> _core.Plan:
         if slot_links(layer):
             return super().place_links(plan, layer, links, context)
-        # More than enough are drawn, and of these, in a random order, the first that make up so many links.
+        # Enough slots are drawn for any sizes; of these, in a random order, the first grow that fit.
         store = layer.core
         enough = min(-(-links // layer.geometry.last_rows), self.room(plan, layer))
         fresh = removing(plan) if self.refill else _core.Plan(store)
         fresh.grow_random(enough, *context.key(layer), context.threads)
         groups, sources = fresh.inserted()
-        order = context.generator(layer, "newcomers").permutation(enough)
+        order = context.generator(layer, WHOLE_SLOTS).permutation(enough)
         chosen = np.sort(order[: first_links(layer, groups[order], links)])
         plan.insert(groups[chosen], sources[chosen])
         self.weigh(plan, layer, context)
@@ -113,20 +116,21 @@ class GrowRandom(Grow):
 
 
 class GrowByGradient(Grow):
-    """Where |dL/dw| is largest of all empty places, exactly, in O(count) memory.
+    """Where |dL/dw| is largest of all empty positions, exactly, in O(count) memory.
 
-    Of a slot the sum over its rows; ties are broken by a hash of (seed, rewiring, row, source).
+    A slot is scored by the sum over its rows; ties are broken by a hash of (seed, rewiring, row, source).
 
     Parameters
     ----------
     init : Initializer
         Weights of new links.
     refill : bool
-        Whether a place just emptied competes. One that wins was never away: it keeps weight and momentum.
+        Whether links that are being dropped are candidates too. One that is chosen stays, with weight and
+        momentum.
 
     Notes
     -----
-    O(n_in * n_out * batch) operations, streamed group by group past a bounded selection.
+    O(n_in * n_out * batch) operations, group by group, of which the top k are kept.
     """
 
     probe_batches = 1

@@ -27,11 +27,11 @@ from rewire.rewiring.budgets import (
     slot_links,
     slot_sizes,
 )
-from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.context import CANDIDATES, WHOLE_SLOTS, RewiringContext
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow, draw
-from rewire.rewiring.redistribute import settle, split_links
+from rewire.rewiring.redistribute import rebalance, split_links
 from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["GSE", "GrowByCandidates", "candidates"]
@@ -40,7 +40,7 @@ __all__ = ["GSE", "GrowByCandidates", "candidates"]
 def candidates(
     layer: Sparse, count: int, kind: str, context: RewiringContext
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Empty places to look at: ``count`` draws of (group, source), without duplicates and live links.
+    """Empty positions as candidates: ``count`` draws of (group, source), without duplicates and live links.
 
     Sources and groups are drawn independently, with chances as the docstring of :class:`GSE` says.
 
@@ -49,13 +49,13 @@ def candidates(
     groups, sources : ndarray of int32
         Sorted by (group, source); at most ``count``.
     """
-    store, rng = layer.core, context.generator(layer, "candidates")
+    store, rng = layer.core, context.generator(layer, CANDIDATES)
     if kind == "uniform":
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
     else:
         x, dz = context.probe.pair(layer)
-        # Of graest the same signs on both sides: the product estimates the gradient.
+        # With graest both factors have the same signs, so that their product estimates the gradient.
         signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
         of_row = np.zeros(layer.geometry.n_rows)
         of_row[: store.n_out] = _strength(dz, signs)
@@ -69,7 +69,7 @@ def candidates(
 
 
 def _strength(tiles: _core.Tiles, signs: NDArray[np.floating] | None) -> NDArray[np.float64]:
-    """Of every feature the sum of |value| over the batch, or with signs |the sum of sign * value|."""
+    """For every feature the sum of |value| over the batch, or with signs |the sum of sign * value|."""
     total = np.zeros(tiles.n)
     for i, tile in enumerate(tiles.array()):
         if signs is None:
@@ -81,7 +81,7 @@ def _strength(tiles: _core.Tiles, signs: NDArray[np.floating] | None) -> NDArray
 
 
 def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Where the ``count`` largest scores are, ascending; of equals those before."""
+    """The indices of the ``count`` largest scores, ascending; of equal scores the first ones."""
     if count >= len(score):
         return np.arange(len(score))
     least = np.partition(score, len(score) - count)[len(score) - count] if count else np.inf
@@ -91,7 +91,7 @@ def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
 
 
 class GrowByCandidates(Grow):
-    """Where |dL/dw| is largest among sampled candidates; what they are too few for comes at random."""
+    """Where |dL/dw| is largest among sampled candidates; at random where there are too few candidates."""
 
     probe_batches = 1
     refill = False
@@ -100,13 +100,13 @@ class GrowByCandidates(Grow):
         self.init, self.kind, self.gamma = init, kind, gamma
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
-        positions, score = self.look(layer, context)
+        positions, score = self.score_candidates(layer, context)
         self._fill(plan, layer, positions[_largest(score, count)], count, context)
 
     def place_links(
         self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
     ) -> _core.Plan:
-        positions, score = self.look(layer, context)
+        positions, score = self.score_candidates(layer, context)
         if each := slot_links(layer):
             best = _largest(score, links // each)
         else:
@@ -118,26 +118,26 @@ class GrowByCandidates(Grow):
     def place_all(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
     ) -> None:
-        """As many as go from all layers, where |dL/dw| is largest among the candidates of all.
+        """As many links as all layers drop, where |dL/dw| is largest among the candidates of all layers.
 
-        Or fewer, where these are no whole slots.
+        Fewer, where that number of links is not a number of whole slots.
         """
-        looked = [self.look(layer, context) for layer in layers]
+        scored = [self.score_candidates(layer, context) for layer in layers]
         removed = [links_in(plan, removed=True) for plan in plans]
         total = sum(removed) + sum(map(context.owed, layers))
-        scores = np.concatenate([score for _, score in looked])
+        scores = np.concatenate([score for _, score in scored])
         if each := common_slot(layers):
             best = _largest(scores, total // each)
         else:
-            sizes = [slot_sizes(a, found // a.n_in) for a, (found, _) in zip(layers, looked, strict=True)]
+            sizes = [slot_sizes(a, found // a.n_in) for a, (found, _) in zip(layers, scored, strict=True)]
             best = np.argsort(-scores, kind="stable")
             taken = np.cumsum(np.concatenate(sizes)[best])
             best = np.sort(best[: np.searchsorted(taken, total, side="right")])
-        ends = np.cumsum([len(positions) for positions, _ in looked])
+        ends = np.cumsum([len(positions) for positions, _ in scored])
         parts = np.split(best, np.searchsorted(best, ends[:-1]))
         chosen = [
             positions[part - (end - len(positions))]
-            for (positions, _), part, end in zip(looked, parts, ends, strict=True)
+            for (positions, _), part, end in zip(scored, parts, ends, strict=True)
         ]
         took = [int(slot_sizes(a, own // a.n_in).sum()) for a, own in zip(layers, chosen, strict=True)]
         room = [empty_links(layer) - n for layer, n in zip(layers, took, strict=True)]
@@ -146,10 +146,13 @@ class GrowByCandidates(Grow):
         for plan, layer, own, links in zip(plans, layers, chosen, counts, strict=True):
             self._fill_links(plan, layer, own, links, context)
 
-    def look(self, layer: Sparse, context: RewiringContext) -> tuple[Positions, NDArray[np.float64]]:
+    def score_candidates(
+        self, layer: Sparse, context: RewiringContext
+    ) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
         store = layer.core
-        if 2 * store.slots > layer.geometry.n_positions:  # a dense layer: every place is looked at
+        # In layers that are more than half full every empty position is a candidate.
+        if 2 * store.slots > layer.geometry.n_positions:
             everywhere = np.arange(layer.geometry.n_positions)
             groups, sources = decode(difference(everywhere, positions_of(store))[0], store.n_in)
         else:
@@ -162,7 +165,7 @@ class GrowByCandidates(Grow):
     def _fill_links(
         self, plan: _core.Plan, layer: Sparse, chosen: Positions, links: int, context: RewiringContext
     ) -> None:
-        """Plan the chosen places, and others at random up to so many links."""
+        """Plan the chosen positions, and others at random up to ``links`` links."""
         store = layer.core
         if each := slot_links(layer):
             self._fill(plan, layer, chosen, links // each, context)
@@ -172,14 +175,14 @@ class GrowByCandidates(Grow):
         enough = min(-(-missing // layer.geometry.last_rows), layer.geometry.n_positions - len(taken))
         if enough > 0:
             more = sample_excluding(store, taken, enough, context.key(layer), context.threads)
-            more = more[context.generator(layer, "newcomers").permutation(enough)]
+            more = more[context.generator(layer, WHOLE_SLOTS).permutation(enough)]
             chosen = np.union1d(chosen, more[: first_links(layer, more // store.n_in, missing)])
         self._fill(plan, layer, chosen, len(chosen), context)
 
     def _fill(
         self, plan: _core.Plan, layer: Sparse, chosen: Positions, count: int, context: RewiringContext
     ) -> None:
-        """Plan the chosen places, and others at random up to ``count``."""
+        """Plan the chosen positions, and others at random up to ``count``."""
         store = layer.core
         if len(chosen) < count:
             taken = np.union1d(positions_of(store), chosen)
@@ -195,14 +198,15 @@ class GrowByCandidates(Grow):
 
 @register_rewiring
 class GSE(Rewiring):
-    """The smallest links go; as many come where the gradient is largest among as many sampled candidates.
+    """The smallest links are dropped; as many grow where the gradient is largest among sampled candidates.
 
-    What makes growth by gradient affordable in layers of any size: O(links * batch) operations.
+    As many candidates are sampled as there are links. This makes growth by gradient affordable in layers of
+    any size: O(links * batch) operations.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.2); it falls along a cosine until
+        Fraction of each layer's links that is dropped at the beginning (0.2); it falls along a cosine until
         ``end``.
     candidates : {"graest", "grabo", "uniform"}
         How the sources and outputs of candidates are drawn. "uniform": alike; "grabo": by sum ``|x|``
@@ -216,8 +220,8 @@ class GSE(Rewiring):
     end : int or float
         No rewiring from this step on; a float is a fraction of the run (120 of 200 epochs).
     scope : {"global", "layer"}
-        Whether the smallest of all layers go, and the largest gradients of all layers' candidates come, so
-        that budgets move between layers; or both layer by layer.
+        Whether the smallest links and the largest gradients are those of all layers together, so that
+        budgets move between layers, or those of each layer. Global by default, as in the paper.
     init : str, float or Initializer
         Weights of new links; zero in the paper.
     output_layer : bool
@@ -225,11 +229,12 @@ class GSE(Rewiring):
 
     Notes
     -----
-    Duplicates and live links among the draws are dropped, those about to go included, as in the authors'
-    code, which grows first. Where fewer candidates are left than links go, others come at random, in layers
-    that have room, in the proportions in which links go from them. In layers that are more than half full
-    every empty place is a candidate. The authors take gradients of ten samples a class; here it is the coming
-    batch. Their signs come from a four-wise independent hash; here from a counter-based generator.
+    Duplicates and live links among the draws are discarded, also links that are being dropped, as in the
+    authors' code, which grows first. Where fewer candidates are left than links are dropped, others grow at
+    random, in layers that have room, in proportion to the links that these drop. In layers that are more than
+    half full every empty position is a candidate. The authors take gradients of ten samples a class; here
+    they are those of the next batch. Their signs come from a four-wise independent hash; here from a
+    counter-based generator.
     """
 
     name = "gse"
@@ -268,12 +273,12 @@ class GSE(Rewiring):
         if regrow:
             for i, layer in enumerate(layers):
                 room = empty_slots(layer)
-                if plans[i].n_removed > room:  # nearly full: no more can go than there are empty places
+                if plans[i].n_removed > room:  # nearly full: drop as many links as there are empty positions
                     plans[i] = _core.Plan(layer.core)
                     plans[i].prune_smallest(room, *context.key(layer), context.threads)
             if self.scope == "global" and layers:
                 self.by_candidates.place_all(plans, layers, context)
-                plans = settle(plans, layers, self.by_candidates, context)
+                plans = rebalance(plans, layers, self.by_candidates, context)
             else:
                 wanted = self.redistribute.counts(plans, layers, context)
                 counts = [min(n, empty_links(layer)) for n, layer in zip(wanted, layers, strict=True)]

@@ -1,4 +1,4 @@
-"""Importance pruning: neurons whose incoming weights are small go, with all their links.
+"""Importance pruning: neurons whose incoming weights are small are removed, with all their links.
 
 Curci, Mocanu, Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732 (2022), section 3.3, and
 the authors' code.
@@ -37,38 +37,39 @@ __all__ = ["ImportancePruning"]
 
 @register_rewiring
 class ImportancePruning(Rewiring):
-    """Every so often a fraction of the hidden neurons goes; between, and after it, another rule moves links.
+    """A fraction of the hidden neurons is removed periodically; another rule rewires in between and after.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Of the neurons of each hidden sparse layer (0.2; the authors' parallel code takes 0.1).
+        Fraction of the neurons of each hidden sparse layer that is removed (0.2; the authors' parallel code
+        takes 0.1).
     rule : str, dict or Rewiring
         The other rule, with a schedule of its own.
     begin : int or float
-        No neuron goes before this step; a float is a fraction of the run (0.4: epoch 200 of the authors'
-        500).
+        No neuron is removed before this step; a float is a fraction of the run (0.4: epoch 200 of the
+        authors' 500).
     every : int, str, Epochs, Steps or dict
         When to prune: after every ten epochs (the authors' parallel code takes 20).
     variant : {"corrected", "published"}
-        How neurons go, see below.
+        How neurons are removed, see below.
 
     Notes
     -----
     The importance of a neuron is the sum of |w| over its incoming links; with groups the mean over
-    the group, which goes as a whole.
+    the group, which is removed as a whole.
 
-    Corrected: of the neurons that have incoming links, the floor(fraction * n) least important go, but never
-    the last; of equals the first. Their incoming and outgoing links, biases and optimizer state go with them,
-    and the layers become narrower (:func:`rewire.remove_neurons`), so that nothing can regrow there; with
-    them go neurons that change no output. What the activation makes of a bias is added to the biases of the
-    next layer.
-    When neurons go, a rule that looks at gradients waits for its next turn.
+    Corrected: of the neurons that have incoming links, the floor(fraction * n) least important are removed,
+    but never the last; of equals the first. Their incoming and outgoing links, biases and optimizer state are
+    removed with them, and the layers become narrower (:func:`rewire.remove_neurons`), so that nothing can
+    regrow there; so are neurons that change no output. The constant output that such a neuron has by its bias
+    is added to the biases of the next layer. A rule with a gradient probe skips a rewiring before which
+    neurons were removed.
 
     Published: all hidden neurons whose importance is at most the layer's percentile of that fraction lose
     their incoming links. Neurons that have lost them before still count in the percentile, so that later
     prunings remove few or none; outgoing links and biases stay; the other rule may grow new links into them,
-    with as many links in all as are left. A layer whose neurons are all equally important loses all its
+    but keeps the number of links that are left. A layer whose neurons are all equally important loses all its
     links.
     """
 
@@ -90,8 +91,6 @@ class ImportancePruning(Rewiring):
         super().__init__(
             every,
             fraction,
-            self.rule.drop,
-            self.rule.grow,
             output_layer=self.rule.output_layer,
             last_epoch=self.rule.last_epoch,
         )
@@ -101,7 +100,7 @@ class ImportancePruning(Rewiring):
     # --- when -----------------------------------------------------------------------------
 
     def prunes(self, progress: TrainingProgress) -> bool:
-        """Whether neurons go before the next step."""
+        """Whether neurons are removed before the next step."""
         return super().due(progress) and progress.step >= in_steps(self.begin, progress)
 
     def due(self, progress: TrainingProgress) -> bool:
@@ -120,7 +119,7 @@ class ImportancePruning(Rewiring):
     def acts(self, progress: TrainingProgress) -> bool:
         return self.prunes(progress)
 
-    # --- what the other rule wants ----------------------------------------------------------
+    # --- delegated to the other rule ----------------------------------------------------------
 
     @property
     def remembers_as(self) -> str:
@@ -135,7 +134,7 @@ class ImportancePruning(Rewiring):
 
     @property
     def skip_step(self) -> bool:  # type: ignore[override]
-        """Whether a rewiring takes the place of a step: as the other rule has it."""
+        """Whether a rewiring replaces a step: as for the other rule."""
         return self.rule.skip_step
 
     def layers(self, network: Sequential) -> list[Sparse]:
@@ -179,19 +178,19 @@ class ImportancePruning(Rewiring):
         if regrow and self.prunes(progress):
             published = self.variant == "published"
             record = self._publish(network, threads) if published else self._correct(network)
-        stale = record.neurons is not None and self.probe_batches > 0  # the probe is of the wider layers
+        stale = record.neurons is not None and self.probe_batches > 0  # of the wider layers
         due = self.rule.due(progress) or self.rule.overdue(progress, {} if memory is None else memory)
         if (due and not stale) or not regrow:
-            moved = self.rule.rewire(
+            inner = self.rule.rewire(
                 network, progress, ordinal, threads, regrow=regrow, memory=memory, probe=probe
             )
-            for mine, theirs in ((record.removed, moved.removed), (record.grown, moved.grown)):
+            for mine, theirs in ((record.removed, inner.removed), (record.grown, inner.grown)):
                 mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
         record.seconds = time.perf_counter() - begin
         return record
 
     def _correct(self, network: Sequential) -> RewiringRecord:
-        """Neurons go for good."""
+        """Remove neurons from the layers."""
         layers = network.weight_layers
         removed = {}
         for layer in self._prunable(network):
@@ -212,7 +211,7 @@ class ImportancePruning(Rewiring):
         return [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
 
     def _publish(self, network: Sequential, threads: int) -> RewiringRecord:
-        """Neurons lose their incoming links."""
+        """Remove the incoming links of neurons."""
         network.refuse_views("rewired")
         layers, plans = network.weight_layers, []
         lost = [0] * len(layers)

@@ -1,4 +1,4 @@
-"""ITOP: in-time over-parameterisation, much change and seldom.
+"""ITOP: in-time over-parameterisation, by large fractions and long periods.
 
 Liu, Yin, Mocanu, Pechenizkiy, *Do We Actually Need Dense Over-Parameterization? In-Time Over-Parameterization
 in Sparse Training*, ICML 2021.
@@ -23,17 +23,18 @@ PERIOD = {"set": 1500, "rigl": 4000}  # steps at batch 128 on CIFAR
 class ITOP(Rewiring):
     """After many steps a large fraction of links is dropped, and others grow at random or by gradient.
 
-    What predicts accuracy, the authors find, is the fraction of all places that were connected at some time:
-    see ``rw.LinkLog`` and its column ``exploration_rate``.
+    What predicts accuracy, the authors find, is the fraction of all positions that were connected at some
+    time: see ``rw.LinkLog`` and its column ``exploration_rate``.
 
     Parameters
     ----------
     mode : {"set", "rigl"}
         Growth at random, or where the gradient is largest.
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.5); a cosine takes it to ``floor``.
+        Fraction of each layer's links that is dropped at the beginning (0.5); it falls along a cosine to
+        ``floor``.
     floor : float in [0, 1]
-        At the end (0.005).
+        The fraction at the end (0.005).
     every : int, str, Epochs, Steps or dict, optional
         When to rewire: after every 1500 steps for "set" and 4000 for "rigl". Give less for short runs.
     end : int or float
@@ -44,7 +45,7 @@ class ITOP(Rewiring):
     Notes
     -----
     The authors' "set" prunes by magnitude whatever the sign. New links start at zero. In mode "rigl" links
-    that go compete for their places and keep what they hold if they win them.
+    that are being dropped are candidates for growth too, and keep weight and momentum if they are chosen.
     """
 
     name = "itop"

@@ -1,4 +1,4 @@
-"""Magnitude: the smallest links go, others come at random."""
+"""Magnitude: drop the links of smallest magnitude, grow at random."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Magnitude"]
 
 @register_rewiring
 class Magnitude(Rewiring):
-    """The links of smallest magnitude go, whatever their sign, and as many come at random in their layer.
+    """The links of smallest magnitude are dropped, of either sign; as many grow at random in their layer.
 
     What several code bases call SET, which judges positive and negative weights apart: see
     :class:`~rewire.rewiring.SET`.
@@ -24,11 +24,11 @@ class Magnitude(Rewiring):
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of the links that goes.
+        Fraction of the links that is dropped.
     every : int, str, Epochs, Steps or dict
         When to rewire: after every epoch. A bare number counts steps.
     scope : {"layer", "global"}
-        A fraction of every layer, or of the network by one threshold.
+        A fraction of every layer, or of the network by one threshold. Per layer by default, as in SET.
     decay : {"constant", "cosine", "power"}
         How the fraction falls until ``end``.
     end : int or float
@@ -40,8 +40,9 @@ class Magnitude(Rewiring):
 
     Notes
     -----
-    floor(fraction * slots) go, of each layer or of all together; of equals at the threshold of all layers
-    those of the lower layer. Every layer keeps its number of slots. A layer that is full is left alone.
+    floor(fraction * slots) are dropped, of each layer or of all together; of equals at the threshold of all
+    layers those of the lower layer. Every layer keeps its number of slots. A layer that is full is left
+    alone.
     """
 
     name = "magnitude"

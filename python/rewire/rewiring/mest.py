@@ -21,7 +21,7 @@ from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest, magnitudes
+from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import (
@@ -60,14 +60,14 @@ class _Stages(Fraction):
         return self.fractions[self.stage(progress)]
 
     def stage(self, progress: TrainingProgress) -> int:
-        """How many stages are over."""
+        """The number of stages that have ended."""
         return sum(progress.step >= step for step in self.steps(progress))
 
     def run_fractions(self) -> dict[str, Any]:
         return {"ends": self.ends} if any(isinstance(end, float) for end in self.ends) else {}
 
     def steps(self, progress: TrainingProgress) -> list[int]:
-        """Where one fraction follows another; of fractions of the run none comes after its last step."""
+        """The steps at which stages end; an end that is a fraction of the run is at most its last step."""
         return [
             min(math.ceil(in_steps(end, progress)), progress.steps - 1) if isinstance(end, float) else end
             for end in self.ends
@@ -82,14 +82,14 @@ def _list(name: str, value: Any) -> list[Any]:
 
 @register_rewiring
 class MEST(Rewiring):
-    """Links of least importance ``|w| + lambda * |gradient|`` go, others come at random.
+    """Links of least importance ``|w| + lambda * |gradient|`` are dropped, others grow at random.
 
     Parameters
     ----------
     mode : {"em", "em&s"}
         Elastic mutation, "em": a layer is pruned to a fraction below its budget and grown back to it. With a
-        soft memory bound, "em&s": it is pruned to its budget and grown to a fraction above, and all that
-        trains until the next rewiring.
+        soft memory bound, "em&s": it is pruned to its budget and grown to a fraction above, and all these
+        links train until the next rewiring.
     fractions : sequence of float in [0, 1], optional
         Fractions of the budget, one stage of the run after the other. (0.2, 0.1, 0) and (0.5, 0.25, 0) as in
         the authors' scripts for 90 % sparsity; their notes have 0.2 and 0.1 for "em&s" as well.
@@ -100,18 +100,17 @@ class MEST(Rewiring):
         ends.
     gradient : float >= 0
         lambda, the weight of the gradient in the importance: 0 in the authors' code by default. Above 0 the
-        rule looks at the coming batch.
+        rule has a gradient probe of the next batch.
     output_layer : bool
         Whether the output layer is rewired.
 
     Notes
     -----
     The budget of a layer is the number of links it has when the rule first acts, and stays with the trainer;
-    fractions of it round down to whole slots. New links start at zero, without momentum; a place just emptied
-    may be filled again. Layers that start full are left alone, and none grows beyond that. With a last
-    fraction of 0 "em&s" is back in its budget from the last end on, and an end that is a fraction of the run
-    comes before its last step; a run that is stopped sooner keeps what it has. Of a slot the importance is
-    the sum over its rows.
+    fractions of it round down to whole slots. New links start at zero, without momentum; a link just dropped
+    may be regrown. Layers that are full at first are left alone. With a last fraction of 0 "em&s" is back at
+    its budget from the last end on, and an end that is a fraction of the run is before its last step; a run
+    that is stopped sooner keeps the links it has. The importance of a slot is the sum over its rows.
     """
 
     name = "mest"
@@ -130,7 +129,7 @@ class MEST(Rewiring):
         self.stages = _Stages(FRACTIONS[self.mode] if fractions is None else fractions, ends)
         self.fractions, self.ends = self.stages.fractions, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
-        super().__init__(every, self.stages, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
+        super().__init__(every, self.stages, grow=GrowRandom(Zeros()), output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:

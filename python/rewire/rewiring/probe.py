@@ -1,15 +1,15 @@
-"""A look at gradients before a rewiring: what rules that grow by gradient are handed.
+"""The gradient probe: gradients of a batch before a rewiring, for rules that grow by gradient.
 
 The trainer runs the batches a rule asks for forward and backward, in training
 mode and with the dropout masks of the step to come, and changes nothing. For
 every sparse layer that leaves its inputs x and the gradient dz of its sums
-W x + b. From these the gradient of any place follows, connected or not:
+W x + b. From these the gradient of any position follows, connected or not:
 
     dL/dw[i, j] = sum over samples of dz[i] * x[j].
 
 Nothing of size n_out x n_in is made: see ``_core.Plan.grow_gradient`` for the largest
-of all places, :meth:`Probe.live` for the links that are there, and
-:meth:`Probe.at` for candidates. Memory: the activations of the batches, twice.
+of all positions, :meth:`GradientProbe.live` for the links that are there, and
+:meth:`GradientProbe.at` for candidates. Memory: the activations of the batches, twice.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rewire.layers import Sparse
 
 __all__ = ["GradientProbe"]
 
-PROBED = "probed"  # a field for the time of one question
+PROBED = "probed"  # a field that exists while gradients are computed
 
 
 class GradientProbe:
-    """Inputs and gradients of every sparse layer for the samples that were looked at.
+    """Inputs and gradients of every sparse layer for the samples of the probe.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class GradientProbe:
         return self._gradients(layer, layer.core)
 
     def at(self, layer: Sparse, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> NDArray[Any]:
-        """Gradients at any places, sorted by (group, source) and each named once, shape (n, group)."""
+        """Gradients at any positions, sorted by (group, source) and each named once, shape (n, group)."""
         return self._gradients(layer, store_at(layer.core, groups, sources))
 
     def _gradients(self, layer: Sparse, store: _core.Store) -> NDArray[Any]:

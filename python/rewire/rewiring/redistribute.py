@@ -1,10 +1,10 @@
-"""How new links are spread over layers when budgets move between them, and that none is lost on the way.
+"""Redistribution: how many links grow in each layer when budgets move between layers.
 
-Links come and go in whole slots, and slots differ in how many they hold: between layers of different groups,
-and in a last group that is not whole. Where places are chosen freely, the new links of all layers then seldom
-hold as many links as have gone. :func:`settle` makes up for it before anything is committed, by taking back
-as little as possible of both: some slots that were to go stay, and some new links stay away. As nothing at
-all would be an answer too, there is always one.
+Links are dropped and grown in whole slots, and slots differ in how many links they hold: between layers of
+different groups, and in a last group that is not whole. The slots that all layers grow then seldom hold as
+many links as those that were dropped. :func:`rebalance` corrects this before anything is committed: it takes
+back as few removals and insertions as possible so that the network's number of links stays. Taking back all
+of them is always a solution.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ from rewire._positions import encode
 from rewire.layers import Sparse
 from rewire.link_counts import largest_remainder
 from rewire.rewiring.budgets import common_slot, empty_links, links_in, slot_sizes
-from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.context import REBALANCE, RewiringContext
 from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import Grow
 
 __all__ = [
-    "Redistribute", "RedistributeByMomentum", "RedistributeBySurvivors", "settle", "split", "split_links",
+    "Redistribute", "RedistributeByMomentum", "RedistributeBySurvivors", "rebalance", "split", "split_links",
 ]  # fmt: skip
 
-EPSILON = 1e-8  # beside the root of Adam's second moment, as in the code of sparse momentum
+EPSILON = 1e-8  # is added to the root of Adam's second moment, as in the code of sparse momentum
 
 
 class Redistribute:
-    """How new links are spread over layers: here, every layer gets as many as went."""
+    """Base of all redistributions: here, every layer grows as many links as it dropped."""
 
     def counts(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
     ) -> Sequence[int]:
-        """Links that come, layer by layer; at most the places that will be empty."""
+        """How many links each layer grows; at most its empty positions once links are dropped."""
         return [
             min(removed + context.owed(layer), removed + empty_links(layer))
             for removed, layer in zip((links_in(plan, removed=True) for plan in plans), layers, strict=True)
         ]
 
-    def settle(
+    def rebalance(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
     ) -> Sequence[_core.Plan]:
-        """The plans once they are whole; one that moves budgets makes sure here that no link is lost."""
+        """The plans, changed so that the network's number of links stays, where budgets move."""
         return plans
 
 
 class _Moving(Redistribute):
     """Budgets move between layers, and the network's number of links stays."""
 
-    def settle(
+    def rebalance(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
     ) -> Sequence[_core.Plan]:
-        return settle(plans, layers, grow, context)
+        return rebalance(plans, layers, grow, context)
 
 
 class RedistributeBySurvivors(_Moving):
-    """As many as went in all, in proportion to the links that each layer keeps.
+    """As many links grow as all layers dropped, in proportion to the links that each layer keeps.
 
-    Places that are emptied now count as room only if there is not enough elsewhere. The redistribution of
-    DSR: see :class:`~rewire.rewiring.DSR`.
+    Positions of links that are being dropped count as room only if there is not enough elsewhere. The
+    redistribution of DSR: see :class:`~rewire.rewiring.DSR`.
     """
 
     def counts(
@@ -82,16 +82,16 @@ class RedistributeBySurvivors(_Moving):
 
 
 class RedistributeByMomentum(_Moving):
-    """As many as went in all, in proportion to the mean ``|momentum|`` of each layer's links.
+    """As many links grow as all layers dropped, in proportion to each layer's mean ``|momentum|``.
 
     The redistribution of sparse momentum: see :class:`~rewire.rewiring.SNFS`, and :func:`mean_momentum`.
 
     Parameters
     ----------
     cap : float in [0, 1]
-        Of the places that are empty once its links have gone, a layer takes at most floor(cap * places); all
-        of them only if the layers together lack room otherwise. What does not fit goes to the others, in the
-        same proportions.
+        A layer fills at most this fraction of the positions that are empty once links are dropped, rounded
+        down; all of them only if the layers together lack room otherwise. What does not fit grows in the
+        other layers, in the same proportions.
     """
 
     def __init__(self, cap: float = 0.99) -> None:
@@ -112,8 +112,8 @@ class RedistributeByMomentum(_Moving):
 def mean_momentum(layer: Sparse, context: RewiringContext) -> float:
     """Mean ``|momentum|`` of a layer's links; 0 for a layer without links.
 
-    Adam: ``|m| / (sqrt(v) + 1e-8)``. An optimizer that keeps no momentum: ``|gradient|``, of what the rule
-    looks at.
+    With Adam that of ``|m| / (sqrt(v) + 1e-8)``; with an optimizer that keeps no momentum that of
+    ``|gradient|``, of the rule's gradient probe.
     """
     store = layer.core
     if store.slots == 0:
@@ -134,7 +134,7 @@ def split_links(
 ) -> list[int]:
     """:func:`split` of links: in whole slots where those of all layers hold equally many links.
 
-    What there is no room for is left out.
+    Links for which there is no room are left out.
     """
     each = common_slot(layers) or 1
     most = [n // each for n in most]
@@ -142,15 +142,15 @@ def split_links(
 
 
 def split(total: int, proportions: Sequence[float], most: Sequence[int]) -> list[int]:
-    """``total`` in proportion to ``shares``, none above ``most``; what does not fit goes to the others.
+    """``total`` in proportion to ``proportions``, none above ``most``; the others get what does not fit.
 
-    Exact: rounded by largest remainder, ties to the lower index. Where all shares that have room are zero,
-    room itself is the fraction.
+    Exact: rounded by largest remainder, ties to the lower index. Where all proportions that have room are
+    zero, the room of each is its proportion.
 
     Raises
     ------
     ValueError
-        If there is room for fewer than ``total``, or a fraction is negative or no finite number.
+        If there is room for fewer than ``total``, or a proportion is negative or no finite number.
     """
     if sum(most) < total:
         raise ValueError(f"cannot place {total} links where there is room for {sum(most)}")
@@ -168,23 +168,23 @@ def split(total: int, proportions: Sequence[float], most: Sequence[int]) -> list
         wanted = [total * weight / sum(weights) for weight in weights]
         if all(w <= r for w, r in zip(wanted, room, strict=True)):
             more = largest_remainder(wanted, total, room)
-        else:  # fill those that overflow, and spread the rest again
+        else:  # fill those that overflow, and divide the rest among the others
             more = [r if w > r else 0 for w, r in zip(wanted, room, strict=True)]
         counts = [n + m for n, m in zip(counts, more, strict=True)]
         total -= sum(more)
     return counts
 
 
-# --- over the network, as many come as go -----------------------------------------------
+# --- over the network, as many links grow as are dropped --------------------------------
 
 
-def settle(
+def rebalance(
     plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
 ) -> list[_core.Plan]:
-    """The plans of all layers, changed so that in all as many links come as go, and those that are owed.
+    """The plans of all layers, changed so that together they grow as many links as they drop and owe.
 
-    As few slots as possible are taken back. Of the slots that were to go those of largest magnitude stay, in
-    whatever layer; of the new links any stay away, at random. ``grow`` draws the weights of the others.
+    As few slots as possible are taken back: of the removals those of largest magnitude, in whatever layer; of
+    the insertions some at random. ``grow`` draws the weights of the insertions that are left.
     """
     missing = sum(
         links_in(plan, removed=True) - links_in(plan, removed=False) + context.owed(layer)
@@ -193,24 +193,24 @@ def settle(
     if missing:
         drop = [plan.removed() for plan in plans]
         news = [plan.inserted() for plan in plans]
-        # A place that is emptied and filled again cannot stay as it was as well.
+        # A link that is dropped and regrown cannot stay as it was as well.
         may_stay = np.concatenate([
             ~np.isin(encode(*out, layer.n_in), encode(*new, layer.n_in))
             for layer, out, new in zip(layers, drop, news, strict=True)
         ])  # fmt: skip
-        of_goes = np.concatenate([slot_sizes(a, out[0]) for a, out in zip(layers, drop, strict=True)])
+        of_drop = np.concatenate([slot_sizes(a, out[0]) for a, out in zip(layers, drop, strict=True)])
         of_news = np.concatenate([slot_sizes(a, new[0]) for a, new in zip(layers, news, strict=True)])
-        found = taken_back(missing, _tally(of_goes[may_stay]), _tally(of_news))
+        found = taken_back(missing, _tally(of_drop[may_stay]), _tally(of_news))
         if found is None:
-            return list(plans)  # what a file said was owed and cannot be had: it stays owed
+            return list(plans)  # a file claimed links to be owed that no plan can make up for: they stay owed
         size = np.concatenate([
             magnitudes(layer)[plan.marked()] for layer, plan in zip(layers, plans, strict=True)
         ])  # fmt: skip
-        out_of, new_of = np.ones(len(of_goes), bool), np.ones(len(of_news), bool)
-        random = context.generator(layers[0], "settle")
+        out_of, new_of = np.ones(len(of_drop), bool), np.ones(len(of_news), bool)
+        random = context.generator(layers[0], REBALANCE)
         for links, count in found.items():
             if count > 0:
-                among = np.flatnonzero(may_stay & (of_goes == links))
+                among = np.flatnonzero(may_stay & (of_drop == links))
                 out_of[among[np.argsort(-size[among], kind="stable")[:count]]] = False
             else:
                 new_of[random.permutation(np.flatnonzero(of_news == links))[:-count]] = False
@@ -219,7 +219,7 @@ def settle(
             _part(plan, *those, layer, grow, context)
             for plan, layer, those in zip(plans, layers, left, strict=True)
         ]
-    for plan, layer in zip(plans, layers, strict=True):  # nothing is owed
+    for plan, layer in zip(plans, layers, strict=True):  # so that nothing is owed
         change = links_in(plan, removed=False) - links_in(plan, removed=True)
         context.wanted[layer.index] = layer.nnz + change
     return list(plans)
@@ -255,20 +255,20 @@ def taken_back(missing: int, drop: Mapping[int, int], news: Mapping[int, int]) -
     Parameters
     ----------
     missing : int
-    goes, news : mapping of int to int
-        By the links that a slot holds, how many slots go and come.
+    drop, news : mapping of int to int
+        By the links that a slot holds, how many slots are dropped and grown.
 
     Returns
     -------
     dict of int to int
-        By the same: > 0, so many of those that go stay; < 0, so many of those that come stay away.
+        By the same: a count > 0 of slots that are not dropped after all, or < 0 of slots that are not grown.
     """
     most = max([*drop, *news], default=0)
-    reach = abs(missing) + most * most  # no sum of a shortest answer's parts is larger
+    reach = abs(missing) + most * most  # no partial sum of a shortest solution is larger
     best: dict[int, tuple[int, tuple[int, ...]]] = {0: (0, ())}
     sizes = sorted({*drop, *news})
     for size in sizes:
-        some = most + abs(missing) // size  # with more of one size, they and others would cancel
+        some = most + abs(missing) // size  # more of one size would cancel out with slots of other sizes
         counts = range(-min(news.get(size, 0), some), min(drop.get(size, 0), some) + 1)
         longer: dict[int, tuple[int, tuple[int, ...]]] = {}
         for links, (moved, chosen) in best.items():

@@ -1,4 +1,4 @@
-"""RigL: the smallest links go, links with the largest gradient come.
+"""RigL: drop the smallest magnitudes, grow by the largest gradients.
 
 Evci, Gale, Menick, Castro, Elsen, *Rigging the Lottery: Making All Tickets Winners*, ICML 2020.
 """
@@ -20,12 +20,12 @@ __all__ = ["RigL"]
 
 @register_rewiring
 class RigL(Rewiring):
-    """Every some steps the smallest links go and as many come where the gradient is largest.
+    """After every 100 steps the smallest links are dropped, and as many grow where the gradient is largest.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.3 in the paper).
+        Fraction of each layer's links that is dropped at the beginning (alpha in the paper: 0.3).
     every : int, str, Epochs, Steps or dict
         When to rewire: after every 100 steps, as in the paper.
     end : int or float
@@ -35,15 +35,15 @@ class RigL(Rewiring):
     init : str, float or Initializer
         Weights of new links; zero in the paper.
     skip_step : bool
-        Whether a rewiring takes the place of the optimizer's step on its batch, as in the authors' code.
+        Whether a rewiring replaces the optimizer's step on its batch, as in the authors' code.
     output_layer : bool
         Whether the output layer is rewired.
 
     Notes
     -----
-    A link that goes competes for its own place, and keeps weight and momentum if it wins, as in the authors'
-    code; others start at zero, without momentum. The authors add noise of 1e-5
-    to |w| against ties; here ties are broken by a hash. The gradient is exact, of the coming batch, in
+    Links that are being dropped are candidates for growth too, and keep weight and momentum if they are
+    chosen, as in the authors' code; other new links start at zero, without momentum. The authors add noise of
+    1e-5 to |w| against ties; here ties are broken by a hash. The gradient is exact, of the next batch, in
     O(links) memory: see :class:`~rewire.rewiring.GrowByGradient`.
     """
 

@@ -1,4 +1,4 @@
-"""When a network is rewired: schedules, and how far training has come."""
+"""Schedules, by which a network is rewired, and the progress of training that they look at."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = [
 
 
 class TrainingProgress(NamedTuple):
-    """Where training stands: whole epochs and steps behind it, and whether an epoch is about to begin.
+    """How far training is: the epochs and steps done, and whether an epoch is about to begin.
 
-    ``epochs`` and ``steps`` are the counts at which the run ends: schedules that name a fraction of the run
-    go by them. A run may take many calls of ``fit``; its length is the trainer's ``horizon``, see
+    ``epochs`` and ``steps`` are the counts at which the run ends, which schedules need that name a fraction
+    of the run. A run may take many calls of ``fit``; its length is the trainer's ``horizon``, see
     :class:`rewire.Trainer`. Steps are counted on from where the epoch began, as many an epoch as it has.
     """
 
@@ -28,7 +28,7 @@ class TrainingProgress(NamedTuple):
     epoch_begins: bool
     epochs: int = 0
     steps: int = 0
-    lr: float = 0.0  # of the coming step; after a step (`Rewiring.stepped`), of that step
+    lr: float = 0.0  # of the next step; in `Rewiring.stepped`, of the step just done
 
 
 def end_of(name: str, value: Any, low: int = 1) -> int | float:
@@ -73,7 +73,9 @@ class Epochs:
         """Whether to rewire now."""
         return progress.epoch_begins and _due(progress.epoch, self.n, self.stop, progress.epochs)
 
-    def turns(self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)) -> Iterator[TrainingProgress]:
+    def rewirings(
+        self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)
+    ) -> Iterator[TrainingProgress]:
         """The rewirings of a run of ``epochs`` epochs with ``steps`` steps each.
 
         ``begun`` is an epoch and its first step: the run is looked at from there on.
@@ -117,8 +119,10 @@ class Steps:
         """Whether to rewire now."""
         return _due(progress.step, self.n, self.stop, progress.steps)
 
-    def turns(self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)) -> Iterator[TrainingProgress]:
-        """The rewirings of a run: see :meth:`Epochs.turns`."""
+    def rewirings(
+        self, epochs: int, steps: int, begun: tuple[int, int] = (0, 0)
+    ) -> Iterator[TrainingProgress]:
+        """The rewirings of a run: see :meth:`Epochs.rewirings`."""
         epoch, first = begun
         whole = first + max(0, epochs - epoch) * steps
         for step in _multiples(self.n, first, whole):
@@ -181,7 +185,7 @@ class Once:
 class Auto:
     """A rewiring after every 100 steps, or more often: a rule acts at least 20 times between two steps.
 
-    For rules that reach a density by a schedule of their own: they say where that begins and ends.
+    For rules that reach a density by a schedule of their own, which has a begin and an end.
     """
 
     steps: ClassVar[int] = 100  # as published
@@ -192,7 +196,7 @@ class Auto:
         return max(1, min(self.steps, (end - begin) // self.times))
 
     def due(self, progress: TrainingProgress) -> bool:
-        """Never by itself: the rule, which knows begin and end, says when."""
+        """Never: the rule, which knows begin and end, asks for :meth:`period`."""
         return False
 
     def run_fractions(self) -> dict[str, Any]:

@@ -20,19 +20,19 @@ __all__ = ["SET"]
 
 @register_rewiring
 class SET(Rewiring):
-    """After every epoch the links nearest zero go and as many come at random places.
+    """After every epoch the links nearest zero are dropped, and as many grow at random positions.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of the positive and of the negative links that go (0.3 in the paper).
+        Fraction of the positive and of the negative links that is dropped (zeta in the paper: 0.3).
     every : int, str, Epochs, Steps or dict
         When to rewire: after every epoch. A bare number counts steps: 500 is ``Steps(500)``.
     init : str, float or Initializer
         Weights of new links. ``"zeros"`` by default: new links at full He scale cost accuracy in short
-        runs. The authors draw them like the start.
+        runs. The authors draw them like the initial weights.
     output_layer : bool
-        Whether the output layer is rewired (the first release does, later ones do not).
+        Whether the output layer is rewired (it is in the first release, not in later ones).
     last_epoch : {"skip", "remove"}
         After the last epoch of ``fit``: nothing (the authors' code), or removal without regrowth (the paper).
 

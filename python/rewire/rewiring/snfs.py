@@ -25,15 +25,15 @@ from rewire.rewiring.schedule import Epochs, ScheduleLike
 
 __all__ = ["SNFS"]
 
-DENSE = 0.2  # a layer with a smaller fraction of empty places is nearly dense
+DENSE = 0.2  # a layer with a smaller fraction of empty positions is nearly dense
 
 
 class DropSparingDense(Drop):
     """ceil(fraction * n) of each layer's slots, the smallest; fewer of dense layers that grow.
 
-    Of a layer that has less than a fifth of its places empty and more than its part of the momentum, no
-    larger fraction goes than that of its empty places: nothing of a full one. One slot stays in every layer
-    that has any: without links there is no momentum, by which they come.
+    A layer that has less than a fifth of its positions empty and more than the mean momentum drops at most
+    the fraction that is empty: nothing if it is full. One slot stays in every layer that has any, because a
+    layer without links has no momentum, by which links grow.
     """
 
     def mark_all(
@@ -51,12 +51,13 @@ class DropSparingDense(Drop):
 
 @register_rewiring
 class SNFS(Rewiring):
-    """The smallest links go; new links go to layers, and to places, where momentum is largest.
+    """The smallest links are dropped; new links grow in the layers and positions of largest momentum.
 
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.5); it falls along a cosine to ``floor``.
+        Fraction of each layer's links that is dropped at the beginning (p in the paper: 0.5); it falls along
+        a cosine to ``floor``.
     floor : float in [0, 1]
         The fraction at the end (0.005).
     every : int, str, Epochs, Steps or dict
@@ -64,7 +65,7 @@ class SNFS(Rewiring):
     end : int or float
         Where the cosine ends: steps, or a fraction of the run (all of it).
     batches : int in [1, 1024]
-        Batches from which the momentum of absent links is made: 1 is the gradient of the coming batch.
+        Batches from which the momentum of absent links is computed: 1 is the gradient of the next batch.
     beta : float in [0, 1)
         Weight of each further batch.
     output_layer : bool
@@ -72,22 +73,22 @@ class SNFS(Rewiring):
 
     Notes
     -----
-    *Absent links: batch momentum.* The source keeps the momentum of all places, connected or not, in a
-    dense matrix. This is its truly sparse analogue: a place is judged by ``|sum of beta ** i * gradient of
-    batch i|`` over ``batches`` batches, the coming one first and the others drawn at random, all at the
+    *Absent links: batch momentum.* The source keeps the momentum of all positions, connected or not, in a
+    dense matrix. This is its truly sparse analogue: a position's score is ``|sum of beta ** i * gradient of
+    batch i|`` over ``batches`` batches, the next one first and the others drawn at random, all at the
     present weights (the source's are gradients of past batches at past weights), in O(links) memory beside
-    the activations of all batches. Links that have just gone compete by the same measure, and keep weight
-    and momentum if they win; other new links start at zero, without momentum (in the source with that of
-    their place).
+    the activations of all batches. Links that are being dropped are candidates with the same score, and keep
+    weight and momentum if they are chosen; other new links start at zero, without momentum (in the source
+    with that of their position).
 
-    *Layers.* What went in all is redistributed in proportion to the mean ``|momentum|`` of each layer's
-    links, before any goes: that of SGD, or ``|m| / (sqrt(v) + 1e-8)`` of Adam. An optimizer without
-    momentum has none, and then it is the mean ``|gradient|`` over the same batches. No layer takes more
-    than 0.99 of its empty places (unless there is no other room); what does not fit goes to the others in
-    the same proportions, in the source in equal parts. Of a layer with less than a fifth of its places
-    empty and more than its part of the momentum, no larger fraction goes than that of its empty places, as in
-    the source. One slot stays in every layer that has any. Rounded by largest remainder: the network's number
-    of links never changes.
+    *Layers.* The links that all layers drop are redistributed in proportion to the mean ``|momentum|`` of
+    each layer's links, before any is dropped: that of SGD, or ``|m| / (sqrt(v) + 1e-8)`` of Adam. An
+    optimizer without momentum has none, and then it is the mean ``|gradient|`` over the same batches. No
+    layer fills more than 0.99 of its empty positions (unless there is no other room); what does not fit grows
+    in the others in the same proportions, in the source in equal parts. A layer with less than a fifth of its
+    positions empty and more than the mean momentum drops at most the fraction that is empty, as in the
+    source. One slot stays in every layer that has any. Rounded by largest remainder: the network's number of
+    links never changes.
     """
 
     name = "snfs"

@@ -1,4 +1,4 @@
-"""SNIP: a dense network is cut once, before it learns.
+"""SNIP: a dense network is pruned once, before training.
 
 Lee, Ajanthan, Torr, *SNIP: Single-Shot Network Pruning Based on Connection Sensitivity*, ICLR 2019.
 """
@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, integer, number
-from rewire.initializers import Zeros
 from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import DropSmallest, smallest_links
+from rewire.rewiring.drop import smallest_links
 from rewire.rewiring.gmp import reserves
-from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import Once
 
 __all__ = ["SNIP"]
@@ -29,19 +27,19 @@ __all__ = ["SNIP"]
 
 @register_rewiring
 class SNIP(Rewiring):
-    """Before the first step the links of largest ``|gradient * weight|`` stay, others go; then static.
+    """Before the first step all links but those of largest ``|gradient * weight|`` are dropped; then static.
 
     Parameters
     ----------
     density : float in (0, 1]
-        Of the layers that take part, afterwards. 0.1, twice that of rules that prune by and by: a cut before
-        training costs more.
+        The density afterwards, of the layers that take part. 0.1, twice that of rules that prune gradually,
+        because pruning before training costs more accuracy.
     scope : {"global", "layer"}
-        One threshold for all layers, as in the paper, or the same density in each.
+        One threshold for all layers, the default as in the paper, or the same density in each.
     batches : int in [1, 1024]
-        Batches that the gradient is taken from.
+        Number of batches whose gradients are used.
     step : int
-        Before which step of training; 0 is the first.
+        The step of training before which links are dropped; 0 is the first.
     reserve : float in [0, 1]
         With one threshold: the fraction that every layer keeps, whatever its scores, of the links that it
         would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of that density. 0, as in
@@ -52,7 +50,7 @@ class SNIP(Rewiring):
     Notes
     -----
     By definition the network starts dense, ``Sparse(..., density=1.0)``: its memory is that of all weights
-    until the first step. One slot stays in every layer. Of a slot the sum over its rows counts.
+    until the first step. One slot stays in every layer. A slot is scored by the sum over its rows.
     """
 
     name = "snip"
@@ -74,7 +72,7 @@ class SNIP(Rewiring):
         self.batches = integer("batches", batches, low=1, high=1024)
         once = Once(step)
         self.step = once.step
-        super().__init__(once, 0.0, DropSmallest(), GrowRandom(Zeros()), output_layer=output_layer)
+        super().__init__(once, output_layer=output_layer)
 
     @property
     def probe_batches(self) -> int:
@@ -100,7 +98,7 @@ class SNIP(Rewiring):
         return plans
 
     def _alone(self, layer: Sparse, score: NDArray[np.float64], context: RewiringContext) -> _core.Plan:
-        """One layer down to the density."""
+        """A plan that prunes one layer to the density."""
         each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
         wanted = max(1, math.floor(self.density * (layer.n_out * layer.n_in // each) + 0.5)) * each
         most = len(score) - 1

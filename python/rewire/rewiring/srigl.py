@@ -1,4 +1,4 @@
-"""SRigL: RigL with the same fan-in for every neuron, and neurons that may go.
+"""SRigL: RigL with the same fan-in for every neuron, and with ablation of neurons.
 
 Lasby, Golubeva, Evci, Nica, Ioannou, *Dynamic Sparse Training with Structured Sparsity*, ICLR 2024.
 """
@@ -28,7 +28,7 @@ __all__ = ["SRigL"]
 
 @register_rewiring
 class SRigL(Rewiring):
-    """The smallest links of a layer go; every neuron grows back to one fan-in by its largest gradients.
+    """The smallest links of a layer are dropped; every neuron grows back to one fan-in by largest gradients.
 
     A neuron with fewer than ``salient`` times the fan-in of *salient* links, those that survive or are among
     the layer's largest gradients, is ablated: it loses all its links, and the fan-in of the others grows.
@@ -36,7 +36,7 @@ class SRigL(Rewiring):
     Parameters
     ----------
     fraction : float in [0, 1]
-        Fraction of each layer's links that goes at the beginning (0.3).
+        Fraction of each layer's links that is dropped at the beginning (0.3).
     salient : float in [0, 1]
         0.3 in the paper; 0 ablates nothing.
     every : int, str, Epochs, Steps or dict
@@ -46,7 +46,7 @@ class SRigL(Rewiring):
     decay : {"cosine", "constant", "power"}
         How the fraction falls until ``end``.
     skip_step : bool
-        Whether a rewiring takes the place of the optimizer's step on its batch.
+        Whether a rewiring replaces the optimizer's step on its batch.
     output_layer : bool
         Whether the output layer is rewired.
 
@@ -54,8 +54,9 @@ class SRigL(Rewiring):
     -----
     The number of links of a layer never changes. Where it is no multiple of the active neurons, the first of
     them have one more. A layer that starts otherwise gets constant fan-in at its first rewiring; start with
-    ``Sparse(..., fan_in=)``. One neuron at least stays, and no more go than leave room for all links. An
-    ablated neuron stays so; outputs of the network are not ablated. With groups, a neuron is a group.
+    ``Sparse(..., fan_in=)``. At least one neuron stays, and no more are ablated than leave room for all
+    links. An ablated neuron stays so; outputs of the network are not ablated. With groups, a neuron is a
+    group.
     """
 
     name = "srigl"
@@ -97,7 +98,7 @@ class SRigL(Rewiring):
         kept = lengths - np.bincount(removed, minlength=store.n_groups)
 
         salient = kept
-        if _weak(lengths, kept, least).size:  # new links may help: those that RigL would choose
+        if _weak(lengths, kept, least).size:  # the new links that RigL would choose may make them salient
             rigl = _core.Plan(store)
             self.drop.mark(rigl, layer, value, context)
             rigl.grow_gradient(len(removed), x, dz, True, *key, context.threads)
@@ -122,7 +123,7 @@ def _without_surplus(
     kept: NDArray[np.int64],
     wanted: NDArray[np.int64],
 ) -> _core.Plan:
-    """What goes already, and the smallest where more stay than are wanted; of equals the higher sources."""
+    """A plan that also removes the smallest links of groups above their fan-in; of equals higher sources."""
     store = layer.core
     group, position = groups_of(store), positions_of(store)
     drop = np.zeros(len(position), bool)
@@ -159,7 +160,7 @@ def _fan_ins(
     weak = _weak(lengths, salient, fraction)
     weak = weak[np.argsort(salient[weak], kind="stable")]
     stays = lengths > 0
-    # As many go as leave neurons enough to hold all links.
+    # So many are ablated that the neurons left can hold all links.
     left = n_in * (rows[stays].sum() - np.cumsum(rows[weak]))
     stays[weak[: np.searchsorted(-left, -total, side="right")]] = False
     stay = np.flatnonzero(stays)

@@ -1,20 +1,25 @@
-"""No rewiring: the structure of the start stays (FixProb in the SET paper)."""
+"""No rewiring: the initial connectivity stays (FixProb in the SET paper)."""
 
 from __future__ import annotations
 
-from rewire.initializers import Zeros
+from collections.abc import Sequence
+
+from rewire import _core
+from rewire.layers import Sparse
 from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.drop import DropNearestZero
-from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.context import RewiringContext
 
 __all__ = ["Static"]
 
 
 @register_rewiring
 class Static(Rewiring):
-    """Train the links that are there."""
+    """Train the initial links; drop and grow none."""
 
     name = "static"
 
     def __init__(self) -> None:
-        super().__init__(None, 0.0, DropNearestZero(), GrowRandom(Zeros()))
+        super().__init__(None)
+
+    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+        return [_core.Plan(layer.core) for layer in layers]
