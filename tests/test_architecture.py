@@ -44,6 +44,25 @@ ORDER = """
     demo . cli.* cli. __main__
 """.split()
 
+# Words that this house once had for itself, each with the word of its field: see docs/house_style.md.
+HOUSE_WORDS = {
+    "goes": "drop", "went": "removed", "gone": "removed", "comes": "grow", "came": "grown",
+    "newcomer": "new_links", "newcomers": "new_links", "spread": "redistribute", "occasion": "context",
+    "occasions": "context", "moment": "progress", "share": "fraction", "shares": "fractions",
+    "zeta": "fraction", "places": "positions", "born": "birth_step", "hear": "inputs", "hears": "inputs",
+    "heard": "outputs", "listen": "sources", "listens": "sources", "speak": "outputs", "speaks": "outputs",
+    "bears": "outputs", "homeless": "unplaced", "rival": "candidate", "rivals": "candidates",
+    "asleep": "backward", "awake": "forward", "wake": "forward", "settle": "rebalance", "desk": "scratch",
+    "walk": "noise", "turns": "rewirings",
+}  # fmt: skip
+HOUSE_FILES = {
+    "when": "schedule", "starts": "connectivity", "topology": "link_counts", "machine": "resources",
+}  # fmt: skip
+STAYING = {
+    ("analysis/powerlaw.py", "_zeta"): "the zeta function, which has no other name",
+    ("_fileio.py", "walk_tb"): "a function of Python's traceback module",
+}
+
 OPTIONAL = set("scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas".split())
 OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
 
@@ -317,6 +336,47 @@ def test_optional_packages_are_imported_late(path):
     own = set().union(*(names for prefix, names in OWNED.items() if module_name(path).startswith(prefix)))
     early = (top & OPTIONAL) - own
     assert not early, f"{path.name} imports {sorted(early)} at module level"
+
+
+def identifiers(path):
+    """Every name that a file gives or uses, keywords of calls included; in cli/ also its options."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        for part in ("id", "attr", "arg", "name", "asname"):
+            if isinstance(name := getattr(node, part, None), str):
+                yield from name.split(".")
+        if isinstance(node, ast.Constant) and path.parent.name == "cli":
+            yield from re.findall(r"--[a-z][a-z-]*", str(node.value))
+
+
+def words_of(identifier):
+    """{"of", "two", "words"} of of_two_words, OfTwoWords and --of-two-words."""
+    return set(re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", identifier).lower()))
+
+
+@pytest.mark.parametrize("path", python_files, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_names_are_the_words_of_the_field(path):
+    file = path.relative_to(PACKAGE).as_posix()
+    stem = path.stem.strip("_")
+    assert stem not in HOUSE_FILES | HOUSE_WORDS, f"{file}: call it {(HOUSE_FILES | HOUSE_WORDS)[stem]}"
+    names = {name for name in identifiers(path) if (file, name) not in STAYING}
+    wrong = {
+        name: HOUSE_WORDS[word] for name in sorted(names) for word in words_of(name) & set(HOUSE_WORDS)
+    }
+    assert not wrong, f"{file} has names of another language, each with the field's word: {wrong}"
+
+
+def test_words_are_found_in_names_of_all_kinds(tmp_path):
+    folder = tmp_path / "cli"
+    folder.mkdir()
+    odd = folder / "odd.py"
+    odd.write_text("import a.gone\ndef f(x_share, *, y=1): g(wake=x.MyMoment)\nadd('--new-zeta')")
+    found = set().union(*map(words_of, identifiers(odd)))
+    assert found & set(HOUSE_WORDS) == {"gone", "share", "wake", "moment", "zeta"}
+
+
+def test_every_exception_is_still_one():
+    for file, name in STAYING:
+        assert name in set(identifiers(PACKAGE / file)), f"{file} no longer has {name}: leave it out"
 
 
 # --- both ---------------------------------------------------------------------------
