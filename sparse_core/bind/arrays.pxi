@@ -74,6 +74,7 @@ _INPUTS = {
     "float32": c.RW_IN_F32, "float64": c.RW_IN_F64, "uint8": c.RW_IN_U8, "int8": c.RW_IN_I8,
     "uint16": c.RW_IN_U16, "int16": c.RW_IN_I16, "int32": c.RW_IN_I32, "int64": c.RW_IN_I64, "bool": c.RW_IN_BOOL,
 }
+_INPUTS_BY_DTYPE = {np.dtype(name): code for name, code in _INPUTS.items()}  # its name takes NumPy longer than packing
 
 
 cdef c.rw_dtype dtype_code(name, bint floating=True, str what="dtype") except *:

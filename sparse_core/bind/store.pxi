@@ -354,11 +354,17 @@ cdef class Store:
         return out
 
 
+@functools.lru_cache(maxsize=None)
+def birth_range(dtype):
+    """The integers that a field can hold, as far as a double can say them."""
+    return int(np.iinfo(dtype).min), min(int(np.iinfo(dtype).max), 2**53)
+
+
 cdef int check_birth(str dtype, double birth) except -1:
     """A birth value must be one that the field can hold."""
     if dtype in ("float32", "float64"):
         return 0
-    low, high = np.iinfo(dtype).min, min(np.iinfo(dtype).max, 2**53)
+    low, high = birth_range(dtype)
     if not low <= birth <= high or birth != int(birth):
         raise ValueError(f"birth must be an integer in [{low}, {high}] for a field of dtype {dtype}, got {birth}")
     return 0

@@ -51,7 +51,7 @@ cdef class Tiles:
 
     def pack(self, x, rows=None, mean=None, scale=None, int threads=1):
         """Fill from rows of an (m, n) array of any real dtype and strides; ``rows`` are int64, of any stride."""
-        kind = _INPUTS.get(x.dtype.name) if isinstance(x, np.ndarray) else None
+        kind = _INPUTS_BY_DTYPE.get(x.dtype) if isinstance(x, np.ndarray) else None
         if kind is None or x.ndim != 2 or not x.dtype.isnative:
             got = f"{x.ndim}-dimensional {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
             raise TypeError(f"x must be a 2-dimensional array of {list(_INPUTS)}, got {got}")
