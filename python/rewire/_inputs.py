@@ -22,6 +22,7 @@ from rewire._moments import HIGHEST, LOWEST, Moments, balanced, levels, quiet
 __all__ = ["CsrSource", "DenseSource", "Source", "as_source", "numbers_of"]
 
 _BLOCK = 1 << 20  # values looked at together: temporaries stay in the cache
+_NONE = np.empty(0, np.int64)
 _PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")
 
 
@@ -72,7 +73,9 @@ class Source:
             rows = self.n_samples
             total, mean, m2 = self._sums(None, None, weight)
             exponent: NDArray[np.int64] | None = None
-            doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
+            doubtful = _NONE
+            if not (m2.min(initial=1.0) >= LOWEST and m2.max(initial=1.0) <= HIGHEST):
+                doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
             if doubtful.size:  # squares may have overflowed or vanished; or the feature never varies
                 found = levels(self._largest(doubtful, weight))
                 if found.any():
@@ -80,8 +83,9 @@ class Source:
                     far, exponent[doubtful] = doubtful[found != 0], found
                     _, mean[far], m2[far] = self._sums(far, exponent[far], weight)
             moments = Moments.of(total, level, rows, mean, m2 / total, exponent)
-            still = np.flatnonzero(moments.deviation == 0)
-            if still.size:  # a mean keeps the rounding of its sum, which nothing divides: it may be huge
+            if not moments.deviation.all():
+                # A mean keeps the rounding of its sum, which nothing divides: it may be huge.
+                still = np.flatnonzero(moments.deviation == 0)
                 moments.mean[still] = self._first(still, weight)
             return moments
 
@@ -162,7 +166,11 @@ class DenseSource(Source):
                 continue
             delta = _sum_rows(x, w) / amount
             x -= delta
-            m2 += _sum_rows(np.square(x, out=x), w)
+            squares = _sum_rows(np.square(x, out=x), w)
+            if total == 0.0:
+                mean, m2, total = delta, squares, amount
+                continue
+            m2 += squares
             delta -= mean
             m2 += delta * delta * (total * amount / (total + amount))
             total += amount
@@ -340,8 +348,8 @@ def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int
 
     Parameters
     ----------
-    x : array-like or SciPy sparse, shape (m, n_features)
-        Real numbers, finite. Any strides, read-only too.
+    x : array-like or SciPy sparse, shape (m, n_features), or Source
+        Real numbers, finite. Any strides, read-only too. A source has been checked.
     n_features : int or None
         What the network takes; None takes all.
     name : str
@@ -358,7 +366,10 @@ def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int
     """
     if x is None:
         raise TypeError(f"{name} must be a 2-D array of real numbers, got {describe(x)}")
-    source: Source = _from_scipy(x, name) if _is_scipy_sparse(x) else _from_array(x, name)
+    if isinstance(x, Source):
+        source = x
+    else:
+        source = _from_scipy(x, name) if _is_scipy_sparse(x) else _from_array(x, name)
     shape = (source.n_samples, source.n_features)
     if n_features is not None and source.n_features != n_features:
         raise ValueError(f"{name} must have {n_features} features, got shape {shape}")
@@ -366,5 +377,6 @@ def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int
         raise ValueError(f"{name} must have at least one row, got shape {shape}")
     if n_samples is not None and source.n_samples != n_samples:
         raise ValueError(f"{name} must have {n_samples} rows, got shape {shape}")
-    source.check_finite()
+    if source is not x:
+        source.check_finite()
     return source

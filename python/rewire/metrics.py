@@ -5,12 +5,19 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._moments import levels, quiet, shifted
+from rewire._moments import levels, near_one, quiet, shifted
 
 __all__ = ["Accuracy", "Metric", "R2"]
 
 
 _NONE = -(1 << 20)
+_NOTHING = np.zeros(0, np.int64)
+_LOWEST = float(np.finfo(np.float64).min)
+
+
+def _sum_rows(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """The (weighted) sum over rows; not by BLAS, whose sums may depend on its threads."""
+    return x.sum(axis=0) if weight is None else np.einsum("i,ij->j", weight, x)
 
 
 class Metric:
@@ -82,32 +89,36 @@ class R2(Metric):
     def update(
         self, outputs: NDArray[np.floating], truth: NDArray[np.generic], weight: NDArray[np.float64] | None
     ) -> None:
-        w = np.ones(len(outputs)) if weight is None else weight
-        total = float(w.sum())
+        w = weight
+        total = float(len(outputs) if w is None else w.sum())
         if total == 0.0:
             return
         y, out = np.asarray(truth, np.float64), np.asarray(outputs, np.float64)
-        if not w.all():
+        if w is not None and not w.all():
             y, out, w = y[w > 0], out[w > 0], w[w > 0]
         low, high = y.min(axis=0), y.max(axis=0)
         largest = np.maximum(np.maximum(-low, high), np.abs(out).max(axis=0))
-        level = np.where(largest == 0, _NONE, levels(largest))
-        if self._level is None:
-            self._level = np.full(y.shape[1], _NONE)
-            self._error = self._mean = self._deviations = np.zeros(y.shape[1])
+        down = _NOTHING
+        if self._level is None and near_one(largest):  # the first batch, and nothing is out of range
+            self._level = np.zeros(y.shape[1], np.int64)
             self._low, self._high = low, high
-        before, self._level = self._level, np.maximum(level, self._level)
-        self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
-        by = np.where(self._level == _NONE, 0, self._level)
-        y, out = shifted(y, -by), shifted(out, -by)
-        # Not by BLAS, whose sums may depend on its threads.
-        error = np.einsum("i,ij->j", w, np.square(y - out))
-        mean = np.einsum("i,ij->j", w, y) / total
-        deviations = np.einsum("i,ij->j", w, np.square(y - mean))
+        else:
+            level = np.where(largest == 0, _NONE, levels(largest))
+            if self._level is None:
+                self._level = np.full(y.shape[1], _NONE)
+                self._error = self._mean = self._deviations = np.zeros(y.shape[1])
+                self._low, self._high = low, high
+            before, self._level = self._level, np.maximum(level, self._level)
+            self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
+            by = np.where(self._level == _NONE, 0, self._level)
+            down = np.where(before == _NONE, 0, before - by)
+            y, out = shifted(y, -by), shifted(out, -by)
+        error = _sum_rows(np.square(y - out), w)
+        mean = _sum_rows(y, w) / total
+        deviations = _sum_rows(np.square(y - mean), w)
         if not self._samples:
             self._error, self._mean, self._deviations = error, mean, deviations
         else:  # two sets of samples merged, as in Chan, Golub, LeVeque (1983)
-            down = np.where(before == _NONE, 0, before - by)
             old = shifted(self._mean, down)
             delta, both = mean - old, self._total + total
             self._error = shifted(self._error, 2 * down) + error
@@ -123,5 +134,8 @@ class R2(Metric):
         if self._samples < 2:
             return float("nan")
         still = self._low == self._high
-        ratio = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._deviations))
-        return float(np.mean(np.maximum(1.0 - ratio, np.finfo(np.float64).min)))
+        if still.any():
+            ratio = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._deviations))
+        else:
+            ratio = self._error / self._deviations
+        return float(np.maximum(1.0 - ratio, _LOWEST).sum() / len(ratio))

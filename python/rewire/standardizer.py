@@ -20,7 +20,7 @@ from rewire._moments import Moments, quiet
 
 __all__ = ["Change", "Standardizer"]
 
-_NORMAL = np.finfo(np.float64).tiny  # 1 / less is no number
+_NORMAL = float(np.finfo(np.float64).tiny)  # 1 / less is no number
 TRUSTED = 1000  # rows from which on a deviation is half to be trusted
 LEAST_GAIN = 2.0**-20  # so that what optimizers keep, which goes with the square of 1 / gain, stays a number
 
@@ -59,7 +59,7 @@ class Standardizer:
     ) -> None:
         self.mean, self.scale, self.moments = mean, scale, moments
         self.reach = float(np.abs(mean * scale).max(initial=0.0))
-        self.steepest = float(np.abs(scale).max(initial=0.0))
+        self.steepest = max(-float(scale.min(initial=0.0)), float(scale.max(initial=0.0)))
         self._latest = latest  # the digest of what was learnt from last
 
     @classmethod
@@ -88,17 +88,18 @@ class Standardizer:
 
     @classmethod
     def _of(cls, moments: Moments, latest: str, mean: NDArray[np.float64]) -> Standardizer:
-        still = moments.deviation == 0
-        noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
-        scale = 1.0 / np.where(still, noise, np.maximum(moments.deviation, _NORMAL))
+        deviation = moments.deviation
+        if not deviation.min(initial=1.0) >= _NORMAL:
+            noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
+            deviation = np.where(deviation == 0, noise, np.maximum(deviation, _NORMAL))
+        scale = 1.0 / deviation
         made = cls.__new__(cls)
         made._set(mean, scale, moments, latest)
         return made
 
     def fits(self, largest: float, limit: float) -> bool:
         """Whether ``(x - mean) * scale`` is right and within ``limit``, for any |x| up to ``largest``."""
-        with quiet():
-            return bool(largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0)
+        return largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0
 
     @quiet()
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -133,7 +134,6 @@ class Standardizer:
         both = self.moments.merged(found)
         return self._of(both, latest, both.mean if center else self.mean)
 
-    @quiet()
     def change_to(self, new: Standardizer) -> Change:
         """What to do to the weights behind this one, so that they go on behind ``new``.
 
@@ -144,10 +144,11 @@ class Standardizer:
         """
         assert self.moments is not None and new.moments is not None
         seen = self.moments.rows
-        gain = np.clip(self.scale / new.scale, LEAST_GAIN, 1 + seen / (seen + TRUSTED))
-        gain[self.moments.deviation == 0] = 1.0
-        varies_now = (self.moments.deviation == 0) & (new.moments.deviation > 0)
-        gain[varies_now] = 1 - seen / new.moments.rows
+        gain = np.minimum(np.maximum(self.scale / new.scale, LEAST_GAIN), 1 + seen / (seen + TRUSTED))
+        if not self.moments.deviation.all():
+            still = self.moments.deviation == 0
+            gain[still] = 1.0
+            gain[still & (new.moments.deviation > 0)] = 1 - seen / new.moments.rows
         moved = (new.mean / 4 - self.mean / 4) * new.scale * 4  # the difference itself may overflow
         return Change(gain, moved * gain)
 

@@ -369,8 +369,9 @@ class WeightStore(NoArray):
             For a field that is not there, values that are no real numbers, another number of them, or one
             that the field cannot hold; its position is named.
         """
-        if name in self.fields:
-            values = np.ascontiguousarray(fitting("values", values, np.dtype(self.fields[name][0])))
+        fields = self.fields
+        if name in fields:
+            values = np.ascontiguousarray(fitting("values", values, np.dtype(fields[name][0])))
         self._core.set_field(name, np.asarray(values))
 
     # --- copies -----------------------------------------------------------------

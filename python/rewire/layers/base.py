@@ -417,8 +417,12 @@ class WeightLayer(Layer):
         return self.nnz + (self.n_out if self.has_bias else 0)
 
     def _bias_bytes(self) -> int:
-        held = [self._bias, self._bias_grad, *self.bias_state.values()]
-        return sum(a.nbytes for a in held if a is not None)
+        if self._bias is None or self._bias_grad is None:
+            return 0
+        held = self._bias.nbytes + self._bias_grad.nbytes
+        for state in self.bias_state.values():
+            held += state.nbytes
+        return held
 
 
 def odd_state(what: str, state: Mapping[str, NDArray[Any]], wanted: list[str]) -> str | None:

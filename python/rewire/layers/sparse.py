@@ -351,8 +351,9 @@ class Sparse(WeightLayer):
         wanted = {name: (self.dtype, self.group) for name in optimizer.state_names}
         if optimizer.needs_age:
             wanted["born"] = ("int32", 1)
+        fields = self.core.fields
         for name, kind in wanted.items():
-            if name not in self.core.fields or self.core.fields[name][:2] != kind:
+            if name not in fields or fields[name][:2] != kind:
                 return f"the field {name!r} of {kind[0]}"
         return super().lacks(optimizer)
 
@@ -408,6 +409,9 @@ class Sparse(WeightLayer):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls, store = super().rescaled(by), self.core
+        if by.rows is None and by.cols is None and by.slope is None:
+            return calls
+        sources = None if by.cols is None else store.sources()
         for name in store.fields:
             rows, cols = by.factors(KEPT[name]) if name in KEPT else (None, None)
             if rows is None and cols is None:
@@ -418,18 +422,21 @@ class Sparse(WeightLayer):
                 every[: self.n_out] = rows
                 values *= every.reshape(-1, store.group)[self._groups()]
             if cols is not None:
-                values *= cols.astype(self.dtype)[store.sources(), None]
+                values *= cols.astype(self.dtype)[sources, None]
             calls.append(partial(store.set_field, name, values))
         return calls
 
     def _groups(self) -> NDArray[np.int64]:
         """The group of every slot."""
-        return np.repeat(np.arange(self.core.n_groups), np.diff(self.core.indptr()))
+        ends = self.core.indptr()
+        return np.arange(self.core.n_groups).repeat(ends[1:] - ends[:-1])
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         store = self.core
         groups = self._groups()
         parts = store.get_field("weight") * x[store.sources(), None]
+        if store.group == 1 and len(groups):
+            return np.bincount(groups, parts[:, 0], store.n_groups).astype(np.float64, copy=False)
         rows = [np.bincount(groups, weights=part, minlength=store.n_groups) for part in parts.T]
         return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
 
