@@ -35,12 +35,10 @@ from rewire.losses import Targets
 from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import GradientProbe, Rewiring, TrainingProgress
-from rewire.threads import resolve
 from rewire.workspace import Workspace
 
 __all__ = ["Fit"]
 
-ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
 _SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _PROBE = 0x50726F62  # "Prob": the samples a rule looks at beside the coming batch
 
@@ -66,9 +64,7 @@ class Fit:
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
         self.batch, self.shuffle = batch, shuffle
-        threads = resolve(trainer.threads)
-        # To wake the others takes longer than so little work takes one; the bits are the same.
-        self.threads = threads if batch * self.net.size >= ALONE else 1
+        self.threads = self.net.threads_for(batch, trainer.threads)
         self.updates = trainer.optimizer.updates()
         self.clip_norm = trainer.optimizer.clip_norm
         self.follows = type(trainer.rewiring).stepped is not Rewiring.stepped
@@ -81,9 +77,9 @@ class Fit:
 
     def tell(self, event: str) -> None:
         """Run one event's callbacks."""
-        self.state.epoch, self.state.step = self.trainer.epoch, self.trainer.step
         if not self.handlers[event]:
             return
+        self.state.epoch, self.state.step = self.trainer.epoch, self.trainer.step
         begin = time.perf_counter()
         with self.event_whole, np.errstate(**self.errors):
             for handler in self.handlers[event]:
@@ -130,7 +126,7 @@ class Fit:
         finally:
             show.end()
             trainer.set_births()
-            for layer in net.layers:
+            for layer in net.layers if self.clip_norm is not None else ():
                 # A view that is still alive keeps the field; it is never saved and does no harm.
                 with contextlib.suppress(BufferError):
                     layer.hold_gradients(False)
@@ -232,7 +228,7 @@ class Fit:
     def order(self) -> NDArray[np.int64]:
         """The order of samples in this epoch: a function of seed and epoch alone."""
         n = self.source.n_samples
-        if not self.shuffle:
+        if not self.shuffle or self.batch >= n:  # within a batch the order is nothing but rounding
             return np.arange(n)
         words = np.random.SeedSequence([self.trainer.seed, self.trainer.epoch, _SHUFFLE])
         return np.random.Generator(np.random.Philox(words)).permutation(n)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 __all__ = ["Gate"]
 
@@ -28,33 +26,13 @@ class Gate:
         self._writer: tuple[str, int] | None = None
         _gates.add(self)
 
-    @contextmanager
-    def reading(self, what: str) -> Iterator[None]:
+    def reading(self, what: str) -> _Reading:
         """Hold the gate as one of many; RuntimeError while another thread writes."""
-        reader = what, threading.get_ident()
-        with self._lock:
-            if self._writer is not None and self._writer[1] != reader[1]:
-                raise RuntimeError(f"{what} cannot run while {self._writer[0]} runs on this network")
-            self._readers.append(reader)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._readers.remove(reader)
+        return _Reading(self, what)
 
-    @contextmanager
-    def writing(self, what: str) -> Iterator[None]:
+    def writing(self, what: str) -> _Writing:
         """Hold the gate alone; RuntimeError while anybody else reads or writes."""
-        with self._lock:
-            busy = self._writer or next(iter(self._readers), None)
-            if busy is not None:
-                raise RuntimeError(f"{what} cannot run while {busy[0]} runs on this network")
-            self._writer = (what, threading.get_ident())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._writer = None
+        return _Writing(self, what)
 
     def forget_other_threads(self) -> None:
         """Let only the calling thread stay inside: in a forked child no other is left."""
@@ -63,6 +41,44 @@ class Gate:
         self._readers = [reader for reader in self._readers if reader[1] == me]
         if self._writer is not None and self._writer[1] != me:
             self._writer = None
+
+
+class _Reading:
+    """Inside, a gate has one reader more."""
+
+    def __init__(self, gate: Gate, what: str) -> None:
+        self._gate, self._what = gate, what
+
+    def __enter__(self) -> None:
+        gate = self._gate
+        self._reader = reader = self._what, threading.get_ident()
+        with gate._lock:
+            if gate._writer is not None and gate._writer[1] != reader[1]:
+                raise RuntimeError(f"{self._what} cannot run while {gate._writer[0]} runs on this network")
+            gate._readers.append(reader)
+
+    def __exit__(self, *_: object) -> None:
+        with self._gate._lock:
+            self._gate._readers.remove(self._reader)
+
+
+class _Writing:
+    """Inside, a gate has a writer."""
+
+    def __init__(self, gate: Gate, what: str) -> None:
+        self._gate, self._what = gate, what
+
+    def __enter__(self) -> None:
+        gate = self._gate
+        with gate._lock:
+            busy = gate._writer or next(iter(gate._readers), None)
+            if busy is not None:
+                raise RuntimeError(f"{self._what} cannot run while {busy[0]} runs on this network")
+            gate._writer = (self._what, threading.get_ident())
+
+    def __exit__(self, *_: object) -> None:
+        with self._gate._lock:
+            self._gate._writer = None
 
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()

@@ -324,6 +324,8 @@ def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 
 def _from_array(x: Any, name: str) -> DenseSource:
+    if type(x) is np.ndarray and x.ndim == 2 and x.dtype.isnative and x.dtype.str[1:] in _PACKED:
+        return DenseSource(x, name)
     refuse_iterables(name, x)
     try:
         a = np.asarray(detached(x))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -174,8 +175,5 @@ class Moments(NamedTuple):
 
     def digest(self) -> str:
         """A name for exactly these numbers."""
-        found = hashlib.blake2b(digest_size=16)
-        found.update(np.array([self.total, self.rows], np.float64).tobytes())
-        found.update(self.mean.tobytes())
-        found.update(self.deviation.tobytes())
-        return found.hexdigest()
+        numbers = struct.pack("=dd", self.total, self.rows), self.mean.tobytes(), self.deviation.tobytes()
+        return hashlib.blake2b(b"".join(numbers), digest_size=16).hexdigest()

@@ -49,7 +49,7 @@ def _once(trainer: TrainerLike, what: str, rule: Rewiring, words: str) -> None:
 
 def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
-        if found := _fractions(rule):
+        if ("grown", rule.name) not in trainer.told and (found := _fractions(rule)):
             words = (
                 f"rewiring {_name(rule)!r}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
@@ -59,6 +59,8 @@ def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
 
 
 def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
+    if all(("misfit", rule.name) in trainer.told for rule in trainer.rewiring.parts()):
+        return
     part = trainer.unfinished
     begun = trainer.step if part is None else part.first_step  # calls before may have had longer batches
     whole = begun + max(0, length - trainer.epoch) * steps

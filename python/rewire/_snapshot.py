@@ -11,10 +11,9 @@ well), and the time of copying it in every call. A network of more than `KEPT_BY
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Container
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from rewire._training import TrainerLike
 from rewire.callbacks import has_state
 from rewire.store import WeightStore
 
-__all__ = ["KEPT_BYTES", "all_or_nothing", "attributes_undone"]
+__all__ = ["KEPT_BYTES", "AllOrNothing", "AttributesUndone"]
 
 KEPT_BYTES = 256 << 20
 
@@ -33,47 +32,53 @@ _PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a sho
 _SCRATCH = ("_bias_grad", "weight_grad")  # attributes of layers that hold nothing between two steps
 
 
-@contextlib.contextmanager
-def all_or_nothing(trainer: TrainerLike, interrupts: Interrupts) -> Iterator[None]:
+class AllOrNothing:
     """Whatever raises inside leaves the trainer as it was, its network and callbacks too; Ctrl-C does not.
 
     Of a network above `KEPT_BYTES` it leaves what there is, and the trainer that belongs to it.
     """
-    undo = _everything(trainer) if trainer.network.nbytes <= KEPT_BYTES else None
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise  # what has been learnt is kept
-    except BaseException as error:
-        if undo is None:
-            interrupts.forget()
-            trainer.unfinished = None
-            raise
-        with interrupts.wait_long:
-            for step in undo:
+
+    def __init__(self, trainer: TrainerLike, interrupts: Interrupts) -> None:
+        self._trainer, self._interrupts = trainer, interrupts
+        self._undo: list[Callable[[], Any]] | None = None
+
+    def __enter__(self) -> None:
+        if self._trainer.network.nbytes <= KEPT_BYTES:
+            self._undo = _everything(self._trainer)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return  # what has been learnt is kept
+        if self._undo is None:
+            self._interrupts.forget()
+            self._trainer.unfinished = None
+            return
+        with self._interrupts.wait_long:
+            for step in self._undo:
                 try:
                     step()
                 except Exception as second:  # the first error is the one to be seen
                     error.add_note(f"and {second!r} while everything was put back")
             # The call ends anyway, and Ctrl-C in place of the error would say that something is kept.
-            interrupts.forget()
-        raise
+            self._interrupts.forget()
 
 
-@contextlib.contextmanager
-def attributes_undone(thing: Any, *, kept: tuple[type[BaseException], ...] = ()) -> Iterator[None]:
-    """Attributes that an object gets, loses or changes inside are as before if something raises.
+class AttributesUndone:
+    """Attributes that objects get, lose or change inside are as before if something raises.
 
     Unless it is one of ``kept``.
     """
-    before = dict(vars(thing))
-    try:
-        yield
-    except kept:
-        raise
-    except BaseException:
-        _set_attributes(thing, before)
-        raise
+
+    def __init__(self, *things: Any, kept: tuple[type[BaseException], ...] = ()) -> None:
+        self._things, self._kept = things, kept
+
+    def __enter__(self) -> None:
+        self._before = [dict(vars(thing)) for thing in self._things]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not issubclass(kind, self._kept):
+            for thing, values in zip(self._things, self._before, strict=True):
+                _set_attributes(thing, values)
 
 
 def _set_attributes(thing: Any, values: dict[str, Any]) -> None:
@@ -88,48 +93,61 @@ def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     """The steps back to where a trainer stands."""
     undo: list[Callable[[], Any]] = []
     network, history = trainer.network, trainer.history
-    _keep(trainer, undo, contents=("_memory",))
-    _keep(history, undo, contents=())
+    _keep(trainer, undo, shallow=None)
+    _contents(trainer.__dict__["_memory"], undo, set())
+    _keep(history, undo, shallow=None)
     # Not the rows: there may be thousands, and they are never changed.
     for items in (history.epochs, trainer.callbacks, network.layers):
         undo.append(_refill(items))
-    _keep(network, undo, contents=())
+    _keep(network, undo, shallow=None)
     for layer in network.layers:
-        _keep(layer, undo, contents=[name for name in vars(layer) if name not in _SCRATCH])
+        _keep(layer, undo, shallow=_SCRATCH)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
     parts = (trainer.optimizer, trainer.loss, network.standardizer, trainer.unfinished)
     for thing in (*parts, *trainer.rewiring.parts(), *stateful):
-        if hasattr(thing, "__dict__"):
+        if thing is not None and hasattr(thing, "__dict__"):
             _keep(thing, undo)
     if trainer.unfinished is not None:
         _keep(trainer.unfinished.metric, undo)
     return undo
 
 
-def _keep(thing: Any, undo: list[Callable[[], Any]], contents: Any = None) -> None:
-    """Attributes of an object, and the contents of those named (all, by default)."""
+def _keep(thing: Any, undo: list[Callable[[], Any]], *, shallow: Container[str] | None = ()) -> None:
+    """Attributes of an object, and their contents, but for those that are ``shallow``; None: all are."""
     values = dict(vars(thing))
     undo.append(partial(_set_attributes, thing, values))
+    if shallow is None:
+        return
     seen: set[int] = set()
-    for name in values if contents is None else contents:
-        value = values[name]
-        if type(value) not in _PLAIN:
+    for name, value in values.items():
+        if type(value) not in _PLAIN and name not in shallow:
             _contents(value, undo, seen)
+
+
+@lru_cache(maxsize=256)
+def _holds(kind: Any) -> str:
+    """What may change inside an instance of a class: that of a store, array, tuple, items; or nothing."""
+    for base, name in ((WeightStore, "store"), (np.ndarray, "array"), (tuple, "tuple")):
+        if issubclass(kind, base):
+            return name
+    return "items" if issubclass(kind, _CONTAINERS) else ""
 
 
 def _contents(value: Any, undo: list[Callable[[], Any]], seen: set[int]) -> None:
     """Stores, arrays and plain containers, to any depth; all other objects are kept as they are."""
-    if isinstance(value, WeightStore):
+    kind: Any = type(value)
+    holds = _holds(kind)
+    if holds == "store":
         undo.append(partial(value._core.revert, value._core.clone()))
-    elif isinstance(value, np.ndarray):
+    elif holds == "array":
         if value.flags.writeable and value.size and not value.dtype.hasobject and id(value) not in seen:
             seen.add(id(value))
             undo.append(partial(np.copyto, value, value.copy()))
-    elif isinstance(value, tuple):
+    elif holds == "tuple":
         for item in value:
             if type(item) not in _PLAIN:
                 _contents(item, undo, seen)
-    elif isinstance(value, _CONTAINERS) and id(value) not in seen:
+    elif holds == "items" and id(value) not in seen:
         seen.add(id(value))
         undo.append(_refill(value))
         for item in value.values() if isinstance(value, dict) else value:

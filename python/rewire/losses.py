@@ -132,7 +132,8 @@ def _values(y: Any, n_out: int, name: str) -> NDArray[Any]:
     if a.ndim != 2 or a.shape[1] != n_out:
         also = " or (samples,)" if n_out == 1 else ""
         raise ValueError(f"{name} must have shape (samples, {n_out}){also}, got {a.shape}")
-    _refuse_where(~np.isfinite(a), a, name, "be finite")
+    if a.dtype.kind == "f":
+        _refuse_where(~np.isfinite(a), a, name, "be finite")
     return a
 
 

@@ -32,6 +32,8 @@ from rewire.workspace import Workspace
 
 __all__ = ["Sequential"]
 
+ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
+LARGEST = {kind: float(np.finfo(kind).max) for kind in ("float32", "float64")}
 PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
 SPARE_BYTES = 64 << 20  # workspaces larger than this are not kept for the next predict
 SPARES = 4
@@ -77,7 +79,8 @@ class Sequential:
 
     def _assemble(self, layers: Sequence[Layer], draw: bool) -> None:
         self.layers = _checked(layers)
-        weighted = [layer for layer in self.layers if isinstance(layer, WeightLayer)]
+        self._kinds: tuple[list[Layer], list[WeightLayer], list[Sparse]] = ([], [], [])
+        weighted = self.weight_layers
         self.n_in, self.n_out = weighted[0].n_in, weighted[-1].n_out
         self.standardizer: Standardizer | None = None
         self.gate = Gate()
@@ -99,12 +102,20 @@ class Sequential:
     @property
     def weight_layers(self) -> list[WeightLayer]:
         """Layers with weights, in order."""
-        return [layer for layer in self.layers if isinstance(layer, WeightLayer)]
+        return list(self._by_kind()[1])
 
     @property
     def sparse_layers(self) -> list[Sparse]:
         """Sparse layers, in order."""
-        return [layer for layer in self.layers if isinstance(layer, Sparse)]
+        return list(self._by_kind()[2])
+
+    def _by_kind(self) -> tuple[list[Layer], list[WeightLayer], list[Sparse]]:
+        """All layers, those with weights and the sparse ones; found anew when the first are others."""
+        if self._kinds[0] != self.layers:
+            weighted = [layer for layer in self.layers if isinstance(layer, WeightLayer)]
+            sparse = [layer for layer in self.layers if isinstance(layer, Sparse)]
+            self._kinds = list(self.layers), weighted, sparse
+        return self._kinds
 
     @property
     def width(self) -> int:
@@ -197,7 +208,7 @@ class Sequential:
 
     def _takes_all(self, source: Source) -> bool:
         """Whether no value can be out of range: then nobody has to look."""
-        s, limit = self.standardizer, float(np.finfo(self.dtype).max)
+        s, limit = self.standardizer, LARGEST[self.dtype]
         return source.largest <= limit if s is None else s.fits(source.largest, limit)
 
     def _inputs(self, source: Source, rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -321,20 +332,43 @@ class Sequential:
         """
         source = as_source(X, self.n_in)
         with self.gate.reading("predict"):
-            out = np.empty((source.n_samples, self.n_out), self.dtype)
-            softmax = isinstance(self.weight_layers[-1].activation, Softmax)
-            n_threads = resolve(threads)
-            ws = self._take_spare()
-            size = self.batch_for(source.n_samples, batch_size)
-            for start in range(0, source.n_samples, size):
-                rows = np.arange(start, min(start + size, source.n_samples))
-                y = self.forward(self.load_batch(ws, source, rows, n_threads), ws, False, 0, n_threads)[-1]
-                if softmax:
-                    _core.softmax(y)
-                found = y.unpack(out[start : start + len(rows)], n_threads)
-                self.check_outputs(source, rows, found)
-            self._keep_spare(ws)
+            return self.outputs(source, np.arange(source.n_samples), resolve(threads), batch_size)
+
+    def outputs(
+        self,
+        source: Source,
+        rows: NDArray[np.int64],
+        threads: int,
+        batch_size: int | None = None,
+        *,
+        refuse: bool = True,
+    ) -> NDArray[Any]:
+        """:meth:`predict` for rows of what has been checked and wrapped; whoever calls is in the gate.
+
+        Without ``refuse`` outputs may have overflowed.
+        """
+        out = np.empty((len(rows), self.n_out), self.dtype)
+        softmax = isinstance(self.weight_layers[-1].activation, Softmax)
+        ws = self._take_spare()
+        size = self.batch_for(len(rows), batch_size)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            y = self.forward(self.load_batch(ws, source, some, threads), ws, False, 0, threads)[-1]
+            if softmax:
+                _core.softmax(y)
+            found = y.unpack(out[start : start + len(some)], threads)
+            if refuse:
+                self.check_outputs(source, some, found)
+        self._keep_spare(ws)
         return out
+
+    def threads_for(self, batch: int, threads: int | None) -> int:
+        """How many threads to use for a step of so many samples when ``threads`` were asked for.
+
+        To wake the others takes longer than so little work takes one; the bits are the same.
+        """
+        found = resolve(threads)
+        return found if batch * self.size >= ALONE else 1
 
     def batch_for(self, n_samples: int, batch_size: int | None) -> int:
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""

@@ -25,7 +25,7 @@ from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
 from rewire._saving import Contents
 from rewire._signals import Interrupts
-from rewire._snapshot import all_or_nothing
+from rewire._snapshot import AllOrNothing
 from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
@@ -171,7 +171,7 @@ class Trainer:
         sample_weight : array-like, shape (m,), optional
             At least 0. A batch whose weights are all zero is passed over.
         shuffle : bool
-            A new order every epoch, from (seed, epoch).
+            A new order every epoch, from (seed, epoch), where an epoch has more than one batch.
         verbose : {0, 1, 2}
             Silent, a line an epoch, a bar.
 
@@ -226,7 +226,7 @@ class Trainer:
                 )
             X_val, y_val, w_val = (*validation_data, None)[:3]
             validation = self._check_data(X_val, y_val, w_val, "validation ")
-        with self.network.gate.writing("fit"), Interrupts() as interrupts, all_or_nothing(self, interrupts):
+        with self.network.gate.writing("fit"), Interrupts() as interrupts, AllOrNothing(self, interrupts):
             self.network.refuse_views("trained")
             if self.step == 0:
                 static = isinstance(self.rewiring, Static)

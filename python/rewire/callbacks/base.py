@@ -119,12 +119,14 @@ def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], Non
     everybody's figures. At the end of ``fit`` they come first: a run is gone on with from where it stopped,
     not from the best network that is brought back then.
     """
-    found, early = [], event == "on_fit_end"
-    for callback in sorted(callbacks, key=lambda one: bool(getattr(one, "saves", False)) != early):
+    nothing = getattr(Callback, event)
+    others: list[Callable[[State], None]] = []
+    savers: list[Callable[[State], None]] = []
+    for callback in callbacks:
         method = getattr(callback, event, None)
-        if method is not None and getattr(method, "__func__", None) is not getattr(Callback, event):
-            found.append(method)
-    return found
+        if method is not None and getattr(method, "__func__", None) is not nothing:
+            (savers if getattr(callback, "saves", False) else others).append(method)
+    return savers + others if event == "on_fit_end" else others + savers
 
 
 def has_state(callback: Any) -> bool:

@@ -11,8 +11,9 @@ import contextlib
 import copy
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks, threads
-from rewire._inputs import numbers_of
+from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
-from rewire._snapshot import KEPT_BYTES, attributes_undone
+from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
@@ -49,6 +50,37 @@ BATCH = 128  # batch_size="auto"
 RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
+class Checked(NamedTuple):
+    """What came of an estimator's parameters in a call that went well: nothing has to be checked again."""
+
+    values: list[Any]
+    incremental: bool
+    options: dict[str, Any]
+    made: list[tuple[Any, dict[str, Any]]]  # the trainer's optimizer and rule, with their attributes
+
+    @classmethod
+    def of(
+        cls, model: BaseSparseMLP, trainer: Trainer, incremental: bool, options: dict[str, Any]
+    ) -> Checked | None:
+        """None if a parameter is an object, which may change inside."""
+        values = _parameters.values_of(model)
+        if not all(map(_parameters.fixed, values)):
+            return None
+        made = [(thing, dict(vars(thing))) for thing in (trainer.optimizer, trainer.rewiring)]
+        return cls(values, incremental, options, made)
+
+    def holds(self, model: BaseSparseMLP, trainer: Trainer, incremental: bool) -> bool:
+        """Whether all is as it was."""
+        there = (trainer.optimizer, trainer.rewiring)
+        return (
+            incremental == self.incremental
+            and all(map(operator.is_, _parameters.values_of(model), self.values))
+            and all(thing is made and vars(thing) == kept
+                    for thing, (made, kept) in zip(there, self.made, strict=True))
+            and (trainer.horizon, trainer.threads) == (model.horizon, model.n_jobs)
+        )
+
+
 class AtEnd:
     """A callback that acts at the end of ``fit``, where Ctrl-C waits; ``done`` says whether it has."""
 
@@ -64,6 +96,7 @@ class AtEnd:
 class BaseSparseMLP(Arguments, BaseEstimator):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
+    _checked: Checked | None = None
     _built_from: dict[str, Any] | None = None  # of the network; None where parameters are objects
 
     trainer_: Trainer
@@ -193,7 +226,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, classes: Any = None
     ) -> Self:
-        with _parameters.draws_undone(self.random_state):
+        with _parameters.DrawsUndone(self.random_state):
             interrupted = self._fit_or_nothing(X, y, sample_weight, incremental, classes)
         if interrupted:
             warn(
@@ -206,17 +239,17 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     def _fit_or_nothing(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> bool:
         """Whether it was interrupted; whatever raises leaves the estimator as it was."""
         going_on = hasattr(self, "trainer_") and (incremental or self.warm_start)
-        options = self._fit_options(incremental)
-        with contextlib.ExitStack() as stack:
-            if hasattr(self, "trainer_") and not going_on:
-                # A new network is trained, but the old one is still what other threads predict with.
-                stack.enter_context(self.trainer_.network.gate.writing("fit"))
-            if not going_on:
-                stack.enter_context(attributes_undone(self))
+        known = self._known(incremental) if going_on else None
+        options = self._fit_options(incremental) if known is None else dict(known.options)
+        gate: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if hasattr(self, "trainer_") and not going_on:
+            # A new network is trained, but the old one is still what other threads predict with.
+            gate = self.trainer_.network.gate.writing("fit")
+        with gate, AttributesUndone(*() if going_on else (self,)):
             X, y = self._validate_X_y(X, y, reset=not going_on)
             weight = _parameters.sample_weight(sample_weight, X.shape[0], some=not (incremental and going_on))
             targets, fitted = self._encode(y, not going_on, weight, classes)
-            begin = options["begin"] = fitted.pop("_begin", None)
+            begin = fitted.pop("_begin", None)
             if weight is not None and not weight.any():
                 return False  # a piece of a stream in which nothing counts
             if weight is not None and not weight.all():
@@ -225,42 +258,47 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 X, targets, weight = X[keep], targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
             if begin is not None and incremental:
+                X = as_source(X, self.n_features_in_)  # checked and wrapped once, for both who look at it
                 begin.see(X, targets, weight)
-            inside = stack.enter_context(contextlib.ExitStack())
+            n_samples = X.n_samples if isinstance(X, Source) else X.shape[0]
             undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
-            if going_on:
-                if undone:
-                    # Not what Ctrl-C ends: counters must stay those of the network and the history.
-                    for thing in (self, self.trainer_):
-                        inside.enter_context(attributes_undone(thing, kept=(KeyboardInterrupt,)))
-                trainer = self._take_up(self.trainer_, incremental)
-            else:
-                trainer = self._new_trainer(X, fitted, incremental)
-            monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
-            if incremental and self.horizon is None:
-                # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
-                # nothing, for a stream may go on for ever, unless fractions of the run end it.
-                trainer.reach = max(trainer.reach, self.max_iter)
-                parts = trainer.rewiring.parts()
-                trainer.told = trainer.told | {("misfit", r.name) for r in parts if not r.run_fractions()}
-            recorded = functools.partial(self._record, trainer, X.shape[0], going_on, monitor)
+            # Not what Ctrl-C ends: counters must stay those of the network and the history.
+            things = (self, self.trainer_) if going_on and undone else ()
+            with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
+                if going_on:
+                    trainer = self.trainer_
+                    self._take_up(trainer, incremental, known)
+                else:
+                    trainer = self._new_trainer(X, fitted, incremental)
+                monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
+                if incremental and self.horizon is None:
+                    # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
+                    # nothing, for a stream may go on for ever, unless fractions of the run end it.
+                    trainer.reach = max(trainer.reach, self.max_iter)
+                    if known is None:
+                        parts = [rule for rule in trainer.rewiring.parts() if not rule.run_fractions()]
+                        trainer.told = trainer.told | {("misfit", rule.name) for rule in parts}
+                recorded = functools.partial(self._record, trainer, n_samples, going_on, monitor)
+                checked = dict(options)
 
-            def finish() -> None:
-                """Set all attributes at once, so that Ctrl-C leaves no half of them."""
-                if begin is not None and not begin.done:
-                    fitted.clear()  # interrupted before the network was put into the new units
-                self.__dict__.update({**fitted, "trainer_": trainer, **recorded()})
+                def finish() -> None:
+                    """Set all attributes at once, so that Ctrl-C leaves no half of them."""
+                    if begin is not None and not begin.done:
+                        fitted.clear()  # interrupted before the network was put into the new units
+                    self.__dict__.update({**fitted, "trainer_": trainer, **recorded()})
 
-            options["end"] = end = AtEnd(finish)
-            try:
-                interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
-            except BaseException:
-                if begin is not None and begin.done and not undone:
-                    self.__dict__.update(fitted)  # the network stays in the new units
-                raise
-            inside.close()
+                end = AtEnd(finish)
+                try:
+                    options |= {"begin": begin, "end": end}
+                    interrupted = self._train(trainer, X, targets, weight, validation, monitor, options)
+                except BaseException:
+                    if begin is not None and begin.done and not undone:
+                        self.__dict__.update(fitted)  # the network stays in the new units
+                    raise
             if not end.done:  # interrupted before the first epoch
                 finish()
+            if known is None:
+                self._checked = Checked.of(self, trainer, incremental, checked)
         return interrupted
 
     def _train(
@@ -317,7 +355,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         scores = [row[monitor] for row in rows if monitor in row] if self.early_stopping else None
         found["validation_scores_"] = scores
         found["best_validation_score_"] = None if scores is None else max(scores, default=math.nan)
-        found["best_loss_"] = min(curve, default=math.nan) if scores is None else None
+        known = self.best_loss_ if epochs_before else None
+        since = curve if known is None else [known, *curve[epochs_before:]]
+        found["best_loss_"] = min(since, default=math.nan) if scores is None else None
         return found
 
     def _new_trainer(self, X: Any, fitted: dict[str, Any], incremental: bool) -> Trainer:
@@ -352,8 +392,18 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             horizon=self.horizon,
         )
 
-    def _take_up(self, trainer: Trainer, incremental: bool) -> Trainer:
+    def _known(self, incremental: bool) -> Checked | None:
+        """What came of the parameters in the last call, if neither they nor that have changed since."""
+        known = self._checked
+        return known if known is not None and known.holds(self, self.trainer_, incremental) else None
+
+    def _take_up(self, trainer: Trainer, incremental: bool, known: Checked | None) -> None:
         """Go on with a trainer, under parameters that may have changed."""
+        if known is not None:
+            if incremental and trainer.unfinished is not None:
+                with trainer.network.gate.writing("fit"):
+                    trainer.unfinished = None  # other rows than those of the epoch that was interrupted
+            return
         sizes = tuple(_parameters.hidden_sizes(self.hidden_layer_sizes))
         if sizes != self._hidden_sizes:
             raise ValueError(
@@ -376,7 +426,6 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
             if incremental:
                 trainer.unfinished = None  # other rows than those of the epoch that was interrupted
-        return trainer
 
     # --- parameters -----------------------------------------------------------------------
 
@@ -531,6 +580,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     def density_(self) -> float:
         """Connections over those of a dense network of the same sizes."""
         return self.network_.density
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_checked"}  # it is of these objects
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
 
 __all__ = [
-    "built_with", "draws_undone", "features", "hidden_sizes", "passes", "plain_values", "sample_weight",
-    "score_weight", "seed",
+    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "passes", "plain_values",
+    "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
 
 
@@ -78,6 +79,23 @@ def hidden_sizes(value: Any) -> list[int]:
 
 BUILDS = ("activation", "epsilon", "group", "init", "connectivity", "dropout", "standardize", "dtype")
 _PLAIN = (bool, int, float, str)
+_FIXED = frozenset([type(None), *_PLAIN])
+
+
+def values_of(model: Any) -> list[Any]:
+    """All parameters, in the order of their names."""
+    kind: Any = type(model)
+    return list(map(vars(model).get, _names(kind)))
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(kind._get_param_names())
+
+
+def fixed(value: Any) -> bool:
+    """Whether a value stays what it is: an object may be changed inside."""
+    return type(value) in _FIXED or (type(value) is tuple and all(map(fixed, value)))
 
 
 def plain_values(model: Any) -> dict[str, Any] | None:
@@ -138,22 +156,24 @@ def seed(random_state: Any) -> int:
         ) from None
 
 
-@contextlib.contextmanager
-def draws_undone(random_state: Any) -> Iterator[None]:
+class DrawsUndone:
     """A generator that is drawn from inside stands where it stood if something raises."""
-    before: Any = None
-    if isinstance(random_state, np.random.RandomState):
-        before = random_state.get_state(legacy=False)
-    elif isinstance(random_state, np.random.Generator):
-        before = random_state.bit_generator.state
-    try:
-        yield
-    except BaseException:
-        if isinstance(random_state, np.random.RandomState):
-            random_state.set_state(before)
-        elif isinstance(random_state, np.random.Generator):
-            random_state.bit_generator.state = before
-        raise
+
+    def __init__(self, random_state: Any) -> None:
+        self._generator: Any = random_state
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        if isinstance(self._generator, np.random.RandomState):
+            self._before = self._generator.get_state(legacy=False)
+        elif isinstance(self._generator, np.random.Generator):
+            self._before = self._generator.bit_generator.state
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and isinstance(self._generator, np.random.RandomState):
+            self._generator.set_state(self._before)
+        elif kind is not None and isinstance(self._generator, np.random.Generator):
+            self._generator.bit_generator.state = self._before
 
 
 def sample_weight(value: Any, n_samples: int, *, some: bool = True) -> NDArray[np.float64] | None:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._moments import Moments, balanced, levels, shifted
+from rewire._inputs import Source
+from rewire._moments import Moments, balanced, levels, near_one, shifted
 
 __all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
 
@@ -47,27 +48,27 @@ class OutputUnits:
         fraction: NDArray[np.float64],
     ) -> None:
         self.gain, self.shift, self.fraction, self.done = gain, shift, fraction, False
-        self._rows: tuple[Any, NDArray[np.float64], NDArray[np.float64] | None] | None = None
+        self._rows: tuple[Source, NDArray[np.float64], NDArray[np.float64] | None] | None = None
 
-    def see(self, X: Any, targets: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
+    def see(self, source: Source, targets: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
         """Take the residuals from these rows, with targets in the new units."""
-        step = -(-X.shape[0] // LOOKED_AT)
-        if step > 1:
-            X, targets = X[::step], targets[::step]
-            weight = None if weight is None else weight[::step]
-        self._rows = X, targets, weight
+        self._rows = source, targets, weight
 
     def on_fit_begin(self, state: Any) -> None:
         """Rescale the last layer."""
         network, shift = state.network, self.shift
         if self._rows is not None:
-            X, targets, weight = self._rows
-            with contextlib.suppress(ValueError):  # outputs overflow: training says what there is to say
-                outputs = network.predict(X, threads=state.trainer.threads).astype(np.float64)
+            source, targets, weight = self._rows
+            some = slice(None, None, -(-source.n_samples // LOOKED_AT))
+            rows, weight = np.arange(source.n_samples)[some], None if weight is None else weight[some]
+            n_threads = network.threads_for(len(rows), state.trainer.threads)
+            with contextlib.suppress(ValueError):  # inputs are out of range: training says so
+                outputs = network.outputs(source, rows, n_threads, refuse=False).astype(np.float64)
                 if self.gain is not None:
                     outputs = outputs * self.gain + self.shift
-                left = _average(targets - outputs, balanced(weight)[0])
-                level = np.where(np.isfinite(left), left * self.fraction, 0.0)
+                level = self.fraction * _average(targets[some] - outputs, balanced(weight)[0])
+                if not np.isfinite(level).all():  # outputs overflow: training says what there is to say
+                    level = np.where(np.isfinite(level), level, 0.0)
                 shift = level if shift is None else shift + level
         if shift is not None:
             network.change_outputs(self.gain, shift)
@@ -85,19 +86,25 @@ def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Mo
     """Of targets, in the units of y whatever they are."""
     weight, level = balanced(weight)
     top = np.abs(y) if weight is None else np.abs(y[weight > 0])
-    by = levels(top.max(axis=0, initial=0.0))
-    near = shifted(y, -by)
+    largest = top.max(axis=0, initial=0.0)
+    by = None if near_one(largest) else levels(largest)
+    near = y if by is None else shifted(y, -by)
     if weight is not None and not weight.all():
         near = np.where(weight[:, None] > 0, near, 0.0)
     mean = _average(near, weight)
     deviation = np.sqrt(_average(np.square(near - mean), weight))
     # A target that never changes has nothing but rounding noise as its deviation.
-    deviation = np.where(deviation > 1e-12 * np.abs(mean), deviation, 0.0)
-    # Nor does its mean keep the rounding of a sum, which no deviation would divide.
-    mean = np.where(deviation == 0, near[0 if weight is None else int(np.argmax(weight))] + 0.0, mean)
+    varies = deviation > 1e-12 * np.abs(mean)
+    if not varies.all():
+        deviation = np.where(varies, deviation, 0.0)
+        # Nor does its mean keep the rounding of a sum, which no deviation would divide.
+        first = near[0 if weight is None else int(np.argmax(weight))]
+        mean = np.where(varies, mean, first + 0.0)
     total = float(len(y) if weight is None else weight.sum())
     count = min(float(np.ldexp(total, level)), float(np.finfo(np.float64).max))
-    return Moments(count, shifted(mean, by), shifted(deviation, by), len(y))
+    if by is not None:
+        mean, deviation = shifted(mean, by), shifted(deviation, by)
+    return Moments(count, mean, deviation, len(y))
 
 
 def moments_with(before: Moments, found: Moments) -> Moments:
@@ -106,9 +113,10 @@ def moments_with(before: Moments, found: Moments) -> Moments:
     However many they are, rows in which it was constant tell neither its deviation nor its mean: what is
     found when it varies stands for them too.
     """
-    both, still = before.merged(found), before.deviation == 0
-    if not still.any():
+    both = before.merged(found)
+    if before.deviation.all():
         return both
+    still = before.deviation == 0
     fewer = before._replace(total=min(before.total, found.total), rows=min(before.rows, found.rows))
     equal = fewer.merged(found)  # the latest may be constant as well, at another level
     varies = found.deviation > 0
@@ -123,4 +131,4 @@ def moments_with(before: Moments, found: Moments) -> Moments:
 
 def near_enough(gain: NDArray[np.float64], shift: NDArray[np.float64]) -> bool:
     """Whether a change of units is so small that it can wait."""
-    return bool((np.abs(gain - 1) <= TOLERANCE).all() and (np.abs(shift) <= TOLERANCE).all())
+    return all(abs(x) <= TOLERANCE for x in [*(gain - 1).tolist(), *shift.tolist()])

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
-from rewire._moments import Moments, levels, quiet, shifted
+from rewire._moments import Moments, levels, near_one, quiet, shifted
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
@@ -181,7 +181,6 @@ density_, history_, topology_history_, network_, trainer_
 
     # --- targets ----------------------------------------------------------------------------
 
-    @quiet()
     def _encode(self, y: Any, first: bool, weight: Any, classes: Any) -> tuple[NDArray[Any], dict[str, Any]]:
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -206,7 +205,10 @@ density_, history_, topology_history_, network_, trainer_
         new = "target_mean_" in fitted
         mean = fitted["target_mean_"] if new else self.target_mean_
         scale = fitted["target_scale_"] if new else self.target_scale_
-        by = levels(np.maximum(np.abs(y).max(axis=0), np.abs(mean)))
+        largest = np.maximum(np.abs(y).max(axis=0), np.abs(mean))
+        if near_one(largest):
+            return (y - mean) / scale, fitted
+        by = levels(largest)
         y = shifted(y, -by)
         y -= shifted(mean, -by)
         y /= shifted(scale, -by)
@@ -232,15 +234,16 @@ density_, history_, topology_history_, network_, trainer_
             }
         moments = moments_with(before, found)
         fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
-        remembered = min(before.rows, REMEMBERED)
-        fraction = np.where(before.deviation == 0, 1.0, found.rows / (found.rows + remembered))
+        fraction = np.full(len(moments.mean), found.rows / (found.rows + min(before.rows, REMEMBERED)))
         scale = np.where(moments.deviation == 0, 1.0, moments.deviation)
-        # A target that never varied has no scale of its own: what stands for it is as good in any.
-        gain = np.where(before.deviation == 0, scale, self.target_scale_) / scale
+        still = before.deviation == 0
+        fraction[still] = 1.0
         shift = (self.target_mean_ / 4 - moments.mean / 4) / scale * 4  # the difference may overflow
         if near_enough(scale / self.target_scale_, shift):
             fitted["_begin"] = OutputUnits(None, None, fraction)
         else:
+            # A target that never varied has no scale of its own: what stands for it is as good in any.
+            gain = np.where(still, scale, self.target_scale_) / scale
             fitted |= {"target_mean_": moments.mean, "target_scale_": scale}
             fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
