@@ -1,6 +1,7 @@
 """Standardising that learns from every call: what was learnt stays, first pieces of a few rows do no harm."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -198,6 +199,45 @@ def test_a_stream_that_drifts():
             scores.append(clf.score(moved, Y[50 * k : 50 * k + 50]))
         clf.partial_fit(moved, Y[50 * k : 50 * k + 50], classes=[0, 1])
     assert np.mean(scores[-20:]) > 0.7
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_parameters_that_change_in_a_stream_count(kind):
+    model = kind((10,), random_state=0, optimizer="sgd")
+    call = {"classes": [0, 1]} if kind is SparseMLPClassifier else {}
+    for rate in (0.1, 0.1, 0.2, 0.1):
+        model.set_params(learning_rate_init=rate, drop_fraction=rate).partial_fit(X[:10], Y[:10], **call)
+        assert (model.trainer_.optimizer.lr, model.trainer_.rewiring.fraction) == (rate, rate)
+    model.trainer_.optimizer.lr = 5.0  # the parameter is what counts
+    assert model.partial_fit(X[:10], Y[:10]).trainer_.optimizer.lr == 0.1
+    model.set_params(optimizer=rw.SGD(0.3)).partial_fit(X[:10], Y[:10])
+    model.optimizer.lr = 0.4
+    assert model.partial_fit(X[:10], Y[:10]).trainer_.optimizer.lr == 0.4
+    for wrong in ({"learning_rate_init": -1.0, "optimizer": "sgd"}, {"batch_size": 0}, {"n_jobs": 0}):
+        before = model.get_params()
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            model.set_params(**wrong).partial_fit(X[:10], Y[:10])
+        model.set_params(**before)
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_a_copied_stream_gives_the_same_bits(kind):
+    model = copied = kind((10,), random_state=0)
+    call = {"classes": [0, 1]} if kind is SparseMLPClassifier else {}
+    for start in range(0, 60, 10):
+        x, y = X[start : start + 10], Y[start : start + 10]
+        copied = pickle.loads(pickle.dumps(copied)) if start else kind((10,), random_state=0)
+        copied.partial_fit(x, y, **call)
+        model.partial_fit(x, y, **call)
+    for mine, theirs in zip(model.coefs_, copied.coefs_, strict=True):
+        assert np.array_equal(mine.toarray(), theirs.toarray())
+
+
+def test_the_order_of_one_batch_does_not_matter():
+    found = [trainer(rewiring="set") for _ in range(2)]
+    for t, shuffle in zip(found, (True, False), strict=True):
+        t.fit(X[:100], Y[:100], epochs=3, shuffle=shuffle, verbose=0)
+    assert np.array_equal(*(t.network.predict(X) for t in found))
 
 
 # --- targets ----------------------------------------------------------------------------
