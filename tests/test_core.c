@@ -16,13 +16,13 @@
 #include "core/asserting.h"
 #include "core/copies.h"
 #include "core/draws.h"
-#include "core/growing.h"
-#include "core/pruning.h"
-#include "core/streams.h"
-#include "core/linking.h"
+#include "core/grow_random.h"
+#include "core/prune.h"
+#include "core/topk.h"
+#include "core/grow_paths.h"
 #include "core/rewirings.h"
-#include "core/walking.h"
-#include "core/sleeping.h"
+#include "core/deepr.h"
+#include "core/topkast.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -65,17 +65,17 @@ int main(int argc, char **argv)
     RUN(test_cancel_changes_nothing);
     RUN(test_insertions_join_removals);
     RUN(test_bad_insertions_leave_the_plan_alone);
-    RUN(test_spared_links_stay);
+    RUN(test_common_links_stay);
     RUN(test_fields_follow_their_slots);
     RUN(test_field_names_and_limits);
-    RUN(test_a_newcomer_without_weights_gets_the_birth_value);
+    RUN(test_a_new_link_without_weights_gets_the_birth_value);
     RUN(test_stored_zeros_are_connections);
     RUN(test_groups_that_do_not_divide);
     RUN(test_a_pinned_store_refuses_edits);
     RUN(test_the_mirror);
     RUN(test_flat_arrays_go_round);
     RUN(test_garbage_is_not_loaded);
-    RUN(test_clones_are_equal_and_apart);
+    RUN(test_clones_are_equal_and_independent);
     RUN(test_reverting);
     RUN(test_history_leaves_no_trace);
 
@@ -102,22 +102,22 @@ int main(int argc, char **argv)
     RUN(test_pruning_many);
     RUN(test_pruning_by_scores);
     RUN(test_bad_scores);
-    RUN(test_the_best_of_a_stream);
+    RUN(test_top_k_of_a_stream);
     RUN(test_streams_merge);
-    RUN(test_a_stream_with_a_floor);
+    RUN(test_a_stream_with_a_threshold);
     RUN(test_scores_that_are_no_numbers);
     RUN(test_rules_can_be_interrupted);
     RUN(test_rewirings_on_many_threads);
     RUN(test_growth_within_one_long_group);
     RUN(test_repacking_that_runs_ahead);
-    RUN(test_values_of_newcomers);
-    RUN(test_a_newcomer_s_value_does_not_depend_on_company);
+    RUN(test_values_of_new_links);
+    RUN(test_a_new_link_s_value_does_not_depend_on_company);
 
     RUN(test_the_ziggurat_covers_the_curve);
     RUN(test_normal_numbers_are_normal);
     RUN(test_normal_numbers_have_names);
     RUN(test_overshoots);
-    RUN(test_one_step_of_the_walk);
+    RUN(test_one_step_of_deepr);
     RUN(test_signs_are_taken_once);
     RUN(test_slots_of_zeros_go);
     RUN(test_zeros_without_memory);

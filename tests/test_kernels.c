@@ -9,7 +9,7 @@
 #include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/updates.h"
-#include "kernels/growing.h"
+#include "kernels/grow_gradient.h"
 #include "kernels/tuned.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
     RUN(test_a_step_allocates_nothing);
 
     RUN(test_all_gradients_in_order);
-    RUN(test_who_reaches_the_floor);
+    RUN(test_threshold_scan);
     RUN(test_growth_by_gradient_is_exact);
     RUN(test_growth_does_not_depend_on_threads);
     RUN(test_gradients_that_are_not_finite);

@@ -35,7 +35,8 @@ size_t rw_dtype_size(rw_dtype dtype);
 /* What must hold where it stands, because callers see to it. Checked in the test builds
  * (-DRW_TEST, the sanitizers among them); in a release it is a comment. */
 #ifdef RW_TEST
-#define RW_ASSERT(condition) ((condition) ? (void)0 : rw_assert_failed(#condition, __FILE__, __LINE__))
+#define RW_ASSERT(condition) \
+    ((condition) ? (void)0 : rw_assert_failed(#condition, __FILE__, __LINE__))
 void rw_assert_failed(const char *condition, const char *file, int line);
 #else
 #define RW_ASSERT(condition) ((void)0)

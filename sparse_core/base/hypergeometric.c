@@ -11,7 +11,8 @@ static double stirling_error(double n) /* log n! - log(sqrt(2 pi n) (n / e)^n) *
     if (n < 16)
         return lgamma(n + 1) - (n + 0.5) * log(n) + n - 0.9189385332046727;
     double n2 = n * n;
-    return (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - 1.0 / 1188 / n2) / n2) / n2) / n2) / n;
+    double tail = 1.0 / 1260 - (1.0 / 1680 - 1.0 / 1188 / n2) / n2;
+    return (1.0 / 12 - (1.0 / 360 - tail / n2) / n2) / n;
 }
 
 static double deviance(double x, double mean) /* x log(x / mean) + mean - x */

@@ -54,7 +54,8 @@ static double draw_again(const rw_normal *t, uint32_t word, rw_seq s)
             x = tail(&s);
             break;
         }
-        double y = t->height[layer] + rw_unit(rw_seq_next(&s)) * (t->height[layer + 1] - t->height[layer]);
+        double low = t->height[layer], high = t->height[layer + 1];
+        double y = low + rw_unit(rw_seq_next(&s)) * (high - low);
         if (y < exp(-0.5 * x * x))
             break;
         uint64_t again = rw_seq_next(&s); /* another layer, another place: a new number */

@@ -71,12 +71,13 @@ static inline void rw_tiny_restore(uint64_t mode)
 #endif
 }
 
-/* Where the shares of a loop stand; apart, so that taking a task disturbs nobody. */
+/* A share of a loop's tasks: the next one to take, and the end. Each share has a cache line of
+ * its own, so that taking a task does not slow other threads. */
 typedef struct {
     int64_t next, end;
-    char apart[48];
+    char padding[48];
 } rw_share;
-enum { RW_SHARES = 64 }; /* a bound of the stack: with more threads, two begin with the same share */
+enum { RW_SHARES = 64 }; /* a bound of the stack: of more threads, some begin with one share */
 
 typedef void (*rw_task)(const void *arg, int64_t task);
 
@@ -112,7 +113,7 @@ static inline void rw_parallel_tasks(int threads, int64_t n, rw_task task, const
     }
 }
 
-/* Threads worth waking for `work` units (multiply-adds or so), at most `threads`. */
+/* Threads worth starting for `work` units (multiply-adds or so), at most `threads`. */
 static inline int rw_threads_for(int threads, int64_t work)
 {
     int64_t useful = work / RW_WORK_PER_THREAD;

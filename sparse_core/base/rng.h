@@ -20,7 +20,7 @@ typedef enum {
     RW_DRAW_DROPOUT = 5,
     RW_DRAW_NORMAL = 6,  /* a normal number, at the first try     */
     RW_DRAW_RETRY = 7,   /* and for the one in eighty that fails  */
-    RW_DRAW_SAMPLE = 8   /* who wins of places with unequal chances */
+    RW_DRAW_SAMPLE = 8   /* the choice among places of unequal chances */
 } rw_draw;
 
 typedef struct {
@@ -120,8 +120,8 @@ static inline uint64_t rw_seq_below(rw_seq *s, uint64_t bound)
 {
     uint64_t hi, lo = rw_mulhilo(rw_seq_next(s), bound, &hi);
     if (lo < bound) {
-        uint64_t floor = (0 - bound) % bound;
-        while (lo < floor)
+        uint64_t rejected = (0 - bound) % bound;
+        while (lo < rejected)
             lo = rw_mulhilo(rw_seq_next(s), bound, &hi);
     }
     return hi;

@@ -7,7 +7,7 @@
 rw_status rw_topk_start(rw_topk *b, int64_t k, int64_t most, rw_key key)
 {
     RW_ASSERT(k >= 0 && most >= 0);
-    enum { LEAST = 64 }; /* a bound: with fewer, cuts come too often */
+    enum { LEAST = 64 }; /* a bound: with room for fewer, cuts would come too often */
     *b = (rw_topk){ .key = key, .k = rw_min64(k, most) };
     b->room = rw_max64(1, rw_min64(most, 2 * rw_max64(b->k, LEAST)));
     b->at = rw_alloc_array((size_t)b->room, sizeof *b->at);
@@ -45,8 +45,8 @@ bool rw_topk_tie(const rw_topk *s, const rw_candidate *a, const rw_candidate *b)
 
 /* --- cutting --------------------------------------------------------------------- */
 
-/* The k-th largest of n scores, which change places: byte by byte from the top, those
- * that have a byte in common with it are counted and kept. */
+/* The k-th largest of n scores, whose array is overwritten. Byte by byte from the top,
+ * the scores that share a byte with it are counted and kept. */
 static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
 {
     for (int shift = 56; shift >= 0 && n > 1; shift -= 8) {
@@ -58,7 +58,7 @@ static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
             k -= counts[byte];
         if (counts[byte] == n)
             continue;
-        for (int64_t i = 0; i < n; i++) { /* every score is written, few are kept */
+        for (int64_t i = 0; i < n; i++) { /* each is written, and overwritten unless it is kept */
             uint64_t score = a[i];
             a[kept] = score;
             kept += (score >> shift & UINT8_MAX) == byte;
@@ -68,7 +68,7 @@ static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
     return a[0];
 }
 
-/* One of those whose score is the k-th: its hash and its place. */
+/* A candidate whose score is the k-th highest: its hash and its place. */
 typedef struct {
     uint64_t tie;
     int32_t group, source;
@@ -103,14 +103,14 @@ void rw_topk_cut(rw_topk *b)
     }
     qsort(equal, (size_t)n_equal, sizeof *equal, by_tie);
     b->full = true;
-    b->floor = (rw_candidate){ least, equal[rest - 1].group, equal[rest - 1].source };
+    b->threshold = (rw_candidate){ least, equal[rest - 1].group, equal[rest - 1].source };
 
     int64_t kept = 0;
     for (int64_t i = 0; i < b->n; i++) {
         rw_candidate c = b->at[i];
         bool stays = c.score > least;
         if (c.score == least)
-            stays = rest == n_equal || !rw_topk_tie(b, &b->floor, &c);
+            stays = rest == n_equal || !rw_topk_tie(b, &b->threshold, &c);
         b->at[kept] = c;
         kept += stays;
     }
@@ -133,7 +133,7 @@ static int64_t run_end(const rw_topk *b, int64_t i)
     return i < b->n ? i : b->n;
 }
 
-/* Two runs of places into one, in the other array. */
+/* Merge two sorted runs of candidates into one, in the other array. */
 static void merge_runs(const rw_topk *b, int64_t low, int64_t middle, int64_t end)
 {
     int64_t i = low, j = middle;
@@ -146,7 +146,8 @@ static void merge_runs(const rw_topk *b, int64_t low, int64_t middle, int64_t en
 void rw_topk_sort(rw_topk *b)
 {
     rw_topk_cut(b);
-    /* By runs that are there already: a few where streams went from place to place. */
+    /* A merge sort that starts from the runs already in order: streams often offer places
+     * in ascending order, and then the runs are long. */
     while (run_end(b, 0) < b->n) {
         for (int64_t low = 0; low < b->n;) {
             int64_t middle = run_end(b, low), end = middle < b->n ? run_end(b, middle) : middle;

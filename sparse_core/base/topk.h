@@ -1,17 +1,18 @@
 /* topk.h -- the k places of highest score in a stream of any length, in O(k) memory.
  *
- * Twice k candidates are collected; then the lower half goes, and the last of those that
- * stay is the FLOOR below which nobody needs to be looked at. So a candidate costs a
- * comparison, and those above the floor an amortised few more. Of n candidates in no
- * order some k * log(n / k) lie above it when they come; a caller who can guess where
- * the floor will be begins with that, and begins again without when too few were found.
+ * Twice k candidates are collected; then the lower half goes, and the lowest candidate that
+ * stays becomes the THRESHOLD: no candidate below it can be among the top k. So a candidate
+ * costs a comparison, and one above the threshold an amortised few more. Of n candidates in
+ * random order about k * log(n / k) lie above the threshold of their time. A caller who can
+ * estimate the final threshold begins with the estimate, and begins again without it when
+ * fewer than k candidates passed.
  *
  * The order is total: by score, then by a hash of (key, group, source), then by place.
- * So the k best do not depend on the order in which candidates come, and several
- * streams, each with its k best, merge to the k best of all. The hash is drawn only
- * for candidates whose score is that of the k-th best: elsewhere it decides nothing.
+ * So the top k do not depend on the order in which candidates come, and several
+ * streams, each with its top k, merge to the top k of all. The hash is drawn only for
+ * candidates whose score is the k-th highest: no other choice depends on it.
  *
- * Candidates stay in the order of the stream, which is often that of places. */
+ * Candidates stay in the order of the stream, which is often the order of their places. */
 #ifndef RW_TOPK_H
 #define RW_TOPK_H
 
@@ -29,43 +30,44 @@ typedef struct {
     int64_t k, n, room;
     rw_candidate *at;   /* n of room                                        */
     rw_candidate *work; /* room more, for cutting and sorting               */
-    bool full;          /* has it been cut? Then who is worse than floor is out;  */
-    rw_candidate floor; /* before that, whose score is lower                      */
+    bool full;          /* it has been cut: a candidate of the threshold's score is taken
+                           only if its hash comes first                     */
+    rw_candidate threshold; /* a candidate of a lower score is never taken  */
 } rw_topk;
 
-/* Memory for the best k of at most `most` candidates. */
+/* Memory for the top k of at most `most` candidates. */
 rw_status rw_topk_start(rw_topk *b, int64_t k, int64_t most, rw_key key);
 void rw_topk_end(rw_topk *b);
 
-/* Begin again with another k, at most that of the start, and a floor. */
-static inline void rw_topk_again(rw_topk *b, int64_t k, double floor)
+/* Begin again with another k, at most that of the start, and a threshold. */
+static inline void rw_topk_again(rw_topk *b, int64_t k, double threshold)
 {
-    RW_ASSERT(k >= 0 && k <= b->room && floor >= 0);
+    RW_ASSERT(k >= 0 && k <= b->room && threshold >= 0);
     b->k = k;
     b->n = 0;
     b->full = false;
-    memcpy(&b->floor.score, &floor, sizeof floor);
+    memcpy(&b->threshold.score, &threshold, sizeof threshold);
 }
 
-/* The score below which nobody needs to be offered. */
+/* Threshold below which no candidate can be among the top k. */
 static inline double rw_topk_threshold(const rw_topk *b)
 {
     double score;
-    memcpy(&score, &b->floor.score, sizeof score);
+    memcpy(&score, &b->threshold.score, sizeof score);
     return score;
 }
 
-/* Does a come before b, whose score it has? */
+/* Does candidate a come before candidate b, which has the same score? */
 bool rw_topk_tie(const rw_topk *s, const rw_candidate *a, const rw_candidate *b);
 
-/* Room is short: keep the k best. */
+/* Keep the top k of the candidates collected so far, which makes room. */
 void rw_topk_cut(rw_topk *b);
 
 static inline void rw_topk_take(rw_topk *b, const rw_candidate *c)
 {
-    if (b->k == 0 || c->score < b->floor.score)
+    if (b->k == 0 || c->score < b->threshold.score)
         return;
-    if (b->full && c->score == b->floor.score && !rw_topk_tie(b, c, &b->floor))
+    if (b->full && c->score == b->threshold.score && !rw_topk_tie(b, c, &b->threshold))
         return;
     if (b->n == b->room)
         rw_topk_cut(b);
@@ -86,10 +88,10 @@ static inline void rw_topk_offer(rw_topk *b, double score, int32_t group, int32_
     rw_topk_take(b, &c);
 }
 
-/* Take over what another stream has kept. */
+/* Offer every candidate that another stream has kept. */
 void rw_topk_merge(rw_topk *b, const rw_topk *other);
 
-/* The k best, or all if they are fewer, sorted by (group, source). */
+/* Cut to the top k, or leave all if they are fewer, and sort by (group, source). */
 void rw_topk_sort(rw_topk *b);
 
 #endif

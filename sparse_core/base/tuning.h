@@ -1,4 +1,4 @@
-/* tuning.h -- numbers chosen for speed that do not depend on the instruction set, with their reasons.
+/* tuning.h -- numbers chosen for speed that do not depend on the instruction set, with reasons.
  *
  * None of them changes a result: order.h has those that would. Those that belong to the kernels of
  * one instruction set stand beside them (kernels_tuning.h). All other numbers above 64 in the core
@@ -10,7 +10,7 @@
 enum {
     /* --- threads and polls ------------------------------------------------------------ */
 
-    /* Multiply-adds worth a thread: waking one costs a few microseconds. */
+    /* Multiply-adds worth a thread: starting one costs a few microseconds. */
     RW_WORK_PER_THREAD = 50000,
     /* Multiply-adds of each thread between two polls: 20 ms at 10 GFLOP/s. */
     RW_POLL_WORK = 100000000,
@@ -37,13 +37,15 @@ enum {
     RW_COMMIT_CHUNK = 8192,
     /* Chunks of each thread at least, so that small layers are shared too. */
     RW_COMMIT_CHUNKS = 2,
-    /* Slots of a piece in prune.c: 4 us of a pass. Between two polls so many of each thread: 10 ms. */
+    /* Slots of a piece in prune.c: 4 us of a pass. Each thread does so many pieces between two
+     * polls: 10 ms. */
     RW_PRUNE_PIECE = 2048,
     RW_PRUNE_POLL_PIECES = 2048,
     /* Slots that prune.c collects and sorts rather than count once more: one pass is enough for
      * most layers, two for all but strange ones. */
     RW_PRUNE_SORTED = 4096,
-    /* New weights that one thread draws at a time; between two polls so many runs of each: 10 ms. */
+    /* New weights that one thread draws at a time. Each thread does so many runs between two
+     * polls: 10 ms. */
     RW_VALUES_RUN = 512,
     RW_VALUES_POLL_RUNS = 256,
     /* New links of each thread between two polls in grow_random.c: 20 ms. */
@@ -66,12 +68,12 @@ enum {
 
     /* --- how growth selects ------------------------------------------------------------------ */
 
-    /* Growth by gradient takes the best of so many places for each that it wants by noting all
-     * of them, in 13 bytes each; of more places it takes them from a stream, in 64 bytes for
-     * each that it wants and each thread. */
+    /* Up to so many candidates for each new link, growth by gradient notes all candidates, in 13
+     * bytes each. With more of them it selects from a stream, in 64 bytes for each new link and
+     * each thread. */
     RW_GROW_CANDIDATES = 6,
-    /* Of so many blocks of rows one says where the threshold of the best will be, and so many
-     * times as many candidates as this predicts are expected at most. */
+    /* One of so many blocks of rows is the sample that estimates the final threshold. The estimate
+     * is so low that about RW_GROW_MARGIN times the wanted number of candidates should pass it. */
     RW_GROW_SAMPLE = 16,
     RW_GROW_MARGIN = 2
 };

@@ -68,7 +68,7 @@ typedef struct {
     bool add;      /* to the gradients of the spans before */
 } rw_span;
 
-enum { RW_REACH = 128 }; /* values that `reach` looks at in one go: a bound of its stack */
+enum { RW_SCAN_VALUES = 128 }; /* values of one call of `at_least`: a bound of its stack */
 
 typedef enum {
     RW_ACT_LINEAR = 0,
@@ -157,13 +157,14 @@ typedef struct {
     void (*outer)(const void *x, int32_t panels, const void *dy, size_t dy_step, int32_t tile,
                   int64_t batch, int32_t rows, void *grad, size_t pitch);
 
-    /* Which of n values, at most RW_REACH, have a magnitude of `floor` (> 0) or more: how
-     * many, and where, ascending. `at` has room for RW_REACH. */
-    int32_t (*reach)(const void *values, int32_t n, double floor, int32_t *at);
+    /* The threshold scan: which of n values, at most RW_SCAN_VALUES, have a magnitude of
+     * `threshold` (> 0) or more. Returns how many, and writes their indices to `at`, in
+     * ascending order; `at` has room for RW_SCAN_VALUES. */
+    int32_t (*at_least)(const void *values, int32_t n, double threshold, int32_t *at);
 
     /* dw and update (SGD) in one go, for groups [g0, g1) of one row each and a span
      * of one tile of 1 or 2 samples: the same bits. NULL where it would not pay. */
-    void (*few_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
+    void (*small_batch_sgd)(const rw_rows *w, int32_t g0, int32_t g1, const rw_span *span,
                     const rw_update *u, void *weight, void *m);
 
     /* out[i] (+)= sum of dy[i] over the samples of one tile, rows [0, n): the bias gradient. */

@@ -53,7 +53,7 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
             f32x1_##kernel arguments;       \
     } while (0)
 #include "kernels/kernels_small_batch.h"
-#define RW_FEW_SGD f32_few_sgd
+#define RW_SMALL_BATCH_SGD f32_small_batch_sgd
 #define RW_F f32
 #define RW_DTYPE RW_F32
 #define RW_DTYPE_BITS 32

@@ -142,8 +142,8 @@ RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int3
     return k;
 }
 
-/* Few samples: one register holds them all, so one row would wait for its own
- * additions. Four rows go side by side as far as the shortest reaches. */
+/* A small batch: one register holds all samples, so one row would wait for its own
+ * additions. Four rows are computed side by side, as far as the shortest goes. */
 RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, const rw_panel *p,
                                   const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile)
 {
@@ -266,7 +266,8 @@ RW_INLINE void RW_V(forward_lanes)(const rw_rows *s, int32_t g, int32_t *at, con
     RW_UNROLL
     for (int i = 0; i < beside; i++) {
         for (; k[i] < stop[i] && source[k[i]] < end; k[i]++)
-            acc[i] = RW_V(fma)(RW_V(load)(w + k[i] * RW_LANES), RW_V(set1)(x[source[k[i]]]), acc[i]);
+            acc[i] = RW_V(fma)(RW_V(load)(w + k[i] * RW_LANES), RW_V(set1)(x[source[k[i]]]),
+                               acc[i]);
         at[i] = (int32_t)(k[i] - s->start[g + i]);
         RW_V(store)(y + (g + i) * RW_LANES, acc[i]);
     }
@@ -302,7 +303,7 @@ RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int
         for (int r = 0; r < rows; r++) {
             RW_VEC weight = RW_V(set1)(w[r]);
             if (r > 0)
-                from += tile; /* a walk: of from + r * tile gcc computes every address anew */
+                from += tile; /* of from + r * tile gcc would compute every address anew */
             RW_UNROLL
             for (int i = 0; i < regs; i++) {
                 RW_VEC in = RW_V(load)(from + i * RW_LANES);
@@ -396,18 +397,19 @@ RW_INLINE int32_t RW_V(count_below)(const int32_t *source, int32_t n, int32_t en
     return below;
 }
 
-/* Few samples: one register holds all of a source's. A row is short work then, and
- * where it ends must not hang on its sources: a machine that waits for them to
- * arrive before it knows cannot fetch the next rows meanwhile. So a block's places
- * in some rows are counted first, without a branch. What is fetched ahead are the
- * next row's places in this block: others are being written by another core. */
-RW_INLINE void RW_V(scatter_few)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
-                                 const RW_T *dy, RW_T *dx, int32_t tile)
+/* A small batch: one register holds all samples of a source. The work of a row is short then.
+ * Where it ends must not depend on its sources, because a machine that waits for them to
+ * arrive cannot fetch the next rows meanwhile. So the slots of each row in this panel are
+ * counted first, without a branch. Fetched ahead are the values that the next row's slots in
+ * this panel write; those of other panels are being written by another core. */
+RW_INLINE void RW_V(scatter_small_batch)(const rw_rows *s, int32_t g0, int32_t g1,
+                                         const rw_panel *p, const RW_T *dy, RW_T *dx, int32_t tile)
 {
-    enum { TOGETHER = 64 }; /* a bound of the stack, 256 bytes */
-    int32_t stop[TOGETHER];
-    for (int32_t first = g0; first < g1; first += TOGETHER) {
-        int32_t n = g1 - first < TOGETHER ? g1 - first : TOGETHER, *at = p->at + (first - g0);
+    enum { GROUPS_AT_ONCE = 64 }; /* a bound of the stack, 256 bytes */
+    int32_t stop[GROUPS_AT_ONCE];
+    for (int32_t first = g0; first < g1; first += GROUPS_AT_ONCE) {
+        int32_t n = g1 - first < GROUPS_AT_ONCE ? g1 - first : GROUPS_AT_ONCE;
+        int32_t *at = p->at + (first - g0);
         for (int32_t i = 0; i < n; i++) {
             const int32_t *source = s->source + s->start[first + i];
             int32_t k = at[i], len = s->len[first + i];
@@ -418,7 +420,8 @@ RW_INLINE void RW_V(scatter_few)(const rw_rows *s, int32_t g0, int32_t g1, const
             const RW_T *w = (const RW_T *)s->weight + s->start[first + i];
             RW_VEC in = RW_V(load)(dy + (size_t)(first + i) * (size_t)tile);
             int32_t k = at[i], next = i + 1 < n ? stop[i + 1] - at[i + 1] : 0;
-            const int32_t *ahead = next > 0 ? s->source + s->start[first + i + 1] + at[i + 1] : source;
+            const int32_t *ahead =
+                next > 0 ? s->source + s->start[first + i + 1] + at[i + 1] : source;
             for (int32_t j = 0; k < stop[i]; k++, j++) {
                 RW_T *to = dx + (size_t)source[k] * (size_t)tile;
                 if (p->far)
@@ -435,7 +438,7 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
                                   const int rows, const int most)
 {
     if (rows == 1 && cols == RW_LANES) {
-        RW_V(scatter_few)(s, g0, g1, p, dy, dx, tile);
+        RW_V(scatter_small_batch)(s, g0, g1, p, dy, dx, tile);
         return;
     }
     for (int32_t g = g0; g < g1; g++) {

@@ -1,11 +1,11 @@
 /* kernels_element.h -- elementwise kernels and the table of one precision.
  *
  * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
- * and RW_WIDE_LANES, RW_ISA (avx2), RW_TUNED (its rw_tuning), and RW_DISPATCH(tile, kernel, arguments), which
- * picks the register width for a tile. RW_FEW_SGD, where defined, is that kernel.
- * The loops are plain C that compilers turn
- * into vector code; nothing here fuses, so every instruction set gives the same
- * bits (but for what libm's exp and tanh differ). */
+ * and RW_WIDE_LANES, RW_ISA (avx2), RW_TUNED (its rw_tuning), and
+ * RW_DISPATCH(tile, kernel, arguments), which picks the register width for a tile.
+ * RW_SMALL_BATCH_SGD, where defined, is that kernel. The loops are plain C that compilers
+ * turn into vector code; nothing here fuses, so every instruction set gives the same
+ * bits (but for differences between versions of libm's exp and tanh). */
 
 #define RW_VEC RW_WIDE
 
@@ -258,8 +258,8 @@ RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const u
 #define RW_PANEL (RW_BESIDE * RW_WIDE_LANES)
 
 /* `rows` rows with a panel's sources, over samples [b0, b1): x begins at b0. */
-RW_INLINE void RW_E(outer_block)(const RW_T *x, const RW_T *dy, size_t dy_step, int32_t tile, int64_t b0,
-                                 int64_t b1, RW_T *grad, size_t pitch, const int rows)
+RW_INLINE void RW_E(outer_block)(const RW_T *x, const RW_T *dy, size_t dy_step, int32_t tile,
+                                 int64_t b0, int64_t b1, RW_T *grad, size_t pitch, const int rows)
 {
     RW_WIDE acc[RW_OUTER_ROWS * RW_BESIDE];
     RW_UNROLL
@@ -315,23 +315,24 @@ RW_KERNEL void RW_E(outer)(const void *sources, int32_t panels, const void *outs
         }
 }
 
-/* Often few values do: eight are passed over at once. NaN reaches nothing. */
-RW_KERNEL int32_t RW_E(reach)(const void *values, int32_t n, double floor, int32_t *at)
+/* Most values lie below the threshold, so eight are skipped at once. NaN is never at least
+ * anything. */
+RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold, int32_t *at)
 {
     const RW_T *v = values;
-    RW_T least = (RW_T)floor;
-    uint8_t reaches[RW_REACH] = { 0 };
+    RW_T least = (RW_T)threshold;
+    uint8_t passes[RW_SCAN_VALUES] = { 0 };
     int32_t found = 0;
     for (int32_t i = 0; i < n; i++)
-        reaches[i] = RW_FABS(v[i]) >= least;
+        passes[i] = RW_FABS(v[i]) >= least;
     for (int32_t i = 0; i < n; i += 8) {
         uint64_t eight;
-        memcpy(&eight, reaches + i, sizeof eight);
+        memcpy(&eight, passes + i, sizeof eight);
         if (eight == 0)
             continue;
         for (int32_t k = i; k < i + 8; k++) { /* every place is written, some are kept */
             at[found] = k;
-            found += reaches[k];
+            found += passes[k];
         }
     }
     return found;
@@ -381,7 +382,8 @@ RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
 RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
                              const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
 {
-    if (tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES) /* a register of every such width exists */
+    /* A register of every such width exists. */
+    if (tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES)
         RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, x, bias, y));
     else
         RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
@@ -411,8 +413,8 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     RW_DISPATCH(tile, row_sum, (dy, n, out, tile, cols, add));
 }
 
-#ifndef RW_FEW_SGD
-#define RW_FEW_SGD NULL
+#ifndef RW_SMALL_BATCH_SGD
+#define RW_SMALL_BATCH_SGD NULL
 #endif
 #define RW_TABLE_OF(isa, f) RW_TABLE_OF_(isa, f)
 #define RW_TABLE_OF_(isa, f) rw_kernels_##isa##_##f
@@ -423,7 +425,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
     .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
     .forward = RW_E(forward), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
-    .dw = RW_E(dw), .outer = RW_E(outer), .reach = RW_E(reach), .few_sgd = RW_FEW_SGD,
+    .dw = RW_E(dw), .outer = RW_E(outer), .at_least = RW_E(at_least),
+    .small_batch_sgd = RW_SMALL_BATCH_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
     .dropout = RW_E(dropout), .update = RW_E(update), .settle = RW_E(settle),
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
@@ -437,7 +440,7 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
 #undef RW_TUNED
 #undef RW_PANEL
 #undef RW_CHAINS
-#undef RW_FEW_SGD
+#undef RW_SMALL_BATCH_SGD
 #undef RW_TABLE_OF
 #undef RW_TABLE_OF_
 #undef RW_TEXT

@@ -1,12 +1,13 @@
-/* kernels_tuning.h -- the numbers of one instruction set that are chosen for speed, with their reasons.
+/* kernels_tuning.h -- numbers of one instruction set that are chosen for speed, with reasons.
  *
- * They stand in a table beside the kernels that they were measured with: rw_kernels.tuning, defined in
- * kernels_<isa>.c. None of them changes a result (order.h has those that would; the tests run products
- * with absurd tables and compare bits). How many registers a kernel keeps is in kernels_body.h.
+ * They stand in a table beside the kernels that they were measured with: rw_kernels.tuning,
+ * defined in kernels_<isa>.c. None of them changes a result (order.h has those that would;
+ * the tests run products with absurd tables and compare bits). How many registers a kernel
+ * keeps is in kernels_body.h.
  *
- * RW_TUNING_MEASURED are the only values measured so far: products with AVX-512 on an Intel Xeon
- * (2 MB of second-level cache) and an AMD EPYC, growth with AVX2 on the EPYC, in float32. Instruction
- * sets and dtypes that nobody has measured take them as they are, and say so where they do. */
+ * RW_TUNING_MEASURED are the only values measured so far: products with AVX-512 on an Intel
+ * Xeon (2 MB of second-level cache) and an AMD EPYC, growth with AVX2 on the EPYC, in float32.
+ * Instruction sets and dtypes without a measurement take them as they are, and say so. */
 #ifndef RW_KERNELS_TUNING_H
 #define RW_KERNELS_TUNING_H
 
@@ -23,23 +24,24 @@ typedef struct {
 
 typedef struct {
     rw_panel_rule forward, scatter, dw;
-    /* Bytes of a source's samples from which panels pay: with few samples a row is over too soon. */
+    /* Bytes of a source's samples from which panels pay: in a small batch rows end too soon. */
     int64_t panel_line;
     /* A panel larger than this is no nearer than the whole. */
     int64_t panel_most;
-    /* Groups go through panels together: their slots should touch every source of a panel some times. */
+    /* How often the slots of the groups that share a pass over the panels should touch every
+     * source of a panel. */
     int64_t panel_reuse;
-    /* Bytes of activations that the second-level cache keeps: half of the smallest in use today (1 MB),
-     * the rest being for the outputs, the weights and whoever shares the core. Of what has more, slots
-     * are fetched ahead. */
+    /* Bytes of activations that the second-level cache keeps: half of the smallest cache in use
+     * today (1 MB), the rest being for the outputs, the weights and other programs on the core.
+     * A layer with more activations fetches slots ahead. */
     int64_t near;
 
     /* Slots of a row that are counted through sooner than searched. */
     int32_t counted;
 
-    /* dX gathers through the mirror only while a panel takes fewer slots of a row than `gather_piece`,
-     * and only from so many slots: it reads a line of the cache for every weight, so the weights must
-     * be near (2 MB of float32). Else it scatters panel by panel. */
+    /* dX gathers through the mirror only while a panel takes fewer slots of a row than
+     * `gather_piece`, and only up to `gather_slots` slots: it reads a line of the cache for every
+     * weight, so the weights must be near (2 MB of float32). Else it scatters panel by panel. */
     int32_t gather_piece;
     int64_t gather_slots;
 
@@ -50,8 +52,8 @@ typedef struct {
 
     /* Samples of a panel of `outer` that stay in the first-level cache. */
     int32_t outer_span;
-    /* Growth makes the gradients of as many rows together as `outer` has in registers; of rows that
-     * would take more bytes than this only those of one group. */
+    /* Growth makes the gradients of as many rows at once as `outer` has in registers; if these
+     * rows would take more bytes than this, only the rows of one group. */
     int64_t grow_bytes;
 } rw_tuning;
 

@@ -1,6 +1,6 @@
-/* panels.h -- cutting a layer's sources, so that what is read again and again is near.
+/* panels.h -- cutting a layer's sources into panels whose activations stay in the cache.
  *
- * A row that meets all of a wide layer's activations finds few of them in the
+ * A row that reads all of a wide layer's activations finds few of them in the
  * cache. So a block of groups goes through the sources panel by panel: first
  * every group's slots in the first panel, then every group's in the second. A
  * cursor for each group (rw_panel.at) remembers where its row stopped; since
@@ -10,19 +10,19 @@
 
 #include "kernels/kernels.h"
 
-/* How a layer meets its sources: in panels that take about `slots` of each row,
+/* How a layer goes through its sources: in panels that take about `slots` of each row,
  * or in one go (slots = 0), fetching ahead where the activations are far. */
 typedef struct {
     int32_t panels, slots;
     bool far;
 } rw_cut;
 
-/* Groups that go through panels together, at most, and of a task: their cursors and where their
- * gradients go are kept on the stack. A bound: 12 KB. */
+/* The most groups of a task. Their cursors and the offsets of their gradients are kept on the
+ * stack. A bound: 12 KB. */
 enum { RW_TASK_GROUPS = 1024 };
 
-/* For activations of `bytes` a source. Panels grow where rows are so short that
- * they would pay no more. */
+/* The cut for activations of `bytes` a source. Where rows are short, panels are larger, so
+ * that a panel still takes rule->slots of each row. */
 static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_tuning *t,
                                     const rw_panel_rule *rule)
 {
@@ -34,21 +34,21 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_t
     return (rw_cut){ 1, 0, all > t->near };
 }
 
-/* Where panel i of n over sources [j0, j1) ends. The last one takes every slot. */
+/* Where panel i of n over sources [j0, j1) ends. */
 static inline int32_t rw_panel_end(int32_t j0, int32_t j1, int32_t i, int32_t n)
 {
     return (int32_t)(j0 + (int64_t)(j1 - j0) * (i + 1) / n);
 }
 
-/* Groups that should go through panels together. */
+/* How many groups should share a pass over the panels. */
 static inline int64_t rw_panel_groups(const rw_store *s, const rw_tuning *t)
 {
     int64_t row = rw_max64(1, s->slots / s->n_groups);
     return rw_max64(1, rw_min64(t->panel_reuse * s->n_in / row, RW_TASK_GROUPS));
 }
 
-/* The first of `n` ascending sources that is not below j. A row of at most `counted` is
- * counted through: no branch to guess. */
+/* The index of the first of `n` ascending sources that is not below j. In a row of at most
+ * `counted`, the sources below j are counted, which takes no branch that depends on them. */
 static inline int32_t rw_lower_bound(const int32_t *source, int32_t n, int32_t j, int32_t counted)
 {
     int32_t low = 0;

@@ -153,7 +153,8 @@ RW_INLINE void f32x4_sum8(const f32x4 *a, float *out, bool more)
 RW_INLINE void f32x2_sum8(const f32x2 *a, float *out, bool more)
 {
     for (int i = 0; i < 8; i += 4) {
-        __m128 low = _mm_movelh_ps(a[i].v, a[i + 1].v), high = _mm_movelh_ps(a[i + 2].v, a[i + 3].v);
+        __m128 low = _mm_movelh_ps(a[i].v, a[i + 1].v);
+        __m128 high = _mm_movelh_ps(a[i + 2].v, a[i + 3].v);
         __m128 sum = _mm_add_ps(_mm_shuffle_ps(low, high, 0x88), _mm_shuffle_ps(low, high, 0xDD));
         _mm_storeu_ps(out + i, more ? _mm_add_ps(_mm_loadu_ps(out + i), sum) : sum);
     }

@@ -1,4 +1,4 @@
-/* vec_neon.h -- registers of 4 or 2 floats, 2 doubles (aarch64 has them everywhere); see vec_scalar.h. */
+/* vec_neon.h -- registers of 4 or 2 floats, 2 doubles; every aarch64 has them (vec_scalar.h). */
 #ifndef RW_VEC_NEON_H
 #define RW_VEC_NEON_H
 

@@ -27,10 +27,10 @@ static runs runs_of(const rw_store *s, const rw_field *f, int32_t g)
     static double name(const void *values, int64_t n)                          \
     {                                                                          \
         const T *v = values;                                                   \
-        double sum[RW_SUM_LANES] = { 0 };                                                 \
+        double sum[RW_SUM_LANES] = { 0 };                                      \
         int64_t i = 0;                                                         \
-        for (; i + RW_SUM_LANES <= n; i += RW_SUM_LANES)                                             \
-            for (int l = 0; l < RW_SUM_LANES; l++)                                        \
+        for (; i + RW_SUM_LANES <= n; i += RW_SUM_LANES)                       \
+            for (int l = 0; l < RW_SUM_LANES; l++)                             \
                 sum[l] += (double)v[i + l] * (double)v[i + l];                 \
         for (int l = 0; i < n; i++, l++)                                       \
             sum[l] += (double)v[i] * (double)v[i];                             \

@@ -31,8 +31,8 @@ typedef struct {
     const rw_tiles *x, *dy;
 } dw_op;
 
-static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const rw_tiles *dy,
-                       const rw_run *run, int64_t work)
+static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
+                       const rw_tiles *dy, const rw_run *run, int64_t work)
 {
     dw_op d = { .x = x, .dy = dy };
     d.o = rw_slots_op_cut(k, s, run, rw_span_bytes(x), &k->tuning->dw, 1, work);
@@ -50,7 +50,8 @@ static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
         int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);
         rw_span span = {
             .x = rw_tile_at(x, tile), .dy = rw_tile_at(dy, tile),
-            .x_step = (size_t)x->rows * (size_t)x->tile, .dy_step = (size_t)dy->rows * (size_t)dy->tile,
+            .x_step = (size_t)x->rows * (size_t)x->tile,
+            .dy_step = (size_t)dy->rows * (size_t)dy->tile,
             .n_tiles = (int32_t)tiles, .tile = x->tile,
             .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = tile > 0
         };
@@ -118,7 +119,8 @@ static rw_status find_values(const rw_store *s, const char *name, char **data)
 }
 
 /* A field of one value a slot: its array, or a status. */
-static rw_status find_slot_values(const rw_store *s, const char *name, rw_dtype dtype, const void **data)
+static rw_status find_slot_values(const rw_store *s, const char *name, rw_dtype dtype,
+                                  const void **data)
 {
     int32_t i = rw_store_field(s, name);
     if (i < 0)
@@ -191,7 +193,8 @@ rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const r
     if (!is_gradient_field(k, s, grad) || s->field[RW_WEIGHT].dtype != k->dtype)
         return RW_ESHAPE;
     int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
-    update_op r = { .op = rw_op_cut(k, run, s->n_groups, 1, work), .s = s, .grad = s->field[grad].data };
+    update_op r = { .op = rw_op_cut(k, run, s->n_groups, 1, work), .s = s,
+                    .grad = s->field[grad].data };
     rw_status status = find_step_fields(s, u, &r.fields);
     if (status != RW_OK)
         return status;
@@ -237,7 +240,8 @@ static void fused_task(const void *arg, int64_t task)
 static bool has_small_batch(const fused_op *r)
 {
     const rw_update *u = r->fields.u;
-    return r->d.o.op.k->few_sgd && u->kind == RW_OPT_SGD && !u->settle && r->d.o.s->group == 1
+    return r->d.o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->settle
+        && r->d.o.s->group == 1
         && r->d.x->n_tiles == 1 && r->d.x->tile <= 2;
 }
 
@@ -246,8 +250,10 @@ static void small_batch_task(const void *arg, int64_t task)
     const fused_op *r = arg;
     const rw_tiles *x = r->d.x;
     rw_part p = rw_op_part(&r->d.o.op, task);
-    rw_span span = { .x = x->data, .dy = r->d.dy->data, .n_tiles = 1, .tile = x->tile, .cols = x->tile };
-    r->d.o.op.k->few_sgd(&r->d.o.w, p.first, p.end, &span, r->fields.u, r->fields.weight, r->fields.m);
+    rw_span span = { .x = x->data, .dy = r->d.dy->data, .n_tiles = 1,
+                     .tile = x->tile, .cols = x->tile };
+    r->d.o.op.k->small_batch_sgd(&r->d.o.w, p.first, p.end, &span, r->fields.u, r->fields.weight,
+                                 r->fields.m);
 }
 
 int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
@@ -272,5 +278,6 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     rw_status status = find_step_fields(s, u, &r.fields);
     if (status != RW_OK)
         return status;
-    return rw_run_tasks(run, r.d.o.op.blocks, work, has_small_batch(&r) ? small_batch_task : fused_task, &r);
+    rw_task task = has_small_batch(&r) ? small_batch_task : fused_task;
+    return rw_run_tasks(run, r.d.o.op.blocks, work, task, &r);
 }

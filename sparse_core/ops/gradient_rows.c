@@ -26,8 +26,8 @@ static void pack_panel_task(const void *arg, int64_t panel)
         PACK_PANEL(double)
 }
 
-rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
-                          const rw_run *run)
+rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x,
+                                 const rw_tiles *dy, const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && x->batch == dy->batch && x->tile == dy->tile);
     RW_ASSERT(x->dtype == k->dtype && dy->dtype == k->dtype && rw_is_run(run));
@@ -77,8 +77,8 @@ void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t
             score[i] = score[i] <= DBL_MAX ? score[i] : 0;                                \
     } while (0)
 
-void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step, int32_t rows,
-                     double *score)
+void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step,
+                            int32_t rows, double *score)
 {
     RW_ASSERT(n >= 0 && step >= 1 && rows >= 1);
     if (a->k->dtype == RW_F64)
@@ -89,13 +89,13 @@ void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t
         SCORE_PLACES(float, step);
 }
 
-int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t rows, double floor,
-                        double *score, int32_t *high)
+int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n,
+                                  int32_t rows, double threshold, double *score, int32_t *high)
 {
-    RW_ASSERT(n >= 0 && n <= RW_REACH && rows >= 1);
+    RW_ASSERT(n >= 0 && n <= RW_SCAN_VALUES && rows >= 1);
     int32_t n_high = 0;
-    if (rows == 1 && floor > 0) { /* then a score is a gradient, and few are looked at twice */
-        n_high = a->k->reach(grad, n, floor, high);
+    if (rows == 1 && threshold > 0) { /* a score is one |gradient|: the scan needs no scores */
+        n_high = a->k->at_least(grad, n, threshold, high);
         for (int32_t i = 0; i < n_high; i++) {
             const char *one = grad + (size_t)high[i] * rw_dtype_size(a->k->dtype);
             rw_gradient_rows_score(a, one, 1, 1, 1, &score[high[i]]);
@@ -103,9 +103,9 @@ int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, i
         return n_high;
     }
     rw_gradient_rows_score(a, grad, n, 1, rows, score);
-    for (int32_t i = 0; i < n; i++) { /* every place is written, few are kept */
+    for (int32_t i = 0; i < n; i++) { /* each is written, and overwritten unless it is kept */
         high[n_high] = i;
-        n_high += score[i] >= floor;
+        n_high += score[i] >= threshold;
     }
     return n_high;
 }

@@ -21,9 +21,10 @@ typedef struct {
     size_t row_bytes;   /* of a row of gradients                    */
 } rw_gradient_rows;
 
-/* x and dy fit each other; both stay as they are until the end. RW_ENOMEM, RW_EINTR: nothing to end. */
-rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
-                          const rw_run *run);
+/* x and dy must fit each other and stay as they are until the end. After RW_ENOMEM and RW_EINTR
+ * there is nothing to end. */
+rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x,
+                                 const rw_tiles *dy, const rw_run *run);
 void rw_gradient_rows_end(rw_gradient_rows *a);
 
 /* All gradients of some rows: `rows` times row_bytes. */
@@ -31,12 +32,13 @@ void rw_gradient_rows_make(const rw_gradient_rows *a, int32_t first_row, int32_t
 
 /* Scores of n places, the first of which has its gradients at `grad` (of a group of `rows`
  * rows); `step` values lie between one place and the next. */
-void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step, int32_t rows,
-                     double *score);
+void rw_gradient_rows_score(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t step,
+                            int32_t rows, double *score);
 
-/* Of n places side by side, at most RW_REACH, those whose score reaches the floor: how many,
- * and where. Only their scores are there then. */
-int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n, int32_t rows, double floor,
-                        double *score, int32_t *high);
+/* Which of n adjacent places, at most RW_SCAN_VALUES, have a score of `threshold` or more.
+ * Returns how many, and writes their indices to `high`; `score` is written at these
+ * indices alone. */
+int32_t rw_gradient_rows_at_least(const rw_gradient_rows *a, const char *grad, int32_t n,
+                                  int32_t rows, double threshold, double *score, int32_t *high);
 
 #endif

@@ -21,7 +21,8 @@ static void forward_task(const void *arg, int64_t task)
     const rw_store *s = f->o.s;
     const rw_kernels *k = f->o.op.k;
     rw_part p = rw_op_part(&f->o.op, task);
-    int32_t row0 = p.first * s->group, row1 = (int32_t)rw_min64((int64_t)p.end * s->group, s->n_out);
+    int32_t row0 = p.first * s->group;
+    int32_t row1 = (int32_t)rw_min64((int64_t)p.end * s->group, s->n_out);
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(p.end - p.first) * sizeof *at);
     for (int32_t i = 0; i < f->o.cut.panels; i++) {
@@ -32,7 +33,7 @@ static void forward_task(const void *arg, int64_t task)
     k->activate(f->act, f->slope, rw_tile_row(f->y, p.tile, row0),
                 f->z ? rw_tile_row(f->z, p.tile, row0) : NULL, row1 - row0, f->y->tile,
                 rw_tile_live(f->y, p.tile));
-    if (row1 < p.end * s->group) /* rows nobody has: 0 even where x is not finite */
+    if (row1 < p.end * s->group) /* rows beyond n_out: 0 even where x is not finite */
         memset(rw_tile_row(f->y, p.tile, row1), 0,
                (size_t)(p.end * s->group - row1) * (size_t)rw_tile_row_bytes(f->y));
 }
@@ -142,7 +143,8 @@ static void gather_task(const void *arg, int64_t task)
     const gather_op *d = arg;
     rw_part p = rw_op_part(&d->op, task);
     d->op.k->dx_gather(&d->w, &d->s->mirror, p.first, p.end, rw_tile_at(d->dy, p.tile),
-                       rw_tile_at(d->dx, p.tile), d->dy->tile, rw_tile_cols(d->op.k, d->dy, p.tile));
+                       rw_tile_at(d->dx, p.tile), d->dy->tile,
+                       rw_tile_cols(d->op.k, d->dy, p.tile));
 }
 
 /* --- dX by scattering --------------------------------------------------------- */
@@ -169,7 +171,8 @@ static void scatter_task(const void *arg, int64_t task)
     for (int32_t g0 = d->first_group, g1; g0 < d->end_group; g0 = g1) {
         g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, d->end_group);
         for (int32_t g = g0; g < g1; g++)
-            at[g - g0] = p.first ? rw_lower_bound(w->source + w->start[g], w->len[g], p.first, counted) : 0;
+            at[g - g0] =
+                p.first ? rw_lower_bound(w->source + w->start[g], w->len[g], p.first, counted) : 0;
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
             rw_panel panel = rw_slots_op_panel(&d->o, i, p.first, p.end, at, true);
             k->dx_scatter(w, g0, g1, &panel, rw_tile_at(d->dy, p.tile), rw_tile_at(d->dx, p.tile),
@@ -178,8 +181,8 @@ static void scatter_task(const void *arg, int64_t task)
     }
 }
 
-static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
-                             int64_t work, const rw_run *run)
+static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
+                             rw_tiles *dx, int64_t work, const rw_run *run)
 {
     int64_t n_tiles = dy->n_tiles;
     int threads = rw_threads_for(run->threads, work);
@@ -195,7 +198,8 @@ static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_ti
             return RW_EINTR;
         d.first_group = (int32_t)(pass * s->n_groups / passes);
         d.end_group = (int32_t)((pass + 1) * s->n_groups / passes);
-        rw_status status = rw_run_tasks(run, n_tiles * d.o.op.blocks, work / passes, scatter_task, &d);
+        rw_status status =
+            rw_run_tasks(run, n_tiles * d.o.op.blocks, work / passes, scatter_task, &d);
         if (status != RW_OK)
             return status;
     }
@@ -281,6 +285,7 @@ rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
-    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y, .p = p, .key = key };
+    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y, .p = p,
+                     .key = key };
     return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
 }

@@ -1,9 +1,9 @@
 /* tasks.h -- how a layer's work is cut and handed out (internal to layer.c and gradient.c).
  *
- * Every operation has a struct of its own: what its tasks read and write. It begins with rw_op, which
- * says how the work is cut, or with rw_slots_op where the work is on the slots of a store. A task is a
- * block of groups, sources or rows, of one tile or of all; every output belongs to one task, so who
- * runs it does not matter. */
+ * Every operation has a struct of its own, with all that its tasks read and write. The struct
+ * begins with rw_op, which says how the work is cut, or with rw_slots_op where the work is on
+ * the slots of a store. A task is a block of groups, sources or rows, of one tile or of all.
+ * Every output belongs to one task, so results do not depend on which thread runs it. */
 #ifndef RW_TASKS_H
 #define RW_TASKS_H
 
@@ -14,8 +14,8 @@
 
 typedef struct {
     const rw_kernels *k;
-    int32_t n;       /* what is cut: groups, sources or rows */
-    int64_t blocks;  /* into how many blocks                 */
+    int32_t n;       /* groups, sources or rows to be cut into blocks */
+    int64_t blocks;
 } rw_op;
 
 typedef struct {
@@ -33,8 +33,8 @@ typedef struct {
 
 /* --- cutting --------------------------------------------------------------- */
 
-/* Blocks to cut n things of one tile (or of all: n_tiles = 1) into: of
- * the work that tuning says each, but enough for threads to share evenly. */
+/* How many blocks n groups, sources or rows of one tile (or of all tiles: n_tiles = 1) are cut
+ * into: each of the work that tuning says, but enough blocks for threads to share evenly. */
 static inline int64_t rw_op_blocks(const rw_kernels *k, const rw_run *run, int64_t n,
                                    int64_t n_tiles, int64_t work)
 {
@@ -59,7 +59,8 @@ static inline rw_part rw_op_part(const rw_op *op, int64_t task)
 
 static inline rw_rows rw_rows_of(const rw_store *s)
 {
-    return (rw_rows){ s->start, s->len, s->source, s->field[RW_WEIGHT].data, s->group, s->source_room };
+    return (rw_rows){ s->start, s->len, s->source, s->field[RW_WEIGHT].data, s->group,
+                      s->source_room };
 }
 
 /* The groups of one tile (or of all), with panels of sources that take `bytes` each. */
@@ -67,7 +68,8 @@ static inline rw_slots_op rw_slots_op_cut(const rw_kernels *k, const rw_store *s
                                           int64_t bytes, const rw_panel_rule *rule, int64_t n_tiles,
                                           int64_t work)
 {
-    rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s, .w = rw_rows_of(s),
+    rw_slots_op o = { .op = rw_op_cut(k, run, s->n_groups, n_tiles, work), .s = s,
+                      .w = rw_rows_of(s),
                       .cut = rw_cut_sources(s, bytes, k->tuning, rule) };
     int64_t n = s->n_groups, blocks = o.op.blocks;
     if (o.cut.panels > 1) { /* many groups side by side, so that a panel is read often */

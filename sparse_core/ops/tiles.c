@@ -209,7 +209,8 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads)
 {
-    RW_ASSERT(rw_is_tiles(t) && kind >= RW_IN_F32 && kind <= RW_IN_BOOL && x && !mean == !scale && threads >= 1);
+    RW_ASSERT(rw_is_tiles(t) && kind >= RW_IN_F32 && kind <= RW_IN_BOOL && threads >= 1);
+    RW_ASSERT(x && !mean == !scale);
     const user_array in = { x, row_stride, column_stride, rows, mean, scale };
     const packing job = { t, pack_cut_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
     rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
@@ -370,7 +371,8 @@ void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const 
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads)
 {
-    RW_ASSERT(rw_is_tiles(t) && (kind == RW_F32 || kind == RW_F64) && indptr && !mean == !scale && threads >= 1);
+    RW_ASSERT(rw_is_tiles(t) && (kind == RW_F32 || kind == RW_F64) && threads >= 1);
+    RW_ASSERT(indptr && !mean == !scale);
     const csr_job job = { t, { kind, indptr, columns, values, rows, mean, scale } };
     rw_parallel_tasks(rw_threads_for(threads, t->batch * t->n), t->n_tiles, pack_csr_task, &job);
 }

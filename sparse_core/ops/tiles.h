@@ -22,7 +22,7 @@
 #include "base/order.h"
 
 enum {
-    RW_ROW_PAD = 8,       /* rows = n rounded up to this: the last group of a store may reach over n */
+    RW_ROW_PAD = 8,       /* rows = n rounded up to this: a store's last group may reach over n */
     RW_MAX_TILE = 1 << 16 /* a bound, so that a few rows of a tile are an int32 */
 };
 
@@ -53,7 +53,8 @@ static inline bool rw_is_tiles(const rw_tiles *t)
         && t->tile >= 1 && t->tile <= RW_MAX_TILE && (t->tile & (t->tile - 1)) == 0
         && t->batch >= 1 && t->n_tiles == (t->batch + t->tile - 1) / t->tile
         && (t->dtype == RW_F32 || t->dtype == RW_F64) && rw_is_aligned(t->data)
-        && (size_t)t->n_tiles * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype) <= t->bytes;
+        && (size_t)t->n_tiles * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype)
+               <= t->bytes;
 }
 
 /* One tile's first value. */
@@ -79,7 +80,9 @@ static inline bool rw_rows_in_range(const int64_t *rows, int64_t n, int64_t boun
 }
 
 /* What users hand over: any of these, converted while they are packed. */
-typedef enum { RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL } rw_input;
+typedef enum {
+    RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
+} rw_input;
 
 /* Tiles from rows of a (m, n) array with byte strides. Sample b is row
  * rows[b], or b when rows is NULL (the caller has checked the range). With

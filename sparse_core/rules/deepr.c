@@ -28,7 +28,7 @@ static bool is_sign_field(const rw_store *s, int32_t field)
 
 /* --- signs ---------------------------------------------------------------------- */
 
-/* Signs for weights that have none; a zero's is plus, or `zero`. */
+/* Give a sign to weights that have none; the sign of a zero is `zero`. */
 #define SEE(type)                                                          \
     static void see_##type(const type *w, uint8_t *sign, int64_t n, uint8_t zero) \
     {                                                                      \
@@ -41,7 +41,7 @@ static bool is_sign_field(const rw_store *s, int32_t field)
 SEE(float)
 SEE(double)
 
-/* The same for a group. */
+/* Give a sign to the weights of group g that have none. */
 static void see(const rw_store *s, int32_t g, uint8_t *sign, uint8_t zero)
 {
     const char *data = s->field[RW_WEIGHT].data;
@@ -61,12 +61,13 @@ rw_status rw_deepr_signs(rw_store *s, int32_t sign)
     return RW_OK;
 }
 
-/* --- the walk ----------------------------------------------------------------- */
+/* --- one step of the random walk ------------------------------------------------ */
 
-/* n values with signs, and their noise: no branch depends on either. NaN stays NaN:
- * training is to notice it. */
-#define WALK(type, bits, shift)                                            \
-    static void walk_##type(const pass *p, type *w, const uint8_t *sign, const float *z, int32_t n) \
+/* One step of n values with their signs and noise. No branch depends on either. NaN stays
+ * NaN, so that training notices it. */
+#define STEP(type, bits, shift)                                            \
+    static void step_##type(const pass *p, type *w, const uint8_t *sign,   \
+                            const float *z, int32_t n)                     \
     {                                                                      \
         type drift = (type)p->drift, noise = (type)p->noise;               \
         for (int32_t i = 0; i < n; i++) {                                  \
@@ -81,10 +82,10 @@ rw_status rw_deepr_signs(rw_store *s, int32_t sign)
             memcpy(&w[i], &word, sizeof word);                             \
         }                                                                  \
     }
-WALK(float, uint32_t, 30)
-WALK(double, uint64_t, 62)
+STEP(float, uint32_t, 30)
+STEP(double, uint64_t, 62)
 
-static void walk_group(const pass *p, int32_t g)
+static void step_group(const pass *p, int32_t g)
 {
     const rw_store *s = p->s;
     float z[NOISE_CHUNK] = { 0 };
@@ -97,27 +98,27 @@ static void walk_group(const pass *p, int32_t g)
         if (p->noise > 0)
             rw_normals(p->normal, p->key, (uint64_t)g, i, here, z);
         if (f32)
-            walk_float(p, (float *)(void *)w + first + i, p->sign + first + i, z, here);
+            step_float(p, (float *)(void *)w + first + i, p->sign + first + i, z, here);
         else
-            walk_double(p, (double *)(void *)w + first + i, p->sign + first + i, z, here);
+            step_double(p, (double *)(void *)w + first + i, p->sign + first + i, z, here);
     }
 }
 
-static void walk_block(const void *arg, int64_t block)
+static void step_block(const void *arg, int64_t block)
 {
     const pass *p = arg;
     int32_t end = rw_block_group(p->s, p->blocks, block + 1);
     for (int32_t g = rw_block_group(p->s, p->blocks, block); g < end; g++)
-        walk_group(p, g);
+        step_group(p, g);
 }
 
-rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise, const rw_normal *normal,
-                  rw_key key, const rw_run *run)
+rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise,
+                        const rw_normal *normal, rw_key key, const rw_run *run)
 {
     RW_ASSERT(drift >= 0 && noise >= 0 && (normal || noise == 0) && rw_is_run(run));
     if (!is_sign_field(s, sign))
         return RW_ESHAPE;
     pass p = { .s = s, .blocks = rw_block_count(s), .sign = (uint8_t *)s->field[sign].data,
                .drift = drift, .noise = noise, .key = key, .normal = normal };
-    return rw_each_block(s, walk_block, &p, RW_COST_DEEPR_VALUE, run);
+    return rw_each_block(s, step_block, &p, RW_COST_DEEPR_VALUE, run);
 }

@@ -27,7 +27,7 @@ rw_status rw_deepr_signs(rw_store *s, int32_t sign);
 /* One step of the walk for all weights. One without a sign takes that of its value
  * first, zero being positive. RW_ESHAPE as above; RW_EINTR leaves some weights where
  * they were. */
-rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise, const rw_normal *normal,
-                  rw_key key, const rw_run *run);
+rw_status rw_deepr_step(rw_store *s, int32_t sign, double drift, double noise,
+                        const rw_normal *normal, rw_key key, const rw_run *run);
 
 #endif

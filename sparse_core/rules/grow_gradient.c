@@ -8,43 +8,46 @@
 #include "rules/prune.h"
 
 enum {
-    SEGMENT = RW_REACH, /* places scored at a time, on the stack                      */
+    SEGMENT = RW_SCAN_VALUES, /* places scored at a time, on the stack */
     SAMPLE = RW_GROW_SAMPLE,
     MARGIN = RW_GROW_MARGIN,
-    FIRST = 64        /* the lowest rank that a row is asked for: a bound of the stack */
+    MAX_RANK = 64 /* highest scores kept to estimate a group's threshold: a bound of the stack */
 };
 
 /* Gradients are made of BLOCKS of rows: as many as the kernel likes, and whole groups. */
 typedef struct {
-    rw_gradient_rows all;        /* whose gradients are made                           */
+    rw_gradient_rows all;   /* makes the gradients                                     */
     rw_plan *plan;
-    bool returns;
-    int32_t block, n_blocks;
-    int32_t together;     /* blocks whose gradients a task makes                */
-    int32_t stride;       /* from one task's first block to the next one's      */
+    bool returns;           /* places that the plan empties are candidates too         */
+    int32_t block;          /* rows of a block                                         */
+    int32_t n_blocks;
+    int32_t blocks_at_once; /* blocks whose gradients a task makes                     */
+    int32_t stride;         /* from the first block of a task to that of the next task */
     size_t grad_bytes;
-    char *grad;           /* grad_bytes a thread                                */
-    rw_topk *best;        /* one a thread                                       */
-    int threads, n_best;  /* how many of them have been started                 */
-    const int32_t *each;  /* wanted of every group of the store, or NULL        */
-    int64_t *at;          /* with `each`: where a group's go in the plan        */
-    /* Or all places that compete are noted and judged together, as the slots of a store. */
-    rw_store rivals;
-    int64_t *rival_start;
-    int32_t *rival_len, *rival_source;
-    double *rival_score;
+    char *grad;             /* grad_bytes a thread                                     */
+    rw_topk *top;           /* one selection a thread                                  */
+    int threads;
+    int n_top;              /* selections that have been started                       */
+    const int32_t *each;    /* new links wanted in each group of the store, or NULL    */
+    int64_t *at;            /* with `each`: a group's first insertion in the plan      */
+    /* Where many of the candidates are wanted, all are noted first, as the slots of a store. */
+    rw_store candidates;
+    int64_t *candidate_start;
+    int32_t *candidate_len, *candidate_source;
+    double *candidate_score;
 } gradient_growth;
 
 /* --- offers --------------------------------------------------------------------------- */
 
-/* Some places of a group side by side, and where the walk through the group stands. */
+/* A segment is n adjacent places of a group, from source `from` on. Segments of a group are
+ * visited in order, so the three cursors only move forward. */
 typedef struct {
     int32_t group, from, n;
-    const char *grad;     /* of the first                                               */
-    int32_t position;     /* of the group's next link,                                  */
-    int64_t d;            /* the plan's next removal,                                   */
-    int64_t noted;        /* and, where all are noted, the next place in those arrays   */
-    uint8_t empty[SEGMENT]; /* does it compete? Those do that are empty, or emptied       */
+    const char *grad;       /* gradients of the first place                           */
+    int32_t position;       /* cursor: position of the group's next link              */
+    int64_t d;              /* cursor: the plan's next removal                        */
+    int64_t noted;          /* cursor: the next free entry of candidate_source, _score */
+    uint8_t empty[SEGMENT]; /* 1: the place is empty, or emptied, and so a candidate  */
 } segment;
 
 static void find_empty(const gradient_growth *w, segment *c)
@@ -63,14 +66,15 @@ static void find_empty(const gradient_growth *w, segment *c)
     }
 }
 
-static void offer_segment(const gradient_growth *w, const segment *c, int32_t rows, rw_topk *best)
+static void offer_segment(const gradient_growth *w, const segment *c, int32_t rows, rw_topk *top)
 {
     double score[SEGMENT];
     int32_t high[SEGMENT];
-    int32_t n_high = rw_gradient_rows_at_least(&w->all, c->grad, c->n, rows, rw_topk_threshold(best), score, high);
+    int32_t n_high = rw_gradient_rows_at_least(&w->all, c->grad, c->n, rows,
+                                               rw_topk_threshold(top), score, high);
     for (int32_t i = 0; i < n_high; i++)
         if (c->empty[high[i]])
-            rw_topk_offer(best, score[high[i]], c->group, c->from + high[i]);
+            rw_topk_offer(top, score[high[i]], c->group, c->from + high[i]);
 }
 
 static void note_segment(const gradient_growth *w, segment *c, int32_t rows)
@@ -78,44 +82,45 @@ static void note_segment(const gradient_growth *w, segment *c, int32_t rows)
     double score[SEGMENT];
     int32_t source[SEGMENT], kept = 0;
     rw_gradient_rows_score(&w->all, c->grad, c->n, 1, rows, score);
-    for (int32_t i = 0; i < c->n; i++) { /* every place is written, few are kept */
+    for (int32_t i = 0; i < c->n; i++) { /* each is written, and overwritten unless it is empty */
         score[kept] = score[i];
         source[kept] = c->from + i;
         kept += c->empty[i];
     }
-    memcpy(w->rival_score + c->noted, score, (size_t)kept * sizeof *score);
-    memcpy(w->rival_source + c->noted, source, (size_t)kept * sizeof *source);
+    memcpy(w->candidate_score + c->noted, score, (size_t)kept * sizeof *score);
+    memcpy(w->candidate_source + c->noted, source, (size_t)kept * sizeof *source);
     c->noted += kept;
 }
 
-/* Offer the places of group g that compete, or note them in order; its first gradient is at `grad`. */
-static void offer_group(const gradient_growth *w, int32_t g, const char *grad, rw_topk *best)
+/* Offer the candidates of group g to `top`, or note them in order. The group's first gradient
+ * lies at `grad`. */
+static void offer_group(const gradient_growth *w, int32_t g, const char *grad, rw_topk *top)
 {
     const rw_store *s = w->plan->store;
     int32_t rows = rw_group_rows(s, g);
     segment c = { .group = g, .d = rw_first_of_group(w->plan->del_group, w->plan->n_del, g),
-                .noted = w->rival_score ? w->rival_start[g] : 0 };
+                  .noted = w->candidate_score ? w->candidate_start[g] : 0 };
     for (; c.from < s->n_in; c.from += c.n) {
         c.n = s->n_in - c.from < SEGMENT ? s->n_in - c.from : SEGMENT;
         c.grad = grad + (size_t)c.from * rw_dtype_size(w->all.k->dtype);
         find_empty(w, &c);
-        if (w->rival_score)
+        if (w->candidate_score)
             note_segment(w, &c, rows);
         else
-            offer_segment(w, &c, rows, best);
+            offer_segment(w, &c, rows, top);
     }
 }
 
-/* Where the floor will be for the best k of group g: the score of about as high a rank among
- * a few of its places; 0 where that is no help. */
-static double guess_alone(const gradient_growth *w, int32_t g, const char *grad, int64_t k)
+/* Estimates the k-th largest score of group g from a sample of its places, on the low side;
+ * 0 if the sample is too small for an estimate. */
+static double estimate_threshold(const gradient_growth *w, int32_t g, const char *grad, int64_t k)
 {
     const rw_store *s = w->plan->store;
     int32_t step = (s->n_in + SEGMENT - 1) / SEGMENT, n = s->n_in / step;
     int64_t rank = MARGIN * k / step + 4;
-    if (rank > FIRST || rank > n / 2)
+    if (rank > MAX_RANK || rank > n / 2)
         return 0;
-    double score[SEGMENT], high[FIRST] = { 0 }; /* the highest so far, in order */
+    double score[SEGMENT], high[MAX_RANK] = { 0 }; /* the highest scores so far, descending */
     rw_gradient_rows_score(&w->all, grad, n, step, rw_group_rows(s, g), score);
     for (int32_t i = 0; i < n; i++) {
         int64_t at = rank;
@@ -128,21 +133,21 @@ static double guess_alone(const gradient_growth *w, int32_t g, const char *grad,
     return high[rank - 1];
 }
 
-/* The best of group g alone go into the plan. */
-static void offer_alone(const gradient_growth *w, int32_t g, const char *grad, rw_topk *best)
+/* Insert the top candidates of group g by itself into the plan. */
+static void grow_group_alone(const gradient_growth *w, int32_t g, const char *grad, rw_topk *top)
 {
     int64_t wanted = w->each[g];
-    double guess = wanted ? guess_alone(w, g, grad, wanted) : 0;
-    rw_topk_again(best, wanted, guess);
-    offer_group(w, g, grad, best);
-    if (best->n < wanted) {
-        rw_topk_again(best, wanted, 0);
-        offer_group(w, g, grad, best);
+    double estimate = wanted ? estimate_threshold(w, g, grad, wanted) : 0;
+    rw_topk_again(top, wanted, estimate);
+    offer_group(w, g, grad, top);
+    if (top->n < wanted) {
+        rw_topk_again(top, wanted, 0);
+        offer_group(w, g, grad, top);
     }
-    rw_topk_sort(best);
-    for (int64_t i = 0; i < best->n; i++) {
+    rw_topk_sort(top);
+    for (int64_t i = 0; i < top->n; i++) {
         w->plan->ins_group[w->at[g] + i] = g;
-        w->plan->ins_source[w->at[g] + i] = best->at[i].source;
+        w->plan->ins_source[w->at[g] + i] = top->at[i].source;
     }
 }
 
@@ -150,17 +155,17 @@ static void grow_task(const void *arg, int64_t task)
 {
     const gradient_growth *w = arg;
     const rw_store *s = w->plan->store;
-    rw_topk *best = &w->best[rw_thread_index()];
+    rw_topk *top = &w->top[rw_thread_index()];
     char *grad = w->grad + (size_t)rw_thread_index() * w->grad_bytes;
-    int64_t first = task * w->stride, end = rw_min64(first + w->together, w->n_blocks);
+    int64_t first = task * w->stride, end = rw_min64(first + w->blocks_at_once, w->n_blocks);
     int32_t row0 = (int32_t)(first * w->block), row1 = (int32_t)rw_min64(end * w->block, s->n_out);
     rw_gradient_rows_make(&w->all, row0, row1 - row0, grad);
     for (int32_t row = row0; row < row1; row += s->group) {
         const char *mine = grad + (size_t)(row - row0) * w->all.row_bytes;
         if (w->each)
-            offer_alone(w, row / s->group, mine, best);
+            grow_group_alone(w, row / s->group, mine, top);
         else
-            offer_group(w, row / s->group, mine, best);
+            offer_group(w, row / s->group, mine, top);
     }
 }
 
@@ -172,9 +177,10 @@ static int64_t growth_work(const gradient_growth *w)
     return (int64_t)w->plan->store->n_out * w->plan->store->n_in * w->all.x->batch;
 }
 
-/* Memory and terms of one growth; `most`: wanted of one selection. */
-static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const rw_kernels *k, const rw_tiles *x,
-                              const rw_tiles *dy, rw_key key, const rw_run *run)
+/* Takes the memory of one growth; `most` is the largest k that a selection will be asked for. */
+static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const rw_kernels *k,
+                                       const rw_tiles *x, const rw_tiles *dy, rw_key key,
+                                       const rw_run *run)
 {
     const rw_store *s = w->plan->store;
     rw_status st = rw_gradient_rows_start(&w->all, k, x, dy, run);
@@ -183,17 +189,19 @@ static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const r
     bool near = (int64_t)w->all.row_bytes <= k->tuning->grow_bytes / k->outer_rows;
     w->block = near && s->group < k->outer_rows ? k->outer_rows : s->group;
     w->n_blocks = (int32_t)(((int64_t)s->n_out + w->block - 1) / w->block);
-    w->together = (int32_t)rw_max64(1, k->tuning->scratch / ((int64_t)w->all.pitch * w->block));
-    w->threads = rw_threads_for(run->threads, (int64_t)s->n_groups * s->group * s->n_in);
-    if (!rw_mul_size(w->all.row_bytes, (size_t)w->together * (size_t)w->block, &w->grad_bytes))
+    int64_t block_values = (int64_t)w->all.pitch * w->block;
+    w->blocks_at_once = (int32_t)rw_max64(1, k->tuning->scratch / block_values);
+    w->threads = rw_threads_for(run->threads, rw_store_rows(s) * s->n_in);
+    size_t rows_at_once = (size_t)w->blocks_at_once * (size_t)w->block;
+    if (!rw_mul_size(w->all.row_bytes, rows_at_once, &w->grad_bytes))
         return RW_ENOMEM;
     w->grad = rw_alloc_array((size_t)w->threads, w->grad_bytes);
-    w->best = rw_alloc_array((size_t)w->threads, sizeof *w->best);
-    if (!w->grad || !w->best)
+    w->top = rw_alloc_array((size_t)w->threads, sizeof *w->top);
+    if (!w->grad || !w->top)
         return RW_ENOMEM;
-    for (; w->n_best < w->threads; w->n_best++) {
-        int64_t places = w->each ? s->n_in : (int64_t)s->n_groups * s->n_in;
-        if (rw_topk_start(&w->best[w->n_best], most, places, key))
+    for (; w->n_top < w->threads; w->n_top++) {
+        int64_t n_places = w->each ? s->n_in : rw_store_places(s);
+        if (rw_topk_start(&w->top[w->n_top], most, n_places, key))
             return RW_ENOMEM;
     }
     return RW_OK;
@@ -201,121 +209,123 @@ static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const r
 
 static void gradient_growth_end(gradient_growth *w)
 {
-    while (w->best && w->n_best > 0)
-        rw_topk_end(&w->best[--w->n_best]);
-    rw_free(w->best, (size_t)w->threads * sizeof *w->best);
+    while (w->top && w->n_top > 0)
+        rw_topk_end(&w->top[--w->n_top]);
+    rw_free(w->top, (size_t)w->threads * sizeof *w->top);
     rw_free(w->grad, (size_t)w->threads * w->grad_bytes);
     rw_gradient_rows_end(&w->all);
     rw_free(w->at, ((size_t)w->plan->store->n_groups + 1) * sizeof *w->at);
-    rw_free(w->rival_start, (size_t)w->rivals.n_groups * sizeof *w->rival_start);
-    rw_free(w->rival_len, (size_t)w->rivals.n_groups * sizeof *w->rival_len);
-    rw_free(w->rival_source, (size_t)w->rivals.slots * sizeof *w->rival_source);
-    rw_free(w->rival_score, (size_t)w->rivals.slots * sizeof *w->rival_score);
+    rw_free(w->candidate_start, (size_t)w->candidates.n_groups * sizeof *w->candidate_start);
+    rw_free(w->candidate_len, (size_t)w->candidates.n_groups * sizeof *w->candidate_len);
+    rw_free(w->candidate_source, (size_t)w->candidates.slots * sizeof *w->candidate_source);
+    rw_free(w->candidate_score, (size_t)w->candidates.slots * sizeof *w->candidate_score);
 }
 
-/* Offer the places of the first `together` blocks in every `stride`: the best `k` of all of them,
- * none with a score below `floor`, or of every group as many as w->each says. */
-static rw_status gradient_growth_run(gradient_growth *w, int64_t k, double floor, int32_t together, int32_t stride,
-                            const rw_run *run)
+/* Run every thread's selection of the top k, from `threshold` on, over the candidates of the
+ * first `blocks` blocks in every `stride`. With w->each, groups are selected by themselves. */
+static rw_status gradient_growth_run(gradient_growth *w, int64_t k, double threshold,
+                                     int32_t blocks, int32_t stride, const rw_run *run)
 {
     for (int t = 0; t < w->threads; t++)
-        rw_topk_again(&w->best[t], k, floor);
-    w->together = together;
+        rw_topk_again(&w->top[t], k, threshold);
+    w->blocks_at_once = blocks;
     w->stride = stride;
     int64_t tasks = ((int64_t)w->n_blocks + stride - 1) / stride;
     rw_run here = { w->threads, run->poll, run->arg };
-    return rw_run_tasks(&here, tasks, growth_work(w) / stride * together, grow_task, w);
+    return rw_run_tasks(&here, tasks, growth_work(w) / stride * blocks, grow_task, w);
 }
 
-/* All threads' best together in the first selection: how many. */
+/* Merge the selections of all threads into the first. Returns how many candidates it holds. */
 static int64_t growth_merge(gradient_growth *w)
 {
     RW_PARALLEL_FOR(w->threads)
     for (int64_t t = 0; t < w->threads; t++)
-        rw_topk_cut(&w->best[t]);
+        rw_topk_cut(&w->top[t]);
     for (int t = 1; t < w->threads; t++)
-        rw_topk_merge(&w->best[0], &w->best[t]);
-    rw_topk_cut(&w->best[0]);
-    return w->best[0].n;
+        rw_topk_merge(&w->top[0], &w->top[t]);
+    rw_topk_cut(&w->top[0]);
+    return w->top[0].n;
 }
 
-/* The best `count` of all places. A few blocks are asked first where the floor will be;
- * were they wrong, all is done again without one. */
+/* Insert the top `count` candidates of the layer. A sample of the blocks gives an estimate of
+ * the final threshold; if it was too high, the selection runs again without it. */
 static rw_status growth_all(gradient_growth *w, int64_t count, const rw_run *run)
 {
-    int32_t together = w->together;
-    int64_t few = MARGIN * count / SAMPLE + SAMPLE;
-    double floor = 0;
+    int32_t blocks = w->blocks_at_once;
+    int64_t n_sample = MARGIN * count / SAMPLE + SAMPLE;
+    double threshold = 0;
     rw_status st = RW_OK;
-    if (few < count) {
-        st = gradient_growth_run(w, few, 0, 1, SAMPLE, run);
-        if (!st && growth_merge(w) == few)
-            floor = rw_topk_threshold(&w->best[0]);
+    if (n_sample < count) {
+        st = gradient_growth_run(w, n_sample, 0, 1, SAMPLE, run);
+        if (!st && growth_merge(w) == n_sample)
+            threshold = rw_topk_threshold(&w->top[0]);
     }
     if (!st)
-        st = gradient_growth_run(w, count, floor, together, together, run);
+        st = gradient_growth_run(w, count, threshold, blocks, blocks, run);
     if (!st && growth_merge(w) < count) {
-        st = gradient_growth_run(w, count, 0, together, together, run);
+        st = gradient_growth_run(w, count, 0, blocks, blocks, run);
         growth_merge(w);
     }
     if (!st) {
-        rw_topk *best = &w->best[0];
-        rw_topk_sort(best);
-        for (int64_t i = 0; i < best->n; i++) {
-            w->plan->ins_group[i] = best->at[i].group;
-            w->plan->ins_source[i] = best->at[i].source;
+        rw_topk *top = &w->top[0];
+        rw_topk_sort(top);
+        for (int64_t i = 0; i < top->n; i++) {
+            w->plan->ins_group[i] = top->at[i].group;
+            w->plan->ins_source[i] = top->at[i].source;
         }
-        w->plan->n_ins = best->n;
+        w->plan->n_ins = top->n;
     }
     return st;
 }
 
-/* Memory for all places that compete, `n` of them, and where each group's begin. */
-static rw_status rivals_start(gradient_growth *w, int64_t n)
+/* Takes memory for all n candidates, and lays out each group's entries in it. */
+static rw_status candidates_start(gradient_growth *w, int64_t n)
 {
     const rw_plan *p = w->plan;
     const rw_store *s = p->store;
     size_t groups = (size_t)s->n_groups;
-    w->rivals = (rw_store){ .n_out = s->n_groups, .n_in = s->n_in, .group = 1,
-                            .n_groups = s->n_groups, .slots = n, .source_room = n };
-    w->rival_start = rw_alloc_array(groups, sizeof *w->rival_start);
-    w->rival_len = rw_alloc_array(groups, sizeof *w->rival_len);
-    w->rival_source = rw_alloc_array((size_t)n, sizeof *w->rival_source);
-    w->rival_score = rw_alloc_array((size_t)n, sizeof *w->rival_score);
-    if (!w->rival_start || !w->rival_len || !w->rival_source || !w->rival_score)
+    w->candidates = (rw_store){ .n_out = s->n_groups, .n_in = s->n_in, .group = 1,
+                                .n_groups = s->n_groups, .slots = n, .source_room = n };
+    w->candidate_start = rw_alloc_array(groups, sizeof *w->candidate_start);
+    w->candidate_len = rw_alloc_array(groups, sizeof *w->candidate_len);
+    w->candidate_source = rw_alloc_array((size_t)n, sizeof *w->candidate_source);
+    w->candidate_score = rw_alloc_array((size_t)n, sizeof *w->candidate_score);
+    if (!w->candidate_start || !w->candidate_len || !w->candidate_source || !w->candidate_score)
         return RW_ENOMEM;
     int64_t before = 0, d = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
-        w->rival_start[g] = before;
-        w->rival_len[g] = s->n_in - s->len[g];
+        w->candidate_start[g] = before;
+        w->candidate_len[g] = s->n_in - s->len[g];
         for (; w->returns && d < p->n_del && p->del_group[d] == g; d++)
-            w->rival_len[g]++;
-        before += w->rival_len[g];
+            w->candidate_len[g]++;
+        before += w->candidate_len[g];
     }
-    w->rivals.start = w->rival_start;
-    w->rivals.len = w->rival_len;
-    w->rivals.source = w->rival_source;
+    w->candidates.start = w->candidate_start;
+    w->candidates.len = w->candidate_len;
+    w->candidates.source = w->candidate_source;
     return RW_OK;
 }
 
-/* The best `count` of all places, where many of them are wanted: they are noted, and none
- * goes through a selection. */
+/* Insert the top `count` candidates where that is a large part of them all: every candidate is
+ * noted, and those to keep are chosen as if they were links to be pruned. */
 static rw_status growth_noted(gradient_growth *w, int64_t count, rw_key key, const rw_run *run)
 {
-    rw_plan *p = w->plan, *best = rw_plan_new(&w->rivals);
-    rw_status st = best ? gradient_growth_run(w, 0, 0, w->together, w->together, run) : RW_ENOMEM;
+    rw_plan *p = w->plan, *chosen = rw_plan_new(&w->candidates);
+    int32_t blocks = w->blocks_at_once;
+    rw_status st = chosen ? gradient_growth_run(w, 0, 0, blocks, blocks, run) : RW_ENOMEM;
     if (!st)
-        st = rw_plan_prune_largest(best, w->rival_score, count, key, run);
+        st = rw_plan_prune_largest(chosen, w->candidate_score, count, key, run);
     for (int64_t i = 0; i < count && !st; i++) {
-        int32_t g = p->ins_group[i] = best->del_group[i];
-        p->ins_source[i] = w->rival_source[w->rival_start[g] + best->del_position[i]];
+        int32_t g = p->ins_group[i] = chosen->del_group[i];
+        p->ins_source[i] = w->candidate_source[w->candidate_start[g] + chosen->del_position[i]];
     }
     p->n_ins = st ? 0 : count;
-    rw_plan_free(best);
+    rw_plan_free(chosen);
     return st;
 }
 
-static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy)
+static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x,
+                         const rw_tiles *dy)
 {
     if (p->n_ins || !rw_layer_fits(k, p->store, x, dy))
         return RW_ESHAPE;
@@ -323,13 +333,13 @@ static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *
 }
 
 rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
-                           const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
+                                const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
     gradient_growth w = { .plan = p, .returns = returns };
     rw_status st = refusal(p, k, x, dy);
-    int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + (returns ? p->n_del : 0);
+    int64_t empty = rw_store_places(s) - s->slots + (returns ? p->n_del : 0);
     if (!st && (count < 0 || count > empty))
         st = count < 0 ? RW_ESHAPE : RW_EFULL;
     if (!st)
@@ -339,7 +349,7 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
     bool noted = empty <= RW_GROW_CANDIDATES * count;
     st = gradient_growth_start(&w, noted ? 0 : count, k, x, dy, key, run);
     if (!st && noted)
-        st = rivals_start(&w, empty);
+        st = candidates_start(&w, empty);
     if (!st)
         st = noted ? growth_noted(&w, count, key, run) : growth_all(&w, count, run);
     gradient_growth_end(&w);
@@ -347,8 +357,8 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
 }
 
 rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
-                                const rw_tiles *x, const rw_tiles *dy, bool returns, rw_key key,
-                                const rw_run *run)
+                                     const rw_tiles *x, const rw_tiles *dy, bool returns,
+                                     rw_key key, const rw_run *run)
 {
     RW_ASSERT(each && rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
@@ -375,7 +385,7 @@ rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_k
     if (!st && total > 0) {
         st = gradient_growth_start(&w, most, k, x, dy, key, run);
         if (!st)
-            st = gradient_growth_run(&w, most, 0, w.together, w.together, run);
+            st = gradient_growth_run(&w, most, 0, w.blocks_at_once, w.blocks_at_once, run);
         if (!st)
             p->n_ins = total;
     }

@@ -1,9 +1,9 @@
 /* grow_gradient.h -- new links where the gradient is largest, without an n_out x n_in buffer.
  *
  * Every place has a gradient, whether anything is connected there or not (gradient_rows.h).
- * Groups go past one after another: all n_in gradients of a few of them are made and
- * offered to a selection of the `count` best (topk.h). Where many places are wanted of
- * those that there are, they are all noted instead, and the best chosen as links that go
+ * Groups are visited one after another: all n_in gradients of some groups are made and
+ * offered to a selection of the top `count` (topk.h). Where a large part of the candidates
+ * is wanted, all are noted instead, and the top `count` chosen as links that go
  * are (prune.h): the same ones. So the result is exact, costs n_out * n_in * batch
  * multiply-adds (in a selection a sixteenth more to guess where it will end, and as many
  * again where the guess was bad), and takes O(count + n_in) memory of every thread, and
@@ -19,11 +19,11 @@
  * plan empties compete too. x, dy: as for rw_backward_weights. RW_EFULL when
  * there are fewer empty places; RW_ESHAPE. */
 rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
-                           const rw_tiles *dy, bool returns, rw_key key, const rw_run *run);
+                                const rw_tiles *dy, bool returns, rw_key key, const rw_run *run);
 
 /* The same for every group by itself: each[g] places of group g. */
 rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
-                                const rw_tiles *x, const rw_tiles *dy, bool returns, rw_key key,
-                                const rw_run *run);
+                                     const rw_tiles *x, const rw_tiles *dy, bool returns,
+                                     rw_key key, const rw_run *run);
 
 #endif

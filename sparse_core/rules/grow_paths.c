@@ -7,19 +7,19 @@
 
 #include <math.h>
 
-/* Walks from one group by way of one source. */
+/* Sums over the paths u - a - b - v of one group u and one source a, for one v. */
 typedef struct {
     double sum;   /* of f(i(b, u), degree b) over the groups b passed */
     double count; /* of these groups: i(a, v). A double, so that both are added at once */
 } path_sum;
 
-/* What a thread writes on. Zero between two rows. */
+/* The scratch memory of a thread. `sums`, `score` and `common` are zero between two groups. */
 typedef struct {
-    path_sum *reached;  /* n_in, by v                                     */
-    double *score;   /* n_in, by v                                     */
-    double *factor;  /* by i: f(i, degree) of the source walked through */
-    int32_t *common; /* n_groups, by b: i(b, u)                        */
-    rw_topk best;
+    path_sum *sums;  /* n_in, by v                       */
+    double *score;   /* n_in, by v                       */
+    double *factor;  /* by i: f(i, degree) of source a   */
+    int32_t *common; /* n_groups, by b: i(b, u)          */
+    rw_topk top;
 } path_scratch;
 
 typedef struct {
@@ -86,7 +86,8 @@ static void file_columns(path_growth *w)
             w->group[next[w->source[e]]++] = g;
 }
 
-/* The highest degree, and how far walks from a source branch. Returns about the additions in all. */
+/* Finds the highest degree, and how many paths a source has to other sources by way of one
+ * group. Returns the approximate number of additions in all. */
 static int64_t measure_degrees(path_growth *w)
 {
     const rw_store *s = w->plan->store;
@@ -100,10 +101,11 @@ static int64_t measure_degrees(path_growth *w)
             w->steps[j] += degree(w->row, w->group[e]);
         work += w->steps[j] * degree(w->column, j);
     }
-    return work + (int64_t)s->n_groups * s->n_in;
+    return work + rw_store_places(s);
 }
 
-static rw_status path_growth_start(path_growth *w, int64_t count, rw_path_score score, const rw_run *run)
+static rw_status path_growth_start(path_growth *w, int64_t count, rw_path_score score,
+                                   const rw_run *run)
 {
     const rw_store *s = w->plan->store;
     size_t n_in = (size_t)s->n_in, n_groups = (size_t)s->n_groups;
@@ -129,13 +131,13 @@ static rw_status path_growth_start(path_growth *w, int64_t count, rw_path_score 
     }
     for (; w->n_scratch < w->threads; w->n_scratch++) {
         path_scratch *d = &w->scratch[w->n_scratch];
-        if (rw_topk_start(&d->best, count, (int64_t)s->n_groups * s->n_in, w->key))
+        if (rw_topk_start(&d->top, count, rw_store_places(s), w->key))
             return RW_ENOMEM;
-        d->reached = rw_calloc_array(n_in, sizeof *d->reached);
+        d->sums = rw_calloc_array(n_in, sizeof *d->sums);
         d->score = rw_calloc_array(n_in, sizeof *d->score);
         d->factor = rw_alloc_array((size_t)w->terms, sizeof *d->factor);
         d->common = rw_calloc_array(n_groups, sizeof *d->common);
-        if (!d->reached || !d->score || !d->factor || !d->common) {
+        if (!d->sums || !d->score || !d->factor || !d->common) {
             w->n_scratch++;
             return RW_ENOMEM;
         }
@@ -148,8 +150,8 @@ static void path_growth_end(path_growth *w)
     size_t n_in = (size_t)w->plan->store->n_in, n_groups = (size_t)w->plan->store->n_groups;
     while (w->n_scratch > 0) {
         path_scratch *d = &w->scratch[--w->n_scratch];
-        rw_topk_end(&d->best);
-        rw_free(d->reached, n_in * sizeof *d->reached);
+        rw_topk_end(&d->top);
+        rw_free(d->sums, n_in * sizeof *d->sums);
         rw_free(d->score, n_in * sizeof *d->score);
         rw_free(d->factor, (size_t)w->terms * sizeof *d->factor);
         rw_free(d->common, n_groups * sizeof *d->common);
@@ -166,17 +168,17 @@ static void path_growth_end(path_growth *w)
 
 /* --- one group --------------------------------------------------------------------- */
 
-/* Walk u - a - b - v for all b and v: what v receives, and how often. */
-static void walk(const path_growth *w, const path_scratch *d, int32_t a)
+/* Follow the paths u - a - b - v of all b and v, and add to each v's sum and count. */
+static void follow_paths(const path_growth *w, const path_scratch *d, int32_t a)
 {
     for (int64_t e = w->column[a]; e < w->column[a + 1]; e++) {
         int32_t b = w->group[e], i = d->common[b], n = degree(w->row, b);
-        if (i == n) /* u itself; and who shares all its sources with u leads to no empty place */
+        if (i == n) /* b is u, or all its sources are u's: it leads to no empty place */
             continue;
         const int32_t *row = w->source + w->row[b];
         double f = w->internal[i] * w->external[n - 1 - i];
         for (int32_t k = 0; k < n; k++) {
-            path_sum *t = &d->reached[row[k]];
+            path_sum *t = &d->sums[row[k]];
             t->sum += f;
             t->count += 1.0;
         }
@@ -185,12 +187,12 @@ static void walk(const path_growth *w, const path_scratch *d, int32_t a)
 
 static void add_score(const path_scratch *d, int32_t v)
 {
-    path_sum *t = &d->reached[v];
+    path_sum *t = &d->sums[v];
     d->score[v] += d->factor[(int32_t)t->count] * t->sum;
     t->sum = t->count = 0;
 }
 
-/* Add what source a gives to the scores, and forget it. */
+/* Add the sums of source a to the scores, and clear them. */
 static void collect(const path_growth *w, const path_scratch *d, int32_t a)
 {
     int32_t n_in = w->plan->store->n_in, n = degree(w->column, a);
@@ -206,15 +208,15 @@ static void collect(const path_growth *w, const path_scratch *d, int32_t a)
             add_score(d, w->source[k]); /* a second time adds nothing */
 }
 
-/* How many sources group u shares with every other. */
-static void meet(const path_growth *w, const path_scratch *d, int32_t u, bool forget)
+/* Count the sources that group u shares with every other group, or clear the counts. */
+static void count_common(const path_growth *w, const path_scratch *d, int32_t u, bool forget)
 {
     for (int64_t e = w->row[u]; e < w->row[u + 1]; e++)
         for (int64_t k = w->column[w->source[e]]; k < w->column[w->source[e] + 1]; k++)
             d->common[w->group[k]] = forget ? 0 : d->common[w->group[k]] + 1;
 }
 
-/* Offer the empty places of group u, and forget its scores. */
+/* Offer the empty places of group u, and clear its scores. */
 static void offer_row(const path_growth *w, path_scratch *d, int32_t u)
 {
     const int32_t *row = w->source + w->row[u];
@@ -226,9 +228,11 @@ static void offer_row(const path_growth *w, path_scratch *d, int32_t u)
             k++;
             continue;
         }
-        if (w->sample && score > 0)
-            score /= -log1p(-rw_unit(rw_draw4(w->key, RW_DRAW_SAMPLE, (uint64_t)u, (uint64_t)v).v[0]));
-        rw_topk_offer(&d->best, score, u, v);
+        if (w->sample && score > 0) {
+            rw_philox word = rw_draw4(w->key, RW_DRAW_SAMPLE, (uint64_t)u, (uint64_t)v);
+            score /= -log1p(-rw_unit(word.v[0]));
+        }
+        rw_topk_offer(&d->top, score, u, v);
     }
 }
 
@@ -237,12 +241,12 @@ static void grow_group(const void *arg, int64_t task)
     const path_growth *w = arg;
     path_scratch *d = &w->scratch[rw_thread_index()];
     int32_t u = (int32_t)(w->first + task);
-    meet(w, d, u, false);
+    count_common(w, d, u, false);
     for (int64_t e = w->row[u]; e < w->row[u + 1]; e++) {
-        walk(w, d, w->source[e]);
+        follow_paths(w, d, w->source[e]);
         collect(w, d, w->source[e]);
     }
-    meet(w, d, u, true);
+    count_common(w, d, u, true);
     offer_row(w, d, u);
 }
 
@@ -271,13 +275,13 @@ static rw_status path_growth_run(path_growth *w, const rw_run *run)
     return RW_OK;
 }
 
-rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bool sample, rw_key key,
-                        const rw_run *run)
+rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bool sample,
+                             rw_key key, const rw_run *run)
 {
     RW_ASSERT((score == RW_CH2 || score == RW_CH3) && rw_is_run(run));
     const rw_store *s = p->store;
     path_growth w = { .plan = p, .sample = sample, .key = key, .links = s->slots - p->n_del };
-    int64_t empty = (int64_t)s->n_groups * s->n_in - w.links;
+    int64_t empty = rw_store_places(s) - w.links;
     if (p->n_ins || count < 0)
         return RW_ESHAPE;
     if (p->generation != s->generation)
@@ -291,15 +295,15 @@ rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, boo
     if (!st)
         st = path_growth_run(&w, run);
     if (!st) {
-        rw_topk *best = &w.scratch[0].best;
+        rw_topk *top = &w.scratch[0].top;
         for (int t = 1; t < w.n_scratch; t++)
-            rw_topk_merge(best, &w.scratch[t].best);
-        rw_topk_sort(best);
-        for (int64_t i = 0; i < best->n; i++) {
-            p->ins_group[i] = best->at[i].group;
-            p->ins_source[i] = best->at[i].source;
+            rw_topk_merge(top, &w.scratch[t].top);
+        rw_topk_sort(top);
+        for (int64_t i = 0; i < top->n; i++) {
+            p->ins_group[i] = top->at[i].group;
+            p->ins_source[i] = top->at[i].source;
         }
-        p->n_ins = best->n;
+        p->n_ins = top->n;
     }
     path_growth_end(&w);
     return st;

@@ -7,9 +7,9 @@
  *
  * whose inner nodes, all a and b together, are the LOCAL COMMUNITY of the place. An
  * inner node has i INTERNAL links, to other inner nodes; one link to u or v; and e
- * EXTERNAL links, all others. The score of a place is a sum over its paths (Zhang et al., "Epitopological
- * learning and Cannistraci-Hebb network shape intelligence brain-inspired theory for
- * ultra-sparse advantage in deep learning", ICLR 2024):
+ * EXTERNAL links, all others. The score of a place is a sum over its paths (Zhang et al.,
+ * "Epitopological learning and Cannistraci-Hebb network shape intelligence brain-inspired
+ * theory for ultra-sparse advantage in deep learning", ICLR 2024):
  *
  *      CH3-L3p:  1 / sqrt((1 + e_a) (1 + e_b))
  *      CH2-L3p:  sqrt((1 + i_a) (1 + i_b)) / sqrt((1 + e_a) (1 + e_b))
@@ -20,9 +20,9 @@
  *
  *      score(u, v) = sum over a of f(i(a, v), degree a) * sum over b of f(i(b, u), degree b),
  *
- * and the walks u - a - b - v of one u and one a count i(a, v) and make the inner
- * sum, for all v in one go. Groups go past one after another, each with its row of
- * n_in scores, which are offered to a selection of the best (topk.h).
+ * and the paths u - a - b - v of one u and one a count i(a, v) and make the inner
+ * sum, for all v in one go. Groups are visited one after another, each with its row of
+ * n_in scores, which are offered to a selection of the top k (topk.h).
  *
  * Cost: two additions for every path of three links, links * fan-in * fan-out of
  * them in a random layer, and links * n_in operations at most. Memory: 8 bytes a link;
@@ -43,7 +43,7 @@ typedef enum { RW_CH2 = 2, RW_CH3 = 3 } rw_path_score;
  * group, source). Places on no path come last, at random; ties are broken
  * by a hash of (key, group, source). RW_EFULL when there are fewer empty places;
  * RW_ESHAPE. */
-rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bool sample, rw_key key,
-                        const rw_run *run);
+rw_status rw_plan_grow_paths(rw_plan *p, int64_t count, rw_path_score score, bool sample,
+                             rw_key key, const rw_run *run);
 
 #endif

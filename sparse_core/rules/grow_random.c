@@ -14,16 +14,16 @@ enum {
     DIGIT_BITS = RW_DIGIT_BITS /* of a pass of sorting, at most             */
 };
 
-/* What one thread draws and places with. */
+/* The scratch memory of one thread. */
 typedef struct {
-    int32_t *rank;   /* the draws so far, ascending, none twice     */
-    int32_t *fresh;  /* what has just been drawn                    */
-    int32_t *spare;  /* where the two are merged, or `fresh` sorted */
-    int32_t room;    /* values of the three; DRAWS more have memory */
+    int32_t *rank;   /* distinct values drawn so far, ascending              */
+    int32_t *fresh;  /* values drawn since                                   */
+    int32_t *buffer; /* target of a merge of the two, or of sorting `fresh`  */
+    int32_t room;    /* values of these three; DRAWS more have memory        */
     int32_t bucket[1 << DIGIT_BITS];
-    int32_t *below;  /* for each source that stays: empty places below it */
-    uint8_t *stays;  /* for each source of a group                 */
-    int32_t longest; /* room of these two                          */
+    int32_t *below;  /* for each source that stays: empty places below it    */
+    uint8_t *stays;  /* for each source of a group: does it stay?            */
+    int32_t longest; /* values of these two                                  */
 } drawer;
 
 static void drawer_free(drawer *d)
@@ -31,13 +31,13 @@ static void drawer_free(drawer *d)
     size_t n = (size_t)d->room + DRAWS, longest = (size_t)d->longest;
     rw_free(d->rank, n * sizeof *d->rank);
     rw_free(d->fresh, n * sizeof *d->fresh);
-    rw_free(d->spare, n * sizeof *d->spare);
+    rw_free(d->buffer, n * sizeof *d->buffer);
     rw_free(d->below, longest * sizeof *d->below);
     rw_free(d->stays, longest);
     *d = (drawer){ 0 };
 }
 
-/* Room for stretches with up to `room` newcomers and groups of up to `longest` sources. */
+/* Room for stretches with up to `room` new links and groups of up to `longest` sources. */
 static rw_status drawer_new(drawer *d, int32_t room, int32_t longest)
 {
     size_t n = (size_t)room + DRAWS;
@@ -45,10 +45,10 @@ static rw_status drawer_new(drawer *d, int32_t room, int32_t longest)
     d->longest = longest;
     d->rank = rw_alloc_array(n, sizeof *d->rank);
     d->fresh = rw_alloc_array(n, sizeof *d->fresh);
-    d->spare = rw_alloc_array(n, sizeof *d->spare);
+    d->buffer = rw_alloc_array(n, sizeof *d->buffer);
     d->below = rw_alloc_array((size_t)longest, sizeof *d->below);
     d->stays = rw_alloc_array((size_t)longest, sizeof *d->stays);
-    if (d->rank && d->fresh && d->spare && d->below && d->stays)
+    if (d->rank && d->fresh && d->buffer && d->below && d->stays)
         return RW_OK;
     drawer_free(d);
     return RW_ENOMEM;
@@ -75,7 +75,7 @@ static void sort_fresh(drawer *d, int32_t n, int32_t bound)
         passes++;
     int digit = (bits + passes - 1) / passes;
     for (int shift = 0; shift < bits; shift += digit) {
-        int32_t *from = d->fresh, *to = d->spare, before = 0;
+        int32_t *from = d->fresh, *to = d->buffer, before = 0;
         uint32_t mask = (1u << digit) - 1;
         memset(d->bucket, 0, ((size_t)mask + 1) * sizeof *d->bucket);
         for (int32_t i = 0; i < n; i++)
@@ -88,21 +88,22 @@ static void sort_fresh(drawer *d, int32_t n, int32_t bound)
         for (int32_t i = 0; i < n; i++)
             to[d->bucket[(uint32_t)from[i] >> shift & mask]++] = from[i];
         d->fresh = to;
-        d->spare = from;
+        d->buffer = from;
     }
 }
 
 /* n values uniform in [0, bound), exactly, into d->fresh (Lemire 2019: multiply,
  * reject the short end). `block` counts the Philox blocks of the stretch. */
-static void draw_fresh(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t stretch, uint64_t *block)
+static void draw_fresh(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t stretch,
+                       uint64_t *block)
 {
-    uint32_t wide = (uint32_t)bound, floor = (0 - wide) % wide;
+    uint32_t wide = (uint32_t)bound, rejected = (0 - wide) % wide;
     for (int32_t have = 0; have < n;) {
         rw_philox words = rw_draw4(key, RW_DRAW_PLACE, stretch, (*block)++);
         for (int i = 0; i < DRAWS; i++) {
             uint64_t product = (words.v[i / 2] >> (i % 2 * 32) & UINT32_MAX) * wide;
             d->fresh[have] = (int32_t)(product >> 32);
-            have += (uint32_t)product >= floor;
+            have += (uint32_t)product >= rejected;
         }
     }
 }
@@ -110,7 +111,7 @@ static void draw_fresh(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t
 /* Add n values of d->fresh, ascending, to the `have` of d->rank; repeats drop out. */
 static int32_t merge_fresh(drawer *d, int32_t have, int32_t n)
 {
-    int32_t *out = d->spare, k = 0, m = 0;
+    int32_t *out = d->buffer, k = 0, m = 0;
     for (int32_t i = 0; i < n; i++) {
         while (k < have && d->rank[k] < d->fresh[i])
             out[m++] = d->rank[k++];
@@ -119,7 +120,7 @@ static int32_t merge_fresh(drawer *d, int32_t have, int32_t n)
         m += !there && (m == 0 || out[m - 1] != d->fresh[i]);
     }
     memcpy(out + m, d->rank + k, (size_t)(have - k) * sizeof *out);
-    d->spare = d->rank;
+    d->buffer = d->rank;
     d->rank = out;
     return m + have - k;
 }
@@ -138,7 +139,8 @@ static void draw_distinct(drawer *d, int32_t n, int32_t bound, rw_key key, uint6
     }
 }
 
-/* The same for n above bound / 2: draw the ones to leave out. */
+/* n distinct values of [0, bound), ascending, into d->rank. If n is above bound / 2, the values
+ * to leave out are drawn instead. */
 static void draw_ranks(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t stretch)
 {
     if (n <= bound / 2) {
@@ -151,10 +153,10 @@ static void draw_ranks(drawer *d, int32_t n, int32_t bound, rw_key key, uint64_t
         if (k < out && d->rank[k] == v)
             k++;
         else
-            d->spare[have++] = v;
+            d->buffer[have++] = v;
     }
-    int32_t *ranks = d->spare;
-    d->spare = d->rank;
+    int32_t *ranks = d->buffer;
+    d->buffer = d->rank;
     d->rank = ranks;
 }
 
@@ -167,8 +169,8 @@ typedef struct {
     int32_t group;           /* where it begins: in this group,                */
     int32_t rank;            /* this many of the group's empty places before it */
     int64_t del, del_end;    /* the group's removals in the plan               */
-    int32_t places;          /* how many it has, over this group and the next  */
-    int32_t count;           /* how many of them are to be filled              */
+    int32_t n_places;        /* empty places, in this group and the next       */
+    int32_t count;           /* new links: places to be filled                 */
     uint64_t index;
     int64_t first;           /* its first insertion in the plan                */
 } stretch;
@@ -177,8 +179,8 @@ typedef struct {
 typedef struct {
     const rw_plan *p;
     rw_key key;
-    int32_t fan_in;          /* a stretch for every group, filled up to this; or -1: */
-    int64_t empty, count;    /* links to spread evenly over the empty places: both left */
+    int32_t fan_in;          /* every group is filled up to this; or -1: the   */
+    int64_t empty, count;    /* empty places and new links that are left       */
     int32_t width;           /* empty places of a stretch                      */
     stretch next;            /* where the next one begins                      */
 } cutter;
@@ -190,7 +192,7 @@ static int64_t removals_end(const rw_plan *p, int64_t del, int32_t group)
     return del;
 }
 
-static int32_t empty_places(const rw_plan *p, int32_t group, int64_t removals)
+static int32_t count_empty(const rw_plan *p, int32_t group, int64_t removals)
 {
     return p->store->n_in - p->store->len[group] + (int32_t)removals;
 }
@@ -211,14 +213,14 @@ static cutter cutter_new(const rw_plan *p, rw_key key)
     return c;
 }
 
-/* Every group gets what it lacks. */
+/* The next group with fewer than fan_in sources, as a stretch that gets what it lacks. */
 static bool next_of_group(cutter *c, stretch *x)
 {
     const rw_store *s = c->p->store;
     while (c->next.group < s->n_groups) {
         *x = c->next;
         int32_t gone = (int32_t)(x->del_end - x->del);
-        x->places = empty_places(c->p, x->group, gone);
+        x->n_places = count_empty(c->p, x->group, gone);
         x->count = c->fan_in - (s->len[x->group] - gone);
         x->index = (uint64_t)x->group;
         next_group(c->p, &c->next);
@@ -230,24 +232,24 @@ static bool next_of_group(cutter *c, stretch *x)
     return false;
 }
 
-/* A stretch of the layer gets what `count` balls without replacement would have
- * given it: sequential hypergeometric draws. */
+/* The next stretch of the layer. It gets as many of the `count` new links as drawing without
+ * replacement would have given it: one hypergeometric draw after the other. */
 static bool next_of_layer(cutter *c, stretch *x)
 {
     if (c->count == 0)
         return false;
     *x = c->next;
-    x->places = (int32_t)rw_min64(c->width, c->empty);
+    x->n_places = (int32_t)rw_min64(c->width, c->empty);
     double u = rw_unit(rw_draw4(c->key, RW_DRAW_SPLIT, x->index, 0).v[0]);
-    x->count = (int32_t)rw_hypergeometric(c->empty, x->places, c->count, u);
+    x->count = (int32_t)rw_hypergeometric(c->empty, x->n_places, c->count, u);
     c->count -= x->count;
-    c->empty -= x->places;
+    c->empty -= x->n_places;
 
     c->next.index++;
     c->next.first += x->count;
-    int64_t left = (int64_t)x->places + c->next.rank;
+    int64_t left = (int64_t)x->n_places + c->next.rank;
     for (;;) {
-        int32_t here = empty_places(c->p, c->next.group, c->next.del_end - c->next.del);
+        int32_t here = count_empty(c->p, c->next.group, c->next.del_end - c->next.del);
         if (left < here || c->empty == 0)
             break;
         left -= here;
@@ -257,7 +259,10 @@ static bool next_of_layer(cutter *c, stretch *x)
     return true;
 }
 
-static bool next_stretch(cutter *c, stretch *x) { return c->fan_in < 0 ? next_of_layer(c, x) : next_of_group(c, x); }
+static bool next_stretch(cutter *c, stretch *x)
+{
+    return c->fan_in < 0 ? next_of_layer(c, x) : next_of_group(c, x);
+}
 
 /* --- placing -------------------------------------------------------------------- */
 
@@ -279,11 +284,11 @@ static int32_t position_above(const rw_plan *p, const stretch *x, int32_t rank)
     return low;
 }
 
-/* Place n newcomers of one group. The r-th empty place is r plus the number of
+/* Place n new links of one group. The r-th empty place is r plus the number of
  * staying sources that have at most r empty places below them; `rank` counts from
  * `base`, which is the group's empty place 0. */
-static void place(rw_plan *p, drawer *d, const stretch *x, int64_t base, const int32_t *rank, int32_t n,
-                  bool ends_here, int64_t at)
+static void place(rw_plan *p, drawer *d, const stretch *x, int64_t base, const int32_t *rank,
+                  int32_t n, bool ends_here, int64_t at)
 {
     const rw_store *s = p->store;
     const int32_t *row = s->source + s->start[x->group];
@@ -311,17 +316,17 @@ static void place(rw_plan *p, drawer *d, const stretch *x, int64_t base, const i
     }
 }
 
-/* Draw and place the newcomers of a stretch. */
+/* Draw and place the new links of a stretch. */
 static void fill_stretch(rw_plan *p, drawer *d, stretch x, rw_key key)
 {
-    draw_ranks(d, x.count, x.places, key, x.index);
+    draw_ranks(d, x.count, x.n_places, key, x.index);
     int64_t base = -(int64_t)x.rank; /* the group's first empty place, in ranks of the stretch */
     for (int32_t i = 0; i < x.count;) {
-        int32_t here = empty_places(p, x.group, x.del_end - x.del), n = 0;
+        int32_t here = count_empty(p, x.group, x.del_end - x.del), n = 0;
         while (i + n < x.count && d->rank[i + n] - base < here)
             n++;
         if (n)
-            place(p, d, &x, base, d->rank + i, n, x.places - base < here, x.first + i);
+            place(p, d, &x, base, d->rank + i, n, x.n_places - base < here, x.first + i);
         i += n;
         base += here;
         if (i < x.count)
@@ -332,7 +337,7 @@ static void fill_stretch(rw_plan *p, drawer *d, stretch x, rw_key key)
 /* --- growing ---------------------------------------------------------------------- */
 
 enum {
-    ROUND = 1024 /* stretches between two polls: a bound, 64 KB; RW_GROW_POLL_LINKS ends a round too */
+    ROUND = 1024 /* stretches between two polls at most: a bound, 64 KB (see RW_GROW_POLL_LINKS) */
 };
 
 typedef struct {
@@ -362,14 +367,15 @@ static rw_status ready(grower *g, int32_t longest)
         if (g->drawers[t].room >= most)
             continue;
         drawer_free(&g->drawers[t]);
-        rw_status st = drawer_new(&g->drawers[t], (int32_t)rw_min64((int64_t)most + most / 4, INT32_MAX - DRAWS), longest);
+        int32_t room = (int32_t)rw_min64((int64_t)most + most / 4, INT32_MAX - DRAWS);
+        rw_status st = drawer_new(&g->drawers[t], room, longest);
         if (st)
             return st;
     }
     return RW_OK;
 }
 
-/* Fill every stretch that the cutter yields, `total` newcomers in all. */
+/* Fill every stretch that the cutter yields, `total` new links in all. */
 static rw_status grow(rw_plan *p, cutter *c, int64_t total, const rw_run *run)
 {
     grower *g = rw_calloc(sizeof *g);
@@ -413,7 +419,7 @@ rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_ru
 {
     RW_ASSERT(!run || rw_is_run(run));
     const rw_store *s = p->store;
-    int64_t empty = (int64_t)s->n_groups * s->n_in - s->slots + p->n_del;
+    int64_t empty = rw_store_places(s) - s->slots + p->n_del;
     if (p->n_ins || count < 0)
         return RW_ESHAPE;
     if (p->generation != s->generation)

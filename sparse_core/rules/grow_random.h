@@ -1,7 +1,7 @@
-/* grow_random.h -- where new links go: k of the empty places, uniformly, exactly.
+/* grow_random.h -- grow at random: exactly k of the empty places, uniformly.
  *
  * The empty places of a layer, numbered group after group, are cut into stretches
- * of equal length, for about a thousand newcomers each. k links are split over the
+ * of equal length, for about a thousand new links each. k links are split over the
  * stretches by sequential hypergeometric draws (each gets what k balls without
  * replacement would have given it) and then placed among each stretch's places. The
  * count is exact, every set of k empty places is equally likely, nothing is ever

@@ -11,25 +11,26 @@
  * the weights:
  *
  *   count  a histogram of scores says in which bin the n-th smallest lies; that
- *          bin is cut into bins in the next pass, until only FEW slots share it
- *          (one pass is enough for most layers, two for all but strange ones);
- *   mark   a byte a slot: it goes for sure, or not; the few that share the last
- *          bin are collected, sorted by (score, tie, place) and marked by hand;
+ *          bin is cut into bins in the next pass, until at most MAX_CANDIDATES slots share
+ *          it (one pass is enough for most layers, two for nearly all);
+ *   mark   a byte a slot says whether it goes. Slots outside the last bin are decided by
+ *          their scores; those inside are collected, sorted by (score, tie, slot), and the
+ *          first of them marked;
  *   list   the marked slots, in canonical order.
  *
- * Scores are doubles read as integers, which order alike; ties are hashes, drawn
- * for those few alone. All passes go over PIECES of the store: slots of equal
- * number in canonical order, wherever groups begin and end, so threads share the
- * work evenly, and a single huge group is polled inside like everything else. */
+ * Scores are doubles read as integers, which order alike; ties are hashes, drawn for the
+ * candidates in the last bin alone. All passes go over PIECES of the store: equally many
+ * slots each, in canonical order, wherever groups begin and end. So threads share the
+ * work evenly, and polling does not wait for a single huge group. */
 enum {
     BIN_BITS = 12,        /* what FIRST_BASE and FIRST_SHIFT cover: 64 octaves of 64 bins */
     BINS = 1 << BIN_BITS,
-    FEW = RW_PRUNE_SORTED,
+    MAX_CANDIDATES = RW_PRUNE_SORTED,
     PIECE = RW_PRUNE_PIECE,
     SCORE_CHUNK = 256           /* slots scored at a time: a bound of the stack, 2 KB   */
 };
 
-/* Weights of a class compete with each other only. */
+/* Classes of weights; a threshold is found for each by itself. */
 enum { POSITIVE = 0, NEGATIVE = 1, CLASSES = 2 };
 
 /* A slot's class is the top bit of its score; NaN comes after everything. */
@@ -43,7 +44,7 @@ enum { FIRST_SHIFT = 52 - 6 };
 
 typedef struct {
     uint64_t score, tie;
-    int64_t place; /* the slot's number in canonical order */
+    int64_t slot; /* the slot's number in canonical order */
 } scored;
 
 /* Where the threshold of a class lies: among the scores low..high or, once these
@@ -52,15 +53,15 @@ typedef struct {
     uint64_t low, high, tie_low, tie_high;
     uint64_t base; /* bin of a value: (value - base) >> shift, cut to the bins */
     int shift;
-    int64_t sharing; /* slots that lie there                                  */
-    int64_t rest;    /* and how many of them go; what lies below goes anyway  */
+    int64_t sharing; /* slots within the range                                */
+    int64_t rest;    /* how many of these go; slots below the range go anyway */
 } score_range;
 
-/* What one thread has seen in a pass. */
+/* What one thread has counted or collected in a pass. */
 typedef struct {
     int64_t bins[CLASSES][BINS];
-    int32_t n_few[CLASSES];
-    scored few[CLASSES][FEW];
+    int32_t n_candidates[CLASSES];
+    scored candidates[CLASSES][MAX_CANDIDATES];
 } pass_counts;
 
 typedef struct { int32_t group, position; } spot;
@@ -69,17 +70,17 @@ typedef struct {
     const rw_store *s;
     rw_key key;
     bool by_sign;
-    bool others;         /* in the end those are listed that were not marked */
-    const double *given; /* scores made elsewhere, by place; or NULL       */
+    bool others;         /* list the slots that are not marked            */
+    const double *given; /* the caller's scores, by slot; or NULL         */
     const rw_run *run;
     int threads;
     score_range of[CLASSES];
     bool counting[CLASSES]; /* the pass cuts this class's range into bins  */
     int64_t n_pieces;
     spot *begin;            /* first slot of each piece                    */
-    int64_t *marked;        /* slots of each piece that go; then: of all before it */
+    int64_t *marked;        /* marked slots of each piece; then of all pieces before it */
     uint8_t *mark;          /* one for each slot, in canonical order       */
-    pass_counts *seen;            /* one for each thread                         */
+    pass_counts *seen;      /* one for each thread                         */
     rw_plan *plan;
 } prune;
 
@@ -138,7 +139,7 @@ static int by_order(const void *a, const void *b)
         return x->score < y->score ? -1 : 1;
     if (x->tie != y->tie)
         return x->tie < y->tie ? -1 : 1;
-    return (x->place > y->place) - (x->place < y->place);
+    return (x->slot > y->slot) - (x->slot < y->slot);
 }
 
 /* --- pieces ------------------------------------------------------------------- */
@@ -146,21 +147,21 @@ static int by_order(const void *a, const void *b)
 /* Walks the slots of a piece. */
 typedef struct {
     int32_t group, position;
-    int64_t place, end; /* in canonical order */
+    int64_t slot, end; /* in canonical order */
 } cursor;
 
 static cursor piece_start(const prune *pr, int64_t piece)
 {
-    int64_t place = piece * PIECE;
-    return (cursor){ pr->begin[piece].group, pr->begin[piece].position, place,
-                     rw_min64(place + PIECE, pr->s->slots) };
+    int64_t slot = piece * PIECE;
+    return (cursor){ pr->begin[piece].group, pr->begin[piece].position, slot,
+                     rw_min64(slot + PIECE, pr->s->slots) };
 }
 
 /* Slots of this group from here on, at most `most`; not 0 before the end of the piece. */
 static int32_t run_here(const prune *pr, cursor *x, int64_t most)
 {
     const int32_t *len = pr->s->len;
-    most = rw_min64(most, x->end - x->place);
+    most = rw_min64(most, x->end - x->slot);
     while (most && x->position == len[x->group]) {
         x->group++;
         x->position = 0;
@@ -171,7 +172,7 @@ static int32_t run_here(const prune *pr, cursor *x, int64_t most)
 static void advance(cursor *x, int32_t n)
 {
     x->position += n;
-    x->place += n;
+    x->slot += n;
 }
 
 /* Scores of up to SCORE_CHUNK slots from the cursor on, across groups: how many. Loops over
@@ -182,7 +183,7 @@ static int32_t score_chunk(const prune *pr, cursor *x, uint64_t *score)
     for (int32_t here; (here = run_here(pr, x, SCORE_CHUNK - n)) > 0; n += here) {
         if (pr->given)
             for (int32_t i = 0; i < here; i++)
-                score[n + i] = order_bits(pr->given[x->place + i] + 0.0); /* -0 is 0 */
+                score[n + i] = order_bits(pr->given[x->slot + i] + 0.0); /* -0 is 0 */
         else
             score_slots(pr, pr->s->start[x->group] + x->position, here, score + n);
         advance(x, here);
@@ -317,7 +318,8 @@ static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, pa
     const score_range *c = &pr->of[class];
     if (c->rest == 0)
         return false;
-    bool ties_cut = c->tie_low > 0 || c->tie_high < UINT64_MAX; /* then `sharing` is of these ties */
+    /* If ties are cut, `sharing` counts the slots of these ties. */
+    bool ties_cut = c->tie_low > 0 || c->tie_high < UINT64_MAX;
     if (c->rest == c->sharing && !ties_cut)
         return true;
     uint64_t tie = tie_behind(pr, *x, i);
@@ -325,7 +327,7 @@ static bool goes(const prune *pr, const cursor *x, int32_t i, uint64_t score, pa
         return tie < c->tie_low;
     if (c->rest == c->sharing)
         return true;
-    t->few[class][t->n_few[class]++] = (scored){ score, tie, x->place + i };
+    t->candidates[class][t->n_candidates[class]++] = (scored){ score, tie, x->slot + i };
     return false;
 }
 
@@ -339,7 +341,7 @@ static void mark_piece(prune *pr, int64_t piece, pass_counts *t)
     }
     cursor x = piece_start(pr, piece), first = x;
     for (int32_t n; (n = score_chunk(pr, &x, score)) > 0; first = x) {
-        uint8_t *mark = pr->mark + first.place;
+        uint8_t *mark = pr->mark + first.slot;
         for (int32_t i = 0; i < n; i++) {
             uint64_t class = score[i] >> 63, value = score[i] & LAST_SCORE;
             bool marks = value < low[class];
@@ -353,18 +355,20 @@ static void mark_piece(prune *pr, int64_t piece, pass_counts *t)
 }
 
 /* Of those that were noted, the first `rest` go. */
-static void mark_few(prune *pr, int class)
+static void mark_candidates(prune *pr, int class)
 {
-    scored *few = pr->seen[0].few[class];
-    int32_t n = pr->seen[0].n_few[class];
+    scored *candidates = pr->seen[0].candidates[class];
+    int32_t n = pr->seen[0].n_candidates[class];
     for (int t = 1; t < pr->threads; t++) {
-        memcpy(few + n, pr->seen[t].few[class], (size_t)pr->seen[t].n_few[class] * sizeof *few);
-        n += pr->seen[t].n_few[class];
+        const pass_counts *seen = &pr->seen[t];
+        memcpy(candidates + n, seen->candidates[class],
+               (size_t)seen->n_candidates[class] * sizeof *candidates);
+        n += pr->seen[t].n_candidates[class];
     }
-    qsort(few, (size_t)n, sizeof *few, by_order);
+    qsort(candidates, (size_t)n, sizeof *candidates, by_order);
     for (int64_t i = 0; i < n && i < pr->of[class].rest; i++) {
-        pr->mark[few[i].place] = 1;
-        pr->marked[few[i].place / PIECE]++;
+        pr->mark[candidates[i].slot] = 1;
+        pr->marked[candidates[i].slot / PIECE]++;
     }
 }
 
@@ -372,10 +376,10 @@ static rw_status mark(prune *pr)
 {
     for (int t = 0; t < pr->threads; t++)
         for (int class = 0; class < CLASSES; class++)
-            pr->seen[t].n_few[class] = 0;
+            pr->seen[t].n_candidates[class] = 0;
     rw_status st = each_piece(pr, mark_piece);
     for (int class = 0; class < CLASSES && !st; class++)
-        mark_few(pr, class);
+        mark_candidates(pr, class);
     return st;
 }
 
@@ -388,9 +392,9 @@ static void list_piece(prune *pr, int64_t piece, pass_counts *unused)
     int64_t at = pr->marked[piece];
     cursor x = piece_start(pr, piece);
     for (int32_t here; (here = run_here(pr, &x, SCORE_CHUNK)) > 0; advance(&x, here)) {
-        const uint8_t *mark = pr->mark + x.place;
+        const uint8_t *mark = pr->mark + x.slot;
         int32_t n = 0;
-        for (int32_t i = 0; i < here; i++) { /* every position is written, few are kept */
+        for (int32_t i = 0; i < here; i++) { /* each is written, and overwritten unless listed */
             chosen[n] = x.position + i;
             n += mark[i] != pr->others;
         }
@@ -455,7 +459,8 @@ static rw_status prune_start(prune *pr, rw_plan *p, bool by_sign, const double *
         return RW_ENOMEM;
     find_pieces(pr);
     for (int class = 0; class < CLASSES; class++) {
-        pr->of[class] = (score_range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
+        pr->of[class] =
+            (score_range){ 0, LAST_SCORE, 0, UINT64_MAX, FIRST_BASE, FIRST_SHIFT, 0, 0 };
     }
     return count_bins(pr, count_all);
 }
@@ -471,7 +476,7 @@ static int64_t slots_in(const prune *pr, int class)
 /* Is the range of a class narrow enough to mark? */
 static bool settled(const score_range *c)
 {
-    return c->rest == 0 || c->rest == c->sharing || c->sharing <= FEW;
+    return c->rest == 0 || c->rest == c->sharing || c->sharing <= MAX_CANDIDATES;
 }
 
 /* After the first histogram: narrow both ranges, then list what lies below them. */
@@ -541,7 +546,8 @@ rw_status rw_plan_prune_smallest(rw_plan *p, int64_t n, rw_key key, const rw_run
     return prune_count(p, NULL, n, false, key, run);
 }
 
-rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key, const rw_run *run)
+rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t n, rw_key key,
+                               const rw_run *run)
 {
     RW_ASSERT(score || !p->store->slots);
     for (int64_t i = 0; i < p->store->slots; i++)
@@ -551,7 +557,7 @@ rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t n, rw_ke
 }
 
 rw_status rw_plan_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
-                           const rw_run *run)
+                                const rw_run *run)
 {
     RW_ASSERT(score || !p->store->slots);
     return prune_count(p, score, p->store->slots - count, true, key, run);

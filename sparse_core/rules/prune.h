@@ -1,7 +1,7 @@
-/* prune.h -- which links go.
+/* prune.h -- drop criteria: which slots a plan removes.
  *
- * Every rule scores links and names the slots to remove; what comes instead is
- * grow_random.h's part, and edit.h carries both out. */
+ * A rule scores links, and these functions add the slots to remove to its plan. The files
+ * grow_*.h add new links to it, and edit.h carries both out. */
 #ifndef RW_PRUNE_H
 #define RW_PRUNE_H
 
@@ -22,12 +22,12 @@ rw_status rw_plan_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw
 /* The same by scores that the caller has made: one a slot, in canonical order, none
  * negative (RW_ESHAPE); NaN scores last. */
 rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key,
-                          const rw_run *run);
+                               const rw_run *run);
 
-/* Those that rw_plan_prune_scores would leave: the `count` slots of largest score, as the removals of
- * the plan. */
+/* Remove the `count` slots of largest score: those that rw_plan_prune_scores would leave if it
+ * removed all but `count`. */
 rw_status rw_plan_prune_largest(rw_plan *p, const double *score, int64_t count, rw_key key,
-                           const rw_run *run);
+                                const rw_run *run);
 
 /* Remove the slots all of whose weights are zero. */
 rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run);

@@ -60,7 +60,8 @@ static void zeros_of_block(const scan *p, int64_t block, bool list)
     int64_t found = list ? p->zeros[block] : 0;
     for (int32_t g = rw_block_group(s, p->blocks, block); g < end; g++)
         for (int32_t k = 0; k < s->len[g]; k += ZEROS_CHUNK) {
-            int32_t n = find(s, s->start[g] + k, s->len[g] - k < ZEROS_CHUNK ? s->len[g] - k : ZEROS_CHUNK, at);
+            int32_t left = s->len[g] - k;
+            int32_t n = find(s, s->start[g] + k, left < ZEROS_CHUNK ? left : ZEROS_CHUNK, at);
             for (int32_t i = 0; list && i < n; i++) {
                 p->plan->del_group[found + i] = g;
                 p->plan->del_position[found + i] = k + at[i];

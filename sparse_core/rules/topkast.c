@@ -22,8 +22,8 @@ static void turn(const rw_store *s, const rw_field *asleep, int64_t slot, bool u
         TURN(double);
 }
 
-rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
-                  const int32_t *source, const uint8_t *up)
+rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n,
+                            const int32_t *group, const int32_t *source, const uint8_t *up)
 {
     RW_ASSERT(rw_has_field(s, asleep) && rw_has_field(s, awake) && n >= 0);
     const rw_field *kept = &s->field[asleep], *is_up = &s->field[awake];

@@ -15,7 +15,7 @@
 /* n slots, named once each and in ascending order, are awake from now on where up[i] is 1, and not
  * where it is 0; what they would weigh stays. RW_ENOENT if one is not there, RW_ESHAPE if a field is
  * not of its kind. */
-rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
-                  const int32_t *source, const uint8_t *up);
+rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n,
+                            const int32_t *group, const int32_t *source, const uint8_t *up);
 
 #endif

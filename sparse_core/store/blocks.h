@@ -23,8 +23,8 @@ static inline int32_t rw_block_group(const rw_store *s, int64_t n, int64_t b)
 }
 
 /* task(arg, b) for every block; a value takes `work` units of rw_threads_for. */
-static inline rw_status rw_each_block(const rw_store *s, rw_task task, const void *arg, int64_t work,
-                                      const rw_run *run)
+static inline rw_status rw_each_block(const rw_store *s, rw_task task, const void *arg,
+                                      int64_t work, const rw_run *run)
 {
     return rw_run_tasks(run, rw_block_count(s), s->slots * s->group * work, task, arg);
 }

@@ -31,13 +31,16 @@ static rw_status check_rows(const rw_store *s, const char **why)
     int64_t slots = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t len = s->len[g], cap = s->cap[g];
-        FAIL_IF(len < 0 || len > cap || cap > s->n_in, "I2: len outside [0, cap] or cap above n_in");
-        FAIL_IF(s->start[g] < 0 || s->start[g] > s->top - cap, "I3: a window reaches outside [0, top)");
+        FAIL_IF(len < 0 || len > cap || cap > s->n_in,
+                "I2: len outside [0, cap] or cap above n_in");
+        FAIL_IF(s->start[g] < 0 || s->start[g] > s->top - cap,
+                "I3: a window reaches outside [0, top)");
         FAIL_IF(cap == 0 && s->start[g] != 0, "I3: a group without a window has a start");
         const int32_t *row = s->source + s->start[g];
         for (int32_t k = 1; k < len; k++)
             FAIL_IF(row[k - 1] >= row[k], "I5: sources of a group do not ascend strictly");
-        FAIL_IF(len && (row[0] < 0 || row[len - 1] >= s->n_in), "I6: a source lies outside [0, n_in)");
+        FAIL_IF(len && (row[0] < 0 || row[len - 1] >= s->n_in),
+                "I6: a source lies outside [0, n_in)");
         slots += len;
     }
     FAIL_IF(slots != s->slots, "I7: slots is not the sum of len");
@@ -59,7 +62,8 @@ static rw_status walk_pool(const rw_store *s, int64_t *windows, int64_t *slots, 
     for (int c = 0; c < RW_POOL_CLASSES; c++) {
         int64_t w = s->pool[c];
         while (w != -1) {
-            FAIL_IF(w < 0 || w > s->top - RW_POOL_SMALLEST, "I8: a free window lies outside [0, top)");
+            FAIL_IF(w < 0 || w > s->top - RW_POOL_SMALLEST,
+                    "I8: a free window lies outside [0, top)");
             int64_t link[2]; /* next, cap: see store.c */
             memcpy(link, s->source + w, sizeof link);
             FAIL_IF(link[1] < RW_POOL_SMALLEST || link[1] > s->top - w || link[1] >> c == 0
@@ -101,7 +105,8 @@ static rw_status check_windows(const rw_store *s, const char **why)
         overlap |= spans[i - 1].end > spans[i].start;
     rw_free(spans, room * sizeof *spans);
     FAIL_IF(overlap, "I4: two windows overlap");
-    FAIL_IF(s->lost < 0 || covered + s->lost != s->top, "I8: windows and lost slots do not cover [0, top)");
+    FAIL_IF(s->lost < 0 || covered + s->lost != s->top,
+            "I8: windows and lost slots do not cover [0, top)");
     return RW_OK;
 }
 
@@ -119,7 +124,8 @@ static rw_status check_fields(const rw_store *s, const char **why)
     for (int32_t f = 0; f < s->n_fields; f++) {
         const rw_field *field = &s->field[f];
         FAIL_IF(rw_store_field(s, field->name) != f, "I9: two fields have one name");
-        FAIL_IF(field->width != 1 && field->width != s->group, "I9: a field's width is neither 1 nor group");
+        FAIL_IF(field->width != 1 && field->width != s->group,
+                "I9: a field's width is neither 1 nor group");
         FAIL_IF(field->room < s->arena || (s->arena && !field->data), "I9: a field has no array");
     }
     int32_t last = s->n_groups - 1, rows = rw_group_rows(s, last);
@@ -144,8 +150,10 @@ static rw_status check_mirror(const rw_store *s, const char **why)
             int32_t g = m->group[e], k = m->position[e];
             FAIL_IF(g < 0 || g >= s->n_groups || k < 0 || k >= s->len[g],
                     "I11: the mirror names a slot that is not there");
-            FAIL_IF(s->source[s->start[g] + k] != j, "I11: the mirror files a slot under another source");
-            FAIL_IF(e > m->start[j] && m->group[e - 1] >= g, "I11: the mirror's groups do not ascend");
+            FAIL_IF(s->source[s->start[g] + k] != j,
+                    "I11: the mirror files a slot under another source");
+            FAIL_IF(e > m->start[j] && m->group[e - 1] >= g,
+                    "I11: the mirror's groups do not ascend");
         }
     }
     return RW_OK;

@@ -16,7 +16,7 @@
  *   A wave is one chunk for each thread: reading it is one parallel loop, writing it
  *   another, and all that is kept beside the store are the buffers.
  *
- * Merging one group has no branch that depends on the data: removals and newcomers
+ * Merging one group has no branch that depends on the data: removals and new links
  * are random, and a mispredicted branch costs as much as moving five slots. */
 #include "store/edit.h"
 #include "base/mem.h"
@@ -30,7 +30,7 @@
 enum {
     MOST_ARRAYS = 1 + RW_MAX_FIELDS,
     WIDEST = 8 * sizeof(double), /* bytes of the largest slot */
-    WORTH = 64        /* slots: a bound below which nothing is worth a pass over the layer */
+    WORTH = 64        /* slots: below this bound nothing is worth a pass over the layer */
 };
 
 typedef struct { int64_t start; int32_t group; } placed;
@@ -38,21 +38,22 @@ typedef struct { int64_t start; int32_t group; } placed;
 /* Some slots of every array: sources first, then the fields. */
 typedef struct { char *array[MOST_ARRAYS]; } buffer;
 
-/* A few groups, one after the other in the order of their addresses. */
+/* Groups n to n_end, in the order of their addresses. */
 typedef struct {
     int32_t n, n_end;
-    int64_t to;       /* where the first of their new windows begins */
+    int64_t to;       /* start of the first of their new windows */
 } chunk;
 
-/* What one chunk is worked on with. */
+/* The scratch memory of one thread. Two waves are in work at a time: a chunk of the one is read
+ * while that of the other waits to be written. */
 typedef struct {
-    chunk of[2];      /* in waves with even and odd numbers:                  */
-    buffer old[2];    /* its groups and their old slots                       */
-    int32_t *kept;    /* old positions of the slots that stay,                */
-    int32_t *source;  /* and their sources                                    */
-    int32_t *map;     /* new position -> old                                  */
-    int32_t *born;    /* new positions of the newcomers                       */
-    uint8_t *flag;    /* for each old, then for each new position: does its slot stay? */
+    chunk of[2];      /* the thread's chunks of the two waves                 */
+    buffer old[2];    /* the old slots of these chunks                        */
+    int32_t *kept;    /* old positions of the slots that stay                 */
+    int32_t *source;  /* sources of the slots that stay                       */
+    int32_t *map;     /* old position of the slot at each new position        */
+    int32_t *born;    /* new positions of the new links                       */
+    uint8_t *flag;    /* by old position, then by new position: does the slot there stay? */
 } edit_scratch;
 
 struct rw_edit {
@@ -60,20 +61,20 @@ struct rw_edit {
     const rw_plan *p;
     bool repack;
     int threads;
-    int64_t shift;     /* repack: how far all is moved up first               */
-    int64_t end;       /* repack: slots that must have memory meanwhile,      */
-    int64_t packed;    /* and in the end                                      */
-    bool trims;        /* repack: is the arena cut to that?                   */
-    void *smaller[MOST_ARRAYS]; /* repack: where small arrays go that would be too long */
-    placed *order;     /* repack: groups by address; NULL if that is their order */
+    int64_t shift;     /* repack: how far all slots are moved up first        */
+    int64_t end;       /* repack: slots that must have memory during it       */
+    int64_t packed;    /* repack: slots that must have memory after it        */
+    bool trims;        /* repack: is the arena cut to `packed` slots?         */
+    void *smaller[MOST_ARRAYS]; /* repack: shorter copies of small arrays     */
+    placed *order;     /* repack: groups by address; NULL if they are in that order */
     int32_t *planned;  /* repack: every group's length after the plan         */
-    edit_scratch *scratch;       /* one for each thread                                 */
-    int32_t longest_old, longest_new; /* groups that fit                      */
+    edit_scratch *scratch;      /* one for each thread                        */
+    int32_t longest_old, longest_new; /* lengths of groups that scratch can take */
     int64_t room;      /* slots of a buffer                                   */
-    char birth[RW_MAX_FIELDS][WIDEST]; /* one newborn slot of every field     */
+    char birth[RW_MAX_FIELDS][WIDEST]; /* the birth values of one slot, by field */
 };
 
-/* What a plan does to one group: runs of its sorted lists. */
+/* What a plan does to one group: removals [d, d_end) and insertions [i, i_end) of its lists. */
 typedef struct {
     int32_t group;
     int32_t new_len;
@@ -89,8 +90,7 @@ static void measure_touch(const rw_plan *p, touch *t)
     t->new_len = p->store->len[t->group] - (int32_t)(t->d_end - t->d) + (int32_t)(t->i_end - t->i);
 }
 
-/* The next group the plan touches after the one in *t; start with zeroes.
- * False at the end. */
+/* Move *t, which starts as zeroes, to the next group that the plan touches. False at the end. */
 static bool next_touch(const rw_plan *p, touch *t)
 {
     t->d = t->d_end;
@@ -104,8 +104,8 @@ static bool next_touch(const rw_plan *p, touch *t)
     return true;
 }
 
-/* What the plan does to group g, which may be nothing. Quick if *t holds the group
- * before; start with a group of -2. */
+/* Set *t to what the plan does to group g, which may be nothing. Quick if *t holds group g - 1;
+ * at first its group is -2. */
 static void touch_group(const rw_plan *p, touch *t, int32_t g)
 {
     if (t->group + 1 != g) {
@@ -146,13 +146,7 @@ static void array_move(rw_store *s, int32_t a, void *block, int64_t room)
         s->field[a - 1].data = block;
 }
 
-/* Slots that a layer takes after a repacking, or fewer: what store.h promises. */
-static int64_t most_packed(const rw_store *s, int64_t slots)
-{
-    return slots + slots / RW_SLACK_PART + s->n_groups;
-}
-
-/* Slots of a few sizes are moved often: `bytes` is a constant in each of these. */
+/* Most slots have one of these sizes, and `bytes` is a constant in each case. */
 #define FOR_EACH_SIZE(call)     \
     switch (bytes) {            \
     case 1: call(1); break;     \
@@ -173,7 +167,8 @@ static void gather(char *dst, const char *row, const int32_t *map, int32_t n, si
 }
 
 /* dst[at[i]] = value[i * step] */
-static void scatter(char *dst, const int32_t *at, int32_t n, const char *value, size_t step, size_t bytes)
+static void scatter(char *dst, const int32_t *at, int32_t n, const char *value, size_t step,
+                    size_t bytes)
 {
 #define SCATTER(size)               \
     for (int32_t i = 0; i < n; i++) \
@@ -219,7 +214,7 @@ static rw_status sort_groups(rw_edit *e)
 
 static int32_t nth_group(const rw_edit *e, int32_t n) { return e->order ? e->order[n].group : n; }
 
-/* The chunk after this one; begin with zeroes. Empty at the end. */
+/* The chunk after `before`, which is zero for the first chunk. Empty after the last. */
 static chunk next_chunk(const rw_edit *e, chunk before)
 {
     const rw_store *s = e->s;
@@ -238,7 +233,7 @@ static chunk next_chunk(const rw_edit *e, chunk before)
 
 static bool is_empty(chunk c) { return c.n == c.n_end; }
 
-/* First slot of a chunk that is to be read, or INT64_MAX. */
+/* Where the first live slot of a chunk lies, or INT64_MAX if there is none. */
 static int64_t first_slot(const rw_edit *e, chunk c)
 {
     for (int32_t n = c.n; n < c.n_end; n++) {
@@ -249,8 +244,8 @@ static int64_t first_slot(const rw_edit *e, chunk c)
     return INT64_MAX;
 }
 
-/* Where groups lie now and will lie: how far the writing would run ahead of the
- * reading, and how much memory all takes. */
+/* Plan where groups will lie. That gives how far the writing would run ahead of the reading,
+ * and how much memory the arrays need. */
 static rw_status reserve_repack(rw_edit *e)
 {
     rw_store *s = e->s;
@@ -264,8 +259,8 @@ static rw_status reserve_repack(rw_edit *e)
     for (touch t = { 0 }; next_touch(e->p, &t);)
         e->planned[t.group] = t.new_len;
 
-    /* When a chunk is written, it and the one behind it have been read (or more: a
-     * wave has a chunk for each thread). What comes then must not be hit. */
+    /* When a chunk is written, at least it and the chunk behind it have been read. Its writing
+     * must not touch the slots of the chunks after those. */
     chunk c = next_chunk(e, (chunk){ 0 }), behind = next_chunk(e, c);
     while (!is_empty(c)) {
         chunk unread = next_chunk(e, behind);
@@ -278,12 +273,12 @@ static rw_status reserve_repack(rw_edit *e)
     return rw_arena_reserve(s, e->end);
 }
 
-/* A layer that shrinks gives memory back: large arrays are cut where they lie, small
- * ones are copied, and commit must not ask for the memory. */
+/* A layer that shrinks gives memory back. Large arrays are cut where they lie; small arrays are
+ * copied to shorter ones, which are allocated here because commit must not fail. */
 static rw_status reserve_smaller(rw_edit *e, int64_t slots)
 {
     rw_store *s = e->s;
-    e->trims = s->arena > most_packed(s, slots);
+    e->trims = s->arena > rw_packed_slots(s, slots);
     for (int32_t a = 0; e->trims && a < n_arrays(s); a++) {
         size_t bytes = (size_t)e->packed * array_bytes(s, a);
         if (rw_is_small(bytes) && !(e->smaller[a] = rw_alloc(bytes)))
@@ -344,7 +339,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         return RW_ESTALE;
     if (p->checked && p->generation != s->generation)
         return RW_ESTALE;
-#ifdef RW_TEST /* the core's own tests trust nobody */
+#ifdef RW_TEST /* test builds check plans that are marked as checked, too */
     rw_status st = rw_plan_check(p, at);
 #else
     rw_status st = p->checked ? RW_OK : rw_plan_check(p, at);
@@ -372,17 +367,20 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
     e->longest_new = longest_new;
     e->room = longest_old;
     int64_t slots = s->slots - p->n_del + p->n_ins;
-    int64_t packed = most_packed(s, slots);
+    int64_t packed = rw_packed_slots(s, slots);
     e->repack = (fresh && touched > rw_max64(slots / 2, WORTH))
              || s->top + fresh - packed > rw_max64(packed / RW_WASTE_PART, WORTH);
     if (e->repack) {
         int64_t most = rw_max64(s->slots, slots);
         for (int32_t g = 0; g < s->n_groups; g++)
             e->room = rw_max64(e->room, s->len[g]);
-        /* Every thread has buffers for the longest group: no more of them than a layer is long. */
+        /* Every thread has buffers that hold the longest group. Only so many threads are used that
+         * all buffers together are no larger than the layer. */
         int64_t worth_buffers = most / (RW_COMMIT_CHUNKS * rw_max64(e->room, 1));
-        e->threads = (int)rw_max64(1, rw_min64(rw_threads_for(threads, slots * RW_COST_COMMIT_SLOT), worth_buffers));
-        e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, most / (RW_COMMIT_CHUNKS * e->threads) + 1));
+        int useful = rw_threads_for(threads, slots * RW_COST_COMMIT_SLOT);
+        e->threads = (int)rw_max64(1, rw_min64(useful, worth_buffers));
+        int64_t piece = most / (RW_COMMIT_CHUNKS * e->threads) + 1;
+        e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, piece));
     }
     st = reserve_scratch(e);
     if (!st && e->repack) {
@@ -425,8 +423,9 @@ static void read_group(const rw_store *s, int64_t from, int32_t len, const buffe
     }
 }
 
-/* Where everything of a group goes: d->map says which old slot each new position
- * gets (any, where a newcomer goes), d->born where the newcomers go. How many stay. */
+/* Work out the new order of a group's slots. d->map gets the old position of the slot at each
+ * new position (any number where a new link comes), d->born the new positions of the new links.
+ * Returns how many slots stay. */
 static int32_t merge(const edit_scratch *d, const rw_plan *p, const touch *t, const int32_t *old)
 {
     const int32_t *goes = p->del_position + t->d, *comes = p->ins_source + t->i;
@@ -443,7 +442,7 @@ static int32_t merge(const edit_scratch *d, const rw_plan *p, const touch *t, co
         source[stay] = old[k];
         stay += flag[k];
     }
-    kept[stay] = 0; /* read once newcomers alone are left */
+    kept[stay] = 0; /* read when only new links are left */
 
     if (new_len)
         memset(flag, 1, (size_t)new_len);
@@ -458,23 +457,25 @@ static int32_t merge(const edit_scratch *d, const rw_plan *p, const touch *t, co
     return stay;
 }
 
-/* Write a group, whose old slots lie in a buffer, to slot `to`. */
-static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t, const buffer *old, int64_t at, int64_t to)
+/* Write a group, whose old slots begin at slot `at` of a buffer, to slot `to` of the arena. */
+static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t, const buffer *old,
+                        int64_t at, int64_t to)
 {
     rw_store *s = e->s;
     const rw_plan *p = e->p;
     bool touched = t->d < t->d_end || t->i < t->i_end;
     int32_t comes = (int32_t)(t->i_end - t->i), stay = 0;
-    bool fresh = comes && comes == t->new_len; /* nobody stays: a random start above all */
+    bool fresh = comes && comes == t->new_len; /* no slot stays, as in an empty layer */
     if (touched && !fresh)
         stay = merge(d, p, t, (const int32_t *)(const void *)old->array[0] + at);
     for (int32_t a = 0; a < n_arrays(s); a++) {
         size_t bytes = array_bytes(s, a);
         char *dst = array_data(s, a) + (size_t)to * bytes;
         const char *row = old->array[a] + (size_t)at * bytes;
-        /* The newcomers' values, or the one value of all. */
+        /* The values of the new links, or NULL if all get the field's birth value. */
         const char *born = a == 0 ? (const char *)(p->ins_source + t->i)
-                         : a - 1 == RW_WEIGHT && p->ins_weight ? p->ins_weight + (size_t)t->i * bytes
+                         : a - 1 == RW_WEIGHT && p->ins_weight
+                             ? p->ins_weight + (size_t)t->i * bytes
                          : NULL;
         if (!touched || (fresh && born)) {
             if (t->new_len)
@@ -488,7 +489,7 @@ static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t,
         }
     }
     if (touched)
-        rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */
+        rw_weights_clip(s, t->group, to, t->new_len); /* whatever weights the plan gave them */
     s->len[t->group] = t->new_len;
 }
 
@@ -511,7 +512,7 @@ static void commit_in_place(rw_edit *e)
 
 /* --- commit: the whole layer ---------------------------------------------------- */
 
-/* All slots below `top` move up, wherever windows lie among them. */
+/* Move all slots below `top` up by `shift`, used or not. */
 static void move_up(rw_store *s, int64_t shift)
 {
     for (int32_t a = 0; a < n_arrays(s); a++) {
@@ -549,7 +550,7 @@ static void write_chunk(const rw_edit *e, chunk c, const edit_scratch *d, const 
     }
 }
 
-/* The next chunk of every thread, into buffers b. */
+/* Read the next chunk of every thread into its buffer b. Returns the last of the chunks. */
 static chunk read_wave(rw_edit *e, chunk last, int b)
 {
     for (int t = 0; t < e->threads; t++)
@@ -590,9 +591,9 @@ static void commit_repack(rw_edit *e)
 }
 
 #ifdef RW_TEST
-/* Every invariant of a small store, or of any store now and then. The memory that the
- * check takes is no business of a test that lets allocations fail; a store of more
- * memory than the machine has (rw_mem_lazy) has windows that a test put there. */
+/* Check every invariant of a small store, and of a large store now and then. The check's own
+ * allocations must not fail in tests that let allocations fail. A store of more memory than the
+ * machine has (rw_mem_lazy) is not checked, because a test has put its windows there. */
 static void check_after_commit(const rw_store *s)
 {
     enum { SMALL = 4096, NOW_AND_THEN = 64 }; /* bounds: what tests have time for */
@@ -620,7 +621,7 @@ void rw_edit_commit(rw_edit *e)
             commit_in_place(e);
         s->slots += e->p->n_ins - e->p->n_del;
         s->mirror.valid = false;
-        if (s->mirror.room - s->slots > s->slots / RW_SLACK_PART) /* it will be built anew, and shorter */
+        if (s->mirror.room > rw_with_slack(s->slots)) /* the rebuilt mirror will be shorter */
             rw_mirror_drop(s);
         s->generation++;
         check_after_commit(s);

@@ -1,4 +1,4 @@
-/* mirror.c -- for every source, who listens: a counting sort of the slots. */
+/* mirror.c -- the slots of each source, by a counting sort. */
 #include "store/mirror.h"
 #include "base/mem.h"
 #include "base/par.h"
@@ -38,7 +38,8 @@ typedef struct {
 } source_range;
 
 /* The positions of group g with sources of the range. */
-static const int32_t *range_positions(const rw_store *s, const source_range *r, int32_t g, int32_t *k, int32_t *end)
+static const int32_t *range_positions(const rw_store *s, const source_range *r, int32_t g,
+                                      int32_t *k, int32_t *end)
 {
     const int32_t *row = s->source + s->start[g];
     *k = r->first ? rw_count_up_to(row, s->len[g], r->first - 1) : 0;
@@ -93,9 +94,11 @@ rw_status rw_mirror_build(rw_store *s, int threads)
         return RW_ENOMEM;
 
     source_range ranges[MOST_RANGES];
-    int n = (int)rw_min64(rw_threads_for(threads, s->slots * RW_COST_MIRROR_SLOT), rw_min64(MOST_RANGES, s->n_in));
+    int useful = rw_threads_for(threads, s->slots * RW_COST_MIRROR_SLOT);
+    int n = (int)rw_min64(useful, rw_min64(MOST_RANGES, s->n_in));
     for (int i = 0; i < n; i++)
-        ranges[i] = (source_range){ (int32_t)((int64_t)s->n_in * i / n), (int32_t)((int64_t)s->n_in * (i + 1) / n), 0 };
+        ranges[i] = (source_range){ (int32_t)((int64_t)s->n_in * i / n),
+                                    (int32_t)((int64_t)s->n_in * (i + 1) / n), 0 };
     RW_PARALLEL_FOR(n)
     for (int64_t i = 0; i < n; i++)
         count_sources(s, &ranges[i]);

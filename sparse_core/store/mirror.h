@@ -1,4 +1,4 @@
-/* mirror.h -- the fan-out mirror of a store: who listens to each source.
+/* mirror.h -- the fan-out mirror of a store: the slots of each source.
  *
  * Derived from the rows, so it may be dropped at any time. Every edit makes it
  * invalid; it is built again when somebody asks for it. */

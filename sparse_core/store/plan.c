@@ -209,9 +209,10 @@ rw_status rw_plan_keep_common(rw_plan *p)
         return RW_ESHAPE;
     if (p->generation != s->generation)
         return RW_ESTALE;
-    /* Both lists ascend by (group, source): one walk, and what stays moves up. Who comes first is
-     * random: both are written, and no branch decides. Where the next removals stand is looked up
-     * before, so that the walk waits for nothing but its last step. */
+    /* Both lists ascend by (group, source), so one pass merges them, and entries that stay move
+     * up. Which list has the smaller entry is random, so both are written and no branch decides.
+     * The sources of the next removals are looked up first, so that a step of the merge waits for
+     * nothing but the step before. */
     uint64_t gone[RW_MERGE_AHEAD];
     int64_t d = 0, i = 0, del = 0, ins = 0;
     while (d < p->n_del && i < p->n_ins) {
@@ -266,7 +267,7 @@ rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
     return st ? st : check_empty(p, at);
 }
 
-/* --- weights of newcomers --------------------------------------------------- */
+/* --- weights of new links --------------------------------------------------- */
 
 static double draw_value(rw_value kind, double scale, rw_key key, uint64_t row, uint64_t source)
 {
@@ -302,11 +303,12 @@ static void fill_constant(rw_plan *p, double value)
     int32_t last = p->store->n_groups - 1;
     size_t bytes = rw_slot_bytes(&weights);
     size_t kept = (size_t)rw_group_rows(p->store, last) * rw_dtype_size(weights.dtype);
-    for (int64_t i = rw_first_of_group(p->ins_group, p->n_ins, last); i < p->n_ins && kept < bytes; i++)
+    int64_t first = rw_first_of_group(p->ins_group, p->n_ins, last);
+    for (int64_t i = first; i < p->n_ins && kept < bytes; i++)
         memset(p->ins_weight + (size_t)i * bytes + kept, 0, bytes - kept);
 }
 
-/* A run of newcomers, drawn by one thread. */
+/* A run of new links, drawn by one thread. */
 typedef struct {
     rw_plan *p;
     rw_value kind;
@@ -343,7 +345,8 @@ static void draw_run(const value_draw *v, int64_t first, int64_t end)
         }
         for (int32_t r = 0; r < s->group; r++) {
             uint64_t row = (uint64_t)g * (uint64_t)s->group + (uint64_t)r;
-            double w = r < rows ? draw_value(v->kind, scaled, v->key, row, (uint64_t)p->ins_source[i]) : 0.0;
+            uint64_t source = (uint64_t)p->ins_source[i];
+            double w = r < rows ? draw_value(v->kind, scaled, v->key, row, source) : 0.0;
             int64_t at = i * s->group + r;
             if (f32)
                 ((float *)(void *)p->ins_weight)[at] = (float)w;

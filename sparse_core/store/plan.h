@@ -13,8 +13,8 @@
 typedef struct {
     const rw_store *store;
     uint64_t generation;  /* of the store when the plan was made              */
-    bool checked;         /* by whoever filled it in: rw_plan_pairs, prune.c,
-                             grow_random.c. Who fills in more by hand clears it   */
+    bool checked;         /* the function that filled it in makes valid plans: rw_plan_pairs,
+                             prune.c, grow_random.c. Code that adds entries clears it */
 
     int64_t n_del, n_ins;
     int64_t room_del, room_ins;  /* entries the arrays have memory for        */
@@ -62,7 +62,7 @@ rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int3
                          const void *weight, rw_fault *at);
 
 /* Links that the plan would remove and insert again stay: both entries go, and such
- * a link keeps all that it holds. The plan's newcomers must not have weights yet
+ * a link keeps its weights and fields. The plan's new links must not have weights yet
  * (RW_ESHAPE). */
 rw_status rw_plan_keep_common(rw_plan *p);
 
@@ -70,8 +70,8 @@ rw_status rw_plan_keep_common(rw_plan *p);
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);
 
-/* How the weights of a plan's newcomers are drawn: by (row, source), so that
- * the value does not depend on who else comes. */
+/* How the weights of a plan's new links are drawn: by (row, source), so that
+ * the value does not depend on the other new links. */
 typedef enum {
     RW_VALUE_CONSTANT = 0,
     RW_VALUE_UNIFORM = 1,
@@ -84,9 +84,9 @@ typedef enum {
 typedef enum { RW_FAN_NONE = 0, RW_FAN_REAL = 1 } rw_fan;
 
 /* CONSTANT: scale. UNIFORM: in [-scale, scale). NORMAL: deviation scale
- * (Box-Muller). SIGN: scale or -scale. OVERSHOOT: with either sign, how far a walk with
- * normal steps of deviation scale lands behind a line it crosses, coming from a
- * uniform crowd: of density proportional to 1 - Phi(x / scale). Rows beyond n_out get
+ * (Box-Muller). SIGN: scale or -scale. OVERSHOOT: a random sign times how far beyond zero a
+ * normal step of deviation scale ends that crosses it from a uniformly distributed start: of
+ * density proportional to 1 - Phi(x / scale). Rows beyond n_out get
  * zero. */
 rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key,
                          const rw_run *run);

@@ -193,7 +193,7 @@ void rw_store_unpin(rw_store *s)
 int32_t rw_window_room(const rw_store *s, int32_t len)
 {
     RW_ASSERT(len >= 0 && len <= s->n_in);
-    int64_t room = len ? (int64_t)len + len / RW_SLACK_PART + 1 : 0;
+    int64_t room = len ? rw_with_slack(len) + 1 : 0;
     return (int32_t)rw_min64(room, s->n_in);
 }
 
@@ -443,7 +443,8 @@ rw_status rw_store_revert(rw_store *s, rw_store *then)
         for (int32_t g = 0; g < s->n_groups; g++)
             if (s->len[g])
                 memcpy(s->field[f].data + (size_t)s->start[g] * bytes,
-                       then->field[f].data + (size_t)then->start[g] * bytes, (size_t)s->len[g] * bytes);
+                       then->field[f].data + (size_t)then->start[g] * bytes,
+                       (size_t)s->len[g] * bytes);
     }
     return RW_OK;
 }

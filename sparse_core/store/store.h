@@ -37,7 +37,8 @@
  * A stored 0.0 is a connection: only the structure says what is connected.
  *
  * Invariants, verified one by one by rw_store_check():
- *   I1   sizes: 1 <= n_out, n_in <= RW_MAX_WIDTH; group is 1, 2, 4 or 8; n_groups = ceil(n_out / group);
+ *   I1   sizes: 1 <= n_out, n_in <= RW_MAX_WIDTH; group is 1, 2, 4 or 8;
+ *        n_groups = ceil(n_out / group);
  *   I2   0 <= len <= cap <= n_in for every group;
  *   I3   0 <= start and start + cap <= top <= arena; a group with cap 0 has start 0;
  *   I4   no two windows, live or free, overlap;
@@ -77,7 +78,7 @@ enum {
     /* Bounds of memory, as promised above: parts of a layer's slots.             */
     RW_SLACK_PART = 16,    /* free in packed windows, and one slot of each      */
     RW_WASTE_PART = 10,    /* in free windows, from which on all is written anew */
-    RW_RESERVE_PART = 8    /* had beyond what an edit asked for, so that many small ones copy little */
+    RW_RESERVE_PART = 8    /* beyond what an edit asked for, so that many small edits copy little */
 };
 
 typedef struct {
@@ -140,10 +141,11 @@ void rw_store_free(rw_store *s);
  * original's do). NULL when there is no memory. */
 rw_store *rw_store_clone(const rw_store *s);
 
-/* Make s what it was when `then` was cloned from it; `then` is of no use afterwards. Needs no memory.
- * If the structure has not changed since, nor the fields, values are copied into the arrays
- * there are, and views see them; else the two change places, which RW_EPINNED refuses
- * while somebody borrows. RW_ESHAPE if the sizes differ. A refused call changes nothing. */
+/* Make s equal to `then`, which was cloned from it earlier and can only be freed afterwards.
+ * Needs no memory. If neither the structure nor the fields have changed since, values are
+ * copied into the arrays of s, and views see them; else the arrays are swapped, which is
+ * refused with RW_EPINNED while the store is pinned. RW_ESHAPE if the sizes differ. A refused
+ * call changes nothing. */
 rw_status rw_store_revert(rw_store *s, rw_store *then);
 
 /* Bytes the store holds, mirror included. */
@@ -151,6 +153,30 @@ size_t rw_store_bytes(const rw_store *s);
 
 /* Connections: `group` a slot, but only the rows that exist in the last group. */
 int64_t rw_store_nnz(const rw_store *s);
+
+/* Places: pairs of a group and a source, each empty or filled by a slot. */
+static inline int64_t rw_store_places(const rw_store *s)
+{
+    return (int64_t)s->n_groups * s->n_in;
+}
+
+/* Rows of all groups: n_out, and those that complete the last group. */
+static inline int64_t rw_store_rows(const rw_store *s)
+{
+    return (int64_t)s->n_groups * s->group;
+}
+
+/* `slots` and the slack that packed windows have beside one slot of each. */
+static inline int64_t rw_with_slack(int64_t slots)
+{
+    return slots + slots / RW_SLACK_PART;
+}
+
+/* The most slots that a layer of so many live slots takes after a repacking. */
+static inline int64_t rw_packed_slots(const rw_store *s, int64_t slots)
+{
+    return rw_with_slack(slots) + s->n_groups;
+}
 
 /* Rows of group g: `group`, or fewer in the last. */
 static inline int32_t rw_group_rows(const rw_store *s, int32_t g)

@@ -69,7 +69,8 @@ static void test_garbage_is_not_loaded(void)
         rw_store *s = rw_store_new(3, 5, 1, RW_F32);
         snapshot shot = snapshot_take(s);
         rw_fault at = { -7, -7 };
-        CHECK_STATUS(rw_csr_load(s, cases[i].indptr, cases[i].sources, weights, &at), cases[i].expected);
+        CHECK_STATUS(rw_csr_load(s, cases[i].indptr, cases[i].sources, weights, &at),
+                     cases[i].expected);
         if (cases[i].expected == RW_OK) {
             CHECK(s->slots == cases[i].indptr[3]);
         } else {
@@ -92,7 +93,7 @@ static void test_garbage_is_not_loaded(void)
 
 /* --- clones ------------------------------------------------------------------------- */
 
-static void test_clones_are_equal_and_apart(void)
+static void test_clones_are_equal_and_independent(void)
 {
     for (int32_t group = 1; group <= 8; group *= 2) {
         rw_store *s = random_store(19, 25, group, RW_F64, 40);
@@ -118,7 +119,8 @@ static void test_clones_are_equal_and_apart(void)
     CHECK(rw_mem_live == 0);
 }
 
-/* Back to a clone: by copying where the structure is the same, which views bear; by changing places else. */
+/* Back to a clone: where the structure is the same, values are copied, which views allow; else
+ * the arrays are swapped. */
 static void test_reverting(void)
 {
     for (int32_t group = 1; group <= 8; group *= 2)
@@ -138,7 +140,8 @@ static void test_reverting(void)
                     CHECK_STATUS(rw_store_add_field(s, "more", RW_F32, group, 0.0), RW_OK);
                 float *weight = (float *)(void *)s->field[RW_WEIGHT].data;
                 for (int32_t h = 0; h < s->n_groups; h++)
-                    for (int64_t i = s->start[h] * group; i < (s->start[h] + s->len[h]) * group; i++)
+                    for (int64_t i = s->start[h] * group;
+                         i < (s->start[h] + s->len[h]) * group; i++)
                         weight[i] *= 3.0f;
                 s->field[1].birth = 5.0;
                 uint64_t generation = s->generation;
@@ -161,7 +164,8 @@ static void test_reverting(void)
                 rw_store_free(then);
                 rw_store_free(s);
             }
-    rw_store *wide = random_store(19, 26, 1, RW_F32, 40), *narrow = random_store(19, 25, 1, RW_F32, 40);
+    rw_store *wide = random_store(19, 26, 1, RW_F32, 40);
+    rw_store *narrow = random_store(19, 25, 1, RW_F32, 40);
     CHECK_STATUS(rw_store_revert(wide, narrow), RW_ESHAPE);
     rw_store_free(narrow);
     rw_store_free(wide);
@@ -192,7 +196,8 @@ static void test_history_leaves_no_trace(void)
         for (int i = 0; i < 2; i++) {
             rw_plan *p = rw_plan_new(both[i]);
             CHECK_STATUS(rw_plan_prune_smallest(p, 40, key, &ALONE), RW_OK);
-            CHECK_STATUS(rw_plan_grow_random(p, 50, key, &(rw_run){ 1 + 2 * i, NULL, NULL }), RW_OK);
+            CHECK_STATUS(rw_plan_grow_random(p, 50, key, &(rw_run){ 1 + 2 * i, NULL, NULL }),
+                         RW_OK);
             CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
             CHECK_STATUS(commit_plan(both[i], p), RW_OK);
             rw_plan_free(p);

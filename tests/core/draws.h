@@ -57,13 +57,17 @@ static void test_bounded_draws_are_fair(void)
 /* --- hypergeometric ------------------------------------------------------------ */
 
 /* log of n choose k */
-static double log_choose(double n, double k) { return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1); }
+static double log_choose(double n, double k)
+{
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1);
+}
 
 static void test_hypergeometric_mass(void)
 {
     static const int64_t cases[][3] = { /* total, marked, draws */
         { 10, 3, 4 }, { 10, 7, 9 }, { 1, 1, 1 }, { 2, 1, 1 }, { 50, 25, 25 }, { 100, 3, 97 },
-        { 40, 39, 20 }, { 1000, 500, 6 }, { 30, 30, 12 }, { 30, 0, 12 }, { 30, 12, 0 }, { 30, 12, 30 },
+        { 40, 39, 20 }, { 1000, 500, 6 }, { 30, 30, 12 }, { 30, 0, 12 }, { 30, 12, 0 },
+        { 30, 12, 30 },
     };
     enum { GRID = 100000 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

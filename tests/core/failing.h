@@ -85,7 +85,10 @@ static rw_status op_clone(rw_store *s)
     return t ? RW_OK : RW_ENOMEM;
 }
 
-static rw_status op_add_field(rw_store *s) { return rw_store_add_field(s, "extra", RW_F64, 1, 2.5); }
+static rw_status op_add_field(rw_store *s)
+{
+    return rw_store_add_field(s, "extra", RW_F64, 1, 2.5);
+}
 static rw_status op_compact(rw_store *s) { return rw_store_compact(s); }
 static rw_status op_reserve(rw_store *s) { return rw_arena_reserve(s, s->arena + 1000); }
 
@@ -170,7 +173,8 @@ static rw_status op_prune_scores(rw_store *s)
     double *score = calloc((size_t)s->slots + 1, sizeof *score);
     rw_plan *p = rw_plan_new(s);
     REQUIRE(score);
-    rw_status status = p ? rw_plan_prune_scores(p, score, s->slots / 2, (rw_key){ 1, 2, 3 }, &ALONE) : RW_ENOMEM;
+    rw_key key = { 1, 2, 3 };
+    rw_status status = p ? rw_plan_prune_scores(p, score, s->slots / 2, key, &ALONE) : RW_ENOMEM;
     if (p && status)
         CHECK(p->n_del == 0);
     rw_plan_free(p);
@@ -208,7 +212,8 @@ static rw_status op_paths(rw_store *s)
     rw_plan *p = rw_plan_new(s);
     if (!p)
         return RW_ENOMEM;
-    rw_status status = rw_plan_grow_paths(p, 30, RW_CH2, true, (rw_key){ 1, 2, 3 }, &(rw_run){ 3, NULL, NULL });
+    rw_status status =
+        rw_plan_grow_paths(p, 30, RW_CH2, true, (rw_key){ 1, 2, 3 }, &(rw_run){ 3, NULL, NULL });
     CHECK(p->n_ins == (status ? 0 : 30));
     if (!status)
         status = commit_plan(s, p);
@@ -272,7 +277,8 @@ static void test_every_allocation_may_fail(void)
         { "compact", op_compact }, { "arena_reserve", op_reserve }, { "mirror", op_mirror },
         { "check", op_check }, { "insert", op_insert }, { "fill a row", op_fill_a_row },
         { "remove", op_remove }, { "rewire", op_rewire }, { "prune", op_prune },
-        { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing }, { "plan_reserve", op_plan_reserve },
+        { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing },
+        { "plan_reserve", op_plan_reserve },
         { "reserve and cancel", op_reserve_and_cancel }, { "load", op_load },
         { "prune_scores", op_prune_scores }, { "plan_insert", op_plan_insert },
     };
@@ -372,8 +378,8 @@ static void break_store(rw_store *s, int how)
     case 28: strcpy(s->field[1].name, "weight"); break;
     case 29: s->field[1].room = s->arena - 1; break;
     case 30: s->field[0].width = 2; break;
-    case 31: memcpy(s->field[0].data + (size_t)(last_slot * 4 + 2) * sizeof nine, &nine, sizeof nine); break;
-    case 32: memcpy(s->field[0].data + (size_t)((last_slot + 3) * 4 + 3) * sizeof nine, &nine, sizeof nine); break;
+    case 31: value_put(RW_F32, s->field[0].data, last_slot * 4 + 2, nine); break;
+    case 32: value_put(RW_F32, s->field[0].data, (last_slot + 3) * 4 + 3, nine); break;
     case 33: s->mirror.position[0]++; break;
     case 34: s->mirror.group[5] = 1000; break;
     case 35: s->mirror.start[3]++; break;

@@ -74,7 +74,8 @@ static void test_rewirings_on_many_threads(void)
         { 300, 500, 1, 30 }, { 6, 40000, 1, 60 }, { 6, 40000, 2, 95 }, { 3001, 60, 4, 50 },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        rw_store *base = random_store(shapes[i].n_out, shapes[i].n_in, shapes[i].group, RW_F32, shapes[i].percent);
+        rw_store *base = random_store(shapes[i].n_out, shapes[i].n_in, shapes[i].group, RW_F32,
+                                      shapes[i].percent);
         REQUIRE(rw_store_add_field(base, "momentum", RW_F32, shapes[i].group, 0.0) == RW_OK);
         for (int32_t g = 0; g < base->n_groups; g++) /* a copy of the weights */
             memcpy(base->field[1].data + (size_t)base->start[g] * rw_slot_bytes(&base->field[1]),
@@ -137,7 +138,8 @@ static void test_growth_within_one_long_group(void)
 static void test_repacking_that_runs_ahead(void)
 {
     enum { GROUPS = 40, N_IN = 4000, OLD = 600, MORE = 1500, LESS = 300 };
-    place *del = malloc((size_t)GROUPS * LESS * sizeof *del), *ins = malloc((size_t)GROUPS * MORE * sizeof *ins);
+    place *del = malloc((size_t)GROUPS * LESS * sizeof *del);
+    place *ins = malloc((size_t)GROUPS * MORE * sizeof *ins);
     REQUIRE(del && ins);
     for (int reversed = 0; reversed < 2; reversed++) {
         rw_store *s = rw_store_new(GROUPS, N_IN, 1, RW_F32);
@@ -153,7 +155,8 @@ static void test_repacking_that_runs_ahead(void)
         for (int32_t g = 0; g < GROUPS; g++)
             for (int32_t k = 0; k < OLD; k++)
                 for (int32_t f = 0; f < 2; f++)
-                    value_put(RW_F32, s->field[f].data, s->start[g] + k, default_weight(g, 2 * k) + f);
+                    value_put(RW_F32, s->field[f].data, s->start[g] + k,
+                              default_weight(g, 2 * k) + f);
 
         int64_t n_del = 0, n_ins = 0;
         for (int32_t g = 0; g < GROUPS; g++) {

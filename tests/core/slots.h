@@ -112,7 +112,7 @@ static void test_field_names_and_limits(void)
     CHECK(rw_mem_live == 0);
 }
 
-static void test_a_newcomer_without_weights_gets_the_birth_value(void)
+static void test_a_new_link_without_weights_gets_the_birth_value(void)
 {
     for (int32_t group = 1; group <= 8; group *= 2) {
         rw_store *s = rw_store_new(2 * group - (group > 1), 5, group, RW_F64);

@@ -142,7 +142,8 @@ static int64_t soak_rule(model *m, rw_store *s, uint64_t step)
     if (random_below(3) == 0)
         CHECK_STATUS(rw_plan_grow_fan_in(p, random_below(m->n_in / 2), key, &ALONE), RW_OK);
     else
-        CHECK_STATUS(rw_plan_grow_random(p, rw_min64(p->n_del + random_below(4), p->n_del + room), key,
+        CHECK_STATUS(rw_plan_grow_random(p, rw_min64(p->n_del + random_below(4), p->n_del + room),
+                                         key,
                                     &ALONE), RW_OK);
     CHECK_STATUS(rw_plan_values(p, RW_VALUE_UNIFORM, 1.0, RW_FAN_REAL, key, NULL), RW_OK);
     rw_field drawn = { .dtype = s->field[0].dtype, .width = m->group, .data = p->ins_weight };
@@ -224,7 +225,8 @@ static void soak(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype, int
         int32_t dice = random_below(100);
         int64_t before = done;
         if (dice < 86) {
-            int32_t most = random_below(30) ? 6 : 300; /* mostly small edits, now and then a large one */
+            /* Most edits are small. */
+            int32_t most = random_below(30) ? 6 : 300;
             done += soak_pairs(&m, s, 1 + random_below(most));
         } else if (dice < 90) {
             done += soak_rule(&m, s, step);

@@ -2,11 +2,12 @@
 #ifndef RW_TEST_TUNED_H
 #define RW_TEST_TUNED_H
 
-#include "growing.h"
+#include "grow_gradient.h"
 
 /* Everything is cut as small as it can be, and all is far. */
 static const rw_tuning SMALLEST = {
-    .forward = { .bytes = 1, .slots = 1, .group = 8 }, .scatter = { .bytes = 1, .slots = 1, .group = 8 },
+    .forward = { .bytes = 1, .slots = 1, .group = 8 },
+    .scatter = { .bytes = 1, .slots = 1, .group = 8 },
     .dw = { .bytes = 1, .slots = 1, .group = 8 },
     .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
     .gather_piece = 0, .gather_slots = 0, .scratch = 1, .task_work = 1, .grow_bytes = 1
@@ -17,7 +18,8 @@ static const rw_tuning LARGEST = {
     .forward = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
     .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
     .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
-    .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX, .counted = INT32_MAX,
+    .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX,
+    .counted = INT32_MAX,
     .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20,
     .task_work = INT64_MAX, .grow_bytes = INT64_MAX
 };
@@ -35,12 +37,14 @@ static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
     rw_run three = { 3, NULL, NULL };
     rw_key key = { 1, 2, 3 };
     rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
-    written out = { .s = store_of(n_out, n_in, group, group, k->dtype), .y = tiles_new(n_out, batch, tile, k->dtype),
+    written out = { .s = store_of(n_out, n_in, group, group, k->dtype),
+                    .y = tiles_new(n_out, batch, tile, k->dtype),
                     .dx = tiles_new(n_in, batch, tile, k->dtype) };
     int32_t grad = add_field(out.s, "grad");
     (void)add_field(out.s, "momentum");
     REQUIRE(rw_mirror_build(out.s, 1) == RW_OK);
-    rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype), *dy = tiles_of(4, n_out, batch, tile, k->dtype);
+    rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
+    rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
     size_t bytes = 3 * (size_t)rw_scratch_values(k, out.s) * rw_dtype_size(k->dtype);
     void *scratch = rw_alloc(bytes);
     REQUIRE(scratch);

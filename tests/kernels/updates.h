@@ -184,7 +184,8 @@ static void test_a_step_settles(void)
                 settles.settle = &by;
                 int32_t group = GROUPS[i % 4];
                 rw_store *a = store_in_training(group, k->dtype, 0);
-                int32_t n_out = a->n_out, asleep = rw_store_field(a, "asleep"), up = rw_store_field(a, "awake");
+                int32_t n_out = a->n_out, asleep = rw_store_field(a, "asleep");
+                int32_t up = rw_store_field(a, "awake");
                 for (int32_t g = 0; g < a->n_groups; g++)
                     for (int32_t s = 0; s < a->len[g]; s += 2)
                         a->field[up].data[a->start[g] + s] = 1;

@@ -118,7 +118,7 @@ MUTANTS = [
     Mutant(
         "padding-not-zeroed",
         "store/edit.c",
-        "    rw_weights_clip(s, t->group, to, t->new_len); /* whatever the plan said */\n",
+        "    rw_weights_clip(s, t->group, to, t->new_len); /* whatever weights the plan gave them */\n",
         "",
     ),
     # --- compaction, clones, fields, memory
@@ -131,7 +131,7 @@ MUTANTS = [
     Mutant(
         "nothing-is-given-back",
         "store/edit.c",
-        "    e->trims = s->arena > most_packed(s, slots);\n",
+        "    e->trims = s->arena > rw_packed_slots(s, slots);\n",
         "    (void)slots;\n",
     ),
     Mutant(
@@ -254,7 +254,7 @@ MUTANTS = [
     Mutant(
         "split-forgets-what-is-gone",
         "rules/grow_random.c",
-        "    c->empty -= x->places;\n",
+        "    c->empty -= x->n_places;\n",
         "    c->empty -= x->places / 2;\n",
     ),
     Mutant(
@@ -361,7 +361,7 @@ MUTANTS = [
         "    st = RW_OK;\n    if (st) {\n        p->n_ins = 0;",
     ),
     Mutant("spared-links-come", "store/plan.c", "ins += in < out;", "ins += in <= out;"),
-    Mutant("scores-below-the-floor", "base/topk.h", "|| c->score < b->floor.score)", ")"),
+    Mutant("scores-below-the-threshold", "base/topk.h", "|| c->score < b->threshold.score)", ")"),
     # --- pieces, stretches, waves
     Mutant(
         "long-group-begins-anew",
@@ -390,7 +390,7 @@ MUTANTS = [
     ),
     # --- random numbers
     Mutant("philox-nine-rounds", "base/rng.h", "round < 10", "round < 9"),
-    Mutant("bounded-draws-biased", "base/rng.h", "while (lo < floor)", "while (floor > lo + bound)"),
+    Mutant("bounded-draws-biased", "base/rng.h", "while (lo < rejected)", "while (floor > lo + bound)"),
     # --- what rules do at every step
     Mutant("normal-tail-cut-off", "base/normal.c", "            x = tail(&s);\n", "            x = TAIL;\n"),
     Mutant("normal-corners-filled", "base/normal.c", "if (y < exp(-0.5 * x * x))", "if (y < 1)"),

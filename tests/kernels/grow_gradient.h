@@ -1,4 +1,4 @@
-/* growing.h -- growth by gradient, against the gradients of all places, sorted. */
+/* grow_gradient.h -- growth by gradient, against the gradients of all places, sorted. */
 #ifndef RW_TEST_GROWING_H
 #define RW_TEST_GROWING_H
 
@@ -10,7 +10,8 @@
 #include "updates.h"
 
 /* The gradient of a place: kernels.h promises that samples are added in order. */
-static double place_gradient(const rw_kernels *k, const rw_tiles *x, int32_t j, const rw_tiles *dy, int32_t row)
+static double place_gradient(const rw_kernels *k, const rw_tiles *x, int32_t j, const rw_tiles *dy,
+                             int32_t row)
 {
     double sum = 0;
     for (int64_t b = 0; b < x->batch; b++)
@@ -24,7 +25,8 @@ static void test_all_gradients_in_order(void)
     FOR_EACH_KERNELS(k)
         for (int c = 0; c < 7; c++) { /* n_in around the panels, rows around the blocks */
             int64_t batch = batches[c];
-            int32_t n_in = k->panel * (1 + c % 2) + c % 3 - 1, n_out = 3 + c, tile = rw_tile_size(batch, k->dtype);
+            int32_t n_in = k->panel * (1 + c % 2) + c % 3 - 1, n_out = 3 + c;
+            int32_t tile = rw_tile_size(batch, k->dtype);
             n_in = n_in > 0 ? n_in : 1;
             rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
@@ -50,21 +52,22 @@ static void test_all_gradients_in_order(void)
         }
 }
 
-static void test_who_reaches_the_floor(void)
+static void test_threshold_scan(void)
 {
-    double values[RW_REACH];
-    int32_t at[RW_REACH];
+    double values[RW_SCAN_VALUES];
+    int32_t at[RW_SCAN_VALUES];
     FOR_EACH_KERNELS(k)
-        for (int32_t n = 0; n <= RW_REACH; n += n < 20 ? 1 : 27)
+        for (int32_t n = 0; n <= RW_SCAN_VALUES; n += n < 20 ? 1 : 27)
             for (int share = 1; share <= 100; share *= 10) { /* one in so many */
                 for (int32_t i = 0; i < n; i++)
-                    put(k->dtype, values, i, (hash(40, (uint64_t)i, (uint64_t)share) % (uint64_t)share ? 0.25 : 1)
+                    put(k->dtype, values, i,
+                        (hash(40, (uint64_t)i, (uint64_t)share) % (uint64_t)share ? 0.25 : 1)
                                                  * (i % 2 ? 1 : -1));
                 if (n > 4) {
                     put(k->dtype, values, 2, (double)NAN);
                     put(k->dtype, values, 3, -(double)INFINITY);
                 }
-                int32_t found = k->reach(values, n, 0.5, at), expected = 0;
+                int32_t found = k->at_least(values, n, 0.5, at), expected = 0;
                 for (int32_t i = 0; i < n; i++)
                     if (fabs(get(k->dtype, values, i)) >= 0.5) {
                         CHECK(expected < found && at[expected] == i);
@@ -81,11 +84,11 @@ typedef struct {
     double score;
     uint64_t tie;
     int32_t group, source;
-} rival;
+} candidate;
 
-static int best_first(const void *a, const void *b)
+static int highest_first(const void *a, const void *b)
 {
-    const rival *x = a, *y = b;
+    const candidate *x = a, *y = b;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
     return (x->tie < y->tie) - (x->tie > y->tie);
@@ -93,17 +96,17 @@ static int best_first(const void *a, const void *b)
 
 static int by_group(const void *a, const void *b)
 {
-    const rival *x = a, *y = b;
+    const candidate *x = a, *y = b;
     return x->group != y->group ? (x->group > y->group) - (x->group < y->group)
                                 : (x->source > y->source) - (x->source < y->source);
 }
 
 /* All places that may grow in the plan, in order. */
-static rival *rivals_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy,
-                        bool returns, int64_t *n)
+static candidate *candidates_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x,
+                                const rw_tiles *dy, bool returns, int64_t *n)
 {
     const rw_store *s = p->store;
-    rival *found = malloc(((size_t)s->n_groups * (size_t)s->n_in + 1) * sizeof *found);
+    candidate *found = malloc(((size_t)s->n_groups * (size_t)s->n_in + 1) * sizeof *found);
     REQUIRE(found);
     *n = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
@@ -121,19 +124,20 @@ static rival *rivals_of(const rw_plan *p, const rw_kernels *k, const rw_tiles *x
             for (int32_t r = 0; r < rw_group_rows(s, g); r++)
                 sum += fabs(place_gradient(k, x, j, dy, g * s->group + r));
             uint64_t tie = rw_draw4(GROW_KEY, RW_DRAW_TIE, (uint64_t)g, (uint64_t)j).v[0];
-            found[(*n)++] = (rival){ isfinite(sum) ? sum : 0, tie, g, j };
+            found[(*n)++] = (candidate){ isfinite(sum) ? sum : 0, tie, g, j };
         }
     return found;
 }
 
 /* Does the plan insert the first `count` of `all`, or, with `each`, those of every group? */
-static bool grows_best(const rw_plan *p, const rival *all, int64_t n, int64_t count, const int32_t *each)
+static bool grows_top(const rw_plan *p, const candidate *all, int64_t n, int64_t count,
+                      const int32_t *each)
 {
-    rival *sorted = malloc((size_t)(n + 1) * sizeof *sorted);
+    candidate *sorted = malloc((size_t)(n + 1) * sizeof *sorted);
     int32_t *got = calloc((size_t)p->store->n_groups, sizeof *got);
     REQUIRE(sorted && got);
     memcpy(sorted, all, (size_t)n * sizeof *sorted);
-    qsort(sorted, (size_t)n, sizeof *sorted, best_first);
+    qsort(sorted, (size_t)n, sizeof *sorted, highest_first);
     int64_t kept = 0;
     for (int64_t i = 0; i < n; i++) {
         bool comes = each ? got[sorted[i].group] < each[sorted[i].group] : kept < count;
@@ -162,7 +166,8 @@ static rw_plan *plan_of(rw_store *s, int64_t gone)
 static void test_growth_by_gradient_is_exact(void)
 {
     FOR_EACH_KERNELS(k) {
-        for (int c = 0; c < 16; c++) { /* groups, whether places return, dy that are equal or zero */
+        /* groups, whether places return, dy that are equal or zero */
+        for (int c = 0; c < 16; c++) {
             int32_t group = GROUPS[c % 4], n_out = 5 * group - (group > 1), n_in = LONGEST;
             int64_t batch = LENGTHS[(3 * c + 1) % N_LENGTHS];
             bool returns = c / 4 % 2;
@@ -177,14 +182,15 @@ static void test_growth_by_gradient_is_exact(void)
                         put(k->dtype, x->data, place_in(x, j, b), value(3, j / 3, b));
             int64_t n, gone = s->slots / 3;
             rw_plan *p = plan_of(s, gone);
-            rival *all = rivals_of(p, k, x, dy, returns, &n);
+            candidate *all = candidates_of(p, k, x, dy, returns, &n);
             CHECK(n == (int64_t)s->n_groups * n_in - s->slots + (returns ? gone : 0));
             const int64_t counts[] = { 0, 1, n / 20, n / 3, n - 1, n };
             for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
                 rw_plan_free(p);
                 p = plan_of(s, gone);
-                CHECK_STATUS(rw_plan_grow_gradient(p, counts[i], k, x, dy, returns, GROW_KEY, &ALONE), RW_OK);
-                CHECK(grows_best(p, all, n, counts[i], NULL) && p->n_del == gone);
+                CHECK_STATUS(rw_plan_grow_gradient(p, counts[i], k, x, dy, returns, GROW_KEY,
+                                                   &ALONE), RW_OK);
+                CHECK(grows_top(p, all, n, counts[i], NULL) && p->n_del == gone);
                 rw_fault at;
                 CHECK_STATUS(rw_plan_check(p, &at), RW_OK);
             }
@@ -195,8 +201,9 @@ static void test_growth_by_gradient_is_exact(void)
                         each[all[i].group] += all[i].group % 3 != 1 || kind == 2;
                 rw_plan_free(p);
                 p = plan_of(s, gone);
-                CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, returns, GROW_KEY, &ALONE), RW_OK);
-                CHECK(grows_best(p, all, n, 0, each) && p->n_del == gone);
+                CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, returns, GROW_KEY,
+                                                        &ALONE), RW_OK);
+                CHECK(grows_top(p, all, n, 0, each) && p->n_del == gone);
                 memset(each, 0, sizeof each);
             }
             rw_plan_free(p);
@@ -208,7 +215,7 @@ static void test_growth_by_gradient_is_exact(void)
     }
 }
 
-/* Large enough for threads, and for blocks that say where the floor will be: about there, far
+/* Large enough for threads, and for blocks that estimate the threshold: about right, far
  * too high (where the gradients are large is what they see) and far too low. */
 static void test_growth_does_not_depend_on_threads(void)
 {
@@ -217,14 +224,16 @@ static void test_growth_does_not_depend_on_threads(void)
     for (int kind = 0; kind < 4; kind++) {
         int32_t group = GROUPS[kind];
         rw_store *s = store_of(N_OUT, N_IN, group, group, RW_F32);
-        rw_tiles *x = tiles_of(3, N_IN, BATCH, 16, RW_F32), *dy = tiles_of(4, N_OUT, BATCH, 16, RW_F32);
+        rw_tiles *x = tiles_of(3, N_IN, BATCH, 16, RW_F32);
+        rw_tiles *dy = tiles_of(4, N_OUT, BATCH, 16, RW_F32);
         for (int32_t row = 0; row < N_OUT && kind > 1; row++)
             for (int64_t b = 0; b < BATCH; b++)
                 put(RW_F32, dy->data, place_in(dy, row, b),
-                    value(4, row, b) * ((row / (4 * (kind - 1)) % 16 == 0) == (kind == 2) ? 1 : 1e-9));
+                    value(4, row, b)
+                        * ((row / (4 * (kind - 1)) % 16 == 0) == (kind == 2) ? 1 : 1e-9));
         int64_t n, gone = s->slots / 4, count = 30000 / group;
         rw_plan *p = plan_of(s, gone), *first = plan_of(s, gone);
-        rival *all = rivals_of(p, k, x, dy, true, &n);
+        candidate *all = candidates_of(p, k, x, dy, true, &n);
         int32_t each[N_OUT];
         for (int32_t g = 0; g < s->n_groups; g++)
             each[g] = (int32_t)(hash(5, (uint64_t)g, 0) % 60);
@@ -232,13 +241,14 @@ static void test_growth_does_not_depend_on_threads(void)
             rw_run run = { threads, NULL, NULL };
             p->n_ins = 0;
             CHECK_STATUS(rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run), RW_OK);
-            CHECK(grows_best(p, all, n, count, NULL));
+            CHECK(grows_top(p, all, n, count, NULL));
             p->n_ins = 0; /* so many that all are noted */
             CHECK_STATUS(rw_plan_grow_gradient(p, n / 3, k, x, dy, true, GROW_KEY, &run), RW_OK);
-            CHECK(grows_best(p, all, n, n / 3, NULL));
+            CHECK(grows_top(p, all, n, n / 3, NULL));
             p->n_ins = 0;
-            CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run), RW_OK);
-            CHECK(grows_best(p, all, n, 0, each));
+            CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run),
+                         RW_OK);
+            CHECK(grows_top(p, all, n, 0, each));
         }
         free(all);
         rw_plan_free(first);
@@ -249,7 +259,8 @@ static void test_growth_does_not_depend_on_threads(void)
     }
 }
 
-/* An infinite input makes its places worthless, not the best; and rows that do not exist have no say. */
+/* An infinite input gives its places a score of 0, not the highest; rows beyond n_out add
+ * nothing to a score. */
 static void test_gradients_that_are_not_finite(void)
 {
     FOR_EACH_KERNELS(k) {
@@ -260,7 +271,8 @@ static void test_gradients_that_are_not_finite(void)
             put(k->dtype, x->data, place_in(x, 11, 0), NAN);
             rw_plan *p = rw_plan_new(s);
             int64_t worthy = (int64_t)s->n_groups * 18;
-            CHECK_STATUS(rw_plan_grow_gradient(p, worthy, k, x, dy, false, GROW_KEY, &ALONE), RW_OK);
+            CHECK_STATUS(rw_plan_grow_gradient(p, worthy, k, x, dy, false, GROW_KEY, &ALONE),
+                         RW_OK);
             CHECK(p->n_ins == worthy);
             for (int64_t i = 0; i < p->n_ins; i++)
                 CHECK(p->ins_source[i] != 6 && p->ins_source[i] != 11);
@@ -281,7 +293,8 @@ static void test_growth_that_is_refused(void)
     int32_t each[6] = { 0 };
     rw_plan *p = plan_of(s, gone);
     CHECK_STATUS(rw_plan_grow_gradient(p, empty + 1, k, x, dy, false, GROW_KEY, &ALONE), RW_EFULL);
-    CHECK_STATUS(rw_plan_grow_gradient(p, empty + gone + 1, k, x, dy, true, GROW_KEY, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_plan_grow_gradient(p, empty + gone + 1, k, x, dy, true, GROW_KEY, &ALONE),
+                 RW_EFULL);
     CHECK_STATUS(rw_plan_grow_gradient(p, -1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, dy, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
     each[5] = 40 - s->len[5] + 1;
@@ -293,11 +306,13 @@ static void test_growth_that_is_refused(void)
     CHECK(p->n_del == gone && p->n_ins == 0);
     CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &ALONE), RW_OK);
     CHECK(p->n_del == gone && p->n_ins == 1 && p->ins_group[0] == 5);
-    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE); /* it has insertions */
+    /* the plan has insertions already */
+    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
     rw_plan *stale = rw_plan_new(s);
     REQUIRE(rw_store_compact(s) == RW_OK);
     CHECK_STATUS(rw_plan_grow_gradient(stale, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
-    CHECK_STATUS(rw_plan_grow_gradient_each(stale, each, k, x, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
+    CHECK_STATUS(rw_plan_grow_gradient_each(stale, each, k, x, dy, true, GROW_KEY, &ALONE),
+                 RW_ESTALE);
     rw_plan_free(stale);
     rw_plan_free(p);
     rw_tiles_free(dy);
@@ -315,7 +330,7 @@ static void test_growth_without_memory(void)
     for (int32_t g = 0; g < 700; g++)
         each[g] = (int32_t)rw_min64(g % 3, 600 - s->len[g]);
     int64_t empty = (int64_t)s->n_groups * 600 - s->slots;
-    for (int kind = 0; kind < 3; kind++) { /* a few, so many that all are noted, every group by itself */
+    for (int kind = 0; kind < 3; kind++) { /* selected, all noted, each group by itself */
         int64_t n = 0, count = kind ? empty / 3 : 900;
         for (bool failed = true; failed; n++) {
             REQUIRE(n < 100);
@@ -323,8 +338,9 @@ static void test_growth_without_memory(void)
             int64_t blocks = rw_mem_live;
             rw_run run = { 3, NULL, NULL };
             rw_mem_fail_after = n;
-            rw_status status = kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                                         : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
+            rw_status status =
+                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                          : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
             failed = rw_mem_fail_after < 0;
             rw_mem_fail_after = -1;
             CHECK_STATUS(status, failed ? RW_ENOMEM : RW_OK);
@@ -354,8 +370,9 @@ static void test_growth_can_be_stopped(void)
             rw_run run = { 1, count_poll, &left };
             rw_plan *p = plan_of(s, 300);
             int64_t count = kind ? empty / 3 : 900;
-            rw_status status = kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                                         : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
+            rw_status status =
+                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
+                          : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
             CHECK_STATUS(status, patience ? RW_OK : RW_EINTR);
             CHECK(p->n_del == 300 && (p->n_ins > 0) == (patience > 0));
             CHECK(patience == 0 || (left >= 90 && left < 99));

@@ -1,4 +1,4 @@
-/* streams.h -- the k best of a stream, against sorting all of it. */
+/* topk.h -- the top k of a stream, against sorting all of it. */
 
 #include "base/topk.h"
 
@@ -27,16 +27,18 @@ static int place_first(const void *a, const void *b)
                                 : (x->source > y->source) - (x->source < y->source);
 }
 
-static const rw_key BEST_KEY = { 11, 2, 3 };
+static const rw_key TOPK_KEY = { 11, 2, 3 };
 
-/* n places in random order, no two the same; scores of few values, or of one. */
+/* n distinct places in random order; their scores have few values, or one. */
 static entry *entries(int64_t n, int32_t values)
 {
     entry *all = malloc((size_t)(n + 1) * sizeof *all);
     REQUIRE(all);
     for (int64_t i = 0; i < n; i++) {
-        all[i] = (entry){ (double)random_below(values) / 8, 0, (int32_t)(i / 50), (int32_t)(i % 50) };
-        all[i].tie = rw_draw4(BEST_KEY, RW_DRAW_TIE, (uint64_t)all[i].group, (uint64_t)all[i].source).v[0];
+        all[i] =
+            (entry){ (double)random_below(values) / 8, 0, (int32_t)(i / 50), (int32_t)(i % 50) };
+        all[i].tie =
+            rw_draw4(TOPK_KEY, RW_DRAW_TIE, (uint64_t)all[i].group, (uint64_t)all[i].source).v[0];
     }
     for (int64_t i = n - 1; i > 0; i--) {
         int64_t j = random_below((int32_t)i + 1);
@@ -48,7 +50,7 @@ static entry *entries(int64_t n, int32_t values)
 }
 
 /* Does b hold the first k of `all` (of n, which this sorts)? */
-static bool holds_best(const rw_topk *b, entry *all, int64_t n, int64_t k)
+static bool holds_top_k(const rw_topk *b, entry *all, int64_t n, int64_t k)
 {
     qsort(all, (size_t)n, sizeof *all, better_first);
     n = rw_min64(n, k);
@@ -61,7 +63,7 @@ static bool holds_best(const rw_topk *b, entry *all, int64_t n, int64_t k)
     return true;
 }
 
-static void test_the_best_of_a_stream(void)
+static void test_top_k_of_a_stream(void)
 {
     static const int64_t lengths[] = { 0, 1, 2, 63, 64, 65, 128, 129, 130, 700, 3000 };
     static const int32_t values[] = { 1, 2, 9, 1000000 };
@@ -72,12 +74,12 @@ static void test_the_best_of_a_stream(void)
                 int64_t k = rw_max64(0, ks[i]);
                 entry *all = entries(n, values[v]);
                 rw_topk b;
-                REQUIRE(rw_topk_start(&b, k, n, BEST_KEY) == RW_OK);
+                REQUIRE(rw_topk_start(&b, k, n, TOPK_KEY) == RW_OK);
                 CHECK(b.room <= 2 * rw_max64(k, 64));
                 for (int64_t e = 0; e < n; e++)
                     rw_topk_offer(&b, all[e].score, all[e].group, all[e].source);
                 rw_topk_sort(&b);
-                CHECK(holds_best(&b, all, n, k));
+                CHECK(holds_top_k(&b, all, n, k));
                 rw_topk_end(&b);
                 free(all);
             }
@@ -92,13 +94,13 @@ static void test_streams_merge(void)
         entry *all = entries(N, 20);
         rw_topk b[STREAMS];
         for (int t = 0; t < STREAMS; t++)
-            REQUIRE(rw_topk_start(&b[t], k, N, BEST_KEY) == RW_OK);
+            REQUIRE(rw_topk_start(&b[t], k, N, TOPK_KEY) == RW_OK);
         for (int64_t e = 0; e < N; e++) /* the streams differ in length */
             rw_topk_offer(&b[e % 7 ? 0 : e % 2 + 1], all[e].score, all[e].group, all[e].source);
         for (int t = 1; t < STREAMS; t++)
             rw_topk_merge(&b[0], &b[t]);
         rw_topk_sort(&b[0]);
-        CHECK(holds_best(&b[0], all, N, k));
+        CHECK(holds_top_k(&b[0], all, N, k));
         for (int t = 0; t < STREAMS; t++)
             rw_topk_end(&b[t]);
         free(all);
@@ -107,25 +109,26 @@ static void test_streams_merge(void)
 }
 
 /* Nobody whose score is lower; and the same memory serves stream after stream. */
-static void test_a_stream_with_a_floor(void)
+static void test_a_stream_with_a_threshold(void)
 {
     enum { N = 1500, K = 100 };
     rw_topk b;
-    REQUIRE(rw_topk_start(&b, K, N, BEST_KEY) == RW_OK);
+    REQUIRE(rw_topk_start(&b, K, N, TOPK_KEY) == RW_OK);
     for (int64_t k = K; k > 0; k -= 33)
-        for (double floor = 0; floor < 14; floor += 1.625) { /* scores end at 12.375 */
+        for (double threshold = 0; threshold < 14; threshold += 1.625) { /* scores end at 12.375 */
             entry *all = entries(N, 100);
-            rw_topk_again(&b, k, floor);
-            CHECK(rw_topk_threshold(&b) == floor);
+            rw_topk_again(&b, k, threshold);
+            CHECK(rw_topk_threshold(&b) == threshold);
             for (int64_t e = 0; e < N; e++)
-                if (e % 2 || all[e].score >= rw_topk_threshold(&b)) /* whether the caller looks or not */
+                /* A caller may or may not look at the threshold first. */
+                if (e % 2 || all[e].score >= rw_topk_threshold(&b))
                     rw_topk_offer(&b, all[e].score, all[e].group, all[e].source);
             rw_topk_sort(&b);
             int64_t above = 0;
             qsort(all, N, sizeof *all, better_first);
-            while (above < N && all[above].score >= floor)
+            while (above < N && all[above].score >= threshold)
                 above++;
-            CHECK(holds_best(&b, all, above, k));
+            CHECK(holds_top_k(&b, all, above, k));
             free(all);
         }
     rw_topk_end(&b);
@@ -137,14 +140,14 @@ static void test_scores_that_are_no_numbers(void)
     const double scores[] = { NAN, -1, INFINITY, 5e-324, -INFINITY, 0, -0.0, 1e308, -NAN };
     enum { N = (int)(sizeof scores / sizeof *scores) };
     rw_topk b;
-    REQUIRE(rw_topk_start(&b, 3, N, BEST_KEY) == RW_OK);
+    REQUIRE(rw_topk_start(&b, 3, N, TOPK_KEY) == RW_OK);
     for (int32_t i = 0; i < N; i++)
         rw_topk_offer(&b, scores[i], 0, i);
     rw_topk_sort(&b);
     CHECK(b.n == 3 && b.at[0].source == 2 && b.at[1].source == 3 && b.at[2].source == 7);
     rw_topk_end(&b);
     rw_mem_fail_after = 0;
-    CHECK_STATUS(rw_topk_start(&b, 3, N, BEST_KEY), RW_ENOMEM);
+    CHECK_STATUS(rw_topk_start(&b, 3, N, TOPK_KEY), RW_ENOMEM);
     rw_mem_fail_after = -1;
     CHECK(rw_mem_live == 0);
 }

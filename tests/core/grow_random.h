@@ -1,15 +1,15 @@
-/* growing.h -- where new links come, and their weights. */
+/* grow_random.h -- where new links come, and their weights. */
 
-static int64_t empties(const rw_store *s)
+static int64_t count_empty(const rw_store *s)
 {
-    return (int64_t)s->n_groups * s->n_in - s->slots;
+    return rw_store_places(s) - s->slots;
 }
 
 static void test_random_growth_is_exact(void)
 {
     for (int32_t percent = 0; percent <= 100; percent += 20) {
         rw_store *s = random_store(31, 43, 2, RW_F32, percent);
-        int64_t room = empties(s);
+        int64_t room = count_empty(s);
         int64_t counts[] = { 0, 1, room / 3, room - 1, room };
         for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
             if (counts[i] < 0 || counts[i] > room)
@@ -30,14 +30,15 @@ static void test_random_growth_is_exact(void)
         CHECK_STATUS(rw_plan_grow_random(p, room + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
         CHECK(p->n_ins == 0 && snapshot_same(&shot, s));
         CHECK_STATUS(rw_plan_grow_random(p, INT64_MAX, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
-        /* Places the plan empties are empty. */
+        /* Places the plan count_empty are empty. */
         int64_t gone = s->slots / 4;
         CHECK_STATUS(rw_plan_prune_smallest(p, gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
-        CHECK_STATUS(rw_plan_grow_random(p, room + gone + 1, (rw_key){ 3, 1, 9 }, &ALONE), RW_EFULL);
+        CHECK_STATUS(rw_plan_grow_random(p, room + gone + 1, (rw_key){ 3, 1, 9 }, &ALONE),
+                     RW_EFULL);
         CHECK(p->n_del == gone && p->n_ins == 0);
         CHECK_STATUS(rw_plan_grow_random(p, room + gone, (rw_key){ 3, 1, 9 }, &ALONE), RW_OK);
         CHECK_STATUS(commit_plan(s, p), RW_OK);
-        CHECK(is_sound(s) && empties(s) == 0);
+        CHECK(is_sound(s) && count_empty(s) == 0);
         rw_plan_free(p);
         snapshot_free(&shot);
         rw_store_free(s);
@@ -188,16 +189,16 @@ static void test_fan_in(void)
     p = rw_plan_new(s);
     CHECK_STATUS(rw_plan_grow_fan_in(p, 50, key, &ALONE), RW_OK);
     CHECK_STATUS(commit_plan(s, p), RW_OK);
-    CHECK(empties(s) == 0 && is_sound(s));
+    CHECK(count_empty(s) == 0 && is_sound(s));
     rw_plan_free(p);
     free(left);
     rw_store_free(s);
     CHECK(rw_mem_live == 0);
 }
 
-/* --- weights of newcomers ------------------------------------------------------------ */
+/* --- weights of new links ------------------------------------------------------------ */
 
-static void test_values_of_newcomers(void)
+static void test_values_of_new_links(void)
 {
     for (int32_t group = 1; group <= 4; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
@@ -210,7 +211,8 @@ static void test_values_of_newcomers(void)
             int32_t last = s->n_groups - 1;
             for (int kind = RW_VALUE_CONSTANT; kind <= RW_VALUE_NORMAL; kind++)
                 for (int fan = RW_FAN_NONE; fan <= RW_FAN_REAL; fan++) {
-                    CHECK_STATUS(rw_plan_values(p, (rw_value)kind, 3.0, (rw_fan)fan, key, NULL), RW_OK);
+                    CHECK_STATUS(rw_plan_values(p, (rw_value)kind, 3.0, (rw_fan)fan, key, NULL),
+                                 RW_OK);
                     values.data = p->ins_weight;
                     double sum = 0.0, squares = 0.0, largest = 0.0, live = 0.0;
                     for (int64_t i = 0; i < n; i++) {
@@ -228,9 +230,11 @@ static void test_values_of_newcomers(void)
                     double scale = fan == RW_FAN_REAL ? 3.0 / 10.0 : 3.0;
                     double mean = sum / live, deviation = sqrt(squares / live);
                     if (kind == RW_VALUE_CONSTANT) {
-                        CHECK(fabs(mean / scale - 1.0) < 1e-6 && fabs(largest / scale - 1.0) < 1e-6);
+                        CHECK(fabs(mean / scale - 1.0) < 1e-6
+                              && fabs(largest / scale - 1.0) < 1e-6);
                     } else if (kind == RW_VALUE_UNIFORM) {
-                        CHECK(fabs(mean) < 0.03 * scale && largest <= scale && largest > 0.99 * scale);
+                        CHECK(fabs(mean) < 0.03 * scale && largest <= scale
+                              && largest > 0.99 * scale);
                         CHECK(fabs(deviation / (scale / sqrt(3.0)) - 1.0) < 0.03);
                     } else {
                         CHECK(fabs(mean) < 0.04 * scale && largest > 3.0 * scale);
@@ -243,7 +247,7 @@ static void test_values_of_newcomers(void)
     CHECK(rw_mem_live == 0);
 }
 
-static void test_a_newcomer_s_value_does_not_depend_on_company(void)
+static void test_a_new_link_s_value_does_not_depend_on_company(void)
 {
     rw_store *s = rw_store_new(6, 20, 2, RW_F64);
     rw_key key = { 8, 3, 1 };

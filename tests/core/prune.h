@@ -1,4 +1,4 @@
-/* pruning.h -- which links go; and that long rules can be interrupted. */
+/* prune.h -- which slots are dropped; and that long rules can be interrupted. */
 
 /* Scores of one class, removed or kept. */
 typedef struct {
@@ -63,7 +63,7 @@ static void test_set_counts(void)
         double weight[12], zeta;
         int64_t expected;
     } cases[] = {
-        { "floors apart", 7, { 1, 2, 3, -1, -2, -3, -4 }, 0.5, 1 + 2 },
+        { "each class rounded down", 7, { 1, 2, 3, -1, -2, -3, -4 }, 0.5, 1 + 2 },
         { "below one of each", 6, { 1, 2, 3, -1, -2, -3 }, 0.3, 0 },
         { "zero counts as positive", 4, { 0.0, -0.0, 5, -5 }, 0.5, 1 },
         { "zeros alone", 4, { 0.0, -0.0, 0.0, -0.0 }, 0.5, 2 },
@@ -198,8 +198,8 @@ static void test_ties_go_by_hash(void)
 }
 
 /* Large enough for whatever shortcut selection takes. */
-/* More equal weights than are sorted by hand, as in a layer of newcomers: the ties
- * alone say who goes, and exactly so many. */
+/* More equal weights than a last bin may hold, as in a layer of new links: the ties alone say
+ * which slots go, and exactly so many. */
 static int by_tie(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -220,13 +220,15 @@ static void test_ties_of_many(void)
     for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
         for (key.step = 1; key.step <= 5; key.step++) {
             for (int i = 0; i < N; i++)
-                tie[i] = rw_draw4(key, RW_DRAW_TIE, (uint64_t)(i / WIDE), (uint64_t)(i % WIDE)).v[0];
+                tie[i] =
+                    rw_draw4(key, RW_DRAW_TIE, (uint64_t)(i / WIDE), (uint64_t)(i % WIDE)).v[0];
             qsort(tie, N, sizeof *tie, by_tie);
             p = rw_plan_new(s);
             CHECK_STATUS(rw_plan_prune_smallest(p, counts[c], key, &ALONE), RW_OK);
             CHECK(p->n_del == counts[c]);
             for (int64_t d = 0; d < p->n_del; d++) {
-                uint64_t source = (uint64_t)s->source[s->start[p->del_group[d]] + p->del_position[d]];
+                uint64_t source =
+                    (uint64_t)s->source[s->start[p->del_group[d]] + p->del_position[d]];
                 uint64_t mine = rw_draw4(key, RW_DRAW_TIE, (uint64_t)p->del_group[d], source).v[0];
                 CHECK(mine <= tie[counts[c] - 1]);
             }
@@ -268,7 +270,7 @@ static bool same_removals(const rw_plan *p, const rw_plan *q)
             && memcmp(p->del_position, q->del_position, (size_t)p->n_del * 4) == 0));
 }
 
-/* Scores that are |w| give what rw_plan_prune_smallest gives, whatever the count and the threads. */
+/* Scores that are |w| give what rw_plan_prune_smallest gives, for any count and threads. */
 static void test_pruning_by_scores(void)
 {
     for (int32_t group = 1; group <= 8; group *= 2)
@@ -279,9 +281,12 @@ static void test_pruning_by_scores(void)
             int64_t slot = 0;
             for (int32_t g = 0; g < s->n_groups; g++)
                 for (int32_t k = 0; k < s->len[g]; k++, slot++) {
-                    double w = kind == 0 ? (double)(random_word() >> 12) : kind == 1 ? random_below(4) : 0;
+                    double w = kind == 0   ? (double)(random_word() >> 12)
+                               : kind == 1 ? random_below(4)
+                                           : 0;
                     for (int32_t r = 0; r < group; r++) /* the sum over rows is w */
-                        value_put(RW_F64, s->field[0].data, (s->start[g] + k) * group + r, r ? 0 : -w);
+                        value_put(RW_F64, s->field[0].data, (s->start[g] + k) * group + r,
+                                  r ? 0 : -w);
                     score[slot] = kind == 2 && slot % 2 ? -0.0 : w;
                 }
             const int64_t counts[] = { 0, 1, s->slots / 3, s->slots - 1, s->slots };
@@ -289,19 +294,23 @@ static void test_pruning_by_scores(void)
                 for (int threads = 1; threads <= 8; threads++) {
                     rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
                     rw_key key = { 4, 1, c };
-                    CHECK_STATUS(rw_plan_prune_scores(p, score, counts[c], key, &(rw_run){ threads, NULL, NULL }),
+                    CHECK_STATUS(rw_plan_prune_scores(p, score, counts[c], key,
+                                                      &(rw_run){ threads, NULL, NULL }),
                                  RW_OK);
                     CHECK_STATUS(rw_plan_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
                     CHECK(p->n_del == counts[c] && same_removals(p, q));
                     rw_plan *rest = rw_plan_new(s);
                     rw_run run = { threads, NULL, NULL };
-                    CHECK_STATUS(rw_plan_prune_largest(rest, score, s->slots - counts[c], key, &run), RW_OK);
+                    CHECK_STATUS(rw_plan_prune_largest(rest, score, s->slots - counts[c], key,
+                                                       &run), RW_OK);
                     CHECK(rest->n_del == s->slots - counts[c]);
                     int64_t d = 0, l = 0; /* together they are all slots, in order */
                     for (int32_t g = 0; g < s->n_groups; g++)
                         for (int32_t k = 0; k < s->len[g]; k++) {
-                            bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == k;
-                            bool stays = l < rest->n_del && rest->del_group[l] == g && rest->del_position[l] == k;
+                            bool goes = d < p->n_del && p->del_group[d] == g
+                                && p->del_position[d] == k;
+                            bool stays = l < rest->n_del && rest->del_group[l] == g
+                                && rest->del_position[l] == k;
                             CHECK(goes != stays);
                             d += goes;
                             l += stays;
@@ -332,7 +341,8 @@ static void test_bad_scores(void)
                 found = found || p->del_position[d] == order[i];
             CHECK(found);
         }
-        CHECK_STATUS(rw_plan_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE), count ? RW_ESHAPE : RW_OK);
+        CHECK_STATUS(rw_plan_prune_scores(p, score, 1, (rw_key){ 1, 1, 1 }, &ALONE),
+                     count ? RW_ESHAPE : RW_OK);
         rw_plan_free(p);
     }
     rw_plan *p = rw_plan_new(s);

@@ -1,4 +1,4 @@
-/* linking.h -- new links where many short paths lead, against the definition. */
+/* grow_paths.h -- new links where many short paths lead, against the definition. */
 
 #include "base/topk.h"
 #include "rules/grow_paths.h"
@@ -46,7 +46,8 @@ static double path_score(const table *t, int32_t u, int32_t v, rw_path_score sco
     bool *inner = calloc((size_t)t->nodes, sizeof *inner);
     REQUIRE(inner);
 #define ON_A_PATH(a, b) \
-    (t->joined[u * t->nodes + (a)] && t->joined[(a) * t->nodes + (b)] && t->joined[(b) * t->nodes + v])
+    (t->joined[u * t->nodes + (a)] && t->joined[(a) * t->nodes + (b)] && \
+     t->joined[(b) * t->nodes + v])
     for (int32_t a = t->groups; a < t->nodes; a++)
         for (int32_t b = 0; b < t->groups; b++)
             if (ON_A_PATH(a, b))
@@ -65,23 +66,24 @@ static double path_score(const table *t, int32_t u, int32_t v, rw_path_score sco
     return sum;
 }
 
-/* The `count` best empty places, sorted; returns how many places have a path. */
-static int64_t best_by_table(const rw_plan *p, int64_t count, rw_path_score score, bool sample,
-                             rw_key key, rw_topk *best)
+/* The top `count` empty places, sorted; returns how many places have a path. */
+static int64_t top_by_table(const rw_plan *p, int64_t count, rw_path_score score, bool sample,
+                            rw_key key, rw_topk *top)
 {
     table t = table_of(p);
     int64_t n_in = t.nodes - t.groups, reached = 0;
-    REQUIRE(rw_topk_start(best, count, t.groups * n_in, key) == RW_OK);
+    REQUIRE(rw_topk_start(top, count, t.groups * n_in, key) == RW_OK);
     for (int32_t u = 0; u < t.groups; u++)
         for (int32_t v = t.groups; v < t.nodes; v++) {
             if (t.joined[u * t.nodes + v])
                 continue;
             double x = path_score(&t, u, v, score);
-            uint64_t word = rw_draw4(key, RW_DRAW_SAMPLE, (uint64_t)u, (uint64_t)(v - t.groups)).v[0];
+            uint64_t word =
+                rw_draw4(key, RW_DRAW_SAMPLE, (uint64_t)u, (uint64_t)(v - t.groups)).v[0];
             reached += x > 0;
-            rw_topk_offer(best, sample ? x / -log1p(-rw_unit(word)) : x, u, v - t.groups);
+            rw_topk_offer(top, sample ? x / -log1p(-rw_unit(word)) : x, u, v - t.groups);
         }
-    rw_topk_sort(best);
+    rw_topk_sort(top);
     free(t.joined);
     return reached;
 }
@@ -101,20 +103,21 @@ static void test_paths_by_definition(void)
                                        shapes[i].percent);
             rw_plan *cut = rw_plan_new(s);
             CHECK_STATUS(rw_plan_prune_smallest(cut, s->slots / 3, key, &ALONE), RW_OK);
-            int64_t room = empties(s) + cut->n_del;
+            int64_t room = count_empty(s) + cut->n_del;
             int64_t counts[] = { 0, 1, room / 5, room - 1, room };
             for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
                 if (counts[c] < 0)
                     continue;
                 rw_plan *p = rw_plan_new(s);
-                rw_topk best;
+                rw_topk top;
                 CHECK_STATUS(rw_plan_prune_smallest(p, s->slots / 3, key, &ALONE), RW_OK);
-                best_by_table(p, counts[c], score, sample, key, &best);
+                top_by_table(p, counts[c], score, sample, key, &top);
                 CHECK_STATUS(rw_plan_grow_paths(p, counts[c], score, sample, key, &ALONE), RW_OK);
-                CHECK(p->n_ins == counts[c] && best.n == counts[c]);
+                CHECK(p->n_ins == counts[c] && top.n == counts[c]);
                 for (int64_t e = 0; e < p->n_ins; e++)
-                    CHECK(p->ins_group[e] == best.at[e].group && p->ins_source[e] == best.at[e].source);
-                rw_topk_end(&best);
+                    CHECK(p->ins_group[e] == top.at[e].group
+                          && p->ins_source[e] == top.at[e].source);
+                rw_topk_end(&top);
                 rw_plan_free(p);
             }
             rw_plan_free(cut);
@@ -148,7 +151,8 @@ static void test_paths_are_drawn_by_score(void)
     }
     for (int i = 0; i < PLACES; i++)
         for (int j = i + 1; j < PLACES; j++) {
-            double expected = DRAWS * (x[i] * x[j] / (all - x[i]) + x[j] * x[i] / (all - x[j])) / all;
+            double expected =
+                DRAWS * (x[i] * x[j] / (all - x[i]) + x[j] * x[i] / (all - x[j])) / all;
             double far = (double)hits[i * PLACES + j] - expected;
             if (expected > 0) {
                 chi2 += far * far / expected;
@@ -166,7 +170,7 @@ static void test_paths_are_drawn_by_score(void)
     CHECK(rw_mem_live == 0);
 }
 
-/* Who lies on no path comes when nobody else is left, and not in the order of places. */
+/* Places on no path are taken when no others are left, and not in the order of places. */
 static void test_places_on_no_path_come_last(void)
 {
     for (int sample = 0; sample < 2; sample++) {
@@ -223,10 +227,11 @@ static void test_growth_by_paths_refuses(void)
     rw_store *s = random_store(10, 12, 2, RW_F32, 40);
     rw_plan *p = rw_plan_new(s);
     rw_key key = { 1, 1, 1 };
-    int64_t room = empties(s);
+    int64_t room = count_empty(s);
     CHECK_STATUS(rw_plan_grow_paths(p, -1, RW_CH3, false, key, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_plan_grow_paths(p, room + 1, RW_CH3, false, key, &ALONE), RW_EFULL);
-    CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &(rw_run){ 1, poll_says_stop, NULL }), RW_EINTR);
+    CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &(rw_run){ 1, poll_says_stop, NULL }),
+                 RW_EINTR);
     CHECK(p->n_ins == 0);
     CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_OK);
     CHECK_STATUS(rw_plan_grow_paths(p, 3, RW_CH3, false, key, &ALONE), RW_ESHAPE);

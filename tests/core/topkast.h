@@ -1,8 +1,8 @@
-/* sleeping.h -- links that learn and are not used. Stands on walking.h: its stores. */
+/* topkast.h -- links that learn and are not used. Stands on deepr.h: its stores. */
 
 #include "rules/topkast.h"
 
-/* Every second slot of some groups changes sides: what it would weigh stays, and so do all others. */
+/* Every second slot of some groups changes sides: its weight is kept, and so are all others. */
 static void test_who_wakes_keeps_what_it_would_weigh(void)
 {
     enum { MOST = 4000 };
@@ -10,7 +10,7 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
     static uint8_t up[MOST];
     for (int32_t group = 1; group <= 8; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
-            rw_store *s = walking_store(90 * group - (group > 1), 800, group, (rw_dtype)dtype);
+            rw_store *s = store_of_weights(90 * group - (group > 1), 800, group, (rw_dtype)dtype);
             REQUIRE(rw_store_add_field(s, "asleep", (rw_dtype)dtype, group, 0.0) == RW_OK);
             REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, 1.0) == RW_OK);
             int64_t n = 0;
@@ -25,7 +25,8 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
             CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_OK);
             CHECK(is_sound(after));
             for (int32_t g = 0; g < s->n_groups; g++)
-                for (int64_t i = before->start[g] * group; i < (before->start[g] + before->len[g]) * group; i++) {
+                for (int64_t i = before->start[g] * group;
+                     i < (before->start[g] + before->len[g]) * group; i++) {
                     int64_t k = i / group - before->start[g];
                     bool awake = g % 3 || k % 2 || k % 4 == 0;
                     double v = value_get(&before->field[0], i);

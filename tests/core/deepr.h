@@ -1,4 +1,4 @@
-/* walking.h -- what rules do to weights after every step: noise, and the walk of DEEP R. */
+/* deepr.h -- the noise, the signs and the steps of DEEP R. */
 
 #include "base/normal.h"
 #include "rules/deepr.h"
@@ -17,12 +17,14 @@ static void test_the_ziggurat_covers_the_curve(void)
 {
     rw_normal t;
     rw_normal_start(&t);
-    double tail = t.edge[1], area = tail * t.height[1] + sqrt(acos(-1.0) / 2) * erfc(tail / sqrt(2.0));
+    double tail = t.edge[1];
+    double area = tail * t.height[1] + sqrt(acos(-1.0) / 2) * erfc(tail / sqrt(2.0));
     CHECK(fabs(t.edge[0] * t.height[1] / area - 1) < 1e-12);
     for (int i = 1; i < RW_NORMAL_LAYERS; i++) {
         CHECK(t.edge[i] > t.edge[i + 1] && t.height[i] < t.height[i + 1]);
         CHECK(fabs(t.height[i] / exp(-0.5 * t.edge[i] * t.edge[i]) - 1) < 1e-12);
-        CHECK(fabs(t.edge[i] * (t.height[i + 1] - t.height[i]) / area - 1) < 1e-9); /* up to the top */
+        /* layer by layer, up to the top */
+        CHECK(fabs(t.edge[i] * (t.height[i + 1] - t.height[i]) / area - 1) < 1e-9);
     }
 }
 
@@ -80,11 +82,11 @@ static void test_normal_numbers_have_names(void)
         { { 2, 2, 3 }, 4 }, { { 1, 3, 3 }, 4 }, { { 1, 2, 4 }, 4 }, { { 1, 2, 3 }, 5 },
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        double together = 0;
+        double product = 0;
         rw_normals(&t, names[i].key, names[i].row, 0, N, other);
         for (int k = 0; k < N; k++)
-            together += (double)all[k] * (double)other[k];
-        CHECK(fabs(together) < 4 * sqrt(N));
+            product += (double)all[k] * (double)other[k];
+        CHECK(fabs(product) < 4 * sqrt(N));
     }
 }
 
@@ -117,11 +119,11 @@ static void test_overshoots(void)
     rw_store_free(s);
 }
 
-/* --- the walk -------------------------------------------------------------------------- */
+/* --- one step -------------------------------------------------------------------------- */
 
 /* A store whose weights are near zero on both sides, some at it, with a field of signs
  * of which some are not known and some are not the weight's. */
-static rw_store *walking_store(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype)
+static rw_store *store_of_weights(int32_t n_out, int32_t n_in, int32_t group, rw_dtype dtype)
 {
     rw_store *s = random_store(n_out, n_in, group, dtype, 30);
     REQUIRE(rw_store_add_field(s, "sign", RW_U8, group, 0.0) == RW_OK);
@@ -146,7 +148,8 @@ static double stepped(double w, int sign, double drift, double noise, double z)
     return theta <= 0 ? 0.0 : s * theta;
 }
 
-static void check_walk(const rw_store *before, const rw_store *after, double drift, double noise, rw_key key)
+static void check_step(const rw_store *before, const rw_store *after, double drift, double noise,
+                       rw_key key)
 {
     rw_normal t;
     rw_normal_start(&t);
@@ -154,12 +157,14 @@ static void check_walk(const rw_store *before, const rw_store *after, double dri
     double bound = f32 ? 1e-7 * (2 + drift + 5 * noise) : 1e-15;
     int64_t crossed = 0;
     for (int32_t g = 0; g < before->n_groups; g++) {
-        int64_t first = before->start[g] * before->group, n = (int64_t)before->len[g] * before->group;
+        int64_t first = before->start[g] * before->group;
+        int64_t n = (int64_t)before->len[g] * before->group;
         float *z = malloc((size_t)(n + 2) * sizeof *z);
         REQUIRE(z);
         rw_normals(&t, key, (uint64_t)g, 0, n, z);
         for (int64_t i = 0; i < n; i++) {
-            double was = value_get(&before->field[0], first + i), is = value_get(&after->field[0], first + i);
+            double was = value_get(&before->field[0], first + i);
+            double is = value_get(&after->field[0], first + i);
             int sign = (unsigned char)before->field[1].data[first + i];
             double should = stepped(was, sign, drift, noise, (double)z[i]);
             if (fabs(should) > bound) /* nearer than that, rounding decides on which side */
@@ -175,20 +180,20 @@ static void check_walk(const rw_store *before, const rw_store *after, double dri
     CHECK(crossed > before->slots / 10);
 }
 
-static void test_one_step_of_the_walk(void)
+static void test_one_step_of_deepr(void)
 {
     rw_normal t;
     rw_normal_start(&t);
     for (int32_t group = 1; group <= 8; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++)
             for (int noisy = 0; noisy < 2; noisy++) {
-                rw_store *s = walking_store(101, 700, group, (rw_dtype)dtype);
+                rw_store *s = store_of_weights(101, 700, group, (rw_dtype)dtype);
                 rw_store *base = rw_store_clone(s);
                 rw_key key = { 1, 2, (uint64_t)group };
                 double drift = noisy ? 0.01 : 0.3, noise = noisy ? 0.4 : 0.0;
                 rw_store *packed = rw_store_clone(base); /* the same places as what is compared */
                 CHECK_STATUS(rw_deepr_step(packed, 1, drift, noise, &t, key, &ALONE), RW_OK);
-                check_walk(base, packed, drift, noise, key);
+                check_step(base, packed, drift, noise, key);
                 CHECK(is_sound(packed));
                 for (int threads = 2; threads <= 8; threads *= 2) {
                     rw_store *shared = rw_store_clone(s);
@@ -207,7 +212,7 @@ static void test_one_step_of_the_walk(void)
 static void test_signs_are_taken_once(void)
 {
     static const double weights[] = { 1.5, -2.5, 0.0, -0.0, 1e-30, -1e-30, NAN, INFINITY };
-    static const int seen[] = { 1, 2, 0, 0, 1, 2, 0, 1 }, walked[] = { 1, 2, 1, 1, 1, 2, 1, 1 };
+    static const int seen[] = { 1, 2, 0, 0, 1, 2, 0, 1 }, stepped[] = { 1, 2, 1, 1, 1, 2, 1, 1 };
     for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
         rw_store *s = store_of(8, weights, 1, (rw_dtype)dtype);
         rw_normal t;
@@ -223,14 +228,15 @@ static void test_signs_are_taken_once(void)
         CHECK(sign[0] == 1);
         CHECK_STATUS(rw_deepr_step(s, 1, 0.0, 0.0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_OK);
         for (int j = 0; j < 8; j++)
-            CHECK(sign[j] == walked[j]);
+            CHECK(sign[j] == stepped[j]);
         CHECK(value_get(&s->field[0], s->start[0]) == 0.0); /* it had crossed */
         CHECK(value_get(&s->field[0], s->start[0] + 1) == -2.5);
         CHECK(isnan(value_get(&s->field[0], s->start[0] + 6))); /* for others to notice */
         for (int32_t field = -1; field < 4; field++) /* only field 1 is one of signs */
             if (field != 1) {
                 CHECK_STATUS(rw_deepr_signs(s, field), RW_ESHAPE);
-                CHECK_STATUS(rw_deepr_step(s, field, 0, 0, &t, (rw_key){ 0, 0, 0 }, &ALONE), RW_ESHAPE);
+                CHECK_STATUS(rw_deepr_step(s, field, 0, 0, &t, (rw_key){ 0, 0, 0 }, &ALONE),
+                             RW_ESHAPE);
             }
         rw_store_free(s);
     }
@@ -243,7 +249,8 @@ static void test_slots_of_zeros_go(void)
     for (int32_t group = 1; group <= 8; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++)
             for (int threads = 1; threads <= 4; threads *= 2) {
-                rw_store *s = random_store(150 * group - (group > 1), 1000, group, (rw_dtype)dtype, 40);
+                rw_store *s =
+                    random_store(150 * group - (group > 1), 1000, group, (rw_dtype)dtype, 40);
                 int64_t zeros = 0, d = 0;
                 for (int32_t g = 0; g < s->n_groups; g++)
                     for (int64_t i = 0; i < (int64_t)s->len[g] * group; i++)
@@ -257,7 +264,8 @@ static void test_slots_of_zeros_go(void)
                     for (int32_t k = 0; k < s->len[g]; k++) {
                         bool zero = true;
                         for (int32_t r = 0; r < group; r++)
-                            zero = zero && value_get(&s->field[0], (s->start[g] + k) * group + r) == 0.0;
+                            zero = zero
+                                && value_get(&s->field[0], (s->start[g] + k) * group + r) == 0.0;
                         bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == k;
                         CHECK(goes == zero);
                         d += goes;
@@ -284,7 +292,8 @@ static void test_zeros_without_memory(void)
 {
     rw_store *s = random_store(40, 50, 2, RW_F32, 40);
     for (int32_t g = 0; g < s->n_groups; g++)
-        memset(s->field[0].data + (size_t)s->start[g] * rw_slot_bytes(&s->field[0]), 0, rw_slot_bytes(&s->field[0]));
+        memset(s->field[0].data + (size_t)s->start[g] * rw_slot_bytes(&s->field[0]), 0,
+               rw_slot_bytes(&s->field[0]));
     rw_plan *p = rw_plan_new(s);
     int64_t live = rw_mem_live;
     for (int64_t n = 0; n < 3; n++) { /* counts, then the two arrays of the list */
