@@ -65,6 +65,7 @@ int main(int argc, char **argv)
     RUN(test_cancel_changes_nothing);
     RUN(test_insertions_join_removals);
     RUN(test_bad_insertions_leave_the_plan_alone);
+    RUN(test_removals_as_arrays);
     RUN(test_common_links_stay);
     RUN(test_fields_follow_their_slots);
     RUN(test_field_names_and_limits);

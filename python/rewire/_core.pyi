@@ -56,6 +56,8 @@ class Store:
     # live arrays "start" (int64), "length" (int32), "source", all three read-only, and every field as
     # (arena, width): each pins the store until it is garbage collected; edits meanwhile raise BufferError
 
+def packed_slots(slots: int, n_groups: int) -> int: ...  # the most that live slots take, slack included
+
 class Plan:
     """A change of one store's structure; owns one ``rw_plan``."""
 

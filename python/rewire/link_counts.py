@@ -132,11 +132,11 @@ def sparse_bytes(
 ) -> int:
     """Bytes a sparse layer takes, see ``store.h``.
 
-    A slot holds its source (4), ``group`` weights and as many values for each optimizer state, all with 1/16
-    and a slot per group of slack, and 8 more in the mirror; a group holds 16 bytes, a neuron its bias.
+    A slot holds its source (4), ``group`` weights and as many values for each optimizer state, all with the
+    slack of packed windows, and 8 more in the mirror; a group holds 16 bytes, a neuron its bias.
     """
     item, groups = item_bytes(dtype), Geometry(n_in, n_out, group).n_groups
-    room = slots * 17 // 16 + groups
+    room = _core.packed_slots(slots, groups)
     total = room * (4 + group * item * (1 + states)) + 16 * groups + (1 + states) * item * n_out
     return total + (8 * slots + 8 * (n_in + 1) if mirror else 0)
 

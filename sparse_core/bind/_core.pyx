@@ -2,9 +2,8 @@
 # cython: boundscheck=False, wraparound=False
 """The binding: validate, release the GIL, call, translate the status.
 
-Arithmetic over weights and activations is in C; computed here is only where the slots of
-a plan lie (`Plan.marked`, `Plan.removed`). Each C status has one exception
-(`check`), each array comes in through one door (`borrow`), and each long call
+No arithmetic over weights, activations or slots: that is in C. Each C status has one
+exception (`check`), each array comes in through one door (`borrow`), and each long call
 asks for signals through one poll, so Ctrl-C is seen within about 20 ms of work.
 Typed signatures are in `rewire/_core.pyi`.
 """
@@ -54,7 +53,7 @@ include "layers.pxi"
 # --- the machine ----------------------------------------------------------------
 
 def isa_available():
-    """Instruction sets this machine can run, best first."""
+    """Instruction sets this machine can run, fastest first."""
     cdef int n = 0
     cdef const c.rw_kernels *const *table = c.rw_kernels_list(c.RW_F32, &n)
     return [table[i].name.decode() for i in range(n)]

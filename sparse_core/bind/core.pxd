@@ -72,6 +72,7 @@ cdef extern from "store/store.h" nogil:
     rw_status rw_store_compact(rw_store *s)
     rw_status rw_store_revert(rw_store *s, rw_store *then)
     rw_status rw_store_check(const rw_store *s, const char **why)
+    int64_t rw_packed_slots(int64_t slots, int64_t n_groups)
 
 
 cdef extern from "store/mirror.h" nogil:
@@ -100,6 +101,8 @@ cdef extern from "store/plan.h" nogil:
     rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int32_t *source,
                              const void *weight, rw_fault *at)
     rw_status rw_plan_keep_common(rw_plan *p)
+    rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source)
+    rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark)
     rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
 
 

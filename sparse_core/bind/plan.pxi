@@ -83,27 +83,25 @@ cdef class Plan:
 
     def removed(self):
         """(groups, sources) of the slots that go; RuntimeError once the store has changed."""
+        cdef Array a
         self.enter()
         try:
-            if self.p.generation != self.store.s.generation:
-                check(c.RW_ESTALE, "removed")
-            group = _copy_int32(self.p.del_group, self.p.n_del)
-            position = _copy_int32(self.p.del_position, self.p.n_del)
-            lent = self.store.lend()
-            return group, lent["source"][lent["start"][group] + position]
+            source = np.empty(self.p.n_del, "int32")
+            a = borrow(source, "source", "int32", -1, True)
+            check(c.rw_plan_removed_sources(self.p, <int32_t *>a.view.buf), "removed")
+            return _copy_int32(self.p.del_group, self.p.n_del), source
         finally:
             self.leave()
 
     def marked(self):
         """Which slots go: bool, (slots,), canonical order; RuntimeError once the store has changed."""
+        cdef Array a
         self.enter()
         try:
-            if self.p.generation != self.store.s.generation:
-                check(c.RW_ESTALE, "marked")
-            out = np.zeros(self.store.slots, bool)
-            out[self.store.indptr()[_copy_int32(self.p.del_group, self.p.n_del)]
-                + _copy_int32(self.p.del_position, self.p.n_del)] = True
-            return out
+            out = np.empty(self.store.slots, "uint8")
+            a = borrow(out, "out", "uint8", -1, True)
+            check(c.rw_plan_removed_marks(self.p, <uint8_t *>a.view.buf), "marked")
+            return out.view(bool)
         finally:
             self.leave()
 

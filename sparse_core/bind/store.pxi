@@ -360,6 +360,11 @@ def birth_range(dtype):
     return int(np.iinfo(dtype).min), min(int(np.iinfo(dtype).max), 2**53)
 
 
+def packed_slots(int64_t slots, int64_t n_groups):
+    """The most slots that a layer of so many live slots takes, slack included."""
+    return c.rw_packed_slots(slots, n_groups)
+
+
 cdef int check_birth(str dtype, double birth) except -1:
     """A birth value must be one that the field can hold."""
     if dtype in ("float32", "float64"):

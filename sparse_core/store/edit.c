@@ -278,7 +278,7 @@ static rw_status reserve_repack(rw_edit *e)
 static rw_status reserve_smaller(rw_edit *e, int64_t slots)
 {
     rw_store *s = e->s;
-    e->trims = s->arena > rw_packed_slots(s, slots);
+    e->trims = s->arena > rw_packed_slots(slots, s->n_groups);
     for (int32_t a = 0; e->trims && a < n_arrays(s); a++) {
         size_t bytes = (size_t)e->packed * array_bytes(s, a);
         if (rw_is_small(bytes) && !(e->smaller[a] = rw_alloc(bytes)))
@@ -367,7 +367,7 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
     e->longest_new = longest_new;
     e->room = longest_old;
     int64_t slots = s->slots - p->n_del + p->n_ins;
-    int64_t packed = rw_packed_slots(s, slots);
+    int64_t packed = rw_packed_slots(slots, s->n_groups);
     e->repack = (fresh && touched > rw_max64(slots / 2, WORTH))
              || s->top + fresh - packed > rw_max64(packed / RW_WASTE_PART, WORTH);
     if (e->repack) {

@@ -248,6 +248,32 @@ rw_status rw_plan_keep_common(rw_plan *p)
     return RW_OK;
 }
 
+rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source)
+{
+    const rw_store *s = p->store;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
+    for (int64_t d = 0; d < p->n_del; d++)
+        source[d] = s->source[s->start[p->del_group[d]] + p->del_position[d]];
+    return RW_OK;
+}
+
+rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark)
+{
+    const rw_store *s = p->store;
+    if (p->generation != s->generation)
+        return RW_ESTALE;
+    if (s->slots)
+        memset(mark, 0, (size_t)s->slots);
+    int64_t before = 0, d = 0; /* slots of the groups before g; the next removal */
+    for (int32_t g = 0; g < s->n_groups && d < p->n_del; g++) {
+        for (; d < p->n_del && p->del_group[d] == g; d++)
+            mark[before + p->del_position[d]] = 1;
+        before += s->len[g];
+    }
+    return RW_OK;
+}
+
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
 {
     RW_ASSERT(at);

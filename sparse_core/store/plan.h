@@ -66,6 +66,14 @@ rw_status rw_plan_insert(rw_plan *p, int64_t n, const int32_t *group, const int3
  * (RW_ESHAPE). */
 rw_status rw_plan_keep_common(rw_plan *p);
 
+/* The sources of the slots that the plan removes, in the order of its list. RW_ESTALE if the
+ * store has changed since the plan was made: `source` is not written then. */
+rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source);
+
+/* Which slots the plan removes: mark[i] becomes 1 for those, 0 for all others, i counting the
+ * slots of the store in canonical order. RW_ESTALE as above. */
+rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark);
+
 /* Is the plan one that commit may carry out? RW_ESTALE if the store has
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);

@@ -173,9 +173,9 @@ static inline int64_t rw_with_slack(int64_t slots)
 }
 
 /* The most slots that a layer of so many live slots takes after a repacking. */
-static inline int64_t rw_packed_slots(const rw_store *s, int64_t slots)
+static inline int64_t rw_packed_slots(int64_t slots, int64_t n_groups)
 {
-    return rw_with_slack(slots) + s->n_groups;
+    return rw_with_slack(slots) + n_groups;
 }
 
 /* Rows of group g: `group`, or fewer in the last. */

@@ -308,6 +308,41 @@ static void test_bad_insertions_leave_the_plan_alone(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* What a plan removes, as sources and as marks in canonical order, against the plan's lists. */
+static void test_removals_as_arrays(void)
+{
+    for (int32_t percent = 0; percent <= 100; percent += 25) {
+        rw_store *s = random_store(21, 17, 2, RW_F32, percent);
+        for (int64_t part = 0; part <= 4; part++) {
+            rw_plan *p = rw_plan_new(s);
+            REQUIRE(p);
+            int64_t count = s->slots * part / 4;
+            CHECK_STATUS(rw_plan_prune_smallest(p, count, (rw_key){ 1, 2, 3 }, &ALONE), RW_OK);
+            int32_t source[11 * 17];
+            uint8_t mark[11 * 17];
+            memset(mark, 7, sizeof mark);
+            CHECK_STATUS(rw_plan_removed_sources(p, source), RW_OK);
+            CHECK_STATUS(rw_plan_removed_marks(p, mark), RW_OK);
+            int64_t slot = 0, d = 0;
+            for (int32_t g = 0; g < s->n_groups; g++)
+                for (int32_t k = 0; k < s->len[g]; k++, slot++) {
+                    bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == k;
+                    CHECK(mark[slot] == goes);
+                    CHECK(!goes || source[d] == s->source[s->start[g] + k]);
+                    d += goes;
+                }
+            CHECK(slot == s->slots && d == count);
+            CHECK(slot == 11 * 17 || mark[slot] == 7);
+            s->generation++;
+            CHECK_STATUS(rw_plan_removed_sources(p, source), RW_ESTALE);
+            CHECK_STATUS(rw_plan_removed_marks(p, mark), RW_ESTALE);
+            rw_plan_free(p);
+        }
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
 /* Links named on both sides stay, with all that they hold; the others go and come as said. */
 static void test_common_links_stay(void)
 {

@@ -131,7 +131,7 @@ MUTANTS = [
     Mutant(
         "nothing-is-given-back",
         "store/edit.c",
-        "    e->trims = s->arena > rw_packed_slots(s, slots);\n",
+        "    e->trims = s->arena > rw_packed_slots(slots, s->n_groups);\n",
         "    (void)slots;\n",
     ),
     Mutant(
@@ -193,8 +193,8 @@ MUTANTS = [
     Mutant(
         "plan-never-stale",
         "store/plan.c",
-        "if (p->generation != s->generation)\n        return RW_ESTALE;\n    for (",
-        "if (p->generation > s->generation)\n        return RW_ESTALE;\n    for (",
+        "if (p->generation != s->generation)\n        return RW_ESTALE;\n    for (int64_t i",
+        "if (p->generation > s->generation)\n        return RW_ESTALE;\n    for (int64_t i",
     ),
     Mutant(
         "plan-names-the-wrong-pair",
