@@ -207,7 +207,7 @@ def field(rng, tree, arrays, other):
     """One more field, or one of another kind, in the description and as an array."""
     layers = [(i, c) for i, c in enumerate(tree["trainer"]["network"]["layers"]) if c["type"] == "Sparse"]
     i, layer = pick(rng, layers)
-    names = ["momentum", "adam_m", "adam_v", "born", "sign", "asleep", "awake", "cohort", "x", "weight"]
+    names = ["momentum", "adam_m", "adam_v", "born", "sign", "masked_weight", "mask", "cohort", "x", "weight"]
     name = pick(rng, names)
     dtype = pick(rng, ["float32", "float64", "int32", "uint8", tree["trainer"]["network"]["dtype"]])
     width = pick(rng, [1, layer["group"]])

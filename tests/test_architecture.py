@@ -52,7 +52,7 @@ HOUSE_WORDS = {
     "zeta": "fraction", "places": "positions", "born": "birth_step", "hear": "inputs", "hears": "inputs",
     "heard": "outputs", "listen": "sources", "listens": "sources", "speak": "outputs", "speaks": "outputs",
     "bears": "outputs", "homeless": "unplaced", "rival": "candidate", "rivals": "candidates",
-    "asleep": "backward", "awake": "forward", "wake": "forward", "settle": "rebalance", "desk": "scratch",
+    "asleep": "masked", "awake": "forward", "wake": "unmask", "settle": "rebalance", "desk": "scratch",
     "walk": "noise", "turns": "rewirings",
 }  # fmt: skip
 HOUSE_FILES = {

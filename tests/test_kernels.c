@@ -57,8 +57,8 @@ int main(int argc, char **argv)
 
     RUN(test_corrections_by_age);
     RUN(test_updates_follow_their_formulas);
-    RUN(test_who_is_asleep_has_no_weight);
-    RUN(test_a_step_settles);
+    RUN(test_masked_weights_are_zero);
+    RUN(test_a_step_ends_with_the_penalty);
     RUN(test_fused_is_two_halves);
     RUN(test_zeros_of_few_samples_have_one_sign);
     RUN(test_state_must_be_there);

@@ -210,8 +210,8 @@ def test_the_prior_s_density_is_that_of_the_start_or_as_asked():
 # --- Top-KAST ---------------------------------------------------------------------------
 
 
-def awake(layer):
-    return layer.store.get_field("awake")[:, 0].astype(bool)
+def in_forward(layer):
+    return layer.store.get_field("mask")[:, 0].astype(bool)
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -223,10 +223,10 @@ def test_forward_uses_set_a_alone(group, optimizer):
         looks[0] += 1
         for layer in t.network.layers:
             store = layer.store
-            up, asleep = awake(layer), store.get_field("asleep")
+            up, masked = in_forward(layer), store.get_field("masked_weight")
             assert up.sum() == max(1, math.floor(0.4 * store.slots + 0.5))
-            assert not store.get_field("weight")[~up].any() and not asleep[up].any()
-            assert asleep[~up].any()
+            assert not store.get_field("weight")[~up].any() and not masked[up].any()
+            assert masked[~up].any()
 
     t = trainer(rw.TopKAST(0.4, every=3, end=1.0), optimizer, [AfterStep(look)], group=group)
     slots = [layer.store.slots for layer in t.network.layers]
@@ -244,15 +244,15 @@ def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
     twin = trainer("static", optimizer())
     before = []
     for layer, other in zip(t.network.layers, twin.network.layers, strict=True):
-        before.append(layer.store.get_field("asleep"))
+        before.append(layer.store.get_field("masked_weight"))
         other.store.set_field("weight", layer.store.get_field("weight"))
     for one in (t, twin):
         one.fit(X[:16], Y[:16], batch_size=16, verbose=0)
-    for layer, other, asleep in zip(t.network.layers, twin.network.layers, before, strict=True):
-        up, learned = awake(layer), other.store.get_field("weight")
+    for layer, other, masked in zip(t.network.layers, twin.network.layers, before, strict=True):
+        up, learned = in_forward(layer), other.store.get_field("weight")
         assert np.array_equal(layer.store.get_field("weight")[up], learned[up])
-        assert np.array_equal(layer.store.get_field("asleep")[~up], asleep[~up] + learned[~up])
-        assert learned[~up].any() and asleep[~up].all()
+        assert np.array_equal(layer.store.get_field("masked_weight")[~up], masked[~up] + learned[~up])
+        assert learned[~up].any() and masked[~up].all()
 
 
 @GROWN
@@ -262,7 +262,7 @@ def test_at_the_end_set_a_is_alone():
     history = fit(t, 4)
     kept = [max(1, math.floor(0.4 * n + 0.5)) for n in slots]
     assert [layer.store.slots for layer in t.network.layers] == kept
-    assert all(awake(layer).all() for layer in t.network.layers)
+    assert all(in_forward(layer).all() for layer in t.network.layers)
     assert history["nnz"] == [slots, slots, kept, kept]
     fit(t, 4)  # a run of 8 epochs now: until its half the layers have all their links again
     assert t.history["nnz"][4:] == [slots if e < 4 else kept for e in range(4, 8)]
@@ -279,7 +279,7 @@ def test_an_end_at_once_is_pruning_at_the_start():
 def test_a_full_layer_has_sets_but_nothing_to_replace():
     t = trainer(rw.TopKAST(0.25, every=1, end=1.0), density=1.0)
     history = fit(t)
-    assert awake(t.network.layers[0]).sum() == 60 and t.network.layers[0].store.slots == 240
+    assert in_forward(t.network.layers[0]).sum() == 60 and t.network.layers[0].store.slots == 240
     assert all(row[0] == 0 for row in history["links_removed"])
 
 
@@ -291,12 +291,12 @@ def test_a_saved_network_has_the_others_at_zero(tmp_path):
     loaded = rw.load(tmp_path / "net.safetensors")
     for layer, twin in zip(t.network.layers, loaded.layers, strict=True):
         weights = twin.store.get_field("weight")[:, 0]
-        assert np.array_equal(weights != 0, awake(layer)) and "asleep" not in twin.store.fields
+        assert np.array_equal(weights != 0, in_forward(layer)) and "masked_weight" not in twin.store.fields
     assert np.array_equal(loaded.predict(X), t.network.predict(X))
     t.save(tmp_path / "trainer.safetensors")
     resumed = rw.Trainer.resume(tmp_path / "trainer.safetensors")
     for layer, twin in zip(t.network.layers, resumed.network.layers, strict=True):
-        assert np.array_equal(twin.store.get_field("asleep"), layer.store.get_field("asleep"))
+        assert np.array_equal(twin.store.get_field("masked_weight"), layer.store.get_field("masked_weight"))
 
 
 @SELDOM
@@ -304,7 +304,7 @@ def test_an_l1_penalty_stops_at_zero():
     t = trainer(rw.TopKAST(0.4, penalty=1e6, norm="l1"))
     fit(t, 1)
     for layer in t.network.layers:
-        assert not layer.store.get_field("weight").any() and not layer.store.get_field("asleep").any()
+        assert not layer.store.get_field("weight").any() and not layer.store.get_field("masked_weight").any()
 
 
 # --- all or nothing ---------------------------------------------------------------------

@@ -119,15 +119,15 @@ def commit(plans: Sequence[Plan], threads: int = 1) -> None:
     """Carry out all plans or none (each store at most once). BufferError if a store is viewed,
     RuntimeError if one has changed since its plan was made, MemoryError."""
 
-# for some rules; the fields are described in walk.h and asleep.h
+# for some rules; the fields are described in deepr.h and topkast.h
 def deepr_signs(store: Store, field: str) -> None: ...
 def deepr_step(
     store: Store, field: str, drift: float, noise: float, seed: int, stream: int, step: int, threads: int
 ) -> None: ...  # ValueError if the field is not one of signs
 def topkast_select(
     store: Store,
-    asleep: str,
-    awake: str,
+    masked_weight: str,
+    mask: str,
     group: NDArray[np.int32],
     source: NDArray[np.int32],
     up: NDArray[np.uint8],
@@ -198,9 +198,9 @@ class Update:
     step: int  # 1 for the first step
 
 class Penalty:
-    """What follows a step of a layer with links that are asleep: two rates; L1 or L2."""
+    """The penalty of a layer with masked links (Top-KAST): two rates; L1 or L2."""
 
-    def __new__(cls, awake: float, asleep: float, magnitudes: bool) -> Self: ...
+    def __new__(cls, forward: float, backward: float, magnitudes: bool) -> Self: ...
 
 class Scratch:
     """Aligned workspace of `backward_update`: grows when asked, one for a network."""
@@ -233,11 +233,11 @@ def backward_update(
     update: Update,
     scratch: Scratch,
     threads: int,
-    settle: Penalty | None = None,
+    penalty: Penalty | None = None,
 ) -> None: ...
 def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
 def update_from(
-    store: Store, field: str, update: Update, threads: int, settle: Penalty | None = None
+    store: Store, field: str, update: Update, threads: int, penalty: Penalty | None = None
 ) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...
 def field_scale(store: Store, field: str, factor: float) -> None: ...

@@ -156,7 +156,7 @@ cdef extern from "rules/deepr.h" nogil:
 
 
 cdef extern from "rules/topkast.h" nogil:
-    rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n, const int32_t *group,
+    rw_status rw_topkast_select(rw_store *s, int32_t masked, int32_t mask, int64_t n, const int32_t *group,
                       const int32_t *source, const uint8_t *up)
 
 
@@ -195,7 +195,7 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef enum rw_decay:
         RW_DECAY_L2, RW_DECAY_DECOUPLED, RW_DECAY_PER_STEP
     ctypedef struct rw_penalty:
-        double awake, asleep
+        double forward, backward
         bint magnitudes
     ctypedef struct rw_update:
         rw_opt kind
@@ -207,7 +207,7 @@ cdef extern from "kernels/kernels.h" nogil:
         const double *correction1
         const double *correction2
         int64_t n_correction
-        const rw_penalty *settle
+        const rw_penalty *penalty
     ctypedef struct rw_kernels:
         const char *name
         void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born, int32_t width,

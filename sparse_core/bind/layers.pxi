@@ -64,16 +64,16 @@ cdef class Update:
 
 
 cdef class Penalty:
-    """What follows a step of a layer with links that are asleep (``topkast.h``): two rates; L1 or L2."""
+    """The penalty of a layer with masked links (``topkast.h``): two rates; L1 or L2."""
     cdef c.rw_penalty by
 
-    def __cinit__(self, double awake, double asleep, bint magnitudes):
-        self.by.awake, self.by.asleep, self.by.magnitudes = awake, asleep, magnitudes
+    def __cinit__(self, double forward, double backward, bint magnitudes):
+        self.by.forward, self.by.backward, self.by.magnitudes = forward, backward, magnitudes
 
 
-cdef c.rw_update step_of(Update update, Penalty settle) noexcept:
+cdef c.rw_update step_of(Update update, Penalty penalty) noexcept:
     cdef c.rw_update u = update.u
-    u.settle = &settle.by if settle is not None else NULL
+    u.penalty = &penalty.by if penalty is not None else NULL
     return u
 
 
@@ -169,10 +169,10 @@ def gather_pays(Store store not None, int64_t batch):
 
 
 def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
-                    Scratch scratch not None, int threads, Penalty settle=None):
+                    Scratch scratch not None, int threads, Penalty penalty=None):
     """Weight gradients, straight into one optimizer step."""
     cdef c.rw_run run = run_on(threads)
-    cdef c.rw_update u = step_of(update, settle)
+    cdef c.rw_update u = step_of(update, penalty)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
     if scratch.busy:
@@ -206,10 +206,10 @@ def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, 
     check(st, "backward_weights")
 
 
-def update_from(Store store not None, str field, Update update not None, int threads, Penalty settle=None):
+def update_from(Store store not None, str field, Update update not None, int threads, Penalty penalty=None):
     """One optimizer step from the gradients in a field."""
     cdef c.rw_run run = run_on(threads)
-    cdef c.rw_update u = step_of(update, settle)
+    cdef c.rw_update u = step_of(update, penalty)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st

@@ -34,10 +34,10 @@ def deepr_step(Store store not None, str field, double drift, double noise, seed
     check(st, "deepr_step")
 
 
-def topkast_select(Store store not None, str asleep, str awake, group, source, up):
-    """Slots, ascending, that are awake from now on (1) or are not (0): see ``topkast.h``."""
-    cdef int32_t kept = store.find_field(asleep)
-    cdef int32_t at = store.find_field(awake)
+def topkast_select(Store store not None, str masked_weight, str mask, group, source, up):
+    """Slots, ascending, that are in the forward set from now on (1) or outside it (0): see ``topkast.h``."""
+    cdef int32_t kept = store.find_field(masked_weight)
+    cdef int32_t at = store.find_field(mask)
     cdef Array g = borrow(group, "group", "int32")
     cdef Array j = borrow(source, "source", "int32", g.size())
     cdef Array u = borrow(up, "up", "uint8", g.size())

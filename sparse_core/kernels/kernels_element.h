@@ -225,29 +225,29 @@ RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const
 }
 
 /* `width` is a constant where this is called. NaN stays NaN: training is to notice it. */
-RW_INLINE void RW_E(settle_slots)(const rw_penalty *by, RW_T *restrict w, RW_T *restrict asleep,
-                                  const uint8_t *restrict awake, const int32_t width, int32_t n)
+RW_INLINE void RW_E(mask_slots)(const rw_penalty *by, RW_T *restrict w, RW_T *restrict masked,
+                                const uint8_t *restrict mask, const int32_t width, int32_t n)
 {
-    RW_T up = (RW_T)by->awake, down = (RW_T)by->asleep;
+    RW_T up = (RW_T)by->forward, down = (RW_T)by->backward;
     for (int32_t k = 0; k < n; k++)
         for (int32_t r = 0; r < width; r++) {
             int32_t i = k * width + r;
-            RW_T v = w[i] + asleep[i], rate = awake[k] ? up : down; /* one of the two is 0 */
+            RW_T v = w[i] + masked[i], rate = mask[k] ? up : down; /* one of the two is 0 */
             RW_T size = RW_FABS(v) - rate;
             v = !by->magnitudes ? v - v * rate : size <= 0 ? 0 : RW_COPYSIGN(size, v);
-            w[i] = awake[k] ? v : 0;
-            asleep[i] = awake[k] ? 0 : v;
+            w[i] = mask[k] ? v : 0;
+            masked[i] = mask[k] ? 0 : v;
         }
 }
 
-RW_KERNEL void RW_E(settle)(const rw_penalty *by, void *w, void *asleep, const uint8_t *awake,
-                            int32_t width, int32_t n)
+RW_KERNEL void RW_E(apply_mask)(const rw_penalty *by, void *w, void *masked, const uint8_t *mask,
+                                int32_t width, int32_t n)
 {
     switch (width) {
-    case 1: RW_E(settle_slots)(by, w, asleep, awake, 1, n); break;
-    case 2: RW_E(settle_slots)(by, w, asleep, awake, 2, n); break;
-    case 4: RW_E(settle_slots)(by, w, asleep, awake, 4, n); break;
-    default: RW_E(settle_slots)(by, w, asleep, awake, 8, n); break;
+    case 1: RW_E(mask_slots)(by, w, masked, mask, 1, n); break;
+    case 2: RW_E(mask_slots)(by, w, masked, mask, 2, n); break;
+    case 4: RW_E(mask_slots)(by, w, masked, mask, 4, n); break;
+    default: RW_E(mask_slots)(by, w, masked, mask, 8, n); break;
     }
 }
 
@@ -428,7 +428,7 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .dw = RW_E(dw), .outer = RW_E(outer), .at_least = RW_E(at_least),
     .small_batch_sgd = RW_SMALL_BATCH_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
-    .dropout = RW_E(dropout), .update = RW_E(update), .settle = RW_E(settle),
+    .dropout = RW_E(dropout), .update = RW_E(update), .apply_mask = RW_E(apply_mask),
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 

@@ -101,9 +101,9 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
 /* The fields of a store that an update works on; NULL where it needs none. */
 typedef struct {
     const rw_update *u;
-    char *weight, *m, *v, *asleep;
+    char *weight, *m, *v, *masked;
     const int32_t *born;
-    const uint8_t *awake;
+    const uint8_t *mask;
 } step_fields;
 
 /* A field of `group` values of the weights' dtype: *data, or a status. */
@@ -134,14 +134,14 @@ static rw_status find_slot_values(const rw_store *s, const char *name, rw_dtype 
 static rw_status find_step_fields(const rw_store *s, const rw_update *u, step_fields *f)
 {
     rw_status status = RW_OK;
-    const void *awake = NULL, *born = NULL;
+    const void *mask = NULL, *born = NULL;
     *f = (step_fields){ .u = u, .weight = s->field[RW_WEIGHT].data };
-    if (u->settle) {
-        if ((status = find_values(s, "asleep", &f->asleep)) != RW_OK)
+    if (u->penalty) {
+        if ((status = find_values(s, "masked_weight", &f->masked)) != RW_OK)
             return status;
-        if ((status = find_slot_values(s, "awake", RW_U8, &awake)) != RW_OK)
+        if ((status = find_slot_values(s, "mask", RW_U8, &mask)) != RW_OK)
             return status;
-        f->awake = awake;
+        f->mask = mask;
     }
     if (u->kind == RW_OPT_SGD)
         return u->momentum == 0 ? RW_OK : find_values(s, "momentum", &f->m);
@@ -162,9 +162,9 @@ static void update_group(const rw_kernels *k, const rw_store *s, const step_fiel
     char *m = group_values(s, f->m, g), *v = group_values(s, f->v, g);
     k->update(f->u, w, m, v, f->born ? f->born + s->start[g] : NULL, s->group, grad,
               (int64_t)s->len[g] * s->group);
-    if (f->u->settle)
-        k->settle(f->u->settle, w, group_values(s, f->asleep, g), f->awake + s->start[g], s->group,
-                  s->len[g]);
+    if (f->u->penalty)
+        k->apply_mask(f->u->penalty, w, group_values(s, f->masked, g), f->mask + s->start[g],
+                      s->group, s->len[g]);
     clear_padding(s, g, w);
     clear_padding(s, g, m);
     clear_padding(s, g, v);
@@ -240,7 +240,7 @@ static void fused_task(const void *arg, int64_t task)
 static bool has_small_batch(const fused_op *r)
 {
     const rw_update *u = r->fields.u;
-    return r->d.o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->settle
+    return r->d.o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->penalty
         && r->d.o.s->group == 1
         && r->d.x->n_tiles == 1 && r->d.x->tile <= 2;
 }

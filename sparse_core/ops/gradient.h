@@ -7,9 +7,9 @@
 #include "ops/layer.h"
 
 /* dW at the slots, straight into one optimizer step (fields "momentum", or
- * "adam_m", "adam_v" and "born", and "asleep" and "awake", as the update needs
- * them: RW_ENOENT). `scratch`
- * holds rw_scratch_values() values of the dtype for every thread of run. */
+ * "adam_m", "adam_v" and "born", and "masked_weight" and "mask", as the update needs
+ * them: RW_ENOENT). `scratch` holds rw_scratch_values() values of the dtype for every
+ * thread of run. */
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run);

@@ -5,7 +5,7 @@
 #define TURN(type)                                                        \
     do {                                                                  \
         type *w = (type *)(void *)weight->data + slot * s->group;         \
-        type *kept = (type *)(void *)asleep->data + slot * s->group;      \
+        type *kept = (type *)(void *)masked->data + slot * s->group;      \
         for (int32_t r = 0; r < s->group; r++) {                          \
             type v = w[r] + kept[r];                                      \
             w[r] = up ? v : 0;                                            \
@@ -13,7 +13,7 @@
         }                                                                 \
     } while (0)
 
-static void turn(const rw_store *s, const rw_field *asleep, int64_t slot, bool up)
+static void turn(const rw_store *s, const rw_field *masked, int64_t slot, bool up)
 {
     const rw_field *weight = &s->field[RW_WEIGHT];
     if (weight->dtype == RW_F32)
@@ -22,12 +22,12 @@ static void turn(const rw_store *s, const rw_field *asleep, int64_t slot, bool u
         TURN(double);
 }
 
-rw_status rw_topkast_select(rw_store *s, int32_t asleep, int32_t awake, int64_t n,
+rw_status rw_topkast_select(rw_store *s, int32_t masked, int32_t mask, int64_t n,
                             const int32_t *group, const int32_t *source, const uint8_t *up)
 {
-    RW_ASSERT(rw_has_field(s, asleep) && rw_has_field(s, awake) && n >= 0);
-    const rw_field *kept = &s->field[asleep], *is_up = &s->field[awake];
-    if (asleep == RW_WEIGHT || kept->dtype != s->field[RW_WEIGHT].dtype || kept->width != s->group
+    RW_ASSERT(rw_has_field(s, masked) && rw_has_field(s, mask) && n >= 0);
+    const rw_field *kept = &s->field[masked], *is_up = &s->field[mask];
+    if (masked == RW_WEIGHT || kept->dtype != s->field[RW_WEIGHT].dtype || kept->width != s->group
         || is_up->dtype != RW_U8 || is_up->width != 1)
         return RW_ESHAPE;
     for (int change = 0; change < 2; change++) /* first see that all are there */

@@ -3,7 +3,7 @@
 #include "rules/topkast.h"
 
 /* Every second slot of some groups changes sides: its weight is kept, and so are all others. */
-static void test_who_wakes_keeps_what_it_would_weigh(void)
+static void test_the_forward_set_changes(void)
 {
     enum { MOST = 4000 };
     static int32_t group_of[MOST], source_of[MOST];
@@ -11,8 +11,8 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
     for (int32_t group = 1; group <= 8; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
             rw_store *s = store_of_weights(90 * group - (group > 1), 800, group, (rw_dtype)dtype);
-            REQUIRE(rw_store_add_field(s, "asleep", (rw_dtype)dtype, group, 0.0) == RW_OK);
-            REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, 1.0) == RW_OK);
+            REQUIRE(rw_store_add_field(s, "masked_weight", (rw_dtype)dtype, group, 0.0) == RW_OK);
+            REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, 1.0) == RW_OK);
             int64_t n = 0;
             for (int32_t g = 0; g < s->n_groups; g += 3)
                 for (int32_t k = 0; k < s->len[g]; k += 2, n++) {
@@ -28,11 +28,11 @@ static void test_who_wakes_keeps_what_it_would_weigh(void)
                 for (int64_t i = before->start[g] * group;
                      i < (before->start[g] + before->len[g]) * group; i++) {
                     int64_t k = i / group - before->start[g];
-                    bool awake = g % 3 || k % 2 || k % 4 == 0;
+                    bool forward = g % 3 || k % 2 || k % 4 == 0;
                     double v = value_get(&before->field[0], i);
-                    CHECK(after->field[3].data[i / group] == (char)awake);
-                    CHECK(value_get(&after->field[0], i) == (awake ? v : 0.0));
-                    CHECK(value_get(&after->field[2], i) == (awake ? 0.0 : v));
+                    CHECK(after->field[3].data[i / group] == (char)forward);
+                    CHECK(value_get(&after->field[0], i) == (forward ? v : 0.0));
+                    CHECK(value_get(&after->field[2], i) == (forward ? 0.0 : v));
                 }
             memset(up, 1, (size_t)n);
             CHECK_STATUS(rw_topkast_select(after, 2, 3, n, group_of, source_of, up), RW_OK);

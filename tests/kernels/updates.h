@@ -115,30 +115,30 @@ static void test_corrections_by_age(void)
 }
 
 /* A store with all that any optimizer keeps; with groups the last one is not whole. */
-static rw_store *store_in_training(int32_t group, rw_dtype dtype, double awake)
+static rw_store *store_in_training(int32_t group, rw_dtype dtype, double mask)
 {
-    static const char *const names[] = { "momentum", "adam_m", "adam_v", "asleep" };
+    static const char *const names[] = { "momentum", "adam_m", "adam_v", "masked_weight" };
     rw_store *s = store_of(N_LENGTHS * group - (group > 1), 65, group, group, dtype);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         add_field(s, names[i]);
     REQUIRE(rw_store_add_field(s, "born", RW_I32, 1, 3.0) == RW_OK);
-    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, awake) == RW_OK);
+    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, mask) == RW_OK);
     return s;
 }
 
 /* topkast.h, in float64: what a slot weighs, or would weigh, after a penalty. */
-static double penalized(double v, const rw_penalty *by, bool awake)
+static double penalized(double v, const rw_penalty *by, bool forward)
 {
-    double rate = awake ? by->awake : by->asleep;
+    double rate = forward ? by->forward : by->backward;
     if (!by->magnitudes)
         return v - v * rate;
     return fabs(v) <= rate ? 0.0 : v - (v > 0 ? rate : -rate);
 }
 
-static void test_who_is_asleep_has_no_weight(void)
+static void test_masked_weights_are_zero(void)
 {
-    double w[N_WEIGHTS], asleep[N_WEIGHTS], first[2][N_WEIGHTS];
-    uint8_t awake[N_WEIGHTS];
+    double w[N_WEIGHTS], masked[N_WEIGHTS], first[2][N_WEIGHTS];
+    uint8_t mask[N_WEIGHTS];
     for (int magnitudes = 0; magnitudes < 2; magnitudes++)
         for (int width = 1; width <= 8; width *= 2) {
             const rw_penalty by = { 0.125, 0.25, magnitudes };
@@ -147,45 +147,45 @@ static void test_who_is_asleep_has_no_weight(void)
             FOR_EACH_KERNELS(k) {
                 rw_dtype t = k->dtype;
                 for (int j = 0; j < n; j++) {
-                    awake[j / width] = (uint8_t)(hash(30, (uint64_t)(j / width), 0) & 1);
+                    mask[j / width] = (uint8_t)(hash(30, (uint64_t)(j / width), 0) & 1);
                     put(t, w, j, value(31, j, 0));
-                    put(t, asleep, j, awake[j / width] ? 0 : value(32, j, 0));
+                    put(t, masked, j, mask[j / width] ? 0 : value(32, j, 0));
                 }
-                k->settle(&by, w, asleep, awake, width, slots);
+                k->apply_mask(&by, w, masked, mask, width, slots);
                 bool good = true;
                 for (int j = 0; j < n; j++) {
-                    bool up = awake[j / width];
+                    bool up = mask[j / width];
                     double v = value(31, j, 0) + (up ? 0 : value(32, j, 0));
-                    good &= get(t, up ? asleep : w, j) == 0;
-                    good &= near(get(t, up ? w : asleep, j), penalized(v, &by, up), t);
+                    good &= get(t, up ? masked : w, j) == 0;
+                    good &= near(get(t, up ? w : masked, j), penalized(v, &by, up), t);
                 }
                 CHECK(good);
                 size_t bytes = (size_t)n * rw_dtype_size(t);
                 if (last && last->dtype == t)
-                    CHECK(memcmp(first[0], w, bytes) == 0 && memcmp(first[1], asleep, bytes) == 0);
+                    CHECK(memcmp(first[0], w, bytes) == 0 && memcmp(first[1], masked, bytes) == 0);
                 memcpy(first[0], w, bytes);
-                memcpy(first[1], asleep, bytes);
+                memcpy(first[1], masked, bytes);
                 last = k;
                 put(t, w, 0, (double)NAN); /* training is to notice it */
-                k->settle(&by, w, asleep, awake, width, slots);
-                CHECK(isnan(get(t, awake[0] ? w : asleep, 0)));
+                k->apply_mask(&by, w, masked, mask, width, slots);
+                CHECK(isnan(get(t, mask[0] ? w : masked, 0)));
             }
         }
 }
 
-/* The same step, with and without links that are asleep: then as topkast.h says. */
-static void test_a_step_settles(void)
+/* The same step, with and without masked links: then as topkast.h says. */
+static void test_a_step_ends_with_the_penalty(void)
 {
     FOR_EACH_KERNELS(k)
         for (int i = 0; i < N_UPDATES; i += 5)
             for (int batch = 1; batch <= 50; batch += 49) { /* one sample has a kernel of its own */
                 rw_penalty by = { 0.125, 0.25, i % 2 };
-                rw_update u = update_of(i), settles = u;
-                settles.settle = &by;
+                rw_update u = update_of(i), with_penalty = u;
+                with_penalty.penalty = &by;
                 int32_t group = GROUPS[i % 4];
                 rw_store *a = store_in_training(group, k->dtype, 0);
-                int32_t n_out = a->n_out, asleep = rw_store_field(a, "asleep");
-                int32_t up = rw_store_field(a, "awake");
+                int32_t n_out = a->n_out, masked = rw_store_field(a, "masked_weight");
+                int32_t up = rw_store_field(a, "mask");
                 for (int32_t g = 0; g < a->n_groups; g++)
                     for (int32_t s = 0; s < a->len[g]; s += 2)
                         a->field[up].data[a->start[g] + s] = 1;
@@ -196,15 +196,17 @@ static void test_a_step_settles(void)
                 size_t bytes = 3 * (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
                 void *scratch = rw_alloc(bytes);
                 REQUIRE(scratch);
-                CHECK_STATUS(rw_backward_update(k, a, x, dy, &settles, scratch, &three), RW_OK);
+                CHECK_STATUS(rw_backward_update(k, a, x, dy, &with_penalty, scratch, &three),
+                             RW_OK);
                 CHECK_STATUS(rw_backward_update(k, b, x, dy, &u, scratch, &three), RW_OK);
                 bool good = true;
                 for (int32_t row = 0; row < n_out; row++)
                     for (int32_t s = 0; s < a->len[row / group]; s++) {
-                        bool awake = s % 2 == 0;
-                        double v = penalized(weight_at(b, RW_WEIGHT, row, s), &by, awake);
-                        good &= near(weight_at(a, awake ? RW_WEIGHT : asleep, row, s), v, k->dtype);
-                        good &= weight_at(a, awake ? asleep : RW_WEIGHT, row, s) == 0;
+                        bool forward = s % 2 == 0;
+                        double v = penalized(weight_at(b, RW_WEIGHT, row, s), &by, forward);
+                        double is = weight_at(a, forward ? RW_WEIGHT : masked, row, s);
+                        good &= near(is, v, k->dtype);
+                        good &= weight_at(a, forward ? masked : RW_WEIGHT, row, s) == 0;
                     }
                 CHECK(good);
                 const char *why = "";
@@ -223,7 +225,7 @@ static void test_fused_is_two_halves(void)
         for (int i = 0; i < N_UPDATES; i += 5) {
             rw_update u = update_of(i);
             rw_penalty by = { 0.125, 0.25, i % 2 };
-            u.settle = i % 3 ? &by : NULL;
+            u.penalty = i % 3 ? &by : NULL;
             int32_t group = GROUPS[i % 4];
             rw_store *a = store_in_training(group, k->dtype, i % 2);
             int32_t n_out = a->n_out, grad = add_field(a, "grad");
@@ -308,14 +310,14 @@ static void test_state_must_be_there(void)
     add_field(s, "adam_v");
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
     rw_penalty by = { 0 };
-    adam.settle = &by;
+    adam.penalty = &by;
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    add_field(s, "asleep");
+    add_field(s, "masked_weight");
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 4, 0) == RW_OK);
+    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 4, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
-    REQUIRE(rw_store_drop_field(s, "awake") == RW_OK);
-    REQUIRE(rw_store_add_field(s, "awake", RW_U8, 1, 0) == RW_OK);
+    REQUIRE(rw_store_drop_field(s, "mask") == RW_OK);
+    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
     REQUIRE(rw_store_add_field(s, "born", RW_I64, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);

@@ -397,5 +397,5 @@ MUTANTS = [
     Mutant("normal-bits-shared", "base/normal.c", "(uint64_t)(first + i) / 2);", "(uint64_t)i / 2);"),
     Mutant("walk-turns-back", "rules/deepr.c", "(theta <= 0) | (moved <= 0)", "moved <= 0"),
     Mutant("zero-by-its-last-row", "rules/prune_zeros.c", "zero = zero && w[", "zero = w["),
-    Mutant("asleep-and-awake", "rules/topkast.c", "kept[r] = up ? 0 : v;", "kept[r] = v;"),
+    Mutant("masked-and-in-use", "rules/topkast.c", "kept[r] = up ? 0 : v;", "kept[r] = v;"),
 ]

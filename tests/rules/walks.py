@@ -114,7 +114,7 @@ def soft_deepr(scene, rule):
 
 
 def thetas(layer):
-    return layer.weight + layer.values["asleep"]
+    return layer.weight + layer.values["masked_weight"]
 
 
 def top_kast(scene, rule):
@@ -136,13 +136,13 @@ def top_kast(scene, rule):
         elif scene.memory:
             drop = smallest(scene, layer, score, min(math.floor(rule.fraction * len(others)), empty))
             grow = at_random(scene, layer, budget - (n - links_of(layer, drop)), drop)
-        fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "asleep", "awake")}
+        fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "masked_weight", "mask")}
         for position in map(tuple, np.argwhere(layer.live).tolist()):
             if position in others - drop:
-                fields["asleep"][position] = theta[position]
+                fields["masked_weight"][position] = theta[position]
             elif position not in others:
                 fields["weight"][position] = theta[position]
-                fields["awake"][position] = 1
+                fields["mask"][position] = 1
         found[layer.index] = drop, grow, {}, fields
     return found
 
@@ -151,12 +151,12 @@ def masked(layer, progress, rule, seed):
     """The exploration loss; then set A has its theta as weights, and the others have none."""
     n, size = layer.live.sum(), layer.live.size
     theta = thetas(layer)
-    awake = layer.values["awake"].astype(bool)
+    forward = layer.values["mask"].astype(bool)
     rate = np.where(
-        awake, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / size)
+        forward, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / size)
     )
     if rule.norm == "l2":
         theta = theta - theta * rate
     else:
         theta = np.sign(theta) * np.maximum(np.abs(theta) - rate, 0)
-    return {"weight": np.where(awake, theta, 0), "asleep": np.where(awake, 0, theta)}
+    return {"weight": np.where(forward, theta, 0), "masked_weight": np.where(forward, 0, theta)}

@@ -44,7 +44,7 @@ class Updates(NamedTuple):
 
 
 # Fields with a value for every weight that change with its units: as weights (0), or as a power of gradients.
-KEPT = {"weight": 0, "asleep": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
+KEPT = {"weight": 0, "masked_weight": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
 
 
 class Rescale(NamedTuple):

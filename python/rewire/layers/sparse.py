@@ -315,8 +315,8 @@ class Sparse(WeightLayer):
         elif updates is None:
             _core.backward_weights(store, x, dy, GRADIENT, threads)
         else:
-            penalties = updates.penalties.get(self.index)
-            _core.backward_update(store, x, dy, updates.weights, ws.scratch, threads, penalties)
+            penalty = updates.penalties.get(self.index)
+            _core.backward_update(store, x, dy, updates.weights, ws.scratch, threads, penalty)
             self._update_bias(updates)
         return dx
 
@@ -393,8 +393,8 @@ class Sparse(WeightLayer):
             self.core.drop_field(GRADIENT)
 
     def apply(self, updates: Updates, threads: int) -> None:
-        penalties = updates.penalties.get(self.index)
-        _core.update_from(self.core, GRADIENT, updates.weights, threads, penalties)
+        penalty = updates.penalties.get(self.index)
+        _core.update_from(self.core, GRADIENT, updates.weights, threads, penalty)
         self._update_bias(updates)
 
     def kept_gradients(self) -> list[NDArray[Any]]:

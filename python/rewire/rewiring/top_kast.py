@@ -31,7 +31,7 @@ __all__ = ["TopKAST"]
 
 # Fields, by the names that the core knows: the weight of a link that only the backward set has, and
 # whether a slot is in the forward set.
-BACKWARD, FORWARD = "asleep", "awake"
+MASKED, MASK = "masked_weight", "mask"
 
 
 @register_rewiring
@@ -63,7 +63,7 @@ class TopKAST(Rewiring):
     The source keeps a dense theta. Set A has the D largest ``|theta|`` of a layer, B the D + M largest;
     all of B gets gradients, those of the network that consists of A, and thetas outside B stay as they are.
     This is the truly sparse analogue: the store holds B. The weight of a link outside A is zero, and its
-    theta is in the field ``"asleep"``, which a step of the optimizer changes instead of the weight. At a
+    theta is in the field ``"masked_weight"``, which a step of the optimizer changes instead of the weight. At a
     refresh A becomes the ``forward_fraction`` of largest ``|theta|``; the smallest ``fraction`` of the others
     are dropped, and as many links grow at random positions, outside A and with theta = 0. So the thetas that
     the source has outside B have no counterpart. Ties are broken by a hash. The number of links stays the
@@ -81,7 +81,7 @@ class TopKAST(Rewiring):
     """
 
     name = "top-kast"
-    fields = {BACKWARD: ("weight", False, 0.0), FORWARD: ("uint8", True, 0.0)}
+    fields = {MASKED: ("weight", False, 0.0), MASK: ("uint8", True, 0.0)}
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class TopKAST(Rewiring):
         plans = []
         for layer in layers:
             store, key = layer.core, (*context.key(layer), context.threads)
-            weight, kept = store.get_field("weight"), store.get_field(BACKWARD)
+            weight, kept = store.get_field("weight"), store.get_field(MASKED)
             theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
             total = context.notes["links"].get(str(layer.index), layer.nnz)
@@ -152,7 +152,7 @@ class TopKAST(Rewiring):
                 missing = min(max(0, total - layer.nnz + removed), empty_links(layer) + removed)
                 plan = self.grow.place_links(plan, layer, missing, context)
             up = ~others.marked()
-            changes = up != store.get_field(FORWARD)[:, 0]
+            changes = up != store.get_field(MASK)[:, 0]
             # Before the first refresh, or after weights were set, values may be in the wrong field.
             changes |= (up & (kept.T != 0).any(axis=0)) | (~up & (weight.T != 0).any(axis=0))
             at = np.flatnonzero(changes & ~plan.marked())
@@ -174,7 +174,7 @@ class TopKAST(Rewiring):
 
     def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
         for layer in layers:
-            _core.topkast_select(layer.core, BACKWARD, FORWARD, *context.notes[layer.label])
+            _core.topkast_select(layer.core, MASKED, MASK, *context.notes[layer.label])
         context.memory["links"] = context.notes["links"]
         context.memory["ended"] = context.progress.step >= self.end_at(context.progress)
 
@@ -184,5 +184,5 @@ class TopKAST(Rewiring):
         check_by_layer(memory, "links", network, slots_count)
         boolean("memory: ended", memory.get("ended", False))
         for layer in network.sparse_layers:
-            layer.check_field(BACKWARD, network.dtype, birth=(0, 0))
-            layer.check_field(FORWARD, "uint8", per_slot=True, low=0, high=1, birth=(0, 0))
+            layer.check_field(MASKED, network.dtype, birth=(0, 0))
+            layer.check_field(MASK, "uint8", per_slot=True, low=0, high=1, birth=(0, 0))
