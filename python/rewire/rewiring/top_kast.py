@@ -63,11 +63,11 @@ class TopKAST(Rewiring):
     The source keeps a dense theta. Set A has the D largest ``|theta|`` of a layer, B the D + M largest;
     all of B gets gradients, those of the network that consists of A, and thetas outside B stay as they are.
     This is the truly sparse analogue: the store holds B. The weight of a link outside A is zero, and its
-    theta is in the field ``"masked_weight"``, which a step of the optimizer changes instead of the weight. At a
-    refresh A becomes the ``forward_fraction`` of largest ``|theta|``; the smallest ``fraction`` of the others
-    are dropped, and as many links grow at random positions, outside A and with theta = 0. So the thetas that
-    the source has outside B have no counterpart. Ties are broken by a hash. The number of links stays the
-    initial one until ``end``.
+    theta is in the field ``"masked_weight"``, which a step of the optimizer changes instead of the weight.
+    At a refresh A becomes the ``forward_fraction`` of largest ``|theta|``; the smallest ``fraction`` of the
+    others are dropped, and as many links grow at random positions, outside A and with theta = 0. So the
+    thetas that the source has outside B have no counterpart. Ties are broken by a hash. The number of links
+    stays the initial one until ``end``.
 
     The penalty follows the optimizer's step: theta -= lr * penalty * theta ("l2"), or lr * penalty towards
     zero ("l1"). Leave the optimizer's ``weight_decay`` at zero: it is not applied to links outside A.
