@@ -183,10 +183,18 @@ build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
 	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@
 
 # The kernels take most of the compiler's time. They know nothing of OpenMP (tests/test_architecture.py), so
-# one object of each serves both variants; and what this machine cannot run, no sanitizer can watch.
+# one object of each serves both variants. The sanitizers need no optimizer. All kernels are made of the same
+# two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that cost
+# little. What this machine cannot run is compiled once, for its warnings. Without the optimizer gcc's AVX-512
+# intrinsics are macros, which convert signs.
 SHARED = $(addprefix build/c/openmp/,$(filter kernels_%.o,$(C_OBJECTS)))
+build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
+                                    -fsanitize=address,bounds,shift,signed-integer-overflow
+build/c/asan/kernels_scalar.o: VARIANT += -fsanitize=undefined
+build/c/asan/kernels_avx512.o: VARIANT += -Wno-sign-conversion
 ifeq ($(shell grep -om1 avx512bw /proc/cpuinfo 2>/dev/null),)
 SHARED += build/c/asan/kernels_avx512.o
+build/c/serial/kernels_avx512.o: VARIANT = -O0 -Wno-sign-conversion
 endif
 $(SHARED): build/c/serial/$$(@F)
 	@mkdir -p $(@D)
