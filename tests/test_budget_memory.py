@@ -67,9 +67,9 @@ def test_memory_follows_the_budget(name, group):
     start = {"gmp": 1.0, "granet": 0.5}.get(name, 0.1)
     net = rw.Sequential(
         [
-            rw.Sparse(300, 400, density=start, activation="all-relu", group=group),
-            rw.Sparse(400, 200, density=start, activation="all-relu", group=group),
-            rw.Sparse(200, 3, density=0.5, activation="softmax"),
+            rw.Sparse(150, 200, density=start, activation="all-relu", group=group),
+            rw.Sparse(200, 100, density=start, activation="all-relu", group=group),
+            rw.Sparse(100, 3, density=0.5, activation="softmax"),
         ],
         seed=1,
     )
@@ -78,7 +78,7 @@ def test_memory_follows_the_budget(name, group):
         net, loss="cross_entropy", optimizer=rw.SGD(0.02, momentum=0.9), rewiring=RULES[name]()
     )
     trainer.fit(
-        rng.normal(size=(64, 300)).astype("f4"), rng.integers(0, 3, 64), epochs=51, batch_size=16, verbose=0
+        rng.normal(size=(64, 150)).astype("f4"), rng.integers(0, 3, 64), epochs=51, batch_size=16, verbose=0
     )
     assert trainer.rewirings > (75 if "mest" in name or name == "gmp" else 100)
     for layer in net.layers:

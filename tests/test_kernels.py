@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewire import WeightStore, _core
@@ -295,6 +295,7 @@ def step_exactly(store, kind, options, u):
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+@settings(max_examples=max(1, settings.default.max_examples // 4))  # of each kind on each instruction set
 @given(p=problems(), seed=seeds)
 def test_update(isa, kind, options, p, seed):
     """Fused and unfused steps have equal bits, on any number of threads, and stay within 16 roundings."""
