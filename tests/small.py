@@ -5,6 +5,10 @@ import pytest
 
 import rewire as rw
 
+# When a program that a test has started is taken to hang. None takes a tenth of it on an idle machine; a busy
+# one may be many times as slow, and that must not fail a test.
+HANG_SECONDS = 900
+
 # For runs too short for a rule's usual period, and for runs that grow although fractions of them count.
 SELDOM = pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
 GROWN = pytest.mark.filterwarnings("ignore:rewiring '[^']*'. .* a fraction of the run, which was .* long")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from small import HANG_SECONDS
+
 BENCH = Path(__file__).resolve().parent.parent / "bench"
 if not BENCH.is_dir():
     pytest.skip("bench/ is not part of what is tested here", allow_module_level=True)
@@ -40,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 
 def script(name, *arguments):
     command = [sys.executable, BENCH / f"{name}.py", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS, env=os.environ)
 
 
 # --- figures ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from small import NOISE, Log, X, Y, trainer
+from small import HANG_SECONDS, NOISE, Log, X, Y, trainer
 from test_unfinished import StopAt, bits
 
 
@@ -228,7 +228,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
             line = process.stdout.readline()
             assert line and process.poll() is None
         process.send_signal(number)
-        _, error = process.communicate(timeout=120)
+        _, error = process.communicate(timeout=HANG_SECONDS)
     expected = {signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
     assert process.returncode == expected[number], error
     assert (f"--resume {path}" in error) == (number != signal.SIGKILL)
@@ -240,7 +240,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
         [*TRAIN, *more, "--save", whole],
     ):
         with rewire(*command) as process:
-            _, error = process.communicate(timeout=120)
+            _, error = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0, error
     resumed, again = rw.Trainer.resume(path), rw.Trainer.resume(whole)
     assert resumed.reach == 1000  # the run was to be as long, and with a fraction of it a rule would know

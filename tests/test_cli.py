@@ -18,7 +18,7 @@ import rewire as rw
 from rewire import _container, files, info
 from rewire.cli import main
 from rewire.datasets import load
-from small import SELDOM
+from small import HANG_SECONDS, SELDOM
 
 TRAIN = ["train", "--data", "digits", "--hidden", "40,30", "--epochs", "2", "--quiet"]
 
@@ -342,7 +342,7 @@ def test_info_says_when_the_instruction_set_is_forced():
 def test_bench(tmp_path):
     command = ["bench", "--width", "64", "--seconds", "0.1", "--threads", "1", "--json", str(tmp_path / "j")]
     done = subprocess.run(
-        [sys.executable, "-m", "rewire", *command], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "rewire", *command], capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert done.returncode == 0 and "GFLOP/s" in done.stdout and "make bench" in done.stdout
     assert "GB/s of memory" in done.stdout
@@ -629,12 +629,12 @@ def test_text_goes_to_standard_output(model, tmp_path):
     if not os.path.exists("/dev/fd/1"):
         pytest.skip("there is no /dev/fd/1 here")
     with start(*table) as process:
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=HANG_SECONDS)
     rows = list(csv.reader(out.splitlines()))
     assert process.returncode == 0 and rows[0] == ["prediction", *map(str, range(10))] and len(rows) == 598
     with open(tmp_path / "out", "w") as file:
         command = [sys.executable, "-m", "rewire", *map(str, inspect)]
-        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS)
     assert done.returncode == 0 and "checksum ok, structure ok" in done.stderr
     assert json.loads((tmp_path / "out").read_text())["kind"] == "trainer"
 
@@ -649,7 +649,7 @@ def test_a_record_on_standard_output_is_all_there_is(model, tmp_path):
         (["bench", "--width", 64, "--seconds", 0.1, "--threads", 1], "limits"),
     ):
         with start(*command, "--json", "/dev/stdout") as process:
-            out, error = process.communicate(timeout=120)
+            out, error = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0 and key in json.loads(out) and error
 
 
@@ -669,7 +669,7 @@ def test_interrupt_saves_and_exits_130(tmp_path):
             assert process.poll() is None
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == 130, error
     assert "interrupted after" in error and f"--resume {path}" in error and error.count("\n") == 1
     trainer = rw.Trainer.resume(path)
@@ -677,7 +677,10 @@ def test_interrupt_saves_and_exits_130(tmp_path):
     r = json.loads(record.read_text())
     assert r["interrupted"] and r["epochs"] == trainer.epoch >= 1 and r["accuracy"]["test"] is None
     more = ["train", "--resume", path, "--epochs", trainer.epoch + 1, "--quiet"]
-    assert subprocess.run([sys.executable, "-m", "rewire", *map(str, more)], timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-m", "rewire", *map(str, more)], timeout=HANG_SECONDS).returncode
+        == 0
+    )
 
 
 def test_a_reader_that_leaves_is_no_drama(model):
@@ -685,7 +688,7 @@ def test_a_reader_that_leaves_is_no_drama(model):
         process.stdout.readline()
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
-        process.wait(timeout=60)
+        process.wait(timeout=HANG_SECONDS)
 
 
 def test_training_outlives_its_reader(tmp_path):
@@ -695,13 +698,13 @@ def test_training_outlives_its_reader(tmp_path):
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=HANG_SECONDS) == 0
     assert rw.Trainer.resume(tmp_path / "m").epoch == 30
 
 
 def test_closed_streams_are_no_drama(model, tmp_path):
     command = f'exec "{sys.executable}" -m rewire eval "{model}" --json "{tmp_path / "j"}" >&- 2>&-'
-    assert subprocess.run(command, shell=True, timeout=60).returncode == 0
+    assert subprocess.run(command, shell=True, timeout=HANG_SECONDS).returncode == 0
     assert "test" in json.loads((tmp_path / "j").read_text())
 
 
@@ -710,5 +713,7 @@ def test_module_and_console_script_agree(tmp_path):
         [sys.executable, "-m", "rewire"],
         [sys.executable, "-c", "from rewire.cli import main; raise SystemExit(main())"],
     ):
-        done = subprocess.run([*command, "eval", "none"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [*command, "eval", "none"], capture_output=True, text=True, timeout=HANG_SECONDS
+        )
         assert done.returncode == 1 and done.stderr == "rewire eval: there is no file none\n"

@@ -9,6 +9,7 @@ import pytest
 
 from rewire import demo, plots
 from rewire.datasets import load
+from small import HANG_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,11 @@ def test_the_demo_itself(tmp_path):
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-m", "rewire", "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=900
+        [sys.executable, "-m", "rewire", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr

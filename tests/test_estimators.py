@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from small import HANG_SECONDS
+
 pytest.importorskip("sklearn")
 
 from sklearn.datasets import load_digits, make_friedman1, make_multilabel_classification
@@ -680,5 +682,5 @@ try:
 except ImportError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_SECONDS)
     assert 'pip install "rewire[sklearn]"' in done.stdout, done.stderr

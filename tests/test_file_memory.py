@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 import rewire as rw
 from rewire import _container, files
+from small import HANG_SECONDS
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the peak from /proc")
 
@@ -136,7 +137,7 @@ def test_memory_for_reading_is_bounded_by_the_file(tmp_path):
         make(path)
     small().save(tmp_path / "first")
     command = [sys.executable, "-c", READER, str(tmp_path / "first"), *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     results = [line.split() for line in done.stdout.splitlines()]
     assert len(results) == 2 * len(paths)

@@ -19,6 +19,7 @@ import rewire as rw
 from rewire import _container, _saving, files
 from rewire._fileio import FileError, atomic_write, writable_target, write_json
 from rewire.datasets import load
+from small import HANG_SECONDS
 
 OPTIMIZERS = {
     "sgd": lambda: rw.SGD(0.05, momentum=0.9, weight_decay=1e-3, schedule=rw.Cosine(length=8)),
@@ -181,7 +182,7 @@ def test_resume_in_a_new_process_gives_the_bits_of_one_run(tmp_path, optimizer, 
     fit(half, 2)
     half.save(path)
     code = RESUME.format(folder=str(Path(__file__).parent), path=path, threads=threads)
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=HANG_SECONDS)
     same(whole, rw.Trainer.resume(path))
 
 
@@ -458,7 +459,7 @@ pickle.load = pickle.loads = pickle.Unpickler = trap
 builtins.eval = builtins.exec = trap
 rw.Trainer.resume(sys.argv[1])
 """
-    subprocess.run([sys.executable, "-c", code, str(saved[1])], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code, str(saved[1])], check=True, timeout=HANG_SECONDS)
     source = "".join(Path(module.__file__).read_text() for module in (files, _saving, _container))
     assert "import pickle" not in source and "eval(" not in source and "exec(" not in source
 

@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from small import HANG_SECONDS
+
 ROUNDS = 20
 
 SETUP = """
@@ -126,7 +128,7 @@ print(json.dumps(latencies))
 def latencies(body, seed=0, **constants):
     code = SETUP + f"ROUNDS = {ROUNDS}\n" + "".join(f"{k} = {v}\n" for k, v in constants.items()) + body
     done = subprocess.run(
-        [sys.executable, "-c", code, str(seed)], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, str(seed)], capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert done.returncode == 0, done.stderr
     found = sorted(json.loads(done.stdout.splitlines()[-1]))

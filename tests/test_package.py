@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import rewire as rw
+from small import HANG_SECONDS
 
 SOURCE = Path(__file__).resolve().parent.parent
 FOLDER = Path(rw.__file__).resolve().parent
@@ -32,7 +33,7 @@ METHODS = {
 
 
 def python(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pages import PAGES, blocks
+from small import HANG_SECONDS
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 BLOCKS = [block for page in PAGES for block in blocks(page) if not block.spared]
@@ -55,5 +56,7 @@ def test_block_runs(block, places, monkeypatch, capsys):
     for words in commands(block.text):
         program = Path(sys.executable).with_name("rewire")
         env = {**os.environ, "MPLBACKEND": "Agg"}
-        done = subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=300, env=env)
+        done = subprocess.run(
+            [program, *words[1:]], capture_output=True, text=True, timeout=HANG_SECONDS, env=env
+        )
         assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"

@@ -12,6 +12,7 @@ import pytest
 
 import rewire as rw
 from rewire import _core, _resources, info, threads
+from small import HANG_SECONDS
 
 needs_openmp = pytest.mark.skipif(not _core.openmp(), reason="built without OpenMP")
 
@@ -127,7 +128,9 @@ print("parent", rw.threads.resolve(2), flush=True)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_works_on_one_thread_and_says_so_once():
     env = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
-    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, env=env)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=HANG_SECONDS, env=env
+    )
     assert done.returncode == 0, done.stderr
     child, parent = done.stdout.strip().splitlines()
     assert child.startswith("1 1 RuntimeWarning this process was forked: rewire works on one thread here")
@@ -152,7 +155,9 @@ def test_setting_is_used():
 def test_threads_sleep_and_the_environment_is_left_alone():
     code = "import os; before = dict(os.environ); import rewire; assert dict(os.environ) == before"
     for extra in ({}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}):
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, **extra})
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, timeout=HANG_SECONDS, env={**os.environ, **extra}
+        )
 
 
 LATE = """
@@ -173,7 +178,9 @@ print(rewire.info.describe()["parallel code"])
 def test_info_says_how_threads_wait(code, extra, words):
     """A library that others have loaded first waits as they wish."""
     env = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")} | extra
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=HANG_SECONDS
+    )
     assert done.returncode == 0, done.stderr
     assert words in done.stdout
 

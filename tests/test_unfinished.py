@@ -271,10 +271,13 @@ class Kill:
 
     def on_epoch_begin(self, state):
         delay = self.rng.uniform(0.0, 0.01)
-        threading.Thread(target=lambda: (time.sleep(delay), os.kill(os.getpid(), signal.SIGINT))).start()
+        self.thread = threading.Thread(
+            target=lambda: (time.sleep(delay), os.kill(os.getpid(), signal.SIGINT))
+        )
+        self.thread.start()
 
     def on_epoch_end(self, state):
-        time.sleep(0.015)  # it comes within its epoch
+        self.thread.join()  # it comes within its epoch, however busy the machine is
 
 
 def test_a_signal_waits_for_the_end_of_a_step():
