@@ -27,10 +27,12 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
+# pytest gets one process a processor, so nothing in them starts threads unless a test asks for them.
 test: .venv/.ready           ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
 	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget asan .venv/.for-test test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
-	REWIRE_TEST_INSTALLED=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
 

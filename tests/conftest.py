@@ -12,6 +12,12 @@ _COMMON = {"deadline": None, "print_blob": True, "suppress_health_check": [Healt
 settings.register_profile("everyday", max_examples=100, stateful_step_count=50, derandomize=True, **_COMMON)
 settings.register_profile("soak", max_examples=20_000, stateful_step_count=100, **_COMMON)
 
+# `make test` gives whole files to its processes; a long one that came last would keep the others waiting.
+LONGEST = {
+    "test_mutants", "test_sklearn_contract", "test_estimators", "test_rule_properties", "test_cli",
+    "test_types",
+}  # fmt: skip
+
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="soak tests too, and hours of Hypothesis")
@@ -28,6 +34,6 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if "soak" in item.keywords:
                 item.add_marker(skip)
-    # Tests that measure time go first, while nothing else of this process has left
-    # threads or warm caches behind; the order among the others stays.
-    items.sort(key=lambda item: "serial" not in item.keywords)
+    # Tests that measure time go first, while nothing else of this process has left threads or warm caches
+    # behind; then the longest files; the order among the others stays.
+    items.sort(key=lambda item: ("serial" not in item.keywords, item.path.stem not in LONGEST))
