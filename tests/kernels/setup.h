@@ -49,6 +49,13 @@ static const rw_run ALONE = { 1, NULL, NULL };
 static const rw_dtype DTYPES[] = { RW_F32, RW_F64 };
 static const int32_t GROUPS[] = { 1, 2, 4, 8 };
 
+/* Loops over numbers of threads, from one on. Sanitizers are slow, and get every third one. */
+#ifdef __SANITIZE_ADDRESS__
+enum { NEXT_THREADS = 3 };
+#else
+enum { NEXT_THREADS = 1 };
+#endif
+
 /* Around the lanes, the registers in flight and the tiles. */
 static const int32_t LENGTHS[] = { 1,  2,  3,  5,  7,  8,  9,  15, 16,  17,
                                    31, 32, 33, 63, 64, 65, 100, 128, 130 };
