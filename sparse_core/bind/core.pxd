@@ -69,6 +69,7 @@ cdef extern from "store/store.h" nogil:
     int32_t rw_store_field(const rw_store *s, const char *name)
     void rw_store_pin(rw_store *s)
     void rw_store_unpin(rw_store *s)
+    void rw_store_drop_mirror(rw_store *s)
     rw_status rw_store_compact(rw_store *s)
     rw_status rw_store_revert(rw_store *s, rw_store *then)
     rw_status rw_store_check(const rw_store *s, const char **why)
@@ -77,7 +78,6 @@ cdef extern from "store/store.h" nogil:
 
 cdef extern from "store/mirror.h" nogil:
     rw_status rw_mirror_build(rw_store *s, int threads)
-    void rw_mirror_drop(rw_store *s)
 
 
 cdef extern from "store/plan.h" nogil:

@@ -235,7 +235,7 @@ cdef class Plan:
         check(st, "grow_gradient")
 
     def draw_weights(self, str kind, double scale, bint real_fan, seed, stream, step, int threads=1):
-        """Weights of the newcomers: constant, uniform in [-scale, scale), normal, scale with a random sign, overshoot."""
+        """Weights of the new links: constant, uniform in [-scale, scale), normal, scale with a random sign, overshoot."""
         kinds = {"constant": c.RW_VALUE_CONSTANT, "uniform": c.RW_VALUE_UNIFORM, "normal": c.RW_VALUE_NORMAL,
                  "sign": c.RW_VALUE_SIGN, "overshoot": c.RW_VALUE_OVERSHOOT}
         if kind not in kinds:

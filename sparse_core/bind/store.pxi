@@ -231,7 +231,7 @@ cdef class Store:
     def drop_mirror(self):
         """Give the mirror's memory back."""
         self.enter(True)
-        c.rw_mirror_drop(self.s)
+        c.rw_store_drop_mirror(self.s)
         self.leave()
 
     def indptr(self):

@@ -22,7 +22,6 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/tuning.h"
-#include "store/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -622,7 +621,7 @@ void rw_edit_commit(rw_edit *e)
         s->slots += e->p->n_ins - e->p->n_del;
         s->mirror.valid = false;
         if (s->mirror.room > rw_with_slack(s->slots)) /* the rebuilt mirror will be shorter */
-            rw_mirror_drop(s);
+            rw_store_drop_mirror(s);
         s->generation++;
         check_after_commit(s);
     }

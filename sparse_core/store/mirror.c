@@ -6,28 +6,19 @@
 
 #include <string.h>
 
-void rw_mirror_drop(rw_store *s)
-{
-    rw_mirror *m = &s->mirror;
-    rw_free(m->start, ((size_t)s->n_in + 1) * sizeof *m->start);
-    rw_free(m->group, (size_t)m->room * sizeof *m->group);
-    rw_free(m->position, (size_t)m->room * sizeof *m->position);
-    memset(m, 0, sizeof *m);
-}
-
 static bool mirror_reserve(rw_store *s)
 {
     rw_mirror *m = &s->mirror;
     if (m->start && m->room >= s->slots)
         return true;
-    rw_mirror_drop(s);
+    rw_store_drop_mirror(s);
     m->start = rw_alloc_array((size_t)s->n_in + 1, sizeof *m->start);
     m->group = rw_alloc_array((size_t)s->slots, sizeof *m->group);
     m->position = rw_alloc_array((size_t)s->slots, sizeof *m->position);
     m->room = s->slots;
     if (m->start && m->group && m->position)
         return true;
-    rw_mirror_drop(s);
+    rw_store_drop_mirror(s);
     return false;
 }
 

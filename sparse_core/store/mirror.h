@@ -1,7 +1,7 @@
 /* mirror.h -- the fan-out mirror of a store: the slots of each source.
  *
- * Derived from the rows, so it may be dropped at any time. Every edit makes it
- * invalid; it is built again when somebody asks for it. */
+ * Derived from the rows, so it may be dropped at any time (rw_store_drop_mirror).
+ * Every edit makes it invalid; a later call builds it again. */
 #ifndef RW_MIRROR_H
 #define RW_MIRROR_H
 
@@ -10,7 +10,5 @@
 /* Build the mirror if it is not valid. RW_ENOMEM leaves the store without one:
  * callers then scatter, which gives the same bits. */
 rw_status rw_mirror_build(rw_store *s, int threads);
-/* Give the mirror's memory back. */
-void rw_mirror_drop(rw_store *s);
 
 #endif

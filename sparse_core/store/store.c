@@ -1,7 +1,5 @@
 #include "store/store.h"
-
 #include "base/mem.h"
-#include "store/mirror.h"
 
 #include <string.h>
 
@@ -48,6 +46,15 @@ rw_store *rw_store_new(int64_t n_out, int64_t n_in, int32_t group, rw_dtype weig
     return s;
 }
 
+void rw_store_drop_mirror(rw_store *s)
+{
+    rw_mirror *m = &s->mirror;
+    rw_free(m->start, ((size_t)s->n_in + 1) * sizeof *m->start);
+    rw_free(m->group, (size_t)m->room * sizeof *m->group);
+    rw_free(m->position, (size_t)m->room * sizeof *m->position);
+    memset(m, 0, sizeof *m);
+}
+
 void rw_store_free(rw_store *s)
 {
     if (!s)
@@ -59,7 +66,7 @@ void rw_store_free(rw_store *s)
     rw_free(s->source, (size_t)s->source_room * sizeof *s->source);
     for (int32_t f = 0; f < s->n_fields; f++)
         rw_free(s->field[f].data, field_bytes(&s->field[f]));
-    rw_mirror_drop(s);
+    rw_store_drop_mirror(s);
     rw_free(s, sizeof *s);
 }
 

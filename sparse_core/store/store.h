@@ -1,6 +1,6 @@
 /* store.h -- mutable sparse weights: the structure everything else stands on.
  *
- * A layer of n_out neurons that listen to n_in sources. Neighbouring neurons
+ * A layer of n_out neurons with links from n_in sources. Neighbouring neurons
  * form GROUPS of `group` rows (1, 2, 4 or 8; 1 is the plain case of the same
  * code) that share one list of sources. Each group owns a WINDOW of slots in
  * arrays shared by the whole layer: live slots first, sorted by source, free
@@ -96,8 +96,8 @@ static inline size_t rw_slot_bytes(const rw_field *f)
     return rw_dtype_size(f->dtype) * (size_t)f->width;
 }
 
-/* Fan-out mirror: for every source, in ascending order of groups, the group
- * that listens and the slot's position in it. Derived; rebuilt when asked for. */
+/* Fan-out mirror: for every source the groups that have a link from it, ascending,
+ * and the slot's position in each. Derived; rebuilt when asked for. */
 typedef struct {
     int64_t *start;     /* n_in + 1                                       */
     int32_t *group;     /* slots                                          */
@@ -136,6 +136,8 @@ typedef struct {
  * or a size breaks I1. */
 rw_store *rw_store_new(int64_t n_out, int64_t n_in, int32_t group, rw_dtype weights);
 void rw_store_free(rw_store *s);
+/* Give the memory of the mirror back: it is derived from the rows. */
+void rw_store_drop_mirror(rw_store *s);
 
 /* An equal store, packed tight (the copy's windows need not lie as the
  * original's do). NULL when there is no memory. */

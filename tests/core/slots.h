@@ -239,7 +239,7 @@ static void test_the_mirror(void)
             CHECK(m->start[31] == e && e == s->slots);
             size_t with = rw_store_bytes(s);
             if (round == 0) {
-                rw_mirror_drop(s);
+                rw_store_drop_mirror(s);
                 CHECK(rw_store_bytes(s) < with);
             } else if (round == 1) {
                 CHECK_STATUS(rw_store_compact(s), RW_OK);

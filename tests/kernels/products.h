@@ -106,7 +106,7 @@ static void test_products_are_right(void)
                                         &ALONE), RW_OK);
                 check_forward(s, x, with_bias ? bias : NULL, y);
                 CHECK(padding_is_zero(y));
-                rw_mirror_drop(s);
+                rw_store_drop_mirror(s);
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 check_dx(s, dy, dx);
                 CHECK(padding_is_zero(dx));
@@ -163,7 +163,7 @@ static void test_a_sample_does_not_see_its_batch(void)
                     CHECK_STATUS(rw_backward_input(k, s, dy2, dx2, &ALONE), RW_OK);
                     CHECK(samples_same(dx, dx2));
                     CHECK(padding_is_zero(dx2));
-                    rw_mirror_drop(s);
+                    rw_store_drop_mirror(s);
                 }
                 rw_tiles_free(dx2);
                 rw_tiles_free(y2);
@@ -257,7 +257,7 @@ static void test_threads_change_nothing(void)
                 memset(dx[threads]->data, 1, (size_t)n_in * sizeof(float));
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx[threads], &run), RW_OK);
                 CHECK(tiles_same(dx[1], dx[threads]));
-                rw_mirror_drop(s);
+                rw_store_drop_mirror(s);
             }
             for (int threads = 1; threads <= 4; threads += NEXT_THREADS) {
                 rw_tiles_free(y[threads]);

@@ -422,7 +422,7 @@ static void test_a_poll_can_stop_it(void)
         rw_run run = { 1, count_poll, &left };
         CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_LINEAR, 0, y, NULL, &run), expected);
         left = patience;
-        rw_mirror_drop(s);
+        rw_store_drop_mirror(s);
         CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), expected);
         left = patience;
         REQUIRE(rw_mirror_build(s, 1) == RW_OK);

@@ -236,7 +236,7 @@ MUTANTS = [
     Mutant(
         "mirror-keeps-its-length",
         "store/edit.c",
-        "            rw_mirror_drop(s);\n",
+        "            rw_store_drop_mirror(s);\n",
         "            s->generation += 0;\n",
     ),
     # --- growing
