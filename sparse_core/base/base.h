@@ -37,7 +37,7 @@ size_t rw_dtype_size(rw_dtype dtype);
 #ifdef RW_TEST
 #define RW_ASSERT(condition) \
     ((condition) ? (void)0 : rw_assert_failed(#condition, __FILE__, __LINE__))
-void rw_assert_failed(const char *condition, const char *file, int line);
+_Noreturn void rw_assert_failed(const char *condition, const char *file, int line);
 #else
 #define RW_ASSERT(condition) ((void)0)
 #endif
