@@ -1,5 +1,8 @@
 """Gradients agree with central differences in float64: every layer, activation and loss."""
 
+import contextlib
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,16 +15,28 @@ STEP = 1e-6  # of the differences
 BOUND = 1e-6  # relative to the larger of 1 and the gradient
 KINK = 1e-3  # how far inputs of piecewise linear activations stay from their kink
 
-HIDDEN = [
-    rw.Linear(),
-    rw.ReLU(),
-    rw.LeakyReLU(0.2),
-    rw.LeakyReLU(-0.3),
-    rw.LeakyReLU(0.0),
-    rw.AllReLU(0.6),
-    rw.Sigmoid(),
-    rw.Tanh(),
-]
+SLOPES = (-0.3, 0.0, 0.2)  # below, at and above what tells the two sides of a leaky activation apart
+
+
+def registered():
+    """Every activation that a layer can be given: with its defaults, and with slopes of every sign."""
+    for name in rw.activations.KINDS.names():
+        yield (default := rw.activations.activation(name))
+        for parameter in dataclasses.fields(default):
+            assert parameter.name == "slope", f"say with which values of {parameter.name} to check {name}"
+            for slope in SLOPES:
+                with contextlib.suppress(ValueError):  # one that this activation does not take
+                    yield type(default)(slope)
+
+
+def hidden(activation):
+    """Whether a hidden layer can have it."""
+    with contextlib.suppress(ValueError):
+        return bool(activation.bind(1).code)
+    return False
+
+
+HIDDEN = list(filter(hidden, registered()))
 OUTPUTS = [
     ("cross_entropy", "softmax"),
     ("cross_entropy", "linear"),
@@ -161,6 +176,14 @@ def test_layers_and_activations(kind, hidden):
         "cross_entropy",
     )
     net.check()
+
+
+def test_an_activation_says_what_its_derivative_reads():
+    with pytest.raises(TypeError, match="needs_input"):
+        rw.activations.Bound("tanh")
+    assert {a.bind(1).code for a in HIDDEN} == {"linear", "relu", "leaky", "sigmoid", "tanh"}
+    never = [a for a in registered() if not hidden(a)]
+    assert never == [rw.Softmax()]  # whose derivative is the loss's: test_losses_and_final_activations
 
 
 @pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])

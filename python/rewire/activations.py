@@ -8,7 +8,7 @@ whose slope alternates in sign, softmax is left to the loss.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from rewire._checks import number
@@ -22,15 +22,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Bound:
-    """An activation in the core's terms."""
+    """An activation in the core's terms.
+
+    ``needs_input`` has no default: where the derivative cannot be told from the output and this says False,
+    a layer keeps no input for backward and learns from wrong gradients without a word.
+    """
 
     code: str  # "linear" | "relu" | "leaky" | "sigmoid" | "tanh"
     slope: float = 0.0
-
-    @property
-    def needs_input(self) -> bool:
-        """Whether the derivative reads the input: with a slope <= 0 the output does not tell the side."""
-        return self.code == "leaky" and self.slope <= 0.0
+    needs_input: bool = field(kw_only=True)  # whether `activate_back` reads f's input z, not its output y
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Activation:
 
     def bind(self, depth: int | None) -> Bound:
         """The core's terms for the ``depth``-th hidden weight layer (1 first), or the output (None)."""
-        return Bound(self.name)
+        raise NotImplementedError
 
     @property
     def gain(self) -> float:
@@ -53,11 +53,19 @@ class Activation:
         return {"name": self.name, **asdict(self)}
 
 
+def _leaky(slope: float) -> Bound:
+    """With a slope <= 0 the sign of the output does not tell the side of 0 that the input was on."""
+    return Bound("leaky", slope, needs_input=slope <= 0.0)
+
+
 @dataclass(frozen=True)
 class Linear(Activation):
     """f(x) = x."""
 
     name: ClassVar[str] = "linear"
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("linear", needs_input=False)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,9 @@ class ReLU(Activation):
     """f(x) = max(x, 0)."""
 
     name: ClassVar[str] = "relu"
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("relu", needs_input=False)
 
     @property
     def gain(self) -> float:
@@ -88,7 +99,7 @@ class LeakyReLU(Activation):
         object.__setattr__(self, "slope", number("slope", self.slope))
 
     def bind(self, depth: int | None) -> Bound:
-        return Bound("leaky", self.slope)
+        return _leaky(self.slope)
 
     @property
     def gain(self) -> float:
@@ -124,7 +135,7 @@ class AllReLU(Activation):
                 "activation must not be AllReLU on the output layer: it alternates over hidden layers; "
                 "use 'linear', 'softmax', 'sigmoid' or LeakyReLU(slope)"
             )
-        return Bound("leaky", -self.slope if depth % 2 else self.slope)
+        return _leaky(-self.slope if depth % 2 else self.slope)
 
     @property
     def gain(self) -> float:
@@ -137,12 +148,18 @@ class Sigmoid(Activation):
 
     name: ClassVar[str] = "sigmoid"
 
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("sigmoid", needs_input=False)
+
 
 @dataclass(frozen=True)
 class Tanh(Activation):
     """f(x) = tanh(x)."""
 
     name: ClassVar[str] = "tanh"
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("tanh", needs_input=False)
 
     @property
     def gain(self) -> float:
@@ -158,7 +175,7 @@ class Softmax(Activation):
     def bind(self, depth: int | None) -> Bound:
         if depth is not None:
             raise ValueError(f"activation must not be softmax on a hidden layer (hidden layer {depth})")
-        return Bound("linear")  # the loss or the network applies softmax
+        return Bound("linear", needs_input=False)  # the loss or the network applies softmax
 
 
 KINDS = Registry("activation", Activation, "a dict or an Activation")
