@@ -1,10 +1,13 @@
 """Names, objects and descriptions: nine kinds of things, one way to say which is meant."""
 
+import pickle
+
 import pytest
 
 import rewire as rw
+from rewire._registry import Registry
 from rewire.callbacks import Callback, callback_from_config, register_callback
-from rewire.layers import layer_from_config, register_layer
+from rewire.layers import base, layer_from_config, register_layer
 from rewire.rewiring import register_rewiring, rewiring_class, rewiring_names
 
 BUILDERS = {
@@ -12,7 +15,7 @@ BUILDERS = {
     "optimizer": (rw.optim.optimizer, "AdamW", rw.AdamW),
     "loss": (rw.losses.loss, "binary-cross-entropy", rw.BinaryCrossEntropy),
     "init": (rw.initializers.initializer, "Xavier", rw.Xavier),
-    "start": (rw.connectivity.connectivity, "small_world", rw.connectivity.SmallWorld),
+    "connectivity": (rw.connectivity.connectivity, "small_world", rw.connectivity.SmallWorld),
     "rewiring": (rw.rewiring.rewiring, "RigL", rw.RigL),
 }
 
@@ -83,3 +86,59 @@ def test_classes_in_files_go_by_their_exact_names():
 def test_nobody_takes_the_name_of_another(register, cls, there):
     with pytest.raises(ValueError, match=f"cls must have another name: there is {there}"):
         register(cls)
+
+
+def subclass(cls):
+    """One that has its base's name."""
+    return type("Mine", (cls,), {"__module__": __name__})
+
+
+# What is made with a class of each kind, and the class.
+PARTS = {
+    "activation": (lambda cls: saved(layers=[rw.Sparse(6, 4, activation=cls())]), rw.LeakyReLU),
+    "init": (lambda cls: saved(layers=[rw.Sparse(6, 4, init=cls())]), rw.He),
+    "dense init": (lambda cls: saved(layers=[rw.Dense(6, 4, init=cls())]), rw.Zeros),
+    "layer": (lambda cls: saved(layers=[rw.Sparse(6, 4), cls(0.5)]), rw.Dropout),
+    "sparse layer": (lambda cls: saved(layers=[cls(6, 4)]), rw.Sparse),
+    "optimizer": (lambda cls: saved(optimizer=cls()), rw.Adam),
+    "schedule": (lambda cls: saved(optimizer=rw.SGD(schedule=cls(7))), rw.Cosine),
+    "loss": (lambda cls: saved(loss=cls()), rw.MSE),
+    "rewiring": (lambda cls: saved(rewiring=cls()), rw.SET),
+    "a rule's init": (lambda cls: saved(rewiring=rw.SET(init=cls())), rw.He),
+}
+
+
+def saved(*, layers=None, **parts):
+    net = rw.Sequential([*(layers or [rw.Sparse(6, 4)]), rw.Sparse(4, 2)])
+    return net if layers else rw.Trainer(net, **{"loss": "mse", **parts})
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_file_brings_back_the_class_that_was_saved_or_none_is_written(part, tmp_path):
+    make, cls = PARTS[part]
+    make(cls).save(tmp_path / "a")
+    pickle.loads(pickle.dumps(make(cls)))
+    mine = make(subclass(cls))
+    for save in (lambda: mine.save(tmp_path / "b"), lambda: pickle.dumps(mine)):
+        with pytest.raises(NotImplementedError, match="Mine cannot be saved: by the name '.*' a file brings"):
+            save()
+    assert not (tmp_path / "b").exists()
+
+
+def test_nobody_takes_its_base_s_name_within_a_module():
+    registry = Registry("thing", rw.Callback, "a thing", by_class=False)
+    first = registry.register(type("First", (rw.Callback,), {"name": "a"}))
+    assert registry.register(type("First", (rw.Callback,), {"name": "a"})) is not first  # a cell run again
+    with pytest.raises(ValueError, match="cls must have another name: there is First"):
+        registry.register(type("Second", (first,), {}))
+
+
+def test_a_registered_layer_whose_config_says_its_base_s_type(monkeypatch, tmp_path):
+    monkeypatch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))
+    mine = register_layer(type("MineToo", (rw.Sparse,), {}))
+    with pytest.raises(NotImplementedError, match="MineToo cannot be saved: by the name 'Sparse'"):
+        rw.Sequential([mine(6, 4)]).save(tmp_path / "a")
+    config = rw.Sparse.config
+    mine.config = lambda self, state=False: {**config(self, state), "type": "MineToo"}
+    rw.Sequential([mine(6, 4)]).save(tmp_path / "a")
+    assert type(rw.load(tmp_path / "a").layers[0]) is mine

@@ -1,13 +1,23 @@
 """Rewiring: exact counts, what survives, what new links hold, when it happens, and rules of one's own."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import Drop, DropNearestZero, Fraction, Grow, GrowRandom, TrainingProgress, base
+from rewire.rewiring import (
+    Drop,
+    DropNearestZero,
+    DropSmallest,
+    Fraction,
+    Grow,
+    GrowRandom,
+    TrainingProgress,
+    base,
+)
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 60)
@@ -371,7 +381,7 @@ def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
             super().__init__(fraction, every=rw.Steps(5))
             self.kept = kept
 
-    with pytest.raises(NotImplementedError, match="Mine cannot be saved: it has no config"):
+    with pytest.raises(NotImplementedError, match="Mine cannot be saved: .*register_rewiring"):
         Mine().config()
     monkeypatch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))  # for this test alone
     rw.rewiring.register_rewiring(Mine)
@@ -381,3 +391,69 @@ def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
     rule.lost = 7
     assert rule.config() == {"name": "mine", "fraction": 0.2, "kept": 4, "lost": 7}
     assert rw.rewiring.rewiring(rule.config()).kept == 4
+
+
+def test_a_subclass_without_a_name_of_its_own_is_not_saved_as_its_base(tmp_path):
+    class Quiet(rw.RigL):
+        """Its name is "rigl", and a file would bring back a RigL."""
+
+    trainer, path = trained(Quiet(every=2), epochs=2), tmp_path / "t"
+    for save in (trainer.rewiring.config, lambda: trainer.save(path), lambda: pickle.dumps(trainer)):
+        with pytest.raises(NotImplementedError, match="Quiet cannot be .*'rigl' .* RigL rewiring; give it"):
+            save()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("part", ["drop", "grow", "redistribute"])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_parameter_with_the_name_of_a_criterion_is_refused(part, early):
+    class Mine(rw.SET):
+        def __init__(self):
+            if early:
+                setattr(self, part, 0.3)
+            super().__init__()
+            setattr(self, part, 0.3)
+
+    with pytest.raises(TypeError, match=f"Mine.{part} must be a {part.title()}, .*got 0.3; .*another name"):
+        Mine()
+    with pytest.raises(TypeError, match=f"Rewiring.{part} must be a {part.title()}"):
+        rw.Rewiring(**{"every": 3, "fraction": 0.3, "drop": Smallest(), "grow": Diagonal(), part: 3})
+
+
+def test_a_criterion_as_a_parameter_is_no_description(monkeypatch):
+    class Mine(rw.Rewiring):
+        name = "mine"
+
+        def __init__(self, drop):
+            super().__init__(3, 0.3, drop, Diagonal())
+
+    monkeypatch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))
+    rw.rewiring.register_rewiring(Mine)
+    with pytest.raises(NotImplementedError, match="its parameter 'drop' is a Smallest, which has no name"):
+        Mine(Smallest()).config()
+
+
+def test_every_rule_and_its_parts_can_be_shown():
+    rules = [rw.rewiring.rewiring(name) for name in rw.rewiring.rewiring_names()]
+    rules.append(rw.Rewiring(rw.Steps(10), 0.3, DropSmallest(), GrowRandom(rw.Zeros())))
+    for rule in rules:
+        parts = (rule, rule.drop, rule.grow, rule.redistribute)
+        assert all(repr(part).startswith(type(part).__name__ + "(") for part in parts)
+    assert "drop=DropSmallest(scope='layer'), grow=GrowRandom(init=Zeros()" in repr(rules[-1])
+
+
+def test_scores_and_gradients_say_what_they_need():
+    layer = network().layers[0]
+    score = np.ones(layer.store.slots)
+    score[3] = -0.5
+    with pytest.raises(ValueError, match="score must be >= 0, got -0.5 for slot 3"):
+        _core.Plan(layer.core).prune_scores(score, 2, 0, 0, 0)
+    with pytest.raises(ValueError, match="prune_scores: sizes"):
+        _core.Plan(layer.core).prune_scores(np.abs(score), layer.store.slots + 1, 0, 0, 0)
+
+    class Asks(Drop):
+        def mark(self, plan, layer, share, context):
+            context.probe.live(layer)
+
+    with pytest.raises(RuntimeError, match=r"set probe_batches = 1 on the Drop or Grow \(or the rule\)"):
+        trained(rw.Rewiring(3, 0.2, Asks(), Diagonal()), epochs=2)

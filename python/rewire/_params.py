@@ -12,7 +12,19 @@ from typing import Any, Self
 
 from rewire import _checks
 
-__all__ = ["Parameters"]
+__all__ = ["Parameters", "parameters_of", "shown"]
+
+
+def parameters_of(thing: Any) -> dict[str, Any]:
+    """The constructor's arguments, as they are now: those that are kept as attributes of their names."""
+    names = list(inspect.signature(type(thing).__init__).parameters)[1:]
+    return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+def shown(thing: Any) -> str:
+    """A ``repr`` of the constructor's arguments; it asks for no ``config()``, which may not be there."""
+    words = ", ".join(f"{name}={value!r}" for name, value in parameters_of(thing).items())
+    return f"{type(thing).__name__}({words})"
 
 
 class Parameters:
@@ -30,8 +42,7 @@ class Parameters:
         -------
         dict of str to object
         """
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return parameters_of(self)
 
     def set_params(self, **params: Any) -> Self:
         """Change arguments; everything is checked as by the constructor before anything changes.
@@ -57,6 +68,9 @@ class Parameters:
         if params:
             self.__dict__.update(type(self)(**{**now, **params}).__dict__)
         return self
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def __sklearn_clone__(self) -> Self:
         return copy.deepcopy(self)

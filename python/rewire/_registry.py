@@ -30,21 +30,24 @@ class Registry(Generic[T]):
         underscores.
     hint : str
         What to do about an unknown name.
+    to_save : str
+        What makes an object of a class of one's own one that can be saved.
     """
 
     def __init__(
-        self, argument: str, base: type[T], also: str, *, by_class: bool = False, hint: str = ""
-    ) -> None:
+        self, argument: str, base: type[T], also: str, *, by_class: bool = False, hint: str = "",
+        to_save: str = "only those that come with rewire can be",
+    ) -> None:  # fmt: skip
         self._argument, self._base, self._also = argument, base, also
-        self._by_class, self._hint = by_class, hint
+        self._by_class, self._hint, self._to_save = by_class, hint, to_save
         self._makers: dict[str, tuple[str, Callable[..., T]]] = {}  # by folded word: the word, its maker
         self._adapters: list[tuple[Callable[[Any], bool], Callable[[Any], T]]] = []
 
     def register(self, cls: Class) -> Class:
-        """Make a class known under its name; ValueError for the name of one from another module."""
+        """Make a class known under its name; ValueError for the name of another class."""
         name = self._name(cls)
         _, known = self._makers.get(self._fold(name), (name, cls))
-        if known.__module__ != cls.__module__:
+        if not _same(known, cls):
             raise ValueError(f"cls must have another name: there is {known.__name__} of {known.__module__}")
         self.alias({name: cls})
         return cls
@@ -77,6 +80,34 @@ class Registry(Generic[T]):
         maker = self.find(word)
         assert isinstance(maker, type), "the word is an alias"
         return maker
+
+    def saved_as(self, thing: T, word: str | None = None) -> str:
+        """The class's name for a file, which brings back an object of the same class.
+
+        Parameters
+        ----------
+        thing : object
+        word : str, optional
+            What the file will say instead.
+
+        Raises
+        ------
+        NotImplementedError
+            If it would bring back none, or one of another class: a subclass has its base's name until it gets
+            one of its own.
+        """
+        cls = type(thing)
+        # `Zeros` has an alias and the name of `Fixed`, which is the same with a value of 0.
+        aliased = word is None and any(make is cls for _, make in self._makers.values())
+        word = self._name(cls) if word is None else word
+        _, known = self._makers.get(self._fold(word), (word, None))
+        if aliased or (known is not None and _same(known, cls)):
+            return word
+        there = "no" if known is None else getattr(known, "__name__", "another")
+        raise NotImplementedError(
+            f"{cls.__name__} cannot be saved: by the name {word!r} a file brings back "
+            f"{there} {self._argument}; {self._to_save}"
+        )
 
     def build(self, given: Any, argument: str | None = None, **besides: Any) -> T:
         """The object that ``given`` stands for: itself, a name, a dict of a name and options.
@@ -112,3 +143,10 @@ class Registry(Generic[T]):
 
     def _fold(self, word: str) -> str:
         return word if self._by_class else word.lower().replace("-", "").replace("_", "")
+
+
+def _same(known: Callable[..., Any], cls: type[Any]) -> bool:
+    """Whether these are one class, or the same definition run twice, as a cell of a notebook is."""
+    return known is cls or (known.__module__, getattr(known, "__qualname__", None)) == (
+        cls.__module__, cls.__qualname__,
+    )  # fmt: skip

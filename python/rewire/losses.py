@@ -94,7 +94,7 @@ class Loss:
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`loss` reads it back."""
-        return {"name": self.name}
+        return {"name": KINDS.saved_as(self)}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -438,6 +438,11 @@ class Sequential:
 
     # --- saving -------------------------------------------------------------------------
 
+    def check_savable(self) -> None:
+        """NotImplementedError if a file would bring back a layer, or a part of one, of another class."""
+        for layer in self.layers:
+            layer.check_savable()
+
     def config(self, state: bool = False) -> dict[str, Any]:
         """JSON-able description; with ``state`` also what optimizers keep."""
         return {
@@ -549,6 +554,7 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
+            self.check_savable()
             return {"config": self.config(state=True), "arrays": self.arrays(state=True)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -571,8 +577,12 @@ class Sequential:
             If the file cannot be written; an older one is then untouched.
         RuntimeError
             If another thread trains the network.
+        NotImplementedError
+            If the file would bring back a layer, an activation or an initializer of another class: one that
+            is not registered under a name of its own.
         """
         with self.gate.reading("save"):
+            self.check_savable()
             _saving.write(path, "network", self.config(), self.arrays(), notes)
 
     @classmethod

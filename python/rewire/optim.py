@@ -70,16 +70,12 @@ class Optimizer(Parameters):
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`optimizer` reads it back."""
         return {
-            "name": self.name,
+            "name": KINDS.saved_as(self),
             "lr": self.lr,
             "weight_decay": self.weight_decay,
             "clip_norm": self.clip_norm,
             "schedule": self.schedule.config(),
         }
-
-    def __repr__(self) -> str:
-        words = ", ".join(f"{k}={v!r}" for k, v in self.config().items() if k not in ("name", "schedule"))
-        return f"{type(self).__name__}({words})"
 
 
 class SGD(Optimizer):

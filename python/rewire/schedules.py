@@ -28,7 +28,7 @@ class Schedule:
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`schedule` reads it back."""
-        return {"name": self.name, **asdict(self)}
+        return {"name": KINDS.saved_as(self), **asdict(self)}
 
 
 @dataclass(frozen=True)

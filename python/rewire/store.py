@@ -180,6 +180,8 @@ class WeightStore(NoArray):
         r, c = connections(rows, cols, self.shape)
         v = values_of(self.fields["weight"][2] if values is None else values, r, c, self.dtype)
         slots = slots_of(r, c, self.shape, self.group)
+        # `Plan.pairs` takes removals and insertions together; here there are no removals. `Plan.insert`, for
+        # rules, adds to a plan that has its removals.
         plan = _core.Plan(self._core)
         try:
             plan.pairs(_NONE, _NONE, slots.group, slots.source, slots.weights(v, self.group))

@@ -479,6 +479,7 @@ class Trainer:
             For a trainer that does not fit together.
         """
         with self.network.gate.reading("save"):
+            self.network.check_savable()
             _carried.check_descriptions(self)
             _carried.check(self)
             _saving.write(path, "trainer", self.config(), self.arrays(), notes)
@@ -510,6 +511,7 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
+            self.network.check_savable()
             # Callbacks carry their state themselves: a copy goes on as the original would.
             return {
                 "config": self._config_without_callbacks(pickled=True),

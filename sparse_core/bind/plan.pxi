@@ -151,6 +151,10 @@ cdef class Plan:
                 st = c.rw_plan_prune_scores(self.p, <double *>a.view.buf, count, key, &run)
         finally:
             self.leave()
+        if st == c.RW_ESHAPE:  # count is no number of slots, or a score is negative
+            negative = np.flatnonzero(score < 0)
+            if len(negative):
+                raise ValueError(f"score must be >= 0, got {score[negative[0]]} for slot {negative[0]}")
         check(st, "prune_scores")
 
     def prune_zeros(self, int threads=1):

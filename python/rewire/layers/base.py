@@ -20,6 +20,7 @@ from rewire._checks import MAX_NEURONS, boolean, describe, integer
 from rewire._geometry import padded
 from rewire._registry import Registry
 from rewire._structure import Mask
+from rewire.activations import KINDS as ACTIVATIONS
 from rewire.activations import Activation, Bound, activation
 from rewire.layers.dependence import Dependence
 from rewire.store import WeightStore
@@ -246,6 +247,10 @@ class Layer(Dependence):
         """Bytes of weights, structure and optimizer state."""
         return 0
 
+    def check_savable(self) -> None:
+        """NotImplementedError if a file would bring back a layer of another class, or none."""
+        KINDS.saved_as(self, str(self.config().get("type")))
+
     def finite(self) -> bool:
         """Whether all weights and biases are finite."""
         return True
@@ -371,6 +376,10 @@ class WeightLayer(Layer):
     def finite(self) -> bool:
         return self._bias is None or bool(np.isfinite(self._bias).all())
 
+    def check_savable(self) -> None:
+        super().check_savable()
+        ACTIVATIONS.saved_as(self.activation)
+
     def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {}
         if self.bias is not None:
@@ -464,7 +473,10 @@ def refuse_incomplete(name: str, kind: type[Layer]) -> None:
         raise TypeError(f"{name} ({kind.__name__}) must define {', '.join(lacks)}: see rewire.Layer")
 
 
-KINDS = Registry("layer type", Layer, "a Layer", by_class=True)
+KINDS = Registry(
+    "layer type", Layer, "a Layer", by_class=True,
+    to_save="decorate it with @rewire.layers.register_layer, and let its config() say its own type",
+)  # fmt: skip
 
 
 def register_layer(cls: type[Layer]) -> type[Layer]:

@@ -13,6 +13,7 @@ from rewire import _core
 from rewire._geometry import item_bytes
 from rewire._structure import Mask
 from rewire.activations import Activation
+from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import (
     KEPT,
@@ -222,6 +223,10 @@ class Dense(WeightLayer):
         return found
 
     # --- saving, numbers ----------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        super().check_savable()
+        INITIALIZERS.saved_as(self.init)
 
     def config(self, state: bool = False) -> dict[str, Any]:
         return {

@@ -18,6 +18,7 @@ from rewire._structure import Mask, Structure, whole_groups
 from rewire.activations import Activation
 from rewire.connectivity import Connectivity, EdgeList, Random, Request
 from rewire.connectivity import connectivity as as_connectivity
+from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.layers.base import KEPT, OptimizerNeeds, Rescale, Updates, WeightLayer, register_layer, take
 from rewire.layers.dependence import Passage
@@ -486,6 +487,10 @@ class Sparse(WeightLayer):
         return np.bincount(rows, weights=np.abs(values), minlength=self.n_out).astype(np.float64)
 
     # --- saving -------------------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        super().check_savable()
+        INITIALIZERS.saved_as(self.init)
 
     def config(self, state: bool = False) -> dict[str, Any]:
         found: dict[str, Any] = {

@@ -23,6 +23,8 @@ from rewire import _checks, _core
 from rewire._checks import boolean, choice, describe, integer
 from rewire._params import Parameters
 from rewire._registry import Registry
+from rewire.initializers import KINDS as INITIALIZERS
+from rewire.initializers import Initializer
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.rewiring.budgets import empty_slots, links_in
@@ -108,7 +110,9 @@ class Rewiring(Parameters):
         self.every: RewiringSchedule | Auto | None = None
         if every is not None:
             self.every = every if isinstance(every, Auto) else schedule_from(every)
-        # A rule whose parameters `fraction` and `end` mean something else sets these attributes afterwards.
+        # A rule whose parameters `fraction` and `end` mean something else sets these attributes afterwards;
+        # what the base goes by is in `fraction_schedule` and `rewiring_end`. Its `every`, `output_layer` and
+        # `last_epoch` are the base's own, and so are `drop`, `grow` and `redistribute`: see `__setattr__`.
         self.fraction_schedule = fraction if isinstance(fraction, Fraction) else Fraction(fraction)
         self.fraction: Any = fraction if isinstance(fraction, Fraction) else self.fraction_schedule.value
         self.drop = Drop() if drop is None else drop
@@ -118,6 +122,15 @@ class Rewiring(Parameters):
         self.end: Any = self.rewiring_end
         self.output_layer = boolean("output_layer", output_layer)
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = _CRITERIA.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{type(self).__name__}.{name} must be a {kind.__name__}, as in every rule, "
+                f"got {describe(value)}; a parameter that means something else needs another name"
+            )
+        super().__setattr__(name, value)
 
     @property
     def remembers_as(self) -> str:
@@ -293,9 +306,14 @@ class Rewiring(Parameters):
         """JSON-able description; :func:`rewiring` reads it back.
 
         Of a registered rule: its name and the attributes that are called like its parameters.
+
+        Raises
+        ------
+        NotImplementedError
+            For a class that is not registered under a name of its own; for a parameter without such an
+            attribute, or whose value is no description.
         """
-        if self.name not in KINDS.names():
-            raise NotImplementedError(f"{type(self).__name__} cannot be saved: it has no config()")
+        word = KINDS.saved_as(self)
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         missing = [name for name in names if not hasattr(self, name)]
         if missing:
@@ -303,16 +321,22 @@ class Rewiring(Parameters):
                 f"{type(self).__name__} cannot be saved: it has no attribute {missing[0]!r}, "
                 "as its parameter is called, nor a config() of its own"
             )
-        return {"name": self.name, **{name: _plain(getattr(self, name)) for name in names}}
+        return {"name": word, **{name: self._described(name) for name in names}}
 
-    def __repr__(self) -> str:
-        words = ", ".join(f"{k}={v!r}" for k, v in self.config().items() if k != "name")
-        return f"{type(self).__name__}({words})"
+    def _described(self, name: str) -> Any:
+        """What JSON can hold of an attribute."""
+        value = getattr(self, name)
+        if isinstance(value, tuple(_CRITERIA.values())):
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot be saved: its parameter {name!r} is a {type(value).__name__}, "
+                "which has no name; let the rule make it from numbers and words"
+            )
+        if isinstance(value, Initializer):
+            INITIALIZERS.saved_as(value)
+        return value.config() if hasattr(value, "config") else value
 
 
-def _plain(value: Any) -> Any:
-    """What JSON can hold of a rule's attribute."""
-    return value.config() if hasattr(value, "config") else value
+_CRITERIA: dict[str, type] = {"drop": Drop, "grow": Grow, "redistribute": Redistribute}
 
 
 def check_by_layer(
@@ -347,7 +371,10 @@ def _owed_and_has(name: str, value: Any) -> None:
         slots_count(name, links)
 
 
-KINDS = Registry("rewiring", Rewiring, "a dict, a function, a Rewiring or None")
+KINDS = Registry(
+    "rewiring", Rewiring, "a dict, a function, a Rewiring or None",
+    to_save="give it a `name` of its own and decorate it with @rewire.rewiring.register_rewiring",
+)  # fmt: skip
 
 
 def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:

@@ -74,9 +74,18 @@ class RewiringContext:
 
     @property
     def probe(self) -> GradientProbe:
-        """Gradients of the next batch, for rules whose ``probe_batches`` is not 0."""
+        """Gradients of the next batch, for rules whose ``probe_batches`` is not 0.
+
+        Raises
+        ------
+        RuntimeError
+            If there are none.
+        """
         if self._probe is None:
-            raise RuntimeError("this rule looks at gradients, and none were given: train with a Trainer")
+            raise RuntimeError(
+                "there are no gradients to look at: set probe_batches = 1 on the Drop or Grow (or the rule) "
+                "that looks at them, and train with a Trainer"
+            )
         return self._probe
 
     def key(self, layer: Sparse) -> Key:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice
+from rewire._params import shown
 from rewire._positions import groups_of
 from rewire.layers import Sparse
 from rewire.rewiring.budgets import common_slot, slot_sizes
@@ -27,6 +28,9 @@ class Drop:
     """
 
     probe_batches: int = 0  # batches of gradients that it looks at
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def run_fractions(self) -> dict[str, Any]:
         """The parameters that are fractions of the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rewire import _core
+from rewire._params import shown
 from rewire.initializers import Initializer
 from rewire.layers import Sparse
 from rewire.rewiring.budgets import empty_slots, first_links, links_in, removing, slot_links, slot_sizes
@@ -21,6 +22,9 @@ class Grow:
 
     probe_batches: int = 0
     refill: bool = True  # whether a link that is being dropped may be regrown
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
         """Put insertions of ``count`` slots, with their weights, into a plan that has its removals."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import number
+from rewire._params import shown
 from rewire._positions import encode
 from rewire.layers import Sparse
 from rewire.link_counts import largest_remainder
@@ -45,6 +46,9 @@ class Redistribute:
             min(removed + context.owed(layer), removed + empty_links(layer))
             for removed, layer in zip((links_in(plan, removed=True) for plan in plans), layers, strict=True)
         ]
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     def rebalance(
         self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
