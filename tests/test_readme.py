@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from pages import PAGES, blocks
+from rewire.rewiring import base
 from small import HANG_SECONDS
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
@@ -41,6 +42,14 @@ def check_printed(said, printed):
 def places(tmp_path_factory):
     """Folder and namespace of each page."""
     return {page: (tmp_path_factory.mktemp(page.stem), {"__name__": "__main__"}) for page in PAGES}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rules_as_before():
+    """Rules that a page registers are known to that page alone, and to no other test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))
+        yield
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"{block.page.name}:{block.line}" for block in BLOCKS])
