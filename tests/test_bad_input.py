@@ -354,7 +354,7 @@ TABLE = [
         "ImportancePruning", rw.ImportancePruning,
         ({"fraction": 1.5}, V, "fraction", "[0, 1]", "got 1.5"),
         ({"rule": "importance"}, V, "rule", "another rule"),
-        ({"rule": "sett"}, V, "rewiring", "'set'", "got 'sett'"),
+        ({"rule": "sett"}, V, "rule", "'set'", "got 'sett'"),
         ({"begin": -1}, V, "begin", ">= 0", "got -1"),
         ({"every": 0}, V, "every", ">= 1", "got 0"),
         ({"variant": "best"}, V, "variant", "'corrected', 'published'", "got 'best'"),

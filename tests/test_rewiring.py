@@ -1,5 +1,6 @@
 """Rewiring: exact counts, what survives, what new links hold, when it happens, and rules of one's own."""
 
+import inspect
 import json
 import pickle
 
@@ -17,6 +18,8 @@ from rewire.rewiring import (
     GrowRandom,
     TrainingProgress,
     base,
+    rewiring_class,
+    rewiring_names,
 )
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
@@ -337,6 +340,14 @@ WRONG = [
     (lambda: rw.SET(fraction="a"), TypeError, r"fraction must be a number in \[0, 1\], got 'a'"),
     (lambda: rw.SET(every=0), ValueError, "every must be an integer >= 1, got 0"),
     (lambda: rw.SET(every="epoch"), ValueError, r"every must be Epochs\(n\), Steps\(n\) or .* got 'epoch'"),
+    (lambda: rw.SET(every="0 epochs"), ValueError, "every must be Epochs.* got '0 epochs'"),
+    (lambda: rw.SET(every="often"), ValueError, 'every must be .*"2 epochs" or "100 steps", got \'often\''),
+    (lambda: rw.GMP(every="often"), ValueError, 'every must be "auto", Epochs.* got \'often\''),
+    (lambda: rw.GraNet(every=None), TypeError, 'every must be "auto", Epochs.* got None'),
+    (lambda: rw.rewiring.Custom(len, every=None), TypeError, "every must be Epochs.* got None"),
+    (lambda: rw.SET(every={"step": 2, "stop": 3}), ValueError, "every must be Epochs.* got {'step': 2"),
+    (lambda: rw.SET(every={"steps": 0}), ValueError, r"every\['steps'\] must be an integer >= 1, got 0"),
+    (lambda: rw.ImportancePruning(rule="nope"), ValueError, "^rule must be one of .* got 'nope'"),
     (lambda: rw.SET(init="she"), ValueError, "init must be one of .* got 'she'"),
     (lambda: rw.SET(output_layer=1), TypeError, "output_layer must be True or False, got 1"),
     (lambda: rw.SET(last_epoch="no"), ValueError, "last_epoch must be one of 'skip', 'remove', got 'no'"),
@@ -346,6 +357,20 @@ WRONG = [
     (lambda: rw.rewiring.rewiring("sets"), ValueError, "rewiring must be one of .* got 'sets'"),
     (lambda: rw.rewiring.rewiring(3), TypeError, "rewiring must be one of .* got 3"),
 ]
+
+
+@pytest.mark.parametrize("name", sorted(set(rewiring_names()) - {"itop"}))
+def test_no_rule_can_be_switched_off_by_its_schedule(name):
+    """Rewiring(None) never rewires, and is called "static"; "itop" has a schedule of its own for None."""
+    rule = rewiring_class(name)
+    if "every" not in inspect.signature(rule).parameters:
+        return
+    made = rule()
+    before = made.every
+    for call in (lambda: rule(every=None), lambda: made.set_params(every=None)):
+        with pytest.raises(TypeError, match=r"every must be .*Epochs\(n\), Steps\(n\) .* got None"):
+            call()
+    assert made.every == before and before is not None
 
 
 @pytest.mark.parametrize("case", range(len(WRONG)))

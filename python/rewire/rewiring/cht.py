@@ -26,7 +26,7 @@ from rewire.rewiring.context import SOFT_DROP, RewiringContext
 from rewire.rewiring.drop import Drop, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow
-from rewire.rewiring.schedule import Epochs, ScheduleLike
+from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["CHT", "GrowByPaths", "DropWeakest"]
 
@@ -188,7 +188,7 @@ class CHT(Rewiring):
         self.chain_removal = boolean("chain_removal", chain_removal)
         self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
         schedule = decaying_fraction("fraction", fraction, decay, 1.0)
-        super().__init__(every, schedule, weakest, by_paths, output_layer=output_layer)
+        super().__init__(schedule_from(every), schedule, weakest, by_paths, output_layer=output_layer)
         self.fraction, self.decay = schedule.value, decay
 
     def prepare(self, network: Sequential) -> None:

@@ -20,7 +20,7 @@ from rewire.network import Sequential
 from rewire.rewiring.base import KINDS, Rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import CUSTOM, RewiringContext
-from rewire.rewiring.schedule import Epochs, ScheduleLike
+from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["Custom", "LayerLinks"]
 
@@ -157,7 +157,7 @@ class Custom(Rewiring):
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
         self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
         super().__init__(
-            every,
+            schedule_from(every),
             output_layer=output_layer,
         )
 

@@ -18,7 +18,7 @@ from rewire.network import Sequential
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import ScheduleLike, TrainingProgress
+from rewire.rewiring.schedule import ScheduleLike, TrainingProgress, schedule_from
 
 __all__ = ["DeepR"]
 
@@ -91,7 +91,7 @@ class DeepR(Rewiring):
             noise = 1e-5 if noise is None else noise
         self.noise = None if noise is None else number("noise", noise, low=0.0)
         super().__init__(
-            every,
+            schedule_from(every),
             grow=GrowWithSign(Zeros()),
             output_layer=output_layer,
         )

@@ -20,7 +20,7 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.redistribute import RedistributeBySurvivors
-from rewire.rewiring.schedule import ScheduleLike, end_of
+from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
 
 __all__ = ["DSR"]
 
@@ -82,7 +82,7 @@ class DSR(Rewiring):
         self.threshold = number("threshold", threshold, low=0.0, open_low=True)
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            every,
+            schedule_from(every),
             grow=GrowRandom(Zeros()),
             redistribute=RedistributeBySurvivors(),
             end=end_of("end", end),

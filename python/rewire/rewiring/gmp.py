@@ -27,6 +27,7 @@ from rewire.rewiring.schedule import (
     end_of,
     in_steps,
     run_fractions_among,
+    schedule_from,
 )
 
 __all__ = ["GMP", "Cubic", "reserves"]
@@ -123,7 +124,7 @@ class GMP(Rewiring):
         self.scope = choice("scope", scope, ("global", "layer"))
         self.reserve = number("reserve", reserve, low=0.0, high=1.0)
         super().__init__(
-            AUTO if every == "auto" else every,
+            AUTO if isinstance(every, Auto) or every == "auto" else schedule_from(every, '"auto", '),
             output_layer=output_layer,
         )
         self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end

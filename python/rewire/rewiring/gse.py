@@ -32,7 +32,7 @@ from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow, draw
 from rewire.rewiring.redistribute import rebalance, split_links
-from rewire.rewiring.schedule import ScheduleLike
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["GSE", "GrowByCandidates", "candidates"]
 
@@ -258,7 +258,7 @@ class GSE(Rewiring):
         self.scope = drop.scope
         self.by_candidates = GrowByCandidates(self.init, self.candidates, self.gamma)
         super().__init__(
-            every,
+            schedule_from(every),
             schedule,
             drop,
             self.by_candidates,

@@ -19,7 +19,7 @@ from rewire._positions import groups_of
 from rewire.layers import Sparse, Updates
 from rewire.network import Sequential
 from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
-from rewire.rewiring.base import Rewiring, register_rewiring, rewiring
+from rewire.rewiring.base import KINDS, Rewiring, register_rewiring
 from rewire.rewiring.budgets import links_in, removal
 from rewire.rewiring.context import RewiringRecord
 from rewire.rewiring.probe import GradientProbe
@@ -30,6 +30,7 @@ from rewire.rewiring.schedule import (
     end_of,
     in_steps,
     run_fractions_among,
+    schedule_from,
 )
 
 __all__ = ["ImportancePruning"]
@@ -84,12 +85,12 @@ class ImportancePruning(Rewiring):
         every: ScheduleLike = Epochs(10),
         variant: str = "corrected",
     ) -> None:
-        self.rule = rewiring(rule)
+        self.rule = KINDS.build("static" if rule is None else rule, "rule")
         if isinstance(self.rule, ImportancePruning):
             raise ValueError("rule must be another rule than importance pruning itself")
         self.starts_full = self.rule.starts_full
         super().__init__(
-            every,
+            schedule_from(every),
             fraction,
             output_layer=self.rule.output_layer,
             last_epoch=self.rule.last_epoch,

@@ -9,7 +9,7 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import Epochs, ScheduleLike, end_of
+from rewire.rewiring.schedule import Epochs, ScheduleLike, end_of, schedule_from
 
 __all__ = ["Magnitude"]
 
@@ -61,6 +61,12 @@ class Magnitude(Rewiring):
         schedule = decaying_fraction("fraction", fraction, decay, end)
         self.init = initializer(init)
         drop = DropSmallest(scope)
-        super().__init__(every, schedule, drop, GrowRandom(self.init), output_layer=output_layer)
+        super().__init__(
+            schedule_from(every),
+            schedule,
+            drop,
+            GrowRandom(self.init),
+            output_layer=output_layer,
+        )
         self.scope = drop.scope
         self.fraction, self.decay, self.end = schedule.value, decay, end_of("end", end)

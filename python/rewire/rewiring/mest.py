@@ -30,6 +30,7 @@ from rewire.rewiring.schedule import (
     TrainingProgress,
     end_of,
     in_steps,
+    schedule_from,
 )
 
 __all__ = ["MEST"]
@@ -129,7 +130,9 @@ class MEST(Rewiring):
         self.stages = _Stages(FRACTIONS[self.mode] if fractions is None else fractions, ends)
         self.fractions, self.ends = self.stages.fractions, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
-        super().__init__(every, self.stages, grow=GrowRandom(Zeros()), output_layer=output_layer)
+        super().__init__(
+            schedule_from(every), self.stages, grow=GrowRandom(Zeros()), output_layer=output_layer
+        )
 
     @property
     def probe_batches(self) -> int:

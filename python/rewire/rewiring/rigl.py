@@ -13,7 +13,7 @@ from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient
-from rewire.rewiring.schedule import ScheduleLike
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["RigL"]
 
@@ -64,7 +64,7 @@ class RigL(Rewiring):
         self.init = initializer(init)
         self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
-            every,
+            schedule_from(every),
             schedule,
             DropSmallest(),
             GrowByGradient(self.init),

@@ -215,7 +215,7 @@ RewiringSchedule = Epochs | Steps | Once
 ScheduleLike = RewiringSchedule | int | str | dict[str, Any]  # what a parameter ``every`` takes
 
 
-def schedule_from(what: ScheduleLike) -> RewiringSchedule:
+def schedule_from(what: ScheduleLike, also: str = "") -> RewiringSchedule:
     """The schedule that ``what`` names.
 
     Parameters
@@ -223,24 +223,31 @@ def schedule_from(what: ScheduleLike) -> RewiringSchedule:
     what : int, str, dict or schedule
         A bare number counts steps, in all rules. ``"2 epochs"`` and ``"100 steps"`` are words for the command
         line; a dict is what ``config()`` gives, ``{"epochs": 2}`` or ``{"steps": 100, "stop": 0.75}``.
+    also : str
+        What a message offers beside these, such as ``'"auto", '``.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these.
     """
-    expected = f"every must be Epochs(n), Steps(n) or a number of steps, got {describe(what)}"
+    expected = (
+        f'every must be {also}Epochs(n), Steps(n) or a number of steps, in words "2 epochs" or "100 steps", '
+        f"got {describe(what)}"
+    )
     if isinstance(what, (Epochs, Steps, Once)):
         return what
     if isinstance(what, dict):
-        for kind, name in ((Epochs, "epochs"), (Steps, "steps"), (Once, "step")):
+        for kind, name in ((Epochs, "epochs"), (Steps, "steps")):
             if name in what and set(what) <= {name, "stop"}:
-                return kind(what[name], **{k: v for k, v in what.items() if k != name})
+                return kind(integer(f"every[{name!r}]", what[name], low=1), what.get("stop"))
+        if set(what) == {"step"}:
+            return Once(what["step"])
         raise ValueError(expected)
     if isinstance(what, str):
         number_, _, unit = what.strip().partition(" ")
         kinds = {"epoch": Epochs, "epochs": Epochs, "step": Steps, "steps": Steps}
-        if not number_.isdecimal() or unit.strip() not in kinds:
+        if not number_.isdecimal() or int(number_) == 0 or unit.strip() not in kinds:
             raise ValueError(expected)
         return kinds[unit.strip()](int(number_))
     try:

@@ -13,7 +13,7 @@ from rewire.initializers import Initializer, initializer
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.drop import DropNearestZero
 from rewire.rewiring.grow import GrowRandom
-from rewire.rewiring.schedule import Epochs, ScheduleLike
+from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["SET"]
 
@@ -56,7 +56,7 @@ class SET(Rewiring):
     ) -> None:
         self.init = initializer(init)
         super().__init__(
-            every,
+            schedule_from(every),
             fraction,
             DropNearestZero(),
             GrowRandom(self.init),

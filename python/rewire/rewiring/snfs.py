@@ -21,7 +21,7 @@ from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import GrowByGradient
 from rewire.rewiring.redistribute import RedistributeByMomentum, mean_momentum
-from rewire.rewiring.schedule import Epochs, ScheduleLike
+from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["SNFS"]
 
@@ -108,7 +108,7 @@ class SNFS(Rewiring):
         self.batches = integer("batches", batches, low=1, high=1024)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
         super().__init__(
-            every,
+            schedule_from(every),
             schedule,
             DropSparingDense(),
             GrowByGradient(Zeros()),

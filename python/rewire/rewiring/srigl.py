@@ -21,7 +21,7 @@ from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient, draw
-from rewire.rewiring.schedule import ScheduleLike
+from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["SRigL"]
 
@@ -76,7 +76,7 @@ class SRigL(Rewiring):
         self.salient = number("salient", salient, low=0.0, high=1.0)
         self.skip_step = boolean("skip_step", skip_step)
         super().__init__(
-            every,
+            schedule_from(every),
             schedule,
             DropSmallest(),
             GrowByGradient(Zeros()),

@@ -25,6 +25,7 @@ from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.schedule import (
     ScheduleLike,
     TrainingProgress,
+    schedule_from,
 )
 
 __all__ = ["TopKAST"]
@@ -98,7 +99,7 @@ class TopKAST(Rewiring):
         self.penalty = number("penalty", penalty, low=0.0)
         self.norm = choice("norm", norm, ("l2", "l1"))
         super().__init__(
-            every,
+            schedule_from(every),
             fraction,
             grow=GrowRandom(Zeros()),
             end=end,
