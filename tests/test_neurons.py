@@ -1,5 +1,6 @@
 """Neurons that are removed for good, by hand and by importance pruning, beside slow versions."""
 
+import copy
 import pickle
 import sys
 
@@ -54,7 +55,8 @@ def expect(net, removed=None):
     """What should be left: neurons that stay, links, weights, biases."""
     live, weight = zip(*(neurons.dense(layer) for layer in net.weight_layers), strict=True)
     stays = neurons.connected_both_ways(live, removed or {}, groups_of(net))
-    bias = neurons.folded(weight, [layer.bias for layer in net.weight_layers], stays, functions(net))
+    biases = [layer.bias for layer in net.weight_layers]
+    bias = neurons.folded(weight, biases, stays, functions(net), removed or {})
     below = [np.ones(net.n_in, bool), *stays[:-1]]
     cut = [(a[np.ix_(r, c)], w[np.ix_(r, c)], b[r])
            for a, w, b, r, c in zip(live, weight, bias, stays, below, strict=True)]  # fmt: skip
@@ -102,6 +104,42 @@ def test_named_neurons_are_removed(group):
     found = rw.remove_neurons(net, {0: np.arange(8, 24), 1: [56]})
     agree(net, found, stays, cut)
     assert not set(range(8, 24)) & set(found.kept[0].tolist()) and 56 not in found.kept[1]
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("seed", range(4))
+def test_named_neurons_first_lose_all_their_links(group, seed):
+    """Also those from neurons that are removed with them: named ones, and ones that only named ones need."""
+    net, rng = build(group, "float64", "sigmoid", density=0.03 * (seed + 1)), np.random.default_rng(seed)
+    twin = copy.deepcopy(net)
+    named = {
+        i: (4 * rng.choice(net.weight_layers[i].n_out // 4, 9, replace=False)[:, None] + np.arange(4)).ravel()
+        for i in (0, 1)
+    }
+    for i, lost in named.items():
+        rows, cols, _ = twin.weight_layers[i].store.to_arrays()
+        gone = np.isin(rows, lost)
+        twin.weight_layers[i].store.remove(rows[gone], cols[gone])
+    X, _ = samples(dtype="float64")
+    rw.remove_neurons(net, named)
+    np.testing.assert_allclose(net.predict(X), twin.predict(X), rtol=1e-12)
+
+
+def test_a_named_neuron_counts_nothing_of_the_one_that_only_it_needs():
+    net = rw.Sequential(
+        [
+            rw.Dense(3, 2, activation="tanh"), rw.Sparse(2, 2, density=1.0, activation="tanh"),
+            rw.Dense(2, 1),
+        ], seed=0, dtype="float64",
+    )  # fmt: skip
+    for layer in net.weight_layers:
+        layer.bias[...] = 0.7
+    net.weight_layers[1].store.remove([1], [0])
+    twin = copy.deepcopy(net)
+    twin.weight_layers[1].store.remove([0, 0], [0, 1])
+    assert rw.remove_neurons(net, {1: [0]}).removed == (1, 1, 0)
+    X, _ = samples(n_in=3, dtype="float64")
+    np.testing.assert_allclose(net.predict(X), twin.predict(X), rtol=1e-14)
 
 
 def test_a_chain_without_an_end_is_removed_as_a_whole():

@@ -71,7 +71,7 @@ def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None 
         Changed in place; its layers stay the objects they were.
     neurons : dict of int to array-like of int, optional
         Neurons to remove as well, by position of their layer among the layers with weights; not of the last
-        one. They first lose their incoming links; what is left of their output, the activation of the bias,
+        one. They first lose all incoming links; what is left of their output, the activation of the bias,
         goes to the next layer's biases if there are any.
 
     Returns
@@ -121,7 +121,7 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     needed = live_backward(layers, without=named)
     for at, layer in enumerate(layers):  # whole groups are needed, if one of their neurons is
         needed[at + 1] = layer.keepable(needed[at], needed[at + 1])[1]
-    values = _constants(layers, named, needed)
+    values = _constants(layers, named)
     stays = _staying(layers, named, needed, values)
     kept = [np.flatnonzero(mask) for mask in stays]
     if any(not mask.all() for mask in stays):
@@ -184,22 +184,18 @@ def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dic
     return found
 
 
-def _constants(layers: Sequence[Layer], named: Mapping[int, Mask], needed: Sequence[Mask]) -> list[Values]:
+def _constants(layers: Sequence[Layer], named: Mapping[int, Mask]) -> list[Values]:
     """The constants at every boundary.
 
-    A named neuron is constant: it loses its links from neurons that stay. Neurons that are removed because
-    only named ones need them count as constant as well.
+    A named neuron is constant: it loses all of its incoming links, those from removed neurons as well.
     """
     absorbed = _absorbed(layers)
     found = [np.full(layers[0].n_in, np.nan)]
-    left = np.zeros(layers[0].n_in)  # what is left of a value without its links from neurons that stay
     for boundary, layer in enumerate(layers, start=1):
         values = _passed(layer, found[-1])
-        if named:
-            varies = np.isnan(found[-1])
-            left = _passed(layer, np.where(varies, np.where(needed[boundary - 1], 0.0, left), found[-1]))
         if boundary in named:
-            values = np.where(named[boundary], left if absorbed[boundary] else 0.0, values)
+            left = _passed(layer, np.zeros(layer.n_in)) if absorbed[boundary] else 0.0
+            values = np.where(named[boundary], left, values)
         found.append(values)
     return found
 

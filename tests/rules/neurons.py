@@ -34,8 +34,14 @@ def connected_both_ways(live, removed, groups):
     return stays
 
 
-def folded(weight, bias, stays, activations):
-    """Biases, with what removed neurons still give: the activation of their bias."""
+def folded(weight, bias, stays, activations, named):
+    """Biases, with what removed neurons still give: the activation of their bias.
+
+    Named neurons have lost their links from removed neurons too, so that nothing was added to their bias.
+    """
+    weight = [w.copy() for w in weight]
+    for i, lost in named.items():
+        weight[i][list(lost)] = 0.0
     bias = [b.astype(np.float64) for b in bias]
     for i in range(len(weight) - 1):
         for n in np.flatnonzero(~stays[i]):
