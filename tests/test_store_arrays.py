@@ -473,6 +473,36 @@ def test_subclasses_stay_subclasses(store):
     assert type(Mine.from_csr(store.to_csr())) is Mine
 
 
+class Named(WeightStore):
+    """A store with an attribute and a constructor of its own."""
+
+    def __init__(self, words):
+        super().__init__(n_out=3, n_in=4)
+        self.words, self.me = words, self
+
+
+def test_copies_keep_what_a_subclass_adds():
+    mine = Named(["a", "b"])
+    mine.insert([1], [2], [0.5])
+    for twin in (mine.copy(), copy.copy(mine)):
+        assert type(twin) is Named and twin.words is mine.words and as_dict(twin) == as_dict(mine)
+    for twin in (copy.deepcopy(mine), pickle.loads(pickle.dumps(mine))):
+        assert type(twin) is Named and twin.words == ["a", "b"] and twin.words is not mine.words
+        assert twin.me is twin and as_dict(twin) == as_dict(mine)
+
+
+def test_the_documented_dtypes_of_fields_are_those_there_are(store):
+    known = ("float32", "float64", "int32", "int64", "uint8")
+    for dtype in known:
+        store.add_field(dtype, dtype)
+        assert store.get_field(dtype).dtype == dtype
+    for dtype in ("int8", "float16", "bool"):
+        with pytest.raises(ValueError, match=dtype):
+            store.add_field("other", dtype)
+    listed = ", ".join(f'"{dtype}"' for dtype in known)
+    assert f"dtype : {{{listed}}}" in WeightStore.add_field.__doc__
+
+
 def test_a_mutated_pickle_is_refused(store):
     store.add_field("momentum", "float32")
     state = store.__getstate__()

@@ -7,6 +7,7 @@ anything changes. How it works inside is drawn and explained in ``sparse_core/st
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -333,7 +334,7 @@ class WeightStore(NoArray):
         Parameters
         ----------
         name : str
-        dtype : {"float32", "float64", "int32", "int8"}
+        dtype : {"float32", "float64", "int32", "int64", "uint8"}
         per_slot : bool
         birth : float
             What all slots hold now, and new ones from now on.
@@ -379,22 +380,26 @@ class WeightStore(NoArray):
     # --- copies -----------------------------------------------------------------
 
     def copy(self) -> Self:
-        """An equal store, packed tight."""
+        """An equal store, packed tight; attributes that a subclass adds are the same objects."""
         twin = type(self).__new__(type(self))
         twin._core = self._core.clone()
+        _own(twin).update(_own(self))
         return twin
 
     def __copy__(self) -> Self:
         return self.copy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self.copy()
+        memo[id(self)] = twin = self.copy()
+        _own(twin).update(copy.deepcopy(_own(self), memo))
+        return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _empty, (type(self), self.n_out, self.n_in, self.group, self.dtype), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays in canonical order: all that a result depends on."""
+        own = _own(self)
         return {
             "version": STATE_VERSION,
             "indptr": self.indptr(),
@@ -403,6 +408,7 @@ class WeightStore(NoArray):
                 name: (dtype, width, birth, self.get_field(name))
                 for name, (dtype, width, birth) in self.fields.items()
             },
+            **({"own": own} if own else {}),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -416,10 +422,19 @@ class WeightStore(NoArray):
             self.add_field(name, dtype, per_slot=width != self.group, birth=birth)
             self._core.set_field(name, values)
         self._core.check()
+        _own(self).update(state.get("own", {}))
+
+
+def _own(store: WeightStore) -> dict[str, Any]:
+    """The attributes that an instance of a subclass has; a store itself can have none."""
+    return getattr(store, "__dict__", {})
 
 
 def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str) -> WeightStore:
-    return cls(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
+    """An empty store of a subclass whose constructor may take other arguments."""
+    store = cls.__new__(cls)
+    store._core = _core.Store(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
+    return store
 
 
 def _csr_arrays(csr: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
