@@ -16,8 +16,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import rewire as rw
-from rewire import _container, _saving, files
+from rewire import _container, _saving, files, layers
 from rewire._fileio import FileError, atomic_write, writable_target, write_json
+from rewire.cli import main
 from rewire.datasets import load
 from small import HANG_SECONDS
 
@@ -424,6 +425,25 @@ def test_forged_kind_is_refused(saved, tmp_path, kind, change, words):
     path = forge(saved, tmp_path, change or (lambda config, arrays: None), kind)
     with pytest.raises(FileError, match=words):
         rw.load(path)
+
+
+class Elsewhere(rw.Dropout):
+    """A layer that some module registers when it is imported."""
+
+    def config(self, state=False):
+        return {**super().config(state), "type": "Elsewhere"}
+
+
+def test_a_layer_that_nobody_has_registered_names_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(layers.base.KINDS, "_makers", dict(layers.base.KINDS._makers))
+    layers.register_layer(Elsewhere)
+    rw.Sequential([rw.Sparse(4, 5), Elsewhere(0.1), rw.Sparse(5, 2)]).save(tmp_path / "own")
+    assert isinstance(rw.load(tmp_path / "own").layers[1], Elsewhere)
+    del layers.base.KINDS._makers["Elsewhere"]
+    with pytest.raises(FileError, match="got 'Elsewhere'; .* import the module that registers it"):
+        rw.load(tmp_path / "own")
+    assert main(["inspect", str(tmp_path / "own")]) == 3
+    assert "import the module that registers it" in capsys.readouterr().err
 
 
 def test_later_version_is_said(saved, tmp_path):

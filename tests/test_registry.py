@@ -8,7 +8,7 @@ import rewire as rw
 from rewire._registry import Registry
 from rewire.callbacks import Callback, callback_from_config, register_callback
 from rewire.layers import base, layer_from_config, register_layer
-from rewire.rewiring import register_rewiring, rewiring_class, rewiring_names
+from rewire.rewiring import Rewiring, register_rewiring, rewiring_class, rewiring_names
 
 BUILDERS = {
     "activation": (rw.activations.activation, "all_relu", rw.AllReLU),
@@ -73,6 +73,25 @@ def test_classes_in_files_go_by_their_exact_names():
         callback_from_config({"name": "checkpoint"})
     with pytest.raises(TypeError, match="callback must be one of .*, got None"):
         callback_from_config({})
+
+
+@pytest.mark.parametrize(
+    ("cls", "error", "words"),
+    [
+        (3, TypeError, "cls must be a subclass of Rewiring, got 3"),
+        (rw.SET(), TypeError, "cls must be a subclass of Rewiring, got SET"),
+        (int, TypeError, "cls must be a subclass of Rewiring, got <class 'int'>"),
+        (type("Mine", (Rewiring,), {}), ValueError, "cls.name must be a word such as 'my-rule', got ''"),
+        (type("Mine", (Rewiring,), {"name": "my rule"}), ValueError, "cls.name .* got 'my rule'"),
+        (type("Mine", (Rewiring,), {"name": "-"}), ValueError, "cls.name .* got '-'"),
+        (type("Mine", (Rewiring,), {"name": 3}), TypeError, "cls.name must be a string, got 3"),
+    ],
+)
+def test_what_is_registered_is_a_class_with_a_word_for_a_name(cls, error, words):
+    before = rewiring_names()
+    with pytest.raises(error, match=words):
+        register_rewiring(cls)
+    assert rewiring_names() == before
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 from rewire import _checks
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "folded"]
 
 T = TypeVar("T")
 Class = TypeVar("Class", bound=type[Any])
@@ -44,7 +45,11 @@ class Registry(Generic[T]):
         self._adapters: list[tuple[Callable[[Any], bool], Callable[[Any], T]]] = []
 
     def register(self, cls: Class) -> Class:
-        """Make a class known under its name; ValueError for the name of another class."""
+        """Make a class known under its name; TypeError or ValueError for one that cannot be.
+
+        As one without a name, or with the name of another class.
+        """
+        self._refuse_nameless(cls)
         name = self._name(cls)
         _, known = self._makers.get(self._fold(name), (name, cls))
         if not _same(known, cls):
@@ -138,11 +143,19 @@ class Registry(Generic[T]):
         takes = inspect.signature(maker).parameters
         return maker(**options, **{name: value for name, value in besides.items() if name in takes})
 
+    def _refuse_nameless(self, cls: Any) -> None:
+        """TypeError or ValueError for what is no class of this kind, or one that no word names."""
+        if not (isinstance(cls, type) and issubclass(cls, self._base)):
+            raise TypeError(f"cls must be a subclass of {self._base.__name__}, got {_checks.describe(cls)}")
+        name = _checks.text("cls.name", self._name(cls) if self._by_class else getattr(cls, "name", None))
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+            raise ValueError(f"cls.name must be a word such as 'my-rule', got {_checks.describe(name)}")
+
     def _name(self, cls: type[Any]) -> str:
         return str(cls.__name__ if self._by_class else cls.name)
 
     def _fold(self, word: str) -> str:
-        return word if self._by_class else word.lower().replace("-", "").replace("_", "")
+        return word if self._by_class else folded(word)
 
 
 def _same(known: Callable[..., Any], cls: type[Any]) -> bool:
@@ -150,3 +163,8 @@ def _same(known: Callable[..., Any], cls: type[Any]) -> bool:
     return known is cls or (known.__module__, getattr(known, "__qualname__", None)) == (
         cls.__module__, cls.__qualname__,
     )  # fmt: skip
+
+
+def folded(word: str) -> str:
+    """A word as it is compared with others: whatever its case, hyphens and underscores."""
+    return word.lower().replace("-", "").replace("_", "")

@@ -476,6 +476,7 @@ def refuse_incomplete(name: str, kind: type[Layer]) -> None:
 KINDS = Registry(
     "layer type", Layer, "a Layer", by_class=True,
     to_save="decorate it with @rewire.layers.register_layer, and let its config() say its own type",
+    hint="; before a layer of one's own is read, import the module that registers it (register_layer)",
 )  # fmt: skip
 
 
