@@ -127,6 +127,23 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
             ["--rewiring-opt", "fraction=0.1", "--rewiring-opt", "every=2 epochs"],
             lambda t: t.rewiring.fraction == 0.1 and t.rewiring.every == rw.Epochs(2),
         ),
+        (["--rewiring", "SET"], lambda t: t.rewiring.config() == rw.SET().config()),
+        (
+            ["--rewiring", "CHT", "--rewiring-opt", "temperature=(1.0, 2)", "--activation", "ReLU"],
+            lambda t: t.rewiring.temperature == [1, 2] and t.network.layers[0].activation == rw.ReLU(),
+        ),
+        (
+            ["--rewiring", "mest", "--rewiring-opt", "fractions=0.1,0.2,0.3"],
+            lambda t: t.rewiring.fractions == [0.1, 0.2, 0.3],
+        ),
+        (
+            ["--rewiring", "mest", "--rewiring-opt", "fractions=[0.1,]", "--rewiring-opt", "ends=()"],
+            lambda t: (t.rewiring.fractions, t.rewiring.ends) == ([0.1], []),
+        ),
+        (
+            ["--optimizer", "Adam", "--init", "XAVIER"],
+            lambda t: t.optimizer.name == "adam" and t.network.layers[0].init.name == "xavier",
+        ),
         (["--density", "0.1"], lambda t: abs(t.network.density - 0.1) < 0.01),
         (["--epsilon", "1e9"], lambda t: t.network.density == 1),
         (["--group", "4"], lambda t: t.network.layers[0].group == 4),
@@ -399,6 +416,14 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--rewiring", "sett"], "'top-kast', got 'sett'"),
         ([*TRAIN, "--rewiring-opt", "fraction"], "must look like fraction=0.3"),
         ([*TRAIN, "--rewiring-opt", "fraction=2"], "fraction must be a number in [0, 1], got 2"),
+        ([*TRAIN, "--rewiring-opt", "name=rigl"], "set has no option 'name'"),
+        ([*TRAIN, "--rewiring", "rigl", "--rewiring-opt", "name=set"], "rigl has no option 'name'"),
+        (
+            [*TRAIN, "--connectivity", "random", "--connectivity-opt", "name=small-world"],
+            "random has no option 'name'",
+        ),
+        ([*TRAIN, "--rewiring-opt", "every=none"], 'in words "2 epochs" or "100 steps", got None'),
+        ([*TRAIN, "--rewiring-opt", "every=often"], 'in words "2 epochs" or "100 steps", got \'often\''),
         ([*TRAIN, "--rewiring-opt", "speed=2"], "set has no option 'speed'; there are fraction, every"),
         ([*TRAIN, "--rewiring", "static", "--rewiring-opt", "fraction=0.1"], "does nothing"),
         ([*TRAIN, "--dense", "--rewiring", "set"], "does nothing"),

@@ -54,6 +54,8 @@ def test_the_command_line_tells_a_rule_s_options(name, capsys):
     for option, parameter in inspect.signature(rewiring_class(name)).parameters.items():
         assert f"--rewiring-opt {shlex.quote(f'{option}={parameter.default}')}\n" in out
         assert option in out.partition("Defaults")[0]  # the docstring
+    assert main(["rules", name.upper().replace("-", "_")]) == 0
+    assert capsys.readouterr().out == out
     assert main(["rules", "sett"]) == 2
 
 
@@ -121,7 +123,7 @@ def test_a_correlated_connectivity_is_for_the_first_layer():
 def test_connectivity_on_the_command_line(tmp_path, capsys):
     train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2".split()
     saved = tmp_path / "run"
-    words = ["--connectivity", "small-world", "--connectivity-opt", "beta=0", "--save", str(saved)]
+    words = ["--connectivity", "Small_World", "--connectivity-opt", "beta=0", "--save", str(saved)]
     assert main([*train, "--rewiring", "static", *words]) == 0
     ring = rw.Sparse(64, 40, links=208, connectivity=rw.connectivity.SmallWorld(0.0))
     rw.Sequential([ring], seed=0)

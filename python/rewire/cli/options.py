@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rewire import datasets
+from rewire._registry import folded
 from rewire._version import __version__
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
@@ -60,7 +62,10 @@ def build_parser() -> argparse.ArgumentParser:
     _threads(predict)
 
     rules = _command(commands, "rules", "list the rewiring rules, or the options of one")
-    rules.add_argument("name", nargs="?", choices=rewiring_names(), metavar="RULE", help="say all about it")
+    rules.add_argument(
+        "name", nargs="?", type=_word(rewiring_names()), choices=rewiring_names(), metavar="RULE",
+        help="say all about it",
+    )  # fmt: skip
 
     _command(commands, "info", "show versions, instruction set, threads")
 
@@ -97,13 +102,11 @@ def _train(train: argparse.ArgumentParser) -> None:
     density.add_argument(
         "--dense", action="store_true", default=None, help="dense layers: the baseline to compare with"
     )
-    network.add_argument("--activation", choices=ACTIVATIONS, help="of hidden layers (default: all-relu)")
+    _choice(network, "--activation", ACTIVATIONS, "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     network.add_argument("--dropout", type=_in_unit(below_one=True), help="after hidden layers (default: 0)")
-    network.add_argument("--init", choices=("he", "xavier", "normal"), help="of the weights (default: he)")
-    network.add_argument(
-        "--connectivity", choices=connectivity_names(), help="where links are at first (default: random)"
-    )
+    _choice(network, "--init", ("he", "xavier", "normal"), "of the weights (default: he)")
+    _choice(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
     network.add_argument(
         "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the connectivity, such as beta=0.5; may be repeated",
@@ -115,15 +118,16 @@ def _train(train: argparse.ArgumentParser) -> None:
 
     rewiring = train.add_argument_group("rewiring")
     rewiring.add_argument(
-        "--rewiring", metavar="RULE", help=f"set (default), static for none, or {', '.join(_other_rules())}"
-    )
+        "--rewiring", type=_word(rewiring_names()), metavar="RULE",
+        help=f"set (default), static for none, or {', '.join(_other_rules())}",
+    )  # fmt: skip
     rewiring.add_argument(
         "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the rule, such as fraction=0.3; may be repeated (`rewire rules RULE` lists them)",
     )  # fmt: skip
 
     training = train.add_argument_group("training")
-    training.add_argument("--preset", choices=PRESETS, help="published settings; options given beside it win")
+    _choice(training, "--preset", PRESETS, "published settings; options given beside it win")
     training.add_argument(
         "--epochs", type=_whole(1), help="in all, counting those of a resumed file (default: 10)"
     )
@@ -133,19 +137,16 @@ def _train(train: argparse.ArgumentParser) -> None:
         "a rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
-    training.add_argument("--optimizer", choices=("sgd", "adam", "adamw"), help="(default: sgd)")
+    _choice(training, "--optimizer", ("sgd", "adam", "adamw"), "(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
     training.add_argument("--momentum", type=_in_unit(below_one=True), help="of sgd")
     training.add_argument("--nesterov", action="store_true", default=None, help="Nesterov's momentum")
     training.add_argument("--weight-decay", type=_number(0), help="(default: 0)")
-    training.add_argument(
-        "--decay", choices=("l2", "decoupled", "per_step"), help="what that means in sgd (default: l2)"
-    )
-    training.add_argument(
-        "--schedule",
-        choices=("constant", "cosine", "step"),
-        help="of the learning rate (default: cosine; with --preset constant)",
-    )
+    _choice(training, "--decay", ("l2", "decoupled", "per_step"), "what that means in sgd (default: l2)")
+    _choice(
+        training, "--schedule", ("constant", "cosine", "step"),
+        "of the learning rate (default: cosine; with --preset constant)",
+    )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     training.add_argument(
         "--validation", type=_in_unit(below_one=True), metavar="FRACTION",
@@ -183,6 +184,10 @@ def _data(parser: Any, help_: str, required: bool = False) -> None:
         required=required,
         help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set)",
     )
+
+
+def _choice(parser: Any, option: str, words: Sequence[str], help_: str) -> None:
+    parser.add_argument(option, type=_word(words), choices=words, help=help_)
 
 
 def _threads(parser: Any, default: str = "see `rewire info`") -> None:
@@ -242,16 +247,35 @@ def _widths(text: str) -> list[int]:
     return widths
 
 
+def _word(known: Sequence[str]) -> Callable[[str], str]:
+    """The word that is meant, whatever the case, hyphens and underscores; any other as it is."""
+    words = {folded(name): name for name in known}
+    return lambda text: words.get(folded(text), text)
+
+
 def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals and value):
         raise argparse.ArgumentTypeError(f"must look like fraction=0.3, got {text!r}")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    """A number, several of them between commas, in brackets or not, True, False or None; else the words."""
     words = {"true": True, "false": False, "none": None}
-    if value.lower() in words:
-        return name, words[value.lower()]
+    if text.lower() in words:
+        return words[text.lower()]
+    inner = text[1:-1] if text[0] + text[-1] in ("()", "[]") else text
+    parts = [_number_or_text(part.strip()) for part in inner.split(",")]
+    if parts[-1] == "":
+        parts.pop()
+    if ("," in text or inner != text) and not any(isinstance(part, str) for part in parts):
+        return parts
+    return _number_or_text(text)
+
+
+def _number_or_text(text: str) -> int | float | str:
     for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, value
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text

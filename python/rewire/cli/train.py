@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -221,6 +221,7 @@ def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
     if arguments.density is not None:
         changes["epsilon"] = None
     if arguments.connectivity is not None:
+        _refuse_name("--connectivity-opt", arguments.connectivity, arguments.connectivity_opt)
         changes["connectivity"] = {"name": arguments.connectivity, **dict(arguments.connectivity_opt or [])}
         changes["X"] = data.X
     return chosen.layers(sizes, "linear" if data.classes is None else "softmax", **changes)
@@ -254,12 +255,19 @@ def _rewiring(arguments: Namespace, chosen: Preset) -> Rewiring:
     if name == "static":
         return rewiring(None)
     options = chosen.rewiring().config() if name == "set" else {}
+    _refuse_name("--rewiring-opt", name, arguments.rewiring_opt)
     given = dict(arguments.rewiring_opt or [])
     for option in given:
         if options and option not in options:
             known = ", ".join(key for key in options if key != "name")
             raise UsageError(f"--rewiring-opt: {name} has no option {option!r}; there are {known}")
     return rewiring({**options, "name": name, **given})
+
+
+def _refuse_name(option: str, what: str, given: Sequence[tuple[str, Any]] | None) -> None:
+    """UsageError for an option called ``name``, which would put another thing in the place of ``what``."""
+    if "name" in dict(given or []):
+        raise UsageError(f"{option}: {what} has no option 'name'")
 
 
 # --- data
