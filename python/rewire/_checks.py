@@ -207,8 +207,9 @@ def float_vector(name: str, value: Any, length: int, *, low: float | None = None
     ValueError
         For another shape, a value that is not finite, or one below ``low``; position and value are named.
     """
+    value = detached(value)
     try:
-        x = np.asarray(detached(value))
+        x = np.asarray(value)
     except ValueError as error:
         raise TypeError(f"{name} must be an array of {length} numbers, got {describe(value)}") from error
     if x.dtype.kind not in "fiub":
