@@ -894,7 +894,8 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "from_contents learn_inputs load_batch outputs refuse_views remade resembles restore take_over threads_for",
+    "from_contents learn_inputs load_batch outputs refuse_views remade resembles restore take_over "
+    "threads_for",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
     "Standardizer": "apply change_to fits from_config learn",
