@@ -1,6 +1,7 @@
 """What all tests share: how hard Hypothesis tries, and which tests wait for `make soak`."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,12 @@ LONGEST = {
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="soak tests too, and hours of Hypothesis")
+
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and programs that tests start inherit that:
+# they would wait for ever for the signal that a test sends.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config):
