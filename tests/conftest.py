@@ -24,10 +24,11 @@ def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="soak tests too, and hours of Hypothesis")
 
 
-# A shell starts what it runs in the background with Ctrl-C ignored, and programs that tests start inherit that:
-# they would wait for ever for the signal that a test sends.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell starts what it runs in the background with Ctrl-C ignored, and nohup ignores SIGHUP. Programs that
+# tests start would inherit that, and wait for ever for the signal that a test sends.
+for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, handler)
 
 
 def pytest_configure(config):

@@ -67,7 +67,7 @@ def test_names_of_rules():
 
 
 def test_classes_in_files_go_by_their_exact_names():
-    with pytest.raises(ValueError, match="layer type must be one of .*'Sparse', got 'sparse'"):
+    with pytest.raises(ValueError, match="layer type must be one of .*'Sparse'.*got 'sparse'"):
         layer_from_config({"type": "sparse"})
     with pytest.raises(ValueError, match="callback must be one of .*, got 'checkpoint'; callbacks= takes"):
         callback_from_config({"name": "checkpoint"})

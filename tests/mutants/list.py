@@ -256,7 +256,7 @@ MUTANTS = [
         "split-forgets-what-is-gone",
         "rules/grow_random.c",
         "    c->empty -= x->n_places;\n",
-        "    c->empty -= x->places / 2;\n",
+        "    c->empty -= x->n_places / 2;\n",
     ),
     Mutant(
         "split-gives-everybody-the-mode",
