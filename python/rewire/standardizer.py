@@ -98,7 +98,7 @@ class Standardizer:
         return made
 
     def fits(self, largest: float, limit: float) -> bool:
-        """Whether ``(x - mean) * scale`` is right and within ``limit``, for any |x| up to ``largest``."""
+        """Whether ``(x - mean) * scale`` is right and within ``limit``, for any ``|x|`` up to ``largest``."""
         return largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0
 
     @quiet()
