@@ -23,7 +23,7 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _version _core _openmp errors _warn _format _checks _geometry _registry _params _resources _gate _signals
-    _fileio _container _saving threads _moments _inputs standardizer workspace _positions _links _view
+    _fileio _blocks _container _saving threads _moments _inputs standardizer workspace _positions _links _view
     _no_array store _structure activations initializers link_counts connectivity
     layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
     _clipping reachability

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import rewire as rw
-from rewire import _container, _saving, files, layers
+from rewire import _blocks, _container, _saving, files, layers
 from rewire._fileio import FileError, atomic_write, writable_target, write_json
 from rewire.cli import main
 from rewire.datasets import load
@@ -153,9 +154,15 @@ def test_early_stopping_goes_on_where_it_was(tmp_path):
 def test_any_safetensors_reader_can_read_it(saved):
     t, path = saved
     arrays = load_file(path)
+    config, digests = bytes(arrays.pop("config")), arrays.pop("digests")
+    assert json.loads(config) == {"trainer": json.loads(json.dumps(t.config())), "notes": {}}
+    assert digests.shape == (2, 32) and digests.dtype == np.uint8
     ours = t.arrays()
     assert arrays.keys() == ours.keys()
     assert all(np.array_equal(arrays[name], ours[name]) for name in ours)
+    with safe_open(path, framework="numpy") as file:
+        found = file.metadata()
+    assert found == {"format": "rewire", "version": "2", "rewire": rw.__version__, "kind": "trainer"}
 
 
 # --- resume, bit for bit
@@ -261,11 +268,37 @@ def test_a_hundred_thousand_mutated_files(saved, tmp_path):
     check_mutants(saved, tmp_path, 100_000, seed=time.time_ns())
 
 
+def check_sealed_mutants(saved, folder, count, seed):
+    """Damage that somebody has made digests for: refused, or what is read is valid."""
+    whole, broken = saved[1].read_bytes(), folder / "broken.safetensors"
+    refused = 0
+    for mutant in mutants(whole[: _blocks.content_size(len(whole))], count, seed):
+        with open(broken, "wb") as file:
+            blocks = _blocks.Writer(file)
+            blocks.write(mutant or b"0")
+            blocks.finish()
+        try:
+            rw.Trainer.resume(broken).network.validate()
+        except FileError:
+            refused += 1
+    assert count / 2 < refused < count
+
+
+def test_five_hundred_mutated_files_with_right_digests(saved, tmp_path):
+    check_sealed_mutants(saved, tmp_path, 500, seed=2)
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_mutated_files_with_right_digests(saved, tmp_path):
+    check_sealed_mutants(saved, tmp_path, 100_000, seed=time.time_ns())
+
+
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 100, -1])
 def test_cut_files(saved, tmp_path, size):
-    (tmp_path / "cut").write_bytes(saved[1].read_bytes()[:size])
-    with pytest.raises(FileError, match="cut"):
-        rw.load(tmp_path / "cut")
+    (tmp_path / "some").write_bytes(saved[1].read_bytes()[:size])
+    words = "is not a safetensors file: it has" if 0 <= size < 8 else "is cut short or damaged"
+    with pytest.raises(FileError, match=words):
+        rw.load(tmp_path / "some")
 
 
 def test_foreign_files(tmp_path):
@@ -447,10 +480,20 @@ def test_a_layer_that_nobody_has_registered_names_the_way(tmp_path, monkeypatch,
 
 
 def test_later_version_is_said(saved, tmp_path):
-    later = saved[1].read_bytes().replace(b'"version":"1"', b'"version":"2"')
+    later = saved[1].read_bytes().replace(b'"version":"2"', b'"version":"10"')
     (tmp_path / "later").write_bytes(later)
-    with pytest.raises(FileError, match="format version '2'; this rewire reads '1': update rewire"):
+    with pytest.raises(FileError, match="format version '10'; this rewire reads '2': update rewire"):
         rw.load(tmp_path / "later")
+
+
+@pytest.mark.parametrize("blanks", [0, 20_000_000])
+def test_drafts_are_refused_with_a_clear_word(tmp_path, blanks):
+    """However long the header is: drafts kept the history there."""
+    said = {"format": "rewire", "version": "1", "rewire": "0", "kind": "network", "config": "{}"}
+    header = json.dumps({"__metadata__": said}, separators=(",", ":")).encode() + b" " * blanks
+    (tmp_path / "old").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(FileError, match="was written by a draft of rewire, before the format of 0.1.0"):
+        rw.load(tmp_path / "old")
 
 
 def test_network_file_cannot_be_resumed(saved, tmp_path):
@@ -461,10 +504,8 @@ def test_network_file_cannot_be_resumed(saved, tmp_path):
 
 @pytest.mark.parametrize("config", ["[" * 200_000, '{"a":', "[1]", "", '{"network":1' + "0" * 10_000 + "}"])
 def test_odd_json_is_refused(tmp_path, config):
-    metadata = {"format": "rewire", "version": "1", "rewire": "0", "kind": "network", "config": config}
-    metadata["checksum"] = _container._ALGORITHM + _container._digest(metadata, {})
-    save_file({}, tmp_path / "odd", metadata=metadata)
-    with pytest.raises(FileError, match="configuration|header of 2001"):
+    _container._write(tmp_path / "odd", "network", config, {}, "0")
+    with pytest.raises(FileError, match="has a configuration"):
         rw.load(tmp_path / "odd")
 
 
@@ -480,7 +521,7 @@ builtins.eval = builtins.exec = trap
 rw.Trainer.resume(sys.argv[1])
 """
     subprocess.run([sys.executable, "-c", code, str(saved[1])], check=True, timeout=HANG_SECONDS)
-    source = "".join(Path(module.__file__).read_text() for module in (files, _saving, _container))
+    source = "".join(Path(module.__file__).read_text() for module in (files, _saving, _container, _blocks))
     assert "import pickle" not in source and "eval(" not in source and "exec(" not in source
 
 
