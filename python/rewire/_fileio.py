@@ -65,7 +65,7 @@ class FileError(ValueError):
 
 
 def foreign(error: BaseException) -> bool:
-    """Whether a signal handler raised it, or its class is none of Python's, NumPy's, safetensors' or ours.
+    """Whether a signal handler raised it, or its class is none of Python's, NumPy's or ours.
 
     While a file is read, only a signal handler of the user's raises such a class, and what it raises is no
     fault of the file. Frames outside of rewire alone do not tell: rules and callbacks of the user's refuse
@@ -75,8 +75,7 @@ def foreign(error: BaseException) -> bool:
     if frames & {code for number in signal.valid_signals() for code in _codes(signal.getsignal(number))}:
         return True
     top = type(error).__module__.partition(".")[0]
-    ours = ("numpy", "rewire", "safetensors", "safetensors_rust")
-    return not (top in sys.stdlib_module_names or top in ours)
+    return not (top in sys.stdlib_module_names or top in ("numpy", "rewire"))
 
 
 def _codes(handler: Any) -> list[CodeType]:

@@ -19,7 +19,7 @@ from rewire._version import __version__
 
 __all__ = ["describe", "instruction_set", "peak_memory", "report", "versions"]
 
-REQUIRED = ("numpy", "safetensors")
+REQUIRED = ("numpy",)
 OPTIONAL = ("scipy", "scikit-learn", "matplotlib", "tqdm", "rich", "threadpoolctl")
 _SERIAL = "serial: built without OpenMP"
 
