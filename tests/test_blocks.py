@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,16 @@ def test_one_flipped_bit_anywhere_is_found(tmp_path, small_blocks, size):
             read(tmp_path / "f", changed)
 
 
+def test_a_block_of_many_small_arrays_is_hashed_once(tmp_path, monkeypatch):
+    arrays = {f"a{i}": np.full(3, i) for i in range(50)}
+    _container.write(tmp_path / "f", "network", {}, arrays, "0")
+    loaded = []
+    load = _blocks.Reader._load
+    monkeypatch.setattr(_blocks.Reader, "_load", lambda *args: [loaded.append(args[1]), load(*args)])
+    found = _container.read(tmp_path / "f")[2]
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays) and loaded == [0]
+
+
 def test_only_what_is_asked_for_has_to_be_whole(tmp_path, small_blocks):
     changed = bytearray(sealed(content(5 * SMALL)))
     changed[2 * SMALL + 7] ^= 1
@@ -215,7 +227,8 @@ def rewritten(path, change):
 def replaced(old, new):
     def change(header):
         assert header.count(old) == 1
-        return header.replace(old, new)
+        header = header.replace(old, new).rstrip(b" ")
+        return header + b" " * (-len(header) % 8)
 
     return change
 
@@ -225,12 +238,11 @@ HEADERS = {
     "a gap": replaced(b'"data_offsets":[8,24]', b'"data_offsets":[8,25]'),
     "an overlap": replaced(b'"data_offsets":[8,24]', b'"data_offsets":[0,24]'),
     "a shape that does not fit": replaced(b'"shape":[2,2]', b'"shape":[2,1]'),
-    "a shape that fits": replaced(b'"shape":[2,2]', b'"shape":[4]'),
     "a shape of too many axes": replaced(b'"shape":[2,2]', b'"shape":[1,1,1,1,1,1,1,2,2]'),
     "an axis that is too long": replaced(b'"shape":[0]', b'"shape":[0,4611686018427387904]'),
     "a negative axis": replaced(b'"shape":[2,2]', b'"shape":[-2,-2]'),
     "an axis that is a float": replaced(b'"shape":[2,2]', b'"shape":[2,2.0]'),
-    "an axis that is true": replaced(b'"shape":[0]', b'"shape":[true]'),
+    "an axis that is true": replaced(b'"shape":[2,2]', b'"shape":[true,4]'),
     "a shape that is a number": replaced(b'"shape":[2,2]', b'"shape":4'),
     "an entry that is a number": replaced(b'{"dtype":"F32","shape":[2,2],"data_offsets":[8,24]}', b"4"),
     "a dtype that nobody writes": replaced(b'"F32","shape":[2,2]', b'"F16","shape":[2,2]'),
@@ -264,6 +276,53 @@ def test_headers_of_another_form_are_refused(tmp_path, change):
     rewritten(path, change)
     with pytest.raises(FileError):
         _container.read(path)
+
+
+@pytest.mark.parametrize("claimed", [0, 3, 5, 900])
+def test_a_header_that_claims_another_size_is_refused(tmp_path, claimed):
+    """It is of the right form, but there are more bytes behind it, or fewer."""
+    path = tmp_path / "f"
+    _container.write(path, "network", {}, {"a": np.ones(4, "f4")}, "0")
+    metadata = dict(zip(_container._KEYS, ("rewire", "2", "0", "network"), strict=True))
+    rewritten(
+        path, lambda header: _container._header(metadata, 8, {"a": _container.Entry("F32", (claimed,))})
+    )
+    with pytest.raises(FileError, match="its header says"):
+        _container.read(path)
+
+
+def test_a_header_does_not_reach_into_the_digests(tmp_path):
+    path = tmp_path / "f"
+    _container.write(path, "network", {}, {}, "0")
+    whole = path.read_bytes()
+    body = whole[: _blocks.content_size(len(whole))]
+    path.write_bytes(sealed(len(body).to_bytes(8, "little") + body[8:]))
+    with pytest.raises(FileError, match="is cut short or damaged: its header alone has"):
+        _container.read(path)
+
+
+def test_more_arrays_than_any_network_has_are_refused(tmp_path, monkeypatch):
+    _container.write(tmp_path / "f", "network", {}, dict.fromkeys("abc", np.zeros(1)), "0")
+    monkeypatch.setattr(_container, "_MOST_ARRAYS", 2)
+    with pytest.raises(FileError, match="has 3 arrays, expected at most 2"):
+        _container.read(tmp_path / "f")
+
+
+def test_what_a_signal_handler_raises_while_json_is_parsed_comes_through(tmp_path, monkeypatch):
+    def handler(*_):
+        raise ValueError("enough")
+
+    def interrupted(text):
+        signal.raise_signal(signal.SIGALRM)
+
+    _container.write(tmp_path / "f", "network", {}, {}, "0")
+    monkeypatch.setattr(json, "loads", interrupted)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(ValueError, match="^enough$"):
+            _container.read(tmp_path / "f")
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_booleans_are_0_or_1(tmp_path):
@@ -322,6 +381,7 @@ def test_arrays_come_back_as_they_were_however_they_are_given(tmp_path_factory, 
     for name, array in wanted.items():
         assert found[name].dtype == array.dtype and found[name].shape == array.shape
         assert found[name].tobytes() == array.tobytes() == b"".join(p.tobytes() for p in pieces[name])
+        assert reader._starts[name] % array.itemsize == 0  # aligned, for programs that map the file
         assert found[name].flags.writeable and all(0 < p.nbytes <= 24 for p in pieces[name])
 
 
