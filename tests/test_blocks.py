@@ -405,6 +405,8 @@ def test_arrays_that_cannot_be_saved(tmp_path, monkeypatch):
             _container.write(tmp_path / "f", "network", {}, {name: np.zeros(1)}, "0")
     with pytest.raises(TypeError, match="has the dtype complex128"):
         _container.write(tmp_path / "f", "network", {}, {"a": np.zeros(1, complex)}, "0")
+    with pytest.raises(ValueError, match="has 9 axes, expected at most 8"):
+        _container.write(tmp_path / "f", "network", {}, {"a": np.zeros((1,) * 9)}, "0")
     with pytest.raises(ValueError, match="with 30000 signs"):
         _container.write(tmp_path / "f", "network", {"x": [[]] * 29_998}, {}, "0")
     with pytest.raises(ValueError, match="of so long names"):

@@ -257,6 +257,8 @@ def _described(name: str, array: NDArray[Any] | Parts) -> Entry:
         raise TypeError(f"array {name!r} has the dtype {array.dtype}, which cannot be saved")
     if name in ("__metadata__", _CONFIG, _DIGESTS):
         raise ValueError(f"an array cannot be called {name!r}, which is the name of a part of every file")
+    if len(array.shape) > _MOST_AXES:
+        raise ValueError(f"array {name!r} has {len(array.shape)} axes, expected at most {_MOST_AXES}")
     return Entry(_NAMES[dtype], tuple(array.shape))
 
 
