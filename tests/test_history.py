@@ -1,5 +1,8 @@
 """The history is what people take it for: a table of epochs."""
 
+import json
+
+import numpy as np
 import pytest
 
 import rewire as rw
@@ -37,3 +40,46 @@ def test_pandas(history):
         assert list(frame.columns) == history.columns
         assert frame["loss"].tolist() == history["loss"]
         assert frame["val_loss"].isna().tolist() == [True, True, False, False, False]
+
+
+class Measures(rw.Callback):
+    """Adds figures as NumPy gives them, and takes the place of one of ours."""
+
+    def on_epoch_end(self, state):
+        loss = state.row["loss"]
+        state.row |= {
+            "loss": np.float32(loss), "norm": np.float32(0.1), "half": np.float16(0.5), "count": np.int64(3),
+            "good": np.bool_(True), "word": np.str_("so"), "each": [np.float32(0.1), 2, np.uint8(7)],
+            "double": np.float64(0.3),
+        }  # fmt: skip
+
+
+def test_figures_of_numpy_are_saved(tmp_path):
+    """Whoever saves at the end of an epoch, of a run, or afterwards; the exact values come back."""
+    during, after = tmp_path / "during.st", tmp_path / "after.st"
+    stop = rw.EarlyStopping(9, monitor="norm", mode="min", restore_best=True)
+    t = trainer(callbacks=[rw.Checkpoint(during, best="norm", mode="min"), Measures(), stop])
+    t.fit(X, Y, epochs=2, verbose=0)
+    t.save(after)
+    for path in (during, after):
+        found = rw.Trainer.resume(path, callbacks=[])
+        ours = t.history.to_dict()["epochs"]
+        for name in ours[0].keys() - {"seconds_callbacks"}:  # they go on
+            assert found.history[name] == [row[name] for row in ours]
+        row = found.history[-1]
+        assert row["norm"] == float(np.float32(0.1)) and row["each"] == [row["norm"], 2, 7]
+        assert row["good"] is True and row["word"] == "so" and row["count"] == 3 and row["double"] == 0.3
+        assert {type(value) for value in row["each"]} == {float, int}
+    assert json.loads(json.dumps(t.history.to_dict()))["epochs"][0]["half"] == 0.5
+
+
+@pytest.mark.parametrize("figure", [np.ones(3), {"a": 1}, np.longdouble(1), np.datetime64("2000-01-01")])
+def test_what_is_no_figure_is_refused_by_name(tmp_path, figure):
+    class Adds(rw.Callback):
+        def on_epoch_end(self, state):
+            state.row["mine"] = figure
+
+    t = trainer(callbacks=[Adds()])
+    t.fit(X, Y, verbose=0)
+    with pytest.raises(TypeError, match="history row 0: 'mine' must be numbers or words"):
+        t.save(tmp_path / "run.st")

@@ -8,6 +8,7 @@ import pytest
 
 import rewire as rw
 from rewire import SparseMLPClassifier
+from rewire.rewiring import DropSmallest, GrowRandom
 from rules.trained import X, Y, network
 
 # The epochs of each call; every run has 20, four steps each.
@@ -207,6 +208,21 @@ def test_a_rule_that_begins_late_is_not_said_to_act_never():
         fit(rw.Trainer(network(), loss="cross_entropy", rewiring=short, horizon=25), 1)
     words = str(caught[0].message)
     assert "shorter" not in words and "every" not in words
+
+
+def test_rules_without_a_name_are_named_by_what_they_do():
+    """What the message proposes works."""
+    def composed(n):
+        rule = rw.Rewiring(rw.Steps(n), 0.3, DropSmallest(), GrowRandom(rw.Zeros()))
+        return rw.Trainer(network(), loss="cross_entropy", rewiring=rule)
+
+    named = r"rewiring Rewiring\(DropSmallest, GrowRandom\) acts once"
+    with pytest.warns(UserWarning, match=named) as caught:
+        fit(composed(5), 2)
+    words = str(caught[0].message)
+    n = re.search(r"such as every=Steps\((\d+)\), or", words)[1]
+    assert "{" not in words
+    fit(composed(int(n)), 2)
 
 
 def test_a_run_is_as_long_as_its_calls_have_been():

@@ -12,7 +12,7 @@ from itertools import islice
 from rewire._format import plural
 from rewire._training import TrainerLike
 from rewire._warn import warn
-from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress
+from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress, rewiring_names
 
 __all__ = ["run_length"]
 
@@ -51,7 +51,7 @@ def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if ("grown", rule.name) not in trainer.told and (found := _fractions(rule)):
             words = (
-                f"rewiring {_name(rule)!r}: {found} is a fraction of the run, which was "
+                f"rewiring {_name(rule)}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
                 f"horizon={length} or more, or an end in steps"
             )
@@ -70,7 +70,7 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
             continue
         schedule = rule.every
         if isinstance(schedule, Once) and schedule.step >= whole:
-            words = f"rewiring {_name(rule)!r} never acts: step={schedule.step}, and {run}"
+            words = f"rewiring {_name(rule)} never acts: step={schedule.step}, and {run}"
             _once(trainer, "misfit", rule, words)
         elif isinstance(schedule, (Epochs, Steps)):
             period, unit = schedule.n, schedule.unit
@@ -86,11 +86,11 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
                 continue  # with so many rewirings due, it is not the period that keeps the rule from acting
             does = ("acts once" if times else "never acts") + _apart(rule, schedule, length, steps)
             better = max(1, (length if unit == "epochs" else whole) // 15)
-            named = f"rewiring={{'name': {_name(rule)!r}, 'every': {({unit: better})!r}}}"
-            shorter = f"give a shorter one, such as {named}, or " if better < period else ""
+            with_it = _with(rule, unit, better)
+            shorter = f"give a shorter one, such as {with_it}, or " if better < period else ""
             fractions = f", and {found}" if (found := _fractions(rule)) else ""
             words = (
-                f"rewiring {_name(rule)!r} {does}: its period is {period} {unit}, {run}{fractions}; {shorter}"
+                f"rewiring {_name(rule)} {does}: its period is {period} {unit}, {run}{fractions}; {shorter}"
                 f"if the run takes more calls, {'' if shorter else 'give '}its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
@@ -114,4 +114,15 @@ def _fractions(rule: Rewiring) -> str:
 
 
 def _name(rule: Rewiring) -> str:
-    return rule.name or type(rule).__name__
+    """A rule in a message; one that was composed has no name, but criteria."""
+    if rule.name:
+        return repr(rule.name)
+    criteria = (type(part).__name__ for part in (rule.drop, rule.grow))
+    return f"{type(rule).__name__}({', '.join(criteria)})"
+
+
+def _with(rule: Rewiring, unit: str, period: int) -> str:
+    """How to ask for a rule with another period."""
+    if rule.name in rewiring_names():
+        return f"rewiring={{'name': {rule.name!r}, 'every': {({unit: period})!r}}}"
+    return f"every={unit.capitalize()}({period})"

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, overload
 
+import numpy as np
+
 from rewire._checks import boolean, describe, entries, integer, one_of_types
 
 __all__ = ["History"]
@@ -15,6 +17,21 @@ _COUNTS = ("nnz", "links_removed", "links_grown")
 _SECONDS = ("training", "rewiring", "evaluation", "callbacks")
 _FIGURES = ("loss", "accuracy", "r2", "lr", *(f"seconds_{what}" for what in _SECONDS))
 _PLAIN = (str, int, float, type(None))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with Python's numbers in place of NumPy's; itself where there are none."""
+    return {name: _python(value) for name, value in row.items()} if any(map(_numpy, row.values())) else row
+
+
+def _numpy(value: Any) -> bool:
+    return any(map(_numpy, value)) if isinstance(value, list | tuple) else isinstance(value, np.generic)
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_python(part) for part in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class History:
@@ -79,9 +96,9 @@ class History:
         Parameters
         ----------
         copy : bool
-            Whether rows are copies, or the history's own.
+            Whether rows are copies, or the history's own where these are JSON-able as they are.
         """
-        rows = [dict(row) if copy else row for row in self.epochs]
+        rows = [dict(row) if copy else row for row in map(_plain, self.epochs)]
         return {"interrupted": self.interrupted, "epochs": rows}
 
     @classmethod
@@ -98,10 +115,11 @@ class History:
     def check(self, epoch: int, layers: int) -> None:
         """ValueError or TypeError unless these are rows of a trainer after ``epoch`` epochs.
 
-        Columns that :class:`History` does not know may hold numbers, words and flat lists of them.
+        Columns that :class:`History` does not know may hold numbers, NumPy's as well, words and flat lists of
+        them.
         """
         before = -1
-        for position, row in enumerate(self.epochs):
+        for position, row in enumerate(map(_plain, self.epochs)):
             where = f"history row {position}"
             before = integer(f"{where}: epoch", row.get("epoch"), low=before + 1, high=epoch - 1)
             for name, value in row.items():
