@@ -222,6 +222,44 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     # --- fit ----------------------------------------------------------------------------
 
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train a new network, or with ``warm_start`` the one there is.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Real and finite.
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+            Classes of any kind or 0-1 indicators of labels; of a regressor real and finite.
+        sample_weight : array-like, shape (n_samples,), optional
+            At least 0.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong data or parameters; the argument is named.
+        DivergenceError
+            When a value is no longer finite.
+        RuntimeError
+            While another thread predicts or fits.
+
+        Warns
+        -----
+        DensityWarning
+            When no hidden layer is sparse, or one has no connections.
+
+        Notes
+        -----
+        Whatever raises leaves the estimator as it was, fitted or not; with ``warm_start`` its network too, if
+        that takes at most 256 MiB with the optimizer's state (see :meth:`rewire.Trainer.fit`). Only what
+        Ctrl-C ends is kept.
+        """
+        return self._fit(X, y, sample_weight)
+
     @quiet()
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool = False, classes: Any = None

@@ -154,44 +154,6 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     True
     """
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train a new network, or with ``warm_start`` the one there is.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n_samples, n_features)
-            Real and finite.
-        y : array-like, shape (n_samples,), or indicators, shape (n_samples, n_labels)
-            Classes of any kind.
-        sample_weight : array-like, shape (n_samples,), optional
-            At least 0.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TypeError, ValueError
-            For wrong data or parameters; the argument is named.
-        DivergenceError
-            When a value is no longer finite.
-        RuntimeError
-            While another thread predicts or fits.
-
-        Warns
-        -----
-        DensityWarning
-            When no hidden layer is sparse, or one has no connections.
-
-        Notes
-        -----
-        Whatever raises leaves the estimator as it was, fitted or not; with ``warm_start`` its network too, if
-        that takes at most 256 MiB with the optimizer's state (see :meth:`rewire.Trainer.fit`). Only what
-        Ctrl-C ends is kept.
-        """
-        return self._fit(X, y, sample_weight)
-
     @without_early_stopping
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train one epoch on this data.
