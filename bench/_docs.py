@@ -46,6 +46,10 @@ SECTIONS = {
     ),
     "rewiring": ("Rewiring", "What changing the structure costs."),
     "training": ("Accuracy and time to it", "Every row at its best of a small learning-rate grid."),
+    "online": (
+        "A stream in small pieces",
+        "`partial_fit` of ten rows, one thread each: the pieces that the stream of an online learner has.",
+    ),
     "scale": ("Scale", "The SET authors' lung-shaped networks, and how cost grows."),
     "memory": ("Memory", "Bytes per connection and per neuron."),
 }

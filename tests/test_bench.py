@@ -162,7 +162,8 @@ COMMON = ("--tiny", "--threads", "1")
 
 @pytest.mark.parametrize(
     "name, arguments",
-    [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ()), ("training", ()), ("scale", ())],
+    [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ()), ("training", ()), ("online", ()),
+     ("scale", ())],
 )
 def test_scripts(folder, name, arguments):
     done = script(name, *COMMON, *arguments)
