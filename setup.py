@@ -37,6 +37,9 @@ GCC = [
     "-Wall", "-Werror=incompatible-pointer-types", "-Werror=implicit-function-declaration",
 ]  # fmt: skip
 MSVC = ["/std:c11", "/O2", "/fp:precise", "/W3"]
+# The binding checks arguments and calls the core. It has no loop that -O3 would make faster, and its
+# generated C would take the compiler twice as long.
+BINDING_LEVEL = "-O1"
 SANITIZERS = [
     "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
     "-DRW_TEST", "-fvisibility=default",
@@ -114,7 +117,7 @@ class BuildExt(build_ext):
             self.compiler.compile = partial(self.compile_side_by_side, self.compiler.compile)
 
         # Objects that other flags have made, or a build that did not end, are made anew.
-        flags, note = f"{cflags} {extra} {ldflags}", Path(self.build_temp, "flags.txt")
+        flags, note = f"{cflags} {BINDING_LEVEL} {extra} {ldflags}", Path(self.build_temp, "flags.txt")
         if not note.exists() or note.read_text() != flags:
             self.force = True
             note.unlink(missing_ok=True)
@@ -128,7 +131,10 @@ class BuildExt(build_ext):
         def compile_one(source):
             objects = self.compiler.object_filenames([source], output_dir=output_dir)
             if self.force or newer_group([source, *headers], objects[0]):
-                compile_all([source], output_dir=output_dir, **options)
+                flags = list(options["extra_postargs"])
+                if Path(source).stem == "_core":
+                    flags[flags.index("-O3")] = BINDING_LEVEL  # the first is ours, REWIRE_CFLAGS follow
+                compile_all([source], output_dir=output_dir, **options | {"extra_postargs": flags})
             return objects[0]
 
         with ThreadPool(os.cpu_count()) as pool:
