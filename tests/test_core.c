@@ -1,11 +1,10 @@
 /* test_core.c -- the store, its edits and its rules, without Python.
  *
- *      test_core [--soak EDITS] [--seed SEED] [--first] [NAME]
+ *      test_core [--soak EDITS] [--seed SEED] [NAME]
  *
- * runs the tests whose name holds NAME (all of them without it; --first: up to the
- * first that fails) and ends with the line "N passed, 0 failed". --soak sets how many
- * random edits the soak makes in each of its four stores (25000; 2500000 is more like
- * a soak), --seed which.
+ * runs the tests whose name holds NAME (all of them without it) and ends with
+ * the line "N passed, 0 failed". --soak sets how many random edits the soak makes in each
+ * of its four stores (25000; 2500000 is more like a soak), --seed which.
  *
  * Built from this file and the structure's sources, with -DRW_TEST. The chapters
  * lie in core/, in reading order: */
@@ -33,8 +32,6 @@ int main(int argc, char **argv)
             soak_edits = atoll(argv[++i]);
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             soak_seed = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--first") == 0)
-            stop_at_first = true;
         else
             test_filter = argv[i];
     }

@@ -1,7 +1,8 @@
-"""Every broken variant of the store is caught by the C tests (and the unbroken one passes)."""
+"""Every broken variant of the store is caught by the C test that it names, which the unbroken one passes."""
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,9 +21,9 @@ FILES = (
     "store/store store/mirror store/check store/plan store/edit store/csr "
     "rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast"
 ).split()
-FLAGS = ["-std=c11", "-O1", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
-# Of processor time, of which the unbroken program takes a few (7 where other programs have the caches). A
-# broken store may loop for ever; one that is stopped is caught only if its mutant says so.
+FLAGS = ["-std=c11", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
+# Of processor time, of which no test of the unbroken program takes more than a few. A broken store may loop
+# for ever; one that is stopped is not caught.
 SECONDS = 120
 
 # Mutants ask whether the C tests are sharp, which a change of the core alone does not alter. One of each C
@@ -38,8 +39,10 @@ pytestmark = pytest.mark.skipif(
 def compile_core(source: Path, build: Path, names: list[str]) -> None:
     """Objects of ``names`` (the test program is "test_core") from the sources in ``source``."""
     for name in names:
-        file = ROOT / "tests/test_core.c" if name == "test_core" else source / f"{name}.c"
-        command = [CC, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(object_of(build, name))]
+        ours = name == "test_core"  # to optimise it would take longer than it saves
+        file = ROOT / "tests/test_core.c" if ours else source / f"{name}.c"
+        level = "-O0" if ours else "-O1"
+        command = [CC, level, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(object_of(build, name))]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
 
 
@@ -62,7 +65,7 @@ def sound(tmp_path_factory) -> dict[str, Path]:
 
 
 def outcome(mutant: Mutant, sound: dict[str, Path], build: Path) -> str:
-    """What the tests said of a mutant: "passed", "failed" (a crash is a failure), or "hung" at the limit."""
+    """What its test said of a mutant: "passed", "failed" (a crash is a failure), or "hung" at the limit."""
     text = (CORE / mutant.file).read_text()
     source = build / "sparse_core"
     shutil.copytree(CORE, source)
@@ -70,7 +73,7 @@ def outcome(mutant: Mutant, sound: dict[str, Path], build: Path) -> str:
     changed = [*FILES, "test_core"] if mutant.file.endswith(".h") else [mutant.file.removesuffix(".c")]
     compile_core(source, build, changed)
     program = link(sound | {name: object_of(build, name) for name in changed}, build / "test_core")
-    command = ["sh", "-c", f"ulimit -S -t {SECONDS}; exec {program} --first"]
+    command = ["sh", "-c", f"ulimit -S -t {SECONDS}; exec {program} {mutant.caught_by}"]
     run = subprocess.run(command, cwd=build, capture_output=True)
     if run.returncode == -signal.SIGXCPU:
         return "hung"
@@ -86,10 +89,12 @@ def outcomes(request, sound, tmp_path_factory):
 
 
 def test_the_unbroken_core_passes(sound, tmp_path):
+    """The tests that mutants name: `make test-c` runs all."""
     program = link(sound, tmp_path / "test_core")
-    run = subprocess.run([program], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout
-    assert run.stdout.strip().splitlines()[-1].endswith("passed, 0 failed")
+    for name in sorted({m.caught_by for m in FIRST}):
+        run = subprocess.run([program, name], capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout
+        assert int(re.fullmatch(r"(\d+) passed, 0 failed", run.stdout.strip().splitlines()[-1])[1]) >= 1
 
 
 @pytest.mark.soak
@@ -108,6 +113,7 @@ def test_names_differ():
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_the_line_to_break_is_there_once(mutant: Mutant):
     assert (CORE / mutant.file).read_text().count(mutant.original) == 1
+    assert f"RUN({mutant.caught_by});" in (ROOT / "tests/test_core.c").read_text()
 
 
 @pytest.mark.parametrize(
@@ -116,4 +122,4 @@ def test_the_line_to_break_is_there_once(mutant: Mutant):
     ids=lambda m: m.name,
 )
 def test_mutant_is_caught(mutant: Mutant, outcomes: dict[str, Future]):
-    assert outcomes[mutant.name].result() == ("hung" if mutant.hangs else "failed")
+    assert outcomes[mutant.name].result() == "failed"

@@ -21,11 +21,9 @@
 #include "rules/grow_random.h"
 #include "rules/prune.h"
 
-static bool stop_at_first;      /* failed test */
-
 static void run_test(const char *name, void (*test)(void))
 {
-    if ((test_filter && !strstr(name, test_filter)) || (stop_at_first && tests_failed))
+    if (test_filter && !strstr(name, test_filter))
         return;
     int before = checks_failed;
     test();

@@ -290,14 +290,15 @@ static void test_pruning_by_scores(void)
                     score[slot] = kind == 2 && slot % 2 ? -0.0 : w;
                 }
             const int64_t counts[] = { 0, 1, s->slots / 3, s->slots - 1, s->slots };
-            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+            for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+                rw_plan *q = rw_plan_new(s);
+                rw_key key = { 4, 1, c };
+                CHECK_STATUS(rw_plan_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
                 for (int threads = 1; threads <= 8; threads++) {
-                    rw_plan *p = rw_plan_new(s), *q = rw_plan_new(s);
-                    rw_key key = { 4, 1, c };
+                    rw_plan *p = rw_plan_new(s);
                     CHECK_STATUS(rw_plan_prune_scores(p, score, counts[c], key,
                                                       &(rw_run){ threads, NULL, NULL }),
                                  RW_OK);
-                    CHECK_STATUS(rw_plan_prune_smallest(q, counts[c], key, &ALONE), RW_OK);
                     CHECK(p->n_del == counts[c] && same_removals(p, q));
                     rw_plan *rest = rw_plan_new(s);
                     rw_run run = { threads, NULL, NULL };
@@ -316,9 +317,10 @@ static void test_pruning_by_scores(void)
                             l += stays;
                         }
                     rw_plan_free(rest);
-                    rw_plan_free(q);
                     rw_plan_free(p);
                 }
+                rw_plan_free(q);
+            }
             free(score);
             rw_store_free(s);
         }
