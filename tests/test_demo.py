@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from rewire import demo, plots
+from rewire import cli, demo, plots
 from rewire.datasets import load
 from small import HANG_SECONDS
 
@@ -64,6 +64,23 @@ def test_without_matplotlib(results, monkeypatch, tmp_path):
         plots.connectivity(np.ones(4), np.ones(4), (2, 2))
 
 
+def test_what_is_printed(results, monkeypatch, tmp_path, capsys):
+    """The command, with the short run in place of its own."""
+    pytest.importorskip("matplotlib")
+    asked = []
+    monkeypatch.setattr(demo, "measure", lambda data, **options: asked.append((data, options)) or results)
+    monkeypatch.setattr("rewire.cli.demo.rerun_with_blas_threads", lambda arguments: None)  # another process
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo"]) == 0
+    (data, options), printed = asked[0], capsys.readouterr().out
+    assert data.X.shape[1] == 64 and options.keys() == {"seed", "tell"} and options["seed"] == 0
+    for words in (demo.table(results), demo.verdict(results), f"Picture: {tmp_path / 'rewire-demo.png'}"):
+        assert words in printed
+    assert printed.startswith(f"{len(data.X):,} handwritten digits") and f"{demo.EPOCHS} epochs" in printed
+    assert (tmp_path / "rewire-demo.png").stat().st_size > 20_000
+
+
+@pytest.mark.soak
 @pytest.mark.serial
 def test_the_demo_itself(tmp_path):
     """SET ends above the same number of fixed weights, in at most 30 s of processor time.
