@@ -63,6 +63,7 @@ int main(int argc, char **argv)
     RUN(test_zeros_of_few_samples_have_one_sign);
     RUN(test_state_must_be_there);
     RUN(test_fields_over_live_values);
+    RUN(test_fields_in_other_units);
     RUN(test_shapes_are_checked);
     RUN(test_a_poll_can_stop_it);
     RUN(test_a_step_allocates_nothing);

@@ -466,6 +466,8 @@ def test_what_is_being_written_cannot_be_read():
         lambda: store.get_field("weight"),
         lambda: _core.field_sumsq(store, "weight"),
         lambda: _core.field_scale(store, "weight", 1.0),
+        lambda: _core.field_rescale(store, "weight"),
+        lambda: _core.weight_times(store, np.zeros(1000)),
         lambda: _core.field_finite(store, "weight"),
         lambda: plan.pairs(*pair, None),
         lambda: plan.draw_weights("constant", 1.0, False, 0, 0, 0),
@@ -473,6 +475,39 @@ def test_what_is_being_written_cannot_be_read():
     ):
         error = raised_within(lambda: _core.backward_update(store, x, dy, update, scratch, 1), look)
         assert isinstance(error, RuntimeError) and "in use" in str(error)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_layer_in_other_units(group, dtype):
+    """What NumPy makes of the same factors; what does not fit is refused and changes nothing."""
+    store = _core.Store(n_out=10, n_in=7, group=group, dtype=dtype)
+    plan = _core.Plan(store)
+    plan.grow_random(store.n_groups * 7 // 2, 1, 0, 0)
+    plan.draw_weights("normal", 1.0, False, 1, 2, 3)
+    _core.commit([plan])
+    rng = np.random.default_rng(0)
+    rows, cols = rng.normal(size=10), rng.normal(size=7)
+    store.add_field("count", "int32", per_slot=True)
+    before, sources = store.get_field("weight"), store.sources()
+    groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
+    every = np.zeros(store.n_groups * group)
+    every[:10] = rows
+    sums = np.zeros(store.n_groups * group)
+    np.add.at(sums.reshape(-1, group), groups, before * cols[sources, None])
+    assert np.array_equal(_core.weight_times(store, cols), sums[:10])
+    for wrong in ({"rows": cols}, {"cols": rows}, {"rows": rows.astype("f4")}, {"cols": list(cols)}):
+        with pytest.raises((ValueError, TypeError)):
+            _core.field_rescale(store, "weight", **wrong)
+    for call in (lambda: _core.weight_times(store, rows), lambda: _core.field_rescale(store, "count", rows)):
+        with pytest.raises(ValueError):
+            call()
+    assert np.array_equal(store.get_field("weight"), before)
+    _core.field_rescale(store, "weight", rows, cols)
+    expected = before * every.astype(dtype).reshape(-1, group)[groups] * cols.astype(dtype)[sources, None]
+    assert np.array_equal(store.get_field("weight"), expected)
+    _core.field_rescale(store, "weight")
+    assert np.array_equal(store.get_field("weight"), expected)
 
 
 def test_a_plan_in_the_making_is_left_alone():

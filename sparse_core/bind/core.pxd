@@ -247,6 +247,11 @@ cdef extern from "ops/fields.h" nogil:
     bint rw_field_finite(const rw_store *s, int32_t field)
 
 
+cdef extern from "ops/rescale.h" nogil:
+    void rw_field_rescale(rw_store *s, int32_t field, const double *rows, const double *cols)
+    void rw_weight_times(const rw_store *s, const double *x, double *y)
+
+
 cdef extern from "rules/grow_gradient.h" nogil:
     rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
                                const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)

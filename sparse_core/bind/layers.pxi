@@ -253,6 +253,36 @@ def field_finite(Store store not None, str field):
     return out
 
 
+def field_rescale(Store store not None, str field, rows=None, cols=None):
+    """field[row, source] *= rows[row] * cols[source], of float64; None: all 1. The field has one a weight."""
+    cdef int32_t f = store.find_field(field)
+    cdef Array r = borrow_optional(rows, "rows", "f8", store.s.n_out)
+    cdef Array l = borrow_optional(cols, "cols", "f8", store.s.n_in)
+    cdef const double *by_row = <const double *>pointer(r)
+    cdef const double *by_col = <const double *>pointer(l)
+    cdef c.rw_field *at = store.field_at(f)
+    if at.width != store.s.group or at.dtype not in (c.RW_F32, c.RW_F64):
+        raise ValueError(f"field must hold a floating number for each weight, got {field!r}")
+    store.enter(True)
+    with nogil:
+        c.rw_field_rescale(store.s, f, by_row, by_col)
+    store.leave()
+
+
+def weight_times(Store store not None, x):
+    """W x in float64, by ascending source: (n_out,)."""
+    cdef Array given = borrow(x, "x", "f8", store.s.n_in)
+    out = np.empty(store.s.n_out, "f8")
+    cdef Array y = borrow(out, "out", "f8", -1, True)
+    cdef const double *by = <const double *>pointer(given)
+    cdef double *to = <double *>pointer(y)
+    store.enter(False)
+    with nogil:
+        c.rw_weight_times(store.s, by, to)
+    store.leave()
+    return out
+
+
 def bias_gradient(Tiles dy not None, out, int threads):
     """out = sum of dy over the batch; ``out`` is padded like a bias."""
     cdef c.rw_run run = run_on(threads)

@@ -357,6 +357,45 @@ static void test_fields_over_live_values(void)
     }
 }
 
+/* Every weight and nothing else, in the field's own type. */
+static void test_fields_in_other_units(void)
+{
+    double rows[13], cols[40], y[13];
+    for (int i = 0; i < 40; i++)
+        cols[i] = 1.0 / (i + 3);
+    for (int i = 0; i < 13; i++)
+        rows[i] = 0.1 * (i - 6);
+    for (int d = 0; d < 2; d++)
+        for (int g = 0; g < 4; g++)
+            for (int how = 0; how < 4; how++) {
+                rw_store *s = store_of(13, 40, 1, GROUPS[g], DTYPES[d]);
+                rw_store *t = store_of(13, 40, 1, GROUPS[g], DTYPES[d]);
+                rw_field_rescale(s, 0, how & 1 ? rows : NULL, how & 2 ? cols : NULL);
+                rw_weight_times(t, cols, y);
+                for (int32_t row = 0; row < s->n_groups * s->group; row++) {
+                    double sum = 0;
+                    for (int32_t k = 0; k < s->len[row / s->group]; k++) {
+                        double w = weight_at(t, 0, row, k);
+                        int32_t source = s->source[s->start[row / s->group] + k];
+                        if (row >= 13) {
+                            CHECK(weight_at(s, 0, row, k) == w);
+                            continue;
+                        }
+                        sum += w * cols[source];
+                        if (how & 1)
+                            w = DTYPES[d] == RW_F32 ? (double)((float)w * (float)rows[row]) : w * rows[row];
+                        if (how & 2)
+                            w = DTYPES[d] == RW_F32 ? (double)((float)w * (float)cols[source])
+                                                    : w * cols[source];
+                        CHECK(weight_at(s, 0, row, k) == w);
+                    }
+                    CHECK(row >= 13 || y[row] == sum);
+                }
+                rw_store_free(t);
+                rw_store_free(s);
+            }
+}
+
 static void test_shapes_are_checked(void)
 {
     const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
