@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
-from rewire._moments import HIGHEST, LOWEST, Moments, balanced, levels, quiet
+from rewire._moments import HIGHEST, LOWEST, Moments, balanced, levels, quiet, within
 
 __all__ = ["CsrSource", "DenseSource", "Source", "as_source", "numbers_of"]
 
@@ -74,7 +74,7 @@ class Source:
             total, mean, m2 = self._sums(None, None, weight)
             exponent: NDArray[np.int64] | None = None
             doubtful = _NONE
-            if not (m2.min(initial=1.0) >= LOWEST and m2.max(initial=1.0) <= HIGHEST):
+            if not within(m2, LOWEST, HIGHEST):
                 doubtful = np.flatnonzero(~((m2 >= LOWEST) & (m2 <= HIGHEST)))
             if doubtful.size:  # squares may have overflowed or vanished; or the feature never varies
                 found = levels(self._largest(doubtful, weight))

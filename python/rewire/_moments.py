@@ -15,11 +15,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one", "quiet", "shifted"]
+__all__ = [
+    "FAR", "NEAR", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one", "quiet",
+    "shifted", "within",
+]  # fmt: skip
 
 SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summed as they are
 _FEW = 16  # numbers that Python looks at sooner than NumPy
-_NEAR, _FAR = 2.0**-SAFE, 2.0**SAFE
+NEAR, FAR = 2.0**-SAFE, 2.0**SAFE
 LOWEST, HIGHEST = 2.0**-700, 2.0**800  # weighted sums of squares in between had no number beyond 2^450
 _MOST = float(np.finfo(np.float64).max)
 _EPS = float(np.finfo(np.float64).eps)
@@ -38,9 +41,14 @@ def levels(largest: Any) -> NDArray[np.int64]:
 
 def near_one(largest: NDArray[np.float64]) -> bool:
     """Whether :func:`levels` of these magnitudes are all 0; in doubt False. A fifth of its time."""
-    if len(largest) <= _FEW:
-        return all(_NEAR <= x < _FAR for x in largest.tolist())
-    return bool(largest.min() >= _NEAR and largest.max() < _FAR)
+    return within(largest, NEAR, FAR)
+
+
+def within(x: NDArray[np.float64], low: float, high: float) -> bool:
+    """Whether all of ``x`` are in [low, high); so are those of nothing."""
+    if len(x) <= _FEW:
+        return all(low <= one < high for one in x.tolist())
+    return bool(x.min() >= low and x.max() < high)
 
 
 def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
@@ -48,7 +56,7 @@ def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
     top = np.abs(arrays).max(axis=0)
     if near_one(top):
         return None
-    if np.all((top < _FAR) & ((top >= _NEAR) | (top == 0.0))):
+    if np.all((top < FAR) & ((top >= NEAR) | (top == 0.0))):
         return None
     return levels(top)
 
@@ -157,10 +165,13 @@ class Moments(NamedTuple):
         theirs = math.ldexp(other.total, by)
         fraction = theirs / (math.ldexp(self.total, by) + theirs)
         rows, count = self.rows + other.rows, min(self.total + other.total, _MOST)
-        if len(self.mean) == 1 and all(_NEAR <= abs(a.item()) < _FAR for a in both):
+        if len(self.mean) == 1 and all(NEAR <= abs(a.item()) < FAR for a in both):
             a, b, c, d = (column.item() for column in both)  # in a tenth of the time
             one_mean, one_variance = _joined(a, b, c, d, fraction)
             return Moments(count, np.array([one_mean]), np.array([math.sqrt(one_variance)]), rows)
+        if all(within(np.abs(a), NEAR, FAR) for a in both):
+            mean, variance = _joined(*both, fraction)
+            return Moments(count, mean, np.sqrt(variance), rows)
         exponent = _near(*both)
         m0, m1, d0, d1 = both if exponent is None else (shifted(a, -exponent) for a in both)
         if not (d0.all() or d1.all()):

@@ -11,13 +11,14 @@ follows targets that rise with a feature, in rows sorted by it, the mean moves a
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._inputs import Source
-from rewire._moments import Moments, balanced, levels, near_one, shifted
+from rewire._moments import FAR, NEAR, Moments, balanced, levels, near_one, shifted
 
 __all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
 
@@ -25,6 +26,8 @@ REMEMBERED = (
     50  # rows as many as which the level has behind it at most: the fraction of n more is n / (n + 50)
 )
 LOOKED_AT = 1000  # rows, about, that the mean residual is taken from
+FEW = 50  # targets that Python looks at sooner than NumPy
+NOISE = 1e-12  # a deviation, by the mean, that is nothing but rounding
 TOLERANCE = 0.05  # by which units may be off, as a part of the deviation: they need not move in every call
 
 
@@ -82,8 +85,24 @@ def _average(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDAr
     return found
 
 
+def _moments_of_few(values: list[float]) -> Moments | None:
+    """:func:`moments_of` a few numbers, in a tenth of NumPy's time; None where some are far from 1."""
+    if not NEAR <= max(map(abs, values)) < FAR:
+        return None
+    mean = math.fsum(values) / len(values)
+    errors = [value - mean for value in values]
+    deviation = math.sqrt(math.fsum(error * error for error in errors) / len(values))
+    if not deviation > NOISE * abs(mean):
+        mean, deviation = values[0] + 0.0, 0.0
+    return Moments(float(len(values)), np.array([mean]), np.array([deviation]), len(values))
+
+
 def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Moments:
     """Of targets, in the units of y whatever they are."""
+    if weight is None and y.size <= FEW and y.shape[1] == 1:
+        found = _moments_of_few(y[:, 0].tolist())
+        if found is not None:
+            return found
     weight, level = balanced(weight)
     top = np.abs(y) if weight is None else np.abs(y[weight > 0])
     largest = top.max(axis=0, initial=0.0)
@@ -94,7 +113,7 @@ def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Mo
     mean = _average(near, weight)
     deviation = np.sqrt(_average(np.square(near - mean), weight))
     # A target that never changes has nothing but rounding noise as its deviation.
-    varies = deviation > 1e-12 * np.abs(mean)
+    varies = deviation > NOISE * np.abs(mean)
     if not varies.all():
         deviation = np.where(varies, deviation, 0.0)
         # Nor does its mean keep the rounding of a sum, which no deviation would divide.
