@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from rewire import cli, demo, plots
+from rewire import cli, demo, plots, set_num_threads
 from rewire.datasets import load
 from small import HANG_SECONDS
 
@@ -72,6 +72,7 @@ def test_what_is_printed(results, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("rewire.cli.demo.rerun_with_blas_threads", lambda arguments: None)  # another process
     monkeypatch.chdir(tmp_path)
     assert cli.main(["demo"]) == 0
+    set_num_threads(None)
     (data, options), printed = asked[0], capsys.readouterr().out
     assert data.X.shape[1] == 64 and options.keys() == {"seed", "tell"} and options["seed"] == 0
     for words in (demo.table(results), demo.verdict(results), f"Picture: {tmp_path / 'rewire-demo.png'}"):
