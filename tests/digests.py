@@ -48,7 +48,7 @@ def digest(rule, dtype, group, optimizer):
         warnings.simplefilter("ignore")  # of short runs
         trainer.fit(X, y, epochs=EPOCHS, batch_size=BATCH, verbose=0)
     hashed = hashlib.sha256()
-    for layer in network.sparse_layers:
+    for layer in network.weight_layers:
         for array in (*layer.store.to_arrays(), layer.bias):
             hashed.update(np.ascontiguousarray(array).tobytes())
     hashed.update(np.ascontiguousarray(network.predict(X)).tobytes())

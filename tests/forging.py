@@ -205,15 +205,17 @@ def best_network(rng, tree, arrays, other):
 
 def field(rng, tree, arrays, other):
     """One more field, or one of another kind, in the description and as an array."""
-    layers = [(i, c) for i, c in enumerate(tree["trainer"]["network"]["layers"]) if c["type"] == "Sparse"]
-    i, layer = pick(rng, layers)
+    name_of, parameter = pick(rng, list(tree["trainer"]["network"]["parameters"].items()))
     names = ["momentum", "adam_m", "adam_v", "born", "sign", "masked_weight", "mask", "cohort", "x", "weight"]
     name = pick(rng, names)
     dtype = pick(rng, ["float32", "float64", "int32", "uint8", tree["trainer"]["network"]["dtype"]])
-    width = pick(rng, [1, layer["group"]])
-    layer["fields"][name] = [dtype, width, pick(rng, [0.0, 1.0, 2.0, -1.0, 1e9])]
-    slots = len(arrays[f"layers.{i}.sources"])
-    arrays[f"layers.{i}.field.{name}"] = rng.integers(0, 4, (slots, width)).astype(dtype)
+    per_slot, values = bool(rng.integers(2)), arrays[f"{name_of}.values"]
+    parameter["fields"][name] = {
+        "dtype": pick(rng, [None, dtype]), "per_slot": per_slot, "birth": pick(rng, [0.0, 1.0, 2.0, -1.0, 1e9]),
+        "power": pick(rng, [None, 0, 1, 2]), "state": bool(rng.integers(2)),
+    }  # fmt: skip
+    shape = (len(values), 1) if per_slot else values.shape
+    arrays[f"{name_of}.field.{name}"] = rng.integers(0, 4, shape).astype(dtype)
 
 
 def link(rng, tree, arrays, other):
@@ -225,7 +227,7 @@ def link(rng, tree, arrays, other):
         return
     slot = int(rng.integers(slots))
     for n in arrays:
-        if n.startswith((prefix + "field.", prefix + "weights", prefix + "sources")):
+        if n.startswith((prefix + "field.", prefix + "values", prefix + "sources")):
             arrays[n] = np.delete(arrays[n], slot, axis=0)
     indptr[np.searchsorted(indptr, slot, side="right") :] -= 1
     arrays[name] = indptr
@@ -274,8 +276,9 @@ def lose(rng, tree, arrays, other):
 
 
 def extra(rng, tree, arrays, other):
-    names = ["x", "layers.0.x", "layers.9.bias", "memory.x", "callbacks.0.x", "callbacks.7.maps", "place.x"]
-    names += ["standardizer.x", "layers.0.field.x", "layers.0.bias_state.x", "layers.0.field.momentum"]
+    names = ["x", "layers.0.x", "layers.9.bias.values", "memory.x", "callbacks.0.x", "callbacks.7.maps"]
+    names += ["place.x", "standardizer.x", "layers.0.weight.field.x", "layers.0.bias.field.x"]
+    names += ["layers.0.weight.field.momentum", "layers.0.buffer.x"]
     arrays[pick(rng, names)] = arrays[pick(rng, list(arrays))].copy()
 
 
@@ -316,8 +319,7 @@ def huge(tree, arrays):
     optimizer = tree["trainer"]["optimizer"]
     found = numbers([tree["trainer"].get(part) for part in ("optimizer", "rewiring", "memory")])
     found += [n for n in optimizer.values() if isinstance(n, int)]
-    found += numbers([{k: v for k, v in layer.items() if k != "fields"}
-                      for layer in tree["trainer"]["network"]["layers"]])  # fmt: skip
+    found += numbers(tree["trainer"]["network"]["layers"])
     config = any(not abs(n) <= 10 for n in found)
     floats = {n: a for n, a in arrays.items() if a.dtype.kind == "f" and "maps" not in n and "rows" not in n}
     return config or any(not (np.abs(a) <= 1e3).all() for a in floats.values())

@@ -125,7 +125,7 @@ def everything(trainer):
     net = trainer.network
     arrays = {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in trainer.arrays().items()}
     answers = net.predict(X).tobytes(), json.dumps(trainer.evaluate(X, Y)), net.nnz
-    stores = [(id(layer.store), list(layer.store.fields)) for layer in net.sparse_layers]
+    stores = [(id(layer.store), list(layer.store.fields)) for layer in net.weight_layers]
     callbacks = [id(callback) for callback in trainer.callbacks]
     counts = trainer.epoch, trainer.step, trainer.rewirings, trainer.optimizer_step
     rule = dict(vars(trainer.rewiring))

@@ -25,8 +25,10 @@ ORDER = """
     _version _core _openmp errors _warn _format _checks _geometry _registry _params _resources _gate _signals
     _fileio _blocks _container _saving threads _moments _inputs standardizer workspace _positions _links _view
     _no_array store _structure activations initializers link_counts connectivity
-    layers.dependence layers.base layers.elementwise layers.sparse layers.dense layers.dropout layers.
-    _clipping reachability
+    parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
+    parameters.sparse parameters. _clipping
+    layers.passing layers.dependence layers.base layers.weighted layers.elementwise layers.sparse layers.dense
+    layers.dropout layers.tree layers.summary layers. reachability
     metrics _unfinished losses schedules optim network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base

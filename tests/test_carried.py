@@ -339,6 +339,14 @@ def all_set(value):
 
 LOG, MAPS, STOP = (("callbacks", i) for i in range(3))
 BEST = (*STOP, "state", "network")
+FIELDS = ("network", "parameters", "layers.0.weight", "fields")
+
+
+def kind(**given):
+    """A field as a file describes it."""
+    return {"dtype": None, "per_slot": False, "birth": 0.0, "power": None, "state": False, **given}
+
+
 FORGED = {
     "unknown entry": at("hook", value="x"),
     "unknown entry of the network": at("network", "hook", value=1),
@@ -355,22 +363,24 @@ FORGED = {
     "unknown array of a callback": array("callbacks.1.hook", lambda a: a),
     "unknown array of no callback": array("callbacks.7.maps", lambda a: a),
     "unknown array of the rule": array("memory.hook", lambda a: a),
-    "unknown state": array("layers.0.bias_state.hook", lambda a: np.zeros(11, "f4")),
-    "undescribed field": array("layers.0.field.hook", lambda a: a),
+    "unknown state": array("layers.0.bias.field.hook", lambda a: np.zeros(11, "f4")),
+    "undescribed field": array("layers.0.weight.field.hook", lambda a: a),
     "unknown field": lambda config, arrays: (
-        config["trainer"]["network"]["layers"][0]["fields"].update(hook=["float32", 1, 0.0]),
-        arrays.update({"layers.0.field.hook": np.zeros_like(arrays["layers.0.weights"])}),
+        config["trainer"]["network"]["parameters"]["layers.0.weight"]["fields"].update(hook=kind()),
+        arrays.update({"layers.0.weight.field.hook": np.zeros_like(arrays["layers.0.weight.values"])}),
     ),
-    "field of two entries": at("network", "layers", 0, "fields", "born", value=["int32", 1]),
-    "birth of a moment": at("network", "layers", 0, "fields", "adam_m", value=["float32", 1, 1e30]),
-    "birth in the future": at("network", "layers", 0, "fields", "born", value=["int32", 1, 900.0]),
-    "born in the future": array("layers.0.field.born", all_set(900)),
-    "squares below zero": array("layers.0.field.adam_v", all_set(-1)),
-    "squares of a bias below zero": array("layers.0.bias_state.adam_v", all_set(-1)),
-    "moments of no numbers": array("layers.0.field.adam_m", all_set(math.nan)),
-    "moments of a bias of no numbers": array("layers.0.bias_state.adam_m", all_set(math.inf)),
+    "field of two entries": at(*FIELDS, "born", value={"dtype": "int32", "per_slot": True}),
+    "birth of a moment": at(*FIELDS, "adam_m", value=kind(birth=1e30, power=1, state=True)),
+    "birth in the future": at(*FIELDS, "born", value=kind(dtype="int32", per_slot=True, birth=900.0)),
+    "power of no sense": at(*FIELDS, "adam_m", value=kind(power=-1)),
+    "state of no sense": at(*FIELDS, "adam_m", value=kind(state="yes")),
+    "born in the future": array("layers.0.weight.field.born", all_set(900)),
+    "squares below zero": array("layers.0.weight.field.adam_v", all_set(-1)),
+    "squares of a bias below zero": array("layers.0.bias.field.adam_v", all_set(-1)),
+    "moments of no numbers": array("layers.0.weight.field.adam_m", all_set(math.nan)),
+    "moments of a bias of no numbers": array("layers.0.bias.field.adam_m", all_set(math.inf)),
     "monitor of no column": at(*STOP, "monitor", value="VAL_LOSS"),
-    "cohort of no rewiring": array("layers.0.field.cohort", all_set(77)),
+    "cohort of no rewiring": array("layers.0.weight.field.cohort", all_set(77)),
     "memory a list": at("memory", value=[]),
     "memory of another rule": at("memory", value={"initial_links": {"0": 3}}),
     "memory of a wrong kind": at("memory", value={"threshold": "low"}),
@@ -403,9 +413,9 @@ FORGED = {
     ),
     "best network not asked for": at(*STOP, "restore_best", value=False),
     "best network with an unknown array": array("callbacks.2.layers.0.hook", lambda a: a),
-    "best network of no numbers": array("callbacks.2.layers.0.weights", all_set(math.nan)),
-    "best network with links of no cohort": array("callbacks.2.layers.0.field.cohort", all_set(-1)),
-    "best network of unsorted links": array("callbacks.2.layers.0.sources", lambda a: a[::-1].copy()),
+    "best network of no numbers": array("callbacks.2.layers.0.weight.values", all_set(math.nan)),
+    "best network with links of no cohort": array("callbacks.2.layers.0.weight.field.cohort", all_set(-1)),
+    "best network of unsorted links": array("callbacks.2.layers.0.weight.sources", lambda a: a[::-1].copy()),
     "log of another network": at(*LOG, "state", "shapes", 0, value=[0, 11, 8, 1]),
     "log of layers that are no lists": at(*LOG, "state", "shapes", 0, value=7),
     "log that begins later": at(*LOG, "state", "first_epoch", value=50),
@@ -440,7 +450,7 @@ def test_a_file_of_a_network_alone_is_as_strict(rich, tmp_path):
     for name, edit in {
         "x": lambda c, a: a.update(x=np.zeros(1)),
         "memory.x": lambda c, a: a.update({"memory.x": np.zeros(1)}),
-        "bias_state": lambda c, a: a.update({"layers.0.bias_state.x": np.zeros(11, "f4")}),
+        "bias.field": lambda c, a: a.update({"layers.0.bias.field.x": np.zeros(11, "f4")}),
         "hook": lambda c, a: c.update(hook=1),
         "fields": lambda c, a: c["layers"][0].update(fields={}),
     }.items():

@@ -33,7 +33,7 @@ def plan_of(layer, drop=(), grow=()):
 def random_plans(net, rng, layers=None):
     """Removals of a third of the links and some new links, layer by layer."""
     plans = []
-    for layer in net.sparse_layers if layers is None else layers:
+    for layer in net.weight_layers if layers is None else layers:
         live = positions(layer)
         drop = {p for p in live if rng.random() < 1 / 3}
         anywhere = [(g, j) for g in range(layer.store.n_groups) for j in range(layer.n_in)]
@@ -102,10 +102,10 @@ def test_chains_are_what_sweeping_to_the_end_finds(seed, group):
 @pytest.mark.parametrize("seed", range(4))
 def test_layers_without_a_plan_keep_their_links(seed, planned):
     net = network(seed, density=0.08)
-    plans = random_plans(net, np.random.default_rng(seed), [net.sparse_layers[i] for i in planned])
+    plans = random_plans(net, np.random.default_rng(seed), [net.weight_layers[i] for i in planned])
     found = chain_links(net, plans)
     assert {i: pairs(p) for i, p in found.items()} == slow(net, plans)
-    assert set(found) == {net.sparse_layers[i].index for i in planned}
+    assert set(found) == {net.weight_layers[i].index for i in planned}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -136,11 +136,11 @@ def test_plans_without_chains(group):
     net = network(3, group)
     rng = np.random.default_rng(3)
     plans = [
-        plan_of(layer, {p for p in positions(layer) if rng.random() < 0.4}) for layer in net.sparse_layers
+        plan_of(layer, {p for p in positions(layer) if rng.random() < 0.4}) for layer in net.weight_layers
     ]
     chains = chain_links(net, plans)
     made = without_chains(net, plans)
-    for layer, old, new in zip(net.sparse_layers, plans, made, strict=True):
+    for layer, old, new in zip(net.weight_layers, plans, made, strict=True):
         assert pairs(new.removed()) == pairs(old.removed()) | pairs(chains[layer.index])
         assert new.n_inserted == 0
     assert sum(plan.n_removed for plan in made) > sum(plan.n_removed for plan in plans)

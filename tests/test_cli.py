@@ -570,7 +570,7 @@ NAMES_ESCAPES = {
     "optimizer": at("trainer", "optimizer", "name"),
     "rule": at("trainer", "rewiring", "name"),
     "array": lambda config, arrays: arrays.update({"layers.0." + ESCAPES: np.zeros(1)}),
-    "field": at("trainer", "network", "layers", 0, "fields", ESCAPES),
+    "field": at("trainer", "network", "parameters", "layers.0.weight", "fields", ESCAPES),
     "callback": lambda config, arrays: config["trainer"].update(callbacks=[{"name": ESCAPES}]),
 }
 

@@ -40,7 +40,7 @@ def fitted(digits):
 
 def bits(estimator):
     """Everything that training changes, bit for bit."""
-    state = estimator.network_.arrays(state=True)
+    state = estimator.network_.arrays(None)
     return {name: a.tobytes() for name, a in state.items()}
 
 

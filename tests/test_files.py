@@ -372,7 +372,14 @@ def put(index, value):
     return edit
 
 
+FIELDS = ("network", "parameters", "layers.0.weight", "fields")
 FORGERIES = {
+    "other shape": entry("network", "parameters", "layers.0.weight", "shape", [3, 3]),
+    "other kind": entry("network", "parameters", "layers.0.weight", "kind", "dense"),
+    "other group": entry("network", "parameters", "layers.0.weight", "group", 8),
+    "no parameters": entry("network", "parameters", {}),
+    "parameters not a dict": entry("network", "parameters", 3),
+    "a buffer that nobody has": entry("network", "buffers", {"layers.0.buffer.x": {}}),
     "unknown layer": entry("network", "layers", 0, "type", "os.system"),
     "layer of no type": entry("network", "layers", 0, "type", None),
     "layer with unknown option": entry("network", "layers", 0, "hook", "x"),
@@ -403,32 +410,32 @@ FORGERIES = {
     "epoch not whole": entry("epoch", 1.5),
     "history a number": entry("history", 3),
     "no history": entry("history", None),
-    "unknown field dtype": entry("network", "layers", 0, "fields", "momentum", ["object", 1, 0.0]),
-    "odd field width": entry("network", "layers", 0, "fields", "momentum", ["float32", 7, 0.0]),
-    "no fields": entry("network", "layers", 0, "fields", {}),
+    "unknown field dtype": entry(*FIELDS, "momentum", "dtype", "object"),
+    "odd field width": entry(*FIELDS, "momentum", "per_slot", 7),
+    "no fields": entry(*FIELDS, {}),
     "no standardizer": array("standardizer.mean", None),
     "short standardizer": array("standardizer.scale", lambda a: a[:-1].copy()),
-    "no weights": array("layers.0.weights", None),
-    "no indptr": array("layers.0.indptr", None),
-    "no sources": array("layers.2.sources", None),
-    "no bias": array("layers.0.bias", None),
-    "no bias state": array("layers.0.bias_state.momentum", None),
-    "no momentum": array("layers.0.field.momentum", None),
-    "short weights": array("layers.0.weights", lambda a: a[:-1].copy()),
-    "wide weights": array("layers.0.weights", lambda a: np.repeat(a, 2, axis=1)),
-    "other weight dtype": array("layers.0.weights", lambda a: a.astype("f8")),
-    "other index dtype": array("layers.0.sources", lambda a: a.astype("i8")),
-    "source too large": array("layers.0.sources", put(3, 20)),
-    "source negative": array("layers.0.sources", put(3, -1)),
+    "no weights": array("layers.0.weight.values", None),
+    "no indptr": array("layers.0.weight.indptr", None),
+    "no sources": array("layers.2.weight.sources", None),
+    "no bias": array("layers.0.bias.values", None),
+    "no bias state": array("layers.0.bias.field.momentum", None),
+    "no momentum": array("layers.0.weight.field.momentum", None),
+    "short weights": array("layers.0.weight.values", lambda a: a[:-1].copy()),
+    "wide weights": array("layers.0.weight.values", lambda a: np.repeat(a, 2, axis=1)),
+    "other weight dtype": array("layers.0.weight.values", lambda a: a.astype("f8")),
+    "other index dtype": array("layers.0.weight.sources", lambda a: a.astype("i8")),
+    "source too large": array("layers.0.weight.sources", put(3, 20)),
+    "source negative": array("layers.0.weight.sources", put(3, -1)),
     "source twice": array(
-        "layers.0.sources", lambda a: np.where(np.arange(len(a)) == 1, a[0], a).astype("i4")
+        "layers.0.weight.sources", lambda a: np.where(np.arange(len(a)) == 1, a[0], a).astype("i4")
     ),
-    "sources unsorted": array("layers.0.sources", lambda a: a[::-1].copy()),
-    "indptr falls": array("layers.0.indptr", put(2, 0)),
-    "indptr negative": array("layers.0.indptr", put(1, -5)),
-    "indptr huge": array("layers.0.indptr", put(1, 2**62)),
-    "indptr end": array("layers.0.indptr", put(-1, 3)),
-    "indptr begin": array("layers.0.indptr", put(0, 1)),
+    "sources unsorted": array("layers.0.weight.sources", lambda a: a[::-1].copy()),
+    "indptr falls": array("layers.0.weight.indptr", put(2, 0)),
+    "indptr negative": array("layers.0.weight.indptr", put(1, -5)),
+    "indptr huge": array("layers.0.weight.indptr", put(1, 2**62)),
+    "indptr end": array("layers.0.weight.indptr", put(-1, 3)),
+    "indptr begin": array("layers.0.weight.indptr", put(0, 1)),
 }
 
 
@@ -463,8 +470,8 @@ def test_forged_kind_is_refused(saved, tmp_path, kind, change, words):
 class Elsewhere(rw.Dropout):
     """A layer that some module registers when it is imported."""
 
-    def config(self, state=False):
-        return {**super().config(state), "type": "Elsewhere"}
+    def config(self):
+        return {**super().config(), "type": "Elsewhere"}
 
 
 def test_a_layer_that_nobody_has_registered_names_the_way(tmp_path, monkeypatch, capsys):

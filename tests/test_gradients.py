@@ -9,7 +9,8 @@ import pytest
 import rewire as rw
 from rewire import _core
 from rewire._inputs import as_source
-from rewire.layers.sparse import PATIENCE
+from rewire.layers.passing import Keep, Pass
+from rewire.parameters.sparse import PATIENCE
 
 STEP = 1e-6  # of the differences
 BOUND = 1e-6  # relative to the larger of 1 and the gradient
@@ -66,12 +67,11 @@ class Probe:
         self.source, self.rows = as_source(X, net.n_in), np.arange(len(X))
         self.truth = self.loss.targets(y, net.n_out).gather(self.rows).copy()
         self.ws = net.workspace()
-        for layer in net.layers:
-            layer.hold_gradients(True)
 
     def forward(self):
         x = self.net.load_batch(self.ws, self.source, self.rows, 1)
-        return self.net.forward(x, self.ws, True, self.step, 1, logits=self.fused)
+        self.passing = self.net.passing(self.ws, fused=self.fused, training=True, step=self.step)
+        return self.net.forward(x, self.passing)
 
     def value(self):
         return self.loss.evaluate(self.forward()[-1], self.truth, self.weight, None)
@@ -80,35 +80,12 @@ class Probe:
         flow = self.forward()
         dz = self.ws.tiles("dz", self.net.n_out)
         self.loss.evaluate(flow[-1], self.truth, self.weight, dz)
-        self.net.backward(dz, flow, self.ws, None, self.step, 1, logits=self.fused)
+        self.net.backward(dz, flow, self.passing, Keep())
 
     def parameters(self):
-        """(read, write, gradient) of every array of parameters."""
-        for layer in self.net.weight_layers:
-            if isinstance(layer, rw.Sparse):
-                store = layer.store
-                rows = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
-                live = rows[:, None] * store.group + np.arange(store.group) < store.n_out
-                yield (
-                    lambda s=store: s.get_field("weight"),
-                    lambda w, s=store: s.set_field("weight", w),
-                    store.get_field("gradient"),
-                    live,
-                )
-            else:
-                yield (
-                    lambda w=layer.weights: w.copy(),
-                    lambda new, w=layer.weights: np.copyto(w, new),
-                    layer.weight_grad.copy(),
-                    np.ones(layer.weights.shape, bool),
-                )
-            if layer.bias is not None:
-                yield (
-                    lambda b=layer.bias: b.copy(),
-                    lambda new, b=layer.bias: np.copyto(b, new),
-                    layer.bias_grad.copy(),
-                    np.ones(layer.n_out, bool),
-                )
+        """(read, write, gradient) of every parameter, as vectors."""
+        for parameter in self.net.parameters().values():
+            yield parameter.read, parameter.write, parameter.read("gradient")
 
     def near_kink(self):
         """Whether an input of a piecewise linear activation lies near 0."""
@@ -116,16 +93,16 @@ class Probe:
         spare.shape(len(self.rows))
         for layer in self.net.weight_layers:
             if layer.bound.code in ("relu", "leaky"):
-                z = layer.forward(flow[layer.index], spare, False, 0, 1, linear=True)
+                z = layer.forward(flow[layer.index], Pass(spare, linear=layer))
                 if np.abs(z.unpack()).min() < KINK:
                     return True
         return False
 
     def check(self):
         self.backward()
-        for read, write, gradient, live in list(self.parameters()):
+        for read, write, gradient in list(self.parameters()):
             start = read()
-            for at in zip(*np.nonzero(live), strict=True):
+            for at in range(start.size):
                 found = []
                 for sign in (1, -1):
                     moved = start.copy()
@@ -241,13 +218,13 @@ def test_mirror_and_scatter_give_the_same_bits():
         assert not net.layers[1].core.has_mirror
         found.backward()
     assert net.layers[1].core.has_mirror and not net.layers[0].core.has_mirror
-    with_mirror = [g.copy() for _, _, g, _ in found.parameters()]
+    with_mirror = [g.copy() for _, _, g in found.parameters()]
     for layer in net.layers:
-        layer._ready_mirror = lambda batch, threads: None
         layer.core.drop_mirror()
+        layer.weight._no_mirror_at = layer.core.generation
     found.backward()
     assert not net.layers[1].core.has_mirror
-    for a, (_, _, b, _) in zip(with_mirror, found.parameters(), strict=True):
+    for a, (_, _, b) in zip(with_mirror, found.parameters(), strict=True):
         assert np.array_equal(a, b)
 
 

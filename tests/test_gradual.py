@@ -62,7 +62,7 @@ def test_the_start_of_pruning_is_remembered():
     assert totals == sorted(totals, reverse=True) and totals[-1] == math.floor(0.2 * 631 + 0.5)
 
 
-def test_one_slot_stays_and_sparse_layers_are_left_alone():
+def test_one_slot_stays_and_weight_layers_are_left_alone():
     net = network({"links": 1}, {"links": 0}, {"density": 1.0})
     rw.GMP(0.001, scope="layer").rewire(net, TrainingProgress(1, 4, True), 1, 1)
     assert slots(net) == [1, 0, 1]

@@ -50,7 +50,7 @@ class Interrupt:
 def check(network):
     network.validate()
     assert np.isfinite(network.predict(X[:100])).all()
-    for layer in network.sparse_layers:
+    for layer in network.weight_layers:
         assert layer.store.nnz == layer.wanted_slots * layer.group
 """
 

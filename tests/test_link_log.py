@@ -29,7 +29,7 @@ class Truthful(rw.SET):
             chosen = min(here - removed)
             plans[i] = _core.Plan(layer.core)
             plans[i].pairs(*arrays(removed | {chosen}), *arrays(grown | {chosen}), None)
-            self.done[layer.index] = removed | {chosen}, grown | {chosen}
+            self.done[layer.name] = removed | {chosen}, grown | {chosen}
         return plans
 
 
@@ -47,17 +47,17 @@ class Truth(rw.Callback):
 
     def on_fit_begin(self, state):
         if self.birth is None:
-            self.birth = [dict.fromkeys(links(layer.store), 0) for layer in state.network.sparse_layers]
+            self.birth = [dict.fromkeys(links(layer.store), 0) for layer in state.network.weight_layers]
             self.seen = [set(births) for births in self.birth]
             self.start = [len(births) for births in self.birth]
             self.rows, self.alive = [], []
 
     def on_rewire(self, state):
         now, rows = len(self.rows) + 1, []
-        for layer, births, seen in zip(state.network.sparse_layers, self.birth, self.seen, strict=True):
+        for layer, births, seen in zip(state.network.weight_layers, self.birth, self.seen, strict=True):
             removed, grown = (
                 {link for slot in slots for link in members(layer.store, slot)}
-                for slots in state.trainer.rewiring.done.get(layer.index, ((), ()))
+                for slots in state.trainer.rewiring.done.get(f"{layer.name}.weight", ((), ()))
             )
             for link in removed:
                 del births[link]
@@ -248,7 +248,7 @@ def test_best_epoch_comes_back_and_training_goes_on():
     before = trainer.callbacks[0].rewirings
     assert before < 29
     fit(trainer, 2, validation_data=NOISE)
-    born = [layer.store.get_field(FIELD) for layer in trainer.network.sparse_layers]
+    born = [layer.store.get_field(FIELD) for layer in trainer.network.weight_layers]
     assert trainer.callbacks[0].rewirings > before and all(b.min() == 0 for b in born)
     trainer.network.validate()
 

@@ -76,7 +76,7 @@ def test_a_layer_times_a_vector(group, density):
     values = rng.integers(-9, 9, (layer.store.slots, group))
     layer.store.set_field("weight", values.astype("f4"))
     x = rng.integers(-(2**40), 2**40, 13).astype(np.float64)
-    found = layer.times(x)
+    found = layer.weight.times(x)
     assert found.dtype == np.float64
     assert found.tolist() == (matrix(layer) @ x).tolist()
 
@@ -132,7 +132,7 @@ TWICE = rw.Sparse(3, 3)
 NOT_LAYERS = [
     ([], ValueError, "at least one Sparse or Dense layer, got none"),
     (rw.Sparse(3, 4), TypeError, "layers must be a list of layers"),
-    ([rw.Sparse(3, 4), "relu"], TypeError, r"layers\[1\] must be a Sparse, Dense or Dropout, got 'relu'"),
+    ([rw.Sparse(3, 4), "relu"], TypeError, r"layers\[1\] must be a Sparse, Dense or another layer, got 'relu'"),
     (
         [rw.Sparse(3, 4), rw.Sparse(5, 2)],
         ValueError,
@@ -243,11 +243,11 @@ def test_config_and_arrays_make_the_network_again(group, dtype):
     net = deep(dtype, group=group)
     net.layers[0].store.add_field("momentum", dtype)
     net.layers[0].store.add_field("age", "int32", per_slot=True, birth=3)
-    config = json.loads(json.dumps(net.config(state=True)))
-    twin = rw.Sequential.from_config(config, net.arrays(state=True))
+    config = json.loads(json.dumps(net.config(None)))
+    twin = rw.Sequential.from_config(config, net.arrays(None))
     assert np.array_equal(twin.predict(VALUES), net.predict(VALUES))
     assert twin.layers[0].store.fields == net.layers[0].store.fields
-    assert twin.config(state=True) == net.config(state=True)
+    assert twin.config(None) == net.config(None)
 
 
 def test_what_does_not_fit_is_refused():
@@ -258,10 +258,10 @@ def test_what_does_not_fit_is_refused():
             rw.Sequential.from_config(config, {k: v for k, v in arrays.items() if k != name})
         with pytest.raises((ValueError, RuntimeError)):
             rw.Sequential.from_config(config, {**arrays, name: arrays[name][:-1]})
-    broken = arrays["layers.0.sources"].copy()
+    broken = arrays["layers.0.weight.sources"].copy()
     broken[0] = 99
     with pytest.raises((ValueError, IndexError, RuntimeError)):
-        rw.Sequential.from_config(config, {**arrays, "layers.0.sources": broken})
+        rw.Sequential.from_config(config, {**arrays, "layers.0.weight.sources": broken})
 
 
 def test_save_and_load(tmp_path):
@@ -380,13 +380,15 @@ class Flip(rw.Layer):
             np.negative(values, out=values)
         return tiles
 
-    def forward(self, x, ws, training, step, threads, *, linear=False):
-        return self._flip(x) if training else x
+    may_end = False
 
-    def backward(self, dy, x, ws, need_dx, updates, step, threads, *, linear=False):
+    def forward(self, x, p):
+        return self._flip(x) if p.training else x
+
+    def backward(self, dy, x, p, need_dx):
         return self._flip(dy) if need_dx else None
 
-    def config(self, state=False):
+    def config(self):
         return {"type": "Flip", "on": self.on}
 
 
@@ -445,8 +447,8 @@ class Heavy(WeightLayer):
         ),
         (rw.Layer(), TypeError, r"layers\[1\] \(Layer\) must define forward, backward, config"),
         (Deaf(), TypeError, r"layers\[1\] \(Deaf\) must define config"),
-        (Heavy(3, 3, "relu", True), TypeError, r"layers\[1\] \(Heavy\) has weights, but is neither"),
-        (Wider(), ValueError, r"layers\[1\] \(Wider\) must take 3 values and give as many, got 3 and 4"),
+        (Heavy(3, 3, "relu", True), TypeError, r"Heavy must make its weight"),
+        (Wider(), ValueError, r"layer 2 \(.*\) takes 3 inputs, but layer 1 \(Wider\) gives 4"),
     ],
 )
 def test_a_layer_that_cannot_work_is_refused_when_the_network_is_built(layer, error, says):

@@ -186,12 +186,12 @@ def test_dense_layers_shrink_too():
     trainer.fit(X, y, epochs=2, verbose=0)
     before = net.predict(X)
     kept = np.unique(net.layers[1].store.to_arrays()[1])
-    moments = net.layers[0].weight_state["adam_v"][kept]
+    moments = net.layers[0].weight.state["adam_v"][kept]
     found = rw.remove_neurons(net)
     assert found.kept[0].tolist() == kept.tolist() and found.removed[1] > 0
     assert net.layers[0].weights.shape == (kept.size, 6)
     assert net.layers[2].weights.shape == (2, net.layers[1].n_out)
-    assert np.array_equal(net.layers[0].weight_state["adam_v"], moments)
+    assert np.array_equal(net.layers[0].weight.state["adam_v"], moments)
     np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
 
 
@@ -287,7 +287,7 @@ def test_it_waits_for_nobody():
 
 def test_without_memory_nothing_has_changed(monkeypatch):
     net = build()
-    before = net.arrays(state=True)
+    before = net.arrays(None)
 
     def refuse(self, config, arrays):
         raise MemoryError
@@ -295,7 +295,7 @@ def test_without_memory_nothing_has_changed(monkeypatch):
     monkeypatch.setattr(neurons_module.Sequential, "remade", refuse)
     with pytest.raises(MemoryError):
         rw.remove_neurons(net)
-    assert all(np.array_equal(a, before[name]) for name, a in net.arrays(state=True).items())
+    assert all(np.array_equal(a, before[name]) for name, a in net.arrays(None).items())
 
 
 def test_ctrl_c_finds_the_old_network_or_the_new_one():

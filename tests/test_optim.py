@@ -133,7 +133,7 @@ def test_clipping_that_does_nothing_changes_no_bit(kind, case):
             net, loss="mse", optimizer=rw.optim.optimizer({**optimizer.config(), "clip_norm": clip})
         )
         trainer.fit(X, Y, epochs=EPOCHS, batch_size=5, verbose=0)
-        found.append(net.arrays(state=True))
+        found.append(net.arrays(None))
     assert found[0].keys() == found[1].keys()
     for name in found[0]:
         assert np.array_equal(found[0][name], found[1][name]), name
@@ -216,7 +216,7 @@ def test_another_trainer_starts_with_fresh_state():
     second = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
     second.fit(X, Y, verbose=0)
     assert set(net.layers[0].store.fields) == {"weight", "momentum"}
-    assert set(net.layers[0].bias_state) == {"momentum"}
+    assert set(net.parameters()["layers.0.bias"].state) == {"momentum"}
     first.fit(X, Y, verbose=0)  # its own is gone: fresh again
     assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
     assert first.optimizer_step == 1
@@ -244,7 +244,7 @@ def test_state_that_was_taken_half_way_is_given_back(monkeypatch):
         raise MemoryError("no memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(net.layers[-1], "prepare", no_memory)
+        patch.setattr(net.layers[-1].weight, "prepare", no_memory)
         with pytest.raises(MemoryError, match="no memory"):
             rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01)).fit(X, Y, verbose=0)
     first.fit(X, Y, verbose=0)

@@ -5,7 +5,8 @@ import pytest
 
 import rewire as rw
 from rewire import analysis
-from rewire.layers import Elementwise, register_layer
+from rewire.layers import Elementwise, Narrower, Pass, register_layer
+from rewire.parameters import Buffer
 from rewire.reachability import live_backward, live_forward, origins
 from rewire.rewiring.chains import chain_links
 from rewire.workspace import Workspace
@@ -19,13 +20,13 @@ class Plain(rw.Layer):
     def apply(self, values):
         raise NotImplementedError
 
-    def forward(self, x, ws, training, step, threads, *, linear=False):
-        y = ws.tiles((self.index, "y"), self.n_out)
+    def forward(self, x, p):
+        y = p.output(self)
         y.array()[...] = self.apply(x.array())
         return y
 
-    def backward(self, dy, x, ws, need_dx, updates, step, threads, *, linear=False):
-        dx = ws.tiles((self.index, "dx"), self.n_in)
+    def backward(self, dy, x, p, need_dx):
+        dx = p.tiles((self.index, "dx"), self.n_in)
         dx.array()[...] = self.back(dy.array())
         return dx
 
@@ -33,7 +34,7 @@ class Plain(rw.Layer):
         """Not always the right one: it is about neurons here."""
         return gradient
 
-    def config(self, state=False):
+    def config(self):
         return {"type": type(self).__name__}
 
 
@@ -47,25 +48,24 @@ class Shift(Elementwise, Plain):
 class Scale(Shift):
     """Its own number for every value."""
 
-    def build(self, **place):
-        super().build(**place)
-        self.gain = np.arange(1.0, self.n_in + 1)
+    axes = None
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.gain = Buffer(n_in, axes=self.axes)
+        self.gain.values[:] = np.arange(1.0, n_in + 1)
 
     def apply(self, values):
-        return values * self.gain[:, None]
+        return values * self.gain.values[:, None]
 
-    def arrays(self, state=False):
-        return {"gain": self.gain.copy()}
-
-    def restore(self, config, arrays):
-        self.gain = np.array(arrays["gain"])
+    def buffers(self):
+        return {"gain": self.gain}
 
 
 class Gain(Scale):
     """Scale that says how it is made narrower."""
 
-    def keep(self, inputs, outputs, values):
-        return self.config(state=True), {"gain": self.gain[outputs]}
+    axes = ("out",)
 
 
 class Reverse(Plain):
@@ -94,7 +94,7 @@ class NarrowingReverse(Reverse):
         return inputs | outputs[::-1], outputs | inputs[::-1]
 
     def keep(self, inputs, outputs, values):
-        return self.config(state=True), {}
+        return Narrower(self.config(), {}, {})
 
 
 class Mix(Plain):
@@ -169,7 +169,7 @@ def run(layer, X):
     ws.shape(len(X))
     x = ws.tiles("input", layer.n_in)
     x.pack(X)
-    return layer.forward(x, ws, False, 0, 1).unpack(None, 1)
+    return layer.forward(x, Pass(ws)).unpack(None, 1)
 
 
 cases = pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
@@ -307,7 +307,7 @@ def test_chains_are_followed_through_layers_between(between, seed):
     """Links whose source or neuron lies on no path, by matrix products over the network after the plans."""
     net = row_of_layers(between, seed=seed)
     rng, plans, masks = np.random.default_rng(seed), [], [matrix(layer) for layer in net.layers]
-    for layer in net.sparse_layers:
+    for layer in net.weight_layers:
         rows, cols, _ = layer.store.to_arrays()
         drop = rng.random(rows.size) < 0.3
         plan = rw._core.Plan(layer.core)
@@ -321,10 +321,10 @@ def test_chains_are_followed_through_layers_between(between, seed):
     for mask in reversed(masks):
         behind.insert(0, mask.T @ behind[0])
     found = chain_links(net, plans)
-    for layer in net.sparse_layers:
+    for layer in net.weight_layers:
         at = layer.index
         dead = masks[at] & ~(behind[at + 1][:, None] & ahead[at])
-        assert set(zip(*(a.tolist() for a in found[at]), strict=True)) == set(map(tuple, np.argwhere(dead)))
+        assert set(zip(*(a.tolist() for a in found[f"layers.{at}.weight"]), strict=True)) == set(map(tuple, np.argwhere(dead)))
 
 
 # --- neurons that are removed -----------------------------------------------------------
@@ -399,11 +399,11 @@ def test_a_layer_that_needs_all_of_its_inputs_keeps_them(kind):
 )  # fmt: skip
 def test_a_layer_that_does_not_answer_is_refused_by_name(act):
     net = row_of_layers([Norm])
-    before = net.arrays(state=True)
+    before = net.arrays(None)
     words = r"layer \d \(Norm \d+ -> \d+\) cannot be seen through: it does not define live_"
     with pytest.raises(TypeError, match=words):
         act(net)
-    after = net.arrays(state=True)
+    after = net.arrays(None)
     assert all(np.array_equal(a, after[name]) for name, a in before.items())
     train(net, rw.SET())
 
@@ -423,7 +423,7 @@ def test_what_cannot_be_asked_for():
         live_forward(net.layers)
     net = row_of_layers([Scale], seed=1)
     before = net.arrays()
-    with pytest.raises(TypeError, match=r"layer 2 \(Scale .* cannot be made narrower: it has arrays"):
+    with pytest.raises(TypeError, match=r"layer 2 \(Scale .* cannot be made narrower: its 'gain' does not say"):
         rw.remove_neurons(net)
     assert all(np.array_equal(a, before[name]) for name, a in net.arrays().items())
 
@@ -499,7 +499,7 @@ def test_the_best_epoch_comes_back_with_layers_of_ones_own(tmp_path):
         X, X[:, :5], epochs=4, verbose=0
     )
     assert [layer.n_out for layer in net.weight_layers] == [24, 21, 5]
-    assert np.array_equal(net.layers[2].gain, np.arange(1.0, 25))
+    assert np.array_equal(net.layers[2].gain.values, np.arange(1.0, 25))
 
 
 def test_a_log_of_links_follows_through_a_permutation():

@@ -110,7 +110,7 @@ def test_a_correlated_connectivity_is_for_the_first_layer():
         rw.Sequential(mlp_layers([30, 60, 50, 2], epsilon=1, connectivity=start, X=x), seed=3)
         for start, x in (("correlated", X), ("correlated", sp.csr_array(X)), ("random", None))
     ]
-    positions = [[positions_of(layer.store).tolist() for layer in net.sparse_layers] for net in nets]
+    positions = [[positions_of(layer.store).tolist() for layer in net.weight_layers] for net in nets]
     first, again, other = positions
     assert first == again and first[0] != other[0] and first[1:] == other[1:]
     alone = rw.Sparse(
@@ -127,7 +127,7 @@ def test_connectivity_on_the_command_line(tmp_path, capsys):
     assert main([*train, "--rewiring", "static", *words]) == 0
     ring = rw.Sparse(64, 40, links=208, connectivity=rw.connectivity.SmallWorld(0.0))
     rw.Sequential([ring], seed=0)
-    assert positions_of(rw.load(saved).sparse_layers[0].store).tolist() == positions_of(ring.store).tolist()
+    assert positions_of(rw.load(saved).weight_layers[0].store).tolist() == positions_of(ring.store).tolist()
     assert main(["train", "--resume", str(saved), "--epochs", "2", "--quiet"]) == 0
     assert main([*train, "--connectivity", "correlated"]) == 0
     capsys.readouterr()

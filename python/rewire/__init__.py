@@ -18,7 +18,8 @@ from rewire.link_counts import erk_links
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
 from rewire.neurons import remove_neurons
-from rewire.optim import SGD, Adam, AdamW
+from rewire.optim import SGD, Adam, AdamW, Optimizer
+from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
 from rewire.presets import preset
 from rewire.rewiring import (
     CHT,
@@ -55,13 +56,12 @@ _MODULES = ("analysis", "connectivity", "datasets", "plots")  # without imports 
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
-    "AllReLU", "BinaryCrossEntropy", "Callback", "Checkpoint", "Constant", "Cosine", "CrossEntropy", "DeepR",
-    "Dense", "DensityWarning",
-    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "FileError", "Fixed", "GraNet", "He",
-    "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
-    "Magnitude", "MapLog", "Normal", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
-    "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "Standardizer",
-    "Static", "Step", "Steps", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
+    "AllReLU", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Constant", "Cosine", "CrossEntropy",
+    "DeepR", "Dense", "DenseParameter", "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field",
+    "FileError", "Fixed", "GraNet", "He", "History", "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog",
+    "Magnitude", "MapLog", "Normal", "Optimizer", "ReLU", "Rewiring", "RigL", "SRigL",
+    "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
+    "Standardizer", "Static", "Step", "Steps", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
     "erk_links", "get_num_threads", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 

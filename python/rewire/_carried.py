@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
@@ -19,7 +18,6 @@ from rewire._saving import check_same
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config
-from rewire.layers import Dense, Sparse
 from rewire.losses import loss as as_loss
 from rewire.network import Sequential
 from rewire.optim import Optimizer
@@ -31,15 +29,13 @@ __all__ = [
     "saved_fields",
 ]  # fmt: skip
 
-_STATE = ("bias_state.", "weight_state.")
-
 
 def lacks(network: Sequential, optimizer: Optimizer) -> str | None:
     """The first thing of the optimizer's state that a layer has not; None if the next step finds all."""
-    for layer in network.layers:
-        missing = layer.lacks(optimizer)
+    for parameter in network.tree.parameters.values():
+        missing = parameter.lacks(optimizer.fields)
         if missing is not None:
-            return f"{layer.label} lacks {missing}, which the optimizer needs"
+            return f"{parameter.label} lacks {missing}, which the optimizer needs"
     return None
 
 
@@ -47,7 +43,7 @@ def saved_fields(trainer: TrainerLike) -> list[str]:
     """Names of the fields that go into a file: those that somebody declares who is there."""
     names: list[str] = []
     if trainer.owns_state():
-        names += [*trainer.optimizer.state_names, *["born"] * trainer.optimizer.needs_age]
+        names += trainer.optimizer.fields
     if trainer.fields_of == trainer.rewiring.remembers_as:
         names += trainer.rewiring.fields
     for callback in trainer.callbacks:
@@ -58,34 +54,21 @@ def saved_fields(trainer: TrainerLike) -> list[str]:
 
 def network_config(trainer: TrainerLike) -> dict[str, Any]:
     """``config()`` of the network, with the fields that are carried and no others."""
-    names, config = saved_fields(trainer), trainer.network.config(state=True)
-    for layer in config["layers"]:
-        if "fields" in layer:
-            layer["fields"] = {name: kind for name, kind in layer["fields"].items() if name in names}
-    return config
+    return trainer.network.config(saved_fields(trainer))
 
 
 def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
     """Copies of the arrays that belong to :func:`network_config`."""
-    names, owns = saved_fields(trainer), trainer.owns_state()
-
-    def carried(name: str) -> bool:
-        kind = name.split(".", 2)[-1]  # layers.0.field.momentum
-        if kind.startswith("field."):
-            return kind.removeprefix("field.") in names
-        return owns or not kind.startswith(_STATE)
-
-    return {name: a for name, a in trainer.network.arrays(state=True).items() if carried(name)}
+    return trainer.network.arrays(saved_fields(trainer))
 
 
 def refresh_rule(trainer: TrainerLike) -> None:
     """Before a rule trains that is of another kind than the last one: no field is left of either."""
     if trainer.fields_of == trainer.rewiring.remembers_as:
         return
-    for layer in trainer.network.sparse_layers:
+    for parameter in trainer.network.sparse_parameters:
         for name in (*trainer.fields_last, *trainer.rewiring.fields):
-            if name in layer.core.fields:
-                layer.core.drop_field(name)
+            parameter.drop_field(name)
     trainer.fields_of = trainer.rewiring.remembers_as
     trainer.fields_last = tuple(trainer.rewiring.fields)
 
@@ -98,12 +81,12 @@ def check(trainer: TrainerLike) -> None:
     for name in ("epoch", "reach", "step", "rewirings"):
         _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
     _checks.integer("optimizer_step", trainer.optimizer_step, low=0, high=min(trainer.step, 2**31 - 2**20))
-    layers = trainer.network.weight_layers
+    layers, final = trainer.network.weight_layers, trainer.network.final
     trainer.history.check(trainer.epoch, len(layers))
     part = trainer.unfinished
     config = None if part is None else part.config()
     if part is not None and config is not None:
-        metric = trainer.loss.metric(layers[-1].activation)
+        metric = trainer.loss.metric(final)
         Unfinished.from_config(config, part.arrays(), metric, len(layers), trainer.network.n_out)
     check_network(trainer, trainer.network, trainer.optimizer_step)
 
@@ -123,18 +106,10 @@ def check_network(trainer: TrainerLike, network: Sequential, optimizer_step: int
 def _check_optimizer_state(network: Sequential, optimizer: Optimizer, optimizer_step: int) -> None:
     """Moments have their signs, links were not born in the future."""
     age = optimizer_step + 1
-    for layer in network.weight_layers:
-        states = [layer.bias_state]
-        if isinstance(layer, Sparse):
-            for name in optimizer.state_names:
-                low = 0.0 if name == "adam_v" else None
-                layer.check_field(name, layer.dtype, low=low, birth=(0.0, 0.0))
-            layer.check_field("born", "int32", per_slot=True, low=1, high=age, birth=(1.0, age))
-        elif isinstance(layer, Dense):
-            states.append(layer.weight_state)
-        for name, values in (pair for state in states for pair in state.items()):
-            if not np.isfinite(values).all() or (name == "adam_v" and (values < 0).any()):
-                raise ValueError(f"{layer.label}: {name!r} must be finite, and 'adam_v' >= 0")
+    for parameter in network.tree.parameters.values():
+        for name, field in optimizer.fields.items():
+            births = (1.0, float(age)) if field.ages else (field.birth, field.birth)
+            parameter.check_field(name, field, high=age if field.ages else None, birth=births)
 
 
 def check_descriptions(trainer: TrainerLike) -> None:

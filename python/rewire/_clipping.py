@@ -13,7 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from rewire._moments import quiet
-from rewire.layers import Layer
+from rewire.parameters import Parameter
+from rewire.parameters.base import GRADIENT
 
 __all__ = ["limit_gradients"]
 
@@ -21,29 +22,29 @@ LEAST_SQUARES = 2.0**-960  # a sum of squares beside which all squares that vani
 STEP = 100  # both dtypes hold 2**-100
 
 
-def limit_gradients(layers: Iterable[Layer], limit: float) -> None:
-    """Scale the kept gradients of all layers so that their joint norm is at most ``limit``.
+def limit_gradients(parameters: Iterable[Parameter], limit: float) -> None:
+    """Scale the kept gradients of all parameters so that their joint norm is at most ``limit``.
 
     Raises
     ------
     ArithmeticError
         If a gradient is not finite; nothing has changed.
     """
-    layers = list(layers)
+    parameters = list(parameters)
     with quiet():
-        norm, exponent = _norm(layers)
+        norm, exponent = _norm(parameters)
         if not math.isfinite(norm):
             raise ArithmeticError(f"a gradient of norm {norm}")
         if norm > np.ldexp(limit, -exponent):
-            _scale(layers, limit, norm, exponent)
+            _scale(parameters, limit, norm, exponent)
 
 
-def _norm(layers: list[Layer]) -> tuple[float, int]:
+def _norm(parameters: list[Parameter]) -> tuple[float, int]:
     """The joint norm of all kept gradients: a number, and the exponent of 2 that goes with it."""
-    total = sum(layer.grad_sumsq() for layer in layers)
+    total = sum(parameter.gradient_sumsq() for parameter in parameters)
     if LEAST_SQUARES <= total < math.inf:
         return math.sqrt(total), 0
-    parts = [part.astype(np.float64) for layer in layers for part in layer.kept_gradients() if part.size]
+    parts = [q.values_of(GRADIENT).astype(np.float64) for q in parameters if q.size]
     largest = float(np.max([np.abs(part).max() for part in parts], initial=0.0))  # NaN if there is one
     if not math.isfinite(largest) or largest == 0.0:
         return largest, 0
@@ -52,7 +53,7 @@ def _norm(layers: list[Layer]) -> tuple[float, int]:
     return math.sqrt(total), exponent
 
 
-def _scale(layers: list[Layer], limit: float, norm: float, exponent: int) -> None:
+def _scale(parameters: list[Parameter], limit: float, norm: float, exponent: int) -> None:
     """Multiply all kept gradients by limit / (norm * 2**exponent), which is less than 1."""
     (a, p), (b, q) = math.frexp(limit), math.frexp(norm)
     exponent = p - q - exponent
@@ -61,6 +62,6 @@ def _scale(layers: list[Layer], limit: float, norm: float, exponent: int) -> Non
     else:
         whole, rest = divmod(-exponent, STEP)
         factors = [2.0**-STEP] * whole + [math.ldexp(a / b, -rest)]
-    for layer in layers:
+    for parameter in parameters:
         for factor in factors:
-            layer.scale_grad(factor)
+            parameter.scale_gradient(factor)

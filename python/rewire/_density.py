@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from rewire._format import percent
 from rewire._warn import warn
 from rewire.errors import DensityWarning
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 
 __all__ = ["warn_of_density", "warn_of_lost_links"]
 
@@ -39,29 +39,26 @@ def warn_of_density(network: Sequential, *, starts_full: bool, static: bool = Fa
     edge list, a matrix, a file.
     """
     parts = []
-    empty = [layer for layer in network.sparse_layers if layer.nnz == 0]
+    empty = [layer for layer in network.sparse_parameters if layer.nnz == 0]
     if empty:
         parts.append(
             f"no connections in {_named(empty)}: what comes after does not depend on the inputs; ask for "
             f"more, epsilon=1 gives {' and '.join(f'{_erdos_renyi(layer):,}' for layer in empty[:SHOWN])}"
         )
-    hidden = [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
+    hidden = [layer for layer in network.sparse_parameters if layer.owner is not network.layers[-1]]
     full = [layer for layer in hidden if layer.density > FULL]
     all_full = len(full) == len(hidden)
     named = [layer for layer in full if layer.sized_by != "count" and (layer.sized_here or all_full)]
     if named and not starts_full:
         found = "which a Dense layer computes faster" if static else "so there is nowhere to grow connections"
-        parts.append(
-            f"not sparse: {_named(named)}, {found}; "
-            f"{_half(named)} gives about half of them"
-        )
+        parts.append(f"not sparse: {_named(named)}, {found}; {_half(named)} gives about half of them")
     if parts:
         warn("; ".join(parts), DensityWarning)
 
 
-def warn_of_lost_links(network: Sequential, linked: Collection[int]) -> bool:
-    """One DensityWarning for layers, by their index, that had connections and have none; whether it came."""
-    lost = [layer for layer in network.sparse_layers if layer.nnz == 0 and layer.index in linked]
+def warn_of_lost_links(network: Sequential, linked: Collection[str]) -> bool:
+    """One DensityWarning for parameters, by name, that had connections and have none; whether it came."""
+    lost = [layer for layer in network.sparse_parameters if layer.nnz == 0 and layer.name in linked]
     if lost:
         warn(
             f"no connections are left in {_named(lost)}: what comes after does not depend on the inputs; "
@@ -71,16 +68,16 @@ def warn_of_lost_links(network: Sequential, linked: Collection[int]) -> bool:
     return bool(lost)
 
 
-def _named(layers: Sequence[Sparse]) -> str:
+def _named(layers: Sequence[SparseParameter]) -> str:
     words = ", ".join(f"{layer.label} at density {percent(layer.density)}" for layer in layers[:SHOWN])
     return words + (f" and {len(layers) - SHOWN} more" if len(layers) > SHOWN else "")
 
 
-def _erdos_renyi(layer: Sparse) -> int:
+def _erdos_renyi(layer: SparseParameter) -> int:
     return min(layer.n_in + layer.n_out, layer.n_in * layer.n_out)
 
 
-def _half(layers: Sequence[Sparse]) -> str:
+def _half(layers: Sequence[SparseParameter]) -> str:
     """The argument that would bring these layers to about half their density."""
     if all(layer.sized_by == "density" for layer in layers):
         return "density=0.5"

@@ -31,6 +31,7 @@ from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import EVENTS, State, handlers
 from rewire.errors import DivergenceError
+from rewire.layers.passing import Apply, Keep, Probe
 from rewire.losses import Targets
 from rewire.metrics import Metric
 from rewire.progress import Silent
@@ -67,8 +68,11 @@ class Fit:
         self.threads = self.net.threads_for(batch, trainer.threads)
         self.updates = trainer.optimizer.updates()
         self.clip_norm = trainer.optimizer.clip_norm
+        self.keeps = self.clip_norm is not None or not trainer.optimizer.in_core
+        self.apply, self.keep = Apply(self.updates), Keep()
+        self.passing = self.net.passing(ws, fused=trainer.fused, training=True, threads=self.threads)
         self.follows = type(trainer.rewiring).stepped is not Rewiring.stepped
-        self.final = self.net.weight_layers[-1].activation
+        self.final = self.net.final
         self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.state = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
@@ -102,8 +106,8 @@ class Fit:
                 net.learn_inputs(self.source, self.weight.values)
             for source in (self.source, *(self.validation or ())[:1]):
                 net.check_inputs(source)
-            for layer in net.layers:
-                layer.hold_gradients(self.clip_norm is not None)
+            for parameter in net.tree.parameters.values():
+                parameter.hold_gradient(self.keeps or parameter.uses > 1)
             trainer.rewiring.prepare(net)
             self.tell("on_fit_begin")
             show.begin(self.state.last_epoch, trainer.epoch, steps)
@@ -126,10 +130,10 @@ class Fit:
         finally:
             show.end()
             trainer.set_births()
-            for layer in net.layers if self.clip_norm is not None else ():
+            for parameter in net.tree.sparse:
                 # A view that is still alive keeps the field; it is never saved and does no harm.
                 with contextlib.suppress(BufferError):
-                    layer.hold_gradients(False)
+                    parameter.hold_gradient(False)
         self.tell("on_fit_end")
 
     # --- an epoch -----------------------------------------------------------------------
@@ -195,11 +199,12 @@ class Fit:
                 part.done += len(rows)
             show.step(self.state.loss)
         begin = time.perf_counter()
-        for layer in net.layers:
-            if not layer.finite():
-                raise self.diverged(layer.label, "weights that are not finite")
-            if not layer.finite_state():
-                raise self.diverged(layer.label, "squares of gradients that are not finite")
+        squares = [name for name, field in trainer.optimizer.fields.items() if (field.power or 0) > 1]
+        for parameter in net.tree.parameters.values():
+            if not parameter.finite():
+                raise self.diverged(parameter.label, "weights that are not finite")
+            if not all(parameter.finite_field(name) for name in squares):
+                raise self.diverged(parameter.label, "squares of gradients that are not finite")
         part.seconds_training += time.perf_counter() - begin
         if last and trainer.rewiring.last_epoch == "remove" and not part.closed:
             self.rewire(self.progress(trainer.epoch + 1, True), part)
@@ -276,7 +281,7 @@ class Fit:
 
     def generations(self) -> list[tuple[int, int]]:
         """Changes whenever a rewiring is carried out."""
-        return [(id(layer.core), layer.core.generation) for layer in self.net.sparse_layers]
+        return [(id(q.core), q.core.generation) for q in self.net.tree.sparse]
 
     def follow(self, before: TrainingProgress) -> float:
         """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
@@ -287,7 +292,7 @@ class Fit:
 
     def probe_gradients(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:
         """Gradients for the coming batch, and for more at random where the rule asks for them."""
-        trainer, net, ws = self.trainer, self.net, self.ws
+        trainer, net = self.trainer, self.net
         batches = trainer.rewiring.probe_batches
         if batches > 1:
             words = np.random.SeedSequence([trainer.seed, trainer.step, _PROBE])
@@ -298,14 +303,10 @@ class Fit:
             rows = np.concatenate([rows, others])
             own = self.weight.of(rows).near
             weight = weights_of_batches if own is None else weights_of_batches * own
-        kept: dict[int, _core.Tiles] = {}
-        ws.probed = kept
-        try:
-            flow, _, dz, _ = self.forward(rows, weight)
-            net.backward(dz, flow, ws, None, trainer.step + 1, self.threads, logits=trainer.fused)
-        finally:
-            ws.probed = None
-        return GradientProbe({i: (flow[i], dz) for i, dz in kept.items()}, self.threads)
+        probe = Probe()
+        flow, _, dz, _ = self.forward(rows, weight)
+        net.backward(dz, flow, self.passing, probe)
+        return GradientProbe(probe.kept, self.threads)
 
     # --- a step -------------------------------------------------------------------------
 
@@ -315,7 +316,8 @@ class Fit:
         """Inputs of all layers and the outputs; loss; gradient of the outputs; targets."""
         trainer, net, ws = self.trainer, self.net, self.ws
         x = net.load_batch(ws, self.source, rows, self.threads)
-        flow = net.forward(x, ws, True, trainer.step + 1, self.threads, logits=trainer.fused)
+        self.passing.step = trainer.step + 1
+        flow = net.forward(x, self.passing)
         truth = self.targets.gather(rows)
         dz = ws.tiles("dz", net.n_out)
         value = trainer.loss.evaluate(flow[-1], truth, weight, dz)
@@ -327,30 +329,37 @@ class Fit:
         self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, rate: float | None
     ) -> tuple[float, NDArray[Any]]:
         """Forward, loss and, with a ``rate``, backward and the optimizer's step; loss and targets."""
-        trainer, net, ws = self.trainer, self.net, self.ws
+        trainer, net = self.trainer, self.net
         net.refuse_views("trained")
         flow, value, dz, truth = self.forward(rows, weight)
         flow[-1].unpack(self.outputs[: len(rows)], self.threads)
         if rate is not None:
-            trainer.optimizer.place(self.updates, rate, trainer.optimizer_step + 1)
+            self.updates.place(rate, trainer.optimizer.weight_decay, trainer.optimizer_step + 1)
             trainer.rewiring.join(self.updates, net)
-            updates = self.updates if self.clip_norm is None else None
-            net.backward(dz, flow, ws, updates, trainer.step + 1, self.threads, logits=trainer.fused)
-            if updates is None:
+            if self.keeps:
+                self.keep.clear()
+                net.backward(dz, flow, self.passing, self.keep)
                 self.clip_and_apply()
+            else:
+                net.backward(dz, flow, self.passing, self.apply)
+                self.apply.finish(self.threads)
             trainer.optimizer_step += 1
         trainer.step += 1
         return value, truth
 
     def clip_and_apply(self) -> None:
         """Scale all gradients down together if their joint norm is too large; then take the step."""
-        assert self.clip_norm is not None
-        try:
-            limit_gradients(self.net.layers, self.clip_norm)
-        except ArithmeticError as error:
-            raise self.diverged(None, str(error)) from None
-        for layer in self.net.layers:
-            layer.apply(self.updates, self.threads)
+        kept = self.keep.in_order(self.net.tree.parameters)
+        if self.clip_norm is not None:
+            try:
+                limit_gradients(kept, self.clip_norm)
+            except ArithmeticError as error:
+                raise self.diverged(None, str(error)) from None
+        optimizer = self.trainer.optimizer
+        if optimizer.in_core:
+            self.keep.apply(self.updates, self.threads)
+        else:
+            optimizer.apply(kept, self.updates.rate, self.trainer.optimizer_step + 1)
 
     def find_divergence(self, flow: list[_core.Tiles], value: float) -> DivergenceError:
         """Name the first layer that is no longer finite."""

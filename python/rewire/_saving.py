@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 
 from rewire import _checks, _container
 from rewire._fileio import FileError, foreign
-from rewire._geometry import Geometry
 from rewire._version import __version__
 
 __all__ = ["Contents", "Path", "check_same", "network_parts", "read", "refusing", "trainer_parts", "write"]
 
 Path = str | os.PathLike[str]
 
-_STATE = (".field.", ".bias_state.", ".weight_state.")  # arrays that only a trainer needs
+_STATE = ".field."  # in the names of arrays that only a trainer needs
 
 
 @dataclass(frozen=True)
@@ -107,20 +106,17 @@ def read(path: Path) -> Contents:
 def network_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Configuration and arrays of the network, without what only its trainer needs."""
     config, arrays = dict(contents.network_config), contents.arrays
-    _check_layers(config)
-    state = [name for name in arrays if any(part in name for part in _STATE)]
+    _check_parts(config)
+    state = [name for name in arrays if _STATE in name]
     if contents.kind == "network" and state:
         raise ValueError(f"array {state[0]!r} is unknown")
     if contents.kind == "trainer":
-        config["layers"] = [
-            {key: value for key, value in layer.items() if key != "fields"} for layer in config["layers"]
-        ]
+        config["parameters"] = {name: {**part, "fields": {}} for name, part in config["parameters"].items()}
         arrays = {
             name: array
             for name, array in arrays.items()
             if name.startswith(("layers.", "standardizer.")) and name not in state
         }
-    _check_sizes(config, arrays)
     return config, arrays
 
 
@@ -128,8 +124,7 @@ def trainer_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, NDArray
     """Configuration and arrays of the trainer and of its network."""
     if contents.kind != "trainer":
         raise FileError(contents.path, "holds a network without its trainer: rewire.load reads it")
-    _check_layers(contents.config["network"])
-    _check_sizes(contents.config["network"], contents.arrays)
+    _check_parts(contents.config["network"])
     return contents.config, contents.arrays
 
 
@@ -174,27 +169,11 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _check_layers(config: Any) -> None:
-    """The descriptions of layers are dicts in a list."""
+def _check_parts(config: Any) -> None:
+    """The descriptions of layers are dicts in a list, those of parameters dicts in a dict."""
     layers = _checks.one_of_types("network", config, Mapping, "a dict")["layers"]
     for layer in _checks.one_of_types("layers", layers, list, "a list"):
         _checks.one_of_types("a layer", layer, Mapping, "a dict")
-
-
-def _check_sizes(config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Compare the shapes of layers with their arrays, before layers take memory for them."""
-    for index, layer in enumerate(config["layers"]):
-        kind = layer["type"]
-        if kind == "Sparse":
-            group = _checks.choice("group", layer["group"], (1, 2, 4, 8))
-            n_out = _checks.integer("n_out", layer["n_out"], low=1)
-            name, shape = "indptr", [Geometry(layer["n_in"], n_out, group).n_groups + 1]
-        elif kind == "Dense":
-            name, shape = "weights", [layer["n_out"], layer["n_in"]]
-        else:
-            continue
-        name = f"layers.{index}.{name}"
-        if arrays[name].shape != tuple(shape):
-            raise ValueError(
-                f"array {name!r} has shape {arrays[name].shape}, its layer needs {tuple(shape)}"
-            )
+    parts = _checks.one_of_types("parameters", config["parameters"], Mapping, "a dict")
+    for part in parts.values():
+        _checks.one_of_types("a parameter", part, Mapping, "a dict")

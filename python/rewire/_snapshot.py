@@ -29,7 +29,7 @@ KEPT_BYTES = 256 << 20
 
 _CONTAINERS = (list, dict, set, deque)
 _PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a short cut
-_SCRATCH = ("_bias_grad", "weight_grad")  # attributes of layers that hold nothing between two steps
+_SCRATCH = ("_room", "_gradient", "_view", "_derived", "owner")  # attributes of parameters that hold nothing between two steps
 
 
 class AllOrNothing:
@@ -100,8 +100,12 @@ def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     for items in (history.epochs, trainer.callbacks, network.layers):
         undo.append(_refill(items))
     _keep(network, undo, shallow=None)
-    for layer in network.layers:
-        _keep(layer, undo, shallow=_SCRATCH)
+    for layer in network.tree.layers.values():
+        _keep(layer, undo)
+    for parameter in network.tree.parameters.values():
+        _keep(parameter, undo, shallow=_SCRATCH)
+    for buffer in network.tree.buffers.values():
+        _keep(buffer, undo)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
     parts = (trainer.optimizer, trainer.loss, network.standardizer, trainer.unfinished)
     for thing in (*parts, *trainer.rewiring.parts(), *stateful):

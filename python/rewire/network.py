@@ -9,23 +9,26 @@ from __future__ import annotations
 import operator
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rewire import _checks, _core, _saving
-from rewire._format import percent
 from rewire._gate import Gate
 from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
 from rewire._saving import Contents
-from rewire.activations import Softmax
-from rewire.layers import Dense, Layer, Sparse, Updates, WeightLayer, layer_from_config
-from rewire.layers.base import Rescale, refuse_incomplete, take
-from rewire.link_counts import readable, refuse_if_too_large
+from rewire.activations import Activation, Softmax
+from rewire.layers import Layer, Pass, layer_from_config
+from rewire.layers.passing import Learner
+from rewire.layers.summary import table
+from rewire.layers.tree import Tree, connected
+from rewire.link_counts import refuse_if_too_large
+from rewire.parameters import Parameter, Rescale, SparseParameter
+from rewire.parameters.base import GRADIENT, stream_of, take
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.workspace import Workspace
@@ -75,52 +78,136 @@ class Sequential:
     def __init__(self, layers: Sequence[Layer], *, seed: int | None = 0, dtype: str = "float32") -> None:
         self.seed = _checks.seed("seed", seed)
         self.dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
-        self._assemble(layers, draw=True)
+        self._assemble(layers)
+        self._build(draw=True)
+        for layer in self.tree.layers.values():
+            layer.start()
 
-    def _assemble(self, layers: Sequence[Layer], draw: bool) -> None:
-        self.layers = _checked(layers)
-        self._kinds: tuple[list[Layer], list[WeightLayer], list[Sparse]] = ([], [], [])
-        weighted = self.weight_layers
-        self.n_in, self.n_out = weighted[0].n_in, weighted[-1].n_out
+    def _assemble(self, layers: Sequence[Layer]) -> None:
+        """Take layers that fit each other; nothing has memory yet."""
+        self.layers = connected(layers)
+        self._tree = Tree(self.layers)
+        if not self._tree.weighted:
+            raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
+        if not self.layers[-1].may_end:
+            raise ValueError(f"the last layer must be Sparse or Dense, got {self.layers[-1]!r}")
+        self.n_in, self.n_out = self.layers[0].n_in, self.layers[-1].n_out
         self.standardizer: Standardizer | None = None
         self.gate = Gate()
         self._spares: list[Workspace] = []
         # Whose optimizer state the layers hold; a trainer that finds another's starts afresh.
         self.trained_by: object | None = None
-        refuse_if_too_large(sum(layer.needed_bytes(self.dtype) for layer in self.layers), "the network")
-        depths = {id(layer): k for k, layer in enumerate(weighted[:-1], start=1)}
-        for weight_layer in weighted:  # before any layer is built, so that a refusal leaves them all free
-            weight_layer.activation.bind(depths.get(id(weight_layer)))
-        for index, layer in enumerate(self.layers):
-            layer.build(
-                seed=self.seed, index=index, depth=depths.get(id(layer)), dtype=self.dtype, draw=draw
-            )
-        self._first_weighted = weighted[0].index
 
-    # --- numbers ------------------------------------------------------------------------
+    def _build(self, draw: bool) -> None:
+        """Give parameters their memory and, with ``draw``, their first values."""
+        tree = self._tree
+        for parameter in tree.parameters.values():
+            if parameter.built:
+                raise ValueError(
+                    f"{parameter!r} already belongs to a network; make a new one for another network"
+                )
+        needed = sum(parameter.needed_bytes(self.dtype) for parameter in tree.parameters.values())
+        refuse_if_too_large(needed, "the network")
+        depths = {id(layer): k for k, layer in enumerate(tree.weighted[:-1], start=1)}
+        for layer in tree.weighted:  # before any layer is built, so that a refusal leaves them all free
+            layer.activation.bind(depths.get(id(layer)))
+        for index, (name, layer) in enumerate(tree.layers.items()):
+            layer.build(seed=self.seed, index=index, name=name, depth=depths.get(id(layer)), dtype=self.dtype)
+        for name, parameter in tree.parameters.items():
+            of, number = tree.declared_by[name]
+            parameter.uses, layer = tree.uses[name], tree.layers[of]
+            stream = stream_of(layer.index, number)
+            parameter.build(name, layer, seed=self.seed, stream=stream, dtype=self.dtype, draw=draw)
+        self._first_learning = next(i for i, layer in enumerate(self.layers) if layer.learns)
+
+    # --- what it is made of -----------------------------------------------------------------
 
     @property
-    def weight_layers(self) -> list[WeightLayer]:
-        """Layers with weights, in order."""
-        return list(self._by_kind()[1])
+    def tree(self) -> Tree:
+        """All layers, parameters and buffers, by name."""
+        if self._tree.row != self.layers:
+            self._tree = Tree(self.layers)
+        return self._tree
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters, each once, by names such as ``"layers.0.weight"``."""
+        return dict(self.tree.parameters)
 
     @property
-    def sparse_layers(self) -> list[Sparse]:
-        """Sparse layers, in order."""
-        return list(self._by_kind()[2])
+    def weight_layers(self) -> list[Any]:
+        """Layers with connections of their own, in order; those inside of others as well."""
+        return list(self.tree.weighted)
 
-    def _by_kind(self) -> tuple[list[Layer], list[WeightLayer], list[Sparse]]:
-        """All layers, those with weights and the sparse ones; found anew when the first are others."""
-        if self._kinds[0] != self.layers:
-            weighted = [layer for layer in self.layers if isinstance(layer, WeightLayer)]
-            sparse = [layer for layer in self.layers if isinstance(layer, Sparse)]
-            self._kinds = list(self.layers), weighted, sparse
-        return self._kinds
+    @property
+    def sparse_parameters(self) -> list[SparseParameter]:
+        """All weights that are sparse, in order: what rewiring rules work on."""
+        return list(self.tree.sparse)
+
+    @property
+    def weight_names(self) -> list[list[str]]:
+        """Names of the parameters that make the connections of each of :attr:`weight_layers`."""
+        tree = self.tree
+        names = {id(parameter): name for name, parameter in tree.parameters.items()}
+        return [[names[id(q)] for q in layer.parameters().values() if q.connects] for layer in tree.weighted]
+
+    def position_of(self, parameter: Parameter) -> int:
+        """Where the layer that has a parameter stands in the row."""
+        return int(parameter.name.split(".")[1])
+
+    @property
+    def final(self) -> Activation:
+        """The activation of the outputs."""
+        return self.layers[-1].activation
+
+    def get_vector(self, field: str = "weight") -> NDArray[Any]:
+        """Weights, kept gradients or a field of all parameters as one vector; a copy.
+
+        Parameters
+        ----------
+        field : str
+            ``"weight"``, ``"gradient"``, or the name of a field, such as ``"momentum"``.
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (n_params,)
+            In the order of :meth:`parameters`; of links in the store's order.
+
+        Raises
+        ------
+        KeyError
+            If a parameter has no such field.
+        """
+        parts = [parameter.read(field) for parameter in self.tree.parameters.values()]
+        return np.concatenate(parts).astype(self.dtype, copy=False)
+
+    def set_vector(self, values: ArrayLike, field: str = "weight") -> None:
+        """Write weights, kept gradients or a field of all parameters from one vector.
+
+        Parameters
+        ----------
+        values : array-like, shape (n_params,)
+            In the order of :meth:`get_vector`. Finite.
+        field : str
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If a parameter has no such field; for values that do not fit. Nothing has changed then.
+        """
+        found = _checks.float_vector("values", values, self.n_params)
+        if field != GRADIENT:
+            for parameter in self.tree.parameters.values():
+                parameter.read(field)  # a field that is not there is found before anything changes
+        ends = np.cumsum([parameter.size for parameter in self.tree.parameters.values()])
+        for parameter, part in zip(self.tree.parameters.values(), np.split(found, ends[:-1]), strict=True):
+            parameter.write(part, field)
+
+    # --- numbers ----------------------------------------------------------------------------
 
     @property
     def width(self) -> int:
         """The widest layer or input; decides the tile."""
-        return max(self.n_in, *(layer.n_out for layer in self.layers))
+        return max(self.n_in, *(layer.n_out for layer in self.tree.layers.values()))
 
     @property
     def nnz(self) -> int:
@@ -130,7 +217,7 @@ class Sequential:
     @property
     def size(self) -> int:
         """Connections the same network would have if every layer were full."""
-        return sum(layer.n_in * layer.n_out for layer in self.weight_layers)
+        return sum(layer.full for layer in self.layers)
 
     @property
     def density(self) -> float:
@@ -139,13 +226,15 @@ class Sequential:
 
     @property
     def n_params(self) -> int:
-        """Connections and biases."""
-        return sum(layer.n_params for layer in self.layers)
+        """Trained values: connections, biases and others."""
+        return sum(parameter.size for parameter in self.tree.parameters.values())
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights, structure and optimizer state."""
-        return sum(layer.nbytes for layer in self.layers)
+        return sum(parameter.nbytes for parameter in self.tree.parameters.values()) + sum(
+            buffer.values.nbytes for buffer in self.tree.buffers.values()
+        )
 
     # --- new units ----------------------------------------------------------------------
 
@@ -153,14 +242,16 @@ class Sequential:
         """Let the standardiser learn from a training set; the first layer is rescaled, so that nothing else
         changes. Without biases there it keeps the mean that it subtracts.
         """
-        old, first = self.standardizer, self.weight_layers[0]
+        old, first = self.standardizer, self.layers[self._first_learning]
         if old is None:
             self.standardizer = Standardizer.fit(source, weight)
             return
-        new = old.learn(source, weight, center=first.has_bias)
+        if first.rescaled(Rescale()) is None:
+            return  # it could not follow
+        new = old.learn(source, weight, center=first.absorbs is True)
         if new is not old:
             gain, offset = old.change_to(new)
-            calls = first.rescaled(Rescale(cols=gain, offset=offset))
+            calls = first.rescaled(Rescale(cols=gain, offset=offset)) or []
             self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
 
     def change_outputs(self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]) -> None:
@@ -169,15 +260,16 @@ class Sequential:
         What optimizers keep follows the gradients: errors go with ``gain``, and those of layers before the
         last one with its square.
         """
-        layers = self.weight_layers
+        last = self.layers[-1]
         if gain is None:
-            self._at_once(layers[-1].rescaled(Rescale(shift=shift)))
+            self._at_once(last.rescaled(Rescale(shift=shift)) or [])
             return
         gain = np.clip(gain, 2.0**-20, 2.0**20)  # so that the state stays a number
-        calls = layers[-1].rescaled(Rescale(rows=gain, shift=shift, slope=gain))
-        for layer in layers[:-1]:
-            slope = np.full(layer.n_out, float(np.mean(gain * gain)))
-            calls += layer.rescaled(Rescale(slope=slope))
+        calls = last.rescaled(Rescale(rows=gain, shift=shift, slope=gain)) or []
+        before = Rescale(slope=np.array(np.mean(gain * gain)))
+        for parameter in self.tree.parameters.values():
+            if parameter.owner is not last:
+                calls += parameter.rescaled(before)
         self._at_once(calls)
 
     @staticmethod
@@ -191,9 +283,7 @@ class Sequential:
         """Memory for batches, empty until used."""
         return Workspace(self.dtype)
 
-    def load_batch(
-        self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int
-    ) -> _core.Tiles:
+    def load_batch(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
         """Shape ``ws`` for these rows and pack them, standardised."""
         ws.shape(len(rows))
         x = ws.tiles("input", self.n_in)
@@ -238,68 +328,54 @@ class Sequential:
         finite = np.isfinite(outputs)
         if finite.all():
             return
-        for layer in self.layers:
-            if not layer.finite():
-                raise ValueError(f"{layer.label} has weights that are not finite: there is no prediction")
-        row = rows[finite.all(axis=1).argmin() : ][:1]
+        for parameter in self.tree.parameters.values():
+            if not parameter.finite():
+                raise ValueError(f"{parameter.label} has weights that are not finite: there is no prediction")
+        row = rows[finite.all(axis=1).argmin() :][:1]
         column = int(np.abs(self._inputs(source, row)[0]).argmax())
         raise ValueError(
             f"{source.name} makes outputs overflow {self.dtype} in row {row[0]}, "
             f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
         )
 
-    def forward(
-        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, logits: bool = False
-    ) -> list[_core.Tiles]:
-        """Inputs of every layer, and the outputs of the last one at the end.
+    def passing(self, ws: Workspace, *, fused: bool = False, **circumstances: Any) -> Pass:
+        """A pass through this network; ``fused``: the last activation is part of the loss.
 
-        With ``logits`` the last activation is left out; softmax always is. Unless training, inner results
-        share their memory and only the last one is valid.
+        ``circumstances`` are those of `rewire.layers.Pass`.
+        """
+        return Pass(ws, linear=self.layers[-1] if fused else None, **circumstances)
+
+    def forward(self, x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
+        """Inputs of every layer, and the outputs of the last one at the end; softmax is left out.
+
+        Unless training, inner results share their memory and only the last one is valid.
         """
         flow = [x]
-        last = self.layers[-1]
         for layer in self.layers:
-            x = layer.forward(x, ws, training, step, threads, linear=logits and layer is last)
+            x = layer.forward(x, p)
             flow.append(x)
         return flow
 
-    def backward(
-        self,
-        dy: _core.Tiles,
-        flow: Sequence[_core.Tiles],
-        ws: Workspace,
-        updates: Updates | None,
-        step: int,
-        threads: int,
-        *,
-        logits: bool = False,
-    ) -> None:
+    def backward(self, dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, learner: Learner) -> None:
         """Gradients from ``dy`` (overwritten) for the outputs; ``flow`` is what forward gave.
 
-        With ``updates`` weights take their step at once, without gradients are kept in the layers.
+        The learner gets those of parameters; gradients for the inputs of the network are not taken.
         """
-        last = self.layers[-1]
-        gradient: _core.Tiles | None = dy
-        for layer in reversed(self.layers):
-            if gradient is None:
+        p.learner, gradient = learner, dy
+        for at in range(len(self.layers) - 1, self._first_learning - 1, -1):
+            found = self.layers[at].backward(gradient, flow[at], p, at > self._first_learning)
+            if found is None:
                 break
-            gradient = layer.backward(
-                gradient,
-                flow[layer.index],
-                ws,
-                layer.index > self._first_weighted,
-                updates,
-                step,
-                threads,
-                linear=logits and layer is last,
-            )
+            gradient = found
 
     def refuse_views(self, what: str) -> None:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
-        for layer in self.sparse_layers:
-            if layer.core.pins:
-                why = layer.core.viewed()
-                raise BufferError(f"{layer.label} cannot be {what} while a view of its store is alive: {why}")
+        for parameter in self.tree.sparse:
+            if parameter.core.pins:
+                why = parameter.core.viewed()
+                raise BufferError(
+                    f"{parameter.label} cannot be {what} while a view of its store is alive: {why}"
+                )
 
     # --- predicting ---------------------------------------------------------------------
 
@@ -348,12 +424,13 @@ class Sequential:
         Without ``refuse`` outputs may have overflowed.
         """
         out = np.empty((len(rows), self.n_out), self.dtype)
-        softmax = isinstance(self.weight_layers[-1].activation, Softmax)
+        softmax = isinstance(self.final, Softmax)
         ws = self._take_spare()
+        p = self.passing(ws, threads=threads)
         size = self.batch_for(len(rows), batch_size)
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            y = self.forward(self.load_batch(ws, source, some, threads), ws, False, 0, threads)[-1]
+            y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
             if softmax:
                 _core.softmax(y)
             found = y.unpack(out[start : start + len(some)], threads)
@@ -395,43 +472,22 @@ class Sequential:
         print(self)
 
     def __str__(self) -> str:
-        rows = [("layer", "shape", "activation", "connections", "bytes")]
-        for layer in self.layers:
-            if isinstance(layer, WeightLayer):
-                name, full = layer.activation.name, layer.n_in * layer.n_out
-                count = f"{layer.nnz:,}/{full:,} ({percent(layer.density, 3)})"
-                kind = type(layer).__name__
-                if isinstance(layer, Sparse) and layer.group > 1:
-                    kind += f" x{layer.group}"
-                shape = f"{layer.n_in} -> {layer.n_out}"
-                rows.append((f"{layer.index} {kind}", shape, name, count, readable(layer.nbytes)))
-            else:
-                rows.append((f"{layer.index} {layer!r}", "", "", "", ""))
-        total = f"{self.nnz:,}/{self.size:,} ({percent(self.density, 3)})"
-        rows.append(("all", f"{self.n_in} -> {self.n_out}", "", total, readable(self.nbytes)))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = []
-        for row in rows:
-            cells = [c.ljust(w) for c, w in zip(row[:3], widths[:3], strict=True)]
-            cells += [c.rjust(w) for c, w in zip(row[3:], widths[3:], strict=True)]
-            lines.append("  ".join(cells).rstrip())
-        rule = "-" * max(len(line) for line in lines)
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+        return table(self.tree)
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}], seed={self.seed}, dtype={self.dtype!r})"
 
     def validate(self) -> None:
         """Verify every invariant of every store; RuntimeError naming layer and invariant."""
-        for layer in self.sparse_layers:
+        for parameter in self.tree.sparse:
             try:
-                layer.core.check()
+                parameter.core.check()
             except RuntimeError as error:
-                raise RuntimeError(f"{layer.label}: {error}") from error
+                raise RuntimeError(f"{parameter.label}: {error}") from error
 
     def resembles(self, config: Mapping[str, Any]) -> bool:
         """Whether a ``config()`` describes these layers; hidden ones may have other widths."""
-        kept = [_kind(layer.config(state=False)) for layer in self.layers]
+        kept = [_kind(layer.config()) for layer in self.layers]
         found = [_kind(layer) for layer in config["layers"]]
         ends = [(n[0], n[-1]) for n in (_widths(self.config()), _widths(config))]
         return kept == found and ends[0] == ends[1] and self.dtype == config["dtype"]
@@ -440,25 +496,22 @@ class Sequential:
 
     def check_savable(self) -> None:
         """NotImplementedError if a file would bring back a layer, or a part of one, of another class."""
-        for layer in self.layers:
+        for layer in self.tree.layers.values():
             layer.check_savable()
 
-    def config(self, state: bool = False) -> dict[str, Any]:
-        """JSON-able description; with ``state`` also what optimizers keep."""
+    def config(self, fields: Collection[str] | None = ()) -> dict[str, Any]:
+        """JSON-able description, with the kinds of these fields of parameters; of all, with None."""
         return {
             "seed": self.seed,
             "dtype": self.dtype,
-            "layers": [layer.config(state) for layer in self.layers],
+            "layers": [layer.config() for layer in self.layers],
+            **self.tree.config(fields),
             "standardizer": None if self.standardizer is None else self.standardizer.config(),
         }
 
-    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
-        """Copies of all arrays, by names such as ``layers.0.weights``; with ``state`` the optimizer's too."""
-        found = {
-            f"layers.{layer.index}.{name}": a
-            for layer in self.layers
-            for name, a in layer.arrays(state).items()
-        }
+    def arrays(self, fields: Collection[str] | None = ()) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that belong to :meth:`config`, by names such as ``layers.0.weight.values``."""
+        found = self.tree.arrays(fields)
         if self.standardizer is not None:
             found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
         return found
@@ -468,7 +521,7 @@ class Sequential:
 
         Raises
         ------
-        ValueError, RuntimeError
+        KeyError, ValueError, RuntimeError
             If an array is missing, has another shape or dtype, or breaks an invariant. The network is then
             in an unspecified state.
 
@@ -476,19 +529,10 @@ class Sequential:
         -----
         Widths may differ: neurons that were removed since are restored.
         """
-        if any(
-            (layer.n_in, layer.n_out) != (layer_config["n_in"], layer_config["n_out"])
-            for layer, layer_config in zip(self.layers, config["layers"], strict=True)
-            if isinstance(layer, WeightLayer)
-        ):
+        if self.tree.resized(config):
             self.take_over(self.remade(config, arrays))
             return
-        rest = set(arrays)
-        for layer, layer_config in zip(self.layers, config["layers"], strict=True):
-            prefix = f"layers.{layer.index}."
-            own = _Taken(arrays, prefix)
-            layer.restore(layer_config, own)
-            rest -= {prefix + name for name in own.taken}
+        rest = arrays.keys() - self.tree.restore(config, arrays)
         self.standardizer = None
         if config["standardizer"] is not None:
             prefix = "standardizer."
@@ -503,20 +547,14 @@ class Sequential:
             raise ValueError(f"array {min(rest)!r} is unknown")
 
     def take_over(self, other: Sequential) -> None:
-        """Take over all arrays of ``other``, a network with the same kinds of layers, of any width.
+        """Take over all that ``other``, a network with the same kinds of layers, of any width, is made of.
 
-        ``other`` cannot be used afterwards. The layers stay the same objects, and a trainer of them goes on
-        with the optimizer's state of ``other``.
+        ``other`` cannot be used afterwards. Layers and parameters stay the same objects, and a trainer of
+        them goes on with the optimizer's state of ``other``.
         """
-        for mine, theirs in zip(self.sparse_layers, other.sparse_layers, strict=True):
-            if mine.holds_gradients:
-                theirs.hold_gradients(True)
-        news: dict[str, Any] = {
-            "n_in": other.n_in, "n_out": other.n_out, "standardizer": other.standardizer, "_spares": [],
-        }  # fmt: skip
-        old = [self.__dict__, *(layer.__dict__ for layer in self.layers)]
-        new = [news, *(layer.__dict__ for layer in other.layers)]
-        deque(map(dict.update, old, new), maxlen=0)  # one step for the interpreter: Ctrl-C waits
+        own: dict[str, Any] = {"n_in": other.n_in, "n_out": other.n_out, "_spares": []}
+        own["standardizer"] = other.standardizer
+        self.tree.take_over(other.tree, (self.__dict__, own))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
@@ -543,7 +581,9 @@ class Sequential:
         if not isinstance(layers, Sequence) or not all(isinstance(layer, Mapping) for layer in layers):
             raise TypeError(f"layers must be a list of dicts, got {_checks.describe(layers)}")
         net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))
-        net._assemble([make(c) for c in layers], draw=False)
+        net._assemble([make(c) for c in layers])
+        net.tree.check(config, arrays, net.dtype)
+        net._build(draw=False)
         net.restore(config, arrays)
         return net
 
@@ -555,7 +595,7 @@ class Sequential:
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
             self.check_savable()
-            return {"config": self.config(state=True), "arrays": self.arrays(state=True)}
+            return {"config": self.config(None), "arrays": self.arrays(None)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
@@ -621,7 +661,7 @@ class Sequential:
 
 def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:
     """A layer's description without sizes, which removals change, and without its initial connectivity."""
-    sizes = ("n_in", "n_out", "epsilon", "density", "fan_in", "links", "fields")
+    sizes = ("n_in", "n_out", "epsilon", "density", "fan_in", "links")
     return {name: value for name, value in layer.items() if name not in sizes}
 
 
@@ -629,66 +669,3 @@ def _widths(config: Mapping[str, Any]) -> list[int]:
     """Widths of the input and of all layers with weights."""
     pairs = [(layer["n_in"], layer["n_out"]) for layer in config["layers"] if "n_in" in layer]
     return [pairs[0][0], *(n_out for _, n_out in pairs)]
-
-
-class _Taken(Mapping[str, NDArray[Any]]):
-    """The arrays under a prefix, and the names that somebody has asked for."""
-
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
-        self._own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
-        self.taken: set[str] = set()
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        found = self._own[name]
-        self.taken.add(name)
-        return found
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._own
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._own)
-
-    def __len__(self) -> int:
-        return len(self._own)
-
-
-def _checked(layers: Sequence[Layer]) -> list[Layer]:
-    """Layers that fit each other; those without weights get their width."""
-    if isinstance(layers, Layer) or not isinstance(layers, Sequence):
-        raise TypeError(f"layers must be a list of layers, got {_checks.describe(layers)}")
-    found = list(layers)
-    for i, layer in enumerate(found):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a Sparse, Dense or Dropout, got {_checks.describe(layer)}")
-        refuse_incomplete(f"layers[{i}]", type(layer))
-        if isinstance(layer, WeightLayer) and not isinstance(layer, (Sparse, Dense)):
-            raise TypeError(
-                f"layers[{i}] ({type(layer).__name__}) has weights, but is neither a Sparse nor a Dense"
-            )
-        if layer.built:
-            raise ValueError(f"layers[{i}] already belongs to a network; make a new layer for another one")
-        if any(layer is other for other in found[:i]):
-            raise ValueError(f"layers[{i}] stands twice in the list; every layer needs an object of its own")
-    if not any(isinstance(layer, WeightLayer) for layer in found):
-        raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
-    if not isinstance(found[-1], WeightLayer):
-        raise ValueError(f"the last layer must be Sparse or Dense, got {found[-1]!r}")
-    width, giver = None, ""
-    for i, layer in enumerate(found):
-        if isinstance(layer, WeightLayer):
-            if width is not None and width != layer.n_in:
-                raise ValueError(
-                    f"layer {i} ({layer!r}) takes {layer.n_in} inputs, but {giver} gives {width} outputs"
-                )
-            width, giver = layer.n_out, f"layer {i} ({layer!r})"
-        else:
-            following = next(other for other in found[i:] if isinstance(other, WeightLayer))
-            wanted = following.n_in if width is None else width
-            layer.connect(wanted)
-            if (layer.n_in, layer.n_out) != (wanted, wanted):
-                raise ValueError(
-                    f"layers[{i}] ({type(layer).__name__}) must take {wanted} values and give as many, "
-                    f"got {layer.n_in} and {layer.n_out}: its connect() changes the width"
-                )
-    return found

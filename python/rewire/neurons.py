@@ -12,6 +12,7 @@ from rewire._checks import describe, one_of_types
 from rewire._structure import Mask
 from rewire.layers import Layer, WeightLayer
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.reachability import live_backward, refuse_opaque
 
 __all__ = ["RemovedNeurons", "neuron_importance", "refuse_fixed_widths", "remove_neurons", "take_out"]
@@ -55,7 +56,7 @@ def neuron_importance(layer: WeightLayer) -> NDArray[np.float64]:
     Curci, Mocanu, Pechenizkiy, *Truly sparse neural networks at scale*, arXiv:2102.01732 (2022), section 3.3.
     """
     one_of_types("layer", layer, (WeightLayer,), "a layer with weights")
-    return layer.magnitudes_in()
+    return layer.weight.magnitudes_in()
 
 
 def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None) -> RemovedNeurons:
@@ -117,7 +118,7 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     network.refuse_views("made narrower")
     refuse_opaque(network.layers)
     layers = network.layers
-    named = _checked(neurons or {}, network.weight_layers)
+    named = _checked(neurons or {}, [(at, layers[at]) for at in _positions(network)])
     needed = live_backward(layers, without=named)
     for at, layer in enumerate(layers):  # whole groups are needed, if one of their neurons is
         needed[at + 1] = layer.keepable(needed[at], needed[at + 1])[1]
@@ -126,7 +127,7 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     kept = [np.flatnonzero(mask) for mask in stays]
     if any(not mask.all() for mask in stays):
         _rebuild(network, stays, values)
-    at_layers = [layer.index for layer in network.weight_layers]
+    at_layers = _positions(network)
     return RemovedNeurons(
         tuple(kept[at + 1] for at in at_layers),
         tuple(kept[at] for at in at_layers),
@@ -134,23 +135,29 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     )
 
 
-def refuse_fixed_widths(network: Sequential, layers: Sequence[WeightLayer]) -> None:
-    """TypeError naming a layer that needs all neurons of one of these hidden layers.
+def refuse_fixed_widths(network: Sequential, layers: Sequence[SparseParameter]) -> None:
+    """TypeError naming a layer that needs all neurons of the hidden layers of these weights.
 
     For rules that remove neurons: before training, and not in the middle of it.
     """
     refuse_opaque(network.layers)
-    ends = [layer.index for layer in network.weight_layers]
-    for layer in layers:
-        following = ends[ends.index(layer.index) + 1]
-        between = network.layers[layer.index + 1 : following]
+    ends = _positions(network)
+    for parameter in layers:
+        at = network.position_of(parameter)
+        layer = network.layers[at]
+        between = network.layers[at + 1 : ends[ends.index(at) + 1]]
         _, first = layer.keepable(*(np.arange(n) < 1 for n in (layer.n_in, layer.n_out)))
         if between and not first.all():
             _widen(between, [~first, *(np.zeros(each.n_out, bool) for each in between)], {0: first})
 
 
-def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dict[int, Mask]:
-    """Masks of the neurons that are named, by boundary."""
+def _positions(network: Sequential) -> list[int]:
+    """Where layers with connections stand in the row."""
+    return [at for at, layer in enumerate(network.layers) if layer.full]
+
+
+def _checked(neurons: Mapping[int, ArrayLike], layers: list[tuple[int, Layer]]) -> dict[int, Mask]:
+    """Masks of the neurons that are named, by boundary; ``layers`` with their places in the row."""
     one_of_types("neurons", neurons, Mapping, "a dict of layer positions and neurons")
     found = {}
     for position, numbers in neurons.items():
@@ -158,7 +165,7 @@ def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dic
             raise ValueError(
                 f"neurons must name hidden layers by 0 to {len(layers) - 2}, got {describe(position)}"
             )
-        layer, name = layers[position], f"neurons[{position}]"
+        (at, layer), name = layers[position], f"neurons[{position}]"
         chosen = np.asarray(numbers)
         if chosen.size == 0:
             continue
@@ -180,7 +187,7 @@ def _checked(neurons: Mapping[int, ArrayLike], layers: list[WeightLayer]) -> dic
             raise ValueError(
                 f"{name} must name whole groups of neurons, got only some of {group[0]} to {group[-1]}"
             )
-        found[layer.index + 1] = mask
+        found[at + 1] = mask
     return found
 
 
@@ -264,17 +271,15 @@ def _widen(layers: Sequence[Layer], stays: list[Mask], named: Mapping[int, Mask]
 
 def _rebuild(network: Sequential, stays: list[Mask], values: list[Values]) -> None:
     """Make the narrower layers beside the old ones; then put them in their place."""
-    config = network.config(state=True)
-    arrays = {
-        name: a for name, a in network.arrays(state=True).items() if not name.startswith("layers.")
-    }
+    config, arrays = network.config(None), {}
     for at, layer in enumerate(network.layers):
-        inputs, outputs = stays[at], stays[at + 1]
+        inputs, outputs, name = stays[at], stays[at + 1], f"layers.{at}"
         if inputs.all() and outputs.all():
-            own_config, own = layer.config(state=True), layer.arrays(state=True)
-        else:
-            absorbed = np.where(inputs | np.isnan(values[at]), 0.0, values[at])
-            own_config, own = layer.keep(inputs, outputs, absorbed)
-        config["layers"][at] = own_config
-        arrays.update({f"layers.{at}.{name}": a for name, a in own.items()})
-    network.take_over(network.remade(config, arrays))
+            continue
+        absorbed = np.where(inputs | np.isnan(values[at]), 0.0, values[at])
+        found = layer.keep(inputs, outputs, absorbed)
+        config["layers"][at] = found.config
+        for part, described in found.parts.items():
+            config["buffers" if part.startswith("buffer.") else "parameters"][f"{name}.{part}"] = described
+        arrays.update({f"{name}.{key}": a for key, a in found.arrays.items()})
+    network.take_over(network.remade(config, {**network.arrays(None), **arrays}))

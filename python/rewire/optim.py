@@ -1,19 +1,25 @@
 """Optimizers: constants and their position; the arithmetic is in C, inside the backward pass.
 
-An optimizer says which fields a weight needs, and turns (lr, schedule, step)
-into the core's terms before every step. Weight decay applies to weights, never
-to biases.
+An optimizer declares the fields that every value needs, and turns (lr, schedule,
+step) into the core's terms before every step. Weight decay applies to parameters
+that decay: to weights, not to biases. One that the core does not know is written in
+NumPy: it defines :meth:`Optimizer.step`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar
+
+from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe, number
 from rewire._params import Parameters
 from rewire._registry import Registry
-from rewire.layers.base import Updates
+from rewire.layers.passing import Updates
+from rewire.parameters import Field, Parameter
 from rewire.schedules import Schedule, schedule
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer"]
@@ -22,17 +28,24 @@ DECAYS = ("l2", "decoupled", "per_step")
 
 
 class Optimizer(Parameters):
-    """Base of all optimizers: constants only; what moves (state, steps taken) belongs to layers and trainer.
+    """Base of all optimizers: constants only; what moves belongs to parameters and trainer.
 
     Attributes
     ----------
     lr, weight_decay : float
         May be changed between steps.
+    fields : dict of str to Field
+        What is kept for every value, in the order in which the core takes it.
+
+    Notes
+    -----
+    An optimizer of your own is a subclass with ``name``, ``fields`` and :meth:`step`, in NumPy, registered by
+    ``rewire.optim.KINDS.register``. It is slower than one of the core: gradients are kept for a whole step,
+    and values are copied out of the stores and back.
     """
 
     name: ClassVar[str] = ""
-    state_names: tuple[str, ...] = ()  # fields of every weight
-    needs_age: ClassVar[bool] = False  # whether links are corrected by their own age
+    fields: Mapping[str, Field] = {}
     _core_options: dict[str, Any]
 
     def __init__(
@@ -49,23 +62,54 @@ class Optimizer(Parameters):
         self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, low=0.0, open_low=True)
         self.schedule = schedule(schedule_)
 
+    def step(
+        self,
+        values: NDArray[Any],
+        gradient: NDArray[Any],
+        fields: dict[str, NDArray[Any]],
+        *,
+        rate: float,
+        decay: float,
+        count: int,
+    ) -> None:
+        """One step of one parameter, in place: the rule of an optimizer that the core does not know.
+
+        Parameters
+        ----------
+        values, gradient : ndarray
+            Of equal shape; (slots, group) for links.
+        fields : dict of str to ndarray
+            What :attr:`fields` declares; one value a slot has shape (slots, 1), and is left out where there
+            are no links.
+        rate : float
+            The learning rate, the parameter's factor included.
+        decay : float
+            Weight decay; 0 for parameters that do not decay.
+        count : int
+            1 for the first step on fresh state.
+        """
+        raise NotImplementedError
+
+    @property
+    def in_core(self) -> bool:
+        """Whether the core takes the steps, rather than :meth:`step`."""
+        return type(self).step is Optimizer.step
+
     def updates(self) -> Updates:
-        """Fresh constants in the core's terms; :meth:`place` sets what changes from step to step."""
-        weights, biases = (_core.Update(decay_kind=self.decay, **self._core_options) for _ in range(2))
-        biases.decay = 0.0
-        return Updates(weights, biases, {})
+        """Fresh constants in the core's terms; :meth:`Updates.place` sets what changes from step to step."""
+        return Updates(lambda: _core.Update(decay_kind=self.decay, **self._core_options))
+
+    def apply(self, parameters: Iterable[Parameter], rate: float, count: int) -> None:
+        """One step by :meth:`step`, of all parameters that have a kept gradient."""
+        for q in parameters:
+            step = partial(
+                self.step, rate=rate * q.rate, decay=self.weight_decay if q.decays else 0.0, count=count
+            )
+            q.apply_in_numpy(self.fields, step)
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate after ``epoch`` whole epochs and ``step`` steps."""
         return self.lr * self.schedule.factor(epoch, step)
-
-    def place(self, updates: Updates, rate: float, count: int) -> None:
-        """Set learning rate and ``count``, 1 for the first step on fresh state."""
-        updates.penalties.clear()
-        for update in (updates.weights, updates.biases):
-            update.lr = rate
-            update.step = count
-        updates.weights.decay = self.weight_decay
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`optimizer` reads it back."""
@@ -114,13 +158,16 @@ class SGD(Optimizer):
         self.nesterov = boolean("nesterov", nesterov)
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov needs momentum > 0, got momentum=0")
-        self.state_names = ("momentum",) if self.momentum > 0.0 else ()
+        self.fields = {"momentum": Field(power=1)} if self.momentum > 0.0 else {}
         self._core_options = {"kind": "sgd", "momentum": self.momentum, "nesterov": self.nesterov}
         super().__init__(lr, weight_decay, decay, clip_norm, schedule)
 
     def config(self) -> dict[str, Any]:
         return {
-            **super().config(), "momentum": self.momentum, "nesterov": self.nesterov, "decay": self.decay,
+            **super().config(),
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "decay": self.decay,
         }
 
 
@@ -141,8 +188,11 @@ class Adam(Optimizer):
     """
 
     name = "adam"
-    state_names = ("adam_m", "adam_v")
-    needs_age = True
+    fields = {
+        "adam_m": Field(power=1),
+        "adam_v": Field(power=2, low=0.0),
+        "born": Field("int32", per_slot=True, birth=1.0, low=1, ages=True),
+    }
     _decay = "l2"
 
     def __init__(
@@ -165,7 +215,10 @@ class Adam(Optimizer):
         )
         self.eps = number("eps", eps, low=0.0, open_low=True)
         self._core_options = {
-            "kind": "adam", "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.eps,
+            "kind": "adam",
+            "beta1": self.betas[0],
+            "beta2": self.betas[1],
+            "eps": self.eps,
         }
         super().__init__(lr, weight_decay, self._decay, clip_norm, schedule)
 

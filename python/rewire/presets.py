@@ -225,7 +225,8 @@ def mlp_layers(
                 n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group
             )
             if density != 1.0:
-                layer.sized_by, layer.sized_here = "epsilon" if density is None else "density", False
+                layer.weight.sized_by = "epsilon" if density is None else "density"
+                layer.weight.sized_here = False
             layers.append(layer)
         if dropout > 0.0 and not last:
             layers.append(Dropout(dropout))

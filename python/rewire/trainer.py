@@ -44,7 +44,6 @@ from rewire.workspace import Workspace
 __all__ = ["Trainer"]
 
 
-
 class Trainer:
     """Trains a network.
 
@@ -108,7 +107,7 @@ class Trainer:
     ) -> None:
         self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
         self.loss = as_loss(loss)
-        self.fused = self.loss.fused(network.weight_layers[-1].activation)
+        self.fused = self.loss.fused(network.final)
         self.loss.check_outputs(network.n_out)
         self.optimizer = SGD(lr=0.05, momentum=0.9) if optimizer is None else as_optimizer(optimizer)
         self.rewiring = as_rewiring(rewiring)
@@ -125,7 +124,7 @@ class Trainer:
         self.epoch = self.step = self.rewirings = 0
         self.unfinished: Unfinished | None = None
         self.optimizer_step = 0  # steps on the optimizer's present state
-        self._state_names = self.optimizer.state_names  # what that state is
+        self._state_names = tuple(self.optimizer.fields)  # what that state is
         self._memory: tuple[str, dict[str, Any]] = (self.rewiring.remembers_as, {})
         # Whose fields the stores hold, by rule as in `_memory`, and which these are.
         self.fields_of, self.fields_last = self.rewiring.remembers_as, tuple(self.rewiring.fields)
@@ -231,7 +230,7 @@ class Trainer:
             if self.step == 0:
                 static = isinstance(self.rewiring, Static)
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full, static=static)
-            linked = [layer.index for layer in self.network.sparse_layers if layer.nnz]
+            linked = [parameter.name for parameter in self.network.sparse_parameters if parameter.nnz]
             self.history.interrupted = False
             self.take_state()
             _carried.refresh_rule(self)
@@ -302,7 +301,8 @@ class Trainer:
         """
         net, n_threads = self.network, resolve(self.threads)
         ws = net.workspace()
-        metric = self.loss.metric(net.weight_layers[-1].activation)
+        p = net.passing(ws, fused=self.fused, threads=n_threads)
+        metric = self.loss.metric(net.final)
         size = net.batch_for(source.n_samples, batch_size)
         total = weights = 0.0
         each = SampleWeights(weight)
@@ -312,7 +312,7 @@ class Trainer:
             if amount == 0.0:
                 continue
             x = net.load_batch(ws, source, rows, n_threads)
-            z = net.forward(x, ws, False, 0, n_threads, logits=self.fused)[-1]
+            z = net.forward(x, p)[-1]
             truth = targets.gather(rows)
             total += amount * self.loss.evaluate(z, truth, w, None)
             weights += amount
@@ -441,9 +441,9 @@ class Trainer:
         trainer.optimizer_step = config["optimizer_step"]
         trainer.history = History.from_dict(config["history"])
         if config["unfinished"] is not None:
-            layers, n_out, own = trainer.network.weight_layers, trainer.network.n_out, parts["unfinished"]
-            metric = trainer.loss.metric(layers[-1].activation)
-            part = Unfinished.from_config(config["unfinished"], own, metric, len(layers), n_out)
+            net, own = trainer.network, parts["unfinished"]
+            metric, n_layers = trainer.loss.metric(net.final), len(net.weight_layers)
+            part = Unfinished.from_config(config["unfinished"], own, metric, n_layers, net.n_out)
             if part.epoch != trainer.epoch or part.first_step > trainer.step:
                 raise ValueError(
                     f"unfinished must be of epoch {trainer.epoch} and begin by step {trainer.step}, "
@@ -531,21 +531,22 @@ class Trainer:
         """Whether the layers hold state of this trainer's optimizer that is not as good as fresh."""
         owner = self.network.trained_by
         ours = isinstance(owner, weakref.ref) and owner() is self and self.optimizer_step > 0
-        fits = self._state_names == self.optimizer.state_names
+        fits = self._state_names == tuple(self.optimizer.fields)
         return ours and fits and _carried.lacks(self.network, self.optimizer) is None
 
     def take_state(self) -> None:
         """Fresh optimizer state, unless the layers still hold ours."""
         if self.owns_state():
             return
-        net, item = self.network, item_bytes(self.network.dtype)
-        values = len(self.optimizer.state_names) + (self.optimizer.clip_norm is not None)
-        bytes_needed = net.n_params * item * values + 4 * net.nnz * self.optimizer.needs_age
+        net, item, fields = self.network, item_bytes(self.network.dtype), self.optimizer.fields
+        values = sum(not field.per_slot for field in fields.values()) + (self.optimizer.clip_norm is not None)
+        bytes_needed = net.n_params * item * values
+        bytes_needed += 4 * net.nnz * sum(field.per_slot for field in fields.values())
         refuse_if_too_large(bytes_needed, "the optimizer's state")
         net.trained_by = None  # if memory runs short half way, nobody's state is whole
-        for layer in net.layers:
-            layer.prepare(self.optimizer)
-        self.optimizer_step, self._state_names = 0, self.optimizer.state_names
+        for parameter in net.tree.parameters.values():
+            parameter.prepare(fields)
+        self.optimizer_step, self._state_names = 0, tuple(fields)
         net.trained_by = weakref.ref(self)
 
     def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -583,9 +584,10 @@ class Trainer:
 
     def set_births(self) -> None:
         """Set the birth step of links that are grown from now on."""
-        if self.optimizer.needs_age:
-            for layer in self.network.sparse_layers:
-                layer.core.set_birth("born", self.optimizer_step + 1)
+        for name, field in self.optimizer.fields.items():
+            if field.ages:
+                for parameter in self.network.tree.sparse:
+                    parameter.set_birth(name, self.optimizer_step + 1)
 
 
 def _by_owner(

@@ -30,16 +30,12 @@ class Workspace:
         Samples in use, and samples a tile.
     scratch : _core.Scratch
         For ``backward_update``.
-    probed : dict of int to Tiles, or None
-        While it is a dict, backward keeps the gradients of every sparse layer's sums here, by layer index,
-        and leaves weights and their gradients alone: see ``rewiring.probe``.
     """
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
         self.batch = self.tile = 0
         self.scratch = _core.Scratch()
-        self.probed: dict[int, _core.Tiles] | None = None
         self._tiles: dict[Hashable, _core.Tiles] = {}
         self._arrays: dict[Hashable, NDArray[Any]] = {}
 

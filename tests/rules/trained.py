@@ -31,7 +31,7 @@ class Slots(rw.Callback):
 
     def on_rewire(self, state):
         self.rows.append(slots(state.network))
-        self.links.append([layer.nnz for layer in state.network.sparse_layers])
+        self.links.append([layer.nnz for layer in state.network.weight_layers])
         self.steps.append(state.trainer.step)
         state.network.validate()
 
@@ -49,7 +49,7 @@ def trained(rule, net=None, epochs=5, optimizer=None, fits=1):
 
 
 def slots(net):
-    return [layer.store.slots for layer in net.sparse_layers]
+    return [layer.store.slots for layer in net.weight_layers]
 
 
 def positions(net):

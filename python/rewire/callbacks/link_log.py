@@ -25,13 +25,15 @@ from rewire._positions import decode, difference, encode, positions_of
 from rewire._training import TrainerLike
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.layers import Sparse
-from rewire.layers.base import take
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
+from rewire.parameters import Field
+from rewire.parameters.base import take
 
 __all__ = ["LinkLog"]
 
 FIELD = "cohort"
+SINCE = Field("int32", per_slot=True, low=0)
 COUNTS = ("grown", "removed", "survived", "explored")
 MISSED = 2000  # epochs that it may have missed in a file: they take memory, and nothing is known of them
 _STRANGE = "these are not the layers whose links it has followed; use a new one"
@@ -156,7 +158,10 @@ class LinkLog(Callback):
             raise RuntimeError(f"LinkLog cannot go on: {_STRANGE}")
         elif self._shapes != _shapes(state.network):  # neurons that had gone came back
             self._shapes = _shapes(state.network)
-            self._explored = {layer.index: positions_of(layer.core) for layer in state.network.sparse_layers}
+            self._explored = {
+                layer.index: positions_of(layer.core)
+                for layer in [a for a in state.network.weight_layers if isinstance(a, Sparse)]
+            }
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
@@ -203,11 +208,8 @@ class LinkLog(Callback):
         layers = state.network.weight_layers
         for layer in layers:
             if isinstance(layer, Sparse):
-                store = layer.core
-                if FIELD in store.fields:  # of another log, which has come to its end
-                    store.drop_field(FIELD)
-                store.add_field(FIELD, "int32", per_slot=True, birth=0.0)
-                self._explored[layer.index] = positions_of(store)
+                layer.weight.add_field(FIELD, SINCE)  # and not that of another log, which came to its end
+                self._explored[layer.index] = positions_of(layer.core)
         self._initial = np.array([layer.nnz for layer in layers], np.int64)
         self._first_epoch = state.trainer.epoch
         self._shapes = _shapes(state.network)
@@ -222,11 +224,11 @@ class LinkLog(Callback):
         if ends != (network.n_in, network.n_out):
             return False
         try:
-            for layer in network.sparse_layers:
-                layer.check_field(FIELD, "int32", per_slot=True, low=0, high=now + 1, birth=(0, now + 1))
+            for parameter in network.sparse_parameters:
+                parameter.check_field(FIELD, SINCE, high=now + 1, birth=(0, now + 1))
         except ValueError:
             return False
-        return all(FIELD in layer.core.fields for layer in network.sparse_layers)
+        return all(parameter.has(FIELD) for parameter in network.sparse_parameters)
 
     def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """The trainer's layers are those that were logged, and nothing was logged that is still to come."""
@@ -242,8 +244,8 @@ class LinkLog(Callback):
 
     def _announce(self, network: Sequential) -> None:
         """Mark links that are grown from now on as those of the next rewiring."""
-        for layer in network.sparse_layers:
-            layer.core.set_birth(FIELD, len(self._rows) + 1)
+        for parameter in network.sparse_parameters:
+            parameter.set_birth(FIELD, len(self._rows) + 1)
 
     def _shrink(self, network: Sequential, neurons: RemovedNeurons) -> None:
         """Forget the positions of removed neurons, and number the others anew."""

@@ -12,8 +12,8 @@ from rewire._checks import entries, integer, one_of_types
 from rewire._training import TrainerLike
 from rewire.analysis import link_map
 from rewire.callbacks.base import Callback, State, register_callback
-from rewire.layers.base import take
 from rewire.network import Sequential
+from rewire.parameters.base import take
 
 __all__ = ["MapLog"]
 

@@ -175,7 +175,7 @@ def align(data: Dataset, classes: list[Any] | None) -> Dataset:
 
 def loss_name(network: Sequential, classes: bool) -> str:
     """The loss that fits a network's outputs."""
-    final = network.weight_layers[-1].activation.name
+    final = network.final.name
     if final == "softmax" or (final == "linear" and classes):
         return "cross_entropy"
     return "binary_cross_entropy" if final == "sigmoid" and classes else "mse"

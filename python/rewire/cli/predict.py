@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
     X = _features(arguments.data)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     classes = contents.notes.get("classes")
-    if classes is None and network.weight_layers[-1].activation.name == "softmax":
+    if classes is None and network.final.name == "softmax":
         classes = list(range(network.n_out))
     predictions = labels(outputs, classes) if classes else outputs
 

@@ -295,7 +295,7 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
 @contextlib.contextmanager
 def _blas_threads(trainer: Trainer, threads: int | None) -> Iterator[None]:
     """Dense layers compute in BLAS, which has threads of its own: hold it to the number asked for."""
-    if threads is None or len(trainer.network.sparse_layers) == len(trainer.network.weight_layers):
+    if threads is None or len(trainer.network.sparse_parameters) == len(trainer.network.weight_layers):
         yield
         return
     try:
@@ -325,7 +325,7 @@ def _final(trainer: Trainer, train: tuple[Any, Any], data: Dataset) -> dict[str,
 def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dict[str, Any]) -> str:
     network = trainer.network
     tested = 0 if data.X_test is None else len(data.X_test)
-    rule = trainer.rewiring.name if network.sparse_layers else "dense"
+    rule = trainer.rewiring.name if network.sparse_parameters else "dense"
     sizes = "-".join(str(n) for n in [network.n_in, *(layer.n_out for layer in network.weight_layers)])
     return (
         f"{data.name}: {len(train[0]):,} samples, {tested:,} for the test, from {data.source}\n"

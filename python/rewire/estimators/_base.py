@@ -75,8 +75,10 @@ class Checked(NamedTuple):
         return (
             incremental == self.incremental
             and all(map(operator.is_, _parameters.values_of(model), self.values))
-            and all(thing is made and vars(thing) == kept
-                    for thing, (made, kept) in zip(there, self.made, strict=True))
+            and all(
+                thing is made and vars(thing) == kept
+                for thing, (made, kept) in zip(there, self.made, strict=True)
+            )
             and (trainer.horizon, trainer.threads) == (model.horizon, model.n_jobs)
         )
 
@@ -308,7 +310,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     self._take_up(trainer, incremental, known)
                 else:
                     trainer = self._new_trainer(X, fitted, incremental)
-                monitor = f"val_{trainer.loss.metric(trainer.network.weight_layers[-1].activation).name}"
+                monitor = f"val_{trainer.loss.metric(trainer.network.final).name}"
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
                     # nothing, for a stream may go on for ever, unless fractions of the run end it.
@@ -602,12 +604,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     @property
     def coefs_(self) -> list[csr_array]:
         """Weights of every layer, shape (n_in, n_out), made anew at every access."""
-        return [csr_array(layer.store.to_csr().T) for layer in self.network_.sparse_layers]
+        return [csr_array(layer.store.to_csr().T) for layer in self.network_.weight_layers]
 
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
         """Biases of every layer, copies."""
-        return [layer.bias.copy() for layer in self.network_.sparse_layers if layer.bias is not None]
+        return [layer.bias.copy() for layer in self.network_.weight_layers if layer.bias is not None]
 
     @property
     def nnz_(self) -> int:

@@ -1,105 +1,53 @@
-"""What every layer is to a network, and what layers with weights share.
+"""What every layer is to a network, and the registry of their classes.
 
-A layer is described by its constructor and gets its memory from
-:meth:`Layer.build`, once its network says where it stands. Forward and backward
-run on tiles (see ``tiles.h``) that a :class:`~rewire.workspace.Workspace` owns;
-a layer finds its own outputs there under its index.
+A layer is described by its constructor, learns its widths by :meth:`Layer.connect`, and
+declares its parameters and buffers; its network gives them memory. Forward and
+backward run on tiles (see ``tiles.h``) that a pass hands out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import MAX_NEURONS, boolean, describe, integer
-from rewire._geometry import padded
+from rewire._checks import describe
 from rewire._registry import Registry
 from rewire._structure import Mask
-from rewire.activations import KINDS as ACTIVATIONS
-from rewire.activations import Activation, Bound, activation
-from rewire.layers.dependence import Dependence
+from rewire.activations import Activation, Linear
+from rewire.layers.dependence import Dependence, Narrower
+from rewire.layers.passing import Pass
+from rewire.parameters import Buffer, Parameter, Rescale
 from rewire.store import WeightStore
-from rewire.workspace import Workspace
 
-__all__ = [
-    "KEPT", "Layer", "OptimizerNeeds", "Rescale", "Updates", "WeightLayer", "layer_from_config",
-    "register_layer",
-]
-
-
-class Updates(NamedTuple):
-    """One optimizer step's constants: decay applies to weights, not to biases.
-
-    ``penalties`` has the decay of layers, by index, that have a forward set: see
-    :class:`~rewire.rewiring.TopKAST`.
-    """
-
-    weights: _core.Update
-    biases: _core.Update
-    penalties: dict[int, _core.Penalty]
-
-
-# Fields with a value for every weight that change with its units: as weights (0), or as a power of gradients.
-KEPT = {"weight": 0, "masked_weight": 0, "momentum": 1, "adam_m": 1, "adam_v": 2}
-
-
-class Rescale(NamedTuple):
-    """A change of units: w becomes w * rows * cols, b becomes (b + W offset) * rows + shift.
-
-    None stands for what would change nothing.
-
-    Attributes
-    ----------
-    rows : ndarray of float64, shape (n_out,)
-    cols : ndarray of float64, shape (n_in,)
-    offset : ndarray of float64, shape (n_in,)
-    shift : ndarray of float64, shape (n_out,)
-    slope : ndarray of float64, shape (n_out,)
-        What the gradient of the loss for a row's sum is multiplied by; what optimizers keep follows.
-    """
-
-    rows: NDArray[np.float64] | None = None
-    cols: NDArray[np.float64] | None = None
-    offset: NDArray[np.float64] | None = None
-    shift: NDArray[np.float64] | None = None
-    slope: NDArray[np.float64] | None = None
-
-    def factors(self, power: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-        """By row and by column, for what is that power of the gradient."""
-        if power == 0:
-            return self.rows, self.cols
-        return None if self.slope is None else self.slope**power, (
-            None if self.cols is None else self.cols**-power
-        )
-
-
-class OptimizerNeeds(Protocol):
-    """What a layer must keep for an optimizer."""
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Fields, one value a weight: () or ("momentum",) or ("adam_m", "adam_v")."""
-
-    @property
-    def needs_age(self) -> bool:
-        """Whether links are bias-corrected by their own age (field "born": the birth step)."""
+__all__ = ["Layer", "layer_from_config", "register_layer"]
 
 
 class Layer(Dependence):
     """Base of all layers.
 
+    Attributes
+    ----------
+    n_in, n_out : int
+        Widths; 0 before :meth:`connect` where the constructor does not say.
+    index : int
+        Its number among all layers of the network, those inside of others included; -1 before it stands in
+        one. Names its tiles and its random numbers.
+    name : str
+        Such as ``"layers.2"``, or ``"layers.2.0"`` inside of another one.
+    activation : Activation
+        What the outputs went through last; linear for layers that have none.
+
     Notes
     -----
-    A layer of your own is a subclass without weights, with as many outputs as inputs; ``n_in`` and
-    ``n_out`` are set to the width of its neighbours when the network is built. It must define ``forward``,
-    ``backward`` and ``config`` (``{"type": <the class's name>, ...arguments of its constructor}``); decorated
-    with ``rewire.layers.register_layer`` it is read from files too. Layers with weights are `Sparse`, `Dense`
-    and subclasses of these.
+    A layer of your own is a subclass. It must define ``forward``, ``backward`` and ``config`` (``{"type":
+    <the class's name>, ...arguments of its constructor}``); decorated with ``rewire.layers.register_layer``
+    it is read from files too. Whatever it trains stands in :meth:`parameters`, whatever else it keeps in
+    :meth:`buffers`, layers that it is made of in :meth:`children`: counting, optimizers, clipping, rewiring
+    and saving follow from these. By default it has as many outputs as inputs, see :meth:`connect`.
 
     Whoever follows paths through the network (removal of chains or neurons, `rewire.analysis`) also asks
     which outputs depend on which inputs: ``live_outputs`` and ``live_inputs``. A layer whose output i is a
@@ -108,7 +56,12 @@ class Layer(Dependence):
 
     n_in: int = 0
     n_out: int = 0
-    index: int = -1  # position in the network; also the stream of its random numbers
+    index: int = -1
+    name: str = ""
+    seed: int
+    dtype: str
+    activation: Activation = Linear()
+    may_end: ClassVar[bool] = True  # whether a network may end with such a layer
 
     @property
     def built(self) -> bool:
@@ -118,7 +71,8 @@ class Layer(Dependence):
     @property
     def label(self) -> str:
         """``layer 2 (Sparse 1000 -> 10)``."""
-        return f"layer {self.index} ({type(self).__name__} {self.n_in} -> {self.n_out})"
+        place = self.name.removeprefix("layers.") or self.index
+        return f"layer {place} ({type(self).__name__} {self.n_in} -> {self.n_out})"
 
     @property
     def store(self) -> WeightStore:
@@ -128,341 +82,159 @@ class Layer(Dependence):
     def __repr__(self) -> str:
         return type(self).__name__
 
+    # --- what it is made of ---------------------------------------------------------------
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What the layer trains, by name, without that of :meth:`children`. The objects stay the same."""
+        return {}
+
+    def buffers(self) -> Mapping[str, Buffer]:
+        """What the layer keeps and does not train, by name, without that of :meth:`children`."""
+        return {}
+
+    def children(self) -> Mapping[str, Layer]:
+        """The layers that it is made of, by name: it runs them itself, and connects them."""
+        return {}
+
+    def tree(self) -> Iterator[Layer]:
+        """The layer, and all layers inside of it, in a fixed order."""
+        yield self
+        for child in self.children().values():
+            yield from child.tree()
+
     # --- life in a network --------------------------------------------------------------
 
-    def connect(self, n: int) -> None:
-        """Take over the width of the neighbouring layer: a layer without weights has one width."""
-        self.n_in = self.n_out = n
+    def connect(self, n_in: int) -> None:
+        """Learn the number of inputs; say ``n_out``, and make parameters whose shapes depend on it.
 
-    def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
-        """Take memory and draw the initial links and weights.
+        By default a layer has as many outputs.
+        """
+        self.n_in = self.n_out = n_in
+
+    def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
+        """Learn the place in a network.
 
         Parameters
         ----------
         seed : int
         index : int
-            Position among all layers of the network.
+        name : str
         depth : int or None
-            k for the k-th hidden weight layer (1 first), None for the output layer.
+            k for the k-th hidden layer with connections (1 first), None for the output layer.
         dtype : {"float32", "float64"}
-        draw : bool
-            False leaves the layer empty, for :meth:`restore`.
         """
         if self.built:
             raise ValueError(f"{self.label} already belongs to a network; make a new layer for another one")
-        self.index, self.seed, self.dtype = index, seed, dtype
+        self.seed, self.index, self.name, self.dtype = seed, index, name, dtype
 
-    def needed_bytes(self, dtype: str) -> int:
-        """Bytes :meth:`build` will take at its peak."""
-        return 0
+    def start(self) -> None:
+        """In a new network, after parameters have been drawn: the place to set what is not random."""
 
-    def forward(
-        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
-    ) -> _core.Tiles:
-        """Outputs for inputs ``x``. ``linear`` leaves the activation out (a loss has it fused)."""
+    def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
+        """Outputs for inputs ``x``; without the activation if ``p.linear`` is this layer."""
         raise NotImplementedError
 
-    def backward(
-        self,
-        dy: _core.Tiles,
-        x: _core.Tiles,
-        ws: Workspace,
-        need_dx: bool,
-        updates: Updates | None,
-        step: int,
-        threads: int,
-        *,
-        linear: bool = False,
-    ) -> _core.Tiles | None:
-        """The gradient for the inputs, from ``dy`` for the outputs (overwritten).
+    def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
+        """The gradient for the inputs, from ``dy`` for the outputs (may be overwritten); None if not needed.
 
-        With ``updates`` the weights take their optimizer step here, after their old values have been used;
-        without, gradients are kept for :meth:`apply`. Both give the same bits.
+        Gradients of parameters go to the pass: :meth:`Pass.learn`, :meth:`Pass.learn_links`. The old values
+        may be gone afterwards.
         """
         raise NotImplementedError
 
-    # --- gradients that are kept (clipping; rules that look at them) --------------------
+    # --- other units ------------------------------------------------------------------------
 
-    def prepare(self, optimizer: OptimizerNeeds) -> None:
-        """Fresh optimizer state."""
-
-    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
-        """What :meth:`prepare` would have made and is not there, or does not fit; None if all is well."""
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]] | None:
+        """What to call so that the layer follows a change of units; None if it cannot follow one."""
         return None
 
-    def hold_gradients(self, hold: bool) -> None:
-        """Take or give back the memory that backward without ``updates`` needs."""
+    # --- neurons that are removed -----------------------------------------------------------
 
-    def apply(self, updates: Updates, threads: int) -> None:
-        """One optimizer step from the kept gradients."""
-
-    def kept_gradients(self) -> list[NDArray[Any]]:
-        """The kept gradients of weights and biases; copies, or not."""
-        return []
-
-    def grad_sumsq(self) -> float:
-        """Sum of squares of the kept gradients, in a fixed order."""
-        return 0.0
-
-    def scale_grad(self, factor: float) -> None:
-        """Multiply the kept gradients."""
+    def keep(self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]) -> Narrower:
+        if self.children():
+            raise TypeError(f"{self.label} cannot be made narrower: it is made of other layers")
+        config = self.config()
+        config |= {
+            key: int(mask.sum()) for key, mask in (("n_in", inputs), ("n_out", outputs)) if key in config
+        }
+        found = Narrower(config, {}, {})
+        name = ""
+        try:
+            for name, parameter in self.parameters().items():
+                found.parts[name], arrays = parameter.kept(inputs, outputs)
+                found.arrays.update({f"{name}.{key}": a for key, a in arrays.items()})
+            for name, buffer in self.buffers().items():
+                left = buffer.kept(inputs, outputs)
+                found.parts[f"buffer.{name}"] = buffer.config(left)
+                found.arrays[f"buffer.{name}"] = left
+        except TypeError as error:
+            raise TypeError(f"{self.label} cannot be made narrower: its {name!r} {error}") from None
+        return found
 
     # --- saving -------------------------------------------------------------------------
 
-    def config(self, state: bool = False) -> dict[str, Any]:
-        """JSON-able description; with ``state`` also what the optimizer keeps."""
+    def config(self) -> dict[str, Any]:
+        """JSON-able description of the constructor's arguments."""
         raise NotImplementedError
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
         """An unbuilt layer from :meth:`config`."""
-        return cls(**{k: v for k, v in config.items() if k not in ("type", "fields")})
-
-    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
-        """Copies of all arrays that make the layer; with ``state`` the optimizer's too."""
-        return {}
-
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over :meth:`arrays` of an equal layer. ValueError when they do not fit."""
-
-    # --- numbers ------------------------------------------------------------------------
-
-    @property
-    def nnz(self) -> int:
-        """Connections."""
-        return 0
-
-    @property
-    def density(self) -> float:
-        """Connections over n_in * n_out."""
-        return self.nnz / (self.n_in * self.n_out) if self.nnz else 0.0
-
-    @property
-    def n_params(self) -> int:
-        """Connections and biases."""
-        return self.nnz
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of weights, structure and optimizer state."""
-        return 0
+        return cls(**{k: v for k, v in config.items() if k != "type"})
 
     def check_savable(self) -> None:
         """NotImplementedError if a file would bring back a layer of another class, or none."""
         KINDS.saved_as(self, str(self.config().get("type")))
+        for parameter in self.parameters().values():
+            parameter.check_savable()
 
-    def finite(self) -> bool:
-        """Whether all weights and biases are finite."""
-        return True
-
-    def finite_state(self) -> bool:
-        """Whether squares of gradients are; where they overflow, weights stop learning without a word."""
-        return True
-
-
-class WeightLayer(Layer):
-    """A layer y = f(W x + b): activation, bias and the bias's optimizer state."""
-
-    def __init__(
-        self, n_in: int, n_out: int, activation_: str | Activation | dict[str, Any], bias: bool
-    ) -> None:
-        self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
-        self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
-        self.activation = activation(activation_)
-        self.has_bias = boolean("bias", bias)
-        self._bias: NDArray[Any] | None = None  # padded with zeros
-        self._bias_grad: NDArray[Any] | None = None  # likewise
-        self.bias_state: dict[str, NDArray[Any]] = {}
-        self.bound: Bound
-
-    def build(self, *, seed: int, index: int, depth: int | None, dtype: str, draw: bool = True) -> None:
-        bound = self.activation.bind(depth)
-        super().build(seed=seed, index=index, depth=depth, dtype=dtype, draw=draw)
-        self.bound = bound
-        if self.has_bias:
-            rows = padded(self.n_out)
-            self._bias, self._bias_grad = _core.aligned_zeros(rows, dtype), _core.aligned_zeros(rows, dtype)
+    # --- numbers ------------------------------------------------------------------------
 
     @property
-    def bias(self) -> NDArray[Any] | None:
-        """The biases, shape (n_out,), live; None for a layer without. They start at zero."""
-        return None if self._bias is None else self._bias[: self.n_out]
+    def connects(self) -> bool:
+        """Whether the layer itself has connections, of weights of their own."""
+        return any(parameter.connects for parameter in self.parameters().values())
 
     @property
-    def bias_grad(self) -> NDArray[Any] | None:
-        """The biases' gradient of the last backward pass, live."""
-        return None if self._bias_grad is None else self._bias_grad[: self.n_out]
+    def learns(self) -> bool:
+        """Whether the layer, or one inside of it, has parameters."""
+        return any(layer.parameters() for layer in self.tree())
 
-    # --- shared halves of forward and backward ------------------------------------------
+    @property
+    def nnz(self) -> int:
+        """Connections, of layers inside as well."""
+        return sum(q.size for layer in self.tree() for q in layer.parameters().values() if q.connects)
 
-    def _terms(self, linear: bool) -> tuple[str, float]:
-        return ("linear", 0.0) if linear else (self.bound.code, self.bound.slope)
-
-    def _output(
-        self, x: _core.Tiles, ws: Workspace, training: bool, linear: bool
-    ) -> tuple[_core.Tiles, _core.Tiles | None]:
-        """Tiles for the outputs, and for the activation's inputs where backward will want them."""
-        if not training:
-            return ws.other(self.n_out, x), None
-        keep = self.bound.needs_input and not linear
-        return ws.tiles((self.index, "y"), self.n_out), (
-            ws.tiles((self.index, "z"), self.n_out) if keep else None
+    @property
+    def full(self) -> int:
+        """Connections there were if all were there."""
+        return sum(
+            q.shape[0] * q.shape[1]
+            for layer in self.tree()
+            for q in layer.parameters().values()
+            if q.connects
         )
 
-    def _activate_back(self, dy: _core.Tiles, ws: Workspace, linear: bool, threads: int) -> None:
-        code, slope = self._terms(linear)
-        if code != "linear":
-            kept = ws.tiles((self.index, "z" if self.bound.needs_input else "y"), self.n_out)
-            _core.activate_back(code, slope, kept, dy, threads)
-
-    def _bias_back(self, dy: _core.Tiles, threads: int) -> None:
-        if self._bias_grad is not None:
-            _core.bias_gradient(dy, self._bias_grad, threads)
-
-    def _update_bias(self, updates: Updates) -> None:
-        if self.bias is not None and self.bias_grad is not None:
-            _core.update_array(self.bias, self.bias_grad, updates.biases, *self.bias_state.values())
-
-    # --- paths, and neurons that are removed ----------------------------------------------
-
     @property
-    def absorbs(self) -> bool | None:
-        return self.has_bias
-
-    def constant(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        sums = self.times(values) if self.bias is None else self.bias + self.times(values)
-        known = np.isfinite(sums)
-        tiles = _core.Tiles(self.n_out, 1, _core.tile_size(1, self.dtype), self.dtype)
-        tiles.pack(np.where(known, sums, 0.0)[None].astype(self.dtype))
-        _core.activate(None, self.bound.code, self.bound.slope, tiles, None, 1)
-        return np.where(known, tiles.unpack(None, 1)[0].astype(np.float64), np.nan)
-
-    def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
-        return inputs, outputs
-
-    def keep(
-        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
-    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        arrays = self.arrays(state=True)
-        if self.bias is not None and values.any():
-            arrays["bias"] = (self.bias + self.times(values)).astype(self.dtype)
-        cut = {name: a[outputs] if name.startswith("bias") else a for name, a in arrays.items()}
-        return {**self.config(state=True), "n_in": int(inputs.sum()), "n_out": int(outputs.sum())}, cut
-
-    def magnitudes_in(self) -> NDArray[np.float64]:
-        """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
-        raise NotImplementedError
-
-    # --- state --------------------------------------------------------------------------
-
-    def prepare(self, optimizer: OptimizerNeeds) -> None:
-        if self.has_bias:
-            self.bias_state = {n: _core.aligned_zeros(self.n_out, self.dtype) for n in optimizer.state_names}
-
-    def lacks(self, optimizer: OptimizerNeeds) -> str | None:
-        wanted = list(optimizer.state_names) if self.has_bias else []
-        return odd_state("bias", self.bias_state, wanted)
-
-    def kept_gradients(self) -> list[NDArray[Any]]:
-        return [] if self.bias_grad is None else [self.bias_grad]
-
-    def grad_sumsq(self) -> float:
-        return 0.0 if self.bias_grad is None else sum_of_squares(self.bias_grad)
-
-    def scale_grad(self, factor: float) -> None:
-        if self._bias_grad is not None:
-            self._bias_grad *= factor
-
-    def finite(self) -> bool:
-        return self._bias is None or bool(np.isfinite(self._bias).all())
-
-    def check_savable(self) -> None:
-        super().check_savable()
-        ACTIVATIONS.saved_as(self.activation)
-
-    def arrays(self, state: bool = False) -> dict[str, NDArray[Any]]:
-        found: dict[str, NDArray[Any]] = {}
-        if self.bias is not None:
-            found["bias"] = self.bias.copy()
-        if state:
-            found.update({f"bias_state.{name}": a.copy() for name, a in self.bias_state.items()})
-        return found
-
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        if self.bias is not None:
-            self.bias[...] = take(arrays, "bias", (self.n_out,), self.dtype, self.label)
-        self.bias_state = {}
-        for key in sorted(arrays):  # adam_m before adam_v
-            if key.startswith("bias_state."):
-                state = _core.aligned_zeros(self.n_out, self.dtype)
-                state[...] = take(arrays, key, (self.n_out,), self.dtype, self.label)
-                self.bias_state[key.removeprefix("bias_state.")] = state
-
-    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
-        """What to call for a change of units: all is computed here, each call is one step for Python."""
-        calls: list[Callable[[], Any]] = []
-        if self.bias is None:
-            return calls
-        bias = self.bias.astype(np.float64)
-        if by.offset is not None:
-            bias += self.times(by.offset)
-        if by.rows is not None:
-            bias *= by.rows
-        if by.shift is not None:
-            bias += by.shift
-        calls.append(partial(np.copyto, self.bias, bias, casting="same_kind"))
-        if by.slope is not None:
-            for name, state in self.bias_state.items():
-                changed = state * by.slope ** KEPT[name]
-                calls.append(partial(np.copyto, state, changed, casting="same_kind"))
-        return calls
-
-    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """W x in float64, shape (n_out,)."""
-        raise NotImplementedError
+    def density(self) -> float:
+        """Connections over those of a full layer."""
+        return self.nnz / self.full if self.nnz else 0.0
 
     @property
     def n_params(self) -> int:
-        return self.nnz + (self.n_out if self.has_bias else 0)
+        """Trained values: connections, biases and others."""
+        return sum(q.size for layer in self.tree() for q in layer.parameters().values())
 
-    def _bias_bytes(self) -> int:
-        if self._bias is None or self._bias_grad is None:
-            return 0
-        held = self._bias.nbytes + self._bias_grad.nbytes
-        for state in self.bias_state.values():
-            held += state.nbytes
-        return held
+    @property
+    def nbytes(self) -> int:
+        """Bytes of weights, structure, buffers and optimizer state."""
+        layers = list(self.tree())
+        held = sum(q.nbytes for layer in layers for q in layer.parameters().values())
+        return held + sum(b.values.nbytes for layer in layers for b in layer.buffers().values())
 
-
-def odd_state(what: str, state: Mapping[str, NDArray[Any]], wanted: list[str]) -> str | None:
-    """How the optimizer's state of ``what`` differs from what is wanted; None if it does not."""
-    if list(state) == wanted:
-        return None
-    kept, names = (", ".join(n) or "nothing" for n in (state, wanted))
-    return f"a state of {names} for its {what} (there is {kept})"
-
-
-def sum_of_squares(a: NDArray[Any]) -> float:
-    """Sum of squares in float64, in an order that depends on the size alone."""
-    flat, total = a.reshape(-1), 0.0
-    for start in range(0, flat.size, 1 << 16):
-        part = flat[start : start + (1 << 16)].astype(np.float64)
-        total += float(np.square(part, out=part).sum())
-    return total
-
-
-def take(
-    arrays: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...], dtype: str, where: str
-) -> NDArray[Any]:
-    """``arrays[key]``, which must have this shape and dtype."""
-    if key not in arrays:
-        raise ValueError(f"{where}: array {key!r} is missing")
-    a = np.asarray(arrays[key])
-    if a.shape != shape or a.dtype != np.dtype(dtype):
-        raise ValueError(
-            f"{where}: array {key!r} must have shape {shape} and dtype {dtype}, got {a.shape} and {a.dtype}"
-        )
-    return np.ascontiguousarray(a)
+    def finite(self) -> bool:
+        """Whether all weights and biases are finite."""
+        return all(q.finite() for layer in self.tree() for q in layer.parameters().values())
 
 
 def refuse_incomplete(name: str, kind: type[Layer]) -> None:

@@ -8,7 +8,7 @@ inputs is refused by name: a guess would remove what is in use.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._structure import Mask
 
-__all__ = ["Dependence", "Passage"]
+__all__ = ["Dependence", "Narrower", "Passage"]
 
 
 class Passage(Protocol):
@@ -35,6 +35,24 @@ class Passage(Protocol):
 
     def live_inputs(self, outputs: Mask) -> Mask:
         """Inputs that one of these outputs depends on, shape (n_in,)."""
+
+
+class Narrower(NamedTuple):
+    """What a layer is made of once some of its neurons are gone.
+
+    Attributes
+    ----------
+    config : dict
+        ``config()`` of the narrower layer.
+    parts : dict of str to dict
+        ``config()`` of its parameters, and of its buffers under names such as ``"buffer.mean"``.
+    arrays : dict of str to ndarray
+        Such as ``"weight.values"`` and ``"buffer.mean"``.
+    """
+
+    config: dict[str, Any]
+    parts: dict[str, dict[str, Any]]
+    arrays: dict[str, NDArray[Any]]
 
 
 class Dependence:
@@ -148,9 +166,7 @@ class Dependence:
         """
         return np.ones(self.n_in, bool), np.ones(self.n_out, bool)
 
-    def keep(
-        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
-    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def keep(self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]) -> Narrower:
         """The layer with these inputs and outputs alone.
 
         Parameters
@@ -162,7 +178,6 @@ class Dependence:
 
         Returns
         -------
-        config, arrays : dict
-            As ``config(state=True)`` and ``arrays(state=True)`` of the narrower layer give them.
+        Narrower
         """
-        raise TypeError(f"{self.label} cannot be made narrower: it does not define keep (see rewire.Layer)")
+        raise NotImplementedError

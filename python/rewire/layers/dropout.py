@@ -6,9 +6,9 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import number
-from rewire.layers.base import Updates, register_layer
+from rewire.layers.base import register_layer
 from rewire.layers.elementwise import Elementwise
-from rewire.workspace import Workspace
+from rewire.layers.passing import Pass
 
 __all__ = ["Dropout"]
 
@@ -27,35 +27,24 @@ class Dropout(Elementwise):
     in the batch, not on threads. Srivastava et al., JMLR 15 (2014).
     """
 
+    may_end = False
+
     def __init__(self, p: float = 0.5) -> None:
         self.p = number("p", p, low=0.0, high=1.0, open_high=True)
 
-    def forward(
-        self, x: _core.Tiles, ws: Workspace, training: bool, step: int, threads: int, *, linear: bool = False
-    ) -> _core.Tiles:
-        if not training or self.p == 0.0:
+    def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
+        if not p.training or self.p == 0.0:
             return x
-        y = ws.tiles((self.index, "y"), self.n_out)
-        _core.dropout(x, y, self.p, self.seed, self.index, step, threads)
+        y = p.ws.tiles((self.index, "y"), self.n_out)
+        _core.dropout(x, y, self.p, self.seed, self.index, p.step, p.threads)
         return y
 
-    def backward(
-        self,
-        dy: _core.Tiles,
-        x: _core.Tiles,
-        ws: Workspace,
-        need_dx: bool,
-        updates: Updates | None,
-        step: int,
-        threads: int,
-        *,
-        linear: bool = False,
-    ) -> _core.Tiles | None:
+    def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and self.p > 0.0:
-            _core.dropout(dy, dy, self.p, self.seed, self.index, step, threads)
+            _core.dropout(dy, dy, self.p, self.seed, self.index, p.step, p.threads)
         return dy if need_dx else None
 
-    def config(self, state: bool = False) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         return {"type": "Dropout", "p": self.p}
 
     def __repr__(self) -> str:

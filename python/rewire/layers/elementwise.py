@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rewire._structure import Mask
 from rewire.layers.base import Layer
+from rewire.layers.passing import Pass
 from rewire.workspace import Workspace
 
 __all__ = ["Elementwise"]
@@ -19,8 +20,8 @@ class Elementwise(Layer):
 
     Notes
     -----
-    Paths lead straight through, and a neuron whose output is removed has its input removed. A subclass with
-    arrays of its own must define :meth:`keep`; without them it has nothing to cut. What a constant becomes is
+    Paths lead straight through, and a neuron whose output is removed has its input removed. Its
+    parameters and buffers are cut along their ``axes``. What a constant becomes is
     found by a forward pass that is no training.
     """
 
@@ -49,16 +50,9 @@ class Elementwise(Layer):
         ws.shape(1)
         x = ws.tiles("input", self.n_in)
         x.pack(np.where(known, values, 0.0)[None].astype(self.dtype))
-        found = self.forward(x, ws, False, 0, 1).unpack(None, 1)[0].astype(np.float64)
+        found = self.forward(x, Pass(ws)).unpack(None, 1)[0].astype(np.float64)
         return np.where(known & np.isfinite(found), found, np.nan)
 
     def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
         either = inputs | outputs
         return either, either
-
-    def keep(
-        self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]
-    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        if self.arrays(state=True):
-            raise TypeError(f"{self.label} cannot be made narrower: it has arrays, and does not define keep")
-        return self.config(state=True), {}

@@ -25,8 +25,9 @@ from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer
-from rewire.layers import Sparse, Updates
+from rewire.layers.passing import Updates
 from rewire.network import Sequential
+from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.budgets import empty_slots, links_in
 from rewire.rewiring.context import OWED, RewiringContext, RewiringRecord
 from rewire.rewiring.drop import Drop
@@ -82,8 +83,8 @@ class Rewiring(Parameters):
         Whether a rewiring replaces the optimizer's next step, as in RigL's code.
     starts_full : bool
         Whether the rule is made for layers that start full, or nearly: it brings the density down.
-    fields : dict of str to (dtype, per_slot, birth)
-        What the rule keeps for every link; see ``WeightStore.add_field``. A dtype "weight" is the network's.
+    fields : dict of str to Field
+        What the rule keeps for every link.
 
     Notes
     -----
@@ -93,7 +94,7 @@ class Rewiring(Parameters):
     name: ClassVar[str] = ""
     skip_step: bool = False
     starts_full: bool = False
-    fields: ClassVar[dict[str, tuple[str, bool, float]]] = {}
+    fields: ClassVar[dict[str, Field]] = {}
 
     def __init__(
         self,
@@ -177,29 +178,26 @@ class Rewiring(Parameters):
         """Whether its period, of those of :meth:`parts`, makes it due."""
         return self.due(progress)
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         """The layers that take part."""
         return [layer for layer in self.eligible(network) if empty_slots(layer) > 0]
 
-    def eligible(self, network: Sequential) -> list[Sparse]:
+    def eligible(self, network: Sequential) -> list[SparseParameter]:
         """All sparse layers, but the last one only with ``output_layer``."""
         return [
-            layer for layer in network.sparse_layers if self.output_layer or layer is not network.layers[-1]
+            layer
+            for layer in network.sparse_parameters
+            if self.output_layer or layer.owner is not network.layers[-1]
         ]
 
     # --- life with a trainer ------------------------------------------------------------
 
     def prepare(self, network: Sequential) -> None:
         """Before training: every call of ``fit`` makes sure that the fields are there."""
-        for layer in network.sparse_layers:
-            for name, (dtype, per_slot, birth) in self.fields.items():
-                kind = network.dtype if dtype == "weight" else dtype
-                there = layer.core.fields.get(name)
-                if there is not None and there[:2] != (kind, 1 if per_slot else layer.group):
-                    layer.core.drop_field(name)  # it was left by another owner
-                    there = None
-                if there is None:
-                    layer.core.add_field(name, kind, per_slot=per_slot, birth=birth)
+        for layer in network.sparse_parameters:
+            for name, field in self.fields.items():
+                if not layer.fits(name, field):  # it may have been left by another owner
+                    layer.add_field(name, field)
 
     def join(self, updates: Updates, network: Sequential) -> None:
         """Before every step of the optimizer: add penalties of the rule to ``updates.penalties``."""
@@ -207,7 +205,7 @@ class Rewiring(Parameters):
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
         """After every step of the optimizer, whose rate is ``progress.lr``. The time counts as rewiring."""
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         """After a rewiring was carried out: the place to change fields and ``context.memory``."""
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
@@ -226,13 +224,15 @@ class Rewiring(Parameters):
         check_by_layer(memory, OWED, network, _owed_and_has)
         if set(memory) - {OWED} and type(self).committed is Rewiring.committed:
             raise ValueError(f"memory: {type(self).__name__} keeps nothing, got {describe(memory)}")
-        for layer in network.sparse_layers:
-            for name, (dtype, per_slot, _) in self.fields.items():
-                layer.check_field(name, network.dtype if dtype == "weight" else dtype, per_slot=per_slot)
+        for layer in network.sparse_parameters:
+            for name, field in self.fields.items():
+                layer.check_field(name, field)
 
     # --- one rewiring -------------------------------------------------------------------
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         """The change of every layer, ready to be committed together."""
         plans = [_core.Plan(layer.core) for layer in layers]
         self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
@@ -243,7 +243,12 @@ class Rewiring(Parameters):
         return plans
 
     def regrow(
-        self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext, grow: Grow | None = None
+        self,
+        plan: _core.Plan,
+        layer: SparseParameter,
+        links: int,
+        context: RewiringContext,
+        grow: Grow | None = None,
     ) -> _core.Plan:
         """The plan with ``links`` new links (less than a slot fewer are owed until the next rewiring).
 
@@ -252,7 +257,7 @@ class Rewiring(Parameters):
         grow : Grow, optional
             The rule's own by default.
         """
-        context.wanted[layer.index] = layer.nnz - links_in(plan, removed=True) + links
+        context.wanted[layer.name] = layer.nnz - links_in(plan, removed=True) + links
         return (self.grow if grow is None else grow).place_links(plan, layer, links, context)
 
     def rewire(
@@ -281,12 +286,12 @@ class Rewiring(Parameters):
         layers = self.layers(network)
         network.refuse_views("rewired")
         made = self.plans(layers, context, regrow)
-        plans = {layer.index: plan for layer, plan in zip(layers, made, strict=True)}
+        plans = {layer.name: plan for layer, plan in zip(layers, made, strict=True)}
         record = RewiringRecord()
-        for layer in network.weight_layers:
-            plan = plans.get(layer.index)
-            record.removed.append(links_in(plan, removed=True) if plan else 0)
-            record.grown.append(links_in(plan, removed=False) if plan else 0)
+        for names in network.weight_names:
+            own = [plans[name] for name in names if name in plans]
+            record.removed.append(sum(links_in(plan, removed=True) for plan in own))
+            record.grown.append(sum(links_in(plan, removed=False) for plan in own))
         _core.commit(list(plans.values()), threads)
         self._note_owed(layers, context)
         self.committed(layers, context)
@@ -294,10 +299,10 @@ class Rewiring(Parameters):
         return record
 
     @staticmethod
-    def _note_owed(layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def _note_owed(layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         """Remember how many links each layer lacks of the number it was to have."""
-        lacks = {a: context.wanted.get(a.index, a.nnz) - a.nnz for a in layers}
-        owed = {str(a.index): [n, a.nnz] for a, n in lacks.items() if n > 0}
+        lacks = {a: context.wanted.get(a.name, a.nnz) - a.nnz for a in layers}
+        owed = {a.name: [n, a.nnz] for a, n in lacks.items() if n > 0}
         context.memory.pop(OWED, None)
         if owed:
             context.memory[OWED] = owed
@@ -346,7 +351,7 @@ def check_by_layer(
 
     By their index, as text; ``check`` looks at the numbers.
     """
-    known = [str(layer.index) for layer in network.sparse_layers]
+    known = [layer.name for layer in network.sparse_parameters]
     found = _checks.one_of_types(f"memory: {name}", memory.get(name, {}), dict, "a dict of layers")
     for index, value in found.items():
         choice(f"memory: a layer of {name}", index, known)

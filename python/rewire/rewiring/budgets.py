@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._geometry import Geometry
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 
 __all__ = [
     "common_slot", "empty_links", "empty_slots", "first_links", "links_in", "removal", "remove_links",
@@ -25,35 +25,35 @@ __all__ = [
 ]  # fmt: skip
 
 
-def slot_links(layer: Sparse) -> int:
+def slot_links(layer: SparseParameter) -> int:
     """The links of every slot of a layer; 0 where the last group is not whole and there are others."""
     return layer.geometry.slot_links
 
 
-def common_slot(layers: Sequence[Sparse]) -> int:
+def common_slot(layers: Sequence[SparseParameter]) -> int:
     """The links of every slot of all layers; 0 where they differ."""
     found = {slot_links(layer) for layer in layers}
     return found.pop() if len(found) == 1 else 0
 
 
-def slot_sizes(layer: Sparse, groups: NDArray[np.integer]) -> NDArray[np.int64]:
+def slot_sizes(layer: SparseParameter, groups: NDArray[np.integer]) -> NDArray[np.int64]:
     """The links of slots of these groups."""
     sizes = layer.geometry
     return np.where(groups == sizes.n_groups - 1, sizes.last_rows, sizes.group)
 
 
-def first_links(layer: Sparse, groups: NDArray[np.integer], links: int) -> int:
+def first_links(layer: SparseParameter, groups: NDArray[np.integer], links: int) -> int:
     """How many of these slots, from the first on, surely fit into ``links`` links."""
     before = np.cumsum(slot_sizes(layer, groups)) - slot_sizes(layer, groups)
     return int(np.searchsorted(before, links - (slot_links(layer) or layer.core.group), side="right"))
 
 
-def empty_slots(layer: Sparse) -> int:
+def empty_slots(layer: SparseParameter) -> int:
     """Empty positions of a layer, in slots."""
     return layer.geometry.n_positions - layer.core.slots
 
 
-def empty_links(layer: Sparse) -> int:
+def empty_links(layer: SparseParameter) -> int:
     """Empty positions of a layer, in links."""
     return layer.n_out * layer.n_in - layer.nnz
 
@@ -82,7 +82,7 @@ def removing(plan: _core.Plan) -> _core.Plan:
     return removal(plan.store, *plan.removed())
 
 
-def remove_links(mark: Callable[[_core.Plan, int], None], layer: Sparse, links: int) -> _core.Plan:
+def remove_links(mark: Callable[[_core.Plan, int], None], layer: SparseParameter, links: int) -> _core.Plan:
     """A plan that removes ``links`` links, or less than a slot fewer.
 
     ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan; those for a larger count

@@ -24,7 +24,7 @@ __all__ = ["chain_links", "without_chains"]
 Pairs = tuple[NDArray[np.int32], NDArray[np.int32]]  # groups and sources, sorted by both
 
 
-def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, Pairs]:
+def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[str, Pairs]:
     """Links that would be on no path from an input to an output once the plans are committed.
 
     That is links into hidden neurons without outgoing links, and links out of hidden neurons without incoming
@@ -39,9 +39,9 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
 
     Returns
     -------
-    dict of int to (groups, sources)
-        For the index of every layer with a plan: int32 arrays, sorted by (group, source). New links of a plan
-        are links like others.
+    dict of str to (groups, sources)
+        For the name of every parameter with a plan: int32 arrays, sorted by (group, source). New links of a
+        plan are links like others.
 
     Raises
     ------
@@ -56,13 +56,14 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[int, P
     """
     by_store, found = {plan.store: plan for plan in plans}, {}
     from_inputs, to_outputs = _live(network, by_store)
-    for layer in network.sparse_layers:
+    for layer in network.sparse_parameters:
         if layer.core in by_store:
+            at = network.position_of(layer)
             structure = Structure.after(by_store[layer.core])
-            chains = ~_used(structure, from_inputs[layer.index], to_outputs[layer.index + 1])
+            chains = ~_used(structure, from_inputs[at], to_outputs[at + 1])
             groups, sources = structure.groups[chains], structure.sources[chains]
             order = np.lexsort((sources, groups))  # new links stand at the end
-            found[layer.index] = groups[order], sources[order]
+            found[layer.name] = groups[order], sources[order]
     return found
 
 
@@ -82,7 +83,11 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     """
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
-    index_of: dict[_core.Store, int] = {layer.core: layer.index for layer in network.sparse_layers}
+    index_of: dict[_core.Store, int] = {
+        layer.core: network.position_of(layer)
+        for layer in network.sparse_parameters
+        if layer.core in by_store
+    }
     made = []
     for plan in plans:
         structure, at = Structure.of(plan.store), index_of[plan.store]
@@ -91,9 +96,7 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     return made
 
 
-def _live(
-    network: Sequential, plans: Mapping[_core.Store, _core.Plan]
-) -> tuple[list[Mask], list[Mask]]:
+def _live(network: Sequential, plans: Mapping[_core.Store, _core.Plan]) -> tuple[list[Mask], list[Mask]]:
     """Neurons that the inputs can change, and that can change the outputs, once the plans are committed."""
     passages: list[Passage] = []
     for layer in network.layers:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, float_vector, integer, number, one_of_types
+from rewire._checks import boolean, choice, float_vector, number, one_of_types
 from rewire._positions import groups_of
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.reachability import refuse_opaque
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.chains import without_chains
@@ -59,7 +59,9 @@ class DropWeakest(Drop):
     def run_fractions(self) -> dict[str, Any]:
         return {"temperature": self.temperature} if self.soft else {}
 
-    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+    def mark(
+        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
         strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
         if self.soft:
             begin, end = self.temperature
@@ -72,7 +74,7 @@ class DropWeakest(Drop):
         plan.prune_scores(strength, int(fraction * len(strength)), *context.key(layer), context.threads)
 
 
-def importances(layer: Sparse) -> NDArray[np.float64]:
+def importances(layer: SparseParameter) -> NDArray[np.float64]:
     """Relative importance of every slot in canonical order, summed over its rows: shape (slots,)."""
     store = layer.core
     w = np.abs(store.get_field("weight"), dtype=np.float64)
@@ -117,7 +119,7 @@ class GrowByPaths(Grow):
         self.score = choice("score", score, ("ch3", "ch2"))
         self.soft = boolean("soft", soft)
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         plan.grow_paths(count, self.score, self.soft, *context.key(layer), context.threads)
         plan.keep_common()
 
@@ -196,9 +198,11 @@ class CHT(Rewiring):
             refuse_opaque(network.layers)
         super().prepare(network)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         stopped = set(context.memory.get("stopped", ()))
-        active = [layer for layer in layers if layer.index not in stopped]
+        active = [layer for layer in layers if layer.name not in stopped]
         marked = [_core.Plan(layer.core) for layer in active]
         self.drop.mark_all(marked, active, self.fraction_schedule.at(context.progress), context)
         if self.chain_removal:
@@ -209,16 +213,16 @@ class CHT(Rewiring):
                 removed = marked[i].n_removed
                 marked[i] = plan = self.regrow(marked[i], layer, links, context)
                 if self.overlap is not None and removed - plan.n_removed > self.overlap * removed:
-                    stopped.add(layer.index)
+                    stopped.add(layer.name)
         context.notes["stopped"] = sorted(stopped)
-        made = {layer.index: plan for layer, plan in zip(active, marked, strict=True)}
-        return [made.get(layer.index) or _core.Plan(layer.core) for layer in layers]
+        made = {layer.name: plan for layer, plan in zip(active, marked, strict=True)}
+        return [made.get(layer.name) or _core.Plan(layer.core) for layer in layers]
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         context.memory["stopped"] = context.notes["stopped"]
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
         only(memory, "stopped")
         for index in one_of_types("memory: stopped", memory.get("stopped", []), list, "a list"):
-            integer("memory: a layer of stopped", index, low=0, high=len(network.layers) - 1)
+            choice("memory: a parameter of stopped", index, [a.name for a in network.sparse_parameters])

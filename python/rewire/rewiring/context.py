@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
+from rewire.parameters import SparseParameter
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import TrainingProgress
 
@@ -54,8 +54,8 @@ class RewiringContext:
         Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
     notes : dict
         What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
-    wanted : dict of int to int
-        Links that layers, by index, are to have afterwards: see :meth:`Rewiring.regrow`.
+    wanted : dict of str to int
+        Links that parameters, by name, are to have afterwards: see :meth:`Rewiring.regrow`.
     """
 
     network: Sequential
@@ -65,11 +65,11 @@ class RewiringContext:
     memory: dict[str, Any]
     _probe: GradientProbe | None = None
     notes: dict[str, Any] = field(default_factory=dict)
-    wanted: dict[int, int] = field(default_factory=dict)
+    wanted: dict[str, int] = field(default_factory=dict)
 
-    def owed(self, layer: Sparse) -> int:
+    def owed(self, layer: SparseParameter) -> int:
         """Links that earlier rewirings left out, less than a slot: see ``rewiring/budgets.py``."""
-        owed, links = self.memory.get(OWED, {}).get(str(layer.index), (0, 0))
+        owed, links = self.memory.get(OWED, {}).get(layer.name, (0, 0))
         return int(owed) if links == layer.nnz else 0  # with other links the layer was changed elsewhere
 
     @property
@@ -88,13 +88,13 @@ class RewiringContext:
             )
         return self._probe
 
-    def key(self, layer: Sparse) -> Key:
+    def key(self, layer: SparseParameter) -> Key:
         """The name of the random numbers of this layer in this rewiring."""
-        return Key(self.network.seed, layer.index, self.ordinal)
+        return Key(self.network.seed, layer.stream, self.ordinal)
 
-    def generator(self, layer: Sparse, purpose: str) -> np.random.Generator:
+    def generator(self, layer: SparseParameter, purpose: str) -> np.random.Generator:
         """A generator for rules in NumPy: a function of seed, layer, rewiring and purpose alone."""
-        words = [self.network.seed, layer.index, self.ordinal, *purpose.encode()]
+        words = [self.network.seed, layer.stream, self.ordinal, *purpose.encode()]
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 

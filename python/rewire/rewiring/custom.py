@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import boolean, describe, integer
 from rewire._positions import groups_of
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import KINDS, Rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import CUSTOM, RewiringContext
@@ -47,7 +47,7 @@ class LayerLinks:
         The bounds of ``rows`` and ``sources``.
     n_empty : int
         Positions that are not connected.
-    layer : Sparse
+    layer : SparseParameter
         For reading.
     context : RewiringContext
         Epoch and step are ``context.progress``.
@@ -65,7 +65,7 @@ class LayerLinks:
     age: NDArray[np.int64] = field(repr=False)
     n_rows: int
     n_in: int
-    layer: Sparse
+    layer: SparseParameter
     context: RewiringContext
     rng: np.random.Generator
     rule: str = "the rule"  # what messages call it
@@ -155,7 +155,7 @@ class Custom(Rewiring):
             raise TypeError(f"function must be callable, got {describe(function)}")
         self.function = function
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
-        self.fields = {SINCE: ("int32", True, 0.0)} if self.age else {}  # type: ignore[misc]
+        self.fields = {SINCE: Field("int32", per_slot=True)} if self.age else {}  # type: ignore[misc]
         super().__init__(
             schedule_from(every),
             output_layer=output_layer,
@@ -165,23 +165,24 @@ class Custom(Rewiring):
     def probe_batches(self) -> int:
         return int(self.gradient)
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         if self.age:
             for layer in layers:
                 layer.core.set_birth(SINCE, context.progress.step)
         return [self._plan(layer, context) for layer in layers]
 
-    def _links(self, layer: Sparse, context: RewiringContext) -> LayerLinks:
+    def _links(self, layer: SparseParameter, context: RewiringContext) -> LayerLinks:
         store = layer.core
-        fields = store.fields
 
         def flat(a: NDArray[Any]) -> NDArray[Any]:
             return a[:, 0] if store.group == 1 else a
 
-        kept = "momentum" if "momentum" in fields else "adam_m" if "adam_m" in fields else None
+        kept = layer.field_of_power(1)
         return LayerLinks(
             groups_of(store),
             store.sources().astype(np.int64),
@@ -199,7 +200,7 @@ class Custom(Rewiring):
             getattr(self.function, "__name__", "the rule"),
         )
 
-    def _plan(self, layer: Sparse, context: RewiringContext) -> _core.Plan:
+    def _plan(self, layer: SparseParameter, context: RewiringContext) -> _core.Plan:
         plan = _core.Plan(layer.core)
         links = self._links(layer, context)
         where = f"{links.rule}, {layer.label}"

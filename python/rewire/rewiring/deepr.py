@@ -13,8 +13,8 @@ from typing import Any
 from rewire import _core
 from rewire._checks import number
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.grow import GrowRandom
@@ -29,7 +29,7 @@ THETA = 1e-12  # magnitude of new links, as in the authors' scripts
 class GrowWithSign(GrowRandom):
     """At random positions, with theta = 1e-12 and a random sign."""
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
         plan.draw_weights("sign", THETA, False, *context.key(layer), context.threads)
 
 
@@ -70,7 +70,7 @@ class DeepR(Rewiring):
     """
 
     name = "deepr"
-    fields = {SIGN: ("uint8", False, 0.0)}
+    fields = {SIGN: Field("uint8", low=0, high=2)}
 
     def __init__(
         self,
@@ -110,10 +110,12 @@ class DeepR(Rewiring):
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
         drift, deviation = progress.lr * self.l1, self.deviation(progress.lr)
         for layer in self.layers(network):
-            key = network.seed, layer.index, progress.step
+            key = network.seed, layer.stream, progress.step
             _core.deepr_step(layer.core, SIGN, drift, deviation, *key, threads)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         plans = [_core.Plan(layer.core) for layer in layers]
         for plan in plans:
             plan.prune_zeros(context.threads)
@@ -122,18 +124,18 @@ class DeepR(Rewiring):
             plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
         return plans
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         self._note_signs(layers)
 
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
         if type(self).committed is DeepR.committed:
             only(memory)
-        for layer in network.sparse_layers:
-            layer.check_field(SIGN, "uint8", low=0, high=2, birth=(0, 0))
+        for layer in network.sparse_parameters:
+            layer.check_field(SIGN, self.fields[SIGN], birth=(0, 0))
 
     @staticmethod
-    def _note_signs(layers: Sequence[Sparse]) -> None:
+    def _note_signs(layers: Sequence[SparseParameter]) -> None:
         """Note the signs of links that have none yet."""
         for layer in layers:
             if SIGN in layer.core.fields:  # without the field training has not begun

@@ -12,7 +12,7 @@ from rewire import _core
 from rewire._checks import choice
 from rewire._params import shown
 from rewire._positions import groups_of
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.budgets import common_slot, slot_sizes
 from rewire.rewiring.context import RewiringContext
 
@@ -36,12 +36,18 @@ class Drop:
         """The parameters that are fractions of the run."""
         return {}
 
-    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+    def mark(
+        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
         """Put the removals of one layer into its empty plan."""
         raise NotImplementedError
 
     def mark_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
+        self,
+        plans: Sequence[_core.Plan],
+        layers: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
     ) -> None:
         """Put the removals of all layers into their plans; rules with a global scope override this."""
         for plan, layer in zip(plans, layers, strict=True):
@@ -55,7 +61,9 @@ class DropNearestZero(Drop):
     With groups a slot is scored by the sum of |w| over its rows, without the split by sign.
     """
 
-    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+    def mark(
+        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
         plan.prune_set(fraction, *context.key(layer), context.threads)
 
 
@@ -73,11 +81,17 @@ class DropSmallest(Drop):
     def __init__(self, scope: str = "layer") -> None:
         self.scope = choice("scope", scope, ("layer", "global"))
 
-    def mark(self, plan: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext) -> None:
+    def mark(
+        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
         plan.prune_smallest(int(fraction * layer.core.slots), *context.key(layer), context.threads)
 
     def mark_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
+        self,
+        plans: Sequence[_core.Plan],
+        layers: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
     ) -> None:
         if self.scope == "layer":
             super().mark_all(plans, layers, fraction, context)
@@ -88,19 +102,19 @@ class DropSmallest(Drop):
             plan.prune_smallest(count, *context.key(layer), context.threads)
 
 
-def magnitudes(layer: Sparse) -> NDArray[np.float64]:
+def magnitudes(layer: SparseParameter) -> NDArray[np.float64]:
     """|w| of every slot in canonical order, summed over its rows: shape (slots,)."""
     return comparable(layer).astype(np.float64, copy=False)
 
 
-def comparable(layer: Sparse) -> NDArray[Any]:
+def comparable(layer: SparseParameter) -> NDArray[Any]:
     """As :func:`magnitudes`, but of the weights' dtype without groups, where nothing is summed."""
     rows = layer.core.get_field("weight").T
     return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
 
 
 def smallest_links(
-    layers: Sequence[Sparse], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
+    layers: Sequence[SparseParameter], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
 ) -> list[int]:
     """How many slots each layer drops so that ``links`` links of smallest score are dropped in all.
 

@@ -12,8 +12,8 @@ from typing import Any
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, only, register_rewiring
 from rewire.rewiring.budgets import empty_links, empty_slots
 from rewire.rewiring.context import RewiringContext
@@ -90,11 +90,13 @@ class DSR(Rewiring):
         )
         self.fraction = fraction
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         layers = self.eligible(network)
         return layers if any(empty_slots(layer) > 0 for layer in layers) else []
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         threshold = context.memory.get("threshold", self.threshold)
         plans = [_core.Plan(layer.core) for layer in layers]
         for plan, layer in zip(plans, layers, strict=True):
@@ -113,7 +115,7 @@ class DSR(Rewiring):
             plans = list(self.redistribute.rebalance(plans, layers, self.grow, context))
         return plans
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         threshold = context.memory.get("threshold", self.threshold)
         wanted = self.fraction
         if isinstance(wanted, float):

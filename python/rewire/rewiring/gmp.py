@@ -12,9 +12,9 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import boolean, choice, number
-from rewire.layers import Sparse
 from rewire.link_counts import erk_links
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
@@ -146,17 +146,19 @@ class GMP(Rewiring):
     def run_fractions(self) -> dict[str, Any]:
         return super().run_fractions() | self.cubic.run_fractions()
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         return self.pruned(layers, context)
 
-    def pruned(self, layers: Sequence[Sparse], context: RewiringContext) -> list[_core.Plan]:
+    def pruned(self, layers: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
         """Plans that prune every layer as the schedule says."""
-        initial = {str(a.index): a.nnz for a in layers} | context.memory.get("initial_links", {})
+        initial = {a.name: a.nnz for a in layers} | context.memory.get("initial_links", {})
         context.notes["initial_links"] = initial
-        first = [initial[str(layer.index)] for layer in layers]
+        first = [initial[layer.name] for layer in layers]
         sizes = [layer.n_out * layer.n_in for layer in layers]
         progress, each = context.progress, common_slot(layers)
         if self.scope == "layer":
@@ -172,7 +174,7 @@ class GMP(Rewiring):
             plan.prune_smallest(count, *context.key(layer), context.threads)
         return plans
 
-    def _smallest(self, layer: Sparse, links: int, context: RewiringContext) -> _core.Plan:
+    def _smallest(self, layer: SparseParameter, links: int, context: RewiringContext) -> _core.Plan:
         """A plan that removes ``links`` links of smallest magnitude; one slot stays."""
         key, most = (*context.key(layer), context.threads), max(0, layer.core.slots - 1)
         return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
@@ -182,7 +184,7 @@ class GMP(Rewiring):
         each = each or 1
         return math.floor(size // each * self.cubic.at(first / size, progress) + 0.5) * each if size else 0
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         context.memory["initial_links"] = context.notes["initial_links"]
         context.memory["ended"] = context.progress.step >= self.cubic.last_step(context.progress)
 
@@ -193,7 +195,7 @@ class GMP(Rewiring):
         boolean("memory: ended", memory.get("ended", False))
 
 
-def reserves(layers: Sequence[Sparse], density: float, fraction: float) -> list[int]:
+def reserves(layers: Sequence[SparseParameter], density: float, fraction: float) -> list[int]:
     """Slots that every layer keeps: a fraction of those of an Erdos-Renyi network, at least one."""
     sizes = [(layer.n_in, layer.core.n_groups) for layer in layers]
     return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if layers else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewire import _core
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import register_rewiring
 from rewire.rewiring.budgets import empty_slots, links_in
 from rewire.rewiring.context import RewiringContext
@@ -82,7 +82,9 @@ class GraNet(GMP):
         later = progress.step >= self.cubic.first_step(progress) and self.period_over(progress)
         return later or super().due(progress)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         fraction = self.fraction_schedule.at(context.progress)
         return [
             self._move(pruned, layer, fraction, context) if regrow else pruned
@@ -90,7 +92,7 @@ class GraNet(GMP):
         ]
 
     def _move(
-        self, pruned: _core.Plan, layer: Sparse, fraction: float, context: RewiringContext
+        self, pruned: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
     ) -> _core.Plan:
         """A plan that prunes as ``pruned`` does, and drops and regrows a fraction of the other links."""
         removed = pruned.n_removed

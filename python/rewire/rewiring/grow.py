@@ -7,7 +7,7 @@ import numpy as np
 from rewire import _core
 from rewire._params import shown
 from rewire.initializers import Initializer
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.budgets import empty_slots, first_links, links_in, removing, slot_links, slot_sizes
 from rewire.rewiring.context import SURPLUS, WHOLE_SLOTS, RewiringContext
 
@@ -26,19 +26,19 @@ class Grow:
     def __repr__(self) -> str:
         return shown(self)
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         """Put insertions of ``count`` slots, with their weights, into a plan that has its removals."""
         raise NotImplementedError
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
         """Put the weights of new links into a plan that has them; zero without."""
 
-    def room(self, plan: _core.Plan, layer: Sparse) -> int:
+    def room(self, plan: _core.Plan, layer: SparseParameter) -> int:
         """How many slots can be grown in a layer whose plan has its removals."""
         return empty_slots(layer) + (plan.n_removed if self.refill else 0)
 
     def place_links(
-        self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
+        self, plan: _core.Plan, layer: SparseParameter, links: int, context: RewiringContext
     ) -> _core.Plan:
         """A plan with the removals of ``plan`` and ``links`` new links, or less than a slot fewer."""
         if alike := slot_links(layer):
@@ -67,12 +67,10 @@ class Grow:
         return trial
 
 
-def draw(init: Initializer, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+def draw(init: Initializer, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
     """Draw weights for a plan's new links."""
     seed, stream, step = context.key(layer)
-    init.draw(
-        plan, layer.nnz, layer.activation.gain, seed=seed, stream=stream, step=step, threads=context.threads
-    )
+    init.draw(plan, layer.nnz, layer.gain, seed=seed, stream=stream, step=step, threads=context.threads)
 
 
 class GrowRandom(Grow):
@@ -89,7 +87,7 @@ class GrowRandom(Grow):
     def __init__(self, init: Initializer, *, refill: bool = True) -> None:
         self.init, self.refill = init, refill
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         if self.refill:
             plan.grow_random(count, *context.key(layer), context.threads)
         else:
@@ -98,11 +96,11 @@ class GrowRandom(Grow):
             plan.insert(*fresh.inserted())
         self.weigh(plan, layer, context)
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
         draw(self.init, plan, layer, context)
 
     def place_links(
-        self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
+        self, plan: _core.Plan, layer: SparseParameter, links: int, context: RewiringContext
     ) -> _core.Plan:
         if slot_links(layer):
             return super().place_links(plan, layer, links, context)
@@ -142,12 +140,12 @@ class GrowByGradient(Grow):
     def __init__(self, init: Initializer, *, refill: bool = True) -> None:
         self.init, self.refill = init, refill
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         x, dz = context.probe.pair(layer)
         plan.grow_gradient(count, x, dz, self.refill, *context.key(layer), context.threads)
         if self.refill:
             plan.keep_common()
         self.weigh(plan, layer, context)
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
         draw(self.init, plan, layer, context)

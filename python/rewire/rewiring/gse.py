@@ -16,7 +16,7 @@ from rewire import _core
 from rewire._checks import choice, number
 from rewire._positions import Positions, decode, difference, encode, positions_of, sample_excluding, weighted
 from rewire.initializers import Initializer, initializer
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import (
     common_slot,
@@ -38,7 +38,7 @@ __all__ = ["GSE", "GrowByCandidates", "candidates"]
 
 
 def candidates(
-    layer: Sparse, count: int, kind: str, context: RewiringContext
+    layer: SparseParameter, count: int, kind: str, context: RewiringContext
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Empty positions as candidates: ``count`` draws of (group, source), without duplicates and live links.
 
@@ -99,12 +99,12 @@ class GrowByCandidates(Grow):
     def __init__(self, init: Initializer, kind: str, gamma: float) -> None:
         self.init, self.kind, self.gamma = init, kind, gamma
 
-    def place(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         positions, score = self.score_candidates(layer, context)
         self._fill(plan, layer, positions[_largest(score, count)], count, context)
 
     def place_links(
-        self, plan: _core.Plan, layer: Sparse, links: int, context: RewiringContext
+        self, plan: _core.Plan, layer: SparseParameter, links: int, context: RewiringContext
     ) -> _core.Plan:
         positions, score = self.score_candidates(layer, context)
         if each := slot_links(layer):
@@ -116,7 +116,7 @@ class GrowByCandidates(Grow):
         return plan
 
     def place_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
+        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
     ) -> None:
         """As many links as all layers drop, where |dL/dw| is largest among the candidates of all layers.
 
@@ -147,7 +147,7 @@ class GrowByCandidates(Grow):
             self._fill_links(plan, layer, own, links, context)
 
     def score_candidates(
-        self, layer: Sparse, context: RewiringContext
+        self, layer: SparseParameter, context: RewiringContext
     ) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
         store = layer.core
@@ -163,7 +163,12 @@ class GrowByCandidates(Grow):
         return encode(groups, sources, store.n_in), score
 
     def _fill_links(
-        self, plan: _core.Plan, layer: Sparse, chosen: Positions, links: int, context: RewiringContext
+        self,
+        plan: _core.Plan,
+        layer: SparseParameter,
+        chosen: Positions,
+        links: int,
+        context: RewiringContext,
     ) -> None:
         """Plan the chosen positions, and others at random up to ``links`` links."""
         store = layer.core
@@ -180,7 +185,12 @@ class GrowByCandidates(Grow):
         self._fill(plan, layer, chosen, len(chosen), context)
 
     def _fill(
-        self, plan: _core.Plan, layer: Sparse, chosen: Positions, count: int, context: RewiringContext
+        self,
+        plan: _core.Plan,
+        layer: SparseParameter,
+        chosen: Positions,
+        count: int,
+        context: RewiringContext,
     ) -> None:
         """Plan the chosen positions, and others at random up to ``count``."""
         store = layer.core
@@ -192,7 +202,7 @@ class GrowByCandidates(Grow):
         plan.insert(*decode(chosen, store.n_in))
         self.weigh(plan, layer, context)
 
-    def weigh(self, plan: _core.Plan, layer: Sparse, context: RewiringContext) -> None:
+    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
         draw(self.init, plan, layer, context)
 
 
@@ -267,7 +277,9 @@ class GSE(Rewiring):
         )
         self.fraction = schedule.value
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         plans = [_core.Plan(layer.core) for layer in layers]
         self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
         if regrow:

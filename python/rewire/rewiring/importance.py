@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import choice
 from rewire._positions import groups_of
-from rewire.layers import Sparse, Updates
+from rewire.layers.passing import Updates
 from rewire.network import Sequential
-from rewire.neurons import neuron_importance, refuse_fixed_widths, take_out
+from rewire.neurons import refuse_fixed_widths, take_out
+from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import KINDS, Rewiring, register_rewiring
 from rewire.rewiring.budgets import links_in, removal
 from rewire.rewiring.context import RewiringRecord
@@ -138,7 +139,7 @@ class ImportancePruning(Rewiring):
         """Whether a rewiring replaces a step: as for the other rule."""
         return self.rule.skip_step
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return self.rule.layers(network)
 
     def prepare(self, network: Sequential) -> None:
@@ -153,7 +154,7 @@ class ImportancePruning(Rewiring):
         self.rule.stepped(network, progress, threads)
 
     @property
-    def fields(self) -> dict[str, tuple[str, bool, float]]:  # type: ignore[override]
+    def fields(self) -> dict[str, Field]:  # type: ignore[override]
         """What the other rule keeps for every link."""
         return self.rule.fields
 
@@ -200,16 +201,16 @@ class ImportancePruning(Rewiring):
             count = max(0, min(int(self.fraction * alive.size), alive.size - 1))
             chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
             neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
-            removed[layers.index(layer)] = neurons[neurons < layer.n_out]
+            removed[layers.index(layer.owner)] = neurons[neurons < layer.n_out]
         before = [layer.nnz for layer in layers]
         found = take_out(network, removed)
         lost = [n - layer.nnz for n, layer in zip(before, layers, strict=True)]
         return RewiringRecord(lost, [0] * len(lost), neurons=found if any(found.removed) else None)
 
     @staticmethod
-    def _prunable(network: Sequential) -> list[Sparse]:
+    def _prunable(network: Sequential) -> list[SparseParameter]:
         """The layers that lose neurons: hidden ones."""
-        return [layer for layer in network.sparse_layers if layer is not network.layers[-1]]
+        return [layer for layer in network.sparse_parameters if layer.owner is not network.layers[-1]]
 
     def _publish(self, network: Sequential, threads: int) -> RewiringRecord:
         """Remove the incoming links of neurons."""
@@ -222,13 +223,13 @@ class ImportancePruning(Rewiring):
             groups = groups_of(layer.core)
             slots = small[groups]
             plans.append(removal(layer.core, groups[slots].astype(np.int32), layer.core.sources()[slots]))
-            lost[layers.index(layer)] = links_in(plans[-1], removed=True)
+            lost[layers.index(layer.owner)] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
         return RewiringRecord(lost, [0] * len(lost))
 
 
-def group_importance(layer: Sparse) -> NDArray[np.float64]:
+def group_importance(layer: SparseParameter) -> NDArray[np.float64]:
     """Mean importance of the neurons of each group, shape (n_groups,)."""
     begins = np.arange(0, layer.n_out, layer.group)
-    sums = np.add.reduceat(neuron_importance(layer), begins)
+    sums = np.add.reduceat(layer.magnitudes_in(), begins)
     return sums / np.minimum(layer.group, layer.n_out - begins)

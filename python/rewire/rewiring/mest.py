@@ -16,8 +16,8 @@ import numpy as np
 from rewire import _core
 from rewire._checks import choice, describe, integer, number
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
@@ -146,15 +146,17 @@ class MEST(Rewiring):
     def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
         return self.mode == "em&s" and "stage" in memory and memory["stage"] < self.stages.stage(progress)
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return self.eligible(network)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
-        budgets = {str(a.index): a.nnz for a in layers} | context.memory.get("budget", {})
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
+        budgets = {a.name: a.nnz for a in layers} | context.memory.get("budget", {})
         context.notes["budget"] = budgets
-        return [self._plan(layer, budgets[str(layer.index)], context) for layer in layers]
+        return [self._plan(layer, budgets[layer.name], context) for layer in layers]
 
-    def _plan(self, layer: Sparse, budget: int, context: RewiringContext) -> _core.Plan:
+    def _plan(self, layer: SparseParameter, budget: int, context: RewiringContext) -> _core.Plan:
         most, each = layer.n_out * layer.n_in, slot_links(layer) or 1
         if budget == most:
             return _core.Plan(layer.core)
@@ -166,7 +168,7 @@ class MEST(Rewiring):
         kept = layer.nnz - links_in(plan, removed=True)
         return self.grow.place_links(plan, layer, max(0, min(upper, most) - kept), context)
 
-    def _prune(self, plan: _core.Plan, layer: Sparse, count: int, context: RewiringContext) -> None:
+    def _prune(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
         key, threads = context.key(layer), context.threads
         if self.gradient == 0.0:
             plan.prune_smallest(count, *key, threads)
@@ -174,7 +176,7 @@ class MEST(Rewiring):
         gradients = np.abs(context.probe.live(layer), dtype=np.float64).sum(axis=1)
         plan.prune_scores(magnitudes(layer) + self.gradient * gradients, count, *key, threads)
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         context.memory["budget"] = context.notes["budget"]
         context.memory["stage"] = self.stages.stage(context.progress)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._positions import store_at
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 
 __all__ = ["GradientProbe"]
 
@@ -33,8 +33,8 @@ class GradientProbe:
 
     Parameters
     ----------
-    pairs : dict of int to (Tiles, Tiles)
-        By layer index: inputs (n_in features) and gradients of the sums (n_out features).
+    pairs : dict of str to (Tiles, Tiles)
+        By the parameter's name: inputs (n_in features) and gradients of the sums (n_out features).
     threads : int
 
     Notes
@@ -42,30 +42,32 @@ class GradientProbe:
     Valid until the next step.
     """
 
-    def __init__(self, pairs: dict[int, tuple[_core.Tiles, _core.Tiles]], threads: int) -> None:
+    def __init__(self, pairs: dict[str, tuple[_core.Tiles, _core.Tiles]], threads: int) -> None:
         self._pairs, self._threads = pairs, threads
 
-    def pair(self, layer: Sparse) -> tuple[_core.Tiles, _core.Tiles]:
+    def pair(self, layer: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
         """Inputs and gradients of the sums of one layer."""
-        return self._pairs[layer.index]
+        return self._pairs[layer.name]
 
-    def inputs(self, layer: Sparse) -> NDArray[Any]:
+    def inputs(self, layer: SparseParameter) -> NDArray[Any]:
         """The layer's inputs, shape (batch, n_in)."""
         return self.pair(layer)[0].unpack(None, self._threads)
 
-    def outputs(self, layer: Sparse) -> NDArray[Any]:
+    def outputs(self, layer: SparseParameter) -> NDArray[Any]:
         """The gradients dz of the layer's sums, shape (batch, n_out)."""
         return self.pair(layer)[1].unpack(None, self._threads)
 
-    def live(self, layer: Sparse) -> NDArray[Any]:
+    def live(self, layer: SparseParameter) -> NDArray[Any]:
         """Gradients of the links that are there, canonical order, shape (slots, group)."""
         return self._gradients(layer, layer.core)
 
-    def at(self, layer: Sparse, groups: NDArray[np.int32], sources: NDArray[np.int32]) -> NDArray[Any]:
+    def at(
+        self, layer: SparseParameter, groups: NDArray[np.int32], sources: NDArray[np.int32]
+    ) -> NDArray[Any]:
         """Gradients at any positions, sorted by (group, source) and each named once, shape (n, group)."""
         return self._gradients(layer, store_at(layer.core, groups, sources))
 
-    def _gradients(self, layer: Sparse, store: _core.Store) -> NDArray[Any]:
+    def _gradients(self, layer: SparseParameter, store: _core.Store) -> NDArray[Any]:
         x, dz = self.pair(layer)
         store.add_field(PROBED, store.dtype)
         try:

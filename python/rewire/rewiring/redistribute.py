@@ -21,8 +21,8 @@ from rewire import _core
 from rewire._checks import number
 from rewire._params import shown
 from rewire._positions import encode
-from rewire.layers import Sparse
 from rewire.link_counts import largest_remainder
+from rewire.parameters import SparseParameter
 from rewire.rewiring.budgets import common_slot, empty_links, links_in, slot_sizes
 from rewire.rewiring.context import REBALANCE, RewiringContext
 from rewire.rewiring.drop import magnitudes
@@ -39,7 +39,7 @@ class Redistribute:
     """Base of all redistributions: here, every layer grows as many links as it dropped."""
 
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
+        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
         """How many links each layer grows; at most its empty positions once links are dropped."""
         return [
@@ -51,7 +51,11 @@ class Redistribute:
         return shown(self)
 
     def rebalance(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
+        self,
+        plans: Sequence[_core.Plan],
+        layers: Sequence[SparseParameter],
+        grow: Grow,
+        context: RewiringContext,
     ) -> Sequence[_core.Plan]:
         """The plans, changed so that the network's number of links stays, where budgets move."""
         return plans
@@ -61,7 +65,11 @@ class _Moving(Redistribute):
     """Budgets move between layers, and the network's number of links stays."""
 
     def rebalance(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
+        self,
+        plans: Sequence[_core.Plan],
+        layers: Sequence[SparseParameter],
+        grow: Grow,
+        context: RewiringContext,
     ) -> Sequence[_core.Plan]:
         return rebalance(plans, layers, grow, context)
 
@@ -74,7 +82,7 @@ class RedistributeBySurvivors(_Moving):
     """
 
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
+        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
         removed = [links_in(plan, removed=True) for plan in plans]
         total = sum(removed) + sum(map(context.owed, layers))
@@ -102,7 +110,7 @@ class RedistributeByMomentum(_Moving):
         self.cap = number("cap", cap, low=0.0, high=1.0)
 
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], context: RewiringContext
+        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
         removed = [links_in(plan, removed=True) for plan in plans]
         total = sum(removed) + sum(map(context.owed, layers))
@@ -113,7 +121,7 @@ class RedistributeByMomentum(_Moving):
         return split_links(total, means, most if sum(most) >= total else room, layers)
 
 
-def mean_momentum(layer: Sparse, context: RewiringContext) -> float:
+def mean_momentum(layer: SparseParameter, context: RewiringContext) -> float:
     """Mean ``|momentum|`` of a layer's links; 0 for a layer without links.
 
     With Adam that of ``|m| / (sqrt(v) + 1e-8)``; with an optimizer that keeps no momentum that of
@@ -123,18 +131,18 @@ def mean_momentum(layer: Sparse, context: RewiringContext) -> float:
     if store.slots == 0:
         return 0.0
     values: NDArray[np.float64]
-    if "momentum" in store.fields:
-        values = store.get_field("momentum").astype(np.float64)
-    elif "adam_m" in store.fields:
-        root = np.sqrt(store.get_field("adam_v").astype(np.float64))
-        values = store.get_field("adam_m") / (root + EPSILON)
+    kept = [layer.field_of_power(power) for power in (1, 2)]
+    if kept[0] is not None:
+        values = store.get_field(kept[0]).astype(np.float64)
+        if kept[1] is not None:
+            values /= np.sqrt(store.get_field(kept[1]).astype(np.float64)) + EPSILON
     else:
         values = context.probe.live(layer).astype(np.float64)
     return float(np.abs(values).sum() / layer.nnz)
 
 
 def split_links(
-    total: int, proportions: Sequence[float], most: Sequence[int], layers: Sequence[Sparse]
+    total: int, proportions: Sequence[float], most: Sequence[int], layers: Sequence[SparseParameter]
 ) -> list[int]:
     """:func:`split` of links: in whole slots where those of all layers hold equally many links.
 
@@ -183,7 +191,7 @@ def split(total: int, proportions: Sequence[float], most: Sequence[int]) -> list
 
 
 def rebalance(
-    plans: Sequence[_core.Plan], layers: Sequence[Sparse], grow: Grow, context: RewiringContext
+    plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], grow: Grow, context: RewiringContext
 ) -> list[_core.Plan]:
     """The plans of all layers, changed so that together they grow as many links as they drop and owe.
 
@@ -225,7 +233,7 @@ def rebalance(
         ]
     for plan, layer in zip(plans, layers, strict=True):  # so that nothing is owed
         change = links_in(plan, removed=False) - links_in(plan, removed=True)
-        context.wanted[layer.index] = layer.nnz + change
+        context.wanted[layer.name] = layer.nnz + change
     return list(plans)
 
 
@@ -238,7 +246,7 @@ def _parts(flags: NDArray[np.bool_], lists: Sequence[tuple[NDArray[Any], ...]]) 
 
 
 def _part(
-    plan: _core.Plan, drop: NDArray[np.bool_], news: NDArray[np.bool_], layer: Sparse, grow: Grow,
+    plan: _core.Plan, drop: NDArray[np.bool_], news: NDArray[np.bool_], layer: SparseParameter, grow: Grow,
     context: RewiringContext,
 ) -> _core.Plan:  # fmt: skip
     """A plan with these of another one's removals and insertions."""

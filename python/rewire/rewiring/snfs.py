@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import RewiringContext
@@ -37,7 +37,11 @@ class DropSparingDense(Drop):
     """
 
     def mark_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[Sparse], fraction: float, context: RewiringContext
+        self,
+        plans: Sequence[_core.Plan],
+        layers: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
     ) -> None:
         means = [mean_momentum(layer, context) for layer in layers]
         for plan, layer, mean in zip(plans, layers, means, strict=True):
@@ -124,6 +128,6 @@ class SNFS(Rewiring):
     def probe_weights(self, batches: int) -> Sequence[float]:
         return [self.beta**i for i in range(batches)]
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         layers = self.eligible(network)
         return layers if any(empty_slots(layer) > 0 for layer in layers) else []

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, integer, number
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
@@ -78,10 +78,12 @@ class SNIP(Rewiring):
     def probe_batches(self) -> int:
         return self.batches
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return [layer for layer in self.eligible(network) if layer.core.slots > 0]
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         scores = [
             np.abs(context.probe.live(a).astype(np.float64) * a.core.get_field("weight")).sum(axis=1)
             for a in layers
@@ -97,7 +99,9 @@ class SNIP(Rewiring):
             plan.prune_scores(score, count, *context.key(layer), context.threads)
         return plans
 
-    def _alone(self, layer: Sparse, score: NDArray[np.float64], context: RewiringContext) -> _core.Plan:
+    def _alone(
+        self, layer: SparseParameter, score: NDArray[np.float64], context: RewiringContext
+    ) -> _core.Plan:
         """A plan that prunes one layer to the density."""
         each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
         wanted = max(1, math.floor(self.density * (layer.n_out * layer.n_in // each) + 0.5)) * each

@@ -12,8 +12,8 @@ from typing import Any
 
 from rewire import _core
 from rewire._checks import integer, number
-from rewire.layers import Sparse
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import check_by_layer, only, register_rewiring
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import DORMANT_LINKS, RewiringContext
@@ -23,7 +23,7 @@ from rewire.rewiring.schedule import ScheduleLike
 __all__ = ["SoftDeepR"]
 
 
-def full_slots(layer: Sparse) -> int:
+def full_slots(layer: SparseParameter) -> int:
     """Slots of a full layer."""
     return layer.geometry.n_positions
 
@@ -111,7 +111,7 @@ class SoftDeepR(DeepR):
         super().__init__(l1, noise=noise, temperature=temperature, every=every, output_layer=output_layer)
         self.density = None if density is None else number("density", density, low=0.0, high=1.0)
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return self.eligible(network)
 
     def chance(self, density: float, lr: float) -> float:
@@ -122,8 +122,10 @@ class SoftDeepR(DeepR):
         beta = 2.0 * lr * self.l1 / sigma**2
         return crossing_chance((1.0 - density) / (density * beta) / sigma)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
-        initial = {str(a.index): a.core.slots / full_slots(a) for a in layers}
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
+        initial = {a.name: a.core.slots / full_slots(a) for a in layers}
         initial.update(context.memory.get("initial_density", {}))
         context.notes["initial_density"] = initial
         if not layers:
@@ -134,7 +136,7 @@ class SoftDeepR(DeepR):
         for plan, layer in zip(plans, layers, strict=True):
             plan.prune_zeros(context.threads)
             if regrow:
-                density = initial[str(layer.index)] if self.density is None else self.density
+                density = initial[layer.name] if self.density is None else self.density
                 dormant = (1.0 - self.chance(density, lr)) ** steps  # the chance that a link stays dormant
                 count = chances.binomial(empty_slots(layer), 1.0 - dormant)
                 grow = _core.Plan(layer.core)  # links dropped now are not among the dormant ones yet
@@ -145,7 +147,7 @@ class SoftDeepR(DeepR):
                 )
         return plans
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         super().committed(layers, context)
         context.memory["initial_density"] = context.notes["initial_density"]
         context.memory["step"] = context.progress.step
@@ -153,7 +155,5 @@ class SoftDeepR(DeepR):
     def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
         super().check_state(network, memory, step)
         only(memory, "initial_density", "step")
-        check_by_layer(
-            memory, "initial_density", network, lambda name, n: number(name, n, low=0.0, high=1.0)
-        )
+        check_by_layer(memory, "initial_density", network, lambda name, n: number(name, n, low=0.0, high=1.0))
         integer("memory: step", memory.get("step", 0), low=0, high=step)

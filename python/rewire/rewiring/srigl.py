@@ -14,7 +14,7 @@ from rewire import _core
 from rewire._checks import boolean, number
 from rewire._positions import decode, encode, groups_of, positions_of
 from rewire.initializers import Zeros
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.budgets import removal, slot_sizes
 from rewire.rewiring.context import RewiringContext
@@ -85,11 +85,18 @@ class SRigL(Rewiring):
         )
         self.fraction, self.decay = schedule.value, decay
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         value, last = self.fraction_schedule.at(context.progress), context.network.layers[-1]
-        return [self._plan(layer, value, 0.0 if layer is last else self.salient, context) for layer in layers]
+        return [
+            self._plan(layer, value, 0.0 if layer.owner is last else self.salient, context)
+            for layer in layers
+        ]
 
-    def _plan(self, layer: Sparse, value: float, least: float, context: RewiringContext) -> _core.Plan:
+    def _plan(
+        self, layer: SparseParameter, value: float, least: float, context: RewiringContext
+    ) -> _core.Plan:
         store, key = layer.core, context.key(layer)
         x, dz = context.probe.pair(layer)
         plan = _core.Plan(store)
@@ -104,7 +111,7 @@ class SRigL(Rewiring):
             rigl.grow_gradient(len(removed), x, dz, True, *key, context.threads)
             salient = kept + np.bincount(rigl.inserted()[0], minlength=store.n_groups)
         total = layer.nnz + context.owed(layer)
-        context.wanted[layer.index] = total
+        context.wanted[layer.name] = total
         rows = slot_sizes(layer, np.arange(store.n_groups))
         wanted = _fan_ins(lengths, salient, least, store.n_in, rows, total)
         if (kept > wanted).any():
@@ -117,7 +124,7 @@ class SRigL(Rewiring):
 
 
 def _without_surplus(
-    layer: Sparse,
+    layer: SparseParameter,
     removed: NDArray[np.int32],
     sources: NDArray[np.int32],
     kept: NDArray[np.int64],

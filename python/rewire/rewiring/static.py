@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewire import _core
-from rewire.layers import Sparse
+from rewire.parameters import SparseParameter
 from rewire.rewiring.base import Rewiring, register_rewiring
 from rewire.rewiring.context import RewiringContext
 
@@ -21,5 +21,7 @@ class Static(Rewiring):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         return [_core.Plan(layer.core) for layer in layers]

@@ -16,8 +16,9 @@ from rewire import _core
 from rewire._checks import boolean, choice, number
 from rewire._positions import groups_of
 from rewire.initializers import Zeros
-from rewire.layers import Sparse, Updates
+from rewire.layers.passing import Updates
 from rewire.network import Sequential
+from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
 from rewire.rewiring.budgets import empty_links, empty_slots, links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
@@ -82,7 +83,7 @@ class TopKAST(Rewiring):
     """
 
     name = "top-kast"
-    fields = {MASKED: ("weight", False, 0.0), MASK: ("uint8", True, 0.0)}
+    fields = {MASKED: Field(power=0), MASK: Field("uint8", per_slot=True, low=0, high=1)}
 
     def __init__(
         self,
@@ -118,30 +119,32 @@ class TopKAST(Rewiring):
     def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
         return progress.step > self.end_at(progress) and not memory.get("ended", False)
 
-    def layers(self, network: Sequential) -> list[Sparse]:
+    def layers(self, network: Sequential) -> list[SparseParameter]:
         return [layer for layer in self.eligible(network) if layer.core.slots > 0]
 
     # --- every step ---------------------------------------------------------------------
 
     def join(self, updates: Updates, network: Sequential) -> None:
-        rate = updates.weights.lr * self.penalty
+        rate = updates.rate * self.penalty
         for layer in self.layers(network):
             density = self.forward_fraction * layer.core.slots / layer.geometry.n_positions  # D
-            updates.penalties[layer.index] = _core.Penalty(rate, rate / density, self.norm == "l1")
+            updates.penalties[layer.stream] = _core.Penalty(rate, rate / density, self.norm == "l1")
 
     # --- a refresh ----------------------------------------------------------------------
 
-    def plans(self, layers: Sequence[Sparse], context: RewiringContext, regrow: bool) -> list[_core.Plan]:
+    def plans(
+        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
+    ) -> list[_core.Plan]:
         known = context.memory.get("links")
         ended = context.progress.step >= self.end_at(context.progress)
-        context.notes["links"] = known or {str(layer.index): layer.nnz for layer in layers}
+        context.notes["links"] = known or {layer.name: layer.nnz for layer in layers}
         plans = []
         for layer in layers:
             store, key = layer.core, (*context.key(layer), context.threads)
             weight, kept = store.get_field("weight"), store.get_field(MASKED)
             theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
-            total = context.notes["links"].get(str(layer.index), layer.nnz)
+            total = context.notes["links"].get(layer.name, layer.nnz)
             others = self._others(layer, score, total, context)
             drop = outside = others.n_removed
             if not ended:
@@ -163,7 +166,7 @@ class TopKAST(Rewiring):
         return plans
 
     def _others(
-        self, layer: Sparse, score: NDArray[np.float64], total: int, context: RewiringContext
+        self, layer: SparseParameter, score: NDArray[np.float64], total: int, context: RewiringContext
     ) -> _core.Plan:
         """A plan that removes the links outside A of a layer that is to have ``total`` links."""
         each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
@@ -173,7 +176,7 @@ class TopKAST(Rewiring):
             lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - inside
         )
 
-    def committed(self, layers: Sequence[Sparse], context: RewiringContext) -> None:
+    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         for layer in layers:
             _core.topkast_select(layer.core, MASKED, MASK, *context.notes[layer.label])
         context.memory["links"] = context.notes["links"]
@@ -184,6 +187,6 @@ class TopKAST(Rewiring):
         only(memory, "links", "ended")
         check_by_layer(memory, "links", network, slots_count)
         boolean("memory: ended", memory.get("ended", False))
-        for layer in network.sparse_layers:
-            layer.check_field(MASKED, network.dtype, birth=(0, 0))
-            layer.check_field(MASK, "uint8", per_slot=True, low=0, high=1, birth=(0, 0))
+        for layer in network.sparse_parameters:
+            for name, field in self.fields.items():
+                layer.check_field(name, field, birth=(0, 0))

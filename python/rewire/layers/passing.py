@@ -1,0 +1,283 @@
+"""What a forward and its backward pass through a network share, and what becomes of gradients.
+
+A layer takes tiles from the pass, and hands the gradients of its parameters to
+the pass's *learner*, which is told by the trainer what to do with them: take an
+optimizer's step at once, keep them, add them to those that are kept, or only look.
+A layer does not know which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire.parameters import DenseParameter, Parameter, SparseParameter
+from rewire.parameters.base import GRADIENT
+from rewire.workspace import Workspace
+
+__all__ = ["Apply", "Keep", "Learner", "Pass", "Probe", "Updates"]
+
+
+
+class Numbered(Protocol):
+    """A layer: its number in the network, and its width."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def n_out(self) -> int: ...
+
+
+Fill = Callable[[NDArray[Any]], object]
+
+
+class Updates:
+    """An optimizer's constants in the core's terms, for every kind of parameter.
+
+    Parameters
+    ----------
+    make : callable
+        Gives fresh constants.
+    """
+
+    def __init__(self, make: Callable[[], _core.Update]) -> None:
+        self._make = make
+        self._kinds: dict[tuple[bool, float], _core.Update] = {}
+        self._rate, self._decay, self._count = 0.0, 0.0, 1
+        # Penalties of parameters, by stream, that have a forward set: see `rewire.rewiring.TopKAST`.
+        self.penalties: dict[int, _core.Penalty] = {}
+
+    def place(self, rate: float, decay: float, count: int) -> None:
+        """Set what changes from step to step: learning rate, weight decay, and ``count`` (first step: 1)."""
+        self.penalties.clear()
+        self._rate, self._decay, self._count = rate, decay, count
+        for kind, update in self._kinds.items():
+            self._set(update, *kind)
+
+    def _set(self, update: _core.Update, decays: bool, factor: float) -> None:
+        update.lr, update.decay, update.step = (
+            self._rate * factor,
+            self._decay if decays else 0.0,
+            self._count,
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the step."""
+        return self._rate
+
+    def of(self, parameter: Parameter) -> _core.Update:
+        """The constants for one parameter: whether it decays, and its factor on the rate, make the kinds."""
+        kind = parameter.decays, parameter.rate
+        found = self._kinds.get(kind)
+        if found is None:
+            found = self._kinds[kind] = self._make()
+            self._set(found, *kind)
+        return found
+
+
+class Learner(Protocol):
+    """What is done with the gradients of parameters in a backward pass."""
+
+    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+        """The gradient of W is that of y = W x, dy being the gradient for y."""
+
+    def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
+        """The gradient is what ``fill`` writes into memory of the parameter's size, flat and padded."""
+
+
+class Apply:
+    """The optimizer's step is taken at once, after the old values have been used: fused with the gradient.
+
+    A parameter that several layers share waits in :attr:`shared`, with its gradients added up.
+    """
+
+    def __init__(self, updates: Updates) -> None:
+        self._updates = updates
+        self.shared = Keep()
+
+    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+        if parameter.uses > 1:
+            self.shared.sparse(parameter, x, dy, p)
+            return
+        penalty = self._updates.penalties.get(parameter.stream)
+        update = self._updates.of(parameter)
+        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads, penalty)
+        parameter.version += 1
+
+    def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
+        if parameter.uses > 1:
+            self.shared.dense(parameter, fill, p)
+            return
+        fill(parameter.room())
+        parameter.apply(self._updates.of(parameter), p.threads)
+
+    def finish(self, threads: int) -> None:
+        """The step of parameters that are shared."""
+        if self.shared.there:
+            self.shared.apply(self._updates, threads)
+
+
+class Keep:
+    """Gradients are kept with their parameters, and added up until :meth:`clear`.
+
+    Attributes
+    ----------
+    there : dict of str to Parameter
+        Those that have a gradient, by name.
+    """
+
+    def __init__(self) -> None:
+        self.there: dict[str, Parameter] = {}
+
+    def clear(self) -> None:
+        """Begin anew: the next gradient of a parameter replaces the one that is there."""
+        self.there.clear()
+
+    def in_order(self, names: Iterable[str]) -> list[Parameter]:
+        """Those that have a gradient, in this order."""
+        return [self.there[name] for name in names if name in self.there]
+
+    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+        if parameter.name not in self.there:
+            parameter.hold_gradient(True)
+            _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads)
+            self.there[parameter.name] = parameter
+        else:
+            before = parameter.core.get_field(GRADIENT)
+            _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads)
+            parameter.core.set_field(GRADIENT, before + parameter.core.get_field(GRADIENT))
+
+    def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
+        room = parameter.room()
+        if parameter.name not in self.there:
+            fill(room)
+            self.there[parameter.name] = parameter
+        else:
+            more = p.ws.array(("gradient", parameter.name), room.shape)
+            fill(more)
+            room += more
+
+    def apply(self, updates: Updates, threads: int) -> None:
+        """One optimizer step from the gradients there are, which are then done with."""
+        for parameter in self.there.values():
+            parameter.apply(updates.of(parameter), threads, updates.penalties.get(parameter.stream))
+        self.clear()
+
+
+class Probe:
+    """Gradients are not taken at all: what they would be made of is kept, for rules that look at them.
+
+    Attributes
+    ----------
+    kept : dict of str to (Tiles, Tiles)
+        By the parameter's name: inputs, and a copy of the gradient for the sums.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[_core.Tiles, _core.Tiles]] = {}
+
+    def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
+        copy = p.ws.tiles((parameter.name, "probed"), parameter.n_out)
+        copy.array()[...] = dy.array()
+        self.kept[parameter.name] = x, copy
+
+    def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
+        pass
+
+
+class Pass:
+    """Memory and circumstances of one batch on its way through a network and back.
+
+    Attributes
+    ----------
+    ws : Workspace
+        Whose tiles these are; as many samples as it is shaped for.
+    training : bool
+        Whether dropout drops, and what backward wants is kept.
+    step : int
+        The step that is being made, 1 for the first: names random numbers.
+    threads : int
+    first_sample : int
+        The number, in its step, of the batch's first sample: a batch that is cut into shards gets the same
+        random numbers as the whole.
+    linear : Layer or None
+        The layer that leaves its activation out, because the loss has it fused.
+    learner : Learner or None
+        What becomes of gradients, in a backward pass.
+    """
+
+    __slots__ = ("first_sample", "learner", "linear", "step", "threads", "training", "ws")
+
+    def __init__(
+        self,
+        ws: Workspace,
+        *,
+        training: bool = False,
+        step: int = 0,
+        threads: int = 1,
+        first_sample: int = 0,
+        linear: Numbered | None = None,
+        learner: Learner | None = None,
+    ) -> None:
+        self.ws, self.training, self.step, self.threads = ws, training, step, threads
+        self.first_sample, self.linear, self.learner = first_sample, linear, learner
+
+    @property
+    def batch(self) -> int:
+        """Samples."""
+        return self.ws.batch
+
+    # --- memory -------------------------------------------------------------------------
+
+    def tiles(self, key: Hashable, n: int) -> _core.Tiles:
+        """Tiles of ``n`` features that last until the next batch, with unspecified contents.
+
+        ``key`` names them in the whole network: ``(self.index, "y")``, say. Samples beyond the batch must be
+        zero in what a layer gives: :meth:`pack`, kernels and whatever maps 0 to 0 keep that.
+        """
+        return self.ws.tiles(key, n)
+
+    def output(self, layer: Numbered) -> _core.Tiles:
+        """Tiles for what a layer gives; shared with others unless training."""
+        return self.ws.tiles((layer.index, "y"), layer.n_out)
+
+    def numbers(self, tiles: _core.Tiles) -> NDArray[Any]:
+        """A copy of tiles as an array (samples, features), for layers in NumPy."""
+        return tiles.unpack(None, self.threads)
+
+    def pack(self, key: Hashable, values: NDArray[Any]) -> _core.Tiles:
+        """An array (samples, features) as tiles, which ``key`` names."""
+        tiles = self.ws.tiles(key, values.shape[1])
+        tiles.pack(np.ascontiguousarray(values, self.ws.dtype), None, None, None, self.threads)
+        return tiles
+
+    # --- gradients ------------------------------------------------------------------------
+
+    def learn(self, parameter: Parameter, gradient: NDArray[Any]) -> None:
+        """Hand over the gradient of a `DenseParameter`: an array of its shape."""
+        assert isinstance(parameter, DenseParameter) and self.learner is not None
+        flat = np.asarray(gradient).reshape(-1)
+        if flat.size != parameter.size:
+            raise ValueError(
+                f"gradient of {parameter.name} must have shape {parameter.shape}, got {np.shape(gradient)}"
+            )
+        self.learner.dense(parameter, lambda room: room.__setitem__(slice(flat.size), flat), self)
+
+    def learn_links(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles) -> None:
+        """Hand over what the gradient of a `SparseParameter` is made of, after its last use.
+
+        Parameters
+        ----------
+        parameter : SparseParameter
+        x : Tiles
+            Inputs of y = W x; they must last until the pass is over.
+        dy : Tiles
+            The gradient for y.
+        """
+        assert self.learner is not None
+        self.learner.sparse(parameter, x, dy, self)

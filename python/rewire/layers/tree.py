@@ -1,0 +1,223 @@
+"""The layers of a network, those inside of others included, and what they declare, by name.
+
+Whoever counts, saves or restores a network asks its tree, and need not know what kinds of layers there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rewire import _checks
+from rewire.layers.base import Layer, refuse_incomplete
+from rewire.parameters import Buffer, Parameter, SparseParameter
+from rewire.parameters.base import GRADIENT, take
+
+__all__ = ["Tree", "connected"]
+
+
+class Tree:
+    """What a row of connected layers is made of.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+
+    Attributes
+    ----------
+    layers : dict of str to Layer
+        All of them, by names such as ``"layers.2"`` and ``"layers.2.0"``; a layer comes before its children.
+    parameters : dict of str to Parameter
+        Each once, under the first of its names, such as ``"layers.2.weight"``.
+    buffers : dict of str to Buffer
+        By names such as ``"layers.2.buffer.mean"``.
+    weighted : list of Layer
+        Layers with connections of their own.
+    sparse : list of SparseParameter
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.row = list(layers)
+        self.layers: dict[str, Layer] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self.declared_by: dict[str, tuple[str, int]] = {}  # a parameter's layer, and its number there
+        self.uses: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        for i, layer in enumerate(self.row):
+            self._add(f"layers.{i}", layer)
+        self.weighted = [layer for layer in self.layers.values() if layer.connects]
+        self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
+
+    def _add(self, name: str, layer: Layer) -> None:
+        if any(layer is other for other in self.layers.values()):
+            raise ValueError(f"{name} stands twice in the network; every layer needs an object of its own")
+        self.layers[name] = layer
+        for number, (short, parameter) in enumerate(layer.parameters().items()):
+            first = self._names.setdefault(id(parameter), f"{name}.{short}")
+            self.uses[first] = self.uses.get(first, 0) + 1
+            if first not in self.parameters:
+                self.parameters[first], self.declared_by[first] = parameter, (name, number)
+        for short, buffer in layer.buffers().items():
+            self.buffers[f"{name}.buffer.{short}"] = buffer
+        for short, child in layer.children().items():
+            self._add(f"{name}.{short}", child)
+
+    # --- saving -------------------------------------------------------------------------
+
+    def config(self, fields: Collection[str] | None) -> dict[str, dict[str, Any]]:
+        """``{"parameters": ..., "buffers": ...}`` with the kinds of these fields; None: of all. JSON-able."""
+        return {
+            "parameters": {name: q.config(fields) for name, q in self.parameters.items()},
+            "buffers": {name: buffer.config() for name, buffer in self.buffers.items()},
+        }
+
+    def arrays(self, fields: Collection[str] | None) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that belong to :meth:`config`, by names such as ``layers.0.weight.values``."""
+        own = {name: q.arrays(fields) for name, q in self.parameters.items()}
+        found = {f"{name}.{key}": a for name, arrays in own.items() for key, a in arrays.items()}
+        found.update({name: buffer.values.copy() for name, buffer in self.buffers.items()})
+        return found
+
+    def check(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], dtype: str) -> None:
+        """ValueError unless what a file says of parameters and buffers is what the layers declare.
+
+        Sizes are compared with the arrays before memory is taken for them.
+        """
+        parts = _checks.entries("parameters", config["parameters"], self.parameters)
+        for name, parameter in self.parameters.items():
+            parameter.name, parameter.dtype = name, parameter.wanted_dtype or dtype
+            parameter.check_layout(parts[name], _Taken(arrays, f"{name}."))
+        others = _checks.entries("buffers", config["buffers"], self.buffers)
+        for name, buffer in self.buffers.items():
+            if others[name] != buffer.config():
+                raise ValueError(f"buffer {name!r} must be {buffer.config()}, got {others[name]}")
+
+    def resized(self, config: Mapping[str, Any]) -> bool:
+        """Whether a :meth:`config` is of parameters of other shapes."""
+        parts = config["parameters"]
+        return any(list(q.shape) != parts[name]["shape"] for name, q in self.parameters.items())
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> set[str]:
+        """Take over what :meth:`config` and :meth:`arrays` gave; the names of arrays that were used."""
+        used: set[str] = set()
+        for name, parameter in self.parameters.items():
+            own = _Taken(arrays, f"{name}.")
+            parameter.restore(config["parameters"][name], own)
+            used |= {f"{name}.{key}" for key in own.taken}
+        for name, buffer in self.buffers.items():
+            buffer.values[...] = take(arrays, name, buffer.shape, buffer.dtype, name)
+            used.add(name)
+        return used
+
+    def take_over(self, other: Tree, *more: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        """Take over all that ``other``, of equal kinds and any widths, is made of.
+
+        Layers, parameters and buffers stay the same objects. ``more`` are dicts to be updated by others in
+        the same step: Ctrl-C comes before or after all of it.
+        """
+        for a, b in zip(self.sparse, other.sparse, strict=True):
+            b.hold_gradient(a.has(GRADIENT))
+        stay = {id(b): a for a, b in zip(self._all(), other._all(), strict=True)}
+        changes = [(vars(stay[id(b)]), _with(vars(b), stay)) for b in other._all()] + list(more)
+        deque(map(dict.update, *zip(*changes, strict=True)), maxlen=0)
+
+    def _all(self) -> list[Any]:
+        return [*self.layers.values(), *self.parameters.values(), *self.buffers.values()]
+
+
+def _with(values: Mapping[str, Any], stay: Mapping[int, Any]) -> dict[str, Any]:
+    """Attributes of an object in which layers, parameters and buffers are those that stay."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, list | tuple):
+            value = type(value)(stay.get(id(each), each) for each in value)
+        elif isinstance(value, dict):
+            value = {key: stay.get(id(each), each) for key, each in value.items()}
+        found[name] = stay.get(id(value), value)
+    return found
+
+
+class _Taken(Mapping[str, NDArray[Any]]):
+    """The arrays under a prefix, and the names that somebody has asked for."""
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
+        self._own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+        self.taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        found = self._own[name]
+        self.taken.add(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+
+def connected(layers: Sequence[Layer], where: str = "layers") -> list[Layer]:
+    """Layers that fit each other: each has learnt its widths from the one before.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    where : str
+        What the argument is called in errors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit; both are named.
+    """
+    if isinstance(layers, Layer) or not isinstance(layers, Sequence):
+        raise TypeError(f"{where} must be a list of layers, got {_checks.describe(layers)}")
+    found = list(layers)
+    for i, layer in enumerate(found):
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"{where}[{i}] must be a Sparse, Dense or another layer, got {_checks.describe(layer)}"
+            )
+        refuse_incomplete(f"{where}[{i}]", type(layer))
+        if layer.built:
+            raise ValueError(f"{where}[{i}] already belongs to a network; make a new layer for another one")
+        if any(layer is other for other in found[:i]):
+            raise ValueError(f"{where}[{i}] stands twice in the list; every layer needs an object of its own")
+    width = next((layer.n_in for layer in found if layer.n_in), 0)
+    if not width:
+        raise ValueError(f"{where} must hold at least one Sparse or Dense layer, got none")
+    free = [layer for layer in found if not layer.n_in]  # they learn their widths here
+    try:
+        _connect(found, width, where)
+    except BaseException:
+        for layer in free:
+            layer.n_in = layer.n_out = 0
+        raise
+    return found
+
+
+def _connect(layers: Sequence[Layer], width: int, where: str) -> None:
+    """Tell every layer how many values come from the one before."""
+    giver = "what is before it"
+    for i, layer in enumerate(layers):
+        own = layer.n_in
+        if own and own != width:
+            raise ValueError(
+                f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs"
+            )
+        layer.connect(width)
+        if layer.n_in != width or layer.n_out < 1:
+            raise ValueError(
+                f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
+                f"got {layer.n_in} and {layer.n_out}: its connect() is wrong"
+            )
+        if layer.connects or layer.n_out != width or own:
+            giver = f"layer {i} ({layer!r})"
+        width = layer.n_out

@@ -1,0 +1,145 @@
+"""What layers y = f(W x + b) share: activation, bias, and what follows from a matrix of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import MAX_NEURONS, boolean, integer
+from rewire._structure import Mask
+from rewire.activations import KINDS as ACTIVATIONS
+from rewire.activations import Activation, Bound, activation
+from rewire.layers.base import Layer
+from rewire.layers.dependence import Narrower
+from rewire.layers.passing import Pass
+from rewire.parameters import DenseParameter, Parameter, Rescale, SparseParameter
+
+__all__ = ["WeightLayer"]
+
+
+class WeightLayer(Layer):
+    """A layer y = f(W x + b).
+
+    Attributes
+    ----------
+    weight : Parameter
+        W; a subclass makes it.
+    offset : DenseParameter or None
+        b.
+    """
+
+    weight: SparseParameter | DenseParameter
+    bound: Bound
+
+    def __init__(
+        self, n_in: int, n_out: int, activation_: str | Activation | dict[str, Any], bias: bool
+    ) -> None:
+        self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
+        self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
+        self.activation = activation(activation_)
+        self.has_bias = boolean("bias", bias)
+        self.offset = DenseParameter(self.n_out, axes=("out",), decays=False) if self.has_bias else None
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"weight": self.weight} | ({} if self.offset is None else {"bias": self.offset})
+
+    def connect(self, n_in: int) -> None:
+        if "weight" not in vars(self):  # of a subclass; the constructor says both widths
+            raise TypeError(f"{type(self).__name__} must make its weight, a Parameter, in the constructor")
+
+    def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
+        bound = self.activation.bind(depth)
+        super().build(seed=seed, index=index, name=name, depth=depth, dtype=dtype)
+        self.bound = bound
+
+    @property
+    def bias(self) -> NDArray[Any] | None:
+        """The biases, shape (n_out,), live; None for a layer without. They start at zero."""
+        return self.offset.values if self.offset is not None and self.offset.built else None
+
+    # --- shared halves of forward and backward ------------------------------------------
+
+    def _terms(self, p: Pass) -> tuple[str, float]:
+        return ("linear", 0.0) if p.linear is self else (self.bound.code, self.bound.slope)
+
+    def _output(self, x: _core.Tiles, p: Pass) -> tuple[_core.Tiles, _core.Tiles | None]:
+        """Tiles for the outputs, and for the activation's inputs where backward will want them."""
+        ws = p.ws
+        if not p.training:
+            return ws.other(self.n_out, x), None
+        keep = self.bound.needs_input and p.linear is not self
+        return ws.tiles((self.index, "y"), self.n_out), (
+            ws.tiles((self.index, "z"), self.n_out) if keep else None
+        )
+
+    def _activate_back(self, dy: _core.Tiles, p: Pass) -> None:
+        code, slope = self._terms(p)
+        if code != "linear":
+            kept = p.ws.tiles((self.index, "z" if self.bound.needs_input else "y"), self.n_out)
+            _core.activate_back(code, slope, kept, dy, p.threads)
+
+    def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
+        assert p.learner is not None
+        if self.offset is not None:
+            p.learner.dense(self.offset, lambda room: _core.bias_gradient(dy, room, p.threads), p)
+
+    # --- other units ------------------------------------------------------------------------
+
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        """What to call for a change of units: all is computed here, each call is one step for Python."""
+        calls: list[Callable[[], Any]] = []
+        if self.offset is not None:
+            bias = self.offset.values.astype(np.float64)
+            if by.offset is not None:
+                bias += self.weight.times(by.offset)
+            if by.rows is not None:
+                bias *= by.rows
+            if by.shift is not None:
+                bias += by.shift
+            calls += self.offset.rescaled(Rescale(slope=by.slope))
+            calls.append(partial(np.copyto, self.offset.values, bias, casting="same_kind"))
+        return calls + self.weight.rescaled(by)
+
+    # --- paths, and neurons that are removed ----------------------------------------------
+
+    @property
+    def absorbs(self) -> bool | None:
+        return self.has_bias
+
+    def constant(self, values: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        sums = self.weight.times(values) if self.bias is None else self.bias + self.weight.times(values)
+        known = np.isfinite(sums)
+        tiles = _core.Tiles(self.n_out, 1, _core.tile_size(1, self.dtype), self.dtype)
+        tiles.pack(np.where(known, sums, 0.0)[None].astype(self.dtype))
+        _core.activate(None, self.bound.code, self.bound.slope, tiles, None, 1)
+        return np.where(known, tiles.unpack(None, 1)[0].astype(np.float64), np.nan)
+
+    def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:
+        return inputs, outputs
+
+    def keep(self, inputs: Mask, outputs: Mask, values: NDArray[np.float64]) -> Narrower:
+        found = super().keep(inputs, outputs, values)
+        if self.bias is not None and values.any():
+            bias = (self.bias + self.weight.times(values)).astype(self.dtype)
+            found.arrays["bias.values"] = bias[outputs]
+        return found
+
+    # --- saving -------------------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        super().check_savable()
+        ACTIVATIONS.saved_as(self.activation)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "n_in": self.n_in, "n_out": self.n_out, "activation": self.activation.config(),
+            "bias": self.has_bias,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.n_in}, {self.n_out}, activation={self.activation!r})"

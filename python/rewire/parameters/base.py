@@ -1,0 +1,341 @@
+"""What every parameter is to optimizers, savers, counters, rules and exporters.
+
+A layer declares its parameters; whoever works on weights asks the network for
+all of them and never for the kinds of its layers. A parameter has values, maybe
+a gradient that is kept, and *fields*: what its optimizer, a rule or a callback
+keeps beside every value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import boolean, entries, number
+from rewire._structure import Mask
+from rewire.parameters.field import Field
+from rewire.parameters.units import Rescale
+
+__all__ = ["DTYPES", "GRADIENT", "Owner", "Parameter", "stream_of", "take"]
+
+GRADIENT = "gradient"  # the field of gradients that are kept; never saved
+DTYPES = ("float32", "float64")
+
+
+class Owner(Protocol):
+    """The layer that declares a parameter."""
+
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+
+
+class Parameter:
+    """Base of all parameters: trained values that a layer declares.
+
+    Parameters
+    ----------
+    decays : bool
+        Whether weight decay applies.
+    rate : float > 0
+        Factor on the optimizer's learning rate.
+    dtype : {None, "float32", "float64"}
+        None: that of the network.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the network, such as ``"layers.0.weight"``; "" before it stands in one.
+    connects : bool
+        Whether its values are weights of connections between neurons, and count as such.
+    uses : int
+        How many layers of the network have it; more than one for tied weights.
+    stream : int
+        Names its random numbers, together with the network's seed.
+    version : int
+        Grows whenever values change: what is derived from them is as new as this.
+    """
+
+    name: str = ""
+    connects: bool = False
+    uses: int = 0
+    stream: int = 0
+    version: int = 0
+
+    def __init__(self, *, decays: bool, rate: float, dtype: str | None) -> None:
+        self.decays = boolean("decays", decays)
+        self.rate = number("rate", rate, low=0.0, open_low=True)
+        self.wanted_dtype = dtype
+        self.dtype = "float32" if dtype is None else dtype
+        self.owner: Owner | None = None
+        self._derived: dict[str, tuple[tuple[int, ...], Any]] = {}
+
+    # --- life in a network --------------------------------------------------------------
+
+    @property
+    def built(self) -> bool:
+        """Whether it has values: whether its layer stands in a network."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """Its name in messages: that of its layer, as most layers have one that matters."""
+        return self.name if self.owner is None else self.owner.label
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_out, n_in) for connections, whether they are there or not."""
+        raise NotImplementedError
+
+    def needed_bytes(self, dtype: str) -> int:
+        """Bytes that :meth:`build` will take at its peak."""
+        raise NotImplementedError
+
+    def build(
+        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
+    ) -> None:
+        """Take memory and draw the initial values; without ``draw`` it waits for :meth:`restore`."""
+        self.name, self.owner, self.stream = name, owner, stream
+        self.dtype = dtype if self.wanted_dtype is None else self.wanted_dtype
+
+    # --- values ---------------------------------------------------------------------------
+
+    def read(self, field: str = "weight") -> NDArray[Any]:
+        """The values, or those of a field or of the kept ``"gradient"``, as one vector; a copy.
+
+        Returns
+        -------
+        ndarray, shape (size,)
+            Of links in the store's order: by group, source and row.
+
+        Raises
+        ------
+        KeyError
+            For a field that is not there.
+        """
+        raise NotImplementedError
+
+    def write(self, values: NDArray[Any], field: str = "weight") -> None:
+        """Take over a vector as :meth:`read` gives it; rounded to the parameter's dtype.
+
+        Raises
+        ------
+        KeyError, ValueError
+            For a field that is not there, or a vector of another shape.
+        """
+        raise NotImplementedError
+
+    def derived(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, kept until values change: a copy of another dtype, say.
+
+        Who writes into live arrays says so by :meth:`touch`.
+        """
+        now, kept = self.state_of_values(), self._derived.get(name)
+        if kept is None or kept[0] != now:
+            kept = self._derived[name] = now, make()
+        return kept[1]
+
+    def state_of_values(self) -> tuple[int, ...]:
+        """Another one whenever values or links have changed."""
+        return (self.version,)
+
+    def touch(self) -> None:
+        """Values have changed."""
+        self.version += 1
+
+    # --- fields ---------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> dict[str, Field]:
+        """The fields there are, but for that of gradients."""
+        raise NotImplementedError
+
+    def has(self, field: str) -> bool:
+        """Whether the field is there, of whatever kind."""
+        return field in self.kinds
+
+    def field_of_power(self, power: int) -> str | None:
+        """The first field that changes as that power of a gradient: momentum (1), or mean squares (2)."""
+        return next((name for name, kind in self.kinds.items() if kind.power == power), None)
+
+    def fits(self, name: str, field: Field) -> bool:
+        """Whether the field is there, with values of this kind, or has no place here."""
+        raise NotImplementedError
+
+    def add_field(self, name: str, field: Field) -> None:
+        """Make a field, with ``birth`` everywhere; in the place of one of this name."""
+        raise NotImplementedError
+
+    def drop_field(self, name: str) -> None:
+        """Give a field up, if it is there."""
+        raise NotImplementedError
+
+    def prepare(self, fields: Mapping[str, Field]) -> None:
+        """Fresh fields: the state of an optimizer, before its first step, in the place of another one's."""
+        for name, kind in list(self.kinds.items()):
+            if kind.state:
+                self.drop_field(name)
+        for name, field in fields.items():
+            self.add_field(name, field._replace(state=True))
+
+    def lacks(self, fields: Mapping[str, Field]) -> str | None:
+        """The first of these fields that is not there, or not of its kind; None if all are."""
+        for name, field in fields.items():
+            if not self.fits(name, field):
+                return f"the field {name!r} of {field.of(self.dtype)} in {self.name}"
+        return None
+
+    def check_field(
+        self, name: str, field: Field, *, high: float | None = None, birth: tuple[float, float] | None = None
+    ) -> None:
+        """ValueError unless a field, if it is there, is of this kind and its values are in its range.
+
+        Parameters
+        ----------
+        name : str
+        field : Field
+        high : float, optional
+            Instead of the field's own.
+        birth : pair of float, optional
+            Where the birth value must lie.
+        """
+        if not self.has(name):
+            return
+        if not self.fits(name, field):
+            raise ValueError(f"{self.label}: field {name!r} must be {field.config(field.birth)}")
+        values, low, high = self.values_of(name), field.low, field.high if high is None else high
+        if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
+            raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{self.label}: field {name!r} must be finite")
+        now = self.birth_of(name)
+        if birth is not None and now is not None and not birth[0] <= now <= birth[1]:
+            raise ValueError(f"{self.label}: new links have {name!r} = {now:g}, not in {birth}")
+
+    def values_of(self, field: str) -> NDArray[Any]:
+        """The values of a field as they are kept; a copy, or not."""
+        raise NotImplementedError
+
+    def birth_of(self, field: str) -> float | None:
+        """What new links have; None where no link is born."""
+        return None
+
+    def set_birth(self, field: str, value: float) -> None:
+        """Set what links have that are born from now on."""
+
+    # --- gradients that are kept ------------------------------------------------------------
+
+    def hold_gradient(self, hold: bool) -> None:
+        """Take, or give back, the memory for a gradient that is kept."""
+        raise NotImplementedError
+
+    def gradient_sumsq(self) -> float:
+        """Sum of squares of the kept gradient in float64, in a fixed order."""
+        raise NotImplementedError
+
+    def scale_gradient(self, factor: float) -> None:
+        """Multiply the kept gradient."""
+        raise NotImplementedError
+
+    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
+        """One optimizer step from the kept gradient."""
+        raise NotImplementedError
+
+    def apply_in_numpy(
+        self,
+        fields: Collection[str],
+        step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
+    ) -> None:
+        """One step by ``step(values, gradient, fields)``, which changes values and fields in place."""
+        raise NotImplementedError
+
+    # --- other units, fewer neurons -----------------------------------------------------------
+
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        """What to call for a change of units: all is computed here, each call is one step for Python."""
+        raise NotImplementedError
+
+    def kept(self, inputs: Mask, outputs: Mask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """:meth:`config` and :meth:`arrays` of it with these inputs and outputs of its layer alone."""
+        raise NotImplementedError
+
+    # --- saving -------------------------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        """NotImplementedError if a file would bring back a part of another class."""
+
+    def layout(self) -> dict[str, Any]:
+        """JSON-able: kind, dtype and sizes, by which arrays are checked before memory is taken for them."""
+        raise NotImplementedError
+
+    def config(self, fields: Collection[str] | None = None) -> dict[str, Any]:
+        """:meth:`layout`, and the kinds of its fields; of those named, where some are."""
+        kinds = {
+            name: kind.config(kind.birth if (now := self.birth_of(name)) is None else now)
+            for name, kind in self.kinds.items()
+            if fields is None or name in fields
+        }
+        return {**self.layout(), "fields": kinds}
+
+    def arrays(self, fields: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Copies of all arrays that belong to :meth:`config`."""
+        raise NotImplementedError
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over :meth:`config` and :meth:`arrays` of an equal one. ValueError if they do not fit."""
+        raise NotImplementedError
+
+    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """ValueError unless a description, and the arrays' sizes, are of a parameter like this one.
+
+        Nothing has been built yet, and no memory is taken.
+        """
+        mine = {**self.layout(), "fields": {}}
+        for key in entries(self.name or "parameter", config, mine):
+            if key != "fields" and config[key] != mine[key]:
+                raise ValueError(
+                    f"parameter {self.name!r} must have {key} {mine[key]!r}, got {config[key]!r}"
+                )
+
+    # --- numbers ------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """Values that are trained; connections, for weights that are sparse."""
+        raise NotImplementedError
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of values, structure, gradient and fields."""
+        raise NotImplementedError
+
+    def finite(self) -> bool:
+        """Whether all values are finite."""
+        raise NotImplementedError
+
+    def finite_field(self, name: str) -> bool:
+        """Whether all values of a field are, or there is none."""
+        raise NotImplementedError
+
+
+def stream_of(layer: int, number: int) -> int:
+    """The stream of a layer's n-th parameter: apart from those of all others, and of the layer itself."""
+    return layer | number << 32
+
+
+def take(
+    arrays: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...], dtype: str, where: str
+) -> NDArray[Any]:
+    """``arrays[key]``, which must have this shape and dtype."""
+    if key not in arrays:
+        raise ValueError(f"{where}: array {key!r} is missing")
+    a = np.asarray(arrays[key])
+    if a.shape != shape or a.dtype != np.dtype(dtype):
+        raise ValueError(
+            f"{where}: array {key!r} must have shape {shape} and dtype {dtype}, got {a.shape} and {a.dtype}"
+        )
+    return np.ascontiguousarray(a)

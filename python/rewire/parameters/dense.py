@@ -1,0 +1,304 @@
+"""Trained values that are all there: biases, gains, the weights of a dense layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import boolean, choice, describe, entries, number
+from rewire._geometry import item_bytes, padded
+from rewire._structure import Mask
+from rewire.initializers import KINDS as INITIALIZERS
+from rewire.initializers import Initializer, initializer
+from rewire.parameters.axes import Axis, checked_axes, checked_shape, cut
+from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
+from rewire.parameters.field import Field
+from rewire.parameters.units import Rescale
+
+__all__ = ["DenseParameter", "sum_of_squares"]
+
+_TAG = 0x44656E7365  # "Dense": keeps its random numbers apart from those of the shuffling
+
+
+class DenseParameter(Parameter):
+    """An array of trained values.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+    init : str, float or Initializer
+        Initial values: a number is the same everywhere.
+    axes : tuple of {"in", "out", None}, optional
+        Which axis goes along the layer's inputs or outputs; it is cut when neurons are removed.
+    decays : bool
+        Whether weight decay applies.
+    rate : float > 0
+        Factor on the optimizer's learning rate.
+    connects : bool
+        Whether it is a matrix (n_out, n_in) of connections, counted and shown as such.
+    gain : float
+        The activation's gain, for initializers that ask for it.
+    dtype : {None, "float32", "float64"}
+        None: that of the network.
+
+    Attributes
+    ----------
+    values : ndarray
+        Live, once the layer stands in a network. Who writes into it says so by :meth:`touch`.
+    gradient : ndarray or None
+        Of the last backward pass that kept it, live.
+    state : dict of str to ndarray
+        What the optimizer keeps, live.
+    """
+
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        *,
+        init: str | float | Initializer | dict[str, Any] = "zeros",
+        axes: tuple[Axis, ...] | None = None,
+        decays: bool = True,
+        rate: float = 1.0,
+        connects: bool = False,
+        gain: float = 1.0,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(
+            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, DTYPES)
+        )
+        self._shape = checked_shape(shape)
+        self._size = math.prod(self._shape)
+        self.axes = checked_axes(axes, self._shape)
+        self.init = initializer(init)
+        self.gain = number("gain", gain)
+        self.connects = boolean("connects", connects)
+        if self.connects and len(self._shape) != 2:
+            raise ValueError(f"connections must be a matrix (n_out, n_in), got shape {describe(self._shape)}")
+        # The values and zeros after them, as kernels take biases; the gradient likewise; views of both.
+        self.padded: NDArray[Any] | None = None
+        self._view: NDArray[Any] | None = None
+        self._room: NDArray[Any] | None = None
+        self._gradient: NDArray[Any] | None = None
+        self.state: dict[str, NDArray[Any]] = {}
+        self._kinds: dict[str, Field] = {}
+        self._taken: list[NDArray[Any]] = []  # the optimizer's, as the core takes them
+
+    @property
+    def built(self) -> bool:
+        return self.padded is not None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def needed_bytes(self, dtype: str) -> int:
+        return 2 * self.size * item_bytes(dtype)  # values and gradient
+
+    def build(
+        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
+    ) -> None:
+        super().build(name, owner, seed=seed, stream=stream, dtype=dtype, draw=draw)
+        self.padded = _core.aligned_zeros(padded(self.size), self.dtype)
+        self._view = self.padded[: self.size].reshape(self._shape)
+        if draw:
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stream, _TAG])))
+            self.init.fill(self.values.reshape(self._shape[0], -1), self.gain, rng)
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The values, live."""
+        if self._view is None:
+            raise AttributeError("a parameter has no values until its layer stands in a network")
+        return self._view
+
+    @property
+    def gradient(self) -> NDArray[Any] | None:
+        """The kept gradient, live; None before there was one."""
+        return self._gradient
+
+    def room(self) -> NDArray[Any]:
+        """Memory for a gradient, flat and padded with what does not matter."""
+        if self._room is None:
+            self._room = _core.aligned_zeros(padded(self.size), self.dtype)
+            self._gradient = self._room[: self.size].reshape(self._shape)
+        return self._room
+
+    # --- values -------------------------------------------------------------------------
+
+    def _live(self, field: str) -> NDArray[Any]:
+        found = self.values if field == "weight" else self.state.get(field)
+        if field == GRADIENT:
+            found = self.gradient
+        if found is None:
+            raise KeyError(f"{self.name} has no {field!r}")
+        return found
+
+    def read(self, field: str = "weight") -> NDArray[Any]:
+        return self._live(field).reshape(-1).copy()
+
+    def write(self, values: NDArray[Any], field: str = "weight") -> None:
+        if field == GRADIENT:
+            self.room()
+        target = self._live(field).reshape(-1)
+        if np.shape(values) != target.shape:
+            raise ValueError(f"values must have shape {target.shape}, got {np.shape(values)}")
+        target[...] = values
+        self.touch()
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W x in float64, for a matrix W of connections."""
+        return np.einsum("ij,j->i", self.values, x)  # not by BLAS: its sums may depend on its threads
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        """Sum of |w| over the incoming connections of every neuron."""
+        found: NDArray[np.float64] = np.abs(self.values, dtype=np.float64).sum(axis=1)
+        return found
+
+    # --- fields -------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> dict[str, Field]:
+        return self._kinds
+
+    def fits(self, name: str, field: Field) -> bool:
+        if field.per_slot:
+            return True
+        kept = self.state.get(name)
+        return kept is not None and kept.dtype == field.of(self.dtype) and kept.shape == self._shape
+
+    def add_field(self, name: str, field: Field) -> None:
+        if field.per_slot:
+            return
+        self.state[name] = _core.aligned_zeros(self._shape, field.of(self.dtype))
+        if field.birth:
+            self.state[name].fill(field.birth)
+        self._kinds[name] = field
+        self._taken = [self.state[name] for name, kind in self._kinds.items() if kind.state]
+
+    def drop_field(self, name: str) -> None:
+        self.state.pop(name, None)
+        self._kinds.pop(name, None)
+        self._taken = [self.state[name] for name, kind in self._kinds.items() if kind.state]
+
+    def values_of(self, field: str) -> NDArray[Any]:
+        return self._live(field)
+
+    # --- gradients that are kept ----------------------------------------------------------
+
+    def hold_gradient(self, hold: bool) -> None:
+        if hold:
+            self.room()
+
+    def gradient_sumsq(self) -> float:
+        return 0.0 if self.gradient is None else sum_of_squares(self.gradient)
+
+    def scale_gradient(self, factor: float) -> None:
+        if self.gradient is not None:
+            self.gradient[...] *= factor
+
+    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
+        gradient = self.gradient
+        if gradient is not None:
+            _core.update_array(self.values, gradient, update, *self._taken)
+            self.version += 1
+
+    def apply_in_numpy(
+        self,
+        fields: Collection[str],
+        step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
+    ) -> None:
+        if self.gradient is not None:
+            step(
+                self.values, self.gradient, {name: self.state[name] for name in fields if name in self.state}
+            )
+            self.touch()
+
+    # --- other units, fewer neurons ---------------------------------------------------------
+
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        calls: list[Callable[[], Any]] = []
+        for name, values, power in [
+            ("weight", self.values, 0), *((n, a, self.kinds[n].power) for n, a in self.state.items()),
+        ]:  # fmt: skip
+            changed = values
+            for axis, factors in zip(("out", "in"), by.factors(power), strict=True):
+                if factors is not None and self.axes is not None and axis in self.axes:
+                    at = self.axes.index(axis)
+                    changed = changed * np.expand_dims(factors, [i for i in range(changed.ndim) if i != at])
+            if changed is not values:
+                calls.append(partial(np.copyto, values, changed, casting="same_kind"))
+                calls += [self.touch] * (name == "weight")
+        return calls
+
+    def kept(self, inputs: Mask, outputs: Mask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        arrays = {name: cut(a, self.axes, inputs, outputs) for name, a in self.arrays().items()}
+        return {**self.config(), "shape": list(arrays["values"].shape)}, arrays
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        INITIALIZERS.saved_as(self.init)
+
+    def layout(self) -> dict[str, Any]:
+        return {"kind": "dense", "dtype": self.dtype, "shape": list(self._shape)}
+
+    def arrays(self, fields: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+        found = {"values": self.values.copy()}
+        for name, kept in self.state.items():
+            if fields is None or name in fields:
+                found[f"field.{name}"] = kept.copy()
+        return found
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        self.values[...] = take(arrays, "values", self._shape, self.dtype, self.name)
+        self.state, self._kinds, self._taken = {}, {}, []
+        for name, described in config["fields"].items():
+            field = Field.from_config(name, described)
+            if field.per_slot:
+                raise ValueError(f"{self.name}: field {name!r} is for links, and this has none")
+            self.add_field(name, field)
+            self.state[name][...] = take(
+                arrays, f"field.{name}", self._shape, field.of(self.dtype), self.name
+            )
+        self.touch()
+
+    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().check_layout(config, arrays)
+        entries(f"{self.name}: fields", config["fields"], config["fields"])
+        take(arrays, "values", self._shape, self.dtype, self.name)
+
+    # --- numbers ----------------------------------------------------------------------------
+
+    @property
+    def nbytes(self) -> int:
+        held = [self.padded, self._room, *self.state.values()]
+        return sum(a.nbytes for a in held if a is not None)
+
+    def finite(self) -> bool:
+        return self.padded is None or all(bool(np.isfinite(row).all()) for row in self.values)
+
+    def finite_field(self, name: str) -> bool:
+        kept = self.state.get(name)
+        return kept is None or all(bool(np.isfinite(row).all()) for row in kept)
+
+    def __repr__(self) -> str:
+        return f"DenseParameter({self._shape})"
+
+
+def sum_of_squares(a: NDArray[Any]) -> float:
+    """Sum of squares in float64, in an order that depends on the size alone."""
+    flat, total = a.reshape(-1), 0.0
+    for start in range(0, flat.size, 1 << 16):
+        part = flat[start : start + (1 << 16)].astype(np.float64)
+        total += float(np.square(part, out=part).sum())
+    return total

@@ -1,0 +1,547 @@
+"""Weights of which only those exist that belong to a connection: a store, and what grows links in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import MAX_NEURONS, choice, describe, detached, entries, integer, number
+from rewire._geometry import Geometry
+from rewire._positions import decode
+from rewire._structure import Mask, Structure
+from rewire.connectivity import Connectivity, EdgeList, Random, Request
+from rewire.connectivity import connectivity as as_connectivity
+from rewire.initializers import KINDS as INITIALIZERS
+from rewire.initializers import Initializer, initializer
+from rewire.link_counts import density_links, erdos_renyi_links, plan_bytes, plant, slots_for, sparse_bytes
+from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
+from rewire.parameters.field import Field
+from rewire.parameters.units import Rescale
+from rewire.store import WeightStore
+from rewire.threads import resolve
+
+__all__ = ["SparseParameter"]
+
+PATIENCE = 4  # steps with one structure, from which on a mirror is built
+
+
+class SparseParameter(Parameter):
+    """A store of weights, with the random stream, gain and initializer by which links are grown in it.
+
+    Give at most one of ``epsilon``, ``density``, ``fan_in``, ``links``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    epsilon, density, fan_in, links : optional
+        How many links: see :class:`rewire.Sparse`.
+    init : str, float or Initializer
+        Initial weights.
+    connectivity : str or Connectivity
+        Where the links are.
+    group : {1, 2, 4, 8}
+    gain : float
+        The activation's gain, for initializers that ask for it.
+    decays : bool
+        Whether weight decay applies.
+    rate : float > 0
+        Factor on the optimizer's learning rate.
+    dtype : {None, "float32", "float64"}
+        None: that of the network.
+
+    Attributes
+    ----------
+    store : WeightStore
+    core : object
+        The core's store under `store`: what plans and kernels take.
+    master : str or None
+        A field that the optimizer changes instead of the weights; who sets it derives the weights.
+    """
+
+    connects = True
+    master: str | None = None
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        epsilon: float | None = None,
+        density: float | None = None,
+        fan_in: int | None = None,
+        links: int | None = None,
+        init: str | float | Initializer | dict[str, Any] = "he",
+        connectivity: str | Connectivity = "random",
+        group: int = 1,
+        gain: float = 1.0,
+        decays: bool = True,
+        rate: float = 1.0,
+        dtype: str | None = None,
+    ) -> None:
+        super().__init__(
+            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, DTYPES)
+        )
+        self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
+        self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
+        self._connectivity = as_connectivity(connectivity)
+        self.group = choice("group", group, (1, 2, 4, 8))
+        self.init = initializer(init)
+        self.gain = number("gain", gain)
+        given = {"epsilon": epsilon, "density": density, "fan_in": fan_in, "links": links}
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise ValueError(f"give one of epsilon, density, fan_in and links, got {' and '.join(named)}")
+        self.epsilon = self.wanted_density = self.fan_in = self.links = None
+        if isinstance(self._connectivity, EdgeList):
+            if named:
+                raise ValueError(f"an EdgeList says how many links there are: leave {named[0]} out")
+            links = self._connectivity.count
+        if fan_in is not None and not isinstance(self._connectivity, Random):
+            raise ValueError(f"fan_in draws at random: leave it out with connectivity={self._connectivity!r}")
+        if density is not None:
+            self.wanted_density = number("density", density, low=0.0, high=1.0)
+        elif fan_in is not None:
+            self.fan_in = integer("fan_in", fan_in, low=0, high=self.n_in)
+        elif links is not None:
+            self.links = integer("links", links, low=0, high=self.n_in * self.n_out)
+        else:
+            self.epsilon = 20.0 if epsilon is None else number("epsilon", epsilon, low=0.0, open_low=True)
+        # The argument that gave the number of links ("count" where it gave the exact number), and whether it
+        # was given for this layer, not for a whole network or by default.
+        exact = density == 1.0 or links is not None or fan_in is not None
+        self.sized_by = "count" if exact else "epsilon" if density is None else "density"
+        self.sized_here = bool(named)
+        self._given: tuple[NDArray[Any], ...] | None = None  # (indptr, sources, weights): from_dense
+        self.store: WeightStore
+        self.core: _core.Store
+        self._declared: dict[str, Field] = {}  # fields that were added here, and not to the store itself
+        self._no_mirror_at = -1  # generation for which memory was too short for a mirror
+        self._lived = (-1, 0)  # a generation, and how many steps it has been there
+
+    @classmethod
+    def from_dense(
+        cls,
+        weights: NDArray[Any],
+        *,
+        threshold: float | None = None,
+        density: float | None = None,
+        group: int = 1,
+        init: str | float | Initializer | dict[str, Any] = "he",
+        gain: float = 1.0,
+    ) -> SparseParameter:
+        """Those of a matrix (n_out, n_in) that are not zero, above a threshold, or largest in magnitude.
+
+        See :meth:`rewire.Sparse.from_dense`, whose arguments these are.
+        """
+        try:
+            w = np.asarray(detached(weights))
+        except ValueError:
+            raise TypeError(f"weights must be a 2-D array of real numbers, got {describe(weights)}") from None
+        if w.dtype.kind not in "fiub":
+            raise TypeError(f"weights must hold real numbers, got dtype {w.dtype}")
+        if w.ndim != 2 or 0 in w.shape:
+            raise ValueError(f"weights must be 2-D (n_out, n_in) and not empty, got shape {w.shape}")
+        if not np.isfinite(w).all():
+            row, column = divmod(int(np.argmin(np.isfinite(w))), w.shape[1])
+            raise ValueError(f"weights must be finite, got {w[row, column]} at ({row}, {column})")
+        if threshold is not None and density is not None:
+            raise ValueError("give threshold or density, got both")
+        n_out, n_in = w.shape
+        made = cls(n_in, n_out, density=0.0, group=group, init=init, gain=gain)
+
+        groups = Geometry(n_in, n_out, group).n_groups
+        padded = np.zeros((groups * group, n_in), dtype=np.result_type(w.dtype, np.float32))
+        padded[:n_out] = w
+        blocks = padded.reshape(groups, group, n_in)
+        score = np.abs(blocks).sum(axis=1, dtype=np.float64)
+        if density is None:
+            keep = score > (0.0 if threshold is None else number("threshold", threshold, low=0.0))
+        else:
+            slots = slots_for(n_in, n_out, group, density_links(n_in, n_out, density))
+            keep = np.zeros(score.size, dtype=bool)
+            keep[np.argsort(-score, axis=None, kind="stable")[:slots]] = True
+            keep = keep.reshape(score.shape)
+        at, sources = np.nonzero(keep)
+        indptr = np.concatenate(([0], np.cumsum(keep.sum(axis=1)))).astype(np.int64)
+        made._given = indptr, sources.astype(np.int32), np.ascontiguousarray(blocks[at, :, sources])
+        kept = np.minimum(group, n_out - at * group).sum()
+        made.wanted_density, made.links, made.sized_by = None, int(kept), "count"
+        return made
+
+    # --- sizes --------------------------------------------------------------------------
+
+    @property
+    def built(self) -> bool:
+        return "store" in self.__dict__
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.n_out, self.n_in
+
+    @property
+    def geometry(self) -> Geometry:
+        """Groups, positions and what else follows from sizes alone; known before there is a store."""
+        return Geometry(self.n_in, self.n_out, self.group)
+
+    @property
+    def wanted_links(self) -> float:
+        """Initial links that are asked for, before rounding to slots."""
+        if self.links is not None:
+            return float(self.links)
+        if self.fan_in is not None:
+            return float(self.fan_in * self.n_out)
+        if self.wanted_density is not None:
+            return density_links(self.n_in, self.n_out, self.wanted_density)
+        return erdos_renyi_links(self.n_in, self.n_out, self.epsilon or 0.0)
+
+    @property
+    def wanted_slots(self) -> int:
+        """Initial slots, exactly."""
+        if self.fan_in is not None:
+            return self.fan_in * self.geometry.n_groups
+        if self._given is not None:
+            return len(self._given[1])
+        return slots_for(self.n_in, self.n_out, self.group, self.wanted_links)
+
+    def sizes(self) -> dict[str, Any]:
+        """The constructor's argument that says how many links there are."""
+        given = {
+            "epsilon": self.epsilon, "density": self.wanted_density, "fan_in": self.fan_in,
+            "links": self.links,
+        }  # fmt: skip
+        return {name: value for name, value in given.items() if value is not None}
+
+    # --- life in a network --------------------------------------------------------------
+
+    def needed_bytes(self, dtype: str) -> int:
+        slots = self.wanted_slots
+        return sparse_bytes(self.n_in, self.n_out, slots, self.group, dtype) + plan_bytes(
+            slots, self.group, dtype
+        )
+
+    def build(
+        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
+    ) -> None:
+        super().build(name, owner, seed=seed, stream=stream, dtype=dtype, draw=draw)
+        self._hold(WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype))
+        if self._given is not None:
+            indptr, sources, weights = self._given
+            if draw:
+                self.core.load(indptr, sources, weights.astype(self.dtype))
+            self._given = None
+        elif draw:
+            self._draw(seed)
+        self._connectivity = Random()  # what another holds, data or lists of links, is no longer needed
+
+    def _hold(self, store: WeightStore) -> None:
+        self.store, self.core = store, store._core
+
+    def _draw(self, seed: int) -> None:
+        threads, weights, stream = resolve(None), None, self.stream
+        if isinstance(self._connectivity, Random):
+            plan = plant(
+                self.core,
+                slots=self.wanted_slots,
+                fan_in=self.fan_in,
+                seed=seed,
+                stream=stream,
+                threads=threads,
+            )
+        else:
+            request = Request(self.core, self.wanted_slots, (seed, stream, 0), threads)
+            positions, weights = self._connectivity.draw(request)
+            plan = _core.Plan(self.core)
+            plan.insert(*decode(positions, self.n_in), weights)
+        if weights is None:
+            links = plan.n_inserted * self.group
+            self.init.draw(plan, links, self.gain, seed=seed, stream=stream, step=0, threads=threads)
+        _core.commit([plan], threads)
+
+    # --- products -------------------------------------------------------------------------
+
+    def forward(
+        self, x: _core.Tiles, y: _core.Tiles, threads: int, *, bias: NDArray[Any] | None = None,
+        activation: str = "linear", slope: float = 0.0, z: _core.Tiles | None = None,
+    ) -> None:  # fmt: skip
+        """y = f(W x + bias), by sample; ``z`` receives what f is taken of.
+
+        Parameters
+        ----------
+        x, y, z : Tiles
+            Of n_in, n_out and n_out features.
+        threads : int
+        bias : ndarray, optional
+            Padded: `DenseParameter.padded`.
+        activation : {"linear", "relu", "leaky", "sigmoid", "tanh"}
+        slope : float
+            Of "leaky".
+        """
+        _core.forward(self.core, x, bias, activation, slope, y, z, threads)
+
+    def backward_input(self, dy: _core.Tiles, dx: _core.Tiles, batch: int, threads: int) -> None:
+        """dx = W' dy, by sample: the gradient for the inputs from that for the sums.
+
+        The mirror is built where gathering through it pays; the bits are the same either way. Building takes
+        as long as it saves in two or three steps, so it waits until a structure has lasted.
+        """
+        core = self.core
+        if not core.has_mirror and core.generation != self._no_mirror_at:
+            generation, steps = self._lived
+            self._lived = core.generation, (steps if generation == core.generation else 0) + 1
+            if self._lived[1] < PATIENCE or not _core.gather_pays(core, batch):
+                core.drop_mirror()  # an old one
+            elif not core.build_mirror(threads):
+                self._no_mirror_at = core.generation
+        _core.backward_input(core, dy, dx, threads)
+
+    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """W x in float64, shape (n_out,)."""
+        core, groups = self.core, self._groups()
+        parts = core.get_field("weight") * x[core.sources(), None]
+        if core.group == 1 and len(groups):
+            return np.bincount(groups, parts[:, 0], core.n_groups).astype(np.float64, copy=False)
+        rows = [np.bincount(groups, weights=part, minlength=core.n_groups) for part in parts.T]
+        return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
+        rows, _, values = self.store.to_arrays()
+        return np.bincount(rows, weights=np.abs(values), minlength=self.n_out).astype(np.float64)
+
+    def _groups(self) -> NDArray[np.int64]:
+        """The group of every slot."""
+        ends = self.core.indptr()
+        return np.arange(self.core.n_groups).repeat(ends[1:] - ends[:-1])
+
+    # --- values -----------------------------------------------------------------------------
+
+    def _rows_there(self) -> NDArray[np.bool_] | None:
+        """Which values of (slots, group) are of rows there are; None where all are."""
+        if not self.geometry.missing_rows:
+            return None
+        groups = self._groups()
+        return np.arange(self.group) < np.where(
+            groups == self.core.n_groups - 1, self.geometry.last_rows, self.group
+        )[:, None]  # fmt: skip
+
+    def read(self, field: str = "weight") -> NDArray[Any]:
+        values, there = self.core.get_field(field), self._rows_there()
+        if there is None or values.shape[1] == 1:
+            return values.reshape(-1)
+        return values[there]
+
+    def state_of_values(self) -> tuple[int, ...]:
+        return self.version, self.core.generation
+
+    def write(self, values: NDArray[Any], field: str = "weight") -> None:
+        if field == GRADIENT:
+            self.hold_gradient(True)
+        whole, there = self.core.get_field(field), self._rows_there()
+        if whole.shape[1] == 1 or there is None:
+            there = np.ones(whole.shape, bool)
+        if np.shape(values) != (int(there.sum()),):
+            raise ValueError(f"values must have shape ({int(there.sum())},), got {np.shape(values)}")
+        whole[there] = values
+        self.core.set_field(field, whole)
+        self.touch()
+
+    # --- fields -----------------------------------------------------------------------------
+
+    @property
+    def kinds(self) -> dict[str, Field]:
+        found = {}
+        for name, (dtype, width, birth) in self.core.fields.items():
+            if name not in ("weight", GRADIENT):
+                other = Field(dtype, width == 1 and self.group > 1, birth)  # one that somebody put there
+                found[name] = self._declared.get(name, other)
+        return found
+
+    def has(self, field: str) -> bool:
+        return field in self.core.fields
+
+    def fits(self, name: str, field: Field) -> bool:
+        there = self.core.fields.get(name)
+        return there is not None and there[:2] == (field.of(self.dtype), 1 if field.per_slot else self.group)
+
+    def add_field(self, name: str, field: Field) -> None:
+        self.drop_field(name)
+        self.core.add_field(name, field.of(self.dtype), per_slot=field.per_slot, birth=field.birth)
+        self._declared[name] = field
+
+    def drop_field(self, name: str) -> None:
+        if name in self.core.fields:
+            self.core.drop_field(name)
+        self._declared.pop(name, None)
+
+    def values_of(self, field: str) -> NDArray[Any]:
+        return self.core.get_field(field)
+
+    def birth_of(self, field: str) -> float | None:
+        there = self.core.fields.get(field)
+        return None if there is None else float(there[2])
+
+    def set_birth(self, field: str, value: float) -> None:
+        self.core.set_birth(field, value)
+
+    # --- gradients that are kept ------------------------------------------------------------
+
+    def hold_gradient(self, hold: bool) -> None:
+        held = GRADIENT in self.core.fields
+        if hold and not held:
+            self.core.add_field(GRADIENT, self.dtype)
+        elif not hold and held:
+            self.core.drop_field(GRADIENT)
+
+    def gradient_sumsq(self) -> float:
+        return _core.field_sumsq(self.core, GRADIENT)
+
+    def scale_gradient(self, factor: float) -> None:
+        _core.field_scale(self.core, GRADIENT, factor)
+
+    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
+        _core.update_from(self.core, GRADIENT, update, threads, penalty)
+        self.version += 1
+
+    def apply_in_numpy(
+        self,
+        fields: Collection[str],
+        step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
+    ) -> None:
+        core, target = self.core, self.master or "weight"
+        values, gradient = core.get_field(target), core.get_field(GRADIENT)
+        kept = {name: core.get_field(name) for name in fields}
+        step(values, gradient, kept)
+        for name, changed in {target: values, **kept}.items():
+            core.set_field(name, changed)
+        self.touch()
+
+    # --- other units, fewer neurons ---------------------------------------------------------
+
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        calls: list[Callable[[], Any]] = []
+        core, kinds = self.core, self.kinds
+        if by.rows is None and by.cols is None and by.slope is None:
+            return calls
+        sources = None if by.cols is None else core.sources()
+        for name in core.fields:
+            power = 0 if name == "weight" else kinds[name].power if name in kinds else None
+            rows, cols = by.factors(power)
+            if rows is None and cols is None:
+                continue
+            values = core.get_field(name)
+            if rows is not None:
+                every = np.zeros(self.geometry.n_rows, self.dtype)  # the last group may reach over
+                every[: self.n_out] = rows
+                values *= every.reshape(-1, core.group)[self._groups()]
+            if cols is not None:
+                values *= cols.astype(self.dtype)[sources, None]
+            calls.append(partial(core.set_field, name, values))
+        return [*calls, self.touch]
+
+    def kept(self, inputs: Mask, outputs: Mask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        arrays = self.arrays()
+        begins = np.arange(0, self.n_out, self.group)
+        groups = outputs[begins]
+        group_of = np.repeat(np.arange(groups.size), np.diff(arrays["indptr"]))
+        slots = groups[group_of] & inputs[arrays["sources"]]
+        counts = np.bincount(group_of[slots], minlength=groups.size)
+        for name in arrays:
+            if name == "values" or name.startswith("field."):
+                arrays[name] = arrays[name][slots]
+        number_of = np.cumsum(inputs) - 1
+        arrays["sources"] = number_of[arrays["sources"][slots]].astype(np.int32)
+        arrays["indptr"] = np.concatenate([[0], np.cumsum(counts[groups])]).astype(np.int64)
+        return {**self.config(), "shape": [int(outputs.sum()), int(inputs.sum())]}, arrays
+
+    def links_kept(self, indptr: NDArray[np.int64], outputs: Mask) -> int:
+        """The links of these outputs, from the ``indptr`` of what :meth:`kept` gave."""
+        begins = np.arange(0, self.n_out, self.group)
+        sizes = np.minimum(self.group, self.n_out - begins)[outputs[begins]]
+        return int(np.diff(indptr) @ sizes)
+
+    # --- saving -----------------------------------------------------------------------------
+
+    def check_savable(self) -> None:
+        INITIALIZERS.saved_as(self.init)
+
+    def layout(self) -> dict[str, Any]:
+        return {"kind": "sparse", "dtype": self.dtype, "shape": [self.n_out, self.n_in], "group": self.group}
+
+    def arrays(self, fields: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+        core = self.core
+        found: dict[str, NDArray[Any]] = {
+            "indptr": core.indptr(), "sources": core.sources(), "values": core.get_field("weight"),
+        }  # fmt: skip
+        for name in self.kinds:
+            if fields is None or name in fields:
+                found[f"field.{name}"] = core.get_field(name)
+        return found
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        # Only an empty store can be loaded, and the one there is may be full (the best epoch comes back).
+        fresh = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        core, kinds = fresh._core, {}
+        indptr = take(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.name)
+        slots = int(np.size(arrays.get("sources", ())))
+        sources = take(arrays, "sources", (slots,), "int32", self.name)
+        weights = take(arrays, "values", (slots, self.group), self.dtype, self.name)
+        try:
+            core.load(indptr, sources, weights)
+        except _core.LinkError as error:
+            raise ValueError(f"{self.label}: {error}") from error
+        for name, described in config["fields"].items():
+            field = kinds[name] = Field.from_config(name, described)
+            dtype, width = field.of(self.dtype), 1 if field.per_slot else self.group
+            core.add_field(name, dtype, per_slot=field.per_slot, birth=field.birth)
+            core.set_field(name, take(arrays, f"field.{name}", (slots, width), dtype, self.name))
+        try:
+            core.check()
+        except RuntimeError as error:
+            raise ValueError(f"{self.label}: {error}") from error
+        self._hold(fresh)
+        self._declared, self.sized_by = kinds, "count"
+        self.touch()
+
+    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().check_layout(config, arrays)
+        entries(f"{self.name}: fields", config["fields"], config["fields"])
+        take(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.name)
+
+    # --- numbers ----------------------------------------------------------------------------
+
+    @property
+    def nnz(self) -> int:
+        """Connections; those that are asked for, before there is a store."""
+        return self.core.nnz if self.built else math.floor(self.wanted_links + 0.5)
+
+    @property
+    def density(self) -> float:
+        """Connections over n_in * n_out."""
+        return self.nnz / (self.n_in * self.n_out)
+
+    @property
+    def size(self) -> int:
+        return self.nnz
+
+    @property
+    def nbytes(self) -> int:
+        return self.core.nbytes if self.built else 0
+
+    def finite(self) -> bool:
+        return _core.field_finite(self.core, "weight")
+
+    def finite_field(self, name: str) -> bool:
+        return name not in self.core.fields or _core.field_finite(self.core, name)
+
+    def structure(self) -> Structure:
+        """Which sources each group has."""
+        return Structure.of(self.core)
+
+    def __repr__(self) -> str:
+        return f"SparseParameter({self.n_in}, {self.n_out}, group={self.group})"
