@@ -72,12 +72,14 @@ int main(int argc, char **argv)
     RUN(test_a_pinned_store_refuses_edits);
     RUN(test_the_mirror);
     RUN(test_flat_arrays_go_round);
+    RUN(test_links_one_by_one);
     RUN(test_garbage_is_not_loaded);
     RUN(test_clones_are_equal_and_independent);
     RUN(test_reverting);
     RUN(test_history_leaves_no_trace);
 
     RUN(test_philox_known_answers);
+    RUN(test_a_stream_has_a_number_and_a_worker);
     RUN(test_bounded_draws_are_fair);
     RUN(test_hypergeometric_mass);
     RUN(test_hypergeometric_moments_when_large);

@@ -54,12 +54,15 @@ int main(int argc, char **argv)
     RUN(test_activation_after_a_dense_layer);
     RUN(test_dropout_rate);
     RUN(test_dropout_mask_is_one_mask);
+    RUN(test_dropout_of_a_batch_in_parts);
 
     RUN(test_corrections_by_age);
     RUN(test_updates_follow_their_formulas);
     RUN(test_masked_weights_are_zero);
     RUN(test_a_step_ends_with_the_penalty);
     RUN(test_fused_is_two_halves);
+    RUN(test_a_step_may_have_another_target);
+    RUN(test_gradients_add_up);
     RUN(test_zeros_of_few_samples_have_one_sign);
     RUN(test_state_must_be_there);
     RUN(test_fields_over_live_values);

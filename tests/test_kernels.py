@@ -346,6 +346,114 @@ def test_update_array_is_the_same_step(isa, kind, options, dtype):
         same_bits(store.get_field("weight").ravel(), fields["weight"])
 
 
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+@pytest.mark.parametrize("batch", [1, 30])
+def test_fields_have_the_names_that_the_update_says(kind, options, batch):
+    """State, birth steps and what is changed: any fields, and the weights stay if they are not the target."""
+    rng = np.random.default_rng(2)
+    base = with_state(random_store(rng, 20, 30), kind, options, rng)
+    other = base.copy()
+    renamed = {"momentum": "p", "adam_m": "q", "adam_v": "r", "born": "s", "weight": "theta"}
+    for name, (dtype, width, _) in base.fields.items():
+        if name in renamed:
+            other.add_field(renamed[name], dtype, per_slot=width == 1)
+            other.set_field(renamed[name], base.get_field(name))
+    state = [renamed[name] for name in ("momentum", "adam_m", "adam_v") if name in base.fields]
+    named = {**options, "state": state, "age": "s" if kind == "adam" else None, "target": "theta"}
+    x, dy = (tiles_of(rng.normal(size=(batch, n)).astype("f4")) for n in (30, 20))
+    before = other.copy()
+    _core.backward_update(base._core, x, dy, make_update(kind, options), _core.Scratch(), 1)
+    _core.backward_update(other._core, x, dy, make_update(kind, named), _core.Scratch(), 2)
+    for name, new in renamed.items():
+        if name in base.fields:
+            same_bits(other.get_field(new), base.get_field(name))
+            same_bits(other.get_field(name), before.get_field(name))
+    update = make_update(kind, named)
+    assert update.target == "theta"
+    update.target = None
+    assert update.target is None
+    with pytest.raises(ValueError, match=f"state must name {len(state)} fields"):
+        _core.Update(kind, **{**named, "state": [*state, "more"]})
+    for name in ("nobody", state[0] if state else "nobody"):
+        update.target = name
+        with pytest.raises((KeyError, ValueError)):
+            _core.backward_update(other._core, x, dy, update, _core.Scratch(), 1)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@settings(max_examples=max(1, settings.default.max_examples // 2))
+@given(p=problems(), seed=seeds, scratch=st.sampled_from([None, _core.Scratch()]))
+def test_gradients_add_up(isa, p, seed, scratch):
+    rng = np.random.default_rng(seed)
+    store, x, dy = p.store, tiles_of(p.x), tiles_of(p.dy)
+    for name in ("new", "sum"):
+        store.add_field(name, store.dtype)
+    old = rng.normal(size=(store.slots, store.group)).astype(store.dtype)
+    n_out = store.n_out
+    bias = [np.zeros((n_out + 7) // 8 * 8, store.dtype) for _ in range(2)]
+    bias[1][:n_out] = before = rng.normal(size=n_out).astype(store.dtype)
+    with instruction_set(isa):
+        _core.backward_weights(store._core, x, dy, "new", 1)
+        _core.bias_gradient(dy, bias[0], 1)
+        _core.bias_gradient(dy, bias[1], 1, add=True)
+        same_bits(bias[1][:n_out], before + bias[0][:n_out])
+        for threads in (1, 3):
+            store.set_field("sum", old)
+            _core.backward_weights(store._core, x, dy, "sum", threads, add=True, scratch=scratch)
+            links = [np.empty(store._core.nnz, store.dtype) for _ in range(3)]
+            for name, out in zip(("new", "sum", "old"), links, strict=True):
+                if name == "old":
+                    store.set_field("sum", old)
+                _core.read_links(store._core, "sum" if name == "old" else name, out)
+            same_bits(links[1], links[2] + links[0])
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_links_are_read_and_written_in_the_order_of_to_arrays(group):
+    rng = np.random.default_rng(3)
+    store = random_store(rng, 21, 30, group)
+    values = store.to_arrays()[2]
+    flat = np.full(values.size + 4, np.nan, "f4")  # a slice of a longer vector
+    _core.read_links(store._core, "weight", flat[2:-2])
+    same_bits(flat[2:-2], values)
+    assert np.isnan(flat[[0, 1, -2, -1]]).all()
+    _core.write_links(store._core, "weight", -flat[2:-2])
+    same_bits(store.to_arrays()[2], -values)
+    store.validate()
+    store.add_field("slots", "uint8", per_slot=True)
+    for call in (_core.read_links, _core.write_links):
+        for field, array, error in (
+            ("weight", flat, ValueError),
+            ("weight", flat[::2], TypeError),
+            ("weight", values.astype("f8"), TypeError),
+            ("nobody", values, KeyError),
+        ):
+            with pytest.raises(error):
+                call(store._core, field, array)
+        slots = np.ones(values.size, "u1")
+        if group == 1:  # a slot is a link
+            call(store._core, "slots", slots)
+        else:
+            with pytest.raises(ValueError, match="one value a slot"):
+                call(store._core, "slots", slots)
+
+
+def test_dropout_of_a_batch_in_parts_has_the_masks_of_the_whole():
+    x = np.ones((100, 7), "f4")
+    key = (1, _core.stream(3, worker=2), 5)
+    whole = tiles_of(x)
+    _core.dropout(whole, whole, 0.3, *key, 1)
+    parts = []
+    for first, end in ((0, 1), (1, 34), (34, 100)):
+        part = tiles_of(x[first:end])
+        _core.dropout(part, part, 0.3, *key, 1, first_sample=first)
+        parts.append(part.unpack())
+    same_bits(np.concatenate(parts), whole.unpack())
+    assert _core.stream(3) == 3 and _core.stream(3, 2) == 2 << 32 | 3
+    with pytest.raises(ValueError, match="first_sample must be at least 0"):
+        _core.dropout(whole, whole, 0.3, *key, 1, first_sample=-1)
+
+
 # --- refusals ---------------------------------------------------------------------------
 
 

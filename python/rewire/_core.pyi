@@ -56,6 +56,10 @@ class Store:
     # live arrays "start" (int64), "length" (int32), "source", all three read-only, and every field as
     # (arena, width): each pins the store until it is garbage collected; edits meanwhile raise BufferError
 
+def read_links(store: Store, field: str, out: NDArray[Any]) -> None: ...  # (nnz,) of the field's dtype
+def write_links(store: Store, field: str, values: NDArray[Any]) -> None: ...
+# link by link in the order of WeightStore.to_arrays: rows ascend, and in a row sources do. ValueError for a
+# field of one value a slot where a slot is more than one link.
 def packed_slots(slots: int, n_groups: int) -> int: ...  # the most that live slots take, slack included
 
 class Plan:
@@ -192,10 +196,14 @@ class Update:
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-    ) -> Self: ...
+        state: Sequence[str] | None = None,  # fields of m and v, as many as the step keeps
+        age: str | None = None,  # field of birth steps, int32, one a slot; None: all as old as `step`
+        target: str | None = None,
+    ) -> Self: ...  # state None: "momentum", or "adam_m", "adam_v" and age "born"
     lr: float  # set before every step
     decay: float
     step: int  # 1 for the first step
+    target: str | None  # the field that the step changes; None: the weights. Of slots: `update_array` is told
 
 class Penalty:
     """The penalty of a layer with masked links (Top-KAST): two rates; L1 or L2."""
@@ -203,7 +211,7 @@ class Penalty:
     def __new__(cls, forward: float, backward: float, magnitudes: bool) -> Self: ...
 
 class Scratch:
-    """Aligned workspace of `backward_update`: grows when asked, one for a network."""
+    """Aligned workspace of `backward_update` and `backward_weights`: grows when asked, one for a network."""
 
     def __init__(self) -> None: ...
     nbytes: int
@@ -235,7 +243,15 @@ def backward_update(
     threads: int,
     penalty: Penalty | None = None,
 ) -> None: ...
-def backward_weights(store: Store, x: Tiles, dy: Tiles, field: str, threads: int) -> None: ...
+def backward_weights(
+    store: Store,
+    x: Tiles,
+    dy: Tiles,
+    field: str,
+    threads: int,
+    add: bool = False,  # to what the field holds: old + new, in one rounding
+    scratch: Scratch | None = None,  # with add: memory that is not asked for anew
+) -> None: ...
 def update_from(
     store: Store, field: str, update: Update, threads: int, penalty: Penalty | None = None
 ) -> None: ...
@@ -246,7 +262,7 @@ def field_rescale(
     store: Store, field: str, rows: NDArray[Any] | None = None, cols: NDArray[Any] | None = None
 ) -> None: ...
 def weight_times(store: Store, x: NDArray[Any]) -> NDArray[Any]: ...
-def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int) -> None: ...
+def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int, add: bool = False) -> None: ...  # out (+)= sum
 def update_array(
     w: NDArray[Any],
     grad: NDArray[Any],
@@ -254,7 +270,16 @@ def update_array(
     m: NDArray[Any] | None = None,
     v: NDArray[Any] | None = None,
 ) -> None: ...  # C-contiguous, equal size, any shape: biases and dense layers
-def dropout(x: Tiles, y: Tiles, p: float, seed: int, stream: int, step: int, threads: int) -> None: ...
+def dropout(
+    x: Tiles,
+    y: Tiles,
+    p: float,
+    seed: int,
+    stream: int,
+    step: int,
+    threads: int,
+    first_sample: int = 0,  # the number of x's first sample in its step
+) -> None: ...
 def loss(
     kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse"
     z: Tiles,
@@ -274,6 +299,7 @@ def measure_fma(rounds: int, threads: int) -> float: ...  # flops; to be timed
 def measure_read(array: NDArray[Any], threads: int) -> int: ...  # to be timed
 def openmp() -> bool: ...
 def openmp_max_threads() -> int: ...  # what libgomp would use (threadpool_limits changes it); 1 without
+def stream(number: int, worker: int = 0) -> int: ...  # the random stream of a parameter or layer on a worker
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
 def normals(count: int, seed: int, stream: int, step: int, row: int) -> NDArray[np.float32]: ...
 def hypergeometric(total: int, marked: int, draws: int, u: float) -> int: ...

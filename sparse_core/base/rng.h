@@ -4,7 +4,13 @@
  * SC 2011): a bijection of a 256-bit counter under a 128-bit key. A draw is
  * named by what it is for -- (seed, stream) and (step, row, index, purpose) --
  * so it does not matter which thread asks first, or whether anybody asked before.
- * Agrees bit for bit with numpy.random.Philox(key=..., counter=...). */
+ * Agrees bit for bit with numpy.random.Philox(key=..., counter=...).
+ *
+ * A STREAM (key.stream) is the number of a parameter or layer in its low 32 bits, and the number
+ * of a worker in the others (rw_stream). Worker 0 draws what all workers have to agree on, such
+ * as a structure; the same holds for what is named by the sample, such as dropout's masks, where
+ * a worker says which samples of the step it has (rw_dropout). Other workers draw what is to
+ * differ between copies of one network. */
 #ifndef RW_RNG_H
 #define RW_RNG_H
 
@@ -25,9 +31,14 @@ typedef enum {
 
 typedef struct {
     uint64_t seed;
-    uint64_t stream; /* the layer */
+    uint64_t stream; /* the parameter or layer, and the worker: rw_stream */
     uint64_t step;   /* the rewiring, or the training step */
 } rw_key;
+
+static inline uint64_t rw_stream(uint32_t number, uint32_t worker)
+{
+    return (uint64_t)worker << 32 | number;
+}
 
 typedef struct { uint64_t v[4]; } rw_philox;
 

@@ -18,7 +18,7 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
-from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 cimport core as c
@@ -116,6 +116,11 @@ def philox(key, counter):
         block.v[i] = counter[i]
     block = c.rw_philox_block(key[0], key[1], block)
     return block.v[0], block.v[1], block.v[2], block.v[3]
+
+
+def stream(uint32_t number, uint32_t worker=0):
+    """The random stream of a parameter or layer on a worker: see ``rng.h``."""
+    return c.rw_stream(number, worker)
 
 
 def hypergeometric(int64_t total, int64_t marked, int64_t draws, double u):

@@ -1,6 +1,6 @@
 # core.pxd -- the C core as Cython sees it: names and signatures; struct fields
 # only where the binding reads them.
-from libc.stdint cimport uint8_t, int32_t, int64_t, uint64_t
+from libc.stdint cimport uint8_t, int32_t, int64_t, uint32_t, uint64_t
 
 
 cdef extern from "base/base.h" nogil:
@@ -32,6 +32,7 @@ cdef extern from "base/rng.h" nogil:
         uint64_t seed, stream, step
     ctypedef struct rw_philox:
         uint64_t v[4]
+    uint64_t rw_stream(uint32_t number, uint32_t worker)
     rw_philox rw_philox_block(uint64_t key0, uint64_t key1, rw_philox counter)
 
 
@@ -119,6 +120,8 @@ cdef extern from "store/csr.h" nogil:
     void rw_csr_sources(const rw_store *s, int32_t *out)
     void rw_csr_get(const rw_store *s, int32_t field, void *out)
     void rw_csr_set(rw_store *s, int32_t field, const void *values)
+    void rw_csr_get_links(const rw_store *s, int32_t field, void *out)
+    void rw_csr_set_links(rw_store *s, int32_t field, const void *values)
     rw_status rw_csr_load(rw_store *s, const int64_t *indptr, const int32_t *sources, const void *weights,
                           rw_fault *at)
 
@@ -190,8 +193,10 @@ cdef extern from "ops/tiles.h" nogil:
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef enum rw_act:
         RW_ACT_LINEAR, RW_ACT_RELU, RW_ACT_LEAKY, RW_ACT_SIGMOID, RW_ACT_TANH
+    enum:
+        RW_STATE
     ctypedef enum rw_opt:
-        RW_OPT_SGD, RW_OPT_ADAM
+        RW_OPT_SGD, RW_OPT_ADAM, RW_OPT_COUNT
     ctypedef enum rw_decay:
         RW_DECAY_L2, RW_DECAY_DECOUPLED, RW_DECAY_PER_STEP
     ctypedef struct rw_penalty:
@@ -200,6 +205,9 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct rw_update:
         rw_opt kind
         rw_decay decay_kind
+        const char *target
+        const char *state[2]
+        const char *age
         double lr, decay, momentum
         bint nesterov
         double beta1, beta2, eps
@@ -208,6 +216,8 @@ cdef extern from "kernels/kernels.h" nogil:
         const double *correction2
         int64_t n_correction
         const rw_penalty *penalty
+    int32_t rw_update_keeps(const rw_update *u)
+    const char *rw_opt_name(rw_opt kind)
     ctypedef struct rw_kernels:
         const char *name
         void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born, int32_t width,
@@ -226,9 +236,10 @@ cdef extern from "ops/layer.h" nogil:
     bint rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch)
     rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
                                 const rw_run *run)
-    rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
+    rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bint add,
+                               const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
-                         const rw_run *run)
+                         int64_t first_sample, const rw_run *run)
 
 
 cdef extern from "ops/gradient.h" nogil:
@@ -236,7 +247,7 @@ cdef extern from "ops/gradient.h" nogil:
                                  const rw_update *u, void *scratch, const rw_run *run)
     int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
     rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
-                                  int32_t grad, const rw_run *run)
+                                  int32_t grad, bint add, void *scratch, const rw_run *run)
     rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                              const rw_run *run)
 

@@ -27,22 +27,41 @@ cdef class Corrections:
 corrections = functools.lru_cache(maxsize=8)(Corrections)
 
 
+_OPTIMIZERS = {c.rw_opt_name(<c.rw_opt>i).decode(): i for i in range(<int>c.RW_OPT_COUNT)}
+# What a step keeps where `Update` is not told: the names of the fields, and of the one of birth steps.
+_STATE = {"sgd": (("momentum",), None), "adam": (("adam_m", "adam_v"), "born")}
+
+
 cdef class Update:
     """One optimizer step's constants: set ``lr``, ``decay`` and ``step`` before every step."""
     cdef c.rw_update u
     cdef Corrections tables
+    cdef tuple names  # keep alive what u.state and u.age point to
+    cdef bytes target_name
 
     def __cinit__(self, str kind, *, str decay_kind="l2", double momentum=0.0, bint nesterov=False,
-                  double beta1=0.9, double beta2=0.999, double eps=1e-8):
-        if kind not in ("sgd", "adam"):
-            raise ValueError(f"kind must be 'sgd' or 'adam', got {kind!r}")
+                  double beta1=0.9, double beta2=0.999, double eps=1e-8, state=None, str age=None, str target=None):
+        if kind not in _OPTIMIZERS:
+            raise ValueError(f"kind must be one of {list(_OPTIMIZERS)}, got {kind!r}")
         if decay_kind not in _DECAYS:
             raise ValueError(f"decay_kind must be one of {list(_DECAYS)}, got {decay_kind!r}")
-        self.u.kind = c.RW_OPT_SGD if kind == "sgd" else c.RW_OPT_ADAM
+        self.u.kind = <c.rw_opt><int>_OPTIMIZERS[kind]
         self.u.decay_kind = _DECAYS[decay_kind]
         self.u.momentum, self.u.nesterov = momentum, nesterov
         self.u.beta1, self.u.beta2, self.u.eps = beta1, beta2, eps
         self.u.step = 1
+        keeps = c.rw_update_keeps(&self.u)
+        if state is None:
+            state, age = _STATE.get(kind, ((), None))
+            state = state[:keeps]
+        if len(state) != keeps:
+            raise ValueError(f"state must name {keeps} fields, got {state!r}")
+        self.names = tuple([name.encode() for name in (*state, age) if name is not None])
+        for i in range(keeps):
+            self.u.state[i] = <const char *><bytes>self.names[i]
+        if age is not None:
+            self.u.age = <const char *><bytes>self.names[keeps]
+        self.target = target
         if kind == "adam":
             self.tables = corrections(beta1, beta2)
             self.u.correction1 = <double *>self.tables.table1.view.buf
@@ -61,6 +80,15 @@ cdef class Update:
     def step(self): return self.u.step
     @step.setter
     def step(self, int64_t value): self.u.step = value
+    @property
+    def target(self): return None if self.target_name is None else self.target_name.decode()
+    @target.setter
+    def target(self, str name):
+        if name is None:
+            self.u.target, self.target_name = NULL, None
+        else:
+            self.target_name = name.encode()
+            self.u.target = <const char *>self.target_name
 
 
 cdef class Penalty:
@@ -78,12 +106,24 @@ cdef c.rw_update step_of(Update update, Penalty penalty) noexcept:
 
 
 cdef class Scratch:
-    """Workspace of `backward_update`: grows when asked; one for a network, and for one call at a time."""
+    """Gradients on their way from dW to where they are used: grows when asked; one for a network, and for one
+    call at a time."""
     cdef Block block
     cdef bint busy
 
     def __cinit__(self):
         self.block = Block()
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("the scratch is in use by another thread")
+        self.busy = True
+        return 0
+
+    cdef int reserve(self, Store store, const c.rw_kernels *k, int threads) except -1:
+        return self.block.reserve(
+            threads * c.rw_scratch_values(k, store.s) * c.rw_dtype_size(store.s.field[0].dtype)
+        )
 
     @property
     def nbytes(self): return self.block.bytes
@@ -175,34 +215,41 @@ def backward_update(Store store not None, Tiles x not None, Tiles dy not None, U
     cdef c.rw_update u = step_of(update, penalty)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
-    if scratch.busy:
-        raise RuntimeError("the scratch is in use by another thread")
-    store.enter(True)
-    scratch.busy = True
+    scratch.enter()
     try:
-        scratch.block.reserve(
-            threads * c.rw_scratch_values(k, store.s) * c.rw_dtype_size(store.s.field[0].dtype)
-        )
-        with nogil:
-            st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)
+        store.enter(True)
+        try:
+            scratch.reserve(store, k, threads)
+            with nogil:
+                st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)
+        finally:
+            store.leave()
     finally:
         scratch.busy = False
-        store.leave()
     check(st, "backward_update")
 
 
-def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, str field, int threads):
-    """Weight gradients into a field."""
+def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, str field, int threads,
+                     bint add=False, Scratch scratch=None):
+    """Weight gradients into a field, or added to what it holds."""
     cdef c.rw_run run = run_on(threads)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st
-    store.enter(True)
+    if scratch is None:
+        scratch = Scratch()
+    scratch.enter()
     try:
-        with nogil:
-            st = c.rw_backward_weights(k, store.s, x.t, dy.t, f, &run)
+        store.enter(True)
+        try:
+            if add:
+                scratch.reserve(store, k, threads)
+            with nogil:
+                st = c.rw_backward_weights(k, store.s, x.t, dy.t, f, add, scratch.block.data, &run)
+        finally:
+            store.leave()
     finally:
-        store.leave()
+        scratch.busy = False
     check(st, "backward_weights")
 
 
@@ -283,13 +330,13 @@ def weight_times(Store store not None, x):
     return out
 
 
-def bias_gradient(Tiles dy not None, out, int threads):
-    """out = sum of dy over the batch; ``out`` is padded like a bias."""
+def bias_gradient(Tiles dy not None, out, int threads, bint add=False):
+    """out = sum of dy over the batch, or out + sum; ``out`` is padded like a bias."""
     cdef c.rw_run run = run_on(threads)
     cdef Array a = borrow(out, "out", _NAMES[dy.t.dtype], (dy.t.n + 7) // 8 * 8, True)
     cdef c.rw_status st
     with nogil:
-        st = c.rw_bias_gradient(KERNELS[<int>dy.t.dtype], dy.t, a.view.buf, &run)
+        st = c.rw_bias_gradient(KERNELS[<int>dy.t.dtype], dy.t, a.view.buf, add, &run)
     check(st, "bias_gradient")
 
 
@@ -300,10 +347,9 @@ def update_array(w, grad, Update update not None, m=None, v=None):
     cdef Array ga = borrow(grad, "grad", dtype, wa.size())
     cdef Array ma = borrow_optional(m, "m", dtype, wa.size(), True)
     cdef Array va = borrow_optional(v, "v", dtype, wa.size(), True)
-    if update.u.kind == c.RW_OPT_ADAM and (ma is None or va is None):
-        raise TypeError("adam needs m and v")
-    if update.u.kind == c.RW_OPT_SGD and update.u.momentum != 0 and ma is None:
-        raise TypeError("momentum needs m")
+    keeps = c.rw_update_keeps(&update.u)
+    if (keeps > 0 and ma is None) or (keeps > 1 and va is None):
+        raise TypeError(f"{c.rw_opt_name(update.u.kind).decode()} needs {'m and v' if keeps > 1 else 'm'} here")
     cdef void *mp = pointer(ma)
     cdef void *vp = pointer(va)
     cdef int64_t n = wa.size()
@@ -311,15 +357,17 @@ def update_array(w, grad, Update update not None, m=None, v=None):
         KERNELS[wa.view.itemsize == 8].update(&update.u, wa.view.buf, mp, vp, NULL, 1, ga.view.buf, n)
 
 
-def dropout(Tiles x not None, Tiles y not None, double p, seed, stream, step, int threads):
+def dropout(Tiles x not None, Tiles y not None, double p, seed, stream, step, int threads, int64_t first_sample=0):
     """y = dropout(x); the same call on gradients is the backward pass."""
     cdef c.rw_run run = run_on(threads)
     cdef c.rw_key key = make_key(seed, stream, step)
     cdef c.rw_status st
     if not 0 <= p < 1:
         raise ValueError(f"p must be in [0, 1), got {p}")
+    if first_sample < 0:
+        raise ValueError(f"first_sample must be at least 0, got {first_sample}")
     with nogil:
-        st = c.rw_dropout(KERNELS[<int>x.t.dtype], x.t, y.t, p, key, &run)
+        st = c.rw_dropout(KERNELS[<int>x.t.dtype], x.t, y.t, p, key, first_sample, &run)
     check(st, "dropout")
 
 

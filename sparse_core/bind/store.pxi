@@ -354,6 +354,42 @@ cdef class Store:
         return out
 
 
+cdef int32_t find_links(Store store, str name) except -1:
+    """The field of that name, which must have a value for every link."""
+    cdef int32_t f = store.find_field(name)
+    if store.field_at(f).width != store.s.group:
+        raise ValueError(f"field {name!r} has one value a slot, not one a link")
+    return f
+
+
+def read_links(Store store not None, str field, out):
+    """A field into ``out``, link by link: rows ascend, and in a row sources do."""
+    cdef int32_t f
+    cdef Array a
+    store.enter(False)
+    try:
+        f = find_links(store, field)
+        a = borrow(out, "out", _NAMES[store.field_at(f).dtype], c.rw_store_nnz(store.s), True)
+        with nogil:
+            c.rw_csr_get_links(store.s, f, a.view.buf)
+    finally:
+        store.leave()
+
+
+def write_links(Store store not None, str field, values):
+    """A field from ``values``, in the order of `read_links`."""
+    cdef int32_t f
+    cdef Array a
+    store.enter(True)
+    try:
+        f = find_links(store, field)
+        a = borrow(values, "values", _NAMES[store.field_at(f).dtype], c.rw_store_nnz(store.s))
+        with nogil:
+            c.rw_csr_set_links(store.s, f, a.view.buf)
+    finally:
+        store.leave()
+
+
 @functools.lru_cache(maxsize=None)
 def birth_range(dtype):
     """The integers that a field can hold, as far as a double can say them."""

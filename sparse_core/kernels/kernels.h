@@ -88,9 +88,17 @@ typedef enum {
  *   ADAM:       m = b1 * m + (1 - b1) * g;  v = b2 * v + (1 - b2) * g * g;
  *               w -= lr * (m / c1) / (sqrt(v / c2) + eps)
  * where c1 = 1 - b1^t, c2 = 1 - b2^t and t is the slot's own age: steps since it
- * was born, this one included (t = step - born + 1, from the int32 field "born";
- * t = step where born is NULL). */
-typedef enum { RW_OPT_SGD = 0, RW_OPT_ADAM = 1 } rw_opt;
+ * was born, this one included (t = step - born + 1; t = step where born is NULL).
+ *
+ * A line each: the constant, the kernel (step_sgd in kernels_element.h) and name, and how many
+ * values it keeps beside a weight, of which m is the first and v the second. */
+#define RW_OPTIMIZERS(LINE)          \
+    LINE(SGD, sgd, u->momentum != 0) \
+    LINE(ADAM, adam, 2)
+
+#define RW_OPT_CONSTANT(CONSTANT, name, keeps) RW_OPT_##CONSTANT,
+typedef enum { RW_OPTIMIZERS(RW_OPT_CONSTANT) RW_OPT_COUNT } rw_opt;
+#undef RW_OPT_CONSTANT
 typedef enum { RW_DECAY_L2 = 0, RW_DECAY_DECOUPLED = 1, RW_DECAY_PER_STEP = 2 } rw_decay;
 
 /* A penalty on weights, carried out: v <- v - v * rate (squares: L2) or, to zero and
@@ -100,9 +108,15 @@ typedef struct {
     bool magnitudes;
 } rw_penalty;
 
+enum { RW_STATE = 2 }; /* values that an optimizer may keep beside a weight */
+
 typedef struct {
     rw_opt kind;
     rw_decay decay_kind;
+    /* The fields of a store that a step works on, by name. The core knows none of these names. */
+    const char *target;          /* w above: what the step changes; NULL: the weights            */
+    const char *state[RW_STATE]; /* m and v, as many as the optimizer keeps                      */
+    const char *age;             /* the step each slot was born at (int32); NULL: all at step 1  */
     double lr, decay, momentum;
     bool nesterov;
     double beta1, beta2, eps;
@@ -117,7 +131,25 @@ typedef struct {
 static inline bool rw_is_update(const rw_update *u)
 {
     bool tables = u->n_correction == 0 || (u->correction1 && u->correction2);
-    return u->kind == RW_OPT_SGD || (u->kind == RW_OPT_ADAM && u->step >= 1 && tables);
+    return u->kind < RW_OPT_COUNT && u->step >= 1 && tables;
+}
+
+/* How many values the step keeps beside a weight: at most RW_STATE. */
+static inline int32_t rw_update_keeps(const rw_update *u)
+{
+#define RW_OPT_KEEPS(CONSTANT, name, keeps) keeps,
+    const int32_t all[] = { RW_OPTIMIZERS(RW_OPT_KEEPS) };
+#undef RW_OPT_KEEPS
+    return all[u->kind];
+}
+
+/* "sgd" and so on; NULL for RW_OPT_COUNT. */
+static inline const char *rw_opt_name(rw_opt kind)
+{
+#define RW_OPT_NAME(CONSTANT, name, keeps) #name,
+    static const char *const all[] = { RW_OPTIMIZERS(RW_OPT_NAME) NULL };
+#undef RW_OPT_NAME
+    return all[kind];
 }
 
 typedef struct {
@@ -186,9 +218,8 @@ typedef struct {
     void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
                     rw_key key, int32_t tile, int32_t live);
 
-    /* One optimizer step over n weights with gradient g. state[0], state[1]: m
-     * and v (NULL where the optimizer has none). born: one int32 for every
-     * `width` weights, or NULL. */
+    /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
+     * keeps none. born: one int32 for every `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
 

@@ -162,6 +162,18 @@ RW_INLINE void RW_E(sgd_decay)(const rw_update *u, RW_T *w, RW_T *m, const RW_T 
         RW_E(sgd)(u, w, m, g, n, momentum, nesterov, false, true);
 }
 
+RW_INLINE void RW_E(step_sgd)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v, const int32_t *born,
+                              int32_t width, const RW_T *g, int64_t n)
+{
+    (void)v, (void)born, (void)width;
+    if (u->momentum == 0)
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, false, false);
+    else if (u->nesterov)
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, true);
+    else
+        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, false);
+}
+
 /* Some weights at a time, a bound of the stack: the corrections by age and the roots (which
  * compilers do not vectorise while errno matters) have a place there. */
 #define RW_ADAM_BLOCK 64
@@ -192,8 +204,8 @@ RW_INLINE void RW_E(adam_block)(const rw_update *u, RW_T *restrict w, RW_T *rest
         w[i] = w[i] - shrink * w[i] - rate[i] * m[i] / (root[i] + eps);
 }
 
-RW_INLINE void RW_E(adam)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v, const int32_t *born,
-                          int32_t width, const RW_T *g, int64_t n)
+RW_INLINE void RW_E(step_adam)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v,
+                               const int32_t *born, int32_t width, const RW_T *g, int64_t n)
 {
     RW_T rate[RW_ADAM_BLOCK], correction[RW_ADAM_BLOCK];
     for (int64_t done = 0; done < n; done += RW_ADAM_BLOCK) {
@@ -214,14 +226,16 @@ RW_INLINE void RW_E(adam)(const rw_update *u, RW_T *w, RW_T *m, RW_T *v, const i
 RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                             int32_t width, const void *g, int64_t n)
 {
-    if (u->kind == RW_OPT_ADAM)
-        RW_E(adam)(u, w, m, v, born, width, g, n);
-    else if (u->momentum == 0)
-        RW_E(sgd_decay)(u, w, m, g, (size_t)n, false, false);
-    else if (u->nesterov)
-        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, true);
-    else
-        RW_E(sgd_decay)(u, w, m, g, (size_t)n, true, false);
+#define RW_OPT_STEP(CONSTANT, name, keeps)                       \
+    case RW_OPT_##CONSTANT:                                      \
+        RW_E(step_##name)(u, w, m, v, born, width, g, n);        \
+        break;
+    switch (u->kind) {
+        RW_OPTIMIZERS(RW_OPT_STEP)
+    case RW_OPT_COUNT:
+        break;
+    }
+#undef RW_OPT_STEP
 }
 
 /* `width` is a constant where this is called. NaN stays NaN: training is to notice it. */

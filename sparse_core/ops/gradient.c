@@ -39,12 +39,17 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
     return d;
 }
 
+/* Tiles of a span. */
+static int64_t tiles_of_span(const rw_tiles *x) { return rw_max64(1, RW_SPAN / x->tile); }
+
 /* The gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
- * first[g - g0] of `grad` on. Spans of samples outside, panels of sources inside. */
-static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad)
+ * first[g - g0] of `grad` on, or added span by span to what is there. Spans of samples outside,
+ * panels of sources inside. */
+static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad,
+                           bool add)
 {
     const rw_tiles *x = d->x, *dy = d->dy;
-    int64_t span_tiles = rw_max64(1, RW_SPAN / x->tile);
+    int64_t span_tiles = tiles_of_span(x);
     int32_t at[RW_TASK_GROUPS];
     for (int64_t tile = 0; tile < x->n_tiles; tile += span_tiles) {
         int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);
@@ -53,7 +58,7 @@ static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
             .x_step = (size_t)x->rows * (size_t)x->tile,
             .dy_step = (size_t)dy->rows * (size_t)dy->tile,
             .n_tiles = (int32_t)tiles, .tile = x->tile,
-            .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = tile > 0
+            .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
@@ -63,10 +68,59 @@ static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
     }
 }
 
+/* Gradients by way of scratch. */
+typedef struct {
+    dw_op d;
+    char *scratch;
+    int64_t scratch_values; /* of each thread */
+} scratch_op;
+
+static scratch_op scratch_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
+                                 const rw_tiles *dy, void *scratch, const rw_run *run, int64_t work)
+{
+    return (scratch_op){ .d = dw_op_cut(k, s, x, dy, run, work), .scratch = scratch,
+                         .scratch_values = rw_scratch_values(k, s) };
+}
+
+/* What becomes of the gradients of group g. */
+typedef void (*use_gradients)(const void *arg, int32_t g, const char *grad);
+
+/* As many groups at a time as the scratch holds. */
+static void through_scratch(const scratch_op *r, int64_t task, use_gradients use, const void *arg)
+{
+    const rw_store *s = r->d.o.s;
+    rw_part p = rw_op_part(&r->d.o.op, task);
+    size_t size = rw_dtype_size(r->d.o.op.k->dtype), width = (size_t)s->group * size;
+    char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
+    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group;
+    for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
+        int64_t slots = 0;
+        for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
+            first[g1 - g0] = slots;
+            slots += s->len[g1];
+        }
+        make_gradients(&r->d, g0, g1, first, grad, false);
+        for (int32_t g = g0; g < g1; g++) {
+            char *mine = grad + (size_t)first[g - g0] * width;
+            clear_padding(s, g, mine);
+            use(arg, g, mine);
+        }
+    }
+}
+
+int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
+{
+    int64_t longest = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        longest = rw_max64(longest, s->len[g]);
+    return rw_max64(longest * s->group, k->tuning->scratch);
+}
+
 /* Into a field. */
 typedef struct {
     dw_op d;
     char *grad;
+    bool add;
 } gradient_op;
 
 static void gradient_task(const void *arg, int64_t task)
@@ -74,9 +128,36 @@ static void gradient_task(const void *arg, int64_t task)
     const gradient_op *r = arg;
     const rw_store *s = r->d.o.s;
     rw_part p = rw_op_part(&r->d.o.op, task);
-    make_gradients(&r->d, p.first, p.end, s->start + p.first, r->grad);
+    make_gradients(&r->d, p.first, p.end, s->start + p.first, r->grad, r->add);
     for (int32_t g = p.first; g < p.end; g++)
         clear_padding(s, g, group_values(s, r->grad, g));
+}
+
+/* Added to what a field holds. */
+typedef struct {
+    scratch_op r;
+    char *grad;
+} add_op;
+
+static void use_for_sum(const void *arg, int32_t g, const char *grad)
+{
+    const add_op *a = arg;
+    const rw_store *s = a->r.d.o.s;
+    char *to = group_values(s, a->grad, g);
+    int64_t n = (int64_t)s->len[g] * s->group;
+    if (s->field[RW_WEIGHT].dtype == RW_F32)
+        for (int64_t i = 0; i < n; i++)
+            ((float *)(void *)to)[i] += ((const float *)(const void *)grad)[i];
+    else
+        for (int64_t i = 0; i < n; i++)
+            ((double *)(void *)to)[i] += ((const double *)(const void *)grad)[i];
+    clear_padding(s, g, to);
+}
+
+static void add_task(const void *arg, int64_t task)
+{
+    const add_op *a = arg;
+    through_scratch(&a->r, task, use_for_sum, a);
 }
 
 static bool is_gradient_field(const rw_kernels *k, const rw_store *s, int32_t grad)
@@ -86,13 +167,20 @@ static bool is_gradient_field(const rw_kernels *k, const rw_store *s, int32_t gr
 }
 
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
-                              const rw_tiles *dy, int32_t grad, const rw_run *run)
+                              const rw_tiles *dy, int32_t grad, bool add, void *scratch,
+                              const rw_run *run)
 {
-    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run) && (scratch || !add));
     if (!is_gradient_field(k, s, grad) || !rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
-    gradient_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .grad = s->field[grad].data };
+    if (add && x->n_tiles > tiles_of_span(x)) { /* of one span, the kernel adds the whole */
+        add_op a = { .r = scratch_op_cut(k, s, x, dy, scratch, run, work),
+                     .grad = s->field[grad].data };
+        return rw_run_tasks(run, a.r.d.o.op.blocks, work, add_task, &a);
+    }
+    gradient_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .grad = s->field[grad].data,
+                      .add = add };
     return rw_run_tasks(run, r.d.o.op.blocks, work, gradient_task, &r);
 }
 
@@ -101,65 +189,63 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
 /* The fields of a store that an update works on; NULL where it needs none. */
 typedef struct {
     const rw_update *u;
-    char *weight, *m, *v, *masked;
+    char *target, *state[RW_STATE], *masked;
     const int32_t *born;
     const uint8_t *mask;
 } step_fields;
 
-/* A field of `group` values of the weights' dtype: *data, or a status. */
-static rw_status find_values(const rw_store *s, const char *name, char **data)
+/* A field of so many values a slot: its number, or a status. */
+static rw_status find_field(const rw_store *s, const char *name, rw_dtype dtype, int32_t width,
+                            int32_t *at)
 {
-    int32_t i = rw_store_field(s, name);
+    int32_t i = name ? rw_store_field(s, name) : -1;
     if (i < 0)
         return RW_ENOENT;
-    if (s->field[i].dtype != s->field[RW_WEIGHT].dtype || s->field[i].width != s->group)
-        return RW_ESHAPE;
-    *data = s->field[i].data;
-    return RW_OK;
+    *at = i;
+    return s->field[i].dtype == dtype && s->field[i].width == width ? RW_OK : RW_ESHAPE;
 }
 
-/* A field of one value a slot: its array, or a status. */
-static rw_status find_slot_values(const rw_store *s, const char *name, rw_dtype dtype,
-                                  const void **data)
+/* Each must be a field of its own, and none of them `grad` (-1 where gradients lie elsewhere). */
+static rw_status find_step_fields(const rw_store *s, const rw_update *u, int32_t grad,
+                                  step_fields *f)
 {
-    int32_t i = rw_store_field(s, name);
-    if (i < 0)
-        return RW_ENOENT;
-    if (s->field[i].dtype != dtype || s->field[i].width != 1)
-        return RW_ESHAPE;
-    *data = s->field[i].data;
-    return RW_OK;
-}
-
-static rw_status find_step_fields(const rw_store *s, const rw_update *u, step_fields *f)
-{
+    enum { TARGET = 1, MOST = TARGET + 1 + RW_STATE }; /* `grad` is the first */
+    rw_dtype dtype = s->field[RW_WEIGHT].dtype;
+    int32_t at[MOST] = { grad, RW_WEIGHT }, keeps = rw_update_keeps(u), born = -1, n = TARGET + 1;
     rw_status status = RW_OK;
-    const void *mask = NULL, *born = NULL;
-    *f = (step_fields){ .u = u, .weight = s->field[RW_WEIGHT].data };
+    if (u->target && (status = find_field(s, u->target, dtype, s->group, &at[TARGET])) != RW_OK)
+        return status;
+    for (int32_t i = 0; i < keeps; i++, n++)
+        if ((status = find_field(s, u->state[i], dtype, s->group, &at[n])) != RW_OK)
+            return status;
+    for (int32_t i = 0; i < n; i++)
+        for (int32_t k = 0; k < i; k++)
+            if (at[i] == at[k])
+                return RW_ESHAPE;
+    if (u->age && (status = find_field(s, u->age, RW_I32, 1, &born)) != RW_OK)
+        return status;
+    *f = (step_fields){ .u = u, .target = s->field[at[TARGET]].data };
+    for (int32_t i = 0; i < keeps; i++)
+        f->state[i] = s->field[at[TARGET + 1 + i]].data;
+    f->born = born < 0 ? NULL : (const int32_t *)(const void *)s->field[born].data;
+    int32_t masked = -1, mask = -1;
     if (u->penalty) {
-        if ((status = find_values(s, "masked_weight", &f->masked)) != RW_OK)
+        if ((status = find_field(s, "masked_weight", dtype, s->group, &masked)) != RW_OK)
             return status;
-        if ((status = find_slot_values(s, "mask", RW_U8, &mask)) != RW_OK)
+        if ((status = find_field(s, "mask", RW_U8, 1, &mask)) != RW_OK)
             return status;
-        f->mask = mask;
+        f->masked = s->field[masked].data;
+        f->mask = (const uint8_t *)s->field[mask].data;
     }
-    if (u->kind == RW_OPT_SGD)
-        return u->momentum == 0 ? RW_OK : find_values(s, "momentum", &f->m);
-    if ((status = find_values(s, "adam_m", &f->m)) != RW_OK)
-        return status;
-    if ((status = find_values(s, "adam_v", &f->v)) != RW_OK)
-        return status;
-    status = find_slot_values(s, "born", RW_I32, &born);
-    f->born = born;
-    return status == RW_ENOENT ? RW_OK : status; /* without it all are as old as the optimizer */
+    return RW_OK;
 }
 
 /* One step of group g, whose gradients lie at `grad`. */
 static void update_group(const rw_kernels *k, const rw_store *s, const step_fields *f, int32_t g,
                          const char *grad)
 {
-    char *w = group_values(s, f->weight, g);
-    char *m = group_values(s, f->m, g), *v = group_values(s, f->v, g);
+    char *w = group_values(s, f->target, g);
+    char *m = group_values(s, f->state[0], g), *v = group_values(s, f->state[1], g);
     k->update(f->u, w, m, v, f->born ? f->born + s->start[g] : NULL, s->group, grad,
               (int64_t)s->len[g] * s->group);
     if (f->u->penalty)
@@ -195,7 +281,7 @@ rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const r
     int64_t work = RW_COST_UPDATE_VALUE * s->slots * s->group;
     update_op r = { .op = rw_op_cut(k, run, s->n_groups, 1, work), .s = s,
                     .grad = s->field[grad].data };
-    rw_status status = find_step_fields(s, u, &r.fields);
+    rw_status status = find_step_fields(s, u, grad, &r.fields);
     if (status != RW_OK)
         return status;
     return rw_run_tasks(run, r.op.blocks, work, update_task, &r);
@@ -205,63 +291,40 @@ rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const r
 
 /* Gradients go to scratch and from there into a step. */
 typedef struct {
-    dw_op d;
+    scratch_op r;
     step_fields fields;
-    char *scratch;
-    int64_t scratch_values; /* of each thread */
 } fused_op;
 
-/* As many groups at a time as the scratch holds. */
+static void use_for_step(const void *arg, int32_t g, const char *grad)
+{
+    const fused_op *f = arg;
+    update_group(f->r.d.o.op.k, f->r.d.o.s, &f->fields, g, grad);
+}
+
 static void fused_task(const void *arg, int64_t task)
 {
-    const fused_op *r = arg;
-    const rw_kernels *k = r->d.o.op.k;
-    const rw_store *s = r->d.o.s;
-    rw_part p = rw_op_part(&r->d.o.op, task);
-    size_t size = rw_dtype_size(k->dtype), width = (size_t)s->group * size;
-    char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
-    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group;
-    for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
-        int64_t slots = 0;
-        for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
-            first[g1 - g0] = slots;
-            slots += s->len[g1];
-        }
-        make_gradients(&r->d, g0, g1, first, grad);
-        for (int32_t g = g0; g < g1; g++) {
-            char *mine = grad + (size_t)first[g - g0] * width;
-            clear_padding(s, g, mine);
-            update_group(k, s, &r->fields, g, mine);
-        }
-    }
+    const fused_op *f = arg;
+    through_scratch(&f->r, task, use_for_step, f);
 }
 
 /* One or two samples have a kernel that takes the step too. */
-static bool has_small_batch(const fused_op *r)
+static bool has_small_batch(const fused_op *f)
 {
-    const rw_update *u = r->fields.u;
-    return r->d.o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->penalty
-        && r->d.o.s->group == 1
-        && r->d.x->n_tiles == 1 && r->d.x->tile <= 2;
+    const rw_update *u = f->fields.u;
+    const dw_op *d = &f->r.d;
+    return d->o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->penalty && d->o.s->group == 1
+        && d->x->n_tiles == 1 && d->x->tile <= 2;
 }
 
 static void small_batch_task(const void *arg, int64_t task)
 {
-    const fused_op *r = arg;
-    const rw_tiles *x = r->d.x;
-    rw_part p = rw_op_part(&r->d.o.op, task);
-    rw_span span = { .x = x->data, .dy = r->d.dy->data, .n_tiles = 1,
-                     .tile = x->tile, .cols = x->tile };
-    r->d.o.op.k->small_batch_sgd(&r->d.o.w, p.first, p.end, &span, r->fields.u, r->fields.weight,
-                                 r->fields.m);
-}
-
-int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
-{
-    int64_t longest = 0;
-    for (int32_t g = 0; g < s->n_groups; g++)
-        longest = rw_max64(longest, s->len[g]);
-    return rw_max64(longest * s->group, k->tuning->scratch);
+    const fused_op *f = arg;
+    const dw_op *d = &f->r.d;
+    rw_part p = rw_op_part(&d->o.op, task);
+    rw_span span = { .x = d->x->data, .dy = d->dy->data, .n_tiles = 1, .tile = d->x->tile,
+                     .cols = d->x->tile };
+    d->o.op.k->small_batch_sgd(&d->o.w, p.first, p.end, &span, f->fields.u, f->fields.target,
+                               f->fields.state[0]);
 }
 
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
@@ -273,11 +336,10 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
-    fused_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .scratch = scratch,
-                   .scratch_values = rw_scratch_values(k, s) };
-    rw_status status = find_step_fields(s, u, &r.fields);
+    fused_op f = { .r = scratch_op_cut(k, s, x, dy, scratch, run, work) };
+    rw_status status = find_step_fields(s, u, -1, &f.fields);
     if (status != RW_OK)
         return status;
-    rw_task task = has_small_batch(&r) ? small_batch_task : fused_task;
-    return rw_run_tasks(run, r.d.o.op.blocks, work, task, &r);
+    rw_task task = has_small_batch(&f) ? small_batch_task : fused_task;
+    return rw_run_tasks(run, f.r.d.o.op.blocks, work, task, &f);
 }

@@ -6,10 +6,10 @@
 
 #include "ops/layer.h"
 
-/* dW at the slots, straight into one optimizer step (fields "momentum", or
- * "adam_m", "adam_v" and "born", and "masked_weight" and "mask", as the update needs
- * them: RW_ENOENT). `scratch` holds rw_scratch_values() values of the dtype for every
- * thread of run. */
+/* dW at the slots, straight into one optimizer step on the fields that the update names:
+ * target and state of `group` values of the store's dtype, age one int32 a slot. RW_ENOENT if
+ * one is not there or has no name, RW_ESHAPE if it is of another kind or has two uses.
+ * `scratch` holds rw_scratch_values() values of the dtype for every thread of run. */
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run);
@@ -17,9 +17,12 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
 int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s);
 
 /* The same in two halves, with equal bits: gradients into field `grad` (width
- * group, the store's dtype), then a step from there. */
+ * group, the store's dtype), then a step from there. `add`: the field holds old + new after it,
+ * in one rounding, where new is what it would hold without; then scratch is as above, and NULL
+ * will do otherwise. */
 rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x,
-                              const rw_tiles *dy, int32_t grad, const rw_run *run);
+                              const rw_tiles *dy, int32_t grad, bool add, void *scratch,
+                              const rw_run *run);
 rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                          const rw_run *run);
 

@@ -238,26 +238,58 @@ typedef struct {
     rw_op op;
     const rw_tiles *dy;
     char *out;
+    bool add;
 } bias_gradient_op;
+
+/* The sums of rows [first, end) over all tiles. */
+static void sum_rows(const bias_gradient_op *b, int32_t first, int32_t end, void *out, bool add)
+{
+    const rw_kernels *k = b->op.k;
+    for (int64_t tile = 0; tile < b->dy->n_tiles; tile++)
+        k->row_sum(rw_tile_row(b->dy, tile, first), end - first, out, b->dy->tile,
+                   rw_tile_cols(k, b->dy, tile), add || tile > 0);
+}
+
+/* Rows whose sums are made before they are added: a bound of the stack. */
+enum { SUMMED_ROWS = 64 };
+
+static void add_sums(rw_dtype dtype, const void *sums, int32_t n, void *out)
+{
+    if (dtype == RW_F32)
+        for (int32_t i = 0; i < n; i++)
+            ((float *)out)[i] += ((const float *)sums)[i];
+    else
+        for (int32_t i = 0; i < n; i++)
+            ((double *)out)[i] += ((const double *)sums)[i];
+}
 
 static void bias_gradient_task(const void *arg, int64_t task)
 {
     const bias_gradient_op *b = arg;
-    const rw_kernels *k = b->op.k;
+    rw_dtype dtype = b->op.k->dtype;
     rw_part p = rw_op_part(&b->op, task);
-    char *out = b->out + (size_t)p.first * rw_dtype_size(k->dtype);
-    for (int64_t tile = 0; tile < b->dy->n_tiles; tile++)
-        k->row_sum(rw_tile_row(b->dy, tile, p.first), p.end - p.first, out, b->dy->tile,
-                   rw_tile_cols(k, b->dy, tile), tile > 0);
+    char *out = b->out + (size_t)p.first * rw_dtype_size(dtype);
+    if (!b->add || b->dy->n_tiles == 1) { /* of one tile, the kernel adds the whole */
+        sum_rows(b, p.first, p.end, out, b->add);
+        return;
+    }
+    double sums[SUMMED_ROWS]; /* or floats */
+    for (int32_t i = p.first, end; i < p.end; i = end) {
+        end = (int32_t)rw_min64((int64_t)i + SUMMED_ROWS, p.end);
+        sum_rows(b, i, end, sums, false);
+        add_sums(dtype, sums, end - i, b->out + (size_t)i * rw_dtype_size(dtype));
+    }
 }
 
-rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run)
+rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bool add,
+                           const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(dy) && out && rw_is_run(run));
     if (dy->dtype != k->dtype)
         return RW_ESHAPE;
     int64_t work = dy->n * dy->batch;
-    bias_gradient_op b = { .op = rw_op_cut(k, run, dy->n, 1, work), .dy = dy, .out = out };
+    bias_gradient_op b = { .op = rw_op_cut(k, run, dy->n, 1, work), .dy = dy, .out = out,
+                           .add = add };
     return rw_run_tasks(run, b.op.blocks, work, bias_gradient_task, &b);
 }
 
@@ -267,6 +299,7 @@ typedef struct {
     rw_tiles *y;
     double p;
     rw_key key;
+    int64_t first_sample;
 } dropout_op;
 
 static void dropout_task(const void *arg, int64_t task)
@@ -274,18 +307,19 @@ static void dropout_task(const void *arg, int64_t task)
     const dropout_op *d = arg;
     rw_part p = rw_op_part(&d->op, task);
     d->op.k->dropout(rw_tile_row(d->x, p.tile, p.first), rw_tile_row(d->y, p.tile, p.first),
-                     p.end - p.first, p.first, p.tile * d->x->tile, d->p, d->key, d->x->tile,
-                     rw_tile_live(d->x, p.tile));
+                     p.end - p.first, p.first, d->first_sample + p.tile * d->x->tile, d->p, d->key,
+                     d->x->tile, rw_tile_live(d->x, p.tile));
 }
 
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
-                     const rw_run *run)
+                     int64_t first_sample, const rw_run *run)
 {
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && p >= 0 && p <= 1 && rw_is_run(run));
+    RW_ASSERT(first_sample >= 0);
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
     dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y, .p = p,
-                     .key = key };
+                     .key = key, .first_sample = first_sample };
     return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
 }

@@ -31,11 +31,13 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
 /* Is a mirror worth its memory for rw_backward_input? A pure matter of cost. */
 bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch);
 
-/* out (n_out values) = sum of dy over the batch. */
-rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, const rw_run *run);
+/* out (n_out values) = sum of dy over the batch; with `add`, out = out + sum, in one rounding. */
+rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bool add,
+                           const rw_run *run);
 
-/* y = dropout(x): forward and backward alike. */
+/* y = dropout(x): forward and backward alike. first_sample: the number of x's first sample in
+ * its step, so that a batch in parts has the masks of the whole. */
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
-                     const rw_run *run);
+                     int64_t first_sample, const rw_run *run);
 
 #endif

@@ -52,6 +52,56 @@ void rw_csr_set(rw_store *s, int32_t field, const void *in)
         rw_weights_clip(s, last, s->start[last], s->len[last]);
 }
 
+/* n values of `size` bytes, which lie `to_step` and `from_step` values apart. */
+static inline void copy_apart(const size_t size, char *to, int32_t to_step, const char *from,
+                              int32_t from_step, int32_t n)
+{
+    for (int32_t i = 0; i < n; i++, to += (size_t)to_step * size, from += (size_t)from_step * size)
+        memcpy(to, from, size);
+}
+
+/* The sizes are constants, so that a value is a register. */
+static void copy_row(size_t size, char *to, int32_t to_step, const char *from, int32_t from_step,
+                     int32_t n)
+{
+    if (to_step == 1 && from_step == 1) {
+        if (n)
+            memcpy(to, from, (size_t)n * size);
+    } else if (size == sizeof(double)) {
+        copy_apart(sizeof(double), to, to_step, from, from_step, n);
+    } else if (size == sizeof(float)) {
+        copy_apart(sizeof(float), to, to_step, from, from_step, n);
+    } else {
+        copy_apart(size, to, to_step, from, from_step, n);
+    }
+}
+
+void rw_csr_get_links(const rw_store *s, int32_t field, void *out)
+{
+    const rw_field *f = &s->field[field];
+    RW_ASSERT(rw_has_field(s, field) && f->width == s->group && (out || !s->slots));
+    size_t size = rw_dtype_size(f->dtype);
+    char *to = out;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        const char *from = f->data + (size_t)s->start[g] * rw_slot_bytes(f);
+        for (int32_t r = 0; r < rw_group_rows(s, g); r++, to += (size_t)s->len[g] * size)
+            copy_row(size, to, 1, from + (size_t)r * size, s->group, s->len[g]);
+    }
+}
+
+void rw_csr_set_links(rw_store *s, int32_t field, const void *in)
+{
+    const rw_field *f = &s->field[field];
+    RW_ASSERT(rw_has_field(s, field) && f->width == s->group && (in || !s->slots));
+    size_t size = rw_dtype_size(f->dtype);
+    const char *from = in;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        char *to = f->data + (size_t)s->start[g] * rw_slot_bytes(f);
+        for (int32_t r = 0; r < rw_group_rows(s, g); r++, from += (size_t)s->len[g] * size)
+            copy_row(size, to + (size_t)r * size, s->group, from, 1, s->len[g]);
+    }
+}
+
 static rw_status check_arrays(const rw_store *s, const int64_t *indptr, const int32_t *sources,
                               rw_fault *at)
 {

@@ -18,6 +18,11 @@ void rw_csr_get(const rw_store *s, int32_t field, void *out);
 /* The reverse, into live slots. Weights of rows beyond n_out are written as zero. */
 void rw_csr_set(rw_store *s, int32_t field, const void *in);
 
+/* Links one by one: rows ascending, sources ascending within a row, rows beyond n_out left out.
+ * A field of `group` values a slot into `out`, or from `in`: rw_store_nnz() values. */
+void rw_csr_get_links(const rw_store *s, int32_t field, void *out);
+void rw_csr_set_links(rw_store *s, int32_t field, const void *in);
+
 /* Fill an empty store. Everything is checked before anything is written:
  * RW_ECORRUPT (indptr does not ascend from 0), RW_ERANGE, RW_EEXIST (a source
  * twice, or out of order), RW_EPINNED, RW_ENOMEM, RW_ESHAPE (store not empty). */

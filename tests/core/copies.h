@@ -40,6 +40,46 @@ static void test_flat_arrays_go_round(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* csr.h: rows ascend, and in a row sources do; no values for rows that do not exist. */
+static void test_links_one_by_one(void)
+{
+    static const rw_dtype KINDS[] = { RW_F32, RW_F64, RW_U8 };
+    static const char *const NAMES[] = { "weight", "wide", "byte" };
+    for (int32_t group = 1; group <= 8; group *= 2) {
+        rw_store *s = random_store(21, 30, group, RW_F32, 35);
+        for (int i = 1; i < 3; i++)
+            CHECK_STATUS(rw_store_add_field(s, NAMES[i], KINDS[i], group, 0.0), RW_OK);
+        tag_everything(s);
+        rw_store *copy = rw_store_clone(s);
+        int64_t nnz = rw_store_nnz(s);
+        char *all = malloc((size_t)nnz * sizeof(double));
+        REQUIRE(copy && all);
+        for (int32_t f = 0; f < 3; f++) {
+            size_t size = rw_dtype_size(KINDS[f]), slot = size * (size_t)group;
+            rw_csr_get_links(s, f, all);
+            const char *next = all;
+            for (int32_t row = 0; row < s->n_out; row++)
+                for (int64_t k = 0; k < s->len[row / group]; k++, next += size) {
+                    size_t at = (size_t)(s->start[row / group] + k) * slot;
+                    CHECK(memcmp(next, s->field[f].data + at + (size_t)(row % group) * size, size)
+                          == 0);
+                }
+            CHECK(next == all + (size_t)nnz * size);
+            for (int32_t g = 0; g < s->n_groups; g++) /* rows beyond n_out keep what they have */
+                for (int64_t k = 0; k < s->len[g]; k++)
+                    memset(copy->field[f].data + (size_t)(s->start[g] + k) * slot, 77,
+                           (size_t)rw_group_rows(s, g) * size);
+            CHECK(!same_contents(s, copy));
+            rw_csr_set_links(copy, f, all);
+            CHECK(is_sound(copy) && same_contents(s, copy));
+        }
+        free(all);
+        rw_store_free(copy);
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
 static void test_garbage_is_not_loaded(void)
 {
     static const float weights[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };

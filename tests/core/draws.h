@@ -28,6 +28,13 @@ static void test_philox_known_answers(void)
         CHECK(rw_seq_next(&seq) == rw_draw4((rw_key){ 7, 8, 9 }, RW_DRAW_TIE, 3, i / 4).v[i % 4]);
 }
 
+/* rng.h: worker 0 has the streams that there were before there were workers. */
+static void test_a_stream_has_a_number_and_a_worker(void)
+{
+    CHECK(rw_stream(0, 0) == 0 && rw_stream(7, 0) == 7 && rw_stream(UINT32_MAX, 0) == UINT32_MAX);
+    CHECK(rw_stream(7, 3) == 0x300000007u && rw_stream(UINT32_MAX, UINT32_MAX) == UINT64_MAX);
+}
+
 static void test_bounded_draws_are_fair(void)
 {
     rw_seq seq = rw_seq_start((rw_key){ 1, 2, 3 }, RW_DRAW_PLACE, 0);

@@ -139,7 +139,7 @@ static void test_dropout_rate(void)
     for (int r = 0; r < 5; r++) {
         double p = rates[r], kept = 0, beside = 0, below = 0, both = (double)n * batch;
         rw_key key = { 7, 1, (uint64_t)r };
-        CHECK_STATUS(rw_dropout(k, x, y, p, key, &ALONE), RW_OK);
+        CHECK_STATUS(rw_dropout(k, x, y, p, key, 0, &ALONE), RW_OK);
         for (int32_t i = 0; i < n; i++)
             for (int64_t b = 0; b < batch; b++) {
                 double v = tile_get(y, i, b);
@@ -162,7 +162,7 @@ static void test_dropout_rate(void)
             CHECK(fabs(row - batch * q) <= 5.5 * sqrt(batch * p * q));
         }
     }
-    CHECK_STATUS(rw_dropout(k, x, y, 1.0, (rw_key){ 1, 1, 1 }, &ALONE), RW_OK);
+    CHECK_STATUS(rw_dropout(k, x, y, 1.0, (rw_key){ 1, 1, 1 }, 0, &ALONE), RW_OK);
     double left = 0;
     for (int32_t i = 0; i < n; i++)
         left += fabs(tile_get(y, i, i));
@@ -176,12 +176,13 @@ static void test_dropout_mask_is_one_mask(void)
 {
     rw_key key = { 11, 4, 9 };
     rw_tiles *x = tiles_of(8, 37, LONGEST, 64, RW_F64), *model = tiles_copy(x);
-    CHECK_STATUS(rw_dropout(rw_kernels_named(RW_F64, "scalar"), x, model, 0.4, key, &ALONE), RW_OK);
+    const rw_kernels *scalar = rw_kernels_named(RW_F64, "scalar");
+    CHECK_STATUS(rw_dropout(scalar, x, model, 0.4, key, 0, &ALONE), RW_OK);
     FOR_EACH_KERNELS(k) {
         for (int i = 0; i < N_LENGTHS; i++) {
             int32_t batch = LENGTHS[i], tile = 1 << (i % 7);
             rw_tiles *from = tiles_of(8, 37, batch, tile, k->dtype), *y = tiles_copy(from);
-            CHECK_STATUS(rw_dropout(k, from, y, 0.4, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_dropout(k, from, y, 0.4, key, 0, &ALONE), RW_OK);
             bool same = true;
             for (int32_t j = 0; j < 37; j++)
                 for (int32_t b = 0; b < batch; b++)
@@ -189,10 +190,10 @@ static void test_dropout_mask_is_one_mask(void)
                             && near(tile_get(y, j, b), tile_get(model, j, b), k->dtype);
             CHECK(same);
             CHECK(padding_is_zero(y));
-            CHECK_STATUS(rw_dropout(k, from, from, 0.4, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_dropout(k, from, from, 0.4, key, 0, &ALONE), RW_OK);
             CHECK(tiles_same(from, y));
             key.step++;
-            CHECK_STATUS(rw_dropout(k, y, from, 0.4, key, &ALONE), RW_OK);
+            CHECK_STATUS(rw_dropout(k, y, from, 0.4, key, 0, &ALONE), RW_OK);
             CHECK(batch < 7 || !tiles_same(from, y));
             key.step--;
             rw_tiles_free(y);
@@ -201,6 +202,35 @@ static void test_dropout_mask_is_one_mask(void)
     }
     rw_tiles_free(model);
     rw_tiles_free(x);
+}
+
+/* A batch in parts, each of which knows where it begins: the masks of the whole, in any tiles. */
+static void test_dropout_of_a_batch_in_parts(void)
+{
+    enum { N = 13, FIRST = 1000 }; /* the whole begins somewhere too */
+    rw_key key = { 11, rw_stream(4, 2), 9 };
+    FOR_EACH_KERNELS(k) {
+        rw_tiles *x = tiles_of(8, N, LONGEST, 64, k->dtype), *whole = tiles_copy(x);
+        CHECK_STATUS(rw_dropout(k, x, whole, 0.4, key, FIRST, &ALONE), RW_OK);
+        for (int32_t part = 1, i = 0; part <= LONGEST; part += 1 + part / 3, i++)
+            for (int32_t first = 0; first < LONGEST; first += part) {
+                int32_t batch = (int32_t)rw_min64(part, LONGEST - first);
+                int32_t tile = 1 << (i + first) % 7;
+                rw_tiles *y = tiles_new(N, batch, tile, k->dtype);
+                for (int32_t j = 0; j < N; j++)
+                    for (int32_t b = 0; b < batch; b++)
+                        put(k->dtype, y->data, place_in(y, j, b), tile_get(x, j, first + b));
+                CHECK_STATUS(rw_dropout(k, y, y, 0.4, key, FIRST + first, &ALONE), RW_OK);
+                bool same = true;
+                for (int32_t j = 0; j < N; j++)
+                    for (int32_t b = 0; b < batch; b++)
+                        same &= tile_get(y, j, b) == tile_get(whole, j, first + b);
+                CHECK(same && padding_is_zero(y));
+                rw_tiles_free(y);
+            }
+        rw_tiles_free(whole);
+        rw_tiles_free(x);
+    }
 }
 
 #endif

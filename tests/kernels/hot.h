@@ -23,22 +23,25 @@ static void step_without_memory(const rw_kernels *k, int32_t group, int64_t batc
     void *scratch = rw_alloc(bytes), *sums = bias_of(n_out, k->dtype);
     int64_t *labels = rw_calloc_array((size_t)batch, sizeof *labels);
     REQUIRE(scratch && labels && rw_mirror_build(s, 1) == RW_OK);
-    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1,
+                    .state = { "momentum" } };
     rw_run run = { threads, NULL, NULL };
     rw_key key = { 1, 2, 3 };
     double loss;
 
     rw_mem_fail_after = 0;
-    CHECK_STATUS(rw_dropout(k, x, x, 0.3, key, &run), RW_OK);
+    CHECK_STATUS(rw_dropout(k, x, x, 0.3, key, 0, &run), RW_OK);
     CHECK_STATUS(rw_forward(k, s, x, bias, RW_ACT_RELU, 0, y, NULL, &run), RW_OK);
     CHECK_STATUS(rw_loss_eval(RW_LOSS_SOFTMAX_CE, y, labels, NULL, NULL, dy, &loss), RW_OK);
     CHECK_STATUS(rw_activate_back(k, RW_ACT_RELU, 0, y, dy, &run), RW_OK);
-    CHECK_STATUS(rw_bias_gradient(k, dy, sums, &run), RW_OK);
+    CHECK_STATUS(rw_bias_gradient(k, dy, sums, false, &run), RW_OK);
     CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), RW_OK);
     s->mirror.valid = false; /* and scattering */
     CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), RW_OK);
     CHECK_STATUS(rw_backward_update(k, s, x, dy, &u, scratch, &run), RW_OK);
-    CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &run), RW_OK);
+    CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &run), RW_OK);
+    CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, true, scratch, &run), RW_OK);
+    CHECK_STATUS(rw_bias_gradient(k, dy, sums, true, &run), RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &u, &run), RW_OK);
     rw_mem_fail_after = -1;
 

@@ -116,7 +116,7 @@ static void test_the_canonical_order(void)
                 CHECK(forward_in_order(k, s, x, from, y));
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 CHECK(dx_in_order(k, s, dy, dx));
-                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &ALONE), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
                 CHECK(dw_in_order(k, s, x, dy, grad));
                 rw_tiles_free(dx);
                 rw_tiles_free(y);

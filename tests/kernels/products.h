@@ -114,10 +114,10 @@ static void test_products_are_right(void)
                 REQUIRE(rw_mirror_build(s, 1) == RW_OK);
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 CHECK(tiles_same(dx, scattered));
-                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &ALONE), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
                 check_dw(s, x, dy, grad);
                 void *sums = bias_of(n_out, k->dtype);
-                CHECK_STATUS(rw_bias_gradient(k, dy, sums, &ALONE), RW_OK);
+                CHECK_STATUS(rw_bias_gradient(k, dy, sums, false, &ALONE), RW_OK);
                 check_row_sums(dy, sums);
                 bias_free(sums, n_out);
                 rw_tiles_free(scattered);
@@ -203,8 +203,8 @@ static void test_a_group_is_its_rows(void)
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx, &ALONE), RW_OK);
                 CHECK_STATUS(rw_backward_input(k, one, dy, dx1, &ALONE), RW_OK);
                 CHECK(tiles_same(dx, dx1));
-                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &ALONE), RW_OK);
-                CHECK_STATUS(rw_backward_weights(k, one, x, dy, grad, &ALONE), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, one, x, dy, grad, false, NULL, &ALONE), RW_OK);
                 CHECK(fields_same(s, one, grad));
                 rw_tiles_free(dx1);
                 rw_tiles_free(dx);
@@ -244,9 +244,10 @@ static void test_threads_change_nothing(void)
                 CHECK_STATUS(rw_forward(k, s, x, sums[threads], RW_ACT_TANH, 0, y[threads], NULL,
                                         &run), RW_OK);
                 CHECK_STATUS(rw_backward_input(k, s, dy, dx[threads], &run), RW_OK);
-                CHECK_STATUS(rw_dropout(k, dy, dropped[threads], 0.3, key, &run), RW_OK);
-                CHECK_STATUS(rw_bias_gradient(k, dy, sums[threads], &run), RW_OK);
-                CHECK_STATUS(rw_backward_weights(k, after[threads], x, dy, grad, &run), RW_OK);
+                CHECK_STATUS(rw_dropout(k, dy, dropped[threads], 0.3, key, 0, &run), RW_OK);
+                CHECK_STATUS(rw_bias_gradient(k, dy, sums[threads], false, &run), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, after[threads], x, dy, grad, false, NULL, &run),
+                             RW_OK);
                 CHECK(tiles_same(y[1], y[threads]));
                 CHECK(tiles_same(dx[1], dx[threads]));
                 CHECK(tiles_same(dropped[1], dropped[threads]));
@@ -287,8 +288,9 @@ static void test_padding_survives_infinity(void)
         put(k->dtype, x->data, place_in(x, heard, 19), (double)INFINITY);
         CHECK_STATUS(rw_forward(k, s, x, NULL, RW_ACT_SIGMOID, 0, y, NULL, &ALONE), RW_OK);
         CHECK(padding_is_zero(y));
-        rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
-        CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &ALONE), RW_OK);
+        rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1,
+                        .state = { "momentum" } };
+        CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &ALONE), RW_OK);
         CHECK_STATUS(rw_update_from(k, s, grad, &u, &ALONE), RW_OK);
         CHECK(!rw_field_finite(s, grad) && !rw_field_finite(s, 0));
         for (int32_t slot = 0; slot < s->len[1]; slot++)
@@ -300,7 +302,8 @@ static void test_padding_survives_infinity(void)
         /* Adam without eps divides 0 by 0 there. */
         add_field(s, "adam_m");
         add_field(s, "adam_v");
-        rw_update adam = { .kind = RW_OPT_ADAM, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .step = 1 };
+        rw_update adam = { .kind = RW_OPT_ADAM, .lr = 0.1, .beta1 = 0.9, .beta2 = 0.9, .step = 1,
+                           .state = { "adam_m", "adam_v" } };
         CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
         for (int32_t slot = 0; slot < s->len[1]; slot++)
             for (int32_t row = n_out; row < 16; row++)

@@ -36,7 +36,8 @@ static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
     int32_t n_out = 2 * N_LENGTHS + 1, n_in = 200, tile = rw_tile_size(batch, k->dtype);
     rw_run three = { 3, NULL, NULL };
     rw_key key = { 1, 2, 3 };
-    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1,
+                    .state = { "momentum" } };
     written out = { .s = store_of(n_out, n_in, group, group, k->dtype),
                     .y = tiles_new(n_out, batch, tile, k->dtype),
                     .dx = tiles_new(n_in, batch, tile, k->dtype) };
@@ -50,7 +51,7 @@ static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
     REQUIRE(scratch);
     CHECK_STATUS(rw_forward(k, out.s, x, NULL, RW_ACT_RELU, 0, out.y, NULL, &three), RW_OK);
     CHECK_STATUS(rw_backward_input(k, out.s, dy, out.dx, &three), RW_OK);
-    CHECK_STATUS(rw_backward_weights(k, out.s, x, dy, grad, &three), RW_OK);
+    CHECK_STATUS(rw_backward_weights(k, out.s, x, dy, grad, false, NULL, &three), RW_OK);
     CHECK_STATUS(rw_backward_update(k, out.s, x, dy, &u, scratch, &three), RW_OK);
     out.grown = rw_plan_new(out.s);
     REQUIRE(out.grown);

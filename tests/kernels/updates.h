@@ -7,6 +7,7 @@
 enum { TABLE = 12, N_WEIGHTS = 203 }; /* ages with a correction; weights, no multiple of lanes */
 
 static double corrections[2][TABLE];
+static const char *const STATE[RW_STATE] = { "first", "second" }; /* names of the tests' own */
 
 static rw_update update_of(int i)
 {
@@ -22,6 +23,10 @@ static rw_update update_of(int i)
     }
     if (i / 36 % 2)
         u.step = 1000; /* beyond the table: old slots need no correction */
+    for (int32_t n = 0; n < rw_update_keeps(&u); n++)
+        u.state[n] = STATE[n];
+    if (u.kind == RW_OPT_ADAM && i % 4 == 1)
+        u.age = "birth";
     return u;
 }
 enum { N_UPDATES = 72 };
@@ -117,11 +122,11 @@ static void test_corrections_by_age(void)
 /* A store with all that any optimizer keeps; with groups the last one is not whole. */
 static rw_store *store_in_training(int32_t group, rw_dtype dtype, double mask)
 {
-    static const char *const names[] = { "momentum", "adam_m", "adam_v", "masked_weight" };
     rw_store *s = store_of(N_LENGTHS * group - (group > 1), 65, group, group, dtype);
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        add_field(s, names[i]);
-    REQUIRE(rw_store_add_field(s, "born", RW_I32, 1, 3.0) == RW_OK);
+    for (int i = 0; i < RW_STATE; i++)
+        add_field(s, STATE[i]);
+    add_field(s, "masked_weight");
+    REQUIRE(rw_store_add_field(s, "birth", RW_I32, 1, 3.0) == RW_OK);
     REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, mask) == RW_OK);
     return s;
 }
@@ -239,7 +244,7 @@ static void test_fused_is_two_halves(void)
             REQUIRE(scratch);
             for (int step = 0; step < 3; step++, u.step++) {
                 CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &three), RW_OK);
-                CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, &ALONE), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, false, NULL, &ALONE), RW_OK);
                 CHECK_STATUS(rw_update_from(k, b, grad, &u, &ALONE), RW_OK);
             }
             for (int32_t f = 0; f < a->n_fields; f++)
@@ -256,13 +261,123 @@ static void test_fused_is_two_halves(void)
     }
 }
 
+/* The same step on the weights, and on a field that is a copy of them. */
+static void test_a_step_may_have_another_target(void)
+{
+    static const int64_t BATCHES[] = { 1, 2, 50 };
+    FOR_EACH_KERNELS(k)
+        for (int i = 0; i < N_UPDATES * 3; i += 5)
+            for (int halves = 0; halves < 2; halves++) {
+                rw_update u = update_of(i % N_UPDATES), on_target = u;
+                on_target.target = "theta";
+                int64_t batch = BATCHES[i % 3];
+                int32_t group = GROUPS[i % 4], tile = (int32_t)rw_min64(batch, 16);
+                rw_store *a = store_in_training(group, k->dtype, 0);
+                int32_t theta = add_field(a, "theta"), grad = add_field(a, "grad");
+                for (int32_t g = 0; g < a->n_groups; g++) {
+                    size_t size = rw_slot_bytes(&a->field[theta]), n = (size_t)a->len[g] * size;
+                    size_t at = (size_t)a->start[g] * size;
+                    memcpy(a->field[theta].data + at, a->field[RW_WEIGHT].data + at, n);
+                }
+                rw_store *b = clone_of(a), *before = clone_of(a);
+                rw_tiles *x = tiles_of(3, 65, batch, tile, k->dtype);
+                rw_tiles *dy = tiles_of(4, a->n_out, batch, tile, k->dtype);
+                size_t bytes = (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
+                void *scratch = rw_alloc(bytes);
+                REQUIRE(scratch);
+                CHECK_STATUS(rw_backward_update(k, b, x, dy, &u, scratch, &ALONE), RW_OK);
+                if (halves) {
+                    CHECK_STATUS(rw_backward_weights(k, a, x, dy, grad, false, NULL, &ALONE),
+                                 RW_OK);
+                    CHECK_STATUS(rw_update_from(k, a, grad, &on_target, &ALONE), RW_OK);
+                } else {
+                    CHECK_STATUS(rw_backward_update(k, a, x, dy, &on_target, scratch, &ALONE),
+                                 RW_OK);
+                }
+                CHECK(fields_same(a, before, RW_WEIGHT) && !fields_same(b, before, RW_WEIGHT));
+                bool same = true;
+                for (int32_t row = 0; row < a->n_out; row++)
+                    for (int32_t s = 0; s < a->len[row / group]; s++)
+                        same &= weight_at(a, theta, row, s) == weight_at(b, RW_WEIGHT, row, s);
+                CHECK(same);
+                for (int n = 0; n < RW_STATE; n++) {
+                    int32_t f = rw_store_field(a, STATE[n]);
+                    CHECK(fields_same(a, b, f));
+                    CHECK(fields_same(a, before, f) == (n >= rw_update_keeps(&u)));
+                }
+                rw_free(scratch, bytes);
+                rw_tiles_free(dy);
+                rw_tiles_free(x);
+                rw_store_free(before);
+                rw_store_free(b);
+                rw_store_free(a);
+            }
+}
+
+/* old + new in one rounding, whatever the batch and its spans. */
+static void check_added(rw_dtype t, const void *old, const void *new, const void *sum, int64_t n)
+{
+    bool good = true;
+    for (int64_t i = 0; i < n; i++) {
+        double v = get(t, old, i) + get(t, new, i);
+        good &= get(t, sum, i) == (t == RW_F32 ? (double)(float)v : v);
+    }
+    CHECK(good);
+}
+
+static void test_gradients_add_up(void)
+{
+    static const struct { int64_t batch; int32_t tile; } CASES[] = {
+        { 1, 1 }, { 50, 16 }, { 50, 64 }, { 512, 64 }, { 513, 64 }, { 1100, 32 }
+    };
+    FOR_EACH_KERNELS(k)
+        for (size_t c = 0; c < 4 * sizeof CASES / sizeof *CASES; c++) {
+            int32_t group = GROUPS[c % 4], n_in = 65, n_out = N_LENGTHS * group - (group > 1);
+            rw_store *s = store_of(n_out, n_in, group, group, k->dtype);
+            int32_t sum = add_field(s, "sum"), new = add_field(s, "new"), old = add_field(s, "old");
+            int64_t batch = CASES[c / 4].batch;
+            rw_tiles *x = tiles_of(3, n_in, batch, CASES[c / 4].tile, k->dtype);
+            rw_tiles *dy = tiles_of(4, n_out, batch, CASES[c / 4].tile, k->dtype);
+            rw_tiles *other = tiles_of(5, n_out, batch, CASES[c / 4].tile, k->dtype);
+            size_t bytes = 3 * (size_t)rw_scratch_values(k, s) * rw_dtype_size(k->dtype);
+            void *scratch = rw_alloc(bytes), *bias[3];
+            REQUIRE(scratch);
+            for (int i = 0; i < 3; i++)
+                bias[i] = bias_of(n_out, k->dtype);
+            CHECK_STATUS(rw_backward_weights(k, s, x, dy, new, false, NULL, &ALONE), RW_OK);
+            CHECK_STATUS(rw_backward_weights(k, s, x, other, old, false, NULL, &ALONE), RW_OK);
+            CHECK_STATUS(rw_bias_gradient(k, dy, bias[1], false, &ALONE), RW_OK);
+            for (int threads = 1; threads <= 3; threads += 2) {
+                rw_run run = { threads, NULL, NULL };
+                CHECK_STATUS(rw_backward_weights(k, s, x, other, sum, false, scratch, &run), RW_OK);
+                CHECK_STATUS(rw_backward_weights(k, s, x, dy, sum, true, scratch, &run), RW_OK);
+                for (int32_t g = 0; g < s->n_groups; g++) {
+                    size_t at = (size_t)s->start[g] * rw_slot_bytes(&s->field[sum]);
+                    check_added(k->dtype, s->field[old].data + at, s->field[new].data + at,
+                                s->field[sum].data + at, (int64_t)s->len[g] * group);
+                }
+                memcpy(bias[2], bias[0], (size_t)n_out * rw_dtype_size(k->dtype));
+                CHECK_STATUS(rw_bias_gradient(k, dy, bias[2], true, &run), RW_OK);
+                check_added(k->dtype, bias[0], bias[1], bias[2], n_out);
+            }
+            for (int i = 0; i < 3; i++)
+                bias_free(bias[i], n_out);
+            rw_free(scratch, bytes);
+            rw_tiles_free(other);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(s);
+        }
+}
+
 /* One or two samples of which x is 0 and dy below it: a product of -0, which must
  * not show where momentum is -0 too (a subnormal one becomes that). */
 static void test_zeros_of_few_samples_have_one_sign(void)
 {
     FOR_EACH_KERNELS(k)
         for (int64_t batch = 1; batch <= 2; batch++) {
-            rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1 };
+            rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .momentum = 0.9, .step = 1,
+                            .state = { "momentum" } };
             rw_store *a = store_of(8, 65, 1, 1, k->dtype);
             REQUIRE(rw_store_add_field(a, "momentum", k->dtype, 1, -0.0) == RW_OK);
             int32_t grad = add_field(a, "grad");
@@ -276,7 +391,7 @@ static void test_zeros_of_few_samples_have_one_sign(void)
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &ALONE), RW_OK);
-            CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, &ALONE), RW_OK);
+            CHECK_STATUS(rw_backward_weights(k, b, x, dy, grad, false, NULL, &ALONE), RW_OK);
             CHECK_STATUS(rw_update_from(k, b, grad, &u, &ALONE), RW_OK);
             CHECK(fields_same(a, b, rw_store_field(a, "momentum")));
             rw_free(scratch, bytes);
@@ -302,13 +417,29 @@ static void test_state_must_be_there(void)
     sgd.momentum = 0;
     CHECK_STATUS(rw_backward_update(k, s, x, dy, &sgd, scratch, &ALONE), RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    add_field(s, "adam_m");
+    add_field(s, STATE[0]);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    REQUIRE(rw_store_add_field(s, "adam_v", RW_F32, 1, 0) == RW_OK);
+    REQUIRE(rw_store_add_field(s, STATE[1], RW_F32, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE); /* width */
-    REQUIRE(rw_store_drop_field(s, "adam_v") == RW_OK);
-    add_field(s, "adam_v");
+    REQUIRE(rw_store_drop_field(s, STATE[1]) == RW_OK);
+    add_field(s, STATE[1]);
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT); /* ages */
+    adam.age = NULL;
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
+    adam.state[1] = NULL;
+    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
+    static const char *const TWICE[] = { "first", "weight", "grad" }; /* each has a use already */
+    for (int i = 0; i < 3; i++) {
+        adam.state[1] = TWICE[i];
+        CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_ESHAPE);
+    }
+    adam.state[1] = STATE[1];
+    adam.target = STATE[0];
+    CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_ESHAPE);
+    adam.target = "theta";
+    CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_ENOENT);
+    adam.target = "weight";
+    CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_OK);
     rw_penalty by = { 0 };
     adam.penalty = &by;
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
@@ -319,7 +450,8 @@ static void test_state_must_be_there(void)
     REQUIRE(rw_store_drop_field(s, "mask") == RW_OK);
     REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, 0) == RW_OK);
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
-    REQUIRE(rw_store_add_field(s, "born", RW_I64, 1, 0) == RW_OK);
+    REQUIRE(rw_store_add_field(s, "birth", RW_I64, 1, 0) == RW_OK);
+    adam.age = "birth";
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
     rw_tiles_free(dy);
     rw_tiles_free(x);
@@ -416,18 +548,18 @@ static void test_shapes_are_checked(void)
         CHECK_STATUS(rw_backward_input(k, s, y, bad[i], &ALONE), RW_ESHAPE);
         CHECK_STATUS(rw_backward_input(k, s, bad_y[i], x, &ALONE), RW_ESHAPE);
         CHECK_STATUS(rw_backward_update(k, s, bad[i], y, &u, scratch, &ALONE), RW_ESHAPE);
-        CHECK_STATUS(rw_backward_weights(k, s, x, bad_y[i], grad, &ALONE), RW_ESHAPE);
-        CHECK_STATUS(rw_dropout(k, x, bad[i], 0.5, key, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_backward_weights(k, s, x, bad_y[i], grad, false, NULL, &ALONE), RW_ESHAPE);
+        CHECK_STATUS(rw_dropout(k, x, bad[i], 0.5, key, 0, &ALONE), RW_ESHAPE);
         CHECK_STATUS(rw_activate_back(k, RW_ACT_LINEAR, 0, bad_y[i], y, &ALONE), RW_ESHAPE);
         CHECK_STATUS(rw_activate(k, NULL, RW_ACT_LINEAR, 0, y, bad_y[i], &ALONE), RW_ESHAPE);
     }
     const rw_kernels *other = rw_kernels_named(RW_F64, NULL);
     CHECK_STATUS(rw_forward(other, s, x, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
-    CHECK_STATUS(rw_bias_gradient(other, y, scratch, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_bias_gradient(other, y, scratch, false, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_activate(other, NULL, RW_ACT_RELU, 0, y, NULL, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_update_from(other, s, grad, &u, &ALONE), RW_ESHAPE);
     /* The weights themselves are no place for a gradient. */
-    CHECK_STATUS(rw_backward_weights(k, s, x, y, 0, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_backward_weights(k, s, x, y, 0, false, NULL, &ALONE), RW_ESHAPE);
     CHECK_STATUS(rw_update_from(k, s, 7, &u, &ALONE), RW_ESHAPE);
     for (int i = 0; i < 4; i++) {
         rw_tiles_free(bad[i]);
@@ -469,7 +601,7 @@ static void test_a_poll_can_stop_it(void)
         left = patience;
         CHECK_STATUS(rw_backward_update(k, s, x, dy, &u, scratch, &run), expected);
         left = patience;
-        CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, &run), expected);
+        CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &run), expected);
         CHECK(patience == 0 || (left >= 90 && left < 99));
     }
     rw_free(scratch, (size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
