@@ -82,7 +82,7 @@ def _overridden(name):
     return method
 
 
-METHODS = ("due", "plans", "committed", "join", "stepped")
+METHODS = ("due", "plans", "committed", "stepped")
 for _name in METHODS:
     setattr(Rule, _name, _overridden(_name))
 

@@ -225,7 +225,7 @@ def test_a_best_network_and_another_optimizer(tmp_path, first, second):
 def test_a_rule_that_comes_back_begins_with_fresh_fields(rule, tmp_path):
     t, stranger = build(rule), build("set")
     fit(t, 2)
-    own = set(t.network.layers[0].store.fields) & {"sign", "masked_weight", "mask"}
+    own = set(t.network.layers[0].store.fields) & {"sign", "theta", "mask"}
     t.rewiring = CASES["set"].make()
     t.save(tmp_path / "t")
     assert not any("field.a" in n or "field.sign" in n for n in rw.Trainer.resume(tmp_path / "t").arrays())

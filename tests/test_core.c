@@ -121,6 +121,7 @@ int main(int argc, char **argv)
     RUN(test_signs_are_taken_once);
     RUN(test_slots_of_zeros_go);
     RUN(test_zeros_without_memory);
+    RUN(test_weights_follow_from_thetas);
     RUN(test_the_forward_set_changes);
     RUN(test_passes_can_be_interrupted);
 

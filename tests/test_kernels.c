@@ -58,8 +58,6 @@ int main(int argc, char **argv)
 
     RUN(test_corrections_by_age);
     RUN(test_updates_follow_their_formulas);
-    RUN(test_masked_weights_are_zero);
-    RUN(test_a_step_ends_with_the_penalty);
     RUN(test_fused_is_two_halves);
     RUN(test_a_step_may_have_another_target);
     RUN(test_gradients_add_up);

@@ -8,7 +8,7 @@ from rules.cht import cht
 from rules.scene import follow
 
 STEPS = {"steps": 2}
-WALK, MASK = {"step": walks.walk}, {"step": walks.masked, "joins": True}
+WALK, MASK = {"step": walks.walk}, {"step": walks.masked}
 
 TWO = rw.Steps(2)
 SOFT = {"score": "ch2", "removal": "importance", "soft_removal": True, "soft_growth": True, "overlap": None}

@@ -7,7 +7,7 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.layers.sparse import PATIENCE
+from rewire.parameters.sparse import PATIENCE
 from rewire.rewiring import TrainingProgress
 from small import GROWN, SELDOM
 
@@ -223,10 +223,10 @@ def test_forward_uses_set_a_alone(group, optimizer):
         looks[0] += 1
         for layer in t.network.layers:
             store = layer.store
-            up, masked = in_forward(layer), store.get_field("masked_weight")
+            up, theta, weight = in_forward(layer), store.get_field("theta"), store.get_field("weight")
             assert up.sum() == max(1, math.floor(0.4 * store.slots + 0.5))
-            assert not store.get_field("weight")[~up].any() and not masked[up].any()
-            assert masked[~up].any()
+            assert not weight[~up].any() and np.array_equal(weight[up], theta[up])
+            assert theta[~up].any()
 
     t = trainer(rw.TopKAST(0.4, every=3, end=1.0), optimizer, [AfterStep(look)], group=group)
     slots = [layer.store.slots for layer in t.network.layers]
@@ -244,15 +244,54 @@ def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
     twin = trainer("static", optimizer())
     before = []
     for layer, other in zip(t.network.layers, twin.network.layers, strict=True):
-        before.append(layer.store.get_field("masked_weight"))
+        before.append(layer.store.get_field("theta"))
         other.store.set_field("weight", layer.store.get_field("weight"))
     for one in (t, twin):
         one.fit(X[:16], Y[:16], batch_size=16, verbose=0)
-    for layer, other, masked in zip(t.network.layers, twin.network.layers, before, strict=True):
+    for layer, other, theta in zip(t.network.layers, twin.network.layers, before, strict=True):
         up, learned = in_forward(layer), other.store.get_field("weight")
         assert np.array_equal(layer.store.get_field("weight")[up], learned[up])
-        assert np.array_equal(layer.store.get_field("masked_weight")[~up], masked[~up] + learned[~up])
-        assert learned[~up].any() and masked[~up].all()
+        assert np.array_equal(layer.store.get_field("theta")[~up], theta[~up] + learned[~up])
+        assert learned[~up].any() and theta[~up].all()
+
+
+@SELDOM
+def test_weight_decay_reaches_every_theta():
+    t = trainer(rw.TopKAST(0.4, penalty=0.0), rw.SGD(0.1, weight_decay=0.5, decay="per_step"))
+    t.rewiring.prepare(t.network)
+    t.rewiring.rewire(t.network, TrainingProgress(0, 0, True, 1, 1, 0.1), 1, 1)
+    before = [np.abs(layer.store.get_field("theta")) for layer in t.network.layers]
+    t.fit(X[:1] * 0, Y[:1], batch_size=1, verbose=0)  # without inputs the first layer has no gradients
+    assert np.array_equal(np.abs(t.network.layers[0].store.get_field("theta")), before[0] / 2)
+
+
+@SELDOM
+def test_weights_that_somebody_sets_are_taken_over():
+    t = trainer(rw.TopKAST(0.4, penalty=0.0, every=1000, end=1000), rw.SGD(1e-30))
+    fit(t, 1)
+    store = t.network.layers[0].store
+    up, theta = in_forward(t.network.layers[0]), store.get_field("theta")
+    first, other = np.flatnonzero(up)[0], np.flatnonzero(~up)[0]
+    weights = store.get_field("weight")
+    weights[first], weights[other] = 0.25, 0.5
+    store.set_field("weight", weights)
+    fit(t, 1)
+    now, found = in_forward(t.network.layers[0]), store.get_field("weight")
+    assert now[first] and now[other] and now.sum() == up.sum() + 1
+    assert np.array_equal(found, weights) and np.array_equal(store.get_field("theta")[~now], theta[~now])
+
+
+@SELDOM
+@GROWN
+def test_another_rule_trains_the_weights_again():
+    t = trainer(rw.TopKAST(0.4))
+    fit(t, 1)
+    assert all(layer.weight.master == "theta" for layer in t.network.layers)
+    t.rewiring = rw.SET()
+    before = t.network.layers[0].store.get_field("weight")
+    fit(t, 1)
+    assert all(layer.weight.master is None for layer in t.network.layers)
+    assert not np.array_equal(t.network.layers[0].store.get_field("weight"), before)
 
 
 @GROWN
@@ -291,12 +330,12 @@ def test_a_saved_network_has_the_others_at_zero(tmp_path):
     loaded = rw.load(tmp_path / "net.safetensors")
     for layer, twin in zip(t.network.layers, loaded.layers, strict=True):
         weights = twin.store.get_field("weight")[:, 0]
-        assert np.array_equal(weights != 0, in_forward(layer)) and "masked_weight" not in twin.store.fields
+        assert np.array_equal(weights != 0, in_forward(layer)) and "theta" not in twin.store.fields
     assert np.array_equal(loaded.predict(X), t.network.predict(X))
     t.save(tmp_path / "trainer.safetensors")
     resumed = rw.Trainer.resume(tmp_path / "trainer.safetensors")
     for layer, twin in zip(t.network.layers, resumed.network.layers, strict=True):
-        assert np.array_equal(twin.store.get_field("masked_weight"), layer.store.get_field("masked_weight"))
+        assert np.array_equal(twin.store.get_field("theta"), layer.store.get_field("theta"))
 
 
 @SELDOM
@@ -304,7 +343,7 @@ def test_an_l1_penalty_stops_at_zero():
     t = trainer(rw.TopKAST(0.4, penalty=1e6, norm="l1"))
     fit(t, 1)
     for layer in t.network.layers:
-        assert not layer.store.get_field("weight").any() and not layer.store.get_field("masked_weight").any()
+        assert not layer.store.get_field("weight").any() and not layer.store.get_field("theta").any()
 
 
 # --- all or nothing ---------------------------------------------------------------------

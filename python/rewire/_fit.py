@@ -335,7 +335,6 @@ class Fit:
         flow[-1].unpack(self.outputs[: len(rows)], self.threads)
         if rate is not None:
             self.updates.place(rate, trainer.optimizer.weight_decay, trainer.optimizer_step + 1)
-            trainer.rewiring.join(self.updates, net)
             if self.keeps:
                 self.keep.clear()
                 net.backward(dz, flow, self.passing, self.keep)

@@ -97,7 +97,11 @@ class Optimizer(Parameters):
 
     def updates(self) -> Updates:
         """Fresh constants in the core's terms; :meth:`Updates.place` sets what changes from step to step."""
-        return Updates(lambda: _core.Update(decay_kind=self.decay, **self._core_options))
+        state = [name for name, field in self.fields.items() if not field.per_slot]
+        age = next((name for name, field in self.fields.items() if field.ages), None)
+        return Updates(
+            lambda: _core.Update(decay_kind=self.decay, state=state, age=age, **self._core_options)
+        )
 
     def apply(self, parameters: Iterable[Parameter], rate: float, count: int) -> None:
         """One step by :meth:`step`, of all parameters that have a kept gradient."""

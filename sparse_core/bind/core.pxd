@@ -159,8 +159,13 @@ cdef extern from "rules/deepr.h" nogil:
 
 
 cdef extern from "rules/topkast.h" nogil:
-    rw_status rw_topkast_select(rw_store *s, int32_t masked, int32_t mask, int64_t n, const int32_t *group,
-                      const int32_t *source, const uint8_t *up)
+    ctypedef struct rw_topkast_penalty:
+        double forward, backward
+        bint magnitudes
+    rw_status rw_topkast_derive(rw_store *s, int32_t master, int32_t mask, const rw_topkast_penalty *by,
+                                const rw_run *run)
+    rw_status rw_topkast_select(rw_store *s, int32_t master, int32_t mask, int64_t n, const int32_t *group,
+                                const int32_t *source, const uint8_t *up)
 
 
 cdef extern from "ops/tiles.h" nogil:
@@ -199,9 +204,6 @@ cdef extern from "kernels/kernels.h" nogil:
         RW_OPT_SGD, RW_OPT_ADAM, RW_OPT_COUNT
     ctypedef enum rw_decay:
         RW_DECAY_L2, RW_DECAY_DECOUPLED, RW_DECAY_PER_STEP
-    ctypedef struct rw_penalty:
-        double forward, backward
-        bint magnitudes
     ctypedef struct rw_update:
         rw_opt kind
         rw_decay decay_kind
@@ -215,7 +217,6 @@ cdef extern from "kernels/kernels.h" nogil:
         const double *correction1
         const double *correction2
         int64_t n_correction
-        const rw_penalty *penalty
     int32_t rw_update_keeps(const rw_update *u)
     const char *rw_opt_name(rw_opt kind)
     ctypedef struct rw_kernels:

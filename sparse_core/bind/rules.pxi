@@ -34,9 +34,28 @@ def deepr_step(Store store not None, str field, double drift, double noise, seed
     check(st, "deepr_step")
 
 
-def topkast_select(Store store not None, str masked_weight, str mask, group, source, up):
+def topkast_derive(Store store not None, str master, str mask, double forward_rate, double backward_rate,
+                   bint magnitudes, int threads):
+    """After a step: the penalty on the master field, and the weights that follow: see ``topkast.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_topkast_penalty by = c.rw_topkast_penalty(forward_rate, backward_rate, magnitudes)
+    cdef int32_t theta = store.find_field(master)
+    cdef int32_t at = store.find_field(mask)
+    cdef c.rw_status st
+    if not (forward_rate >= 0 and backward_rate >= 0):
+        raise ValueError(f"rates must be at least 0, got {forward_rate} and {backward_rate}")
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_topkast_derive(store.s, theta, at, &by, &run)
+    finally:
+        store.leave()
+    check(st, "topkast_derive")
+
+
+def topkast_select(Store store not None, str master, str mask, group, source, up):
     """Slots, ascending, that are in the forward set from now on (1) or outside it (0): see ``topkast.h``."""
-    cdef int32_t kept = store.find_field(masked_weight)
+    cdef int32_t theta = store.find_field(master)
     cdef int32_t at = store.find_field(mask)
     cdef Array g = borrow(group, "group", "int32")
     cdef Array j = borrow(source, "source", "int32", g.size())
@@ -46,7 +65,7 @@ def topkast_select(Store store not None, str masked_weight, str mask, group, sou
     store.enter(True)
     try:
         with nogil:
-            st = c.rw_topkast_select(store.s, kept, at, n, <int32_t *>g.view.buf, <int32_t *>j.view.buf,
+            st = c.rw_topkast_select(store.s, theta, at, n, <int32_t *>g.view.buf, <int32_t *>j.view.buf,
                                      <uint8_t *>u.view.buf)
     finally:
         store.leave()

@@ -101,13 +101,6 @@ typedef enum { RW_OPTIMIZERS(RW_OPT_CONSTANT) RW_OPT_COUNT } rw_opt;
 #undef RW_OPT_CONSTANT
 typedef enum { RW_DECAY_L2 = 0, RW_DECAY_DECOUPLED = 1, RW_DECAY_PER_STEP = 2 } rw_decay;
 
-/* A penalty on weights, carried out: v <- v - v * rate (squares: L2) or, to zero and
- * not across it, v <- v - sign(v) * rate (magnitudes: L1). */
-typedef struct {
-    double forward, backward; /* rates in the forward set, and outside it */
-    bool magnitudes;
-} rw_penalty;
-
 enum { RW_STATE = 2 }; /* values that an optimizer may keep beside a weight */
 
 typedef struct {
@@ -124,7 +117,6 @@ typedef struct {
     const double *correction1; /* [t] = 1 / (1 - beta1^t) for t < n_correction, */
     const double *correction2; /*       and 1 from there on; [0] unused        */
     int64_t n_correction;
-    const rw_penalty *penalty; /* ends a step of a layer with masked links (topkast.h); or NULL */
 } rw_update;
 
 /* Can the kernels take this step? */
@@ -222,11 +214,6 @@ typedef struct {
      * keeps none. born: one int32 for every `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
-
-    /* After a step, for n slots of `width` weights each: masked weights return to zero, and the
-     * penalty is applied to all, as topkast.h says. */
-    void (*apply_mask)(const rw_penalty *by, void *w, void *masked, const uint8_t *mask,
-                       int32_t width, int32_t n);
 
     /* The limits that the products above are measured against (machine.h).
      * multiply_add: as many registers as keep the units busy take acc = acc * factor + term

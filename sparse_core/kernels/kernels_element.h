@@ -25,12 +25,10 @@ RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
 #define RW_EXP expf
 #define RW_TANH tanhf
 #define RW_FABS fabsf
-#define RW_COPYSIGN copysignf
 #else
 #define RW_EXP exp
 #define RW_TANH tanh
 #define RW_FABS fabs
-#define RW_COPYSIGN copysign
 #endif
 
 RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input, int32_t n,
@@ -238,33 +236,6 @@ RW_KERNEL void RW_E(update)(const rw_update *u, void *w, void *m, void *v, const
 #undef RW_OPT_STEP
 }
 
-/* `width` is a constant where this is called. NaN stays NaN: training is to notice it. */
-RW_INLINE void RW_E(mask_slots)(const rw_penalty *by, RW_T *restrict w, RW_T *restrict masked,
-                                const uint8_t *restrict mask, const int32_t width, int32_t n)
-{
-    RW_T up = (RW_T)by->forward, down = (RW_T)by->backward;
-    for (int32_t k = 0; k < n; k++)
-        for (int32_t r = 0; r < width; r++) {
-            int32_t i = k * width + r;
-            RW_T v = w[i] + masked[i], rate = mask[k] ? up : down; /* one of the two is 0 */
-            RW_T size = RW_FABS(v) - rate;
-            v = !by->magnitudes ? v - v * rate : size <= 0 ? 0 : RW_COPYSIGN(size, v);
-            w[i] = mask[k] ? v : 0;
-            masked[i] = mask[k] ? 0 : v;
-        }
-}
-
-RW_KERNEL void RW_E(apply_mask)(const rw_penalty *by, void *w, void *masked, const uint8_t *mask,
-                                int32_t width, int32_t n)
-{
-    switch (width) {
-    case 1: RW_E(mask_slots)(by, w, masked, mask, 1, n); break;
-    case 2: RW_E(mask_slots)(by, w, masked, mask, 2, n); break;
-    case 4: RW_E(mask_slots)(by, w, masked, mask, 4, n); break;
-    default: RW_E(mask_slots)(by, w, masked, mask, 8, n); break;
-    }
-}
-
 /* --- gradients of all places ------------------------------------------------- */
 
 #define RW_BESIDE 2     /* registers of sources, */
@@ -442,13 +413,12 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .dw = RW_E(dw), .outer = RW_E(outer), .at_least = RW_E(at_least),
     .small_batch_sgd = RW_SMALL_BATCH_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
-    .dropout = RW_E(dropout), .update = RW_E(update), .apply_mask = RW_E(apply_mask),
+    .dropout = RW_E(dropout), .update = RW_E(update),
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
 #undef RW_ADAM_BLOCK
 #undef RW_FABS
-#undef RW_COPYSIGN
 #undef RW_BESIDE
 #undef RW_OUTER_ROWS
 #undef RW_TUNED

@@ -189,9 +189,8 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
 /* The fields of a store that an update works on; NULL where it needs none. */
 typedef struct {
     const rw_update *u;
-    char *target, *state[RW_STATE], *masked;
+    char *target, *state[RW_STATE];
     const int32_t *born;
-    const uint8_t *mask;
 } step_fields;
 
 /* A field of so many values a slot: its number, or a status. */
@@ -228,15 +227,6 @@ static rw_status find_step_fields(const rw_store *s, const rw_update *u, int32_t
     for (int32_t i = 0; i < keeps; i++)
         f->state[i] = s->field[at[TARGET + 1 + i]].data;
     f->born = born < 0 ? NULL : (const int32_t *)(const void *)s->field[born].data;
-    int32_t masked = -1, mask = -1;
-    if (u->penalty) {
-        if ((status = find_field(s, "masked_weight", dtype, s->group, &masked)) != RW_OK)
-            return status;
-        if ((status = find_field(s, "mask", RW_U8, 1, &mask)) != RW_OK)
-            return status;
-        f->masked = s->field[masked].data;
-        f->mask = (const uint8_t *)s->field[mask].data;
-    }
     return RW_OK;
 }
 
@@ -248,9 +238,6 @@ static void update_group(const rw_kernels *k, const rw_store *s, const step_fiel
     char *m = group_values(s, f->state[0], g), *v = group_values(s, f->state[1], g);
     k->update(f->u, w, m, v, f->born ? f->born + s->start[g] : NULL, s->group, grad,
               (int64_t)s->len[g] * s->group);
-    if (f->u->penalty)
-        k->apply_mask(f->u->penalty, w, group_values(s, f->masked, g), f->mask + s->start[g],
-                      s->group, s->len[g]);
     clear_padding(s, g, w);
     clear_padding(s, g, m);
     clear_padding(s, g, v);
@@ -312,7 +299,7 @@ static bool has_small_batch(const fused_op *f)
 {
     const rw_update *u = f->fields.u;
     const dw_op *d = &f->r.d;
-    return d->o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && !u->penalty && d->o.s->group == 1
+    return d->o.op.k->small_batch_sgd && u->kind == RW_OPT_SGD && d->o.s->group == 1
         && d->x->n_tiles == 1 && d->x->tile <= 2;
 }
 

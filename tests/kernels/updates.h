@@ -120,108 +120,13 @@ static void test_corrections_by_age(void)
 }
 
 /* A store with all that any optimizer keeps; with groups the last one is not whole. */
-static rw_store *store_in_training(int32_t group, rw_dtype dtype, double mask)
+static rw_store *store_in_training(int32_t group, rw_dtype dtype)
 {
     rw_store *s = store_of(N_LENGTHS * group - (group > 1), 65, group, group, dtype);
     for (int i = 0; i < RW_STATE; i++)
         add_field(s, STATE[i]);
-    add_field(s, "masked_weight");
     REQUIRE(rw_store_add_field(s, "birth", RW_I32, 1, 3.0) == RW_OK);
-    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, mask) == RW_OK);
     return s;
-}
-
-/* topkast.h, in float64: what a slot weighs, or would weigh, after a penalty. */
-static double penalized(double v, const rw_penalty *by, bool forward)
-{
-    double rate = forward ? by->forward : by->backward;
-    if (!by->magnitudes)
-        return v - v * rate;
-    return fabs(v) <= rate ? 0.0 : v - (v > 0 ? rate : -rate);
-}
-
-static void test_masked_weights_are_zero(void)
-{
-    double w[N_WEIGHTS], masked[N_WEIGHTS], first[2][N_WEIGHTS];
-    uint8_t mask[N_WEIGHTS];
-    for (int magnitudes = 0; magnitudes < 2; magnitudes++)
-        for (int width = 1; width <= 8; width *= 2) {
-            const rw_penalty by = { 0.125, 0.25, magnitudes };
-            int32_t slots = N_WEIGHTS / width, n = slots * width;
-            const rw_kernels *last = NULL;
-            FOR_EACH_KERNELS(k) {
-                rw_dtype t = k->dtype;
-                for (int j = 0; j < n; j++) {
-                    mask[j / width] = (uint8_t)(hash(30, (uint64_t)(j / width), 0) & 1);
-                    put(t, w, j, value(31, j, 0));
-                    put(t, masked, j, mask[j / width] ? 0 : value(32, j, 0));
-                }
-                k->apply_mask(&by, w, masked, mask, width, slots);
-                bool good = true;
-                for (int j = 0; j < n; j++) {
-                    bool up = mask[j / width];
-                    double v = value(31, j, 0) + (up ? 0 : value(32, j, 0));
-                    good &= get(t, up ? masked : w, j) == 0;
-                    good &= near(get(t, up ? w : masked, j), penalized(v, &by, up), t);
-                }
-                CHECK(good);
-                size_t bytes = (size_t)n * rw_dtype_size(t);
-                if (last && last->dtype == t)
-                    CHECK(memcmp(first[0], w, bytes) == 0 && memcmp(first[1], masked, bytes) == 0);
-                memcpy(first[0], w, bytes);
-                memcpy(first[1], masked, bytes);
-                last = k;
-                put(t, w, 0, (double)NAN); /* training is to notice it */
-                k->apply_mask(&by, w, masked, mask, width, slots);
-                CHECK(isnan(get(t, mask[0] ? w : masked, 0)));
-            }
-        }
-}
-
-/* The same step, with and without masked links: then as topkast.h says. */
-static void test_a_step_ends_with_the_penalty(void)
-{
-    FOR_EACH_KERNELS(k)
-        for (int i = 0; i < N_UPDATES; i += 5)
-            for (int batch = 1; batch <= 50; batch += 49) { /* one sample has a kernel of its own */
-                rw_penalty by = { 0.125, 0.25, i % 2 };
-                rw_update u = update_of(i), with_penalty = u;
-                with_penalty.penalty = &by;
-                int32_t group = GROUPS[i % 4];
-                rw_store *a = store_in_training(group, k->dtype, 0);
-                int32_t n_out = a->n_out, masked = rw_store_field(a, "masked_weight");
-                int32_t up = rw_store_field(a, "mask");
-                for (int32_t g = 0; g < a->n_groups; g++)
-                    for (int32_t s = 0; s < a->len[g]; s += 2)
-                        a->field[up].data[a->start[g] + s] = 1;
-                rw_store *b = clone_of(a);
-                rw_tiles *x = tiles_of(3, 65, batch, batch > 1 ? 16 : 1, k->dtype);
-                rw_tiles *dy = tiles_of(4, n_out, batch, batch > 1 ? 16 : 1, k->dtype);
-                rw_run three = { 3, NULL, NULL };
-                size_t bytes = 3 * (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
-                void *scratch = rw_alloc(bytes);
-                REQUIRE(scratch);
-                CHECK_STATUS(rw_backward_update(k, a, x, dy, &with_penalty, scratch, &three),
-                             RW_OK);
-                CHECK_STATUS(rw_backward_update(k, b, x, dy, &u, scratch, &three), RW_OK);
-                bool good = true;
-                for (int32_t row = 0; row < n_out; row++)
-                    for (int32_t s = 0; s < a->len[row / group]; s++) {
-                        bool forward = s % 2 == 0;
-                        double v = penalized(weight_at(b, RW_WEIGHT, row, s), &by, forward);
-                        double is = weight_at(a, forward ? RW_WEIGHT : masked, row, s);
-                        good &= near(is, v, k->dtype);
-                        good &= weight_at(a, forward ? masked : RW_WEIGHT, row, s) == 0;
-                    }
-                CHECK(good);
-                const char *why = "";
-                CHECK(rw_store_check(a, &why) == RW_OK);
-                rw_free(scratch, bytes);
-                rw_tiles_free(dy);
-                rw_tiles_free(x);
-                rw_store_free(b);
-                rw_store_free(a);
-            }
 }
 
 static void test_fused_is_two_halves(void)
@@ -229,10 +134,8 @@ static void test_fused_is_two_halves(void)
     FOR_EACH_KERNELS(k) {
         for (int i = 0; i < N_UPDATES; i += 5) {
             rw_update u = update_of(i);
-            rw_penalty by = { 0.125, 0.25, i % 2 };
-            u.penalty = i % 3 ? &by : NULL;
             int32_t group = GROUPS[i % 4];
-            rw_store *a = store_in_training(group, k->dtype, i % 2);
+            rw_store *a = store_in_training(group, k->dtype);
             int32_t n_out = a->n_out, grad = add_field(a, "grad");
             rw_store *b = clone_of(a);
             rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
@@ -272,7 +175,7 @@ static void test_a_step_may_have_another_target(void)
                 on_target.target = "theta";
                 int64_t batch = BATCHES[i % 3];
                 int32_t group = GROUPS[i % 4], tile = (int32_t)rw_min64(batch, 16);
-                rw_store *a = store_in_training(group, k->dtype, 0);
+                rw_store *a = store_in_training(group, k->dtype);
                 int32_t theta = add_field(a, "theta"), grad = add_field(a, "grad");
                 for (int32_t g = 0; g < a->n_groups; g++) {
                     size_t size = rw_slot_bytes(&a->field[theta]), n = (size_t)a->len[g] * size;
@@ -440,16 +343,6 @@ static void test_state_must_be_there(void)
     CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_ENOENT);
     adam.target = "weight";
     CHECK_STATUS(rw_update_from(k, s, rw_store_field(s, "grad"), &adam, &ALONE), RW_OK);
-    rw_penalty by = { 0 };
-    adam.penalty = &by;
-    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    add_field(s, "masked_weight");
-    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ENOENT);
-    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 4, 0) == RW_OK);
-    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);
-    REQUIRE(rw_store_drop_field(s, "mask") == RW_OK);
-    REQUIRE(rw_store_add_field(s, "mask", RW_U8, 1, 0) == RW_OK);
-    CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_OK);
     REQUIRE(rw_store_add_field(s, "birth", RW_I64, 1, 0) == RW_OK);
     adam.age = "birth";
     CHECK_STATUS(rw_update_from(k, s, grad, &adam, &ALONE), RW_ESHAPE);

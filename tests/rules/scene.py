@@ -7,7 +7,6 @@ the same names as the rules.
 
 import inspect
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -156,7 +155,7 @@ def drawn(scene, layer, count, removed, refill=True):
 
 def follow(
     rule, slow, *, step=None, epochs=4, group=1, dtype="float32", optimizer=None, sizes=(12, 20, 17, 3),
-    density=0.3, joins=False,
+    density=0.3,
 ):  # fmt: skip
     """Train with a rule; before and after every rewiring compare with ``slow``.
 
@@ -165,8 +164,8 @@ def follow(
     Links in neither set must hold what they held, in every field; new links hold birth values; except for
     fields that ``slow`` returns in full, as a fourth thing. Returns the number of rewirings.
 
-    ``step(layer, progress, rule, seed)`` is for rules that do something after every step of the optimizer, or
-    (``joins``) as part of it, what fields hold then: of ``layer`` as the optimizer by itself leaves it.
+    ``step(layer, progress, rule, seed)`` is for rules that do something after every step of the optimizer:
+    what fields hold then.
     """
     rng = np.random.default_rng(5)
     X = rng.normal(size=(96, sizes[0])).astype(dtype)
@@ -212,26 +211,8 @@ def follow(
         for layer in before:
             compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, progress, rule, network.seed))
 
-    join, joined = rule.join, []
-
-    def watched_join(updates, network):
-        join(updates, network)
-        joined[:] = updates.weights, [(layer, layer.core.clone()) for layer in rule.layers(network)]
-
-    def watched_end(network, progress, threads):
-        update, layers = joined
-        for layer, before in layers:
-            before.set_field("gradient", layer.core.get_field("gradient"))
-            _core.update_from(before, "gradient", update, threads)
-            alone = layer_of(SimpleNamespace(core=before, index=layer.index))
-            expected = step(alone, progress, rule, network.seed)
-            compare(alone, layer_of(layer), set(), set(), {}, expected)
-
     rule.plans, rule.rewire = watched_plans, watched_rewire
-    if joins:
-        trainer.optimizer.clip_norm = 1e9  # never: but gradients are kept
-        rule.join, rule.stepped = watched_join, watched_end
-    elif step is not None:
+    if step is not None:
         rule.stepped = watched_step
     trainer.fit(X, y, epochs=epochs, batch_size=16, verbose=0)
     return len(seen)

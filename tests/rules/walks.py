@@ -113,10 +113,6 @@ def soft_deepr(scene, rule):
     return found
 
 
-def thetas(layer):
-    return layer.weight + layer.values["masked_weight"]
-
-
 def top_kast(scene, rule):
     """A: the largest of B. Of the others some go, as many come; or, at the end, all go."""
     found, progress = {}, scene.context.progress
@@ -125,7 +121,7 @@ def top_kast(scene, rule):
         n, empty, each = links_of(layer), int((~layer.live).sum()), alike(layer) or 1
         budget = scene.memory.get("links", {}).get(str(layer.index), n)
         outside = n - max(1, math.floor(rule.forward_fraction * (budget // each) + 0.5)) * each
-        theta = thetas(layer)
+        theta = layer.values["theta"]
         score = np.abs(theta).sum(axis=2)
         others = smallest_links(scene, layer, score, max(0, outside))
         if len(others) == layer.live.sum():
@@ -136,11 +132,11 @@ def top_kast(scene, rule):
         elif scene.memory:
             drop = smallest(scene, layer, score, min(math.floor(rule.fraction * len(others)), empty))
             grow = at_random(scene, layer, budget - (n - links_of(layer, drop)), drop)
-        fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "masked_weight", "mask")}
+        fields = {name: np.zeros_like(layer.values[name]) for name in ("weight", "theta", "mask")}
         for position in map(tuple, np.argwhere(layer.live).tolist()):
-            if position in others - drop:
-                fields["masked_weight"][position] = theta[position]
-            elif position not in others:
+            if position not in drop:
+                fields["theta"][position] = theta[position]
+            if position not in others:
                 fields["weight"][position] = theta[position]
                 fields["mask"][position] = 1
         found[layer.index] = drop, grow, {}, fields
@@ -150,7 +146,7 @@ def top_kast(scene, rule):
 def masked(layer, progress, rule, seed):
     """The exploration loss; then set A has its theta as weights, and the others have none."""
     n, size = layer.live.sum(), layer.live.size
-    theta = thetas(layer)
+    theta = layer.values["theta"]
     forward = layer.values["mask"].astype(bool)
     rate = np.where(
         forward, progress.lr * rule.penalty, progress.lr * rule.penalty / (rule.forward_fraction * n / size)
@@ -159,4 +155,4 @@ def masked(layer, progress, rule, seed):
         theta = theta - theta * rate
     else:
         theta = np.sign(theta) * np.maximum(np.abs(theta) - rate, 0)
-    return {"weight": np.where(forward, theta, 0), "masked_weight": np.where(forward, 0, theta)}
+    return {"weight": np.where(forward, theta, 0), "theta": theta}

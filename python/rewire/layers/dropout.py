@@ -36,12 +36,12 @@ class Dropout(Elementwise):
         if not p.training or self.p == 0.0:
             return x
         y = p.ws.tiles((self.index, "y"), self.n_out)
-        _core.dropout(x, y, self.p, self.seed, self.index, p.step, p.threads)
+        _core.dropout(x, y, self.p, self.seed, self.index, p.step, p.threads, p.first_sample)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and self.p > 0.0:
-            _core.dropout(dy, dy, self.p, self.seed, self.index, p.step, p.threads)
+            _core.dropout(dy, dy, self.p, self.seed, self.index, p.step, p.threads, p.first_sample)
         return dy if need_dx else None
 
     def config(self) -> dict[str, Any]:

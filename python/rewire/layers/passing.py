@@ -48,12 +48,9 @@ class Updates:
         self._make = make
         self._kinds: dict[tuple[bool, float], _core.Update] = {}
         self._rate, self._decay, self._count = 0.0, 0.0, 1
-        # Penalties of parameters, by stream, that have a forward set: see `rewire.rewiring.TopKAST`.
-        self.penalties: dict[int, _core.Penalty] = {}
 
     def place(self, rate: float, decay: float, count: int) -> None:
         """Set what changes from step to step: learning rate, weight decay, and ``count`` (first step: 1)."""
-        self.penalties.clear()
         self._rate, self._decay, self._count = rate, decay, count
         for kind, update in self._kinds.items():
             self._set(update, *kind)
@@ -104,9 +101,9 @@ class Apply:
         if parameter.uses > 1:
             self.shared.sparse(parameter, x, dy, p)
             return
-        penalty = self._updates.penalties.get(parameter.stream)
         update = self._updates.of(parameter)
-        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads, penalty)
+        update.target = parameter.master
+        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads)
         parameter.version += 1
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -143,14 +140,11 @@ class Keep:
         return [self.there[name] for name in names if name in self.there]
 
     def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
-        if parameter.name not in self.there:
+        add = parameter.name in self.there
+        if not add:
             parameter.hold_gradient(True)
-            _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads)
-            self.there[parameter.name] = parameter
-        else:
-            before = parameter.core.get_field(GRADIENT)
-            _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads)
-            parameter.core.set_field(GRADIENT, before + parameter.core.get_field(GRADIENT))
+        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, p.ws.scratch)
+        self.there[parameter.name] = parameter
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         room = parameter.room()
@@ -165,7 +159,7 @@ class Keep:
     def apply(self, updates: Updates, threads: int) -> None:
         """One optimizer step from the gradients there are, which are then done with."""
         for parameter in self.there.values():
-            parameter.apply(updates.of(parameter), threads, updates.penalties.get(parameter.stream))
+            parameter.apply(updates.of(parameter), threads)
         self.clear()
 
 

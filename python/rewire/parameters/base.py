@@ -241,7 +241,7 @@ class Parameter:
         """Multiply the kept gradient."""
         raise NotImplementedError
 
-    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
+    def apply(self, update: _core.Update, threads: int) -> None:
         """One optimizer step from the kept gradient."""
         raise NotImplementedError
 

@@ -206,7 +206,7 @@ class DenseParameter(Parameter):
         if self.gradient is not None:
             self.gradient[...] *= factor
 
-    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
+    def apply(self, update: _core.Update, threads: int) -> None:
         gradient = self.gradient
         if gradient is not None:
             _core.update_array(self.values, gradient, update, *self._taken)

@@ -404,8 +404,9 @@ class SparseParameter(Parameter):
     def scale_gradient(self, factor: float) -> None:
         _core.field_scale(self.core, GRADIENT, factor)
 
-    def apply(self, update: _core.Update, threads: int, penalty: _core.Penalty | None = None) -> None:
-        _core.update_from(self.core, GRADIENT, update, threads, penalty)
+    def apply(self, update: _core.Update, threads: int) -> None:
+        update.target = self.master
+        _core.update_from(self.core, GRADIENT, update, threads)
         self.version += 1
 
     def apply_in_numpy(

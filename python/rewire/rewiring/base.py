@@ -25,7 +25,6 @@ from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer
-from rewire.layers.passing import Updates
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.budgets import empty_slots, links_in
@@ -195,12 +194,10 @@ class Rewiring(Parameters):
     def prepare(self, network: Sequential) -> None:
         """Before training: every call of ``fit`` makes sure that the fields are there."""
         for layer in network.sparse_parameters:
+            layer.master = None
             for name, field in self.fields.items():
                 if not layer.fits(name, field):  # it may have been left by another owner
                     layer.add_field(name, field)
-
-    def join(self, updates: Updates, network: Sequential) -> None:
-        """Before every step of the optimizer: add penalties of the rule to ``updates.penalties``."""
 
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
         """After every step of the optimizer, whose rate is ``progress.lr``. The time counts as rewiring."""

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import choice
 from rewire._positions import groups_of
-from rewire.layers.passing import Updates
 from rewire.network import Sequential
 from rewire.neurons import refuse_fixed_widths, take_out
 from rewire.parameters import Field, SparseParameter
@@ -146,9 +145,6 @@ class ImportancePruning(Rewiring):
         if self.variant == "corrected":
             refuse_fixed_widths(network, self._prunable(network))
         self.rule.prepare(network)
-
-    def join(self, updates: Updates, network: Sequential) -> None:
-        self.rule.join(updates, network)
 
     def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
         self.rule.stepped(network, progress, threads)

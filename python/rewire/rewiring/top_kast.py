@@ -16,7 +16,6 @@ from rewire import _core
 from rewire._checks import boolean, choice, number
 from rewire._positions import groups_of
 from rewire.initializers import Zeros
-from rewire.layers.passing import Updates
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
@@ -31,9 +30,8 @@ from rewire.rewiring.schedule import (
 
 __all__ = ["TopKAST"]
 
-# Fields, by the names that the core knows: the weight of a link that only the backward set has, and
-# whether a slot is in the forward set.
-MASKED, MASK = "masked_weight", "mask"
+# Fields: what the optimizer trains in place of the weights, and whether a slot is in the forward set.
+THETA, MASK = "theta", "mask"
 
 
 @register_rewiring
@@ -64,26 +62,28 @@ class TopKAST(Rewiring):
     -----
     The source keeps a dense theta. Set A has the D largest ``|theta|`` of a layer, B the D + M largest;
     all of B gets gradients, those of the network that consists of A, and thetas outside B stay as they are.
-    This is the truly sparse analogue: the store holds B. The weight of a link outside A is zero, and its
-    theta is in the field ``"masked_weight"``, which a step of the optimizer changes instead of the weight.
+    This is the truly sparse analogue: the store holds B. The thetas of all its links are in the field
+    ``"theta"``, which a step of the optimizer changes instead of the weights; then the weight of a link in A
+    is its theta, and that of any other is zero.
     At a refresh A becomes the ``forward_fraction`` of largest ``|theta|``; the smallest ``fraction`` of the
     others are dropped, and as many links grow at random positions, outside A and with theta = 0. So the
     thetas that the source has outside B have no counterpart. Ties are broken by a hash. The number of links
     stays the initial one until ``end``.
 
     The penalty follows the optimizer's step: theta -= lr * penalty * theta ("l2"), or lr * penalty towards
-    zero ("l1"). Leave the optimizer's ``weight_decay`` at zero: it is not applied to links outside A.
+    zero ("l1"). The optimizer's ``weight_decay``, if any, is applied to all thetas beside it.
     Momentum and Adam's moments stay with a link that enters or leaves A. With groups a slot is in A or not,
     by the sum of ``|theta|`` over its rows. A layer that is full takes part, but nothing in it is replaced.
 
     The first refresh is before the first step of a trainer. Saving the network alone writes links outside A
-    with weight zero; their thetas are saved with the trainer. Cost: a step takes as long as with D + M links,
-    the forward pass included; memory: a weight and a byte more for every link. The penalty is applied row by
-    row as part of a step: its time is not in ``seconds_rewiring``.
+    with weight zero; their thetas are saved with the trainer. Weights that were set from outside are taken
+    over, as links of A, when ``fit`` is called; during a call they follow from the thetas after every step.
+    Cost: a step takes as long as with D + M links, the forward pass included; memory: a weight and a byte
+    more for every link.
     """
 
     name = "top-kast"
-    fields = {MASKED: Field(power=0), MASK: Field("uint8", per_slot=True, low=0, high=1)}
+    fields = {THETA: Field(power=0), MASK: Field("uint8", per_slot=True, low=0, high=1)}
 
     def __init__(
         self,
@@ -124,11 +124,18 @@ class TopKAST(Rewiring):
 
     # --- every step ---------------------------------------------------------------------
 
-    def join(self, updates: Updates, network: Sequential) -> None:
-        rate = updates.rate * self.penalty
+    def prepare(self, network: Sequential) -> None:
+        super().prepare(network)
         for layer in self.layers(network):
+            _take_over_weights(layer.core)
+            layer.master = THETA
+
+    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
+        for layer in self.layers(network):
+            rate = progress.lr * layer.rate * self.penalty
             density = self.forward_fraction * layer.core.slots / layer.geometry.n_positions  # D
-            updates.penalties[layer.stream] = _core.Penalty(rate, rate / density, self.norm == "l1")
+            _core.topkast_derive(layer.core, THETA, MASK, rate, rate / density, self.norm == "l1", threads)
+            layer.touch()
 
     # --- a refresh ----------------------------------------------------------------------
 
@@ -141,8 +148,7 @@ class TopKAST(Rewiring):
         plans = []
         for layer in layers:
             store, key = layer.core, (*context.key(layer), context.threads)
-            weight, kept = store.get_field("weight"), store.get_field(MASKED)
-            theta = np.abs(weight + kept, dtype=np.float64)  # one of them is zero
+            theta = np.abs(store.get_field(THETA), dtype=np.float64)
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
             total = context.notes["links"].get(layer.name, layer.nnz)
             others = self._others(layer, score, total, context)
@@ -156,10 +162,7 @@ class TopKAST(Rewiring):
                 missing = min(max(0, total - layer.nnz + removed), empty_links(layer) + removed)
                 plan = self.grow.place_links(plan, layer, missing, context)
             up = ~others.marked()
-            changes = up != store.get_field(MASK)[:, 0]
-            # Before the first refresh, or after weights were set, values may be in the wrong field.
-            changes |= (up & (kept.T != 0).any(axis=0)) | (~up & (weight.T != 0).any(axis=0))
-            at = np.flatnonzero(changes & ~plan.marked())
+            at = np.flatnonzero((up != store.get_field(MASK)[:, 0]) & ~plan.marked())
             groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
             context.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
             plans.append(plan)
@@ -178,7 +181,8 @@ class TopKAST(Rewiring):
 
     def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
         for layer in layers:
-            _core.topkast_select(layer.core, MASKED, MASK, *context.notes[layer.label])
+            _core.topkast_select(layer.core, THETA, MASK, *context.notes[layer.label])
+            layer.touch()
         context.memory["links"] = context.notes["links"]
         context.memory["ended"] = context.progress.step >= self.end_at(context.progress)
 
@@ -190,3 +194,13 @@ class TopKAST(Rewiring):
         for layer in network.sparse_parameters:
             for name, field in self.fields.items():
                 layer.check_field(name, field, birth=(0, 0))
+
+
+def _take_over_weights(store: _core.Store) -> None:
+    """Let slots whose weights somebody has set, and are not as thetas say, join the forward set."""
+    weight, theta, mask = (store.get_field(name) for name in ("weight", THETA, MASK))
+    others = (weight != np.where(mask, theta, 0)).any(axis=1)
+    if others.any():
+        theta[others], mask[others] = weight[others], 1
+        store.set_field(THETA, theta)
+        store.set_field(MASK, mask)
