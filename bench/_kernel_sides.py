@@ -86,7 +86,7 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
     y, dy = (_core.Tiles(n_out, batch, tile, "float32") for _ in range(2))
     x.pack(_normal(batch, n_in))
     dy.pack(_normal(batch, n_out))
-    update, scratch = _core.Update("sgd", momentum=MOMENTUM), _core.Scratch()
+    update, scratch = _core.Update("sgd", momentum=MOMENTUM, state=["momentum"]), _core.Scratch()
     update.lr, update.step = LR, 1
     made: dict = {"facts": {}}
     for density, group in layers:

@@ -70,7 +70,7 @@ class Layer:
         rng = np.random.default_rng(0)
         self.x.pack(rng.standard_normal((BATCH, n), dtype=np.float32))
         self.dy.pack(rng.standard_normal((BATCH, n), dtype=np.float32))
-        self.update, self.scratch = _core.Update("sgd", momentum=0.9), _core.Scratch()
+        self.update, self.scratch = _core.Update("sgd", momentum=0.9, state=["momentum"]), _core.Scratch()
         self.update.lr = 1e-4
         self.ordinal = 0
         self.plan = _core.Plan(self.store)

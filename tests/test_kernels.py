@@ -228,7 +228,7 @@ def test_rows_that_do_not_exist_cannot_be_seen():
     grad = gradient(p)
     assert np.isinf(grad[:4, 0]).all() and np.isinf(grad[4, 1])
     store.add_field("momentum", "float32")
-    update = _core.Update("sgd", momentum=0.9)
+    update = _core.Update("sgd", momentum=0.9, state=["momentum"])
     update.lr = 0.1
     _core.backward_update(store._core, tiles_of(p.x), tiles_of(p.dy), update, _core.Scratch(), 1)
     store.validate()  # I10: rows beyond n_out have no weights after a step either
@@ -248,11 +248,17 @@ def optimizers():
 OPTIMIZERS = list(optimizers())
 
 
+def names_of(kind, options):
+    """The fields that the optimizer keeps here."""
+    if kind == "adam":
+        return {"state": ["adam_m", "adam_v"], "age": "born"}
+    return {"state": ["momentum"] if options.get("momentum") else []}
+
+
 def with_state(store, kind, options, rng):
     """A copy with the fields that the optimizer wants, filled."""
     store = store.copy()
-    names = ["adam_m", "adam_v"] if kind == "adam" else ["momentum"] if options.get("momentum") else []
-    for name in [*names, "gradient"]:
+    for name in [*names_of(kind, options)["state"], "gradient"]:
         store.add_field(name, store.dtype)
         values = rng.normal(size=store.get_field(name).shape)
         store.set_field(name, abs(values).astype(store.dtype))
@@ -263,7 +269,7 @@ def with_state(store, kind, options, rng):
 
 
 def make_update(kind, options, lr=0.125, decay=0.01, step=7):
-    update = _core.Update(kind, **options)
+    update = _core.Update(kind, **{**names_of(kind, options), **options})
     update.lr, update.decay, update.step = lr, decay, step
     return update
 

@@ -128,9 +128,18 @@ def deepr_signs(store: Store, field: str) -> None: ...
 def deepr_step(
     store: Store, field: str, drift: float, noise: float, seed: int, stream: int, step: int, threads: int
 ) -> None: ...  # ValueError if the field is not one of signs
+def topkast_derive(
+    store: Store,
+    master: str,
+    mask: str,
+    forward_rate: float,
+    backward_rate: float,
+    magnitudes: bool,  # L1, not L2
+    threads: int,
+) -> None: ...  # ValueError if a field is not of its kind
 def topkast_select(
     store: Store,
-    masked_weight: str,
+    master: str,
     mask: str,
     group: NDArray[np.int32],
     source: NDArray[np.int32],
@@ -196,19 +205,14 @@ class Update:
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
-        state: Sequence[str] | None = None,  # fields of m and v, as many as the step keeps
+        state: Sequence[str] = (),  # fields of m and v, as many as the step keeps
         age: str | None = None,  # field of birth steps, int32, one a slot; None: all as old as `step`
         target: str | None = None,
-    ) -> Self: ...  # state None: "momentum", or "adam_m", "adam_v" and age "born"
+    ) -> Self: ...
     lr: float  # set before every step
     decay: float
     step: int  # 1 for the first step
     target: str | None  # the field that the step changes; None: the weights. Of slots: `update_array` is told
-
-class Penalty:
-    """The penalty of a layer with masked links (Top-KAST): two rates; L1 or L2."""
-
-    def __new__(cls, forward: float, backward: float, magnitudes: bool) -> Self: ...
 
 class Scratch:
     """Aligned workspace of `backward_update` and `backward_weights`: grows when asked, one for a network."""
@@ -241,7 +245,6 @@ def backward_update(
     update: Update,
     scratch: Scratch,
     threads: int,
-    penalty: Penalty | None = None,
 ) -> None: ...
 def backward_weights(
     store: Store,
@@ -252,9 +255,7 @@ def backward_weights(
     add: bool = False,  # to what the field holds: old + new, in one rounding
     scratch: Scratch | None = None,  # with add: memory that is not asked for anew
 ) -> None: ...
-def update_from(
-    store: Store, field: str, update: Update, threads: int, penalty: Penalty | None = None
-) -> None: ...
+def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...
 def field_scale(store: Store, field: str, factor: float) -> None: ...
 def field_finite(store: Store, field: str) -> bool: ...

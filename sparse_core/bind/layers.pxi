@@ -28,8 +28,6 @@ corrections = functools.lru_cache(maxsize=8)(Corrections)
 
 
 _OPTIMIZERS = {c.rw_opt_name(<c.rw_opt>i).decode(): i for i in range(<int>c.RW_OPT_COUNT)}
-# What a step keeps where `Update` is not told: the names of the fields, and of the one of birth steps.
-_STATE = {"sgd": (("momentum",), None), "adam": (("adam_m", "adam_v"), "born")}
 
 
 cdef class Update:
@@ -40,7 +38,7 @@ cdef class Update:
     cdef bytes target_name
 
     def __cinit__(self, str kind, *, str decay_kind="l2", double momentum=0.0, bint nesterov=False,
-                  double beta1=0.9, double beta2=0.999, double eps=1e-8, state=None, str age=None, str target=None):
+                  double beta1=0.9, double beta2=0.999, double eps=1e-8, state=(), str age=None, str target=None):
         if kind not in _OPTIMIZERS:
             raise ValueError(f"kind must be one of {list(_OPTIMIZERS)}, got {kind!r}")
         if decay_kind not in _DECAYS:
@@ -51,9 +49,6 @@ cdef class Update:
         self.u.beta1, self.u.beta2, self.u.eps = beta1, beta2, eps
         self.u.step = 1
         keeps = c.rw_update_keeps(&self.u)
-        if state is None:
-            state, age = _STATE.get(kind, ((), None))
-            state = state[:keeps]
         if len(state) != keeps:
             raise ValueError(f"state must name {keeps} fields, got {state!r}")
         self.names = tuple([name.encode() for name in (*state, age) if name is not None])
@@ -89,20 +84,6 @@ cdef class Update:
         else:
             self.target_name = name.encode()
             self.u.target = <const char *>self.target_name
-
-
-cdef class Penalty:
-    """The penalty of a layer with masked links (``topkast.h``): two rates; L1 or L2."""
-    cdef c.rw_penalty by
-
-    def __cinit__(self, double forward, double backward, bint magnitudes):
-        self.by.forward, self.by.backward, self.by.magnitudes = forward, backward, magnitudes
-
-
-cdef c.rw_update step_of(Update update, Penalty penalty) noexcept:
-    cdef c.rw_update u = update.u
-    u.penalty = &penalty.by if penalty is not None else NULL
-    return u
 
 
 cdef class Scratch:
@@ -209,10 +190,10 @@ def gather_pays(Store store not None, int64_t batch):
 
 
 def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
-                    Scratch scratch not None, int threads, Penalty penalty=None):
+                    Scratch scratch not None, int threads):
     """Weight gradients, straight into one optimizer step."""
     cdef c.rw_run run = run_on(threads)
-    cdef c.rw_update u = step_of(update, penalty)
+    cdef c.rw_update u = update.u
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
     scratch.enter()
@@ -253,10 +234,10 @@ def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, 
     check(st, "backward_weights")
 
 
-def update_from(Store store not None, str field, Update update not None, int threads, Penalty penalty=None):
+def update_from(Store store not None, str field, Update update not None, int threads):
     """One optimizer step from the gradients in a field."""
     cdef c.rw_run run = run_on(threads)
-    cdef c.rw_update u = step_of(update, penalty)
+    cdef c.rw_update u = update.u
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st
