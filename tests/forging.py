@@ -211,7 +211,8 @@ def field(rng, tree, arrays, other):
     dtype = pick(rng, ["float32", "float64", "int32", "uint8", tree["trainer"]["network"]["dtype"]])
     per_slot, values = bool(rng.integers(2)), arrays[f"{name_of}.values"]
     parameter["fields"][name] = {
-        "dtype": pick(rng, [None, dtype]), "per_slot": per_slot, "birth": pick(rng, [0.0, 1.0, 2.0, -1.0, 1e9]),
+        "dtype": pick(rng, [None, dtype]), "per_slot": per_slot,
+        "birth": pick(rng, [0.0, 1.0, 2.0, -1.0, 1e9]),
         "power": pick(rng, [None, 0, 1, 2]), "state": bool(rng.integers(2)),
     }  # fmt: skip
     shape = (len(values), 1) if per_slot else values.shape

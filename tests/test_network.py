@@ -132,7 +132,7 @@ TWICE = rw.Sparse(3, 3)
 NOT_LAYERS = [
     ([], ValueError, "at least one Sparse or Dense layer, got none"),
     (rw.Sparse(3, 4), TypeError, "layers must be a list of layers"),
-    ([rw.Sparse(3, 4), "relu"], TypeError, r"layers\[1\] must be a Sparse, Dense or another layer, got 'relu'"),
+    ([rw.Sparse(3, 4), "relu"], TypeError, r"layers\[1\] must be a Sparse, Dense or another layer, got"),
     (
         [rw.Sparse(3, 4), rw.Sparse(5, 2)],
         ValueError,

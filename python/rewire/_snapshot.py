@@ -29,7 +29,8 @@ KEPT_BYTES = 256 << 20
 
 _CONTAINERS = (list, dict, set, deque)
 _PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a short cut
-_SCRATCH = ("_room", "_gradient", "_view", "_derived", "owner")  # attributes of parameters that hold nothing between two steps
+# Attributes of parameters that hold nothing between two steps, or what others hold.
+_SCRATCH = ("_room", "_gradient", "_view", "_derived", "owner")
 
 
 class AllOrNothing:

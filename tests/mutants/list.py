@@ -562,7 +562,13 @@ MUTANTS = [
         "zero = w[",
         "test_slots_of_zeros_go",
     ),
-    Mutant("masked-and-in-use", "rules/topkast.c", "word &= up; ", "word &= ~(0 * up); ", "test_weights_follow_from_thetas"),
+    Mutant(
+        "masked-and-in-use",
+        "rules/topkast.c",
+        "word &= up; ",
+        "word &= ~(0 * up); ",
+        "test_weights_follow_from_thetas",
+    ),
     Mutant(
         "one-rate-for-both-sets",
         "rules/topkast.c",

@@ -323,8 +323,11 @@ class Parameter:
 
 
 def stream_of(layer: int, number: int) -> int:
-    """The stream of a layer's n-th parameter: apart from those of all others, and of the layer itself."""
-    return layer | number << 32
+    """The number, below 2**32, of the random stream of a layer's n-th parameter: see ``rng.h``.
+
+    The first one's is that of the layer itself.
+    """
+    return layer | number << 20
 
 
 def take(

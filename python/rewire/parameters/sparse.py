@@ -302,39 +302,21 @@ class SparseParameter(Parameter):
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """W x in float64, shape (n_out,)."""
-        core, groups = self.core, self._groups()
-        parts = core.get_field("weight") * x[core.sources(), None]
-        if core.group == 1 and len(groups):
-            return np.bincount(groups, parts[:, 0], core.n_groups).astype(np.float64, copy=False)
-        rows = [np.bincount(groups, weights=part, minlength=core.n_groups) for part in parts.T]
-        return np.array(rows, np.float64).T.ravel()[: self.n_out]  # without slots they are integers
+        return _core.weight_times(self.core, x)
 
     def magnitudes_in(self) -> NDArray[np.float64]:
         """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
         rows, _, values = self.store.to_arrays()
         return np.bincount(rows, weights=np.abs(values), minlength=self.n_out).astype(np.float64)
 
-    def _groups(self) -> NDArray[np.int64]:
-        """The group of every slot."""
-        ends = self.core.indptr()
-        return np.arange(self.core.n_groups).repeat(ends[1:] - ends[:-1])
-
     # --- values -----------------------------------------------------------------------------
 
-    def _rows_there(self) -> NDArray[np.bool_] | None:
-        """Which values of (slots, group) are of rows there are; None where all are."""
-        if not self.geometry.missing_rows:
-            return None
-        groups = self._groups()
-        return np.arange(self.group) < np.where(
-            groups == self.core.n_groups - 1, self.geometry.last_rows, self.group
-        )[:, None]  # fmt: skip
-
     def read(self, field: str = "weight") -> NDArray[Any]:
-        values, there = self.core.get_field(field), self._rows_there()
-        if there is None or values.shape[1] == 1:
-            return values.reshape(-1)
-        return values[there]
+        if self.group > 1 and self.core.fields[field][1] == 1:  # one a slot
+            return self.core.get_field(field).reshape(-1)
+        out = np.empty(self.nnz, self.core.fields[field][0])
+        _core.read_links(self.core, field, out)
+        return out
 
     def state_of_values(self) -> tuple[int, ...]:
         return self.version, self.core.generation
@@ -342,13 +324,16 @@ class SparseParameter(Parameter):
     def write(self, values: NDArray[Any], field: str = "weight") -> None:
         if field == GRADIENT:
             self.hold_gradient(True)
-        whole, there = self.core.get_field(field), self._rows_there()
-        if whole.shape[1] == 1 or there is None:
-            there = np.ones(whole.shape, bool)
-        if np.shape(values) != (int(there.sum()),):
-            raise ValueError(f"values must have shape ({int(there.sum())},), got {np.shape(values)}")
-        whole[there] = values
-        self.core.set_field(field, whole)
+        dtype, width, _ = self.core.fields[field]
+        one_a_slot = self.group > 1 and width == 1
+        size = self.core.slots if one_a_slot else self.nnz
+        if np.shape(values) != (size,):
+            raise ValueError(f"values must have shape ({size},), got {np.shape(values)}")
+        given = np.ascontiguousarray(values, dtype)
+        if one_a_slot:
+            self.core.set_field(field, given[:, None])
+        else:
+            _core.write_links(self.core, field, given)
         self.touch()
 
     # --- fields -----------------------------------------------------------------------------
@@ -429,20 +414,13 @@ class SparseParameter(Parameter):
         core, kinds = self.core, self.kinds
         if by.rows is None and by.cols is None and by.slope is None:
             return calls
-        sources = None if by.cols is None else core.sources()
         for name in core.fields:
             power = 0 if name == "weight" else kinds[name].power if name in kinds else None
             rows, cols = by.factors(power)
-            if rows is None and cols is None:
-                continue
-            values = core.get_field(name)
             if rows is not None:
-                every = np.zeros(self.geometry.n_rows, self.dtype)  # the last group may reach over
-                every[: self.n_out] = rows
-                values *= every.reshape(-1, core.group)[self._groups()]
-            if cols is not None:
-                values *= cols.astype(self.dtype)[sources, None]
-            calls.append(partial(core.set_field, name, values))
+                rows = np.ascontiguousarray(np.broadcast_to(rows, (self.n_out,)), np.float64)
+            if rows is not None or cols is not None:
+                calls.append(partial(_core.field_rescale, core, name, rows, cols))
         return [*calls, self.touch]
 
     def kept(self, inputs: Mask, outputs: Mask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
