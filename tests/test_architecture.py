@@ -27,8 +27,9 @@ ORDER = """
     _no_array store _structure activations initializers link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.sparse parameters. _clipping
-    layers.passing layers.dependence layers.base layers.weighted layers.elementwise layers.sparse layers.dense
-    layers.dropout layers.tree layers.summary layers. reachability
+    layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
+    layers.weighted layers.sparse layers.dense layers.dropout
+    layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses schedules optim network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base

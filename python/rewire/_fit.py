@@ -304,8 +304,12 @@ class Fit:
             own = self.weight.of(rows).near
             weight = weights_of_batches if own is None else weights_of_batches * own
         probe = Probe()
-        flow, _, dz, _ = self.forward(rows, weight)
-        net.backward(dz, flow, self.passing, probe)
+        self.passing.probing = True
+        try:
+            flow, _, dz, _ = self.forward(rows, weight)
+            net.backward(dz, flow, self.passing, probe)
+        finally:
+            self.passing.probing = False
         return GradientProbe(probe.kept, self.threads)
 
     # --- a step -------------------------------------------------------------------------

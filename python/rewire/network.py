@@ -23,9 +23,11 @@ from rewire._inputs import Source, as_source
 from rewire._saving import Contents
 from rewire.activations import Activation, Softmax
 from rewire.layers import Layer, Pass, layer_from_config
+from rewire.layers.composite import checked
 from rewire.layers.passing import Learner
+from rewire.layers.row import backward_through, connect_row, forward_through, width_of
 from rewire.layers.summary import table
-from rewire.layers.tree import Tree, connected
+from rewire.layers.tree import Tree
 from rewire.link_counts import refuse_if_too_large
 from rewire.parameters import Parameter, Rescale, SparseParameter
 from rewire.parameters.base import GRADIENT, stream_of, take
@@ -85,7 +87,11 @@ class Sequential:
 
     def _assemble(self, layers: Sequence[Layer]) -> None:
         """Take layers that fit each other; nothing has memory yet."""
-        self.layers = connected(layers)
+        self.layers = checked(layers)
+        width = width_of(self.layers)
+        if not width:
+            raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
+        connect_row(self.layers, width)
         self._tree = Tree(self.layers)
         if not self._tree.weighted:
             raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
@@ -108,7 +114,8 @@ class Sequential:
                 )
         needed = sum(parameter.needed_bytes(self.dtype) for parameter in tree.parameters.values())
         refuse_if_too_large(needed, "the network")
-        depths = {id(layer): k for k, layer in enumerate(tree.weighted[:-1], start=1)}
+        last = self.layers[-1]
+        depths = {id(layer): k for k, layer in enumerate(tree.weighted, start=1) if layer is not last}
         for layer in tree.weighted:  # before any layer is built, so that a refusal leaves them all free
             layer.activation.bind(depths.get(id(layer)))
         for index, (name, layer) in enumerate(tree.layers.items()):
@@ -145,10 +152,16 @@ class Sequential:
 
     @property
     def weight_names(self) -> list[list[str]]:
-        """Names of the parameters that make the connections of each of :attr:`weight_layers`."""
+        """Names of the parameters that make the connections of each of :attr:`weight_layers`.
+
+        Weights that layers share are those of the first one.
+        """
         tree = self.tree
-        names = {id(parameter): name for name, parameter in tree.parameters.items()}
-        return [[names[id(q)] for q in layer.parameters().values() if q.connects] for layer in tree.weighted]
+        found: dict[str, list[str]] = {}
+        for name, (layer, _) in tree.declared_by.items():
+            if tree.parameters[name].connects:
+                found.setdefault(layer, []).append(name)
+        return [found[name] for name in tree.layers if name in found]
 
     def position_of(self, parameter: Parameter) -> int:
         """Where the layer that has a parameter stands in the row."""
@@ -212,12 +225,12 @@ class Sequential:
     @property
     def nnz(self) -> int:
         """Connections."""
-        return sum(layer.nnz for layer in self.layers)
+        return sum(q.size for q in self.tree.parameters.values() if q.connects)
 
     @property
     def size(self) -> int:
         """Connections the same network would have if every layer were full."""
-        return sum(layer.full for layer in self.layers)
+        return sum(q.shape[0] * q.shape[1] for q in self.tree.parameters.values() if q.connects)
 
     @property
     def density(self) -> float:
@@ -233,7 +246,7 @@ class Sequential:
     def nbytes(self) -> int:
         """Bytes of weights, structure and optimizer state."""
         return sum(parameter.nbytes for parameter in self.tree.parameters.values()) + sum(
-            buffer.values.nbytes for buffer in self.tree.buffers.values()
+            buffer.nbytes for buffer in self.tree.buffers.values()
         )
 
     # --- new units ----------------------------------------------------------------------
@@ -243,11 +256,12 @@ class Sequential:
         changes. Without biases there it keeps the mean that it subtracts.
         """
         old, first = self.standardizer, self.layers[self._first_learning]
+        before = self.layers[: self._first_learning]
         if old is None:
             self.standardizer = Standardizer.fit(source, weight)
             return
-        if first.rescaled(Rescale()) is None:
-            return  # it could not follow
+        if any(layer.rescaled(Rescale()) is None for layer in (*before, first)):
+            return  # they could not follow
         new = old.learn(source, weight, center=first.absorbs is True)
         if new is not old:
             gain, offset = old.change_to(new)
@@ -350,23 +364,17 @@ class Sequential:
 
         Unless training, inner results share their memory and only the last one is valid.
         """
-        flow = [x]
-        for layer in self.layers:
-            x = layer.forward(x, p)
-            flow.append(x)
-        return flow
+        with np.errstate(over="ignore", invalid="ignore"):  # who diverges is told so by the trainer
+            return forward_through(self.layers, x, p)
 
     def backward(self, dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, learner: Learner) -> None:
         """Gradients from ``dy`` (overwritten) for the outputs; ``flow`` is what forward gave.
 
         The learner gets those of parameters; gradients for the inputs of the network are not taken.
         """
-        p.learner, gradient = learner, dy
-        for at in range(len(self.layers) - 1, self._first_learning - 1, -1):
-            found = self.layers[at].backward(gradient, flow[at], p, at > self._first_learning)
-            if found is None:
-                break
-            gradient = found
+        p.learner = learner
+        with np.errstate(over="ignore", invalid="ignore"):
+            backward_through(self.layers, dy, flow, p, need_dx=False)
 
     def refuse_views(self, what: str) -> None:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
@@ -496,7 +504,7 @@ class Sequential:
 
     def check_savable(self) -> None:
         """NotImplementedError if a file would bring back a layer, or a part of one, of another class."""
-        for layer in self.tree.layers.values():
+        for layer in self.layers:
             layer.check_savable()
 
     def config(self, fields: Collection[str] | None = ()) -> dict[str, Any]:
@@ -667,5 +675,5 @@ def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 def _widths(config: Mapping[str, Any]) -> list[int]:
     """Widths of the input and of all layers with weights."""
-    pairs = [(layer["n_in"], layer["n_out"]) for layer in config["layers"] if "n_in" in layer]
-    return [pairs[0][0], *(n_out for _, n_out in pairs)]
+    matrices = [part["shape"] for part in config["parameters"].values() if len(part["shape"]) == 2]
+    return [matrices[0][1], *(n_out for n_out, _ in matrices)]

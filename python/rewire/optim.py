@@ -20,7 +20,8 @@ from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.layers.passing import Updates
 from rewire.parameters import Field, Parameter
-from rewire.schedules import Schedule, schedule
+from rewire.schedules import Schedule
+from rewire.schedules import schedule as as_schedule
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer"]
 
@@ -51,16 +52,16 @@ class Optimizer(Parameters):
     def __init__(
         self,
         lr: float,
-        weight_decay: float,
-        decay: str,
-        clip_norm: float | None,
-        schedule_: Schedule | dict[str, Any] | None,
+        weight_decay: float = 0.0,
+        decay: str = "l2",
+        clip_norm: float | None = None,
+        schedule: Schedule | dict[str, Any] | None = None,
     ) -> None:
         self.lr = number("lr", lr, low=0.0, open_low=True)
         self.weight_decay = number("weight_decay", weight_decay, low=0.0)
         self.decay = choice("decay", decay, DECAYS)
         self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, low=0.0, open_low=True)
-        self.schedule = schedule(schedule_)
+        self.schedule = as_schedule(schedule)
 
     def step(
         self,

@@ -1,15 +1,21 @@
-"""Layers: sparse linear (the heart), dense linear (the baseline), dropout; bases for one's own."""
+"""Layers: sparse linear (the heart), dense linear (the baseline), dropout, composites; bases for others."""
 
+from rewire.layers.arrays import ArrayLayer
 from rewire.layers.base import Layer, layer_from_config, register_layer
+from rewire.layers.composite import Composite
+from rewire.layers.concat import Concat
 from rewire.layers.dense import Dense
 from rewire.layers.dependence import Narrower
 from rewire.layers.dropout import Dropout
 from rewire.layers.elementwise import Elementwise
+from rewire.layers.mixing import Mixing
 from rewire.layers.passing import Pass
+from rewire.layers.residual import Residual
+from rewire.layers.row import Row
 from rewire.layers.sparse import Sparse
 from rewire.layers.weighted import WeightLayer
 
 __all__ = [
-    "Dense", "Dropout", "Elementwise", "Layer", "Narrower", "Pass", "Sparse", "WeightLayer",
-    "layer_from_config", "register_layer",
+    "ArrayLayer", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "Layer", "Mixing",
+    "Narrower", "Pass", "Residual", "Row", "Sparse", "WeightLayer", "layer_from_config", "register_layer",
 ]  # fmt: skip

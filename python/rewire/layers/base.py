@@ -7,8 +7,9 @@ backward run on tiles (see ``tiles.h``) that a pass hands out.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,15 @@ from rewire.parameters import Buffer, Parameter, Rescale
 from rewire.store import WeightStore
 
 __all__ = ["Layer", "layer_from_config", "register_layer"]
+
+T = TypeVar("T")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def undefined(method: Method) -> Method:
+    """A method that a subclass must define; one that does not is refused where it is first used."""
+    method.is_undefined = True  # type: ignore[attr-defined]
+    return method
 
 
 class Layer(Dependence):
@@ -43,25 +53,28 @@ class Layer(Dependence):
 
     Notes
     -----
-    A layer of your own is a subclass. It must define ``forward``, ``backward`` and ``config`` (``{"type":
-    <the class's name>, ...arguments of its constructor}``); decorated with ``rewire.layers.register_layer``
-    it is read from files too. Whatever it trains stands in :meth:`parameters`, whatever else it keeps in
-    :meth:`buffers`, layers that it is made of in :meth:`children`: counting, optimizers, clipping, rewiring
-    and saving follow from these. By default it has as many outputs as inputs, see :meth:`connect`.
+    A layer of your own is a subclass. It must define ``forward`` and ``backward``; one that computes with
+    NumPy inherits these from `rewire.layers.ArrayLayer`. Decorated with ``rewire.layers.register_layer`` it
+    is read from files too. Attributes that are parameters are trained, those that are buffers are kept, and
+    those that are layers are what it is made of: counting, optimizers, clipping, rewiring and saving follow.
+    By default it has as many outputs as inputs, see :meth:`connect`, and is saved by the arguments of its
+    constructor, which it keeps as attributes of their names.
 
     Whoever follows paths through the network (removal of chains or neurons, `rewire.analysis`) also asks
     which outputs depend on which inputs: ``live_outputs`` and ``live_inputs``. A layer whose output i is a
-    function of input i alone inherits these and more from `rewire.layers.Elementwise`.
+    function of input i alone inherits these and more from `rewire.layers.Elementwise`, one whose outputs all
+    depend on all inputs from `rewire.layers.Mixing`.
     """
 
     n_in: int = 0
     n_out: int = 0
     index: int = -1
     name: str = ""
-    seed: int
+    network_seed: int
     dtype: str
     activation: Activation = Linear()
     may_end: ClassVar[bool] = True  # whether a network may end with such a layer
+    required: ClassVar[tuple[str, ...]] = ("forward", "backward")  # methods that a subclass must define
 
     @property
     def built(self) -> bool:
@@ -86,15 +99,19 @@ class Layer(Dependence):
 
     def parameters(self) -> Mapping[str, Parameter]:
         """What the layer trains, by name, without that of :meth:`children`. The objects stay the same."""
-        return {}
+        return self._attributes(Parameter)
 
     def buffers(self) -> Mapping[str, Buffer]:
         """What the layer keeps and does not train, by name, without that of :meth:`children`."""
-        return {}
+        return self._attributes(Buffer)
 
     def children(self) -> Mapping[str, Layer]:
         """The layers that it is made of, by name: it runs them itself, and connects them."""
-        return {}
+        return self._attributes(Layer)
+
+    def _attributes(self, kind: type[T]) -> dict[str, T]:
+        """Attributes of this kind, in the order in which they were made."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, kind)}
 
     def tree(self) -> Iterator[Layer]:
         """The layer, and all layers inside of it, in a fixed order."""
@@ -107,9 +124,9 @@ class Layer(Dependence):
     def connect(self, n_in: int) -> None:
         """Learn the number of inputs; say ``n_out``, and make parameters whose shapes depend on it.
 
-        By default a layer has as many outputs.
+        By default a layer has as many outputs, unless its constructor has said how many.
         """
-        self.n_in = self.n_out = n_in
+        self.n_in, self.n_out = n_in, self.n_out or n_in
 
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         """Learn the place in a network.
@@ -125,15 +142,17 @@ class Layer(Dependence):
         """
         if self.built:
             raise ValueError(f"{self.label} already belongs to a network; make a new layer for another one")
-        self.seed, self.index, self.name, self.dtype = seed, index, name, dtype
+        self.network_seed, self.index, self.name, self.dtype = seed, index, name, dtype
 
     def start(self) -> None:
         """In a new network, after parameters have been drawn: the place to set what is not random."""
 
+    @undefined
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         """Outputs for inputs ``x``; without the activation if ``p.linear`` is this layer."""
         raise NotImplementedError
 
+    @undefined
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         """The gradient for the inputs, from ``dy`` for the outputs (may be overwritten); None if not needed.
 
@@ -174,19 +193,44 @@ class Layer(Dependence):
     # --- saving -------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
-        """JSON-able description of the constructor's arguments."""
-        raise NotImplementedError
+        """JSON-able description: the class's name, and the constructor's arguments.
+
+        By default those are attributes of the arguments' names: numbers, words, layers, lists of these, and
+        objects with a ``config()``.
+
+        Raises
+        ------
+        NotImplementedError
+            For an argument without such an attribute.
+        """
+        values = {name: _described(value) for name, value in self._arguments().items()}
+        return {"type": type(self).__name__, **values}
+
+    def _arguments(self) -> dict[str, Any]:
+        """The constructor's arguments, as the layer keeps them."""
+        names = _named(type(self))
+        missing = [name for name in names if name not in vars(self)]
+        if missing:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot be saved: it keeps no attribute {missing[0]!r}, "
+                "as its parameter is called, and has no config() of its own"
+            )
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Layer:
         """An unbuilt layer from :meth:`config`."""
-        return cls(**{k: v for k, v in config.items() if k != "type"})
+        return cls(**{name: _made(value) for name, value in config.items() if name != "type"})
 
     def check_savable(self) -> None:
         """NotImplementedError if a file would bring back a layer of another class, or none."""
         KINDS.saved_as(self, str(self.config().get("type")))
-        for parameter in self.parameters().values():
-            parameter.check_savable()
+        for name in _named(type(self)):
+            for layer in _layers_in(vars(self).get(name)):
+                layer.check_savable()
+        for layer in self.tree():
+            for parameter in layer.parameters().values():
+                parameter.check_savable()
 
     # --- numbers ------------------------------------------------------------------------
 
@@ -197,23 +241,23 @@ class Layer(Dependence):
 
     @property
     def learns(self) -> bool:
-        """Whether the layer, or one inside of it, has parameters."""
+        """Whether the layer, or one inside, has parameters."""
         return any(layer.parameters() for layer in self.tree())
+
+    def all_parameters(self) -> list[Parameter]:
+        """Those of the layer and of layers inside, each once."""
+        found = {id(q): q for layer in self.tree() for q in layer.parameters().values()}
+        return list(found.values())
 
     @property
     def nnz(self) -> int:
         """Connections, of layers inside as well."""
-        return sum(q.size for layer in self.tree() for q in layer.parameters().values() if q.connects)
+        return sum(q.size for q in self.all_parameters() if q.connects)
 
     @property
     def full(self) -> int:
         """Connections there were if all were there."""
-        return sum(
-            q.shape[0] * q.shape[1]
-            for layer in self.tree()
-            for q in layer.parameters().values()
-            if q.connects
-        )
+        return sum(q.shape[0] * q.shape[1] for q in self.all_parameters() if q.connects)
 
     @property
     def density(self) -> float:
@@ -223,24 +267,51 @@ class Layer(Dependence):
     @property
     def n_params(self) -> int:
         """Trained values: connections, biases and others."""
-        return sum(q.size for layer in self.tree() for q in layer.parameters().values())
+        return sum(q.size for q in self.all_parameters())
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights, structure, buffers and optimizer state."""
-        layers = list(self.tree())
-        held = sum(q.nbytes for layer in layers for q in layer.parameters().values())
-        return held + sum(b.values.nbytes for layer in layers for b in layer.buffers().values())
+        held = sum(q.nbytes for q in self.all_parameters())
+        return held + sum(b.nbytes for layer in self.tree() for b in layer.buffers().values())
 
     def finite(self) -> bool:
         """Whether all weights and biases are finite."""
-        return all(q.finite() for layer in self.tree() for q in layer.parameters().values())
+        return all(q.finite() for q in self.all_parameters())
+
+
+def _named(kind: type[Layer]) -> list[str]:
+    """The parameters of a class's constructor; `object` has one that takes anything."""
+    return [] if kind.__init__ is object.__init__ else list(inspect.signature(kind.__init__).parameters)[1:]
+
+
+def _described(value: Any) -> Any:
+    """What JSON can hold of an argument."""
+    if isinstance(value, list | tuple):
+        return [_described(each) for each in value]
+    return value.config() if callable(getattr(value, "config", None)) else value
+
+
+def _made(value: Any) -> Any:
+    """The argument that :func:`_described` described, with layers in the place of their descriptions."""
+    if isinstance(value, list):
+        return [_made(each) for each in value]
+    return layer_from_config(value) if isinstance(value, Mapping) and "type" in value else value
+
+
+def _layers_in(value: Any) -> list[Layer]:
+    """The layers among the constructor's arguments; others it makes itself."""
+    if isinstance(value, list | tuple):
+        return [layer for each in value for layer in _layers_in(each)]
+    return [value] if isinstance(value, Layer) else []
 
 
 def refuse_incomplete(name: str, kind: type[Layer]) -> None:
     """TypeError for a layer class that could not be trained or saved, naming what it lacks."""
-    needed = ("forward", "backward", "config")
-    lacks = [method for method in needed if getattr(kind, method) is getattr(Layer, method)]
+    for word in ("index", "name", "dtype"):
+        if word in _named(kind):
+            raise TypeError(f"{name} ({kind.__name__}) must call its parameter {word!r} otherwise: see Layer")
+    lacks = [m for m in kind.required if getattr(getattr(kind, m), "is_undefined", False)]
     if lacks:
         raise TypeError(f"{name} ({kind.__name__}) must define {', '.join(lacks)}: see rewire.Layer")
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._structure import Mask
 from rewire.activations import Activation
 from rewire.initializers import Initializer
 from rewire.layers.base import register_layer
+from rewire.layers.mixing import Mixing
 from rewire.layers.passing import Pass
 from rewire.layers.weighted import WeightLayer
 from rewire.parameters import DenseParameter
@@ -21,7 +21,7 @@ __all__ = ["Dense"]
 
 
 @register_layer
-class Dense(WeightLayer):
+class Dense(WeightLayer, Mixing):
     """y = f(W x + b) with all n_in * n_out weights.
 
     Parameters
@@ -126,18 +126,6 @@ class Dense(WeightLayer):
 
         p.learner.dense(self.weight, fill, p)
         return dx
-
-    # --- paths, and neurons that are removed ----------------------------------------------
-
-    def live_outputs(self, inputs: Mask) -> Mask:
-        return np.full(self.n_out, inputs.any())
-
-    def live_inputs(self, outputs: Mask) -> Mask:
-        return np.full(self.n_in, outputs.any())
-
-    def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        rows, cols = (np.arange(n, dtype=np.int32) for n in (self.n_out, self.n_in))
-        return np.repeat(rows, self.n_in), np.tile(cols, self.n_out)
 
     # --- saving -------------------------------------------------------------------------
 

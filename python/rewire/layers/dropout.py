@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rewire import _core
@@ -9,6 +10,7 @@ from rewire._checks import number
 from rewire.layers.base import register_layer
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
+from rewire.parameters import Rescale
 
 __all__ = ["Dropout"]
 
@@ -36,16 +38,16 @@ class Dropout(Elementwise):
         if not p.training or self.p == 0.0:
             return x
         y = p.ws.tiles((self.index, "y"), self.n_out)
-        _core.dropout(x, y, self.p, self.seed, self.index, p.step, p.threads, p.first_sample)
+        _core.dropout(x, y, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if need_dx and self.p > 0.0:
-            _core.dropout(dy, dy, self.p, self.seed, self.index, p.step, p.threads, p.first_sample)
+            _core.dropout(dy, dy, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return dy if need_dx else None
 
-    def config(self) -> dict[str, Any]:
-        return {"type": "Dropout", "p": self.p}
+    def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
+        return []  # values that are dropped are so in any unit
 
     def __repr__(self) -> str:
         return f"Dropout({self.p})"

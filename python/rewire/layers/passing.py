@@ -169,19 +169,32 @@ class Probe:
     Attributes
     ----------
     kept : dict of str to (Tiles, Tiles)
-        By the parameter's name: inputs, and a copy of the gradient for the sums.
+        By the parameter's name: inputs, and a copy of the gradient for the sums. Where layers share a
+        parameter, the samples of one follow those of the other.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, tuple[_core.Tiles, _core.Tiles]] = {}
 
     def sparse(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles, p: Pass) -> None:
-        copy = p.ws.tiles((parameter.name, "probed"), parameter.n_out)
-        copy.array()[...] = dy.array()
-        self.kept[parameter.name] = x, copy
+        if parameter.uses > 1:
+            before = self.kept.get(parameter.name, (None, None))
+            self.kept[parameter.name] = _joined(before[0], x), _joined(before[1], dy)
+        else:
+            self.kept[parameter.name] = x, p.copy((parameter.name, "probed"), dy)
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         pass
+
+
+def _joined(first: _core.Tiles | None, second: _core.Tiles) -> _core.Tiles:
+    """A copy, after that of other samples. Those that fill up a tile are zero: they change no sum."""
+    before = 0 if first is None else first.n_tiles
+    found = _core.Tiles(second.n, (before + second.n_tiles) * second.tile, second.tile, second.dtype)
+    if first is not None:
+        found.array()[:before] = first.array()
+    found.array()[before:] = second.array()
+    return found
 
 
 class Pass:
@@ -203,9 +216,13 @@ class Pass:
         The layer that leaves its activation out, because the loss has it fused.
     learner : Learner or None
         What becomes of gradients, in a backward pass.
+    probing : bool
+        Whether this is a look ahead, in training: another pass with the same samples follows.
     """
 
-    __slots__ = ("first_sample", "learner", "linear", "step", "threads", "training", "ws")
+    __slots__ = (
+        "_saved", "first_sample", "learner", "linear", "probing", "step", "threads", "training", "ws",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -217,14 +234,22 @@ class Pass:
         first_sample: int = 0,
         linear: Numbered | None = None,
         learner: Learner | None = None,
+        probing: bool = False,
     ) -> None:
         self.ws, self.training, self.step, self.threads = ws, training, step, threads
         self.first_sample, self.linear, self.learner = first_sample, linear, learner
+        self.probing = probing
+        self._saved: dict[int, Any] = {}
 
     @property
     def batch(self) -> int:
         """Samples."""
         return self.ws.batch
+
+    @property
+    def learning(self) -> bool:
+        """Whether buffers are to follow the samples: in training, but not in a look ahead."""
+        return self.training and not self.probing
 
     # --- memory -------------------------------------------------------------------------
 
@@ -237,7 +262,7 @@ class Pass:
         return self.ws.tiles(key, n)
 
     def output(self, layer: Numbered) -> _core.Tiles:
-        """Tiles for what a layer gives; shared with others unless training."""
+        """Tiles for what a layer gives."""
         return self.ws.tiles((layer.index, "y"), layer.n_out)
 
     def numbers(self, tiles: _core.Tiles) -> NDArray[Any]:
@@ -250,11 +275,52 @@ class Pass:
         tiles.pack(np.ascontiguousarray(values, self.ws.dtype), None, None, None, self.threads)
         return tiles
 
+    def save(self, layer: Numbered, *values: Any) -> None:
+        """Keep what the layer's backward pass wants of its forward pass, in training."""
+        if self.training:
+            self._saved[layer.index] = values
+
+    def saved(self, layer: Numbered) -> Any:
+        """What the layer has saved: a tuple."""
+        return self._saved[layer.index]
+
+    # --- tiles from tiles -----------------------------------------------------------------
+
+    def map(
+        self, key: Hashable, function: Callable[..., NDArray[Any]], first: _core.Tiles, *others: _core.Tiles
+    ) -> _core.Tiles:
+        """Tiles, which ``key`` names, of a function value by value; it must map zeros to 0."""
+        found = self.ws.tiles(key, first.n)
+        found.array()[...] = function(first.array(), *(tiles.array() for tiles in others))
+        return found
+
+    def copy(self, key: Hashable, tiles: _core.Tiles) -> _core.Tiles:
+        """A copy, which ``key`` names: it lasts, whatever other layers do."""
+        found = self.ws.tiles(key, tiles.n)
+        found.array()[...] = tiles.array()
+        return found
+
+    def product(
+        self, key: Hashable, weight: SparseParameter, x: _core.Tiles, bias: DenseParameter | None = None
+    ) -> _core.Tiles:
+        """W x + bias, as tiles that ``key`` names."""
+        found = self.ws.tiles(key, weight.n_out)
+        weight.forward(x, found, self.threads, bias=None if bias is None else bias.padded)
+        return found
+
+    def product_back(self, key: Hashable, weight: SparseParameter, dy: _core.Tiles) -> _core.Tiles:
+        """W' dy, as tiles that ``key`` names."""
+        found = self.ws.tiles(key, weight.n_in)
+        weight.backward_input(dy, found, self.batch, self.threads)
+        return found
+
     # --- gradients ------------------------------------------------------------------------
 
     def learn(self, parameter: Parameter, gradient: NDArray[Any]) -> None:
         """Hand over the gradient of a `DenseParameter`: an array of its shape."""
-        assert isinstance(parameter, DenseParameter) and self.learner is not None
+        if not isinstance(parameter, DenseParameter):
+            raise TypeError(f"the gradient of {parameter.name} is handed over by learn_links")
+        assert self.learner is not None
         flat = np.asarray(gradient).reshape(-1)
         if flat.size != parameter.size:
             raise ValueError(

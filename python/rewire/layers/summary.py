@@ -5,7 +5,6 @@ from __future__ import annotations
 from rewire._format import percent
 from rewire.layers.tree import Tree
 from rewire.link_counts import readable
-from rewire.parameters import SparseParameter
 
 __all__ = ["table"]
 
@@ -15,22 +14,23 @@ def table(tree: Tree) -> str:
     rows = [("layer", "shape", "activation", "connections", "bytes")]
     for name, layer in tree.layers.items():
         place = name.removeprefix("layers.")
-        if not layer.connects:
+        if not (layer.parameters() or layer.buffers() or layer.children()):
             rows.append((f"{place} {layer!r}", "", "", "", ""))
             continue
-        groups = {q.group for q in layer.parameters().values() if isinstance(q, SparseParameter)} - {1}
-        kind = " x".join([type(layer).__name__, *map(str, sorted(groups))])
         own = [q for q in layer.parameters().values() if q.connects]
+        kind = " x".join([type(layer).__name__, *map(str, sorted({q.group for q in own} - {1}))])
         nnz, full = sum(q.size for q in own), sum(q.shape[0] * q.shape[1] for q in own)
-        count = f"{nnz:,}/{full:,} ({percent(nnz / full, 3)})"
-        size = readable(sum(q.nbytes for q in layer.parameters().values()))
-        rows.append(
-            (f"{place} {kind}", f"{layer.n_in} -> {layer.n_out}", layer.activation.name, count, size)
-        )
-    nnz, full = sum(layer.nnz for layer in tree.row), sum(layer.full for layer in tree.row)
+        count = f"{nnz:,}/{full:,} ({percent(nnz / full, 3)})" if own else ""
+        held = [q.nbytes for q in layer.parameters().values()]
+        held += [buffer.nbytes for buffer in layer.buffers().values()]
+        activation = layer.activation.name if own else ""
+        size = readable(sum(held)) if held else ""
+        rows.append((f"{place} {kind}", f"{layer.n_in} -> {layer.n_out}", activation, count, size))
+    weights = [q for q in tree.parameters.values() if q.connects]
+    nnz, full = sum(q.size for q in weights), sum(q.shape[0] * q.shape[1] for q in weights)
     total = f"{nnz:,}/{full:,} ({percent(nnz / full, 3)})"
-    size = readable(sum(layer.nbytes for layer in tree.row))
-    rows.append(("all", f"{tree.row[0].n_in} -> {tree.row[-1].n_out}", "", total, size))
+    held = [part.nbytes for part in tree.parameters.values()] + [b.nbytes for b in tree.buffers.values()]
+    rows.append(("all", f"{tree.row[0].n_in} -> {tree.row[-1].n_out}", "", total, readable(sum(held))))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -12,11 +12,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire import _checks
-from rewire.layers.base import Layer, refuse_incomplete
+from rewire.layers.base import Layer
 from rewire.parameters import Buffer, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT, take
 
-__all__ = ["Tree", "connected"]
+__all__ = ["Tree"]
 
 
 class Tree:
@@ -35,7 +35,7 @@ class Tree:
     buffers : dict of str to Buffer
         By names such as ``"layers.2.buffer.mean"``.
     weighted : list of Layer
-        Layers with connections of their own.
+        Layers with connections of their own, that is not those of a layer before them.
     sparse : list of SparseParameter
     """
 
@@ -49,7 +49,8 @@ class Tree:
         self._names: dict[int, str] = {}
         for i, layer in enumerate(self.row):
             self._add(f"layers.{i}", layer)
-        self.weighted = [layer for layer in self.layers.values() if layer.connects]
+        owners = {layer for name, (layer, _) in self.declared_by.items() if self.parameters[name].connects}
+        self.weighted = [layer for name, layer in self.layers.items() if name in owners]
         self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
 
     def _add(self, name: str, layer: Layer) -> None:
@@ -161,63 +162,3 @@ class _Taken(Mapping[str, NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._own)
-
-
-def connected(layers: Sequence[Layer], where: str = "layers") -> list[Layer]:
-    """Layers that fit each other: each has learnt its widths from the one before.
-
-    Parameters
-    ----------
-    layers : sequence of Layer
-    where : str
-        What the argument is called in errors.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they do not fit; both are named.
-    """
-    if isinstance(layers, Layer) or not isinstance(layers, Sequence):
-        raise TypeError(f"{where} must be a list of layers, got {_checks.describe(layers)}")
-    found = list(layers)
-    for i, layer in enumerate(found):
-        if not isinstance(layer, Layer):
-            raise TypeError(
-                f"{where}[{i}] must be a Sparse, Dense or another layer, got {_checks.describe(layer)}"
-            )
-        refuse_incomplete(f"{where}[{i}]", type(layer))
-        if layer.built:
-            raise ValueError(f"{where}[{i}] already belongs to a network; make a new layer for another one")
-        if any(layer is other for other in found[:i]):
-            raise ValueError(f"{where}[{i}] stands twice in the list; every layer needs an object of its own")
-    width = next((layer.n_in for layer in found if layer.n_in), 0)
-    if not width:
-        raise ValueError(f"{where} must hold at least one Sparse or Dense layer, got none")
-    free = [layer for layer in found if not layer.n_in]  # they learn their widths here
-    try:
-        _connect(found, width, where)
-    except BaseException:
-        for layer in free:
-            layer.n_in = layer.n_out = 0
-        raise
-    return found
-
-
-def _connect(layers: Sequence[Layer], width: int, where: str) -> None:
-    """Tell every layer how many values come from the one before."""
-    giver = "what is before it"
-    for i, layer in enumerate(layers):
-        own = layer.n_in
-        if own and own != width:
-            raise ValueError(
-                f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs"
-            )
-        layer.connect(width)
-        if layer.n_in != width or layer.n_out < 1:
-            raise ValueError(
-                f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
-                f"got {layer.n_in} and {layer.n_out}: its connect() is wrong"
-            )
-        if layer.connects or layer.n_out != width or own:
-            giver = f"layer {i} ({layer!r})"
-        width = layer.n_out

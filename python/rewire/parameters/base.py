@@ -52,6 +52,8 @@ class Parameter:
         Its name in the network, such as ``"layers.0.weight"``; "" before it stands in one.
     connects : bool
         Whether its values are weights of connections between neurons, and count as such.
+    group : int
+        Neighbouring outputs that share their sources.
     uses : int
         How many layers of the network have it; more than one for tied weights.
     stream : int
@@ -62,6 +64,7 @@ class Parameter:
 
     name: str = ""
     connects: bool = False
+    group: int = 1
     uses: int = 0
     stream: int = 0
     version: int = 0
@@ -127,6 +130,14 @@ class Parameter:
         KeyError, ValueError
             For a field that is not there, or a vector of another shape.
         """
+        raise NotImplementedError
+
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        """Rows, columns and values of all connections, in row-major order, as copies; of weights alone."""
+        raise NotImplementedError
+
+    def magnitudes_in(self) -> NDArray[np.float64]:
+        """Sum of |w| over the incoming connections of every neuron; of weights alone."""
         raise NotImplementedError
 
     def derived(self, name: str, make: Callable[[], Any]) -> Any:

@@ -41,6 +41,11 @@ class Buffer:
         self.axes = checked_axes(axes, self.shape)
         self.values: NDArray[Any] = np.full(self.shape, fill, self.dtype)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.values.nbytes
+
     def kept(self, inputs: Mask, outputs: Mask) -> NDArray[Any]:
         """What is left of it with these inputs and outputs of its layer alone."""
         return cut(self.values, self.axes, inputs, outputs)

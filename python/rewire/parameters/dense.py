@@ -155,6 +155,10 @@ class DenseParameter(Parameter):
         target[...] = values
         self.touch()
 
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        rows, cols = (np.arange(n, dtype=np.int32) for n in self._shape)
+        return np.repeat(rows, cols.size), np.tile(cols, rows.size), self.values.reshape(-1).copy()
+
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """W x in float64, for a matrix W of connections."""
         return np.einsum("ij,j->i", self.values, x)  # not by BLAS: its sums may depend on its threads

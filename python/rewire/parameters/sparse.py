@@ -309,6 +309,9 @@ class SparseParameter(Parameter):
         rows, _, values = self.store.to_arrays()
         return np.bincount(rows, weights=np.abs(values), minlength=self.n_out).astype(np.float64)
 
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        return self.store.to_arrays()
+
     # --- values -----------------------------------------------------------------------------
 
     def read(self, field: str = "weight") -> NDArray[Any]:
@@ -403,6 +406,11 @@ class SparseParameter(Parameter):
         values, gradient = core.get_field(target), core.get_field(GRADIENT)
         kept = {name: core.get_field(name) for name in fields}
         step(values, gradient, kept)
+        if self.geometry.missing_rows:  # rows that are not there stay zero, whatever the step did
+            last, rows = int(core.indptr()[-2]), self.geometry.last_rows
+            for changed in (values, *kept.values()):
+                if changed.shape[1] == self.group:
+                    changed[last:, rows:] = 0
         for name, changed in {target: values, **kept}.items():
             core.set_field(name, changed)
         self.touch()
@@ -521,6 +529,14 @@ class SparseParameter(Parameter):
     def structure(self) -> Structure:
         """Which sources each group has."""
         return Structure.of(self.core)
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        """Outputs with a link from one of these inputs."""
+        return self.structure().live_outputs(inputs)
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        """Inputs with a link into one of these outputs, or into another of its group."""
+        return self.structure().live_inputs(outputs)
 
     def __repr__(self) -> str:
         return f"SparseParameter({self.n_in}, {self.n_out}, group={self.group})"

@@ -1,0 +1,82 @@
+"""Layers beside each other: all take the same inputs, and their outputs follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rewire import _core
+from rewire._structure import Mask
+from rewire.layers.base import Layer, register_layer
+from rewire.layers.composite import Composite
+from rewire.layers.passing import Pass
+from rewire.layers.row import Row, connect_row
+
+__all__ = ["Concat"]
+
+
+@register_layer
+class Concat(Composite):
+    """The outputs of several layers for the same inputs, one after the other.
+
+    Parameters
+    ----------
+    layers : list of (Layer or list of Layer)
+        New ones. A list is a `Row`; an empty one hands on the inputs.
+
+    Attributes
+    ----------
+    layers : list of Layer
+
+    Examples
+    --------
+    >>> import rewire as rw
+    >>> both = rw.layers.Concat([rw.Sparse(64, 100, activation="relu"), []])
+    >>> net = rw.Sequential([both, rw.Sparse(164, 10, activation="softmax")])
+    """
+
+    def __init__(self, layers: Sequence[Layer | Sequence[Layer]]) -> None:
+        given: Any = layers
+        if isinstance(given, list | tuple):
+            given = [Row(layer) if isinstance(layer, list) else layer for layer in given]
+        super().__init__(given)
+        if not self.layers:
+            raise ValueError("layers must hold at least one layer, got none")
+        self.n_in = next((layer.n_in for layer in self.layers if layer.n_in), 0)
+
+    def connect(self, n_in: int) -> None:
+        self.n_in = n_in
+        self.n_out = sum(connect_row([layer], n_in, f"layers[{i}]") for i, layer in enumerate(self.layers))
+
+    def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
+        if not p.training:  # inner layers may write where x is
+            x = p.copy((self.index, "x"), x)
+        y, end = p.output(self), 0
+        for layer in self.layers:
+            begin, end = end, end + layer.n_out
+            y.array()[:, begin:end] = layer.forward(x, p).array()
+        return y
+
+    def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
+        total, end = None, 0
+        for i, layer in enumerate(self.layers):
+            begin, end = end, end + layer.n_out
+            if not (need_dx or layer.learns):
+                continue
+            part = p.tiles((self.index, "dy", i), layer.n_out)
+            part.array()[...] = dy.array()[:, begin:end]
+            dx = layer.backward(part, x, p, need_dx)
+            if dx is not None:
+                key = self.index, "dx"
+                total = p.copy(key, dx) if total is None else p.map(key, np.add, total, dx)
+        return total
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        return np.concatenate([layer.live_outputs(inputs) for layer in self.layers])
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        parts = np.split(outputs, np.cumsum([layer.n_out for layer in self.layers[:-1]]))
+        masks = [layer.live_inputs(part) for layer, part in zip(self.layers, parts, strict=True)]
+        return np.logical_or.reduce(masks)

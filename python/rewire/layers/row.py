@@ -1,0 +1,135 @@
+"""Layers in a row: how they are connected, run forward and backward; and a row as one layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rewire import _core
+from rewire._structure import Mask
+from rewire.layers.base import Layer, register_layer
+from rewire.layers.composite import Composite
+from rewire.layers.passing import Pass
+from rewire.reachability import live_backward, live_forward
+
+__all__ = ["Row", "backward_through", "connect_row", "forward_through", "width_of"]
+
+
+def width_of(layers: Sequence[Layer]) -> int:
+    """How many inputs a row takes, by the first layer that says so; 0 if none does.
+
+    Layers before that one are taken to hand on as many values as they get.
+    """
+    known = [layer.n_in for layer in (*layers, *(each for row in layers for each in row.tree()))]
+    return next((n for n in known if n), 0)
+
+
+def connect_row(layers: Sequence[Layer], n_in: int, where: str = "layers") -> int:
+    """Let each layer learn its widths from the one before; the number of outputs.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit; both are named.
+    """
+    free = [layer for layer in layers if not layer.n_in]  # they learn their widths here
+    try:
+        return _connect(layers, n_in, where)
+    except BaseException:
+        for layer in free:
+            layer.n_in = layer.n_out = 0
+        raise
+
+
+def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
+    giver = "what is before it"
+    for i, layer in enumerate(layers):
+        own = layer.n_in
+        if own and own != width:
+            raise ValueError(
+                f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs"
+            )
+        layer.connect(width)
+        if layer.n_in != width or layer.n_out < 1:
+            raise ValueError(
+                f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
+                f"got {layer.n_in} and {layer.n_out}: its connect() is wrong"
+            )
+        if layer.connects or layer.n_out != width or own:
+            giver = f"layer {i} ({layer!r})"
+        width = layer.n_out
+    return width
+
+
+def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
+    """Inputs of every layer, and the outputs of the last one at the end.
+
+    Unless training, inner results share their memory and only the last one is valid.
+    """
+    flow = [x]
+    for layer in layers:
+        x = layer.forward(x, p)
+        flow.append(x)
+    return flow
+
+
+def backward_through(
+    layers: Sequence[Layer], dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, need_dx: bool
+) -> _core.Tiles | None:
+    """The gradient for the inputs, from ``dy`` (overwritten) for the outputs; None if it is not needed.
+
+    ``flow`` is what :func:`forward_through` gave. Layers before the first one that learns are left alone,
+    unless the gradient is needed.
+    """
+    first = 0 if need_dx else next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
+    gradient = dy
+    for at in range(len(layers) - 1, first - 1, -1):
+        needed = need_dx or at > first
+        found = layers[at].backward(gradient, flow[at], p, needed)
+        if found is None:
+            if needed:
+                raise TypeError(f"{layers[at].label}: backward must give the gradient for inputs, got None")
+            break
+        gradient = found
+    return gradient if need_dx else None
+
+
+@register_layer
+class Row(Composite):
+    """Layers in a row, as one layer: a branch of `Concat`, say.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        New ones. Without any it hands on what it takes.
+
+    Attributes
+    ----------
+    layers : list of Layer
+
+    Notes
+    -----
+    Neurons inside are not removed. All-ReLU counts hidden layers in the order of the summary.
+    """
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        super().__init__(layers)
+        self.n_in = self.layers[0].n_in if self.layers else 0
+
+    def connect(self, n_in: int) -> None:
+        self.n_in = n_in
+        self.n_out = connect_row(self.layers, n_in)
+
+    def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
+        flow = forward_through(self.layers, x, p)
+        p.save(self, flow)
+        return flow[-1]
+
+    def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
+        (flow,) = p.saved(self)
+        return backward_through(self.layers, dy, flow, p, need_dx)
+
+    def live_outputs(self, inputs: Mask) -> Mask:
+        return live_forward(self.layers, inputs)[-1]
+
+    def live_inputs(self, outputs: Mask) -> Mask:
+        return live_backward(self.layers, outputs)[0]
