@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import describe, one_of_types
 from rewire._structure import Mask
-from rewire.layers import Layer, WeightLayer
+from rewire.layers import Layer
 from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 from rewire.reachability import live_backward, refuse_opaque
@@ -39,12 +39,12 @@ class RemovedNeurons(NamedTuple):
     removed: tuple[int, ...]
 
 
-def neuron_importance(layer: WeightLayer) -> NDArray[np.float64]:
+def neuron_importance(layer: Layer) -> NDArray[np.float64]:
     """Sum of |w| over the incoming links of every neuron.
 
     Parameters
     ----------
-    layer : Sparse or Dense
+    layer : layer with weights
 
     Returns
     -------
@@ -55,8 +55,11 @@ def neuron_importance(layer: WeightLayer) -> NDArray[np.float64]:
     -----
     Curci, Mocanu, Pechenizkiy, *Truly sparse neural networks at scale*, arXiv:2102.01732 (2022), section 3.3.
     """
-    one_of_types("layer", layer, (WeightLayer,), "a layer with weights")
-    return layer.weight.magnitudes_in()
+    one_of_types("layer", layer, Layer, "a layer with weights")
+    matrices = [q for q in layer.parameters().values() if q.connects and q.shape[0] == layer.n_out]
+    if not matrices:
+        raise TypeError(f"layer must be a layer with weights, got {describe(layer)}")
+    return np.sum([weights.magnitudes_in() for weights in matrices], axis=0)
 
 
 def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None) -> RemovedNeurons:
@@ -141,10 +144,15 @@ def refuse_fixed_widths(network: Sequential, layers: Sequence[SparseParameter]) 
     For rules that remove neurons: before training, and not in the middle of it.
     """
     refuse_opaque(network.layers)
+    for owner in network.weight_layers:
+        if not any(owner is layer for layer in network.layers):
+            raise TypeError(f"{owner.label} stands inside of another layer, which needs all of its neurons")
     ends = _positions(network)
     for parameter in layers:
         at = network.position_of(parameter)
         layer = network.layers[at]
+        if at == ends[-1]:
+            raise TypeError(f"{layer.label} needs all of its neurons: they lead to the outputs")
         between = network.layers[at + 1 : ends[ends.index(at) + 1]]
         _, first = layer.keepable(*(np.arange(n) < 1 for n in (layer.n_in, layer.n_out)))
         if between and not first.all():
@@ -184,6 +192,8 @@ def _checked(neurons: Mapping[int, ArrayLike], layers: list[tuple[int, Layer]]) 
         if torn.any():
             one = np.arange(layer.n_out) == np.argmax(torn)
             group = np.flatnonzero(layer.keepable(everything, one)[1])
+            if group.size == layer.n_out:
+                raise TypeError(f"{layer.label} needs neuron {np.argmax(mask)}: it cannot be removed")
             raise ValueError(
                 f"{name} must name whole groups of neurons, got only some of {group[0]} to {group[-1]}"
             )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import choice
-from rewire.analysis.links import LinkList, NetworkLike, layers_of, links_of
+from rewire.analysis.links import LinkList, NetworkLike, links_of, weights_of
 from rewire.network import Sequential
 from rewire.reachability import origins
 
@@ -18,8 +18,8 @@ def overlap(a: NetworkLike, b: NetworkLike) -> float:
 
     Parameters
     ----------
-    a, b : Sequential, layer with weights or WeightStore
-        With layers of the same shapes.
+    a, b : Sequential, layer with weights, parameter or WeightStore
+        With weights of the same shapes.
 
     Returns
     -------
@@ -50,8 +50,8 @@ def topology_distance(a: NetworkLike, b: NetworkLike, *, matching: str = "optima
 
     Parameters
     ----------
-    a, b : Sequential, layer with weights or WeightStore
-        With layers of the same shapes.
+    a, b : Sequential, layer with weights, parameter or WeightStore
+        With weights of the same shapes.
     matching : {"optimal", "greedy"}
         Optimal, as published: least sum of distances, by SciPy's ``linear_sum_assignment``, in O(n_out^2)
         memory and up to O(n_out^3) time. Greedy, for wide layers: every neuron in turn takes the nearest one
@@ -106,22 +106,25 @@ def topology_distances(a: NetworkLike, b: NetworkLike, *, matching: str = "optim
 
 def _pairs(a: NetworkLike, b: NetworkLike) -> list[tuple[LinkList, LinkList]]:
     """The links of corresponding layers."""
-    ours, theirs = layers_of(a, "a"), layers_of(b, "b")
-    shapes = [[(layer.n_out, layer.n_in) for layer in layers] for layers in (ours, theirs)]
+    ours, theirs = weights_of(a, "a"), weights_of(b, "b")
+    shapes = [[weights.shape for weights in matrices] for matrices in (ours, theirs)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"a and b must have layers of the same shapes, got {shapes[0]} and {shapes[1]}")
     return [(links_of(x), links_of(y)) for x, y in zip(ours, theirs, strict=True)]
 
 
 def _origins(network: NetworkLike) -> list[NDArray[np.int32]]:
-    """For every layer with weights, which neuron of the one before each of its inputs is."""
+    """For every matrix of weights, which neuron of the one before each of its inputs is."""
     if not isinstance(network, Sequential):
-        return [np.arange(layer.n_in, dtype=np.int32) for layer in layers_of(network)]
+        return [np.arange(weights.shape[1], dtype=np.int32) for weights in weights_of(network)]
     found, begin = [], 0
-    for layer in network.weight_layers:
-        between = network.layers[begin : layer.index]
+    for layer, names in zip(network.weight_layers, network.weight_names, strict=True):
+        at = network.position_of(network.parameters()[names[0]])
+        if layer is not network.layers[at] or len(names) > 1:
+            raise TypeError(f"{layer.label} is no single matrix of weights between two rows of neurons")
+        between = network.layers[begin:at]
         found.append(origins(between, between[0].n_in if between else layer.n_in).astype(np.int32))
-        begin = layer.index + 1
+        begin = at + 1
     return found
 
 

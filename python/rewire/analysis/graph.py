@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._checks import boolean
-from rewire._structure import Structure
-from rewire.analysis.links import LayerLike, NetworkLike, layers_of, links_of, parts_of
+from rewire.analysis.links import MatrixLike, NetworkLike, Weights, links_of, parts_of, weights_of
 from rewire.network import Sequential
-from rewire.store import WeightStore
 
 __all__ = ["Components", "components", "spectral_gap", "unused_inputs"]
 
@@ -31,7 +29,7 @@ def unused_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[
 
     Parameters
     ----------
-    network : Sequential, layer with weights or WeightStore
+    network : Sequential, layer with weights, parameter or WeightStore
     dead_paths : bool
         Also those that no output depends on, because every path from them ends before.
 
@@ -45,7 +43,7 @@ def unused_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[
     TypeError
         If a layer does not say which of its outputs depend on which inputs; it is named.
     """
-    unused = np.ones(layers_of(network)[0].n_in, bool)
+    unused = np.ones(parts_of(network)[0].n_in, bool)
     unused[used_inputs(network, dead_paths=dead_paths)] = False
     return np.flatnonzero(unused)
 
@@ -54,10 +52,10 @@ def used_inputs(network: NetworkLike, *, dead_paths: bool = False) -> NDArray[np
     """The other input features, ascending. Takes memory for the links there are, not for all inputs."""
     parts = parts_of(network)
     if not boolean("dead_paths", dead_paths):
-        parts = parts[: parts.index(layers_of(network)[0]) + 1]
+        parts = parts[: next(k for k, part in enumerate(parts) if part.full) + 1]
     used: NDArray[Any] = np.arange(parts[-1].n_out)
     for part in reversed(parts):
-        used = (Structure.of(part._core) if isinstance(part, WeightStore) else part).sources_of(used)
+        used = part.sources_of(used)
     return used.astype(np.int64)
 
 
@@ -66,7 +64,7 @@ def components(network: NetworkLike) -> Components:
 
     Parameters
     ----------
-    network : Sequential, layer with weights or WeightStore
+    network : Sequential, layer with weights, parameter or WeightStore
 
     Returns
     -------
@@ -85,18 +83,18 @@ def components(network: NetworkLike) -> Components:
         from scipy.sparse.csgraph import connected_components
     except ImportError as error:
         raise ImportError('components needs SciPy: pip install "rewire[sklearn]"') from error
-    parts, weighted = parts_of(network), layers_of(network)
+    parts = parts_of(network)
     ends = np.cumsum([parts[0].n_in, *(part.n_out for part in parts)])
     begins = [0, *ends[:-1]]
     sources, targets = [], []
     for k, part in enumerate(parts):
-        links = links_of(part)
-        sources.append(links.cols + begins[k])
-        targets.append(links.rows + ends[k])
+        rows, cols = part.connections()
+        sources.append(cols + begins[k])
+        targets.append(rows + ends[k])
     at, to = np.concatenate(sources), np.concatenate(targets)
     graph = coo_array((np.ones(at.size, bool), (at, to)), shape=(int(ends[-1]),) * 2)
     _, label = connected_components(graph, directed=False)
-    shown = [0, *(k + 1 for k, part in enumerate(parts) if part in weighted)]
+    shown = [0, *(k + 1 for k, part in enumerate(parts) if part.full)]
     labels = [label[begins[k] : ends[k]] for k in shown]
     sizes = np.bincount(np.concatenate(labels))
     order = np.argsort(-sizes, kind="stable")
@@ -109,7 +107,7 @@ def components(network: NetworkLike) -> Components:
 @overload
 def spectral_gap(network: Sequential) -> NDArray[np.float64]: ...
 @overload
-def spectral_gap(network: LayerLike) -> float: ...
+def spectral_gap(network: MatrixLike) -> float | NDArray[np.float64]: ...
 def spectral_gap(network: NetworkLike) -> float | NDArray[np.float64]:
     """How far a layer is from falling apart: 1 - sigma_2 of its normalised biadjacency matrix. Needs SciPy.
 
@@ -118,13 +116,13 @@ def spectral_gap(network: NetworkLike) -> float | NDArray[np.float64]:
 
     Parameters
     ----------
-    network : Sequential, layer with weights or WeightStore
+    network : Sequential, layer with weights, parameter or WeightStore
 
     Returns
     -------
     float
         1 for a full layer, 0 for one in two pieces or more, nan for one without links. Of a Sequential an
-        array, layer by layer.
+        array, one for each matrix of weights; so of a layer with several of them.
 
     Notes
     -----
@@ -134,17 +132,17 @@ def spectral_gap(network: NetworkLike) -> float | NDArray[np.float64]:
     large sparse graph does much better (Marcus, Spielman and Srivastava, Annals of Mathematics 182, 2015).
     Pal et al. (ICML 2022) and Hoang et al. (ICLR 2023) look at pruned networks in this way.
     """
-    gaps = [_gap(layer) for layer in layers_of(network)]
-    return np.array(gaps) if isinstance(network, Sequential) else gaps[0]
+    gaps = [_gap(weights) for weights in weights_of(network)]
+    return np.array(gaps) if isinstance(network, Sequential) or len(gaps) > 1 else gaps[0]
 
 
-def _gap(layer: LayerLike) -> float:
+def _gap(weights: Weights) -> float:
     try:
         from scipy.sparse import csr_array
         from scipy.sparse.linalg import LinearOperator, svds
     except ImportError as error:
         raise ImportError('spectral_gap needs SciPy: pip install "rewire[sklearn]"') from error
-    links = links_of(layer)
+    links = links_of(weights)
     if not links.rows.size:
         return float("nan")
     # Neurons that have links, numbered anew.

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import one_of_types
-from rewire.layers import Layer, Sparse, WeightLayer
+from rewire._checks import describe, one_of_types
+from rewire.layers import Layer
 from rewire.network import Sequential
+from rewire.parameters import Parameter
 from rewire.store import WeightStore
 
-__all__ = ["LayerLike", "LinkList", "NetworkLike", "layers_of", "links_of", "parts_of", "store_of"]
+__all__ = ["LinkList", "Matrix", "MatrixLike", "NetworkLike", "Weights", "links_of", "parts_of", "weights_of"]
 
-LayerLike = WeightLayer | WeightStore
-NetworkLike = Sequential | LayerLike
+MatrixLike = Layer | Parameter | WeightStore
+NetworkLike = Sequential | MatrixLike
+
+
+class Weights(Protocol):
+    """One matrix of weights: a parameter, or a store."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_out, n_in)."""
+
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        """Rows, columns and values of all connections, in row-major order."""
 
 
 class LinkList(NamedTuple):
@@ -30,36 +42,53 @@ class LinkList(NamedTuple):
         return self.rows.astype(np.int64) * self.shape[1] + self.cols
 
 
-def layers_of(what: NetworkLike, name: str = "network") -> list[LayerLike]:
-    """The layers with weights of a network; a layer or a store stands for itself.
+class Matrix:
+    """Weights that belong to no layer, as paths see them."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self.n_out, self.n_in = weights.shape
+        self.full = self.n_out * self.n_in
+
+    def connections(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Rows and columns."""
+        rows, cols, _ = self._weights.to_arrays()
+        return rows, cols
+
+    def sources_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """The inputs that these outputs depend on, ascending."""
+        rows, cols = self.connections()
+        return np.unique(cols[np.isin(rows, outputs)])
+
+
+def weights_of(what: NetworkLike, name: str = "network") -> list[Weights]:
+    """All matrices of weights in a network or layer, in order; a parameter or a store stands for itself.
 
     Raises
     ------
     TypeError
         For anything else; ``name`` is what the message calls it.
     """
-    one_of_types(
-        name,
-        what,
-        (Sequential, WeightStore, WeightLayer),
-        "a Sequential, a layer with weights or a WeightStore",
-    )
-    return list(what.weight_layers) if isinstance(what, Sequential) else [what]
+    expected = "a Sequential, a layer with weights or a WeightStore"
+    one_of_types(name, what, (Sequential, Layer, Parameter, WeightStore), expected)
+    found: list[Any] = [what]
+    if isinstance(what, Sequential | Layer):
+        found = list(what.parameters().values())
+    found = [weights for weights in found if isinstance(weights, WeightStore) or weights.connects]
+    if not found:
+        raise TypeError(f"{name} must be {expected}, got {describe(what)}")
+    return found
 
 
-def parts_of(what: NetworkLike) -> list[Layer | WeightStore]:
-    """:func:`layers_of`, with the layers without weights between and before them."""
-    return list(what.layers) if isinstance(what, Sequential) else [*layers_of(what)]
+def parts_of(what: NetworkLike) -> list[Layer | Matrix]:
+    """What paths lead through, in order: the layers of a network; anything else is the only part."""
+    if isinstance(what, Sequential):
+        return list(what.layers)
+    found = weights_of(what)
+    return [what if isinstance(what, Layer) else Matrix(found[0])]
 
 
-def store_of(layer: LayerLike) -> WeightStore | None:
-    """The store of a layer; None for a dense one, which has all connections."""
-    if isinstance(layer, Sparse):
-        return layer.store
-    return layer if isinstance(layer, WeightStore) else None
-
-
-def links_of(layer: Layer | WeightStore) -> LinkList:
-    """The connections of one layer; of a dense one all of them, for a stored zero is a connection too."""
-    rows, cols = layer.to_arrays()[:2] if isinstance(layer, WeightStore) else layer.connections()
-    return LinkList(rows, cols, (layer.n_out, layer.n_in))
+def links_of(weights: Weights) -> LinkList:
+    """The connections of one matrix; of a dense one all of them, for a stored zero is a connection too."""
+    rows, cols, _ = weights.to_arrays()
+    return LinkList(rows, cols, (weights.shape[0], weights.shape[1]))

@@ -13,6 +13,7 @@ training gives are the same with and without a log.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,6 @@ from rewire._geometry import Geometry
 from rewire._positions import decode, difference, encode, positions_of
 from rewire._training import TrainerLike
 from rewire.callbacks.base import Callback, State, register_callback
-from rewire.layers import Sparse
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
 from rewire.parameters import Field
@@ -41,12 +41,19 @@ COLUMNS = (*COUNTS, "age_mean", "age_median")  # of one rewiring and layer; whol
 
 
 class _Shape(NamedTuple):
-    """A layer with weights as the log found it: ``at`` which index; ``group`` 0: dense."""
+    """Weights as the log found them: of which layer with weights; ``group`` 0: they are all there."""
 
-    at: int
+    layer: int
     n_out: int
     n_in: int
     group: int
+
+
+class _Weights(NamedTuple):
+    """The shape, and what it is the shape of."""
+
+    shape: _Shape
+    parameter: Any
 
 
 @register_callback
@@ -95,7 +102,9 @@ class LinkLog(Callback):
         self._shapes: list[_Shape] = []
         self._first_epoch = 0
         self._initial = np.zeros(0, np.int64)  # links of each layer when the log began
-        self._explored: dict[int, NDArray[np.int64]] = {}  # by layer.index: numbers of slots, ascending
+        self._layers = 0  # with weights
+        # By the place of weights among `_shapes`: numbers of slots, ascending.
+        self._explored: dict[int, NDArray[np.int64]] = {}
         self._when: list[tuple[int, int]] = []  # epoch and step of each rewiring
         self._rows: list[NDArray[np.float64]] = []  # (n_layers, COLUMNS) for each rewiring
         self._alive: list[NDArray[np.int64]] = []  # (n_layers, cohorts by epoch) for each epoch
@@ -110,7 +119,7 @@ class LinkLog(Callback):
         if name in ("epoch", "step"):
             when = np.array(self._when, np.int64).reshape(-1, 2)
             return when[:, ("epoch", "step").index(name)]
-        rows = np.array(self._rows).reshape(len(self._rows), len(self._shapes), len(COLUMNS))
+        rows = np.array(self._rows).reshape(len(self._rows), self._layers, len(COLUMNS))
         column = rows[:, :, COLUMNS.index(name)]
         return column.astype(np.int64) if name in COUNTS else column
 
@@ -131,9 +140,9 @@ class LinkLog(Callback):
         """
         chosen = slice(None)
         if layer is not None:
-            chosen = slice(integer("layer", layer, low=0, high=max(len(self._shapes) - 1, 0)), layer + 1)
+            chosen = slice(integer("layer", layer, low=0, high=max(self._layers - 1, 0)), layer + 1)
         n = len(self._alive)
-        grown = np.zeros((len(self._shapes), n + 1), np.int64)
+        grown = np.zeros((self._layers, n + 1), np.int64)
         grown[:, 0] = self._initial
         for (epoch, _), row in zip(self._when, self._rows, strict=True):
             if epoch - self._first_epoch < n:
@@ -158,10 +167,7 @@ class LinkLog(Callback):
             raise RuntimeError(f"LinkLog cannot go on: {_STRANGE}")
         elif self._shapes != _shapes(state.network):  # neurons that had gone came back
             self._shapes = _shapes(state.network)
-            self._explored = {
-                layer.index: positions_of(layer.core)
-                for layer in [a for a in state.network.weight_layers if isinstance(a, Sparse)]
-            }
+            self._explored = _connected(state.network)
         self._announce(state.network)
 
     def on_rewire(self, state: State) -> None:
@@ -169,12 +175,12 @@ class LinkLog(Callback):
         assert record is not None  # what this event is about
         if record.neurons is not None:
             self._shrink(state.network, record.neurons)
-        rows = np.zeros((len(self._shapes), len(COLUMNS)))
-        for i, layer in enumerate(state.network.weight_layers):
-            if isinstance(layer, Sparse):
-                self._explore(layer, now)
-            survived, *ages = _figures(_cohorts(layer, now), now)
-            rows[i] = record.grown[i], record.removed[i], survived, self._tried(layer), *ages
+        rows = np.zeros((self._layers, len(COLUMNS)))
+        self._explore(state.network, now)
+        tried = self._tried(state.network)
+        for i, cohorts in enumerate(_cohorts(state.network, now)):
+            survived, *ages = _figures(cohorts, now)
+            rows[i] = record.grown[i], record.removed[i], survived, tried[i], *ages
         self._rows.append(rows)
         self._when.append((state.epoch, state.step))
         self._announce(state.network)
@@ -184,44 +190,41 @@ class LinkLog(Callback):
         epoch = state.row["epoch"] - self._first_epoch
         # The epoch each rewiring belongs to; what was edited in since the last one belongs to this epoch.
         grown_in = [0, *(e - self._first_epoch + 1 for e, _ in self._when), epoch + 1]
-        layers = state.network.weight_layers
-        cohorts = [_cohorts(layer, now) for layer in layers]
+        cohorts = _cohorts(state.network, now)
         alive = [np.bincount(grown_in, weights=c, minlength=epoch + 2) for c in cohorts]
         while len(self._alive) < epoch:  # an epoch whose end was broken off by Ctrl-C in another callback
-            self._alive.append(np.full((len(layers), len(self._alive) + 2), -1))
+            self._alive.append(np.full((self._layers, len(self._alive) + 2), -1))
         self._alive.append(np.array(alive).astype(np.int64))
         survived, mean, median = (list(f) for f in zip(*(_figures(c, now) for c in cohorts), strict=True))
-        tried = [self._tried(layer) for layer in layers]
-        sparse = [i for i, layer in enumerate(layers) if isinstance(layer, Sparse)]
-        positions = sum(layers[i].n_in * layers[i].n_out for i in sparse)
+        tried = self._tried(state.network)
+        found = sum(self._tried_of(k, shape) for k, shape in enumerate(self._shapes) if shape.group)
+        positions = sum(shape.n_in * shape.n_out for shape in self._shapes if shape.group)
         state.row.update(
             links_survived=survived,
             links_explored=tried,
             link_age_mean=mean,
             link_age_median=median,
-            exploration_rate=sum(tried[i] for i in sparse) / positions if positions else 1.0,
+            exploration_rate=found / positions if positions else 1.0,
         )
 
     # --- pieces -------------------------------------------------------------------------
 
     def _begin(self, state: State) -> None:
-        layers = state.network.weight_layers
-        for layer in layers:
-            if isinstance(layer, Sparse):
-                layer.weight.add_field(FIELD, SINCE)  # and not that of another log, which came to its end
-                self._explored[layer.index] = positions_of(layer.core)
-        self._initial = np.array([layer.nnz for layer in layers], np.int64)
+        for parameter in state.network.sparse_parameters:
+            parameter.add_field(FIELD, SINCE)  # and not that of another log, which came to its end
+        self._explored = _connected(state.network)
         self._first_epoch = state.trainer.epoch
-        self._shapes = _shapes(state.network)
+        self._shapes, self._layers = _shapes(state.network), len(state.network.weight_names)
+        self._initial = np.array([counts.sum() for counts in _cohorts(state.network, 0)], np.int64)
 
     def _knows(self, trainer: TrainerLike, network: Sequential) -> bool:
         """Whether the layers are still those that were logged, perhaps of other widths."""
         now = len(self._rows)
-        kept, found = ([(s.at, s.group) for s in shapes] for shapes in (self._shapes, _shapes(network)))
+        kept, found = ([(s.layer, s.group) for s in shapes] for shapes in (self._shapes, _shapes(network)))
         if kept != found or self._first_epoch + len(self._alive) > trainer.epoch:
             return False
-        ends = (self._shapes[0].n_in, self._shapes[-1].n_out)
-        if ends != (network.n_in, network.n_out):
+        ends, now_ends = ((s[0].n_in, s[-1].n_out) for s in (self._shapes, _shapes(network)))
+        if ends != now_ends:
             return False
         try:
             for parameter in network.sparse_parameters:
@@ -249,34 +252,44 @@ class LinkLog(Callback):
 
     def _shrink(self, network: Sequential, neurons: RemovedNeurons) -> None:
         """Forget the positions of removed neurons, and number the others anew."""
-        for shape, kept_rows, kept_cols in zip(self._shapes, neurons.kept, neurons.kept_inputs, strict=True):
+        for k, shape in enumerate(self._shapes):
             if shape.group:
+                kept_rows, kept_cols = neurons.kept[shape.layer], neurons.kept_inputs[shape.layer]
                 kept_groups = np.unique(kept_rows // shape.group)
-                groups, sources = decode(self._explored[shape.at], shape.n_in)
+                groups, sources = decode(self._explored[k], shape.n_in)
                 left = np.isin(groups, kept_groups) & np.isin(sources, kept_cols)
-                self._explored[shape.at] = encode(
+                self._explored[k] = encode(
                     np.searchsorted(kept_groups, groups[left]),
                     np.searchsorted(kept_cols, sources[left]),
                     kept_cols.size,
                 )
         self._shapes = _shapes(network)
 
-    def _explore(self, layer: Sparse, now: int) -> None:
+    def _explore(self, network: Sequential, now: int) -> None:
         """Add the positions of new links to those that have been tried."""
-        store, tried = layer.core, self._explored[layer.index]
-        slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
-        groups = np.searchsorted(store.indptr(), slots, side="right") - 1
-        positions = encode(groups, store.sources()[slots], store.n_in)
-        new, at = difference(positions, tried)
-        self._explored[layer.index] = np.insert(tried, at, new)
+        for k, (shape, parameter) in enumerate(_weights(network)):
+            if shape.group:
+                store, tried = parameter.core, self._explored[k]
+                slots = np.flatnonzero(store.get_field(FIELD)[:, 0] == now)
+                groups = np.searchsorted(store.indptr(), slots, side="right") - 1
+                positions = encode(groups, store.sources()[slots], store.n_in)
+                new, at = difference(positions, tried)
+                self._explored[k] = np.insert(tried, at, new)
 
-    def _tried(self, layer: Any) -> int:
-        """Positions of a layer that have ever been connected."""
-        if not isinstance(layer, Sparse):
-            return layer.nnz
-        store, tried = layer.core, self._explored[layer.index]
-        last = tried.size - int(np.searchsorted(tried, (store.n_groups - 1) * store.n_in))
-        return tried.size * store.group - last * Geometry.of(store).missing_rows
+    def _tried(self, network: Sequential) -> list[int]:
+        """Positions of every layer that have ever been connected."""
+        found = [0] * self._layers
+        for k, (shape, _) in enumerate(_weights(network)):
+            found[shape.layer] += self._tried_of(k, shape)
+        return found
+
+    def _tried_of(self, k: int, shape: _Shape) -> int:
+        """Positions of some weights that have ever been connected."""
+        if not shape.group:
+            return shape.n_out * shape.n_in
+        geometry, tried = Geometry(shape.n_in, shape.n_out, shape.group), self._explored[k]
+        last = tried.size - int(np.searchsorted(tried, (geometry.n_groups - 1) * shape.n_in))
+        return tried.size * shape.group - last * geometry.missing_rows
 
     # --- saving -------------------------------------------------------------------------
 
@@ -284,7 +297,7 @@ class LinkLog(Callback):
         return {"name": "LinkLog", "state": {"first_epoch": self._first_epoch, "shapes": self._shapes}}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        n, layers = len(self._alive), len(self._shapes)
+        n, layers = len(self._alive), self._layers
         alive = np.zeros((n, layers, n + 1), np.int64)
         for t, counts in enumerate(self._alive):
             alive[t, :, : t + 2] = counts
@@ -293,7 +306,7 @@ class LinkLog(Callback):
             "when": np.array(self._when, np.int64).reshape(-1, 2),
             "rows": np.array(self._rows).reshape(len(self._rows), layers, len(COLUMNS)),
             "alive": alive,
-            **{f"explored.{index}": tried for index, tried in self._explored.items()},
+            **{f"explored.{k}": tried for k, tried in self._explored.items()},
         }
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -302,9 +315,13 @@ class LinkLog(Callback):
         state = entries(f"{where}: state", config["state"], ("first_epoch", "shapes"))
         self._first_epoch = integer("first_epoch", state["first_epoch"], low=0)
         self._shapes = [_shape(found) for found in one_of_types("shapes", state["shapes"], list, "a list")]
-        explored = [f"explored.{shape.at}" for shape in self._shapes if shape.group]
+        numbers = [shape.layer for shape in self._shapes]
+        if any(later - before not in (0, 1) for before, later in pairwise([-1, *numbers])):
+            raise ValueError(f"{where}: shapes must name layers in order, got {numbers}")
+        self._layers = len(set(numbers))
+        explored = [f"explored.{k}" for k, shape in enumerate(self._shapes) if shape.group]
         entries(f"{where}: arrays", arrays, ("initial", "when", "rows", "alive", *explored))
-        layers = len(self._shapes)
+        layers = self._layers
         n, m = (len(np.atleast_1d(arrays[name])) for name in ("alive", "rows"))
         if not layers and (n or m):
             raise ValueError(f"{where} holds figures of no layers")
@@ -320,48 +337,67 @@ class LinkLog(Callback):
         if (self._initial < 0).any() or (np.diff(when, axis=0) < 0).any():
             raise ValueError(f"{where}: rewirings come one after the other, and links are >= 0")
         self._explored = {}
-        for shape in self._shapes:
+        for k, shape in enumerate(self._shapes):
             if shape.group:
-                name = f"explored.{shape.at}"
+                name = f"explored.{k}"
                 tried = np.asarray(arrays[name])
                 take(arrays, name, (tried.size,), "int64", where)
                 positions = Geometry(shape.n_in, shape.n_out, shape.group).n_positions
                 inside = not tried.size or (tried[0] >= 0 and tried[-1] < positions)
                 if not inside or not np.all(np.diff(tried) > 0):
                     raise ValueError(f"{where}: array {name!r} must ascend within [0, {positions})")
-                self._explored[shape.at] = tried
+                self._explored[k] = tried
 
     def __repr__(self) -> str:
         return f"LinkLog({plural(self.rewirings, 'rewiring')}, {plural(len(self._alive), 'epoch')})"
 
 
 def _shape(found: Any) -> _Shape:
-    """A layer as ``config()`` has it."""
+    """Weights as ``config()`` has them."""
     if not isinstance(found, list | tuple) or len(found) != 4:
         raise ValueError(f"shapes must be lists of 4 integers, got {describe(found)}")
-    index, n_out, n_in = (integer("shapes", n, low=0) for n in found[:3])
-    return _Shape(index, n_out, n_in, choice("group", found[3], (0, 1, 2, 4, 8)))
+    layer, n_out, n_in = (integer("shapes", n, low=0) for n in found[:3])
+    return _Shape(layer, n_out, n_in, choice("group", found[3], (0, 1, 2, 4, 8)))
+
+
+def _weights(network: Sequential) -> list[_Weights]:
+    """All weights of connections, by layer."""
+    parameters, sparse = network.parameters(), {q.name for q in network.sparse_parameters}
+    found = []
+    for layer, names in enumerate(network.weight_names):
+        for name in names:
+            q = parameters[name]
+            shape = _Shape(layer, q.shape[0], q.shape[1], q.group if name in sparse else 0)
+            found.append(_Weights(shape, q))
+    return found
 
 
 def _shapes(network: Sequential) -> list[_Shape]:
-    return [
-        _Shape(layer.index, layer.n_out, layer.n_in, layer.group if isinstance(layer, Sparse) else 0)
-        for layer in network.weight_layers
-    ]
+    return [weights.shape for weights in _weights(network)]
 
 
-def _cohorts(layer: Any, now: int) -> NDArray[np.int64]:
-    """Links by the rewiring that grew them, shape (now + 2,): 0 initial ones, now + 1 those grown since."""
-    if not isinstance(layer, Sparse):
-        counts = np.zeros(now + 2, np.int64)
-        counts[0] = layer.nnz
-        return counts
-    store, missing = layer.core, Geometry.of(layer.core).missing_rows
-    cohort = store.get_field(FIELD)[:, 0]
-    counts = np.bincount(cohort, minlength=now + 2) * store.group
-    if missing:
-        counts -= np.bincount(cohort[store.indptr()[-2] :], minlength=now + 2) * missing
-    return counts
+def _connected(network: Sequential) -> dict[int, NDArray[np.int64]]:
+    """The positions that are connected now, by the place of weights among all."""
+    return {k: positions_of(q.core) for k, (shape, q) in enumerate(_weights(network)) if shape.group}
+
+
+def _cohorts(network: Sequential, now: int) -> list[NDArray[np.int64]]:
+    """For every layer, links by the rewiring that grew them, shape (now + 2,).
+
+    0: initial ones, now + 1: those grown since.
+    """
+    found = [np.zeros(now + 2, np.int64) for _ in network.weight_names]
+    for shape, parameter in _weights(network):
+        counts = found[shape.layer]
+        if not shape.group:
+            counts[0] += parameter.size
+            continue
+        store, missing = parameter.core, Geometry.of(parameter.core).missing_rows
+        cohort = store.get_field(FIELD)[:, 0]
+        counts += np.bincount(cohort, minlength=now + 2) * store.group
+        if missing:
+            counts -= np.bincount(cohort[store.indptr()[-2] :], minlength=now + 2) * missing
+    return found
 
 
 def _figures(cohorts: NDArray[np.int64], now: int) -> tuple[int, float, float]:

@@ -16,7 +16,7 @@ from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
 from rewire._fileio import is_stream, writable_target
 from rewire.datasets import Dataset
-from rewire.layers import WeightLayer
+from rewire.layers import Layer
 from rewire.network import Sequential
 from rewire.progress import print_now
 from rewire.threads import get_num_threads, resolve, set_num_threads
@@ -196,14 +196,14 @@ def layer_rows(network: Sequential) -> list[dict[str, Any]]:
     return [_layer_row(layer) for layer in network.weight_layers]
 
 
-def _layer_row(layer: WeightLayer) -> dict[str, Any]:
+def _layer_row(layer: Layer) -> dict[str, Any]:
     return {
         "layer": layer.index,
         "type": type(layer).__name__,
         "n_in": layer.n_in,
         "n_out": layer.n_out,
         "activation": layer.activation.name,
-        "group": getattr(layer, "group", 1),
+        "group": max(q.group for q in layer.parameters().values() if q.connects),
         "nnz": layer.nnz,
         "density": layer.density,
         "bytes": layer.nbytes,

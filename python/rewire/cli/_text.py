@@ -11,7 +11,6 @@ from typing import Any
 
 from rewire._checks import printable
 from rewire._format import percent
-from rewire.layers import WeightLayer
 from rewire.link_counts import readable
 from rewire.network import Sequential
 
@@ -50,15 +49,16 @@ def network_table(network: Sequential) -> str:
     if columns is None or max(map(len, table.splitlines())) <= columns:
         return table
     lines = []
-    for layer in network.layers:
-        if not isinstance(layer, WeightLayer):
-            lines.append(f"{layer.index} {layer!r}")
+    for layer in network.tree.layers.values():
+        place = layer.name.removeprefix("layers.")
+        if not layer.connects:
+            lines.append(f"{place} {layer!r}")
             continue
-        group = getattr(layer, "group", 1)
+        group = max(q.group for q in layer.parameters().values() if q.connects)
         kind = type(layer).__name__ + (f" x{group}" if group > 1 else "")
         lines += [
-            f"{layer.index} {kind} {layer.n_in} -> {layer.n_out}, {layer.activation.name}",
-            f"  {_of(layer.nnz, layer.n_in * layer.n_out)}, {readable(layer.nbytes)}",
+            f"{place} {kind} {layer.n_in} -> {layer.n_out}, {layer.activation.name}",
+            f"  {_of(layer.nnz, layer.full)}, {readable(layer.nbytes)}",
         ]
     lines += [
         f"all {network.n_in} -> {network.n_out}",

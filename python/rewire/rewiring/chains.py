@@ -16,6 +16,7 @@ from rewire._structure import Mask, Structure
 from rewire.layers import Layer
 from rewire.layers.dependence import Passage
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.reachability import live_backward, live_forward
 from rewire.rewiring.budgets import removal
 
@@ -52,15 +53,15 @@ def chain_links(network: Sequential, plans: Sequence[_core.Plan]) -> dict[str, P
     -----
     A slot is removed as a whole: when no neuron of its group has an outgoing link, or its source no incoming
     one. A link is used if its source can be reached from the inputs and its neuron reaches the outputs: the
-    rest of such a path is used as well. O(links).
+    rest of such a path is used as well. Weights inside of composite layers, and tied ones, count as used.
+    O(links).
     """
     by_store, found = {plan.store: plan for plan in plans}, {}
     from_inputs, to_outputs = _live(network, by_store)
     for layer in network.sparse_parameters:
         if layer.core in by_store:
-            at = network.position_of(layer)
             structure = Structure.after(by_store[layer.core])
-            chains = ~_used(structure, from_inputs[at], to_outputs[at + 1])
+            chains = ~_used(network, layer, structure, from_inputs, to_outputs)
             groups, sources = structure.groups[chains], structure.sources[chains]
             order = np.lexsort((sources, groups))  # new links stand at the end
             found[layer.name] = groups[order], sources[order]
@@ -83,15 +84,11 @@ def without_chains(network: Sequential, plans: Sequence[_core.Plan]) -> list[_co
     """
     by_store = {plan.store: plan for plan in plans}
     from_inputs, to_outputs = _live(network, by_store)
-    index_of: dict[_core.Store, int] = {
-        layer.core: network.position_of(layer)
-        for layer in network.sparse_parameters
-        if layer.core in by_store
-    }
+    parameters = {q.core: q for q in network.sparse_parameters}
     made = []
     for plan in plans:
-        structure, at = Structure.of(plan.store), index_of[plan.store]
-        drop = plan.marked() | ~_used(structure, from_inputs[at], to_outputs[at + 1])
+        structure = Structure.of(plan.store)
+        drop = plan.marked() | ~_used(network, parameters[plan.store], structure, from_inputs, to_outputs)
         made.append(removal(plan.store, structure.groups[drop], structure.sources[drop]))
     return made
 
@@ -105,9 +102,21 @@ def _live(network: Sequential, plans: Mapping[_core.Store, _core.Plan]) -> tuple
     return live_forward(passages), live_backward(passages)
 
 
-def _used(structure: Structure, inputs: Mask, outputs: Mask) -> Mask:
-    """Slots from one of these inputs into the group of one of these outputs."""
-    return inputs[structure.sources] & structure.slots_into(outputs)
+def _used(
+    network: Sequential,
+    parameter: SparseParameter,
+    structure: Structure,
+    from_inputs: Sequence[Mask],
+    to_outputs: Sequence[Mask],
+) -> Mask:
+    """Slots from a source that the inputs can change into a group that can change the outputs.
+
+    All of them, for weights inside of a layer that is made of others, and for those that layers share.
+    """
+    at = network.position_of(parameter)
+    if parameter.owner is not network.layers[at] or parameter.uses > 1:
+        return np.ones(structure.sources.size, bool)
+    return from_inputs[at][structure.sources] & structure.slots_into(to_outputs[at + 1])
 
 
 class _Kept:
