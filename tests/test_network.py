@@ -429,8 +429,9 @@ class Silent(rw.Layer):
     pass
 
 
-class Deaf(Flip):
-    config = rw.Layer.config
+class Named(Flip):
+    def __init__(self, name="mine"):
+        pass
 
 
 class Heavy(WeightLayer):
@@ -443,10 +444,10 @@ class Heavy(WeightLayer):
         (
             Silent(),
             TypeError,
-            r"layers\[1\] \(Silent\) must define forward, backward, config: see rewire.Layer",
+            r"layers\[1\] \(Silent\) must define forward, backward: see rewire.Layer",
         ),
-        (rw.Layer(), TypeError, r"layers\[1\] \(Layer\) must define forward, backward, config"),
-        (Deaf(), TypeError, r"layers\[1\] \(Deaf\) must define config"),
+        (rw.Layer(), TypeError, r"layers\[1\] \(Layer\) must define forward, backward"),
+        (Named(), TypeError, r"layers\[1\] \(Named\) must call its parameter 'name' otherwise"),
         (Heavy(3, 3, "relu", True), TypeError, r"Heavy must make its weight"),
         (Wider(), ValueError, r"layer 2 \(.*\) takes 3 inputs, but layer 1 \(Wider\) gives 4"),
     ],
@@ -461,7 +462,7 @@ def test_a_layer_that_cannot_work_is_refused_when_the_network_is_built(layer, er
 @pytest.mark.parametrize(
     ("cls", "error", "says"),
     [
-        (Silent, TypeError, r"cls \(Silent\) must define forward, backward, config"),
+        (Silent, TypeError, r"cls \(Silent\) must define forward, backward"),
         (Flip(), TypeError, "cls must be a subclass of Layer"),
         (int, TypeError, "cls must be a subclass of Layer"),
         (type("Dropout", (Flip,), {}), ValueError, "there is Dropout of rewire.layers.dropout"),

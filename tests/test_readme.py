@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from pages import PAGES, blocks
+from rewire import optim
+from rewire.layers import base as layers
 from rewire.rewiring import base
 from small import HANG_SECONDS
 
@@ -45,10 +47,11 @@ def places(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rules_as_before():
-    """Rules that a page registers are known to that page alone, and to no other test."""
+def kinds_as_before():
+    """What a page registers, rules, layers and optimizers, is known to that page alone, and to no other test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))
+        for kinds in (base.KINDS, layers.KINDS, optim.KINDS):
+            patch.setattr(kinds, "_makers", dict(kinds._makers))
         yield
 
 

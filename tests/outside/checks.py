@@ -1,0 +1,125 @@
+"""What every layer must do, whoever wrote it: the checks of one kind are one line in ``LAYERS``.
+
+A case makes layers that stand first, in the middle or last in a network. Whatever a network may go through
+is checked with each: training, differences of the loss, clipping, saving in the middle, rewiring, threads,
+batches with odd ends, copies, counts, removed neurons, analysis.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+import rewire as rw
+from outside.k_winners import KWinners
+from outside.layer_norm import LayerNorm
+from outside.lion import Lion
+from outside.reflection import Reflection
+from outside.tied import TiedAutoencoder
+from outside.two_sided import TwoSided
+from rewire.layers import Concat, Residual, Row
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(90, 8)) + 0.2
+LABELS = (X @ RNG.normal(size=(8, 3))).argmax(1)
+
+
+class Case(NamedTuple):
+    """A kind of layer."""
+
+    make: object  # (n_in, group) -> a layer
+    narrower: bool = False  # whether neurons before and after it can be removed
+    ends: bool = True  # whether it may stand last
+
+
+def residual(n, group):
+    """Of three layers, one of them in NumPy."""
+    return Residual([sparse(n, 14, group), LayerNorm(), sparse(14, n, group)])
+
+
+def concat(n, group):
+    """Of a row, a layer and the inputs."""
+    return Concat([[sparse(n, 6, group), rw.Dropout(0.2)], sparse(n, 5, group), []])
+
+
+def nested(n, group):
+    """Composites of composites."""
+    return Residual([Concat([[], [LayerNorm()]]), Residual([KWinners(n)]), sparse(2 * n, n, group)])
+
+
+LAYERS = {
+    "layer norm": Case(lambda n, group: LayerNorm()),
+    "k-winners": Case(lambda n, group: KWinners(n // 2)),
+    "reflection": Case(lambda n, group: Reflection(seed=3)),
+    "two-sided": Case(lambda n, group: TwoSided(n, n + 3, group=group)),
+    "tied": Case(lambda n, group: TiedAutoencoder(n, 10, group=group)),
+    "residual": Case(residual),
+    "concat": Case(concat),
+    "nested": Case(nested),
+    "sparse": Case(lambda n, group: sparse(n, 20, group), narrower=True),
+    "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
+}
+STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]
+OPTIMIZERS = {
+    "sgd": lambda **given: rw.SGD(0.05, momentum=0.9, **given),
+    "adam": lambda **given: rw.Adam(0.005, **given),
+    "lion": lambda **given: Lion(0.002, weight_decay=0.01, **given),
+}
+RULES = {"static": lambda: None, "set": lambda: rw.SET(every=2), "rigl": lambda: rw.RigL(every=2)}
+
+
+def sparse(n_in, n_out, group=1, activation="relu"):
+    """A layer that takes part in rewiring."""
+    return rw.Sparse(n_in, n_out, density=0.4, activation=activation, group=group)
+
+
+def network(name, place="middle", *, group=1, dtype="float64", seed=0):
+    """A network with one layer of a kind."""
+
+    def made(n_in):
+        layer = LAYERS[name].make(n_in, group)
+        width = Row([LAYERS[name].make(n_in, group)])
+        width.connect(n_in)
+        return layer, width.n_out
+
+    if place == "first":
+        layer, n = made(8)
+        layers = [layer, sparse(n, 13, group), sparse(13, 3, group, "softmax")]
+    elif place == "middle":
+        layer, n = made(16)
+        layers = [sparse(8, 16, group, "tanh"), layer, sparse(n, 3, group, "softmax")]
+    else:
+        layers = [sparse(8, 13, group), sparse(13, 9, group, "linear"), made(9)[0]]
+    return rw.Sequential(layers, seed=seed, dtype=dtype)
+
+
+def targets(net):
+    """What a network is to learn: classes, or values that its outputs can have."""
+    if net.n_out == 3:
+        return LABELS
+    other = np.random.default_rng(net.n_out)
+    return np.tanh(X @ other.normal(size=(8, net.n_out)) / 3)
+
+
+def trainer(net, optimizer="sgd", rule="static", **given):
+    """A trainer for the task of :func:`targets`."""
+    clip = {"clip_norm": given.pop("clip_norm")} if "clip_norm" in given else {}
+    return rw.Trainer(
+        net,
+        loss="cross_entropy" if net.n_out == 3 else "mse",
+        optimizer=OPTIMIZERS[optimizer](**clip),
+        rewiring=RULES[rule](),
+        **given,
+    )
+
+
+def fit(of, epochs=2, **given):
+    """Batches of 32: the last one of an epoch has 26 samples."""
+    return of.fit(X, targets(of.network), epochs=epochs, batch_size=32, verbose=0, **given)
+
+
+def assert_equal(a, b):
+    """The same arrays in two trainers or networks, bit for bit."""
+    a, b = a.arrays(), b.arrays()
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
