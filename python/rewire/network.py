@@ -31,6 +31,7 @@ from rewire.layers.tree import Tree
 from rewire.link_counts import refuse_if_too_large
 from rewire.parameters import Parameter, Rescale, SparseParameter
 from rewire.parameters.base import GRADIENT, stream_of, take
+from rewire.parameters.sparse import refuse_views
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
 from rewire.workspace import Workspace
@@ -124,7 +125,9 @@ class Sequential:
             of, number = tree.declared_by[name]
             parameter.uses, layer = tree.uses[name], tree.layers[of]
             stream = stream_of(layer.index, number)
-            parameter.build(name, layer, seed=self.seed, stream=stream, dtype=self.dtype, draw=draw)
+            parameter.build(
+                name=name, owner=layer, seed=self.seed, stream=stream, dtype=self.dtype, draw=draw
+            )
         self._first_learning = next(i for i, layer in enumerate(self.layers) if layer.learns)
 
     # --- what it is made of -----------------------------------------------------------------
@@ -378,12 +381,7 @@ class Sequential:
 
     def refuse_views(self, what: str) -> None:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
-        for parameter in self.tree.sparse:
-            if parameter.core.pins:
-                why = parameter.core.viewed()
-                raise BufferError(
-                    f"{parameter.label} cannot be {what} while a view of its store is alive: {why}"
-                )
+        refuse_views(self.tree.sparse, what)
 
     # --- predicting ---------------------------------------------------------------------
 

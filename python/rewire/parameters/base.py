@@ -8,8 +8,9 @@ keeps beside every value.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,48 @@ class Parameter:
         raise NotImplementedError
 
     def build(
-        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
-    ) -> None:
-        """Take memory and draw the initial values; without ``draw`` it waits for :meth:`restore`."""
-        self.name, self.owner, self.stream = name, owner, stream
+        self,
+        *,
+        name: str,
+        seed: int,
+        stream: int | None = None,
+        dtype: str = "float32",
+        owner: Owner | None = None,
+        draw: bool = True,
+    ) -> Self:
+        """Take memory and draw the initial values: what a network does for the parameters of its layers.
+
+        A program without a network does so itself: ``SparseParameter(9, 5).build(name="first", seed=0)``.
+
+        Parameters
+        ----------
+        name : str
+            What rules, files and messages call it; another one for each parameter.
+        seed : int
+        stream : int, optional
+            Names its random numbers, together with the seed; by default a number that follows from the name.
+        dtype : {"float32", "float64"}
+            For a parameter that has no dtype of its own.
+        owner : Layer, optional
+            The layer that declares it.
+        draw : bool
+            False: it waits for :meth:`restore`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If it has been built before.
+        """
+        if self.built:
+            raise ValueError(f"{self.label} has been built already; make a new parameter for another place")
+        self.name, self.owner = name, owner
+        self.stream = zlib.crc32(name.encode()) if stream is None else stream
         self.dtype = dtype if self.wanted_dtype is None else self.wanted_dtype
+        return self
 
     # --- values ---------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,14 +105,23 @@ class DenseParameter(Parameter):
         return 2 * self.size * item_bytes(dtype)  # values and gradient
 
     def build(
-        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
-    ) -> None:
-        super().build(name, owner, seed=seed, stream=stream, dtype=dtype, draw=draw)
+        self,
+        *,
+        name: str,
+        seed: int,
+        stream: int | None = None,
+        dtype: str = "float32",
+        owner: Owner | None = None,
+        draw: bool = True,
+    ) -> Self:
+        super().build(name=name, seed=seed, stream=stream, dtype=dtype, owner=owner, draw=draw)
         self.padded = _core.aligned_zeros(padded(self.size), self.dtype)
         self._view = self.padded[: self.size].reshape(self._shape)
         if draw:
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, stream, _TAG])))
+            words = np.random.SeedSequence([seed, self.stream, _TAG])
+            rng = np.random.Generator(np.random.Philox(words))
             self.init.fill(self.values.reshape(self._shape[0], -1), self.gain, rng)
+        return self
 
     @property
     def values(self) -> NDArray[Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from rewire.parameters.units import Rescale
 from rewire.store import WeightStore
 from rewire.threads import resolve
 
-__all__ = ["SparseParameter"]
+__all__ = ["SparseParameter", "refuse_views"]
 
 PATIENCE = 4  # steps with one structure, from which on a mirror is built
 
@@ -226,9 +226,16 @@ class SparseParameter(Parameter):
         )
 
     def build(
-        self, name: str, owner: Owner, *, seed: int, stream: int, dtype: str, draw: bool = True
-    ) -> None:
-        super().build(name, owner, seed=seed, stream=stream, dtype=dtype, draw=draw)
+        self,
+        *,
+        name: str,
+        seed: int,
+        stream: int | None = None,
+        dtype: str = "float32",
+        owner: Owner | None = None,
+        draw: bool = True,
+    ) -> Self:
+        super().build(name=name, seed=seed, stream=stream, dtype=dtype, owner=owner, draw=draw)
         self._hold(WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype))
         if self._given is not None:
             indptr, sources, weights = self._given
@@ -238,6 +245,7 @@ class SparseParameter(Parameter):
         elif draw:
             self._draw(seed)
         self._connectivity = Random()  # what another holds, data or lists of links, is no longer needed
+        return self
 
     def _hold(self, store: WeightStore) -> None:
         self.store, self.core = store, store._core
@@ -540,3 +548,11 @@ class SparseParameter(Parameter):
 
     def __repr__(self) -> str:
         return f"SparseParameter({self.n_in}, {self.n_out}, group={self.group})"
+
+
+def refuse_views(parameters: Iterable[SparseParameter], what: str) -> None:
+    """BufferError naming the first parameter whose store is viewed; ``what`` says what cannot be done."""
+    for parameter in parameters:
+        if parameter.core.pins:
+            why = parameter.core.viewed()
+            raise BufferError(f"{parameter.label} cannot be {what} while a view of its store is alive: {why}")
