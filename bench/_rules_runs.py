@@ -111,7 +111,7 @@ def published(
         net,
         loss="cross_entropy",
         optimizer=rw.SGD(lr, momentum=0.9),
-        rewiring=rw.SET(init=new_init or init, output_layer=False) if rule == "set" else rule,
+        rewiring=rw.SET(init=new_init or init, layers="hidden") if rule == "set" else rule,
         threads=threads,
     )
     history = trainer.fit(x, y, epochs=epochs, batch_size=batch, validation_data=(x_test, y_test), verbose=0)

@@ -73,7 +73,8 @@ def worked(*, threads: int, mode: dict[str, Any], width: int, links: int, rewiri
     net, layer = layer_of(kept, width, links)
     rule = rw.SET(fraction=0.3, init="he")  # weights that compete, as after training
     for ordinal in range(1, rewirings + 1):
-        rule.rewire(net, TrainingProgress(ordinal, ordinal, True), ordinal, threads)
+        progress = TrainingProgress(ordinal, ordinal, True)
+        rule.rewire(net.sparse_parameters, progress, ordinal, threads, seed=net.seed)
         if kept.mirror:
             layer.core.build_mirror(threads)
     after = resident()

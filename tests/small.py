@@ -1,9 +1,12 @@
 """A small task and a small trainer, for tests that need one to look at."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import rewire as rw
+from rewire.rewiring import RewiringContext
 
 # When a program that a test has started is taken to hang. None takes a tenth of it on an idle machine; a busy
 # one may be many times as slow, and that must not fail a test.
@@ -60,6 +63,20 @@ def deep(dtype="float32", seed=0, **options):
     return net
 
 
+def rewired(rule, net, progress, ordinal=1, threads=1, **options):
+    """Rewire a network once, without a trainer; removed and grown links, layer by layer."""
+    record = rule.rewire(
+        net.sparse_parameters, progress, ordinal, threads, seed=net.seed, network=net, **options
+    )
+    removed, grown = record.by_layer(net.weight_names)
+    return SimpleNamespace(removed=removed, grown=grown)
+
+
+def context_of(net, progress, ordinal=1, probe=None):
+    """What a rule knows of a rewiring of a network."""
+    return RewiringContext(net.sparse_parameters, net.seed, net, progress, ordinal, 1, _probe=probe)
+
+
 class Log(rw.Callback):
     """Writes down what it is told."""
 
@@ -73,7 +90,8 @@ class Log(rw.Callback):
         self.seen.append(f"epoch {state.epoch}")
 
     def on_rewire(self, state):
-        self.seen.append(f"rewire {state.epoch} {state.step} {state.rewired.grown[0] > 0}")
+        grown = state.rewired.grown["layers.0.weight"]
+        self.seen.append(f"rewire {state.epoch} {state.step} {grown > 0}")
 
     def on_step_end(self, state):
         assert np.isfinite(state.loss)

@@ -31,8 +31,9 @@ ORDER = """
     layers.weighted layers.sparse layers.dense layers.dropout
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses schedules optim network files neurons
-    rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains rewiring.context
-    rewiring.drop rewiring.grow rewiring.redistribute rewiring.base
+    rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
+    rewiring.participation rewiring.memory rewiring.context
+    rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom

@@ -18,6 +18,7 @@ X = np.random.default_rng(0).standard_normal((20, 4))
 Y = np.arange(20) % 3
 R = np.linspace(0.0, 1.0, 20)
 CSR = sp.csr_array(np.eye(3, 5))
+DROP, GROW = rw.rewiring.DropSmallest(), rw.rewiring.GrowRandom(rw.Zeros())
 
 
 def layers(**options):
@@ -224,7 +225,7 @@ TABLE = [
         ({"every": 0}, V, "every", ">= 1", "got 0"),
         ({"every": "epoch"}, V, "every", "Epochs(n), Steps(n)", "got 'epoch'"),
         ({"init": "random"}, V, "init", "'zeros'", "got 'random'"),
-        ({"output_layer": 0}, T, "output_layer", "True or False", "got 0"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
         ({"last_epoch": "keep"}, V, "last_epoch", "'skip', 'remove'", "got 'keep'"),
     ),
     *rows_of(
@@ -244,7 +245,7 @@ TABLE = [
         ({"end": 0}, V, "end", ">= 1", "got 0"),
         ({"end": "late"}, T, "end", "integer", "got 'late'"),
         ({"init": "random"}, V, "init", "'zeros'", "got 'random'"),
-        ({"output_layer": 0}, T, "output_layer", "True or False", "got 0"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "DSR", rw.DSR,
@@ -257,7 +258,7 @@ TABLE = [
         ({"threshold": 0}, V, "threshold", "> 0", "got 0"),
         ({"threshold": INF}, V, "threshold", "> 0", "got inf"),
         ({"tolerance": 1}, V, "tolerance", "[0, 1)", "got 1"),
-        ({"output_layer": None}, T, "output_layer", "True or False", "got None"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "SNFS", rw.SNFS,
@@ -267,7 +268,7 @@ TABLE = [
         ({"end": 2.0}, V, "end", "[0, 1]", "got 2.0"),
         ({"batches": 0}, V, "batches", "[1, 1024]", "got 0"),
         ({"beta": 1.0}, V, "beta", "[0, 1)", "got 1.0"),
-        ({"output_layer": "no"}, T, "output_layer", "True or False", "got 'no'"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "GMP", rw.GMP,
@@ -279,7 +280,7 @@ TABLE = [
         ({"begin": 90, "end": 50}, V, "begin", "end", "begin=90 and end=50"),
         ({"every": 0}, V, "every", ">= 1", "got 0"),
         ({"scope": 1}, T, "scope", "'global', 'layer'", "got 1"),
-        ({"output_layer": 1}, T, "output_layer", "True or False", "got 1"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "GraNet", rw.GraNet,
@@ -299,7 +300,7 @@ TABLE = [
         ({"ends": [0.75, 0.5]}, V, "ends", "ascend", "got [0.75, 0.5]"),
         ({"every": 0}, V, "every", ">= 1", "got 0"),
         ({"gradient": -1}, V, "gradient", ">= 0", "got -1"),
-        ({"output_layer": 1.0}, T, "output_layer", "True or False", "got 1.0"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "CHT", rw.CHT,
@@ -315,7 +316,7 @@ TABLE = [
         ({"temperature": "hot"}, T, "temperature", "real numbers", "got dtype"),
         ({"chain_removal": None}, T, "chain_removal", "True or False", "got None"),
         ({"overlap": 2}, V, "overlap", "[0, 1]", "got 2"),
-        ({"output_layer": 0}, T, "output_layer", "True or False", "got 0"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "GSE", rw.GSE,
@@ -325,7 +326,7 @@ TABLE = [
         ({"every": 0}, V, "every", ">= 1", "got 0"),
         ({"end": 1.5}, V, "end", "[0, 1]", "got 1.5"),
         ({"scope": "all"}, V, "scope", "'layer', 'global'", "got 'all'"),
-        ({"output_layer": 1}, T, "output_layer", "True or False", "got 1"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "ITOP", rw.ITOP,
@@ -366,7 +367,7 @@ TABLE = [
         ({"temperature": NAN}, V, "temperature", ">= 0", "got nan"),
         ({"noise": 1e-5, "temperature": 1e-9}, V, "noise", "temperature", "got noise=1e-05"),
         ({"every": 0}, V, "every", ">= 1", "got 0"),
-        ({"output_layer": 1}, T, "output_layer", "True or False", "got 1"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
         "SoftDeepR", rw.SoftDeepR,
@@ -401,9 +402,17 @@ TABLE = [
         ({"stop": -1}, V, "stop", ">= 0", "got -1"),
     ),
     *rows_of(
-        "Rewiring",
-        lambda **k: rw.Rewiring(**{**dict(every=None, fraction=0.0, drop=None, grow=None), **k}),
-        ({"output_layer": "no"}, T, "output_layer", "True or False", "got 'no'"),
+        "Rule",
+        lambda **k: rw.Rule(**{**dict(every=None), **k}),
+        ({"layers": [0, 1.5]}, T, "layers", "None, \"hidden\", positions", "got [0, 1.5]"),
+        ({"layers": True}, T, "layers", "None, \"hidden\", positions", "got True"),
+        ({"end": -1}, V, "end", ">= 0", "got -1"),
+        ({"last_epoch": "x"}, V, "last_epoch", "'skip', 'remove'", "got 'x'"),
+    ),
+    *rows_of(
+        "Swap",
+        lambda **k: rw.Swap(**{**dict(every=None, fraction=0.0, drop=DROP, grow=GROW), **k}),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
         ({"fraction": 2}, V, "fraction", "[0, 1]", "got 2"),
         ({"every": {"epochs": 1, "steps": 1}}, V, "every", "Epochs(n), Steps(n)", "got {'epochs': 1"),
         ({"every": "2 weeks"}, V, "every", "a number of steps", "got '2 weeks'"),

@@ -24,7 +24,7 @@ RULES = {
 def test_the_output_layer_may_be_left_out(name):
     net = network({"density": 0.7}, {"density": 0.4})
     before = sorted(weights(net.layers[2]))
-    trainer, seen = trained(RULES[name](output_layer=False), net)
+    trainer, seen = trained(RULES[name](layers="hidden"), net)
     assert len(seen.rows) > 5
     assert sorted(weights(net.layers[2])) == before
     assert all(row["links_removed"][2] == row["links_grown"][2] == 0 for row in trainer.history.epochs)

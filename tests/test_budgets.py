@@ -15,12 +15,13 @@ from rewire.rewiring import (
     Once,
     RedistributeByMomentum,
     RedistributeBySurvivors,
-    Rewiring,
+    Swap,
     TrainingProgress,
 )
 from rewire.rewiring.drop import counts_below
 from rewire.rewiring.redistribute import split, taken_back
 from rules.trained import EVERY_OTHER, X, Y, network, positions, slots, trained, weights
+from small import context_of, rewired
 
 
 def test_snfs_leaves_a_slot_in_every_layer():
@@ -120,7 +121,7 @@ def test_the_fewest_slots_are_taken_back(missing, drop, news):
 )
 def test_redistribute_is_one_of_the_choices(redistribute):
     """Any rule can hand budgets on from layer to layer; the network's total stays."""
-    rule = Rewiring(
+    rule = Swap(
         rw.Steps(2), Fraction(0.4), DropSmallest("global"),
         rw.rewiring.GrowRandom(rw.Zeros()), redistribute=redistribute,
     )  # fmt: skip
@@ -137,7 +138,7 @@ def test_magnitude_looks_at_no_sign():
     values = np.linspace(-1, 0.5, first.slots).reshape(-1, 1).astype("f4")
     first.set_field("weight", values)
     kept = sorted(np.abs(values).ravel())[int(0.5 * first.slots) :]
-    rw.Magnitude(0.5, init=0.0).rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    rewired(rw.Magnitude(0.5, init=0.0), net, TrainingProgress(1, 4, True), 1, 1)
     assert sorted(abs(float(v[0])) for v in weights(net.layers[0]).values() if v[0]) == pytest.approx(kept)
 
 
@@ -145,7 +146,7 @@ def test_magnitude_may_judge_all_layers_together():
     """One layer of small weights pays for all."""
     net = network()
     net.layers[1].store.set_field("weight", np.full((slots(net)[1], 1), 1e-6, "f4"))
-    record = rw.Magnitude(0.4, scope="global").rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    record = rewired(rw.Magnitude(0.4, scope="global"), net, TrainingProgress(1, 4, True), 1, 1)
     assert record.removed == record.grown == [0, int(0.4 * 189), 0]
 
 
@@ -170,7 +171,7 @@ def threshold_after(rule, removed, net=None):
     net.layers[0].store.set_field("weight", values.reshape(-1, 1))
     for layer in net.layers[1:]:
         layer.store.set_field("weight", np.full((layer.store.slots, 1), 2.0, "f4"))
-    rule.rewire(net, TrainingProgress(1, 4, True), 1, 1, memory=memory)
+    rewired(rule, net, TrainingProgress(1, 4, True), 1, 1, memory=memory)
     return memory["threshold"]
 
 
@@ -189,7 +190,7 @@ def test_the_threshold_of_dsr_stays_a_number():
         for ordinal in range(1, 250):
             for layer in net.layers:
                 layer.store.set_field("weight", np.full((layer.store.slots, 1), value * 3e38, "f4"))
-            rule.rewire(net, TrainingProgress(1, 4, True), ordinal, 1, memory=memory)
+            rewired(rule, net, TrainingProgress(1, 4, True), ordinal, 1, memory=memory)
         assert memory == {"threshold": bound}
 
 
@@ -197,7 +198,7 @@ def test_dsr_keeps_one_slot_and_the_total():
     net = network()
     rule = rw.DSR(0.5, threshold=1e9, every=2, end=1.0)  # everything is below
     before = sum(slots(net))
-    rule.rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    rewired(rule, net, TrainingProgress(1, 4, True), 1, 1)
     net.validate()
     assert sum(slots(net)) == before == 189
     # One survivor each, so equal parts of 186 and what the last layer's 36 empty positions do not take.
@@ -208,7 +209,7 @@ def test_dsr_keeps_one_slot_and_the_total():
 def test_dsr_grows_no_link_where_it_just_dropped_one(group):
     net = network(group=group)
     before = [weights(layer) for layer in net.layers]
-    rw.DSR(threshold=0.3).rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    rewired(rw.DSR(threshold=0.3), net, TrainingProgress(1, 4, True), 1, 1)
     for layer, old in zip(net.layers, before, strict=True):
         new = weights(layer)
         removed = {k for k, v in old.items() if np.abs(v).sum() / group < 0.3}
@@ -227,11 +228,11 @@ def test_a_full_layer_gives_and_an_empty_one_stays():
 def test_a_rewiring_that_fails_leaves_what_a_rule_remembers():
     for rule in (rw.DSR(threshold=0.2), rw.GMP(0.1, every=1), rw.MEST(every={"steps": 1})):
         net, memory = network({"density": 0.9}), {}
-        rule.rewire(net, TrainingProgress(1, 4, True, steps=100), 1, 1, memory=memory)
+        rewired(rule, net, TrainingProgress(1, 4, True, steps=100), 1, 1, memory=memory)
         before = dict(memory)
         assert before
         with net.layers[1].store.view(), pytest.raises(BufferError):
-            rule.rewire(net, TrainingProgress(1, 50, True, steps=100), 2, 1, memory=memory)
+            rewired(rule, net, TrainingProgress(1, 50, True, steps=100), 2, 1, memory=memory)
         assert memory == before
 
 
@@ -243,10 +244,9 @@ def probed(rule, net):
     caught = []
     plans = rule.plans
 
-    def watched(layers, context, regrow):
-        caught.append({layer.index: (context.probe.inputs(layer), context.probe.outputs(layer))
-                       for layer in layers})  # fmt: skip
-        return plans(layers, context, regrow)
+    def watched(parameters, context):
+        caught.append({q.name: (context.probe.inputs(q), context.probe.outputs(q)) for q in parameters})
+        return plans(parameters, context)
 
     rule.plans = watched
     same = np.repeat(X[:1], 64, axis=0), np.repeat(Y[:1], 64)  # every sample is the same
@@ -279,8 +279,8 @@ def test_nearly_dense_layers_are_spared_while_they_grow():
         rule = rw.SNFS(0.5, floor=0.5)
         before = slots(net)
         plans = [rw._core.Plan(layer.core) for layer in net.layers]
-        context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
-        rule.drop.mark_all(plans, net.layers, 0.5, context)
+        context = context_of(net, TrainingProgress(1, 4, True))
+        rule.drop.mark_all(plans, net.sparse_parameters, 0.5, context)
         assert [plan.n_removed for plan in plans] == [fraction * before[0], *map(half_up, before[1:])]
 
 
@@ -294,12 +294,12 @@ def test_no_layer_takes_the_last_hundredth():
     trained(rw.Static(), net, epochs=1)
     for layer in net.layers[:2]:
         layer.store.set_field("momentum", np.zeros((layer.store.slots, 1), "f4"))
-    context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
+    context = context_of(net, TrainingProgress(1, 4, True))
     plans = [rw._core.Plan(layer.core) for layer in net.layers]
-    DropSmallest().mark_all(plans, net.layers, 0.3, context)
+    DropSmallest().mark_all(plans, net.sparse_parameters, 0.3, context)
     removed = [plan.n_removed for plan in plans]
     empty = [n - m + r for n, m, r in zip(positions(net), slots(net), removed, strict=True)]
-    counts = RedistributeByMomentum().counts(plans, net.layers, context)
+    counts = RedistributeByMomentum().counts(plans, net.sparse_parameters, context)
     assert sum(counts) == sum(removed)
     assert counts[2] == int(0.99 * empty[2]) < empty[2]
 
@@ -308,17 +308,17 @@ def test_layers_without_other_room_take_all_places():
     """Full layers: the hundredth would not come back."""
     net = network(*[{"density": 1.0}] * 3)
     trained(rw.Static(), net, epochs=1)
-    context = rw.rewiring.RewiringContext(net, TrainingProgress(1, 4, True), 1, 1, {})
+    context = context_of(net, TrainingProgress(1, 4, True))
     plans = [rw._core.Plan(layer.core) for layer in net.layers]
-    DropSmallest().mark_all(plans, net.layers, 0.5, context)
-    assert RedistributeByMomentum().counts(plans, net.layers, context) == [120, 170, 25]
+    DropSmallest().mark_all(plans, net.sparse_parameters, 0.5, context)
+    assert RedistributeByMomentum().counts(plans, net.sparse_parameters, context) == [120, 170, 25]
 
 
 def test_momentum_without_momentum_is_the_gradient():
     """Plain SGD: layers are weighed by the gradients that the rule looks at; nobody else may."""
     _, seen = trained(rw.SNFS(every=EVERY_OTHER), optimizer=rw.SGD(0.1))
     assert len(seen.rows) == 9 and seen.rows[0] != slots(network())
-    rule = Rewiring(Once(1), Fraction(0.3), DropSmallest(), rw.rewiring.GrowRandom(rw.Zeros()),
-                    redistribute=RedistributeByMomentum())  # fmt: skip
+    rule = Swap(Once(1), Fraction(0.3), DropSmallest(), rw.rewiring.GrowRandom(rw.Zeros()),
+                redistribute=RedistributeByMomentum())  # fmt: skip
     with pytest.raises(RuntimeError, match="no gradients to look at"):
         trained(rule, optimizer=rw.SGD(0.1))

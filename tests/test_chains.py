@@ -33,7 +33,7 @@ def plan_of(layer, drop=(), grow=()):
 def random_plans(net, rng, layers=None):
     """Removals of a third of the links and some new links, layer by layer."""
     plans = []
-    for layer in net.weight_layers if layers is None else layers:
+    for layer in [q.owner for q in net.sparse_parameters] if layers is None else layers:
         live = positions(layer)
         drop = {p for p in live if rng.random() < 1 / 3}
         anywhere = [(g, j) for g in range(layer.store.n_groups) for j in range(layer.n_in)]
@@ -63,7 +63,7 @@ def slow(net, plans):
         stays = positions(layer)
         for plan in plans:
             if plan.store is layer.core:
-                planned[layer.index] = set()
+                planned[layer.weight.name] = set()
                 stays = stays - pairs(plan.removed()) | pairs(plan.inserted())
         for position in stays:
             live[-1][position] = True
@@ -71,7 +71,7 @@ def slow(net, plans):
     while changed:
         changed = False
         for i, layer in enumerate(layers):
-            if layer.index not in planned:
+            if layer.weight.name not in planned:
                 continue
             for g, j in np.argwhere(live[i]).tolist():
                 rows = range(g * layer.group, min((g + 1) * layer.group, layer.n_out))
@@ -80,7 +80,7 @@ def slow(net, plans):
                 dead_start = i > 0 and not live[i - 1][j // getattr(before, "group", 1)].any()
                 if dead_end or dead_start:
                     live[i][g, j] = False
-                    planned[layer.index].add((g, j))
+                    planned[layer.weight.name].add((g, j))
                     changed = True
     return planned
 
@@ -105,7 +105,7 @@ def test_layers_without_a_plan_keep_their_links(seed, planned):
     plans = random_plans(net, np.random.default_rng(seed), [net.weight_layers[i] for i in planned])
     found = chain_links(net, plans)
     assert {i: pairs(p) for i, p in found.items()} == slow(net, plans)
-    assert set(found) == {net.weight_layers[i].index for i in planned}
+    assert set(found) == {net.weight_layers[i].weight.name for i in planned}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -141,7 +141,7 @@ def test_plans_without_chains(group):
     chains = chain_links(net, plans)
     made = without_chains(net, plans)
     for layer, old, new in zip(net.weight_layers, plans, made, strict=True):
-        assert pairs(new.removed()) == pairs(old.removed()) | pairs(chains[layer.index])
+        assert pairs(new.removed()) == pairs(old.removed()) | pairs(chains[layer.weight.name])
         assert new.n_inserted == 0
     assert sum(plan.n_removed for plan in made) > sum(plan.n_removed for plan in plans)
     assert all(len(groups) == 0 for groups, _ in chain_links(net, made).values())

@@ -114,7 +114,7 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
     assert layers[1] == {"type": "Dropout", "p": 0.3}
     assert layers[0]["activation"] == {"name": "all-relu", "slope": 0.6}
     assert layers[0]["init"]["fan"] == "dense"
-    assert contents.config["rewiring"]["output_layer"] is False
+    assert contents.config["rewiring"]["layers"] == "hidden"
 
 
 @SELDOM

@@ -518,7 +518,7 @@ def test_verbose(digits, capsys):
 def test_presets(digits):
     clf = SparseMLPClassifier.from_preset("tsnn-2021", hidden_layer_sizes=(50,), n_jobs=1, max_iter=2)
     assert clf.dropout == 0.3 and clf.optimizer.decay == "per_step" and clf.get_params()["epsilon"] == 20
-    assert not clf.rewiring.output_layer
+    assert clf.rewiring.layers == "hidden"
     assert clf.fit(*digits[:2]).n_iter_ == 2
     with pytest.raises(ValueError, match="preset must be one of"):
         SparseMLPRegressor.from_preset("set-1999")

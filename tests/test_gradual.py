@@ -8,7 +8,7 @@ import pytest
 import rewire as rw
 from rewire.rewiring import TrainingProgress
 from rules.trained import EVERY_OTHER, network, positions, slots, trained, weights
-from small import GROWN, SELDOM
+from small import GROWN, SELDOM, rewired
 
 # --- gradual pruning --------------------------------------------------------------------
 
@@ -57,24 +57,24 @@ def test_the_start_of_pruning_is_remembered():
     """A second call of fit goes on from where the first began, and gives nothing back."""
     net = network(*[{"density": 1.0}] * 3)
     trainer, seen = trained(rw.GMP(0.2, every=2), net, fits=2, epochs=3)
-    assert trainer.config()["memory"]["initial_links"] == {"0": 240, "1": 340, "2": 51}
+    initial = trainer.config()["memory"]["initial_links"]
+    assert initial == {"layers.0.weight": 240, "layers.1.weight": 340, "layers.2.weight": 51}
     totals = [sum(row) for row in seen.rows]
     assert totals == sorted(totals, reverse=True) and totals[-1] == math.floor(0.2 * 631 + 0.5)
 
 
 def test_one_slot_stays_and_weight_layers_are_left_alone():
     net = network({"links": 1}, {"links": 0}, {"density": 1.0})
-    rw.GMP(0.001, scope="layer").rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    rewired(rw.GMP(0.001, scope="layer"), net, TrainingProgress(1, 4, True), 1, 1)
     assert slots(net) == [1, 0, 1]
     net = network()
     net.layers[1].store.set_field("weight", np.zeros((slots(net)[1], 1), "f4"))
-    rw.GMP(0.02, reserve=0).rewire(
-        net, TrainingProgress(1, 4, True), 1, 1
+    rewired(rw.GMP(0.02, reserve=0), net, TrainingProgress(1, 4, True), 1, 1
     )  # 13 of all, and all of these would go
     assert slots(net)[1] == 1 and sum(slots(net)) == 13
     net = network({"density": 0.1}, {"density": 0.9})
     before = slots(net)
-    rw.GMP(0.3, scope="layer").rewire(net, TrainingProgress(1, 4, True), 1, 1)
+    rewired(rw.GMP(0.3, scope="layer"), net, TrainingProgress(1, 4, True), 1, 1)
     assert slots(net) == [before[0], math.floor(0.3 * 340 + 0.5), before[2]]
 
 

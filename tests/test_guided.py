@@ -5,9 +5,9 @@ import pytest
 
 import rewire as rw
 from rewire import _core
-from rewire.rewiring import GradientProbe, GrowByGradient, RewiringContext, TrainingProgress
+from rewire.rewiring import GradientProbe, GrowByGradient, TrainingProgress
 from rewire.rewiring.gse import GrowByCandidates, _largest, candidates
-from small import SELDOM
+from small import SELDOM, context_of
 
 
 def data(samples=96, features=12, classes=3):
@@ -39,17 +39,16 @@ class At(rw.Callback):
 # --- GSE --------------------------------------------------------------------------------
 
 
-def context_of(layer, x, dz, seed=0, ordinal=1):
-    """A context whose probe holds these inputs and gradients for the one layer of a network."""
-    network = rw.Sequential([layer], seed=seed)
+def one_layer(layer, x, dz):
+    """The context of a network of one layer, whose probe holds these inputs and gradients."""
+    network = rw.Sequential([layer])
     tiles = []
     for a in (x, dz):
         t = _core.Tiles(a.shape[1], len(a), _core.tile_size(len(a), "float32"), "float32")
         t.pack(a.astype("f4"))
         tiles.append(t)
-    return RewiringContext(
-        network, TrainingProgress(0, 1, False), ordinal, 1, {}, GradientProbe({layer.index: tuple(tiles)}, 1)
-    )
+    probe = GradientProbe({layer.weight.name: tuple(tiles)}, 1)
+    return context_of(network, TrainingProgress(0, 1, False), probe=probe)
 
 
 @pytest.mark.parametrize("kind", ["uniform", "grabo", "graest"])
@@ -57,9 +56,9 @@ def context_of(layer, x, dz, seed=0, ordinal=1):
 def test_candidates_are_empty_positions_named_once(kind, group):
     rng = np.random.default_rng(0)
     layer = rw.Sparse(20, 30, density=0.3, group=group)
-    context = context_of(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
+    context = one_layer(layer, rng.normal(size=(70, 20)), rng.normal(size=(70, 30)))
     live = set(zip(*links(layer), strict=True))
-    groups, sources = candidates(layer, 500, kind, context)
+    groups, sources = candidates(layer.weight, 500, kind, context)
     positions = list(zip(groups.tolist(), sources.tolist(), strict=True))
     assert positions == sorted(set(positions)) and not live & set(positions) and len(positions) > 50
     assert groups.max() < layer.store.n_groups and sources.max() < 20
@@ -81,9 +80,9 @@ def test_candidates_are_drawn_as_often_as_their_sums_say(kind):
     x, dz = np.array([[0.0, 1.0, -2.0, 5.0]]), rng.normal(size=(1, 6))
     p, q = np.abs(x[0]) / np.abs(x).sum(), np.abs(dz[0]).reshape(3, 2).sum(axis=1) / np.abs(dz).sum()
     often, rounds, n = np.zeros((3, 4)), 3000, 6
-    context = context_of(layer, x, dz)
+    context = one_layer(layer, x, dz)
     for context.ordinal in range(rounds):
-        often[candidates(layer, n, kind, context)] += 1
+        often[candidates(layer.weight, n, kind, context)] += 1
     chance = 1 - (1 - np.outer(q, p)) ** n
     assert often[:, 0].sum() == 0
     assert np.abs(often / rounds - chance).max() < 4.5 * np.sqrt(0.25 / rounds)
@@ -98,9 +97,9 @@ def test_graest_estimates_the_gradient_without_bias():
         np.mean([np.outer(s @ dz, s @ x) for s in signs.T], axis=0), dz.T @ x, atol=1e-12
     )
     layer, often = rw.Sparse(3, 4, links=0), np.zeros((4, 3))
-    context, rounds = context_of(layer, x, dz), 4000
+    context, rounds = one_layer(layer, x, dz), 4000
     for context.ordinal in range(rounds):
-        often[candidates(layer, 1, "graest", context)] += 1
+        often[candidates(layer.weight, 1, "graest", context)] += 1
     factors = [np.abs(np.outer(s @ dz, s @ x)) for s in signs.T]
     chance = np.mean([f / f.sum() for f in factors], axis=0)
     assert np.abs(often / rounds - chance).max() < 4.5 * np.sqrt(0.25 / rounds)
@@ -110,11 +109,12 @@ def test_graest_estimates_the_gradient_without_bias():
 def test_with_every_position_a_candidate_growth_is_exact(group):
     rng = np.random.default_rng(6)
     layer = rw.Sparse(20, 30, density=0.2, group=group)
-    context = context_of(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
+    context = one_layer(layer, rng.normal(size=(9, 20)), rng.normal(size=(9, 30)))
     found = []
-    for grow in (GrowByCandidates(rw.Zeros(), "uniform", 300.0), GrowByGradient(rw.Zeros(), refill=False)):
+    candidates_alone = GrowByCandidates(rw.Zeros(), "uniform", 300.0, "layer")
+    for grow in (candidates_alone, GrowByGradient(rw.Zeros(), refill=False)):
         plan = _core.Plan(layer.core)
-        grow.place(plan, layer, 40, context)
+        grow.place(plan, layer.weight, 40, context)
         found.append([a.tolist() for a in plan.inserted()])
     assert found[0] == found[1]
 
@@ -234,5 +234,5 @@ def test_snip_before_a_later_step_and_without_the_output_layer():
     layers = [rw.Sparse(12, 20, density=1.0, activation="tanh"), rw.Sparse(20, 3, density=1.0)]
     steps = []
     watch = At(lambda state: steps.append(state.trainer.step))
-    trainer = trained(rw.SNIP(0.25, step=8, output_layer=False), layers, callbacks=[watch])
+    trainer = trained(rw.SNIP(0.25, step=8, layers="hidden"), layers, callbacks=[watch])
     assert steps == [8] and [layer.nnz for layer in trainer.network.layers] == [60, 60]

@@ -19,10 +19,10 @@ HISTORY = ("links_survived", "links_explored", "link_age_mean", "link_age_median
 class Truthful(rw.SET):
     """SET whose plans are kept, and which every time takes a link out and puts it back at once."""
 
-    def plans(self, layers, context, regrow):
-        plans = super().plans(layers, context, regrow)
+    def plans(self, parameters, context):
+        plans = super().plans(parameters, context)
         self.done = {}
-        for i, (plan, layer) in enumerate(zip(plans, layers, strict=True)):
+        for i, (plan, layer) in enumerate(zip(plans, parameters, strict=True)):
             removed, grown = set(zip(*plan.removed(), strict=True)), set(zip(*plan.inserted(), strict=True))
             groups = np.repeat(np.arange(layer.store.n_groups), np.diff(layer.store.indptr()))
             here = set(zip(groups, layer.store.sources(), strict=True))

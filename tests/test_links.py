@@ -30,8 +30,9 @@ class Links(rw.Callback):
 
     def on_rewire(self, state):
         self.rows.append([layer.nnz for layer in state.network.layers])
-        self.removed.append(state.rewired.removed)
-        self.grown.append(state.rewired.grown)
+        removed, grown = state.rewired.by_layer(state.network.weight_names)
+        self.removed.append(removed)
+        self.grown.append(grown)
 
 
 def run(rule, shape, density, steps):

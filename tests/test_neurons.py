@@ -354,20 +354,20 @@ def test_corrected_pruning_agrees_with_the_slow_version(group, dtype):
     rule = rw.ImportancePruning(0.1, begin=6, every={"steps": 3}, rule="static")
     seen, correct = [], rule._correct
 
-    def watched(network):
+    def watched(parameters, network):
         live, weight = zip(*(neurons.dense(layer) for layer in network.weight_layers), strict=True)
         removed = neurons.least_important(live, weight, 0.1, groups_of(network))
         stays, cut = expect(network, removed)
-        record = correct(network)
+        record = correct(parameters, network)
         found = record.neurons or neurons_module.RemovedNeurons(
             tuple(np.arange(layer.n_out) for layer in network.weight_layers),
             tuple(np.arange(layer.n_in) for layer in network.weight_layers),
             (0, 0, 0),
         )
         agree(network, found, stays, cut)
-        assert record.removed == [
-            int(a.sum() - b.sum()) for a, (b, _, _) in zip(live, cut, strict=True)
-        ] and record.grown == [0, 0, 0]
+        removed, grown = record.by_layer(network.weight_names)
+        assert removed == [int(a.sum() - b.sum()) for a, (b, _, _) in zip(live, cut, strict=True)]
+        assert grown == [0, 0, 0]
         seen.append(found.removed)
         return record
 
@@ -387,18 +387,18 @@ def test_published_pruning_agrees_with_the_slow_version(group):
     )
     seen, publish = [], rule._publish
 
-    def watched(network, threads):
+    def watched(parameters, network, threads):
         before = [neurons.dense(layer) for layer in network.weight_layers]
         live, weight = zip(*before, strict=True)
         removed = neurons.at_most_the_percentile(live, weight, 0.15, groups_of(network))
         biases = [layer.bias.copy() for layer in network.weight_layers]
-        record = publish(network, threads)
+        record = publish(parameters, network, threads)
         for i, (layer, (was, w)) in enumerate(zip(network.weight_layers, before, strict=True)):
             was[removed.get(i, [])] = False
             now, values = neurons.dense(layer)
             assert np.array_equal(now, was) and np.array_equal(values, np.where(was, w, 0))
             assert np.array_equal(layer.bias, biases[i])
-        seen.append(record.removed)
+        seen.append(record.by_layer(network.weight_names)[0])
         return record
 
     rule._publish = watched
@@ -443,7 +443,8 @@ def test_a_rule_with_gradients_waits_when_neurons_are_removed():
 
     class Watch(rw.Callback):
         def on_rewire(self, state):
-            seen.append((state.step, state.rewired.neurons is not None, sum(state.rewired.grown) > 0))
+            grown = sum(state.rewired.grown.values())
+            seen.append((state.step, state.rewired.neurons is not None, grown > 0))
 
     X, y = samples(96)
     rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[Watch()]).fit(

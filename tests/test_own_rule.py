@@ -41,8 +41,8 @@ def test_what_a_function_sees(group):
     seen = []
 
     def look(links):
-        assert len(links) == links.layer.store.slots == len(links.rows) == len(links.sources)
-        shape = (len(links),) if links.layer.group == 1 else (len(links), group)
+        assert len(links) == links.parameter.store.slots == len(links.rows) == len(links.sources)
+        shape = (len(links),) if links.parameter.group == 1 else (len(links), group)
         assert links.weights.shape == links.momentum.shape == links.gradient.shape == shape
         assert np.abs(links.gradient).sum() > 0 and np.abs(links.momentum).sum() > 0
         links.weights[...] = np.nan  # a copy
@@ -58,8 +58,8 @@ def test_drop_and_grow(group):
         drop = np.zeros(len(links), bool)
         drop[:3] = True
         rows, sources = links.random_empty(2)
-        values = np.full((2, links.layer.group), 0.5)
-        return drop, (rows, sources, values[:, 0] if links.layer.group == 1 else values)
+        values = np.full((2, links.parameter.group), 0.5)
+        return drop, (rows, sources, values[:, 0] if links.parameter.group == 1 else values)
 
     made = trainer(move, group)  # a plain function
     before = [positions(layer) for layer in made.network.layers]
@@ -77,7 +77,7 @@ def test_age_starts_at_birth():
         ages.append(np.sort(np.unique(links.age)))
         return [0, 1], links.random_empty(2)
 
-    fit(trainer(Custom(move, age=True, output_layer=False)), epochs=4)
+    fit(trainer(Custom(move, age=True, layers="hidden")), epochs=4)
     assert [a.tolist() for a in ages] == [[4], [4, 8], [4, 8, 12]]
 
 
@@ -179,7 +179,7 @@ def test_a_trainer_with_a_function_of_a_module_can_be_pickled():
     assert all(np.array_equal(a, found[name]) for name, a in expected.items())
     model = rw.SparseMLPClassifier((8,), epsilon=2, rewiring=modest, max_iter=2, random_state=0).fit(X, Y)
     assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
-    with pytest.raises(NotImplementedError, match="register_rewiring.* or pickle"):
+    with pytest.raises(NotImplementedError, match="register_rule.* or pickle"):
         t.config()
 
 
@@ -191,7 +191,7 @@ def test_a_count_is_a_whole_number(count):
 
 def test_what_a_rule_raises_comes_with_its_place():
     def broken(links):
-        return {}["weights"] if links.layer.n_out == 3 else None
+        return {}["weights"] if links.parameter.n_out == 3 else None
 
     with pytest.raises(KeyError) as caught:
         trained_with(broken, full())

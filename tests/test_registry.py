@@ -8,7 +8,7 @@ import rewire as rw
 from rewire._registry import Registry
 from rewire.callbacks import Callback, callback_from_config, register_callback
 from rewire.layers import base, layer_from_config, register_layer
-from rewire.rewiring import Rewiring, register_rewiring, rewiring_class, rewiring_names
+from rewire.rewiring import Rule, register_rule, rewiring_class, rewiring_names
 
 BUILDERS = {
     "activation": (rw.activations.activation, "all_relu", rw.AllReLU),
@@ -78,26 +78,26 @@ def test_classes_in_files_go_by_their_exact_names():
 @pytest.mark.parametrize(
     ("cls", "error", "words"),
     [
-        (3, TypeError, "cls must be a subclass of Rewiring, got 3"),
-        (rw.SET(), TypeError, "cls must be a subclass of Rewiring, got SET"),
-        (int, TypeError, "cls must be a subclass of Rewiring, got <class 'int'>"),
-        (type("Mine", (Rewiring,), {}), ValueError, "cls.name must be a word such as 'my-rule', got ''"),
-        (type("Mine", (Rewiring,), {"name": "my rule"}), ValueError, "cls.name .* got 'my rule'"),
-        (type("Mine", (Rewiring,), {"name": "-"}), ValueError, "cls.name .* got '-'"),
-        (type("Mine", (Rewiring,), {"name": 3}), TypeError, "cls.name must be a string, got 3"),
+        (3, TypeError, "cls must be a subclass of Rule, got 3"),
+        (rw.SET(), TypeError, "cls must be a subclass of Rule, got SET"),
+        (int, TypeError, "cls must be a subclass of Rule, got <class 'int'>"),
+        (type("Mine", (Rule,), {}), ValueError, "cls.name must be a word such as 'my-rule', got ''"),
+        (type("Mine", (Rule,), {"name": "my rule"}), ValueError, "cls.name .* got 'my rule'"),
+        (type("Mine", (Rule,), {"name": "-"}), ValueError, "cls.name .* got '-'"),
+        (type("Mine", (Rule,), {"name": 3}), TypeError, "cls.name must be a string, got 3"),
     ],
 )
 def test_what_is_registered_is_a_class_with_a_word_for_a_name(cls, error, words):
     before = rewiring_names()
     with pytest.raises(error, match=words):
-        register_rewiring(cls)
+        register_rule(cls)
     assert rewiring_names() == before
 
 
 @pytest.mark.parametrize(
     ("register", "cls", "there"),
     [
-        (register_rewiring, type("Mine", (rw.SET,), {}), "SET of rewire.rewiring.set"),
+        (register_rule, type("Mine", (rw.SET,), {}), "SET of rewire.rewiring.set"),
         (register_layer, type("Dropout", (rw.Dropout,), {}), "Dropout of rewire.layers.dropout"),
         (register_callback, type("LinkLog", (Callback,), {}), "LinkLog of rewire.callbacks.link_log"),
     ],
@@ -158,6 +158,6 @@ def test_a_registered_layer_whose_config_says_its_base_s_type(monkeypatch, tmp_p
     with pytest.raises(NotImplementedError, match="MineToo cannot be saved: by the name 'Sparse'"):
         rw.Sequential([mine(6, 4)]).save(tmp_path / "a")
     config = rw.Sparse.config
-    mine.config = lambda self, state=False: {**config(self, state), "type": "MineToo"}
+    mine.config = lambda self: {**config(self), "type": "MineToo"}
     rw.Sequential([mine(6, 4)]).save(tmp_path / "a")
     assert type(rw.load(tmp_path / "a").layers[0]) is mine

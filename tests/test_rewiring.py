@@ -21,6 +21,7 @@ from rewire.rewiring import (
     rewiring_class,
     rewiring_names,
 )
+from small import rewired
 
 X = np.random.default_rng(0).normal(size=(60, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 60)
@@ -56,7 +57,7 @@ def trained(rule, optimizer=None, epochs=1, group=1, **options):
 
 
 def rewire(trainer, rule, ordinal=1, regrow=True):
-    return rule.rewire(trainer.network, TrainingProgress(1, 4, True), ordinal, 1, regrow=regrow)
+    return rewired(rule, trainer.network, TrainingProgress(1, 4, True), ordinal, 1, regrow=regrow)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5, 1.0])
@@ -144,7 +145,7 @@ def test_seed_and_ordinal_name_the_draw():
     def positions(seed, ordinal):
         net = network(seed=seed)
         net.layers[0].store.set_field("weight", np.ones((net.layers[0].store.slots, 1), "f4"))
-        rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), ordinal, 1)
+        rewired(rw.SET(0.3), net, TrainingProgress(1, 1, True), ordinal, 1)
         return sorted(links(net.layers[0]))
 
     assert positions(0, 1) == positions(0, 1)
@@ -207,7 +208,7 @@ def test_static_and_none():
 
 
 def test_output_layer_may_be_left_out():
-    trainer = trained(rw.SET(0.3, output_layer=False), epochs=3)
+    trainer = trained(rw.SET(0.3, layers="hidden"), epochs=3)
     start = network()
     assert sorted(links(trainer.network.layers[2])) == sorted(links(start.layers[2]))
     assert all(row["links_removed"][2] == 0 for row in trainer.history.epochs)
@@ -234,7 +235,7 @@ def test_a_full_layer_is_left_alone():
         [rw.Sparse(12, 8, density=0.5, activation="relu"), rw.Sparse(8, 3, activation="softmax")]
     )
     weights = net.layers[1].store.get_field("weight")
-    record = rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
+    record = rewired(rw.SET(0.3), net, TrainingProgress(1, 1, True), 1, 1)
     assert record.removed[0] > 0 and record.removed[1] == 0
     assert np.array_equal(net.layers[1].store.get_field("weight"), weights)
 
@@ -257,7 +258,7 @@ def test_degenerate_layers_survive(layer):
     net = rw.Sequential([layer()])
     nnz = net.nnz
     for ordinal in range(1, 20):
-        rw.SET(0.5, init=rw.Normal(1)).rewire(net, TrainingProgress(1, 1, True), ordinal, 1)
+        rewired(rw.SET(0.5, init=rw.Normal(1)), net, TrainingProgress(1, 1, True), ordinal, 1)
         net.validate()
         assert net.nnz == nnz
 
@@ -270,9 +271,9 @@ def test_a_view_anywhere_stops_the_whole_rewiring():
     before = [sorted(links(layer)) for layer in net.layers]
     with net.layers[1].store.view():
         with pytest.raises(BufferError, match=r"layer 1 \(Sparse 20 -> 17\) cannot be rewired"):
-            rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
+            rewired(rw.SET(0.3), net, TrainingProgress(1, 1, True), 1, 1)
     assert [sorted(links(layer)) for layer in net.layers] == before
-    rw.SET(0.3).rewire(net, TrainingProgress(1, 1, True), 1, 1)
+    rewired(rw.SET(0.3), net, TrainingProgress(1, 1, True), 1, 1)
     assert [sorted(links(layer)) for layer in net.layers] != before
 
 
@@ -300,17 +301,17 @@ class Diagonal(Grow):
         plan.insert(*(np.array([p[i] for p in chosen], np.int32) for i in (0, 1)))
 
 
-class Chooser(rw.Rewiring):
-    def plans(self, layers, context, regrow):
-        plans = [_core.Plan(layer.core) for layer in layers]
-        for plan, layer in zip(plans, layers, strict=True):
-            self.drop.mark(plan, layer, self.fraction_schedule.at(context.progress), context)
-            self.grow.place(plan, layer, plan.n_removed, context)
+class Chooser(rw.Rule):
+    def plans(self, parameters, context):
+        plans = [context.plan(parameter) for parameter in parameters]
+        for plan, parameter in zip(plans, parameters, strict=True):
+            Smallest().mark(plan, parameter, 0.2, context)
+            Diagonal().place(plan, parameter, plan.n_removed, context)
         return plans
 
 
 def test_composing_a_rule():
-    rule = rw.Rewiring(rw.Steps(2), Fraction(0.2), Smallest(), GrowRandom(rw.Zeros()))
+    rule = rw.Swap(rw.Steps(2), Fraction(0.2), Smallest(), GrowRandom(rw.Zeros()))
     trainer = trained(rule, epochs=3)
     assert trainer.rewirings == 5
     trainer.network.validate()
@@ -318,7 +319,7 @@ def test_composing_a_rule():
 
 
 def test_a_rule_that_plans_by_itself():
-    rule = Chooser(rw.Epochs(), Fraction(0.2), Smallest(), Diagonal())
+    rule = Chooser(rw.Epochs())
     trainer = trained(rule, epochs=6)
     trainer.network.validate()
     store = trainer.network.layers[1].store
@@ -327,7 +328,7 @@ def test_a_rule_that_plans_by_itself():
 
 
 def test_rules_are_told_apart_by_name():
-    rule = rw.SET(0.2, every=rw.Steps(5, stop=50), init="he-uniform", output_layer=False, last_epoch="remove")
+    rule = rw.SET(0.2, every=rw.Steps(5, stop=50), init="he-uniform", layers="hidden", last_epoch="remove")
     twin = rw.rewiring.rewiring(rule.config())
     assert twin.config() == rule.config()
     assert rw.rewiring.rewiring("set").config() == rw.SET().config()
@@ -349,7 +350,7 @@ WRONG = [
     (lambda: rw.SET(every={"steps": 0}), ValueError, r"every\['steps'\] must be an integer >= 1, got 0"),
     (lambda: rw.ImportancePruning(rule="nope"), ValueError, "^rule must be one of .* got 'nope'"),
     (lambda: rw.SET(init="she"), ValueError, "init must be one of .* got 'she'"),
-    (lambda: rw.SET(output_layer=1), TypeError, "output_layer must be True or False, got 1"),
+    (lambda: rw.SET(layers=1.5), TypeError, "layers must be None, \"hidden\", positions .*, got 1.5"),
     (lambda: rw.SET(last_epoch="no"), ValueError, "last_epoch must be one of 'skip', 'remove', got 'no'"),
     (lambda: rw.Epochs(0), ValueError, "n must be an integer >= 1, got 0"),
     (lambda: rw.Steps(0), ValueError, "n must be an integer >= 1, got 0"),
@@ -361,7 +362,7 @@ WRONG = [
 
 @pytest.mark.parametrize("name", sorted(set(rewiring_names()) - {"itop"}))
 def test_no_rule_can_be_switched_off_by_its_schedule(name):
-    """Rewiring(None) never rewires, and is called "static"; "itop" has a schedule of its own for None."""
+    """Rule(None) never rewires, and is called "static"; "itop" has a schedule of its own for None."""
     rule = rewiring_class(name)
     if "every" not in inspect.signature(rule).parameters:
         return
@@ -406,10 +407,10 @@ def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):
             super().__init__(fraction, every=rw.Steps(5))
             self.kept = kept
 
-    with pytest.raises(NotImplementedError, match="Mine cannot be saved: .*register_rewiring"):
+    with pytest.raises(NotImplementedError, match="Mine cannot be saved: .*register_rule"):
         Mine().config()
     monkeypatch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))  # for this test alone
-    rw.rewiring.register_rewiring(Mine)
+    rw.rewiring.register_rule(Mine)
     with pytest.raises(NotImplementedError, match="it has no attribute 'lost'"):
         Mine().config()
     rule = Mine(0.2, kept=4)
@@ -441,28 +442,29 @@ def test_a_parameter_with_the_name_of_a_criterion_is_refused(part, early):
 
     with pytest.raises(TypeError, match=f"Mine.{part} must be a {part.title()}, .*got 0.3; .*another name"):
         Mine()
-    with pytest.raises(TypeError, match=f"Rewiring.{part} must be a {part.title()}"):
-        rw.Rewiring(**{"every": 3, "fraction": 0.3, "drop": Smallest(), "grow": Diagonal(), part: 3})
+    with pytest.raises(TypeError, match=f"Swap.{part} must be a {part.title()}"):
+        rw.Swap(**{"every": 3, "fraction": 0.3, "drop": Smallest(), "grow": Diagonal(), part: 3})
 
 
 def test_a_criterion_as_a_parameter_is_no_description(monkeypatch):
-    class Mine(rw.Rewiring):
+    class Mine(rw.Swap):
         name = "mine"
 
         def __init__(self, drop):
             super().__init__(3, 0.3, drop, Diagonal())
 
     monkeypatch.setattr(base.KINDS, "_makers", dict(base.KINDS._makers))
-    rw.rewiring.register_rewiring(Mine)
+    rw.rewiring.register_rule(Mine)
     with pytest.raises(NotImplementedError, match="its parameter 'drop' is a Smallest, which has no name"):
         Mine(Smallest()).config()
 
 
 def test_every_rule_and_its_parts_can_be_shown():
     rules = [rw.rewiring.rewiring(name) for name in rw.rewiring.rewiring_names()]
-    rules.append(rw.Rewiring(rw.Steps(10), 0.3, DropSmallest(), GrowRandom(rw.Zeros())))
+    rules.append(rw.Swap(rw.Steps(10), 0.3, DropSmallest(), GrowRandom(rw.Zeros())))
     for rule in rules:
-        parts = (rule, rule.drop, rule.grow, rule.redistribute)
+        parts = [rule]
+        parts += [rule.drop, rule.grow, rule.redistribute] if isinstance(rule, rw.Swap) else []
         assert all(repr(part).startswith(type(part).__name__ + "(") for part in parts)
     assert "drop=DropSmallest(scope='layer'), grow=GrowRandom(init=Zeros()" in repr(rules[-1])
 
@@ -481,4 +483,4 @@ def test_scores_and_gradients_say_what_they_need():
             context.probe.live(layer)
 
     with pytest.raises(RuntimeError, match=r"set probe_batches = 1 on the Drop or Grow \(or the rule\)"):
-        trained(rw.Rewiring(3, 0.2, Asks(), Diagonal()), epochs=2)
+        trained(rw.Swap(3, 0.2, Asks(), Diagonal()), epochs=2)

@@ -79,7 +79,8 @@ class Watch(rw.Callback):
         assert all(0 <= n <= layer.n_out * layer.n_in
                    for n, layer in zip(links, state.network.layers, strict=True))  # fmt: skip
         record = state.rewired
-        assert len(record.removed) == len(record.grown) == 3 and record.seconds > 0
+        names = [parameter.name for parameter in state.network.sparse_parameters]
+        assert list(record.removed) == list(record.grown) == names and record.seconds > 0
         if self.keeps == "layer":
             for n, before, lacks in zip(links, self.before, self.lacks, strict=True):
                 assert abs(n - before) <= lacks

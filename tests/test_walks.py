@@ -9,7 +9,7 @@ import rewire as rw
 from rewire import _core
 from rewire.parameters.sparse import PATIENCE
 from rewire.rewiring import TrainingProgress
-from small import GROWN, SELDOM
+from small import GROWN, SELDOM, rewired
 
 X = np.random.default_rng(0).normal(size=(96, 12)).astype("f4")
 Y = np.random.default_rng(1).integers(0, 3, 96)
@@ -62,7 +62,7 @@ def test_a_rule_is_told_the_rate_of_the_step_and_its_time_counts():
     told = []
 
     class Listens(rw.Static):
-        def stepped(self, network, progress, threads):
+        def stepped(self, parameters, progress, threads, **options):
             told.append(progress)
 
     optimizer = rw.SGD(0.1, schedule=rw.Cosine(18, unit="step"))
@@ -118,7 +118,7 @@ def test_new_links_are_tiny_and_fresh():
     fit(t, 1)
     before = [positions(layer) for layer in t.network.layers]
     t.set_births()
-    record = t.rewiring.rewire(t.network, TrainingProgress(1, 6, True, lr=0.01), 6, 1)
+    record = rewired(t.rewiring, t.network, TrainingProgress(1, 6, True, lr=0.01), 6, 1)
     assert record.removed == record.grown and sum(record.grown) > 5
     signs = set()
     for layer, old in zip(t.network.layers, before, strict=True):
@@ -150,8 +150,8 @@ def test_full_layers_do_not_walk():
     net = rw.Sequential([rw.Sparse(6, 5, density=1.0), rw.Sparse(5, 3, density=0.6)], seed=1)
     before = [layer.store.get_field("weight") for layer in net.layers]
     rule = rw.DeepR(noise=1.0)
-    rule.prepare(net)
-    rule.stepped(net, TrainingProgress(0, 1, False, lr=0.1), 1)
+    rule.prepare(net.sparse_parameters)
+    rule.stepped(net.sparse_parameters, TrainingProgress(0, 1, False, lr=0.1), 1, seed=net.seed)
     assert np.array_equal(net.layers[0].store.get_field("weight"), before[0])
     assert not np.array_equal(net.layers[1].store.get_field("weight"), before[1])
 
@@ -178,13 +178,13 @@ def test_without_gradients_the_number_of_links_stays(options):
     store.set_field(
         "weight", rng.exponential(1 / beta, (store.slots, 1)) * rng.choice([-1, 1], (store.slots, 1))
     )
-    rule.prepare(net)
+    rule.prepare(net.sparse_parameters)
     counts, sizes = [], []
     for step in range(1, 1501):
         progress = TrainingProgress(0, step, False, lr=lr)
-        rule.stepped(net, progress, 1)
+        rule.stepped(net.sparse_parameters, progress, 1, seed=net.seed)
         if step % rule.every.n == 0:
-            rule.rewire(net, progress, step, 1, memory=memory)
+            rewired(rule, net, progress, step, 1, memory=memory)
             counts.append(store.slots)
             sizes.append(beta * np.abs(store.get_field("weight")).mean())
     assert np.mean(counts) == pytest.approx(p * 150 * 100, rel=0.06)
@@ -195,10 +195,9 @@ def test_the_prior_s_density_is_that_of_the_start_or_as_asked():
     def grown(**options):
         net = rw.Sequential([rw.Sparse(300, 200, density=0.05), rw.Sparse(200, 3)], seed=4)
         memory = {}
-        record = rw.SoftDeepR(0.01, noise=1.0, **options).rewire(
-            net, TrainingProgress(0, 1, False, lr=0.1), 1, 1, memory=memory
-        )
-        assert memory["step"] == 1 and memory["initial_density"]["0"] == 0.05
+        rule = rw.SoftDeepR(0.01, noise=1.0, **options)
+        record = rewired(rule, net, TrainingProgress(0, 1, False, lr=0.1), memory=memory)
+        assert memory["step"] == 1 and memory["initial_density"]["layers.0.weight"] == 0.05
         return record.grown[0]
 
     # 57,000 empty positions with a chance of 0.8 * l1 / noise * p / (1 - p) each
@@ -239,8 +238,8 @@ def test_forward_uses_set_a_alone(group, optimizer):
 def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
     """A step does to their thetas what it does to weights of zero in a network of the same links."""
     t = trainer(rw.TopKAST(0.4, penalty=0.0), optimizer())
-    t.rewiring.prepare(t.network)
-    t.rewiring.rewire(t.network, TrainingProgress(0, 0, True, 1, 1, 0.1), 1, 1)
+    t.rewiring.prepare(t.network.sparse_parameters)
+    rewired(t.rewiring, t.network, TrainingProgress(0, 0, True, 1, 1, 0.1), 1, 1)
     twin = trainer("static", optimizer())
     before = []
     for layer, other in zip(t.network.layers, twin.network.layers, strict=True):
@@ -310,8 +309,8 @@ def test_at_the_end_set_a_is_alone():
 def test_an_end_at_once_is_pruning_at_the_start():
     t = trainer(rw.TopKAST(0.4, end=0))
     largest = np.sort(np.abs(t.network.layers[0].store.get_field("weight")[:, 0]))[-29:]
-    t.rewiring.prepare(t.network)
-    t.rewiring.rewire(t.network, TrainingProgress(0, 0, True, 1, 6, 0.1), 1, 1)
+    t.rewiring.prepare(t.network.sparse_parameters)
+    rewired(t.rewiring, t.network, TrainingProgress(0, 0, True, 1, 6, 0.1), 1, 1)
     assert np.array_equal(np.sort(np.abs(t.network.layers[0].store.get_field("weight")[:, 0])), largest)
 
 
@@ -369,7 +368,7 @@ def test_a_rewiring_without_memory_changes_nothing(rule, monkeypatch):
     assert all(np.array_equal(before[name], after[name]) for name in before | after)
     assert t.rule_memory() == memory and t.rewirings == (5 if rule.name != "top-kast" else 6)
     monkeypatch.undo()
-    assert t.rewiring.rewire(t.network, TrainingProgress(1, 6, True, 2, 12, 0.1), 9, 1, memory=memory).grown
+    assert rewired(t.rewiring, t.network, TrainingProgress(1, 6, True, 2, 12, 0.1), 9, 1, memory=memory).grown
 
 
 @pytest.mark.parametrize("field", ["weight", "momentum", "other"])

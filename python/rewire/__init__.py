@@ -36,12 +36,13 @@ from rewire.rewiring import (
     GraNet,
     ImportancePruning,
     Magnitude,
-    Rewiring,
     RigL,
+    Rule,
     SoftDeepR,
     SRigL,
     Static,
     Steps,
+    Swap,
     TopKAST,
 )
 from rewire.schedules import Constant, Cosine, Step
@@ -58,13 +59,12 @@ __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
     "AllReLU", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Constant", "Cosine",
     "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning", "DivergenceError", "Dropout",
-    "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet", "He", "History",
-    "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude",
-    "MapLog", "Normal", "Optimizer", "ReLU", "Rewiring", "RigL", "SRigL", "Sequential", "Sigmoid",
-    "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
-    "Standardizer", "Static", "Step", "Steps", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier",
-    "Zeros", "__version__", "erk_links", "get_num_threads", "load", "preset", "remove_neurons",
-    "set_num_threads",
+    "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet", "He", "History", "ImportancePruning",
+    "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
+    "Optimizer", "ReLU", "RigL", "Rule", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter", "Standardizer", "Static", "Step",
+    "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
+    "erk_links", "get_num_threads", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def check_network(trainer: TrainerLike, network: Sequential, optimizer_step: int
     if there:
         _check_optimizer_state(network, trainer.optimizer, optimizer_step)
     if trainer.fields_of == trainer.rewiring.remembers_as:
-        trainer.rewiring.check_state(network, trainer.rule_memory(), trainer.step)
+        trainer.rewiring.check_state(network.sparse_parameters, trainer.rule_memory(), trainer.step)
     for callback in trainer.callbacks:
         if callback_config(callback) is not None and hasattr(callback, "check"):
             callback.check(trainer, network)

@@ -35,7 +35,7 @@ from rewire.layers.passing import Apply, Keep, Probe
 from rewire.losses import Targets
 from rewire.metrics import Metric
 from rewire.progress import Silent
-from rewire.rewiring import GradientProbe, Rewiring, TrainingProgress
+from rewire.rewiring import GradientProbe, Rule, TrainingProgress
 from rewire.workspace import Workspace
 
 __all__ = ["Fit"]
@@ -71,7 +71,7 @@ class Fit:
         self.keeps = self.clip_norm is not None or not trainer.optimizer.in_core
         self.apply, self.keep = Apply(self.updates), Keep()
         self.passing = self.net.passing(ws, fused=trainer.fused, training=True, threads=self.threads)
-        self.follows = type(trainer.rewiring).stepped is not Rewiring.stepped
+        self.follows = type(trainer.rewiring).stepped is not Rule.stepped
         self.final = self.net.final
         self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.state = State(trainer, self.net, validates=validation is not None)
@@ -108,7 +108,7 @@ class Fit:
                 net.check_inputs(source)
             for parameter in net.tree.parameters.values():
                 parameter.hold_gradient(self.keeps or parameter.uses > 1)
-            trainer.rewiring.prepare(net)
+            trainer.rewiring.prepare(net.sparse_parameters, net)
             self.tell("on_fit_begin")
             show.begin(self.state.last_epoch, trainer.epoch, steps)
             while trainer.epoch < self.state.last_epoch and not self.state.stop:
@@ -263,16 +263,18 @@ class Fit:
             try:
                 self.whole = False
                 record = rule.rewire(
-                    self.net, progress, trainer.rewirings + 1, self.threads,
-                    regrow=rows is not None, memory=trainer.rule_memory(), probe=probe,
+                    self.net.sparse_parameters, progress, trainer.rewirings + 1, self.threads,
+                    seed=self.net.seed, network=self.net, regrow=rows is not None,
+                    memory=trainer.rule_memory(), probe=probe,
                 )  # fmt: skip
             except KeyboardInterrupt:
                 self.whole = self.generations() == before  # it was still planning
                 raise
             trainer.rewirings += 1
             record.seconds = time.perf_counter() - begin
-            part.removed = [a + b for a, b in zip(part.removed, record.removed, strict=True)]
-            part.grown = [a + b for a, b in zip(part.grown, record.grown, strict=True)]
+            removed, grown = record.by_layer(self.net.weight_names)
+            part.removed = [a + b for a, b in zip(part.removed, removed, strict=True)]
+            part.grown = [a + b for a, b in zip(part.grown, grown, strict=True)]
             part.seconds_rewiring += record.seconds
             part.rewired, part.closed = rows is not None, rows is None
             self.whole = True
@@ -287,7 +289,9 @@ class Fit:
         """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
         begin = time.perf_counter()
         progress = before._replace(step=self.trainer.step, epoch_begins=False)
-        self.trainer.rewiring.stepped(self.net, progress, self.threads)
+        self.trainer.rewiring.stepped(
+            self.net.sparse_parameters, progress, self.threads, seed=self.net.seed, network=self.net
+        )
         return time.perf_counter() - begin
 
     def probe_gradients(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:

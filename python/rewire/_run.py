@@ -12,7 +12,7 @@ from itertools import islice
 from rewire._format import plural
 from rewire._training import TrainerLike
 from rewire._warn import warn
-from rewire.rewiring import Epochs, Once, Rewiring, Steps, TrainingProgress, rewiring_names
+from rewire.rewiring import Epochs, Once, Rule, Steps, TrainingProgress, rewiring_names
 
 __all__ = ["run_length"]
 
@@ -41,7 +41,7 @@ def run_length(trainer: TrainerLike, count: int, steps: int) -> int:
     return length
 
 
-def _once(trainer: TrainerLike, what: str, rule: Rewiring, words: str) -> None:
+def _once(trainer: TrainerLike, what: str, rule: Rule, words: str) -> None:
     if (what, rule.name) not in trainer.told:
         warn(words, UserWarning)
         trainer.told = trainer.told | {(what, rule.name)}
@@ -51,7 +51,7 @@ def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
         if ("grown", rule.name) not in trainer.told and (found := _fractions(rule)):
             words = (
-                f"rewiring {_name(rule)}: {found} is a fraction of the run, which was "
+                f"rewiring {rule.label}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
                 f"horizon={length} or more, or an end in steps"
             )
@@ -70,7 +70,7 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
             continue
         schedule = rule.every
         if isinstance(schedule, Once) and schedule.step >= whole:
-            words = f"rewiring {_name(rule)} never acts: step={schedule.step}, and {run}"
+            words = f"rewiring {rule.label} never acts: step={schedule.step}, and {run}"
             _once(trainer, "misfit", rule, words)
         elif isinstance(schedule, (Epochs, Steps)):
             period, unit = schedule.n, schedule.unit
@@ -90,13 +90,13 @@ def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
             shorter = f"give a shorter one, such as {with_it}, or " if better < period else ""
             fractions = f", and {found}" if (found := _fractions(rule)) else ""
             words = (
-                f"rewiring {_name(rule)} {does}: its period is {period} {unit}, {run}{fractions}; {shorter}"
+                f"rewiring {rule.label} {does}: its period is {period} {unit}, {run}{fractions}; {shorter}"
                 f"if the run takes more calls, {'' if shorter else 'give '}its length: horizon=..."
             )
             _once(trainer, "misfit", rule, words)
 
 
-def _apart(rule: Rewiring, schedule: Epochs | Steps, length: int, steps: int) -> str:
+def _apart(rule: Rule, schedule: Epochs | Steps, length: int, steps: int) -> str:
     """Steps at which a rule acts whatever its period, such as its end."""
     whole, found = length * steps, []
     for step in range(min(whole, MOST)):
@@ -109,19 +109,11 @@ def _apart(rule: Rewiring, schedule: Epochs | Steps, length: int, steps: int) ->
     return f" apart from step{'s' * (len(found) > 1)} {listed}"
 
 
-def _fractions(rule: Rewiring) -> str:
+def _fractions(rule: Rule) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in rule.run_fractions().items())
 
 
-def _name(rule: Rewiring) -> str:
-    """A rule in a message; one that was composed has no name, but criteria."""
-    if rule.name:
-        return repr(rule.name)
-    criteria = (type(part).__name__ for part in (rule.drop, rule.grow))
-    return f"{type(rule).__name__}({', '.join(criteria)})"
-
-
-def _with(rule: Rewiring, unit: str, period: int) -> str:
+def _with(rule: Rule, unit: str, period: int) -> str:
     """How to ask for a rule with another period."""
     if rule.name in rewiring_names():
         return f"rewiring={{'name': {rule.name!r}, 'every': {({unit: period})!r}}}"

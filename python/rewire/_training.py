@@ -17,7 +17,7 @@ from rewire.history import History
 from rewire.losses import Loss, Targets
 from rewire.network import Sequential
 from rewire.optim import Optimizer
-from rewire.rewiring import Rewiring
+from rewire.rewiring import Rule
 
 __all__ = ["TrainerLike"]
 
@@ -28,7 +28,7 @@ class TrainerLike(Protocol):
     network: Sequential
     loss: Loss
     optimizer: Optimizer
-    rewiring: Rewiring
+    rewiring: Rule
     callbacks: list[Any]
     threads: int | None
     seed: int
@@ -77,7 +77,7 @@ class TrainerLike(Protocol):
     reach: int  # epochs at the furthest end that a call of fit has had
     told: set[tuple[str, str]]  # what warnings have said, and of which rule
     fused: bool  # whether the last activation is part of the loss
-    fields_of: str  # whose fields the stores hold, as `Rewiring.remembers_as`
+    fields_of: str  # whose fields the stores hold, as `Rule.remembers_as`
     fields_last: tuple[str, ...]
 
     def owns_state(self) -> bool:

@@ -21,7 +21,7 @@ from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.link_counts import density_links, erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
-from rewire.rewiring import SET, Rewiring, Static
+from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
@@ -54,7 +54,7 @@ class Preset:
     batch_size: int = 128
     drop_fraction: float = 0.3
     new_init: Initializer = field(default_factory=Zeros)
-    output_layer: bool = True
+    rewired_layers: str | None = None  # what SET calls `layers`
     last_epoch: str = "skip"
     group: int = 1
 
@@ -83,12 +83,12 @@ class Preset:
         }
         return SGD(**{**options, **changes})
 
-    def rewiring(self, name: str = "set") -> Rewiring:
+    def rewiring(self, name: str = "set") -> Rule:
         """The rewiring: SET, or ``"static"``."""
         if choice("name", name, ("set", "static")) == "static":
             return Static()
         return SET(
-            self.drop_fraction, init=self.new_init, output_layer=self.output_layer, last_epoch=self.last_epoch
+            self.drop_fraction, init=self.new_init, layers=self.rewired_layers, last_epoch=self.last_epoch
         )
 
     def replace(self, **changes: Any) -> Preset:
@@ -132,7 +132,7 @@ PRESETS = {
             weight_decay=2e-4,
             decay="per_step",
             new_init=_HE_UNIFORM,
-            output_layer=False,
+            rewired_layers="hidden",
         ),
     )
 }

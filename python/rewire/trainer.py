@@ -36,7 +36,7 @@ from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.optim import optimizer as as_optimizer
 from rewire.progress import progress
-from rewire.rewiring import Custom, Rewiring, Static
+from rewire.rewiring import Custom, Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
 from rewire.workspace import Workspace
@@ -54,7 +54,7 @@ class Trainer:
         ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``.
     optimizer : str or Optimizer, optional
         ``SGD(lr=0.05, momentum=0.9)`` by default.
-    rewiring : str, Rewiring or None
+    rewiring : str, Rule or None
         ``SET()``, ``"set"``; None keeps the structure.
     callbacks : iterable
         See :class:`rewire.callbacks.Callback`.
@@ -98,7 +98,7 @@ class Trainer:
         *,
         loss: str | Loss | dict[str, Any],
         optimizer: str | Optimizer | dict[str, Any] | None = None,
-        rewiring: str | Rewiring | dict[str, Any] | None = None,
+        rewiring: str | Rule | dict[str, Any] | None = None,
         callbacks: Iterable[Any] = (),
         threads: int | None = None,
         seed: int | None = None,

@@ -70,13 +70,13 @@ def shared(layers, total, shares, most):
 
 def rebalance(scene, found):
     """As many links come as go, over all layers: the fewest slots are taken back, tried one by one."""
-    drop = [(a, p) for a in scene.layers for p in sorted(found[a.index][0])]
-    grow = [(a, p) for a in scene.layers for p in sorted(found[a.index][1])]
-    missing = sum(links_of(a, found[a.index][0]) - links_of(a, found[a.index][1]) + scene.owed(a)
+    drop = [(a, p) for a in scene.layers for p in sorted(found[a.name][0])]
+    grow = [(a, p) for a in scene.layers for p in sorted(found[a.name][1])]
+    missing = sum(links_of(a, found[a.name][0]) - links_of(a, found[a.name][1]) + scene.owed(a)
                   for a in scene.layers)  # fmt: skip
     if not missing:
         return found
-    drop = [(a, p) for a, p in drop if p not in found[a.index][1]]
+    drop = [(a, p) for a, p in drop if p not in found[a.name][1]]
     sizes = sorted({width(a, p[0]) for a, p in drop + grow})
     stay = [[(a, p) for a, p in drop if width(a, p[0]) == size] for size in sizes]
     away = [[(a, p) for a, p in grow if width(a, p[0]) == size] for size in sizes]
@@ -90,14 +90,14 @@ def rebalance(scene, found):
     stays, absent = set(), set()
     for n, olds, news in zip(best, stay, away, strict=True):
         olds = sorted(olds, key=lambda one: -one[0].magnitude()[one[1]])
-        stays |= {(a.index, p) for a, p in olds[: max(n, 0)]}
+        stays |= {(a.name, p) for a, p in olds[: max(n, 0)]}
         if n < 0:
-            absent |= {(news[i][0].index, news[i][1]) for i in rng.permutation(len(news))[:-n]}
+            absent |= {(news[i][0].name, news[i][1]) for i in rng.permutation(len(news))[:-n]}
     return {
-        index: (
-            {p for p in out if (index, p) not in stays}, {p for p in new if (index, p) not in absent}
+        name: (
+            {p for p in out if (name, p) not in stays}, {p for p in new if (name, p) not in absent}
         )
-        for index, (out, new) in found.items()
+        for name, (out, new) in found.items()
     }  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def magnitude(scene, rule):
             for layer in scene.layers
         ]
     return {
-        layer.index: (removed, at_random(scene, layer, comes_back(scene, layer, removed), removed))
+        layer.name: (removed, at_random(scene, layer, comes_back(scene, layer, removed), removed))
         for layer, removed in zip(scene.layers, drop, strict=True)
     }
 
@@ -161,7 +161,7 @@ def dsr(scene, rule):
     survivors = [links_of(layer) - n for layer, n in zip(scene.layers, lost, strict=True)]
     counts = shared(scene.layers, total, survivors, room)
     return rebalance(scene, {
-        layer.index: (removed, at_random(scene, layer, n, removed, refill=n > empty_links(layer)))
+        layer.name: (removed, at_random(scene, layer, n, removed, refill=n > empty_links(layer)))
         for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
@@ -191,7 +191,7 @@ def snfs(scene, rule):
     most = [math.floor(0.99 * (r // each)) * each for r in room]
     counts = shared(scene.layers, total, means, most if sum(most) >= total else room)
     return rebalance(scene, {
-        layer.index: by_gradient(scene, layer, removed, n)
+        layer.name: by_gradient(scene, layer, removed, n)
         for layer, removed, n in zip(scene.layers, drop, counts, strict=True)
     })  # fmt: skip
 
@@ -225,7 +225,7 @@ def reserves(scene, rule):
 def gradually(scene, rule):
     """What gradual pruning takes from each layer."""
     progress = scene.context.progress
-    start = scene.memory.get("initial_links") or {str(layer.index): links_of(layer) for layer in scene.layers}
+    start = scene.memory.get("initial_links") or {layer.name: links_of(layer) for layer in scene.layers}
     sizes = [layer.store.n_out * layer.store.n_in for layer in scene.layers]
     if rule.scope == "global":
         now = sum(map(links_of, scene.layers))
@@ -233,7 +233,7 @@ def gradually(scene, rule):
         return smallest_of_all(scene, 10**9, links=max(0, now - wanted), keep=reserves(scene, rule))
     drop = []
     for layer, size in zip(scene.layers, sizes, strict=True):
-        wanted = kept(rule, start[str(layer.index)], size, alike(layer), progress)
+        wanted = kept(rule, start[layer.name], size, alike(layer), progress)
         magnitudes = layer.magnitude()
         removed = smallest_links(scene, layer, magnitudes, max(0, links_of(layer) - wanted))
         drop.append(smallest(scene, layer, magnitudes, min(len(removed), live(layer) - 1)))
@@ -242,7 +242,7 @@ def gradually(scene, rule):
 
 def gmp(scene, rule):
     drop = gradually(scene, rule)
-    return {layer.index: (removed, set()) for layer, removed in zip(scene.layers, drop, strict=True)}
+    return {layer.name: (removed, set()) for layer, removed in zip(scene.layers, drop, strict=True)}
 
 
 def granet(scene, rule):
@@ -252,7 +252,7 @@ def granet(scene, rule):
         moves = math.ceil(scene.fraction * (live(layer) - len(pruned)))
         removed = smallest(scene, layer, layer.magnitude(), len(pruned) + moves)
         links = links_of(layer, removed - pruned) + (0 if pruned else scene.owed(layer))
-        found[layer.index] = by_gradient(scene, layer, removed, links)
+        found[layer.name] = by_gradient(scene, layer, removed, links)
     return found
 
 
@@ -260,11 +260,11 @@ def mest(scene, rule):
     """Down to the lower bound by importance, and up to the upper bound at random."""
     progress = scene.context.progress
     stage = sum(progress.step >= math.ceil(steps_of(end, progress)) for end in rule.stages.ends)
-    budget = scene.memory.get("budget") or {str(layer.index): links_of(layer) for layer in scene.layers}
+    budget = scene.memory.get("budget") or {layer.name: links_of(layer) for layer in scene.layers}
     found = {}
     for layer in scene.layers:
         full, each = layer.store.n_out * layer.store.n_in, alike(layer) or 1
-        wanted = budget[str(layer.index)]
+        wanted = budget[layer.name]
         moves = math.floor(rule.stages.fractions[stage] * (wanted // each)) * each
         lower, upper = (wanted - moves, wanted) if rule.mode == "em" else (wanted, wanted + moves)
         importance = layer.magnitude()
@@ -272,7 +272,7 @@ def mest(scene, rule):
             importance = importance + rule.gradient * abs(layer.gradient()).sum(axis=2)
         drop = smallest_links(scene, layer, importance, max(0, links_of(layer) - lower))
         links = max(0, min(upper, full) - (links_of(layer) - links_of(layer, drop)))
-        found[layer.index] = drop, at_random(scene, layer, links, drop)
+        found[layer.name] = drop, at_random(scene, layer, links, drop)
         if wanted == full:
-            found[layer.index] = set(), set()
+            found[layer.name] = set(), set()
     return found

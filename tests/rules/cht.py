@@ -18,13 +18,14 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
         if scene.context.ordinal == 1:
             stopped.clear()
         assert set(scene.memory.get("stopped", ())) == stopped
-        going = [layer for layer in scene.layers if layer.index not in stopped]
-        removed = {layer.index: weakest(scene, layer, removal, soft_removal) for layer in going}
+        assert not stopped & {layer.name for layer in scene.layers}  # it plans for the others alone
+        going = scene.layers
+        removed = {layer.name: weakest(scene, layer, removal, soft_removal) for layer in going}
         if chains:
-            remove_chains(scene.layers, removed)
-        found = {layer.index: (set(), set()) for layer in scene.layers}
+            remove_chains(scene.every_layer, removed)
+        found = {layer.name: (set(), set()) for layer in scene.layers}
         for layer in going:
-            drop = removed[layer.index]
+            drop = removed[layer.name]
             graph = layer.live.copy()
             for position in drop:
                 graph[position] = False
@@ -35,8 +36,8 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
                     scores[u, v] /= -math.log1p(-luck(scene, layer, u, v))
             grow = largest(scene, layer, scores, comes_back(scene, layer, drop), ~graph)
             if overlap is not None and len(drop & grow) > overlap * len(drop):
-                stopped.add(layer.index)
-            found[layer.index] = drop - grow, grow - drop  # who comes back was never away
+                stopped.add(layer.name)
+            found[layer.name] = drop - grow, grow - drop  # who comes back was never away
         return found
 
     return slow
@@ -66,7 +67,7 @@ def remove_chains(layers, removed):
     """Sweep over all layers until no link hangs loose."""
     live = [layer.live.copy() for layer in layers]
     for layer, links in zip(layers, live, strict=True):
-        for position in removed.get(layer.index, ()):
+        for position in removed.get(layer.name, ()):
             links[position] = False
     changed = True
     while changed:
@@ -76,9 +77,9 @@ def remove_chains(layers, removed):
                 rows = range(g * layer.layer.group, min((g + 1) * layer.layer.group, layer.layer.n_out))
                 dead_end = i + 1 < len(layers) and not any(live[i + 1][:, r].any() for r in rows)
                 dead_start = i > 0 and not live[i - 1][j // layers[i - 1].layer.group].any()
-                if (dead_end or dead_start) and layer.index in removed:
+                if (dead_end or dead_start) and layer.name in removed:
                     live[i][g, j] = False
-                    removed[layer.index].add((g, j))
+                    removed[layer.name].add((g, j))
                     changed = True
 
 

@@ -17,9 +17,9 @@ def itop(scene, rule):
     for layer in scene.layers:
         drop = smallest(scene, layer, layer.magnitude(), math.floor(scene.fraction * layer.live.sum()))
         if rule.mode == "set":
-            found[layer.index] = drop, at_random(scene, layer, comes_back(scene, layer, drop), drop)
+            found[layer.name] = drop, at_random(scene, layer, comes_back(scene, layer, drop), drop)
         else:
-            found[layer.index] = by_gradient(scene, layer, drop, comes_back(scene, layer, drop))
+            found[layer.name] = by_gradient(scene, layer, drop, comes_back(scene, layer, drop))
     return found
 
 
@@ -30,51 +30,52 @@ def snip(scene, rule):
     size = sum(a.store.n_out * a.store.n_in for a in scene.layers) // each
     surplus = sum(map(links_of, scene.layers)) - math.floor(rule.density * size + 0.5) * each
     drop = smallest_of_all(scene, 10**9, scores, surplus, reserves(scene, rule))
-    return {a.index: (removed, set()) for a, removed in zip(scene.layers, drop, strict=True)}
+    return {a.name: (removed, set()) for a, removed in zip(scene.layers, drop, strict=True)}
 
 
 def gse(scene, rule):
     """Draw pairs one by one; what is new and empty competes by its gradient."""
     if rule.scope == "global":
-        drop = smallest_of_all(scene, math.floor(scene.fraction * sum(a.live.sum() for a in scene.layers)))
+        found = smallest_of_all(scene, math.floor(scene.fraction * sum(a.live.sum() for a in scene.layers)))
+        drop = {a.name: positions for a, positions in zip(scene.layers, found, strict=True)}
     else:
         drop = {
-            a.index: smallest(scene, a, a.magnitude(), math.floor(scene.fraction * a.live.sum()))
+            a.name: smallest(scene, a, a.magnitude(), math.floor(scene.fraction * a.live.sum()))
             for a in scene.layers
         }
     removed, looked = {}, {}
     for layer in scene.layers:
         empty = int((~layer.live).sum())
-        removed[layer.index] = drop[layer.index]
-        if len(removed[layer.index]) > empty:
-            removed[layer.index] = smallest(scene, layer, layer.magnitude(), empty)
+        removed[layer.name] = drop[layer.name]
+        if len(removed[layer.name]) > empty:
+            removed[layer.name] = smallest(scene, layer, layer.magnitude(), empty)
         score = abs(layer.gradient()).sum(axis=2)
         drawn = draws(scene, layer, rule)
         if 2 * layer.live.sum() > layer.live.size:
             drawn = set(np.ndindex(layer.live.shape))
-        looked[layer.index] = [(-score[p], p) for p in sorted(drawn) if not layer.live[p]]
-    lost = [links_of(a, removed[a.index]) for a in scene.layers]
+        looked[layer.name] = [(-score[p], p) for p in sorted(drawn) if not layer.live[p]]
+    lost = [links_of(a, removed[a.name]) for a in scene.layers]
     if rule.scope == "global":
         total = sum(lost) + sum(map(scene.owed, scene.layers))
-        by_index = {a.index: a for a in scene.layers}
-        best, left = {i: [] for i in by_index}, total
+        by_name = {a.name: a for a in scene.layers}
+        best, left = {i: [] for i in by_name}, total
         for _, i, p in sorted((s, i, p) for i, those in looked.items() for s, p in those):
-            left -= width(by_index[i], p[0])
+            left -= width(by_name[i], p[0])
             if left < 0:
                 break
             best[i].append(p)
-        took = [links_of(a, best[a.index]) for a in scene.layers]
+        took = [links_of(a, best[a.name]) for a in scene.layers]
         room = [empty_links(a) - n for a, n in zip(scene.layers, took, strict=True)]
         more = shared(scene.layers, total - sum(took), lost, room)
     else:
-        wanted = [min(comes_back(scene, a, removed[a.index]), empty_links(a)) for a in scene.layers]
+        wanted = [min(comes_back(scene, a, removed[a.name]), empty_links(a)) for a in scene.layers]
         best = {
-            a.index: until(a, [p for _, p in sorted(looked[a.index])], n)
+            a.name: until(a, [p for _, p in sorted(looked[a.name])], n)
             for a, n in zip(scene.layers, wanted, strict=True)
         }
-        more = [n - links_of(a, best[a.index]) for a, n in zip(scene.layers, wanted, strict=True)]
+        more = [n - links_of(a, best[a.name]) for a, n in zip(scene.layers, wanted, strict=True)]
     found = {
-        a.index: (removed[a.index], set(best[a.index]) | filled(scene, a, best[a.index], n))
+        a.name: (removed[a.name], set(best[a.name]) | filled(scene, a, best[a.name], n))
         for a, n in zip(scene.layers, more, strict=True)
     }
     return rebalance(scene, found) if rule.scope == "global" else found
@@ -142,7 +143,7 @@ def srigl(scene, rule):
         for g, _ in grown:
             salient[g] += 1
         active = [g for g in groups if live[g].any()]
-        least = 0 if layer.layer is scene.context.network.layers[-1] else rule.salient
+        least = 0 if layer.layer.owner is scene.context.network.layers[-1] else rule.salient
         weak = sorted(
             (g for g in active if salient[g] < least * total / len(active)), key=lambda g: salient[g]
         )
@@ -167,5 +168,5 @@ def srigl(scene, rule):
             free = np.zeros_like(live)
             free[g] = [j not in kept for j in range(n_in)]
             grow |= largest(scene, layer, score, (wanted - len(kept)) * rows[g], free)
-        found[layer.index] = drop - grow, grow - drop
+        found[layer.name] = drop - grow, grow - drop
     return found

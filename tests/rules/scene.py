@@ -17,13 +17,13 @@ from rewire.rewiring.context import WHOLE_SLOTS
 
 @dataclass
 class Layer:
-    """One sparse layer."""
+    """The weights of one sparse layer."""
 
-    index: int
+    name: str  # of its weights
     live: np.ndarray  # (groups, n_in) bool
     values: dict  # field -> (groups, n_in, width)
     store: object  # a clone, for draws that depend on the structure
-    layer: object  # the layer itself, which goes on changing: for its sizes only
+    layer: object  # the parameter itself, which goes on changing: for its sizes only
     x: np.ndarray | None = None  # (batch, n_in), where the rule looked at gradients
     dz: np.ndarray | None = None  # (batch, n_out)
 
@@ -47,14 +47,15 @@ class Layer:
 class Scene:
     """A network at one point in time, and the context of its rewiring."""
 
-    layers: list
+    layers: list  # for which the rule plans
     context: object
     fraction: float = 0.0
     memory: dict = field(default_factory=dict)
+    every_layer: list = field(default_factory=list)  # those for which it does not plan as well
 
     def owed(self, layer):
         """Links that the layer still lacks of its budget."""
-        owed, links = self.memory.get("owed", {}).get(str(layer.index), (0, 0))
+        owed, links = self.memory.get("owed", {}).get(layer.name, (0, 0))
         return owed if links == links_of(layer) else 0
 
     def tie(self, layer, group, source):
@@ -64,7 +65,7 @@ class Scene:
 
 
 def layer_of(layer, probe=None):
-    """A layer as dense arrays."""
+    """A parameter as dense arrays."""
     store = layer.core
     groups = np.repeat(np.arange(store.n_groups), np.diff(store.indptr()))
     sources = store.sources()
@@ -74,7 +75,7 @@ def layer_of(layer, probe=None):
     for name, (dtype, width, _) in store.fields.items():
         values[name] = np.zeros((store.n_groups, store.n_in, width), dtype)
         values[name][groups, sources] = store.get_field(name)
-    found = Layer(layer.index, live, values, store.clone(), layer)
+    found = Layer(layer.name, live, values, store.clone(), layer)
     if probe is not None:
         found.x, found.dz = probe.inputs(layer), probe.outputs(layer)
     return found
@@ -159,7 +160,7 @@ def follow(
 ):  # fmt: skip
     """Train with a rule; before and after every rewiring compare with ``slow``.
 
-    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by index), what it
+    ``slow(scene)``, or ``slow(scene, rule)``, returns, for every layer that takes part (by name), what it
     drops and grows: two sets of positions, and optionally the weights of new links as a dict; zero otherwise.
     Links in neither set must hold what they held, in every field; new links hold birth values; except for
     fields that ``slow`` returns in full, as a fourth thing. Returns the number of rewirings.
@@ -186,30 +187,31 @@ def follow(
     takes_rule = len(inspect.signature(slow).parameters) > 1
     rewire, plans = rule.rewire, rule.plans
 
-    def watched_plans(layers, context, regrow):
+    def watched_plans(parameters, context):
         probe = context._probe
         scene = Scene(
-            [layer_of(layer, probe) for layer in layers], context,
-            rule.fraction_schedule.at(context.progress), dict(context.memory),
+            [layer_of(parameter, probe) for parameter in parameters], context,
+            rule.fraction_schedule.at(context.progress) if hasattr(rule, "fraction_schedule") else 0.0,
+            dict(context.memory), [layer_of(parameter, probe) for parameter in context.parameters],
         )  # fmt: skip
         seen.append((scene, slow(scene, rule) if takes_rule else slow(scene)))
-        return plans(layers, context, regrow)
+        return plans(parameters, context)
 
-    def watched_rewire(network, *args, **options):
-        record = rewire(network, *args, **options)
+    def watched_rewire(parameters, *args, **options):
+        record = rewire(parameters, *args, **options)
         scene, expected = seen[-1]
         for before in scene.layers:
-            compare(before, layer_of(before.layer), *expected[before.index])
-        network.validate()
+            compare(before, layer_of(before.layer), *expected[before.name])
+        net.validate()
         return record
 
     stepped = rule.stepped
 
-    def watched_step(network, progress, threads):
-        before = [layer_of(layer) for layer in rule.layers(network)]
-        stepped(network, progress, threads)
+    def watched_step(parameters, progress, threads, *, seed, network):
+        before = [layer_of(parameter) for parameter in parameters]
+        stepped(parameters, progress, threads, seed=seed, network=network)
         for layer in before:
-            compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, progress, rule, network.seed))
+            compare(layer, layer_of(layer.layer), set(), set(), {}, step(layer, progress, rule, seed))
 
     rule.plans, rule.rewire = watched_plans, watched_rewire
     if step is not None:
@@ -229,7 +231,7 @@ def compare(before, after, drop, grow, weights=None, fields=None):
         assert not live[position], f"{position} is there already"
         live[position] = True
     assert set(map(tuple, np.argwhere(after.live != live).tolist())) == set()
-    births = {name: birth for name, (_, _, birth) in after.layer.store.fields.items()}
+    births = {name: birth for name, (_, _, birth) in after.layer.core.fields.items()}
     for name, values in before.values.items():
         expected = values.copy()
         expected[~live] = 0

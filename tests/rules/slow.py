@@ -16,5 +16,5 @@ def rigl(scene):
             empty[position] = True
         links = links_of(layer, drop) + scene.owed(layer)
         grow = largest(scene, layer, abs(layer.gradient()).sum(axis=2), links, empty)
-        found[layer.index] = drop - grow, grow - drop  # who comes back was never away
+        found[layer.name] = drop - grow, grow - drop  # who comes back was never away
     return found

@@ -49,7 +49,7 @@ def trained(rule, net=None, epochs=5, optimizer=None, fits=1):
 
 
 def slots(net):
-    return [layer.store.slots for layer in net.weight_layers]
+    return [parameter.core.slots for parameter in net.sparse_parameters]
 
 
 def positions(net):

@@ -22,7 +22,7 @@ def walk(layer, progress, rule, seed):
     group = layer.store.group
     for g in range(layer.store.n_groups):
         sources = np.flatnonzero(layer.live[g])
-        noise = _core.normals(len(sources) * group, seed, layer.index, progress.step, g).astype(float)
+        noise = _core.normals(len(sources) * group, seed, layer.layer.stream, progress.step, g).astype(float)
         for k, j in enumerate(sources):
             for r in range(group):
                 if sign[g, j, r] == 0:
@@ -70,7 +70,7 @@ def deepr(scene):
         for position, weight in weights.items():
             for r, words in draws(scene, layer, position):
                 weight[r] = 1e-12 if words[0] >= 2**63 else -1e-12
-        found[layer.index] = drop, grow, weights, signed(layer, drop, weights)
+        found[layer.name] = drop, grow, weights, signed(layer, drop, weights)
     return found
 
 
@@ -93,12 +93,12 @@ def crossing_chance(rule, p, lr):
 
 def soft_deepr(scene, rule):
     found, progress = {}, scene.context.progress
-    first = {str(a.index): a.live.mean() for a in scene.layers}
+    first = {a.name: a.live.mean() for a in scene.layers}
     chances = scene.context.generator(scene.layers[0].layer, DORMANT_LINKS)
     for layer in scene.layers:
         drop = at_zero(layer)
         initial = scene.memory.get("initial_density", first)
-        p = initial[str(layer.index)] if rule.density is None else rule.density
+        p = initial[layer.name] if rule.density is None else rule.density
         steps = progress.step - scene.memory.get("step", 0)
         chance = 1 - (1 - crossing_chance(rule, p, progress.lr)) ** steps
         count = chances.binomial(int((~layer.live).sum()), chance)
@@ -109,7 +109,7 @@ def soft_deepr(scene, rule):
                 radius, part = [(word >> 11) / 2**53 for word in words[:2]]
                 size = deviation(rule, progress.lr) * math.sqrt(-2 * math.log(1 - radius)) * (1 - part)
                 weight[r] = size if words[2] >= 2**63 else -size
-        found[layer.index] = drop, grow, weights, signed(layer, drop, weights)
+        found[layer.name] = drop, grow, weights, signed(layer, drop, weights)
     return found
 
 
@@ -119,7 +119,7 @@ def top_kast(scene, rule):
     end = math.ceil(rule.end * progress.steps) if isinstance(rule.end, float) else rule.end
     for layer in scene.layers:
         n, empty, each = links_of(layer), int((~layer.live).sum()), alike(layer) or 1
-        budget = scene.memory.get("links", {}).get(str(layer.index), n)
+        budget = scene.memory.get("links", {}).get(layer.name, n)
         outside = n - max(1, math.floor(rule.forward_fraction * (budget // each) + 0.5)) * each
         theta = layer.values["theta"]
         score = np.abs(theta).sum(axis=2)
@@ -139,7 +139,7 @@ def top_kast(scene, rule):
             if position not in others:
                 fields["weight"][position] = theta[position]
                 fields["mask"][position] = 1
-        found[layer.index] = drop, grow, {}, fields
+        found[layer.name] = drop, grow, {}, fields
     return found
 
 

@@ -16,7 +16,7 @@ from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import MODES, Watched
 from rewire.network import Sequential
-from rewire.rewiring.schedule import Epochs, Once, ScheduleLike, Steps, schedule_from
+from rewire.rewiring.schedule import Epochs, ScheduleLike, Steps, schedule_from
 
 __all__ = ["Checkpoint"]
 
@@ -85,7 +85,8 @@ class Checkpoint(Callback):
     ) -> None:
         self.path = path  # checked by the property
         schedule = None if every is None else schedule_from(every)
-        if schedule is not None and (isinstance(schedule, Once) or schedule.stop is not None):
+        periodic = isinstance(schedule, (Epochs, Steps)) and schedule.stop is None
+        if schedule is not None and not periodic:
             raise ValueError(f"every must be Epochs(n) or Steps(n) without a stop, or None, got {every!r}")
         self.every = schedule
         if schedule is None and best is None:

@@ -175,12 +175,13 @@ class LinkLog(Callback):
         assert record is not None  # what this event is about
         if record.neurons is not None:
             self._shrink(state.network, record.neurons)
+        removed, grown = record.by_layer(state.network.weight_names)
         rows = np.zeros((self._layers, len(COLUMNS)))
         self._explore(state.network, now)
         tried = self._tried(state.network)
         for i, cohorts in enumerate(_cohorts(state.network, now)):
             survived, *ages = _figures(cohorts, now)
-            rows[i] = record.grown[i], record.removed[i], survived, tried[i], *ages
+            rows[i] = grown[i], removed[i], survived, tried[i], *ages
         self._rows.append(rows)
         self._when.append((state.epoch, state.step))
         self._announce(state.network)

@@ -37,7 +37,7 @@ from rewire.datasets import Dataset
 from rewire.network import Sequential
 from rewire.optim import Optimizer, optimizer
 from rewire.presets import Preset
-from rewire.rewiring import Epochs, Rewiring, rewiring
+from rewire.rewiring import Epochs, Rule, rewiring
 from rewire.schedules import Cosine, Schedule, Step
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
@@ -250,7 +250,7 @@ def _schedule(name: str, epochs: int) -> Schedule | None:
     return Step(every=max(1, epochs // 3)) if name == "step" else None
 
 
-def _rewiring(arguments: Namespace, chosen: Preset) -> Rewiring:
+def _rewiring(arguments: Namespace, chosen: Preset) -> Rule:
     name = "static" if arguments.dense else arguments.rewiring or "set"
     if name == "static":
         return rewiring(None)

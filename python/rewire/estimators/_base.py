@@ -39,7 +39,7 @@ from rewire.losses import Loss
 from rewire.network import Sequential
 from rewire.optim import SGD, Adam, AdamW, Optimizer
 from rewire.presets import Preset, mlp_layers, preset
-from rewire.rewiring import SET, Rewiring, rewiring
+from rewire.rewiring import SET, Rule, rewiring
 from rewire.trainer import Trainer
 
 __all__ = ["BaseSparseMLP"]
@@ -118,7 +118,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         group: int = 1,
         init: str | float | Initializer = "he",
         connectivity: str | dict[str, Any] | Connectivity = "random",
-        rewiring: str | dict[str, Any] | Rewiring | None = "set",
+        rewiring: str | dict[str, Any] | Rule | None = "set",
         drop_fraction: float = 0.3,
         optimizer: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
@@ -511,7 +511,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             return SGD(lr=rate, momentum=self.momentum, weight_decay=decay)
         return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
 
-    def _make_rewiring(self, incremental: bool) -> Rewiring:
+    def _make_rewiring(self, incremental: bool) -> Rule:
         fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
         rule = SET(fraction) if self.rewiring == "set" else rewiring(self.rewiring)
         if incremental and rule.last_epoch == "remove":

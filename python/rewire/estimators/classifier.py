@@ -45,7 +45,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     connectivity : str, dict or Connectivity
         Where the connections begin: ``"random"``, ``"small-world"``, ``"scale-free"``, or ``"correlated"``,
         which looks at X for the first layer. ``{"name": "small-world", "beta": 0.5}`` says more.
-    rewiring : str, dict, Rewiring or None
+    rewiring : str, dict, Rule or None
         A rule by name, such as ``"set"`` or ``"rigl"`` (``rewire.rewiring.rewiring_names()`` lists them); a
         dict of its name and options, ``{"name": "rigl", "fraction": 0.2}``; an object such as
         ``SET(0.3, every=Epochs(5))``. ``"static"`` and None keep the structure.

@@ -1,6 +1,7 @@
 """Rewiring: rules that drop and grow links while a network trains."""
 
-from rewire.rewiring.base import Rewiring, register_rewiring, rewiring, rewiring_class, rewiring_names
+from rewire._core import Plan
+from rewire.rewiring.base import Rule, register_rule, rewiring, rewiring_class, rewiring_names
 from rewire.rewiring.chains import chain_links, without_chains
 from rewire.rewiring.cht import CHT, DropWeakest, GrowByPaths
 from rewire.rewiring.context import Key, RewiringContext, RewiringRecord
@@ -16,25 +17,28 @@ from rewire.rewiring.gse import GSE
 from rewire.rewiring.importance import ImportancePruning
 from rewire.rewiring.itop import ITOP
 from rewire.rewiring.magnitude import Magnitude
+from rewire.rewiring.memory import Entry, Facts
 from rewire.rewiring.mest import MEST
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.redistribute import Redistribute, RedistributeByMomentum, RedistributeBySurvivors
 from rewire.rewiring.rigl import RigL
-from rewire.rewiring.schedule import Epochs, Once, Steps, TrainingProgress
+from rewire.rewiring.schedule import Epochs, Once, RewiringSchedule, Steps, TrainingProgress
 from rewire.rewiring.set import SET
 from rewire.rewiring.snfs import SNFS
 from rewire.rewiring.snip import SNIP
 from rewire.rewiring.soft_deepr import SoftDeepR
 from rewire.rewiring.srigl import SRigL
 from rewire.rewiring.static import Static
+from rewire.rewiring.swap import Swap
 from rewire.rewiring.top_kast import TopKAST
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "CosineFraction", "Custom", "DeepR",
-    "Drop", "DropNearestZero", "DropSmallest", "DropWeakest", "Epochs", "Fraction", "GraNet",
-    "GradientProbe", "Grow", "GrowByGradient", "GrowByPaths", "GrowRandom", "ImportancePruning", "Key",
-    "LayerLinks", "Magnitude", "Once", "PowerFraction", "Redistribute", "RedistributeByMomentum",
-    "RedistributeBySurvivors", "Rewiring", "RewiringContext", "RewiringRecord", "RigL", "SRigL", "SoftDeepR",
-    "Static", "Steps", "TopKAST", "TrainingProgress", "chain_links", "register_rewiring", "rewiring",
-    "rewiring_class", "rewiring_names", "without_chains",
+    "Drop", "DropNearestZero", "DropSmallest", "DropWeakest", "Entry", "Epochs", "Facts", "Fraction",
+    "GraNet", "GradientProbe", "Grow", "GrowByGradient", "GrowByPaths", "GrowRandom", "ImportancePruning",
+    "Key", "LayerLinks", "Magnitude", "Once", "Plan", "PowerFraction", "Redistribute",
+    "RedistributeByMomentum", "RedistributeBySurvivors", "RewiringContext", "RewiringRecord",
+    "RewiringSchedule", "RigL", "Rule", "SRigL", "SoftDeepR", "Static", "Steps", "Swap", "TopKAST",
+    "TrainingProgress", "chain_links", "register_rule", "rewiring", "rewiring_class", "rewiring_names",
+    "without_chains",
 ]  # fmt: skip

@@ -1,9 +1,12 @@
-"""The base of all rewiring rules: when to rewire, what fraction to drop, by which criteria to drop and grow.
+"""The base of all rewiring rules: when they act, on which layers, what they plan and what they keep.
 
-A rule makes one *plan* for every layer and all plans are committed together:
-either the whole network is rewired or nothing has happened. Rules draw their
-random numbers by (seed, layer, ordinal of the rewiring), so equal seeds give
-equal networks whatever the threads.
+A rule makes one *plan* for every parameter and all plans are committed together:
+either everything is rewired or nothing has happened. Rules draw their random
+numbers by (seed, parameter, ordinal of the rewiring), so equal seeds give equal
+networks whatever the threads.
+
+Rules work on a list of `SparseParameter`, so that any program with stores can use
+them; a network is there for those that follow paths through it.
 
 WHEN EXACTLY? Before a step, never after the last one: a rewiring that is due
 between epochs e and e + 1 is carried out when epoch e + 1 begins. So training
@@ -15,27 +18,27 @@ gets them of the batch that the next step trains on.
 from __future__ import annotations
 
 import inspect
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
-from rewire import _checks, _core
-from rewire._checks import boolean, choice, describe, integer
+from rewire import _core
+from rewire._checks import choice
 from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
-from rewire.rewiring.budgets import empty_slots, links_in
+from rewire.parameters.sparse import refuse_views
+from rewire.rewiring.budgets import links_in
 from rewire.rewiring.context import OWED, RewiringContext, RewiringRecord
-from rewire.rewiring.drop import Drop
-from rewire.rewiring.fraction import Fraction
-from rewire.rewiring.grow import Grow
+from rewire.rewiring.memory import LINKS_OWED, Entry, Facts, check_memory
+from rewire.rewiring.participation import Layers, checked_layers, participants
 from rewire.rewiring.probe import GradientProbe
-from rewire.rewiring.redistribute import Redistribute
 from rewire.rewiring.schedule import (
-    Auto,
     RewiringSchedule,
     ScheduleLike,
     TrainingProgress,
@@ -45,30 +48,24 @@ from rewire.rewiring.schedule import (
     schedule_from,
 )
 
-__all__ = ["Rewiring", "register_rewiring", "rewiring", "rewiring_class", "rewiring_names"]
+__all__ = ["Rule", "register_rule", "rewiring", "rewiring_class", "rewiring_names"]
 
 
-class Rewiring(Parameters):
-    """A rule composed of a schedule, a fraction, and criteria to drop, grow and redistribute links.
+class Rule(Parameters):
+    """Base of all rules: when to rewire and which layers. What to change is said in :meth:`plans`.
 
-    Rules that are no such composition override :meth:`plans`, and leave out the criteria they do not need.
+    A rule that drops links and grows others is a :class:`~rewire.rewiring.Swap` and need not plan by itself.
 
     Parameters
     ----------
     every : int, str, Epochs, Steps, Once, dict or None
         When to rewire; a bare number counts steps. None: never.
-    fraction : Fraction or float
-        What fraction of the links is dropped.
-    drop : Drop, optional
-        Which links are dropped.
-    grow : Grow, optional
-        Where links grow, and with what weights.
-    redistribute : Redistribute, optional
-        How many links grow in each layer; as many as were dropped from it, by default.
     end : int or float, optional
         No rewiring from this step on, whatever ``every`` says; a float is a fraction of the run.
-    output_layer : bool
-        Whether the last layer takes part.
+    layers : int, str, sequence of these, or callable, optional
+        Which layers take part: positions in the network (negative from the end), names (``"layers.2"``), or
+        a function of a `SparseParameter` that returns True or False. ``"hidden"``: all but the last. None:
+        all. Without a network, positions are those of the parameters.
     last_epoch : {"skip", "remove"}
         After the last epoch of ``fit``: nothing, or removal without regrowth as in the SET paper. A callback
         that ends training sooner leaves it out.
@@ -83,54 +80,37 @@ class Rewiring(Parameters):
     starts_full : bool
         Whether the rule is made for layers that start full, or nearly: it brings the density down.
     fields : dict of str to Field
-        What the rule keeps for every link.
-
-    Notes
-    -----
-    A layer without empty positions is left alone: the links it drops could only be regrown in place.
+        What the rule keeps for every link of the layers that take part.
+    memory : dict of str to Entry
+        What else it keeps from one rewiring to the next, in ``context.memory``. Saved and resumed with the
+        trainer; an entry that is not declared here, or that its check refuses, is refused.
+    needs_network : str
+        What the rule needs the network for; "" for rules that only need parameters.
     """
 
     name: ClassVar[str] = ""
     skip_step: bool = False
     starts_full: bool = False
-    fields: ClassVar[dict[str, Field]] = {}
+    probe_batches: int = 0
+    needs_network: str = ""
+    fields: Mapping[str, Field] = MappingProxyType({})
+    memory: Mapping[str, Entry] = MappingProxyType({})
 
     def __init__(
         self,
-        every: ScheduleLike | Auto | None,
-        fraction: Fraction | float = 0.0,
-        drop: Drop | None = None,
-        grow: Grow | None = None,
+        every: ScheduleLike | None,
         *,
-        redistribute: Redistribute | None = None,
         end: int | float | None = None,
-        output_layer: bool = True,
+        layers: Layers = None,
         last_epoch: str = "skip",
     ) -> None:
-        self.every: RewiringSchedule | Auto | None = None
-        if every is not None:
-            self.every = every if isinstance(every, Auto) else schedule_from(every)
-        # A rule whose parameters `fraction` and `end` mean something else sets these attributes afterwards;
-        # what the base goes by is in `fraction_schedule` and `rewiring_end`. Its `every`, `output_layer` and
-        # `last_epoch` are the base's own, and so are `drop`, `grow` and `redistribute`: see `__setattr__`.
-        self.fraction_schedule = fraction if isinstance(fraction, Fraction) else Fraction(fraction)
-        self.fraction: Any = fraction if isinstance(fraction, Fraction) else self.fraction_schedule.value
-        self.drop = Drop() if drop is None else drop
-        self.grow = Grow() if grow is None else grow
-        self.redistribute = Redistribute() if redistribute is None else redistribute
+        self.every: RewiringSchedule | None = None if every is None else schedule_from(every)
+        # A rule whose parameter `end` means something else sets that attribute afterwards; the base goes by
+        # `rewiring_end`.
         self.rewiring_end = None if end is None else end_of("end", end, low=0)
         self.end: Any = self.rewiring_end
-        self.output_layer = boolean("output_layer", output_layer)
+        self.layers = checked_layers(layers)
         self.last_epoch = choice("last_epoch", last_epoch, ("skip", "remove"))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        kind = _CRITERIA.get(name)
-        if kind is not None and not isinstance(value, kind):
-            raise TypeError(
-                f"{type(self).__name__}.{name} must be a {kind.__name__}, as in every rule, "
-                f"got {describe(value)}; a parameter that means something else needs another name"
-            )
-        super().__setattr__(name, value)
 
     @property
     def remembers_as(self) -> str:
@@ -138,13 +118,15 @@ class Rewiring(Parameters):
         return self.name
 
     @property
-    def probe_batches(self) -> int:
-        """Number of batches that the gradient probe of a rewiring covers."""
-        return max(self.drop.probe_batches, self.grow.probe_batches)
+    def label(self) -> str:
+        """The rule in a message."""
+        return repr(self.name) if self.name else type(self).__name__
 
     def probe_weights(self, batches: int) -> Sequence[float]:
         """The weight of each batch of the gradient probe, the batch of the next step first."""
         return [1.0] * batches
+
+    # --- when ---------------------------------------------------------------------------
 
     def due(self, progress: TrainingProgress) -> bool:
         """Whether to rewire before the next step."""
@@ -152,7 +134,7 @@ class Rewiring(Parameters):
             return False
         return self.every is not None and self.every.due(progress)
 
-    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+    def overdue(self, progress: TrainingProgress, memory: Mapping[str, Any]) -> bool:
         """Whether to rewire before the next step although it is not due.
 
         For rules that promise something at an end. When epochs become shorter, an end that is a fraction of
@@ -160,149 +142,195 @@ class Rewiring(Parameters):
         """
         return False
 
-    # --- the schedule of a run ------------------------------------------------------------
-
-    def parts(self) -> list[Rewiring]:
+    def parts(self) -> list[Rule]:
         """The rule, and rules that it holds."""
         return [self]
 
     def run_fractions(self) -> dict[str, Any]:
         """Parameters that are fractions of the run, with their values."""
         found: dict[str, Any] = run_fractions_among(end=self.rewiring_end)
-        for part in (self.every, self.fraction_schedule, self.drop):
-            found |= part.run_fractions() if part is not None else {}
-        return found
+        return found | (self.every.run_fractions() if self.every is not None else {})
 
     def acts(self, progress: TrainingProgress) -> bool:
         """Whether its period, of those of :meth:`parts`, makes it due."""
         return self.due(progress)
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        """The layers that take part."""
-        return [layer for layer in self.eligible(network) if empty_slots(layer) > 0]
+    # --- on what ------------------------------------------------------------------------
 
-    def eligible(self, network: Sequential) -> list[SparseParameter]:
-        """All sparse layers, but the last one only with ``output_layer``."""
-        return [
-            layer
-            for layer in network.sparse_parameters
-            if self.output_layer or layer.owner is not network.layers[-1]
-        ]
+    def participants(
+        self, parameters: Sequence[SparseParameter], network: Sequential | None = None
+    ) -> list[SparseParameter]:
+        """The parameters that ``layers`` names.
+
+        Raises
+        ------
+        ValueError
+            If it names one that is not there; those there are are listed.
+        """
+        return participants(self.layers, parameters, network)
+
+    def workable(
+        self, parameters: Sequence[SparseParameter], context: RewiringContext
+    ) -> list[SparseParameter]:
+        """Those that :meth:`plans` is to plan for, of the parameters that take part: all by default."""
+        return list(parameters)
+
+    def check_network(self, network: Sequential | None) -> None:
+        """ValueError if the rule needs a network and there is none."""
+        if self.needs_network and network is None:
+            raise ValueError(
+                f"rewiring {self.name!r} needs the network that the parameters belong to, for "
+                f"{self.needs_network}: give network="
+            )
 
     # --- life with a trainer ------------------------------------------------------------
 
-    def prepare(self, network: Sequential) -> None:
-        """Before training: every call of ``fit`` makes sure that the fields are there."""
-        for layer in network.sparse_parameters:
-            layer.master = None
-            for name, field in self.fields.items():
-                if not layer.fits(name, field):  # it may have been left by another owner
-                    layer.add_field(name, field)
+    def prepare(self, parameters: Sequence[SparseParameter], network: Sequential | None = None) -> None:
+        """Before training: every call of ``fit`` makes sure that the fields are there.
 
-    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
+        Raises
+        ------
+        ValueError
+            If ``layers`` names what is not there, or the rule needs a network and there is none.
+        """
+        self.check_network(network)
+        for parameter in parameters:
+            parameter.master = None
+        for parameter in self.participants(parameters, network):
+            for name, field in self.fields.items():
+                if not parameter.fits(name, field):  # it may have been left by another owner
+                    parameter.add_field(name, field)
+
+    def stepped(
+        self,
+        parameters: Sequence[SparseParameter],
+        progress: TrainingProgress,
+        threads: int,
+        *,
+        seed: int,
+        network: Sequential | None = None,
+    ) -> None:
         """After every step of the optimizer, whose rate is ``progress.lr``. The time counts as rewiring."""
 
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        """After a rewiring was carried out: the place to change fields and ``context.memory``."""
+    def committed(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> None:
+        """After a rewiring was carried out: the place to change fields."""
 
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
+    def check_state(
+        self, parameters: Sequence[SparseParameter], memory: Mapping[str, Any], step: int
+    ) -> None:
         """ValueError, TypeError or KeyError unless memory and fields are what this rule keeps.
 
-        They may come from a file that somebody made up. A rule that changes ``context.memory`` in
-        :meth:`committed` overrides this, and refuses what it does not know.
+        They may come from a file that somebody made up.
 
         Parameters
         ----------
-        network : Sequential
-        memory : dict
+        parameters : sequence of SparseParameter
+        memory : mapping
         step : int
             Steps the trainer has taken.
         """
-        check_by_layer(memory, OWED, network, _owed_and_has)
-        if set(memory) - {OWED} and type(self).committed is Rewiring.committed:
-            raise ValueError(f"memory: {type(self).__name__} keeps nothing, got {describe(memory)}")
-        for layer in network.sparse_parameters:
+        facts = Facts([parameter.name for parameter in parameters], step)
+        check_memory(memory, {**self.memory, OWED: LINKS_OWED}, facts)
+        for parameter in parameters:
             for name, field in self.fields.items():
-                layer.check_field(name, field)
+                birth = None if field.ages else (field.birth, field.birth)
+                parameter.check_field(name, field, birth=birth)
 
     # --- one rewiring -------------------------------------------------------------------
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        """The change of every layer, ready to be committed together."""
-        plans = [_core.Plan(layer.core) for layer in layers]
-        self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
-        if regrow:
-            counts = self.redistribute.counts(plans, layers, context)
-            plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
-            plans = list(self.redistribute.rebalance(plans, layers, self.grow, context))
-        return plans
-
-    def regrow(
-        self,
-        plan: _core.Plan,
-        layer: SparseParameter,
-        links: int,
-        context: RewiringContext,
-        grow: Grow | None = None,
-    ) -> _core.Plan:
-        """The plan with ``links`` new links (less than a slot fewer are owed until the next rewiring).
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        """The change of every parameter, ready to be committed together.
 
         Parameters
         ----------
-        grow : Grow, optional
-            The rule's own by default.
+        parameters : sequence of SparseParameter
+            Those of :meth:`workable`.
+        context : RewiringContext
+            With ``regrow`` False nothing may grow.
+
+        Returns
+        -------
+        list of Plan
+            One for each parameter: ``context.plan(parameter)`` is an empty one.
         """
-        context.wanted[layer.name] = layer.nnz - links_in(plan, removed=True) + links
-        return (self.grow if grow is None else grow).place_links(plan, layer, links, context)
+        raise NotImplementedError(f"{type(self).__name__} must define plans(parameters, context)")
 
     def rewire(
         self,
-        network: Sequential,
+        parameters: Sequence[SparseParameter],
         progress: TrainingProgress,
         ordinal: int,
         threads: int,
         *,
+        seed: int,
+        network: Sequential | None = None,
         regrow: bool = True,
         memory: dict[str, Any] | None = None,
         probe: GradientProbe | None = None,
     ) -> RewiringRecord:
-        """Plan all layers, and commit all plans together.
+        """Plan the change of all parameters, and commit all plans together.
+
+        Parameters
+        ----------
+        parameters : sequence of SparseParameter
+            All of the network or program, each with a name of its own.
+        progress : TrainingProgress
+        ordinal : int
+            1 for the first rewiring, 2 for the second: names random numbers, together with ``seed``.
+        threads : int
+        seed : int
+        network : Sequential, optional
+            That the parameters belong to.
+        regrow : bool
+            Whether links grow.
+        memory : dict, optional
+            What earlier calls have left there; changed once all plans are committed.
+        probe : GradientProbe, optional
+            Gradients, for rules whose ``probe_batches`` is not 0.
+
+        Returns
+        -------
+        RewiringRecord
 
         Raises
         ------
         BufferError
-            If somebody views a store; the layer is named and nothing has changed.
+            If somebody views a store; the parameter is named and nothing has changed.
         MemoryError
             Nothing has changed.
+        ValueError
+            If parameters have no names, ``layers`` names what is not there, or the network is missing.
         """
         begin = time.perf_counter()
+        names = [parameter.name for parameter in parameters]
+        if "" in names or len({*names}) < len(names):
+            raise ValueError(f"parameters must have a name each, by build(name=...), got {names}")
+        self.check_network(network)
         memory = {} if memory is None else memory
-        context = RewiringContext(network, progress, ordinal, threads, memory, probe)
-        layers = self.layers(network)
-        network.refuse_views("rewired")
-        made = self.plans(layers, context, regrow)
-        plans = {layer.name: plan for layer, plan in zip(layers, made, strict=True)}
-        record = RewiringRecord()
-        for names in network.weight_names:
-            own = [plans[name] for name in names if name in plans]
-            record.removed.append(sum(links_in(plan, removed=True) for plan in own))
-            record.grown.append(sum(links_in(plan, removed=False) for plan in own))
+        context = RewiringContext(
+            parameters, seed, network, progress, ordinal, threads, MappingProxyType(memory), regrow, probe
+        )
+        refuse_views(parameters, "rewired")
+        own = self.workable(self.participants(parameters, network), context)
+        for name in [name for name, field in self.fields.items() if field.ages]:
+            for parameter in own:
+                parameter.set_birth(name, progress.step)
+        plans = dict(zip([q.name for q in own], self.plans(own, context), strict=True))
+        record = RewiringRecord(dict.fromkeys(names, 0), dict.fromkeys(names, 0))
+        for name, plan in plans.items():
+            record.removed[name] = links_in(plan, removed=True)
+            record.grown[name] = links_in(plan, removed=False)
         _core.commit(list(plans.values()), threads)
-        self._note_owed(layers, context)
-        self.committed(layers, context)
+        self.committed(own, context)
+        memory.update(context.remembered)
+        memory.pop(OWED, None)
+        lacks = {q.name: [context.wanted.get(q.name, q.nnz) - q.nnz, q.nnz] for q in own}
+        if owed := {name: both for name, both in lacks.items() if both[0] > 0}:
+            memory[OWED] = owed
         record.seconds = time.perf_counter() - begin
         return record
 
-    @staticmethod
-    def _note_owed(layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        """Remember how many links each layer lacks of the number it was to have."""
-        lacks = {a: context.wanted.get(a.name, a.nnz) - a.nnz for a in layers}
-        owed = {a.name: [n, a.nnz] for a, n in lacks.items() if n > 0}
-        context.memory.pop(OWED, None)
-        if owed:
-            context.memory[OWED] = owed
+    # --- saving -------------------------------------------------------------------------
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`rewiring` reads it back.
@@ -313,7 +341,7 @@ class Rewiring(Parameters):
         ------
         NotImplementedError
             For a class that is not registered under a name of its own; for a parameter without such an
-            attribute, or whose value is no description.
+            attribute, or whose value is no description, such as a function.
         """
         word = KINDS.saved_as(self)
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
@@ -328,63 +356,32 @@ class Rewiring(Parameters):
     def _described(self, name: str) -> Any:
         """What JSON can hold of an attribute."""
         value = getattr(self, name)
-        if isinstance(value, tuple(_CRITERIA.values())):
-            raise NotImplementedError(
-                f"{type(self).__name__} cannot be saved: its parameter {name!r} is a {type(value).__name__}, "
-                "which has no name; let the rule make it from numbers and words"
-            )
         if isinstance(value, Initializer):
             INITIALIZERS.saved_as(value)
-        return value.config() if hasattr(value, "config") else value
-
-
-_CRITERIA: dict[str, type] = {"drop": Drop, "grow": Grow, "redistribute": Redistribute}
-
-
-def check_by_layer(
-    memory: dict[str, Any], name: str, network: Sequential, check: Callable[[str, Any], Any]
-) -> None:
-    """ValueError unless an entry of a rule's memory, if it is there, holds a number for sparse layers.
-
-    By their index, as text; ``check`` looks at the numbers.
-    """
-    known = [layer.name for layer in network.sparse_parameters]
-    found = _checks.one_of_types(f"memory: {name}", memory.get(name, {}), dict, "a dict of layers")
-    for index, value in found.items():
-        choice(f"memory: a layer of {name}", index, known)
-        check(f"memory: {name} of layer {index}", value)
-
-
-def slots_count(name: str, value: Any) -> int:
-    """A checked number of slots or links that a layer once had, perhaps before neurons were removed."""
-    return integer(name, value, low=0, high=2**62)
-
-
-def only(memory: dict[str, Any], *names: str) -> None:
-    """ValueError for an entry of a rule's memory that is none of these."""
-    for name in memory:
-        choice("memory: an entry", name, (*names, OWED))
-
-
-def _owed_and_has(name: str, value: Any) -> None:
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"{name} must be two numbers of links, got {describe(value)}")
-    for links in value:
-        slots_count(name, links)
+        if hasattr(value, "config"):
+            return value.config()
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError):
+            kind = "function" if callable(value) else type(value).__name__
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot be saved: its parameter {name!r} is a {kind}, "
+                "which has no name; let the rule make it from numbers and words"
+            ) from None
+        return value
 
 
 KINDS = Registry(
-    "rewiring", Rewiring, "a dict, a function, a Rewiring or None",
-    to_save="give it a `name` of its own and decorate it with @rewire.rewiring.register_rewiring",
+    "rewiring", Rule, "a dict, a function, a Rule or None",
+    to_save="give it a `name` of its own and decorate it with @rewire.rewiring.register_rule",
 )  # fmt: skip
 
 
-def register_rewiring(cls: type[Rewiring]) -> type[Rewiring]:
-    """Make a rule known to :func:`rewiring` under its ``name``.
+def register_rule(cls: type[Rule]) -> type[Rule]:
+    """Make a rule known to :func:`rewiring` under its ``name``; a decorator.
 
-    From a file it is made by its constructor, from the entries of its ``config()``; what it keeps in
-    ``context.memory`` goes through its :meth:`Rewiring.check_state`, which has to refuse what it does not
-    know.
+    From a file it is made by its constructor, from the entries of its ``config()``; what it keeps goes
+    through the checks of its :attr:`Rule.memory` and :attr:`Rule.fields`.
     """
     return KINDS.register(cls)
 
@@ -394,7 +391,7 @@ def rewiring_names() -> list[str]:
     return KINDS.names()
 
 
-def rewiring_class(name: str) -> type[Rewiring]:
+def rewiring_class(name: str) -> type[Rule]:
     """The class of the rule with this name.
 
     Raises
@@ -405,10 +402,11 @@ def rewiring_class(name: str) -> type[Rewiring]:
     return KINDS.named(name)
 
 
-def rewiring(what: str | Rewiring | dict[str, Any] | Callable[..., Any] | None) -> Rewiring:
-    """The rule that ``what`` names: an object, a name (its defaults), a ``config()``; None is static.
+def rewiring(what: str | Rule | dict[str, Any] | Callable[..., Any] | None) -> Rule:
+    """The rule that ``what``, the argument ``rewiring`` of a trainer, names.
 
-    A function becomes a :class:`~rewire.rewiring.Custom` rule.
+    An object, a name (its defaults), a ``config()``; None is static. A function becomes a
+    :class:`~rewire.rewiring.Custom` rule.
 
     Raises
     ------

@@ -25,37 +25,37 @@ __all__ = [
 ]  # fmt: skip
 
 
-def slot_links(layer: SparseParameter) -> int:
+def slot_links(parameter: SparseParameter) -> int:
     """The links of every slot of a layer; 0 where the last group is not whole and there are others."""
-    return layer.geometry.slot_links
+    return parameter.geometry.slot_links
 
 
-def common_slot(layers: Sequence[SparseParameter]) -> int:
+def common_slot(parameters: Sequence[SparseParameter]) -> int:
     """The links of every slot of all layers; 0 where they differ."""
-    found = {slot_links(layer) for layer in layers}
+    found = {slot_links(parameter) for parameter in parameters}
     return found.pop() if len(found) == 1 else 0
 
 
-def slot_sizes(layer: SparseParameter, groups: NDArray[np.integer]) -> NDArray[np.int64]:
+def slot_sizes(parameter: SparseParameter, groups: NDArray[np.integer]) -> NDArray[np.int64]:
     """The links of slots of these groups."""
-    sizes = layer.geometry
+    sizes = parameter.geometry
     return np.where(groups == sizes.n_groups - 1, sizes.last_rows, sizes.group)
 
 
-def first_links(layer: SparseParameter, groups: NDArray[np.integer], links: int) -> int:
+def first_links(parameter: SparseParameter, groups: NDArray[np.integer], links: int) -> int:
     """How many of these slots, from the first on, surely fit into ``links`` links."""
-    before = np.cumsum(slot_sizes(layer, groups)) - slot_sizes(layer, groups)
-    return int(np.searchsorted(before, links - (slot_links(layer) or layer.core.group), side="right"))
+    before = np.cumsum(slot_sizes(parameter, groups)) - slot_sizes(parameter, groups)
+    return int(np.searchsorted(before, links - (slot_links(parameter) or parameter.core.group), side="right"))
 
 
-def empty_slots(layer: SparseParameter) -> int:
+def empty_slots(parameter: SparseParameter) -> int:
     """Empty positions of a layer, in slots."""
-    return layer.geometry.n_positions - layer.core.slots
+    return parameter.geometry.n_positions - parameter.core.slots
 
 
-def empty_links(layer: SparseParameter) -> int:
+def empty_links(parameter: SparseParameter) -> int:
     """Empty positions of a layer, in links."""
-    return layer.n_out * layer.n_in - layer.nnz
+    return parameter.n_out * parameter.n_in - parameter.nnz
 
 
 def links_in(plan: _core.Plan, *, removed: bool) -> int:
@@ -82,13 +82,15 @@ def removing(plan: _core.Plan) -> _core.Plan:
     return removal(plan.store, *plan.removed())
 
 
-def remove_links(mark: Callable[[_core.Plan, int], None], layer: SparseParameter, links: int) -> _core.Plan:
+def remove_links(
+    mark: Callable[[_core.Plan, int], None], parameter: SparseParameter, links: int
+) -> _core.Plan:
     """A plan that removes ``links`` links, or less than a slot fewer.
 
     ``mark(plan, count)`` puts removals of ``count`` slots into an empty plan; those for a larger count
     include those for a smaller one.
     """
-    store, alike = layer.core, slot_links(layer)
+    store, alike = parameter.core, slot_links(parameter)
     most = alike or store.group  # links of a slot
     count = min(max(0, links) // most, store.slots)
     while True:

@@ -15,18 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, float_vector, number, one_of_types
+from rewire._checks import boolean, choice, float_vector, number
 from rewire._positions import groups_of
 from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 from rewire.reachability import refuse_opaque
-from rewire.rewiring.base import Rewiring, only, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.chains import without_chains
 from rewire.rewiring.context import SOFT_DROP, RewiringContext
 from rewire.rewiring.drop import Drop, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["CHT", "GrowByPaths", "DropWeakest"]
 
@@ -43,6 +46,9 @@ class DropWeakest(Drop):
         Draw the links that stay, without replacement, with chances in proportion to strength ** T.
     temperature : (float, float)
         T at the beginning and at the end of the run.
+    chains : bool
+        Whether links that are then on no path from an input of the network to an output are dropped too:
+        only for rules that have a network.
     """
 
     def __init__(
@@ -51,7 +57,10 @@ class DropWeakest(Drop):
         *,
         soft: bool = False,
         temperature: Sequence[float] = (1.0, 3.0),
+        chains: bool = False,
     ) -> None:
+        self.chains = boolean("chains", chains)
+        self.needs_network = "the removal of chains" if self.chains else ""
         self.removal = choice("removal", removal, ("magnitude", "importance"))
         self.soft = boolean("soft", soft)
         self.temperature = float_vector("temperature", temperature, 2, low=0.0).tolist()
@@ -60,23 +69,36 @@ class DropWeakest(Drop):
         return {"temperature": self.temperature} if self.soft else {}
 
     def mark(
-        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> None:
-        strength = magnitudes(layer) if self.removal == "magnitude" else importances(layer)
+        strength = magnitudes(parameter) if self.removal == "magnitude" else importances(parameter)
         if self.soft:
             begin, end = self.temperature
             progress = context.progress
             done = progress.step / progress.steps if progress.steps > 0 else 0.0
-            luck = context.generator(layer, SOFT_DROP).standard_exponential(len(strength))
+            luck = context.generator(parameter, SOFT_DROP).standard_exponential(len(strength))
             # The k largest p / e, e exponential, are k draws with chances p: Efraimidis and Spirakis, 2006.
             strength = _ratio(strength, strength.max(initial=0.0)) ** (begin + (end - begin) * done)
             strength = _ratio(strength, luck)
-        plan.prune_scores(strength, int(fraction * len(strength)), *context.key(layer), context.threads)
+        plan.prune_scores(strength, int(fraction * len(strength)), *context.key(parameter), context.threads)
+
+    def mark_all(
+        self,
+        plans: Sequence[_core.Plan],
+        parameters: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
+    ) -> list[_core.Plan]:
+        marked = super().mark_all(plans, parameters, fraction, context)
+        if not self.chains:
+            return marked
+        assert context.network is not None
+        return without_chains(context.network, marked)
 
 
-def importances(layer: SparseParameter) -> NDArray[np.float64]:
+def importances(parameter: SparseParameter) -> NDArray[np.float64]:
     """Relative importance of every slot in canonical order, summed over its rows: shape (slots,)."""
-    store = layer.core
+    store = parameter.core
     w = np.abs(store.get_field("weight"), dtype=np.float64)
     groups, sources = groups_of(store), store.sources()
     by_source = np.bincount(sources, w.sum(axis=1), minlength=store.n_in)[sources]
@@ -106,6 +128,9 @@ class GrowByPaths(Grow):
     soft : bool
         Draw positions without replacement with chances in proportion to their scores, instead of taking the
         highest.
+    overlap : float in [0, 1], optional
+        Once more than this fraction of its dropped links was regrown, a layer's name is put into the rule's
+        memory as one of those that have ``"stopped"``.
 
     Notes
     -----
@@ -115,17 +140,29 @@ class GrowByPaths(Grow):
     one that is chosen stays as it was. Others start at zero.
     """
 
-    def __init__(self, score: str = "ch3", *, soft: bool = False) -> None:
+    def __init__(self, score: str = "ch3", *, soft: bool = False, overlap: float | None = None) -> None:
         self.score = choice("score", score, ("ch3", "ch2"))
         self.soft = boolean("soft", soft)
+        self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
 
-    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
-        plan.grow_paths(count, self.score, self.soft, *context.key(layer), context.threads)
+    def place(
+        self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext
+    ) -> None:
+        plan.grow_paths(count, self.score, self.soft, *context.key(parameter), context.threads)
         plan.keep_common()
 
+    def regrow(
+        self, plan: _core.Plan, parameter: SparseParameter, links: int, context: RewiringContext
+    ) -> _core.Plan:
+        removed = plan.n_removed
+        plan = super().regrow(plan, parameter, links, context)
+        if self.overlap is not None and removed - plan.n_removed > self.overlap * removed:
+            context.remember("stopped", sorted({*context.recall("stopped", ()), parameter.name}))
+        return plan
 
-@register_rewiring
-class CHT(Rewiring):
+
+@register_rule
+class CHT(Swap):
     """After every epoch the weakest links are dropped, and as many grow where many short paths exist.
 
     Parameters
@@ -151,8 +188,8 @@ class CHT(Rewiring):
     overlap : float in [0, 1] or None
         A layer is not rewired any more once more than this fraction of its dropped links was regrown. The
         paper's early stop; the authors' code rewires all layers until each has reached it once. None: never.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -166,6 +203,7 @@ class CHT(Rewiring):
     """
 
     name = "cht"
+    memory = {"stopped": Entry.names()}
 
     def __init__(
         self,
@@ -180,49 +218,28 @@ class CHT(Rewiring):
         temperature: Sequence[float] = (1.0, 3.0),
         chain_removal: bool = True,
         overlap: float | None = 0.9,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.soft_removal = boolean("soft_removal", soft_removal)
         self.soft_growth = boolean("soft_growth", soft_growth)
-        weakest = DropWeakest(removal, soft=self.soft_removal, temperature=temperature)
-        by_paths = GrowByPaths(score, soft=self.soft_growth)
-        self.removal, self.temperature, self.score = weakest.removal, weakest.temperature, by_paths.score
         self.chain_removal = boolean("chain_removal", chain_removal)
-        self.overlap = None if overlap is None else number("overlap", overlap, low=0.0, high=1.0)
+        weakest = DropWeakest(
+            removal, soft=self.soft_removal, temperature=temperature, chains=self.chain_removal
+        )
+        by_paths = GrowByPaths(score, soft=self.soft_growth, overlap=overlap)
+        self.removal, self.temperature = weakest.removal, weakest.temperature
+        self.score, self.overlap = by_paths.score, by_paths.overlap
         schedule = decaying_fraction("fraction", fraction, decay, 1.0)
-        super().__init__(schedule_from(every), schedule, weakest, by_paths, output_layer=output_layer)
+        super().__init__(schedule_from(every), schedule, weakest, by_paths, layers=layers)
         self.fraction, self.decay = schedule.value, decay
 
-    def prepare(self, network: Sequential) -> None:
-        if self.chain_removal:
+    def workable(
+        self, parameters: Sequence[SparseParameter], context: RewiringContext
+    ) -> list[SparseParameter]:
+        stopped = context.memory.get("stopped", ())
+        return [q for q in super().workable(parameters, context) if q.name not in stopped]
+
+    def prepare(self, parameters: Sequence[SparseParameter], network: Sequential | None = None) -> None:
+        super().prepare(parameters, network)
+        if self.chain_removal and network is not None:
             refuse_opaque(network.layers)
-        super().prepare(network)
-
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        stopped = set(context.memory.get("stopped", ()))
-        active = [layer for layer in layers if layer.name not in stopped]
-        marked = [_core.Plan(layer.core) for layer in active]
-        self.drop.mark_all(marked, active, self.fraction_schedule.at(context.progress), context)
-        if self.chain_removal:
-            marked = without_chains(context.network, marked)
-        if regrow:
-            counts = self.redistribute.counts(marked, active, context)
-            for i, (layer, links) in enumerate(zip(active, counts, strict=True)):
-                removed = marked[i].n_removed
-                marked[i] = plan = self.regrow(marked[i], layer, links, context)
-                if self.overlap is not None and removed - plan.n_removed > self.overlap * removed:
-                    stopped.add(layer.name)
-        context.notes["stopped"] = sorted(stopped)
-        made = {layer.name: plan for layer, plan in zip(active, marked, strict=True)}
-        return [made.get(layer.name) or _core.Plan(layer.core) for layer in layers]
-
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        context.memory["stopped"] = context.notes["stopped"]
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "stopped")
-        for index in one_of_types("memory: stopped", memory.get("stopped", []), list, "a list"):
-            choice("memory: a parameter of stopped", index, [a.name for a in network.sparse_parameters])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rewire import _core
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
 from rewire.parameters import SparseParameter
+from rewire.rewiring.participation import gives_output
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import TrainingProgress
 
@@ -18,7 +22,7 @@ __all__ = [
     "Key", "RewiringContext", "RewiringRecord",
 ]  # fmt: skip
 
-OWED = "owed"  # in a rule's memory, by layer: links that are owed, and links that the layer has
+OWED = "owed"  # in a rule's memory, by parameter: links that are owed, and links that the parameter has
 
 # Purposes of random streams. Their bytes are part of the seed of a stream: other words would change results.
 CANDIDATES = "candidates"  # the candidates of GSE
@@ -31,46 +35,81 @@ WHOLE_SLOTS = "newcomers"  # the order in which slots of different sizes are tri
 
 
 class Key(NamedTuple):
-    """The name of the random numbers of one layer in one rewiring."""
+    """The name of the random numbers of one parameter in one rewiring."""
 
     seed: int
-    stream: int  # the layer
+    stream: int  # the parameter's
     step: int  # the rewiring: 1, 2, ...
 
 
 @dataclass
 class RewiringContext:
-    """What a rule knows of one rewiring of one network.
+    """What a rule knows of one rewiring.
 
     Attributes
     ----------
-    network : Sequential
+    parameters : sequence of SparseParameter
+        All there are, those that take no part included.
+    seed : int
+    network : Sequential or None
+        That they belong to; None in a program that has only parameters.
     progress : TrainingProgress
     ordinal : int
         1 for a trainer's first rewiring.
     threads : int
-    memory : dict
-        What the rule keeps from one rewiring to the next: numbers, words, lists of them and arrays, by names.
-        Saved and resumed with the trainer. Change it in :meth:`Rewiring.committed` only.
+    memory : mapping
+        What the rule keeps from one rewiring to the next, see :attr:`Rule.memory`. Saved and resumed with the
+        trainer. It is changed by :meth:`remember`.
+    regrow : bool
+        Whether links grow; False after the last epoch with ``last_epoch="remove"``.
     notes : dict
-        What :meth:`Rewiring.plans` hands on to :meth:`Rewiring.committed`.
+        What :meth:`Rule.plans` hands on to :meth:`Rule.committed`.
     wanted : dict of str to int
-        Links that parameters, by name, are to have afterwards: see :meth:`Rewiring.regrow`.
+        Links that parameters, by name, are to have afterwards. What is missing of these is owed: the next
+        rewiring makes up for it.
     """
 
-    network: Sequential
+    parameters: Sequence[SparseParameter]
+    seed: int
+    network: Sequential | None
     progress: TrainingProgress
     ordinal: int
     threads: int
-    memory: dict[str, Any]
+    memory: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    regrow: bool = True
     _probe: GradientProbe | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     wanted: dict[str, int] = field(default_factory=dict)
+    remembered: dict[str, Any] = field(default_factory=dict)  # what the memory gets once all is committed
 
-    def owed(self, layer: SparseParameter) -> int:
+    def plan(self, parameter: SparseParameter) -> _core.Plan:
+        """An empty plan of a change to this parameter's connections."""
+        return _core.Plan(parameter.core)
+
+    # --- the rule's memory --------------------------------------------------------------
+
+    def remember(self, name: str, value: Any) -> None:
+        """Put an entry into the rule's memory once the rewiring was carried out: not if it fails."""
+        self.remembered[name] = value
+
+    def recall(self, name: str, default: Any) -> Any:
+        """An entry as it will be after this rewiring; the default where there is none."""
+        return self.remembered.get(name, self.memory.get(name, default))
+
+    def first(
+        self, name: str, parameters: Sequence[SparseParameter], value: Callable[[SparseParameter], Any]
+    ) -> dict[str, Any]:
+        """What ``value`` said of each parameter when the rule first met it, by name; it is remembered."""
+        found = {q.name: value(q) for q in parameters} | self.memory.get(name, {})
+        self.remember(name, found)
+        return found
+
+    def owed(self, parameter: SparseParameter) -> int:
         """Links that earlier rewirings left out, less than a slot: see ``rewiring/budgets.py``."""
-        owed, links = self.memory.get(OWED, {}).get(layer.name, (0, 0))
-        return int(owed) if links == layer.nnz else 0  # with other links the layer was changed elsewhere
+        owed, links = self.memory.get(OWED, {}).get(parameter.name, (0, 0))
+        return int(owed) if links == parameter.nnz else 0  # with other links it was changed elsewhere
+
+    # --- what there is to look at ---------------------------------------------------------
 
     @property
     def probe(self) -> GradientProbe:
@@ -84,25 +123,53 @@ class RewiringContext:
         if self._probe is None:
             raise RuntimeError(
                 "there are no gradients to look at: set probe_batches = 1 on the Drop or Grow (or the rule) "
-                "that looks at them, and train with a Trainer"
+                "that looks at them, and train with a Trainer, or give rewire() a probe"
             )
         return self._probe
 
-    def key(self, layer: SparseParameter) -> Key:
-        """The name of the random numbers of this layer in this rewiring."""
-        return Key(self.network.seed, layer.stream, self.ordinal)
+    def gives_output(self, parameter: SparseParameter) -> bool:
+        """Whether it belongs to the last layer; without a network, whether it is the last parameter."""
+        return gives_output(parameter, self.parameters, self.network)
 
-    def generator(self, layer: SparseParameter, purpose: str) -> np.random.Generator:
-        """A generator for rules in NumPy: a function of seed, layer, rewiring and purpose alone."""
-        words = [self.network.seed, layer.stream, self.ordinal, *purpose.encode()]
+    # --- random numbers -------------------------------------------------------------------
+
+    def key(self, parameter: SparseParameter) -> Key:
+        """The name of the random numbers of this parameter in this rewiring."""
+        return Key(self.seed, parameter.stream, self.ordinal)
+
+    def generator(self, parameter: SparseParameter, purpose: str) -> np.random.Generator:
+        """A generator for rules in NumPy: a function of seed, parameter, rewiring and purpose alone."""
+        words = [self.seed, parameter.stream, self.ordinal, *purpose.encode()]
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
 @dataclass
 class RewiringRecord:
-    """What one rewiring did, layer by layer (all layers with weights, zeros where nothing happened)."""
+    """What one rewiring did.
 
-    removed: list[int] = field(default_factory=list)  # links
-    grown: list[int] = field(default_factory=list)
+    Attributes
+    ----------
+    removed, grown : dict of str to int
+        Links, by the names of parameters; 0 where nothing happened.
+    seconds : float
+    neurons : RemovedNeurons or None
+        If neurons were removed for good.
+    """
+
+    removed: dict[str, int] = field(default_factory=dict)
+    grown: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    neurons: RemovedNeurons | None = None  # if neurons were removed for good
+    neurons: RemovedNeurons | None = None
+
+    def by_layer(self, names: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
+        """Removed and grown links of layers, by the names of their parameters: `Sequential.weight_names`."""
+        removed, grown = (
+            [sum(links.get(name, 0) for name in own) for own in names] for links in (self.removed, self.grown)
+        )
+        return removed, grown
+
+    def add(self, other: RewiringRecord) -> None:
+        """Count the links of another one as well."""
+        for mine, theirs in ((self.removed, other.removed), (self.grown, other.grown)):
+            for name, links in theirs.items():
+                mine[name] = mine.get(name, 0) + links

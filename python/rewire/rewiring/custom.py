@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import boolean, describe, integer
 from rewire._positions import groups_of
-from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
-from rewire.rewiring.base import KINDS, Rewiring
+from rewire.rewiring.base import KINDS, Rule
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import CUSTOM, RewiringContext
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["Custom", "LayerLinks"]
@@ -47,7 +47,7 @@ class LayerLinks:
         The bounds of ``rows`` and ``sources``.
     n_empty : int
         Positions that are not connected.
-    layer : SparseParameter
+    parameter : SparseParameter
         For reading.
     context : RewiringContext
         Epoch and step are ``context.progress``.
@@ -65,7 +65,7 @@ class LayerLinks:
     age: NDArray[np.int64] = field(repr=False)
     n_rows: int
     n_in: int
-    layer: SparseParameter
+    parameter: SparseParameter
     context: RewiringContext
     rng: np.random.Generator
     rule: str = "the rule"  # what messages call it
@@ -89,7 +89,7 @@ class LayerLinks:
     @property
     def n_empty(self) -> int:
         """Positions that are not connected: 0 where the layer is full."""
-        return empty_slots(self.layer)
+        return empty_slots(self.parameter)
 
     def random_empty(self, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """``count`` different positions that are not connected, uniformly: rows and sources.
@@ -102,16 +102,16 @@ class LayerLinks:
         count = integer("count", count, low=0)
         if count > self.n_empty:
             raise ValueError(
-                f"{self.rule}, {self.layer.label}: {self.n_empty} empty positions, and {count} were asked "
-                "for; ask for min(count, links.n_empty), or return None to leave the layer as it is"
+                f"{self.rule}, {self.parameter.label}: {self.n_empty} empty positions, and {count} were "
+                "asked for; ask for min(count, links.n_empty), or return None to leave the layer as it is"
             )
-        plan = _core.Plan(self.layer.core)
-        plan.grow_random(count, *self.context.key(self.layer), self.context.threads)
+        plan = _core.Plan(self.parameter.core)
+        plan.grow_random(count, *self.context.key(self.parameter), self.context.threads)
         groups, sources = plan.inserted()
         return groups.astype(np.int64), sources.astype(np.int64)
 
 
-class Custom(Rewiring):
+class Custom(Rule):
     """A rule made of a function.
 
     Parameters
@@ -124,8 +124,8 @@ class Custom(Rewiring):
         When to rewire: after every epoch. A bare number counts steps.
     gradient, age : bool
         Whether the function looks at them.
-    output_layer : bool
-        Whether it is called for the last layer.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Raises
     ------
@@ -149,61 +149,53 @@ class Custom(Rewiring):
         every: ScheduleLike = Epochs(1),
         gradient: bool = False,
         age: bool = False,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         if not callable(function):
             raise TypeError(f"function must be callable, got {describe(function)}")
         self.function = function
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
-        self.fields = {SINCE: Field("int32", per_slot=True)} if self.age else {}  # type: ignore[misc]
+        self.fields = {SINCE: Field("int32", per_slot=True, ages=True)} if self.age else {}
         super().__init__(
             schedule_from(every),
-            output_layer=output_layer,
+            layers=layers,
         )
 
     @property
-    def probe_batches(self) -> int:
+    def probe_batches(self) -> int:  # type: ignore[override]
         return int(self.gradient)
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return self.eligible(network)
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        return [self._plan(parameter, context) for parameter in parameters]
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        if self.age:
-            for layer in layers:
-                layer.core.set_birth(SINCE, context.progress.step)
-        return [self._plan(layer, context) for layer in layers]
-
-    def _links(self, layer: SparseParameter, context: RewiringContext) -> LayerLinks:
-        store = layer.core
+    def _links(self, parameter: SparseParameter, context: RewiringContext) -> LayerLinks:
+        store = parameter.core
 
         def flat(a: NDArray[Any]) -> NDArray[Any]:
             return a[:, 0] if store.group == 1 else a
 
-        kept = layer.field_of_power(1)
+        kept = parameter.field_of_power(1)
         return LayerLinks(
             groups_of(store),
             store.sources().astype(np.int64),
             flat(store.get_field("weight")),
             None if kept is None else flat(store.get_field(kept)),
-            flat(context.probe.live(layer)) if self.gradient else cast("NDArray[Any]", None),
+            flat(context.probe.live(parameter)) if self.gradient else cast("NDArray[Any]", None),
             context.progress.step - store.get_field(SINCE)[:, 0].astype(np.int64)
             if self.age
             else cast("NDArray[np.int64]", None),
             store.n_groups,
             store.n_in,
-            layer,
+            parameter,
             context,
-            context.generator(layer, CUSTOM),
+            context.generator(parameter, CUSTOM),
             getattr(self.function, "__name__", "the rule"),
         )
 
-    def _plan(self, layer: SparseParameter, context: RewiringContext) -> _core.Plan:
-        plan = _core.Plan(layer.core)
-        links = self._links(layer, context)
-        where = f"{links.rule}, {layer.label}"
+    def _plan(self, parameter: SparseParameter, context: RewiringContext) -> _core.Plan:
+        plan = context.plan(parameter)
+        links = self._links(parameter, context)
+        where = f"{links.rule}, {parameter.label}"
         try:
             answer = self.function(links)
         except Exception as error:
@@ -264,7 +256,7 @@ class Custom(Rewiring):
             if a.size and not (0 <= a.min() and a.max() < end):
                 raise ValueError(f"{where}: {name} must lie in [0, {end}), got {a[(a < 0) | (a >= end)][0]}")
         order = np.lexsort((sources, rows))
-        store, weights = links.layer.core, None
+        store, weights = links.parameter.core, None
         if len(grow) == 3:
             shape = (len(rows),) if store.group == 1 else (len(rows), store.group)
             weights = np.asarray(grow[2])
@@ -279,7 +271,7 @@ class Custom(Rewiring):
 
     def config(self) -> dict[str, Any]:
         raise NotImplementedError(
-            "a rule made of a function cannot be saved: subclass rewire.Rewiring under @register_rewiring "
+            "a rule made of a function cannot be saved: subclass rewire.Rule under @register_rule "
             "(docs/own_rule.md), or pickle the trainer, for which the function must stand in a module"
         )
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rewire import _core
 from rewire._checks import number
 from rewire.initializers import Zeros
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
-from rewire.rewiring.base import Rewiring, only, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.context import RewiringContext
+from rewire.rewiring.drop import Drop
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import ScheduleLike, TrainingProgress, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["DeepR"]
 
@@ -26,15 +28,24 @@ SIGN = "sign"
 THETA = 1e-12  # magnitude of new links, as in the authors' scripts
 
 
+class DropCrossed(Drop):
+    """The links whose weights are zero: those that have crossed it."""
+
+    def mark(
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
+        plan.prune_zeros(context.threads)
+
+
 class GrowWithSign(GrowRandom):
     """At random positions, with theta = 1e-12 and a random sign."""
 
-    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
-        plan.draw_weights("sign", THETA, False, *context.key(layer), context.threads)
+    def weigh(self, plan: _core.Plan, parameter: SparseParameter, context: RewiringContext) -> None:
+        plan.draw_weights("sign", THETA, False, *context.key(parameter), context.threads)
 
 
-@register_rewiring
-class DeepR(Rewiring):
+@register_rule
+class DeepR(Swap):
     """Noise on every weight after every step; a link whose sign would change is dropped, another grows.
 
     Every link has a sign s and theta > 0 with w = s * theta. After every step of the optimizer theta -= lr *
@@ -51,8 +62,8 @@ class DeepR(Rewiring):
         Instead: the deviation is sqrt(2 * lr * temperature), as in the paper.
     every : int, str, Epochs, Steps or dict
         When to rewire: after every step. The walk takes a step with every step of the optimizer.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -79,7 +90,7 @@ class DeepR(Rewiring):
         noise: float | None = None,
         temperature: float | None = None,
         every: ScheduleLike = 1,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         if noise is not None and temperature is not None:
             raise ValueError(
@@ -90,11 +101,7 @@ class DeepR(Rewiring):
         if temperature is None:
             noise = 1e-5 if noise is None else noise
         self.noise = None if noise is None else number("noise", noise, low=0.0)
-        super().__init__(
-            schedule_from(every),
-            grow=GrowWithSign(Zeros()),
-            output_layer=output_layer,
-        )
+        super().__init__(schedule_from(every), 0.0, DropCrossed(), GrowWithSign(Zeros()), layers=layers)
 
     def deviation(self, lr: float) -> float:
         """The deviation of the noise in a step of the optimizer."""
@@ -103,40 +110,30 @@ class DeepR(Rewiring):
         assert self.noise is not None
         return lr * self.noise
 
-    def prepare(self, network: Sequential) -> None:
-        super().prepare(network)
-        self._note_signs(self.eligible(network))
+    def prepare(self, parameters: Sequence[SparseParameter], network: Sequential | None = None) -> None:
+        super().prepare(parameters, network)
+        self._note_signs(self.participants(parameters, network))
 
-    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
+    def stepped(
+        self,
+        parameters: Sequence[SparseParameter],
+        progress: TrainingProgress,
+        threads: int,
+        *,
+        seed: int,
+        network: Sequential | None = None,
+    ) -> None:
         drift, deviation = progress.lr * self.l1, self.deviation(progress.lr)
-        for layer in self.layers(network):
-            key = network.seed, layer.stream, progress.step
-            _core.deepr_step(layer.core, SIGN, drift, deviation, *key, threads)
+        for parameter in self.redistribute.workable(self.participants(parameters, network)):
+            key = seed, parameter.stream, progress.step
+            _core.deepr_step(parameter.core, SIGN, drift, deviation, *key, threads)
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        plans = [_core.Plan(layer.core) for layer in layers]
-        for plan in plans:
-            plan.prune_zeros(context.threads)
-        if regrow:
-            counts = self.redistribute.counts(plans, layers, context)
-            plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
-        return plans
-
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        self._note_signs(layers)
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        if type(self).committed is DeepR.committed:
-            only(memory)
-        for layer in network.sparse_parameters:
-            layer.check_field(SIGN, self.fields[SIGN], birth=(0, 0))
+    def committed(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> None:
+        self._note_signs(parameters)
 
     @staticmethod
-    def _note_signs(layers: Sequence[SparseParameter]) -> None:
+    def _note_signs(parameters: Sequence[SparseParameter]) -> None:
         """Note the signs of links that have none yet."""
-        for layer in layers:
-            if SIGN in layer.core.fields:  # without the field training has not begun
-                _core.deepr_signs(layer.core, SIGN)
+        for parameter in parameters:
+            if parameter.has(SIGN):  # without the field training has not begun
+                _core.deepr_signs(parameter.core, SIGN)

@@ -24,10 +24,18 @@ __all__ = [
 class Drop:
     """Base of all drop criteria: they mark links for removal.
 
-    A rule that plans without a criterion has one of this class.
+    One of your own defines :meth:`mark`, for each layer by itself, or :meth:`mark_all`.
+
+    Attributes
+    ----------
+    probe_batches : int
+        Batches of gradients that it looks at.
+    needs_network : str
+        What it needs the network for; "" if it does not.
     """
 
-    probe_batches: int = 0  # batches of gradients that it looks at
+    probe_batches: int = 0
+    needs_network: str = ""
 
     def __repr__(self) -> str:
         return shown(self)
@@ -37,21 +45,30 @@ class Drop:
         return {}
 
     def mark(
-        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> None:
-        """Put the removals of one layer into its empty plan."""
+        """Put the removals of one parameter into its empty plan."""
         raise NotImplementedError
 
     def mark_all(
         self,
         plans: Sequence[_core.Plan],
-        layers: Sequence[SparseParameter],
+        parameters: Sequence[SparseParameter],
         fraction: float,
         context: RewiringContext,
-    ) -> None:
-        """Put the removals of all layers into their plans; rules with a global scope override this."""
-        for plan, layer in zip(plans, layers, strict=True):
-            self.mark(plan, layer, fraction, context)
+    ) -> list[_core.Plan]:
+        """Put the removals of all parameters into their empty plans.
+
+        Criteria that compare parameters with each other override this.
+
+        Returns
+        -------
+        list of Plan
+            The plans that were given, or others in their place.
+        """
+        for plan, parameter in zip(plans, parameters, strict=True):
+            self.mark(plan, parameter, fraction, context)
+        return list(plans)
 
 
 class DropNearestZero(Drop):
@@ -62,9 +79,9 @@ class DropNearestZero(Drop):
     """
 
     def mark(
-        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> None:
-        plan.prune_set(fraction, *context.key(layer), context.threads)
+        plan.prune_set(fraction, *context.key(parameter), context.threads)
 
 
 class DropSmallest(Drop):
@@ -82,55 +99,55 @@ class DropSmallest(Drop):
         self.scope = choice("scope", scope, ("layer", "global"))
 
     def mark(
-        self, plan: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> None:
-        plan.prune_smallest(int(fraction * layer.core.slots), *context.key(layer), context.threads)
+        plan.prune_smallest(int(fraction * parameter.core.slots), *context.key(parameter), context.threads)
 
     def mark_all(
         self,
         plans: Sequence[_core.Plan],
-        layers: Sequence[SparseParameter],
+        parameters: Sequence[SparseParameter],
         fraction: float,
         context: RewiringContext,
-    ) -> None:
+    ) -> list[_core.Plan]:
         if self.scope == "layer":
-            super().mark_all(plans, layers, fraction, context)
-            return
-        total = int(fraction * sum(layer.core.slots for layer in layers))
-        counts = counts_below([comparable(layer) for layer in layers], total)
-        for plan, layer, count in zip(plans, layers, counts, strict=True):
-            plan.prune_smallest(count, *context.key(layer), context.threads)
+            return super().mark_all(plans, parameters, fraction, context)
+        total = int(fraction * sum(parameter.core.slots for parameter in parameters))
+        counts = counts_below([comparable(parameter) for parameter in parameters], total)
+        for plan, parameter, count in zip(plans, parameters, counts, strict=True):
+            plan.prune_smallest(count, *context.key(parameter), context.threads)
+        return list(plans)
 
 
-def magnitudes(layer: SparseParameter) -> NDArray[np.float64]:
+def magnitudes(parameter: SparseParameter) -> NDArray[np.float64]:
     """|w| of every slot in canonical order, summed over its rows: shape (slots,)."""
-    return comparable(layer).astype(np.float64, copy=False)
+    return comparable(parameter).astype(np.float64, copy=False)
 
 
-def comparable(layer: SparseParameter) -> NDArray[Any]:
+def comparable(parameter: SparseParameter) -> NDArray[Any]:
     """As :func:`magnitudes`, but of the weights' dtype without groups, where nothing is summed."""
-    rows = layer.core.get_field("weight").T
+    rows = parameter.core.get_field("weight").T
     return np.abs(rows[0]) if len(rows) == 1 else np.abs(rows, dtype=np.float64).sum(axis=0)
 
 
 def smallest_links(
-    layers: Sequence[SparseParameter], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
+    parameters: Sequence[SparseParameter], scores: Sequence[NDArray[Any]], links: int, keep: Sequence[int]
 ) -> list[int]:
     """How many slots each layer drops so that ``links`` links of smallest score are dropped in all.
 
     At least ``keep`` slots of a layer stay.
     """
-    if not layers:
+    if not parameters:
         return []
-    if each := common_slot(layers):
+    if each := common_slot(parameters):
         return counts_below(scores, max(0, links) // each, keep=keep)
     ranks = [np.argsort(s, kind="stable")[: max(0, len(s) - k)] for s, k in zip(scores, keep, strict=True)]
-    sizes = [slot_sizes(a, groups_of(a.core)[rank]) for a, rank in zip(layers, ranks, strict=True)]
-    owners = np.repeat(np.arange(len(layers)), [len(rank) for rank in ranks])
+    sizes = [slot_sizes(a, groups_of(a.core)[rank]) for a, rank in zip(parameters, ranks, strict=True)]
+    owners = np.repeat(np.arange(len(parameters)), [len(rank) for rank in ranks])
     joined = np.concatenate([s[rank] for s, rank in zip(scores, ranks, strict=True)])
     order = np.argsort(joined, kind="stable")
     count = np.searchsorted(np.cumsum(np.concatenate(sizes)[order]), links, side="right")
-    return np.bincount(owners[order[:count]], minlength=len(layers)).tolist()
+    return np.bincount(owners[order[:count]], minlength=len(parameters)).tolist()
 
 
 def counts_below(scores: Sequence[NDArray[Any]], total: int, *, keep: int | Sequence[int] = 0) -> list[int]:

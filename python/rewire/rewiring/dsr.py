@@ -7,20 +7,21 @@ Reparameterization*, ICML 2019, Algorithm 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
-from rewire.network import Sequential
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, only, register_rewiring
-from rewire.rewiring.budgets import empty_links, empty_slots
+from rewire.rewiring.base import register_rule
+from rewire.rewiring.budgets import empty_links
 from rewire.rewiring.context import RewiringContext
-from rewire.rewiring.drop import magnitudes
+from rewire.rewiring.drop import Drop, magnitudes
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.redistribute import RedistributeBySurvivors
 from rewire.rewiring.schedule import ScheduleLike, end_of, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["DSR"]
 
@@ -28,8 +29,55 @@ __all__ = ["DSR"]
 LEAST, MOST = 2.0**-100, 2.0**100
 
 
-@register_rewiring
-class DSR(Rewiring):
+class DropBelow(Drop):
+    """Slots whose mean ``|w|`` is below a threshold, which adapts; one slot stays in each layer.
+
+    Parameters
+    ----------
+    threshold : float > 0
+        The first one.
+    wanted : float or int
+        Slots to drop: a fraction of all of them, or their number.
+    tolerance : float in [0, 1)
+    """
+
+    def __init__(self, threshold: float, wanted: float | int, tolerance: float) -> None:
+        self.threshold, self.wanted, self.tolerance = threshold, wanted, tolerance
+
+    def mark_all(
+        self,
+        plans: Sequence[_core.Plan],
+        parameters: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
+    ) -> list[_core.Plan]:
+        threshold = context.memory.get("threshold", self.threshold)
+        for plan, parameter in zip(plans, parameters, strict=True):
+            below = int((magnitudes(parameter) < threshold * parameter.group).sum())
+            count = max(0, min(below, parameter.core.slots - 1))
+            plan.prune_smallest(count, *context.key(parameter), context.threads)
+        slots, removed = sum(q.core.slots for q in parameters), sum(plan.n_removed for plan in plans)
+        wanted = self.wanted * slots if isinstance(self.wanted, float) else self.wanted
+        if removed > (1.0 + self.tolerance) * wanted:
+            threshold = max(threshold / 2.0, LEAST)
+        elif removed < (1.0 - self.tolerance) * wanted:
+            threshold = min(threshold * 2.0, MOST)
+        context.remember("threshold", threshold)
+        return list(plans)
+
+
+class GrowElsewhere(GrowRandom):
+    """At random where it was empty before; links just dropped are regrown if there is no other room."""
+
+    def place_links(
+        self, plan: _core.Plan, parameter: SparseParameter, links: int, context: RewiringContext
+    ) -> _core.Plan:
+        grow = GrowRandom(self.init, refill=links > empty_links(parameter))
+        return grow.place_links(plan, parameter, links, context)
+
+
+@register_rule
+class DSR(Swap):
     """Links below one threshold for all layers are dropped; as many grow at random, more where more survive.
 
     The threshold adapts: it is halved when more than ``fraction`` were dropped by a tenth, doubled when
@@ -50,8 +98,8 @@ class DSR(Rewiring):
     tolerance : float in [0, 1)
         How far the number of dropped slots may be from ``fraction``, as a fraction of it, before the
         threshold changes.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -64,6 +112,7 @@ class DSR(Rewiring):
     """
 
     name = "dsr"
+    memory = {"threshold": Entry.number(low=0.0, open_low=True)}
 
     def __init__(
         self,
@@ -73,7 +122,7 @@ class DSR(Rewiring):
         end: int | float = 0.95,
         threshold: float = 1e-3,
         tolerance: float = 0.1,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         if isinstance(fraction, float):
             fraction = number("fraction", fraction, low=0.0, high=1.0, open_low=True)
@@ -83,51 +132,11 @@ class DSR(Rewiring):
         self.tolerance = number("tolerance", tolerance, low=0.0, high=1.0, open_high=True)
         super().__init__(
             schedule_from(every),
-            grow=GrowRandom(Zeros()),
+            0.0,
+            DropBelow(self.threshold, fraction, self.tolerance),
+            GrowElsewhere(Zeros()),
             redistribute=RedistributeBySurvivors(),
             end=end_of("end", end),
-            output_layer=output_layer,
+            layers=layers,
         )
         self.fraction = fraction
-
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        layers = self.eligible(network)
-        return layers if any(empty_slots(layer) > 0 for layer in layers) else []
-
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        threshold = context.memory.get("threshold", self.threshold)
-        plans = [_core.Plan(layer.core) for layer in layers]
-        for plan, layer in zip(plans, layers, strict=True):
-            below = int((magnitudes(layer) < threshold * layer.group).sum())
-            count = max(0, min(below, layer.core.slots - 1))
-            plan.prune_smallest(count, *context.key(layer), context.threads)
-        context.notes["removed"] = sum(plan.n_removed for plan in plans)
-        if regrow:
-            counts = self.redistribute.counts(plans, layers, context)
-            plans = [
-                self.regrow(
-                    plan, layer, links, context, GrowRandom(Zeros(), refill=links > empty_links(layer))
-                )
-                for plan, layer, links in zip(plans, layers, counts, strict=True)
-            ]
-            plans = list(self.redistribute.rebalance(plans, layers, self.grow, context))
-        return plans
-
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        threshold = context.memory.get("threshold", self.threshold)
-        wanted = self.fraction
-        if isinstance(wanted, float):
-            wanted *= sum(layer.core.slots for layer in layers)
-        removed = context.notes["removed"]
-        if removed > (1.0 + self.tolerance) * wanted:
-            threshold = max(threshold / 2.0, LEAST)
-        elif removed < (1.0 - self.tolerance) * wanted:
-            threshold = min(threshold * 2.0, MOST)
-        context.memory["threshold"] = threshold
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "threshold")
-        number("memory: threshold", memory.get("threshold", self.threshold), low=0.0, open_low=True)

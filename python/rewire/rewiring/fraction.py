@@ -9,7 +9,7 @@ from typing import Any
 from rewire._checks import choice, number
 from rewire.rewiring.schedule import TrainingProgress, end_of, in_steps, run_fractions_among
 
-__all__ = ["CosineFraction", "Fraction", "PowerFraction", "decaying_fraction"]
+__all__ = ["CosineFraction", "Fraction", "PowerFraction", "decaying_fraction", "fraction_from"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Fraction:
     def run_fractions(self) -> dict[str, Any]:
         """The parameters that are fractions of the run."""
         return {}
+
+
+def fraction_from(what: Fraction | float) -> Fraction:
+    """A fraction itself, or a number as a fixed one; TypeError or ValueError for anything else."""
+    return what if isinstance(what, Fraction) else Fraction(what)
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,27 @@ arXiv:1710.01878 (2017), equation 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewire import _core
-from rewire._checks import boolean, choice, number
+from rewire._checks import choice, number
 from rewire.link_counts import erk_links
-from rewire.network import Sequential
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
+from rewire.rewiring.base import Rule, register_rule
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import comparable, smallest_links
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import (
-    AUTO,
-    Auto,
     ScheduleLike,
     TrainingProgress,
     end_of,
     in_steps,
     run_fractions_among,
     schedule_from,
+    step_of,
 )
 
 __all__ = ["GMP", "Cubic", "reserves"]
@@ -55,8 +55,7 @@ class Cubic:
 
     def last_step(self, progress: TrainingProgress) -> int:
         """The step at which the final density is reached."""
-        end = math.ceil(in_steps(self.end, progress))
-        return min(end, progress.steps - 1) if isinstance(self.end, float) else end
+        return step_of(self.end, progress)
 
     def run_fractions(self) -> dict[str, Any]:
         """The parameters that are fractions of the run."""
@@ -70,8 +69,8 @@ class Cubic:
         return min(first, self.final + (first - self.final) * left**3)
 
 
-@register_rewiring
-class GMP(Rewiring):
+@register_rule
+class GMP(Rule):
     """The smallest links are dropped, ever fewer at a time, until a density is reached; none grow.
 
     Parameters
@@ -90,8 +89,8 @@ class GMP(Rewiring):
         With one threshold: the fraction that every layer keeps, whatever its magnitudes, of the links that it
         would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of the final density. 0:
         one slot, so that magnitudes alone decide; a small output layer then nearly vanishes.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -107,6 +106,7 @@ class GMP(Rewiring):
     """
 
     name = "gmp"
+    memory = {"initial_links": Entry.integer().by_parameter(), "ended": Entry.flag()}
     starts_full = True
 
     def __init__(
@@ -115,18 +115,15 @@ class GMP(Rewiring):
         *,
         begin: int | float = 0,
         end: int | float = 0.75,
-        every: ScheduleLike | Auto = "auto",
+        every: ScheduleLike = "auto",
         scope: str = "global",
         reserve: float = 0.5,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.cubic = Cubic(density, begin, end)
         self.scope = choice("scope", scope, ("global", "layer"))
         self.reserve = number("reserve", reserve, low=0.0, high=1.0)
-        super().__init__(
-            AUTO if isinstance(every, Auto) or every == "auto" else schedule_from(every, '"auto", '),
-            output_layer=output_layer,
-        )
+        super().__init__(schedule_from(every, auto=True), layers=layers)
         self.density, self.begin, self.end = self.cubic.final, self.cubic.begin, self.cubic.end
 
     def due(self, progress: TrainingProgress) -> bool:
@@ -135,67 +132,55 @@ class GMP(Rewiring):
 
     def period_over(self, progress: TrainingProgress) -> bool:
         """Whether the period has passed once more."""
-        if isinstance(self.every, Auto):
-            period = self.every.period(self.cubic.first_step(progress), self.cubic.last_step(progress))
-            return progress.step > 0 and progress.step % period == 0
-        return self.every is not None and self.every.due(progress)
+        assert self.every is not None
+        begin, end = self.cubic.first_step(progress), self.cubic.last_step(progress)
+        return self.every.within(begin, end).due(progress)
 
-    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+    def overdue(self, progress: TrainingProgress, memory: Mapping[str, Any]) -> bool:
         return progress.step > self.cubic.last_step(progress) and not memory.get("ended", False)
 
     def run_fractions(self) -> dict[str, Any]:
         return super().run_fractions() | self.cubic.run_fractions()
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return self.eligible(network)
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        return self.pruned(parameters, context)
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        return self.pruned(layers, context)
-
-    def pruned(self, layers: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+    def pruned(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
         """Plans that prune every layer as the schedule says."""
-        initial = {a.name: a.nnz for a in layers} | context.memory.get("initial_links", {})
-        context.notes["initial_links"] = initial
-        first = [initial[layer.name] for layer in layers]
-        sizes = [layer.n_out * layer.n_in for layer in layers]
-        progress, each = context.progress, common_slot(layers)
+        initial = context.first("initial_links", parameters, lambda parameter: parameter.nnz)
+        context.remember("ended", context.progress.step >= self.cubic.last_step(context.progress))
+        first = [initial[parameter.name] for parameter in parameters]
+        sizes = [parameter.n_out * parameter.n_in for parameter in parameters]
+        progress, each = context.progress, common_slot(parameters)
         if self.scope == "layer":
             return [
-                self._smallest(layer, layer.nnz - self._kept(f, size, slot_links(layer), progress), context)
-                for layer, f, size in zip(layers, first, sizes, strict=True)
+                self._smallest(
+                    parameter, parameter.nnz - self._kept(f, size, slot_links(parameter), progress), context
+                )
+                for parameter, f, size in zip(parameters, first, sizes, strict=True)
             ]
-        surplus = sum(layer.nnz for layer in layers) - self._kept(sum(first), sum(sizes), each, progress)
-        scores = [comparable(layer) for layer in layers]
-        counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
-        plans = [_core.Plan(layer.core) for layer in layers]
-        for plan, layer, count in zip(plans, layers, counts, strict=True):
-            plan.prune_smallest(count, *context.key(layer), context.threads)
+        surplus = sum(parameter.nnz for parameter in parameters) - self._kept(
+            sum(first), sum(sizes), each, progress
+        )
+        scores = [comparable(parameter) for parameter in parameters]
+        counts = smallest_links(parameters, scores, surplus, reserves(parameters, self.density, self.reserve))
+        plans = [context.plan(parameter) for parameter in parameters]
+        for plan, parameter, count in zip(plans, parameters, counts, strict=True):
+            plan.prune_smallest(count, *context.key(parameter), context.threads)
         return plans
 
-    def _smallest(self, layer: SparseParameter, links: int, context: RewiringContext) -> _core.Plan:
+    def _smallest(self, parameter: SparseParameter, links: int, context: RewiringContext) -> _core.Plan:
         """A plan that removes ``links`` links of smallest magnitude; one slot stays."""
-        key, most = (*context.key(layer), context.threads), max(0, layer.core.slots - 1)
-        return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), layer, links)
+        key, most = (*context.key(parameter), context.threads), max(0, parameter.core.slots - 1)
+        return remove_links(lambda plan, count: plan.prune_smallest(min(count, most), *key), parameter, links)
 
     def _kept(self, first: int, size: int, each: int, progress: TrainingProgress) -> int:
         """The number of links to keep of ``size`` positions, in whole slots of ``each`` if that is not 0."""
         each = each or 1
         return math.floor(size // each * self.cubic.at(first / size, progress) + 0.5) * each if size else 0
 
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        context.memory["initial_links"] = context.notes["initial_links"]
-        context.memory["ended"] = context.progress.step >= self.cubic.last_step(context.progress)
 
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "initial_links", "ended")
-        check_by_layer(memory, "initial_links", network, slots_count)
-        boolean("memory: ended", memory.get("ended", False))
-
-
-def reserves(layers: Sequence[SparseParameter], density: float, fraction: float) -> list[int]:
+def reserves(parameters: Sequence[SparseParameter], density: float, fraction: float) -> list[int]:
     """Slots that every layer keeps: a fraction of those of an Erdos-Renyi network, at least one."""
-    sizes = [(layer.n_in, layer.core.n_groups) for layer in layers]
-    return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if layers else []
+    sizes = [(parameter.n_in, parameter.core.n_groups) for parameter in parameters]
+    return [max(1, int(fraction * n)) for n in erk_links(sizes, density)] if parameters else []

@@ -13,18 +13,19 @@ from typing import Any
 from rewire import _core
 from rewire.initializers import Zeros
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.budgets import empty_slots, links_in
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.gmp import GMP
 from rewire.rewiring.grow import GrowByGradient
-from rewire.rewiring.schedule import Auto, ScheduleLike, TrainingProgress
+from rewire.rewiring.participation import Layers
+from rewire.rewiring.schedule import ScheduleLike, TrainingProgress
 
 __all__ = ["GraNet"]
 
 
-@register_rewiring
+@register_rule
 class GraNet(GMP):
     """Gradual magnitude pruning; a fraction of the links left in each layer is regrown by largest gradients.
 
@@ -37,7 +38,7 @@ class GraNet(GMP):
         cosine to ``floor``.
     floor : float in [0, 1]
         The fraction at the end of the run (0.005).
-    begin, end, every, scope, reserve, output_layer
+    begin, end, every, scope, reserve, layers
         As for :class:`~rewire.rewiring.GMP`. The authors start at density 0.5 or 1, and for CIFAR prune until
         epoch 110 of 160, every 1000 steps.
 
@@ -52,6 +53,7 @@ class GraNet(GMP):
     """
 
     name = "granet"
+    probe_batches = 1
 
     def __init__(
         self,
@@ -61,14 +63,14 @@ class GraNet(GMP):
         floor: float = 0.005,
         begin: int | float = 0,
         end: int | float = 0.69,
-        every: ScheduleLike | Auto = "auto",
+        every: ScheduleLike = "auto",
         scope: str = "global",
         reserve: float = 0.5,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         super().__init__(
             density, begin=begin, end=end, every=every, scope=scope, reserve=reserve,
-            output_layer=output_layer,
+            layers=layers,
         )  # fmt: skip
         schedule = CosineFraction(fraction, "fraction", 1.0, floor)
         self.fraction_schedule = schedule
@@ -82,25 +84,23 @@ class GraNet(GMP):
         later = progress.step >= self.cubic.first_step(progress) and self.period_over(progress)
         return later or super().due(progress)
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
         fraction = self.fraction_schedule.at(context.progress)
         return [
-            self._move(pruned, layer, fraction, context) if regrow else pruned
-            for pruned, layer in zip(self.pruned(layers, context), layers, strict=True)
+            self._move(pruned, parameter, fraction, context) if context.regrow else pruned
+            for pruned, parameter in zip(self.pruned(parameters, context), parameters, strict=True)
         ]
 
     def _move(
-        self, pruned: _core.Plan, layer: SparseParameter, fraction: float, context: RewiringContext
+        self, pruned: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> _core.Plan:
         """A plan that prunes as ``pruned`` does, and drops and regrows a fraction of the other links."""
         removed = pruned.n_removed
-        room = empty_slots(layer) + removed > 0
-        moves = math.ceil(fraction * (layer.core.slots - removed)) if room else 0
+        room = empty_slots(parameter) + removed > 0
+        moves = math.ceil(fraction * (parameter.core.slots - removed)) if room else 0
         if moves == 0:
             return pruned
-        plan = _core.Plan(layer.core)
-        plan.prune_smallest(removed + moves, *context.key(layer), context.threads)
+        plan = context.plan(parameter)
+        plan.prune_smallest(removed + moves, *context.key(parameter), context.threads)
         links = links_in(plan, removed=True) - links_in(pruned, removed=True)
-        return self.regrow(plan, layer, links + (0 if removed else context.owed(layer)), context)
+        return self.grow.regrow(plan, parameter, links + (0 if removed else context.owed(parameter)), context)

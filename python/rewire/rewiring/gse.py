@@ -17,7 +17,7 @@ from rewire._checks import choice, number
 from rewire._positions import Positions, decode, difference, encode, positions_of, sample_excluding, weighted
 from rewire.initializers import Initializer, initializer
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.budgets import (
     common_slot,
     empty_links,
@@ -31,14 +31,16 @@ from rewire.rewiring.context import CANDIDATES, WHOLE_SLOTS, RewiringContext
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow, draw
-from rewire.rewiring.redistribute import rebalance, split_links
+from rewire.rewiring.participation import Layers
+from rewire.rewiring.redistribute import split_links
 from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["GSE", "GrowByCandidates", "candidates"]
 
 
 def candidates(
-    layer: SparseParameter, count: int, kind: str, context: RewiringContext
+    parameter: SparseParameter, count: int, kind: str, context: RewiringContext
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Empty positions as candidates: ``count`` draws of (group, source), without duplicates and live links.
 
@@ -49,15 +51,15 @@ def candidates(
     groups, sources : ndarray of int32
         Sorted by (group, source); at most ``count``.
     """
-    store, rng = layer.core, context.generator(layer, CANDIDATES)
+    store, rng = parameter.core, context.generator(parameter, CANDIDATES)
     if kind == "uniform":
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
     else:
-        x, dz = context.probe.pair(layer)
+        x, dz = context.probe.pair(parameter)
         # With graest both factors have the same signs, so that their product estimates the gradient.
         signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
-        of_row = np.zeros(layer.geometry.n_rows)
+        of_row = np.zeros(parameter.geometry.n_rows)
         of_row[: store.n_out] = _strength(dz, signs)
         of_group = of_row.reshape(store.n_groups, store.group).sum(axis=1)
         groups = weighted(of_group, count, rng)
@@ -90,46 +92,86 @@ def _largest(score: NDArray[np.float64], count: int) -> NDArray[np.int64]:
     return np.flatnonzero(among)
 
 
+class DropWithinRoom(DropSmallest):
+    """The smallest, but no more of a layer than it has empty positions: none that is dropped regrows."""
+
+    def mark_all(
+        self,
+        plans: Sequence[_core.Plan],
+        parameters: Sequence[SparseParameter],
+        fraction: float,
+        context: RewiringContext,
+    ) -> list[_core.Plan]:
+        plans = super().mark_all(plans, parameters, fraction, context)
+        for i, parameter in enumerate(parameters):
+            room = empty_slots(parameter)
+            if context.regrow and plans[i].n_removed > room:
+                plans[i] = context.plan(parameter)
+                plans[i].prune_smallest(room, *context.key(parameter), context.threads)
+        return plans
+
+
 class GrowByCandidates(Grow):
-    """Where |dL/dw| is largest among sampled candidates; at random where there are too few candidates."""
+    """Where |dL/dw| is largest among sampled candidates; at random where there are too few candidates.
+
+    Parameters
+    ----------
+    init : Initializer
+        Weights of new links.
+    kind : {"graest", "grabo", "uniform"}
+        How candidates are drawn: see :class:`GSE`.
+    gamma : float
+        Candidates for every live link.
+    scope : {"layer", "global"}
+        Whether the candidates of each layer compete, or those of all layers.
+    """
 
     probe_batches = 1
     refill = False
 
-    def __init__(self, init: Initializer, kind: str, gamma: float) -> None:
-        self.init, self.kind, self.gamma = init, kind, gamma
+    def __init__(self, init: Initializer, kind: str, gamma: float, scope: str) -> None:
+        self.init, self.kind, self.gamma, self.scope = init, kind, gamma, scope
+        self.moves = scope == "global"
 
-    def place(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
-        positions, score = self.score_candidates(layer, context)
-        self._fill(plan, layer, positions[_largest(score, count)], count, context)
+    def place(
+        self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext
+    ) -> None:
+        positions, score = self.score_candidates(parameter, context)
+        self._fill(plan, parameter, positions[_largest(score, count)], count, context)
 
     def place_links(
-        self, plan: _core.Plan, layer: SparseParameter, links: int, context: RewiringContext
+        self, plan: _core.Plan, parameter: SparseParameter, links: int, context: RewiringContext
     ) -> _core.Plan:
-        positions, score = self.score_candidates(layer, context)
-        if each := slot_links(layer):
+        positions, score = self.score_candidates(parameter, context)
+        if each := slot_links(parameter):
             best = _largest(score, links // each)
         else:
             best = np.argsort(-score, kind="stable")
-            best = np.sort(best[: first_links(layer, positions[best] // layer.n_in, links)])
-        self._fill_links(plan, layer, positions[best], links, context)
+            best = np.sort(best[: first_links(parameter, positions[best] // parameter.n_in, links)])
+        self._fill_links(plan, parameter, positions[best], links, context)
         return plan
 
     def place_all(
-        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
-    ) -> None:
-        """As many links as all layers drop, where |dL/dw| is largest among the candidates of all layers.
+        self,
+        plans: Sequence[_core.Plan],
+        parameters: Sequence[SparseParameter],
+        counts: Sequence[int],
+        context: RewiringContext,
+    ) -> list[_core.Plan]:
+        """With one scope for all: where |dL/dw| is largest among the candidates of all layers.
 
-        Fewer, where that number of links is not a number of whole slots.
+        Fewer links, where their number is not one of whole slots.
         """
-        scored = [self.score_candidates(layer, context) for layer in layers]
+        if not self.moves:
+            return super().place_all(plans, parameters, counts, context)
+        scored = [self.score_candidates(parameter, context) for parameter in parameters]
         removed = [links_in(plan, removed=True) for plan in plans]
-        total = sum(removed) + sum(map(context.owed, layers))
+        total = sum(counts)
         scores = np.concatenate([score for _, score in scored])
-        if each := common_slot(layers):
+        if each := common_slot(parameters):
             best = _largest(scores, total // each)
         else:
-            sizes = [slot_sizes(a, found // a.n_in) for a, (found, _) in zip(layers, scored, strict=True)]
+            sizes = [slot_sizes(a, found // a.n_in) for a, (found, _) in zip(parameters, scored, strict=True)]
             best = np.argsort(-scores, kind="stable")
             taken = np.cumsum(np.concatenate(sizes)[best])
             best = np.sort(best[: np.searchsorted(taken, total, side="right")])
@@ -139,75 +181,76 @@ class GrowByCandidates(Grow):
             positions[part - (end - len(positions))]
             for (positions, _), part, end in zip(scored, parts, ends, strict=True)
         ]
-        took = [int(slot_sizes(a, own // a.n_in).sum()) for a, own in zip(layers, chosen, strict=True)]
-        room = [empty_links(layer) - n for layer, n in zip(layers, took, strict=True)]
-        more = split_links(total - sum(took), removed, room, layers)
-        counts = [n + extra for n, extra in zip(took, more, strict=True)]
-        for plan, layer, own, links in zip(plans, layers, chosen, counts, strict=True):
-            self._fill_links(plan, layer, own, links, context)
+        took = [int(slot_sizes(a, own // a.n_in).sum()) for a, own in zip(parameters, chosen, strict=True)]
+        room = [empty_links(parameter) - n for parameter, n in zip(parameters, took, strict=True)]
+        more = split_links(total - sum(took), removed, room, parameters)
+        own_links = [n + extra for n, extra in zip(took, more, strict=True)]
+        for plan, parameter, own, links in zip(plans, parameters, chosen, own_links, strict=True):
+            self._fill_links(plan, parameter, own, links, context)
+        return list(plans)
 
     def score_candidates(
-        self, layer: SparseParameter, context: RewiringContext
+        self, parameter: SparseParameter, context: RewiringContext
     ) -> tuple[Positions, NDArray[np.float64]]:
         """Candidates of a layer, ascending, and |gradient|, summed over the rows of a slot."""
-        store = layer.core
+        store = parameter.core
         # In layers that are more than half full every empty position is a candidate.
-        if 2 * store.slots > layer.geometry.n_positions:
-            everywhere = np.arange(layer.geometry.n_positions)
+        if 2 * store.slots > parameter.geometry.n_positions:
+            everywhere = np.arange(parameter.geometry.n_positions)
             groups, sources = decode(difference(everywhere, positions_of(store))[0], store.n_in)
         else:
             count = int(np.ceil(self.gamma * store.slots))
-            groups, sources = candidates(layer, count, self.kind, context)
-        score = np.abs(context.probe.at(layer, groups, sources), dtype=np.float64).sum(axis=1)
+            groups, sources = candidates(parameter, count, self.kind, context)
+        score = np.abs(context.probe.at(parameter, groups, sources), dtype=np.float64).sum(axis=1)
         score[~np.isfinite(score)] = 0.0
         return encode(groups, sources, store.n_in), score
 
     def _fill_links(
         self,
         plan: _core.Plan,
-        layer: SparseParameter,
+        parameter: SparseParameter,
         chosen: Positions,
         links: int,
         context: RewiringContext,
     ) -> None:
         """Plan the chosen positions, and others at random up to ``links`` links."""
-        store = layer.core
-        if each := slot_links(layer):
-            self._fill(plan, layer, chosen, links // each, context)
+        store = parameter.core
+        if each := slot_links(parameter):
+            self._fill(plan, parameter, chosen, links // each, context)
             return
-        missing = links - int(slot_sizes(layer, chosen // store.n_in).sum())
+        missing = links - int(slot_sizes(parameter, chosen // store.n_in).sum())
         taken = np.union1d(positions_of(store), chosen)
-        enough = min(-(-missing // layer.geometry.last_rows), layer.geometry.n_positions - len(taken))
+        enough = min(-(-missing // parameter.geometry.last_rows), parameter.geometry.n_positions - len(taken))
         if enough > 0:
-            more = sample_excluding(store, taken, enough, context.key(layer), context.threads)
-            more = more[context.generator(layer, WHOLE_SLOTS).permutation(enough)]
-            chosen = np.union1d(chosen, more[: first_links(layer, more // store.n_in, missing)])
-        self._fill(plan, layer, chosen, len(chosen), context)
+            more = sample_excluding(store, taken, enough, context.key(parameter), context.threads)
+            more = more[context.generator(parameter, WHOLE_SLOTS).permutation(enough)]
+            chosen = np.union1d(chosen, more[: first_links(parameter, more // store.n_in, missing)])
+        self._fill(plan, parameter, chosen, len(chosen), context)
 
     def _fill(
         self,
         plan: _core.Plan,
-        layer: SparseParameter,
+        parameter: SparseParameter,
         chosen: Positions,
         count: int,
         context: RewiringContext,
     ) -> None:
         """Plan the chosen positions, and others at random up to ``count``."""
-        store = layer.core
+        store = parameter.core
         if len(chosen) < count:
             taken = np.union1d(positions_of(store), chosen)
             missing = count - len(chosen)
-            more = sample_excluding(store, taken, missing, context.key(layer), context.threads)
+            more = sample_excluding(store, taken, missing, context.key(parameter), context.threads)
             chosen = np.union1d(chosen, more)
         plan.insert(*decode(chosen, store.n_in))
-        self.weigh(plan, layer, context)
+        self.weigh(plan, parameter, context)
 
-    def weigh(self, plan: _core.Plan, layer: SparseParameter, context: RewiringContext) -> None:
-        draw(self.init, plan, layer, context)
+    def weigh(self, plan: _core.Plan, parameter: SparseParameter, context: RewiringContext) -> None:
+        draw(self.init, plan, parameter, context)
 
 
-@register_rewiring
-class GSE(Rewiring):
+@register_rule
+class GSE(Swap):
     """The smallest links are dropped; as many grow where the gradient is largest among sampled candidates.
 
     As many candidates are sampled as there are links. This makes growth by gradient affordable in layers of
@@ -234,8 +277,8 @@ class GSE(Rewiring):
         budgets move between layers, or those of each layer. Global by default, as in the paper.
     init : str, float or Initializer
         Weights of new links; zero in the paper.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -259,40 +302,19 @@ class GSE(Rewiring):
         end: int | float = 0.6,
         scope: str = "global",
         init: str | float | Initializer | dict[str, Any] = "zeros",
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         schedule = decaying_fraction("fraction", fraction, "cosine", end)
         self.candidates = choice("candidates", candidates, ("graest", "grabo", "uniform"))
         self.gamma, self.init = number("gamma", gamma, low=0.0, open_low=True), initializer(init)
-        drop = DropSmallest(scope)
+        drop = DropWithinRoom(scope)
         self.scope = drop.scope
-        self.by_candidates = GrowByCandidates(self.init, self.candidates, self.gamma)
         super().__init__(
             schedule_from(every),
             schedule,
             drop,
-            self.by_candidates,
+            GrowByCandidates(self.init, self.candidates, self.gamma, self.scope),
             end=end,
-            output_layer=output_layer,
+            layers=layers,
         )
         self.fraction = schedule.value
-
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        plans = [_core.Plan(layer.core) for layer in layers]
-        self.drop.mark_all(plans, layers, self.fraction_schedule.at(context.progress), context)
-        if regrow:
-            for i, layer in enumerate(layers):
-                room = empty_slots(layer)
-                if plans[i].n_removed > room:  # nearly full: drop as many links as there are empty positions
-                    plans[i] = _core.Plan(layer.core)
-                    plans[i].prune_smallest(room, *context.key(layer), context.threads)
-            if self.scope == "global" and layers:
-                self.by_candidates.place_all(plans, layers, context)
-                plans = rebalance(plans, layers, self.by_candidates, context)
-            else:
-                wanted = self.redistribute.counts(plans, layers, context)
-                counts = [min(n, empty_links(layer)) for n, layer in zip(wanted, layers, strict=True)]
-                plans = [self.regrow(*each, context) for each in zip(plans, layers, counts, strict=True)]
-        return plans

@@ -7,21 +7,24 @@ the authors' code.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice
+from rewire._checks import choice, number
 from rewire._positions import groups_of
 from rewire.network import Sequential
 from rewire.neurons import refuse_fixed_widths, take_out
 from rewire.parameters import Field, SparseParameter
-from rewire.rewiring.base import KINDS, Rewiring, register_rewiring
+from rewire.parameters.sparse import refuse_views
+from rewire.rewiring.base import KINDS, Rule, register_rule
 from rewire.rewiring.budgets import links_in, removal
 from rewire.rewiring.context import RewiringRecord
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers, gives_output
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import (
     Epochs,
@@ -36,8 +39,8 @@ from rewire.rewiring.schedule import (
 __all__ = ["ImportancePruning"]
 
 
-@register_rewiring
-class ImportancePruning(Rewiring):
+@register_rule
+class ImportancePruning(Rule):
     """A fraction of the hidden neurons is removed periodically; another rule rewires in between and after.
 
     Parameters
@@ -45,7 +48,7 @@ class ImportancePruning(Rewiring):
     fraction : float in [0, 1]
         Fraction of the neurons of each hidden sparse layer that is removed (0.2; the authors' parallel code
         takes 0.1).
-    rule : str, dict or Rewiring
+    rule : str, dict or Rule
         The other rule, with a schedule of its own.
     begin : int or float
         No neuron is removed before this step; a float is a fraction of the run (0.4: epoch 200 of the
@@ -54,6 +57,9 @@ class ImportancePruning(Rewiring):
         When to prune: after every ten epochs (the authors' parallel code takes 20).
     variant : {"corrected", "published"}
         How neurons are removed, see below.
+    layers : int, str, list or callable, optional
+        Which hidden layers lose neurons; all by default: see :class:`~rewire.rewiring.Rule`. The other rule
+        has its own.
 
     Notes
     -----
@@ -80,21 +86,18 @@ class ImportancePruning(Rewiring):
         self,
         fraction: float = 0.2,
         *,
-        rule: str | dict[str, Any] | Rewiring | Callable[..., Any] = "set",
+        rule: str | dict[str, Any] | Rule | Callable[..., Any] = "set",
         begin: int | float = 0.4,
         every: ScheduleLike = Epochs(10),
         variant: str = "corrected",
+        layers: Layers = None,
     ) -> None:
         self.rule = KINDS.build("static" if rule is None else rule, "rule")
-        if isinstance(self.rule, ImportancePruning):
+        if len(self.rule.parts()) > 1:
             raise ValueError("rule must be another rule than importance pruning itself")
         self.starts_full = self.rule.starts_full
-        super().__init__(
-            schedule_from(every),
-            fraction,
-            output_layer=self.rule.output_layer,
-            last_epoch=self.rule.last_epoch,
-        )
+        self.fraction = number("fraction", fraction, low=0.0, high=1.0)
+        super().__init__(schedule_from(every), layers=layers, last_epoch=self.rule.last_epoch)
         self.begin = end_of("begin", begin, low=0)
         self.variant = choice("variant", variant, ("corrected", "published"))
 
@@ -107,10 +110,10 @@ class ImportancePruning(Rewiring):
     def due(self, progress: TrainingProgress) -> bool:
         return self.prunes(progress) or self.rule.due(progress)
 
-    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+    def overdue(self, progress: TrainingProgress, memory: Mapping[str, Any]) -> bool:
         return self.rule.overdue(progress, memory)
 
-    def parts(self) -> list[Rewiring]:
+    def parts(self) -> list[Rule]:
         return [self, *self.rule.parts()]
 
     def run_fractions(self) -> dict[str, Any]:
@@ -127,7 +130,7 @@ class ImportancePruning(Rewiring):
         return f"{self.name} around {self.rule.remembers_as}"
 
     @property
-    def probe_batches(self) -> int:
+    def probe_batches(self) -> int:  # type: ignore[override]
         return self.rule.probe_batches
 
     def probe_weights(self, batches: int) -> Sequence[float]:
@@ -138,94 +141,134 @@ class ImportancePruning(Rewiring):
         """Whether a rewiring replaces a step: as for the other rule."""
         return self.rule.skip_step
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return self.rule.layers(network)
-
-    def prepare(self, network: Sequential) -> None:
-        if self.variant == "corrected":
-            refuse_fixed_widths(network, self._prunable(network))
-        self.rule.prepare(network)
-
-    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
-        self.rule.stepped(network, progress, threads)
+    @property
+    def needs_network(self) -> str:  # type: ignore[override]
+        """What the rule needs the network for."""
+        return 'variant="corrected", which removes neurons' if self._narrows else self.rule.needs_network
 
     @property
-    def fields(self) -> dict[str, Field]:  # type: ignore[override]
+    def _narrows(self) -> bool:
+        """Whether layers become narrower."""
+        return self.variant == "corrected"
+
+    @property
+    def fields(self) -> Mapping[str, Field]:  # type: ignore[override]
         """What the other rule keeps for every link."""
         return self.rule.fields
 
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        self.rule.check_state(network, memory, step)
+    @property
+    def memory(self) -> Mapping[str, Entry]:  # type: ignore[override]
+        """What the other rule keeps from one rewiring to the next."""
+        return self.rule.memory
+
+    def prepare(self, parameters: Sequence[SparseParameter], network: Sequential | None = None) -> None:
+        if self._narrows and network is not None:
+            refuse_fixed_widths(network, self._prunable(parameters, network))
+        super().prepare(parameters, network)
+        self.rule.prepare(parameters, network)
+
+    def stepped(
+        self,
+        parameters: Sequence[SparseParameter],
+        progress: TrainingProgress,
+        threads: int,
+        *,
+        seed: int,
+        network: Sequential | None = None,
+    ) -> None:
+        self.rule.stepped(parameters, progress, threads, seed=seed, network=network)
+
+    def check_state(
+        self, parameters: Sequence[SparseParameter], memory: Mapping[str, Any], step: int
+    ) -> None:
+        self.rule.check_state(parameters, memory, step)
 
     # --- one rewiring -----------------------------------------------------------------------
 
     def rewire(
         self,
-        network: Sequential,
+        parameters: Sequence[SparseParameter],
         progress: TrainingProgress,
         ordinal: int,
         threads: int,
         *,
+        seed: int,
+        network: Sequential | None = None,
         regrow: bool = True,
         memory: dict[str, Any] | None = None,
         probe: GradientProbe | None = None,
     ) -> RewiringRecord:
         begin = time.perf_counter()
-        layers = network.weight_layers
-        record = RewiringRecord([0] * len(layers), [0] * len(layers))
+        self.check_network(network)
+        record = RewiringRecord()
         if regrow and self.prunes(progress):
-            published = self.variant == "published"
-            record = self._publish(network, threads) if published else self._correct(network)
+            if self._narrows:
+                assert network is not None
+                record = self._correct(parameters, network)
+            else:
+                record = self._publish(parameters, network, threads)
         stale = record.neurons is not None and self.probe_batches > 0  # of the wider layers
         due = self.rule.due(progress) or self.rule.overdue(progress, {} if memory is None else memory)
         if (due and not stale) or not regrow:
-            inner = self.rule.rewire(
-                network, progress, ordinal, threads, regrow=regrow, memory=memory, probe=probe
+            record.add(
+                self.rule.rewire(
+                    parameters,
+                    progress,
+                    ordinal,
+                    threads,
+                    seed=seed,
+                    network=network,
+                    regrow=regrow,
+                    memory=memory,
+                    probe=probe,
+                )  # fmt: skip
             )
-            for mine, theirs in ((record.removed, inner.removed), (record.grown, inner.grown)):
-                mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
         record.seconds = time.perf_counter() - begin
         return record
 
-    def _correct(self, network: Sequential) -> RewiringRecord:
+    def _correct(self, parameters: Sequence[SparseParameter], network: Sequential) -> RewiringRecord:
         """Remove neurons from the layers."""
         layers = network.weight_layers
         removed = {}
-        for layer in self._prunable(network):
-            importance = group_importance(layer)
-            alive = np.flatnonzero(np.diff(layer.core.indptr()))
+        for parameter in self._prunable(parameters, network):
+            importance = group_importance(parameter)
+            alive = np.flatnonzero(np.diff(parameter.core.indptr()))
             count = max(0, min(int(self.fraction * alive.size), alive.size - 1))
             chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
-            neurons = (chosen[:, None] * layer.group + np.arange(layer.group)).ravel()
-            removed[layers.index(layer.owner)] = neurons[neurons < layer.n_out]
-        before = [layer.nnz for layer in layers]
+            neurons = (chosen[:, None] * parameter.group + np.arange(parameter.group)).ravel()
+            removed[layers.index(parameter.owner)] = neurons[neurons < parameter.n_out]
+        connections = {name: q for name, q in network.parameters().items() if q.connects}
+        before = {name: q.size for name, q in connections.items()}
         found = take_out(network, removed)
-        lost = [n - layer.nnz for n, layer in zip(before, layers, strict=True)]
-        return RewiringRecord(lost, [0] * len(lost), neurons=found if any(found.removed) else None)
+        lost = {name: before[name] - q.size for name, q in connections.items()}
+        return RewiringRecord(lost, dict.fromkeys(lost, 0), neurons=found if any(found.removed) else None)
 
-    @staticmethod
-    def _prunable(network: Sequential) -> list[SparseParameter]:
-        """The layers that lose neurons: hidden ones."""
-        return [layer for layer in network.sparse_parameters if layer.owner is not network.layers[-1]]
+    def _prunable(
+        self, parameters: Sequence[SparseParameter], network: Sequential | None
+    ) -> list[SparseParameter]:
+        """The parameters of layers that lose neurons: hidden ones."""
+        some = self.participants(parameters, network)
+        return [q for q in some if not gives_output(q, parameters, network)]
 
-    def _publish(self, network: Sequential, threads: int) -> RewiringRecord:
+    def _publish(
+        self, parameters: Sequence[SparseParameter], network: Sequential | None, threads: int
+    ) -> RewiringRecord:
         """Remove the incoming links of neurons."""
-        network.refuse_views("rewired")
-        layers, plans = network.weight_layers, []
-        lost = [0] * len(layers)
-        for layer in self._prunable(network):
-            importance = group_importance(layer)
+        refuse_views(parameters, "rewired")
+        plans, lost = [], dict.fromkeys([q.name for q in parameters], 0)
+        for parameter in self._prunable(parameters, network):
+            importance, core = group_importance(parameter), parameter.core
             small = importance <= np.percentile(importance, 100 * self.fraction)
-            groups = groups_of(layer.core)
+            groups = groups_of(core)
             slots = small[groups]
-            plans.append(removal(layer.core, groups[slots].astype(np.int32), layer.core.sources()[slots]))
-            lost[layers.index(layer.owner)] = links_in(plans[-1], removed=True)
+            plans.append(removal(core, groups[slots].astype(np.int32), core.sources()[slots]))
+            lost[parameter.name] = links_in(plans[-1], removed=True)
         _core.commit(plans, threads)
-        return RewiringRecord(lost, [0] * len(lost))
+        return RewiringRecord(lost, dict.fromkeys(lost, 0))
 
 
-def group_importance(layer: SparseParameter) -> NDArray[np.float64]:
+def group_importance(parameter: SparseParameter) -> NDArray[np.float64]:
     """Mean importance of the neurons of each group, shape (n_groups,)."""
-    begins = np.arange(0, layer.n_out, layer.group)
-    sums = np.add.reduceat(layer.magnitudes_in(), begins)
-    return sums / np.minimum(layer.group, layer.n_out - begins)
+    begins = np.arange(0, parameter.n_out, parameter.group)
+    sums = np.add.reduceat(parameter.magnitudes_in(), begins)
+    return sums / np.minimum(parameter.group, parameter.n_out - begins)

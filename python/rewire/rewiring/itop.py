@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from rewire._checks import choice
 from rewire.initializers import Zeros
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import Grow, GrowByGradient, GrowRandom
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import ScheduleLike
+from rewire.rewiring.swap import Swap
 
 __all__ = ["ITOP"]
 
 PERIOD = {"set": 1500, "rigl": 4000}  # steps at batch 128 on CIFAR
 
 
-@register_rewiring
-class ITOP(Rewiring):
+@register_rule
+class ITOP(Swap):
     """After many steps a large fraction of links is dropped, and others grow at random or by gradient.
 
     What predicts accuracy, the authors find, is the fraction of all positions that were connected at some
@@ -39,8 +41,8 @@ class ITOP(Rewiring):
         When to rewire: after every 1500 steps for "set" and 4000 for "rigl". Give less for short runs.
     end : int or float
         Where the cosine ends: steps, or a fraction of the run.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -58,7 +60,7 @@ class ITOP(Rewiring):
         floor: float = 0.005,
         every: ScheduleLike | None = None,
         end: int | float = 1.0,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.mode = choice("mode", mode, ("set", "rigl"))
         schedule = CosineFraction(fraction, "fraction", end, floor)
@@ -68,6 +70,6 @@ class ITOP(Rewiring):
             schedule,
             DropSmallest(),
             grow,
-            output_layer=output_layer,
+            layers=layers,
         )
         self.fraction, self.floor, self.end = schedule.value, schedule.floor, end

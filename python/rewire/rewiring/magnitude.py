@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from rewire.initializers import Initializer, initializer
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import Epochs, ScheduleLike, end_of, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["Magnitude"]
 
 
-@register_rewiring
-class Magnitude(Rewiring):
+@register_rule
+class Magnitude(Swap):
     """The links of smallest magnitude are dropped, of either sign; as many grow at random in their layer.
 
     What several code bases call SET, which judges positive and negative weights apart: see
@@ -35,8 +37,8 @@ class Magnitude(Rewiring):
         Steps, or a fraction of the run; only with a decay.
     init : str, float or Initializer
         Weights of new links.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -56,7 +58,7 @@ class Magnitude(Rewiring):
         decay: str = "constant",
         end: int | float = 1.0,
         init: str | float | Initializer | dict[str, Any] = "zeros",
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         schedule = decaying_fraction("fraction", fraction, decay, end)
         self.init = initializer(init)
@@ -66,7 +68,7 @@ class Magnitude(Rewiring):
             schedule,
             drop,
             GrowRandom(self.init),
-            output_layer=output_layer,
+            layers=layers,
         )
         self.scope = drop.scope
         self.fraction, self.decay, self.end = schedule.value, decay, end_of("end", end)

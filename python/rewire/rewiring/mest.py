@@ -6,31 +6,31 @@ Memory-Economic Sparse Training Framework on the Edge*, NeurIPS 2021, and the au
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from rewire import _core
-from rewire._checks import choice, describe, integer, number
+from rewire._checks import choice, describe, number
 from rewire.initializers import Zeros
-from rewire.network import Sequential
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
+from rewire.rewiring.base import Rule, register_rule
 from rewire.rewiring.budgets import links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.fraction import Fraction
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import (
     Epochs,
     ScheduleLike,
     TrainingProgress,
     end_of,
-    in_steps,
     schedule_from,
+    step_of,
 )
 
 __all__ = ["MEST"]
@@ -69,10 +69,7 @@ class _Stages(Fraction):
 
     def steps(self, progress: TrainingProgress) -> list[int]:
         """The steps at which stages end; an end that is a fraction of the run is at most its last step."""
-        return [
-            min(math.ceil(in_steps(end, progress)), progress.steps - 1) if isinstance(end, float) else end
-            for end in self.ends
-        ]
+        return [step_of(end, progress) for end in self.ends]
 
 
 def _list(name: str, value: Any) -> list[Any]:
@@ -81,8 +78,8 @@ def _list(name: str, value: Any) -> list[Any]:
     return list(value)
 
 
-@register_rewiring
-class MEST(Rewiring):
+@register_rule
+class MEST(Rule):
     """Links of least importance ``|w| + lambda * |gradient|`` are dropped, others grow at random.
 
     Parameters
@@ -102,8 +99,8 @@ class MEST(Rewiring):
     gradient : float >= 0
         lambda, the weight of the gradient in the importance: 0 in the authors' code by default. Above 0 the
         rule has a gradient probe of the next batch.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -124,18 +121,27 @@ class MEST(Rewiring):
         ends: Sequence[int | float] = (90 / 160, 120 / 160),
         every: ScheduleLike = Epochs(5),
         gradient: float = 0.0,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.mode = choice("mode", mode, tuple(FRACTIONS))
         self.stages = _Stages(FRACTIONS[self.mode] if fractions is None else fractions, ends)
         self.fractions, self.ends = self.stages.fractions, self.stages.ends
         self.gradient = number("gradient", gradient, low=0.0)
-        super().__init__(
-            schedule_from(every), self.stages, grow=GrowRandom(Zeros()), output_layer=output_layer
-        )
+        self.grow = GrowRandom(Zeros())
+        super().__init__(schedule_from(every), layers=layers)
 
     @property
-    def probe_batches(self) -> int:
+    def memory(self) -> dict[str, Entry]:  # type: ignore[override]
+        """What it keeps: the budgets, and how many stages have ended."""
+        return {
+            "budget": Entry.integer().by_parameter(), "stage": Entry.integer(high=len(self.stages.ends)),
+        }  # fmt: skip
+
+    def run_fractions(self) -> dict[str, Any]:
+        return super().run_fractions() | self.stages.run_fractions()
+
+    @property
+    def probe_batches(self) -> int:  # type: ignore[override]
         return 1 if self.gradient > 0.0 else 0
 
     def due(self, progress: TrainingProgress) -> bool:
@@ -143,45 +149,32 @@ class MEST(Rewiring):
             return True
         return super().due(progress) and self.stages.at(progress) > 0.0
 
-    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+    def overdue(self, progress: TrainingProgress, memory: Mapping[str, Any]) -> bool:
         return self.mode == "em&s" and "stage" in memory and memory["stage"] < self.stages.stage(progress)
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return self.eligible(network)
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        budgets = context.first("budget", parameters, lambda parameter: parameter.nnz)
+        context.remember("stage", self.stages.stage(context.progress))
+        return [self._plan(parameter, budgets[parameter.name], context) for parameter in parameters]
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        budgets = {a.name: a.nnz for a in layers} | context.memory.get("budget", {})
-        context.notes["budget"] = budgets
-        return [self._plan(layer, budgets[layer.name], context) for layer in layers]
-
-    def _plan(self, layer: SparseParameter, budget: int, context: RewiringContext) -> _core.Plan:
-        most, each = layer.n_out * layer.n_in, slot_links(layer) or 1
+    def _plan(self, parameter: SparseParameter, budget: int, context: RewiringContext) -> _core.Plan:
+        most, each = parameter.n_out * parameter.n_in, slot_links(parameter) or 1
         if budget == most:
-            return _core.Plan(layer.core)
+            return context.plan(parameter)
         moves = int(self.stages.at(context.progress) * (budget // each)) * each
         lower, upper = (budget - moves, budget) if self.mode == "em" else (budget, budget + moves)
         plan = remove_links(
-            lambda plan, count: self._prune(plan, layer, count, context), layer, layer.nnz - lower
+            lambda plan, count: self._prune(plan, parameter, count, context), parameter, parameter.nnz - lower
         )
-        kept = layer.nnz - links_in(plan, removed=True)
-        return self.grow.place_links(plan, layer, max(0, min(upper, most) - kept), context)
+        kept = parameter.nnz - links_in(plan, removed=True)
+        return self.grow.place_links(plan, parameter, max(0, min(upper, most) - kept), context)
 
-    def _prune(self, plan: _core.Plan, layer: SparseParameter, count: int, context: RewiringContext) -> None:
-        key, threads = context.key(layer), context.threads
+    def _prune(
+        self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext
+    ) -> None:
+        key, threads = context.key(parameter), context.threads
         if self.gradient == 0.0:
             plan.prune_smallest(count, *key, threads)
             return
-        gradients = np.abs(context.probe.live(layer), dtype=np.float64).sum(axis=1)
-        plan.prune_scores(magnitudes(layer) + self.gradient * gradients, count, *key, threads)
-
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        context.memory["budget"] = context.notes["budget"]
-        context.memory["stage"] = self.stages.stage(context.progress)
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "budget", "stage")
-        check_by_layer(memory, "budget", network, slots_count)
-        integer("memory: stage", memory.get("stage", 0), low=0, high=len(self.stages.ends))
+        gradients = np.abs(context.probe.live(parameter), dtype=np.float64).sum(axis=1)
+        plan.prune_scores(magnitudes(parameter) + self.gradient * gradients, count, *key, threads)

@@ -45,30 +45,56 @@ class GradientProbe:
     def __init__(self, pairs: dict[str, tuple[_core.Tiles, _core.Tiles]], threads: int) -> None:
         self._pairs, self._threads = pairs, threads
 
-    def pair(self, layer: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
+    def pair(self, parameter: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
         """Inputs and gradients of the sums of one layer."""
-        return self._pairs[layer.name]
+        return self._pairs[parameter.name]
 
-    def inputs(self, layer: SparseParameter) -> NDArray[Any]:
+    def inputs(self, parameter: SparseParameter) -> NDArray[Any]:
         """The layer's inputs, shape (batch, n_in)."""
-        return self.pair(layer)[0].unpack(None, self._threads)
+        return self.pair(parameter)[0].unpack(None, self._threads)
 
-    def outputs(self, layer: SparseParameter) -> NDArray[Any]:
+    def outputs(self, parameter: SparseParameter) -> NDArray[Any]:
         """The gradients dz of the layer's sums, shape (batch, n_out)."""
-        return self.pair(layer)[1].unpack(None, self._threads)
+        return self.pair(parameter)[1].unpack(None, self._threads)
 
-    def live(self, layer: SparseParameter) -> NDArray[Any]:
+    def live(self, parameter: SparseParameter) -> NDArray[Any]:
         """Gradients of the links that are there, canonical order, shape (slots, group)."""
-        return self._gradients(layer, layer.core)
+        return self._gradients(parameter, parameter.core)
 
     def at(
-        self, layer: SparseParameter, groups: NDArray[np.int32], sources: NDArray[np.int32]
+        self, parameter: SparseParameter, groups: NDArray[np.int32], sources: NDArray[np.int32]
     ) -> NDArray[Any]:
         """Gradients at any positions, sorted by (group, source) and each named once, shape (n, group)."""
-        return self._gradients(layer, store_at(layer.core, groups, sources))
+        return self._gradients(parameter, store_at(parameter.core, groups, sources))
 
-    def _gradients(self, layer: SparseParameter, store: _core.Store) -> NDArray[Any]:
-        x, dz = self.pair(layer)
+    def largest(
+        self, parameter: SparseParameter, count: int, key: tuple[int, int, int]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+        """The empty positions of largest ``|gradient|``, summed over the rows of a slot; exact.
+
+        Parameters
+        ----------
+        parameter : SparseParameter
+        count : int
+            At most; fewer where fewer positions are empty.
+        key : Key
+            ``context.key(parameter)``: breaks ties.
+
+        Returns
+        -------
+        groups, sources : ndarray of int32, shape (n,)
+            Sorted by both.
+        size : ndarray of float64, shape (n,)
+        """
+        x, dz = self.pair(parameter)
+        plan = _core.Plan(parameter.core)
+        count = min(count, parameter.geometry.n_positions - parameter.core.slots)
+        plan.grow_gradient(count, x, dz, False, *key, self._threads)
+        groups, sources = plan.inserted()
+        return groups, sources, np.abs(self.at(parameter, groups, sources), dtype=np.float64).sum(axis=1)
+
+    def _gradients(self, parameter: SparseParameter, store: _core.Store) -> NDArray[Any]:
+        x, dz = self.pair(parameter)
         store.add_field(PROBED, store.dtype)
         try:
             _core.backward_weights(store, x, dz, PROBED, self._threads)

@@ -23,7 +23,7 @@ from rewire._params import shown
 from rewire._positions import encode
 from rewire.link_counts import largest_remainder
 from rewire.parameters import SparseParameter
-from rewire.rewiring.budgets import common_slot, empty_links, links_in, slot_sizes
+from rewire.rewiring.budgets import common_slot, empty_links, empty_slots, links_in, slot_sizes
 from rewire.rewiring.context import REBALANCE, RewiringContext
 from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import Grow
@@ -36,64 +36,56 @@ EPSILON = 1e-8  # is added to the root of Adam's second moment, as in the code o
 
 
 class Redistribute:
-    """Base of all redistributions: here, every layer grows as many links as it dropped."""
+    """Base of all redistributions: here, every layer grows as many links as it dropped.
+
+    Attributes
+    ----------
+    moves : bool
+        Whether links move between layers: then the number of all of them is kept, to the link.
+    """
+
+    moves: bool = False
+
+    def workable(self, parameters: Sequence[SparseParameter]) -> list[SparseParameter]:
+        """Those that can take part: with empty positions, or, where links move, all if any has some."""
+        able = [q for q in parameters if empty_slots(q) > 0]
+        return list(parameters) if able and self.moves else able
 
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
+        self, plans: Sequence[_core.Plan], parameters: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
-        """How many links each layer grows; at most its empty positions once links are dropped."""
+        """How many links each parameter is to grow; those for which it has no room are left out then."""
         return [
-            min(removed + context.owed(layer), removed + empty_links(layer))
-            for removed, layer in zip((links_in(plan, removed=True) for plan in plans), layers, strict=True)
+            links_in(plan, removed=True) + context.owed(parameter)
+            for plan, parameter in zip(plans, parameters, strict=True)
         ]
 
     def __repr__(self) -> str:
         return shown(self)
 
-    def rebalance(
-        self,
-        plans: Sequence[_core.Plan],
-        layers: Sequence[SparseParameter],
-        grow: Grow,
-        context: RewiringContext,
-    ) -> Sequence[_core.Plan]:
-        """The plans, changed so that the network's number of links stays, where budgets move."""
-        return plans
 
-
-class _Moving(Redistribute):
-    """Budgets move between layers, and the network's number of links stays."""
-
-    def rebalance(
-        self,
-        plans: Sequence[_core.Plan],
-        layers: Sequence[SparseParameter],
-        grow: Grow,
-        context: RewiringContext,
-    ) -> Sequence[_core.Plan]:
-        return rebalance(plans, layers, grow, context)
-
-
-class RedistributeBySurvivors(_Moving):
+class RedistributeBySurvivors(Redistribute):
     """As many links grow as all layers dropped, in proportion to the links that each layer keeps.
 
     Positions of links that are being dropped count as room only if there is not enough elsewhere. The
     redistribution of DSR: see :class:`~rewire.rewiring.DSR`.
     """
 
+    moves = True
+
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
+        self, plans: Sequence[_core.Plan], parameters: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
         removed = [links_in(plan, removed=True) for plan in plans]
-        total = sum(removed) + sum(map(context.owed, layers))
-        survivors = [layer.nnz - n for layer, n in zip(layers, removed, strict=True)]
-        room = [empty_links(layer) for layer in layers]
+        total = sum(removed) + sum(map(context.owed, parameters))
+        survivors = [parameter.nnz - n for parameter, n in zip(parameters, removed, strict=True)]
+        room = [empty_links(parameter) for parameter in parameters]
         if sum(room) < total:
             room = [r + n for r, n in zip(room, removed, strict=True)]
-        return split_links(total, survivors, room, layers)
+        return split_links(total, survivors, room, parameters)
 
 
-class RedistributeByMomentum(_Moving):
+class RedistributeByMomentum(Redistribute):
     """As many links grow as all layers dropped, in proportion to each layer's mean ``|momentum|``.
 
     The redistribution of sparse momentum: see :class:`~rewire.rewiring.SNFS`, and :func:`mean_momentum`.
@@ -106,49 +98,51 @@ class RedistributeByMomentum(_Moving):
         other layers, in the same proportions.
     """
 
+    moves = True
+
     def __init__(self, cap: float = 0.99) -> None:
         self.cap = number("cap", cap, low=0.0, high=1.0)
 
     def counts(
-        self, plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], context: RewiringContext
+        self, plans: Sequence[_core.Plan], parameters: Sequence[SparseParameter], context: RewiringContext
     ) -> Sequence[int]:
         removed = [links_in(plan, removed=True) for plan in plans]
-        total = sum(removed) + sum(map(context.owed, layers))
-        room = [empty_links(layer) + n for layer, n in zip(layers, removed, strict=True)]
-        each = common_slot(layers) or 1
+        total = sum(removed) + sum(map(context.owed, parameters))
+        room = [empty_links(parameter) + n for parameter, n in zip(parameters, removed, strict=True)]
+        each = common_slot(parameters) or 1
         most = [int(self.cap * (r // each)) * each for r in room]
-        means = [mean_momentum(layer, context) for layer in layers]
-        return split_links(total, means, most if sum(most) >= total else room, layers)
+        means = [mean_momentum(parameter, context) for parameter in parameters]
+        return split_links(total, means, most if sum(most) >= total else room, parameters)
 
 
-def mean_momentum(layer: SparseParameter, context: RewiringContext) -> float:
+def mean_momentum(parameter: SparseParameter, context: RewiringContext) -> float:
     """Mean ``|momentum|`` of a layer's links; 0 for a layer without links.
 
     With Adam that of ``|m| / (sqrt(v) + 1e-8)``; with an optimizer that keeps no momentum that of
     ``|gradient|``, of the rule's gradient probe.
     """
-    store = layer.core
+    store = parameter.core
     if store.slots == 0:
         return 0.0
     values: NDArray[np.float64]
-    kept = [layer.field_of_power(power) for power in (1, 2)]
+    kept = [parameter.field_of_power(power) for power in (1, 2)]
     if kept[0] is not None:
         values = store.get_field(kept[0]).astype(np.float64)
         if kept[1] is not None:
             values /= np.sqrt(store.get_field(kept[1]).astype(np.float64)) + EPSILON
     else:
-        values = context.probe.live(layer).astype(np.float64)
-    return float(np.abs(values).sum() / layer.nnz)
+        values = context.probe.live(parameter).astype(np.float64)
+    return float(np.abs(values).sum() / parameter.nnz)
 
 
 def split_links(
-    total: int, proportions: Sequence[float], most: Sequence[int], layers: Sequence[SparseParameter]
+    total: int, proportions: Sequence[float], most: Sequence[int], parameters: Sequence[SparseParameter]
 ) -> list[int]:
     """:func:`split` of links: in whole slots where those of all layers hold equally many links.
 
     Links for which there is no room are left out.
     """
-    each = common_slot(layers) or 1
+    each = common_slot(parameters) or 1
     most = [n // each for n in most]
     return [n * each for n in split(min(total // each, sum(most)), proportions, most)]
 
@@ -191,7 +185,7 @@ def split(total: int, proportions: Sequence[float], most: Sequence[int]) -> list
 
 
 def rebalance(
-    plans: Sequence[_core.Plan], layers: Sequence[SparseParameter], grow: Grow, context: RewiringContext
+    plans: Sequence[_core.Plan], parameters: Sequence[SparseParameter], grow: Grow, context: RewiringContext
 ) -> list[_core.Plan]:
     """The plans of all layers, changed so that together they grow as many links as they drop and owe.
 
@@ -199,27 +193,27 @@ def rebalance(
     the insertions some at random. ``grow`` draws the weights of the insertions that are left.
     """
     missing = sum(
-        links_in(plan, removed=True) - links_in(plan, removed=False) + context.owed(layer)
-        for plan, layer in zip(plans, layers, strict=True)
+        links_in(plan, removed=True) - links_in(plan, removed=False) + context.owed(parameter)
+        for plan, parameter in zip(plans, parameters, strict=True)
     )
     if missing:
         drop = [plan.removed() for plan in plans]
         news = [plan.inserted() for plan in plans]
         # A link that is dropped and regrown cannot stay as it was as well.
         may_stay = np.concatenate([
-            ~np.isin(encode(*out, layer.n_in), encode(*new, layer.n_in))
-            for layer, out, new in zip(layers, drop, news, strict=True)
+            ~np.isin(encode(*out, parameter.n_in), encode(*new, parameter.n_in))
+            for parameter, out, new in zip(parameters, drop, news, strict=True)
         ])  # fmt: skip
-        of_drop = np.concatenate([slot_sizes(a, out[0]) for a, out in zip(layers, drop, strict=True)])
-        of_news = np.concatenate([slot_sizes(a, new[0]) for a, new in zip(layers, news, strict=True)])
+        of_drop = np.concatenate([slot_sizes(a, out[0]) for a, out in zip(parameters, drop, strict=True)])
+        of_news = np.concatenate([slot_sizes(a, new[0]) for a, new in zip(parameters, news, strict=True)])
         found = taken_back(missing, _tally(of_drop[may_stay]), _tally(of_news))
         if found is None:
             return list(plans)  # a file claimed links to be owed that no plan can make up for: they stay owed
         size = np.concatenate([
-            magnitudes(layer)[plan.marked()] for layer, plan in zip(layers, plans, strict=True)
+            magnitudes(parameter)[plan.marked()] for parameter, plan in zip(parameters, plans, strict=True)
         ])  # fmt: skip
         out_of, new_of = np.ones(len(of_drop), bool), np.ones(len(of_news), bool)
-        random = context.generator(layers[0], REBALANCE)
+        random = context.generator(parameters[0], REBALANCE)
         for links, count in found.items():
             if count > 0:
                 among = np.flatnonzero(may_stay & (of_drop == links))
@@ -228,12 +222,12 @@ def rebalance(
                 new_of[random.permutation(np.flatnonzero(of_news == links))[:-count]] = False
         left = zip(_parts(out_of, drop), _parts(new_of, news), strict=True)
         plans = [
-            _part(plan, *those, layer, grow, context)
-            for plan, layer, those in zip(plans, layers, left, strict=True)
+            _part(plan, *those, parameter, grow, context)
+            for plan, parameter, those in zip(plans, parameters, left, strict=True)
         ]
-    for plan, layer in zip(plans, layers, strict=True):  # so that nothing is owed
+    for plan, parameter in zip(plans, parameters, strict=True):  # so that nothing is owed
         change = links_in(plan, removed=False) - links_in(plan, removed=True)
-        context.wanted[layer.name] = layer.nnz + change
+        context.wanted[parameter.name] = parameter.nnz + change
     return list(plans)
 
 
@@ -246,8 +240,8 @@ def _parts(flags: NDArray[np.bool_], lists: Sequence[tuple[NDArray[Any], ...]]) 
 
 
 def _part(
-    plan: _core.Plan, drop: NDArray[np.bool_], news: NDArray[np.bool_], layer: SparseParameter, grow: Grow,
-    context: RewiringContext,
+    plan: _core.Plan, drop: NDArray[np.bool_], news: NDArray[np.bool_], parameter: SparseParameter,
+    grow: Grow, context: RewiringContext,
 ) -> _core.Plan:  # fmt: skip
     """A plan with these of another one's removals and insertions."""
     if drop.all() and news.all():
@@ -255,7 +249,7 @@ def _part(
     left = _core.Plan(plan.store)
     (out_groups, out_sources), (new_groups, new_sources) = plan.removed(), plan.inserted()
     left.pairs(out_groups[drop], out_sources[drop], new_groups[news], new_sources[news], None)
-    grow.weigh(left, layer, context)
+    grow.weigh(left, parameter, context)
     return left
 
 

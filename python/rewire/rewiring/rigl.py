@@ -9,17 +9,19 @@ from typing import Any
 
 from rewire._checks import boolean
 from rewire.initializers import Initializer, initializer
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import ScheduleLike, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["RigL"]
 
 
-@register_rewiring
-class RigL(Rewiring):
+@register_rule
+class RigL(Swap):
     """After every 100 steps the smallest links are dropped, and as many grow where the gradient is largest.
 
     Parameters
@@ -36,8 +38,8 @@ class RigL(Rewiring):
         Weights of new links; zero in the paper.
     skip_step : bool
         Whether a rewiring replaces the optimizer's step on its batch, as in the authors' code.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -58,7 +60,7 @@ class RigL(Rewiring):
         decay: str = "cosine",
         init: str | float | Initializer | dict[str, Any] = "zeros",
         skip_step: bool = True,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         schedule = decaying_fraction("fraction", fraction, decay, end)
         self.init = initializer(init)
@@ -69,6 +71,6 @@ class RigL(Rewiring):
             DropSmallest(),
             GrowByGradient(self.init),
             end=end,
-            output_layer=output_layer,
+            layers=layers,
         )
         self.fraction, self.decay = schedule.value, decay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -11,7 +12,7 @@ from rewire._format import plural
 
 __all__ = [
     "AUTO", "Auto", "Epochs", "Once", "RewiringSchedule", "ScheduleLike", "Steps", "TrainingProgress",
-    "end_of", "in_steps", "run_fractions_among", "schedule_from",
+    "end_of", "in_steps", "run_fractions_among", "schedule_from", "step_of",
 ]  # fmt: skip
 
 
@@ -28,7 +29,7 @@ class TrainingProgress(NamedTuple):
     epoch_begins: bool
     epochs: int = 0
     steps: int = 0
-    lr: float = 0.0  # of the next step; in `Rewiring.stepped`, of the step just done
+    lr: float = 0.0  # of the next step; in `Rule.stepped`, of the step just done
 
 
 def end_of(name: str, value: Any, low: int = 1) -> int | float:
@@ -43,6 +44,13 @@ def in_steps(end: int | float, progress: TrainingProgress) -> int | float:
     return end * progress.steps if isinstance(end, float) else end
 
 
+def step_of(end: int | float, progress: TrainingProgress) -> int:
+    """The step that an end names: itself, or (a float) that fraction of the run, at most its last step."""
+    if not isinstance(end, float):
+        return end
+    return min(math.ceil(in_steps(end, progress)), progress.steps - 1)
+
+
 def run_fractions_among(**ends: Any) -> dict[str, Any]:
     """Those that are fractions of the run and no counts, by the names of their parameters."""
     return {name: end for name, end in ends.items() if isinstance(end, float)}
@@ -51,8 +59,28 @@ def run_fractions_among(**ends: Any) -> dict[str, Any]:
 # --- schedules --------------------------------------------------------------------------
 
 
+class RewiringSchedule:
+    """Base of all schedules."""
+
+    def due(self, progress: TrainingProgress) -> bool:
+        """Whether to rewire now."""
+        raise NotImplementedError
+
+    def within(self, begin: int, end: int) -> RewiringSchedule:
+        """The schedule of a rule that acts between these steps: the same, but for :class:`Auto`."""
+        return self
+
+    def run_fractions(self) -> dict[str, Any]:
+        """The parameters that are fractions of the run."""
+        return {}
+
+    def config(self) -> Any:
+        """JSON-able description; :func:`schedule_from` reads it back."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Epochs:
+class Epochs(RewiringSchedule):
     """A rewiring after every ``n`` epochs.
 
     Parameters
@@ -70,7 +98,6 @@ class Epochs:
         _check_period(self)
 
     def due(self, progress: TrainingProgress) -> bool:
-        """Whether to rewire now."""
         return progress.epoch_begins and _due(progress.epoch, self.n, self.stop, progress.epochs)
 
     def rewirings(
@@ -86,11 +113,9 @@ class Epochs:
             yield TrainingProgress(n, first + (n - epoch) * steps, True, epochs, whole)
 
     def run_fractions(self) -> dict[str, Any]:
-        """The parameters that are fractions of the run."""
         return run_fractions_among(stop=self.stop)
 
     def config(self) -> dict[str, Any]:
-        """JSON-able description; :func:`schedule_from` reads it back."""
         return {"epochs": self.n, "stop": self.stop}
 
     def __str__(self) -> str:
@@ -98,7 +123,7 @@ class Epochs:
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(RewiringSchedule):
     """A rewiring after every ``n`` steps.
 
     Parameters
@@ -116,7 +141,6 @@ class Steps:
         _check_period(self)
 
     def due(self, progress: TrainingProgress) -> bool:
-        """Whether to rewire now."""
         return _due(progress.step, self.n, self.stop, progress.steps)
 
     def rewirings(
@@ -130,11 +154,9 @@ class Steps:
             yield TrainingProgress(epoch + done, step, rest == 0, epochs, whole)
 
     def run_fractions(self) -> dict[str, Any]:
-        """The parameters that are fractions of the run."""
         return run_fractions_among(stop=self.stop)
 
     def config(self) -> dict[str, Any]:
-        """JSON-able description; :func:`schedule_from` reads it back."""
         return {"steps": self.n, "stop": self.stop}
 
     def __str__(self) -> str:
@@ -160,7 +182,7 @@ def _multiples(period: int, low: int, high: int) -> range:
 
 
 @dataclass(frozen=True)
-class Once:
+class Once(RewiringSchedule):
     """One rewiring, before a step (0 is the first); for rules that prune once, such as SNIP."""
 
     step: int = 0
@@ -169,20 +191,14 @@ class Once:
         object.__setattr__(self, "step", integer("step", self.step, low=0))
 
     def due(self, progress: TrainingProgress) -> bool:
-        """Whether to rewire now."""
         return progress.step == self.step
 
-    def run_fractions(self) -> dict[str, Any]:
-        """The parameters that are fractions of the run: none."""
-        return {}
-
     def config(self) -> dict[str, Any]:
-        """JSON-able description; :func:`schedule_from` reads it back."""
         return {"step": self.step}
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(RewiringSchedule):
     """A rewiring after every 100 steps, or more often: a rule acts at least 20 times between two steps.
 
     For rules that reach a density by a schedule of their own, which has a begin and an end.
@@ -191,31 +207,23 @@ class Auto:
     steps: ClassVar[int] = 100  # as published
     times: ClassVar[int] = 20
 
-    def period(self, begin: int, end: int) -> int:
-        """Steps between rewirings."""
-        return max(1, min(self.steps, (end - begin) // self.times))
-
     def due(self, progress: TrainingProgress) -> bool:
-        """Never: the rule, which knows begin and end, asks for :meth:`period`."""
-        return False
+        return False  # the rule, which knows begin and end, asks for the schedule within them
 
-    def run_fractions(self) -> dict[str, Any]:
-        """The parameters that are fractions of the run: none."""
-        return {}
+    def within(self, begin: int, end: int) -> RewiringSchedule:
+        return Steps(max(1, min(self.steps, (end - begin) // self.times)))
 
     def config(self) -> str:
-        """What a rule's parameter ``every`` calls it."""
         return "auto"
 
 
 AUTO = Auto()
 
 
-RewiringSchedule = Epochs | Steps | Once
 ScheduleLike = RewiringSchedule | int | str | dict[str, Any]  # what a parameter ``every`` takes
 
 
-def schedule_from(what: ScheduleLike, also: str = "") -> RewiringSchedule:
+def schedule_from(what: ScheduleLike, *, auto: bool = False) -> RewiringSchedule:
     """The schedule that ``what`` names.
 
     Parameters
@@ -223,20 +231,23 @@ def schedule_from(what: ScheduleLike, also: str = "") -> RewiringSchedule:
     what : int, str, dict or schedule
         A bare number counts steps, in all rules. ``"2 epochs"`` and ``"100 steps"`` are words for the command
         line; a dict is what ``config()`` gives, ``{"epochs": 2}`` or ``{"steps": 100, "stop": 0.75}``.
-    also : str
-        What a message offers beside these, such as ``'"auto", '``.
+    auto : bool
+        Whether ``"auto"`` is one as well: :class:`Auto`.
 
     Raises
     ------
     TypeError, ValueError
         If it is none of these.
     """
+    also = '"auto", ' if auto else ""
     expected = (
         f'every must be {also}Epochs(n), Steps(n) or a number of steps, in words "2 epochs" or "100 steps", '
         f"got {describe(what)}"
     )
-    if isinstance(what, (Epochs, Steps, Once)):
+    if isinstance(what, RewiringSchedule):
         return what
+    if auto and what == "auto":
+        return AUTO
     if isinstance(what, dict):
         for kind, name in ((Epochs, "epochs"), (Steps, "steps")):
             if name in what and set(what) <= {name, "stop"}:

@@ -10,16 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from rewire.initializers import Initializer, initializer
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.drop import DropNearestZero
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["SET"]
 
 
-@register_rewiring
-class SET(Rewiring):
+@register_rule
+class SET(Swap):
     """After every epoch the links nearest zero are dropped, and as many grow at random positions.
 
     Parameters
@@ -31,8 +33,9 @@ class SET(Rewiring):
     init : str, float or Initializer
         Weights of new links. ``"zeros"`` by default: new links at full He scale cost accuracy in short
         runs. The authors draw them like the initial weights.
-    output_layer : bool
-        Whether the output layer is rewired (it is in the first release, not in later ones).
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default, as in the first release; ``"hidden"`` as in later ones. See
+        :class:`~rewire.rewiring.Rule`.
     last_epoch : {"skip", "remove"}
         After the last epoch of ``fit``: nothing (the authors' code), or removal without regrowth (the paper).
 
@@ -51,7 +54,7 @@ class SET(Rewiring):
         *,
         every: ScheduleLike = Epochs(1),
         init: str | float | Initializer | dict[str, Any] = "zeros",
-        output_layer: bool = True,
+        layers: Layers = None,
         last_epoch: str = "skip",
     ) -> None:
         self.init = initializer(init)
@@ -60,6 +63,6 @@ class SET(Rewiring):
             fraction,
             DropNearestZero(),
             GrowRandom(self.init),
-            output_layer=output_layer,
+            layers=layers,
             last_epoch=last_epoch,
         )

@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from rewire import _core
 from rewire._checks import integer, number
 from rewire.initializers import Zeros
-from rewire.network import Sequential
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import GrowByGradient
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.redistribute import RedistributeByMomentum, mean_momentum
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
+from rewire.rewiring.swap import Swap
 
 __all__ = ["SNFS"]
 
@@ -39,22 +40,23 @@ class DropSparingDense(Drop):
     def mark_all(
         self,
         plans: Sequence[_core.Plan],
-        layers: Sequence[SparseParameter],
+        parameters: Sequence[SparseParameter],
         fraction: float,
         context: RewiringContext,
-    ) -> None:
-        means = [mean_momentum(layer, context) for layer in layers]
-        for plan, layer, mean in zip(plans, layers, means, strict=True):
-            store, own = layer.core, fraction
-            sparsity = empty_slots(layer) / layer.geometry.n_positions
-            if sparsity < DENSE and mean * len(layers) > sum(means):
+    ) -> list[_core.Plan]:
+        means = [mean_momentum(parameter, context) for parameter in parameters]
+        for plan, parameter, mean in zip(plans, parameters, means, strict=True):
+            store, own = parameter.core, fraction
+            sparsity = empty_slots(parameter) / parameter.geometry.n_positions
+            if sparsity < DENSE and mean * len(parameters) > sum(means):
                 own = min(sparsity, fraction)
             count = max(0, min(math.ceil(own * store.slots), store.slots - 1))
-            plan.prune_smallest(count, *context.key(layer), context.threads)
+            plan.prune_smallest(count, *context.key(parameter), context.threads)
+        return list(plans)
 
 
-@register_rewiring
-class SNFS(Rewiring):
+@register_rule
+class SNFS(Swap):
     """The smallest links are dropped; new links grow in the layers and positions of largest momentum.
 
     Parameters
@@ -72,8 +74,8 @@ class SNFS(Rewiring):
         Batches from which the momentum of absent links is computed: 1 is the gradient of the next batch.
     beta : float in [0, 1)
         Weight of each further batch.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -106,7 +108,7 @@ class SNFS(Rewiring):
         end: int | float = 1.0,
         batches: int = 4,
         beta: float = 0.9,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         schedule = CosineFraction(fraction, "fraction", end, floor)
         self.batches = integer("batches", batches, low=1, high=1024)
@@ -117,17 +119,13 @@ class SNFS(Rewiring):
             DropSparingDense(),
             GrowByGradient(Zeros()),
             redistribute=RedistributeByMomentum(),
-            output_layer=output_layer,
+            layers=layers,
         )
         self.fraction, self.floor, self.end = schedule.value, schedule.floor, schedule.end
 
     @property
-    def probe_batches(self) -> int:
+    def probe_batches(self) -> int:  # type: ignore[override]
         return self.batches
 
     def probe_weights(self, batches: int) -> Sequence[float]:
         return [self.beta**i for i in range(batches)]
-
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        layers = self.eligible(network)
-        return layers if any(empty_slots(layer) > 0 for layer in layers) else []

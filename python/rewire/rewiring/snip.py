@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, integer, number
-from rewire.network import Sequential
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import Rule, register_rule
 from rewire.rewiring.budgets import common_slot, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import smallest_links
 from rewire.rewiring.gmp import reserves
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import Once
 
 __all__ = ["SNIP"]
 
 
-@register_rewiring
-class SNIP(Rewiring):
+@register_rule
+class SNIP(Rule):
     """Before the first step all links but those of largest ``|gradient * weight|`` are dropped; then static.
 
     Parameters
@@ -44,8 +44,8 @@ class SNIP(Rewiring):
         With one threshold: the fraction that every layer keeps, whatever its scores, of the links that it
         would have in an Erdos-Renyi network (:func:`rewire.link_counts.erk_links`) of that density. 0, as in
         the paper: one slot.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -64,7 +64,7 @@ class SNIP(Rewiring):
         batches: int = 1,
         step: int = 0,
         reserve: float = 0.5,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.density = number("density", density, low=0.0, high=1.0, open_low=True)
         self.scope = choice("scope", scope, ("global", "layer"))
@@ -72,40 +72,45 @@ class SNIP(Rewiring):
         self.batches = integer("batches", batches, low=1, high=1024)
         once = Once(step)
         self.step = once.step
-        super().__init__(once, output_layer=output_layer)
+        super().__init__(once, layers=layers)
 
     @property
-    def probe_batches(self) -> int:
+    def probe_batches(self) -> int:  # type: ignore[override]
         return self.batches
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return [layer for layer in self.eligible(network) if layer.core.slots > 0]
+    def workable(
+        self, parameters: Sequence[SparseParameter], context: RewiringContext
+    ) -> list[SparseParameter]:
+        return [parameter for parameter in parameters if parameter.core.slots > 0]
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
         scores = [
             np.abs(context.probe.live(a).astype(np.float64) * a.core.get_field("weight")).sum(axis=1)
-            for a in layers
+            for a in parameters
         ]
         if self.scope == "layer":
-            return [self._alone(layer, score, context) for layer, score in zip(layers, scores, strict=True)]
-        each = common_slot(layers) or 1
-        total = math.floor(self.density * (sum(a.n_out * a.n_in for a in layers) // each) + 0.5) * each
-        surplus = sum(a.nnz for a in layers) - total
-        counts = smallest_links(layers, scores, surplus, reserves(layers, self.density, self.reserve))
-        plans = [_core.Plan(layer.core) for layer in layers]
-        for plan, layer, score, count in zip(plans, layers, scores, counts, strict=True):
-            plan.prune_scores(score, count, *context.key(layer), context.threads)
+            return [
+                self._alone(parameter, score, context)
+                for parameter, score in zip(parameters, scores, strict=True)
+            ]
+        each = common_slot(parameters) or 1
+        total = math.floor(self.density * (sum(a.n_out * a.n_in for a in parameters) // each) + 0.5) * each
+        surplus = sum(a.nnz for a in parameters) - total
+        counts = smallest_links(parameters, scores, surplus, reserves(parameters, self.density, self.reserve))
+        plans = [context.plan(parameter) for parameter in parameters]
+        for plan, parameter, score, count in zip(plans, parameters, scores, counts, strict=True):
+            plan.prune_scores(score, count, *context.key(parameter), context.threads)
         return plans
 
     def _alone(
-        self, layer: SparseParameter, score: NDArray[np.float64], context: RewiringContext
+        self, parameter: SparseParameter, score: NDArray[np.float64], context: RewiringContext
     ) -> _core.Plan:
         """A plan that prunes one layer to the density."""
-        each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
-        wanted = max(1, math.floor(self.density * (layer.n_out * layer.n_in // each) + 0.5)) * each
+        each, key = slot_links(parameter) or 1, (*context.key(parameter), context.threads)
+        wanted = max(1, math.floor(self.density * (parameter.n_out * parameter.n_in // each) + 0.5)) * each
         most = len(score) - 1
         return remove_links(
-            lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - wanted
+            lambda plan, count: plan.prune_scores(score, min(count, most), *key),
+            parameter,
+            parameter.nnz - wanted,
         )

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rewire import _core
-from rewire._checks import integer, number
-from rewire.network import Sequential
+from rewire._checks import number
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import check_by_layer, only, register_rewiring
+from rewire.rewiring.base import register_rule
 from rewire.rewiring.budgets import empty_slots
 from rewire.rewiring.context import DORMANT_LINKS, RewiringContext
 from rewire.rewiring.deepr import DeepR
+from rewire.rewiring.grow import Grow
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
+from rewire.rewiring.redistribute import Redistribute
 from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["SoftDeepR"]
 
 
-def full_slots(layer: SparseParameter) -> int:
-    """Slots of a full layer."""
-    return layer.geometry.n_positions
+def initial_density(parameter: SparseParameter) -> float:
+    """Its slots over those of a full one."""
+    return parameter.core.slots / parameter.geometry.n_positions
 
 
 def crossing_chance(distance: float) -> float:
@@ -39,7 +41,47 @@ def crossing_chance(distance: float) -> float:
     return above - math.expm1(-0.5 * distance * distance) / (distance * math.sqrt(2.0 * math.pi))
 
 
-@register_rewiring
+class GrowDormant(Grow):
+    """Every empty position with the chance that a dormant link there would have become active by now."""
+
+    def __init__(self, rule: SoftDeepR) -> None:
+        self.rule = rule
+
+    def __repr__(self) -> str:
+        return "GrowDormant()"
+
+    def place_all(
+        self,
+        plans: Sequence[_core.Plan],
+        parameters: Sequence[SparseParameter],
+        counts: Sequence[int],
+        context: RewiringContext,
+    ) -> list[_core.Plan]:
+        rule, progress = self.rule, context.progress
+        initial = context.first("initial_density", parameters, initial_density)
+        steps, lr = progress.step - context.memory.get("step", 0), progress.lr
+        context.remember("step", progress.step)
+        chances = context.generator(parameters[0], DORMANT_LINKS)  # one, because making it is slow
+        for plan, parameter in zip(plans, parameters, strict=True):
+            density = initial[parameter.name] if rule.density is None else rule.density
+            dormant = (1.0 - rule.chance(density, lr)) ** steps  # the chance that a link stays dormant
+            count = chances.binomial(empty_slots(parameter), 1.0 - dormant)
+            grow = context.plan(parameter)  # links dropped now are not among the dormant ones yet
+            grow.grow_random(count, *context.key(parameter), context.threads)
+            plan.insert(*grow.inserted())
+            deviation = rule.deviation(lr)
+            plan.draw_weights("overshoot", deviation, False, *context.key(parameter), context.threads)
+        return list(plans)
+
+
+class Anywhere(Redistribute):
+    """All layers take part: one that is full drops links."""
+
+    def workable(self, parameters: Sequence[SparseParameter]) -> list[SparseParameter]:
+        return list(parameters)
+
+
+@register_rule
 class SoftDeepR(DeepR):
     """As :class:`DeepR`, but a random number of links grows, so that no rewiring keeps the number of links.
 
@@ -57,8 +99,8 @@ class SoftDeepR(DeepR):
         density that a layer has before the first rewiring.
     every : int, str, Epochs, Steps or dict
         When to rewire: after every step.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -92,6 +134,9 @@ class SoftDeepR(DeepR):
     """
 
     name = "soft-deepr"
+    memory = {
+        "initial_density": Entry.number(low=0.0, high=1.0).by_parameter(), "step": Entry.step(),
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -101,18 +146,16 @@ class SoftDeepR(DeepR):
         temperature: float | None = None,
         density: float | None = None,
         every: ScheduleLike = 1,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         if noise is None and temperature is None:
             noise = 3e-3
         for name, value in (("l1", l1), ("noise", noise), ("temperature", temperature)):
             if value is not None:
                 number(name, value, low=0.0, open_low=True)
-        super().__init__(l1, noise=noise, temperature=temperature, every=every, output_layer=output_layer)
+        super().__init__(l1, noise=noise, temperature=temperature, every=every, layers=layers)
         self.density = None if density is None else number("density", density, low=0.0, high=1.0)
-
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return self.eligible(network)
+        self.grow, self.redistribute = GrowDormant(self), Anywhere()
 
     def chance(self, density: float, lr: float) -> float:
         """The chance that a dormant link becomes active in a step of the optimizer."""
@@ -121,39 +164,3 @@ class SoftDeepR(DeepR):
         sigma = self.deviation(lr)
         beta = 2.0 * lr * self.l1 / sigma**2
         return crossing_chance((1.0 - density) / (density * beta) / sigma)
-
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        initial = {a.name: a.core.slots / full_slots(a) for a in layers}
-        initial.update(context.memory.get("initial_density", {}))
-        context.notes["initial_density"] = initial
-        if not layers:
-            return []
-        plans = [_core.Plan(layer.core) for layer in layers]
-        chances = context.generator(layers[0], DORMANT_LINKS)  # one, because making it is slow
-        steps, lr = context.progress.step - context.memory.get("step", 0), context.progress.lr
-        for plan, layer in zip(plans, layers, strict=True):
-            plan.prune_zeros(context.threads)
-            if regrow:
-                density = initial[layer.name] if self.density is None else self.density
-                dormant = (1.0 - self.chance(density, lr)) ** steps  # the chance that a link stays dormant
-                count = chances.binomial(empty_slots(layer), 1.0 - dormant)
-                grow = _core.Plan(layer.core)  # links dropped now are not among the dormant ones yet
-                grow.grow_random(count, *context.key(layer), context.threads)
-                plan.insert(*grow.inserted())
-                plan.draw_weights(
-                    "overshoot", self.deviation(lr), False, *context.key(layer), context.threads
-                )
-        return plans
-
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        super().committed(layers, context)
-        context.memory["initial_density"] = context.notes["initial_density"]
-        context.memory["step"] = context.progress.step
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "initial_density", "step")
-        check_by_layer(memory, "initial_density", network, lambda name, n: number(name, n, low=0.0, high=1.0))
-        integer("memory: step", memory.get("step", 0), low=0, high=step)

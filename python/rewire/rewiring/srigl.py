@@ -6,6 +6,7 @@ Lasby, Golubeva, Evci, Nica, Ioannou, *Dynamic Sparse Training with Structured S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +16,20 @@ from rewire._checks import boolean, number
 from rewire._positions import decode, encode, groups_of, positions_of
 from rewire.initializers import Zeros
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, register_rewiring
-from rewire.rewiring.budgets import removal, slot_sizes
+from rewire.rewiring.base import Rule, register_rule
+from rewire.rewiring.budgets import empty_slots, removal, slot_sizes
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import DropSmallest, magnitudes
 from rewire.rewiring.fraction import decaying_fraction
-from rewire.rewiring.grow import GrowByGradient, draw
+from rewire.rewiring.grow import draw
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import ScheduleLike, schedule_from
 
 __all__ = ["SRigL"]
 
 
-@register_rewiring
-class SRigL(Rewiring):
+@register_rule
+class SRigL(Rule):
     """The smallest links of a layer are dropped; every neuron grows back to one fan-in by largest gradients.
 
     A neuron with fewer than ``salient`` times the fan-in of *salient* links, those that survive or are among
@@ -47,8 +49,8 @@ class SRigL(Rewiring):
         How the fraction falls until ``end``.
     skip_step : bool
         Whether a rewiring replaces the optimizer's step on its batch.
-    output_layer : bool
-        Whether the output layer is rewired.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -60,6 +62,7 @@ class SRigL(Rewiring):
     """
 
     name = "srigl"
+    probe_batches = 1
 
     def __init__(
         self,
@@ -70,74 +73,74 @@ class SRigL(Rewiring):
         end: int | float = 0.75,
         decay: str = "cosine",
         skip_step: bool = True,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         schedule = decaying_fraction("fraction", fraction, decay, end)
         self.salient = number("salient", salient, low=0.0, high=1.0)
         self.skip_step = boolean("skip_step", skip_step)
-        super().__init__(
-            schedule_from(every),
-            schedule,
-            DropSmallest(),
-            GrowByGradient(Zeros()),
-            end=end,
-            output_layer=output_layer,
-        )
+        super().__init__(schedule_from(every), end=end, layers=layers)
+        self.fraction_schedule, self.drop = schedule, DropSmallest()
         self.fraction, self.decay = schedule.value, decay
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        value, last = self.fraction_schedule.at(context.progress), context.network.layers[-1]
+    def run_fractions(self) -> dict[str, Any]:
+        return super().run_fractions() | self.fraction_schedule.run_fractions()
+
+    def workable(
+        self, parameters: Sequence[SparseParameter], context: RewiringContext
+    ) -> list[SparseParameter]:
+        return [q for q in parameters if empty_slots(q) > 0]
+
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        value = self.fraction_schedule.at(context.progress)
         return [
-            self._plan(layer, value, 0.0 if layer.owner is last else self.salient, context)
-            for layer in layers
+            self._plan(parameter, value, 0.0 if context.gives_output(parameter) else self.salient, context)
+            for parameter in parameters
         ]
 
     def _plan(
-        self, layer: SparseParameter, value: float, least: float, context: RewiringContext
+        self, parameter: SparseParameter, value: float, least: float, context: RewiringContext
     ) -> _core.Plan:
-        store, key = layer.core, context.key(layer)
-        x, dz = context.probe.pair(layer)
-        plan = _core.Plan(store)
-        self.drop.mark(plan, layer, value, context)
+        store, key = parameter.core, context.key(parameter)
+        x, dz = context.probe.pair(parameter)
+        plan = context.plan(parameter)
+        self.drop.mark(plan, parameter, value, context)
         lengths, (removed, sources) = np.diff(store.indptr()), plan.removed()
         kept = lengths - np.bincount(removed, minlength=store.n_groups)
 
         salient = kept
         if _weak(lengths, kept, least).size:  # the new links that RigL would choose may make them salient
-            rigl = _core.Plan(store)
-            self.drop.mark(rigl, layer, value, context)
+            rigl = context.plan(parameter)
+            self.drop.mark(rigl, parameter, value, context)
             rigl.grow_gradient(len(removed), x, dz, True, *key, context.threads)
             salient = kept + np.bincount(rigl.inserted()[0], minlength=store.n_groups)
-        total = layer.nnz + context.owed(layer)
-        context.wanted[layer.name] = total
-        rows = slot_sizes(layer, np.arange(store.n_groups))
+        total = parameter.nnz + context.owed(parameter)
+        context.wanted[parameter.name] = total
+        rows = slot_sizes(parameter, np.arange(store.n_groups))
         wanted = _fan_ins(lengths, salient, least, store.n_in, rows, total)
         if (kept > wanted).any():
-            plan = _without_surplus(layer, removed, sources, kept, wanted)
+            plan = _without_surplus(parameter, removed, sources, kept, wanted)
             kept = np.minimum(kept, wanted)
         plan.grow_gradient((wanted - kept).astype(np.int32), x, dz, True, *key, context.threads)
         plan.keep_common()
-        draw(Zeros(), plan, layer, context)
+        draw(Zeros(), plan, parameter, context)
         return plan
 
 
 def _without_surplus(
-    layer: SparseParameter,
+    parameter: SparseParameter,
     removed: NDArray[np.int32],
     sources: NDArray[np.int32],
     kept: NDArray[np.int64],
     wanted: NDArray[np.int64],
 ) -> _core.Plan:
     """A plan that also removes the smallest links of groups above their fan-in; of equals higher sources."""
-    store = layer.core
+    store = parameter.core
     group, position = groups_of(store), positions_of(store)
     drop = np.zeros(len(position), bool)
     drop[np.searchsorted(position, encode(removed, sources, store.n_in))] = True
 
     at = np.flatnonzero(~drop & (kept > wanted)[group])
-    at = at[np.lexsort((-magnitudes(layer)[at], group[at]))]
+    at = at[np.lexsort((-magnitudes(parameter)[at], group[at]))]
     rank = np.arange(len(at)) - np.searchsorted(group[at], group[at])
     drop[at[rank >= wanted[group[at]]]] = True
     return removal(store, *decode(position[drop], store.n_in))

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from rewire import _core
 from rewire.parameters import SparseParameter
-from rewire.rewiring.base import Rewiring, register_rewiring
+from rewire.rewiring.base import Rule, register_rule
 from rewire.rewiring.context import RewiringContext
 
 __all__ = ["Static"]
 
 
-@register_rewiring
-class Static(Rewiring):
+@register_rule
+class Static(Rule):
     """Train the initial links; drop and grow none."""
 
     name = "static"
@@ -21,7 +21,5 @@ class Static(Rewiring):
     def __init__(self) -> None:
         super().__init__(None)
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
-        return [_core.Plan(layer.core) for layer in layers]
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        return [context.plan(parameter) for parameter in parameters]

@@ -6,22 +6,24 @@ Jayakumar, Pascanu, Rae, Osindero, Elsen, *Top-KAST: Top-K Always Sparse Trainin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, number
+from rewire._checks import choice, number
 from rewire._positions import groups_of
 from rewire.initializers import Zeros
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
-from rewire.rewiring.base import Rewiring, check_by_layer, only, register_rewiring, slots_count
+from rewire.rewiring.base import Rule, register_rule
 from rewire.rewiring.budgets import empty_links, empty_slots, links_in, remove_links, slot_links
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.grow import GrowRandom
+from rewire.rewiring.memory import Entry
+from rewire.rewiring.participation import Layers
 from rewire.rewiring.schedule import (
     ScheduleLike,
     TrainingProgress,
@@ -34,8 +36,8 @@ __all__ = ["TopKAST"]
 THETA, MASK = "theta", "mask"
 
 
-@register_rewiring
-class TopKAST(Rewiring):
+@register_rule
+class TopKAST(Rule):
     """The forward pass uses a layer's largest links; the others have weight zero, but train, and may enter.
 
     Parameters
@@ -55,8 +57,8 @@ class TopKAST(Rewiring):
     end : int or float
         At this step all links outside A are dropped, and A is trained alone; a float is a fraction of the
         run.
-    output_layer : bool
-        Whether the output layer takes part.
+    layers : int, str, list or callable, optional
+        Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
     Notes
     -----
@@ -83,6 +85,7 @@ class TopKAST(Rewiring):
     """
 
     name = "top-kast"
+    memory = {"links": Entry.integer().by_parameter(), "ended": Entry.flag()}
     fields = {THETA: Field(power=0), MASK: Field("uint8", per_slot=True, low=0, high=1)}
 
     def __init__(
@@ -94,18 +97,18 @@ class TopKAST(Rewiring):
         norm: str = "l2",
         every: ScheduleLike = 100,
         end: int | float = 0.75,
-        output_layer: bool = True,
+        layers: Layers = None,
     ) -> None:
         self.forward_fraction = number("forward_fraction", forward_fraction, low=0.0, high=1.0, open_low=True)
         self.penalty = number("penalty", penalty, low=0.0)
         self.norm = choice("norm", norm, ("l2", "l1"))
         super().__init__(
             schedule_from(every),
-            fraction,
-            grow=GrowRandom(Zeros()),
             end=end,
-            output_layer=output_layer,
+            layers=layers,
         )
+        self.fraction = number("fraction", fraction, low=0.0, high=1.0)
+        self.grow = GrowRandom(Zeros())
 
     # --- when ---------------------------------------------------------------------------
 
@@ -116,84 +119,90 @@ class TopKAST(Rewiring):
     def due(self, progress: TrainingProgress) -> bool:
         return progress.step in (0, self.end_at(progress)) or super().due(progress)
 
-    def overdue(self, progress: TrainingProgress, memory: dict[str, Any]) -> bool:
+    def overdue(self, progress: TrainingProgress, memory: Mapping[str, Any]) -> bool:
         return progress.step > self.end_at(progress) and not memory.get("ended", False)
 
-    def layers(self, network: Sequential) -> list[SparseParameter]:
-        return [layer for layer in self.eligible(network) if layer.core.slots > 0]
+    def workable(
+        self, parameters: Sequence[SparseParameter], context: RewiringContext
+    ) -> list[SparseParameter]:
+        return [parameter for parameter in parameters if parameter.core.slots > 0]
 
     # --- every step ---------------------------------------------------------------------
 
-    def prepare(self, network: Sequential) -> None:
-        super().prepare(network)
-        for layer in self.layers(network):
-            _take_over_weights(layer.core)
-            layer.master = THETA
+    def prepare(self, parameters: Sequence[SparseParameter], network: Sequential | None = None) -> None:
+        super().prepare(parameters, network)
+        for parameter in self._masked(parameters, network):
+            _take_over_weights(parameter.core)
+            parameter.master = THETA
 
-    def stepped(self, network: Sequential, progress: TrainingProgress, threads: int) -> None:
-        for layer in self.layers(network):
-            rate = progress.lr * layer.rate * self.penalty
-            density = self.forward_fraction * layer.core.slots / layer.geometry.n_positions  # D
-            _core.topkast_derive(layer.core, THETA, MASK, rate, rate / density, self.norm == "l1", threads)
-            layer.touch()
+    def stepped(
+        self,
+        parameters: Sequence[SparseParameter],
+        progress: TrainingProgress,
+        threads: int,
+        *,
+        seed: int,
+        network: Sequential | None = None,
+    ) -> None:
+        for parameter in self._masked(parameters, network):
+            core, rate = parameter.core, progress.lr * parameter.rate * self.penalty
+            density = self.forward_fraction * core.slots / parameter.geometry.n_positions  # D
+            _core.topkast_derive(core, THETA, MASK, rate, rate / density, self.norm == "l1", threads)
+            parameter.touch()
+
+    def _masked(
+        self, parameters: Sequence[SparseParameter], network: Sequential | None
+    ) -> list[SparseParameter]:
+        """Those that take part and have links."""
+        return [q for q in self.participants(parameters, network) if q.core.slots > 0]
 
     # --- a refresh ----------------------------------------------------------------------
 
-    def plans(
-        self, layers: Sequence[SparseParameter], context: RewiringContext, regrow: bool
-    ) -> list[_core.Plan]:
+    def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
         known = context.memory.get("links")
+        links = context.first("links", parameters, lambda parameter: parameter.nnz)
         ended = context.progress.step >= self.end_at(context.progress)
-        context.notes["links"] = known or {layer.name: layer.nnz for layer in layers}
+        context.remember("ended", ended)
         plans = []
-        for layer in layers:
-            store, key = layer.core, (*context.key(layer), context.threads)
+        for parameter in parameters:
+            store, key = parameter.core, (*context.key(parameter), context.threads)
             theta = np.abs(store.get_field(THETA), dtype=np.float64)
             score = theta[:, 0] if store.group == 1 else theta.sum(axis=1)
-            total = context.notes["links"].get(layer.name, layer.nnz)
-            others = self._others(layer, score, total, context)
+            total = links[parameter.name]
+            others = self._others(parameter, score, total, context)
             drop = outside = others.n_removed
             if not ended:
-                drop = min(int(self.fraction * outside), empty_slots(layer)) if known else 0
-            plan = _core.Plan(store)
+                drop = min(int(self.fraction * outside), empty_slots(parameter)) if known else 0
+            plan = context.plan(parameter)
             plan.prune_scores(score, drop, *key)  # the smallest of the others, because the order is the same
-            if regrow and not ended:
+            if context.regrow and not ended:
                 removed = links_in(plan, removed=True)
-                missing = min(max(0, total - layer.nnz + removed), empty_links(layer) + removed)
-                plan = self.grow.place_links(plan, layer, missing, context)
+                missing = min(max(0, total - parameter.nnz + removed), empty_links(parameter) + removed)
+                plan = self.grow.place_links(plan, parameter, missing, context)
             up = ~others.marked()
             at = np.flatnonzero((up != store.get_field(MASK)[:, 0]) & ~plan.marked())
             groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
-            context.notes[layer.label] = groups, sources, up.take(at).view(np.uint8)
+            context.notes[parameter.label] = groups, sources, up.take(at).view(np.uint8)
             plans.append(plan)
         return plans
 
     def _others(
-        self, layer: SparseParameter, score: NDArray[np.float64], total: int, context: RewiringContext
+        self, parameter: SparseParameter, score: NDArray[np.float64], total: int, context: RewiringContext
     ) -> _core.Plan:
         """A plan that removes the links outside A of a layer that is to have ``total`` links."""
-        each, key = slot_links(layer) or 1, (*context.key(layer), context.threads)
-        most = layer.core.slots - 1  # one slot is always in A
+        each, key = slot_links(parameter) or 1, (*context.key(parameter), context.threads)
+        most = parameter.core.slots - 1  # one slot is always in A
         inside = max(1, math.floor(self.forward_fraction * (total // each) + 0.5)) * each
         return remove_links(
-            lambda plan, count: plan.prune_scores(score, min(count, most), *key), layer, layer.nnz - inside
+            lambda plan, count: plan.prune_scores(score, min(count, most), *key),
+            parameter,
+            parameter.nnz - inside,
         )
 
-    def committed(self, layers: Sequence[SparseParameter], context: RewiringContext) -> None:
-        for layer in layers:
-            _core.topkast_select(layer.core, THETA, MASK, *context.notes[layer.label])
-            layer.touch()
-        context.memory["links"] = context.notes["links"]
-        context.memory["ended"] = context.progress.step >= self.end_at(context.progress)
-
-    def check_state(self, network: Sequential, memory: dict[str, Any], step: int) -> None:
-        super().check_state(network, memory, step)
-        only(memory, "links", "ended")
-        check_by_layer(memory, "links", network, slots_count)
-        boolean("memory: ended", memory.get("ended", False))
-        for layer in network.sparse_parameters:
-            for name, field in self.fields.items():
-                layer.check_field(name, field, birth=(0, 0))
+    def committed(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> None:
+        for parameter in parameters:
+            _core.topkast_select(parameter.core, THETA, MASK, *context.notes[parameter.label])
+            parameter.touch()
 
 
 def _take_over_weights(store: _core.Store) -> None:
