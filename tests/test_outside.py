@@ -213,6 +213,18 @@ def test_links_move_and_their_number_stays(name, group, rule):
             assert moved, parameter.name
 
 
+@GROUPS
+@KINDS
+def test_layers_compete_and_the_sum_stays(name, group):
+    net = network(name, group=group)
+    before = [q.nnz for q in net.sparse_parameters]
+    fit(trainer(net, rule="global"), epochs=3)
+    after = [q.nnz for q in net.sparse_parameters]
+    assert sum(after) == sum(before)
+    assert group > 1 or after != before  # slots of 4 and of 3 links are hardly ever worth each other
+    net.validate()
+
+
 @KINDS
 def test_a_look_at_gradients_changes_nothing(name):
     """A rule that looks at gradients without using them: buffers must not count these samples twice."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 import rewire as rw
+from outside.global_growth import GlobalRigL
 from outside.k_winners import KWinners
 from outside.layer_norm import LayerNorm
 from outside.lion import Lion
@@ -64,7 +65,12 @@ OPTIMIZERS = {
     "adam": lambda **given: rw.Adam(0.005, **given),
     "lion": lambda **given: Lion(0.002, weight_decay=0.01, **given),
 }
-RULES = {"static": lambda: None, "set": lambda: rw.SET(every=2), "rigl": lambda: rw.RigL(every=2)}
+RULES = {
+    "static": lambda: None,
+    "set": lambda: rw.SET(every=2),
+    "rigl": lambda: rw.RigL(every=2),
+    "global": lambda: GlobalRigL(every=2),
+}
 
 
 def sparse(n_in, n_out, group=1, activation="relu"):
