@@ -178,14 +178,17 @@ def graft(rng, tree, arrays, other):
     """A piece of another trainer, with its arrays."""
     theirs, their_arrays = other
     part = pick(rng, ["loss", "optimizer", "rewiring", "callbacks", "memory", "history", "network", "step"])
-    tree["trainer"][part] = copy.deepcopy(theirs["trainer"][part])
-    prefix = {"callbacks": "callbacks.", "memory": "memory.", "network": "layers."}.get(part)
+    mine, its = tree["trainer"], theirs["trainer"]
+    if part in mine["state"]:
+        mine, its = mine["state"], its["state"]
+    mine[part] = copy.deepcopy(its[part])
+    prefix = {"callbacks": "callbacks.", "memory": "state.memory.", "network": "layers."}.get(part)
     if prefix and rng.random() < 0.8:
         for name in [n for n in arrays if n.startswith(prefix)]:
             del arrays[name]
         arrays.update({n: a.copy() for n, a in their_arrays.items() if n.startswith(prefix)})
     if part == "rewiring" and rng.random() < 0.5:
-        tree["trainer"]["memory"] = copy.deepcopy(theirs["trainer"]["memory"])
+        tree["trainer"]["state"]["memory"] = copy.deepcopy(theirs["trainer"]["state"]["memory"])
 
 
 def best_network(rng, tree, arrays, other):

@@ -125,9 +125,9 @@ def everything(trainer):
     net = trainer.network
     arrays = {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in trainer.arrays().items()}
     answers = net.predict(X).tobytes(), json.dumps(trainer.evaluate(X, Y)), net.nnz
-    stores = [(id(layer.store), list(layer.store.fields)) for layer in net.weight_layers]
+    stores = [(id(q.store), list(q.store.fields)) for q in net.sparse_parameters]
     callbacks = [id(callback) for callback in trainer.callbacks]
-    counts = trainer.epoch, trainer.step, trainer.rewirings, trainer.optimizer_step
+    counts = trainer.epoch, trainer.step, trainer.rewirings, trainer.state.optimizer_step
     rule = dict(vars(trainer.rewiring))
     return json.dumps(trainer.config()), arrays, answers, stores, callbacks, counts, rule
 
@@ -249,12 +249,12 @@ def test_a_rule_inside_another_goes_back_too():
 
 def without_times(trainer):
     config = trainer.config()
-    for row in config["history"]["epochs"]:
+    for row in config["state"]["history"]["epochs"]:
         for name in [name for name in row if name.startswith("seconds")]:
             del row[name]
-    if config["unfinished"]:
-        for name in [name for name in config["unfinished"] if name.startswith("seconds")]:
-            del config["unfinished"][name]
+    if config["state"]["unfinished"]:
+        for name in [name for name in config["state"]["unfinished"] if name.startswith("seconds")]:
+            del config["state"]["unfinished"][name]
     return json.dumps(config), {name: a.tobytes() for name, a in trainer.arrays().items()}
 
 

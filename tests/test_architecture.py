@@ -39,9 +39,10 @@ ORDER = """
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
-    history _training callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
+    history training_state _training
+    callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.
-    _density progress _carried _run _fit _snapshot trainer presets
+    _density progress _carried _run _snapshot _stepper _fit _own_stepper _own_loop trainer presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._units estimators._base
     estimators.classifier estimators.regressor estimators.

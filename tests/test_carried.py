@@ -48,7 +48,7 @@ def fit(t, epochs=1, **options):
 def said(t):
     """A trainer's description, without what differs from run to run."""
     found = json.loads(json.dumps(t.config()))
-    for row in found["history"]["epochs"]:
+    for row in found["state"]["history"]["epochs"]:
         for name in [n for n in row if n.startswith("seconds")]:
             del row[name]
     return found
@@ -354,7 +354,7 @@ FORGED = {
     "unknown entry of the loss": at("loss", "hook", value=1),
     "unknown entry of a callback": at(*STOP, "hook", value=1),
     "unknown entry of a callback's state": at(*STOP, "state", "hook", value=1),
-    "no memory": at("memory", value=...),
+    "no memory": at("state", "memory", value=...),
     "no mode": at(*STOP, "mode", value=...),
     "no nesterov": at("optimizer", "eps", value=...),
     "a name spelt otherwise": at("optimizer", "name", value="ADAM"),
@@ -362,7 +362,7 @@ FORGED = {
     "unknown array of a layer": array("layers.0.hook", lambda a: a),
     "unknown array of a callback": array("callbacks.1.hook", lambda a: a),
     "unknown array of no callback": array("callbacks.7.maps", lambda a: a),
-    "unknown array of the rule": array("memory.hook", lambda a: a),
+    "unknown array of the rule": array("state.memory.hook", lambda a: a),
     "unknown state": array("layers.0.bias.field.hook", lambda a: np.zeros(11, "f4")),
     "undescribed field": array("layers.0.weight.field.hook", lambda a: a),
     "unknown field": lambda config, arrays: (
@@ -381,19 +381,19 @@ FORGED = {
     "moments of a bias of no numbers": array("layers.0.bias.field.adam_m", all_set(math.inf)),
     "monitor of no column": at(*STOP, "monitor", value="VAL_LOSS"),
     "cohort of no rewiring": array("layers.0.weight.field.cohort", all_set(77)),
-    "memory a list": at("memory", value=[]),
-    "memory of another rule": at("memory", value={"initial_links": {"0": 3}}),
-    "memory of a wrong kind": at("memory", value={"threshold": "low"}),
-    "memory of no sense": at("memory", value={"threshold": -1.0}),
-    "more epochs than steps": at("optimizer_step", value=10**6),
-    "epoch before the history's": at("epoch", value=1),
-    "huge epoch": at("epoch", value=2**60),
-    "row of words": at("history", "epochs", 0, "loss", value="low"),
-    "row without a loss": at("history", "epochs", 0, "loss", value=None),
-    "row twice": at("history", "epochs", 1, "epoch", value=0),
-    "row of other layers": at("history", "epochs", 0, "nnz", value=[1, 2]),
-    "row not a row": at("history", "epochs", 0, value=3),
-    "interrupted by a number": at("history", "interrupted", value=1),
+    "memory a list": at("state", "memory", value=[]),
+    "memory of another rule": at("state", "memory", value={"initial_links": {"0": 3}}),
+    "memory of a wrong kind": at("state", "memory", value={"threshold": "low"}),
+    "memory of no sense": at("state", "memory", value={"threshold": -1.0}),
+    "more epochs than steps": at("state", "optimizer_step", value=10**6),
+    "epoch before the history's": at("state", "epoch", value=1),
+    "huge epoch": at("state", "epoch", value=2**60),
+    "row of words": at("state", "history", "epochs", 0, "loss", value="low"),
+    "row without a loss": at("state", "history", "epochs", 0, "loss", value=None),
+    "row twice": at("state", "history", "epochs", 1, "epoch", value=0),
+    "row of other layers": at("state", "history", "epochs", 0, "nnz", value=[1, 2]),
+    "row not a row": at("state", "history", "epochs", 0, value=3),
+    "interrupted by a number": at("state", "history", "interrupted", value=1),
     "best a word": at(*STOP, "state", "best", value="x"),
     "best not finite": at(*STOP, "state", "best", value=math.nan),
     "best without an epoch": at(*STOP, "state", "best_epoch", value=None),
@@ -476,9 +476,9 @@ def set_values(t, name, value):
 MISFITS = {
     "rate": (lambda t: setattr(t.optimizer, "lr", -1.0), "optimizer cannot be saved"),
     "momentum": (lambda t: setattr(t.optimizer, "eps", 0.0), "optimizer cannot be saved"),
-    "epoch": (lambda t: setattr(t, "epoch", -1), "epoch must be an integer"),
-    "epoch before the history's": (lambda t: setattr(t, "epoch", 1), "history row 1: epoch"),
-    "step": (lambda t: setattr(t, "step", 0), "optimizer_step must be an integer"),
+    "epoch": (lambda t: setattr(t.state, "epoch", -1), "epoch must be an integer"),
+    "epoch before the history's": (lambda t: setattr(t.state, "epoch", 1), "history row 1: epoch"),
+    "step": (lambda t: setattr(t.state, "step", 0), "optimizer_step must be an integer"),
     "row": (lambda t: t.history.epochs[0].update(loss="low"), "history row 0: loss"),
     "row of other layers": (lambda t: t.history.epochs[0].update(nnz=[1]), "history row 0: nnz"),
     "column": (lambda t: t.history.epochs[0].update(x={"a": 1}), "history row 0: 'x'"),
@@ -510,7 +510,7 @@ def test_lost_optimizer_state_is_made_anew(rich, tmp_path):
     again = rw.Trainer.resume(tmp_path / "t")
     fit(t)
     fit(again)
-    assert t.optimizer_step == again.optimizer_step == 3
+    assert t.state.optimizer_step == again.state.optimizer_step == 3
 
 
 @SELDOM

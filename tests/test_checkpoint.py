@@ -243,8 +243,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
         assert main([str(argument) for argument in command]) == 0
     rw.set_num_threads(None)
     resumed, again = rw.Trainer.resume(path), rw.Trainer.resume(whole)
-    assert resumed.reach == 1000  # the run was to be as long, and with a fraction of it a rule would know
-    again.reach = 1000
+    # The run was to be as long, and with a fraction of it a rule would know.
+    assert resumed.state.reach == 1000
+    again.state.reach = 1000
     assert bits(resumed) == bits(again)
 
 

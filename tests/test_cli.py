@@ -207,7 +207,7 @@ def test_resume_equals_one_run(run, tmp_path):
     assert run("train", "--resume", half, "--epochs", 4, "--save", half, "--threads", 2, "--quiet")[0] == 0
     a, b = files.read(whole), files.read(half)
     assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
-    assert a.notes == b.notes and len(b.config["history"]["epochs"]) == 4
+    assert a.notes == b.notes and len(b.config["state"]["history"]["epochs"]) == 4
 
 
 def test_cosine_is_the_default_and_grows_with_the_run(run, tmp_path):

@@ -139,7 +139,7 @@ def long_history(path, epochs=55_000):
         {**trainer.history[-1], **dict(zip(names, row, strict=True)), "epoch": epoch}
         for epoch, row in enumerate(figures)
     ]
-    trainer.epoch = trainer.reach = epochs
+    trainer.state.epoch = trainer.state.reach = epochs
     trainer.save(path)
 
 
@@ -256,11 +256,11 @@ def test_long_histories_and_deep_networks_are_read(tmp_path):
     trainer.fit(X[:, :3], [0, 1] * 4, epochs=1, verbose=0)
     trainer.save(tmp_path / "short")
     contents = files.read(tmp_path / "short")
-    row = min(contents.config["history"]["epochs"], key=lambda row: len(json.dumps(row)))
-    contents.config["history"]["epochs"] = [row] * 20_000
+    row = min(contents.config["state"]["history"]["epochs"], key=lambda row: len(json.dumps(row)))
+    contents.config["state"]["history"]["epochs"] = [row] * 20_000
     config = {"trainer": contents.config, "notes": {}}
     _container.write(tmp_path / "long", "trainer", config, contents.arrays, "0")
-    assert len(files.read(tmp_path / "long").config["history"]["epochs"]) == 20_000
+    assert len(files.read(tmp_path / "long").config["state"]["history"]["epochs"]) == 20_000
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def timeless(config):
     """A trainer's config without wall-clock seconds and the number of threads."""
     config = json.loads(json.dumps(config))
     del config["threads"]
-    for row in config["history"]["epochs"]:
+    for row in config["state"]["history"]["epochs"]:
         for name in list(row):
             if name.startswith("seconds"):
                 del row[name]
@@ -405,11 +405,11 @@ FORGERIES = {
     "unknown rewiring": entry("rewiring", {"name": "rm"}),
     "rewiring with odd zeta": entry("rewiring", "fraction", 7),
     "unknown callback": entry("callbacks", [{"name": "Popen"}]),
-    "negative step": entry("step", -1),
-    "step not finite": entry("step", float("inf")),
-    "epoch not whole": entry("epoch", 1.5),
-    "history a number": entry("history", 3),
-    "no history": entry("history", None),
+    "negative step": entry("state", "step", -1),
+    "step not finite": entry("state", "step", float("inf")),
+    "epoch not whole": entry("state", "epoch", 1.5),
+    "history a number": entry("state", "history", 3),
+    "no history": entry("state", "history", None),
     "unknown field dtype": entry(*FIELDS, "momentum", "dtype", "object"),
     "odd field width": entry(*FIELDS, "momentum", "per_slot", 7),
     "no fields": entry(*FIELDS, {}),

@@ -57,7 +57,7 @@ def test_the_start_of_pruning_is_remembered():
     """A second call of fit goes on from where the first began, and gives nothing back."""
     net = network(*[{"density": 1.0}] * 3)
     trainer, seen = trained(rw.GMP(0.2, every=2), net, fits=2, epochs=3)
-    initial = trainer.config()["memory"]["initial_links"]
+    initial = trainer.config()["state"]["memory"]["initial_links"]
     assert initial == {"layers.0.weight": 240, "layers.1.weight": 340, "layers.2.weight": 51}
     totals = [sum(row) for row in seen.rows]
     assert totals == sorted(totals, reverse=True) and totals[-1] == math.floor(0.2 * 631 + 0.5)

@@ -41,7 +41,8 @@ def same(one, other):
     a, b = one.arrays(), other.arrays()
     return (
         a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
-        and one.rewirings == other.rewirings and one.config()["memory"] == other.config()["memory"]
+        and one.rewirings == other.rewirings
+        and one.config()["state"]["memory"] == other.config()["state"]["memory"]
         and one.history["links_grown"] == other.history["links_grown"]
     )  # fmt: skip
 
@@ -64,6 +65,7 @@ def test_a_stated_run_is_the_same_in_any_number_of_calls(name, tmp_path):
 @pytest.mark.parametrize("name", ALL)
 def test_estimators_keep_a_stated_horizon(name):
     """fit, calls of partial_fit and a warm start: the same links move."""
+
     def make(**options):
         return SparseMLPClassifier(
             (20,), epsilon=4, rewiring={"name": name, **ALL[name]}, n_iter_no_change=None, batch_size=16,

@@ -51,7 +51,7 @@ def check(network):
     network.validate()
     assert np.isfinite(network.predict(X[:100])).all()
     for layer in network.weight_layers:
-        assert layer.store.nnz == layer.wanted_slots * layer.group
+        assert layer.store.nnz == layer.weight.wanted_slots * layer.group
 """
 
 TRAINER = """

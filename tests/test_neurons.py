@@ -211,7 +211,7 @@ def test_training_goes_on_as_if_they_had_never_been(optimizer, group):
     assert sum(rw.remove_neurons(nets[0]).removed) > 10
     for trainer in trainers:
         trainer.fit(X, y, epochs=3, batch_size=16, verbose=0)
-    assert trainers[0].optimizer_step == 20
+    assert trainers[0].state.optimizer_step == 20
     np.testing.assert_allclose(nets[0].predict(X), nets[1].predict(X), rtol=1e-9)
     assert nets[0].nnz < nets[1].nnz
 

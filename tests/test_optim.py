@@ -219,7 +219,7 @@ def test_another_trainer_starts_with_fresh_state():
     assert set(net.parameters()["layers.0.bias"].state) == {"momentum"}
     first.fit(X, Y, verbose=0)  # its own is gone: fresh again
     assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
-    assert first.optimizer_step == 1
+    assert first.state.optimizer_step == 1
 
 
 def test_another_optimizer_starts_with_fresh_state():
@@ -227,12 +227,12 @@ def test_another_optimizer_starts_with_fresh_state():
     trainer.fit(X, Y, verbose=0)
     trainer.optimizer = rw.SGD(0.01, momentum=0.5)  # keeps the same
     trainer.fit(X, Y, verbose=0)
-    assert trainer.optimizer_step == 2
+    assert trainer.state.optimizer_step == 2
     trainer.optimizer = rw.Adam(0.01)
-    assert trainer.config()["optimizer_step"] == 0
+    assert trainer.config()["state"]["optimizer_step"] == 0
     trainer.fit(X, Y, verbose=0)
     assert set(trainer.network.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
-    assert (trainer.step, trainer.optimizer_step) == (3, 1)
+    assert (trainer.step, trainer.state.optimizer_step) == (3, 1)
 
 
 def test_state_that_was_taken_half_way_is_given_back(monkeypatch):
@@ -248,7 +248,7 @@ def test_state_that_was_taken_half_way_is_given_back(monkeypatch):
         with pytest.raises(MemoryError, match="no memory"):
             rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01)).fit(X, Y, verbose=0)
     first.fit(X, Y, verbose=0)
-    assert first.optimizer_step == 2
+    assert first.state.optimizer_step == 2
     assert set(net.layers[0].store.fields) == {"weight", "momentum"}
 
 

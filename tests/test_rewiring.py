@@ -396,7 +396,7 @@ def test_a_rule_ends_where_it_says_whatever_its_schedule(every, end):
     trainer = rw.Trainer(net, loss="cross_entropy", rewiring=rule, callbacks=[Note()])
     trainer.fit(X, Y, epochs=6, batch_size=16, verbose=0)  # 24 steps
     assert steps and max(steps) < 12
-    assert trainer.optimizer_step == trainer.step - len(steps)
+    assert trainer.state.optimizer_step == trainer.step - len(steps)
 
 
 def test_a_registered_rule_is_saved_by_its_parameters(monkeypatch):

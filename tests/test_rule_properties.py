@@ -194,7 +194,7 @@ def test_resuming_changes_nothing(name, optimizer, tmp_path):
     resumed.fit(*data(64, 9), epochs=2, batch_size=8, verbose=0)
     assert resumed.rewirings == whole.rewirings
     assert same(resumed.arrays(), whole.arrays())
-    assert resumed.config()["memory"] == whole.config()["memory"]
+    assert resumed.config()["state"]["memory"] == whole.config()["state"]["memory"]
 
 
 @pytest.mark.parametrize("name", CASES)

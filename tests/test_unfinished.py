@@ -73,7 +73,7 @@ def bits(t):
     """All that is saved, without times."""
     config = json.loads(json.dumps(t.config()))
     del config["callbacks"][1:]
-    for row in [*config["history"]["epochs"], config["unfinished"] or {}]:
+    for row in [*config["state"]["history"]["epochs"], config["state"]["unfinished"] or {}]:
         for name in [name for name in row if name.startswith("seconds")]:
             del row[name]
     return config, {name: a.tobytes() for name, a in t.arrays().items()}
@@ -229,7 +229,7 @@ def test_a_forged_place_has_weight(change):
     fit(t, False, False)
     t.callbacks.pop()
     config = json.loads(json.dumps(t.config()))
-    config["unfinished"].update(change)
+    config["state"]["unfinished"].update(change)
     with pytest.raises(ValueError, match="weights must be >= 0, and > 0 when all samples are done"):
         rw.Trainer.from_config(config, t.arrays())
 
@@ -241,17 +241,17 @@ def test_a_forged_place_is_refused(name, regression):
     fit(t, regression, False)
     t.callbacks.pop()
     config = json.loads(json.dumps(t.config()))
-    config["unfinished"][name] = FORGED[name]
+    config["state"]["unfinished"][name] = FORGED[name]
     with pytest.raises((TypeError, ValueError)):
         rw.Trainer.from_config(config, t.arrays())
-    del config["unfinished"][name]
+    del config["state"]["unfinished"][name]
     if name != "new":
         with pytest.raises(ValueError, match="unfinished must hold"):
             rw.Trainer.from_config(config, t.arrays())
     if regression:
         arrays = t.arrays()
-        mean = next(name for name in arrays if name.startswith("unfinished."))
-        config["unfinished"] = t.config()["unfinished"]
+        mean = next(name for name in arrays if name.startswith("state.unfinished."))
+        config["state"]["unfinished"] = t.config()["state"]["unfinished"]
         for wrong in (arrays[mean][:1], arrays[mean].astype("f4"), arrays[mean] * np.nan):
             with pytest.raises(ValueError):
                 rw.Trainer.from_config(config, {**arrays, mean: wrong})

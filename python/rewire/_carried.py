@@ -13,10 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rewire import _checks
 from rewire._saving import check_same
 from rewire._training import TrainerLike
-from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config
 from rewire.losses import loss as as_loss
 from rewire.network import Sequential
@@ -44,7 +42,7 @@ def saved_fields(trainer: TrainerLike) -> list[str]:
     names: list[str] = []
     if trainer.owns_state():
         names += trainer.optimizer.fields
-    if trainer.fields_of == trainer.rewiring.remembers_as:
+    if trainer.state.rule_fields_of == trainer.rewiring.remembers_as:
         names += trainer.rewiring.fields
     for callback in trainer.callbacks:
         if callback_config(callback) is not None:
@@ -64,13 +62,13 @@ def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
 
 def refresh_rule(trainer: TrainerLike) -> None:
     """Before a rule trains that is of another kind than the last one: no field is left of either."""
-    if trainer.fields_of == trainer.rewiring.remembers_as:
+    state, rule = trainer.state, trainer.rewiring
+    if state.rule_fields_of == rule.remembers_as:
         return
     for parameter in trainer.network.sparse_parameters:
-        for name in (*trainer.fields_last, *trainer.rewiring.fields):
+        for name in (*state.rule_fields, *rule.fields):
             parameter.drop_field(name)
-    trainer.fields_of = trainer.rewiring.remembers_as
-    trainer.fields_last = tuple(trainer.rewiring.fields)
+    state.rule_fields_of, state.rule_fields = rule.remembers_as, tuple(rule.fields)
 
 
 # --- whether it fits ------------------------------------------------------------------------
@@ -78,17 +76,10 @@ def refresh_rule(trainer: TrainerLike) -> None:
 
 def check(trainer: TrainerLike) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
-    for name in ("epoch", "reach", "step", "rewirings"):
-        _checks.integer(name, getattr(trainer, name), low=0, high=2**53)
-    _checks.integer("optimizer_step", trainer.optimizer_step, low=0, high=min(trainer.step, 2**31 - 2**20))
-    layers, final = trainer.network.weight_layers, trainer.network.final
-    trainer.history.check(trainer.epoch, len(layers))
-    part = trainer.unfinished
-    config = None if part is None else part.config()
-    if part is not None and config is not None:
-        metric = trainer.loss.metric(final)
-        Unfinished.from_config(config, part.arrays(), metric, len(layers), trainer.network.n_out)
-    check_network(trainer, trainer.network, trainer.optimizer_step)
+    net = trainer.network
+    metric = trainer.loss.metric(net.final)
+    trainer.state.check(metric=metric, layers=len(net.weight_layers), n_out=net.n_out)
+    check_network(trainer, net, trainer.state.optimizer_step)
 
 
 def check_network(trainer: TrainerLike, network: Sequential, optimizer_step: int) -> None:
@@ -96,7 +87,7 @@ def check_network(trainer: TrainerLike, network: Sequential, optimizer_step: int
     there = trainer.owns_state() if network is trainer.network else lacks(network, trainer.optimizer) is None
     if there:
         _check_optimizer_state(network, trainer.optimizer, optimizer_step)
-    if trainer.fields_of == trainer.rewiring.remembers_as:
+    if trainer.state.rule_fields_of == trainer.rewiring.remembers_as:
         trainer.rewiring.check_state(network.sparse_parameters, trainer.rule_memory(), trainer.step)
     for callback in trainer.callbacks:
         if callback_config(callback) is not None and hasattr(callback, "check"):

@@ -31,25 +31,25 @@ def run_length(trainer: TrainerLike, count: int, steps: int) -> int:
         short for the rule's period.
     """
     end = trainer.epoch + count
-    before, length = trainer.reach, trainer.horizon
+    before, length = trainer.state.reach, trainer.horizon
     if length is None:
         length = max(before, end)
         if 0 < before < length:
             _say_grown(trainer, before, length)
     _say_misfit(trainer, length, steps)
-    trainer.reach = max(before, end)
+    trainer.state.reach = max(before, end)
     return length
 
 
 def _once(trainer: TrainerLike, what: str, rule: Rule, words: str) -> None:
-    if (what, rule.name) not in trainer.told:
+    if (what, rule.name) not in trainer.state.told:
         warn(words, UserWarning)
-        trainer.told = trainer.told | {(what, rule.name)}
+        trainer.state.told = trainer.state.told | {(what, rule.name)}
 
 
 def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
     for rule in trainer.rewiring.parts():
-        if ("grown", rule.name) not in trainer.told and (found := _fractions(rule)):
+        if ("grown", rule.name) not in trainer.state.told and (found := _fractions(rule)):
             words = (
                 f"rewiring {rule.label}: {found} is a fraction of the run, which was "
                 f"{plural(before, 'epoch')} long and now is {length}; give its whole length, "
@@ -59,14 +59,14 @@ def _say_grown(trainer: TrainerLike, before: int, length: int) -> None:
 
 
 def _say_misfit(trainer: TrainerLike, length: int, steps: int) -> None:
-    if all(("misfit", rule.name) in trainer.told for rule in trainer.rewiring.parts()):
+    if all(("misfit", rule.name) in trainer.state.told for rule in trainer.rewiring.parts()):
         return
-    part = trainer.unfinished
+    part = trainer.state.unfinished
     begun = trainer.step if part is None else part.first_step  # calls before may have had longer batches
     whole = begun + max(0, length - trainer.epoch) * steps
     run = f"the run has {plural(whole, 'step')} in {plural(length, 'epoch')}"
     for rule in trainer.rewiring.parts():
-        if ("misfit", rule.name) in trainer.told:
+        if ("misfit", rule.name) in trainer.state.told:
             continue
         schedule = rule.every
         if isinstance(schedule, Once) and schedule.step >= whole:

@@ -81,6 +81,7 @@ class Interrupts:
         return _Section(self)
 
     def __enter__(self) -> Interrupts:
+        self._handlers.clear()  # of another time, maybe in another thread
         if _in_main_thread():
             for number in (signal.SIGINT, *_ENDING):
                 handler = _plain.getsignal(number)

@@ -52,7 +52,7 @@ class AllOrNothing:
             return  # what has been learnt is kept
         if self._undo is None:
             self._interrupts.forget()
-            self._trainer.unfinished = None
+            self._trainer.state.unfinished = None
             return
         with self._interrupts.wait_long:
             for step in self._undo:
@@ -93,9 +93,10 @@ def _set_attributes(thing: Any, values: dict[str, Any]) -> None:
 def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     """The steps back to where a trainer stands."""
     undo: list[Callable[[], Any]] = []
-    network, history = trainer.network, trainer.history
+    network, history = trainer.network, trainer.state.history
     _keep(trainer, undo, shallow=None)
-    _contents(trainer.__dict__["_memory"], undo, set())
+    for thing in trainer.state.parts():
+        _keep(thing, undo)
     _keep(history, undo, shallow=None)
     # Not the rows: there may be thousands, and they are never changed.
     for items in (history.epochs, trainer.callbacks, network.layers):
@@ -108,12 +109,10 @@ def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     for buffer in network.tree.buffers.values():
         _keep(buffer, undo)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]
-    parts = (trainer.optimizer, trainer.loss, network.standardizer, trainer.unfinished)
+    parts = (trainer.optimizer, trainer.loss, network.standardizer)
     for thing in (*parts, *trainer.rewiring.parts(), *stateful):
         if thing is not None and hasattr(thing, "__dict__"):
             _keep(thing, undo)
-    if trainer.unfinished is not None:
-        _keep(trainer.unfinished.metric, undo)
     return undo
 
 

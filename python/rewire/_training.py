@@ -18,6 +18,7 @@ from rewire.losses import Loss, Targets
 from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.rewiring import Rule
+from rewire.training_state import TrainingState
 
 __all__ = ["TrainerLike"]
 
@@ -33,12 +34,36 @@ class TrainerLike(Protocol):
     threads: int | None
     seed: int
     standardize: bool
-    horizon: int | None
-    history: History
-    epoch: int
-    step: int
-    rewirings: int
-    unfinished: Unfinished | None
+
+    @property
+    def horizon(self) -> int | None:
+        """Epochs of the whole run."""
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of an epoch of an own loop."""
+
+    state: TrainingState
+
+    @property
+    def history(self) -> History:
+        """Rows of numbers, one an epoch."""
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs."""
+
+    @property
+    def step(self) -> int:
+        """Completed steps."""
+
+    @property
+    def rewirings(self) -> int:
+        """Completed rewirings."""
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """The place in an epoch that has begun."""
 
     def evaluate(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
@@ -56,8 +81,6 @@ class TrainerLike(Protocol):
 
     # --- a network that is kept and brought back --------------------------------------------
 
-    optimizer_step: int  # steps on the optimizer's present state
-
     def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """``config()`` and copies of all arrays of the network."""
 
@@ -74,11 +97,7 @@ class TrainerLike(Protocol):
 
     # --- the helpers of fit -----------------------------------------------------------------
 
-    reach: int  # epochs at the furthest end that a call of fit has had
-    told: set[tuple[str, str]]  # what warnings have said, and of which rule
     fused: bool  # whether the last activation is part of the loss
-    fields_of: str  # whose fields the stores hold, as `Rule.remembers_as`
-    fields_last: tuple[str, ...]
 
     def owns_state(self) -> bool:
         """Whether the layers hold state of this trainer's optimizer."""

@@ -1,7 +1,7 @@
 """An epoch that has begun and not ended: how far it is, and what its row in the history will be made of.
 
 A trainer keeps it while it trains, saves it, and the next ``fit`` goes on from there if it brings as many
-samples in batches of the same size.
+samples in batches of the same size; so does a loop of the user's own, which knows itself where its data are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Unfinished:
     ----------
     n_samples, batch : int
     shuffle : bool
-        Of the call of ``fit`` that began it.
+        Of the call of ``fit`` that began it; 0, 0 and False in a loop of the user's own.
     epoch, first_step : int
         The trainer's counts when it began.
     metric : Metric
@@ -67,6 +67,40 @@ class Unfinished:
     seconds_training: float = field(default=0.0, compare=False)
     seconds_rewiring: float = field(default=0.0, compare=False)
     seconds_callbacks: float = field(default=0.0, compare=False)
+
+    @classmethod
+    def of_own_loop(cls, epoch: int, step: int, metric: Metric, layers: int) -> Unfinished:
+        """An epoch that begins in a loop of the user's own, in which it has no known length."""
+        return cls(0, 0, False, epoch, step, metric, [0] * layers, [0] * layers)
+
+    @property
+    def in_own_loop(self) -> bool:
+        """Whether no call of ``fit`` began it."""
+        return self.n_samples == 0
+
+    def learnt(
+        self,
+        outputs: NDArray[Any],
+        truth: NDArray[Any],
+        loss: float,
+        apart: NDArray[np.float64] | None,
+        amount: float,
+    ) -> None:
+        """Count a batch that was learnt from; weights as `rewire._moments.Weighed` has them."""
+        self.metric.update(outputs, truth, apart)
+        self.total += amount * loss
+        self.weights += amount
+
+    def counted(self, removed: list[int], grown: list[int]) -> None:
+        """Count the links of a rewiring."""
+        self.removed = [a + b for a, b in zip(self.removed, removed, strict=True)]
+        self.grown = [a + b for a, b in zip(self.grown, grown, strict=True)]
+
+    def figures(self) -> dict[str, Any]:
+        """The mean loss and the metric over what was learnt of, by name; none where there is no weight."""
+        if self.weights == 0.0:
+            return {}
+        return {"loss": self.total / self.weights, self.metric.name: self.metric.value()}
 
     def continues(self, epoch: int, n_samples: int, batch: int, shuffle: bool, metric: Metric) -> bool:
         """Whether a call of ``fit`` like this can go on with it."""
@@ -118,12 +152,14 @@ class Unfinished:
         found: dict[str, Any] = {name: _checks.integer(name, config[name], low=0) for name in _COUNTS}
         found |= {name: _checks.boolean(name, config[name]) for name in _FLAGS}
         found |= {name: _checks.number(name, config[name]) for name in _SUMS}
-        if not 1 <= found["batch"] <= found["n_samples"] or found["done"] > found["n_samples"]:
+        own = found["n_samples"] == found["batch"] == 0 and not found["shuffle"]
+        if not own and not (1 <= found["batch"] <= found["n_samples"] >= found["done"]):
             raise ValueError(
                 f"unfinished must have done <= n_samples and batch in [1, n_samples], "
                 f"got done={found['done']}, batch={found['batch']}, n_samples={found['n_samples']}"
             )
-        if found["weights"] < 0.0 or (found["weights"] == 0.0 and found["done"] == found["n_samples"]):
+        ended = not own and found["done"] == found["n_samples"]
+        if found["weights"] < 0.0 or (found["weights"] == 0.0 and ended):
             raise ValueError(
                 f"weights must be >= 0, and > 0 when all samples are done, got {found['weights']} "
                 f"after {found['done']} of {found['n_samples']}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from rewire._checks import boolean, describe, entries, integer, one_of_types
 
-__all__ = ["History"]
+__all__ = ["History", "check_row"]
 
 
 _COUNTS = ("nnz", "links_removed", "links_grown")
@@ -122,23 +122,31 @@ class History:
         for position, row in enumerate(map(_plain, self.epochs)):
             where = f"history row {position}"
             before = integer(f"{where}: epoch", row.get("epoch"), low=before + 1, high=epoch - 1)
-            for name, value in row.items():
-                if name in _COUNTS:
-                    if not isinstance(value, list) or len(value) != layers:
-                        raise ValueError(f"{where}: {name} must be {layers} counts, got {describe(value)}")
-                    for count in value:
-                        integer(f"{where}: {name}", count, low=0)
-                elif name in _FIGURES or name.startswith("val_"):
-                    if isinstance(value, bool) or not isinstance(value, int | float | None):
-                        raise TypeError(f"{where}: {name} must be a number or null, got {describe(value)}")
-                else:
-                    parts = value if isinstance(value, list | tuple) else [value]
-                    if not isinstance(name, str) or not all(isinstance(p, _PLAIN) for p in parts):
-                        raise TypeError(f"{where}: {describe(name)} must be numbers or words in a row")
-            for name in ("loss", "lr"):
-                if name in row and (row[name] is None or not math.isfinite(row[name])):
-                    raise ValueError(f"{where}: {name} must be finite, got {describe(row[name])}")
+            check_row(where, row, layers)
 
     def __repr__(self) -> str:
         note = ", interrupted" if self.interrupted else ""
         return f"History({len(self)} epochs{note})"
+
+
+def check_row(where: str, row: Mapping[str, Any], layers: int) -> None:
+    """ValueError or TypeError unless this is a row of a network of so many layers with weights.
+
+    ``where`` is what the row is called.
+    """
+    for name, value in row.items():
+        if name in _COUNTS:
+            if not isinstance(value, list) or len(value) != layers:
+                raise ValueError(f"{where}: {name} must be {layers} counts, got {describe(value)}")
+            for count in value:
+                integer(f"{where}: {name}", count, low=0)
+        elif name in _FIGURES or name.startswith("val_"):
+            if isinstance(value, bool) or not isinstance(value, int | float | None):
+                raise TypeError(f"{where}: {name} must be a number or null, got {describe(value)}")
+        else:
+            parts = value if isinstance(value, list | tuple) else [value]
+            if not isinstance(name, str) or not all(isinstance(p, _PLAIN) for p in parts):
+                raise TypeError(f"{where}: {describe(name)} must be numbers or words in a row")
+    for name in ("loss", "lr"):
+        if name in row and (row[name] is None or not math.isfinite(row[name])):
+            raise ValueError(f"{where}: {name} must be finite, got {describe(row[name])}")

@@ -104,6 +104,8 @@ class Sequential:
         self._spares: list[Workspace] = []
         # Whose optimizer state the layers hold; a trainer that finds another's starts afresh.
         self.trained_by: object | None = None
+        # Who keeps gradients in the parameters that no optimizer has used yet.
+        self.gradients_of: object | None = None
 
     def _build(self, draw: bool) -> None:
         """Give parameters their memory and, with ``draw``, their first values."""
@@ -450,8 +452,7 @@ class Sequential:
 
         To wake the others takes longer than so little work takes one; the bits are the same.
         """
-        found = resolve(threads)
-        return found if batch * self.size >= ALONE else 1
+        return resolve(threads) if batch * self.size >= ALONE else 1
 
     def batch_for(self, n_samples: int, batch_size: int | None) -> int:
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""

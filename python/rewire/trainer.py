@@ -1,10 +1,9 @@
 """The trainer: epochs, batches, rewiring, validation, in an order that can be repeated.
 
 It does no arithmetic of its own. All that moves while training is either in the
-layers (weights, structure, optimizer state) or in four counters here (epochs,
-steps, rewirings, optimizer steps) and the place in an epoch that has begun, so
-that saving all of it and going on later gives the same bits as never having
-stopped.
+network (weights, structure, optimizer state, the rule's fields) or in its
+`TrainingState`, so that saving both and going on later gives the same bits as
+never having stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from rewire._fit import Fit
 from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights
+from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
@@ -39,12 +39,13 @@ from rewire.progress import progress
 from rewire.rewiring import Custom, Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
+from rewire.training_state import TrainingState
 from rewire.workspace import Workspace
 
-__all__ = ["Trainer"]
+__all__ = ["StepResult", "Trainer"]
 
 
-class Trainer:
+class Trainer(OwnLoop):
     """Trains a network.
 
     Parameters
@@ -69,6 +70,9 @@ class Trainer:
         it longer, and where a rule uses fractions of the run a warning says so, once in a process (a trainer
         that was resumed or pickled warns again). Beyond it all fractions have passed. ``last_epoch="remove"``
         of a rule means the last epoch of a call of ``fit``, whatever the horizon.
+    steps_per_epoch : int, optional
+        How many steps an epoch of an own loop has (:meth:`train_step`, :meth:`apply`), for rules that count
+        by fractions of the run; they need ``horizon`` as well there. ``fit`` counts its batches.
     standardize : bool
         Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
         the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
@@ -78,13 +82,18 @@ class Trainer:
 
     Attributes
     ----------
-    network, loss, optimizer, rewiring, callbacks, horizon
+    network, loss, optimizer, rewiring, callbacks, horizon, steps_per_epoch
     history : History
     epoch, step, rewirings : int
-        Completed, over all calls of ``fit``.
+        Completed, over all calls.
+    step_in_epoch : int
+        Steps of the epoch that has begun.
+    state : TrainingState
+        These, and all else that moves beside the network.
     unfinished : object or None
         How far an epoch is that was interrupted, or saved in a callback before its end. The next ``fit`` with
-        as many samples, the same ``batch_size`` and ``shuffle`` begins with what is left of it.
+        as many samples, the same ``batch_size`` and ``shuffle`` begins with what is left of it; and an own
+        loop goes on in it.
 
     Raises
     ------
@@ -104,6 +113,7 @@ class Trainer:
         seed: int | None = None,
         standardize: bool = False,
         horizon: int | None = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
         self.loss = as_loss(loss)
@@ -117,18 +127,13 @@ class Trainer:
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.boolean("standardize", standardize)
-        self.horizon = horizon  # checked by the property
-        self.reach = 0  # epochs at the furthest end that a call of fit has had
-        self.told: set[tuple[str, str]] = set()  # what warnings have said, and of which rule
-        self.history = History()
-        self.epoch = self.step = self.rewirings = 0
-        self.unfinished: Unfinished | None = None
-        self.optimizer_step = 0  # steps on the optimizer's present state
-        self._state_names = tuple(self.optimizer.fields)  # what that state is
-        self._memory: tuple[str, dict[str, Any]] = (self.rewiring.remembers_as, {})
-        # Whose fields the stores hold, by rule as in `_memory`, and which these are.
-        self.fields_of, self.fields_last = self.rewiring.remembers_as, tuple(self.rewiring.fields)
+        self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
+        rule = self.rewiring
+        self.state = TrainingState(
+            tuple(self.optimizer.fields), rule.remembers_as, rule.remembers_as, tuple(rule.fields)
+        )
         self._workspace: Workspace | None = None
+        self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
 
     @property
     def horizon(self) -> int | None:
@@ -138,6 +143,48 @@ class Trainer:
     @horizon.setter
     def horizon(self, value: int | None) -> None:
         self._horizon = None if value is None else _checks.integer("horizon", value, low=1)
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Steps of an epoch of an own loop, or None."""
+        return self._steps_per_epoch
+
+    @steps_per_epoch.setter
+    def steps_per_epoch(self, value: int | None) -> None:
+        self._steps_per_epoch = None if value is None else _checks.integer("steps_per_epoch", value, low=1)
+
+    # --- how far it is ------------------------------------------------------------------
+
+    @property
+    def history(self) -> History:
+        """One row of numbers an epoch."""
+        return self.state.history
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs."""
+        return self.state.epoch
+
+    @property
+    def step(self) -> int:
+        """Completed steps."""
+        return self.state.step
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Steps of the epoch that has begun; 0 between two epochs."""
+        part = self.state.unfinished
+        return 0 if part is None else self.state.step - part.first_step
+
+    @property
+    def rewirings(self) -> int:
+        """Completed rewirings."""
+        return self.state.rewirings
+
+    @property
+    def unfinished(self) -> Unfinished | None:
+        """How far an epoch is that has begun and not ended, or None."""
+        return self.state.unfinished
 
     # --- fit ----------------------------------------------------------------------------
 
@@ -226,6 +273,8 @@ class Trainer:
             X_val, y_val, w_val = (*validation_data, None)[:3]
             validation = self._check_data(X_val, y_val, w_val, "validation ")
         with self.network.gate.writing("fit"), Interrupts() as interrupts, AllOrNothing(self, interrupts):
+            self._refuse_kept("fit")
+            self._overwrite_gradients()
             self.network.refuse_views("trained")
             if self.step == 0:
                 static = isinstance(self.rewiring, Static)
@@ -240,27 +289,31 @@ class Trainer:
             run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle, interrupts)
             run.epochs(epochs, progress(verbose))
             lost = ("lost links", "")
-            if lost not in self.told and warn_of_lost_links(self.network, linked):
-                self.told = self.told | {lost}
+            if lost not in self.state.told and warn_of_lost_links(self.network, linked):
+                self.state.told = self.state.told | {lost}
         return self.history
 
     def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, which: str
+        self, X: Any, y: Any, sample_weight: Any, which: str, loss: Loss | None = None
     ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
+        loss = self.loss if loss is None else loss
         source = as_source(X, self.network.n_in, f"{which}X")
-        targets = self.loss.targets(y, self.network.n_out, f"{which}y")
-        self.loss.check_range(targets, self.network.dtype, f"{which}y")
+        targets = loss.targets(y, self.network.n_out, f"{which}y")
+        loss.check_range(targets, self.network.dtype, f"{which}y")
         if targets.n_samples != source.n_samples:
             raise ValueError(
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
             )
-        if sample_weight is None:
-            return source, targets, None
-        name = f"{which}sample_weight"
-        weight = _checks.float_vector(name, sample_weight, source.n_samples, low=0.0)
-        if not weight.any():
-            raise ValueError(f"{name} must have a positive sum, got 0")
+        weight = self._check_weight(sample_weight, source.n_samples, f"{which}sample_weight")
         return source, targets, weight
+
+    def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
+        if weight is None:
+            return None
+        found = _checks.float_vector(name, weight, samples, low=0.0)
+        if not found.any():
+            raise ValueError(f"{name} must have a positive sum, got 0")
+        return found
 
     # --- evaluate -----------------------------------------------------------------------
 
@@ -343,14 +396,8 @@ class Trainer:
             "threads": self.threads,
             "standardize": self.standardize,
             "horizon": self.horizon,
-            "reach": self.reach,
-            "epoch": self.epoch,
-            "step": self.step,
-            "rewirings": self.rewirings,
-            "optimizer_step": self.optimizer_step if self.owns_state() else 0,
-            "unfinished": None if self.unfinished is None else self.unfinished.config(),
-            "memory": {k: v for k, v in self._remembered().items() if not isinstance(v, np.ndarray)},
-            "history": self.history.to_dict(copy=copy),
+            "steps_per_epoch": self.steps_per_epoch,
+            "state": self.state.config(rule.remembers_as, owns_state=self.owns_state(), copy=copy),
             "network": _carried.network_config(self),
         }
 
@@ -364,10 +411,8 @@ class Trainer:
 
     def _arrays_without_callbacks(self) -> dict[str, NDArray[Any]]:
         found = _carried.network_arrays(self)
-        memory = self._remembered()
-        found.update({f"memory.{k}": v.copy() for k, v in memory.items() if isinstance(v, np.ndarray)})
-        if self.unfinished is not None and self.unfinished.config() is not None:
-            found.update({f"unfinished.{name}": a for name, a in self.unfinished.arrays().items()})
+        mine = self.state.arrays(self.rewiring.remembers_as)
+        found.update({f"state.{name}": a for name, a in mine.items()})
         return found
 
     @classmethod
@@ -407,9 +452,10 @@ class Trainer:
                 callback.restore(saved[i], parts[f"callbacks.{i}"])
             if callbacks is None and type(callback).__module__.startswith("rewire."):
                 _saving.check_same(saved[i], callback_config(callback), f"trainer.callbacks[{i}]")
-        missing = _carried.lacks(trainer.network, trainer.optimizer) if trainer.optimizer_step else None
-        if missing is not None:
-            raise ValueError(missing)
+        if trainer.state.optimizer_step:
+            missing = _carried.lacks(trainer.network, trainer.optimizer)
+            if missing is not None:
+                raise ValueError(missing)
         _carried.check(trainer)
         found = trainer._config_without_callbacks(copy=False)
         _saving.check_same(config, {**found, "callbacks": saved}, "trainer")
@@ -433,30 +479,15 @@ class Trainer:
             seed=config["seed"],
             standardize=config["standardize"],
             horizon=config["horizon"],
+            steps_per_epoch=config["steps_per_epoch"],
         )
-        trainer.epoch = config["epoch"]
-        trainer.reach = config["reach"]
-        trainer.step = config["step"]
-        trainer.rewirings = config["rewirings"]
-        trainer.optimizer_step = config["optimizer_step"]
-        trainer.history = History.from_dict(config["history"])
-        if config["unfinished"] is not None:
-            net, own = trainer.network, parts["unfinished"]
-            metric, n_layers = trainer.loss.metric(net.final), len(net.weight_layers)
-            part = Unfinished.from_config(config["unfinished"], own, metric, n_layers, net.n_out)
-            if part.epoch != trainer.epoch or part.first_step > trainer.step:
-                raise ValueError(
-                    f"unfinished must be of epoch {trainer.epoch} and begin by step {trainer.step}, "
-                    f"got epoch {part.epoch}, step {part.first_step}"
-                )
-            trainer.unfinished = part
-        elif parts["unfinished"]:
-            raise ValueError(f"array 'unfinished.{next(iter(parts['unfinished']))}' belongs to no epoch")
-        memory = trainer.rule_memory()
-        memory.update(_checks.one_of_types("memory", config["memory"], Mapping, "a dict"))
-        memory.update(parts["memory"])
-        if trainer.optimizer_step:
-            trainer.network.trained_by = weakref.ref(trainer)
+        net = trainer.network
+        trainer.state.restore(
+            config["state"], parts["state"], metric=trainer.loss.metric(net.final),
+            layers=len(net.weight_layers), n_out=net.n_out,
+        )  # fmt: skip
+        if trainer.state.optimizer_step:
+            net.trained_by = weakref.ref(trainer)
         return trainer
 
     def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
@@ -474,11 +505,12 @@ class Trainer:
         Raises
         ------
         OSError, RuntimeError
-            As for `Sequential.save`.
+            As for `Sequential.save`; RuntimeError also while gradients wait for :meth:`apply`.
         TypeError, ValueError
             For a trainer that does not fit together.
         """
         with self.network.gate.reading("save"):
+            self._refuse_kept("save")
             self.network.check_savable()
             _carried.check_descriptions(self)
             _carried.check(self)
@@ -511,6 +543,7 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
+            self._refuse_kept("pickle")
             self.network.check_savable()
             # Callbacks carry their state themselves: a copy goes on as the original would.
             return {
@@ -522,17 +555,21 @@ class Trainer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         twin = Trainer._build(state["config"], _by_owner(state["arrays"], []), state["callbacks"])
         self.__dict__.update(twin.__dict__)
-        if self.optimizer_step:
+        if self.state.optimizer_step:
             self.network.trained_by = weakref.ref(self)
 
     # --- optimizer state ----------------------------------------------------------------
 
+    def holds_state(self) -> bool:
+        """Whether the layers hold state of this trainer's optimizer, fresh or not."""
+        owner = self.network.trained_by
+        ours = isinstance(owner, weakref.ref) and owner() is self
+        fits = self.state.optimizer_fields == tuple(self.optimizer.fields)
+        return ours and fits and _carried.lacks(self.network, self.optimizer) is None
+
     def owns_state(self) -> bool:
         """Whether the layers hold state of this trainer's optimizer that is not as good as fresh."""
-        owner = self.network.trained_by
-        ours = isinstance(owner, weakref.ref) and owner() is self and self.optimizer_step > 0
-        fits = self._state_names == tuple(self.optimizer.fields)
-        return ours and fits and _carried.lacks(self.network, self.optimizer) is None
+        return self.state.optimizer_step > 0 and self.holds_state()
 
     def take_state(self) -> None:
         """Fresh optimizer state, unless the layers still hold ours."""
@@ -546,7 +583,7 @@ class Trainer:
         net.trained_by = None  # if memory runs short half way, nobody's state is whole
         for parameter in net.tree.parameters.values():
             parameter.prepare(fields)
-        self.optimizer_step, self._state_names = 0, tuple(fields)
+        self.state.optimizer_step, self.state.optimizer_fields = 0, tuple(fields)
         net.trained_by = weakref.ref(self)
 
     def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -561,8 +598,8 @@ class Trainer:
         If its optimizer state is not of the present optimizer, the next ``fit`` begins with a fresh one.
         """
         self.network.restore(config, arrays)
-        self.optimizer_step = optimizer_step
-        self.unfinished = None  # that was an epoch of another network
+        self.state.optimizer_step = optimizer_step
+        self.state.unfinished = None  # that was an epoch of another network
 
     def check_descriptions(self) -> None:
         """ValueError or NotImplementedError if loss, optimizer or rule cannot be saved."""
@@ -572,29 +609,23 @@ class Trainer:
         """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""
         _carried.check_network(self, network, optimizer_step)
 
-    def _remembered(self) -> dict[str, Any]:
-        """What the rule keeps, for looking at: a rule of another kind has nothing."""
-        return self._memory[1] if self._memory[0] == self.rewiring.remembers_as else {}
-
     def rule_memory(self) -> dict[str, Any]:
         """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
-        if self._memory[0] != self.rewiring.remembers_as:
-            self._memory = (self.rewiring.remembers_as, {})
-        return self._memory[1]
+        return self.state.memory_for(self.rewiring.remembers_as)
 
     def set_births(self) -> None:
         """Set the birth step of links that are grown from now on."""
         for name, field in self.optimizer.fields.items():
             if field.ages:
                 for parameter in self.network.tree.sparse:
-                    parameter.set_birth(name, self.optimizer_step + 1)
+                    parameter.set_birth(name, self.state.optimizer_step + 1)
 
 
 def _by_owner(
     arrays: Mapping[str, NDArray[Any]], callbacks: Iterable[int]
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """Arrays of the rule's memory, of an epoch, of each callback; the network takes or refuses all others."""
-    owners = ["memory", "unfinished", *(f"callbacks.{i}" for i in callbacks)]
+    """Arrays of the state and of each callback; the network takes or refuses all others."""
+    owners = ["state", *(f"callbacks.{i}" for i in callbacks)]
     prefixes = {f"{owner}.": owner for owner in owners}
     parts: dict[str, dict[str, NDArray[Any]]] = {owner: {} for owner in ("network", *prefixes.values())}
     for name, a in arrays.items():

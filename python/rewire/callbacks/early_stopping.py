@@ -113,7 +113,7 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch, self.waited = figure, state.row["epoch"], 0
             if self.restore_best:
                 self._best_config, self._best_arrays = state.trainer.network_state()
-                self._best_step = state.trainer.optimizer_step
+                self._best_step = state.trainer.state.optimizer_step
         else:
             self.waited += 1
             if self.waited >= self.patience:

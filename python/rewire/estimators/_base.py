@@ -303,7 +303,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             n_samples = X.n_samples if isinstance(X, Source) else X.shape[0]
             undone = not going_on or self.trainer_.network.nbytes <= KEPT_BYTES
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
-            things = (self, self.trainer_) if going_on and undone else ()
+            things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
                 if going_on:
                     trainer = self.trainer_
@@ -314,10 +314,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
                     # nothing, for a stream may go on for ever, unless fractions of the run end it.
-                    trainer.reach = max(trainer.reach, self.max_iter)
+                    trainer.state.reach = max(trainer.state.reach, self.max_iter)
                     if known is None:
                         parts = [rule for rule in trainer.rewiring.parts() if not rule.run_fractions()]
-                        trainer.told = trainer.told | {("misfit", rule.name) for rule in parts}
+                        trainer.state.told = trainer.state.told | {("misfit", rule.name) for rule in parts}
                 recorded = functools.partial(self._record, trainer, n_samples, going_on, monitor)
                 checked = dict(options)
 
@@ -440,9 +440,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     def _take_up(self, trainer: Trainer, incremental: bool, known: Checked | None) -> None:
         """Go on with a trainer, under parameters that may have changed."""
         if known is not None:
-            if incremental and trainer.unfinished is not None:
+            if incremental and trainer.state.unfinished is not None:
                 with trainer.network.gate.writing("fit"):
-                    trainer.unfinished = None  # other rows than those of the epoch that was interrupted
+                    trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
             return
         sizes = tuple(_parameters.hidden_sizes(self.hidden_layer_sizes))
         if sizes != self._hidden_sizes:
@@ -465,7 +465,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
             if incremental:
-                trainer.unfinished = None  # other rows than those of the epoch that was interrupted
+                trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
 
     # --- parameters -----------------------------------------------------------------------
 

@@ -1,0 +1,296 @@
+"""One step of training: rewiring if it is due, forward, loss, backward, the optimizer's step.
+
+`fit` and the steps that a trainer has for loops of one's own are loops over what stands here. It changes the
+network, the trainer's state and the place in the epoch; whoever calls holds the network's gate and is in
+charge of signals, which wait for the end of a step and of a rewiring as long as these are short.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._clipping import limit_gradients
+from rewire._inputs import Source
+from rewire._moments import Weighed
+from rewire._signals import Interrupts
+from rewire._training import TrainerLike
+from rewire._unfinished import Unfinished
+from rewire.errors import DivergenceError
+from rewire.layers.passing import Apply, Keep, Probe
+from rewire.losses import Loss, Targets
+from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress
+from rewire.workspace import Workspace
+
+__all__ = ["Stepper", "epoch_row"]
+
+
+class Stepper:
+    """Memory and constants for steps of one trainer, as long as its optimizer and rule stay the same.
+
+    Attributes
+    ----------
+    source, targets : Source, Targets
+        The data that rows are of.
+    whole : bool
+        Whether no step and no rewiring is half done.
+    changes : bool
+        Whether the step that is being made has begun to change the network.
+    keeps : bool
+        Whether all gradients must be there before the optimizer's step, which is not fused then.
+    keep : Keep
+        Gradients that wait for the optimizer.
+    """
+
+    source: Source
+    targets: Targets
+
+    def __init__(self, trainer: TrainerLike, ws: Workspace, interrupts: Interrupts) -> None:
+        self.step_whole, self.rewiring_whole = interrupts.section(), interrupts.section()
+        self.trainer, self.net, self.state, self.ws = trainer, trainer.network, trainer.state, ws
+        self.optimizer, self.rule = trainer.optimizer, trainer.rewiring
+        self.updates = self.optimizer.updates()
+        self.apply, self.keep = Apply(self.updates), Keep()
+        self.passing = self.net.passing(ws, fused=trainer.fused, training=True)
+        self.linear = self.passing.linear
+        self.follows = type(self.rule).stepped is not Rule.stepped
+        self.outputs = np.empty((0, self.net.n_out), self.net.dtype)
+        self.threads = 1
+        self.whole, self.changes = True, False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See what may be changed between steps."""
+        self.keeps = self.optimizer.clip_norm is not None or not self.optimizer.in_core
+        self.buffered = bool(self.net.tree.buffers)
+
+    def use_threads(self, threads: int) -> None:
+        """As many threads from now on."""
+        self.threads = self.passing.threads = threads
+
+    def prepare(self) -> None:
+        """Before the first step: the rule's fields, and memory for gradients that wait, have to be there."""
+        for parameter in self.net.tree.parameters.values():
+            parameter.hold_gradient(self.keeps or parameter.uses > 1)
+        self.rule.prepare(self.net.sparse_parameters, self.net)
+
+    def progress(self, epoch: int, epoch_begins: bool, run: tuple[int, int]) -> TrainingProgress:
+        """Where training stands in a run of so many epochs and steps."""
+        state = self.state
+        rate = self.optimizer.rate(state.epoch, state.step)
+        return TrainingProgress(epoch, state.step, epoch_begins, *run, rate)
+
+    def due(self, progress: TrainingProgress) -> bool:
+        """Whether a rewiring is due before the coming step."""
+        rule = self.rule
+        return rule.due(progress) or rule.overdue(progress, self.trainer.rule_memory())
+
+    # --- for those who are told -------------------------------------------------------------
+
+    def told_of_rewiring(self, record: RewiringRecord) -> None:
+        """A rewiring was carried out."""
+
+    def told_of_step(self, part: Unfinished, loss: float) -> None:
+        """A whole step was made by :meth:`train`."""
+
+    # --- a whole step -----------------------------------------------------------------------
+
+    def train(self, rows: NDArray[np.int64], weight: Weighed, part: Unfinished, run: tuple[int, int]) -> None:
+        """Rewire if it is due, and learn from a batch."""
+        begin = time.perf_counter()
+        state, rule = self.state, self.rule
+        progress = self.progress(state.epoch, state.step == part.first_step, run)
+        due = rule.due(progress) or rule.overdue(progress, self.trainer.rule_memory())
+        if due and not part.rewired:
+            self.rewire(progress, part, rows, weight)
+            begin = time.perf_counter()
+        with self.step_whole:
+            self.begin()
+            tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
+            outputs = tiles[-1].unpack(self.outputs[: len(rows)], self.threads)
+            if not (due and rule.skip_step):
+                if self.keeps:
+                    self.keep.clear()
+                    self.net.backward(dz, tiles, self.passing, self.keep)
+                    self.optimize(progress.lr)
+                else:
+                    self.place(progress.lr)
+                    self.changes = True
+                    self.net.backward(dz, tiles, self.passing, self.apply)
+                    self.apply.finish(self.threads)
+                    state.optimizer_step += 1
+            state.step += 1
+            part.learnt(outputs, truth, loss, weight.apart, weight.amount)
+            self.close(part, len(rows), progress, begin)
+            self.told_of_step(part, loss)
+
+    def begin(self) -> None:
+        """Before a step."""
+        self.net.refuse_views("trained")
+        self.whole, self.changes = False, self.buffered  # forward may change buffers
+
+    def close(self, part: Unfinished, samples: int, progress: TrainingProgress, begin: float) -> None:
+        """After the optimizer's step: the rule follows, and the place in the epoch moves on."""
+        following = self.follow(progress) if self.follows else 0.0
+        part.done += samples
+        part.rewired = False
+        part.seconds_rewiring += following
+        part.seconds_training += time.perf_counter() - begin - following
+        self.whole, self.changes = True, False
+
+    def follow(self, before: TrainingProgress) -> float:
+        """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
+        begin = time.perf_counter()
+        progress = before._replace(step=self.state.step, epoch_begins=False)
+        self.rule.stepped(
+            self.net.sparse_parameters, progress, self.threads, seed=self.net.seed, network=self.net
+        )
+        return time.perf_counter() - begin
+
+    # --- its parts --------------------------------------------------------------------------
+
+    def outputs_of(self, source: Source, rows: NDArray[np.int64]) -> list[_core.Tiles]:
+        """A forward pass, as training makes it: inputs of all layers, and the outputs."""
+        x = self.net.load_batch(self.ws, source, rows, self.threads)
+        self.passing.step = self.state.step + 1
+        return self.net.forward(x, self.passing)
+
+    def forward(
+        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, loss: Loss
+    ) -> tuple[list[_core.Tiles], float, _core.Tiles, NDArray[Any]]:
+        """Inputs of all layers and the outputs; loss; gradient for the outputs; targets.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss is not finite.
+        """
+        tiles = self.outputs_of(self.source, rows)
+        truth = self.targets.gather(rows)
+        dz = self.ws.tiles("dz", self.net.n_out)
+        value = loss.evaluate(tiles[-1], truth, weight, dz)
+        if not math.isfinite(value):
+            raise self.find_divergence(tiles, value)
+        return tiles, value, dz, truth
+
+    def place(self, rate: float) -> None:
+        """Set the optimizer's constants for the coming step."""
+        self.updates.place(rate, self.optimizer.weight_decay, self.state.optimizer_step + 1)
+
+    def optimize(self, rate: float) -> None:
+        """Scale all kept gradients down together if their joint norm is too large; then take the step."""
+        self.place(rate)
+        kept, optimizer = self.keep.in_order(self.net.tree.parameters), self.optimizer
+        if optimizer.clip_norm is not None:
+            try:
+                limit_gradients(kept, optimizer.clip_norm)
+            except ArithmeticError as error:
+                raise self.diverged(None, str(error)) from None
+        self.changes = True
+        if optimizer.in_core:
+            self.keep.apply(self.updates, self.threads)
+        else:
+            optimizer.apply(kept, rate, self.state.optimizer_step + 1)
+            self.keep.clear()
+        self.state.optimizer_step += 1
+
+    # --- rewiring ---------------------------------------------------------------------------
+
+    def rewire(
+        self,
+        progress: TrainingProgress,
+        part: Unfinished,
+        rows: NDArray[np.int64] | None = None,
+        weight: Weighed | None = None,
+        *,
+        regrow: bool = True,
+    ) -> RewiringRecord:
+        """Change the structure, and count what changed; ``rows`` are the coming ones, for rules that look."""
+        trainer, rule, state = self.trainer, self.rule, self.state
+        begin = time.perf_counter()
+        probe = None
+        if rows is not None and weight is not None and rule.probe_batches > 0:
+            probe = self.probe(*self.probed(rows, weight, rule.probe_batches))
+        with self.rewiring_whole:
+            trainer.set_births()
+            before = self.generations()
+            try:
+                self.whole, self.changes = False, True
+                record = rule.rewire(
+                    self.net.sparse_parameters, progress, state.rewirings + 1, self.threads,
+                    seed=self.net.seed, network=self.net, regrow=regrow, memory=trainer.rule_memory(),
+                    probe=probe,
+                )  # fmt: skip
+            except KeyboardInterrupt:
+                self.whole = self.generations() == before  # it was still planning
+                raise
+            state.rewirings += 1
+            record.seconds = time.perf_counter() - begin
+            part.counted(*record.by_layer(self.net.weight_names))
+            part.seconds_rewiring += record.seconds
+            part.rewired, part.closed = regrow, not regrow
+            self.whole, self.changes = True, False
+            self.told_of_rewiring(record)
+        return record
+
+    def generations(self) -> list[tuple[int, int]]:
+        """Changes whenever links have changed."""
+        return [(id(q.core), q.core.generation) for q in self.net.tree.sparse]
+
+    def probed(
+        self, rows: NDArray[np.int64], weight: Weighed, batches: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+        """The samples, and their weights, for a rule that looks at so many batches: the coming one first."""
+        return rows, weight.near
+
+    def probe(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:
+        """Gradients that a rule may look at; nothing changes."""
+        probe = Probe()
+        self.passing.probing = True
+        try:
+            tiles, _, dz, _ = self.forward(rows, weight, self.trainer.loss)
+            self.net.backward(dz, tiles, self.passing, probe)
+        finally:
+            self.passing.probing = False
+        return GradientProbe(probe.kept, self.threads)
+
+    # --- what is no longer finite -------------------------------------------------------------
+
+    def check_finite(self) -> None:
+        """DivergenceError naming the first parameter that is not finite, or whose mean squares are not."""
+        squares = [name for name, field in self.optimizer.fields.items() if (field.power or 0) > 1]
+        for parameter in self.net.tree.parameters.values():
+            if not parameter.finite():
+                raise self.diverged(parameter.label, "weights that are not finite")
+            if not all(parameter.finite_field(name) for name in squares):
+                raise self.diverged(parameter.label, "squares of gradients that are not finite")
+
+    def find_divergence(self, flow: list[_core.Tiles], value: float) -> DivergenceError:
+        """Name the first layer that is no longer finite."""
+        for layer, y in zip(self.net.layers, flow[1:], strict=True):
+            if not layer.finite():
+                return self.diverged(layer.label, "weights that are not finite")
+            if not np.isfinite(y.array()).all():
+                return self.diverged(layer.label, "outputs that are not finite")
+        return self.diverged(None, f"a loss of {value}")
+
+    def diverged(self, layer: str | None, what: str) -> DivergenceError:
+        """The error for where training stands."""
+        return DivergenceError(self.state.epoch, self.state.step + 1, layer, what)
+
+
+def epoch_row(trainer: TrainerLike, part: Unfinished) -> dict[str, Any]:
+    """What the history says of an epoch beside its figures."""
+    return {
+        "lr": trainer.optimizer.rate(trainer.epoch, trainer.step),
+        "nnz": [layer.nnz for layer in trainer.network.weight_layers],
+        "links_removed": part.removed,
+        "links_grown": part.grown,
+        "seconds_training": part.seconds_training,
+        "seconds_rewiring": part.seconds_rewiring,
+    }
