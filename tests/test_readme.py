@@ -48,7 +48,7 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def kinds_as_before():
-    """What a page registers, rules, layers and optimizers, is known to that page alone, and to no other test."""
+    """What a page registers, rules, layers and optimizers, is known to that page alone."""
     with pytest.MonkeyPatch.context() as patch:
         for kinds in (base.KINDS, layers.KINDS, optim.KINDS):
             patch.setattr(kinds, "_makers", dict(kinds._makers))

@@ -31,7 +31,7 @@ from rewire.losses import loss as as_loss
 from rewire.network import LARGEST, Sequential
 from rewire.optim import Optimizer
 from rewire.parameters.base import GRADIENT
-from rewire.rewiring import Rewiring, RewiringRecord, Static, TrainingProgress
+from rewire.rewiring import RewiringRecord, Rule, Static, TrainingProgress
 from rewire.training_state import TrainingState
 from rewire.workspace import Workspace
 
@@ -63,7 +63,7 @@ class OwnLoop:
     loss: Loss
     fused: bool
     optimizer: Optimizer
-    rewiring: Rewiring
+    rewiring: Rule
     callbacks: list[Any]
     standardize: bool
     state: TrainingState
@@ -487,7 +487,7 @@ class OwnLoop:
             warn_of_density(net, starts_full=self.rewiring.starts_full, static=static)
         self.take_state()
         _carried.refresh_rule(me)
-        self.rewiring.prepare(net)
+        self.rewiring.prepare(net.sparse_parameters, net)
         if self._workspace is None:
             self._workspace = net.workspace()
         # By a proxy, so that a trainer that nobody holds any more is gone at once, with its network.

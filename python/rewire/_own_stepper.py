@@ -83,7 +83,7 @@ class OwnStepper(Stepper):
         self._threads_of: dict[Any, int] = {}
         self._fractions: dict[str, Any] = {}  # of the run, that the rule counts by
         for rule in self.rule.parts():
-            self._fractions |= rule.fraction_schedule.run_fractions() | rule.run_fractions()
+            self._fractions |= rule.run_fractions()
 
     def serves(self, trainer: TrainerLike) -> bool:
         """Whether optimizer, rule and stores are still the same."""

@@ -45,7 +45,7 @@ class TrainingState:
     memory : dict
         What the rewiring rule keeps from one rewiring to the next.
     memory_of : str
-        Whose memory that is, as `Rewiring.remembers_as`.
+        Whose memory that is, as `Rule.remembers_as`.
     rule_fields_of : str
         Likewise, of the rule whose fields the stores hold.
     rule_fields : tuple of str
@@ -91,7 +91,7 @@ class TrainingState:
         Parameters
         ----------
         rule : str
-            The present rule's `Rewiring.remembers_as`.
+            The present rule's `Rule.remembers_as`.
         owns_state : bool
             Whether the network holds the optimizer's state; it is as good as fresh otherwise.
         copy : bool
