@@ -215,10 +215,10 @@ def test_a_rule_that_begins_late_is_not_said_to_act_never():
 def test_rules_without_a_name_are_named_by_what_they_do():
     """What the message proposes works."""
     def composed(n):
-        rule = rw.Rewiring(rw.Steps(n), 0.3, DropSmallest(), GrowRandom(rw.Zeros()))
+        rule = rw.Swap(rw.Steps(n), 0.3, DropSmallest(), GrowRandom(rw.Zeros()))
         return rw.Trainer(network(), loss="cross_entropy", rewiring=rule)
 
-    named = r"rewiring Rewiring\(DropSmallest, GrowRandom\) acts once"
+    named = r"rewiring Swap\(DropSmallest, GrowRandom\) acts once"
     with pytest.warns(UserWarning, match=named) as caught:
         fit(composed(5), 2)
     words = str(caught[0].message)
