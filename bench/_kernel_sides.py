@@ -96,7 +96,7 @@ def rewire(threads: int, n_in: int, n_out: int, batch: int, layers: list, counts
             network.layers[0].store.add_field("momentum", "float32")
             _STORES[key] = network.layers[0]
         layer = _STORES[key]
-        layer._ready_mirror(batch, max(counts))  # as in training: built where it pays
+        layer.weight.ready_mirror(batch, max(counts))  # as in training: built where it pays
         store, core = layer.store, layer.core
         with store.view() as view:
             arrays = view.source, view.weight

@@ -58,7 +58,7 @@ def layer_of(mode: Mode, width: int, links: int) -> tuple:
         "SGD": rw.SGD(lr=0.1), "SGD with momentum": rw.SGD(lr=0.1, momentum=0.9), "Adam": rw.Adam(lr=0.001),
     }  # fmt: skip
     net = rw.Sequential([rw.Sparse(width, width, links=links, group=mode.group)], seed=0)
-    net.layers[0].prepare(optimizers[mode.optimizer])
+    net.layers[0].weight.prepare(optimizers[mode.optimizer].fields)
     return net, net.layers[0]
 
 

@@ -71,7 +71,8 @@ def _unused(network: Sequential) -> tuple[int | None, str]:
 
 def _kept(contents: files.Contents) -> list[str]:
     """Names of what is kept beside the weights."""
-    found = [name for layer in contents.network_config["layers"] for name in layer.get("fields", {})]
+    parts = contents.network_config["parameters"].values()
+    found = [name for part in parts if part["kind"] == "sparse" for name in part["fields"]]
     return list(dict.fromkeys(found))
 
 

@@ -293,10 +293,14 @@ class SparseParameter(Parameter):
         _core.forward(self.core, x, bias, activation, slope, y, z, threads)
 
     def backward_input(self, dy: _core.Tiles, dx: _core.Tiles, batch: int, threads: int) -> None:
-        """dx = W' dy, by sample: the gradient for the inputs from that for the sums.
+        """dx = W' dy, by sample: the gradient for the inputs from that for the sums."""
+        self.ready_mirror(batch, threads)
+        _core.backward_input(self.core, dy, dx, threads)
 
-        The mirror is built where gathering through it pays; the bits are the same either way. Building takes
-        as long as it saves in two or three steps, so it waits until a structure has lasted.
+    def ready_mirror(self, batch: int, threads: int) -> None:
+        """Build the mirror where gathering through it pays; the bits are the same either way.
+
+        Building takes as long as it saves in two or three steps, so it waits until a structure has lasted.
         """
         core = self.core
         if not core.has_mirror and core.generation != self._no_mirror_at:
@@ -306,7 +310,6 @@ class SparseParameter(Parameter):
                 core.drop_mirror()  # an old one
             elif not core.build_mirror(threads):
                 self._no_mirror_at = core.generation
-        _core.backward_input(core, dy, dx, threads)
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """W x in float64, shape (n_out,)."""
