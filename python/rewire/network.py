@@ -20,12 +20,13 @@ from rewire import _checks, _core, _saving
 from rewire._gate import Gate
 from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
+from rewire._moments import quiet
 from rewire._saving import Contents
 from rewire.activations import Activation, Softmax
 from rewire.layers import Layer, Pass, layer_from_config
 from rewire.layers.composite import checked
 from rewire.layers.passing import Learner
-from rewire.layers.row import backward_through, connect_row, forward_through, width_of
+from rewire.layers.row import backward_through, connect_row, first_learning, forward_through, width_of
 from rewire.layers.summary import table
 from rewire.layers.tree import Tree
 from rewire.link_counts import refuse_if_too_large
@@ -130,7 +131,7 @@ class Sequential:
             parameter.build(
                 name=name, owner=layer, seed=self.seed, stream=stream, dtype=self.dtype, draw=draw
             )
-        self._first_learning = next(i for i, layer in enumerate(self.layers) if layer.learns)
+        self._first_learning = first_learning(self.layers)
 
     # --- what it is made of -----------------------------------------------------------------
 
@@ -369,8 +370,7 @@ class Sequential:
 
         Unless training, inner results share their memory and only the last one is valid.
         """
-        with np.errstate(over="ignore", invalid="ignore"):  # who diverges is told so by the trainer
-            return forward_through(self.layers, x, p)
+        return forward_through(self.layers, x, p)
 
     def backward(self, dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, learner: Learner) -> None:
         """Gradients from ``dy`` (overwritten) for the outputs; ``flow`` is what forward gave.
@@ -378,8 +378,7 @@ class Sequential:
         The learner gets those of parameters; gradients for the inputs of the network are not taken.
         """
         p.learner = learner
-        with np.errstate(over="ignore", invalid="ignore"):
-            backward_through(self.layers, dy, flow, p, need_dx=False)
+        backward_through(self.layers, dy, flow, p, self._first_learning, need_dx=False)
 
     def refuse_views(self, what: str) -> None:
         """BufferError naming the first layer whose store is viewed; ``what`` says what cannot be done."""
@@ -418,6 +417,7 @@ class Sequential:
         with self.gate.reading("predict"):
             return self.outputs(source, np.arange(source.n_samples), resolve(threads), batch_size)
 
+    @quiet()
     def outputs(
         self,
         source: Source,

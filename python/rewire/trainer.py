@@ -21,7 +21,7 @@ from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
 from rewire._geometry import item_bytes
 from rewire._inputs import Source, as_source
-from rewire._moments import SampleWeights
+from rewire._moments import SampleWeights, quiet
 from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
@@ -338,6 +338,7 @@ class Trainer(OwnLoop):
         with self.network.gate.reading("evaluate"):
             return self.evaluate_checked(source, targets, weight, batch_size, refuse=True)
 
+    @quiet()
     def evaluate_checked(
         self,
         source: Source,

@@ -22,7 +22,6 @@ from rewire.workspace import Workspace
 __all__ = ["Apply", "Keep", "Learner", "Pass", "Probe", "Updates"]
 
 
-
 class Numbered(Protocol):
     """A layer: its number in the network, and its width."""
 
@@ -52,8 +51,8 @@ class Updates:
     def place(self, rate: float, decay: float, count: int) -> None:
         """Set what changes from step to step: learning rate, weight decay, and ``count`` (first step: 1)."""
         self._rate, self._decay, self._count = rate, decay, count
-        for kind, update in self._kinds.items():
-            self._set(update, *kind)
+        for (decays, factor), update in self._kinds.items():
+            update.lr, update.decay, update.step = rate * factor, decay if decays else 0.0, count
 
     def _set(self, update: _core.Update, decays: bool, factor: float) -> None:
         update.lr, update.decay, update.step = (
@@ -86,6 +85,9 @@ class Learner(Protocol):
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         """The gradient is what ``fill`` writes into memory of the parameter's size, flat and padded."""
 
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
+        """The gradient is the sum of ``dy`` over the samples."""
+
 
 class Apply:
     """The optimizer's step is taken at once, after the old values have been used: fused with the gradient.
@@ -111,6 +113,13 @@ class Apply:
             self.shared.dense(parameter, fill, p)
             return
         fill(parameter.room())
+        parameter.apply(self._updates.of(parameter), p.threads)
+
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
+        if parameter.uses > 1:
+            self.shared.bias(parameter, dy, p)
+            return
+        _core.bias_gradient(dy, parameter.room(), p.threads)
         parameter.apply(self._updates.of(parameter), p.threads)
 
     def finish(self, threads: int) -> None:
@@ -156,6 +165,11 @@ class Keep:
             fill(more)
             room += more
 
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
+        add = parameter.name in self.there
+        _core.bias_gradient(dy, parameter.room(), p.threads, add)
+        self.there[parameter.name] = parameter
+
     def apply(self, updates: Updates, threads: int) -> None:
         """One optimizer step from the gradients there are, which are then done with."""
         for parameter in self.there.values():
@@ -184,6 +198,9 @@ class Probe:
             self.kept[parameter.name] = x, p.copy((parameter.name, "probed"), dy)
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
+        pass
+
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
         pass
 
 

@@ -11,7 +11,7 @@ from rewire.layers.composite import Composite
 from rewire.layers.passing import Pass
 from rewire.reachability import live_backward, live_forward
 
-__all__ = ["Row", "backward_through", "connect_row", "forward_through", "width_of"]
+__all__ = ["Row", "backward_through", "connect_row", "first_learning", "forward_through", "width_of"]
 
 
 def width_of(layers: Sequence[Layer]) -> int:
@@ -72,15 +72,25 @@ def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_c
     return flow
 
 
+def first_learning(layers: Sequence[Layer]) -> int:
+    """The position of the first layer that learns; their number where none does."""
+    return next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
+
+
 def backward_through(
-    layers: Sequence[Layer], dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, need_dx: bool
+    layers: Sequence[Layer],
+    dy: _core.Tiles,
+    flow: Sequence[_core.Tiles],
+    p: Pass,
+    first: int,
+    need_dx: bool,
 ) -> _core.Tiles | None:
     """The gradient for the inputs, from ``dy`` (overwritten) for the outputs; None if it is not needed.
 
-    ``flow`` is what :func:`forward_through` gave. Layers before the first one that learns are left alone,
-    unless the gradient is needed.
+    ``flow`` is what :func:`forward_through` gave. Layers before ``first``, the first that learns, are left
+    alone, unless the gradient is needed.
     """
-    first = 0 if need_dx else next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
+    first = 0 if need_dx else first
     gradient = dy
     for at in range(len(layers) - 1, first - 1, -1):
         needed = need_dx or at > first
@@ -126,7 +136,7 @@ class Row(Composite):
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         (flow,) = p.saved(self)
-        return backward_through(self.layers, dy, flow, p, need_dx)
+        return backward_through(self.layers, dy, flow, p, first_learning(self.layers), need_dx)
 
     def live_outputs(self, inputs: Mask) -> Mask:
         return live_forward(self.layers, inputs)[-1]

@@ -86,7 +86,7 @@ class WeightLayer(Layer):
     def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
         assert p.learner is not None
         if self.offset is not None:
-            p.learner.dense(self.offset, lambda room: _core.bias_gradient(dy, room, p.threads), p)
+            p.learner.bias(self.offset, dy, p)
 
     # --- other units ------------------------------------------------------------------------
 

@@ -220,9 +220,8 @@ class DenseParameter(Parameter):
             self.gradient[...] *= factor
 
     def apply(self, update: _core.Update, threads: int) -> None:
-        gradient = self.gradient
-        if gradient is not None:
-            _core.update_array(self.values, gradient, update, *self._taken)
+        if self._gradient is not None and self._view is not None:
+            _core.update_array(self._view, self._gradient, update, *self._taken)
             self.version += 1
 
     def apply_in_numpy(
