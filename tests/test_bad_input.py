@@ -33,6 +33,12 @@ def trainer(loss="cross_entropy", final="softmax", n_out=3):
     return rw.Trainer(net(final, n_out), loss=loss, threads=1)
 
 
+def gone_forward():
+    found = trainer()
+    found.forward(X)
+    return found
+
+
 def store(**options):
     s = rw.WeightStore(n_out=3, n_in=5, **options)
     if s.group == 1:
@@ -460,7 +466,7 @@ TABLE = [
         ({"layers": []}, V, "layers", "at least one", "got none"),
         ({"layers": rw.Sparse(4, 3)}, T, "layers", "list of layers", "got Sparse"),
         ({"layers": None}, T, "layers", "list of layers", "got None"),
-        ({"layers": [rw.Sparse(4, 3), "relu"]}, T, "layers[1]", "Sparse, Dense or Dropout", "got 'relu'"),
+        ({"layers": [rw.Sparse(4, 3), "relu"]}, T, "layers[1]", "Sparse, Dense or another layer", "got 'relu'"),
         ({"layers": [rw.Sparse(4, 3), rw.Sparse(4, 3)]}, V, "layer 1", "takes 4 inputs", "gives 3 outputs"),
         ({"layers": [rw.Sparse(4, 3), rw.Dropout()]}, V, "last layer", "Sparse or Dense", "got Dropout"),
         ({"seed": -1}, V, "seed", "[0, 18446744073709551615]", "got -1"),
@@ -469,6 +475,31 @@ TABLE = [
         ({"dtype": None}, T, "dtype", "'float32', 'float64'", "got None"),
     ),
     row(lambda: rw.Sequential(net().layers), "Sequential", V, "layers[0]", "already belongs"),
+    row(lambda: net().get_vector("hook"), "Sequential.get_vector", KeyError, "hook"),
+    row(lambda: net().set_vector([1.0]), "Sequential.set_vector", V, "values", "(51,)", "got (1,)"),
+    # --- parameters
+    *rows_of(
+        "Buffer", lambda **k: rw.Buffer(**{"shape": 3, **k}),
+        ({"shape": 0}, V, "shape[0]", ">= 1", "got 0"),
+        ({"dtype": "f2"}, V, "dtype", "got 'f2'"),
+        ({"shape": (3, 2), "axes": ("in",)}, V, "axes", "2 of", "got ('in',)"),
+    ),
+    *rows_of(
+        "DenseParameter", lambda **k: rw.DenseParameter(**{"shape": 3, **k}),
+        ({"shape": "x"}, T, "shape[0]", "integer", "got 'x'"),
+        ({"rate": 0}, V, "rate", "> 0", "got 0"),
+        ({"connects": True}, V, "(n_out, n_in)", "got shape (3,)"),
+        ({"axes": ("up",)}, V, "axes[0]", "'in', 'out'", "got 'up'"),
+    ),
+    *rows_of(
+        "SparseParameter", lambda **k: rw.SparseParameter(**{"n_in": 4, "n_out": 3, **k}),
+        ({"n_in": 0}, V, "n_in", "integer", "got 0"),
+        ({"group": 3}, V, "group", "1, 2, 4, 8", "got 3"),
+        ({"density": 2}, V, "density", "[0, 1]", "got 2"),
+        ({"decays": 1}, T, "decays", "True or False", "got 1"),
+    ),
+    row(lambda: rw.Optimizer(-1.0), "Optimizer", V, "lr", "> 0", "got -1.0"),
+    row(lambda: rw.Optimizer(0.1, clip_norm=-1), "Optimizer", V, "clip_norm", "> 0", "got -1"),
     *rows_of(
         "Sequential.predict", lambda X=X, **k: net().predict(X, **k),
         ({"X": X.T}, V, "X", "4 features", "got shape (4, 20)"),
@@ -500,7 +531,7 @@ TABLE = [
     row(lambda: rw.Sequential.from_config({}, {}), "Sequential.from_config", KeyError, "seed"),
     row(
         lambda: rw.Sequential.from_config(net().config(), {}),
-        "Sequential.from_config", V, "bias", "missing",
+        "Sequential.from_config", V, "layers.0.weight", "missing",
     ),
     *rows_of(
         "remove_neurons", lambda **k: rw.remove_neurons(**{"network": net(), **k}),
@@ -583,6 +614,19 @@ TABLE = [
         ({"sample_weight": R[:2]}, V, "sample_weight", "(20,)", "got (2,)"),
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
     ),
+    # --- a loop of one's own
+    row(lambda: trainer().train_step(X[:, :3], Y), "Trainer.train_step", V, "X", "4 features", "got shape (20, 3)"),
+    row(lambda: trainer().rewire_if_due(X[:, :2], Y), "Trainer.rewire_if_due", V, "X", "got shape (20, 2)"),
+    row(lambda: trainer().gradients(X, Y[:3]), "Trainer.gradients", V, "X and y", "20 and 3"),
+    row(lambda: trainer().gradients(X, Y, scale="x"), "Trainer.gradients", T, "scale", "number", "got 'x'"),
+    row(lambda: trainer().forward(X[:, :2]), "Trainer.forward", V, "X", "4 features", "got shape (20, 2)"),
+    row(lambda: gone_forward().backward(np.zeros((3, 3))), "Trainer.backward", V, "dY", "20 rows", "got 3"),
+    row(lambda: trainer().backward(np.zeros((20, 3))), "Trainer.backward", RuntimeError, "needs a forward"),
+    row(lambda: trainer().apply(), "Trainer.apply", RuntimeError, "needs gradients"),
+    row(lambda: trainer().apply(scale=NAN), "Trainer.apply", V, "scale", "> 0", "got nan"),
+    row(lambda: trainer().end_epoch(last="x"), "Trainer.end_epoch", T, "last", "True or False", "got 'x'"),
+    row(lambda: trainer().end_epoch(), "Trainer.end_epoch", RuntimeError, "needs a step before it"),
+    row(lambda: trainer().learn_inputs(X[:, :2]), "Trainer.learn_inputs", V, "X", "got shape (20, 2)"),
     row(lambda: trainer().save(None), "Trainer.save", T, "path", "got None"),
     row(lambda: rw.Sequential.load(3), "Sequential.load", T, "path", "got 3"),
     row(lambda: rw.Sequential.load(__file__), "Sequential.load", V, __file__),
@@ -904,7 +948,7 @@ def test_a_refused_edit_changes_nothing():
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
     "from_contents learn_inputs load_batch outputs refuse_views remade resembles restore take_over "
-    "threads_for",
+    "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
     "Standardizer": "apply change_to fits from_config learn",
@@ -915,8 +959,8 @@ INNER = {
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
 
-# Nothing can be handed over, or only by those who write a rule of their own.
-WITHOUT_ARGUMENTS = {"Callback", "Layer", "DivergenceError", "FileError", "InterruptedWarning"}
+# Nothing can be handed over, or only by those who write a rule of their own; fields are checked by their user.
+WITHOUT_ARGUMENTS = {"Callback", "Field", "Layer", "DivergenceError", "FileError", "InterruptedWarning"}
 
 
 def covered():

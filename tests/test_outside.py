@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import outside
 import rewire as rw
 from outside.checks import (
     LAYERS,
@@ -39,6 +40,13 @@ GROUPS = pytest.mark.parametrize("group", [1, 4])
 BITS = {"float32": 1e-4, "float64": 1e-11}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def names():
+    """The pieces can be saved and read again."""
+    with outside.registered():
+        yield
+
+
 class Batch:
     """A network, samples and a loss: value and gradients at a fixed step."""
 
@@ -47,7 +55,8 @@ class Batch:
         self.net, self.loss, self.ws = net, loss, net.workspace()
         self.truth = loss.targets(targets(net)[:samples], net.n_out).gather(np.arange(samples)).copy()
         self.x = net.load_batch(self.ws, as_source(X[:samples], net.n_in), np.arange(samples), 1)
-        self.p = net.passing(self.ws, fused=loss.fused(net.final), training=True, step=1, probing=True)
+        self.p = net.passing(self.ws, fused=loss.fused(net.final), training=True, step=1)
+        self.p.probing = True
 
     def value(self):
         return self.loss.evaluate(self.net.forward(self.x, self.p)[-1], self.truth, None, None)

@@ -257,8 +257,10 @@ def test_the_others_learn_the_gradients_of_the_network_that_is_set_a(optimizer):
 @SELDOM
 def test_weight_decay_reaches_every_theta():
     t = trainer(rw.TopKAST(0.4, penalty=0.0), rw.SGD(0.1, weight_decay=0.5, decay="per_step"))
-    t.rewiring.prepare(t.network)
-    t.rewiring.rewire(t.network, TrainingProgress(0, 0, True, 1, 1, 0.1), 1, 1)
+    t.rewiring.prepare(t.network.sparse_parameters)
+    t.rewiring.rewire(
+        t.network.sparse_parameters, TrainingProgress(0, 0, True, 1, 1, 0.1), 1, 1, seed=t.network.seed
+    )
     before = [np.abs(layer.store.get_field("theta")) for layer in t.network.layers]
     t.fit(X[:1] * 0, Y[:1], batch_size=1, verbose=0)  # without inputs the first layer has no gradients
     assert np.array_equal(np.abs(t.network.layers[0].store.get_field("theta")), before[0] / 2)

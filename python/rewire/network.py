@@ -358,12 +358,12 @@ class Sequential:
             f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
         )
 
-    def passing(self, ws: Workspace, *, fused: bool = False, **circumstances: Any) -> Pass:
-        """A pass through this network; ``fused``: the last activation is part of the loss.
-
-        ``circumstances`` are those of `rewire.layers.Pass`.
-        """
-        return Pass(ws, linear=self.layers[-1] if fused else None, **circumstances)
+    def passing(
+        self, ws: Workspace, *, fused: bool = False, training: bool = False, step: int = 0, threads: int = 1
+    ) -> Pass:
+        """A pass through this network; ``fused``: the last activation is part of the loss."""
+        linear = self.layers[-1] if fused else None
+        return Pass(ws, training=training, step=step, threads=threads, linear=linear)
 
     def forward(self, x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
         """Inputs of every layer, and the outputs of the last one at the end; softmax is left out.

@@ -313,7 +313,7 @@ class SparseParameter(Parameter):
 
     def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """W x in float64, shape (n_out,)."""
-        return _core.weight_times(self.core, x)
+        return _core.weight_times(self.core, np.ascontiguousarray(x, np.float64))
 
     def magnitudes_in(self) -> NDArray[np.float64]:
         """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
