@@ -466,7 +466,7 @@ TABLE = [
         ({"layers": []}, V, "layers", "at least one", "got none"),
         ({"layers": rw.Sparse(4, 3)}, T, "layers", "list of layers", "got Sparse"),
         ({"layers": None}, T, "layers", "list of layers", "got None"),
-        ({"layers": [rw.Sparse(4, 3), "relu"]}, T, "layers[1]", "Sparse, Dense or another layer", "got 'relu'"),
+        ({"layers": [rw.Sparse(4, 3), "relu"]}, T, "layers[1]", "another layer", "got 'relu'"),
         ({"layers": [rw.Sparse(4, 3), rw.Sparse(4, 3)]}, V, "layer 1", "takes 4 inputs", "gives 3 outputs"),
         ({"layers": [rw.Sparse(4, 3), rw.Dropout()]}, V, "last layer", "Sparse or Dense", "got Dropout"),
         ({"seed": -1}, V, "seed", "[0, 18446744073709551615]", "got -1"),
@@ -615,7 +615,7 @@ TABLE = [
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
     ),
     # --- a loop of one's own
-    row(lambda: trainer().train_step(X[:, :3], Y), "Trainer.train_step", V, "X", "4 features", "got shape (20, 3)"),
+    row(lambda: trainer().train_step(X[:, :3], Y), "Trainer.train_step", V, "X", "got shape (20, 3)"),
     row(lambda: trainer().rewire_if_due(X[:, :2], Y), "Trainer.rewire_if_due", V, "X", "got shape (20, 2)"),
     row(lambda: trainer().gradients(X, Y[:3]), "Trainer.gradients", V, "X and y", "20 and 3"),
     row(lambda: trainer().gradients(X, Y, scale="x"), "Trainer.gradients", T, "scale", "number", "got 'x'"),
@@ -959,7 +959,7 @@ INNER = {
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
 
-# Nothing can be handed over, or only by those who write a rule of their own; fields are checked by their user.
+# Nothing can be handed over, or only by those who write a rule of their own; a field is checked in its use.
 WITHOUT_ARGUMENTS = {"Callback", "Field", "Layer", "DivergenceError", "FileError", "InterruptedWarning"}
 
 
