@@ -74,7 +74,11 @@ class Batch:
 @GROUPS
 @EVERYWHERE
 def test_gradients_are_differences(name, place, group):
-    net = network(name, place, group=group)
+    check_gradients(network(name, place, group=group))
+
+
+def check_gradients(net):
+    """Some gradients of each parameter are what differences of the loss say."""
     net.set_vector(net.get_vector() + np.random.default_rng(1).normal(0, 0.1, net.n_params))
     batch = Batch(net, 13)
     found, weights = batch.gradients(), net.get_vector()
@@ -92,6 +96,14 @@ def test_gradients_are_differences(name, place, group):
             values.append(batch.value())
         difference = (values[0] - values[1]) / 2e-6
         assert abs(difference - found[i]) <= 1e-6 * max(1, abs(found[i])), (i, difference, found[i])
+
+
+def test_branches_leave_alone_what_the_others_get():
+    """What the first branch gives for its inputs may lie where the gradient for all outputs is."""
+    n = X.shape[1]
+    branches = rw.layers.Concat([rw.Sparse(n, n // 2), [rw.Sparse(n, n), rw.Sparse(n, n - n // 2)]])
+    layers = [rw.Sparse(n, n, activation="tanh"), branches, rw.Sparse(n, 3, activation="softmax")]
+    check_gradients(rw.Sequential(layers, seed=0, dtype="float64"))
 
 
 @pytest.mark.parametrize("samples", [1, 7, 33, 90])
@@ -467,3 +479,4 @@ def test_link_log_counts_all_links(name, place):
     assert all(s <= n for s, n in zip(last["links_survived"], last["nnz"], strict=True))
     assert all(e >= n for e, n in zip(last["links_explored"], last["nnz"], strict=True))
     assert 0 < last["exploration_rate"] <= 1
+

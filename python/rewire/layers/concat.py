@@ -49,6 +49,7 @@ class Concat(Composite):
     def connect(self, n_in: int) -> None:
         self.n_in = n_in
         self.n_out = sum(connect_row([layer], n_in, f"layers[{i}]") for i, layer in enumerate(self.layers))
+        self._learn = [layer.learns for layer in self.layers]
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if not p.training:  # inner layers may write where x is
@@ -60,13 +61,15 @@ class Concat(Composite):
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        total, end = None, 0
-        for i, layer in enumerate(self.layers):
+        parts, end = [], 0
+        for i, layer in enumerate(self.layers):  # before any of them runs: what one gives may lie where dy is
             begin, end = end, end + layer.n_out
-            if not (need_dx or layer.learns):
+            parts.append(p.tiles((self.index, "dy", i), layer.n_out))
+            parts[i].array()[...] = dy.array()[:, begin:end]
+        total = None
+        for layer, part, learns in zip(self.layers, parts, self._learn, strict=True):
+            if not (need_dx or learns):
                 continue
-            part = p.tiles((self.index, "dy", i), layer.n_out)
-            part.array()[...] = dy.array()[:, begin:end]
             dx = layer.backward(part, x, p, need_dx)
             if dx is not None:
                 key = self.index, "dx"
