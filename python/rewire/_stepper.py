@@ -105,7 +105,7 @@ class Stepper:
         begin = time.perf_counter()
         state, rule = self.state, self.rule
         progress = self.progress(state.epoch, state.step == part.first_step, run)
-        due = rule.due(progress) or rule.overdue(progress, self.trainer.rule_memory())
+        due = self.due(progress)
         if due and not part.rewired:
             self.rewire(progress, part, rows, weight)
             begin = time.perf_counter()

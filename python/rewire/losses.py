@@ -45,7 +45,7 @@ class Targets:
             self._buffer = np.empty((len(rows), *source.shape[1:]), dtype)
         out = self._buffer[: len(rows)]
         if source.dtype == dtype:
-            np.take(source, rows, axis=0, out=out, mode="clip")  # rows are in range; "raise" would buffer
+            source.take(rows, axis=0, out=out, mode="clip")  # rows are in range; "raise" would buffer
         else:
             out[...] = source[rows]
         return out

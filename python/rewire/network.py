@@ -368,7 +368,8 @@ class Sequential:
     def forward(self, x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
         """Inputs of every layer, and the outputs of the last one at the end; softmax is left out.
 
-        Unless training, inner results share their memory and only the last one is valid.
+        Unless training, inner results share their memory and only the last one is valid. Layers may compute
+        with NumPy: whoever calls says by ``np.errstate`` what becomes of numbers that overflow.
         """
         return forward_through(self.layers, x, p)
 
@@ -436,14 +437,15 @@ class Sequential:
         ws = self._take_spare()
         p = self.passing(ws, threads=threads)
         size = self.batch_for(len(rows), batch_size)
-        for start in range(0, len(rows), size):
-            some = rows[start : start + size]
-            y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
-            if softmax:
-                _core.softmax(y)
-            found = y.unpack(out[start : start + len(some)], threads)
-            if refuse:
-                self.check_outputs(source, some, found)
+        with quiet():  # what overflows is refused by name
+            for start in range(0, len(rows), size):
+                some = rows[start : start + size]
+                y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
+                if softmax:
+                    _core.softmax(y)
+                found = y.unpack(out[start : start + len(some)], threads)
+                if refuse:
+                    self.check_outputs(source, some, found)
         self._keep_spare(ws)
         return out
 

@@ -360,20 +360,21 @@ class Trainer(OwnLoop):
         size = net.batch_for(source.n_samples, batch_size)
         total = weights = 0.0
         each = SampleWeights(weight)
-        for start in range(0, source.n_samples, size):
-            rows = np.arange(start, min(start + size, source.n_samples))
-            w, apart, amount = each.of(rows)
-            if amount == 0.0:
-                continue
-            x = net.load_batch(ws, source, rows, n_threads)
-            z = net.forward(x, p)[-1]
-            truth = targets.gather(rows)
-            total += amount * self.loss.evaluate(z, truth, w, None)
-            weights += amount
-            outputs = z.unpack(None, n_threads)
-            if refuse:
-                net.check_outputs(source, rows, outputs)
-            metric.update(outputs, truth, apart)
+        with quiet():
+            for start in range(0, source.n_samples, size):
+                rows = np.arange(start, min(start + size, source.n_samples))
+                w, apart, amount = each.of(rows)
+                if amount == 0.0:
+                    continue
+                x = net.load_batch(ws, source, rows, n_threads)
+                z = net.forward(x, p)[-1]
+                truth = targets.gather(rows)
+                total += amount * self.loss.evaluate(z, truth, w, None)
+                weights += amount
+                outputs = z.unpack(None, n_threads)
+                if refuse:
+                    net.check_outputs(source, rows, outputs)
+                metric.update(outputs, truth, apart)
         return {"loss": total / weights, metric.name: metric.value()}
 
     # --- saving -------------------------------------------------------------------------

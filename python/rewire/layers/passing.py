@@ -34,8 +34,10 @@ class Numbered(Protocol):
 Fill = Callable[[NDArray[Any]], object]
 
 
-class Updates:
+class Updates(dict[tuple[bool, float], _core.Update]):
     """An optimizer's constants in the core's terms, for every kind of parameter.
+
+    ``updates[parameter.decays, parameter.rate]`` is made when it is first asked for.
 
     Parameters
     ----------
@@ -44,35 +46,19 @@ class Updates:
     """
 
     def __init__(self, make: Callable[[], _core.Update]) -> None:
+        super().__init__()
         self._make = make
-        self._kinds: dict[tuple[bool, float], _core.Update] = {}
-        self._rate, self._decay, self._count = 0.0, 0.0, 1
+        self._now = 0.0, 0.0, 1
 
     def place(self, rate: float, decay: float, count: int) -> None:
         """Set what changes from step to step: learning rate, weight decay, and ``count`` (first step: 1)."""
-        self._rate, self._decay, self._count = rate, decay, count
-        for (decays, factor), update in self._kinds.items():
+        self._now = rate, decay, count
+        for (decays, factor), update in self.items():
             update.lr, update.decay, update.step = rate * factor, decay if decays else 0.0, count
 
-    def _set(self, update: _core.Update, decays: bool, factor: float) -> None:
-        update.lr, update.decay, update.step = (
-            self._rate * factor,
-            self._decay if decays else 0.0,
-            self._count,
-        )
-
-    @property
-    def rate(self) -> float:
-        """The learning rate of the step."""
-        return self._rate
-
-    def of(self, parameter: Parameter) -> _core.Update:
-        """The constants for one parameter: whether it decays, and its factor on the rate, make the kinds."""
-        kind = parameter.decays, parameter.rate
-        found = self._kinds.get(kind)
-        if found is None:
-            found = self._kinds[kind] = self._make()
-            self._set(found, *kind)
+    def __missing__(self, kind: tuple[bool, float]) -> _core.Update:
+        found = self[kind] = self._make()
+        self.place(*self._now)
         return found
 
 
@@ -103,7 +89,7 @@ class Apply:
         if parameter.uses > 1:
             self.shared.sparse(parameter, x, dy, p)
             return
-        update = self._updates.of(parameter)
+        update = self._updates[parameter.decays, parameter.rate]
         update.target = parameter.master
         _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads)
         parameter.version += 1
@@ -113,14 +99,14 @@ class Apply:
             self.shared.dense(parameter, fill, p)
             return
         fill(parameter.room())
-        parameter.apply(self._updates.of(parameter), p.threads)
+        parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
     def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
         if parameter.uses > 1:
             self.shared.bias(parameter, dy, p)
             return
         _core.bias_gradient(dy, parameter.room(), p.threads)
-        parameter.apply(self._updates.of(parameter), p.threads)
+        parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
     def finish(self, threads: int) -> None:
         """The step of parameters that are shared."""
@@ -173,7 +159,7 @@ class Keep:
     def apply(self, updates: Updates, threads: int) -> None:
         """One optimizer step from the gradients there are, which are then done with."""
         for parameter in self.there.values():
-            parameter.apply(updates.of(parameter), threads)
+            parameter.apply(updates[parameter.decays, parameter.rate], threads)
         self.clear()
 
 

@@ -73,7 +73,7 @@ def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_c
 
 
 def first_learning(layers: Sequence[Layer]) -> int:
-    """The position of the first layer that learns; their number where none does."""
+    """The position of the first layer that has parameters; the number of layers if none has."""
     return next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
 
 
@@ -87,19 +87,19 @@ def backward_through(
 ) -> _core.Tiles | None:
     """The gradient for the inputs, from ``dy`` (overwritten) for the outputs; None if it is not needed.
 
-    ``flow`` is what :func:`forward_through` gave. Layers before ``first``, the first that learns, are left
-    alone, unless the gradient is needed.
+    ``flow`` is what :func:`forward_through` gave. Unless the gradient is needed, layers before ``first``, the
+    first one that learns, are left alone.
     """
-    first = 0 if need_dx else first
+    if need_dx:
+        first = -1  # all layers, and each has to give its gradient
     gradient = dy
-    for at in range(len(layers) - 1, first - 1, -1):
-        needed = need_dx or at > first
+    for at in range(len(layers) - 1, max(first, 0) - 1, -1):
+        needed = at > first
         found = layers[at].backward(gradient, flow[at], p, needed)
-        if found is None:
-            if needed:
-                raise TypeError(f"{layers[at].label}: backward must give the gradient for inputs, got None")
-            break
-        gradient = found
+        if found is not None:
+            gradient = found
+        elif needed:
+            raise TypeError(f"{layers[at].label}: backward must give the gradient for inputs, got None")
     return gradient if need_dx else None
 
 
@@ -128,6 +128,7 @@ class Row(Composite):
     def connect(self, n_in: int) -> None:
         self.n_in = n_in
         self.n_out = connect_row(self.layers, n_in)
+        self._first_learning = first_learning(self.layers)
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         flow = forward_through(self.layers, x, p)
@@ -136,7 +137,7 @@ class Row(Composite):
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         (flow,) = p.saved(self)
-        return backward_through(self.layers, dy, flow, p, first_learning(self.layers), need_dx)
+        return backward_through(self.layers, dy, flow, p, self._first_learning, need_dx)
 
     def live_outputs(self, inputs: Mask) -> Mask:
         return live_forward(self.layers, inputs)[-1]

@@ -78,10 +78,10 @@ class WeightLayer(Layer):
         )
 
     def _activate_back(self, dy: _core.Tiles, p: Pass) -> None:
-        code, slope = self._terms(p)
-        if code != "linear":
-            kept = p.ws.tiles((self.index, "z" if self.bound.needs_input else "y"), self.n_out)
-            _core.activate_back(code, slope, kept, dy, p.threads)
+        bound = self.bound
+        if bound.code != "linear" and p.linear is not self:
+            kept = p.ws.tiles((self.index, "z" if bound.needs_input else "y"), self.n_out)
+            _core.activate_back(bound.code, bound.slope, kept, dy, p.threads)
 
     def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
         assert p.learner is not None

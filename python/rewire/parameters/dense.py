@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -21,8 +21,9 @@ from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
 from rewire.parameters.field import Field
 from rewire.parameters.units import Rescale
 
-__all__ = ["DenseParameter", "sum_of_squares"]
+__all__ = ["DenseParameter"]
 
+_BLOCK = 1 << 16  # values at a time
 _TAG = 0x44656E7365  # "Dense": keeps its random numbers apart from those of the shuffling
 
 
@@ -220,7 +221,7 @@ class DenseParameter(Parameter):
             self.gradient[...] *= factor
 
     def apply(self, update: _core.Update, threads: int) -> None:
-        if self._gradient is not None and self._view is not None:
+        if self._gradient is not None:
             _core.update_array(self._view, self._gradient, update, *self._taken)
             self.version += 1
 
@@ -297,20 +298,31 @@ class DenseParameter(Parameter):
         return sum(a.nbytes for a in held if a is not None)
 
     def finite(self) -> bool:
-        return self.padded is None or all(bool(np.isfinite(row).all()) for row in self.values)
+        return self._view is None or all_finite(self._view)
 
     def finite_field(self, name: str) -> bool:
         kept = self.state.get(name)
-        return kept is None or all(bool(np.isfinite(row).all()) for row in kept)
+        return kept is None or all_finite(kept)
 
     def __repr__(self) -> str:
         return f"DenseParameter({self._shape})"
 
 
+def _blocks(a: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The values in blocks of a fixed size, so that what is made of them needs little memory."""
+    flat = a.reshape(-1)
+    return (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+
+
+def all_finite(a: NDArray[Any]) -> bool:
+    """Whether all values are finite."""
+    return all(bool(np.isfinite(part).all()) for part in _blocks(a))
+
+
 def sum_of_squares(a: NDArray[Any]) -> float:
     """Sum of squares in float64, in an order that depends on the size alone."""
-    flat, total = a.reshape(-1), 0.0
-    for start in range(0, flat.size, 1 << 16):
-        part = flat[start : start + (1 << 16)].astype(np.float64)
+    total = 0.0
+    for block in _blocks(a):
+        part = block.astype(np.float64)
         total += float(np.square(part, out=part).sum())
     return total
