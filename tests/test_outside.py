@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from outside.checks import (
 from outside.lion import Lion
 from rewire import analysis
 from rewire._inputs import as_source
-from rewire.layers import ArrayLayer, Elementwise
+from rewire.layers import ArrayLayer, Elementwise, Mixing
 from rewire.layers.passing import Keep, Probe
 from rewire.parameters import DenseParameter
 from rewire.rewiring import GradientProbe
@@ -385,6 +386,92 @@ def test_error_leaves_everything_as_it_was(name):
     assert before.keys() == after.keys()
     for key, a in after.items():
         np.testing.assert_array_equal(a, before[key], err_msg=key)
+
+
+def test_what_is_derived_follows_values_that_are_put_back():
+    of = trainer(network("layer norm"))
+    bias = of.network.parameters()["layers.0.bias"]
+
+    def doubled():
+        return bias.derived("doubled", lambda: 2 * bias.read())
+
+    class Fail(rw.Callback):
+        def on_epoch_end(self, state):
+            doubled()
+            raise OSError("disk full")
+
+    of.callbacks = [Fail()]
+    with pytest.raises(OSError, match="disk full"):
+        fit(of, epochs=1)
+    of.callbacks, of.optimizer.lr = [], 0.5
+    fit(of, epochs=1)  # as many steps as before, to other values
+    np.testing.assert_array_equal(doubled(), 2 * bias.read())
+
+
+def test_a_step_that_was_cut_leaves_no_gradient_of_shared_weights(monkeypatch):
+    def step():
+        of.train_step(X[:32], targets(of.network)[:32])
+
+    of = trainer(network("tied"))
+    step()
+
+    whole = rw.Sparse.backward
+
+    def cut(self, *given):
+        if self.index == 0:
+            raise OSError("no more memory")
+        return whole(self, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rw.Sparse, "backward", cut)
+        with pytest.raises(OSError, match="no more memory"):
+            step()
+    twin = pickle.loads(pickle.dumps(of))
+    step()
+    of, kept = twin, of
+    step()
+    assert_equal(of.network, kept.network)
+
+
+def test_other_dtypes_are_refused_by_name():
+    class Wide(Mixing):
+        def __init__(self, n):
+            self.weight = rw.SparseParameter(n, n, dtype="float64")
+
+        def forward(self, x, p):
+            return p.product((self.index, "y"), self.weight, x)
+
+        def backward(self, dy, x, p, need_dx):
+            return None
+
+    net = rw.Sequential([Wide(8), sparse(8, 3)], seed=0)
+    with pytest.raises(TypeError, match="layers.0.weight must have the dtype .* float32, .* got float64"):
+        net.predict(X)
+
+
+def test_layers_keep_what_they_like_when_neurons_are_removed():
+    class Point(NamedTuple):
+        x: int
+        y: int
+
+    class Kept(Elementwise, ArrayLayer):
+        def __init__(self):
+            self.point, self.layers = Point(1, 2), [[self]]
+
+        def children(self):
+            return {}
+
+        def outputs(self, x, p):
+            return x
+
+        def gradients(self, dy, p):
+            return dy, {}
+
+    layer = Kept()
+    net = rw.Sequential([rw.Sparse(8, 40, links=20), layer, rw.Sparse(40, 3, links=20)], seed=0)
+    assert rw.remove_neurons(net).removed[0] > 0
+    assert layer.point == (1, 2) and layer.layers[0][0] is layer is net.layers[1]
+
 
 
 # --- neurons, paths -------------------------------------------------------------------------

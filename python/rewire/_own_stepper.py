@@ -206,6 +206,7 @@ class OwnStepper(Stepper):
         if self.kept is not None and self.net.gradients_of is self.kept:
             self.net.gradients_of = None
         self.keep.clear()
+        self.apply.shared.clear()  # of a step that was cut
         self.kept = self.flow = None
 
     def use(self, part: Unfinished, progress: TrainingProgress, learns: bool, begin: float) -> None:

@@ -106,6 +106,7 @@ def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
         _keep(layer, undo)
     for parameter in network.tree.parameters.values():
         _keep(parameter, undo, shallow=_SCRATCH)
+        undo.append(parameter.forget_derived)
     for buffer in network.tree.buffers.values():
         _keep(buffer, undo)
     stateful = [callback for callback in trainer.callbacks if has_state(callback)]

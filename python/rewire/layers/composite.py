@@ -47,7 +47,7 @@ class Composite(Layer):
         if all(each is None for each in after):
             return None
         twin = copy.copy(self)
-        twin.layers = [new or old for new, old in zip(after, self.layers, strict=True)]
+        twin.layers = [old if new is None else new for new, old in zip(after, self.layers, strict=True)]
         return twin
 
     def __repr__(self) -> str:

@@ -307,15 +307,24 @@ class Pass:
         self, key: Hashable, weight: SparseParameter, x: _core.Tiles, bias: DenseParameter | None = None
     ) -> _core.Tiles:
         """W x + bias, as tiles that ``key`` names."""
+        self._alike(weight, x)
         found = self.ws.tiles(key, weight.n_out)
         weight.forward(x, found, self.threads, bias=None if bias is None else bias.padded)
         return found
 
     def product_back(self, key: Hashable, weight: SparseParameter, dy: _core.Tiles) -> _core.Tiles:
-        """W' dy, as tiles that ``key`` names."""
+        """W' dy, as tiles that ``key`` names; W' is W with rows and columns exchanged."""
+        self._alike(weight, dy)
         found = self.ws.tiles(key, weight.n_in)
         weight.backward_input(dy, found, self.batch, self.threads)
         return found
+
+    def _alike(self, weight: SparseParameter, tiles: _core.Tiles) -> None:
+        if weight.dtype != tiles.dtype:
+            raise TypeError(
+                f"{weight.name} must have the dtype of the network, {tiles.dtype}, to multiply its tiles, "
+                f"got {weight.dtype}"
+            )
 
     # --- gradients ------------------------------------------------------------------------
 

@@ -132,14 +132,17 @@ class Tree:
 
 def _with(values: Mapping[str, Any], stay: Mapping[int, Any]) -> dict[str, Any]:
     """Attributes of an object in which layers, parameters and buffers are those that stay."""
-    found = {}
-    for name, value in values.items():
-        if isinstance(value, list | tuple):
-            value = type(value)(stay.get(id(each), each) for each in value)
-        elif isinstance(value, dict):
-            value = {key: stay.get(id(each), each) for key, each in value.items()}
-        found[name] = stay.get(id(value), value)
-    return found
+    return {name: _staying(value, stay) for name, value in values.items()}
+
+
+def _staying(value: Any, stay: Mapping[int, Any]) -> Any:
+    """What stays in the place of a value; lists, tuples and dicts are looked into, to any depth."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind(_staying(each, stay) for each in value)
+    if kind is dict:
+        return {key: _staying(each, stay) for key, each in value.items()}
+    return stay.get(id(value), value)
 
 
 class _Taken(Mapping[str, NDArray[Any]]):

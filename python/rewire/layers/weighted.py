@@ -103,6 +103,7 @@ class WeightLayer(Layer):
                 bias += by.shift
             calls += self.offset.rescaled(Rescale(slope=by.slope))
             calls.append(partial(np.copyto, self.offset.values, bias, casting="same_kind"))
+            calls.append(self.offset.touch)
         return calls + self.weight.rescaled(by)
 
     # --- paths, and neurons that are removed ----------------------------------------------

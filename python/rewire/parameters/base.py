@@ -196,6 +196,10 @@ class Parameter:
         """Values have changed."""
         self.version += 1
 
+    def forget_derived(self) -> None:
+        """Make anew what is derived: values, and the version with them, are those of an earlier time."""
+        self._derived.clear()
+
     # --- fields ---------------------------------------------------------------------------
 
     @property

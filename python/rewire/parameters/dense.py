@@ -221,7 +221,7 @@ class DenseParameter(Parameter):
             self.gradient[...] *= factor
 
     def apply(self, update: _core.Update, threads: int) -> None:
-        if self._gradient is not None:
+        if self._view is not None and self._gradient is not None:
             _core.update_array(self._view, self._gradient, update, *self._taken)
             self.version += 1
 
