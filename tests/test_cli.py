@@ -279,7 +279,7 @@ def test_inspect(run, model, tmp_path):
         "0 Sparse",
         "kept per connection: momentum",
         "trained 5 epochs",
-        "checksum ok",
+        "digests ok",
     ):
         assert words in out
     told = json.loads((tmp_path / "j").read_text())
@@ -310,7 +310,7 @@ def test_tables_fit_the_terminal(run, model, tmp_path, monkeypatch, columns):
     assert table_of(out) == table_of(whole)
     told = run("inspect", model.name)[1]
     network = rw.load(model)
-    for words in ("64 -> 40", "relu", f"{network.nnz:,}/{network.size:,}", "checksum ok"):
+    for words in ("64 -> 40", "relu", f"{network.nnz:,}/{network.size:,}", "digests ok"):
         assert words in table_of(told)
 
 
@@ -660,7 +660,7 @@ def test_text_goes_to_standard_output(model, tmp_path):
     with open(tmp_path / "out", "w") as file:
         command = [sys.executable, "-m", "rewire", *map(str, inspect)]
         done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS)
-    assert done.returncode == 0 and "checksum ok, structure ok" in done.stderr
+    assert done.returncode == 0 and "digests ok, structure ok" in done.stderr
     assert json.loads((tmp_path / "out").read_text())["kind"] == "trainer"
 
 

@@ -8,6 +8,7 @@ import rewire as rw
 from rewire._registry import Registry
 from rewire.callbacks import Callback, callback_from_config, register_callback
 from rewire.layers import base, layer_from_config, register_layer
+from rewire.optim import register_optimizer
 from rewire.rewiring import Rule, register_rule, rewiring_class, rewiring_names
 
 BUILDERS = {
@@ -99,6 +100,7 @@ def test_what_is_registered_is_a_class_with_a_word_for_a_name(cls, error, words)
     [
         (register_rule, type("Mine", (rw.SET,), {}), "SET of rewire.rewiring.set"),
         (register_layer, type("Dropout", (rw.Dropout,), {}), "Dropout of rewire.layers.dropout"),
+        (register_optimizer, type("Mine", (rw.Adam,), {}), "Adam of rewire.optim"),
         (register_callback, type("LinkLog", (Callback,), {}), "LinkLog of rewire.callbacks.link_log"),
     ],
 )

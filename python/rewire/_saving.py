@@ -1,8 +1,8 @@
 """Writing and reading one file: a description, arrays, and what is checked before anything is built of them.
 
 Known here are configurations and arrays, and nothing of the objects that they describe: networks and trainers
-stand on this file, and save and load themselves. `_container.py` lays out the file and finds damage by a
-checksum. A checksum is no signature, so a file that somebody made up must not do harm either: nothing in it
+stand on this file, and save and load themselves. `_container.py` lays out the file and finds damage by
+digests. These are no signature, so a file that somebody made up must not do harm either: nothing in it
 is ever run, classes are looked up by name in fixed tables, sizes are compared with the arrays before memory
 is taken for them, and every store verifies its invariants.
 """

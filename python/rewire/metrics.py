@@ -50,7 +50,7 @@ class Accuracy(Metric):
 
     def __init__(self, threshold: float | None = None) -> None:
         self.threshold = threshold
-        self._right = self._total = 0.0
+        self.right = self.total = 0.0
 
     def update(
         self, outputs: NDArray[np.floating], truth: NDArray[np.generic], weight: NDArray[np.float64] | None
@@ -59,16 +59,16 @@ class Accuracy(Metric):
             wanted = truth if truth.ndim == 1 else truth.argmax(axis=1)
             right = outputs.argmax(axis=1) == wanted
             if weight is None:  # the common case, at every step: as quick as it can be
-                self._right += np.count_nonzero(right)
-                self._total += len(right)
+                self.right += np.count_nonzero(right)
+                self.total += len(right)
                 return
         else:
             right = ((outputs > self.threshold) == np.greater(truth, 0.5)).mean(axis=1)
-        self._right += float(right.sum() if weight is None else right @ weight)
-        self._total += float(len(outputs) if weight is None else weight.sum())
+        self.right += float(right.sum() if weight is None else right @ weight)
+        self.total += float(len(outputs) if weight is None else weight.sum())
 
     def value(self) -> float:
-        return self._right / self._total if self._total else float("nan")
+        return self.right / self.total if self.total else float("nan")
 
 
 class R2(Metric):
@@ -82,12 +82,12 @@ class R2(Metric):
     name = "r2"
 
     def __init__(self) -> None:
-        self._total, self._samples = 0.0, 0
+        self.total, self.samples = 0.0, 0
         # By output, of numbers divided by 2**level: weighted squared errors, mean, squared deviations of the
         # truth. Only what is far from 1 has a level other than 0; _NONE stands for no number but 0 so far.
-        self._level: NDArray[np.int64] | None = None
-        self._error = self._mean = self._deviations = np.zeros(0)
-        self._low = self._high = np.zeros(0)
+        self.level: NDArray[np.int64] | None = None
+        self.error = self.mean = self.deviations = np.zeros(0)
+        self.low = self.high = np.zeros(0)
 
     @quiet()
     def update(
@@ -103,43 +103,43 @@ class R2(Metric):
         low, high = y.min(axis=0), y.max(axis=0)
         largest = np.maximum(np.maximum(-low, high), np.abs(out).max(axis=0))
         down = _NOTHING
-        if self._level is None and near_one(largest):  # the first batch, and nothing is out of range
-            self._level = np.zeros(y.shape[1], np.int64)
-            self._low, self._high = low, high
+        if self.level is None and near_one(largest):  # the first batch, and nothing is out of range
+            self.level = np.zeros(y.shape[1], np.int64)
+            self.low, self.high = low, high
         else:
             level = np.where(largest == 0, _NONE, levels(largest))
-            if self._level is None:
-                self._level = np.full(y.shape[1], _NONE)
-                self._error = self._mean = self._deviations = np.zeros(y.shape[1])
-                self._low, self._high = low, high
-            before, self._level = self._level, np.maximum(level, self._level)
-            self._low, self._high = np.minimum(self._low, low), np.maximum(self._high, high)
-            by = np.where(self._level == _NONE, 0, self._level)
+            if self.level is None:
+                self.level = np.full(y.shape[1], _NONE)
+                self.error = self.mean = self.deviations = np.zeros(y.shape[1])
+                self.low, self.high = low, high
+            before, self.level = self.level, np.maximum(level, self.level)
+            self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
+            by = np.where(self.level == _NONE, 0, self.level)
             down = np.where(before == _NONE, 0, before - by)
             y, out = shifted(y, -by), shifted(out, -by)
         error = _sum_rows(np.square(y - out), w)
         mean = _sum_rows(y, w) / total
         deviations = _sum_rows(np.square(y - mean), w)
-        if not self._samples:
-            self._error, self._mean, self._deviations = error, mean, deviations
+        if not self.samples:
+            self.error, self.mean, self.deviations = error, mean, deviations
         else:  # two sets of samples merged, as in Chan, Golub, LeVeque (1983)
-            old = shifted(self._mean, down)
-            delta, both = mean - old, self._total + total
-            self._error = shifted(self._error, 2 * down) + error
-            self._deviations = shifted(self._deviations, 2 * down) + (
-                deviations + delta * delta * (self._total * total / both)
+            old = shifted(self.mean, down)
+            delta, both = mean - old, self.total + total
+            self.error = shifted(self.error, 2 * down) + error
+            self.deviations = shifted(self.deviations, 2 * down) + (
+                deviations + delta * delta * (self.total * total / both)
             )
-            self._mean = old + delta * (total / both)
-        self._total += total
-        self._samples += len(y)
+            self.mean = old + delta * (total / both)
+        self.total += total
+        self.samples += len(y)
 
     @quiet()
     def value(self) -> float:
-        if self._samples < 2:
+        if self.samples < 2:
             return float("nan")
-        still = self._low == self._high
+        still = self.low == self.high
         if still.any():
-            ratio = np.where(still, self._error != 0.0, self._error / np.where(still, 1.0, self._deviations))
+            ratio = np.where(still, self.error != 0.0, self.error / np.where(still, 1.0, self.deviations))
         else:
-            ratio = self._error / self._deviations
+            ratio = self.error / self.deviations
         return float(np.maximum(1.0 - ratio, _LOWEST).sum() / len(ratio))

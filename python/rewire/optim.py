@@ -23,7 +23,7 @@ from rewire.parameters import Field, Parameter
 from rewire.schedules import Schedule
 from rewire.schedules import schedule as as_schedule
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer", "register_optimizer"]
 
 DECAYS = ("l2", "decoupled", "per_step")
 
@@ -40,9 +40,9 @@ class Optimizer(Parameters):
 
     Notes
     -----
-    An optimizer of your own is a subclass with ``name``, ``fields`` and :meth:`step`, in NumPy, registered by
-    ``rewire.optim.KINDS.register``. It is slower than one of the core: gradients are kept for a whole step,
-    and values are copied out of the stores and back.
+    An optimizer of your own is a subclass with ``name``, ``fields`` and :meth:`step`, in NumPy; decorated
+    with ``rewire.optim.register_optimizer`` it is found by its name, in files too. It is slower than one of
+    the core: gradients are kept for a whole step, and values are copied out of the stores and back.
     """
 
     name: ClassVar[str] = ""
@@ -255,9 +255,25 @@ class AdamW(Adam):
         )
 
 
-KINDS = Registry("optimizer", Optimizer, "a dict or an Optimizer")
+KINDS = Registry(
+    "optimizer", Optimizer, "a dict or an Optimizer",
+    to_save="give it a `name` of its own and decorate it with @rewire.optim.register_optimizer",
+)  # fmt: skip
 for _kind in (SGD, Adam, AdamW):
     KINDS.register(_kind)
+
+
+def register_optimizer(cls: type[Optimizer]) -> type[Optimizer]:
+    """Make an optimizer known to :func:`optimizer` under its ``name``; a decorator.
+
+    From a file it is made by its constructor, from the entries of its ``config()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a class without a name, or with the name of another one.
+    """
+    return KINDS.register(cls)
 
 
 def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:

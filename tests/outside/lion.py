@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from rewire.optim import KINDS, Optimizer
+from rewire.optim import Optimizer, register_optimizer
 from rewire.parameters import Field
 
 
+@register_optimizer
 class Lion(Optimizer):
     """The sign of a mean of gradients, and decoupled weight decay."""
 
@@ -23,6 +24,3 @@ class Lion(Optimizer):
 
     def config(self):
         return {**super().config(), "betas": list(self.betas)}
-
-
-KINDS.register(Lion)

@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     for name, value in contents.notes.items():
         if value is not None:
             say(f"{name}: {_short(value)}")
-    say("checksum ok, structure ok")
+    say("digests ok, structure ok")
     if arguments.json is not None:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
