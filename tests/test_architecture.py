@@ -26,7 +26,7 @@ ORDER = """
     _fileio _blocks _container _saving threads _moments _inputs standardizer workspace _positions _links _view
     _no_array store _structure activations initializers link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
-    parameters.sparse parameters. _clipping
+    parameters.initial parameters.sparse parameters. _clipping
     layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.

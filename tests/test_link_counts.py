@@ -229,7 +229,7 @@ def test_optimizer_state_is_refused_too(monkeypatch):
 @pytest.mark.parametrize(("group", "states"), [(1, 0), (1, 1), (1, 2), (4, 0), (4, 1), (4, 2)])
 def test_the_estimate_is_right(group, states):
     layer = rw.Sparse(2000, 1000, epsilon=20, group=group)
-    slots = layer.wanted_slots
+    slots = layer.weight.wanted_slots
     net = rw.Sequential([layer])
     fields = [(), ("momentum",), ("adam_m", "adam_v")][states]
     for name in fields:

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import MAX_NEURONS, choice, describe, detached, entries, integer, number
+from rewire._checks import MAX_NEURONS, choice, entries, integer, number
 from rewire._geometry import Geometry
 from rewire._positions import decode
 from rewire._structure import Mask, Structure
-from rewire.connectivity import Connectivity, EdgeList, Random, Request
+from rewire.connectivity import Connectivity, Random, Request
 from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
-from rewire.link_counts import density_links, erdos_renyi_links, plan_bytes, plant, slots_for, sparse_bytes
+from rewire.link_counts import plan_bytes, plant, sparse_bytes
 from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
 from rewire.parameters.field import Field
+from rewire.parameters.initial import GROUPS, Wanted, links_of
 from rewire.parameters.units import Rescale
 from rewire.store import WeightStore
 from rewire.threads import resolve
@@ -90,33 +91,21 @@ class SparseParameter(Parameter):
         self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
         self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
         self._connectivity = as_connectivity(connectivity)
-        self.group = choice("group", group, (1, 2, 4, 8))
+        self.group = choice("group", group, GROUPS)
         self.init = initializer(init)
         self.gain = number("gain", gain)
-        given = {"epsilon": epsilon, "density": density, "fan_in": fan_in, "links": links}
-        named = [name for name, value in given.items() if value is not None]
-        if len(named) > 1:
-            raise ValueError(f"give one of epsilon, density, fan_in and links, got {' and '.join(named)}")
-        self.epsilon = self.wanted_density = self.fan_in = self.links = None
-        if isinstance(self._connectivity, EdgeList):
-            if named:
-                raise ValueError(f"an EdgeList says how many links there are: leave {named[0]} out")
-            links = self._connectivity.count
-        if fan_in is not None and not isinstance(self._connectivity, Random):
-            raise ValueError(f"fan_in draws at random: leave it out with connectivity={self._connectivity!r}")
-        if density is not None:
-            self.wanted_density = number("density", density, low=0.0, high=1.0)
-        elif fan_in is not None:
-            self.fan_in = integer("fan_in", fan_in, low=0, high=self.n_in)
-        elif links is not None:
-            self.links = integer("links", links, low=0, high=self.n_in * self.n_out)
-        else:
-            self.epsilon = 20.0 if epsilon is None else number("epsilon", epsilon, low=0.0, open_low=True)
-        # The argument that gave the number of links ("count" where it gave the exact number), and whether it
-        # was given for this layer, not for a whole network or by default.
-        exact = density == 1.0 or links is not None or fan_in is not None
-        self.sized_by = "count" if exact else "epsilon" if density is None else "density"
-        self.sized_here = bool(named)
+        self.wanted = Wanted.of(
+            self.geometry,
+            self._connectivity,
+            epsilon=epsilon,
+            density=density,
+            fan_in=fan_in,
+            links=links,
+        )
+        # What gave the number of links ("count" where it gave the exact number), and whether that was said of
+        # this layer, not of a whole network or by default.
+        self.sized_by = "count" if self.wanted.exact else self.wanted.name
+        self.sized_here = self.wanted.given
         self._given: tuple[NDArray[Any], ...] | None = None  # (indptr, sources, weights): from_dense
         self.store: WeightStore
         self.core: _core.Store
@@ -139,39 +128,10 @@ class SparseParameter(Parameter):
 
         See :meth:`rewire.Sparse.from_dense`, whose arguments these are.
         """
-        try:
-            w = np.asarray(detached(weights))
-        except ValueError:
-            raise TypeError(f"weights must be a 2-D array of real numbers, got {describe(weights)}") from None
-        if w.dtype.kind not in "fiub":
-            raise TypeError(f"weights must hold real numbers, got dtype {w.dtype}")
-        if w.ndim != 2 or 0 in w.shape:
-            raise ValueError(f"weights must be 2-D (n_out, n_in) and not empty, got shape {w.shape}")
-        if not np.isfinite(w).all():
-            row, column = divmod(int(np.argmin(np.isfinite(w))), w.shape[1])
-            raise ValueError(f"weights must be finite, got {w[row, column]} at ({row}, {column})")
-        if threshold is not None and density is not None:
-            raise ValueError("give threshold or density, got both")
-        n_out, n_in = w.shape
-        made = cls(n_in, n_out, density=0.0, group=group, init=init, gain=gain)
-
-        groups = Geometry(n_in, n_out, group).n_groups
-        padded = np.zeros((groups * group, n_in), dtype=np.result_type(w.dtype, np.float32))
-        padded[:n_out] = w
-        blocks = padded.reshape(groups, group, n_in)
-        score = np.abs(blocks).sum(axis=1, dtype=np.float64)
-        if density is None:
-            keep = score > (0.0 if threshold is None else number("threshold", threshold, low=0.0))
-        else:
-            slots = slots_for(n_in, n_out, group, density_links(n_in, n_out, density))
-            keep = np.zeros(score.size, dtype=bool)
-            keep[np.argsort(-score, axis=None, kind="stable")[:slots]] = True
-            keep = keep.reshape(score.shape)
-        at, sources = np.nonzero(keep)
-        indptr = np.concatenate(([0], np.cumsum(keep.sum(axis=1)))).astype(np.int64)
-        made._given = indptr, sources.astype(np.int32), np.ascontiguousarray(blocks[at, :, sources])
-        kept = np.minimum(group, n_out - at * group).sum()
-        made.wanted_density, made.links, made.sized_by = None, int(kept), "count"
+        chosen = links_of(weights, threshold=threshold, density=density, group=group)
+        n_in, n_out, group = chosen.geometry
+        made = cls(n_in, n_out, links=chosen.links, group=group, init=init, gain=gain)
+        made._given = chosen.indptr, chosen.sources, chosen.weights
         return made
 
     # --- sizes --------------------------------------------------------------------------
@@ -190,32 +150,13 @@ class SparseParameter(Parameter):
         return Geometry(self.n_in, self.n_out, self.group)
 
     @property
-    def wanted_links(self) -> float:
-        """Initial links that are asked for, before rounding to slots."""
-        if self.links is not None:
-            return float(self.links)
-        if self.fan_in is not None:
-            return float(self.fan_in * self.n_out)
-        if self.wanted_density is not None:
-            return density_links(self.n_in, self.n_out, self.wanted_density)
-        return erdos_renyi_links(self.n_in, self.n_out, self.epsilon or 0.0)
-
-    @property
     def wanted_slots(self) -> int:
         """Initial slots, exactly."""
-        if self.fan_in is not None:
-            return self.fan_in * self.geometry.n_groups
-        if self._given is not None:
-            return len(self._given[1])
-        return slots_for(self.n_in, self.n_out, self.group, self.wanted_links)
+        return self.wanted.slots(self.geometry) if self._given is None else len(self._given[1])
 
     def sizes(self) -> dict[str, Any]:
         """The constructor's argument that says how many links there are."""
-        given = {
-            "epsilon": self.epsilon, "density": self.wanted_density, "fan_in": self.fan_in,
-            "links": self.links,
-        }  # fmt: skip
-        return {name: value for name, value in given.items() if value is not None}
+        return {self.wanted.name: self.wanted.value}
 
     # --- life in a network --------------------------------------------------------------
 
@@ -256,7 +197,7 @@ class SparseParameter(Parameter):
             plan = plant(
                 self.core,
                 slots=self.wanted_slots,
-                fan_in=self.fan_in,
+                fan_in=int(self.wanted.value) if self.wanted.name == "fan_in" else None,
                 seed=seed,
                 stream=stream,
                 threads=threads,
@@ -516,7 +457,7 @@ class SparseParameter(Parameter):
     @property
     def nnz(self) -> int:
         """Connections; those that are asked for, before there is a store."""
-        return self.core.nnz if self.built else math.floor(self.wanted_links + 0.5)
+        return self.core.nnz if self.built else math.floor(self.wanted.links(self.geometry) + 0.5)
 
     @property
     def density(self) -> float:
