@@ -182,7 +182,7 @@ class TopKAST(Rule):
             up = ~others.marked()
             at = np.flatnonzero((up != store.get_field(MASK)[:, 0]) & ~plan.marked())
             groups, sources = groups_of(store).take(at).astype(np.int32), store.sources().take(at)
-            context.notes[parameter.label] = groups, sources, up.take(at).view(np.uint8)
+            context.notes[parameter.name] = groups, sources, up.take(at).view(np.uint8)
             plans.append(plan)
         return plans
 
@@ -201,7 +201,7 @@ class TopKAST(Rule):
 
     def committed(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> None:
         for parameter in parameters:
-            _core.topkast_select(parameter.core, THETA, MASK, *context.notes[parameter.label])
+            _core.topkast_select(parameter.core, THETA, MASK, *context.notes[parameter.name])
             parameter.touch()
 
 
