@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._checks import describe
 from rewire.layers.base import Layer, undefined
 from rewire.layers.passing import Pass
 
@@ -65,8 +67,13 @@ class ArrayLayer(Layer):
         return self._packed("y", self.outputs(p.numbers(x), p), self.n_out, p)
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        dx, found = self.gradients(p.numbers(dy), p)
-        parameters = self.parameters()
+        given = self.gradients(p.numbers(dy), p)
+        if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
+            raise TypeError(
+                f"{self.label}: gradients must give those for the inputs and a dict of others, "
+                f"got {describe(given)}"
+            )
+        (dx, found), parameters = given, self.parameters()
         if found.keys() != parameters.keys():
             raise ValueError(f"{self.label}: gradients must be of {sorted(parameters)}, got {sorted(found)}")
         for name, parameter in parameters.items():
@@ -74,6 +81,8 @@ class ArrayLayer(Layer):
         return self._packed("dx", dx, self.n_in, p) if need_dx else None
 
     def _packed(self, what: str, values: NDArray[Any], n: int, p: Pass) -> _core.Tiles:
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            raise TypeError(f"{self.label}: {what} must be an array of real numbers, got {describe(values)}")
         if values.shape != (p.batch, n):
             raise ValueError(f"{self.label}: {what} must have shape {(p.batch, n)}, got {values.shape}")
         return p.pack((self.index, what), values)

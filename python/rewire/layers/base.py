@@ -196,14 +196,25 @@ class Layer(Dependence):
         """JSON-able description: the class's name, and the constructor's arguments.
 
         By default those are attributes of the arguments' names: numbers, words, layers, lists of these, and
-        objects with a ``config()``.
+        objects with a ``config()``, in whose place the constructor gets the dict that this gave: for an
+        activation or an initializer it calls `rewire.activations.activation` or
+        `rewire.initializers.initializer`, which take both. One of its own names the class:
+        ``{"type": "Mine", "width": 9}``.
 
         Raises
         ------
         NotImplementedError
-            For an argument without such an attribute.
+            For an argument without such an attribute, or of another kind.
         """
-        values = {name: _described(value) for name, value in self._arguments().items()}
+        values = {}
+        for name, value in self._arguments().items():
+            try:
+                values[name] = _described(value)
+            except TypeError as error:
+                raise NotImplementedError(
+                    f"{type(self).__name__} cannot be saved: its {name!r} must be {error}; or give the class "
+                    "a config() and a from_config() of its own"
+                ) from None
         return {"type": type(self).__name__, **values}
 
     def _arguments(self) -> dict[str, Any]:
@@ -289,13 +300,26 @@ def _described(value: Any) -> Any:
     """What JSON can hold of an argument."""
     if isinstance(value, list | tuple):
         return [_described(each) for each in value]
-    return value.config() if callable(getattr(value, "config", None)) else value
+    if callable(getattr(value, "config", None)):
+        return value.config()
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        return value.item()
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _described(each) for key, each in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(
+        "a number, a word, a layer, something with a config(), or lists and dicts by words of these, "
+        f"got {describe(value)}"
+    )
 
 
 def _made(value: Any) -> Any:
     """The argument that :func:`_described` described, with layers in the place of their descriptions."""
     if isinstance(value, list):
         return [_made(each) for each in value]
+    if isinstance(value, Mapping) and "type" not in value:
+        return {key: _made(each) for key, each in value.items()}
     return layer_from_config(value) if isinstance(value, Mapping) and "type" in value else value
 
 

@@ -12,7 +12,7 @@ from rewire._structure import Mask
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.composite import Composite
 from rewire.layers.passing import Pass
-from rewire.layers.row import Row, connect_row
+from rewire.layers.row import Row, connect_row, given_tiles
 
 __all__ = ["Concat"]
 
@@ -57,7 +57,8 @@ class Concat(Composite):
         y, end = p.output(self), 0
         for layer in self.layers:
             begin, end = end, end + layer.n_out
-            y.array()[:, begin:end] = layer.forward(x, p).array()
+            found = given_tiles(layer, "forward", layer.forward(x, p), layer.n_out)
+            y.array()[:, begin:end] = found.array()
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
@@ -71,9 +72,9 @@ class Concat(Composite):
             if not (need_dx or learns):
                 continue
             dx = layer.backward(part, x, p, need_dx)
-            if dx is not None:
-                key = self.index, "dx"
-                total = p.copy(key, dx) if total is None else p.map(key, np.add, total, dx)
+            if need_dx:
+                key, found = (self.index, "dx"), given_tiles(layer, "backward", dx, self.n_in)
+                total = p.copy(key, found) if total is None else p.map(key, np.add, total, found)
         return total
 
     def live_outputs(self, inputs: Mask) -> Mask:

@@ -108,7 +108,6 @@ class Dense(WeightLayer, Mixing):
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        assert p.learner is not None
         ws = p.ws
         self._activate_back(dy, p)
         self._bias_back(dy, p)
@@ -124,7 +123,7 @@ class Dense(WeightLayer, Mixing):
             with np.errstate(over="ignore", invalid="ignore"):
                 np.matmul(flat_dy, flat_x.T, out=room[: self.weight.size].reshape(self.weight.shape))
 
-        p.learner.dense(self.weight, fill, p)
+        p.taker(self.weight).dense(self.weight, fill, p)
         return dx
 
     # --- saving -------------------------------------------------------------------------

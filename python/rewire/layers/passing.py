@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._checks import describe
 from rewire.parameters import DenseParameter, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.workspace import Workspace
@@ -224,7 +225,8 @@ class Pass:
     """
 
     __slots__ = (
-        "_saved", "first_sample", "learner", "linear", "probing", "step", "threads", "training", "ws",
+        "_handed", "_learner", "_saved", "first_sample", "linear", "probing", "step", "threads", "training",
+        "ws",
     )  # fmt: skip
 
     def __init__(
@@ -240,9 +242,19 @@ class Pass:
         probing: bool = False,
     ) -> None:
         self.ws, self.training, self.step, self.threads = ws, training, step, threads
-        self.first_sample, self.linear, self.learner = first_sample, linear, learner
-        self.probing = probing
+        self.first_sample, self.linear, self.probing = first_sample, linear, probing
+        self.learner = learner
         self._saved: dict[int, Any] = {}
+
+    @property
+    def learner(self) -> Learner | None:
+        """What becomes of gradients; a new one begins a backward pass."""
+        return self._learner
+
+    @learner.setter
+    def learner(self, learner: Learner | None) -> None:
+        self._learner = learner
+        self._handed: dict[str, int] = {}  # how often each parameter's gradient was handed over
 
     @property
     def batch(self) -> int:
@@ -274,6 +286,8 @@ class Pass:
 
     def pack(self, key: Hashable, values: NDArray[Any]) -> _core.Tiles:
         """An array (samples, features) as tiles, which ``key`` names."""
+        if np.ndim(values) != 2 or len(values) != self.batch:
+            raise ValueError(f"values must have shape ({self.batch}, features), got {np.shape(values)}")
         tiles = self.ws.tiles(key, values.shape[1])
         tiles.pack(np.ascontiguousarray(values, self.ws.dtype), None, None, None, self.threads)
         return tiles
@@ -292,9 +306,22 @@ class Pass:
     def map(
         self, key: Hashable, function: Callable[..., NDArray[Any]], first: _core.Tiles, *others: _core.Tiles
     ) -> _core.Tiles:
-        """Tiles, which ``key`` names, of a function value by value; it must map zeros to 0."""
+        """Tiles, which ``key`` names, of a function value by value, of arrays of equal shape.
+
+        Samples beyond the batch become zero, whatever the function makes of them.
+        """
+        if any(tiles.n != first.n for tiles in others):
+            widths = ", ".join(str(tiles.n) for tiles in (first, *others))
+            raise ValueError(f"map needs tiles of equal width, got {widths}")
         found = self.ws.tiles(key, first.n)
-        found.array()[...] = function(first.array(), *(tiles.array() for tiles in others))
+        values = found.array()
+        given = function(first.array(), *(tiles.array() for tiles in others))
+        if np.shape(given) != values.shape:
+            raise ValueError(f"map needs a function value by value: {values.shape} became {np.shape(given)}")
+        values[...] = given
+        rest = self.batch % found.tile
+        if rest:
+            values[-1, :, rest:] = 0
         return found
 
     def copy(self, key: Hashable, tiles: _core.Tiles) -> _core.Tiles:
@@ -329,19 +356,26 @@ class Pass:
     # --- gradients ------------------------------------------------------------------------
 
     def learn(self, parameter: Parameter, gradient: NDArray[Any]) -> None:
-        """Hand over the gradient of a `DenseParameter`: an array of its shape."""
+        """Hand over the gradient of a `DenseParameter`: an array of its shape.
+
+        Once in a pass; of one that several layers have, once by each of them.
+        """
         if not isinstance(parameter, DenseParameter):
             raise TypeError(f"the gradient of {parameter.name} is handed over by learn_links")
-        assert self.learner is not None
-        flat = np.asarray(gradient).reshape(-1)
-        if flat.size != parameter.size:
+        found = np.asarray(gradient)
+        if found.shape != parameter.shape:
             raise ValueError(
-                f"gradient of {parameter.name} must have shape {parameter.shape}, got {np.shape(gradient)}"
+                f"gradient of {parameter.name} must have shape {parameter.shape}, got {found.shape}"
             )
-        self.learner.dense(parameter, lambda room: room.__setitem__(slice(flat.size), flat), self)
+        if found.dtype.kind not in "fiu":
+            raise TypeError(f"gradient of {parameter.name} must be real numbers, got {describe(found)}")
+        flat = found.reshape(-1)
+        self.taker(parameter).dense(parameter, lambda room: room.__setitem__(slice(flat.size), flat), self)
 
     def learn_links(self, parameter: SparseParameter, x: _core.Tiles, dy: _core.Tiles) -> None:
         """Hand over what the gradient of a `SparseParameter` is made of, after its last use.
+
+        Once in a pass, as :meth:`learn`.
 
         Parameters
         ----------
@@ -351,5 +385,21 @@ class Pass:
         dy : Tiles
             The gradient for y.
         """
-        assert self.learner is not None
-        self.learner.sparse(parameter, x, dy, self)
+        self.taker(parameter).sparse(parameter, x, dy, self)
+
+    def taker(self, parameter: Parameter) -> Learner:
+        """Who takes this parameter's gradient; a step would be taken twice for what is handed over twice."""
+        if self._learner is None:
+            raise RuntimeError("gradients are handed over in a backward pass, not before")
+        if not parameter.built:
+            raise RuntimeError(
+                f"{parameter!r} is no parameter of the network: parameters() must give it, and the same "
+                "object every time"
+            )
+        times = self._handed[parameter.name] = self._handed.get(parameter.name, 0) + 1
+        if times > max(1, parameter.uses):
+            raise RuntimeError(
+                f"the gradient of {parameter.name} was handed over {times} times in one pass: add them up, "
+                "or let parameters() name it once for each time"
+            )
+        return self._learner

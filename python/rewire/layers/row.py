@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rewire import _core
+from rewire._checks import describe
 from rewire._structure import Mask
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.composite import Composite
 from rewire.layers.passing import Pass
 from rewire.reachability import live_backward, live_forward
 
-__all__ = ["Row", "backward_through", "connect_row", "first_learning", "forward_through", "width_of"]
+__all__ = [
+    "Row", "backward_through", "connect_row", "first_learning", "forward_through", "given_tiles",
+    "width_of",
+]  # fmt: skip
 
 
 def width_of(layers: Sequence[Layer]) -> int:
@@ -68,6 +73,8 @@ def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_c
     flow = [x]
     for layer in layers:
         x = layer.forward(x, p)
+        if not isinstance(x, _core.Tiles) or x.n != layer.n_out:
+            given_tiles(layer, "forward", x, layer.n_out)
         flow.append(x)
     return flow
 
@@ -75,6 +82,15 @@ def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_c
 def first_learning(layers: Sequence[Layer]) -> int:
     """The position of the first layer that has parameters; the number of layers if none has."""
     return next((i for i, layer in enumerate(layers) if layer.learns), len(layers))
+
+
+def given_tiles(layer: Layer, method: str, found: Any, n: int) -> _core.Tiles:
+    """What a layer's method gave; TypeError or ValueError unless it is tiles of ``n`` features."""
+    if not isinstance(found, _core.Tiles):
+        raise TypeError(f"{layer.label}: {method} must give tiles, got {describe(found)}")
+    if found.n != n:
+        raise ValueError(f"{layer.label}: {method} must give tiles of {n} features, got {found.n}")
+    return found
 
 
 def backward_through(
@@ -96,10 +112,13 @@ def backward_through(
     for at in range(len(layers) - 1, max(first, 0) - 1, -1):
         needed = at > first
         found = layers[at].backward(gradient, flow[at], p, needed)
-        if found is not None:
-            gradient = found
-        elif needed:
-            raise TypeError(f"{layers[at].label}: backward must give the gradient for inputs, got None")
+        if found is None:
+            if needed:
+                raise TypeError(f"{layers[at].label}: backward must give the gradient for inputs, got None")
+            break
+        if not isinstance(found, _core.Tiles) or found.n != layers[at].n_in:
+            given_tiles(layers[at], "backward", found, layers[at].n_in)
+        gradient = found
     return gradient if need_dx else None
 
 

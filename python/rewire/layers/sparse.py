@@ -190,14 +190,13 @@ class Sparse(WeightLayer):
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        assert p.learner is not None
         self._activate_back(dy, p)
         self._bias_back(dy, p)
         dx = None
         if need_dx:
             dx = p.ws.other(self.n_in, dy)
             self.weight.backward_input(dy, dx, p.ws.batch, p.threads)
-        p.learner.sparse(self.weight, x, dy, p)
+        p.taker(self.weight).sparse(self.weight, x, dy, p)
         return dx
 
     # --- paths, and neurons that are removed ----------------------------------------------

@@ -52,11 +52,18 @@ class Tree:
         owners = {layer for name, (layer, _) in self.declared_by.items() if self.parameters[name].connects}
         self.weighted = [layer for name, layer in self.layers.items() if name in owners]
         self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
+        self._refuse_undeclared()
 
     def _add(self, name: str, layer: Layer) -> None:
         if any(layer is other for other in self.layers.values()):
             raise ValueError(f"{name} stands twice in the network; every layer needs an object of its own")
         self.layers[name] = layer
+        for short in (*layer.parameters(), *layer.buffers(), *layer.children()):
+            if not isinstance(short, str) or not short or "." in short or short == "buffer":
+                raise ValueError(
+                    f"{name} ({type(layer).__name__}): its parameters, buffers and layers must have names "
+                    f'without a dot that are not "buffer", got {short!r}'
+                )
         for number, (short, parameter) in enumerate(layer.parameters().items()):
             first = self._names.setdefault(id(parameter), f"{name}.{short}")
             self.uses[first] = self.uses.get(first, 0) + 1
@@ -66,6 +73,22 @@ class Tree:
             self.buffers[f"{name}.buffer.{short}"] = buffer
         for short, child in layer.children().items():
             self._add(f"{name}.{short}", child)
+
+    def _refuse_undeclared(self) -> None:
+        """TypeError for a parameter, buffer or layer in a list or dict that no layer declares."""
+        known = {id(each) for each in self._all()}
+        for place, layer in self.layers.items():
+            for name, value in vars(layer).items():
+                inside = value.values() if isinstance(value, dict) else value
+                for each in inside if isinstance(value, dict | list | tuple) else ():
+                    if isinstance(each, Parameter | Buffer | Layer) and id(each) not in known:
+                        method = "parameters" if isinstance(each, Parameter) else "buffers"
+                        method = "children" if isinstance(each, Layer) else method
+                        raise TypeError(
+                            f"{place} ({type(layer).__name__}): its attribute {name!r} holds {each!r}, "
+                            f"which would be neither trained nor saved: what is no attribute of its own must "
+                            f"be named by {method}()"
+                        )
 
     # --- saving -------------------------------------------------------------------------
 

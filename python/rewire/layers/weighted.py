@@ -84,9 +84,8 @@ class WeightLayer(Layer):
             _core.activate_back(bound.code, bound.slope, kept, dy, p.threads)
 
     def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
-        assert p.learner is not None
         if self.offset is not None:
-            p.learner.bias(self.offset, dy, p)
+            p.taker(self.offset).bias(self.offset, dy, p)
 
     # --- other units ------------------------------------------------------------------------
 
