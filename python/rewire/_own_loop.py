@@ -217,7 +217,7 @@ class OwnLoop:
             other.check_outputs(self.network.n_out)
         data = self._check_data(X, y, sample_weight, "", other)
         scale = _checks.number("scale", scale)
-        first_sample = _checks.integer("first_sample", first_sample, low=0)
+        first_sample = _checks.integer("first_sample", first_sample, low=0, high=2**62)
         begin = time.perf_counter()
         with self._stepping("gradients") as stepper, stepper.step_whole:
             self.network.refuse_views("trained")
@@ -258,7 +258,7 @@ class OwnLoop:
             As for :meth:`train_step`.
         """
         source = as_source(X, self.network.n_in)
-        first_sample = _checks.integer("first_sample", first_sample, low=0)
+        first_sample = _checks.integer("first_sample", first_sample, low=0, high=2**62)
         begin = time.perf_counter()
         with self._stepping("forward") as stepper, stepper.step_whole:
             stepper.take_samples(source.n_samples, first_sample)
@@ -348,7 +348,6 @@ class OwnLoop:
                 )
             with stepper.step_whole:
                 stepper.begin()
-                stepper.changes = False  # no forward pass
                 if gradient is not None:
                     self.network.set_vector(gradient, GRADIENT)
                     stepper.keep.there.update(self.network.tree.parameters)
@@ -458,10 +457,13 @@ class OwnLoop:
                 if not stepper.whole and stepper.changes:
                     state.unfinished = None
                     stepper.forget()
-                elif (state.step, state.rewirings) == done:
-                    state.unfinished = part
-                stepper.whole, stepper.changes = True, False
+                else:
+                    stepper.restore_buffers()
+                    if (state.step, state.rewirings) == done:
+                        state.unfinished = part
                 raise
+            finally:
+                stepper.done()
 
     def _ready(self, what: str) -> OwnStepper:
         """What steps are made with; the optimizer's state and the rule's fields are there."""

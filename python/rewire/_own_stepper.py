@@ -18,6 +18,7 @@ from rewire._stepper import Stepper
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.losses import Targets
+from rewire.parameters import Buffer
 from rewire.parameters.base import GRADIENT
 from rewire.rewiring import RewiringRecord, TrainingProgress
 from rewire.threads import settings
@@ -80,6 +81,7 @@ class OwnStepper(Stepper):
         self.flow: WaitingFlow | None = None
         self.loss = 0.0
         self.rewired: RewiringRecord | None = None
+        self._buffers: list[tuple[Buffer, NDArray[Any]]] = []
         self._threads_of: dict[Any, int] = {}
         self._fractions: dict[str, Any] = {}  # of the run, that the rule counts by
         for rule in self.rule.parts():
@@ -95,6 +97,19 @@ class OwnStepper(Stepper):
 
     def told_of_step(self, part: Unfinished, loss: float) -> None:
         self.loss = loss
+
+    def outputs_of(self, source: Source, rows: NDArray[np.int64]) -> list[_core.Tiles]:
+        self._buffers = [(buffer, buffer.values.copy()) for buffer in self.net.tree.buffers.values()]
+        return super().outputs_of(source, rows)
+
+    def restore_buffers(self) -> None:
+        """Give buffers what they had before the forward pass of this call, if there was one."""
+        for buffer, values in self._buffers:
+            buffer.values = values
+
+    def done(self) -> None:
+        """A call is over."""
+        self.whole, self.changes, self._buffers = True, False, []
 
     # --- where it stands ----------------------------------------------------------------------
 

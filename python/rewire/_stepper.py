@@ -67,7 +67,6 @@ class Stepper:
     def refresh(self) -> None:
         """See what may be changed between steps."""
         self.keeps = self.optimizer.clip_norm is not None or not self.optimizer.in_core
-        self.buffered = bool(self.net.tree.buffers)
 
     def use_threads(self, threads: int) -> None:
         """As many threads from now on."""
@@ -132,7 +131,7 @@ class Stepper:
     def begin(self) -> None:
         """Before a step."""
         self.net.refuse_views("trained")
-        self.whole, self.changes = False, self.buffered  # forward may change buffers
+        self.whole, self.changes = False, False
 
     def close(self, part: Unfinished, samples: int, progress: TrainingProgress, begin: float) -> None:
         """After the optimizer's step: the rule follows, and the place in the epoch moves on."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import choice
+from rewire._checks import choice, describe, integer, number
 from rewire._structure import Mask
 from rewire.parameters.axes import Axis, checked_axes, checked_shape, cut
 
@@ -29,7 +29,7 @@ class Buffer:
     Attributes
     ----------
     values : ndarray
-        Live.
+        Live; what is assigned is copied into it.
     """
 
     def __init__(
@@ -39,7 +39,28 @@ class Buffer:
         self.shape = checked_shape(shape)
         self.dtype = choice("dtype", dtype, ("float64", "float32", "int64", "int32", "uint8"))
         self.axes = checked_axes(axes, self.shape)
-        self.values: NDArray[Any] = np.full(self.shape, fill, self.dtype)
+        if np.dtype(self.dtype).kind == "f":
+            start: float = number("fill", fill)
+        else:
+            info = np.iinfo(self.dtype)
+            start = integer("fill", fill if fill != 0.0 else 0, low=int(info.min), high=int(info.max))
+        self._values: NDArray[Any] = np.full(self.shape, start, self.dtype)
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """The values, live."""
+        return self._values
+
+    @values.setter
+    def values(self, values: NDArray[Any]) -> None:
+        if values is self._values:  # changed in place
+            return
+        given = np.asarray(values)
+        if given.shape != self.shape or not np.can_cast(given.dtype, self.dtype, "same_kind"):
+            raise ValueError(
+                f"values must be an array of shape {self.shape} and dtype {self.dtype}, got {describe(given)}"
+            )
+        self._values[...] = given
 
     @property
     def nbytes(self) -> int:
@@ -49,6 +70,9 @@ class Buffer:
     def kept(self, inputs: Mask, outputs: Mask) -> NDArray[Any]:
         """What is left of it with these inputs and outputs of its layer alone."""
         return cut(self.values, self.axes, inputs, outputs)
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.shape}, dtype={self.dtype!r})"
 
     def config(self, values: NDArray[Any] | None = None) -> dict[str, Any]:
         """JSON-able description; of other values, where they are given."""
