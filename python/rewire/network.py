@@ -189,14 +189,16 @@ class Sequential:
         Returns
         -------
         ndarray of the network's dtype, shape (n_params,)
-            In the order of :meth:`parameters`; of links in the store's order.
+            In the order of :meth:`parameters`; of links by row and column, as ``to_arrays`` of a parameter
+            has them. Rewiring moves links: a vector from before it is one of other links.
 
         Raises
         ------
         KeyError
             If a parameter has no such field.
         """
-        parts = [parameter.read(field) for parameter in self.tree.parameters.values()]
+        with self.gate.reading("get_vector"):
+            parts = [parameter.read(field) for parameter in self.tree.parameters.values()]
         return np.concatenate(parts).astype(self.dtype, copy=False)
 
     def set_vector(self, values: ArrayLike, field: str = "weight") -> None:
@@ -205,21 +207,28 @@ class Sequential:
         Parameters
         ----------
         values : array-like, shape (n_params,)
-            In the order of :meth:`get_vector`. Finite.
+            In the order of :meth:`get_vector`. Finite, and in the range of the field.
         field : str
 
         Raises
         ------
         KeyError, TypeError, ValueError
             If a parameter has no such field; for values that do not fit. Nothing has changed then.
+        BufferError
+            For gradients, while a store is viewed.
+        RuntimeError
+            While another thread trains this network.
         """
         found = _checks.float_vector("values", values, self.n_params)
-        if field != GRADIENT:
-            for parameter in self.tree.parameters.values():
-                parameter.read(field)  # a field that is not there is found before anything changes
-        ends = np.cumsum([parameter.size for parameter in self.tree.parameters.values()])
-        for parameter, part in zip(self.tree.parameters.values(), np.split(found, ends[:-1]), strict=True):
-            parameter.write(part, field)
+        parameters = list(self.tree.parameters.values())
+        parts = np.split(found, np.cumsum([parameter.size for parameter in parameters])[:-1])
+        with self.gate.reading("set_vector"):
+            if field == GRADIENT:
+                self.refuse_views("written")
+            for parameter, part in zip(parameters, parts, strict=True):  # before anything changes
+                parameter.check_values(part, field)
+            for parameter, part in zip(parameters, parts, strict=True):
+                parameter.write(part, field)
 
     # --- numbers ----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.layers.passing import Updates
 from rewire.parameters import Field, Parameter
+from rewire.parameters.field import check_fields
 from rewire.schedules import Schedule
 from rewire.schedules import schedule as as_schedule
 
@@ -284,4 +285,6 @@ def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
     TypeError, ValueError
         If it is none of these.
     """
-    return KINDS.build(what)
+    found = KINDS.build(what)
+    check_fields(found.fields, f"fields of {type(found).__name__}")
+    return found

@@ -20,7 +20,7 @@ def checked_shape(shape: Any) -> tuple[int, ...]:
     parts = shape if isinstance(shape, tuple | list) else (shape,)
     if not parts:
         raise ValueError(f"shape must have at least one axis, got {describe(shape)}")
-    return tuple(integer(f"shape[{i}]", n, low=1) for i, n in enumerate(parts))
+    return tuple(integer(f"shape[{i}]", n, low=1, high=2**31 - 1) for i, n in enumerate(parts))
 
 
 def checked_axes(axes: Any, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:

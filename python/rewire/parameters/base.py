@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, entries, number
+from rewire._checks import boolean, choice, entries, integer, number, text
 from rewire._structure import Mask
-from rewire.parameters.field import Field
+from rewire.parameters.field import Field, check_fields
 from rewire.parameters.units import Rescale
 
 __all__ = ["DTYPES", "GRADIENT", "Owner", "Parameter", "stream_of", "take"]
@@ -138,9 +138,14 @@ class Parameter:
         """
         if self.built:
             raise ValueError(f"{self.label} has been built already; make a new parameter for another place")
+        if not text("name", name):
+            raise ValueError("name must not be empty")
+        integer("seed", seed, low=0, high=2**64 - 1)
+        self.dtype = choice("dtype", dtype, DTYPES) if self.wanted_dtype is None else self.wanted_dtype
+        if stream is None:
+            stream = zlib.crc32(name.encode())
+        self.stream = integer("stream", stream, low=0, high=2**64 - 1)
         self.name, self.owner = name, owner
-        self.stream = zlib.crc32(name.encode()) if stream is None else stream
-        self.dtype = dtype if self.wanted_dtype is None else self.wanted_dtype
         return self
 
     # --- values ---------------------------------------------------------------------------
@@ -151,7 +156,8 @@ class Parameter:
         Returns
         -------
         ndarray, shape (size,)
-            Of links in the store's order: by group, source and row.
+            Of links as :meth:`to_arrays` has them, by row and column, whatever the group. Of a field of one
+            value a slot: by group and source.
 
         Raises
         ------
@@ -169,6 +175,26 @@ class Parameter:
             For a field that is not there, or a vector of another shape.
         """
         raise NotImplementedError
+
+    def check_values(self, values: NDArray[np.float64], field: str) -> None:
+        """ValueError unless the field can hold these values; KeyError if there is none such."""
+        if field == GRADIENT:
+            dtype, low, high = np.dtype(self.dtype), None, None
+        else:
+            dtype, kind = self.read(field).dtype, self.kinds.get(field)
+            low, high = (None, None) if kind is None else (kind.low, kind.high)
+        info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+        low = float(info.min if low is None else low)
+        high = float(info.max if high is None else high)
+        bad = ~((values >= low) & (values <= high))
+        if dtype.kind != "f":
+            bad |= values != np.floor(values)
+        if bad.any():
+            what = "numbers" if dtype.kind == "f" else "integers"
+            raise ValueError(
+                f"values must be {what} in [{low:.4g}, {high:.4g}] for {field!r} of {self.name}, "
+                f"got {values[bad][0]:g}"
+            )
 
     def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
         """Rows, columns and values of all connections, in row-major order, as copies; of weights alone."""
@@ -229,6 +255,7 @@ class Parameter:
 
     def prepare(self, fields: Mapping[str, Field]) -> None:
         """Fresh fields: the state of an optimizer, before its first step, in the place of another one's."""
+        check_fields(fields)
         for name, kind in list(self.kinds.items()):
             if kind.state:
                 self.drop_field(name)

@@ -191,6 +191,7 @@ class DenseParameter(Parameter):
         return kept is not None and kept.dtype == field.of(self.dtype) and kept.shape == self._shape
 
     def add_field(self, name: str, field: Field) -> None:
+        field.check(name)
         if field.per_slot:
             return
         self.state[name] = _core.aligned_zeros(self._shape, field.of(self.dtype))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from rewire._checks import boolean, choice, describe, entries, integer, number
 
-__all__ = ["Field"]
+__all__ = ["Field", "check_fields"]
 
 DTYPES = ("float32", "float64", "int32", "uint8")
 
@@ -43,6 +45,24 @@ class Field(NamedTuple):
     ages: bool = False
     state: bool = False
 
+    def check(self, name: str) -> None:
+        """TypeError or ValueError unless it can be kept, and read from a file, under this name."""
+        if name in ("", "weight", "gradient"):
+            raise ValueError(f"a field must have a name of its own, got {name!r}")
+        where = f"field {name!r}"
+        dtype = None if self.dtype is None else choice(f"{where}: dtype", self.dtype, DTYPES)
+        boolean(f"{where}: per_slot", self.per_slot)
+        low = None if self.low is None else number(f"{where}: low", self.low)
+        high = None if self.high is None else number(f"{where}: high", self.high, low=low)
+        number(f"{where}: birth", self.birth, low=low, high=high)
+        if dtype in ("int32", "uint8"):
+            info = np.iinfo(dtype)
+            integer(f"{where}: birth", int(self.birth), low=int(info.min), high=int(info.max))
+            if self.birth != int(self.birth):
+                raise ValueError(f"{where}: birth must be an integer, got {self.birth}")
+        if self.power is not None:
+            integer(f"{where}: power", self.power, low=0, high=8)
+
     def of(self, dtype: str) -> str:
         """The dtype of the values beside weights of ``dtype``."""
         return dtype if self.dtype is None else self.dtype
@@ -69,3 +89,13 @@ class Field(NamedTuple):
             None if power is None else integer(f"{where}: power", power, low=0, high=8),
             state=boolean(f"{where}: state", config["state"]),
         )
+
+
+def check_fields(fields: Any, name: str = "fields") -> None:
+    """TypeError or ValueError unless it is a dict of names and fields that can be kept."""
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"{name} must be a dict of names and Fields, got {describe(fields)}")
+    for key, field in fields.items():
+        if not isinstance(key, str) or not isinstance(field, Field):
+            raise TypeError(f"{name} must be a dict of names and Fields, got {key!r}: {describe(field)}")
+        field.check(key)

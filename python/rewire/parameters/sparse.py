@@ -267,6 +267,8 @@ class SparseParameter(Parameter):
     # --- values -----------------------------------------------------------------------------
 
     def read(self, field: str = "weight") -> NDArray[Any]:
+        if field not in self.core.fields:
+            raise KeyError(f"{self.name} has no {field!r}")
         if self.group > 1 and self.core.fields[field][1] == 1:  # one a slot
             return self.core.get_field(field).reshape(-1)
         out = np.empty(self.nnz, self.core.fields[field][0])
@@ -279,6 +281,8 @@ class SparseParameter(Parameter):
     def write(self, values: NDArray[Any], field: str = "weight") -> None:
         if field == GRADIENT:
             self.hold_gradient(True)
+        if field not in self.core.fields:
+            raise KeyError(f"{self.name} has no {field!r}")
         dtype, width, _ = self.core.fields[field]
         one_a_slot = self.group > 1 and width == 1
         size = self.core.slots if one_a_slot else self.nnz
@@ -288,6 +292,10 @@ class SparseParameter(Parameter):
         if one_a_slot:
             self.core.set_field(field, given[:, None])
         else:
+            if field == "weight" and self.master is not None:  # weights follow it in the next step
+                master, changed = self.read(self.master), given != self.read()
+                master[changed] = given[changed]
+                _core.write_links(self.core, self.master, master)
             _core.write_links(self.core, field, given)
         self.touch()
 
@@ -310,6 +318,7 @@ class SparseParameter(Parameter):
         return there is not None and there[:2] == (field.of(self.dtype), 1 if field.per_slot else self.group)
 
     def add_field(self, name: str, field: Field) -> None:
+        field.check(name)
         self.drop_field(name)
         self.core.add_field(name, field.of(self.dtype), per_slot=field.per_slot, birth=field.birth)
         self._declared[name] = field
