@@ -1,0 +1,379 @@
+"""What is wrong with layers, fields and vectors from outside is refused by name, not computed with."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from outside.two_sided import TwoSided
+from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual
+from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
+from small import X, Y
+
+WIDTH = 6
+
+
+def trainer(*layers, **options):
+    """Outputs of these layers, which have WIDTH inputs and outputs, between two sparse ones."""
+    ends = [rw.Sparse(8, WIDTH, density=0.5), rw.Sparse(WIDTH, 3, density=0.5, activation="softmax")]
+    net = rw.Sequential([ends[0], *layers, ends[1]], seed=0)
+    return rw.Trainer(net, loss="cross_entropy", **{"optimizer": rw.SGD(0.05, momentum=0.9), **options})
+
+
+class Odd(Layer):
+    """Gives what it is told to, as tiles."""
+
+    def __init__(self, forward=None, backward=None):
+        self.gives, self.gives_back = forward, backward
+
+    def forward(self, x, p):
+        return x if self.gives is None else self.gives(self, x, p)
+
+    def backward(self, dy, x, p, need_dx):
+        return dy if self.gives_back is None else self.gives_back(self, dy, p)
+
+
+def narrow(layer, tiles, p):
+    return p.tiles((layer.index, "one"), 1)
+
+
+def array(layer, tiles, p):
+    return p.numbers(tiles)
+
+
+@pytest.mark.parametrize("within", [lambda a: a, lambda a: Residual([a]), lambda a: Concat([[a]])])
+@pytest.mark.parametrize("method", ["forward", "backward"])
+def test_tiles_of_another_width_are_refused(within, method):
+    """Those of one feature would be spread over all by NumPy."""
+    with pytest.raises(ValueError, match=rf"Odd 6 -> 6\): {method} must give tiles of 6 features, got 1"):
+        trainer(within(Odd(**{method: narrow}))).train_step(X, Y)
+    with pytest.raises(TypeError, match=rf"Odd 6 -> 6\): {method} must give tiles, got an array"):
+        trainer(within(Odd(**{method: array}))).train_step(X, Y)
+
+
+def test_a_branch_must_give_its_gradient():
+    with pytest.raises(TypeError, match=r"layer 1\.0 \(Odd 6 -> 6\): backward must give tiles, got None"):
+        trainer(Concat([Odd(backward=lambda *_: None)])).train_step(X, Y)
+
+
+def test_map_is_value_by_value_and_leaves_no_samples_that_are_not_there():
+    def part(layer, x, p):
+        return p.map((layer.index, "y"), lambda a: a[:1, :1], x)
+
+    def other(layer, x, p):
+        return p.map((layer.index, "y"), np.add, x, narrow(layer, x, p))
+
+    for wrong, says in ((part, "value by value"), (other, "equal width, got 6, 1")):
+        with pytest.raises(ValueError, match=says):
+            trainer(Odd(forward=wrong)).train_step(X, Y)
+    seen = []
+
+    def exp(layer, x, p):
+        y = p.map((layer.index, "y"), np.exp, x)
+        seen.append(y.array().transpose(0, 2, 1).reshape(-1, WIDTH))
+        return y
+
+    trainer(Odd(forward=exp)).forward(X[:7])
+    assert (seen[0][:7] > 0).all() and len(seen[0]) > 7 and not seen[0][7:].any()
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, WIDTH)), np.zeros(WIDTH)])
+def test_pack_wants_all_samples(values):
+    with pytest.raises(ValueError, match=r"values must have shape \(90, features\)"):
+        trainer(Odd(forward=lambda layer, x, p: p.pack((layer.index, "y"), values))).train_step(X, Y)
+
+
+class Given(ArrayLayer, Elementwise):
+    """Gives what it is told to, as arrays; has a matrix that does nothing."""
+
+    def __init__(self, change=None, back=None):
+        self.change, self.back = change, back
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.matrix = DenseParameter((2, 3))
+
+    def outputs(self, x, p):
+        return x if self.change is None else self.change(x)
+
+    def gradients(self, dy, p):
+        return (dy, {"matrix": np.zeros((2, 3))}) if self.back is None else self.back(dy)
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "says"),
+    [
+        (Given(change=lambda x: None), TypeError, "y must be an array of real numbers, got None"),
+        (Given(change=lambda x: x * 1j), TypeError, "y must be an array of real .* complex64"),
+        (Given(back=lambda dy: None), TypeError, "for the inputs and a dict of others, got None"),
+        (Given(back=lambda dy: (None, {"matrix": np.zeros((2, 3))})), TypeError, "dx must be an array"),
+        (Given(back=lambda dy: (dy, {"matrix": np.zeros((3, 2))})), ValueError, r"must have shape \(2, 3\)"),
+        (Given(back=lambda dy: (dy, {"matrix": np.zeros(6)})), ValueError, r"must have shape \(2, 3\)"),
+        (Given(back=lambda dy: (dy, {"matrix": 1j * np.zeros((2, 3))})), TypeError, "must be real numbers"),
+    ],
+)  # fmt: skip
+def test_wrong_arrays_are_refused(layer, error, says):
+    with pytest.raises(error, match=says):
+        trainer(layer).train_step(X, Y)
+
+
+class Again(Layer):
+    """W (W x), with one W: named as often as it is told."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.w = SparseParameter(n_in, n_in, density=0.5)
+
+    def parameters(self):
+        return {f"w{i}": self.w for i in range(self.times)}
+
+    def forward(self, x, p):
+        p.product((self.index, "h"), self.w, x)
+        return p.product((self.index, "y"), self.w, p.tiles((self.index, "h"), self.n_in))
+
+    def backward(self, dy, x, p, need_dx):
+        dh = p.product_back((self.index, "dh"), self.w, dy)
+        dx = p.product_back((self.index, "dx"), self.w, dh)
+        p.learn_links(self.w, p.tiles((self.index, "h"), self.n_in), dy)
+        p.learn_links(self.w, x, dh)
+        return dx
+
+
+def test_a_gradient_is_handed_over_as_often_as_its_parameter_is_named():
+    """The optimizer would take two steps for one that comes twice."""
+    with pytest.raises(RuntimeError, match=r"layers\.1\.w0 was handed over 2 times in one pass"):
+        trainer(Again(1)).train_step(X, Y)
+    whole, parts = trainer(Again(2)), trainer(Again(2))
+    for _ in range(3):
+        whole.train_step(X, Y)
+        parts.gradients(X, Y)
+        parts.apply()
+    np.testing.assert_array_equal(whole.network.get_vector(), parts.network.get_vector())
+
+
+class Fresh(Given):
+    """Other parameters every time."""
+
+    def parameters(self):
+        return {"matrix": DenseParameter((2, 3))}
+
+
+def test_parameters_must_stay_the_same():
+    with pytest.raises(RuntimeError, match="the same object every time"):
+        trainer(Fresh()).train_step(X, Y)
+
+
+def test_gradients_belong_to_backward():
+    def early(layer, x, p):
+        p.learn(DenseParameter(3), np.zeros(3))
+
+    with pytest.raises(RuntimeError, match="in a backward pass"):
+        trainer(Odd(forward=early)).network.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("what", "method"),
+    [(DenseParameter(3), "parameters"), (Buffer(3), "buffers"), (rw.Dropout(0.1), "children")],
+)
+@pytest.mark.parametrize("within", [lambda a: [a], lambda a: (a,), lambda a: {"a": a}])
+def test_what_no_layer_declares_is_refused(what, method, within):
+    layer = Odd()
+    layer.held = within(what)
+    with pytest.raises(TypeError, match=rf"layers\.1 \(Odd\): its attribute 'held' holds .* by {method}\(\)"):
+        trainer(layer)
+
+
+class Listed(Given):
+    """Names what stands in its list."""
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.means = [Buffer(n_in), Buffer(n_in)]
+
+    def buffers(self):
+        return {f"mean{i}": buffer for i, buffer in enumerate(self.means)}
+
+
+def test_what_is_named_stands_in_a_list():
+    assert set(trainer(Listed()).network.tree.buffers) == {"layers.1.buffer.mean0", "layers.1.buffer.mean1"}
+
+
+@pytest.mark.parametrize("name", ["buffer", "a.b", ""])
+def test_names_that_would_be_others_in_a_file_are_refused(name):
+    layer = Odd()
+    layer.parameters = lambda: {name: DenseParameter(3)}
+    with pytest.raises(ValueError, match=r"layers\.1 \(Odd\): its parameters"):
+        trainer(layer)
+
+
+class Holds(Odd):
+    """Keeps an argument, whatever it is."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+
+@pytest.mark.parametrize("what", [np.zeros(3), b"a", 1j, {1: 2}, len])
+def test_arguments_that_no_file_holds_are_named(what):
+    with pytest.raises(NotImplementedError, match="Holds cannot be saved: its 'what' must be a number"):
+        Holds(what).config()
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert Holds([np.float64(0.5), np.int32(3), np.bool_(True)]).config()["what"] == [0.5, 3, True]
+
+
+class Mean(Given):
+    """A running mean; outputs are not finite where it is told so."""
+
+    def __init__(self, fails=None):
+        super().__init__()
+        self.fails = fails
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.mean, self.count = Buffer(n_in), Buffer(1, dtype="int64")
+
+    def outputs(self, x, p):
+        if p.learning:
+            self.mean.values = 0.9 * self.mean.values + 0.1 * x.mean(axis=0)
+            self.count.values = self.count.values + 1
+        return x * np.inf if self.count.values[0] == self.fails and p.training else x
+
+
+@pytest.mark.parametrize("call", ["train_step", "gradients", "forward"])
+def test_a_step_that_diverges_leaves_buffers_alone(call):
+    t = trainer(Mean(fails=3))
+    t.train_step(X, Y)
+    t.train_step(X, Y)
+    was, place = t.network.tree.arrays(None), t.config()
+    with pytest.raises(rw.DivergenceError, match="layer 1"):
+        getattr(t, call)(*((X,) if call == "forward" else (X, Y)))
+    assert was["layers.1.buffer.count"] == 2 and was["layers.1.buffer.mean"].any()
+    for name, values in t.network.tree.arrays(None).items():
+        np.testing.assert_array_equal(values, was[name], err_msg=name)
+    assert t.step_in_epoch == 2 and t.config() == place
+
+
+def test_a_buffer_keeps_its_kind():
+    buffer = Buffer(2, dtype="int64")
+    live = buffer.values
+    buffer.values = buffer.values + 3
+    assert live is buffer.values and live.tolist() == [3, 3]
+    for wrong in (np.zeros(2), np.zeros(3, int), 1, None):
+        with pytest.raises(ValueError, match=r"values must be an array of shape \(2,\) and dtype int64"):
+            buffer.values = wrong
+    assert live.tolist() == [3, 3]
+    for wrong in (
+        {"fill": 1.5, "dtype": "int32"},
+        {"fill": 300, "dtype": "uint8"},
+        {"fill": [1, 2]},
+        {"fill": np.nan},
+    ):
+        with pytest.raises((TypeError, ValueError), match="fill must be"):
+            Buffer(2, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"gradient": Field()}, "a name of its own, got 'gradient'"),
+        ({"weight": Field()}, "a name of its own, got 'weight'"),
+        ({"f": 3}, "a dict of names and Fields"),
+        ([Field()], "a dict of names and Fields"),
+        ({"f": Field(birth=float("nan"))}, "'f': birth must be a number"),
+        ({"f": Field(birth=-1.0, low=0.0)}, "'f': birth must be a number >= 0"),
+        ({"f": Field(birth=1.5, dtype="int32")}, "'f': birth must be an integer"),
+        ({"f": Field(power=-1)}, "'f': power must be an integer in"),
+        ({"f": Field(low=2.0, high=1.0)}, "'f': high must be a number >= 2"),
+        ({"f": Field(dtype="float16")}, "'f': dtype must be one of"),
+        ({"f": Field(per_slot=3)}, "'f': per_slot must be True or False"),
+    ],
+)
+def test_fields_that_no_file_would_give_back_are_refused(fields, says):
+    class Still(rw.Optimizer):
+        name = "still"
+
+        def step(self, values, gradient, fields, *, rate, decay, count):
+            pass
+
+    Still.fields = fields
+    with pytest.raises((TypeError, ValueError), match=says):
+        trainer(optimizer=Still(0.1))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"name": 3},
+        {"seed": -1},
+        {"seed": 1.5},
+        {"stream": -1},
+        {"stream": "a"},
+        {"dtype": "f2"},
+    ],
+)
+@pytest.mark.parametrize("make", [lambda: SparseParameter(5, 4), lambda: DenseParameter(5)])
+def test_build_checks_its_arguments(make, wrong):
+    parameter = make()
+    with pytest.raises((TypeError, ValueError), match=f"^{next(iter(wrong))} must"):
+        parameter.build(**{"name": "x", "seed": 0, **wrong})
+    assert not parameter.built and parameter.build(name="x", seed=0).built
+
+
+def test_vectors_lie_in_the_range_of_the_field():
+    t = trainer(optimizer=rw.Adam(0.01))
+    t.train_step(X, Y)
+    net = t.network
+    fields = ("weight", "adam_v", "adam_m")
+    was = {field: net.get_vector(field) for field in fields}
+    wrong = {"weight": np.full(net.n_params, 1e300), "adam_v": np.r_[np.zeros(net.n_params - 1), -1.0]}
+    for field, values in wrong.items():
+        with pytest.raises(ValueError, match=f"for '{field}' of layers"):
+            net.set_vector(values, field)
+    with pytest.raises(KeyError, match="has no 'speed'"):
+        net.get_vector("speed")
+    with net.layers[1].store.view(), pytest.raises(BufferError, match="layer 1"):
+        net.set_vector(np.zeros(net.n_params), "gradient")
+    with pytest.raises(ValueError, match="for 'gradient' of layers"):
+        t.apply(gradient=np.full(net.n_params, 1e300))
+    for field in fields:
+        np.testing.assert_array_equal(net.get_vector(field), was[field])
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_a_vector_has_links_by_row_and_column(group):
+    parameter = SparseParameter(9, 10, density=0.4, group=group).build(name="w", seed=0)
+    rows, columns, weights = parameter.to_arrays()
+    assert (np.diff(rows * 9 + columns) > 0).all()
+    np.testing.assert_array_equal(parameter.read(), weights)
+    parameter.write(np.arange(len(weights)))
+    np.testing.assert_array_equal(parameter.to_arrays()[2], np.arange(len(weights)))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_top_kast_keeps_weights_that_were_set(group):
+    """It trains thetas, and would take the weights back from these."""
+    net = rw.Sequential([rw.Sparse(8, 20, density=0.5, group=group), rw.Sparse(20, 3, activation="softmax")])
+    rule = rw.TopKAST(every=50)
+    t = rw.Trainer(
+        net, loss="cross_entropy", optimizer=rw.SGD(1e-6), rewiring=rule, horizon=9, steps_per_epoch=99
+    )
+    for _ in range(3):
+        t.train_step(X, Y)
+    half = net.get_vector() / 2
+    net.set_vector(half)
+    t.train_step(X, Y)
+    np.testing.assert_allclose(net.get_vector(), half, atol=1e-4)
+
+
+def test_top_kast_takes_layers_of_two_stores():
+    t = trainer(TwoSided(WIDTH, WIDTH, 2), rewiring=rw.TopKAST(every=2), horizon=2, steps_per_epoch=9)
+    before = t.network.nnz
+    for _ in range(9):
+        t.train_step(X, Y)
+    assert t.rewirings > 2 and t.network.nnz == before
