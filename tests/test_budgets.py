@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
+from rewire.parameters import Field
 from rewire.rewiring import (
     DropSmallest,
     Fraction,
@@ -19,7 +20,7 @@ from rewire.rewiring import (
     TrainingProgress,
 )
 from rewire.rewiring.drop import counts_below
-from rewire.rewiring.redistribute import split, taken_back
+from rewire.rewiring.redistribute import mean_momentum, split, taken_back
 from rules.trained import EVERY_OTHER, X, Y, network, positions, slots, trained, weights
 from small import context_of, rewired
 
@@ -239,7 +240,7 @@ def test_a_rewiring_that_fails_leaves_what_a_rule_remembers():
 # --- SNFS -------------------------------------------------------------------------------
 
 
-def probed(rule, net):
+def probed(rule, net, weight=None):
     """A trainer that stops at its first rewiring, and the context of it."""
     caught = []
     plans = rule.plans
@@ -251,7 +252,7 @@ def probed(rule, net):
     rule.plans = watched
     same = np.repeat(X[:1], 64, axis=0), np.repeat(Y[:1], 64)  # every sample is the same
     trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9), rewiring=rule)
-    trainer.fit(*same, epochs=2, batch_size=16, verbose=0)
+    trainer.fit(*same, epochs=2, batch_size=16, sample_weight=weight, verbose=0)
     return caught[0]
 
 
@@ -263,6 +264,29 @@ def test_the_batches_of_snfs_weigh_less_and_less(beta):
         assert np.ptp(x, axis=0).max() == 0 and np.abs(dz).max() > 0
         for i in (1, 2):
             np.testing.assert_allclose(dz[16 * i : 16 * (i + 1)], dz[:16] * beta**i, rtol=1e-12)
+
+
+def test_weights_of_samples_count_in_all_batches_of_snfs():
+    """With equal samples of weight 0 and 2: the gradients of those are zero, and of these all alike."""
+    weight = np.repeat([0.0, 2.0], 32)
+    for _, dz in probed(rw.SNFS(batches=3, beta=0.5), network(dtype="float64"), weight).values():
+        counts = dz.any(axis=1)
+        for i in range(3):
+            own = slice(16 * i, 16 * (i + 1))
+            assert counts[own].any() and not counts[own].all()
+            expected = dz[np.argmax(counts)] * 0.5**i * counts[own, None]
+            np.testing.assert_allclose(dz[own], expected, rtol=1e-12, atol=0)
+
+
+def test_mean_momentum_is_that_of_links_not_of_rows_that_are_missing():
+    for group, n_out in ((1, 9), (4, 9), (8, 9)):
+        net = rw.Sequential([rw.Sparse(6, n_out, density=0.5, group=group)], dtype="float64")
+        parameter = net.sparse_parameters[0]
+        parameter.add_field("momentum", Field(power=1))
+        parameter.write(np.random.default_rng(1).normal(size=parameter.size), "momentum")
+        context = context_of(net, TrainingProgress(1, 4, True))
+        expected = np.abs(parameter.read("momentum")).mean()
+        assert mean_momentum(parameter, context) == pytest.approx(expected, rel=1e-12)
 
 
 def test_one_batch_is_the_gradient_of_the_coming_one():

@@ -237,6 +237,22 @@ def test_a_rule_that_comes_back_begins_with_fresh_fields(rule, tmp_path):
     fit(stranger)
 
 
+@SELDOM
+@GROWN
+def test_a_rule_has_nothing_of_what_another_one_remembers():
+    t = build("dsr")
+    fit(t, 2)
+    first = dict(t.rule_memory())
+    assert first and t.config()["state"]["memory"] == first
+    t.rewiring = CASES["top-kast"].make()
+    assert t.rule_memory() == {} == t.config()["state"]["memory"]
+    fit(t, 2)
+    second = t.rule_memory()
+    assert second and not first.keys() & second.keys() and t.config()["state"]["memory"] == second
+    t.rewiring = CASES["dsr"].make()
+    assert t.rule_memory() == {}
+
+
 # --- whatever is done, it trains, saves and resumes -------------------------------------
 
 

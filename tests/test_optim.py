@@ -9,6 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import rewire as rw
+from outside.lion import Lion
+from rewire.parameters import Field
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(24, 5)), RNG.normal(size=(24, 3))
@@ -196,6 +198,58 @@ def test_gradient_memory_is_given_back():
     assert "gradient" not in net.layers[0].store.fields
 
 
+@pytest.mark.parametrize("kind", ["sparse", "group4", "dense"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        rw.SGD(0.1, momentum=0.9),
+        rw.SGD(0.1, clip_norm=1e9, weight_decay=0.05),
+        rw.AdamW(0.05, weight_decay=0.1),
+        Lion(0.05, weight_decay=0.1),
+    ],
+    ids=["fused", "kept", "adamw", "numpy"],
+)
+def test_a_parameter_has_its_factor_on_the_rate(kind, optimizer):
+    """A first step is as many times as long, and that of other parameters as long as ever."""
+    moved = []
+    for rates in ((1.0, 1.0), (0.25, 2.0), (1.0, 3.0)):
+        net = network(kind)
+        for parameter, rate in zip(net.parameters().values(), rates, strict=True):
+            parameter.rate = rate
+        before = [parameter.read() for parameter in net.parameters().values()]
+        rw.Trainer(net, loss="mse", optimizer=optimizer).fit(X, Y, batch_size=len(X), verbose=0)
+        steps = [q.read() - old for q, old in zip(net.parameters().values(), before, strict=True)]
+        assert all(step.any() for step in steps)
+        moved.append([step / rate for step, rate in zip(steps, rates, strict=True)])
+    for each in moved[1:]:
+        for found, expected in zip(each, moved[0], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+class Drift(rw.optim.Optimizer):
+    """In NumPy: every value goes up, whatever its gradient, as much as its field says."""
+
+    name = "drift"
+    fields = {"pace": Field(birth=0.5)}
+
+    def step(self, values, gradient, fields, *, rate, decay, count):
+        values += fields["pace"]
+        fields["pace"] += 1
+
+
+def test_fields_begin_with_their_birth_value_and_missing_rows_stay_zero():
+    net = network("group4")  # three rows in a group of four
+    before = [parameter.read() for parameter in net.parameters().values()]
+    trainer = rw.Trainer(net, loss="mse", optimizer=Drift(0.1))
+    trainer.fit(X, Y, epochs=2, batch_size=len(X), verbose=0)
+    for parameter, old in zip(net.parameters().values(), before, strict=True):
+        np.testing.assert_allclose(parameter.read() - old, 0.5 + 1.5)
+        assert (parameter.read("pace") == 2.5).all()
+    core = net.sparse_parameters[0].core
+    assert not core.get_field("weight")[:, 3].any() and not core.get_field("pace")[:, 3].any()
+    net.validate()
+
+
 def test_newborn_links_of_adam_are_corrected_by_their_own_age():
     """A link that comes after some steps moves as in a first step: by lr, whatever its gradient."""
     net = network("sparse")
@@ -220,6 +274,15 @@ def test_another_trainer_starts_with_fresh_state():
     first.fit(X, Y, verbose=0)  # its own is gone: fresh again
     assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
     assert first.state.optimizer_step == 1
+
+
+def test_another_trainers_state_of_the_same_kind_is_not_gone_on_with():
+    net = network("sparse")
+    first, second = (rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01)) for _ in range(2))
+    for each in (first, second, first):
+        each.fit(X, Y, batch_size=len(X), verbose=0)
+    assert (first.step, first.state.optimizer_step) == (2, 1)
+    assert not second.owns_state()
 
 
 def test_another_optimizer_starts_with_fresh_state():
@@ -278,6 +341,14 @@ def test_schedule_moves_the_rate_and_goes_on_in_the_next_call():
     trainer.fit(X, Y, epochs=3, verbose=0)
     trainer.fit(X, Y, epochs=2, verbose=0)
     assert trainer.history["lr"] == pytest.approx([0.1, 0.1, 0.05, 0.05, 0.025])
+
+
+def test_a_schedule_counts_the_trainers_steps_not_those_of_the_state():
+    trainer = rw.Trainer(network("sparse"), loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
+    trainer.fit(X, Y, epochs=3, batch_size=len(X), verbose=0)
+    trainer.optimizer = rw.Adam(1.0, schedule=rw.Step(1, gamma=0.5, unit="step"))
+    assert [trainer.train_step(X, Y).lr for _ in range(3)] == [0.5**3, 0.5**4, 0.5**5]
+    assert trainer.state.optimizer_step == 3
 
 
 @pytest.mark.parametrize("schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2)])

@@ -143,6 +143,22 @@ def test_outputs_do_not_depend_on_batches_or_threads(name, dtype, group):
     np.testing.assert_array_equal(net.predict(X, threads=2), whole)
 
 
+@GROUPS
+@EVERYWHERE
+def test_predictions_are_what_training_computes(name, place, group):
+    """Although inner results share their memory there."""
+    net = network(name, place, group=group)
+    for layer in net.tree.layers.values():
+        if isinstance(layer, rw.Dropout):
+            layer.p = 0.0
+    batch, found = Batch(net, 33), []
+    for training in (True, False):
+        batch.p.training = training
+        found.append(net.forward(batch.x, batch.p)[-1].unpack(None, 1))
+        assert training or not np.shares_memory(*found)
+    np.testing.assert_array_equal(*found)
+
+
 def test_a_look_ahead_adds_up_what_shared_weights_do():
     net = network("tied", group=4)
     batch = Batch(net, 13)
@@ -272,6 +288,29 @@ def test_standardizes(name):
         source = as_source(0.3 * X + 0.4, 8)
         net.learn_inputs(source, None)  # other data: the first layer follows, or mean and scale stay
         np.testing.assert_allclose(net.predict(X), before, atol=1e-8, err_msg=f"{place} {first}")
+
+
+@GROUPS
+@EVERYWHERE
+def test_one_step_follows_the_whole_gradient(name, place, group):
+    """Of weights that stand in several places as well: the step comes after their last use, and once."""
+    net = network(name, place, group=group)
+    gradient, weights = Batch(net, 90).gradients(), net.get_vector()
+    of = rw.Trainer(net, loss=trainer(net).loss, optimizer=rw.SGD(0.5))
+    of.fit(X, targets(net), batch_size=90, shuffle=False, verbose=0)
+    np.testing.assert_allclose(net.get_vector(), weights - 0.5 * gradient, rtol=1e-12, atol=1e-15)
+
+
+def test_two_stores_of_a_layer_have_random_numbers_of_their_own():
+    net = network("two-sided")
+    layer = net.layers[1]
+    assert layer.plus.shape == layer.minus.shape and layer.plus.nnz == layer.minus.nnz
+    assert len({q.stream for q in net.sparse_parameters}) == 4
+    for epochs in (0, 3):  # as they are drawn, and as they grow
+        if epochs:
+            fit(trainer(net, rule="set"), epochs=epochs)
+        links = [set(zip(*q.to_arrays()[:2], strict=True)) for q in (layer.plus, layer.minus)]
+        assert len(links[0] & links[1]) < 0.6 * len(links[0])
 
 
 @pytest.mark.parametrize("clip", [None, 0.05])
@@ -475,6 +514,36 @@ def test_layers_keep_what_they_like_when_neurons_are_removed():
 
 
 # --- neurons, paths -------------------------------------------------------------------------
+
+
+@GROUPS
+@KINDS
+def test_paths_are_those_that_values_take(name, group):
+    """Of all pairs: what changes with an input depends on it, and both ways of asking give one relation."""
+    net = network(name, group=group, seed=2)
+    layer = net.layers[1]
+    batch = Batch(net, 90)
+    batch.p.training = False
+    x = batch.ws.tiles("asked", layer.n_in)
+
+    def outputs(values):
+        x.pack(values)
+        return layer.forward(x, batch.p).unpack(None, 1)
+
+    values = np.random.default_rng(3).normal(size=(90, layer.n_in))
+    before = outputs(values)
+    depends = np.zeros((layer.n_out, layer.n_in), bool)
+    for i in range(layer.n_in):
+        moved = values.copy()
+        moved[:, i] += 3
+        depends[:, i] = (outputs(moved) != before).any(axis=0)
+    forward = np.array([layer.live_outputs(one) for one in np.eye(layer.n_in, dtype=bool)]).T
+    back = np.array([layer.live_inputs(one) for one in np.eye(layer.n_out, dtype=bool)])
+    assert depends.any() and not (depends & ~forward).any()
+    np.testing.assert_array_equal(back, forward)
+    pairs = np.zeros_like(back)
+    pairs[layer.connections()] = True
+    np.testing.assert_array_equal(pairs, back)
 
 
 @EVERYWHERE

@@ -13,8 +13,9 @@ import pytest
 
 import rewire as rw
 from rewire import _core
+from rewire.layers import ArrayLayer, Elementwise
 from rewire.optim import KINDS, Optimizer
-from rewire.parameters import Field
+from rewire.parameters import DenseParameter, Field
 from small import T, X, Y, network, normal
 
 BATCH = 16
@@ -134,6 +135,24 @@ def test_gradients_and_apply_are_a_step(rule, optimizer):
     assert bits(t) == bits(whole)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_fused_kept_and_in_numpy_a_step_is_the_same(rule):
+    """Whoever takes the step, and from which gradients: the same thetas, links and state."""
+    fused, kept, plain = (build(rule, dtype="float64") for _ in range(3))
+    fused.optimizer = rw.SGD(0.05, momentum=0.5)
+    kept.optimizer = rw.SGD(0.05, momentum=0.5, clip_norm=1e9)  # never reached
+    plain.optimizer = Plain(0.05)
+    for t in (fused, kept, plain):
+        t.fit(X, Y, epochs=3, batch_size=BATCH, shuffle=False, verbose=0)
+    ours, others = fused.arrays(), kept.arrays()
+    assert ours.keys() == others.keys() and all(np.array_equal(ours[key], others[key]) for key in ours)
+    for a, b in zip(fused.network.sparse_parameters, plain.network.sparse_parameters, strict=True):
+        assert np.array_equal(a.core.indptr(), b.core.indptr())
+        assert np.array_equal(a.core.sources(), b.core.sources())
+        close(b.read("pace"), a.read("momentum"), "float64")
+    close(weights(plain), weights(fused), "float64")
+
+
 def test_weights_of_samples_and_targets():
     w = np.random.default_rng(1).uniform(0, 2, len(X))
     whole = rw.Trainer(network("linear", 2), loss="mse")
@@ -177,6 +196,18 @@ def test_fit_and_steps_take_turns():
     for each in (whole, t):
         each.fit(X, Y, batch_size=BATCH, verbose=0)
     assert bits(t) == bits(whole)
+
+
+def test_a_run_that_grows_beyond_an_own_loop_says_so():
+    """Epochs of the loop are part of the run that fractions count by."""
+    t = build("importance", horizon=2, steps_per_epoch=STEPS)
+    for _ in range(2):
+        for x, y in batches():
+            t.train_step(x, y)
+        t.end_epoch()
+    t.horizon = None
+    with pytest.warns(UserWarning, match="a fraction of the run, which was 2 epochs long and now is 3"):
+        t.fit(X, Y, batch_size=BATCH, verbose=0)
 
 
 def test_the_end_of_a_run_may_remove():
@@ -229,6 +260,54 @@ def test_parts_have_the_dropout_masks_of_the_whole():
         x, y = X[first : first + 32], Y[first : first + 32]
         parts.gradients(x, y, scale=len(x) / len(X), first_sample=first)
     close(*(t.network.get_vector("gradient") for t in (parts, whole)), "float64")
+
+
+def test_a_pass_by_hand_has_the_masks_of_its_samples_and_leaves_the_next_alone():
+    whole, parts, again = (build(dropout=0.5, dtype="float64") for _ in range(3))
+    z = whole.forward(X)
+    for first in range(0, len(X), 32):
+        part = parts.forward(X[first : first + 32], first_sample=first)
+        close(part, z[first : first + 32], "float64")
+    for t in (whole, parts):
+        t.zero_gradients()
+        t.train_step(X, Y)
+    again.train_step(X, Y)
+    assert np.array_equal(weights(parts), weights(again)) and np.array_equal(weights(whole), weights(again))
+
+
+class Shift(ArrayLayer, Elementwise):
+    """x + shift; while it is frozen it hands over no gradient."""
+
+    frozen = False
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.shift = DenseParameter(n_in)
+
+    def outputs(self, x, p):
+        return x + self.shift.values
+
+    def gradients(self, dy, p):
+        return dy, {"shift": dy.sum(axis=0)}
+
+    def backward(self, dy, x, p, need_dx):
+        return dy if self.frozen else super().backward(dy, x, p, need_dx)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "numpy"])
+def test_what_hands_over_no_gradient_has_none(optimizer):
+    layer = Shift()
+    net = rw.Sequential([rw.Sparse(8, 12), layer, rw.Sparse(12, 3, activation="softmax")])
+    t = rw.Trainer(net, loss="cross_entropy", optimizer=OPTIMIZERS[optimizer]())
+    t.gradients(X, Y)
+    assert layer.shift.read("gradient").all()
+    t.apply()
+    before = layer.shift.read()
+    layer.frozen = True
+    t.gradients(X, Y)
+    assert not layer.shift.read("gradient").any() and net.get_vector("gradient").any()
+    t.apply()
+    assert np.array_equal(layer.shift.read(), before) and before.any()
 
 
 def test_a_factor_when_applied_is_a_factor_on_each():

@@ -124,6 +124,12 @@ def test_adam_moments_and_ages():
     assert 13 in np.unique(trainer.network.layers[0].store.get_field("born"))
 
 
+def test_links_that_grow_within_an_epoch_are_as_old_as_that():
+    trainer = trained(rw.SET(0.3, every=rw.Steps(3)), rw.Adam(0.01), epochs=2)  # before steps 4 and 7
+    for layer in trainer.network.layers:
+        assert {1, 7} <= set(np.unique(layer.store.get_field("born"))) <= {1, 4, 7}
+
+
 @pytest.mark.parametrize(
     ("init", "check"),
     [

@@ -266,6 +266,19 @@ def test_weight_decay_reaches_every_theta():
     assert np.array_equal(np.abs(t.network.layers[0].store.get_field("theta")), before[0] / 2)
 
 
+def test_the_penalty_has_the_parameters_factor_on_the_rate():
+    rule, net = rw.TopKAST(0.4, penalty=0.5), network()
+    first, second = net.sparse_parameters[:2]
+    first.rate = 0.25
+    rule.prepare(net.sparse_parameters)
+    rewired(rule, net, TrainingProgress(0, 0, True, 1, 10, 0.1), 1, 1)
+    before = [q.read("theta") for q in (first, second)]
+    rule.stepped(net.sparse_parameters, TrainingProgress(0, 1, False, 1, 10, 0.1), 1, seed=net.seed)
+    for parameter, old, rate in zip((first, second), before, (0.025, 0.1), strict=True):
+        up = parameter.read("mask").astype(bool)
+        np.testing.assert_allclose(parameter.read("theta")[up], old[up] * (1 - rate * 0.5), rtol=1e-6)
+
+
 @SELDOM
 def test_weights_that_somebody_sets_are_taken_over():
     t = trainer(rw.TopKAST(0.4, penalty=0.0, every=1000, end=1000), rw.SGD(1e-30))

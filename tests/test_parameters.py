@@ -1,0 +1,149 @@
+"""Parameters: what is derived from their values is as new as these, and a dtype of their own stays theirs."""
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from outside.lion import Lion
+from rewire._inputs import as_source
+from rewire.layers import ArrayLayer, Elementwise, register_layer
+from rewire.parameters import DenseParameter, Field, Rescale, SparseParameter
+from rewire.rewiring import TrainingProgress
+from small import SELDOM, X, Y
+
+OPTIMIZERS = {
+    "fused": lambda: rw.SGD(0.1, momentum=0.9),
+    "kept": lambda: rw.Adam(0.01, clip_norm=0.5),
+    "numpy": lambda: Lion(0.01),
+}
+NOW = TrainingProgress(1, 1, True)
+RULES = {"static": lambda: None, "set": lambda: rw.SET(every=2), "top-kast": lambda: rw.TopKAST(every=2)}
+
+
+@register_layer
+class Gain(ArrayLayer, Elementwise):
+    """Every value times a gain, which is of float64 in any network."""
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.gain = DenseParameter(n_in, init=1.0, axes=("out",), dtype="float64")
+
+    def outputs(self, x, p):
+        p.save(self, x)
+        return x * self.gain.values
+
+    def gradients(self, dy, p):
+        (x,) = p.saved(self)
+        return dy * self.gain.values, {"gain": (dy * x).sum(axis=0)}
+
+
+def build(optimizer, rule="static"):
+    layers = [
+        rw.Sparse(8, 20, density=0.5, activation="relu", group=4),
+        Gain(),
+        rw.Dense(20, 10, activation="tanh"),
+        rw.Sparse(10, 3, density=0.7, activation="softmax"),
+    ]
+    return rw.Trainer(
+        rw.Sequential(layers), loss="cross_entropy", optimizer=OPTIMIZERS[optimizer](),
+        rewiring=RULES[rule](), horizon=9, steps_per_epoch=6,
+    )  # fmt: skip
+
+
+@SELDOM
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_is_derived_follows_the_values(optimizer, rule):
+    """After whatever changes them; it is made once, as long as nothing does."""
+    t = build(optimizer, rule)
+    net = t.network
+    state = net.config(), net.arrays()
+    for change in (
+        lambda: None,
+        lambda: t.fit(X, Y, batch_size=len(X), verbose=0),
+        lambda: t.fit(X, Y, epochs=2, batch_size=16, verbose=0),
+        lambda: t.train_step(X, Y),
+        lambda: net.set_vector(net.get_vector() + 1),
+        lambda: rw.SET().rewire(net.sparse_parameters, NOW, 1, 1, seed=0),
+        lambda: net.learn_inputs(as_source(X * 2 + 1, 8), None),
+        lambda: net.restore(*state),
+        lambda: rw.remove_neurons(net, {0: [0, 1, 2, 3]}),
+    ):
+        change()
+        for name, parameter in net.parameters().items():
+            found = parameter.derived("half", lambda q=parameter: q.read().astype("f2"))
+            np.testing.assert_array_equal(found, parameter.read().astype("f2"), err_msg=name)
+            assert parameter.derived("half", lambda: pytest.fail("made again")) is found
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_dtype_of_its_own(optimizer, tmp_path):
+    t = build(optimizer, "set")
+    t.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    t.save(tmp_path / "t")
+    again = rw.Trainer.resume(tmp_path / "t")
+    for each in (t, again):
+        each.fit(X, Y, batch_size=16, verbose=0)
+        for name, parameter in each.network.parameters().items():
+            dtype = "float64" if name == "layers.1.gain" else "float32"
+            assert parameter.dtype == parameter.read().dtype == dtype
+            moments = [field for field in t.optimizer.fields if field != "born"]
+            assert all(parameter.read(field).dtype == dtype for field in moments)
+    ours, theirs = t.arrays(), again.arrays()
+    assert ours.keys() == theirs.keys() and all(np.array_equal(ours[key], theirs[key]) for key in ours)
+    gain = t.network.parameters()["layers.1.gain"].values
+    assert (gain != gain.astype("f4")).any()
+    rw.remove_neurons(t.network, {0: [0, 1, 2, 3]})
+    np.testing.assert_array_equal(t.network.parameters()["layers.1.gain"].values, gain[4:])
+
+
+def test_equal_parameters_have_random_numbers_of_their_own():
+    """Of equal layers, and of one layer's parameters: in the beginning, and in what a rule grows."""
+
+    class Pair(Gain):
+        def connect(self, n_in):
+            super().connect(n_in)
+            self.one, self.two = (DenseParameter((n_in, 3), init="normal") for _ in range(2))
+
+    layers = [rw.Dense(6, 6), rw.Dense(6, 6), Pair(), rw.Sparse(6, 6, links=18), rw.Sparse(6, 6, links=18)]
+    net = rw.Sequential(layers)
+    pair = net.layers[2]
+    values = [each.read() for each in (net.layers[0].weight, net.layers[1].weight, pair.one, pair.two)]
+    for i, a in enumerate(values):
+        assert len(set(a)) == len(a) and not any(set(a) & set(b) for b in values[:i])
+    a, b = net.sparse_parameters
+    b.restore(a.config(), a.arrays())  # the same links
+    assert np.array_equal(a.core.sources(), b.core.sources())
+    rw.SET(0.5, init="normal").rewire([a, b], NOW, 1, 1, seed=0)
+    assert not np.array_equal(a.core.sources(), b.core.sources())
+    assert len({*a.read()} & {*b.read()}) <= 9  # those that have stayed
+
+
+@pytest.mark.parametrize("group", [None, 1, 4])
+def test_a_change_of_units_reaches_every_field(group):
+    """w times rows and columns; what goes with the n-th power of a gradient by that of slope over column."""
+    if group is None:
+        parameter = DenseParameter((7, 5), axes=("out", "in"), connects=True, init="normal")
+    else:
+        parameter = SparseParameter(5, 7, density=0.5, group=group)
+    parameter.build(name="one", seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    for power in (None, 0, 1, 2):
+        parameter.add_field(f"power {power}", Field(power=power))
+        parameter.write(rng.normal(size=parameter.size), f"power {power}")
+    row, column, weights = parameter.to_arrays()
+    np.testing.assert_array_equal(parameter.read(), weights)  # in the same order
+    rows, cols, slope = (rng.uniform(0.5, 2, n) for n in (7, 5, 7))
+    all_three = {"rows": rows, "cols": cols, "slope": slope}
+    for given in (*({name: factors} for name, factors in all_three.items()), all_three):
+        by = Rescale(**given)
+        names = ["weight", *parameter.kinds]
+        before = {name: parameter.read(name) for name in names}
+        for call in parameter.rescaled(by):
+            call()
+        ones = np.ones(7)
+        r, c, s = given.get("rows", ones)[row], given.get("cols", ones)[column], given.get("slope", ones)[row]
+        factors = {"weight": r * c, "power 0": r * c, "power 1": s / c, "power 2": (s / c) ** 2}
+        for name in names:
+            expected = before[name] * factors.get(name, 1)
+            np.testing.assert_allclose(parameter.read(name), expected, rtol=1e-12, err_msg=name)
