@@ -16,7 +16,7 @@ settings.register_profile("soak", max_examples=20_000, stateful_step_count=100, 
 # `make test` gives whole files to its processes; a long one that came last would keep the others waiting.
 LONGEST = {
     "test_sklearn_contract", "test_store_machine", "test_bench", "test_estimators", "test_rule_properties",
-    "test_checkpoint", "test_cli", "test_mutants", "test_analysis", "test_types",
+    "test_checkpoint", "test_cli", "test_mutants", "test_python_mutants", "test_analysis", "test_types",
 }  # fmt: skip
 
 

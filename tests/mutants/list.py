@@ -16,7 +16,7 @@ class Mutant:
     file: str
     original: str
     broken: str
-    caught_by: str  # the C test that fails
+    caught_by: str  # the test that fails: of C, or one that pytest runs
 
 
 MUTANTS = [
