@@ -472,6 +472,16 @@ def test_a_step_that_was_cut_leaves_no_gradient_of_shared_weights(monkeypatch):
     assert_equal(of.network, kept.network)
 
 
+def test_weights_of_one_layer_have_labels_of_their_own():
+    labels = [q.label for q in network("two-sided").sparse_parameters]
+    assert labels == [
+        "layer 0 (Sparse 8 -> 16)",
+        "plus of layer 1 (TwoSided 16 -> 19)",
+        "minus of layer 1 (TwoSided 16 -> 19)",
+        "layer 2 (Sparse 19 -> 3)",
+    ]
+
+
 def test_other_dtypes_are_refused_by_name():
     class Wide(Mixing):
         def __init__(self, n):

@@ -35,7 +35,11 @@ class Dense(WeightLayer, Mixing):
     Attributes
     ----------
     weights : ndarray, shape (n_out, n_in)
-        Live, once the layer stands in a network.
+        The values of ``weight``, live, once the layer stands in a network.
+    bias : ndarray or None
+        Likewise, of ``bias_parameter``.
+    weight : DenseParameter
+    bias_parameter : DenseParameter or None
 
     Notes
     -----
@@ -103,7 +107,7 @@ class Dense(WeightLayer, Mixing):
         code, slope = self._terms(p)
         flat = self._flat(x, ws, (self.index, "x") if p.training else ("x", x.n))
         self._product(self.weights, flat, y, ws)
-        bias = None if self.offset is None else self.offset.padded
+        bias = None if self.bias_parameter is None else self.bias_parameter.padded
         _core.activate(bias, code, slope, y, z, p.threads)
         return y
 

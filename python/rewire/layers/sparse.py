@@ -62,8 +62,11 @@ class Sparse(WeightLayer):
     store : WeightStore
         The connections, once the layer stands in a network.
     bias : ndarray or None
+        The biases, live; None for a layer without, and before it stands in a network.
     weight : SparseParameter
         The connections as optimizers and rules see them.
+    bias_parameter : DenseParameter or None
+        The biases as optimizers see them.
 
     Notes
     -----
@@ -185,7 +188,7 @@ class Sparse(WeightLayer):
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         y, z = self._output(x, p)
         code, slope = self._terms(p)
-        bias = None if self.offset is None else self.offset.padded
+        bias = None if self.bias_parameter is None else self.bias_parameter.padded
         _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads)
         return y
 

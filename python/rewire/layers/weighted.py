@@ -29,8 +29,10 @@ class WeightLayer(Layer):
     ----------
     weight : Parameter
         W; a subclass makes it.
-    offset : DenseParameter or None
-        b.
+    bias : ndarray or None
+        b: the values of `bias_parameter`, live; None for a layer without.
+    bias_parameter : DenseParameter or None
+        b as optimizers see it; ``"bias"`` in files and among :meth:`parameters`.
     """
 
     weight: SparseParameter | DenseParameter
@@ -43,10 +45,15 @@ class WeightLayer(Layer):
         self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
         self.activation = activation(activation_)
         self.has_bias = boolean("bias", bias)
-        self.offset = DenseParameter(self.n_out, axes=("out",), decays=False) if self.has_bias else None
+        self.bias_parameter: DenseParameter | None = None
+        if self.has_bias:
+            self.bias_parameter = DenseParameter(self.n_out, axes=("out",), decays=False)
 
     def parameters(self) -> Mapping[str, Parameter]:
-        return {"weight": self.weight} | ({} if self.offset is None else {"bias": self.offset})
+        found: dict[str, Parameter] = {"weight": self.weight}
+        if self.bias_parameter is not None:
+            found["bias"] = self.bias_parameter
+        return found
 
     def connect(self, n_in: int) -> None:
         if "weight" not in vars(self):  # of a subclass; the constructor says both widths
@@ -60,7 +67,8 @@ class WeightLayer(Layer):
     @property
     def bias(self) -> NDArray[Any] | None:
         """The biases, shape (n_out,), live; None for a layer without. They start at zero."""
-        return self.offset.values if self.offset is not None and self.offset.built else None
+        found = self.bias_parameter
+        return found.values if found is not None and found.built else None
 
     # --- shared halves of forward and backward ------------------------------------------
 
@@ -84,25 +92,25 @@ class WeightLayer(Layer):
             _core.activate_back(bound.code, bound.slope, kept, dy, p.threads)
 
     def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
-        if self.offset is not None:
-            p.taker(self.offset).bias(self.offset, dy, p)
+        if self.bias_parameter is not None:
+            p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p)
 
     # --- other units ------------------------------------------------------------------------
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         """What to call for a change of units: all is computed here, each call is one step for Python."""
         calls: list[Callable[[], Any]] = []
-        if self.offset is not None:
-            bias = self.offset.values.astype(np.float64)
+        if self.bias_parameter is not None:
+            bias = self.bias_parameter.values.astype(np.float64)
             if by.offset is not None:
                 bias += self.weight.times(by.offset)
             if by.rows is not None:
                 bias *= by.rows
             if by.shift is not None:
                 bias += by.shift
-            calls += self.offset.rescaled(Rescale(slope=by.slope))
-            calls.append(partial(np.copyto, self.offset.values, bias, casting="same_kind"))
-            calls.append(self.offset.touch)
+            calls += self.bias_parameter.rescaled(Rescale(slope=by.slope))
+            calls.append(partial(np.copyto, self.bias_parameter.values, bias, casting="same_kind"))
+            calls.append(self.bias_parameter.touch)
         return calls + self.weight.rescaled(by)
 
     # --- paths, and neurons that are removed ----------------------------------------------

@@ -87,8 +87,11 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """Its name in messages: that of its layer, as most layers have one that matters."""
-        return self.name if self.owner is None else self.owner.label
+        """Its name in messages: that of its layer, with its own where that is not the usual one."""
+        if self.owner is None:
+            return self.name
+        short = self.name.rpartition(".")[2]
+        return self.owner.label if short in ("weight", "bias") else f"{short} of {self.owner.label}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -181,7 +184,7 @@ class Parameter:
         if field == GRADIENT:
             dtype, low, high = np.dtype(self.dtype), None, None
         else:
-            dtype, kind = self.read(field).dtype, self.kinds.get(field)
+            dtype, kind = self.read(field).dtype, self.fields.get(field)
             low, high = (None, None) if kind is None else (kind.low, kind.high)
         info = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
         low = float(info.min if low is None else low)
@@ -229,17 +232,17 @@ class Parameter:
     # --- fields ---------------------------------------------------------------------------
 
     @property
-    def kinds(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, Field]:
         """The fields there are, but for that of gradients."""
         raise NotImplementedError
 
     def has(self, field: str) -> bool:
         """Whether the field is there, of whatever kind."""
-        return field in self.kinds
+        return field in self.fields
 
     def field_of_power(self, power: int) -> str | None:
         """The first field that changes as that power of a gradient: momentum (1), or mean squares (2)."""
-        return next((name for name, kind in self.kinds.items() if kind.power == power), None)
+        return next((name for name, kind in self.fields.items() if kind.power == power), None)
 
     def fits(self, name: str, field: Field) -> bool:
         """Whether the field is there, with values of this kind, or has no place here."""
@@ -256,7 +259,7 @@ class Parameter:
     def prepare(self, fields: Mapping[str, Field]) -> None:
         """Fresh fields: the state of an optimizer, before its first step, in the place of another one's."""
         check_fields(fields)
-        for name, kind in list(self.kinds.items()):
+        for name, kind in list(self.fields.items()):
             if kind.state:
                 self.drop_field(name)
         for name, field in fields.items():
@@ -356,7 +359,7 @@ class Parameter:
         """:meth:`layout`, and the kinds of its fields; of those named, where some are."""
         kinds = {
             name: kind.config(kind.birth if (now := self.birth_of(name)) is None else now)
-            for name, kind in self.kinds.items()
+            for name, kind in self.fields.items()
             if fields is None or name in fields
         }
         return {**self.layout(), "fields": kinds}

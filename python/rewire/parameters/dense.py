@@ -55,7 +55,7 @@ class DenseParameter(Parameter):
     gradient : ndarray or None
         Of the last backward pass that kept it, live.
     state : dict of str to ndarray
-        What the optimizer keeps, live.
+        The fields, live: what the optimizer, or a callback, keeps for every value.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class DenseParameter(Parameter):
     # --- fields -------------------------------------------------------------------------
 
     @property
-    def kinds(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, Field]:
         return self._kinds
 
     def fits(self, name: str, field: Field) -> bool:
@@ -242,7 +242,7 @@ class DenseParameter(Parameter):
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls: list[Callable[[], Any]] = []
         for name, values, power in [
-            ("weight", self.values, 0), *((n, a, self.kinds[n].power) for n, a in self.state.items()),
+            ("weight", self.values, 0), *((n, a, self.fields[n].power) for n, a in self.state.items()),
         ]:  # fmt: skip
             changed = values
             for axis, factors in zip(("out", "in"), by.factors(power), strict=True):

@@ -302,7 +302,7 @@ class SparseParameter(Parameter):
     # --- fields -----------------------------------------------------------------------------
 
     @property
-    def kinds(self) -> dict[str, Field]:
+    def fields(self) -> dict[str, Field]:
         found = {}
         for name, (dtype, width, birth) in self.core.fields.items():
             if name not in ("weight", GRADIENT):
@@ -380,7 +380,7 @@ class SparseParameter(Parameter):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls: list[Callable[[], Any]] = []
-        core, kinds = self.core, self.kinds
+        core, kinds = self.core, self.fields
         if by.rows is None and by.cols is None and by.slope is None:
             return calls
         for name in core.fields:
@@ -426,7 +426,7 @@ class SparseParameter(Parameter):
         found: dict[str, NDArray[Any]] = {
             "indptr": core.indptr(), "sources": core.sources(), "values": core.get_field("weight"),
         }  # fmt: skip
-        for name in self.kinds:
+        for name in self.fields:
             if fields is None or name in fields:
                 found[f"field.{name}"] = core.get_field(name)
         return found
