@@ -389,6 +389,14 @@ class Pass:
 
     def taker(self, parameter: Parameter) -> Learner:
         """Who takes this parameter's gradient; a step would be taken twice for what is handed over twice."""
+        learner, handed, name = self._learner, self._handed, parameter.name
+        times = handed[name] = handed.get(name, 0) + 1
+        if learner is None or times > parameter.uses:
+            self._check_handed(parameter, times)
+        assert learner is not None
+        return learner
+
+    def _check_handed(self, parameter: Parameter, times: int) -> None:
         if self._learner is None:
             raise RuntimeError("gradients are handed over in a backward pass, not before")
         if not parameter.built:
@@ -396,10 +404,8 @@ class Pass:
                 f"{parameter!r} is no parameter of the network: parameters() must give it, and the same "
                 "object every time"
             )
-        times = self._handed[parameter.name] = self._handed.get(parameter.name, 0) + 1
         if times > max(1, parameter.uses):
             raise RuntimeError(
                 f"the gradient of {parameter.name} was handed over {times} times in one pass: add them up, "
                 "or let parameters() name it once for each time"
             )
-        return self._learner
