@@ -12,8 +12,8 @@ MUTANTS = [
     Mutant(
         "tied-weights-keep-the-last-gradient",
         "layers/passing.py",
-        "add = parameter.name in self.there",
-        "add = False",
+        "add = parameter.name in self.there\n        if not add",
+        "add = False\n        if not add",
         "test_outside.py::test_gradients_are_differences[tied-first-1]",
     ),
     Mutant(
@@ -61,8 +61,8 @@ MUTANTS = [
     Mutant(
         "rate-factor-ignored",
         "layers/passing.py",
-        "self._rate * factor,",
-        "self._rate,",
+        "= rate * factor, decay",
+        "= rate, decay",
         "test_optim.py::test_a_parameter_has_its_factor_on_the_rate",
     ),
     Mutant(
@@ -82,8 +82,8 @@ MUTANTS = [
     Mutant(
         "dtype-of-its-own-ignored",
         "parameters/base.py",
-        "self.dtype = dtype if self.wanted_dtype is None else self.wanted_dtype",
-        "self.dtype = dtype",
+        "DTYPES) if self.wanted_dtype is None else self.wanted_dtype",
+        "DTYPES)",
         "test_parameters.py::test_a_dtype_of_its_own",
     ),
     Mutant(
@@ -182,8 +182,8 @@ MUTANTS = [
     Mutant(
         "concat-keeps-the-last-branch",
         "layers/concat.py",
-        "p.map(key, np.add, total, dx)",
-        "p.copy(key, dx)",
+        "p.map(key, np.add, total, found)",
+        "p.copy(key, found)",
         "test_outside.py::test_gradients_are_differences[concat-middle-1]",
     ),
     Mutant(
