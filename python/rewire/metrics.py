@@ -68,7 +68,7 @@ class Accuracy(Metric):
         self.total += float(len(outputs) if weight is None else weight.sum())
 
     def value(self) -> float:
-        return self.right / self.total if self.total else float("nan")
+        return float(self.right / self.total) if self.total else float("nan")
 
 
 class R2(Metric):
