@@ -24,6 +24,7 @@ from outside.checks import (
     targets,
     trainer,
 )  # fmt: skip
+from outside.k_winners import KWinners
 from outside.lion import Lion
 from rewire import analysis
 from rewire._inputs import as_source
@@ -288,6 +289,22 @@ def test_standardizes(name):
         source = as_source(0.3 * X + 0.4, 8)
         net.learn_inputs(source, None)  # other data: the first layer follows, or mean and scale stay
         np.testing.assert_allclose(net.predict(X), before, atol=1e-8, err_msg=f"{place} {first}")
+
+
+@EVERYWHERE
+def test_gradients_of_parts_add_up(name, place):
+    """A batch in two parts: every parameter has the sum, and dropout its masks."""
+    whole, parts = (trainer(network(name, place)) for _ in range(2))
+    for each in (whole, parts):
+        for layer in each.network.tree.layers.values():
+            if isinstance(layer, KWinners):
+                layer.boost = 0.0  # or the first part would change the winners of the second
+    y = targets(whole.network)
+    whole.gradients(X, y)
+    parts.gradients(X[:32], y[:32], scale=32 / 90)
+    parts.gradients(X[32:], y[32:], scale=58 / 90, first_sample=32)
+    found, expected = (each.network.get_vector("gradient") for each in (parts, whole))
+    np.testing.assert_allclose(found, expected, atol=1e-14 + 1e-12 * np.abs(expected).max())
 
 
 @GROUPS

@@ -19,9 +19,16 @@ MUTANTS = [
     Mutant(
         "accumulated-biases-keep-the-last-gradient",
         "layers/passing.py",
+        "_core.bias_gradient(dy, parameter.room(), p.threads, add)",
+        "_core.bias_gradient(dy, parameter.room(), p.threads, False)",
+        "test_own_loop.py::test_parts_of_a_batch_are_the_batch",
+    ),
+    Mutant(
+        "accumulated-gains-keep-the-last-gradient",
+        "layers/passing.py",
         "room += more",
         "room[...] = more",
-        "test_own_loop.py::test_parts_of_a_batch_are_the_batch",
+        "test_outside.py::test_gradients_of_parts_add_up",
     ),
     Mutant(
         "tied-weights-step-once-for-each-use",
