@@ -480,7 +480,7 @@ TABLE = [
     # --- parameters
     *rows_of(
         "Buffer", lambda **k: rw.Buffer(**{"shape": 3, **k}),
-        ({"shape": 0}, V, "shape[0]", ">= 1", "got 0"),
+        ({"shape": 0}, V, "shape[0]", "integer in [1", "got 0"),
         ({"dtype": "f2"}, V, "dtype", "got 'f2'"),
         ({"shape": (3, 2), "axes": ("in",)}, V, "axes", "2 of", "got ('in',)"),
     ),
