@@ -36,7 +36,20 @@ from small import SELDOM
 
 pytestmark = SELDOM
 KINDS = pytest.mark.parametrize("name", LAYERS)
-EVERYWHERE = pytest.mark.parametrize(("name", "place"), STANDS, ids=[*map("-".join, STANDS)])
+
+
+def one_in(n, names, cases):
+    """Every n-th case, and all of them in `make soak`: every value of each name comes up all the same."""
+    return pytest.mark.parametrize(
+        names,
+        [
+            pytest.param(*case, id="-".join(case), marks=[pytest.mark.soak] * (i % n != 0))
+            for i, case in enumerate(cases)
+        ],
+    )
+
+
+EVERYWHERE = one_in(2, ("name", "place"), STANDS)
 RNG = np.random.default_rng(8)
 GROUPS = pytest.mark.parametrize("group", [1, 4])
 BITS = {"float32": 1e-4, "float64": 1e-11}
@@ -202,9 +215,7 @@ def test_gradients_are_clipped_together(name, place, optimizer):
     np.testing.assert_allclose(seen, 0.01, rtol=1e-6)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@KINDS
+@one_in(5, ("name", "optimizer", "rule"), list(itertools.product(LAYERS, OPTIMIZERS, RULES)))
 def test_resumes_bit_for_bit(name, optimizer, rule, tmp_path):
     path = tmp_path / "trainer.safetensors"
 
@@ -223,9 +234,8 @@ def test_resumes_bit_for_bit(name, optimizer, rule, tmp_path):
     again.network.validate()
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@one_in(2, ("name", "optimizer"), list(itertools.product(LAYERS, OPTIMIZERS)))
 @GROUPS
-@KINDS
 def test_threads_give_equal_bits(name, group, optimizer, monkeypatch):
     monkeypatch.setattr(rw.network, "ALONE", 0)  # two threads, however little there is to do
     one, two = (trainer(network(name, group=group), optimizer, "rigl", threads=n) for n in (1, 2))

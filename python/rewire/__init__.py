@@ -20,7 +20,6 @@ from rewire.network import Sequential
 from rewire.neurons import remove_neurons
 from rewire.optim import SGD, Adam, AdamW, Optimizer
 from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
-from rewire.presets import preset
 from rewire.rewiring import (
     CHT,
     DSR,
@@ -53,6 +52,7 @@ from rewire.trainer import Trainer
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
+_LATER = {"preset": "rewire.presets"}  # what few ask for, and takes its time to import
 _MODULES = ("analysis", "connectivity", "datasets", "plots")  # without imports of one's own
 
 __all__ = [
@@ -71,6 +71,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"rewire.{name}")
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     if name in _ESTIMATORS:
         try:
             return getattr(import_module("rewire.estimators"), name)

@@ -18,7 +18,6 @@ import json
 import math
 import os
 import re
-import secrets
 import signal
 import stat
 import sys
@@ -317,7 +316,7 @@ def _create(target: Path) -> tuple[Path, int]:
     mode = _mode(target)
     secret = 0o666 if mode is None else mode & 0o666 | 0o600  # never more open than the file it replaces
     while True:
-        temporary = target.with_name(f"{_prefix(target)}{secrets.token_hex(6)}.tmp")
+        temporary = target.with_name(f"{_prefix(target)}{os.urandom(6).hex()}.tmp")
         try:
             lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, secret)
         except FileExistsError:
