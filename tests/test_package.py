@@ -51,10 +51,9 @@ def test_public_names_resolve_without_importing_early():
 
 @pytest.mark.serial
 def test_import_is_quick(tmp_path, monkeypatch):
-    """Little processor time beside NumPy's own import: best of 5 fresh interpreters.
+    """At most the processor time of NumPy's own import: best of 5 fresh interpreters.
 
-    About 0.65 on an idle machine. Where both threads of a core are busy it is 1.1: much of NumPy's import is
-    no Python. SciPy or scikit-learn would make it 3 and more. Bytecode is there, as it is after installing.
+    Other programs slow both alike. Bytecode is there, as it is where a package has been installed.
     """
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path))
@@ -63,7 +62,7 @@ def test_import_is_quick(tmp_path, monkeypatch):
         "print((now() - b) / (b - a))"
     )
     ratios = [float(python(clock)) for _ in range(6)][1:]  # the first one writes bytecode
-    assert min(ratios) <= 1.6, ratios
+    assert min(ratios) <= 1, ratios
 
 
 def test_one_version():
