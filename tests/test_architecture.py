@@ -6,6 +6,7 @@ The C order is that of the folders and tables in ``sparse_core/README.md``; the 
 
 import ast
 import fnmatch
+import functools
 import os
 import re
 import shutil
@@ -173,20 +174,28 @@ def test_kernels_do_not_reach_openmp():
         assert "base/par.h" not in reached, path.name
 
 
-def test_core_compiles_as_one_file(tmp_path):
-    """Names of file scope are unique: all C files in reading order, those of instruction sets apart."""
+@pytest.fixture(scope="module")
+def as_one_file(tmp_path_factory):
+    """The run of the compiler, and the object: all C files in reading order, those of instruction sets apart."""
     cc = shutil.which("gcc") or shutil.which("cc")
     if not cc:
         pytest.skip("needs a C compiler")
+    folder = tmp_path_factory.mktemp("core")
     names = [name for row in table_rows() for name in row if name.endswith(".c")]
     names = [name for name in names if not re.match(r"kernels/kernels_\w+\.c", name)]
     assert len(names) > 20
     # mem.c asks for what POSIX lacks, which has to be said before the first header.
     text = "#define _GNU_SOURCE\n" + "".join((CORE / name).read_text() for name in names)
-    (tmp_path / "rewire.c").write_text(text)
+    (folder / "rewire.c").write_text(text)
     warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror"]
     command = [cc, "-std=c11", "-O0", *warnings, f"-I{CORE}", "-c", "rewire.c"]
-    assert subprocess.run(command, cwd=tmp_path).returncode == 0
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True), folder / "rewire.o"
+
+
+def test_core_compiles_as_one_file(as_one_file):
+    """Names of file scope are unique."""
+    done, _ = as_one_file
+    assert done.returncode == 0, done.stderr
 
 
 # Files whose numbers have no better name than their place.
@@ -218,31 +227,36 @@ def tuning_table(text):
     return table[0] if table else ""
 
 
-def test_core_has_no_mutable_state(tmp_path):
+def test_core_has_no_mutable_state(as_one_file, tmp_path):
     """No b, B, d, D or C symbol in the release objects: nothing at file scope can change."""
-    cc, nm = shutil.which("gcc") or shutil.which("cc"), shutil.which("nm")
-    if not cc or not nm:
-        pytest.skip("needs a C compiler and nm")
+    nm = shutil.which("nm")
+    if not nm:
+        pytest.skip("needs nm")
     newest = max(p.stat().st_mtime for p in core_files)
 
-    def symbols(source):
-        """What nm says of an object, that of the C tests for a kernel: these take nearly all of the time."""
+    def compiled(source):
+        """The object of a kernel; that of the C tests if it is there, for these take long to compile."""
         obj = ROOT / "build" / "c" / "serial" / f"{source.stem}.o"
-        if not (source.stem.startswith("kernels_") and obj.exists() and obj.stat().st_mtime > newest):
+        if not (obj.exists() and obj.stat().st_mtime > newest):
             obj = tmp_path / f"{source.stem}.o"
-            subprocess.run([cc, "-std=c11", "-O0", f"-I{CORE}", "-c", source, "-o", obj], check=True)
-        return subprocess.run([nm, "-f", "sysv", obj], capture_output=True, text=True, check=True).stdout
+            command = [shutil.which("gcc") or "cc", "-std=c11", "-O0", f"-I{CORE}", "-c", source, "-o", obj]
+            subprocess.run(command, check=True)
+        return obj
 
-    sources = sorted((p for p in core_files if p.suffix == ".c"), key=lambda p: "kernels" not in p.name)
+    done, whole = as_one_file
+    assert done.returncode == 0, done.stderr
+    kernels = sorted((CORE / "kernels").glob("kernels_*.c"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for source, found in zip(sources, pool.map(symbols, sources), strict=True):
-            rows = [[field.strip() for field in line.split("|")] for line in found.splitlines()]
-            # Name, value, class, type, size, line, section. Tables of pointers are constant, but relocated.
-            mutable = [
-                row[0] for row in rows
-                if len(row) == 7 and row[2] in tuple("bBdDC") and not row[6].startswith(".data.rel.ro")
-            ]  # fmt: skip
-            assert not mutable, f"{source.name} has mutable state at file scope: {mutable}"
+        objects = [whole, *pool.map(compiled, kernels)]
+    assert len(objects) == 1 + 4  # as many instruction sets, or none of another processor's in one of them
+    command = [nm, "-A", "-f", "sysv", *objects]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [[field.strip() for field in line.split("|")] for line in found.splitlines()]
+    # Name, value, class, type, size, line, section. Tables of pointers are constant, but relocated.
+    rows = [row for row in rows if len(row) == 7]
+    assert len(rows) > 300
+    mutable = [row[0] for row in rows if row[2] in tuple("bBdDC") and not row[6].startswith(".data.rel.ro")]
+    assert not mutable, f"mutable state at file scope: {mutable}"
 
 
 # --- Python -------------------------------------------------------------------------
@@ -258,6 +272,7 @@ def python_rank(name):
     return (exact or [i for i, entry in enumerate(ORDER) if fnmatch.fnmatch(name, entry)] or [None])[0]
 
 
+@functools.cache
 def known_modules():
     return {module_name(p) for p in python_files} | {"_core"}
 
@@ -266,6 +281,12 @@ def is_type_checking(node):
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
+@functools.cache
 def imports(path):
     """(dotted module, whether it stands at module level) for each import of a file, relative ones resolved.
 
@@ -285,10 +306,11 @@ def imports(path):
             inner = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             visit(child, top and not inner and not is_type_checking(child))
 
-    visit(ast.parse(path.read_text()), True)
+    visit(tree_of(path), True)
     return found
 
 
+@functools.cache
 def as_module(dotted):
     """The module of the package that ``import``ing this name needs, or None."""
     known = known_modules()
@@ -345,7 +367,7 @@ def test_optional_packages_are_imported_late(path):
 
 def identifiers(path):
     """Every name that a file gives or uses, keywords of calls included; in cli/ also its options."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         for part in ("id", "attr", "arg", "name", "asname"):
             if isinstance(name := getattr(node, part, None), str):
                 yield from name.split(".")
