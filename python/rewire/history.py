@@ -102,14 +102,21 @@ class History:
         return {"interrupted": self.interrupted, "epochs": rows}
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> History:
-        """The history of a ``to_dict()``."""
+    def from_dict(cls, found: Mapping[str, Any], *, copy: bool = True) -> History:
+        """The history of a ``to_dict()``.
+
+        Parameters
+        ----------
+        copy : bool
+            False takes its rows over: for whoever has read them from a file, where there may be many.
+        """
         one_of_types("found", found, Mapping, "a dict as to_dict() gives")
         entries("history", found, ("interrupted", "epochs"))
         history = cls()
         history.interrupted = boolean("interrupted", found["interrupted"])
-        rows = one_of_types("epochs", found["epochs"], list, "a list of rows")
-        history.epochs = [dict(one_of_types("a row", row, Mapping, "a dict")) for row in rows]
+        for row in one_of_types("epochs", found["epochs"], list, "a list of rows"):
+            one_of_types("a row", row, Mapping, "a dict")
+            history.epochs.append(dict(row) if copy else row)
         return history
 
     def check(self, epoch: int, layers: int) -> None:

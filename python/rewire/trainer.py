@@ -438,6 +438,18 @@ class Trainer(OwnLoop):
             If they do not describe a trainer: everything is checked, and what is unknown is refused.
         """
         _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
+        return cls._from_config(config, arrays, callbacks, copy=True)
+
+    @classmethod
+    def _from_config(
+        cls,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        callbacks: Iterable[Any] | None,
+        *,
+        copy: bool,
+    ) -> Trainer:
+        """:meth:`from_config`; without ``copy`` rows of the history are those of ``config``."""
         saved = config["callbacks"]
         if not isinstance(saved, list):
             raise TypeError(f"callbacks must be a list, got {_checks.describe(saved)}")
@@ -448,7 +460,7 @@ class Trainer(OwnLoop):
             own = list(callbacks)
             indices = list(range(len(own)))
         parts = _by_owner(arrays, [i for i, c in enumerate(saved) if c is not None])
-        trainer = cls._build(config, parts, own)
+        trainer = cls._build(config, parts, own, copy=copy)
         for callback, i in zip(own, indices, strict=True):
             if i < len(saved) and restorable(callback, saved[i]):
                 callback.restore(saved[i], parts[f"callbacks.{i}"])
@@ -469,6 +481,8 @@ class Trainer(OwnLoop):
         config: Mapping[str, Any],
         parts: Mapping[str, Mapping[str, NDArray[Any]]],
         callbacks: Iterable[Any],
+        *,
+        copy: bool,
     ) -> Trainer:
         """A trainer of what was not changed since it was one."""
         trainer = cls(
@@ -486,7 +500,7 @@ class Trainer(OwnLoop):
         net = trainer.network
         trainer.state.restore(
             config["state"], parts["state"], metric=trainer.loss.metric(net.final),
-            layers=len(net.weight_layers), n_out=net.n_out,
+            layers=len(net.weight_layers), n_out=net.n_out, copy=copy,
         )  # fmt: skip
         if trainer.state.optimizer_step:
             net.trained_by = weakref.ref(trainer)
@@ -541,7 +555,8 @@ class Trainer(OwnLoop):
         if callbacks is not None:
             callbacks = checked_callbacks(callbacks)  # a wrong one is no fault of the file
         with _saving.refusing(contents.path):
-            return cls.from_config(*_saving.trainer_parts(contents), callbacks)
+            # There may be so many rows that a copy of them is what takes most of the memory.
+            return cls._from_config(*_saving.trainer_parts(contents), callbacks, copy=False)
 
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
@@ -555,7 +570,8 @@ class Trainer(OwnLoop):
             }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        twin = Trainer._build(state["config"], _by_owner(state["arrays"], []), state["callbacks"])
+        parts = _by_owner(state["arrays"], [])
+        twin = Trainer._build(state["config"], parts, state["callbacks"], copy=False)
         self.__dict__.update(twin.__dict__)
         if self.state.optimizer_step:
             self.network.trained_by = weakref.ref(self)

@@ -121,10 +121,12 @@ class TrainingState:
         metric: Metric,
         layers: int,
         n_out: int,
+        copy: bool = True,
     ) -> None:
         """Take over ``config()`` and ``arrays()``, for a network of so many layers with weights and outputs.
 
-        ``metric`` is a fresh one of the loss. What it is given is checked by :meth:`check` afterwards.
+        ``metric`` is a fresh one of the loss; without ``copy`` rows of the history are not copied. What it
+        is given is checked by :meth:`check` afterwards.
 
         Raises
         ------
@@ -134,7 +136,7 @@ class TrainingState:
         _checks.entries("state", config, (*_COUNTS, "optimizer_step", "unfinished", "memory", "history"))
         for name in (*_COUNTS, "optimizer_step"):
             setattr(self, name, config[name])
-        self.history = History.from_dict(config["history"])
+        self.history = History.from_dict(config["history"], copy=copy)
         parts: dict[str, dict[str, NDArray[Any]]] = {_MEMORY: {}, _UNFINISHED: {}}
         for name, array in arrays.items():
             prefix = next((prefix for prefix in parts if name.startswith(prefix)), None)
