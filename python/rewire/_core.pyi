@@ -70,6 +70,7 @@ class Plan:
     n_removed: int  # slots
     n_inserted: int  # slots
     nbytes: int
+    stale: bool  # whether links of the store have changed since the plan was made
     def pairs(
         self,
         del_group: NDArray[np.int32],
@@ -90,7 +91,7 @@ class Plan:
     def prune_smallest(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def prune_scores(
         self, score: NDArray[np.float64], count: int, seed: int, stream: int, step: int, threads: int = 1
-    ) -> None: ...  # (slots,), >= 0, canonical order
+    ) -> None: ...  # (slots,), >= 0 and no NaN, canonical order
     def prune_zeros(self, threads: int = 1) -> None: ...  # slots that hold zeros alone
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
@@ -212,6 +213,7 @@ class Update:
     lr: float  # set before every step
     decay: float
     step: int  # 1 for the first step
+    state: tuple[str, ...]  # the fields that `update_array` takes, in its order
     target: str | None  # the field that the step changes; None: the weights. Of slots: `update_array` is told
 
 class Scratch:

@@ -208,7 +208,7 @@ class Fit(Stepper):
         others = np.random.Generator(np.random.Philox(words)).integers(
             self.source.n_samples, size=(batches - 1) * len(rows)
         )
-        of_batches = np.repeat(self.rule.probe_weights(batches), len(rows))
+        of_batches = np.repeat(self.rule.weights_of_probe(batches), len(rows))
         rows = np.concatenate([rows, others])
         own = self.weight.of(rows).near
         return rows, of_batches if own is None else of_batches * own

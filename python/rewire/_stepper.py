@@ -228,6 +228,9 @@ class Stepper:
             except KeyboardInterrupt:
                 self.whole = self.generations() == before  # it was still planning
                 raise
+            except (TypeError, ValueError):
+                self.check_finite()  # scores of weights that are no numbers are refused: that is the cause
+                raise
             state.rewirings += 1
             record.seconds = time.perf_counter() - begin
             part.counted(*record.by_layer(self.net.weight_names))

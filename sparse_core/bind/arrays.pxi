@@ -65,6 +65,16 @@ cdef c.rw_key make_key(seed, stream, step) except *:
     return c.rw_key(seed & 0xFFFFFFFFFFFFFFFF, stream, step)
 
 
+cdef int64_t count_of(object count) except -1:
+    """A number of slots, from any integer but True and False."""
+    if not isinstance(count, bool) and hasattr(count, "__index__"):
+        n = count.__index__()
+        if 0 <= n < 2**62:
+            return n
+        raise ValueError(f"count must be an integer >= 0, got {count!r}")
+    raise TypeError(f"count must be an integer >= 0, got {count!r}")
+
+
 # --- arrays ---------------------------------------------------------------------
 
 _DTYPES = {"float32": c.RW_F32, "float64": c.RW_F64, "int32": c.RW_I32, "int64": c.RW_I64, "uint8": c.RW_U8}

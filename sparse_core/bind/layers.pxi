@@ -35,6 +35,7 @@ cdef class Update:
     cdef c.rw_update u
     cdef Corrections tables
     cdef tuple names  # keep alive what u.state and u.age point to
+    cdef readonly tuple state
     cdef bytes target_name
 
     def __cinit__(self, str kind, *, str decay_kind="l2", double momentum=0.0, bint nesterov=False,
@@ -51,6 +52,7 @@ cdef class Update:
         keeps = c.rw_update_keeps(&self.u)
         if len(state) != keeps:
             raise ValueError(f"state must name {keeps} fields, got {state!r}")
+        self.state = tuple(state)
         self.names = tuple([name.encode() for name in (*state, age) if name is not None])
         for i in range(keeps):
             self.u.state[i] = <const char *><bytes>self.names[i]

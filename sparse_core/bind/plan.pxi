@@ -45,6 +45,11 @@ cdef class Plan:
         """Bytes held."""
         return c.rw_plan_bytes(self.p)
 
+    @property
+    def stale(self):
+        """Whether links of the store have changed since the plan was made."""
+        return self.p.generation != self.store.s.generation
+
     def pairs(self, del_group, del_source, ins_group, ins_source, ins_weight):
         """Fill an empty plan from pairs sorted by (group, source)."""
         cdef Array dg = borrow(del_group, "del_group", "int32")
@@ -126,35 +131,36 @@ cdef class Plan:
             self.leave()
         check(st, "prune_set")
 
-    def prune_smallest(self, int64_t count, seed, stream, step, int threads=1):
+    def prune_smallest(self, count, seed, stream, step, int threads=1):
         """Remove the ``count`` slots of smallest magnitude."""
+        cdef int64_t n = count_of(count)
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter()
         try:
             with nogil:
-                st = c.rw_plan_prune_smallest(self.p, count, key, &run)
+                st = c.rw_plan_prune_smallest(self.p, n, key, &run)
         finally:
             self.leave()
         check(st, "prune_smallest")
 
-    def prune_scores(self, score, int64_t count, seed, stream, step, int threads=1):
+    def prune_scores(self, score, count, seed, stream, step, int threads=1):
         """Remove the ``count`` slots of smallest score; scores >= 0 in canonical order."""
+        cdef int64_t n = count_of(count)
         cdef Array a = borrow(score, "score", "float64", self.store.s.slots)
+        if score.size and not score.min() >= 0:  # NaN as well
+            at = int(np.argmin(score >= 0))
+            raise ValueError(f"score must be >= 0, got {score.flat[at]} for slot {at}")
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter()
         try:
             with nogil:
-                st = c.rw_plan_prune_scores(self.p, <double *>a.view.buf, count, key, &run)
+                st = c.rw_plan_prune_scores(self.p, <double *>a.view.buf, n, key, &run)
         finally:
             self.leave()
-        if st == c.RW_ESHAPE:  # count is no number of slots, or a score is negative
-            negative = np.flatnonzero(score < 0)
-            if len(negative):
-                raise ValueError(f"score must be >= 0, got {score[negative[0]]} for slot {negative[0]}")
         check(st, "prune_scores")
 
     def prune_zeros(self, int threads=1):
@@ -169,15 +175,16 @@ cdef class Plan:
             self.leave()
         check(st, "prune_zeros")
 
-    def grow_random(self, int64_t count, seed, stream, step, int threads=1):
+    def grow_random(self, count, seed, stream, step, int threads=1):
         """Insert ``count`` slots at uniformly random empty places."""
+        cdef int64_t n = count_of(count)
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter()
         try:
             with nogil:
-                st = c.rw_plan_grow_random(self.p, count, key, &run)
+                st = c.rw_plan_grow_random(self.p, n, key, &run)
         finally:
             self.leave()
         check(st, "grow_random")
@@ -195,8 +202,9 @@ cdef class Plan:
             self.leave()
         check(st, "grow_fan_in")
 
-    def grow_paths(self, int64_t count, str score, bint sample, seed, stream, step, int threads=1):
+    def grow_paths(self, count, str score, bint sample, seed, stream, step, int threads=1):
         """Insert ``count`` slots where many paths of three links lead: see ``grow_paths.h``."""
+        cdef int64_t n = count_of(count)
         scores = {"ch2": c.RW_CH2, "ch3": c.RW_CH3}
         if score not in scores:
             raise ValueError(f"score must be one of {list(scores)}, got {score!r}")
@@ -207,7 +215,7 @@ cdef class Plan:
         self.enter()
         try:
             with nogil:
-                st = c.rw_plan_grow_paths(self.p, count, code, sample, key, &run)
+                st = c.rw_plan_grow_paths(self.p, n, code, sample, key, &run)
         finally:
             self.leave()
         check(st, "grow_paths")
@@ -226,7 +234,7 @@ cdef class Plan:
             each = borrow(count, "count", "int32", self.store.n_groups)
             wanted = <int32_t *>each.view.buf
         else:
-            total = count
+            total = count_of(count)
         self.enter()
         try:
             with nogil:

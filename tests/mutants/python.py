@@ -289,15 +289,15 @@ MUTANTS = [
     Mutant(
         "exempt-layers-have-fields",
         "rewiring/base.py",
-        "for parameter in self.participants(parameters, network):\n            for name, field",
+        "for parameter in own:\n            for name, field",
         "for parameter in parameters:\n            for name, field",
         "test_participation.py::test_exempt_layers_keep_their_links_and_have_no_fields",
     ),
     Mutant(
         "age-of-a-rule-not-set",
         "rewiring/base.py",
-        "parameter.set_birth(name, progress.step)",
-        "parameter.set_birth(name, 0)",
+        "q.set_birth(name, progress.step)",
+        "q.set_birth(name, 0)",
         "test_own_rule.py::test_age_starts_at_birth",
     ),
     Mutant(

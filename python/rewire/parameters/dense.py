@@ -33,6 +33,7 @@ class DenseParameter(Parameter):
     Parameters
     ----------
     shape : int or tuple of int
+        ``()``: one value.
     init : str, float or Initializer
         Initial values: a number is the same everywhere.
     axes : tuple of {"in", "out", None}, optional
@@ -88,7 +89,6 @@ class DenseParameter(Parameter):
         self._gradient: NDArray[Any] | None = None
         self.state: dict[str, NDArray[Any]] = {}
         self._kinds: dict[str, Field] = {}
-        self._taken: list[NDArray[Any]] = []  # the optimizer's, as the core takes them
 
     @property
     def built(self) -> bool:
@@ -121,7 +121,8 @@ class DenseParameter(Parameter):
         if draw:
             words = np.random.SeedSequence([seed, self.stream, _TAG])
             rng = np.random.Generator(np.random.Philox(words))
-            self.init.fill(self.values.reshape(self._shape[0], -1), self.gain, rng)
+            rows = self._shape[0] if self._shape else 1
+            self.init.fill(self.values.reshape(rows, -1), self.gain, rng)
         return self
 
     @property
@@ -194,16 +195,15 @@ class DenseParameter(Parameter):
         field.check(name)
         if field.per_slot:
             return
-        self.state[name] = _core.aligned_zeros(self._shape, field.of(self.dtype))
+        kept = _core.aligned_zeros(self._shape or (1,), field.of(self.dtype))
+        self.state[name] = kept.reshape(self._shape)
         if field.birth:
             self.state[name].fill(field.birth)
         self._kinds[name] = field
-        self._taken = [self.state[name] for name, kind in self._kinds.items() if kind.state]
 
     def drop_field(self, name: str) -> None:
         self.state.pop(name, None)
         self._kinds.pop(name, None)
-        self._taken = [self.state[name] for name, kind in self._kinds.items() if kind.state]
 
     def values_of(self, field: str) -> NDArray[Any]:
         return self._live(field)
@@ -223,7 +223,8 @@ class DenseParameter(Parameter):
 
     def apply(self, update: _core.Update, threads: int) -> None:
         if self._view is not None and self._gradient is not None:
-            _core.update_array(self._view, self._gradient, update, *self._taken)
+            kept = [self.state[name] for name in update.state]
+            _core.update_array(self._view, self._gradient, update, *kept)
             self.version += 1
 
     def apply_in_numpy(
@@ -275,7 +276,7 @@ class DenseParameter(Parameter):
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         self.values[...] = take(arrays, "values", self._shape, self.dtype, self.name)
-        self.state, self._kinds, self._taken = {}, {}, []
+        self.state, self._kinds = {}, {}
         for name, described in config["fields"].items():
             field = Field.from_config(name, described)
             if field.per_slot:

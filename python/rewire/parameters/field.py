@@ -12,6 +12,7 @@ from rewire._checks import boolean, choice, describe, entries, integer, number
 __all__ = ["Field", "check_fields"]
 
 DTYPES = ("float32", "float64", "int32", "uint8")
+MOST_BYTES = 23  # RW_NAME_BYTES of sparse_core/store/store.h, without the final 0
 
 
 class Field(NamedTuple):
@@ -49,6 +50,8 @@ class Field(NamedTuple):
         """TypeError or ValueError unless it can be kept, and read from a file, under this name."""
         if name in ("", "weight", "gradient"):
             raise ValueError(f"a field must have a name of its own, got {name!r}")
+        if len(name.encode()) > MOST_BYTES or "\0" in name:
+            raise ValueError(f"a field must have a name of at most {MOST_BYTES} bytes, got {describe(name)}")
         where = f"field {name!r}"
         dtype = None if self.dtype is None else choice(f"{where}: dtype", self.dtype, DTYPES)
         boolean(f"{where}: per_slot", self.per_slot)
@@ -98,4 +101,7 @@ def check_fields(fields: Any, name: str = "fields") -> None:
     for key, field in fields.items():
         if not isinstance(key, str) or not isinstance(field, Field):
             raise TypeError(f"{name} must be a dict of names and Fields, got {key!r}: {describe(field)}")
-        field.check(key)
+        try:
+            field.check(key)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None

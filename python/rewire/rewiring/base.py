@@ -17,25 +17,31 @@ gets them of the batch that the next step trains on.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewire import _core
-from rewire._checks import choice
+from rewire._checks import choice, float_vector, integer
 from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer
 from rewire.network import Sequential
 from rewire.parameters import Field, SparseParameter
+from rewire.parameters.field import check_fields
 from rewire.parameters.sparse import refuse_views
+from rewire.rewiring.answers import check_wanted, members, plans_of, stores
 from rewire.rewiring.budgets import links_in
-from rewire.rewiring.context import OWED, RewiringContext, RewiringRecord
-from rewire.rewiring.memory import LINKS_OWED, Entry, Facts, check_memory
+from rewire.rewiring.context import RewiringContext, RewiringRecord
+from rewire.rewiring.memory import LINKS_OWED, OWED, Entry, Facts, check_declared, check_memory
 from rewire.rewiring.participation import Layers, checked_layers, participants
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import (
@@ -126,6 +132,11 @@ class Rule(Parameters):
         """The weight of each batch of the gradient probe, the batch of the next step first."""
         return [1.0] * batches
 
+    def weights_of_probe(self, batches: int) -> NDArray[np.float64]:
+        """:meth:`probe_weights`, checked: as many numbers >= 0."""
+        who = f"rewiring {self.label}: probe_weights"
+        return float_vector(who, self.probe_weights(batches), batches, low=0.0)
+
     # --- when ---------------------------------------------------------------------------
 
     def due(self, progress: TrainingProgress) -> bool:
@@ -192,14 +203,25 @@ class Rule(Parameters):
         ------
         ValueError
             If ``layers`` names what is not there, or the rule needs a network and there is none.
+        TypeError, ValueError
+            For ``fields``, ``memory`` or ``probe_batches`` that are no such things. Nothing has changed then.
         """
         self.check_network(network)
+        self.check_declarations()
+        own = self.participants(parameters, network)
         for parameter in parameters:
             parameter.master = None
-        for parameter in self.participants(parameters, network):
+        for parameter in own:
             for name, field in self.fields.items():
                 if not parameter.fits(name, field):  # it may have been left by another owner
                     parameter.add_field(name, field)
+
+    def check_declarations(self) -> None:
+        """TypeError or ValueError unless the class says what it keeps and looks at as rules do."""
+        who = f"rewiring {self.label}"
+        check_fields(self.fields, f"{who}: fields")
+        check_declared(self.memory, f"{who}: memory")
+        integer(f"{who}: probe_batches", self.probe_batches, low=0)
 
     def stepped(
         self,
@@ -213,7 +235,10 @@ class Rule(Parameters):
         """After every step of the optimizer, whose rate is ``progress.lr``. The time counts as rewiring."""
 
     def committed(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> None:
-        """After a rewiring was carried out: the place to change fields."""
+        """After a rewiring was carried out: the place to change fields.
+
+        What it raises comes too late for a program without a trainer, which undoes the rewiring.
+        """
 
     def check_state(
         self, parameters: Sequence[SparseParameter], memory: Mapping[str, Any], step: int
@@ -298,30 +323,39 @@ class Rule(Parameters):
             If somebody views a store; the parameter is named and nothing has changed.
         MemoryError
             Nothing has changed.
-        ValueError
-            If parameters have no names, ``layers`` names what is not there, or the network is missing.
+        TypeError, ValueError
+            If parameters have no names, ``layers`` names what is not there, or the network is missing; if
+            :meth:`plans` gives anything but a fresh plan for each parameter, or something was to be
+            remembered that is not declared. Nothing has changed. What the rule itself raises comes with a
+            note that names it.
         """
         begin = time.perf_counter()
+        parameters = stores("parameters", parameters)
         names = [parameter.name for parameter in parameters]
-        if "" in names or len({*names}) < len(names):
-            raise ValueError(f"parameters must have a name each, by build(name=...), got {names}")
         self.check_network(network)
+        self.check_declarations()
         memory = {} if memory is None else memory
         context = RewiringContext(
-            parameters, seed, network, progress, ordinal, threads, MappingProxyType(memory), regrow, probe
-        )
+            parameters, seed, network, progress, ordinal, threads, MappingProxyType(memory), regrow, probe,
+            declared=self.memory,
+        )  # fmt: skip
         refuse_views(parameters, "rewired")
-        own = self.workable(self.participants(parameters, network), context)
-        for name in [name for name, field in self.fields.items() if field.ages]:
-            for parameter in own:
-                parameter.set_birth(name, progress.step)
-        plans = dict(zip([q.name for q in own], self.plans(own, context), strict=True))
+        who = f"rewiring {self.label}"
+        with self._noted(progress):
+            able = self.workable(self.participants(parameters, network), context)
+            own = members(f"{who}: the parameters of workable", able, parameters)
+            plans = plans_of(f"{who}: plans", self.plans(own, context), own)
+            check_wanted(who, context.wanted, names)
         record = RewiringRecord(dict.fromkeys(names, 0), dict.fromkeys(names, 0))
-        for name, plan in plans.items():
-            record.removed[name] = links_in(plan, removed=True)
-            record.grown[name] = links_in(plan, removed=False)
-        _core.commit(list(plans.values()), threads)
-        self.committed(own, context)
+        for parameter, plan in zip(own, plans, strict=True):
+            record.removed[parameter.name] = links_in(plan, removed=True)
+            record.grown[parameter.name] = links_in(plan, removed=False)
+        if not regrow and any(record.grown.values()):
+            grown = {name: links for name, links in record.grown.items() if links}
+            raise ValueError(f"{who}: nothing may grow where context.regrow is False, got {grown}")
+        self._commit(own, plans, progress, threads)
+        with self._noted(progress):
+            self.committed(own, context)
         memory.update(context.remembered)
         memory.pop(OWED, None)
         lacks = {q.name: [context.wanted.get(q.name, q.nnz) - q.nnz, q.nnz] for q in own}
@@ -329,6 +363,32 @@ class Rule(Parameters):
             memory[OWED] = owed
         record.seconds = time.perf_counter() - begin
         return record
+
+    def _commit(
+        self, parameters: Sequence[SparseParameter], plans: Sequence[_core.Plan], progress: TrainingProgress,
+        threads: int,
+    ) -> None:  # fmt: skip
+        """Carry out all plans or none; new links were born before this step."""
+        ages = [(q, name) for q in parameters for name, field in self.fields.items() if field.ages]
+        before = [q.birth_of(name) for q, name in ages]
+        for q, name in ages:
+            q.set_birth(name, progress.step)
+        try:
+            _core.commit(plans, threads)
+        except BaseException:
+            for (q, name), birth in zip(ages, before, strict=True):
+                if birth is not None:
+                    q.set_birth(name, birth)
+            raise
+
+    @contextlib.contextmanager
+    def _noted(self, progress: TrainingProgress) -> Iterator[None]:
+        """What is raised inside comes with a note that names the rule and the step."""
+        try:
+            yield
+        except Exception as error:
+            error.add_note(f"while rewiring {self.label} rewired, before step {progress.step + 1}")
+            raise
 
     # --- saving -------------------------------------------------------------------------
 

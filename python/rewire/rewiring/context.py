@@ -13,16 +13,16 @@ from rewire import _core
 from rewire.network import Sequential
 from rewire.neurons import RemovedNeurons
 from rewire.parameters import SparseParameter
+from rewire.rewiring.answers import plain
+from rewire.rewiring.memory import OWED, Entry, Facts, check_memory
 from rewire.rewiring.participation import gives_output
 from rewire.rewiring.probe import GradientProbe
 from rewire.rewiring.schedule import TrainingProgress
 
 __all__ = [
-    "CANDIDATES", "CUSTOM", "DORMANT_LINKS", "OWED", "REBALANCE", "SOFT_DROP", "SURPLUS", "WHOLE_SLOTS",
+    "CANDIDATES", "CUSTOM", "DORMANT_LINKS", "REBALANCE", "SOFT_DROP", "SURPLUS", "WHOLE_SLOTS",
     "Key", "RewiringContext", "RewiringRecord",
 ]  # fmt: skip
-
-OWED = "owed"  # in a rule's memory, by parameter: links that are owed, and links that the parameter has
 
 # Purposes of random streams. Their bytes are part of the seed of a stream: other words would change results.
 CANDIDATES = "candidates"  # the candidates of GSE
@@ -81,6 +81,7 @@ class RewiringContext:
     notes: dict[str, Any] = field(default_factory=dict)
     wanted: dict[str, int] = field(default_factory=dict)
     remembered: dict[str, Any] = field(default_factory=dict)  # what the memory gets once all is committed
+    declared: Mapping[str, Entry] | None = None  # the rule's memory; None: nobody says
 
     def plan(self, parameter: SparseParameter) -> _core.Plan:
         """An empty plan of a change to this parameter's connections."""
@@ -89,7 +90,17 @@ class RewiringContext:
     # --- the rule's memory --------------------------------------------------------------
 
     def remember(self, name: str, value: Any) -> None:
-        """Put an entry into the rule's memory once the rewiring was carried out: not if it fails."""
+        """Put a copy of an entry into the rule's memory once the rewiring was carried out: not if it fails.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rule does not declare it, its check refuses it, or no file can hold it.
+        """
+        value = plain(f"memory: {name}", value)
+        if self.declared is not None:
+            facts = Facts([parameter.name for parameter in self.parameters], self.progress.step)
+            check_memory({name: value}, self.declared, facts)
         self.remembered[name] = value
 
     def recall(self, name: str, default: Any) -> Any:

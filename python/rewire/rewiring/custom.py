@@ -207,8 +207,9 @@ class Custom(Rule):
             expected = "drop, (rows, sources) or drop, (rows, sources, weights)"
             raise TypeError(f"{where}: must return {expected}, got {describe(answer)}")
         drop, grow = self._drop(links, answer[0], where), self._grow(links, answer[1], where)
+        store = parameter.core  # the function may have written into the arrays that it got
         try:
-            plan.pairs(links.rows[drop].astype(np.int32), links.sources[drop].astype(np.int32), *grow)
+            plan.pairs(groups_of(store)[drop].astype(np.int32), store.sources()[drop], *grow)
         except _core.LinkError as error:
             position = f"(row {error.group}, source {error.source})"
             if isinstance(error, _core.LinkRange):
@@ -259,10 +260,13 @@ class Custom(Rule):
         store, weights = links.parameter.core, None
         if len(grow) == 3:
             shape = (len(rows),) if store.group == 1 else (len(rows), store.group)
-            weights = np.asarray(grow[2])
-            if weights.shape != shape or not np.isfinite(weights).all():
+            weights, most = np.asarray(grow[2]), np.finfo(store.dtype).max
+            if weights.dtype.kind not in "fiub":
+                raise TypeError(f"{where}: weights must hold real numbers, got {describe(grow[2])}")
+            if weights.shape != shape or not (np.abs(weights.astype(np.float64)) <= most).all():
                 raise ValueError(
-                    f"{where}: weights must be finite, of shape {shape}, got {describe(grow[2])}"
+                    f"{where}: weights must be finite, of shape {shape} and in the range of {store.dtype}, "
+                    f"got {describe(grow[2])}"
                 )
             weights = np.array(weights[order].reshape(len(rows), store.group), store.dtype)
             beyond = rows[order][:, None] * store.group + np.arange(store.group) >= store.n_out

@@ -48,7 +48,7 @@ class Drop:
         self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
     ) -> None:
         """Put the removals of one parameter into its empty plan."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define mark or mark_all")
 
     def mark_all(
         self,

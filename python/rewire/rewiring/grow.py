@@ -55,7 +55,7 @@ class Grow:
         self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext
     ) -> None:
         """Put insertions of ``count`` slots, with their weights, into a plan that has its removals."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define place or place_all")
 
     def weigh(self, plan: _core.Plan, parameter: SparseParameter, context: RewiringContext) -> None:
         """Put the weights of new links into a plan that has them; zero without."""

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from rewire import _checks
 from rewire._checks import describe
 
-__all__ = ["LINKS_OWED", "Entry", "Facts", "check_memory"]
+__all__ = ["LINKS_OWED", "OWED", "Entry", "Facts", "check_declared", "check_memory"]
+
+OWED = "owed"  # by parameter: links that are owed, and links that the parameter has
 
 
 class Facts(NamedTuple):
@@ -87,8 +89,21 @@ def _owed_and_has(name: str, value: Any, facts: Facts) -> None:
 LINKS_OWED = Entry(_owed_and_has).by_parameter()
 
 
+def check_declared(entries: Any, name: str = "memory") -> None:
+    """TypeError or ValueError unless it is a dict of names and entries, as a rule declares its memory."""
+    if not isinstance(entries, Mapping):
+        raise TypeError(f"{name} must be a dict of names and Entries, got {describe(entries)}")
+    for key, entry in entries.items():
+        if not isinstance(key, str) or not isinstance(entry, Entry):
+            raise TypeError(f"{name} must be a dict of names and Entries, got {key!r}: {describe(entry)}")
+        if key == OWED:
+            raise ValueError(f"{name} must have other names than {OWED!r}, which every rule has")
+
+
 def check_memory(memory: Mapping[str, Any], entries: Mapping[str, Entry], facts: Facts) -> None:
     """ValueError or TypeError for an entry that is not declared, or whose value cannot be."""
     for name, value in memory.items():
-        entry = entries[_checks.choice("memory: an entry", name, entries)]
-        entry.check(f"memory: {name}", value, facts)
+        if not isinstance(name, str) or name not in entries:
+            known = ", ".join(map(repr, entries)) or "none, for the rule declares none"
+            raise ValueError(f"memory: an entry must be one of {known}, got {describe(name)}")
+        entries[name].check(f"memory: {name}", value, facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rewire._checks import describe, integer, text
+from rewire._checks import boolean, describe, integer, text
 from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 
@@ -50,12 +50,13 @@ def participants(
     Raises
     ------
     ValueError
-        For a position or name that no sparse weights have; those there are are listed.
+        For a position or name that no sparse weights have, and for a function that chooses none; those there
+        are are listed.
     """
     if layers is None:
         return list(parameters)
     if callable(layers):
-        return [q for q in parameters if layers(q)]
+        return _chosen(layers, parameters)
     found: set[int] = set()
     for entry in layers if isinstance(layers, list) else [layers]:
         if entry == HIDDEN:
@@ -69,6 +70,15 @@ def participants(
             raise ValueError(f"layers must name layers with sparse weights ({there}), got {entry!r}")
         found |= {id(q) for q in some}
     return [q for q in parameters if id(q) in found]
+
+
+def _chosen(takes: Callable[[SparseParameter], bool], parameters: Sequence[SparseParameter]) -> list[Any]:
+    """Those for which a function says True."""
+    found = [q for q in parameters if boolean(f"layers({q.name})", takes(q))]
+    if parameters and not found:
+        names = ", ".join(repr(q.name) for q in parameters)
+        raise ValueError(f"layers must choose some of {names}, got False for each")
+    return found
 
 
 def gives_output(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewire import _core
-from rewire._checks import describe
+from rewire._checks import describe, number
 from rewire.parameters import SparseParameter
+from rewire.rewiring.answers import counts_of, plans_of
 from rewire.rewiring.base import Rule
 from rewire.rewiring.context import RewiringContext
 from rewire.rewiring.drop import Drop
@@ -73,10 +74,13 @@ class Swap(Rule):
             )
         super().__setattr__(name, value)
 
+    def _criteria(self) -> list[str]:
+        """The names of the criteria's classes."""
+        return [type(part).__name__ for part in (self.drop, self.grow, self.redistribute)]
+
     @property
     def label(self) -> str:
-        criteria = ", ".join(type(part).__name__ for part in (self.drop, self.grow))
-        return super().label if self.name else f"{type(self).__name__}({criteria})"
+        return super().label if self.name else f"{type(self).__name__}({', '.join(self._criteria()[:2])})"
 
     @property
     def probe_batches(self) -> int:  # type: ignore[override]
@@ -97,12 +101,17 @@ class Swap(Rule):
         return self.redistribute.workable(parameters)
 
     def plans(self, parameters: Sequence[SparseParameter], context: RewiringContext) -> list[_core.Plan]:
+        who, (drop, grow, redistribute) = f"rewiring {self.label}", self._criteria()
         plans = [context.plan(parameter) for parameter in parameters]
         fraction = self.fraction_schedule.at(context.progress)
-        plans = self.drop.mark_all(plans, parameters, fraction, context)
+        fraction = number(f"{who}: the fraction of {self.fraction_schedule!r}", fraction, low=0.0, high=1.0)
+        marked = self.drop.mark_all(plans, parameters, fraction, context)
+        plans = plans_of(f"{who}: mark_all of {drop}", marked, parameters)
         if context.regrow and parameters:
-            counts = self.redistribute.counts(plans, parameters, context)
-            plans = self.grow.place_all(plans, parameters, counts, context)
+            found = self.redistribute.counts(plans, parameters, context)
+            counts = counts_of(f"{who}: counts of {redistribute}", found, parameters)
+            placed = self.grow.place_all(plans, parameters, counts, context)
+            plans = plans_of(f"{who}: place_all of {grow}", placed, parameters)
             if self.redistribute.moves or self.grow.moves:
                 plans = rebalance(plans, parameters, self.grow, context)
         return plans
