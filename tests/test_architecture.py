@@ -27,13 +27,13 @@ ORDER = """
     _fileio _blocks _container _saving threads _moments _inputs standardizer workspace _positions _links _view
     _no_array store _structure activations initializers link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
-    parameters.initial parameters.sparse parameters. _clipping
+    parameters.initial parameters.sparse parameters.counting parameters. _clipping
     layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses schedules optim network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
-    rewiring.participation rewiring.memory rewiring.context
+    rewiring.participation rewiring.memory rewiring.answers rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast

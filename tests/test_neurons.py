@@ -559,3 +559,77 @@ def test_a_new_rule_inside_remembers_nothing_of_the_one_before():
     assert trainer.rule_memory() is kept
     trainer.rewiring = rw.ImportancePruning(rule="cht")
     assert trainer.rule_memory() == {}
+
+
+# --- neurons that a layer needs, and layers that cannot follow ----------------------------------
+
+
+class Ordered(rw.layers.Mixing, rw.layers.ArrayLayer):
+    """Values in ascending order."""
+
+    def outputs(self, x, p):
+        order = np.argsort(x, axis=1)
+        p.save(self, order)
+        return np.take_along_axis(x, order, 1)
+
+    def gradients(self, dy, p):
+        (order,) = p.saved(self)
+        dx = np.empty_like(dy)
+        np.put_along_axis(dx, order, dy, 1)
+        return dx, {}
+
+
+@pytest.mark.parametrize("between", [1, 2])
+def test_who_needs_a_neuron_is_named_and_not_who_hands_it_on(between):
+    through = [rw.Dropout(0.1) for _ in range(between)]
+    net = rw.Sequential([rw.Sparse(12, 9, fan_in=3), *through, Ordered(), rw.Sparse(9, 3, fan_in=4)])
+    label, way = rf"layer {between + 1} \(Ordered 9 -> 9\)", r"which leads to it through layer 1 \(Dropout"
+    with pytest.raises(TypeError, match=f"{label} needs neuron 5, {way}"):
+        rw.remove_neurons(net, {0: [5]})
+    direct = rw.Sequential([rw.Sparse(12, 9, fan_in=3), Ordered(), rw.Sparse(9, 3, fan_in=4)])
+    with pytest.raises(TypeError, match=r"layer 1 \(Ordered 9 -> 9\) needs input 5: it cannot be removed"):
+        rw.remove_neurons(direct, {0: [5]})
+    rule = rw.ImportancePruning(begin=0, every=rw.Epochs(1), variant="corrected", rule="static")
+    trainer = rw.Trainer(net, loss="mse", rewiring=rule)
+    with pytest.raises(TypeError, match=f"{label} needs neuron 0, {way}"):
+        trainer.fit(np.ones((8, 12)), np.ones((8, 3)), epochs=2, verbose=0)
+
+
+class Scaled(rw.layers.Elementwise, rw.layers.ArrayLayer):
+    """x times a gain; its constructor's word for the width is not the one that is looked for."""
+
+    def __init__(self, width):
+        self.width = width
+        self.n_in = self.n_out = width
+        self.gain = rw.DenseParameter(width, init=0.5, axes=("out",))
+
+    def outputs(self, x, p):
+        p.save(self, x)
+        return x * self.gain.values
+
+    def gradients(self, dy, p):
+        (x,) = p.saved(self)
+        return dy * self.gain.values, {"gain": (dy * x).sum(axis=0)}
+
+
+class Renamed(Scaled):
+    def __init__(self, n_in):
+        super().__init__(n_in)
+
+
+def test_a_layer_whose_widths_have_other_names_says_what_to_do():
+    def network(layer):
+        return rw.Sequential([rw.Sparse(12, 9, density=1.0), layer, rw.Sparse(9, 3, density=1.0)])
+
+    net = network(Scaled(9))
+    before = {name: a.tolist() for name, a in net.arrays(None).items()}
+    words = (
+        r"layer 1 \(Scaled 9 -> 9\) cannot be made narrower: of {'width': 9} its constructor makes no layer "
+        "of 8 -> 8: arguments that say widths must be called n_in and n_out, or the class must define keep"
+    )
+    with pytest.raises(TypeError, match=words):
+        rw.remove_neurons(net, {0: [5]})
+    assert {name: a.tolist() for name, a in net.arrays(None).items()} == before
+
+    net = network(Renamed(9))
+    assert rw.remove_neurons(net, {0: [5]}).removed == (1, 0) and net.layers[1].gain.shape == (8,)

@@ -509,6 +509,7 @@ REFUSED = {
     "no weight": (lambda t: t.train_step(X, Y, sample_weight=np.zeros(90)), ValueError, "positive sum"),
     "loss": (lambda t: t.gradients(X, Y, loss="mse"), ValueError, "loss 'mse' needs"),
     "scale": (lambda t: t.gradients(X, Y, scale=np.inf), ValueError, "scale must be a number"),
+    "huge scale": (lambda t: t.gradients(X, Y, scale=1e300), ValueError, "scale must leave gradients, of up"),
     "first sample": (lambda t: t.gradients(X, Y, first_sample=-1), ValueError, "first_sample must be"),
     "factor": (lambda t: t.apply(scale=0), ValueError, "scale must be a number > 0"),
     "no gradients": (lambda t: t.apply(), RuntimeError, "apply needs gradients"),
@@ -546,6 +547,24 @@ def test_dY_is_checked():
     t.backward(np.zeros((90, 3)))  # the forward pass still waits
     with pytest.raises(RuntimeError, match="backward needs a forward of its own"):
         t.backward(np.zeros((90, 3)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_factor_that_gradients_cannot_be_multiplied_by_is_refused(dtype):
+    net = rw.Sequential([rw.Sparse(8, 3, fan_in=5, activation="softmax")], dtype=dtype)
+    t = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(1e-30))
+    t.gradients(X, Y, scale=1e15)
+    was, most = net.get_vector("gradient"), float(np.finfo(dtype).max)
+    with pytest.raises(ValueError, match=rf"scale must leave gradients, .* within .*, the range of {dtype}"):
+        t.apply(scale=most / 1e10)
+    z = t.forward(X)
+    with pytest.raises(ValueError, match="scale must leave gradients, of up to 3, within"):
+        t.backward(np.full_like(z, -3), scale=-most / 2)
+    np.testing.assert_array_equal(net.get_vector("gradient"), was)
+    t.backward(np.zeros_like(z), scale=2)  # the forward pass still waits
+    t.gradients(X, Y, scale=-1e15)
+    np.testing.assert_allclose(net.get_vector("gradient"), 0, atol=1e10)
+    t.apply(scale=1e10)
 
 
 def test_a_step_that_diverges_changes_nothing():

@@ -1,5 +1,7 @@
 """Parameters: what is derived from their values is as new as these, and a dtype of their own stays theirs."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from outside import registered
 from outside.lion import Lion
 from rewire._inputs import as_source
 from rewire.layers import ArrayLayer, Elementwise, register_layer
-from rewire.parameters import DenseParameter, Field, Rescale, SparseParameter
+from rewire.parameters import Buffer, DenseParameter, Field, Rescale, SparseParameter
 from rewire.rewiring import TrainingProgress
 from small import SELDOM, X, Y
 
@@ -155,3 +157,101 @@ def test_a_change_of_units_reaches_every_field(group):
         for name in names:
             expected = before[name] * factors.get(name, 1)
             np.testing.assert_allclose(parameter.read(name), expected, rtol=1e-12, err_msg=name)
+
+
+# --- one value, vectors, the order of an optimizer's fields ---------------------------------------
+
+
+class Slope(ArrayLayer, Elementwise):
+    """x times one trained number; counts the batches that it has learnt from."""
+
+    def __init__(self):
+        self.slope = DenseParameter((), init=1.0, decays=False)
+        self.batches = Buffer((), dtype="int64")
+
+    def outputs(self, x, p):
+        p.save(self, x)
+        if p.learning:
+            self.batches.values += 1
+        return x * self.slope.values
+
+    def gradients(self, dy, p):
+        (x,) = p.saved(self)
+        return dy * self.slope.values, {"slope": (dy * x).sum()}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_single_value_is_trained_kept_saved_and_resumed(optimizer, tmp_path):
+    register_layer(Slope)
+    layers = [rw.Sparse(8, 20, fan_in=4), Slope(), rw.Sparse(20, 3, fan_in=9, activation="softmax")]
+    t = rw.Trainer(
+        rw.Sequential(layers), loss="cross_entropy", optimizer=OPTIMIZERS[optimizer](), rewiring="set"
+    )
+    t.fit(X, Y, epochs=2, batch_size=30, verbose=0)
+    slope, batches = layers[1].slope, layers[1].batches
+    assert slope.shape == batches.shape == () and slope.size == 1 and slope.values != 1.0
+    assert int(batches.values) == 2 * -(-len(X) // 30)
+    assert t.network.n_params == t.network.nnz + 20 + 1 + 3
+    t.save(tmp_path / "t")
+    other = rw.Trainer.resume(tmp_path / "t")
+    for trainer in (t, other):
+        trainer.fit(X, Y, epochs=1, batch_size=30, verbose=0)
+    assert other.network.layers[1].slope.values == slope.values
+    assert other.network.layers[1].batches.values == batches.values
+    rw.remove_neurons(t.network, {0: [3]})
+    assert layers[1].n_out < 20 and slope.shape == ()
+
+
+def test_a_vector_rounds_nothing():
+    t = build("kept")
+    t.fit(X, Y, epochs=2, verbose=0)
+    gain = t.network.layers[1].gain
+    gain.values[...] = np.linspace(1, 2, gain.size) / 3
+    vector = t.network.get_vector()
+    assert vector.dtype == np.float64
+    t.network.set_vector(vector)
+    np.testing.assert_array_equal(gain.values, np.linspace(1, 2, gain.size) / 3)
+    np.testing.assert_array_equal(t.network.get_vector(), vector)
+    assert rw.Sequential([rw.Sparse(4, 3, fan_in=2)]).get_vector().dtype == np.float32
+
+
+def test_a_vector_is_set_by_callbacks_and_by_no_other_thread():
+    t, seen = build("fused"), []
+
+    def elsewhere():
+        try:
+            t.network.set_vector(np.zeros(t.network.n_params))
+        except RuntimeError as error:
+            seen.append(str(error))
+
+    class Halves(rw.Callback):
+        def on_epoch_end(self, state):
+            state.network.set_vector(state.network.get_vector() / 2)
+            seen.append(float(np.abs(state.network.get_vector()).max()))
+            other = threading.Thread(target=elsewhere)
+            other.start()
+            other.join()
+
+    t.callbacks = [Halves()]
+    t.fit(X, Y, epochs=1, verbose=0)
+    largest = float(np.abs(t.network.get_vector()).max())
+    assert seen == [largest, "set_vector cannot run while fit runs on this network"]
+    with t.network.gate.reading("predict"):
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        other.join()
+    assert seen[-1] == "set_vector cannot run while predict runs on this network"
+    t.network.set_vector(t.network.get_vector())
+
+
+def test_the_order_of_fields_in_a_file_does_not_matter():
+    t = build("kept")
+    t.fit(X, Y, epochs=2, verbose=0)
+    config, arrays = t.config(), t.arrays()
+    for part in config["network"]["parameters"].values():
+        part["fields"] = dict(sorted(part["fields"].items(), reverse=True))
+    twin = rw.Trainer.from_config(config, arrays)
+    assert list(twin.network.layers[2].weight.fields) == ["adam_v", "adam_m"]
+    for trainer in (t, twin):
+        trainer.fit(X, Y, epochs=1, verbose=0)
+    np.testing.assert_array_equal(twin.network.get_vector(), t.network.get_vector())

@@ -1,11 +1,14 @@
 """What is wrong with layers, fields and vectors from outside is refused by name, not computed with."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import rewire as rw
+from outside import registered
 from outside.two_sided import TwoSided
-from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual
+from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual, register_layer
 from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
 from small import X, Y
 
@@ -220,6 +223,73 @@ class Holds(Odd):
 def test_arguments_that_no_file_holds_are_named(what):
     with pytest.raises(NotImplementedError, match="Holds cannot be saved: its 'what' must be a number"):
         Holds(what).config()
+
+
+class Window:
+    """What an argument may be: an object that describes itself."""
+
+    def __init__(self, width):
+        self.width = width
+
+    def config(self):
+        return {"width": self.width}
+
+
+class Windowed(Given):
+    """Keeps a window, or makes one of its description."""
+
+    def __init__(self, window, makes=True):
+        super().__init__()
+        described = makes and isinstance(window, dict)
+        self.window, self.makes = Window(**window) if described else window, makes
+
+
+@pytest.fixture
+def windowed():
+    """Files may name the class, in these tests alone."""
+    with registered():
+        register_layer(Windowed)
+        yield
+
+
+@pytest.mark.usefixtures("windowed")
+@pytest.mark.parametrize("inside", [lambda w: w, lambda w: [1, w], lambda w: {"first": w}])
+def test_an_object_that_would_come_back_as_a_dict_is_refused(inside, tmp_path):
+    net = rw.Sequential([Windowed(inside(Window(3)), makes=False), rw.Sparse(8, 3)])
+    words = "Windowed cannot be saved: a file would give its constructor the dict of a config.. as 'window'"
+    with pytest.raises(NotImplementedError, match=words):
+        net.save(tmp_path / "n")
+    with pytest.raises(NotImplementedError, match=words):
+        pickle.dumps(net)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("windowed")
+def test_an_object_that_the_constructor_makes_again_is_saved(tmp_path):
+    net = rw.Sequential([Windowed(Window(3)), rw.Sparse(8, 3)])
+    net.save(tmp_path / "n")
+    window = rw.load(tmp_path / "n").layers[0].window
+    assert isinstance(window, Window) and window.width == 3
+
+
+class Looks(rw.SET):
+    """A rule that keeps what it is given."""
+
+    name = "looks-for-this-test"
+
+    def __init__(self, window=None, fraction=0.3):
+        super().__init__(fraction)
+        self.window = window
+
+
+def test_a_rule_whose_object_would_come_back_as_a_dict_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(rw.rewiring.base.KINDS, "_makers", dict(rw.rewiring.base.KINDS._makers))
+    rw.rewiring.register_rule(Looks)
+    t = rw.Trainer(rw.Sequential([rw.Sparse(8, 3)]), loss="mse", rewiring=Looks(Window(3)))
+    with pytest.raises(NotImplementedError, match="rewiring cannot be saved: a file would give .* of Looks"):
+        t.save(tmp_path / "t")
+    t.rewiring = Looks(3)
+    t.save(tmp_path / "t")
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -13,6 +13,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rewire._checks import describe
+from rewire._params import lost_object
 from rewire._saving import check_same
 from rewire._training import TrainerLike
 from rewire.callbacks import callback_config
@@ -23,8 +25,8 @@ from rewire.optim import optimizer as as_optimizer
 from rewire.rewiring import rewiring as as_rewiring
 
 __all__ = [
-    "check", "check_descriptions", "lacks", "network_arrays", "network_config", "refresh_rule",
-    "saved_fields",
+    "check", "check_descriptions", "check_rule", "lacks", "network_arrays", "network_config",
+    "refresh_rule", "saved_fields",
 ]  # fmt: skip
 
 
@@ -58,6 +60,19 @@ def network_config(trainer: TrainerLike) -> dict[str, Any]:
 def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
     """Copies of the arrays that belong to :func:`network_config`."""
     return trainer.network.arrays(saved_fields(trainer))
+
+
+def check_rule(trainer: TrainerLike) -> None:
+    """TypeError or ValueError, before anything changes, for a rule that cannot train this network."""
+    net, rule = trainer.network, trainer.rewiring
+    rule.check_declarations()
+    rule.check_network(net)
+    rule.participants(net.sparse_parameters, net)
+    both = [name for name in rule.fields if name in trainer.optimizer.fields]
+    if both:
+        raise ValueError(
+            f"rewiring {rule.label}: fields must have other names than the optimizer's, got {both[0]!r}"
+        )
 
 
 def refresh_rule(trainer: TrainerLike) -> None:
@@ -104,10 +119,19 @@ def _check_optimizer_state(network: Sequential, optimizer: Optimizer, optimizer_
 
 
 def check_descriptions(trainer: TrainerLike) -> None:
-    """ValueError if loss, optimizer or rule would not come out of a file as they are."""
+    """ValueError, NotImplementedError unless loss, optimizer and rule come out of a file as they are."""
     for name, again in (("loss", as_loss), ("optimizer", as_optimizer), ("rewiring", as_rewiring)):
-        config = getattr(trainer, name).config()
+        thing = getattr(trainer, name)
+        config = thing.config()
         try:
-            check_same(config, again(config).config(), name)
+            twin = again(config)
+            check_same(config, twin.config(), name)
         except (TypeError, ValueError, KeyError) as error:
             raise ValueError(f"{name} cannot be saved, it could not be read again: {error}") from error
+        lost = lost_object(thing, twin)
+        if lost is not None:
+            raise NotImplementedError(
+                f"{name} cannot be saved: a file would give the constructor of {type(thing).__name__} the "
+                f"dict of a config() as {lost!r}, in the place of {describe(getattr(thing, lost))}; let it "
+                "make the object of the dict"
+            )

@@ -17,7 +17,7 @@ __all__ = ["Gate"]
 class Gate:
     """Who uses a network right now.
 
-    The thread that writes may also read: callbacks of ``fit`` predict and save.
+    The thread that writes may also read and change: callbacks of ``fit`` predict, save and set weights.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,10 @@ class Gate:
     def writing(self, what: str) -> _Writing:
         """Hold the gate alone; RuntimeError while anybody else reads or writes."""
         return _Writing(self, what)
+
+    def changing(self, what: str) -> _Writing:
+        """As :meth:`writing`, which the thread that writes already may do inside of that."""
+        return _Writing(self, what, inside=True)
 
     def forget_other_threads(self) -> None:
         """Let only the calling thread stay inside: in a forked child no other is left."""
@@ -65,20 +69,22 @@ class _Reading:
 class _Writing:
     """Inside, a gate has a writer."""
 
-    def __init__(self, gate: Gate, what: str) -> None:
-        self._gate, self._what = gate, what
+    def __init__(self, gate: Gate, what: str, inside: bool = False) -> None:
+        self._gate, self._what, self._inside = gate, what, inside
+        self._before: tuple[str, int] | None = None
 
     def __enter__(self) -> None:
-        gate = self._gate
+        gate, me = self._gate, threading.get_ident()
         with gate._lock:
-            busy = gate._writer or next(iter(gate._readers), None)
+            mine = self._inside and gate._writer is not None and gate._writer[1] == me
+            busy = None if mine else gate._writer or next(iter(gate._readers), None)
             if busy is not None:
                 raise RuntimeError(f"{self._what} cannot run while {busy[0]} runs on this network")
-            gate._writer = (self._what, threading.get_ident())
+            self._before, gate._writer = gate._writer, (self._what, me)
 
     def __exit__(self, *_: object) -> None:
         with self._gate._lock:
-            self._gate._writer = None
+            self._gate._writer = self._before
 
 
 _gates: weakref.WeakSet[Gate] = weakref.WeakSet()

@@ -301,10 +301,10 @@ class OwnLoop:
                 raise RuntimeError("backward needs a forward of its own right before it, with the same links")
             if source.n_samples != flow.samples:
                 raise ValueError(f"dY must have {flow.samples} rows, as X had, got {source.n_samples}")
-            stepper.flow = None
             dz = stepper.ws.tiles("dz", self.network.n_out)
             source.pack(dz, np.arange(flow.samples), None, None, stepper.threads)
             took(stepper.add(flow.tiles, dz, scale), flow.samples, begin - flow.seconds)
+            stepper.flow = None
 
     def apply(self, *, scale: float = 1.0, gradient: ArrayLike | None = None) -> None:
         """One step of the optimizer from the gradients that wait: clipped together, and given up afterwards.
@@ -487,6 +487,7 @@ class OwnLoop:
         if self.state.step == 0:
             static = isinstance(self.rewiring, Static)
             warn_of_density(net, starts_full=self.rewiring.starts_full, static=static)
+        _carried.check_rule(me)
         self.take_state()
         _carried.refresh_rule(me)
         self.rewiring.prepare(net.sparse_parameters, net)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +20,7 @@ from rewire._stepper import Stepper
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.losses import Targets
+from rewire.network import LARGEST
 from rewire.parameters import Buffer
 from rewire.parameters.base import GRADIENT
 from rewire.rewiring import RewiringRecord, TrainingProgress
@@ -168,7 +171,7 @@ class OwnStepper(Stepper):
                 f"rewiring {self.rule.name!r} looks at {batches} batches: rewire_if_due must get as many, of "
                 f"one size, the coming one first, got {len(rows)} samples"
             )
-        of_batches = np.repeat(np.asarray(self.rule.probe_weights(batches), np.float64), size)
+        of_batches = np.repeat(self.rule.weights_of_probe(batches), size)
         return rows, of_batches if weight.near is None else of_batches * weight.near
 
     # --- gradients that wait --------------------------------------------------------------------
@@ -189,7 +192,9 @@ class OwnStepper(Stepper):
         """Add the gradients of a backward pass to those that wait."""
         parameters = self.net.tree.parameters
         if scale != 1.0:
-            dz.array()[...] *= scale
+            values = dz.array()
+            self._fits("scale", scale, [values])
+            values *= scale
         try:
             if self.kept is None:
                 self.keep.clear()
@@ -206,15 +211,31 @@ class OwnStepper(Stepper):
         return self.kept
 
     def scale(self, factor: float) -> None:
-        """Multiply the gradients that wait; if they are to be clipped, not before their norm is known."""
+        """Multiply the gradients that wait; if they are to be clipped, not before their norm is known.
+
+        ValueError, with nothing changed, if that is more than their dtype holds.
+        """
         kept = self.keep.in_order(self.net.tree.parameters)
         if self.optimizer.clip_norm is not None:
             try:
                 limit_gradients(kept, float("inf"))
             except ArithmeticError as error:
                 raise self.diverged(None, str(error)) from None
+        self._fits("scale", factor, (parameter.read(GRADIENT) for parameter in kept))
         for parameter in kept:
             parameter.scale_gradient(factor)
+
+    def _fits(self, name: str, factor: float, arrays: Iterable[NDArray[Any]]) -> None:
+        """ValueError unless the values times a factor are in the range of the network's dtype."""
+        limit = LARGEST[self.net.dtype]
+        if abs(factor) <= 1.0:
+            return
+        most = max(max(float(a.max(initial=0.0)), -float(a.min(initial=0.0))) for a in arrays)
+        if not (abs(factor) <= limit and (abs(factor) * most <= limit or not math.isfinite(most))):
+            raise ValueError(
+                f"{name} must leave gradients, of up to {most:.3g}, within {limit:.2g}, the range of "
+                f"{self.net.dtype}, got {factor:g}"
+            )
 
     def forget(self) -> None:
         """No gradients wait, and no forward pass."""

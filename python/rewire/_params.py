@@ -12,13 +12,33 @@ from typing import Any, Self
 
 from rewire import _checks
 
-__all__ = ["Parameters", "parameters_of", "shown"]
+__all__ = ["Parameters", "lost_object", "parameters_of", "shown"]
 
 
 def parameters_of(thing: Any) -> dict[str, Any]:
     """The constructor's arguments, as they are now: those that are kept as attributes of their names."""
     names = list(inspect.signature(type(thing).__init__).parameters)[1:]
     return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+
+
+def lost_object(thing: Any, twin: Any) -> str | None:
+    """The first of the constructor's arguments whose object is none in a twin that was made of a description.
+
+    Meant are objects that are described by their ``config()``, in lists and dicts as well.
+    """
+    for name, value in parameters_of(thing).items():
+        if _objects(value) != _objects(getattr(twin, name, None)):
+            return name
+    return None
+
+
+def _objects(value: Any) -> Any:
+    """Where objects with a ``config()`` stand."""
+    if isinstance(value, list | tuple):
+        return [_objects(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _objects(each) for key, each in value.items()}
+    return callable(getattr(value, "config", None))
 
 
 def shown(thing: Any) -> str:

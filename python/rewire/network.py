@@ -32,6 +32,7 @@ from rewire.layers.tree import Tree
 from rewire.link_counts import refuse_if_too_large
 from rewire.parameters import Parameter, Rescale, SparseParameter
 from rewire.parameters.base import GRADIENT, stream_of, take
+from rewire.parameters.counting import connections, full_connections, held_bytes, trained_values
 from rewire.parameters.sparse import refuse_views
 from rewire.standardizer import Standardizer
 from rewire.threads import resolve
@@ -188,9 +189,10 @@ class Sequential:
 
         Returns
         -------
-        ndarray of the network's dtype, shape (n_params,)
-            In the order of :meth:`parameters`; of links by row and column, as ``to_arrays`` of a parameter
-            has them. Rewiring moves links: a vector from before it is one of other links.
+        ndarray of the widest dtype among the parameters, shape (n_params,)
+            No value is rounded: float64 if one parameter of a float32 network is. In the order of
+            :meth:`parameters`; of links by row and column, as ``to_arrays`` of a parameter has them. Rewiring
+            moves links: a vector from before it is one of other links.
 
         Raises
         ------
@@ -199,7 +201,7 @@ class Sequential:
         """
         with self.gate.reading("get_vector"):
             parts = [parameter.read(field) for parameter in self.tree.parameters.values()]
-        return np.concatenate(parts).astype(self.dtype, copy=False)
+        return np.concatenate(parts)
 
     def set_vector(self, values: ArrayLike, field: str = "weight") -> None:
         """Write weights, kept gradients or a field of all parameters from one vector.
@@ -207,7 +209,7 @@ class Sequential:
         Parameters
         ----------
         values : array-like, shape (n_params,)
-            In the order of :meth:`get_vector`. Finite, and in the range of the field.
+            In the order of :meth:`get_vector`. Finite, and in the range of the field; rounded to its dtype.
         field : str
 
         Raises
@@ -217,12 +219,12 @@ class Sequential:
         BufferError
             For gradients, while a store is viewed.
         RuntimeError
-            While another thread trains this network.
+            While another thread trains this network or predicts. A callback of ``fit`` may call it.
         """
-        found = _checks.float_vector("values", values, self.n_params)
-        parameters = list(self.tree.parameters.values())
-        parts = np.split(found, np.cumsum([parameter.size for parameter in parameters])[:-1])
-        with self.gate.reading("set_vector"):
+        with self.gate.changing("set_vector"):
+            found = _checks.float_vector("values", values, self.n_params)
+            parameters = list(self.tree.parameters.values())
+            parts = np.split(found, np.cumsum([parameter.size for parameter in parameters])[:-1])
             if field == GRADIENT:
                 self.refuse_views("written")
             for parameter, part in zip(parameters, parts, strict=True):  # before anything changes
@@ -240,12 +242,12 @@ class Sequential:
     @property
     def nnz(self) -> int:
         """Connections."""
-        return sum(q.size for q in self.tree.parameters.values() if q.connects)
+        return connections(self.tree.parameters.values())
 
     @property
     def size(self) -> int:
         """Connections the same network would have if every layer were full."""
-        return sum(q.shape[0] * q.shape[1] for q in self.tree.parameters.values() if q.connects)
+        return full_connections(self.tree.parameters.values())
 
     @property
     def density(self) -> float:
@@ -255,14 +257,12 @@ class Sequential:
     @property
     def n_params(self) -> int:
         """Trained values: connections, biases and others."""
-        return sum(parameter.size for parameter in self.tree.parameters.values())
+        return trained_values(self.tree.parameters.values())
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights, structure and optimizer state."""
-        return sum(parameter.nbytes for parameter in self.tree.parameters.values()) + sum(
-            buffer.nbytes for buffer in self.tree.buffers.values()
-        )
+        return held_bytes([*self.tree.parameters.values(), *self.tree.buffers.values()])
 
     # --- new units ----------------------------------------------------------------------
 

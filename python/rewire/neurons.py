@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rewire._checks import describe, one_of_types
 from rewire._structure import Mask
 from rewire.layers import Layer
+from rewire.layers.dependence import Narrower
 from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 from rewire.reachability import live_backward, refuse_opaque
@@ -266,17 +267,47 @@ def _widen(layers: Sequence[Layer], stays: list[Mask], named: Mapping[int, Mask]
     Raises
     ------
     TypeError
-        If one of these is a named neuron.
+        If one of these is a named neuron. The layer that needs it is named, not one that hands on.
     """
     counts, before = [int(mask.sum()) for mask in stays], None
+    by: list[Layer | None] = [None] * len(stays)  # who has added to a boundary
     while counts != before:
         for at, layer in enumerate(layers):
-            stays[at], stays[at + 1] = layer.keepable(stays[at], stays[at + 1])
-            for boundary in (at, at + 1):
+            old, stays[at : at + 2] = stays[at : at + 2], layer.keepable(stays[at], stays[at + 1])
+            through = by[at + 1], by[at]
+            for boundary, was, other in zip((at, at + 1), old, through, strict=True):
+                if (stays[boundary] & ~was).any():
+                    by[boundary] = other if layer.absorbs is None and other is not None else layer
                 if boundary in named and (held := stays[boundary] & named[boundary]).any():
+                    needs, number = by[boundary] or layer, np.argmax(held)
                     which = "input" if boundary == at else "neuron"
-                    raise TypeError(f"{layer.label} needs {which} {np.argmax(held)}: it cannot be removed")
+                    if needs is not layer:
+                        raise TypeError(
+                            f"{needs.label} needs neuron {number}, which leads to it through {layer.label}: "
+                            "it cannot be removed"
+                        )
+                    raise TypeError(f"{layer.label} needs {which} {number}: it cannot be removed")
         counts, before = [int(mask.sum()) for mask in stays], counts
+
+
+def _refuse_other_widths(layer: Layer, found: Narrower, n_in: int, n_out: int) -> None:
+    """TypeError unless the constructor makes a layer of these widths of what :meth:`Layer.keep` gave."""
+    made, why = None, ""
+    try:
+        made = type(layer).from_config(found.config)
+        made.connect(n_in)
+        shapes = {name: list(q.shape) for name, q in made.parameters().items()}
+        shapes |= {f"buffer.{name}": list(buffer.shape) for name, buffer in made.buffers().items()}
+        same = shapes == {name: part["shape"] for name, part in found.parts.items()}
+    except (TypeError, ValueError) as error:
+        same, why = False, f" ({error})"
+    if made is None or not same or (made.n_in, made.n_out) != (n_in, n_out):
+        given = {name: value for name, value in found.config.items() if name != "type"}
+        raise TypeError(
+            f"{layer.label} cannot be made narrower: of {given} its constructor makes no layer of {n_in} "
+            f"-> {n_out}{why}: arguments that say widths must be called n_in and n_out, or the class must "
+            "define keep() (see rewire.Layer)"
+        )
 
 
 def _rebuild(network: Sequential, stays: list[Mask], values: list[Values]) -> None:
@@ -288,6 +319,7 @@ def _rebuild(network: Sequential, stays: list[Mask], values: list[Values]) -> No
             continue
         absorbed = np.where(inputs | np.isnan(values[at]), 0.0, values[at])
         found = layer.keep(inputs, outputs, absorbed)
+        _refuse_other_widths(layer, found, int(inputs.sum()), int(outputs.sum()))
         config["layers"][at] = found.config
         for part, described in found.parts.items():
             config["buffers" if part.startswith("buffer.") else "parameters"][f"{name}.{part}"] = described

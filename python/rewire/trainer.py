@@ -281,6 +281,7 @@ class Trainer(OwnLoop):
                 warn_of_density(self.network, starts_full=self.rewiring.starts_full, static=static)
             linked = [parameter.name for parameter in self.network.sparse_parameters if parameter.nnz]
             self.history.interrupted = False
+            _carried.check_rule(self)
             self.take_state()
             _carried.refresh_rule(self)
             if self._workspace is None:

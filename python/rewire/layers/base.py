@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe
+from rewire._params import lost_object
 from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Linear
 from rewire.layers.dependence import Dependence, Narrower
 from rewire.layers.passing import Pass
 from rewire.parameters import Buffer, Parameter, Rescale
+from rewire.parameters.counting import connections, full_connections, held_bytes, trained_values
 from rewire.store import WeightStore
 
 __all__ = ["Layer", "layer_from_config", "register_layer"]
@@ -235,13 +237,29 @@ class Layer(Dependence):
 
     def check_savable(self) -> None:
         """NotImplementedError if a file would bring back a layer of another class, or none."""
-        KINDS.saved_as(self, str(self.config().get("type")))
+        config = self.config()
+        KINDS.saved_as(self, str(config.get("type")))
+        if type(self).config is Layer.config and any(map(_is_described, self._arguments().values())):
+            self._refuse_lost_arguments(config)
         for name in _named(type(self)):
             for layer in _layers_in(vars(self).get(name)):
                 layer.check_savable()
         for layer in self.tree():
             for parameter in layer.parameters().values():
                 parameter.check_savable()
+
+    def _refuse_lost_arguments(self, config: Mapping[str, Any]) -> None:
+        """NotImplementedError if the constructor would get, and keep, a dict in the place of an object."""
+        try:
+            lost, why = lost_object(self, type(self).from_config(config)), ""
+        except (TypeError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+            lost, why = next(name for name, v in self._arguments().items() if _is_described(v)), f" ({error})"
+        if lost is not None:
+            raise NotImplementedError(
+                f"{type(self).__name__} cannot be saved: a file would give its constructor the dict of a "
+                f"config() as {lost!r}, in the place of {describe(getattr(self, lost))}{why}; let it make "
+                "the object of the dict, or give the class a config() and a from_config() of its own"
+            )
 
     # --- numbers ------------------------------------------------------------------------
 
@@ -263,12 +281,12 @@ class Layer(Dependence):
     @property
     def nnz(self) -> int:
         """Connections, of layers inside as well."""
-        return sum(q.size for q in self.all_parameters() if q.connects)
+        return connections(self.all_parameters())
 
     @property
     def full(self) -> int:
         """Connections there were if all were there."""
-        return sum(q.shape[0] * q.shape[1] for q in self.all_parameters() if q.connects)
+        return full_connections(self.all_parameters())
 
     @property
     def density(self) -> float:
@@ -278,13 +296,13 @@ class Layer(Dependence):
     @property
     def n_params(self) -> int:
         """Trained values: connections, biases and others."""
-        return sum(q.size for q in self.all_parameters())
+        return trained_values(self.all_parameters())
 
     @property
     def nbytes(self) -> int:
         """Bytes of weights, structure, buffers and optimizer state."""
-        held = sum(q.nbytes for q in self.all_parameters())
-        return held + sum(b.nbytes for layer in self.tree() for b in layer.buffers().values())
+        buffers = [buffer for layer in self.tree() for buffer in layer.buffers().values()]
+        return held_bytes([*self.all_parameters(), *buffers])
 
     def finite(self) -> bool:
         """Whether all weights and biases are finite."""
@@ -321,6 +339,15 @@ def _made(value: Any) -> Any:
     if isinstance(value, Mapping) and "type" not in value:
         return {key: _made(each) for key, each in value.items()}
     return layer_from_config(value) if isinstance(value, Mapping) and "type" in value else value
+
+
+def _is_described(value: Any) -> bool:
+    """Whether a file has a dict in the place of an argument that is no layer."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_described, value))
+    if isinstance(value, dict):
+        return True
+    return not isinstance(value, Layer) and callable(getattr(value, "config", None))
 
 
 def _layers_in(value: Any) -> list[Layer]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from rewire._format import percent
 from rewire.layers.tree import Tree
 from rewire.link_counts import readable
+from rewire.parameters import Buffer, Parameter
+from rewire.parameters.counting import connections, full_connections, held_bytes
 
 __all__ = ["table"]
 
@@ -19,18 +21,16 @@ def table(tree: Tree) -> str:
             continue
         own = [q for q in layer.parameters().values() if q.connects]
         kind = " x".join([type(layer).__name__, *map(str, sorted({q.group for q in own} - {1}))])
-        nnz, full = sum(q.size for q in own), sum(q.shape[0] * q.shape[1] for q in own)
+        nnz, full = connections(own), full_connections(own)
         count = f"{nnz:,}/{full:,} ({percent(nnz / full, 3)})" if own else ""
-        held = [q.nbytes for q in layer.parameters().values()]
-        held += [buffer.nbytes for buffer in layer.buffers().values()]
+        held: list[Parameter | Buffer] = [*layer.parameters().values(), *layer.buffers().values()]
         activation = layer.activation.name if own else ""
-        size = readable(sum(held)) if held else ""
+        size = readable(held_bytes(held)) if held else ""
         rows.append((f"{place} {kind}", f"{layer.n_in} -> {layer.n_out}", activation, count, size))
-    weights = [q for q in tree.parameters.values() if q.connects]
-    nnz, full = sum(q.size for q in weights), sum(q.shape[0] * q.shape[1] for q in weights)
+    nnz, full = connections(tree.parameters.values()), full_connections(tree.parameters.values())
     total = f"{nnz:,}/{full:,} ({percent(nnz / full, 3)})"
-    held = [part.nbytes for part in tree.parameters.values()] + [b.nbytes for b in tree.buffers.values()]
-    rows.append(("all", f"{tree.row[0].n_in} -> {tree.row[-1].n_out}", "", total, readable(sum(held))))
+    size = readable(held_bytes([*tree.parameters.values(), *tree.buffers.values()]))
+    rows.append(("all", f"{tree.row[0].n_in} -> {tree.row[-1].n_out}", "", total, size))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -16,17 +16,15 @@ Axis = Literal["in", "out"] | None
 
 
 def checked_shape(shape: Any) -> tuple[int, ...]:
-    """A shape, from a number or a tuple of numbers."""
+    """A shape, from a number or a tuple of numbers; of one value, from ``()``."""
     parts = shape if isinstance(shape, tuple | list) else (shape,)
-    if not parts:
-        raise ValueError(f"shape must have at least one axis, got {describe(shape)}")
     return tuple(integer(f"shape[{i}]", n, low=1, high=2**31 - 1) for i, n in enumerate(parts))
 
 
 def checked_axes(axes: Any, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:
     """One of "in", "out" or None for each axis; None where nobody says, and there is more than one value."""
     if axes is None:
-        return (None,) * len(shape) if set(shape) == {1} else None
+        return (None,) * len(shape) if set(shape) <= {1} else None
     if not isinstance(axes, tuple | list) or len(axes) != len(shape):
         raise ValueError(f"axes must be {len(shape)} of 'in', 'out' or None, got {describe(axes)}")
     return tuple(choice(f"axes[{i}]", axis, ("in", "out", None)) for i, axis in enumerate(axes))

@@ -20,6 +20,7 @@ class Buffer:
     Parameters
     ----------
     shape : int or tuple of int
+        ``()``: one value.
     dtype : {"float64", "float32", "int64", "int32", "uint8"}
     fill : float
         What they start as.
