@@ -13,15 +13,16 @@ import inspect
 import math
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "number",
-    "one_of_types", "options", "path", "printable", "refuse_iterables", "seed", "text", "unknown_argument",
+    "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
+    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "seed", "text",
+    "unknown_argument",
 ]
 
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store/store.h: sources are int32
@@ -40,6 +41,16 @@ def detached(value: Any) -> Any:
     if getattr(value, "requires_grad", False) is True and hasattr(value, "detach"):
         return value.detach()
     return value
+
+
+@contextlib.contextmanager
+def noted(words: str) -> Iterator[None]:
+    """What code of somebody's raises inside comes with a note: whose code it is, and when."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(words)
+        raise
 
 
 def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe
+from rewire._checks import describe, noted
 from rewire.layers.base import Layer, undefined
 from rewire.layers.passing import Pass
 
@@ -64,10 +64,13 @@ class ArrayLayer(Layer):
         raise NotImplementedError
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        return self._packed("y", self.outputs(p.numbers(x), p), self.n_out, p)
+        with noted(f"in outputs of {self.label}"):
+            found = self.outputs(p.numbers(x), p)
+        return self._packed("y", found, self.n_out, p)
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        given = self.gradients(p.numbers(dy), p)
+        with noted(f"in gradients of {self.label}"):
+            given = self.gradients(p.numbers(dy), p)
         if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
             raise TypeError(
                 f"{self.label}: gradients must give those for the inputs and a dict of others, "

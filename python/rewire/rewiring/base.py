@@ -17,11 +17,10 @@ gets them of the batch that the next step trains on.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, float_vector, integer
+from rewire._checks import choice, float_vector, integer, noted
 from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
@@ -341,7 +340,8 @@ class Rule(Parameters):
         )  # fmt: skip
         refuse_views(parameters, "rewired")
         who = f"rewiring {self.label}"
-        with self._noted(progress):
+        place = f"while {who} acted, before step {progress.step + 1}"
+        with noted(place):
             able = self.workable(self.participants(parameters, network), context)
             own = members(f"{who}: the parameters of workable", able, parameters)
             plans = plans_of(f"{who}: plans", self.plans(own, context), own)
@@ -354,7 +354,7 @@ class Rule(Parameters):
             grown = {name: links for name, links in record.grown.items() if links}
             raise ValueError(f"{who}: nothing may grow where context.regrow is False, got {grown}")
         self._commit(own, plans, progress, threads)
-        with self._noted(progress):
+        with noted(place):
             self.committed(own, context)
         memory.update(context.remembered)
         memory.pop(OWED, None)
@@ -379,15 +379,6 @@ class Rule(Parameters):
             for (q, name), birth in zip(ages, before, strict=True):
                 if birth is not None:
                     q.set_birth(name, birth)
-            raise
-
-    @contextlib.contextmanager
-    def _noted(self, progress: TrainingProgress) -> Iterator[None]:
-        """What is raised inside comes with a note that names the rule and the step."""
-        try:
-            yield
-        except Exception as error:
-            error.add_note(f"while rewiring {self.label} rewired, before step {progress.step + 1}")
             raise
 
     # --- saving -------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, describe, integer
+from rewire._checks import boolean, describe, integer, noted
 from rewire._positions import groups_of
 from rewire.parameters import Field, SparseParameter
 from rewire.rewiring.base import KINDS, Rule
@@ -196,11 +196,8 @@ class Custom(Rule):
         plan = context.plan(parameter)
         links = self._links(parameter, context)
         where = f"{links.rule}, {parameter.label}"
-        try:
+        with noted(f"in the rule {where}"):
             answer = self.function(links)
-        except Exception as error:
-            error.add_note(f"while the rule {where} rewired, before step {context.progress.step + 1}")
-            raise
         if answer is None:
             return plan
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], tuple):
