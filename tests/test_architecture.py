@@ -31,7 +31,7 @@ ORDER = """
     layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
-    metrics _unfinished losses schedules optim network files neurons
+    metrics _unfinished losses schedules optim _assembled _computing network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
     rewiring.participation rewiring.memory rewiring.answers rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap
@@ -43,7 +43,8 @@ ORDER = """
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.
-    _density progress _carried _run _snapshot _stepper _fit _own_stepper _own_loop trainer presets
+    _density progress _carried _run _snapshot _stepper _fit _own_stepper
+    _evaluating _holding _own_steps _own_loop trainer presets
     datasets.* datasets. plots.style plots.curves plots.inputs plots.structure plots. info
     estimators._parameters estimators._split estimators._arguments estimators._units estimators._base
     estimators.classifier estimators.regressor estimators.

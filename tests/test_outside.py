@@ -237,7 +237,7 @@ def test_resumes_bit_for_bit(name, optimizer, rule, tmp_path):
 @one_in(2, ("name", "optimizer"), list(itertools.product(LAYERS, OPTIMIZERS)))
 @GROUPS
 def test_threads_give_equal_bits(name, group, optimizer, monkeypatch):
-    monkeypatch.setattr(rw.network, "ALONE", 0)  # two threads, however little there is to do
+    monkeypatch.setattr(rw._computing, "ALONE", 0)  # two threads, however little there is to do
     one, two = (trainer(network(name, group=group), optimizer, "rigl", threads=n) for n in (1, 2))
     assert fit(one)["loss"] == fit(two)["loss"]
     assert_equal(one, two)

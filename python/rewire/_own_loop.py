@@ -6,34 +6,25 @@ told of these steps but whoever calls. An epoch begins with the first step after
 
 from __future__ import annotations
 
-import contextlib
 import time
-import weakref
-from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire import _carried, _checks
-from rewire._density import warn_of_density
+from rewire import _checks
+from rewire._computing import LARGEST
 from rewire._inputs import as_source
 from rewire._moments import quiet
-from rewire._own_stepper import Checked, Learnt, OwnStepper, WaitingFlow, took
-from rewire._signals import Interrupts
-from rewire._snapshot import KEPT_BYTES, AllOrNothing
+from rewire._own_stepper import Learnt, WaitingFlow, took
+from rewire._own_steps import OwnSteps
 from rewire._stepper import epoch_row
 from rewire._training import TrainerLike
-from rewire._unfinished import Unfinished
 from rewire.history import check_row
 from rewire.losses import Loss
 from rewire.losses import loss as as_loss
-from rewire.network import LARGEST, Sequential
-from rewire.optim import Optimizer
 from rewire.parameters.base import GRADIENT
-from rewire.rewiring import RewiringRecord, Rule, Static, TrainingProgress
-from rewire.training_state import TrainingState
-from rewire.workspace import Workspace
+from rewire.rewiring import RewiringRecord
 
 __all__ = ["OwnLoop", "StepResult"]
 
@@ -56,20 +47,8 @@ class StepResult(NamedTuple):
     rewired: RewiringRecord | None
 
 
-class OwnLoop:
+class OwnLoop(OwnSteps):
     """Base of `rewire.Trainer`: its steps one by one."""
-
-    network: Sequential
-    loss: Loss
-    fused: bool
-    optimizer: Optimizer
-    rewiring: Rule
-    callbacks: list[Any]
-    standardize: bool
-    state: TrainingState
-    _workspace: Workspace | None
-    _interrupts: Interrupts
-    _stepper: OwnStepper | None
 
     # --- whole steps ------------------------------------------------------------------------
 
@@ -435,115 +414,3 @@ class OwnLoop:
         with self.network.gate.writing("learn_inputs"), quiet():
             self._refuse_kept("learn_inputs")
             self.network.learn_inputs(source, weight)
-
-    # --- what all of them do ------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _stepping(self, what: str, *, kept: bool = True) -> Iterator[OwnStepper]:
-        """Hold the gate and be in charge of signals; ``kept``: gradients may wait.
-
-        A step that raises before it has changed anything leaves no trace; one that is cut has no place.
-        """
-        state = self.state
-        with self.network.gate.writing(what), self._interrupts, quiet():
-            if not kept:
-                self._refuse_kept(what)
-                self._overwrite_gradients()
-            stepper = self._ready(what)
-            part, done = state.unfinished, (state.step, state.rewirings)
-            try:
-                yield stepper
-            except BaseException:
-                if not stepper.whole and stepper.changes:
-                    state.unfinished = None
-                    stepper.forget()
-                else:
-                    stepper.restore_buffers()
-                    if (state.step, state.rewirings) == done:
-                        state.unfinished = part
-                raise
-            finally:
-                stepper.done()
-
-    def _ready(self, what: str) -> OwnStepper:
-        """What steps are made with; the optimizer's state and the rule's fields are there."""
-        net, found, me = self.network, self._stepper, cast(TrainerLike, self)
-        if self.callbacks:
-            raise ValueError(
-                f"{what} tells no callbacks of anything, as fit does: trainer.callbacks must be empty, "
-                f"got {_checks.describe(self.callbacks)}"
-            )
-        if self.standardize and net.standardizer is None:
-            raise ValueError(f"{what} does not know the training set: call learn_inputs(X) before it")
-        if found is not None and found.serves(me) and self.holds_state():
-            found.refresh()
-            return found
-        if found is not None and found.kept is not None:
-            found.same_links()
-            raise RuntimeError(
-                f"{what} has another optimizer, rule or network than the gradients that wait: call "
-                "zero_gradients() before it"
-            )
-        if self.state.step == 0:
-            static = isinstance(self.rewiring, Static)
-            warn_of_density(net, starts_full=self.rewiring.starts_full, static=static)
-        _carried.check_rule(me)
-        self.take_state()
-        _carried.refresh_rule(me)
-        self.rewiring.prepare(net.sparse_parameters, net)
-        if self._workspace is None:
-            self._workspace = net.workspace()
-        # By a proxy, so that a trainer that nobody holds any more is gone at once, with its network.
-        found = OwnStepper(cast(TrainerLike, weakref.proxy(self)), self._workspace, self._interrupts)
-        self._stepper = found
-        return found
-
-    def _refuse_kept(self, what: str) -> None:
-        """RuntimeError while gradients of this trainer wait."""
-        kept = None if self._stepper is None else self._stepper.kept
-        if kept is not None and self.network.gradients_of is kept:
-            raise RuntimeError(
-                f"{what} cannot run while gradients wait for the optimizer: call apply() or zero_gradients()"
-            )
-
-    def _overwrite_gradients(self) -> None:
-        """Whatever waits, here or with another trainer of the network, is no longer there."""
-        if self._stepper is not None:
-            self._stepper.forget()
-        self.network.gradients_of = None
-
-    def _rewire(
-        self, stepper: OwnStepper, progress: TrainingProgress, part: Unfinished, batch: tuple[Any, ...],
-        *, regrow: bool = True,
-    ) -> RewiringRecord:  # fmt: skip
-        """A rewiring that happens whole or not at all, in a network that is small enough to be copied."""
-        copied = self.network.nbytes <= KEPT_BYTES
-        try:
-            with AllOrNothing(cast(TrainerLike, self), self._interrupts):
-                return stepper.rewire(progress, part, *batch, regrow=regrow)
-        except BaseException as error:
-            if copied and not isinstance(error, KeyboardInterrupt):
-                stepper.whole, stepper.changes = True, False
-            raise
-
-    # --- what the trainer has -------------------------------------------------------------------
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, which: str, loss: Loss | None = None
-    ) -> Checked:
-        raise NotImplementedError
-
-    def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
-        raise NotImplementedError
-
-    def holds_state(self) -> bool:
-        """Whether the layers hold state of this trainer's optimizer, fresh or not."""
-        raise NotImplementedError
-
-    def take_state(self) -> None:
-        """Fresh optimizer state, unless the layers still hold ours."""
-        raise NotImplementedError
-
-    def set_births(self) -> None:
-        """Set the birth step of links that are grown from now on."""
-        raise NotImplementedError

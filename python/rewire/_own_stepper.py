@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._clipping import limit_gradients
+from rewire._computing import LARGEST
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, Weighed
 from rewire._signals import Interrupts
@@ -20,7 +21,6 @@ from rewire._stepper import Stepper
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.losses import Targets
-from rewire.network import LARGEST
 from rewire.parameters import Buffer
 from rewire.parameters.base import GRADIENT
 from rewire.rewiring import RewiringRecord, TrainingProgress

@@ -13,24 +13,18 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _carried, _checks, _saving
 from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
-from rewire._geometry import item_bytes
-from rewire._inputs import Source, as_source
-from rewire._moments import SampleWeights, quiet
 from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire._unfinished import Unfinished
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
 from rewire.history import History
-from rewire.link_counts import refuse_if_too_large
-from rewire.losses import Loss, Targets
+from rewire.losses import Loss
 from rewire.losses import loss as as_loss
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
@@ -134,57 +128,6 @@ class Trainer(OwnLoop):
         )
         self._workspace: Workspace | None = None
         self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
-
-    @property
-    def horizon(self) -> int | None:
-        """Epochs of the whole run, or None."""
-        return self._horizon
-
-    @horizon.setter
-    def horizon(self, value: int | None) -> None:
-        self._horizon = None if value is None else _checks.integer("horizon", value, low=1)
-
-    @property
-    def steps_per_epoch(self) -> int | None:
-        """Steps of an epoch of an own loop, or None."""
-        return self._steps_per_epoch
-
-    @steps_per_epoch.setter
-    def steps_per_epoch(self, value: int | None) -> None:
-        self._steps_per_epoch = None if value is None else _checks.integer("steps_per_epoch", value, low=1)
-
-    # --- how far it is ------------------------------------------------------------------
-
-    @property
-    def history(self) -> History:
-        """One row of numbers an epoch."""
-        return self.state.history
-
-    @property
-    def epoch(self) -> int:
-        """Completed epochs."""
-        return self.state.epoch
-
-    @property
-    def step(self) -> int:
-        """Completed steps."""
-        return self.state.step
-
-    @property
-    def step_in_epoch(self) -> int:
-        """Steps of the epoch that has begun; 0 between two epochs."""
-        part = self.state.unfinished
-        return 0 if part is None else self.state.step - part.first_step
-
-    @property
-    def rewirings(self) -> int:
-        """Completed rewirings."""
-        return self.state.rewirings
-
-    @property
-    def unfinished(self) -> Unfinished | None:
-        """How far an epoch is that has begun and not ended, or None."""
-        return self.state.unfinished
 
     # --- fit ----------------------------------------------------------------------------
 
@@ -293,90 +236,6 @@ class Trainer(OwnLoop):
             if lost not in self.state.told and warn_of_lost_links(self.network, linked):
                 self.state.told = self.state.told | {lost}
         return self.history
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, which: str, loss: Loss | None = None
-    ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
-        loss = self.loss if loss is None else loss
-        source = as_source(X, self.network.n_in, f"{which}X")
-        targets = loss.targets(y, self.network.n_out, f"{which}y")
-        loss.check_range(targets, self.network.dtype, f"{which}y")
-        if targets.n_samples != source.n_samples:
-            raise ValueError(
-                f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
-            )
-        weight = self._check_weight(sample_weight, source.n_samples, f"{which}sample_weight")
-        return source, targets, weight
-
-    def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
-        if weight is None:
-            return None
-        found = _checks.float_vector(name, weight, samples, low=0.0)
-        if not found.any():
-            raise ValueError(f"{name} must have a positive sum, got 0")
-        return found
-
-    # --- evaluate -----------------------------------------------------------------------
-
-    def evaluate(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
-    ) -> dict[str, float]:
-        """Loss and metric on data, without dropout.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
-        batch_size : int, optional
-            Samples at a time.
-
-        Returns
-        -------
-        dict
-            ``{"loss": ..., "accuracy": ...}``, or ``"r2"`` for MSE.
-        """
-        source, targets, weight = self._check_data(X, y, sample_weight, "")
-        with self.network.gate.reading("evaluate"):
-            return self.evaluate_checked(source, targets, weight, batch_size, refuse=True)
-
-    @quiet()
-    def evaluate_checked(
-        self,
-        source: Source,
-        targets: Targets,
-        weight: NDArray[np.float64] | None,
-        batch_size: int | None = None,
-        *,
-        refuse: bool = False,
-    ) -> dict[str, float]:
-        """:meth:`evaluate` on data that has been checked and wrapped.
-
-        Outputs that overflow are refused with ``refuse``. In training they are a sign of weights that grow
-        without bound: then the figures are no numbers, and the next steps say what diverged.
-        """
-        net, n_threads = self.network, resolve(self.threads)
-        ws = net.workspace()
-        p = net.passing(ws, fused=self.fused, threads=n_threads)
-        metric = self.loss.metric(net.final)
-        size = net.batch_for(source.n_samples, batch_size)
-        total = weights = 0.0
-        each = SampleWeights(weight)
-        with quiet():
-            for start in range(0, source.n_samples, size):
-                rows = np.arange(start, min(start + size, source.n_samples))
-                w, apart, amount = each.of(rows)
-                if amount == 0.0:
-                    continue
-                x = net.load_batch(ws, source, rows, n_threads)
-                z = net.forward(x, p)[-1]
-                truth = targets.gather(rows)
-                total += amount * self.loss.evaluate(z, truth, w, None)
-                weights += amount
-                outputs = z.unpack(None, n_threads)
-                if refuse:
-                    net.check_outputs(source, rows, outputs)
-                metric.update(outputs, truth, apart)
-        return {"loss": total / weights, metric.name: metric.value()}
 
     # --- saving -------------------------------------------------------------------------
 
@@ -577,33 +436,7 @@ class Trainer(OwnLoop):
         if self.state.optimizer_step:
             self.network.trained_by = weakref.ref(self)
 
-    # --- optimizer state ----------------------------------------------------------------
-
-    def holds_state(self) -> bool:
-        """Whether the layers hold state of this trainer's optimizer, fresh or not."""
-        owner = self.network.trained_by
-        ours = isinstance(owner, weakref.ref) and owner() is self
-        fits = self.state.optimizer_fields == tuple(self.optimizer.fields)
-        return ours and fits and _carried.lacks(self.network, self.optimizer) is None
-
-    def owns_state(self) -> bool:
-        """Whether the layers hold state of this trainer's optimizer that is not as good as fresh."""
-        return self.state.optimizer_step > 0 and self.holds_state()
-
-    def take_state(self) -> None:
-        """Fresh optimizer state, unless the layers still hold ours."""
-        if self.owns_state():
-            return
-        net, item, fields = self.network, item_bytes(self.network.dtype), self.optimizer.fields
-        values = sum(not field.per_slot for field in fields.values()) + (self.optimizer.clip_norm is not None)
-        bytes_needed = net.n_params * item * values
-        bytes_needed += 4 * net.nnz * sum(field.per_slot for field in fields.values())
-        refuse_if_too_large(bytes_needed, "the optimizer's state")
-        net.trained_by = None  # if memory runs short half way, nobody's state is whole
-        for parameter in net.tree.parameters.values():
-            parameter.prepare(fields)
-        self.state.optimizer_step, self.state.optimizer_fields = 0, tuple(fields)
-        net.trained_by = weakref.ref(self)
+    # --- a network that is kept and brought back ----------------------------------------
 
     def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """``config()`` and copies of all arrays of the network, with the fields that somebody here owns."""
@@ -627,17 +460,6 @@ class Trainer(OwnLoop):
     def check_network(self, network: Sequential, optimizer_step: int) -> None:
         """ValueError if fields of a network, this or one to be brought back, do not fit their owners."""
         _carried.check_network(self, network, optimizer_step)
-
-    def rule_memory(self) -> dict[str, Any]:
-        """What the present rewiring rule keeps from one rewiring to the next; empty for a new rule."""
-        return self.state.memory_for(self.rewiring.remembers_as)
-
-    def set_births(self) -> None:
-        """Set the birth step of links that are grown from now on."""
-        for name, field in self.optimizer.fields.items():
-            if field.ages:
-                for parameter in self.network.tree.sparse:
-                    parameter.set_birth(name, self.state.optimizer_step + 1)
 
 
 def _by_owner(

@@ -145,7 +145,7 @@ MUTANTS = [
     ),
     Mutant(
         "another-trainers-state-is-taken-over",
-        "trainer.py",
+        "_holding.py",
         "return ours and fits and ",
         "return fits and ",
         "test_optim.py::test_another_trainers_state_of_the_same_kind_is_not_gone_on_with",

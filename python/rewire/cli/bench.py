@@ -38,8 +38,8 @@ def run(arguments: Namespace) -> int:
     if code is not None:
         return code
     n, batch, threads = arguments.width, arguments.batch_size, get_num_threads()
-    network = Sequential([Sparse(n, n, density=arguments.density, group=arguments.group)], seed=0)
-    layer = network.weight_layers[0]
+    layer = Sparse(n, n, density=arguments.density, group=arguments.group)
+    Sequential([layer], seed=0)
     print(
         f"{n} -> {n}, {layer.nnz:,} connections ({percent(layer.density, 3)}), group {arguments.group}, "
         f"batch {batch}, float32, {plural(threads, 'thread')}, {_core.isa()}"

@@ -609,7 +609,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
         """Biases of every layer, copies."""
-        return [layer.bias.copy() for layer in self.network_.weight_layers if layer.bias is not None]
+        found = [layer.parameters().get("bias") for layer in self.network_.weight_layers]
+        return [bias.read() for bias in found if bias is not None]
 
     @property
     def nnz_(self) -> int:

@@ -228,7 +228,7 @@ class ImportancePruning(Rule):
 
     def _correct(self, parameters: Sequence[SparseParameter], network: Sequential) -> RewiringRecord:
         """Remove neurons from the layers."""
-        layers = network.weight_layers
+        number_of = {id(layer): number for number, layer in enumerate(network.weight_layers)}
         removed = {}
         for parameter in self._prunable(parameters, network):
             importance = group_importance(parameter)
@@ -236,7 +236,7 @@ class ImportancePruning(Rule):
             count = max(0, min(int(self.fraction * alive.size), alive.size - 1))
             chosen = alive[np.argsort(importance[alive], kind="stable")[:count]]
             neurons = (chosen[:, None] * parameter.group + np.arange(parameter.group)).ravel()
-            removed[layers.index(parameter.owner)] = neurons[neurons < parameter.n_out]
+            removed[number_of[id(parameter.owner)]] = neurons[neurons < parameter.n_out]
         connections = {name: q for name, q in network.parameters().items() if q.connects}
         before = {name: q.size for name, q in connections.items()}
         found = take_out(network, removed)

@@ -1,0 +1,209 @@
+"""Batches through a network: packed, forward, backward, and outputs that are numbers.
+
+It does no arithmetic of its own: it hands tiles from one layer to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _checks, _core
+from rewire._assembled import Assembled
+from rewire._geometry import item_bytes
+from rewire._inputs import Source, as_source
+from rewire._moments import quiet
+from rewire.activations import Softmax
+from rewire.layers import Pass
+from rewire.layers.passing import Learner
+from rewire.layers.row import backward_through, forward_through
+from rewire.threads import resolve
+from rewire.workspace import Workspace
+
+__all__ = ["LARGEST", "Computing"]
+
+ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
+LARGEST = {kind: float(np.finfo(kind).max) for kind in ("float32", "float64")}
+PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
+SPARE_BYTES = 64 << 20  # workspaces larger than this are not kept for the next predict
+SPARES = 4
+
+
+class Computing(Assembled):
+    """Base of `rewire.Sequential`: what it does with batches."""
+
+    # --- forward, backward (for the trainer) --------------------------------------------
+
+    def workspace(self) -> Workspace:
+        """Memory for batches, empty until used."""
+        return Workspace(self.dtype)
+
+    def load_batch(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
+        """Shape ``ws`` for these rows and pack them, standardised."""
+        ws.shape(len(rows))
+        x = ws.tiles("input", self.n_in)
+        s = self.standardizer
+        if self._takes_all(source):
+            source.pack(x, rows, s.mean if s else None, s.scale if s else None, threads)
+        else:
+            x.pack(self._inputs(source, rows), None, None, None, threads)
+        return x
+
+    # --- numbers out of range -----------------------------------------------------------
+
+    def _takes_all(self, source: Source) -> bool:
+        """Whether no value can be out of range: then nobody has to look."""
+        s, limit = self.standardizer, LARGEST[self.dtype]
+        return source.largest <= limit if s is None else s.fits(source.largest, limit)
+
+    def _inputs(self, source: Source, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Inputs for these rows, the slow and careful way; ValueError if one is no number in our dtype."""
+        x, s, limit = source.rows(rows), self.standardizer, np.finfo(self.dtype).max
+        z = x if s is None else s.apply(x)
+        bad = ~(np.abs(z) <= limit)
+        if bad.any():
+            at, column = divmod(int(np.argmax(bad)), self.n_in)
+            value, what = x[at, column], "" if s is None else " once it is standardised,"
+            cure = "; a network of float64 takes more" if self.dtype == "float32" else ""
+            raise ValueError(
+                f"{source.name} must lie within {limit:.2g}, the range of {self.dtype},{what} "
+                f"got {value:g} in row {rows[at]}, column {column}{cure}"
+            )
+        return z
+
+    def check_inputs(self, source: Source) -> None:
+        """ValueError naming row and column of the first value that is out of the network's range."""
+        if not self._takes_all(source):
+            step = max(1, 2**20 // self.n_in)
+            for start in range(0, source.n_samples, step):
+                self._inputs(source, np.arange(start, min(start + step, source.n_samples)))
+
+    def check_outputs(self, source: Source, rows: NDArray[np.int64], outputs: NDArray[Any]) -> None:
+        """ValueError for outputs that are not finite: of the first such row, or of weights that are not."""
+        finite = np.isfinite(outputs)
+        if finite.all():
+            return
+        for parameter in self.tree.parameters.values():
+            if not parameter.finite():
+                raise ValueError(f"{parameter.label} has weights that are not finite: there is no prediction")
+        row = rows[finite.all(axis=1).argmin() :][:1]
+        column = int(np.abs(self._inputs(source, row)[0]).argmax())
+        raise ValueError(
+            f"{source.name} makes outputs overflow {self.dtype} in row {row[0]}, "
+            f"whose largest value is {source.rows(row)[0, column]:g} in column {column}"
+        )
+
+    def passing(
+        self, ws: Workspace, *, fused: bool = False, training: bool = False, step: int = 0, threads: int = 1
+    ) -> Pass:
+        """A pass through this network; ``fused``: the last activation is part of the loss."""
+        linear = self.layers[-1] if fused else None
+        return Pass(ws, training=training, step=step, threads=threads, linear=linear)
+
+    def forward(self, x: _core.Tiles, p: Pass) -> list[_core.Tiles]:
+        """Inputs of every layer, and the outputs of the last one at the end; softmax is left out.
+
+        Unless training, inner results share their memory and only the last one is valid. Layers may compute
+        with NumPy: whoever calls says by ``np.errstate`` what becomes of numbers that overflow.
+        """
+        return forward_through(self.layers, x, p)
+
+    def backward(self, dy: _core.Tiles, flow: Sequence[_core.Tiles], p: Pass, learner: Learner) -> None:
+        """Gradients from ``dy`` (overwritten) for the outputs; ``flow`` is what forward gave.
+
+        The learner gets those of parameters; gradients for the inputs of the network are not taken.
+        """
+        p.learner = learner
+        backward_through(self.layers, dy, flow, p, self._first_learning, need_dx=False)
+
+    # --- predicting ---------------------------------------------------------------------
+
+    def predict(self, X: Any, *, batch_size: int | None = None, threads: int | None = None) -> NDArray[Any]:
+        """Outputs for X, the final activation applied.
+
+        Parameters
+        ----------
+        X : array-like or SciPy CSR, shape (m, n_in)
+            Real and finite; converted batch by batch.
+        batch_size : int, optional
+            Samples at a time; changes memory and time, not the outputs.
+        threads : int, optional
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (m, n_out)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong X; row and column of a value that is not finite are named, and so are those of one
+            that the network's dtype cannot hold once it is standardised. Outputs are always finite.
+        RuntimeError
+            If another thread trains this network.
+
+        Notes
+        -----
+        Any number of threads may call this at a time.
+        """
+        source = as_source(X, self.n_in)
+        with self.gate.reading("predict"):
+            return self.outputs(source, np.arange(source.n_samples), resolve(threads), batch_size)
+
+    @quiet()
+    def outputs(
+        self,
+        source: Source,
+        rows: NDArray[np.int64],
+        threads: int,
+        batch_size: int | None = None,
+        *,
+        refuse: bool = True,
+    ) -> NDArray[Any]:
+        """:meth:`predict` for rows of what has been checked and wrapped; whoever calls is in the gate.
+
+        Without ``refuse`` outputs may have overflowed.
+        """
+        out = np.empty((len(rows), self.n_out), self.dtype)
+        softmax = isinstance(self.final, Softmax)
+        ws = self._take_spare()
+        p = self.passing(ws, threads=threads)
+        size = self.batch_for(len(rows), batch_size)
+        with quiet():  # what overflows is refused by name
+            for start in range(0, len(rows), size):
+                some = rows[start : start + size]
+                y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
+                if softmax:
+                    _core.softmax(y)
+                found = y.unpack(out[start : start + len(some)], threads)
+                if refuse:
+                    self.check_outputs(source, some, found)
+        self._keep_spare(ws)
+        return out
+
+    def threads_for(self, batch: int, threads: int | None) -> int:
+        """How many threads to use for a step of so many samples when ``threads`` were asked for.
+
+        To wake the others takes longer than so little work takes one; the bits are the same.
+        """
+        return resolve(threads) if batch * self.size >= ALONE else 1
+
+    def batch_for(self, n_samples: int, batch_size: int | None) -> int:
+        """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""
+        if batch_size is not None:
+            return _checks.integer("batch_size", batch_size, low=1)
+        item = item_bytes(self.dtype)
+        fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
+        return min(n_samples, max(32, min(1024, fits // 64 * 64)))
+
+    def _take_spare(self) -> Workspace:
+        try:  # one step, because several threads predict at a time
+            return self._spares.pop()
+        except IndexError:
+            return self.workspace()
+
+    def _keep_spare(self, ws: Workspace) -> None:
+        if ws.nbytes <= SPARE_BYTES and len(self._spares) < SPARES:
+            self._spares.append(ws)

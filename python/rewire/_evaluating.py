@@ -1,0 +1,112 @@
+"""Data for a trainer, checked and wrapped, and what its network makes of them: loss and metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _checks
+from rewire._inputs import Source, as_source
+from rewire._moments import SampleWeights, quiet
+from rewire.losses import Loss, Targets
+from rewire.network import Sequential
+from rewire.threads import resolve
+
+__all__ = ["Evaluating"]
+
+
+class Evaluating:
+    """Base of `rewire.Trainer`: a network and a loss, and how good the one is by the other."""
+
+    network: Sequential
+    loss: Loss
+    fused: bool
+    threads: int | None
+
+    # --- data ---------------------------------------------------------------------------
+
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, which: str, loss: Loss | None = None
+    ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
+        loss = self.loss if loss is None else loss
+        source = as_source(X, self.network.n_in, f"{which}X")
+        targets = loss.targets(y, self.network.n_out, f"{which}y")
+        loss.check_range(targets, self.network.dtype, f"{which}y")
+        if targets.n_samples != source.n_samples:
+            raise ValueError(
+                f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
+            )
+        weight = self._check_weight(sample_weight, source.n_samples, f"{which}sample_weight")
+        return source, targets, weight
+
+    def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
+        if weight is None:
+            return None
+        found = _checks.float_vector(name, weight, samples, low=0.0)
+        if not found.any():
+            raise ValueError(f"{name} must have a positive sum, got 0")
+        return found
+
+    # --- evaluate -----------------------------------------------------------------------
+
+    def evaluate(
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
+    ) -> dict[str, float]:
+        """Loss and metric on data, without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+        batch_size : int, optional
+            Samples at a time.
+
+        Returns
+        -------
+        dict
+            ``{"loss": ..., "accuracy": ...}``, or ``"r2"`` for MSE.
+        """
+        source, targets, weight = self._check_data(X, y, sample_weight, "")
+        with self.network.gate.reading("evaluate"):
+            return self.evaluate_checked(source, targets, weight, batch_size, refuse=True)
+
+    @quiet()
+    def evaluate_checked(
+        self,
+        source: Source,
+        targets: Targets,
+        weight: NDArray[np.float64] | None,
+        batch_size: int | None = None,
+        *,
+        refuse: bool = False,
+    ) -> dict[str, float]:
+        """:meth:`evaluate` on data that has been checked and wrapped.
+
+        Outputs that overflow are refused with ``refuse``. In training they are a sign of weights that grow
+        without bound: then the figures are no numbers, and the next steps say what diverged.
+        """
+        net, n_threads = self.network, resolve(self.threads)
+        ws = net.workspace()
+        p = net.passing(ws, fused=self.fused, threads=n_threads)
+        metric = self.loss.metric(net.final)
+        size = net.batch_for(source.n_samples, batch_size)
+        total = weights = 0.0
+        each = SampleWeights(weight)
+        with quiet():
+            for start in range(0, source.n_samples, size):
+                rows = np.arange(start, min(start + size, source.n_samples))
+                w, apart, amount = each.of(rows)
+                if amount == 0.0:
+                    continue
+                x = net.load_batch(ws, source, rows, n_threads)
+                z = net.forward(x, p)[-1]
+                truth = targets.gather(rows)
+                total += amount * self.loss.evaluate(z, truth, w, None)
+                weights += amount
+                outputs = z.unpack(None, n_threads)
+                if refuse:
+                    net.check_outputs(source, rows, outputs)
+                metric.update(outputs, truth, apart)
+        return {"loss": total / weights, metric.name: metric.value()}
