@@ -14,6 +14,7 @@ from rewire.rewiring import (
     DropSmallest,
     Fraction,
     Once,
+    Redistribute,
     RedistributeByMomentum,
     RedistributeBySurvivors,
     Swap,
@@ -339,10 +340,76 @@ def test_layers_without_other_room_take_all_places():
 
 
 def test_momentum_without_momentum_is_the_gradient():
-    """Plain SGD: layers are weighed by the gradients that the rule looks at; nobody else may."""
+    """Plain SGD: layers are weighed by the gradients that the rule looks at, if only for this."""
     _, seen = trained(rw.SNFS(every=EVERY_OTHER), optimizer=rw.SGD(0.1))
     assert len(seen.rows) == 9 and seen.rows[0] != slots(network())
     rule = Swap(Once(1), Fraction(0.3), DropSmallest(), rw.rewiring.GrowRandom(rw.Zeros()),
                 redistribute=RedistributeByMomentum())  # fmt: skip
+    assert rule.probe_batches == 1
+    _, seen = trained(rule, optimizer=rw.SGD(0.1))
+    assert len(seen.rows) == 1 and seen.rows[0] != slots(network())
+    alone = network()
     with pytest.raises(RuntimeError, match="no gradients to look at"):
-        trained(rule, optimizer=rw.SGD(0.1))
+        rewired(rule, alone, TrainingProgress(1, 4, True), 1, 1)
+
+
+# --- redistribution as a part of any rule -------------------------------------------------
+
+TAKERS = ("set", "magnitude", "rigl", "itop", "snfs", "cht")
+
+
+@pytest.mark.parametrize("name", TAKERS)
+@pytest.mark.parametrize(
+    ("word", "kind"),
+    [("momentum", RedistributeByMomentum), ("survivors", RedistributeBySurvivors), (None, Redistribute)],
+)
+def test_rules_take_a_redistribution_by_its_word(name, word, kind):
+    rule = rw.rewiring.rewiring({"name": name, "redistribute": word})
+    assert type(rule.redistribute) is kind
+    again = rw.rewiring.rewiring(rule.config())
+    assert type(again.redistribute) is kind and again.config() == rule.config()
+    assert rule.set_params(redistribute="survivors").redistribute.name == "survivors"
+
+
+def test_redistribution_by_its_description_and_what_is_none():
+    rule = rw.SET(redistribute={"name": "momentum", "cap": 0.5})
+    assert rule.redistribute.cap == 0.5
+    assert rule.config()["redistribute"] == {"name": "momentum", "cap": 0.5}
+    assert rw.SET().config()["redistribute"] is None
+    with pytest.raises(ValueError, match="redistribute must be one of 'momentum', 'survivors', got 'all'"):
+        rw.RigL(redistribute="all")
+    with pytest.raises(TypeError, match="redistribute must be one of .* got 3"):
+        rw.RigL(redistribute=3)
+
+    class Mine(Redistribute):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Mine cannot be saved"):
+        rw.RigL(redistribute=Mine()).config()
+
+
+def test_snfs_in_layers_moves_no_budgets():
+    net = network()
+    before = slots(net)
+    _, seen = trained(rw.SNFS(every=EVERY_OTHER, redistribute=None), net)
+    assert len(seen.rows) == 9 and all(row == before for row in seen.rows)
+
+
+def test_rigl_looks_at_as_many_batches_as_it_is_told():
+    """With equal samples every batch has the same gradient, times its weight."""
+    for x, dz in probed(rw.RigL(every=2, batches=3, beta=0.5), network(dtype="float64")).values():
+        assert x.shape[0] == dz.shape[0] == 48
+        for i in (1, 2):
+            np.testing.assert_allclose(dz[16 * i : 16 * (i + 1)], dz[:16] * 0.5**i, rtol=1e-12)
+
+
+def test_set_ends_and_its_fraction_falls():
+    """36 steps in 9 epochs: the last rewirings are before 26 steps, and the fraction falls along a cosine."""
+    rule = rw.SET(0.4, decay="cosine", end=26)
+    trainer, _ = trained(rule, epochs=9)
+    rows = trainer.history["links_removed"]
+    removed = [sum(row) for row in rows]
+    assert all(n > 0 for n in removed[1:6]) and not any(removed[7:])
+    assert removed[1] > removed[3] > removed[5]
+    assert trained(rw.SET(0.4, end=26), epochs=9)[0].rewirings == trainer.rewirings == 6
+    assert rw.SET().end is None and rw.SET(end=0.5).run_fractions() == {"end": 0.5}

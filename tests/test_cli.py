@@ -145,6 +145,14 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
             lambda t: t.optimizer.name == "adam" and t.network.layers[0].init.name == "xavier",
         ),
         (["--density", "0.1"], lambda t: abs(t.network.density - 0.1) < 0.01),
+        (["--density", "0.05"], lambda t: t.network.nnz == int(0.05 * t.network.size + 0.5)),
+        (
+            ["--links", "900", "--distribution", "uniform"],
+            lambda t: (
+                t.network.nnz == 900
+                and np.ptp([layer.weight.density for layer in t.network.weight_layers]) < 0.003
+            ),
+        ),
         (["--epsilon", "1e9"], lambda t: t.network.density == 1),
         (["--group", "4"], lambda t: t.network.layers[0].group == 4),
         (["--optimizer", "adam", "--lr", "0.002"], lambda t: t.optimizer.lr == 0.002),
@@ -156,6 +164,7 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
         ),
         (["--slope", "0.3"], lambda t: t.network.layers[0].activation == rw.AllReLU(0.3)),
         (["--schedule", "cosine"], lambda t: t.optimizer.schedule == rw.Cosine(length=2)),
+        (["--warmup", "1"], lambda t: t.optimizer.schedule == rw.Cosine(length=1, warmup=1)),
         (["--schedule", "step"], lambda t: t.optimizer.schedule.name == "step"),
         (["--clip-norm", "1"], lambda t: t.optimizer.clip_norm == 1),
         (["--nesterov", "--momentum", "0.5"], lambda t: t.optimizer.nesterov),
@@ -411,6 +420,11 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--density", "1.1"], "--density"),
         ([*TRAIN, "--density", "0.1", "--epsilon", "3"], "not allowed with"),
         ([*TRAIN, "--density", "0.1", "--dense"], "not allowed with"),
+        ([*TRAIN, "--links", "100", "--density", "0.1"], "not allowed with"),
+        ([*TRAIN, "--links", "0"], "--links"),
+        ([*TRAIN, "--distribution", "uniform"], "--distribution does nothing without"),
+        ([*TRAIN, "--warmup", "2"], "--warmup must be less than the 2 epochs"),
+        ([*TRAIN, "--warmup", "1", "--schedule", "step"], "--warmup belongs to the cosine schedule"),
         ([*TRAIN, "--activation", "softmax"], "--activation"),
         ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
         ([*TRAIN, "--rewiring", "sett"], "'top-kast', got 'sett'"),

@@ -408,6 +408,9 @@ def test_warm_start_goes_on(digits):
     [
         ("activation", "relu", "zz"),
         ("epsilon", 7, -7),
+        ("density", 0.1, 1.1),
+        ("links", 500, 0),
+        ("distribution", "uniform", "even"),
         ("group", 4, 3),
         ("init", "xavier", "q"),
         ("connectivity", "small-world", "x"),
@@ -512,6 +515,25 @@ def test_verbose(digits, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+# --- how many links ---------------------------------------------------------------------------------
+
+
+def test_a_fraction_of_the_weights_of_a_dense_network(digits):
+    X, y = digits[:2]
+    dense = 64 * 60 + 60 * 40 + 40 * 10
+    clf = SparseMLPClassifier(**{**FAST, "max_iter": 1, "density": 0.1}).fit(X, y)
+    assert clf.nnz_ == dense // 10 and clf.density_ == 0.1
+    by_layer = [layer.weight.density for layer in clf.network_.weight_layers]
+    assert by_layer[0] < by_layer[1] < by_layer[2]  # more in small layers
+    alike = SparseMLPRegressor(
+        **{**FAST, "max_iter": 1, "links": 663, "distribution": "uniform"}
+    ).fit(X, X[:, :10])  # fmt: skip
+    assert alike.nnz_ == 663
+    assert np.ptp([layer.weight.density for layer in alike.network_.weight_layers]) < 0.002
+    with pytest.raises(ValueError, match="give density or links, got density=0.1 and links=5"):
+        SparseMLPClassifier(**{**FAST, "density": 0.1, "links": 5}).fit(X, y)
+
+
 # --- presets ----------------------------------------------------------------------------------------
 
 
@@ -530,6 +552,7 @@ def test_parameters_go_before_those_of_the_preset():
     )
     assert (clf.optimizer.lr, clf.optimizer.momentum, clf.optimizer.weight_decay) == (0.5, 0.2, 0.1)
     assert clf.rewiring.fraction == 0.1 and clf.optimizer.decay == "per_step"
+    assert SparseMLPClassifier.from_preset(rw.preset("default").replace(density=0.02)).density == 0.02
 
 
 def test_no_call_of_partial_fit_is_taken_for_the_last(digits):
@@ -615,6 +638,11 @@ def test_predicting_while_fitting_is_refused(digits, how):
         ("epsilon", 0, ValueError),
         ("epsilon", "20", TypeError),
         ("epsilon", np.nan, ValueError),
+        ("density", 0, ValueError),
+        ("density", "0.1", TypeError),
+        ("links", 10**9, ValueError),
+        ("links", 0.5, TypeError),
+        ("distribution", "even", ValueError),
         ("group", 3, ValueError),
         ("init", "she", ValueError),
         ("rewiring", "sets", ValueError),

@@ -101,6 +101,23 @@ def test_erk_divides_in_proportion_and_fills_small_layers():
     assert density[0] / density[1] == pytest.approx(ratio, rel=1e-3)
 
 
+@pytest.mark.parametrize("group", [1, 2, 4, 8])
+@pytest.mark.parametrize("power", [0, 1])
+def test_erk_divides_a_number_of_links_into_whole_slots(group, power):
+    shapes = [(784, 1000), (1000, 1000), (1000, 48), (48, 16)]
+    links = rw.erk_links(shapes, power=power, links=27_941, group=group)
+    assert all(k % group == 0 for k in links) and abs(sum(links) - 27_941) <= group / 2
+    free = rw.erk_links(shapes, power=power, links=27_941)
+    assert sum(free) == 27_941
+    assert all(abs(a - b) <= group for a, b in zip(links, free, strict=True))
+    layers = [rw.Sparse(n, m, links=k, group=group) for (n, m), k in zip(shapes, links, strict=True)]
+    assert [layer.nnz for layer in rw.Sequential(layers).layers] == links
+
+
+def test_erk_fills_layers_whose_last_group_is_not_whole():
+    assert rw.erk_links([(30, 10), (400, 400)], 0.05, group=4)[0] == 300
+
+
 def test_erk_with_power_0_is_uniform():
     assert rw.erk_links([(100, 100), (100, 10)], 0.1, power=0) == [1000, 100]
 

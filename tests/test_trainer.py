@@ -262,6 +262,8 @@ def test_presets_train(name, rule):
     [
         ({"density": 0.1, "distribution": "uniform"}, [8000, 10_000, 100]),
         ({"density": 0.1}, None),
+        ({"links": 18_100}, None),
+        ({"links": 18_100, "distribution": "uniform"}, [8000, 10_000, 100]),
         ({"epsilon": 5}, [3000, 3250, 1000]),
         ({"dense": True}, [80_000, 100_000, 1000]),
     ],
@@ -275,3 +277,14 @@ def test_layers_of_a_perceptron(options, expected):
         assert sum(counts) == round(0.1 * net.size)
     else:
         assert counts == expected
+
+
+def test_one_number_says_how_many_links_there_are():
+    p = rw.preset("default")
+    for given, links in (({"density": 0.1}, 21), ({"links": 50}, 50), ({"epsilon": 1}, 35)):
+        assert sum(layer.weight.nnz for layer in p.layers([5, 10, 10, 6], **given)) == links
+        assert sum(layer.weight.nnz for layer in p.replace(**given).layers([5, 10, 10, 6])) == links
+    with pytest.raises(
+        ValueError, match="give one of epsilon, density and links, got density=0.1 and links=5"
+    ):
+        p.layers([5, 10, 6], density=0.1, links=5)

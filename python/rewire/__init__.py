@@ -53,7 +53,7 @@ from rewire.trainer import Trainer
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
 _LATER = {"preset": "rewire.presets"}  # what few ask for, and takes its time to import
-_MODULES = ("analysis", "connectivity", "datasets", "plots")  # without imports of one's own
+_MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",

@@ -14,12 +14,17 @@ from fractions import Fraction as Rational
 from typing import Any
 
 from rewire import _core
-from rewire._checks import MAX_NEURONS, integer, number
+from rewire._checks import MAX_NEURONS, choice, integer, number
 from rewire._geometry import Geometry, item_bytes
 from rewire._resources import memory_available
 
 __all__ = [
-    "density_links", "erdos_renyi_links", "erk_links", "refuse_if_too_large", "slots_for", "sparse_bytes",
+    "density_links",
+    "erdos_renyi_links",
+    "erk_links",
+    "refuse_if_too_large",
+    "slots_for",
+    "sparse_bytes",
 ]
 
 
@@ -40,20 +45,32 @@ def density_links(n_in: int, n_out: int, density: float) -> float:
     return number("density", density, low=0.0, high=1.0) * n_in * n_out
 
 
-def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 1.0) -> list[int]:
+def erk_links(
+    shapes: Sequence[tuple[int, int]],
+    density: float | None = None,
+    power: float = 1.0,
+    *,
+    links: int | None = None,
+    group: int = 1,
+) -> list[int]:
     """Erdos-Renyi-kernel counts: one density for a whole network, denser where layers are small.
 
     A layer's density is proportional to ((n_in + n_out) / (n_in * n_out)) ** power; layers that would
-    exceed 1 are full and the others share what is left. The counts sum to round(density * all weights),
-    rounded by largest remainder, ties to the lower layer.
+    exceed 1 are full and the others share what is left. The counts sum to ``links``, or to
+    round(density * all weights); they are rounded by largest remainder, ties to the lower layer.
 
     Parameters
     ----------
     shapes : sequence of (n_in, n_out)
-    density : float in (0, 1]
+    density : float in (0, 1], optional
         Over the whole network.
     power : float >= 0
         1 as published; 0 gives every layer the same density.
+    links : int, optional
+        Instead of ``density``: the links of the whole network, at least 1 and at most all.
+    group : {1, 2, 4, 8}
+        Of all layers: counts are whole slots then, so that their sum is within half a slot. A slot of a last
+        group that is not whole holds fewer links than it counts here.
 
     Returns
     -------
@@ -69,11 +86,17 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
     pairs = [_sizes(*_pair(f"shapes[{i}]", shape)) for i, shape in enumerate(shapes)]
     if not pairs:
         raise ValueError("shapes must name at least one layer, got none")
-    density = number("density", density, low=0.0, high=1.0, open_low=True)
     power = number("power", power, low=0.0)
+    group = choice("group", group, (1, 2, 4, 8))
     sizes = [n * m for n, m in pairs]
     raw = [((n + m) / (n * m)) ** power for n, m in pairs]
-    total = math.floor(density * sum(sizes) + 0.5)
+    if (density is None) == (links is None):
+        raise ValueError(f"give density or links, got density={density} and links={links}")
+    if links is None:
+        density = number("density", density, low=0.0, high=1.0, open_low=True)
+        total = math.floor(density * sum(sizes) + 0.5)
+    else:
+        total = integer("links", links, low=1, high=sum(sizes))
     full: set[int] = set()
     while True:
         rest = total - sum(sizes[i] for i in full)
@@ -84,7 +107,11 @@ def erk_links(shapes: Sequence[tuple[int, int]], density: float, power: float = 
             break
         full |= over
     wanted = [float(sizes[i]) if i in full else scale * raw[i] * sizes[i] for i in range(len(pairs))]
-    return largest_remainder(wanted, total, sizes)
+    if group == 1:
+        return largest_remainder(wanted, total, sizes)
+    most = [Geometry(n, m, group).n_positions for n, m in pairs]
+    slots = largest_remainder([w / group for w in wanted], math.floor(total / group + 0.5), most)
+    return [min(count * group, size) for count, size in zip(slots, sizes, strict=True)]
 
 
 def largest_remainder(wanted: Sequence[float | Rational], total: int, most: Sequence[int]) -> list[int]:

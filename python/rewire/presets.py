@@ -19,13 +19,14 @@ from rewire.connectivity import Connectivity, Correlated, Random
 from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
 from rewire.layers import Dense, Dropout, Layer, Sparse
-from rewire.link_counts import density_links, erdos_renyi_links, erk_links
+from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
+COUNTS = {"epsilon", "density", "links"}  # what says how many links there are, one at a time
 SAMPLES = 10_000  # at most so many samples for a correlated connectivity
 
 # The SET authors' code draws +-sqrt(6 / n_in) and calls it he_uniform: the dense fan-in, ReLU's gain.
@@ -37,12 +38,16 @@ class Preset:
     """One set of hyperparameters.
 
     Attributes are those of :func:`mlp_layers`, :class:`~rewire.SGD` and :class:`~rewire.SET`; ``note`` says
-    where they come from and what differs from the source. ``dataclasses.replace`` makes variants.
+    where they come from and what differs from the source. ``dataclasses.replace`` makes variants; of
+    ``epsilon``, ``density`` and ``links`` one at a time says how many links there are.
     """
 
     name: str
     note: str
-    epsilon: float = 20.0
+    epsilon: float | None = 20.0
+    density: float | None = None
+    links: int | None = None
+    distribution: str = "erk"
     hidden: Activation = field(default_factory=AllReLU)
     init: Initializer = field(default_factory=He)
     dropout: float = 0.0
@@ -61,9 +66,13 @@ class Preset:
     def layers(
         self, sizes: Sequence[int], output: str | Activation = "softmax", **changes: Any
     ) -> list[Layer]:
-        """Layers of a perceptron with these sizes, see :func:`mlp_layers`."""
+        """Layers of a perceptron with these sizes, see :func:`mlp_layers`.
+
+        One of ``epsilon``, ``density``, ``links`` takes the place of the preset's.
+        """
         options: dict[str, Any] = {
-            "epsilon": self.epsilon,
+            **{name: None if COUNTS & changes.keys() else getattr(self, name) for name in COUNTS},
+            "distribution": self.distribution,
             "hidden": self.hidden,
             "init": self.init,
             "dropout": self.dropout,
@@ -92,7 +101,9 @@ class Preset:
         )
 
     def replace(self, **changes: Any) -> Preset:
-        """A variant."""
+        """A variant; one of ``epsilon``, ``density``, ``links`` takes the place of the others."""
+        if COUNTS & changes.keys():
+            changes = {**dict.fromkeys(COUNTS), **changes}
         return replace(self, **changes)
 
 
@@ -156,6 +167,7 @@ def mlp_layers(
     hidden: str | Activation = "all-relu",
     epsilon: float | None = None,
     density: float | None = None,
+    links: int | None = None,
     distribution: str = "erk",
     dropout: float = 0.0,
     init: str | float | Initializer = "he",
@@ -174,10 +186,13 @@ def mlp_layers(
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.
     density : float, optional
-        Instead: of the whole network, divided by ``distribution``.
+        Instead: of the whole network, divided by ``distribution``. 0.01 is a hundredth of the weights that
+        dense layers would have, exactly.
+    links : int, optional
+        Instead: links of the whole network, divided by ``distribution``.
     distribution : {"erk", "uniform"}
-        With ``density``: denser where layers are small (see :func:`rewire.link_counts.erk_links`), or the
-        same everywhere.
+        With ``density`` or ``links``: Erdos-Renyi over the network, denser where layers are small (see
+        :func:`rewire.link_counts.erk_links`), or the same density everywhere.
     dropout : float
         After every hidden layer.
     init : str, float or Initializer
@@ -201,16 +216,18 @@ def mlp_layers(
         raise ValueError(f"sizes must hold at least inputs and outputs, got {sizes}")
     choice("distribution", distribution, ("erk", "uniform"))
     dropout = number("dropout", dropout, low=0.0, high=1.0, open_high=True)
-    if epsilon is not None and density is not None:
-        raise ValueError(f"give epsilon or density, got epsilon={epsilon} and density={density}")
+    given = {"epsilon": epsilon, "density": density, "links": links}
+    given = {name: value for name, value in given.items() if value is not None}
+    if len(given) > 1:
+        words = " and ".join(f"{name}={value}" for name, value in given.items())
+        raise ValueError(f"give one of epsilon, density and links, got {words}")
     boolean("dense", dense)
     shapes = list(zip(sizes, sizes[1:], strict=False))
-    if density is None:
-        links = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
-    elif distribution == "uniform":
-        links = [density_links(n, m, density) for n, m in shapes]
+    if density is None and links is None:
+        counts = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
     else:
-        links = [float(k) for k in erk_links(shapes, density)]
+        power = 0.0 if distribution == "uniform" else 1.0
+        counts = [float(k) for k in erk_links(shapes, density, power, links=links, group=group)]
     chosen = _connectivity(connectivity, X)
     layers: list[Layer] = []
     for i, (n, m) in enumerate(shapes):
@@ -219,12 +236,12 @@ def mlp_layers(
         if dense:
             layers.append(Dense(n, m, activation=f, init=init))
         else:
-            count = int(links[i] + 0.5)
+            count = int(counts[i] + 0.5)
             own = Random() if i and isinstance(chosen, Correlated) else chosen
             layer = Sparse(
                 n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group
             )
-            if density != 1.0:
+            if density != 1.0 and links is None:
                 layer.weight.sized_by = "epsilon" if density is None else "density"
                 layer.weight.sized_here = False
             layers.append(layer)

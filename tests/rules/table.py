@@ -29,12 +29,22 @@ CASES = {
     "static": Case("static"),
     "set": Case("set", {"every": EVERY_OTHER}),
     "set, he": Case("set", {"every": EVERY_OTHER, "init": "he", "fraction": 0.5}),
+    "set, annealed, momentum": Case(
+        "set", {"every": EVERY_OTHER, "decay": "cosine", "end": 0.9, "redistribute": "momentum"}, "network"
+    ),
     "rigl": Case("rigl", {"every": 2, "end": 1.0}),
+    "rigl, batches, momentum": Case(
+        "rigl", {"every": 2, "end": 1.0, "batches": 3, "beta": 0.9, "redistribute": "momentum"}, "network"
+    ),
     "magnitude": Case("magnitude", {"every": EVERY_OTHER, "decay": "power"}),
     "magnitude, global": Case("magnitude", {"every": EVERY_OTHER, "scope": "global"}),
+    "magnitude, survivors": Case(
+        "magnitude", {"every": EVERY_OTHER, "scope": "global", "redistribute": "survivors"}, "network"
+    ),
     "dsr": Case("dsr", {"every": 2, "threshold": 0.05}, "network"),
     "dsr, much": Case("dsr", {"every": 2, "fraction": 0.7, "threshold": 0.2}, "network", 0.6),
     "snfs": Case("snfs", {"every": EVERY_OTHER, "batches": 2}, "network"),
+    "snfs, in layers": Case("snfs", {"every": EVERY_OTHER, "redistribute": None}),
     "gmp": Case("gmp", {"every": 2, "density": 0.1}, "falls", 0.7),
     "gmp, layers": Case("gmp", {"every": 2, "density": 0.2, "scope": "layer"}, "falls", 1.0),
     "granet": Case("granet", {"every": 2, "density": 0.1}, "falls", 0.7),
@@ -47,14 +57,20 @@ CASES = {
     ),
     "itop": Case("itop", {"every": 2}),
     "itop, rigl": Case("itop", {"every": 2, "mode": "rigl"}),
+    "itop, momentum": Case("itop", {"every": 2, "redistribute": {"name": "momentum", "cap": 0.5}}, "network"),
     "snip": Case("snip", {"density": 0.2}, "falls", 1.0),
     "srigl": Case("srigl", {"every": 2, "end": 1.0}),
     "cht": Case("cht", {"every": EVERY_OTHER}),
+    "cht, survivors": Case("cht", {"every": EVERY_OTHER, "redistribute": "survivors"}, "network"),
     "cht, soft": Case(
         "cht",
         {
-            "every": EVERY_OTHER, "score": "ch2", "removal": "importance", "soft_removal": True,
-            "soft_growth": True, "overlap": None,
+            "every": EVERY_OTHER,
+            "score": "ch2",
+            "removal": "importance",
+            "soft_removal": True,
+            "soft_growth": True,
+            "overlap": None,
         },
     ),
     "importance": Case("importance", {"begin": 0, "every": {"steps": 4}, "fraction": 0.3}, "falls"),

@@ -97,11 +97,16 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
     )
     density.add_argument("--density", type=_in_unit(),
-        help="fraction of all connections a dense network has, more in small layers",
+        help="connections of the whole network, as a fraction of those of a dense one",
     )  # fmt: skip
+    density.add_argument("--links", type=_whole(1), metavar="N", help="connections of the whole network")
     density.add_argument(
         "--dense", action="store_true", default=None, help="dense layers: the baseline to compare with"
     )
+    _choice(
+        network, "--distribution", ("erk", "uniform"),
+        "how --density or --links is divided: more in small layers, or alike (default: erk)",
+    )  # fmt: skip
     _choice(network, "--activation", ACTIVATIONS, "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     network.add_argument("--dropout", type=_in_unit(below_one=True), help="after hidden layers (default: 0)")
@@ -146,6 +151,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     _choice(
         training, "--schedule", ("constant", "cosine", "step"),
         "of the learning rate (default: cosine; with --preset constant)",
+    )  # fmt: skip
+    training.add_argument(
+        "--warmup", type=_whole(0), metavar="EPOCHS",
+        help="let the rate rise over the first epochs, before the cosine (default: 0)",
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     training.add_argument(

@@ -50,9 +50,10 @@ _VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, s
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "epsilon", "density", "dense", "activation", "slope", "dropout", "init", "connectivity",
-    "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum",
-    "nesterov", "weight_decay", "decay", "schedule", "clip_norm", "validation", "seed",
+    "hidden", "epsilon", "density", "links", "distribution", "dense", "activation", "slope", "dropout",
+    "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset",
+    "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "clip_norm",
+    "validation", "seed",
 )  # fmt: skip
 
 
@@ -183,9 +184,12 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     notes["data"] = known_data(contents) if arguments.data is None else arguments.data
     notes.setdefault("epochs", trainer.epoch + EPOCHS)
     schedule = trainer.optimizer.schedule
-    if isinstance(schedule, Cosine) and schedule.length == contents.notes.get("epochs") != notes["epochs"]:
-        # It has come down to 0, or would on the way: a longer run needs a longer one.
-        trainer.optimizer.schedule = replace(schedule, length=notes["epochs"])
+    if isinstance(schedule, Cosine) and schedule.unit == "epoch":
+        whole = schedule.warmup + schedule.length
+        if whole == contents.notes.get("epochs") != notes["epochs"] > schedule.warmup:
+            # It has come down to 0, or would on the way: a longer run needs a longer one.
+            length = notes["epochs"] - schedule.warmup
+            trainer.optimizer.schedule = replace(schedule, length=length)
     return trainer, align(load_data(notes["data"]), notes["classes"]), notes
 
 
@@ -199,6 +203,8 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         raise UsageError("--group does nothing with --dense")
     if arguments.dense and arguments.connectivity:
         raise UsageError("--connectivity does nothing with --dense")
+    if arguments.distribution and arguments.density is None and arguments.links is None:
+        raise UsageError("--distribution does nothing without --density or --links: say how many to divide")
     if arguments.connectivity_opt and not arguments.connectivity:
         raise UsageError("--connectivity-opt does nothing without --connectivity")
     if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
@@ -215,11 +221,9 @@ def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
     outputs = len(data.classes) if data.classes is not None else int(np.prod(data.y.shape[1:]))
     sizes = [data.X.shape[1], *(arguments.hidden or HIDDEN), outputs]
     changes: dict[str, Any] = {"hidden": _activation(arguments, chosen), "dense": bool(arguments.dense)}
-    for name in ("epsilon", "density", "dropout", "init", "group"):
+    for name in ("epsilon", "density", "links", "distribution", "dropout", "init", "group"):
         if getattr(arguments, name) is not None:
             changes[name] = getattr(arguments, name)
-    if arguments.density is not None:
-        changes["epsilon"] = None
     if arguments.connectivity is not None:
         _refuse_name("--connectivity-opt", arguments.connectivity, arguments.connectivity_opt)
         changes["connectivity"] = {"name": arguments.connectivity, **dict(arguments.connectivity_opt or [])}
@@ -237,16 +241,20 @@ def _activation(arguments: Namespace, chosen: Preset) -> Activation:
 def _optimizer(arguments: Namespace, chosen: Preset, epochs: int) -> Optimizer:
     names = ("lr", "momentum", "nesterov", "weight_decay", "decay", "clip_norm")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    given["schedule"] = _schedule(arguments.schedule or chosen.schedule, epochs)
+    given["schedule"] = _schedule(arguments.schedule or chosen.schedule, epochs, arguments.warmup or 0)
     if arguments.optimizer in (None, "sgd"):
         return chosen.optimizer(**given)
     return optimizer({"name": arguments.optimizer, **given})
 
 
-def _schedule(name: str, epochs: int) -> Schedule | None:
-    """Cosine: down to 0 over the run. Step: to a tenth after each third of it."""
+def _schedule(name: str, epochs: int, warmup: int) -> Schedule | None:
+    """Cosine: down to 0 over the run, once it has risen. Step: to a tenth after each third of it."""
+    if warmup and name != "cosine":
+        raise UsageError(f"--warmup belongs to the cosine schedule, not to {name}")
+    if warmup >= epochs:
+        raise UsageError(f"--warmup must be less than the {epochs} epochs of the run, got {warmup}")
     if name == "cosine":
-        return Cosine(length=epochs)
+        return Cosine(length=epochs - warmup, warmup=warmup)
     return Step(every=max(1, epochs // 3)) if name == "step" else None
 
 

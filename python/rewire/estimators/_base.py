@@ -115,6 +115,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         activation: str | Activation = "all-relu",
         *,
         epsilon: float = 20.0,
+        density: float | None = None,
+        links: int | None = None,
+        distribution: str = "erk",
         group: int = 1,
         init: str | float | Initializer = "he",
         connectivity: str | dict[str, Any] | Connectivity = "random",
@@ -143,6 +146,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.epsilon = epsilon
+        self.density = density
+        self.links = links
+        self.distribution = distribution
         self.group = group
         self.init = init
         self.connectivity = connectivity
@@ -192,7 +198,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         epochs = parameters.get("max_iter", cls().max_iter)
         options: dict[str, Any] = {
             "activation": p.hidden,
-            "epsilon": p.epsilon,
+            "epsilon": cls().epsilon if p.epsilon is None else p.epsilon,
+            "density": p.density,
+            "links": p.links,
+            "distribution": p.distribution,
             "group": p.group,
             "init": p.init,
             "rewiring": p.rewiring(),
@@ -414,7 +423,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             sizes,
             output=final,
             hidden=activation(self.activation),
-            epsilon=_checks.number("epsilon", self.epsilon, low=0.0, open_low=True),
+            **_parameters.link_counts(self),
             dropout=self.dropout,
             init=initializer(self.init),
             connectivity=self.connectivity,

@@ -21,7 +21,7 @@ from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
 
 __all__ = [
-    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "passes", "plain_values",
+    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "passes", "plain_values",
     "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
 
@@ -77,7 +77,10 @@ def hidden_sizes(value: Any) -> list[int]:
     ]
 
 
-BUILDS = ("activation", "epsilon", "group", "init", "connectivity", "dropout", "standardize", "dtype")
+BUILDS = (
+    "activation", "epsilon", "density", "links", "distribution", "group", "init", "connectivity", "dropout",
+    "standardize", "dtype",
+)  # fmt: skip
 _PLAIN = (bool, int, float, str)
 _FIXED = frozenset([type(None), *_PLAIN])
 
@@ -101,7 +104,7 @@ def fixed(value: Any) -> bool:
 def plain_values(model: Any) -> dict[str, Any] | None:
     """The parameters that a network is built with, with their types; None if one may be changed inside."""
     values = {name: getattr(model, name) for name in BUILDS}
-    if not all(type(value) in _PLAIN for value in values.values()):
+    if not all(value is None or type(value) in _PLAIN for value in values.values()):
         return None
     return {name: (type(value), value) for name, value in values.items()}
 
@@ -116,7 +119,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
     named = chosen.get("name") if isinstance(chosen, dict) else chosen
     checked = {
         "activation": activation(model.activation),
-        "epsilon": _checks.number("epsilon", model.epsilon, low=0.0, open_low=True),
+        **_checked_counts(model),
         "group": _checks.choice("group", model.group, (1, 2, 4, 8)),
         "init": initializer(model.init),
         "connectivity": named if named == Correlated.name else connectivity(chosen),
@@ -124,13 +127,33 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
         "standardize": _checks.boolean("standardize", model.standardize),
         "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),
     }
+    return {name: (_checks.describe(getattr(model, name)), _plain(value)) for name, value in checked.items()}
+
+
+def link_counts(model: Any) -> dict[str, Any]:
+    """How many links there are to be, in the words of `mlp_layers`: by epsilon where nothing else says it."""
+    found = _checked_counts(model)
+    if found["density"] is not None or found["links"] is not None:
+        found["epsilon"] = None
+    return found
+
+
+def _checked_counts(model: Any) -> dict[str, Any]:
+    density, links = model.density, model.links
+    if density is not None and links is not None:
+        raise ValueError(f"give density or links, got density={density} and links={links}")
     return {
-        name: (_checks.describe(getattr(model, name)), _plain(value)) for name, value in checked.items()
-    }
+        "epsilon": _checks.number("epsilon", model.epsilon, low=0.0, open_low=True),
+        "density": None if density is None else _checks.number(
+            "density", density, low=0.0, high=1.0, open_low=True
+        ),
+        "links": None if links is None else _checks.integer("links", links, low=1),
+        "distribution": _checks.choice("distribution", model.distribution, ("erk", "uniform")),
+    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, _PLAIN):
+    if value is None or isinstance(value, _PLAIN):
         return value
     found = {name: v for name, v in getattr(value, "__dict__", {}).items() if isinstance(v, _PLAIN)}
     return type(value).__name__, found

@@ -37,7 +37,16 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         ``"linear"``, or an object such as ``AllReLU(0.75)``.
     epsilon : float
         Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out. With few features
-        that may be all of them: a DensityWarning then names a smaller epsilon.
+        that may be all of them: a DensityWarning then names a smaller epsilon. Unused with ``density`` or
+        ``links``.
+    density : float in (0, 1], optional
+        Instead: connections of the whole network, as a fraction of those of a dense one. 0.01 is 1 % of the
+        dense network's weights, to the connection.
+    links : int, optional
+        Instead: connections of the whole network.
+    distribution : {"erk", "uniform"}
+        How ``density`` or ``links`` is divided among layers: Erdos-Renyi over the network, denser where
+        layers are small (:func:`rewire.link_counts.erk_links`), or with one density for all.
     group : {1, 2, 4, 8}
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
@@ -87,8 +96,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Bring features to mean 0 and deviation 1 by what the training sets say, inside the network and
         without a copy of X. Constant features and zeros of a sparse X need no care.
     warm_start : bool
-        ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon, group,
-        init, connectivity, dropout, standardize, dtype) stays, there and with ``partial_fit``.
+        ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon,
+        density, links, distribution, group, init, connectivity, dropout, standardize, dtype) stays, there and
+        with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
         An integer is the network's seed. Initial links and weights depend on it and on sizes alone.
     n_jobs : int or None

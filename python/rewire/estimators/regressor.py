@@ -28,9 +28,9 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, epsilon, group, init, connectivity, rewiring, drop_fraction, optimizer, \
-learning_rate_init, momentum, weight_decay, dropout, batch_size, max_iter, horizon, shuffle, tol, \
-n_iter_no_change
+    hidden_layer_sizes, activation, epsilon, density, links, distribution, group, init, connectivity, \
+rewiring, drop_fraction, optimizer, learning_rate_init, momentum, weight_decay, dropout, batch_size, \
+max_iter, horizon, shuffle, tol, n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.

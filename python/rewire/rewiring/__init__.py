@@ -20,7 +20,12 @@ from rewire.rewiring.magnitude import Magnitude
 from rewire.rewiring.memory import Entry, Facts
 from rewire.rewiring.mest import MEST
 from rewire.rewiring.probe import GradientProbe
-from rewire.rewiring.redistribute import Redistribute, RedistributeByMomentum, RedistributeBySurvivors
+from rewire.rewiring.redistribute import (
+    Redistribute,
+    RedistributeByMomentum,
+    RedistributeBySurvivors,
+    redistribution,
+)
 from rewire.rewiring.rigl import RigL
 from rewire.rewiring.schedule import Epochs, Once, RewiringSchedule, Steps, TrainingProgress
 from rewire.rewiring.set import SET
@@ -39,6 +44,6 @@ __all__ = [
     "Key", "LayerLinks", "Magnitude", "Once", "Plan", "PowerFraction", "Redistribute",
     "RedistributeByMomentum", "RedistributeBySurvivors", "RewiringContext", "RewiringRecord",
     "RewiringSchedule", "RigL", "Rule", "SRigL", "SoftDeepR", "Static", "Steps", "Swap", "TopKAST",
-    "TrainingProgress", "chain_links", "register_rule", "rewiring", "rewiring_class", "rewiring_names",
-    "without_chains",
+    "TrainingProgress", "chain_links", "redistribution", "register_rule", "rewiring", "rewiring_class",
+    "rewiring_names", "without_chains",
 ]  # fmt: skip

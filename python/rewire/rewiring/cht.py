@@ -28,6 +28,7 @@ from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import Grow
 from rewire.rewiring.memory import Entry
 from rewire.rewiring.participation import Layers
+from rewire.rewiring.redistribute import RedistributeLike
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 from rewire.rewiring.swap import Swap
 
@@ -173,6 +174,8 @@ class CHT(Swap):
         When to rewire: after every epoch. A bare number counts steps.
     decay : {"constant", "cosine", "power"}
         How the fraction falls over the run; the authors' commands use "cosine".
+    redistribute : str, dict, Redistribute or None
+        How links move between layers: see :class:`~rewire.rewiring.Swap`. None, as in the paper: not at all.
     score : {"ch3", "ch2"}
         The score of :class:`~rewire.rewiring.GrowByPaths` by which new links are chosen.
     removal : {"magnitude", "importance"}
@@ -211,6 +214,7 @@ class CHT(Swap):
         *,
         every: ScheduleLike = Epochs(1),
         decay: str = "constant",
+        redistribute: RedistributeLike = None,
         score: str = "ch3",
         removal: str = "magnitude",
         soft_removal: bool = False,
@@ -230,7 +234,9 @@ class CHT(Swap):
         self.removal, self.temperature = weakest.removal, weakest.temperature
         self.score, self.overlap = by_paths.score, by_paths.overlap
         schedule = decaying_fraction("fraction", fraction, decay, 1.0)
-        super().__init__(schedule_from(every), schedule, weakest, by_paths, layers=layers)
+        super().__init__(
+            schedule_from(every), schedule, weakest, by_paths, redistribute=redistribute, layers=layers
+        )
         self.fraction, self.decay = schedule.value, decay
 
     def workable(

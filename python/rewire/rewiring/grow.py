@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rewire import _core
+from rewire._checks import integer, number
 from rewire._params import shown
 from rewire.initializers import Initializer
 from rewire.parameters import SparseParameter
@@ -50,6 +51,10 @@ class Grow:
 
     def __repr__(self) -> str:
         return shown(self)
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        """The weight of each batch of the gradient probe, the batch of the next step first."""
+        return [1.0] * batches
 
     def place(
         self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext
@@ -202,16 +207,30 @@ class GrowByGradient(Grow):
     refill : bool
         Whether links that are being dropped are candidates too. One that is chosen stays, with weight and
         momentum.
+    batches : int in [1, 1024]
+        Batches whose gradients are summed: the next one, and others drawn at random.
+    beta : float in [0, 1]
+        Weight of each further batch: ``|sum of beta ** i * gradient of batch i|`` is the score.
 
     Notes
     -----
-    O(n_in * n_out * batch) operations, group by group, of which the top k are kept.
+    O(n_in * n_out * batch) operations, group by group, of which the top k are kept; and the activations of
+    all batches in memory. All gradients are taken at the present weights.
     """
 
-    probe_batches = 1
-
-    def __init__(self, init: Initializer, *, refill: bool = True) -> None:
+    def __init__(
+        self, init: Initializer, *, refill: bool = True, batches: int = 1, beta: float = 1.0
+    ) -> None:
         self.init, self.refill = init, refill
+        self.batches = integer("batches", batches, low=1, high=1024)
+        self.beta = number("beta", beta, low=0.0, high=1.0)
+
+    @property
+    def probe_batches(self) -> int:  # type: ignore[override]
+        return self.batches
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        return [self.beta**i for i in range(batches)]
 
     def place(
         self, plan: _core.Plan, parameter: SparseParameter, count: int, context: RewiringContext

@@ -13,6 +13,7 @@ from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import Grow, GrowByGradient, GrowRandom
 from rewire.rewiring.participation import Layers
+from rewire.rewiring.redistribute import RedistributeLike
 from rewire.rewiring.schedule import ScheduleLike
 from rewire.rewiring.swap import Swap
 
@@ -41,6 +42,8 @@ class ITOP(Swap):
         When to rewire: after every 1500 steps for "set" and 4000 for "rigl". Give less for short runs.
     end : int or float
         Where the cosine ends: steps, or a fraction of the run.
+    redistribute : str, dict, Redistribute or None
+        How links move between layers: see :class:`~rewire.rewiring.Swap`. None, as in the paper: not at all.
     layers : int, str, list or callable, optional
         Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
@@ -60,6 +63,7 @@ class ITOP(Swap):
         floor: float = 0.005,
         every: ScheduleLike | None = None,
         end: int | float = 1.0,
+        redistribute: RedistributeLike = None,
         layers: Layers = None,
     ) -> None:
         self.mode = choice("mode", mode, ("set", "rigl"))
@@ -70,6 +74,7 @@ class ITOP(Swap):
             schedule,
             DropSmallest(),
             grow,
+            redistribute=redistribute,
             layers=layers,
         )
         self.fraction, self.floor, self.end = schedule.value, schedule.floor, end

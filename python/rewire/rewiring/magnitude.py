@@ -10,7 +10,8 @@ from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowRandom
 from rewire.rewiring.participation import Layers
-from rewire.rewiring.schedule import Epochs, ScheduleLike, end_of, schedule_from
+from rewire.rewiring.redistribute import RedistributeLike
+from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 from rewire.rewiring.swap import Swap
 
 __all__ = ["Magnitude"]
@@ -33,8 +34,10 @@ class Magnitude(Swap):
         A fraction of every layer, or of the network by one threshold. Per layer by default, as in SET.
     decay : {"constant", "cosine", "power"}
         How the fraction falls until ``end``.
-    end : int or float
-        Steps, or a fraction of the run; only with a decay.
+    end : int or float, optional
+        No rewiring from this step on; a float is a fraction of the run. None: the whole run.
+    redistribute : str, dict, Redistribute or None
+        How links move between layers: see :class:`~rewire.rewiring.Swap`. None: not at all.
     init : str, float or Initializer
         Weights of new links.
     layers : int, str, list or callable, optional
@@ -43,8 +46,8 @@ class Magnitude(Swap):
     Notes
     -----
     floor(fraction * slots) are dropped, of each layer or of all together; of equals at the threshold of all
-    layers those of the lower layer. Every layer keeps its number of slots. A layer that is full is left
-    alone.
+    layers those of the lower layer. Unless links are redistributed every layer keeps its number of slots, and
+    a layer that is full is left alone.
     """
 
     name = "magnitude"
@@ -56,11 +59,12 @@ class Magnitude(Swap):
         every: ScheduleLike = Epochs(1),
         scope: str = "layer",
         decay: str = "constant",
-        end: int | float = 1.0,
+        end: int | float | None = None,
+        redistribute: RedistributeLike = None,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         layers: Layers = None,
     ) -> None:
-        schedule = decaying_fraction("fraction", fraction, decay, end)
+        schedule = decaying_fraction("fraction", fraction, decay, 1.0 if end is None else end)
         self.init = initializer(init)
         drop = DropSmallest(scope)
         super().__init__(
@@ -68,7 +72,9 @@ class Magnitude(Swap):
             schedule,
             drop,
             GrowRandom(self.init),
+            redistribute=redistribute,
+            end=end,
             layers=layers,
         )
         self.scope = drop.scope
-        self.fraction, self.decay, self.end = schedule.value, decay, end_of("end", end)
+        self.fraction, self.decay = schedule.value, decay

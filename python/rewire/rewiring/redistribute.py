@@ -12,15 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction as Rational
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import number
-from rewire._params import shown
+from rewire._params import parameters_of, shown
 from rewire._positions import encode
+from rewire._registry import Registry
 from rewire.link_counts import largest_remainder
 from rewire.parameters import SparseParameter
 from rewire.rewiring.budgets import common_slot, empty_links, empty_slots, links_in, slot_sizes
@@ -29,7 +30,8 @@ from rewire.rewiring.drop import magnitudes
 from rewire.rewiring.grow import Grow
 
 __all__ = [
-    "Redistribute", "RedistributeByMomentum", "RedistributeBySurvivors", "rebalance", "split", "split_links",
+    "Redistribute", "RedistributeByMomentum", "RedistributeBySurvivors", "RedistributeLike", "rebalance",
+    "redistribution", "split", "split_links",
 ]  # fmt: skip
 
 EPSILON = 1e-8  # is added to the root of Adam's second moment, as in the code of sparse momentum
@@ -40,11 +42,17 @@ class Redistribute:
 
     Attributes
     ----------
+    name : str
+        Its word, by which rules take it; "" for the base.
     moves : bool
         Whether links move between layers: then the number of all of them is kept, to the link.
+    probe_batches : int
+        Batches of gradients that it may look at.
     """
 
+    name: ClassVar[str] = ""
     moves: bool = False
+    probe_batches: int = 0
 
     def workable(self, parameters: Sequence[SparseParameter]) -> list[SparseParameter]:
         """Those that can take part: with empty positions, or, where links move, all if any has some."""
@@ -60,6 +68,12 @@ class Redistribute:
             for plan, parameter in zip(plans, parameters, strict=True)
         ]
 
+    def config(self) -> dict[str, Any] | None:
+        """JSON-able description; :func:`redistribution` reads it back. None for the base."""
+        if type(self) is Redistribute:
+            return None
+        return {"name": KINDS.saved_as(self), **parameters_of(self)}
+
     def __repr__(self) -> str:
         return shown(self)
 
@@ -71,6 +85,7 @@ class RedistributeBySurvivors(Redistribute):
     redistribution of DSR: see :class:`~rewire.rewiring.DSR`.
     """
 
+    name = "survivors"
     moves = True
 
     def counts(
@@ -96,9 +111,16 @@ class RedistributeByMomentum(Redistribute):
         A layer fills at most this fraction of the positions that are empty once links are dropped, rounded
         down; all of them only if the layers together lack room otherwise. What does not fit grows in the
         other layers, in the same proportions.
+
+    Notes
+    -----
+    Where the optimizer keeps no momentum it goes by the gradients of the rule's gradient probe, of one batch
+    at least.
     """
 
+    name = "momentum"
     moves = True
+    probe_batches = 1
 
     def __init__(self, cap: float = 0.99) -> None:
         self.cap = number("cap", cap, low=0.0, high=1.0)
@@ -113,6 +135,31 @@ class RedistributeByMomentum(Redistribute):
         most = [int(self.cap * (r // each)) * each for r in room]
         means = [mean_momentum(parameter, context) for parameter in parameters]
         return split_links(total, means, most if sum(most) >= total else room, parameters)
+
+
+KINDS = Registry("redistribute", Redistribute, "a dict, a Redistribute or None")
+for _kind in (RedistributeByMomentum, RedistributeBySurvivors):
+    KINDS.register(_kind)
+
+
+RedistributeLike = Redistribute | str | dict[str, Any] | None  # what a parameter ``redistribute`` takes
+
+
+def redistribution(what: RedistributeLike) -> Redistribute:
+    """The redistribution that ``what`` names.
+
+    Parameters
+    ----------
+    what : str, dict, Redistribute or None
+        ``"momentum"``, ``"survivors"``, a ``config()`` such as ``{"name": "momentum", "cap": 0.9}``; None:
+        every layer grows as many links as it dropped.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    return Redistribute() if what is None else KINDS.build(what)
 
 
 def mean_momentum(parameter: SparseParameter, context: RewiringContext) -> float:

@@ -14,6 +14,7 @@ from rewire.rewiring.drop import DropSmallest
 from rewire.rewiring.fraction import decaying_fraction
 from rewire.rewiring.grow import GrowByGradient
 from rewire.rewiring.participation import Layers
+from rewire.rewiring.redistribute import RedistributeLike
 from rewire.rewiring.schedule import ScheduleLike, schedule_from
 from rewire.rewiring.swap import Swap
 
@@ -34,6 +35,12 @@ class RigL(Swap):
         No rewiring from this step on; a float is a fraction of the run (in the paper 25,000 of 32,000 steps).
     decay : {"cosine", "constant", "power"}
         How the fraction falls until ``end``; "power" is (1 - t / end) ** 3.
+    batches : int in [1, 1024]
+        Batches whose gradients are summed: 1 in the paper, the next one; others are drawn at random.
+    beta : float in [0, 1]
+        Weight of each further batch, as in :class:`~rewire.rewiring.SNFS`.
+    redistribute : str, dict, Redistribute or None
+        How links move between layers: see :class:`~rewire.rewiring.Swap`. None, as in the paper: not at all.
     init : str, float or Initializer
         Weights of new links; zero in the paper.
     skip_step : bool
@@ -58,6 +65,9 @@ class RigL(Swap):
         every: ScheduleLike = 100,
         end: int | float = 0.75,
         decay: str = "cosine",
+        batches: int = 1,
+        beta: float = 1.0,
+        redistribute: RedistributeLike = None,
         init: str | float | Initializer | dict[str, Any] = "zeros",
         skip_step: bool = True,
         layers: Layers = None,
@@ -65,11 +75,14 @@ class RigL(Swap):
         schedule = decaying_fraction("fraction", fraction, decay, end)
         self.init = initializer(init)
         self.skip_step = boolean("skip_step", skip_step)
+        grow = GrowByGradient(self.init, batches=batches, beta=beta)
+        self.batches, self.beta = grow.batches, grow.beta
         super().__init__(
             schedule_from(every),
             schedule,
             DropSmallest(),
-            GrowByGradient(self.init),
+            grow,
+            redistribute=redistribute,
             end=end,
             layers=layers,
         )

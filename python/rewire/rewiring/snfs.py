@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from rewire import _core
-from rewire._checks import integer, number
+from rewire._checks import number
 from rewire.initializers import Zeros
 from rewire.parameters import SparseParameter
 from rewire.rewiring.base import register_rule
@@ -20,7 +20,7 @@ from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import CosineFraction
 from rewire.rewiring.grow import GrowByGradient
 from rewire.rewiring.participation import Layers
-from rewire.rewiring.redistribute import RedistributeByMomentum, mean_momentum
+from rewire.rewiring.redistribute import RedistributeLike, mean_momentum
 from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 from rewire.rewiring.swap import Swap
 
@@ -74,6 +74,8 @@ class SNFS(Swap):
         Batches from which the momentum of absent links is computed: 1 is the gradient of the next batch.
     beta : float in [0, 1)
         Weight of each further batch.
+    redistribute : str, dict, Redistribute or None
+        How links move between layers: see :class:`~rewire.rewiring.Swap`. None: not at all.
     layers : int, str, list or callable, optional
         Which layers take part; all by default: see :class:`~rewire.rewiring.Rule`.
 
@@ -108,24 +110,19 @@ class SNFS(Swap):
         end: int | float = 1.0,
         batches: int = 4,
         beta: float = 0.9,
+        redistribute: RedistributeLike = "momentum",
         layers: Layers = None,
     ) -> None:
         schedule = CosineFraction(fraction, "fraction", end, floor)
-        self.batches = integer("batches", batches, low=1, high=1024)
         self.beta = number("beta", beta, low=0.0, high=1.0, open_high=True)
+        grow = GrowByGradient(Zeros(), batches=batches, beta=self.beta)
+        self.batches = grow.batches
         super().__init__(
             schedule_from(every),
             schedule,
             DropSparingDense(),
-            GrowByGradient(Zeros()),
-            redistribute=RedistributeByMomentum(),
+            grow,
+            redistribute=redistribute,
             layers=layers,
         )
         self.fraction, self.floor, self.end = schedule.value, schedule.floor, schedule.end
-
-    @property
-    def probe_batches(self) -> int:  # type: ignore[override]
-        return self.batches
-
-    def probe_weights(self, batches: int) -> Sequence[float]:
-        return [self.beta**i for i in range(batches)]

@@ -15,7 +15,7 @@ from rewire.rewiring.drop import Drop
 from rewire.rewiring.fraction import Fraction, fraction_from
 from rewire.rewiring.grow import Grow
 from rewire.rewiring.participation import Layers
-from rewire.rewiring.redistribute import Redistribute, rebalance
+from rewire.rewiring.redistribute import Redistribute, RedistributeLike, rebalance, redistribution
 from rewire.rewiring.schedule import ScheduleLike
 
 __all__ = ["Swap"]
@@ -34,8 +34,11 @@ class Swap(Rule):
         Which links are dropped.
     grow : Grow
         Where links grow, and with what weights.
-    redistribute : Redistribute, optional
-        How many links grow in each layer; as many as were dropped from it, by default.
+    redistribute : Redistribute, str, dict or None
+        How many links grow in each layer: as many as were dropped from it (None), or of those that all layers
+        dropped more where there is more ``"momentum"`` or more ``"survivors"``. See
+        :class:`~rewire.rewiring.RedistributeByMomentum` and
+        :class:`~rewire.rewiring.RedistributeBySurvivors`.
     end, layers, last_epoch
         As for :class:`~rewire.rewiring.Rule`.
 
@@ -52,7 +55,7 @@ class Swap(Rule):
         drop: Drop,
         grow: Grow,
         *,
-        redistribute: Redistribute | None = None,
+        redistribute: RedistributeLike = None,
         end: int | float | None = None,
         layers: Layers = None,
         last_epoch: str = "skip",
@@ -63,7 +66,7 @@ class Swap(Rule):
         self.fraction_schedule = schedule = fraction_from(fraction)
         self.fraction: Any = schedule if fraction is schedule else schedule.value
         self.drop, self.grow = drop, grow
-        self.redistribute = Redistribute() if redistribute is None else redistribute
+        self.redistribute = redistribution(redistribute)
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = _CRITERIA.get(name)
@@ -85,7 +88,10 @@ class Swap(Rule):
     @property
     def probe_batches(self) -> int:  # type: ignore[override]
         """Number of batches that the gradient probe of a rewiring covers."""
-        return max(self.drop.probe_batches, self.grow.probe_batches)
+        return max(part.probe_batches for part in (self.drop, self.grow, self.redistribute))
+
+    def probe_weights(self, batches: int) -> Sequence[float]:
+        return self.grow.probe_weights(batches)
 
     @property
     def needs_network(self) -> str:  # type: ignore[override]
