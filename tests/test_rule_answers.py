@@ -287,6 +287,24 @@ def test_a_program_without_a_trainer_finds_everything_as_it_was(name):
     assert found() == before
 
 
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        (lambda q: iter([q]), TypeError, "parameters must be a list of SparseParameter, got <list_iterator"),
+        (lambda q: q, TypeError, "parameters must be a list of SparseParameter, got SparseParameter"),
+        (lambda q: [q.store], TypeError, r"parameters\[0\] must be a SparseParameter, got "),
+        (lambda q: [q, q], ValueError, "parameters must have a name each, by build.*, got .'one', 'one'."),
+        (lambda q: [SparseParameter(3, 4)], ValueError, "parameters must have a name each, .*, got .''."),
+    ],
+)
+def test_parameters_are_a_list_of_named_ones(parameters, error, words):
+    given = parameters(SparseParameter(9, 14, density=0.4).build(name="one", seed=0))
+    with pytest.raises(error, match=words):
+        rw.SET(0.3).prepare(given)
+    with pytest.raises(error, match=words):
+        rw.SET(0.3).rewire(given, TrainingProgress(0, 7, False), 1, 1, seed=0)
+
+
 def test_a_commit_that_fails_leaves_the_birth_values():
     rule = Own()
     parameter = SparseParameter(9, 14, density=0.4).build(name="one", seed=0)
@@ -458,6 +476,15 @@ class TakesWrongly(Redistribute):
         return self.answer(list(parameters))
 
 
+class DropsLate(DropSmallest):
+    """Fails at the second layer, when the first has its plan."""
+
+    def mark(self, plan, parameter, fraction, context):
+        super().mark(plan, parameter, fraction, context)
+        if parameter.name == "layers.1.weight":
+            raise OSError("a disk is full")
+
+
 class OddFraction(Fraction):
     def at(self, progress):
         return self.odd
@@ -509,6 +536,7 @@ CRITERIA = {
         ValueError,
         PLANS + "that of layers.2",
     ),
+    "drop fails at the second layer": (lambda: swap(DropsLate()), OSError, "a disk is full"),
     "grow undefined": (
         lambda: swap(grow=UndefinedGrow()),
         NotImplementedError,
@@ -612,6 +640,29 @@ def test_what_is_remembered_is_a_copy_that_a_file_can_hold(tmp_path):
         trainer.rewiring.wrong = None
         trainer.save(tmp_path / "t")
         assert rw.Trainer.resume(tmp_path / "t").rule_memory() == trainer.rule_memory()
+
+
+def test_a_rewiring_whose_end_fails_is_undone_by_the_trainer():
+    fails = [False]
+
+    def committed(self, parameters, context):
+        context.remember("times", 50)
+        if fails[0]:
+            parameters[1].store.set_field("since", np.full((parameters[1].store.slots, 1), 9, "i4"))
+            raise OSError("a disk is full")
+
+    trainer = trainer_of(type("Ends", (Own,), {"committed": committed})())
+    fit(trainer)
+    assert trainer.rule_memory()["times"] == 50
+    fails[0] = True
+    refused(trainer, OSError, "a disk is full")
+    refused(trainer, OSError, "a disk is full", lambda t: t.train_step(X[:32], Y[:32]))
+
+
+def test_what_a_rule_raises_after_a_step_names_it():
+    rule = type("Fails", (Own,), {"stepped": lambda *given, **named: 1 / 0})()
+    with pytest.raises(ZeroDivisionError, match="while rewiring 'own-for-this-test' followed step 1"):
+        fit(trainer_of(rule))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._checks import noted
 from rewire._clipping import limit_gradients
 from rewire._inputs import Source
 from rewire._moments import Weighed
@@ -146,9 +147,10 @@ class Stepper:
         """Let the rule do what it does after every step; ``before`` is the moment before it. Seconds."""
         begin = time.perf_counter()
         progress = before._replace(step=self.state.step, epoch_begins=False)
-        self.rule.stepped(
-            self.net.sparse_parameters, progress, self.threads, seed=self.net.seed, network=self.net
-        )
+        with noted(f"while rewiring {self.rule.label} followed step {progress.step}"):
+            self.rule.stepped(
+                self.net.sparse_parameters, progress, self.threads, seed=self.net.seed, network=self.net
+            )
         return time.perf_counter() - begin
 
     # --- its parts --------------------------------------------------------------------------

@@ -273,6 +273,27 @@ MUTANTS = [
         "test_outside.py::test_links_move_and_their_number_stays",
     ),
     Mutant(
+        "plans-in-any-order",
+        "rewiring/answers.py",
+        "if plan.store is not parameter.core:",
+        "if False:",
+        "test_rule_answers.py::test_wrong_plans_change_nothing[swapped]",
+    ),
+    Mutant(
+        "what-is-remembered-is-not-checked",
+        "rewiring/context.py",
+        "check_memory({name: value}, self.declared, facts)",
+        "pass",
+        "test_rule_answers.py::test_wrong_plans_change_nothing",
+    ),
+    Mutant(
+        "fields-in-the-order-of-a-file",
+        "parameters/dense.py",
+        "for name in update.state]",
+        "for name, kind in self._kinds.items() if kind.state]",
+        "test_parameters.py::test_the_order_of_fields_in_a_file_does_not_matter",
+    ),
+    Mutant(
         "layers-by-the-beginning-of-a-name",
         "rewiring/participation.py",
         'q.name == name or q.name.startswith(f"{name}.")',

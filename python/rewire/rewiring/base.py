@@ -205,6 +205,7 @@ class Rule(Parameters):
         TypeError, ValueError
             For ``fields``, ``memory`` or ``probe_batches`` that are no such things. Nothing has changed then.
         """
+        parameters = stores("parameters", parameters)
         self.check_network(network)
         self.check_declarations()
         own = self.participants(parameters, network)
@@ -371,9 +372,9 @@ class Rule(Parameters):
         """Carry out all plans or none; new links were born before this step."""
         ages = [(q, name) for q in parameters for name, field in self.fields.items() if field.ages]
         before = [q.birth_of(name) for q, name in ages]
-        for q, name in ages:
-            q.set_birth(name, progress.step)
         try:
+            for q, name in ages:
+                q.set_birth(name, progress.step)
             _core.commit(plans, threads)
         except BaseException:
             for (q, name), birth in zip(ages, before, strict=True):
