@@ -177,7 +177,7 @@ def test_kernels_do_not_reach_openmp():
 
 @pytest.fixture(scope="module")
 def as_one_file(tmp_path_factory):
-    """The run of the compiler, and the object: all C files in reading order, those of instruction sets apart."""
+    """The run of the compiler, and the object: all C files in reading order but those of instruction sets."""
     cc = shutil.which("gcc") or shutil.which("cc")
     if not cc:
         pytest.skip("needs a C compiler")
