@@ -39,6 +39,7 @@ SECTIONS = {
     "rewire.trainer": "Training",
     "rewire.callbacks": "Training",
     "rewire.history": "Training",
+    "rewire.comparison": "Comparing",
     "rewire.store": "The weight store",
     "rewire.link_counts": "The weight store",
     "rewire.datasets": "Data sets",

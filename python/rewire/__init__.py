@@ -52,19 +52,20 @@ from rewire.trainer import Trainer
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
-_LATER = {"preset": "rewire.presets"}  # what few ask for, and takes its time to import
+# What few ask for, and takes its time to import.
+_LATER = {"preset": "rewire.presets", **dict.fromkeys(("Comparison", "compare", "grid"), "rewire.comparison")}
 _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
-    "AllReLU", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Constant", "Cosine",
+    "AllReLU", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Comparison", "Constant", "Cosine",
     "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning", "DivergenceError", "Dropout",
     "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet", "He", "History", "ImportancePruning",
     "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
     "Optimizer", "ReLU", "RigL", "Rule", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
     "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter", "Standardizer", "Static", "Step",
     "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "WeightStore", "Xavier", "Zeros", "__version__",
-    "erk_links", "get_num_threads", "load", "preset", "remove_neurons", "set_num_threads",
+    "compare", "erk_links", "get_num_threads", "grid", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -300,6 +300,11 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         file.write(text + "\n")
 
 
+def json_line(content: Any) -> str:
+    """`content` as JSON in one line with its end; NaN and the infinities become null."""
+    return json.dumps(_finite(content), allow_nan=False) + "\n"
+
+
 def _finite(value: Any) -> Any:
     """`value` with every float that JSON cannot say replaced by None."""
     if isinstance(value, float):

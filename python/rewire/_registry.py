@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from rewire import _checks
 
@@ -33,13 +33,22 @@ class Registry(Generic[T]):
         What to do about an unknown name.
     to_save : str
         What makes an object of a class of one's own one that can be saved.
+
+    Attributes
+    ----------
+    all : list of Registry
+        Every one there is: what one's own classes are found in, to be known to another process too.
+    argument : str
     """
+
+    all: ClassVar[list[Registry[Any]]] = []
 
     def __init__(
         self, argument: str, base: type[T], also: str, *, by_class: bool = False, hint: str = "",
         to_save: str = "only those that come with rewire can be",
     ) -> None:  # fmt: skip
-        self._argument, self._base, self._also = argument, base, also
+        self.argument, self._base, self._also = argument, base, also
+        Registry.all.append(self)
         self._by_class, self._hint, self._to_save = by_class, hint, to_save
         self._makers: dict[str, tuple[str, Callable[..., T]]] = {}  # by folded word: the word, its maker
         self._adapters: list[tuple[Callable[[Any], bool], Callable[[Any], T]]] = []
@@ -70,10 +79,14 @@ class Registry(Generic[T]):
         makers = self._makers.values()
         return sorted(word for word, make in makers if isinstance(make, type) and word == self._name(make))
 
+    def classes(self) -> list[type[T]]:
+        """The classes that have a name here."""
+        return list(dict.fromkeys(make for _, make in self._makers.values() if isinstance(make, type)))
+
     def find(self, word: Any, argument: str | None = None) -> Callable[..., T]:
         """What makes the objects of this name; TypeError or ValueError if nothing does."""
         listed = ", ".join(repr(known) for known, _ in self._makers.values())
-        expected = f"{argument or self._argument} must be one of {listed}"
+        expected = f"{argument or self.argument} must be one of {listed}"
         if not isinstance(word, str):
             raise TypeError(f"{expected}, {self._also}, got {_checks.describe(word)}{self._hint}")
         if self._fold(word) not in self._makers:
@@ -111,7 +124,7 @@ class Registry(Generic[T]):
         there = "no" if known is None else getattr(known, "__name__", "another")
         raise NotImplementedError(
             f"{cls.__name__} cannot be saved: by the name {word!r} a file brings back "
-            f"{there} {self._argument}; {self._to_save}"
+            f"{there} {self.argument}; {self._to_save}"
         )
 
     def build(self, given: Any, argument: str | None = None, **besides: Any) -> T:
@@ -137,9 +150,9 @@ class Registry(Generic[T]):
                 return make(given)
         options: dict[str, Any] = {}
         if isinstance(given, Mapping):
-            given, options = _checks.named(argument or self._argument, given)
+            given, options = _checks.named(argument or self.argument, given)
         maker = self.find(given, argument)
-        _checks.options(f"{argument or self._argument} {given!r}", options, maker, besides=besides)
+        _checks.options(f"{argument or self.argument} {given!r}", options, maker, besides=besides)
         takes = inspect.signature(maker).parameters
         return maker(**options, **{name: value for name, value in besides.items() if name in takes})
 

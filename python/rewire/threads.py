@@ -20,9 +20,11 @@ from rewire import _core
 from rewire._checks import integer
 from rewire._resources import cpu_count
 
-__all__ = ["get_num_threads", "resolve", "set_num_threads", "settings"]
+__all__ = ["BLAS_VARIABLES", "get_num_threads", "resolve", "set_num_threads", "settings"]
 
 MAX_THREADS = 1024  # beyond this a number is a mistake
+# BLAS, which dense layers compute in, reads these when NumPy is loaded, and never again.
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 _chosen: int | None = None
 _forked = False

@@ -19,7 +19,7 @@ from rewire.datasets import Dataset
 from rewire.layers import Layer
 from rewire.network import Sequential
 from rewire.progress import print_now
-from rewire.threads import get_num_threads, resolve, set_num_threads
+from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_threads
 
 __all__ = [
     "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
@@ -50,10 +50,6 @@ def use_threads(threads: int | None) -> None:
             set_num_threads(threads)
 
 
-# BLAS reads these when NumPy is loaded, and never again.
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-
 def rerun_with_blas_threads(command: list[str]) -> int | None:
     """Run `command` in a process whose BLAS uses as many threads as we do; None if this one is such.
 
@@ -61,9 +57,9 @@ def rerun_with_blas_threads(command: list[str]) -> int | None:
     busy machine, loses most of its time waiting for them.
     """
     threads = str(get_num_threads())
-    if all(os.environ.get(name) == threads for name in _BLAS_THREADS):
+    if all(os.environ.get(name) == threads for name in BLAS_VARIABLES):
         return None
-    environment = {**os.environ, **dict.fromkeys(_BLAS_THREADS, threads)}
+    environment = {**os.environ, **dict.fromkeys(BLAS_VARIABLES, threads)}
     return subprocess.call([sys.executable, "-m", "rewire", *command, "--threads", threads], env=environment)
 
 

@@ -13,7 +13,7 @@ from rewire._version import __version__
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
 
-__all__ = ["build_parser"]
+__all__ = ["Parser", "build_parser", "dotted_assignment", "model_options", "set_option", "value_of"]
 
 ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "sigmoid", "tanh", "linear")
 PRESETS = ("set-2018", "tsnn-2021")
@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _threads(demo, "1, which suits networks this small")
 
     _train(_command(commands, "train", "train a network"))
+    _compare(_command(commands, "compare", "train several networks from several seeds, print a table"))
 
     evaluate = _command(commands, "eval", "measure a saved network")
     evaluate.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
@@ -87,7 +88,33 @@ def build_parser() -> argparse.ArgumentParser:
 def _train(train: argparse.ArgumentParser) -> None:
     """Options of ``rewire train``. None means "not given": then the preset decides, then the default."""
     _data(train, "what to train on (with --resume: needed again for a FILE.npz)")
+    training = model_options(train)
+    training.add_argument(
+        "--validation", type=_in_unit(below_one=True), metavar="FRACTION",
+        help="hold out this fraction of the training set and follow the accuracy on it; "
+        "without, the accuracy on the test set is followed",
+    )  # fmt: skip
+    training.add_argument(
+        "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
+    )
+    _threads(training)
 
+    output = train.add_argument_group("output")
+    output.add_argument("--save", metavar="FILE", help="save everything, also when interrupted")
+    output.add_argument(
+        "--save-every", type=_whole(1), metavar="N",
+        help="save after every N epochs too: a run that is killed goes on from there with --resume",
+    )  # fmt: skip
+    output.add_argument("--resume", metavar="FILE", help="go on from a file that --save has made")
+    _json(output)
+    output.add_argument("--quiet", action="store_true", help="no line for each epoch")
+
+
+def model_options(train: argparse.ArgumentParser) -> Any:
+    """Options of a network and its training, by which `rewire compare` names networks too.
+
+    Each is an option of `rewire.recipe.Recipe` of the same name. Returns the group of training.
+    """
     network = train.add_argument_group("network")
     network.add_argument(
         "--hidden", type=_widths, metavar="N,N,...", help="hidden neurons (default: 1000,1000,1000)"
@@ -157,25 +184,85 @@ def _train(train: argparse.ArgumentParser) -> None:
         help="let the rate rise over the first epochs, before the cosine (default: 0)",
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
-    training.add_argument(
-        "--validation", type=_in_unit(below_one=True), metavar="FRACTION",
-        help="hold out this fraction of the training set and follow the accuracy on it; "
-        "without, the accuracy on the test set is followed",
-    )  # fmt: skip
-    training.add_argument(
-        "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
-    )
-    _threads(training)
+    return training
 
-    output = train.add_argument_group("output")
-    output.add_argument("--save", metavar="FILE", help="save everything, also when interrupted")
-    output.add_argument(
-        "--save-every", type=_whole(1), metavar="N",
-        help="save after every N epochs too: a run that is killed goes on from there with --resume",
+
+def _compare(compare: argparse.ArgumentParser) -> None:
+    """Options of ``rewire compare``: which networks, and what they are compared by."""
+    compare.epilog = (
+        "Example: rewire compare --data digits --hidden 300 --epochs 5 --grid rewiring=static,set,rigl "
+        "--grid density=0.02,0.1 --also 'dense: --dense --lr 0.01' --seeds 3 --jobs 2 --save runs.jsonl"
+    )
+    _data(compare, "what to train on", required=True)
+    contenders = compare.add_argument_group("which networks", "beside each other; options further below are "
+                                            "common to all of them")  # fmt: skip
+    contenders.add_argument(
+        "--grid", action="append", metavar="NAME=V,V,...",
+        help="an option and its values, such as rewiring=set,rigl or rewiring.fraction=0.1,0.3; every "
+        "combination of several is a network. Between semicolons values may hold commas: hidden=300;100,100",
     )  # fmt: skip
-    output.add_argument("--resume", metavar="FILE", help="go on from a file that --save has made")
+    contenders.add_argument(
+        "--also",
+        action="append",
+        metavar="'NAME: OPTIONS'",
+        help="one more network, by a name and options of its own, such as 'dense: --dense --lr 0.01'",
+    )
+    contenders.add_argument(
+        "--contenders", metavar="FILE",
+        help="a JSON file of names and options: {\"SET\": {\"rewiring\": \"set\"}}; \"layers\" are lists of "
+        "{\"type\": \"Sparse\", \"n_out\": 100, ...}",
+    )  # fmt: skip
+    contenders.add_argument(
+        "--import",
+        dest="modules",
+        action="append",
+        metavar="MODULE",
+        help="import this first: what it registers (layers, rules, optimizers) can be named",
+    )
+    by = compare.add_argument_group("by what")
+    by.add_argument("--seeds", type=_seeds, default=3, metavar="N",
+                    help="how many, or which ones between commas (default: 3)")  # fmt: skip
+    by.add_argument(
+        "--validation",
+        type=_in_unit(below_one=True),
+        default=0.1,
+        metavar="FRACTION",
+        help="of the training set, held out to sort by; with 0 the test set is all there is (default: 0.1)",
+    )
+    by.add_argument("--seconds", metavar="S",
+                    help="equal time: seconds of training of each network, or the name of one whose time it "
+                    "is")  # fmt: skip
+    by.add_argument("--weights", metavar="N",
+                    help="equal weights: connections that each may have, or the name of one that has "
+                    "them")  # fmt: skip
+    by.add_argument("--jobs", type=int, default=1, metavar="N",
+                    help="runs at a time, each in a process of its own; -1 for all processors, 0 to stay in "
+                    "this one (default: 1)")  # fmt: skip
+    _threads(by, "processors divided by --jobs")
+    output = compare.add_argument_group("output")
+    output.add_argument(
+        "--save",
+        metavar="FILE",
+        help="keep every run as it ends, as JSON lines; given again, go on from there",
+    )
+    output.add_argument("--plot", metavar="FILE", help="draw accuracy over --over into a picture")
+    output.add_argument("--over", choices=("seconds", "weights", "curve"), default="seconds",
+                        help="what the picture is over (default: seconds)")  # fmt: skip
     _json(output)
-    output.add_argument("--quiet", action="store_true", help="no line for each epoch")
+    output.add_argument("--quiet", action="store_true", help="no line for each run")
+    model_options(compare)
+    set_option(compare)
+
+
+def set_option(parser: Any) -> None:
+    """``--set``: what has no option of its own."""
+    parser.add_argument(
+        "--set",
+        type=dotted_assignment,
+        action="append",
+        metavar="NAME=VALUE",
+        help="any other option, such as loss=mse or optimizer.betas=0.9,0.99; may be repeated",
+    )
 
 
 # --- options that several commands have
@@ -266,10 +353,28 @@ def _assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals and value):
         raise argparse.ArgumentTypeError(f"must look like fraction=0.3, got {text!r}")
-    return name, _value(value)
+    return name, value_of(value)
 
 
-def _value(text: str) -> Any:
+def dotted_assignment(text: str) -> tuple[str, Any]:
+    """``rewiring.fraction=0.3``."""
+    name, equals, value = text.partition("=")
+    if not (all(part.isidentifier() for part in name.split(".")) and equals and value):
+        raise argparse.ArgumentTypeError(f"must look like rewiring.fraction=0.3, got {text!r}")
+    return name, value_of(value)
+
+
+def _seeds(text: str) -> int | list[int]:
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = [-1]
+    if min(found) < 0 or found == [0]:
+        raise argparse.ArgumentTypeError(f"must be a number >= 1, or seeds between commas, got {text!r}")
+    return found[0] if len(found) == 1 else found
+
+
+def value_of(text: str) -> Any:
     """A number, several of them between commas, in brackets or not, True, False or None; else the words."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:

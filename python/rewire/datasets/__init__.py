@@ -8,11 +8,12 @@ where files are looked for.
 import os
 
 from rewire.datasets._dataset import Dataset, load_features, load_npz
+from rewire.datasets._hold_out import hold_out
 from rewire.datasets.digits import load_digits
 from rewire.datasets.fashion_mnist import load_fashion_mnist
 from rewire.datasets.madelon import load_madelon
 
-__all__ = ["NAMES", "Dataset", "load", "load_features"]
+__all__ = ["NAMES", "Dataset", "hold_out", "load", "load_features"]
 
 _LOADERS = {"digits": load_digits, "fashion-mnist": load_fashion_mnist, "madelon": load_madelon}
 NAMES = tuple(_LOADERS)

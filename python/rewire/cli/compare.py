@@ -1,0 +1,214 @@
+"""``rewire compare``: several networks from several seeds on one data set, in one table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import sys
+from argparse import Namespace
+from typing import Any, NoReturn
+
+from rewire import plots
+from rewire._fileio import open_regular, write_json
+from rewire._signals import terminating
+from rewire.cli._shared import (
+    UsageError,
+    archive,
+    check_outputs,
+    environment,
+    load_data,
+    tell,
+    usage,
+    use_threads,
+)
+from rewire.cli.options import Parser, model_options, set_option, value_of
+from rewire.comparison import Comparison, compare, grid
+from rewire.plots.style import kind_of, kinds
+
+FAILED, INTERRUPTED = 1, 130
+
+
+class _Words(Parser):
+    """Options inside of an option: what is wrong is wrong usage of the command."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}")
+
+
+def run(arguments: Namespace) -> int:
+    """Compare; returns the exit code."""
+    with terminating() as terminated:
+        found = _run(arguments)
+    if found.interrupted:
+        left = (
+            f"; go on with --save {arguments.save}"
+            if arguments.save
+            else "; nothing kept, for want of --save"
+        )
+        print(
+            f"rewire compare: {'terminated' if terminated.received else 'interrupted'}{left}", file=sys.stderr
+        )
+        return 128 + terminated.received if terminated.received else INTERRUPTED
+    return FAILED if any("error" in row for row in found) else 0
+
+
+def _run(arguments: Namespace) -> Comparison:
+    check_outputs(
+        arguments.save, arguments.json, inputs=[archive(arguments.data), arguments.contenders],
+        replaces=arguments.save,
+    )  # fmt: skip
+    if arguments.plot is not None:
+        _check_picture(arguments)
+    use_threads(arguments.threads)
+    for module in arguments.modules or ():
+        _import(module)
+    with usage():
+        contenders = _contenders(arguments)
+    data = load_data(arguments.data)
+    # What is wrong with the question is wrong usage; what happens to a run is a row.
+    with usage():
+        found = compare(
+            data, contenders, seeds=arguments.seeds, validation=arguments.validation,
+            seconds=_number_or_name(arguments.seconds, float),
+            weights=_number_or_name(arguments.weights, int),
+            jobs=arguments.jobs, threads=arguments.threads, save=arguments.save,
+            verbose=0 if arguments.quiet else 1, **_options(_model_part(arguments)),
+        )  # fmt: skip
+    tell(("" if arguments.quiet else "\n") + str(found))
+    if arguments.json is not None:
+        write_json(arguments.json, {**found.to_dict(), **environment()})
+        print(f"record    {arguments.json}")
+    if arguments.plot is not None and any("error" not in row for row in found):
+        plots.save(plots.comparison(found, over=arguments.over), arguments.plot)
+        print(f"picture   {arguments.plot}")
+    return found
+
+
+# --- which networks
+
+
+def _contenders(arguments: Namespace) -> dict[str, Any]:
+    """All that are named, in the order of grid, --also, file."""
+    found: dict[str, Any] = {}
+    if arguments.grid:
+        values: dict[str, Any] = {}
+        for text in arguments.grid:
+            name, several = _grid_values(text)
+            if name in values:
+                raise UsageError(f"--grid: {name} is given twice")
+            values[name] = several
+        found |= grid(values)
+    for text in arguments.also or ():
+        name, colon, words = text.partition(":")
+        if not colon or not name.strip():
+            raise UsageError(f"--also must look like 'dense: --dense --lr 0.01', got {text!r}")
+        _add(found, "--also", name.strip(), _parsed(f"--also {name.strip()!r}", shlex.split(words)))
+    if arguments.contenders is not None:
+        for name, options in _from_file(arguments.contenders).items():
+            _add(found, "--contenders", name, options)
+    if not found:
+        raise UsageError("no network to compare: give --grid, --also or --contenders")
+    return found
+
+
+def _add(found: dict[str, Any], option: str, name: str, options: Any) -> None:
+    if name in found:
+        raise UsageError(f"{option}: there is a {name!r} already")
+    found[name] = options
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    with open_regular(path) as file:
+        try:
+            found = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"--contenders {path} is no JSON: {error}") from None
+    if not isinstance(found, dict) or not all(isinstance(options, dict) for options in found.values()):
+        raise UsageError(f"--contenders {path} must hold an object of names, each with an object of options")
+    return found
+
+
+def _grid_values(text: str) -> tuple[str, list[Any]]:
+    """``rewiring=set,rigl``: an option and its values, each read as that option is."""
+    name, equals, several = text.partition("=")
+    if not (equals and several and all(part.isidentifier() for part in name.replace("-", "_").split("."))):
+        raise UsageError(f"--grid must look like rewiring=set,rigl, got {text!r}")
+    name = name.replace("-", "_")
+    values = several.split(";" if ";" in several else ",")
+    return name, [_grid_value(name, value.strip()) for value in values]
+
+
+def _grid_value(name: str, text: str) -> Any:
+    action = next((each for each in _words("--grid")._actions if each.dest == name), None)
+    if action is None or action.nargs == 0:  # without an option of its own, or one that is there or not
+        return value_of(text)
+    return _parsed("--grid", [action.option_strings[0], text])[name]
+
+
+def _words(prog: str) -> _Words:
+    parser = _Words(prog=prog, add_help=False, allow_abbrev=False)
+    model_options(parser)
+    set_option(parser)
+    return parser
+
+
+def _parsed(prog: str, words: list[str]) -> dict[str, Any]:
+    return _options(vars(_words(prog).parse_args(words)))
+
+
+def _model_part(arguments: Namespace) -> dict[str, Any]:
+    """The arguments that are options of a network and its training."""
+    names = [action.dest for action in _words("")._actions]
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _options(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as options of a recipe: ``--rewiring-opt fraction=0.3`` is ``rewiring.fraction``."""
+    found: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        if name == "set":
+            found |= dict(value)
+        elif name.endswith("_opt"):
+            found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
+        else:
+            found[name] = value
+    return found
+
+
+# --- the rest
+
+
+def _number_or_name(text: str | None, kind: type[int] | type[float]) -> Any:
+    if text is None:
+        return None
+    try:
+        return kind(text.replace(",", "_") if kind is int else text)
+    except ValueError:
+        return text
+
+
+def _import(module: str) -> None:
+    """Import what somebody has typed, from the folder we are in as well."""
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise UsageError(f"--import: there is no module {module}") from error
+
+
+def _check_picture(arguments: Namespace) -> None:
+    """Complain now about a picture that could not be drawn or written."""
+    check_outputs(arguments.plot, None, inputs=[arguments.save, arguments.json])
+    with usage():
+        known = kinds()
+    if kind_of(arguments.plot) not in known:
+        raise UsageError(f"--plot must end with one of {', '.join(known)}, got {arguments.plot}")
+    if arguments.over == "curve" and arguments.validation == 0:
+        raise UsageError("--over curve needs samples that are held out: give --validation")
