@@ -23,7 +23,7 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.cli.options import Parser, model_options, set_option, value_of
+from rewire.cli.options import Parser, model_options, recipe_options, set_option, value_of
 from rewire.comparison import Comparison, compare, grid
 from rewire.plots.style import kind_of, kinds
 
@@ -74,7 +74,7 @@ def _run(arguments: Namespace) -> Comparison:
             seconds=_number_or_name(arguments.seconds, float),
             weights=_number_or_name(arguments.weights, int),
             jobs=arguments.jobs, threads=arguments.threads, save=arguments.save,
-            verbose=0 if arguments.quiet else 1, **_options(_model_part(arguments)),
+            verbose=0 if arguments.quiet else 1, **recipe_options(arguments),
         )  # fmt: skip
     tell(("" if arguments.quiet else "\n") + str(found))
     if arguments.json is not None:
@@ -155,28 +155,7 @@ def _words(prog: str) -> _Words:
 
 
 def _parsed(prog: str, words: list[str]) -> dict[str, Any]:
-    return _options(vars(_words(prog).parse_args(words)))
-
-
-def _model_part(arguments: Namespace) -> dict[str, Any]:
-    """The arguments that are options of a network and its training."""
-    names = [action.dest for action in _words("")._actions]
-    return {name: getattr(arguments, name) for name in names}
-
-
-def _options(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as options of a recipe: ``--rewiring-opt fraction=0.3`` is ``rewiring.fraction``."""
-    found: dict[str, Any] = {}
-    for name, value in arguments.items():
-        if value is None:
-            continue
-        if name == "set":
-            found |= dict(value)
-        elif name.endswith("_opt"):
-            found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
-        else:
-            found[name] = value
-    return found
+    return recipe_options(_words(prog).parse_args(words))
 
 
 # --- the rest

@@ -13,7 +13,15 @@ from rewire._version import __version__
 from rewire.connectivity import connectivity_names
 from rewire.rewiring import rewiring_names
 
-__all__ = ["Parser", "build_parser", "dotted_assignment", "model_options", "set_option", "value_of"]
+__all__ = [
+    "Parser",
+    "build_parser",
+    "dotted_assignment",
+    "model_options",
+    "recipe_options",
+    "set_option",
+    "value_of",
+]
 
 ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "sigmoid", "tanh", "linear")
 PRESETS = ("set-2018", "tsnn-2021")
@@ -185,6 +193,25 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     return training
+
+
+def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is given of a network and its training; ``--rewiring-opt fraction=0.3`` is rewiring.fraction."""
+    parser = argparse.ArgumentParser(add_help=False)
+    model_options(parser)
+    set_option(parser)
+    found: dict[str, Any] = {}
+    for name in [action.dest for action in parser._actions]:
+        value = getattr(arguments, name, None)
+        if value is None:
+            continue
+        if name == "set":
+            found |= dict(value)
+        elif name.endswith("_opt"):
+            found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
+        else:
+            found[name] = value
+    return found
 
 
 def _compare(compare: argparse.ArgumentParser) -> None:

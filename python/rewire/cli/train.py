@@ -6,18 +6,15 @@ import contextlib
 import datetime
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from rewire import files, presets
 from rewire._fileio import write_json
 from rewire._format import percent
 from rewire._format import seconds as spent
 from rewire._signals import Interrupts, terminating
-from rewire.activations import Activation, activation
 from rewire.callbacks import Checkpoint, State
 from rewire.cli._shared import (
     UsageError,
@@ -33,20 +30,15 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.datasets import Dataset
-from rewire.network import Sequential
-from rewire.optim import Optimizer, optimizer
-from rewire.presets import Preset
-from rewire.rewiring import Epochs, Rule, rewiring
-from rewire.schedules import Cosine, Schedule, Step
+from rewire.cli.options import recipe_options
+from rewire.datasets import Dataset, hold_out
+from rewire.recipe import EPOCHS, Recipe
+from rewire.rewiring import Epochs
+from rewire.schedules import Cosine
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
 
-HIDDEN = [1000, 1000, 1000]
-EPOCHS = 10
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
-
-_VALIDATION = 0x56616C69  # "Vali": held-out samples depend on the data alone, so that seeds can be compared
 
 # With --resume these are in the file.
 _FIXED = (
@@ -140,7 +132,6 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
         chosen = presets.preset(arguments.preset or "default")
         _refuse_contradictions(arguments)
     data = load_data(arguments.data)
-    seed = arguments.seed or 0
     notes = {
         "data": arguments.data,
         "classes": None if data.classes is None else list(data.classes),
@@ -150,16 +141,8 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
         "preset": arguments.preset,
     }
     with usage():
-        network = Sequential(_layers(arguments, chosen, data), seed=seed, dtype=arguments.dtype or "float32")
-        trainer = Trainer(
-            network,
-            loss="mse" if data.classes is None else "cross_entropy",
-            optimizer=_optimizer(arguments, chosen, notes["epochs"]),
-            rewiring=_rewiring(arguments, chosen),
-            threads=arguments.threads,
-            standardize=True,
-            horizon=arguments.horizon,
-        )
+        recipe = Recipe(recipe_options(arguments))
+        trainer = recipe.trainer(data, seed=arguments.seed or 0, threads=arguments.threads)
     return trainer, data, notes
 
 
@@ -217,67 +200,6 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         raise UsageError(f"--slope belongs to all-relu and leaky-relu, not to {arguments.activation}")
 
 
-def _layers(arguments: Namespace, chosen: Preset, data: Dataset) -> list[Any]:
-    outputs = len(data.classes) if data.classes is not None else int(np.prod(data.y.shape[1:]))
-    sizes = [data.X.shape[1], *(arguments.hidden or HIDDEN), outputs]
-    changes: dict[str, Any] = {"hidden": _activation(arguments, chosen), "dense": bool(arguments.dense)}
-    for name in ("epsilon", "density", "links", "distribution", "dropout", "init", "group"):
-        if getattr(arguments, name) is not None:
-            changes[name] = getattr(arguments, name)
-    if arguments.connectivity is not None:
-        _refuse_name("--connectivity-opt", arguments.connectivity, arguments.connectivity_opt)
-        changes["connectivity"] = {"name": arguments.connectivity, **dict(arguments.connectivity_opt or [])}
-        changes["X"] = data.X
-    return chosen.layers(sizes, "linear" if data.classes is None else "softmax", **changes)
-
-
-def _activation(arguments: Namespace, chosen: Preset) -> Activation:
-    found = chosen.hidden if arguments.activation is None else activation(arguments.activation)
-    if arguments.activation is not None and found.name == chosen.hidden.name:
-        found = chosen.hidden  # the same, with the preset's slope
-    return found if arguments.slope is None else activation({"name": found.name, "slope": arguments.slope})
-
-
-def _optimizer(arguments: Namespace, chosen: Preset, epochs: int) -> Optimizer:
-    names = ("lr", "momentum", "nesterov", "weight_decay", "decay", "clip_norm")
-    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    given["schedule"] = _schedule(arguments.schedule or chosen.schedule, epochs, arguments.warmup or 0)
-    if arguments.optimizer in (None, "sgd"):
-        return chosen.optimizer(**given)
-    return optimizer({"name": arguments.optimizer, **given})
-
-
-def _schedule(name: str, epochs: int, warmup: int) -> Schedule | None:
-    """Cosine: down to 0 over the run, once it has risen. Step: to a tenth after each third of it."""
-    if warmup and name != "cosine":
-        raise UsageError(f"--warmup belongs to the cosine schedule, not to {name}")
-    if warmup >= epochs:
-        raise UsageError(f"--warmup must be less than the {epochs} epochs of the run, got {warmup}")
-    if name == "cosine":
-        return Cosine(length=epochs - warmup, warmup=warmup)
-    return Step(every=max(1, epochs // 3)) if name == "step" else None
-
-
-def _rewiring(arguments: Namespace, chosen: Preset) -> Rule:
-    name = "static" if arguments.dense else arguments.rewiring or "set"
-    if name == "static":
-        return rewiring(None)
-    options = chosen.rewiring().config() if name == "set" else {}
-    _refuse_name("--rewiring-opt", name, arguments.rewiring_opt)
-    given = dict(arguments.rewiring_opt or [])
-    for option in given:
-        if options and option not in options:
-            known = ", ".join(key for key in options if key != "name")
-            raise UsageError(f"--rewiring-opt: {name} has no option {option!r}; there are {known}")
-    return rewiring({**options, "name": name, **given})
-
-
-def _refuse_name(option: str, what: str, given: Sequence[tuple[str, Any]] | None) -> None:
-    """UsageError for an option called ``name``, which would put another thing in the place of ``what``."""
-    if "name" in dict(given or []):
-        raise UsageError(f"{option}: {what} has no option 'name'")
-
-
 # --- data
 
 
@@ -286,17 +208,8 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
     fraction = notes["validation"]
     if not fraction:
         return (data.X, data.y), None if data.X_test is None else (data.X_test, data.y_test)
-    held = np.zeros(len(data.y), dtype=bool)
-    rng = np.random.default_rng([len(data.y), _VALIDATION])
-    groups = [np.arange(len(data.y))] if data.classes is None else [
-        np.flatnonzero(data.y == number) for number in range(len(data.classes))
-    ]  # fmt: skip
-    for members in groups:
-        held[rng.permutation(members)[: round(fraction * len(members))]] = True
-    if held.all() or not held.any():
-        raise UsageError(
-            f"--validation {fraction} of {len(held)} samples leaves nothing on one of the two sides"
-        )
+    with usage():
+        held = hold_out(data, fraction)
     return (data.X[~held], data.y[~held]), (data.X[held], data.y[held])
 
 
