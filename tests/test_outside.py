@@ -329,7 +329,7 @@ def test_one_step_follows_the_whole_gradient(name, place, group):
 
 
 def test_two_stores_of_a_layer_have_random_numbers_of_their_own():
-    net = network("two-sided")
+    net = network("two stores")
     layer = net.layers[1]
     assert layer.plus.shape == layer.minus.shape and layer.plus.nnz == layer.minus.nnz
     assert len({q.stream for q in net.sparse_parameters}) == 4
@@ -500,11 +500,11 @@ def test_a_step_that_was_cut_leaves_no_gradient_of_shared_weights(monkeypatch):
 
 
 def test_weights_of_one_layer_have_labels_of_their_own():
-    labels = [q.label for q in network("two-sided").sparse_parameters]
+    labels = [q.label for q in network("two stores").sparse_parameters]
     assert labels == [
         "layer 0 (Sparse 8 -> 16)",
-        "plus of layer 1 (TwoSided 16 -> 19)",
-        "minus of layer 1 (TwoSided 16 -> 19)",
+        "plus of layer 1 (TwoStores 16 -> 19)",
+        "minus of layer 1 (TwoStores 16 -> 19)",
         "layer 2 (Sparse 19 -> 3)",
     ]
 

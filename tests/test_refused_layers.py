@@ -7,7 +7,7 @@ import pytest
 
 import rewire as rw
 from outside import registered
-from outside.two_sided import TwoSided
+from outside.two_stores import TwoStores
 from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual, register_layer
 from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
 from small import X, Y
@@ -442,7 +442,7 @@ def test_top_kast_keeps_weights_that_were_set(group):
 
 
 def test_top_kast_takes_layers_of_two_stores():
-    t = trainer(TwoSided(WIDTH, WIDTH, 2), rewiring=rw.TopKAST(every=2), horizon=2, steps_per_epoch=9)
+    t = trainer(TwoStores(WIDTH, WIDTH, 2), rewiring=rw.TopKAST(every=2), horizon=2, steps_per_epoch=9)
     before = t.network.nnz
     for _ in range(9):
         t.train_step(X, Y)

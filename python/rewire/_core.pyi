@@ -283,6 +283,8 @@ def dropout(
     threads: int,
     first_sample: int = 0,  # the number of x's first sample in its step
 ) -> None: ...
+def two_sides(x: Tiles, sides: Tiles, threads: int) -> None: ...  # [max(x, 0), min(x, 0)], by feature
+def two_sides_back(x: Tiles, dsides: Tiles, dx: Tiles, threads: int) -> None: ...
 def loss(
     kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse"
     z: Tiles,

@@ -243,6 +243,12 @@ cdef extern from "ops/layer.h" nogil:
                          int64_t first_sample, const rw_run *run)
 
 
+cdef extern from "ops/sides.h" nogil:
+    rw_status rw_two_sides(const rw_kernels *k, const rw_tiles *x, rw_tiles *sides, const rw_run *run)
+    rw_status rw_two_sides_back(const rw_kernels *k, const rw_tiles *x, const rw_tiles *dsides, rw_tiles *dx,
+                                const rw_run *run)
+
+
 cdef extern from "ops/gradient.h" nogil:
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                  const rw_update *u, void *scratch, const rw_run *run)

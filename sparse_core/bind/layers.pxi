@@ -354,6 +354,24 @@ def dropout(Tiles x not None, Tiles y not None, double p, seed, stream, step, in
     check(st, "dropout")
 
 
+def two_sides(Tiles x not None, Tiles sides not None, int threads):
+    """sides = [max(x, 0), min(x, 0)], by feature."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_two_sides(KERNELS[<int>x.t.dtype], x.t, sides.t, &run)
+    check(st, "two_sides")
+
+
+def two_sides_back(Tiles x not None, Tiles dsides not None, Tiles dx not None, int threads):
+    """dx = the gradient of the side of zero that x is on."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_two_sides_back(KERNELS[<int>x.t.dtype], x.t, dsides.t, dx.t, &run)
+    check(st, "two_sides_back")
+
+
 def loss(str kind, Tiles z not None, labels, targets, weight, Tiles dz):
     """Loss of a batch, and its gradient into ``dz`` if given."""
     if kind not in _LOSSES:

@@ -210,6 +210,11 @@ typedef struct {
     void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
                     rw_key key, int32_t tile, int32_t live);
 
+    /* The two sides of n values: up = max(x, 0), down = min(x, 0). A NaN is on both. */
+    void (*two_sides)(const void *x, void *up, void *down, int64_t n);
+    /* dx = x > 0 ? up : down, from the gradients for the two sides. dx may be up or down. */
+    void (*two_sides_back)(const void *x, const void *up, const void *down, void *dx, int64_t n);
+
     /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
      * keeps none. born: one int32 for every `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,

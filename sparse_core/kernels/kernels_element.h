@@ -124,6 +124,28 @@ RW_KERNEL void RW_E(dropout)(const void *from, void *to, int32_t n, int32_t row0
     RW_E(clear_tail)((RW_T *)to, n, tile, live);
 }
 
+/* --- two-sided switching ----------------------------------------------------- */
+
+RW_KERNEL void RW_E(two_sides)(const void *from, void *positive, void *negative, int64_t n)
+{
+    const RW_T *restrict x = from;
+    RW_T *restrict up = positive, *restrict down = negative;
+    for (int64_t i = 0; i < n; i++) { /* written so that a NaN stays one */
+        up[i] = x[i] < 0 ? 0 : x[i];
+        down[i] = x[i] > 0 ? 0 : x[i];
+    }
+}
+
+RW_KERNEL void RW_E(two_sides_back)(const void *from, const void *positive, const void *negative,
+                                    void *to, int64_t n)
+{
+    const RW_T *x = from, *up = positive, *down = negative;
+    RW_T *dx = to;
+    RW_IVDEP
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = x[i] > 0 ? up[i] : down[i];
+}
+
 /* --- optimizers ------------------------------------------------------------ */
 
 /* Every flag is a constant at the call: what is off costs nothing. */
@@ -413,8 +435,9 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .dw = RW_E(dw), .outer = RW_E(outer), .at_least = RW_E(at_least),
     .small_batch_sgd = RW_SMALL_BATCH_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
-    .dropout = RW_E(dropout), .update = RW_E(update),
-    .multiply_add = RW_E(multiply_add), .read = RW_E(read)
+    .dropout = RW_E(dropout),
+    .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),
+    .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
 #undef RW_ADAM_BLOCK

@@ -126,6 +126,42 @@ static void test_activation_after_a_dense_layer(void)
     }
 }
 
+/* Both sides of zero, and back: every set gives the bits of the definition. */
+static void test_two_sides(void)
+{
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < N_LENGTHS; i++) {
+            int32_t batch = LENGTHS[i], tile = 1 << (i % 7), n = 11;
+            rw_tiles *x = tiles_of(5, n, batch, tile, k->dtype);
+            rw_tiles *sides = tiles_new(2 * n, batch, tile, k->dtype);
+            rw_tiles *dsides = tiles_of(6, 2 * n, batch, tile, k->dtype);
+            rw_tiles *dx = tiles_new(n, batch, tile, k->dtype);
+            put(k->dtype, x->data, 0, 0.0); /* neither positive nor negative */
+            put(k->dtype, x->data, place_in(x, 1, batch - 1), NAN);
+            CHECK_STATUS(rw_two_sides(k, x, sides, &ALONE), RW_OK);
+            CHECK_STATUS(rw_two_sides_back(k, x, dsides, dx, &ALONE), RW_OK);
+            CHECK(padding_is_zero(sides) && padding_is_zero(dx));
+            bool good = true;
+            for (int32_t j = 0; j < n; j++)
+                for (int32_t b = 0; b < batch; b++) {
+                    double at = tile_get(x, j, b), up = tile_get(sides, j, b);
+                    double down = tile_get(sides, n + j, b);
+                    good &= isnan(at) ? isnan(up) && isnan(down)
+                                      : up == fmax(at, 0) && down == fmin(at, 0);
+                    good &= tile_get(dx, j, b) == tile_get(dsides, at > 0 ? j : n + j, b);
+                }
+            CHECK(good);
+            rw_tiles *bad = tiles_new(2 * n + 1, batch, tile, k->dtype);
+            CHECK_STATUS(rw_two_sides(k, x, bad, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_two_sides_back(k, x, bad, dx, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_two_sides_back(k, x, dsides, sides, &ALONE), RW_ESHAPE);
+            rw_tiles *all[] = { x, sides, dsides, dx, bad };
+            for (int j = 0; j < 5; j++)
+                rw_tiles_free(all[j]);
+        }
+    }
+}
+
 /* Counts over rows, columns and neighbours: within 5 deviations of a fair coin. */
 static void test_dropout_rate(void)
 {

@@ -22,6 +22,7 @@
 #include "ops/rescale.h"
 #include "ops/gradient.h"
 #include "ops/layer.h"
+#include "ops/sides.h"
 #include "ops/loss.h"
 
 static void run_test(const char *name, void (*test)(void))

@@ -16,7 +16,7 @@ from outside.layer_norm import LayerNorm
 from outside.lion import Lion
 from outside.reflection import Reflection
 from outside.tied import TiedAutoencoder
-from outside.two_sided import TwoSided
+from outside.two_stores import TwoStores
 from rewire.layers import Concat, Residual, Row
 
 RNG = np.random.default_rng(5)
@@ -51,12 +51,13 @@ LAYERS = {
     "layer norm": Case(lambda n, group: LayerNorm()),
     "k-winners": Case(lambda n, group: KWinners(n // 2)),
     "reflection": Case(lambda n, group: Reflection(seed=3)),
-    "two-sided": Case(lambda n, group: TwoSided(n, n + 3, group=group)),
+    "two stores": Case(lambda n, group: TwoStores(n, n + 3, group=group)),
     "tied": Case(lambda n, group: TiedAutoencoder(n, 10, group=group)),
     "residual": Case(residual),
     "concat": Case(concat),
     "nested": Case(nested),
     "sparse": Case(lambda n, group: sparse(n, 20, group), narrower=True),
+    "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }
 STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]

@@ -15,7 +15,7 @@ def negative(a):
 
 
 @register_layer
-class TwoSided(Layer):
+class TwoStores(Layer):
     """y = P max(x, 0) + N min(x, 0) + b."""
 
     def __init__(self, n_in, n_out, fan_in=4, group=1):
