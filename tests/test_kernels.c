@@ -53,6 +53,7 @@ int main(int argc, char **argv)
     RUN(test_activations);
     RUN(test_activation_after_a_dense_layer);
     RUN(test_two_sides);
+    RUN(test_srelu);
     RUN(test_dropout_rate);
     RUN(test_dropout_mask_is_one_mask);
     RUN(test_dropout_of_a_batch_in_parts);

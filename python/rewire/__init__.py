@@ -13,7 +13,7 @@ from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.files import FileError, load
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
-from rewire.layers import Dense, Dropout, Layer, Sparse, TwoSided
+from rewire.layers import Dense, Dropout, Layer, PReLU, Sparse, SReLU, TwoSided
 from rewire.link_counts import erk_links
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
@@ -62,11 +62,11 @@ __all__ = [
     "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning", "DivergenceError",
     "Dropout", "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet", "He", "History",
     "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude",
-    "MapLog", "Normal", "Optimizer", "ReLU", "RigL", "Rule", "SRigL", "Sequential", "Sigmoid",
-    "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
-    "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "TwoSided",
-    "WeightStore", "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid",
-    "load", "preset", "remove_neurons", "set_num_threads",
+    "MapLog", "Normal", "Optimizer", "PReLU", "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential",
+    "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
+    "SparseParameter", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer",
+    "TwoSided", "WeightStore", "Xavier", "Zeros", "__version__", "compare", "erk_links",
+    "get_num_threads", "grid", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -68,11 +68,14 @@ class Assembled:
         needed = sum(parameter.needed_bytes(self.dtype) for parameter in tree.parameters.values())
         refuse_if_too_large(needed, "the network")
         last = self.layers[-1]
-        depths = {id(layer): k for k, layer in enumerate(tree.weighted, start=1) if layer is not last}
+        depths, k, weighted = {}, 0, {id(layer) for layer in tree.weighted}
+        for layer in tree.layers.values():
+            k += id(layer) in weighted
+            depths[id(layer)] = None if layer is last or k == 0 else k
         for layer in tree.weighted:  # before any layer is built, so that a refusal leaves them all free
-            layer.activation.bind(depths.get(id(layer)))
+            layer.activation.bind(depths[id(layer)])
         for index, (name, layer) in enumerate(tree.layers.items()):
-            layer.build(seed=self.seed, index=index, name=name, depth=depths.get(id(layer)), dtype=self.dtype)
+            layer.build(seed=self.seed, index=index, name=name, depth=depths[id(layer)], dtype=self.dtype)
         for name, parameter in tree.parameters.items():
             of, number = tree.declared_by[name]
             parameter.uses, layer = tree.uses[name], tree.layers[of]

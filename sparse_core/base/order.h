@@ -27,6 +27,10 @@ enum {
     /* Sums side by side in a sum of squares (fields.h): value i of a run goes to sum i % 8. */
     RW_SUM_LANES = 8,
 
+    /* The same for the gradients of trained S-shapes (srelu.h): sample b of a tile goes to
+     * sum b % 8. */
+    RW_SHAPE_LANES = 8,
+
     /* New links of a stretch, about (grow_random.h): the stretches that a layer is cut into name
      * the draws that fill it. A stretch's links are sorted in the first-level cache. */
     RW_STRETCH_LINKS = 1024

@@ -243,6 +243,14 @@ cdef extern from "ops/layer.h" nogil:
                          int64_t first_sample, const rw_run *run)
 
 
+cdef extern from "ops/srelu.h" nogil:
+    rw_status rw_srelu(const rw_kernels *k, const rw_tiles *x, const void *shape, rw_tiles *y, const rw_run *run)
+    rw_status rw_srelu_back(const rw_kernels *k, const rw_tiles *x, const void *shape, const rw_tiles *dy,
+                            rw_tiles *dx, const rw_run *run)
+    rw_status rw_srelu_gradient(const rw_kernels *k, const rw_tiles *x, const void *shape, const rw_tiles *dy,
+                                void *gradient, const rw_run *run)
+
+
 cdef extern from "ops/sides.h" nogil:
     rw_status rw_two_sides(const rw_kernels *k, const rw_tiles *x, rw_tiles *sides, const rw_run *run)
     rw_status rw_two_sides_back(const rw_kernels *k, const rw_tiles *x, const rw_tiles *dsides, rw_tiles *dx,

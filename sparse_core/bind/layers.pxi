@@ -372,6 +372,43 @@ def two_sides_back(Tiles x not None, Tiles dsides not None, Tiles dx not None, i
     check(st, "two_sides_back")
 
 
+def srelu(Tiles x not None, shape, Tiles y not None, int threads):
+    """y = f(x), of S-shapes: (4, n) knees and slopes, see ``srelu.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array s = borrow(shape, "shape", _NAMES[x.t.dtype], 4 * x.t.n)
+    cdef void *sp = pointer(s)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_srelu(KERNELS[<int>x.t.dtype], x.t, sp, y.t, &run)
+    check(st, "srelu")
+
+
+def srelu_back(Tiles x not None, shape, Tiles dy not None, Tiles dx not None, int threads):
+    """dx = f'(x) dy."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array s = borrow(shape, "shape", _NAMES[x.t.dtype], 4 * x.t.n)
+    cdef void *sp = pointer(s)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_srelu_back(KERNELS[<int>x.t.dtype], x.t, sp, dy.t, dx.t, &run)
+    check(st, "srelu_back")
+
+
+def srelu_gradient(Tiles x not None, shape, Tiles dy not None, gradient, int threads):
+    """The gradient of the shapes, laid out as these; of ``gradient`` the first 4 n values are written."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array s = borrow(shape, "shape", _NAMES[x.t.dtype], 4 * x.t.n)
+    cdef Array g = borrow(gradient, "gradient", _NAMES[x.t.dtype], -1, True)
+    cdef void *sp = pointer(s)
+    cdef void *gp = pointer(g)
+    if g.size() < 4 * x.t.n:
+        raise ValueError(f"gradient must have room for {4 * x.t.n} values, got {g.size()}")
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_srelu_gradient(KERNELS[<int>x.t.dtype], x.t, sp, dy.t, gp, &run)
+    check(st, "srelu_gradient")
+
+
 def loss(str kind, Tiles z not None, labels, targets, weight, Tiles dz):
     """Loss of a batch, and its gradient into ``dz`` if given."""
     if kind not in _LOSSES:

@@ -215,6 +215,18 @@ typedef struct {
     /* dx = x > 0 ? up : down, from the gradients for the two sides. dx may be up or down. */
     void (*two_sides_back)(const void *x, const void *up, const void *down, void *dx, int64_t n);
 
+    /* Trained S-shapes (srelu.h) for n rows of a tile. `shape`: four values a row, each kind
+     * `pitch` values after the one before. y = f(x); samples from `live` on become zero. */
+    void (*srelu)(const void *x, const void *shape, size_t pitch, void *y, int32_t n,
+                  int32_t tile, int32_t live);
+    /* dx = f'(x) dy. dx may be dy. */
+    void (*srelu_back)(const void *x, const void *shape, size_t pitch, const void *dy, void *dx,
+                       int32_t n, int32_t tile);
+    /* The gradients of the shapes, laid out alike, from one tile: RW_SHAPE_LANES sums a value,
+     * of samples l, l + lanes, ..., folded by halves. With `add`, on top of what is there. */
+    void (*srelu_gradient)(const void *x, const void *shape, size_t pitch, const void *dy,
+                           void *gradient, int32_t n, int32_t tile, int32_t live, bool add);
+
     /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
      * keeps none. born: one int32 for every `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,

@@ -146,6 +146,101 @@ RW_KERNEL void RW_E(two_sides_back)(const void *from, const void *positive, cons
         dx[i] = x[i] > 0 ? up[i] : down[i];
 }
 
+/* --- trained S-shapes -------------------------------------------------------- */
+
+/* One row's shape, with the right knee not left of the left one. */
+typedef struct {
+    RW_T tl, al, tr, ar;
+    bool apart; /* else the knees have met, and both are tl */
+} RW_E(knees);
+
+RW_INLINE RW_E(knees) RW_E(knees_of)(const RW_T *shape, size_t pitch)
+{
+    RW_E(knees) k = { shape[0], shape[pitch], shape[2 * pitch], shape[3 * pitch], true };
+    if (k.tr < k.tl)
+        k.tr = k.tl, k.apart = false;
+    return k;
+}
+
+RW_KERNEL void RW_E(srelu)(const void *from, const void *shape, size_t pitch, void *to, int32_t n,
+                           int32_t tile, int32_t live)
+{
+    const RW_T *restrict x = from;
+    RW_T *restrict y = to;
+    for (int32_t i = 0; i < n; i++, x += tile, y += tile) {
+        RW_E(knees) k = RW_E(knees_of)((const RW_T *)shape + i, pitch);
+        for (int32_t b = 0; b < tile; b++) {
+            RW_T left = k.tl + k.al * (x[b] - k.tl), right = k.tr + k.ar * (x[b] - k.tr);
+            RW_T inner = x[b] <= k.tl ? left : x[b];
+            y[b] = x[b] > k.tl && x[b] >= k.tr ? right : inner;
+        }
+    }
+    RW_E(clear_tail)(to, n, tile, live);
+}
+
+RW_KERNEL void RW_E(srelu_back)(const void *from, const void *shape, size_t pitch,
+                                const void *given, void *to, int32_t n, int32_t tile)
+{
+    const RW_T *x = from, *dy = given;
+    RW_T *dx = to;
+    for (int32_t i = 0; i < n; i++, x += tile, dy += tile, dx += tile) {
+        RW_E(knees) k = RW_E(knees_of)((const RW_T *)shape + i, pitch);
+        RW_IVDEP
+        for (int32_t b = 0; b < tile; b++) {
+            RW_T slope = x[b] <= k.tl ? k.al : 1;
+            dx[b] = dy[b] * (x[b] > k.tl && x[b] >= k.tr ? k.ar : slope);
+        }
+    }
+}
+
+/* The sums over one row: of dy, and of dy times the distance from the knee, left and right. */
+typedef struct {
+    RW_T left[RW_SHAPE_LANES], left_far[RW_SHAPE_LANES];
+    RW_T right[RW_SHAPE_LANES], right_far[RW_SHAPE_LANES];
+} RW_E(shape_sums);
+
+RW_INLINE RW_T RW_E(fold)(RW_T *lanes)
+{
+    for (int half = RW_SHAPE_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+RW_INLINE void RW_E(shape_add)(RW_E(shape_sums) *s, const RW_E(knees) *k, int l, RW_T x, RW_T dy)
+{
+    RW_T left = x <= k->tl ? dy : 0, right = x > k->tl && x >= k->tr ? dy : 0;
+    s->left[l] += left;
+    s->left_far[l] += left * (x - k->tl);
+    s->right[l] += right;
+    s->right_far[l] += right * (x - k->tr);
+}
+
+RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t pitch,
+                                    const void *given, void *to, int32_t n, int32_t tile,
+                                    int32_t live, bool add)
+{
+    const RW_T *x = from, *dy = given;
+    RW_T *gradient = to;
+    for (int32_t i = 0; i < n; i++, x += tile, dy += tile) {
+        RW_E(knees) k = RW_E(knees_of)((const RW_T *)shape + i, pitch);
+        RW_E(shape_sums) s = { .left = { 0 } };
+        int32_t b = 0;
+        for (; b + RW_SHAPE_LANES <= live; b += RW_SHAPE_LANES)
+            for (int l = 0; l < RW_SHAPE_LANES; l++)
+                RW_E(shape_add)(&s, &k, l, x[b + l], dy[b + l]);
+        for (int l = 0; b < live; b++, l++)
+            RW_E(shape_add)(&s, &k, l, x[b], dy[b]);
+        RW_T left = (1 - k.al) * RW_E(fold)(s.left), right = (1 - k.ar) * RW_E(fold)(s.right);
+        RW_T of[] = { left + (k.apart ? 0 : right), RW_E(fold)(s.left_far), k.apart ? right : 0,
+                      RW_E(fold)(s.right_far) };
+        for (int kind = 0; kind < 4; kind++) {
+            RW_T *at = gradient + (size_t)kind * pitch + i;
+            *at = add ? *at + of[kind] : of[kind];
+        }
+    }
+}
+
 /* --- optimizers ------------------------------------------------------------ */
 
 /* Every flag is a constant at the call: what is off costs nothing. */
@@ -437,6 +532,7 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
     .dropout = RW_E(dropout),
     .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),
+    .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
     .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 

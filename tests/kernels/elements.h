@@ -162,6 +162,79 @@ static void test_two_sides(void)
     }
 }
 
+/* f, f' and the derivatives by tl, al, tr, ar of one S-shape at x. */
+static double srelu_at(const double shape[4], double x, double *slope, double by[4])
+{
+    double tl = shape[0], al = shape[1], tr = shape[2] < tl ? tl : shape[2], ar = shape[3];
+    bool met = shape[2] < tl;
+    memset(by, 0, 4 * sizeof *by);
+    if (x <= tl) {
+        by[0] = 1 - al;
+        by[1] = x - tl;
+        *slope = al;
+        return tl + al * (x - tl);
+    }
+    if (x >= tr) {
+        by[met ? 0 : 2] = 1 - ar;
+        by[3] = x - tr;
+        *slope = ar;
+        return tr + ar * (x - tr);
+    }
+    *slope = 1;
+    return x;
+}
+
+static void test_srelu(void)
+{
+    enum { N = 11 };
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < N_LENGTHS; i++) {
+            int32_t batch = LENGTHS[i], tile = 1 << (i % 7);
+            double shape[4 * N], gradient[4 * N], want[4 * N] = { 0 }, of[4 * N]; /* or floats */
+            for (int j = 0; j < N; j++) { /* the knees of some have met, or lie on a sample */
+                of[j] = j % 3 ? -0.5 : 0;
+                of[N + j] = 0.1 * j - 0.6;
+                of[2 * N + j] = j % 4 ? 0.5 : -1;
+                of[3 * N + j] = 1 - 0.15 * j;
+            }
+            for (size_t j = 0; j < 4 * N; j++)
+                put(k->dtype, shape, j, of[j]);
+            rw_tiles *x = tiles_of(5, N, batch, tile, k->dtype);
+            put(k->dtype, x->data, 0, 0.0);
+            rw_tiles *y = tiles_new(N, batch, tile, k->dtype);
+            rw_tiles *dy = tiles_of(6, N, batch, tile, k->dtype), *dx = tiles_copy(dy);
+            CHECK_STATUS(rw_srelu(k, x, shape, y, &ALONE), RW_OK);
+            CHECK_STATUS(rw_srelu_gradient(k, x, shape, dy, gradient, &ALONE), RW_OK);
+            CHECK_STATUS(rw_srelu_back(k, x, shape, dx, dx, &ALONE), RW_OK);
+            CHECK(padding_is_zero(y) && padding_is_zero(dx));
+            bool good = true;
+            for (int32_t j = 0; j < N; j++)
+                for (int32_t b = 0; b < batch; b++) {
+                    double one[4] = { get(k->dtype, shape, (size_t)j), get(k->dtype, shape, (size_t)(N + j)),
+                                      get(k->dtype, shape, (size_t)(2 * N + j)),
+                                      get(k->dtype, shape, (size_t)(3 * N + j)) };
+                    double slope, by[4], g = tile_get(dy, j, b);
+                    double f = srelu_at(one, tile_get(x, j, b), &slope, by);
+                    good &= near(tile_get(y, j, b), f, k->dtype);
+                    good &= near(tile_get(dx, j, b), slope * g, k->dtype);
+                    for (int kind = 0; kind < 4; kind++)
+                        want[kind * N + j] += g * by[kind];
+                }
+            for (size_t j = 0; j < 4 * N; j++)
+                good &= fabs(get(k->dtype, gradient, j) - want[j])
+                        <= 16 * epsilon(k->dtype) * (1 + 4 * batch);
+            CHECK(good);
+            rw_tiles *bad = tiles_new(N + 1, batch, tile, k->dtype);
+            CHECK_STATUS(rw_srelu(k, x, shape, bad, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_srelu_back(k, x, shape, bad, dx, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_srelu_gradient(k, x, shape, bad, gradient, &ALONE), RW_ESHAPE);
+            rw_tiles *all[] = { x, y, dy, dx, bad };
+            for (int j = 0; j < 5; j++)
+                rw_tiles_free(all[j]);
+        }
+    }
+}
+
 /* Counts over rows, columns and neighbours: within 5 deviations of a fair coin. */
 static void test_dropout_rate(void)
 {

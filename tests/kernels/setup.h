@@ -23,6 +23,7 @@
 #include "ops/gradient.h"
 #include "ops/layer.h"
 #include "ops/sides.h"
+#include "ops/srelu.h"
 #include "ops/loss.h"
 
 static void run_test(const char *name, void (*test)(void))

@@ -57,6 +57,8 @@ LAYERS = {
     "concat": Case(concat),
     "nested": Case(nested),
     "sparse": Case(lambda n, group: sparse(n, 20, group), narrower=True),
+    "srelu": Case(lambda n, group: rw.SReLU("published"), narrower=True, ends=False),
+    "prelu": Case(lambda n, group: rw.PReLU(), narrower=True, ends=False),
     "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }

@@ -13,11 +13,12 @@ from rewire.layers.passing import Pass
 from rewire.layers.residual import Residual
 from rewire.layers.row import Row
 from rewire.layers.sparse import Sparse
+from rewire.layers.srelu import PReLU, SReLU
 from rewire.layers.two_sided import TwoSided
 from rewire.layers.weighted import WeightLayer
 
 __all__ = [
     "ArrayLayer", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "Layer", "Mixing",
-    "Narrower", "Pass", "Residual", "Row", "Sparse", "TwoSided", "WeightLayer", "layer_from_config",
-    "register_layer",
+    "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU", "Sparse", "TwoSided", "WeightLayer",
+    "layer_from_config", "register_layer",
 ]  # fmt: skip

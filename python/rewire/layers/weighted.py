@@ -13,7 +13,7 @@ from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, integer
 from rewire._structure import Mask
 from rewire.activations import KINDS as ACTIVATIONS
-from rewire.activations import Activation, Bound, activation
+from rewire.activations import Activation, Bound, Linear, activation
 from rewire.layers.base import Layer
 from rewire.layers.dependence import Narrower
 from rewire.layers.passing import Pass
@@ -58,6 +58,10 @@ class WeightLayer(Layer):
     def connect(self, n_in: int) -> None:
         if "weight" not in vars(self):  # of a subclass; the constructor says both widths
             raise TypeError(f"{type(self).__name__} must make its weight, a Parameter, in the constructor")
+
+    def precedes(self, layer: Layer) -> None:
+        if isinstance(self.activation, Linear):
+            self.weight.gain = layer.gain
 
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         bound = self.activation.bind(depth)
