@@ -29,7 +29,7 @@ ORDER = """
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
     layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
-    layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu
+    layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses schedules optim _assembled _computing network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains

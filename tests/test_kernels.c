@@ -8,6 +8,7 @@
 #include "kernels/products.h"
 #include "kernels/order.h"
 #include "kernels/elements.h"
+#include "kernels/norms.h"
 #include "kernels/updates.h"
 #include "kernels/grow_gradient.h"
 #include "kernels/tuned.h"
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
     RUN(test_activation_after_a_dense_layer);
     RUN(test_two_sides);
     RUN(test_srelu);
+    RUN(test_layer_norm);
+    RUN(test_batch_norm);
     RUN(test_dropout_rate);
     RUN(test_dropout_mask_is_one_mask);
     RUN(test_dropout_of_a_batch_in_parts);

@@ -13,7 +13,7 @@ from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.files import FileError, load
 from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
-from rewire.layers import Dense, Dropout, Layer, PReLU, Sparse, SReLU, TwoSided
+from rewire.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU, Sparse, SReLU, TwoSided
 from rewire.link_counts import erk_links
 from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
 from rewire.network import Sequential
@@ -58,15 +58,15 @@ _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # witho
 
 __all__ = [
     "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
-    "AllReLU", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Comparison", "Constant",
-    "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning", "DivergenceError",
-    "Dropout", "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet", "He", "History",
-    "ImportancePruning", "InterruptedWarning", "Layer", "LeakyReLU", "Linear", "LinkLog", "Magnitude",
-    "MapLog", "Normal", "Optimizer", "PReLU", "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential",
-    "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
-    "SparseParameter", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer",
-    "TwoSided", "WeightStore", "Xavier", "Zeros", "__version__", "compare", "erk_links",
-    "get_num_threads", "grid", "load", "preset", "remove_neurons", "set_num_threads",
+    "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Comparison",
+    "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning",
+    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet",
+    "He", "History", "ImportancePruning", "InterruptedWarning", "Layer", "LayerNorm", "LeakyReLU",
+    "Linear", "LinkLog", "Magnitude", "MapLog", "Normal", "Optimizer", "PReLU", "ReLU", "RigL", "Rule",
+    "SReLU", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier",
+    "SparseMLPRegressor", "SparseParameter", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh",
+    "TopKAST", "Trainer", "TwoSided", "WeightStore", "Xavier", "Zeros", "__version__", "compare",
+    "erk_links", "get_num_threads", "grid", "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

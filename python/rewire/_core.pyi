@@ -290,6 +290,51 @@ def srelu_back(x: Tiles, shape: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 def srelu_gradient(
     x: Tiles, shape: NDArray[Any], dy: Tiles, gradient: NDArray[Any], threads: int
 ) -> None: ...
+def layer_norm(
+    x: Tiles,
+    gain: NDArray[Any],  # by feature, padded like a bias, as all of these
+    shift: NDArray[Any],
+    eps: float,
+    z: Tiles,
+    inverse: NDArray[Any],  # by sample, of whole tiles
+    y: Tiles,
+    threads: int,
+) -> None: ...
+def layer_norm_back(
+    z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
+) -> None: ...
+def norm_gradient(
+    z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int
+) -> None: ...
+def batch_moments(
+    x: Tiles,
+    eps: float,
+    mean: NDArray[Any],
+    variance: NDArray[Any],
+    inverse: NDArray[Any],
+    threads: int,
+) -> None: ...
+def batch_norm(
+    x: Tiles,
+    mean: NDArray[Any],
+    inverse: NDArray[Any],
+    gain: NDArray[Any],
+    shift: NDArray[Any],
+    z: Tiles | None,
+    y: Tiles,
+    threads: int,
+) -> None: ...
+def batch_norm_back(
+    z: Tiles,
+    inverse: NDArray[Any],
+    gain: NDArray[Any],
+    dgain: NDArray[Any],
+    dshift: NDArray[Any],
+    count: float,  # samples; infinite for moments that were given
+    dy: Tiles,
+    dx: Tiles,
+    threads: int,
+) -> None: ...
 def loss(
     kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse"
     z: Tiles,

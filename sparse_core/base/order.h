@@ -27,9 +27,13 @@ enum {
     /* Sums side by side in a sum of squares (fields.h): value i of a run goes to sum i % 8. */
     RW_SUM_LANES = 8,
 
-    /* The same for the gradients of trained S-shapes (srelu.h): sample b of a tile goes to
-     * sum b % 8. */
-    RW_SHAPE_LANES = 8,
+    /* Sums side by side in a sum over one row of a tile, where no register does it (srelu.h,
+     * norm.h): sample b goes to sum b % 8. */
+    RW_ROW_LANES = 8,
+
+    /* Rows of a tile that are summed before they are added to the sum over all (norm.h): keeps
+     * the error of long sums small. */
+    RW_NORM_ROWS = 64,
 
     /* New links of a stretch, about (grow_random.h): the stretches that a layer is cut into name
      * the draws that fill it. A stretch's links are sorted in the first-level cache. */

@@ -30,6 +30,7 @@ enum {
     RW_COST_UPDATE_VALUE = 4,    /* of an optimizer's step: memory traffic       */
     RW_COST_DROPOUT_VALUE = 2,
     RW_COST_SRELU_VALUE = 4,
+    RW_COST_NORM_VALUE = 4,
     RW_COST_SIDES_VALUE = 2,     /* of sides.h: memory traffic                   */
 
     /* --- how passes over a store are cut ------------------------------------------------ */

@@ -243,6 +243,22 @@ cdef extern from "ops/layer.h" nogil:
                          int64_t first_sample, const rw_run *run)
 
 
+cdef extern from "ops/norm.h" nogil:
+    rw_status rw_layer_norm(const rw_kernels *k, const rw_tiles *x, const void *gain, const void *shift, double eps,
+                            rw_tiles *z, void *inverse, rw_tiles *y, const rw_run *run)
+    rw_status rw_layer_norm_back(const rw_kernels *k, const rw_tiles *z, const void *inverse, const void *gain,
+                                 const rw_tiles *dy, rw_tiles *dx, const rw_run *run)
+    rw_status rw_norm_gradient(const rw_kernels *k, const rw_tiles *z, const rw_tiles *dy, void *dgain, void *dshift,
+                               const rw_run *run)
+    rw_status rw_batch_moments(const rw_kernels *k, const rw_tiles *x, double eps, void *mean, void *variance,
+                               void *inverse, const rw_run *run)
+    rw_status rw_batch_norm(const rw_kernels *k, const rw_tiles *x, const void *mean, const void *inverse,
+                            const void *gain, const void *shift, rw_tiles *z, rw_tiles *y, const rw_run *run)
+    rw_status rw_batch_norm_back(const rw_kernels *k, const rw_tiles *z, const void *inverse, const void *gain,
+                                 const void *dgain, const void *dshift, double count, const rw_tiles *dy,
+                                 rw_tiles *dx, const rw_run *run)
+
+
 cdef extern from "ops/srelu.h" nogil:
     rw_status rw_srelu(const rw_kernels *k, const rw_tiles *x, const void *shape, rw_tiles *y, const rw_run *run)
     rw_status rw_srelu_back(const rw_kernels *k, const rw_tiles *x, const void *shape, const rw_tiles *dy,

@@ -409,6 +409,101 @@ def srelu_gradient(Tiles x not None, shape, Tiles dy not None, gradient, int thr
     check(st, "srelu_gradient")
 
 
+cdef void *by_feature(values, str name, Tiles x, list kept, bint written=False) except NULL:
+    """The address of one number a feature, padded like a bias; ``kept`` holds on to the array."""
+    cdef Array found = borrow(values, name, _NAMES[x.t.dtype], (x.t.n + 7) // 8 * 8, written)
+    kept.append(found)
+    return found.view.buf
+
+
+def layer_norm(Tiles x not None, gain, shift, double eps, Tiles z not None, inverse, Tiles y not None, int threads):
+    """Normalised samples in z, and gain * z + shift in y; ``inverse``: one number a sample of x's tiles."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *gp = by_feature(gain, "gain", x, kept)
+    cdef void *sp = by_feature(shift, "shift", x, kept)
+    cdef Array inv = borrow(inverse, "inverse", _NAMES[x.t.dtype], x.t.n_tiles * x.t.tile, True)
+    cdef void *ip = inv.view.buf
+    cdef c.rw_status st
+    if not eps > 0:
+        raise ValueError(f"eps must be > 0, got {eps}")
+    with nogil:
+        st = c.rw_layer_norm(KERNELS[<int>x.t.dtype], x.t, gp, sp, eps, z.t, ip, y.t, &run)
+    check(st, "layer_norm")
+
+
+def layer_norm_back(Tiles z not None, inverse, gain, Tiles dy not None, Tiles dx not None, int threads):
+    """The gradient for what was normalised."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *gp = by_feature(gain, "gain", z, kept)
+    cdef Array inv = borrow(inverse, "inverse", _NAMES[z.t.dtype], z.t.n_tiles * z.t.tile)
+    cdef void *ip = inv.view.buf
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_layer_norm_back(KERNELS[<int>z.t.dtype], z.t, ip, gp, dy.t, dx.t, &run)
+    check(st, "layer_norm_back")
+
+
+def norm_gradient(Tiles z not None, Tiles dy not None, dgain, dshift, int threads):
+    """The gradients of gain and shift."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *gp = by_feature(dgain, "dgain", z, kept, True)
+    cdef void *sp = by_feature(dshift, "dshift", z, kept, True)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_norm_gradient(KERNELS[<int>z.t.dtype], z.t, dy.t, gp, sp, &run)
+    check(st, "norm_gradient")
+
+
+def batch_moments(Tiles x not None, double eps, mean, variance, inverse, int threads):
+    """Mean and variance over the samples, and 1 / sqrt(variance + eps), by feature."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *mp = by_feature(mean, "mean", x, kept, True)
+    cdef void *vp = by_feature(variance, "variance", x, kept, True)
+    cdef void *ip = by_feature(inverse, "inverse", x, kept, True)
+    cdef c.rw_status st
+    if not eps > 0:
+        raise ValueError(f"eps must be > 0, got {eps}")
+    with nogil:
+        st = c.rw_batch_moments(KERNELS[<int>x.t.dtype], x.t, eps, mp, vp, ip, &run)
+    check(st, "batch_moments")
+
+
+def batch_norm(Tiles x not None, mean, inverse, gain, shift, Tiles z, Tiles y not None, int threads):
+    """y = gain * z + shift with z = (x - mean) * inverse, which z, if given, receives."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *mp = by_feature(mean, "mean", x, kept)
+    cdef void *ip = by_feature(inverse, "inverse", x, kept)
+    cdef void *gp = by_feature(gain, "gain", x, kept)
+    cdef void *sp = by_feature(shift, "shift", x, kept)
+    cdef c.rw_tiles *zt = tiles_or_null(z)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_batch_norm(KERNELS[<int>x.t.dtype], x.t, mp, ip, gp, sp, zt, y.t, &run)
+    check(st, "batch_norm")
+
+
+def batch_norm_back(Tiles z not None, inverse, gain, dgain, dshift, double count, Tiles dy not None,
+                    Tiles dx not None, int threads):
+    """The gradient for what was normalised; infinite ``count``: by moments that did not come from it."""
+    cdef c.rw_run run = run_on(threads)
+    cdef list kept = []
+    cdef void *ip = by_feature(inverse, "inverse", z, kept)
+    cdef void *gp = by_feature(gain, "gain", z, kept)
+    cdef void *dgp = by_feature(dgain, "dgain", z, kept)
+    cdef void *dsp = by_feature(dshift, "dshift", z, kept)
+    cdef c.rw_status st
+    if not count >= 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    with nogil:
+        st = c.rw_batch_norm_back(KERNELS[<int>z.t.dtype], z.t, ip, gp, dgp, dsp, count, dy.t, dx.t, &run)
+    check(st, "batch_norm_back")
+
+
 def loss(str kind, Tiles z not None, labels, targets, weight, Tiles dz):
     """Loss of a batch, and its gradient into ``dz`` if given."""
     if kind not in _LOSSES:

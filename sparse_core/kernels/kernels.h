@@ -221,11 +221,31 @@ typedef struct {
                   int32_t tile, int32_t live);
     /* dx = f'(x) dy. dx may be dy. */
     void (*srelu_back)(const void *x, const void *shape, size_t pitch, const void *dy, void *dx,
-                       int32_t n, int32_t tile);
-    /* The gradients of the shapes, laid out alike, from one tile: RW_SHAPE_LANES sums a value,
+                       int32_t n, int32_t tile, int32_t live);
+    /* The gradients of the shapes, laid out alike, from one tile: RW_ROW_LANES sums a value,
      * of samples l, l + lanes, ..., folded by halves. With `add`, on top of what is there. */
     void (*srelu_gradient)(const void *x, const void *shape, size_t pitch, const void *dy,
                            void *gradient, int32_t n, int32_t tile, int32_t live, bool add);
+
+    /* Normalisation by sample (norm.h), of one tile of n rows: z = (x - mean) / deviation over
+     * the rows, inverse[b] = 1 / deviation, y = gain * z + shift. Samples from `live` on are zero. */
+    void (*layer_norm)(const void *x, const void *gain, const void *shift, double eps, void *z,
+                       void *inverse, void *y, int32_t n, int32_t tile, int32_t live);
+    /* dx from dy; dx may be dy. */
+    void (*layer_norm_back)(const void *z, const void *inverse, const void *gain, const void *dy,
+                            void *dx, int32_t n, int32_t tile);
+
+    /* Normalisation by row, for n rows of a tile: z = (x - mean) * inverse,
+     * y = gain * z + shift; mean, inverse, gain, shift by row. z may be NULL. */
+    void (*row_norm)(const void *x, const void *mean, const void *inverse, const void *gain,
+                     const void *shift, void *z, void *y, int32_t n, int32_t tile, int32_t live);
+    /* dx = scale * (dy - mean - z * along), by row; dx may be dy. */
+    void (*row_norm_back)(const void *z, const void *scale, const void *mean, const void *along,
+                          const void *dy, void *dx, int32_t n, int32_t tile, int32_t live);
+    /* out[i] (+)= the sum over live samples of (a - a_mean) * (b - b_mean), for n rows of a tile;
+     * means by row, or NULL for 0. RW_ROW_LANES sums a row, folded by halves. */
+    void (*row_dot)(const void *a, const void *a_mean, const void *b, const void *b_mean, void *out,
+                    int32_t n, int32_t tile, int32_t live, bool add);
 
     /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
      * keeps none. born: one int32 for every `width` weights, or NULL. */

@@ -179,7 +179,7 @@ RW_KERNEL void RW_E(srelu)(const void *from, const void *shape, size_t pitch, vo
 }
 
 RW_KERNEL void RW_E(srelu_back)(const void *from, const void *shape, size_t pitch,
-                                const void *given, void *to, int32_t n, int32_t tile)
+                                const void *given, void *to, int32_t n, int32_t tile, int32_t live)
 {
     const RW_T *x = from, *dy = given;
     RW_T *dx = to;
@@ -191,17 +191,18 @@ RW_KERNEL void RW_E(srelu_back)(const void *from, const void *shape, size_t pitc
             dx[b] = dy[b] * (x[b] > k.tl && x[b] >= k.tr ? k.ar : slope);
         }
     }
+    RW_E(clear_tail)(to, n, tile, live);
 }
 
 /* The sums over one row: of dy, and of dy times the distance from the knee, left and right. */
 typedef struct {
-    RW_T left[RW_SHAPE_LANES], left_far[RW_SHAPE_LANES];
-    RW_T right[RW_SHAPE_LANES], right_far[RW_SHAPE_LANES];
+    RW_T left[RW_ROW_LANES], left_far[RW_ROW_LANES];
+    RW_T right[RW_ROW_LANES], right_far[RW_ROW_LANES];
 } RW_E(shape_sums);
 
 RW_INLINE RW_T RW_E(fold)(RW_T *lanes)
 {
-    for (int half = RW_SHAPE_LANES / 2; half; half /= 2)
+    for (int half = RW_ROW_LANES / 2; half; half /= 2)
         for (int l = 0; l < half; l++)
             lanes[l] += lanes[l + half];
     return lanes[0];
@@ -226,8 +227,8 @@ RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t 
         RW_E(knees) k = RW_E(knees_of)((const RW_T *)shape + i, pitch);
         RW_E(shape_sums) s = { .left = { 0 } };
         int32_t b = 0;
-        for (; b + RW_SHAPE_LANES <= live; b += RW_SHAPE_LANES)
-            for (int l = 0; l < RW_SHAPE_LANES; l++)
+        for (; b + RW_ROW_LANES <= live; b += RW_ROW_LANES)
+            for (int l = 0; l < RW_ROW_LANES; l++)
                 RW_E(shape_add)(&s, &k, l, x[b + l], dy[b + l]);
         for (int l = 0; b < live; b++, l++)
             RW_E(shape_add)(&s, &k, l, x[b], dy[b]);
@@ -240,6 +241,8 @@ RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t 
         }
     }
 }
+
+#include "kernels/kernels_norm.h"
 
 /* --- optimizers ------------------------------------------------------------ */
 
@@ -532,6 +535,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
     .dropout = RW_E(dropout),
     .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),
+    .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),
+    .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),
     .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
     .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };

@@ -31,7 +31,8 @@ static void srelu_back_task(const void *arg, int64_t task)
     rw_part p = rw_op_part(&o->op, task);
     o->op.k->srelu_back(rw_tile_row(o->x, p.tile, p.first), shape_at(o, p.first),
                         (size_t)o->x->n, rw_tile_row(o->dy, p.tile, p.first),
-                        rw_tile_row(o->to, p.tile, p.first), p.end - p.first, o->x->tile);
+                        rw_tile_row(o->to, p.tile, p.first), p.end - p.first, o->x->tile,
+                        rw_tile_live(o->x, p.tile));
 }
 
 static void srelu_gradient_task(const void *arg, int64_t task)

@@ -197,7 +197,7 @@ static void test_srelu(void)
                 of[2 * N + j] = j % 4 ? 0.5 : -1;
                 of[3 * N + j] = 1 - 0.15 * j;
             }
-            for (size_t j = 0; j < 4 * N; j++)
+            for (int j = 0; j < 4 * N; j++)
                 put(k->dtype, shape, j, of[j]);
             rw_tiles *x = tiles_of(5, N, batch, tile, k->dtype);
             put(k->dtype, x->data, 0, 0.0);
@@ -210,17 +210,16 @@ static void test_srelu(void)
             bool good = true;
             for (int32_t j = 0; j < N; j++)
                 for (int32_t b = 0; b < batch; b++) {
-                    double one[4] = { get(k->dtype, shape, (size_t)j), get(k->dtype, shape, (size_t)(N + j)),
-                                      get(k->dtype, shape, (size_t)(2 * N + j)),
-                                      get(k->dtype, shape, (size_t)(3 * N + j)) };
-                    double slope, by[4], g = tile_get(dy, j, b);
+                    double one[4], slope, by[4], g = tile_get(dy, j, b);
+                    for (int kind = 0; kind < 4; kind++)
+                        one[kind] = get(k->dtype, shape, kind * N + j);
                     double f = srelu_at(one, tile_get(x, j, b), &slope, by);
                     good &= near(tile_get(y, j, b), f, k->dtype);
                     good &= near(tile_get(dx, j, b), slope * g, k->dtype);
                     for (int kind = 0; kind < 4; kind++)
                         want[kind * N + j] += g * by[kind];
                 }
-            for (size_t j = 0; j < 4 * N; j++)
+            for (int j = 0; j < 4 * N; j++)
                 good &= fabs(get(k->dtype, gradient, j) - want[j])
                         <= 16 * epsilon(k->dtype) * (1 + 4 * batch);
             CHECK(good);

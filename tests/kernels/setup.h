@@ -22,6 +22,7 @@
 #include "ops/rescale.h"
 #include "ops/gradient.h"
 #include "ops/layer.h"
+#include "ops/norm.h"
 #include "ops/sides.h"
 #include "ops/srelu.h"
 #include "ops/loss.h"

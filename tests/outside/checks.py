@@ -12,7 +12,7 @@ import numpy as np
 import rewire as rw
 from outside.global_growth import GlobalRigL
 from outside.k_winners import KWinners
-from outside.layer_norm import LayerNorm
+from outside.layer_norm import NumpyLayerNorm
 from outside.lion import Lion
 from outside.reflection import Reflection
 from outside.tied import TiedAutoencoder
@@ -30,11 +30,13 @@ class Case(NamedTuple):
     make: object  # (n_in, group) -> a layer
     narrower: bool = False  # whether neurons before and after it can be removed
     ends: bool = True  # whether it may stand last
+    once: bool = True  # whether every value comes out once
+    by_sample: bool = True  # whether what a sample gives, in training, is the same in any batch
 
 
 def residual(n, group):
     """Of three layers, one of them in NumPy."""
-    return Residual([sparse(n, 14, group), LayerNorm(), sparse(14, n, group)])
+    return Residual([sparse(n, 14, group), NumpyLayerNorm(), sparse(14, n, group)])
 
 
 def concat(n, group):
@@ -44,11 +46,11 @@ def concat(n, group):
 
 def nested(n, group):
     """Composites of composites."""
-    return Residual([Concat([[], [LayerNorm()]]), Residual([KWinners(n)]), sparse(2 * n, n, group)])
+    return Residual([Concat([[], [NumpyLayerNorm()]]), Residual([KWinners(n)]), sparse(2 * n, n, group)])
 
 
 LAYERS = {
-    "layer norm": Case(lambda n, group: LayerNorm()),
+    "layer norm": Case(lambda n, group: NumpyLayerNorm()),
     "k-winners": Case(lambda n, group: KWinners(n // 2)),
     "reflection": Case(lambda n, group: Reflection(seed=3)),
     "two stores": Case(lambda n, group: TwoStores(n, n + 3, group=group)),
@@ -57,12 +59,15 @@ LAYERS = {
     "concat": Case(concat),
     "nested": Case(nested),
     "sparse": Case(lambda n, group: sparse(n, 20, group), narrower=True),
+    "own layer norm": Case(lambda n, group: rw.LayerNorm()),
+    "batch norm": Case(lambda n, group: rw.BatchNorm(), narrower=True, by_sample=False),
     "srelu": Case(lambda n, group: rw.SReLU("published"), narrower=True, ends=False),
     "prelu": Case(lambda n, group: rw.PReLU(), narrower=True, ends=False),
-    "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False),
+    "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False, once=False),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }
 STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]
+BY_SAMPLE = [(name, at) for name, at in STANDS if LAYERS[name].by_sample]
 OPTIMIZERS = {
     "sgd": lambda **given: rw.SGD(0.05, momentum=0.9, **given),
     "adam": lambda **given: rw.Adam(0.005, **given),

@@ -7,7 +7,7 @@ from rewire.parameters import DenseParameter
 
 
 @register_layer
-class LayerNorm(Mixing, ArrayLayer):
+class NumpyLayerNorm(Mixing, ArrayLayer):
     """(x - mean) / deviation over the values of a sample; times a gain, plus a shift."""
 
     def __init__(self, eps=1e-5):

@@ -9,6 +9,7 @@ from rewire.layers.dependence import Narrower
 from rewire.layers.dropout import Dropout
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.mixing import Mixing
+from rewire.layers.norm import BatchNorm, LayerNorm
 from rewire.layers.passing import Pass
 from rewire.layers.residual import Residual
 from rewire.layers.row import Row
@@ -18,7 +19,7 @@ from rewire.layers.two_sided import TwoSided
 from rewire.layers.weighted import WeightLayer
 
 __all__ = [
-    "ArrayLayer", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "Layer", "Mixing",
-    "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU", "Sparse", "TwoSided", "WeightLayer",
-    "layer_from_config", "register_layer",
+    "ArrayLayer", "BatchNorm", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "Layer",
+    "LayerNorm", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU", "Sparse",
+    "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
 ]  # fmt: skip

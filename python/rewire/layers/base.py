@@ -52,7 +52,7 @@ class Layer(Dependence):
         Such as ``"layers.2"``, or ``"layers.2.0"`` inside of another one.
     activation : Activation
         What the outputs went through last; linear for layers that have none.
-    gain : float
+    input_gain : float
         Factor on the initial weights of the layer before, if that has no activation: of a layer that stands
         in an activation's place, as `Activation.gain`.
 
@@ -78,7 +78,7 @@ class Layer(Dependence):
     network_seed: int
     dtype: str
     activation: Activation = Linear()
-    gain: float = 1.0
+    input_gain: float = 1.0
     may_end: ClassVar[bool] = True  # whether a network may end with such a layer
     required: ClassVar[tuple[str, ...]] = ("forward", "backward")  # methods that a subclass must define
 
@@ -135,7 +135,7 @@ class Layer(Dependence):
         self.n_in, self.n_out = n_in, self.n_out or n_in
 
     def precedes(self, layer: Layer) -> None:
-        """Learn which layer follows in the row; a layer with weights takes over its :attr:`gain`."""
+        """Learn which layer follows in the row; a layer with weights takes over its :attr:`input_gain`."""
 
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         """Learn the place in a network.

@@ -59,7 +59,7 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
                 f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
                 f"got {layer.n_in} and {layer.n_out}: its connect() is wrong"
             )
-        if i and layer.gain != 1.0:
+        if i and layer.input_gain != 1.0:
             layers[i - 1].precedes(layer)
         if layer.connects or layer.n_out != width or own:
             giver = f"layer {i} ({layer!r})"

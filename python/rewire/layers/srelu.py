@@ -109,7 +109,7 @@ class SReLU(Shaped):
         self.shape = DenseParameter((4, n_in), axes=(None, "out"), decays=False)
 
     @property
-    def gain(self) -> float:
+    def input_gain(self) -> float:  # type: ignore[override]
         squares = {"all-relu": self.slope**2, "identity": 1.0, "published": 1.0 / 3.0}
         return math.sqrt(2.0 / (1.0 + squares[self.start_shape]))
 
@@ -167,7 +167,7 @@ class PReLU(Shaped):
         self.shape = DenseParameter(n_in, axes=("out",), decays=False)
 
     @property
-    def gain(self) -> float:
+    def input_gain(self) -> float:  # type: ignore[override]
         return math.sqrt(2.0 / (1.0 + self._slope**2))
 
     @property

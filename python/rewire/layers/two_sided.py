@@ -68,7 +68,7 @@ class TwoSided(Layer):
     """
 
     may_end = False
-    gain = math.sqrt(2.0)  # half of the values are zero, as after a ReLU
+    input_gain = math.sqrt(2.0)  # half of the values are zero, as after a ReLU
 
     def __init__(self, n_in: int | None = None) -> None:
         self.n_in = 0 if n_in is None else integer("n_in", n_in, low=1, high=MOST)

@@ -61,7 +61,7 @@ class WeightLayer(Layer):
 
     def precedes(self, layer: Layer) -> None:
         if isinstance(self.activation, Linear):
-            self.weight.gain = layer.gain
+            self.weight.gain = layer.input_gain
 
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         bound = self.activation.bind(depth)
