@@ -44,7 +44,7 @@ ORDER = """
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.
     _density progress _carried _run _snapshot _stepper _fit _own_stepper
-    _evaluating _holding _own_steps _own_loop trainer presets
+    _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._dataset datasets.* datasets. plots.style plots.curves plots.comparison plots.inputs
     plots.structure plots. info
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child

@@ -18,11 +18,12 @@ from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
 from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
-from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.layers import Dense, Dropout, Layer, Sparse, TwoSided
 from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
+from rewire.units import Unit
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
@@ -183,6 +184,9 @@ def mlp_layers(
     sizes : sequence of int
         Inputs, hidden layers, outputs: at least two numbers.
     output, hidden : str or Activation
+        Hidden ones may also be ``"srelu"``, ``"prelu"`` and ``"two-sided"``, layers that follow those with the
+        weights (`rewire.units`). After ``"two-sided"`` the next layer has twice as many inputs, and counts as
+        so large.
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.
     density : float, optional
@@ -222,7 +226,9 @@ def mlp_layers(
         words = " and ".join(f"{name}={value}" for name, value in given.items())
         raise ValueError(f"give one of epsilon, density and links, got {words}")
     boolean("dense", dense)
-    shapes = list(zip(sizes, sizes[1:], strict=False))
+    between = activation(hidden)
+    twice = 2 if isinstance(between, Unit) and isinstance(between.layer(), TwoSided) else 1
+    shapes = [(n * twice if i else n, m) for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
     if density is None and links is None:
         counts = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
     else:
@@ -232,7 +238,8 @@ def mlp_layers(
     layers: list[Layer] = []
     for i, (n, m) in enumerate(shapes):
         last = i == len(shapes) - 1
-        f = activation(output if last else hidden)
+        unit = between if isinstance(between, Unit) and not last else None
+        f = activation(output if last else "linear" if unit else between)
         if dense:
             layers.append(Dense(n, m, activation=f, init=init))
         else:
@@ -245,6 +252,8 @@ def mlp_layers(
                 layer.weight.sized_by = "epsilon" if density is None else "density"
                 layer.weight.sized_here = False
             layers.append(layer)
+        if unit is not None:
+            layers.append(unit.layer())
         if dropout > 0.0 and not last:
             layers.append(Dropout(dropout))
     return layers

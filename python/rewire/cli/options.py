@@ -23,7 +23,7 @@ __all__ = [
     "value_of",
 ]
 
-ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "sigmoid", "tanh", "linear")
+ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "srelu", "prelu", "two-sided", "sigmoid", "tanh", "linear")
 PRESETS = ("set-2018", "tsnn-2021")
 
 

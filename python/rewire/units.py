@@ -1,0 +1,75 @@
+"""Hidden units by name that take a layer of their own: what stands between matrices of weights.
+
+Most activations are computed by the layer with the weights before them. Those that have parameters, or
+another width, are layers; here they get a name that `rewire.presets.mlp_layers`, the estimators, the command
+line and comparisons take in an activation's place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rewire.activations import KINDS, Activation, Bound
+from rewire.layers import Layer, PReLU, SReLU, TwoSided
+
+__all__ = ["PReLUUnit", "SReLUUnit", "TwoSidedUnit", "Unit"]
+
+
+@dataclass(frozen=True)
+class Unit(Activation):
+    """Base of hidden units that are layers."""
+
+    def layer(self) -> Layer:
+        """A new layer to stand after the one with the weights."""
+        raise NotImplementedError
+
+    def bind(self, depth: int | None) -> Bound:
+        made = type(self.layer()).__name__
+        raise ValueError(
+            f"activation must not be {self.name!r} in a layer with weights: it is a layer of its own; "
+            f"put rewire.{made}() after one without an activation"
+        )
+
+
+@dataclass(frozen=True)
+class SReLUUnit(Unit):
+    """:class:`rewire.SReLU`."""
+
+    start: str = "all-relu"
+    slope: float = 0.6
+    name: ClassVar[str] = "srelu"
+
+    def __post_init__(self) -> None:
+        self.layer()  # checks the arguments
+
+    def layer(self) -> Layer:
+        return SReLU(self.start, slope=self.slope)
+
+
+@dataclass(frozen=True)
+class PReLUUnit(Unit):
+    """:class:`rewire.PReLU`."""
+
+    start: float | str = 0.25
+    name: ClassVar[str] = "prelu"
+
+    def __post_init__(self) -> None:
+        self.layer()
+
+    def layer(self) -> Layer:
+        return PReLU(self.start)
+
+
+@dataclass(frozen=True)
+class TwoSidedUnit(Unit):
+    """:class:`rewire.TwoSided`."""
+
+    name: ClassVar[str] = "two-sided"
+
+    def layer(self) -> Layer:
+        return TwoSided()
+
+
+for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit):
+    KINDS.register(_kind)
