@@ -28,7 +28,8 @@ ORDER = """
     _no_array store _structure activations initializers link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
-    layers.passing layers.dependence layers.base reachability layers.elementwise layers.mixing layers.arrays
+    layers.passing layers.affine layers.dependence layers.base reachability
+    layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses schedules optim _assembled _computing network files neurons
@@ -39,7 +40,8 @@ ORDER = """
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
     rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
     rewiring.
-    analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.
+    analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.switches
+    analysis.
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.

@@ -20,6 +20,7 @@ from rewire._params import lost_object
 from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Linear
+from rewire.layers.affine import Affine
 from rewire.layers.dependence import Dependence, Narrower
 from rewire.layers.passing import Pass
 from rewire.parameters import Buffer, Parameter, Rescale
@@ -170,6 +171,24 @@ class Layer(Dependence):
         may be gone afterwards.
         """
         raise NotImplementedError
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        """The linear map that the layer is near one input, out of training: see `rewire.analysis.linear_at`.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (n_in,)
+        final : bool
+            Whether an activation of the outputs is left out.
+
+        Raises
+        ------
+        TypeError
+            If it is none, or does not say so.
+        """
+        raise TypeError(
+            f"{self.label} is no piecewise linear function of one sample, or does not define affine_at"
+        )
 
     # --- other units ------------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._structure import Mask
+from rewire.layers.affine import Affine
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.composite import Composite
 from rewire.layers.passing import Pass
@@ -76,6 +78,14 @@ class Concat(Composite):
                 key, found = (self.index, "dx"), given_tiles(layer, "backward", dx, self.n_in)
                 total = p.copy(key, found) if total is None else p.map(key, np.add, total, found)
         return total
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        parts, begin = [], 0
+        for layer in self.layers:
+            part = layer.affine_at(x, final=final)
+            parts.append(part._replace(rows=part.rows + begin))
+            begin += layer.n_out
+        return Affine(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def live_outputs(self, inputs: Mask) -> Mask:
         return np.concatenate([layer.live_outputs(inputs) for layer in self.layers])

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewire import _core
 from rewire._checks import number
+from rewire.layers.affine import Affine, identity
 from rewire.layers.base import register_layer
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
@@ -45,6 +49,9 @@ class Dropout(Elementwise):
         if need_dx and self.p > 0.0:
             _core.dropout(dy, dy, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return dy if need_dx else None
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        return identity(self.n_in)
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         return []  # values that are dropped are so in any unit

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import number
 from rewire._geometry import padded
+from rewire.layers.affine import Affine, diagonal
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.mixing import Mixing
@@ -160,6 +161,10 @@ class BatchNorm(Normalised, Elementwise):
             p.save(self, z, inverse, float(p.batch) if own else math.inf)
         _core.batch_norm(x, mean, inverse, *self.terms(), z, y, p.threads)
         return y
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        slope = self.weight.values / np.sqrt(self.running_var.values + self.eps)
+        return diagonal(slope, self.bias.values - slope * self.running_mean.values)
 
     def _follow(self, mean: NDArray[Any], variance: NDArray[Any], batch: int) -> None:
         """Move the running moments towards those of a batch."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._structure import Mask
+from rewire.layers.affine import Affine, compose
 from rewire.layers.base import register_layer
 from rewire.layers.passing import Pass
 from rewire.layers.row import Row
@@ -53,6 +55,17 @@ class Residual(Row):
         kept = p.copy((self.index, "dx"), dy) if need_dx else dy
         dx = super().backward(dy, x, p, need_dx)
         return None if dx is None else p.map((self.index, "dx"), np.add, kept, dx)
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        inner, each = super().affine_at(x, final=final), np.arange(self.n_out)
+        whole = Affine(
+            np.concatenate([each, inner.rows]),
+            np.concatenate([each, inner.cols]),
+            np.concatenate([np.ones(self.n_out), inner.values]),
+            inner.offset,
+            inner.pieces,
+        )
+        return compose([whole], self.n_in)  # adds up what lies at one place
 
     def live_outputs(self, inputs: Mask) -> Mask:
         return inputs | super().live_outputs(inputs)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewire import _core
 from rewire._checks import describe
 from rewire._structure import Mask
+from rewire.layers.affine import Affine, compose
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.composite import Composite
 from rewire.layers.passing import Pass
@@ -159,6 +163,13 @@ class Row(Composite):
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         (flow,) = p.saved(self)
         return backward_through(self.layers, dy, flow, p, self._first_learning, need_dx)
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        parts = []
+        for layer in self.layers:
+            parts.append(layer.affine_at(x, final=final and layer is self.layers[-1]))
+            x = parts[-1].of(x)
+        return compose(parts, self.n_in)
 
     def live_outputs(self, inputs: Mask) -> Mask:
         return live_forward(self.layers, inputs)[-1]

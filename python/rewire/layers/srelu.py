@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
+from rewire.layers.affine import Affine, diagonal
 from rewire.layers.base import register_layer
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.passing import Pass
@@ -33,14 +34,15 @@ class Shaped(Elementwise):
 
     may_end = False
     shape: DenseParameter
+    knees: ClassVar[int]
+
+    def pieces(self) -> NDArray[Any]:
+        """The shapes in the core's terms: left knee, left slope, right knee, right slope, shape (4, n)."""
+        raise NotImplementedError
 
     def build(self, *, seed: int, index: int, name: str, depth: int | None, dtype: str) -> None:
         super().build(seed=seed, index=index, name=name, depth=depth, dtype=dtype)
         self.first_side = -1.0 if depth is None or depth % 2 else 1.0  # of All-ReLU's slope, at this depth
-
-    def terms(self, p: Pass) -> NDArray[Any]:
-        """The shapes in the core's terms: left knee, left slope, right knee, right slope, shape (4, n)."""
-        raise NotImplementedError
 
     def hand_over(self, x: _core.Tiles, dy: _core.Tiles, terms: NDArray[Any], p: Pass) -> None:
         """Give the gradient of what is trained to the pass."""
@@ -48,16 +50,27 @@ class Shaped(Elementwise):
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         y = p.output(self) if p.training else p.ws.other(self.n_out, x)
-        _core.srelu(x, self.terms(p), y, p.threads)
+        _core.srelu(x, self.pieces(), y, p.threads)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        terms, dx = self.terms(p), None
+        terms, dx = self.pieces(), None
         if need_dx:  # first: the shape may be another one once its gradient is handed over
             dx = p.ws.other(self.n_in, dy)
             _core.srelu_back(x, terms, dy, dx, p.threads)
         self.hand_over(x, dy, terms, p)
         return dx
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        tl, al, tr, ar = self.pieces().astype(np.float64)
+        tr = np.maximum(tl, tr)
+        left, right = x <= tl, (x > tl) & (x >= tr)
+        slope = np.where(left, al, np.where(right, ar, 1.0))
+        knee = np.where(left, tl, np.where(right, tr, 0.0))
+        pieces = right.astype(np.int8)
+        if self.knees == 2:
+            pieces -= left
+        return diagonal(slope, knee * (1.0 - slope), pieces)
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]] | None:
         return None  # knees would have to move
@@ -100,6 +113,8 @@ class SReLU(Shaped):
     array([ 0. , -0.6,  2. ,  1. ], dtype=float32)
     """
 
+    knees = 2
+
     def __init__(self, start: str = "all-relu", *, slope: float = ALL_RELU) -> None:
         self.start_shape = choice("start", start, ("all-relu", "identity", "published"))
         self.slope = number("slope", slope, low=0.0)
@@ -123,7 +138,7 @@ class SReLU(Shaped):
         self.shape.values[...] = [np.zeros(self.n_in), left, right, np.ones(self.n_in)]
         self.shape.touch()
 
-    def terms(self, p: Pass) -> NDArray[Any]:
+    def pieces(self) -> NDArray[Any]:
         return self.shape.values
 
     def hand_over(self, x: _core.Tiles, dy: _core.Tiles, terms: NDArray[Any], p: Pass) -> None:
@@ -159,6 +174,8 @@ class PReLU(Shaped):
     after a layer without an activation.
     """
 
+    knees = 1
+
     def __init__(self, start: float | str = 0.25) -> None:
         self.start_slope = start if start == "all-relu" else number("start", start)
 
@@ -180,10 +197,10 @@ class PReLU(Shaped):
         self.shape.values[...] = side * self._slope
         self.shape.touch()
 
-    def terms(self, p: Pass) -> NDArray[Any]:
-        found = p.ws.array((self.index, "terms"), (4, self.n_in))
-        found[0] = found[2] = 0.0
-        found[1], found[3] = self.shape.values, 1.0
+    def pieces(self) -> NDArray[Any]:
+        slopes = self.shape.values
+        found = np.zeros((4, self.n_in), slopes.dtype)
+        found[1], found[3] = slopes, 1.0
         return found
 
     def hand_over(self, x: _core.Tiles, dy: _core.Tiles, terms: NDArray[Any], p: Pass) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import MAX_NEURONS, integer
 from rewire._structure import Mask
+from rewire.layers.affine import Affine
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.passing import Pass
 from rewire.parameters import Rescale
@@ -92,6 +93,12 @@ class TwoSided(Layer):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]] | None:
         return None  # a shift moves values from one side to the other
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        above = x > 0.0
+        each = np.arange(self.n_out)
+        factors = np.concatenate([above, ~above]).astype(np.float64)
+        return Affine(each, each % self.n_in, factors, np.zeros(self.n_out), above.astype(np.int8))
 
     # --- paths, and neurons that are removed ------------------------------------------------
 

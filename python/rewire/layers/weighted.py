@@ -14,12 +14,15 @@ from rewire._checks import MAX_NEURONS, boolean, integer
 from rewire._structure import Mask
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.activations import Activation, Bound, Linear, activation
+from rewire.layers.affine import NONE, Affine
 from rewire.layers.base import Layer
 from rewire.layers.dependence import Narrower
 from rewire.layers.passing import Pass
 from rewire.parameters import DenseParameter, Parameter, Rescale, SparseParameter
 
 __all__ = ["WeightLayer"]
+
+SWITCHED = ("relu", "leaky")  # activations that are two straight lines which meet at 0
 
 
 class WeightLayer(Layer):
@@ -98,6 +101,17 @@ class WeightLayer(Layer):
     def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
         if self.bias_parameter is not None:
             p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p)
+
+    def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
+        rows, cols, weights = self.weight.to_arrays()
+        offset = np.zeros(self.n_out) if self.bias is None else self.bias.astype(np.float64)
+        code, slopes, pieces = self.bound.code, np.ones(self.n_out), NONE
+        if code in SWITCHED and not final:
+            above = self.weight.times(x) + offset > 0.0
+            slopes, pieces = np.where(above, 1.0, self.bound.slope), above.astype(np.int8)
+        elif code != "linear" and not final:
+            return super().affine_at(x)
+        return Affine(rows, cols, slopes[rows] * weights, slopes * offset, pieces)
 
     # --- other units ------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["connectivity", "demo"]
+__all__ = ["connectivity", "demo", "linear_map"]
 
 
 def connectivity(before: ArrayLike, after: ArrayLike, shape: tuple[int, int]) -> Figure:
@@ -69,6 +69,42 @@ def demo(
         heading(right, "Accuracy on images never seen in training")
         named = {f"{name}\n{links[name]:,} weights": curve for name, curve in curves.items()}
         draw_curves(right.subplots(), named, "")
+    return figure
+
+
+def linear_map(matrix: Any, shape: tuple[int, int], *, names: Iterable[Any] | None = None) -> Figure:
+    """The linear map that a network is for one image: what each output is multiplied by, pixel by pixel.
+
+    Parameters
+    ----------
+    matrix : array-like or SciPy sparse array, shape (n_out, height * width)
+        `rewire.analysis.LinearMap.matrix`.
+    shape : (int, int)
+        Height and width of the image.
+    names : iterable, optional
+        What the outputs are called; their numbers by default.
+
+    Raises
+    ------
+    ValueError
+        If the map has another number of inputs than the image has pixels.
+    """
+    rows = np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=float)
+    if rows.ndim != 2 or rows.shape[1] != shape[0] * shape[1]:
+        raise ValueError(f"matrix must have {shape[0] * shape[1]} columns, got shape {rows.shape}")
+    words = list(range(len(rows)) if names is None else names)
+    top = max(float(np.abs(rows).max(initial=0.0)), np.finfo(float).tiny)
+    width = min(len(rows), 5)
+    height = -(-len(rows) // width)
+    matplotlib = load_matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(1.6 * width, 1.8 * height)
+        panels = figure.subplots(height, width, squeeze=False).ravel()
+        for axes in panels:
+            axes.set_axis_off()
+        for axes, row, word in zip(panels, rows, words, strict=False):
+            axes.imshow(row.reshape(shape), cmap="RdBu_r", vmin=-top, vmax=top, interpolation="nearest")
+            axes.set_title(str(word))
     return figure
 
 
