@@ -4,18 +4,18 @@
 #include "ops/norm.h"
 #include "ops/tasks.h"
 
-static int64_t work_of(const rw_tiles *x)
+static int64_t norm_work(const rw_tiles *x)
 {
     return RW_COST_NORM_VALUE * x->n * x->batch;
 }
 
 /* A value of an array of the kernels' precision. */
-static double read(const rw_kernels *k, const void *array, int64_t i)
+static double norm_value(const rw_kernels *k, const void *array, int64_t i)
 {
     return k->dtype == RW_F32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
 }
 
-static void write(const rw_kernels *k, void *array, int64_t i, double value)
+static void put_norm_value(const rw_kernels *k, void *array, int64_t i, double value)
 {
     if (k->dtype == RW_F32)
         ((float *)array)[i] = (float)value;
@@ -63,7 +63,7 @@ rw_status rw_layer_norm(const rw_kernels *k, const rw_tiles *x, const void *gain
         return RW_ESHAPE;
     layer_norm_op o = { .k = k, .x = x, .gain = gain, .shift = shift, .eps = eps,
                         .inverse = inverse, .z = z, .to = y };
-    return rw_run_tasks(run, x->n_tiles, work_of(x), layer_norm_task, &o);
+    return rw_run_tasks(run, x->n_tiles, norm_work(x), layer_norm_task, &o);
 }
 
 rw_status rw_layer_norm_back(const rw_kernels *k, const rw_tiles *z, const void *inverse,
@@ -75,7 +75,7 @@ rw_status rw_layer_norm_back(const rw_kernels *k, const rw_tiles *z, const void 
         return RW_ESHAPE;
     layer_norm_op o = { .k = k, .x = z, .dy = dy, .gain = gain, .inverse = (char *)inverse,
                         .to = dx };
-    return rw_run_tasks(run, z->n_tiles, work_of(z), layer_norm_back_task, &o);
+    return rw_run_tasks(run, z->n_tiles, norm_work(z), layer_norm_back_task, &o);
 }
 
 /* --- by feature ------------------------------------------------------------ */
@@ -91,7 +91,7 @@ typedef struct {
 
 enum { NORM_ROWS = 64 }; /* rows whose terms are made before they are used: a bound of the stack */
 
-static size_t offset(const row_norm_op *o, int32_t row)
+static size_t norm_offset(const row_norm_op *o, int32_t row)
 {
     return (size_t)row * rw_dtype_size(o->op.k->dtype);
 }
@@ -102,12 +102,12 @@ static void norm_gradient_task(const void *arg, int64_t task)
     const rw_kernels *k = o->op.k;
     rw_part p = rw_op_part(&o->op, task); /* of all tiles */
     int32_t n = p.end - p.first;
+    size_t at = norm_offset(o, p.first);
     for (int64_t tile = 0; tile < o->x->n_tiles; tile++) {
         const char *dy = rw_tile_row(o->dy, tile, p.first);
         k->row_dot(dy, NULL, rw_tile_row(o->x, tile, p.first), NULL,
-                   o->dgain + offset(o, p.first), n, o->x->tile, rw_tile_live(o->x, tile), tile > 0);
-        k->row_sum(dy, n, o->dshift + offset(o, p.first), o->x->tile, rw_tile_cols(k, o->dy, tile),
-                   tile > 0);
+                   o->dgain + at, n, o->x->tile, rw_tile_live(o->x, tile), tile > 0);
+        k->row_sum(dy, n, o->dshift + at, o->x->tile, rw_tile_cols(k, o->dy, tile), tile > 0);
     }
 }
 
@@ -117,9 +117,9 @@ rw_status rw_norm_gradient(const rw_kernels *k, const rw_tiles *z, const rw_tile
     RW_ASSERT(rw_is_tiles(z) && rw_is_tiles(dy) && dgain && dshift && rw_is_run(run));
     if (z->dtype != k->dtype || !rw_tiles_alike(z, dy))
         return RW_ESHAPE;
-    row_norm_op o = { .op = rw_op_cut(k, run, z->n, 1, work_of(z)), .x = z, .dy = dy,
+    row_norm_op o = { .op = rw_op_cut(k, run, z->n, 1, norm_work(z)), .x = z, .dy = dy,
                       .dgain = dgain, .dshift = dshift };
-    return rw_run_tasks(run, o.op.blocks, work_of(z), norm_gradient_task, &o);
+    return rw_run_tasks(run, o.op.blocks, norm_work(z), norm_gradient_task, &o);
 }
 
 static void batch_moments_task(const void *arg, int64_t task)
@@ -128,20 +128,21 @@ static void batch_moments_task(const void *arg, int64_t task)
     const rw_kernels *k = o->op.k;
     rw_part p = rw_op_part(&o->op, task); /* of all tiles */
     int32_t n = p.end - p.first;
-    char *mean = o->out_mean + offset(o, p.first), *variance = o->variance + offset(o, p.first);
+    size_t at = norm_offset(o, p.first);
+    char *mean = o->out_mean + at, *variance = o->variance + at;
     for (int64_t tile = 0; tile < o->x->n_tiles; tile++)
         k->row_sum(rw_tile_row(o->x, tile, p.first), n, mean, o->x->tile,
                    rw_tile_cols(k, o->x, tile), tile > 0);
     for (int32_t i = 0; i < n; i++)
-        write(k, mean, i, read(k, mean, i) / (double)o->x->batch);
+        put_norm_value(k, mean, i, norm_value(k, mean, i) / (double)o->x->batch);
     for (int64_t tile = 0; tile < o->x->n_tiles; tile++) {
         const char *x = rw_tile_row(o->x, tile, p.first);
         k->row_dot(x, mean, x, mean, variance, n, o->x->tile, rw_tile_live(o->x, tile), tile > 0);
     }
     for (int32_t i = 0; i < n; i++) {
-        double found = read(k, variance, i) / (double)o->x->batch;
-        write(k, variance, i, found);
-        write(k, o->out_inverse, p.first + i, 1 / sqrt(found + o->eps));
+        double found = norm_value(k, variance, i) / (double)o->x->batch;
+        put_norm_value(k, variance, i, found);
+        put_norm_value(k, o->out_inverse, p.first + i, 1 / sqrt(found + o->eps));
     }
 }
 
@@ -151,16 +152,16 @@ rw_status rw_batch_moments(const rw_kernels *k, const rw_tiles *x, double eps, v
     RW_ASSERT(rw_is_tiles(x) && mean && variance && inverse && eps > 0 && rw_is_run(run));
     if (x->dtype != k->dtype)
         return RW_ESHAPE;
-    row_norm_op o = { .op = rw_op_cut(k, run, x->n, 1, work_of(x)), .x = x, .out_mean = mean,
+    row_norm_op o = { .op = rw_op_cut(k, run, x->n, 1, norm_work(x)), .x = x, .out_mean = mean,
                       .variance = variance, .out_inverse = inverse, .eps = eps };
-    return rw_run_tasks(run, o.op.blocks, work_of(x), batch_moments_task, &o);
+    return rw_run_tasks(run, o.op.blocks, norm_work(x), batch_moments_task, &o);
 }
 
 static void batch_norm_task(const void *arg, int64_t task)
 {
     const row_norm_op *o = arg;
     rw_part p = rw_op_part(&o->op, task);
-    size_t at = offset(o, p.first);
+    size_t at = norm_offset(o, p.first);
     o->op.k->row_norm(rw_tile_row(o->x, p.tile, p.first), o->mean + at, o->inverse + at,
                       o->gain + at, o->shift + at,
                       o->z ? rw_tile_row(o->z, p.tile, p.first) : NULL,
@@ -176,9 +177,9 @@ rw_status rw_batch_norm(const rw_kernels *k, const rw_tiles *x, const void *mean
     RW_ASSERT(mean && inverse && gain && shift);
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y) || (z && !rw_tiles_alike(x, z)))
         return RW_ESHAPE;
-    row_norm_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work_of(x)), .x = x, .mean = mean,
+    row_norm_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, norm_work(x)), .x = x, .mean = mean,
                       .inverse = inverse, .gain = gain, .shift = shift, .z = z, .to = y };
-    return rw_run_tasks(run, o.op.blocks * x->n_tiles, work_of(x), batch_norm_task, &o);
+    return rw_run_tasks(run, o.op.blocks * x->n_tiles, norm_work(x), batch_norm_task, &o);
 }
 
 static void batch_norm_back_task(const void *arg, int64_t task)
@@ -190,9 +191,10 @@ static void batch_norm_back_task(const void *arg, int64_t task)
     for (int32_t first = p.first, end; first < p.end; first = end) {
         end = (int32_t)rw_min64((int64_t)first + NORM_ROWS, p.end);
         for (int32_t i = first; i < end; i++) {
-            write(k, scale, i - first, read(k, o->gain, i) * read(k, o->inverse, i));
-            write(k, mean, i - first, read(k, o->dshift, i) / o->count);
-            write(k, along, i - first, read(k, o->dgain, i) / o->count);
+            put_norm_value(k, scale, i - first,
+                           norm_value(k, o->gain, i) * norm_value(k, o->inverse, i));
+            put_norm_value(k, mean, i - first, norm_value(k, o->dshift, i) / o->count);
+            put_norm_value(k, along, i - first, norm_value(k, o->dgain, i) / o->count);
         }
         k->row_norm_back(rw_tile_row(o->x, p.tile, first), scale, mean, along,
                          rw_tile_row(o->dy, p.tile, first), rw_tile_row(o->to, p.tile, first),
@@ -208,8 +210,8 @@ rw_status rw_batch_norm_back(const rw_kernels *k, const rw_tiles *z, const void 
     RW_ASSERT(inverse && gain && dgain && dshift && count >= 1);
     if (z->dtype != k->dtype || !rw_tiles_alike(z, dy) || !rw_tiles_alike(z, dx))
         return RW_ESHAPE;
-    row_norm_op o = { .op = rw_op_cut(k, run, z->n, z->n_tiles, work_of(z)), .x = z, .dy = dy,
+    row_norm_op o = { .op = rw_op_cut(k, run, z->n, z->n_tiles, norm_work(z)), .x = z, .dy = dy,
                       .inverse = inverse, .gain = gain, .dgain = (char *)dgain,
                       .dshift = (char *)dshift, .count = count, .to = dx };
-    return rw_run_tasks(run, o.op.blocks * z->n_tiles, work_of(z), batch_norm_back_task, &o);
+    return rw_run_tasks(run, o.op.blocks * z->n_tiles, norm_work(z), batch_norm_back_task, &o);
 }

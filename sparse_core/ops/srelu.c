@@ -46,7 +46,7 @@ static void srelu_gradient_task(const void *arg, int64_t task)
                                 p.end - p.first, o->x->tile, rw_tile_live(o->x, tile), tile > 0);
 }
 
-static int64_t work_of(const rw_tiles *x)
+static int64_t srelu_work(const rw_tiles *x)
 {
     return RW_COST_SRELU_VALUE * x->n * x->batch;
 }
@@ -57,9 +57,9 @@ rw_status rw_srelu(const rw_kernels *k, const rw_tiles *x, const void *shape, rw
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(y) && shape && rw_is_run(run));
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
-    srelu_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work_of(x)), .x = x, .shape = shape,
+    srelu_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, srelu_work(x)), .x = x, .shape = shape,
                    .to = y };
-    return rw_run_tasks(run, o.op.blocks * x->n_tiles, work_of(x), srelu_task, &o);
+    return rw_run_tasks(run, o.op.blocks * x->n_tiles, srelu_work(x), srelu_task, &o);
 }
 
 rw_status rw_srelu_back(const rw_kernels *k, const rw_tiles *x, const void *shape,
@@ -68,9 +68,9 @@ rw_status rw_srelu_back(const rw_kernels *k, const rw_tiles *x, const void *shap
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_tiles(dx) && shape && rw_is_run(run));
     if (x->dtype != k->dtype || !rw_tiles_alike(x, dy) || !rw_tiles_alike(x, dx))
         return RW_ESHAPE;
-    srelu_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work_of(x)), .x = x, .dy = dy,
+    srelu_op o = { .op = rw_op_cut(k, run, x->n, x->n_tiles, srelu_work(x)), .x = x, .dy = dy,
                    .shape = shape, .to = dx };
-    return rw_run_tasks(run, o.op.blocks * x->n_tiles, work_of(x), srelu_back_task, &o);
+    return rw_run_tasks(run, o.op.blocks * x->n_tiles, srelu_work(x), srelu_back_task, &o);
 }
 
 rw_status rw_srelu_gradient(const rw_kernels *k, const rw_tiles *x, const void *shape,
@@ -79,7 +79,7 @@ rw_status rw_srelu_gradient(const rw_kernels *k, const rw_tiles *x, const void *
     RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && shape && gradient && rw_is_run(run));
     if (x->dtype != k->dtype || !rw_tiles_alike(x, dy))
         return RW_ESHAPE;
-    srelu_op o = { .op = rw_op_cut(k, run, x->n, 1, work_of(x)), .x = x, .dy = dy, .shape = shape,
-                   .gradient = gradient };
-    return rw_run_tasks(run, o.op.blocks, work_of(x), srelu_gradient_task, &o);
+    srelu_op o = { .op = rw_op_cut(k, run, x->n, 1, srelu_work(x)), .x = x, .dy = dy,
+                   .shape = shape, .gradient = gradient };
+    return rw_run_tasks(run, o.op.blocks, srelu_work(x), srelu_gradient_task, &o);
 }
