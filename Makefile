@@ -185,10 +185,14 @@ build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
 	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@
 
 # The kernels take most of the compiler's time. They know nothing of OpenMP (tests/test_architecture.py), so
-# one object of each serves both variants. The sanitizers need no optimizer. All kernels are made of the same
-# two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that cost
-# little. What this machine cannot run is compiled once, for its warnings. Without the optimizer gcc's AVX-512
-# intrinsics are macros, which convert signs.
+# one object of each serves both variants. At -O2 these and the test programs take half as long again to
+# compile, which running them does not win back. The sanitizers need no optimizer. All kernels are made of the
+# same two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that
+# cost little. What this machine cannot run is compiled once, for its warnings. Without the optimizer gcc's
+# AVX-512 intrinsics are macros, which convert signs.
+build/c/serial/kernels_%.o: VARIANT = -O1
+build/c/serial/test_%: VARIANT = -O1
+build/c/openmp/test_%: VARIANT = -O1 -fopenmp
 SHARED = $(addprefix build/c/openmp/,$(filter kernels_%.o,$(C_OBJECTS)))
 build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
                                     -fsanitize=address,bounds,shift,signed-integer-overflow

@@ -129,29 +129,44 @@ static candidate *candidates_of(const rw_plan *p, const rw_kernels *k, const rw_
     return found;
 }
 
-/* Does the plan insert the first `count` of `all`, or, with `each`, those of every group? */
-static bool grows_top(const rw_plan *p, const candidate *all, int64_t n, int64_t count,
-                      const int32_t *each)
+/* The best `count` of `all`, or, with `each`, those of every group; in order, `kept` of them. */
+static candidate *top_of(const rw_store *s, const candidate *all, int64_t n, int64_t count,
+                         const int32_t *each, int64_t *kept)
 {
     candidate *sorted = malloc((size_t)(n + 1) * sizeof *sorted);
-    int32_t *got = calloc((size_t)p->store->n_groups, sizeof *got);
+    int32_t *got = calloc((size_t)s->n_groups, sizeof *got);
     REQUIRE(sorted && got);
     memcpy(sorted, all, (size_t)n * sizeof *sorted);
     qsort(sorted, (size_t)n, sizeof *sorted, highest_first);
-    int64_t kept = 0;
+    *kept = 0;
     for (int64_t i = 0; i < n; i++) {
-        bool comes = each ? got[sorted[i].group] < each[sorted[i].group] : kept < count;
+        bool comes = each ? got[sorted[i].group] < each[sorted[i].group] : *kept < count;
         if (comes) {
             got[sorted[i].group]++;
-            sorted[kept++] = sorted[i];
+            sorted[(*kept)++] = sorted[i];
         }
     }
-    qsort(sorted, (size_t)kept, sizeof *sorted, by_group);
+    qsort(sorted, (size_t)*kept, sizeof *sorted, by_group);
+    free(got);
+    return sorted;
+}
+
+/* Does the plan insert exactly these? */
+static bool grows(const rw_plan *p, const candidate *expected, int64_t kept)
+{
     bool same = p->n_ins == kept;
     for (int64_t i = 0; same && i < kept; i++)
-        same = p->ins_group[i] == sorted[i].group && p->ins_source[i] == sorted[i].source;
-    free(got);
-    free(sorted);
+        same = p->ins_group[i] == expected[i].group && p->ins_source[i] == expected[i].source;
+    return same;
+}
+
+static bool grows_top(const rw_plan *p, const candidate *all, int64_t n, int64_t count,
+                      const int32_t *each)
+{
+    int64_t kept;
+    candidate *expected = top_of(p->store, all, n, count, each, &kept);
+    bool same = grows(p, expected, kept);
+    free(expected);
     return same;
 }
 
@@ -237,19 +252,26 @@ static void test_growth_does_not_depend_on_threads(void)
         int32_t each[N_OUT];
         for (int32_t g = 0; g < s->n_groups; g++)
             each[g] = (int32_t)(hash(5, (uint64_t)g, 0) % 60);
+        int64_t most = n / 3, some_kept, most_kept, each_kept; /* so many that all are noted */
+        candidate *some = top_of(s, all, n, count, NULL, &some_kept);
+        candidate *many = top_of(s, all, n, most, NULL, &most_kept);
+        candidate *of_each = top_of(s, all, n, 0, each, &each_kept);
         for (int threads = 1; threads <= 8; threads += NEXT_THREADS) {
             rw_run run = { threads, NULL, NULL };
             p->n_ins = 0;
             CHECK_STATUS(rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run), RW_OK);
-            CHECK(grows_top(p, all, n, count, NULL));
-            p->n_ins = 0; /* so many that all are noted */
-            CHECK_STATUS(rw_plan_grow_gradient(p, n / 3, k, x, dy, true, GROW_KEY, &run), RW_OK);
-            CHECK(grows_top(p, all, n, n / 3, NULL));
+            CHECK(grows(p, some, some_kept));
+            p->n_ins = 0;
+            CHECK_STATUS(rw_plan_grow_gradient(p, most, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK(grows(p, many, most_kept));
             p->n_ins = 0;
             CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run),
                          RW_OK);
-            CHECK(grows_top(p, all, n, 0, each));
+            CHECK(grows(p, of_each, each_kept));
         }
+        free(of_each);
+        free(many);
+        free(some);
         free(all);
         rw_plan_free(first);
         rw_plan_free(p);
@@ -365,8 +387,8 @@ static void test_growth_can_be_stopped(void)
         each[g] = s->len[g] < 1000;
     int64_t empty = (int64_t)s->n_groups * 1000 - s->slots;
     for (int kind = 0; kind < 3; kind++)
-        for (int patience = 0; patience < 100; patience += 99) {
-            int left = patience;
+        for (int i = 0; i < PATIENCES; i++) {
+            int patience = PATIENCE[i], left = patience;
             rw_run run = { 1, count_poll, &left };
             rw_plan *p = plan_of(s, 300);
             int64_t count = kind ? empty / 3 : 900;

@@ -53,12 +53,15 @@ static const rw_run ALONE = { 1, NULL, NULL };
 static const rw_dtype DTYPES[] = { RW_F32, RW_F64 };
 static const int32_t GROUPS[] = { 1, 2, 4, 8 };
 
-/* Loops over numbers of threads, from one on. Sanitizers are slow, and get every third one. */
+/* Sanitizers are slow. They get every third number of threads, from one on; every second pair of
+ * two sizes, in such a way that each of both occurs; and of calls that may be stopped only those
+ * that are, for the others do what other tests do. */
 #ifdef __SANITIZE_ADDRESS__
-enum { NEXT_THREADS = 3 };
+enum { NEXT_THREADS = 3, NEXT_PAIR = 2, PATIENCES = 1 };
 #else
-enum { NEXT_THREADS = 1 };
+enum { NEXT_THREADS = 1, NEXT_PAIR = 1, PATIENCES = 2 };
 #endif
+static const int PATIENCE[] = { 0, 99 };
 
 /* Around the lanes, the registers in flight and the tiles. */
 static const int32_t LENGTHS[] = { 1,  2,  3,  5,  7,  8,  9,  15, 16,  17,

@@ -235,6 +235,8 @@ static void test_gradients_add_up(void)
     };
     FOR_EACH_KERNELS(k)
         for (size_t c = 0; c < 4 * sizeof CASES / sizeof *CASES; c++) {
+            if ((c % 4 + c / 4) % NEXT_PAIR)
+                continue;
             int32_t group = GROUPS[c % 4], n_in = 65, n_out = N_LENGTHS * group - (group > 1);
             rw_store *s = store_of(n_out, n_in, group, group, k->dtype);
             int32_t sum = add_field(s, "sum"), new = add_field(s, "new"), old = add_field(s, "old");
@@ -480,7 +482,8 @@ static void test_a_poll_can_stop_it(void)
     rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
     void *scratch = rw_alloc((size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
     REQUIRE(scratch);
-    for (int patience = 0; patience < 100; patience += 99) {
+    for (int i = 0; i < PATIENCES; i++) {
+        int patience = PATIENCE[i];
         rw_status expected = patience ? RW_OK : RW_EINTR;
         int left = patience;
         rw_run run = { 1, count_poll, &left };
