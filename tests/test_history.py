@@ -83,3 +83,17 @@ def test_what_is_no_figure_is_refused_by_name(tmp_path, figure):
     t.fit(X, Y, verbose=0)
     with pytest.raises(TypeError, match="history row 0: 'mine' must be numbers or words"):
         t.save(tmp_path / "run.st")
+
+
+def test_rows_are_copied_unless_they_are_given_away(history):
+    """A config that somebody holds stays his; what was read from a file is not kept twice."""
+    found = history.to_dict()
+    copy, same = rw.History.from_dict(found), rw.History.from_dict(found, copy=False)
+    assert copy.epochs == same.epochs == found["epochs"]
+    assert all(row is its for row, its in zip(same.epochs, found["epochs"], strict=True))
+    assert not any(row is its for row, its in zip(copy.epochs, found["epochs"], strict=True))
+    t = trainer()
+    t.fit(X, Y, epochs=1, verbose=0)
+    config = t.config()
+    rw.Trainer.from_config(config, t.arrays()).history.epochs[0]["loss"] = 7.0
+    assert config["state"]["history"]["epochs"] == t.history.epochs
