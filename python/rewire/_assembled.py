@@ -230,13 +230,14 @@ class Assembled:
         if old is None:
             self.standardizer = Standardizer.fit(source, weight)
             return
-        if any(layer.rescaled(Rescale()) is None for layer in (*before, first)):
+        if any(layer.rescaled(Rescale()) is None for layer in before):
             return  # they could not follow
         new = old.learn(source, weight, center=first.absorbs is True)
         if new is not old:
             gain, offset = old.change_to(new)
-            calls = first.rescaled(Rescale(cols=gain, offset=offset)) or []
-            self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
+            calls = first.rescaled(Rescale(cols=gain, offset=offset))
+            if calls is not None:  # it could follow
+                self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
 
     def change_outputs(self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]) -> None:
         """Let outputs be ``outputs * gain + shift``: targets have other units. The last layer is linear.

@@ -28,6 +28,7 @@ __all__ = ["LARGEST", "Computing"]
 ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
 LARGEST = {kind: float(np.finfo(kind).max) for kind in ("float32", "float64")}
 PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
+FEWEST = 32  # samples at a time, whatever they take
 SPARE_BYTES = 64 << 20  # workspaces larger than this are not kept for the next predict
 SPARES = 4
 
@@ -171,15 +172,14 @@ class Computing(Assembled):
         ws = self._take_spare()
         p = self.passing(ws, threads=threads)
         size = self.batch_for(len(rows), batch_size)
-        with quiet():  # what overflows is refused by name
-            for start in range(0, len(rows), size):
-                some = rows[start : start + size]
-                y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
-                if softmax:
-                    _core.softmax(y)
-                found = y.unpack(out[start : start + len(some)], threads)
-                if refuse:
-                    self.check_outputs(source, some, found)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
+            if softmax:
+                _core.softmax(y)
+            found = y.unpack(out[start : start + len(some)], threads)
+            if refuse:  # what overflows is refused by name
+                self.check_outputs(source, some, found)
         self._keep_spare(ws)
         return out
 
@@ -194,9 +194,11 @@ class Computing(Assembled):
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""
         if batch_size is not None:
             return _checks.integer("batch_size", batch_size, low=1)
+        if n_samples <= FEWEST:
+            return n_samples
         item = item_bytes(self.dtype)
         fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
-        return min(n_samples, max(32, min(1024, fits // 64 * 64)))
+        return min(n_samples, max(FEWEST, min(1024, fits // 64 * 64)))
 
     def _take_spare(self) -> Workspace:
         try:  # one step, because several threads predict at a time

@@ -27,7 +27,7 @@ from rewire._signals import Interrupts
 from rewire._stepper import Stepper, epoch_row
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
-from rewire.callbacks import EVENTS, State, handlers
+from rewire.callbacks import State, handlers
 from rewire.losses import Targets
 from rewire.metrics import Metric
 from rewire.progress import Silent
@@ -65,7 +65,7 @@ class Fit(Stepper):
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
         self.errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it
-        self.handlers = {event: handlers(trainer.callbacks, event) for event in EVENTS}
+        self.handlers = handlers(trainer.callbacks)
 
     # --- callbacks ------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Fit(Stepper):
     def begin_epoch(self) -> Unfinished:
         """Nothing of the epoch is done yet."""
         epoch, n_samples, batch, shuffle, metric = self.kind()
-        none = [0] * len(self.net.weight_layers)
+        none = [0] * len(self.net.tree.weighted)
         with self.event_whole:
             part = Unfinished(n_samples, batch, shuffle, epoch, self.state.step, metric, none, list(none))
             self.state.unfinished = part

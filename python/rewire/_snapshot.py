@@ -27,10 +27,9 @@ __all__ = ["KEPT_BYTES", "AllOrNothing", "AttributesUndone"]
 
 KEPT_BYTES = 256 << 20
 
-_CONTAINERS = (list, dict, set, deque)
 _PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a short cut
 # Attributes of parameters that hold nothing between two steps, or what others hold.
-_SCRATCH = ("_room", "_gradient", "_view", "_derived", "owner")
+_SCRATCH = ("_room", "_gradient", "_view", "_derived", "_taken", "owner")
 
 
 class AllOrNothing:
@@ -100,7 +99,7 @@ def _everything(trainer: TrainerLike) -> list[Callable[[], Any]]:
     _keep(history, undo, shallow=None)
     # Not the rows: there may be thousands, and they are never changed.
     for items in (history.epochs, trainer.callbacks, network.layers):
-        undo.append(_refill(items))
+        undo.append(_refill(items, "list"))
     _keep(network, undo, shallow=None)
     for layer in network.tree.layers.values():
         _keep(layer, undo)
@@ -125,50 +124,53 @@ def _keep(thing: Any, undo: list[Callable[[], Any]], *, shallow: Container[str] 
         return
     seen: set[int] = set()
     for name, value in values.items():
-        if type(value) not in _PLAIN and name not in shallow:
-            _contents(value, undo, seen)
+        kind: Any = type(value)
+        if kind not in _PLAIN and name not in shallow and (holds := _holds(kind)):
+            _contents(value, holds, undo, seen)
 
 
 @lru_cache(maxsize=256)
 def _holds(kind: Any) -> str:
-    """What may change inside an instance of a class: that of a store, array, tuple, items; or nothing."""
-    for base, name in ((WeightStore, "store"), (np.ndarray, "array"), (tuple, "tuple")):
-        if issubclass(kind, base):
-            return name
-    return "items" if issubclass(kind, _CONTAINERS) else ""
+    """What may change inside an instance of a class: that of a store, array, tuple, container; or nothing."""
+    names = {
+        WeightStore: "store", np.ndarray: "array", tuple: "tuple", list: "list", dict: "dict", set: "set",
+        deque: "deque",
+    }  # fmt: skip
+    return next((name for base, name in names.items() if issubclass(kind, base)), "")
 
 
-def _contents(value: Any, undo: list[Callable[[], Any]], seen: set[int]) -> None:
+def _contents(value: Any, holds: str, undo: list[Callable[[], Any]], seen: set[int]) -> None:
     """Stores, arrays and plain containers, to any depth; all other objects are kept as they are."""
-    kind: Any = type(value)
-    holds = _holds(kind)
     if holds == "store":
         undo.append(partial(value._core.revert, value._core.clone()))
-    elif holds == "array":
-        if value.flags.writeable and value.size and not value.dtype.hasobject and id(value) not in seen:
+        return
+    if holds == "array":
+        if id(value) not in seen and value.flags.writeable and value.size and not value.dtype.hasobject:
             seen.add(id(value))
             undo.append(partial(np.copyto, value, value.copy()))
-    elif holds == "tuple":
-        for item in value:
-            if type(item) not in _PLAIN:
-                _contents(item, undo, seen)
-    elif holds == "items" and id(value) not in seen:
+        return
+    items = value
+    if holds != "tuple":
+        if id(value) in seen:
+            return
         seen.add(id(value))
-        undo.append(_refill(value))
-        for item in value.values() if isinstance(value, dict) else value:
-            if type(item) not in _PLAIN:
-                _contents(item, undo, seen)
+        undo.append(_refill(value, holds))
+        if holds == "dict":
+            items = value.values()
+    for item in items:
+        kind: Any = type(item)
+        if kind not in _PLAIN and (inside := _holds(kind)):
+            _contents(item, inside, undo, seen)
 
 
-def _refill(container: Any) -> Callable[[], None]:
+def _refill(container: Any, holds: str) -> Callable[[], None]:
     """A step that gives a list, dict, set or deque the items that it has now."""
-    items = type(container).copy(container) if not isinstance(container, list) else list(container)
+    if holds == "list":
+        return partial(container.__setitem__, slice(None), list(container))
+    items = type(container).copy(container)
+    return partial(_put_back, container, container.extend if holds == "deque" else container.update, items)
 
-    def put_back() -> None:
-        if isinstance(container, list):
-            container[:] = items
-        else:
-            container.clear()
-            (container.extend if isinstance(container, deque) else container.update)(items)
 
-    return put_back
+def _put_back(container: Any, add: Callable[[Any], Any], items: Any) -> None:
+    container.clear()
+    add(items)

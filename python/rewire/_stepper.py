@@ -292,7 +292,7 @@ def epoch_row(trainer: TrainerLike, part: Unfinished) -> dict[str, Any]:
     """What the history says of an epoch beside its figures."""
     return {
         "lr": trainer.optimizer.rate(trainer.epoch, trainer.step),
-        "nnz": [layer.nnz for layer in trainer.network.weight_layers],
+        "nnz": [sum(parameter.size for parameter in own) for own in trainer.network.tree.connecting],
         "links_removed": part.removed,
         "links_grown": part.grown,
         "seconds_training": part.seconds_training,

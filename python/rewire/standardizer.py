@@ -51,9 +51,9 @@ class Standardizer:
 
     def __init__(self, mean: NDArray[np.float64], scale: NDArray[np.float64]) -> None:
         mean = float_vector("mean", mean, np.size(mean))
-        self._set(mean, float_vector("scale", scale, len(mean)), None, "")
+        with quiet():
+            self._set(mean, float_vector("scale", scale, len(mean)), None, "")
 
-    @quiet()
     def _set(
         self, mean: NDArray[np.float64], scale: NDArray[np.float64], moments: Moments | None, latest: str
     ) -> None:
@@ -83,8 +83,9 @@ class Standardizer:
             weight = float_vector("weight", weight, source.n_samples, low=0.0)
             if not weight.any():
                 raise ValueError("weight must hold at least one weight > 0, got only zero weights")
-        found = source.moments(weight)
-        return cls._of(found, found.digest(), found.mean)
+        with quiet():
+            found = source.moments(weight)
+            return cls._of(found, found.digest(), found.mean)
 
     @classmethod
     def _of(cls, moments: Moments, latest: str, mean: NDArray[np.float64]) -> Standardizer:
@@ -116,6 +117,8 @@ class Standardizer:
         self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
     ) -> Standardizer:
         """The standardiser that has seen these samples as well; itself if that makes no difference.
+
+        Call it :func:`rewire._moments.quiet`.
 
         Samples that are exactly those of the latest call are the same set again and count once: a loop of
         ``fit(epochs=1)`` is one ``fit``, and a resumed run the run that was stopped.

@@ -112,21 +112,27 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[Any]:
     return found
 
 
-def handlers(callbacks: Iterable[Any], event: str) -> list[Callable[[State], None]]:
-    """The methods to call at an event: those that exist and are not the base's empty ones.
+def handlers(callbacks: Iterable[Any]) -> dict[str, list[Callable[[State], None]]]:
+    """The methods to call at each event: those that exist and are not the base's empty ones.
 
     In the order of the callbacks; but those who save come after all others, so that what they save has
     everybody's figures. At the end of ``fit`` they come first: a run is gone on with from where it stopped,
     not from the best network that is brought back then.
     """
-    nothing = getattr(Callback, event)
-    others: list[Callable[[State], None]] = []
-    savers: list[Callable[[State], None]] = []
+    others: dict[str, list[Callable[[State], None]]] = {event: [] for event in EVENTS}
+    savers: dict[str, list[Callable[[State], None]]] = {}
     for callback in callbacks:
-        method = getattr(callback, event, None)
-        if method is not None and getattr(method, "__func__", None) is not nothing:
-            (savers if getattr(callback, "saves", False) else others).append(method)
-    return savers + others if event == "on_fit_end" else others + savers
+        saves = getattr(callback, "saves", False)
+        for event, nothing in _NOTHING:
+            method = getattr(callback, event, None)
+            if method is not None and getattr(method, "__func__", None) is not nothing:
+                (savers.setdefault(event, []) if saves else others[event]).append(method)
+    for event, last in savers.items():
+        others[event] = last + others[event] if event == "on_fit_end" else others[event] + last
+    return others
+
+
+_NOTHING = [(event, getattr(Callback, event)) for event in EVENTS]
 
 
 def has_state(callback: Any) -> bool:

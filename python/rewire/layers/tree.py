@@ -36,6 +36,8 @@ class Tree:
         By names such as ``"layers.2.buffer.mean"``.
     weighted : list of Layer
         Layers with connections of their own, that is not those of a layer before them.
+    connecting : list of list of Parameter
+        For each of these, the parameters that make its connections and those of layers inside.
     sparse : list of SparseParameter
     """
 
@@ -51,6 +53,7 @@ class Tree:
             self._add(f"layers.{i}", layer)
         owners = {layer for name, (layer, _) in self.declared_by.items() if self.parameters[name].connects}
         self.weighted = [layer for name, layer in self.layers.items() if name in owners]
+        self.connecting = [[q for q in layer.all_parameters() if q.connects] for layer in self.weighted]
         self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
         self._refuse_undeclared()
 

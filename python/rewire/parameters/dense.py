@@ -242,6 +242,8 @@ class DenseParameter(Parameter):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         calls: list[Callable[[], Any]] = []
+        if by.rows is None and by.cols is None and by.slope is None:
+            return calls
         for name, values, power in [
             ("weight", self.values, 0), *((n, a, self.fields[n].power) for n, a in self.state.items()),
         ]:  # fmt: skip
@@ -318,6 +320,8 @@ def _blocks(a: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 def all_finite(a: NDArray[Any]) -> bool:
     """Whether all values are finite."""
+    if a.size <= _BLOCK:
+        return bool(np.isfinite(a).all())
     return all(bool(np.isfinite(part).all()) for part in _blocks(a))
 
 
