@@ -176,8 +176,12 @@ build/c/neon/%: VARIANT = -O2 -fopenmp
 build/c/neon/%: C_COMPILE = $(NEON_CC)
 c-neon: C_RUN = $(NEON_QEMU) -L /usr/aarch64-linux-gnu
 
-c-%: $$(addprefix build/c/$$*/,$(C_TESTS))
-	@for t in $(addprefix build/c/$*/,$(C_TESTS)); do echo "$$t"; $(C_RUN) $$t || exit 1; done
+c-%: $$(addsuffix .run,$$(addprefix build/c/$$*/,$(C_TESTS)))
+	@echo "$@: passed"
+
+# Never made, so that it runs whenever asked for; each by itself, side by side.
+build/c/%.run: build/c/%
+	@echo "$<"; $(C_RUN) $<
 
 build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
 	@mkdir -p $(@D)

@@ -17,6 +17,7 @@ settings.register_profile("soak", max_examples=20_000, stateful_step_count=100, 
 LONGEST = {
     "test_sklearn_contract", "test_store_machine", "test_bench", "test_estimators", "test_rule_properties",
     "test_checkpoint", "test_cli", "test_mutants", "test_python_mutants", "test_analysis", "test_types",
+    "test_file_memory", "test_outside", "test_carried", "test_forged_files",
 }  # fmt: skip
 
 
