@@ -51,7 +51,8 @@ ORDER = """
     plots.structure plots. info
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
     comparison.pool comparison.record comparison.result comparison._compare comparison.
-    estimators._parameters estimators._split estimators._arguments estimators._units estimators._base
+    estimators._parameters estimators._auto estimators._split estimators._arguments estimators._units
+    estimators._base
     estimators.classifier estimators.regressor estimators.
     demo . cli.* cli. __main__
 """.split()

@@ -171,7 +171,8 @@ def test_attributes(fitted, digits):
     assert fitted.nnz_ == sum(c.nnz for c in fitted.coefs_) == 6 * (124 + 100) + 300
     assert fitted.density_ == fitted.nnz_ / (64 * 60 + 60 * 40 + 40 * 10)
     assert isinstance(fitted.network_, rw.Sequential) and isinstance(fitted.history_, rw.History)
-    moved = fitted.topology_history_
+    assert fitted.topology_history_ == []  # 5 epochs of 10 steps each
+    moved = SparseMLPClassifier(**{**FAST, "rewiring": rw.SET()}).fit(*digits[:2]).topology_history_
     assert [row["epoch"] for row in moved] == [1, 2, 3, 4]  # nothing moves before the first epoch
     assert all(row["removed"] == row["grown"] and sum(row["removed"]) > 0 for row in moved)
 
@@ -653,6 +654,7 @@ def test_predicting_while_fitting_is_refused(digits, how):
         ("learning_rate_init", 0.0, ValueError),
         ("learning_rate_init", "constant", ValueError),
         ("weight_decay", -1.0, ValueError),
+        ("weight_decay", "some", ValueError),
         ("dropout", 1.0, ValueError),
         ("batch_size", 0, ValueError),
         ("batch_size", "all", ValueError),

@@ -30,8 +30,9 @@ from rewire.activations import Activation, activation
 from rewire.callbacks import EarlyStopping
 from rewire.connectivity import Connectivity
 from rewire.errors import InterruptedWarning
-from rewire.estimators import _parameters
+from rewire.estimators import _auto, _parameters
 from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._auto import Amount
 from rewire.estimators._split import hold_out
 from rewire.history import History
 from rewire.initializers import Initializer, initializer
@@ -55,19 +56,20 @@ class Checked(NamedTuple):
 
     values: list[Any]
     incremental: bool
+    steps: int | None  # of an epoch, by which SET's schedule was chosen
     options: dict[str, Any]
     made: list[tuple[Any, dict[str, Any]]]  # the trainer's optimizer and rule, with their attributes
 
     @classmethod
     def of(
-        cls, model: BaseSparseMLP, trainer: Trainer, incremental: bool, options: dict[str, Any]
+        cls, model: BaseSparseMLP, trainer: Trainer, amount: Amount, options: dict[str, Any]
     ) -> Checked | None:
         """None if a parameter is an object, which may change inside."""
         values = _parameters.values_of(model)
         if not all(map(_parameters.fixed, values)):
             return None
         made = [(thing, dict(vars(thing))) for thing in (trainer.optimizer, trainer.rewiring)]
-        return cls(values, incremental, options, made)
+        return cls(values, amount.steps is None, amount.steps, options, made)
 
     def holds(self, model: BaseSparseMLP, trainer: Trainer, incremental: bool) -> bool:
         """Whether all is as it was."""
@@ -81,6 +83,11 @@ class Checked(NamedTuple):
             )
             and (trainer.horizon, trainer.threads) == (model.horizon, model.n_jobs)
         )
+
+    def set_decay(self, decay: float) -> None:
+        """Another weight decay of the trainer's optimizer, which depends on how many rows there are."""
+        optimizer, kept = self.made[0]
+        optimizer.weight_decay = kept["weight_decay"] = decay
 
 
 class AtEnd:
@@ -126,7 +133,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         optimizer: str | Optimizer = "adam",
         learning_rate_init: float | str = "auto",
         momentum: float = 0.9,
-        weight_decay: float = 0.0,
+        weight_decay: float | str = "auto",
         dropout: float = 0.0,
         batch_size: int | str = "auto",
         max_iter: int = 100,
@@ -314,11 +321,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
             things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
+                amount = self._amount(targets, weight, options["batch_size"], going_on, incremental)
                 if going_on:
                     trainer = self.trainer_
-                    self._take_up(trainer, incremental, known)
+                    self._take_up(trainer, amount, known)
                 else:
-                    trainer = self._new_trainer(X, fitted, incremental)
+                    trainer = self._new_trainer(X, fitted, amount)
                 monitor = f"val_{trainer.loss.metric(trainer.network.final).name}"
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
@@ -327,6 +335,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     if known is None:
                         parts = [rule for rule in trainer.rewiring.parts() if not rule.run_fractions()]
                         trainer.state.told = trainer.state.told | {("misfit", rule.name) for rule in parts}
+                if known is None and self._chooses_period:
+                    trainer.state.told = trainer.state.told | {("misfit", trainer.rewiring.name)}
                 recorded = functools.partial(self._record, trainer, n_samples, going_on, monitor)
                 checked = dict(options)
 
@@ -347,7 +357,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             if not end.done:  # interrupted before the first epoch
                 finish()
             if known is None:
-                self._checked = Checked.of(self, trainer, incremental, checked)
+                self._checked = Checked.of(self, trainer, amount, checked)
         return interrupted
 
     def _train(
@@ -409,7 +419,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         found["best_loss_"] = min(since, default=math.nan) if scores is None else None
         return found
 
-    def _new_trainer(self, X: Any, fitted: dict[str, Any], incremental: bool) -> Trainer:
+    def _new_trainer(self, X: Any, fitted: dict[str, Any], amount: Amount) -> Trainer:
         hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
         fitted["_hidden_sizes"] = tuple(hidden)  # as asked for; neurons may go
         sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
@@ -434,8 +444,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         return Trainer(
             network,
             loss=loss,
-            optimizer=self._make_optimizer(),
-            rewiring=self._make_rewiring(incremental),
+            optimizer=self._make_optimizer(amount),
+            rewiring=self._make_rewiring(amount),
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
             horizon=self.horizon,
@@ -446,9 +456,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         known = self._checked
         return known if known is not None and known.holds(self, self.trainer_, incremental) else None
 
-    def _take_up(self, trainer: Trainer, incremental: bool, known: Checked | None) -> None:
+    def _take_up(self, trainer: Trainer, amount: Amount, known: Checked | None) -> None:
         """Go on with a trainer, under parameters that may have changed."""
-        if known is not None:
+        incremental = amount.steps is None
+        if known is not None and known.steps == amount.steps:
+            if isinstance(self.optimizer, str):
+                known.set_decay(_auto.decay(self.weight_decay, self.optimizer, amount))
             if incremental and trainer.state.unfinished is not None:
                 with trainer.network.gate.writing("fit"):
                     trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
@@ -469,7 +482,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     )
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
-        new, rule = self._make_optimizer(), self._make_rewiring(incremental)
+        new, rule = self._make_optimizer(amount), self._make_rewiring(amount)
         with trainer.network.gate.writing("fit"):
             trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
@@ -477,6 +490,25 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
 
     # --- parameters -----------------------------------------------------------------------
+
+    def _amount(
+        self,
+        targets: NDArray[Any],
+        weight: NDArray[np.float64] | None,
+        batch: int,
+        going_on: bool,
+        incremental: bool,
+    ) -> Amount:
+        """How much there is to learn from: in a stream all calls, of which the same set again counts once."""
+        rows = _auto.counted(len(targets), weight)
+        if going_on:
+            standardizer = self.trainer_.network.standardizer
+            if standardizer is not None and standardizer.moments is not None:
+                rows = max(rows, standardizer.moments.rows)
+            elif incremental:
+                rows = max(rows, self.t_)
+        each = 1 if targets.ndim == 1 else targets.shape[1]
+        return Amount(rows * each, None if incremental else -(-len(targets) // batch))
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""
@@ -506,7 +538,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             "patience": None if incremental else patience,
         }
 
-    def _make_optimizer(self) -> Optimizer:
+    def _make_optimizer(self, amount: Amount) -> Optimizer:
         what = self.optimizer
         if isinstance(what, Optimizer):
             return copy.deepcopy(what)
@@ -515,15 +547,20 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         if isinstance(rate, str):
             rate = RATES[name] if _checks.choice("learning_rate_init", rate, ("auto",)) else rate
         rate = _checks.number("learning_rate_init", rate, low=0.0, open_low=True)
-        decay = _checks.number("weight_decay", self.weight_decay, low=0.0)
+        decay = _auto.decay(self.weight_decay, name, amount)
         if name == "sgd":
             return SGD(lr=rate, momentum=self.momentum, weight_decay=decay)
         return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
 
-    def _make_rewiring(self, incremental: bool) -> Rule:
+    @property
+    def _chooses_period(self) -> bool:
+        """Whether the rule's period is chosen here; a run that is too short for it needs no warning then."""
+        return isinstance(self.rewiring, str) and self.rewiring == "set"
+
+    def _make_rewiring(self, amount: Amount) -> Rule:
         fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
-        rule = SET(fraction) if self.rewiring == "set" else rewiring(self.rewiring)
-        if incremental and rule.last_epoch == "remove":
+        rule = SET(fraction, every=_auto.period(amount)) if self._chooses_period else rewiring(self.rewiring)
+        if amount.steps is None and rule.last_epoch == "remove":
             # No call of partial_fit is known to be the last; removal in every call would eat the network.
             rule = copy.copy(rule)
             rule.last_epoch = "skip"

@@ -24,9 +24,9 @@ __all__ = ["SparseMLPClassifier"]
 class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     """Classifier: a multilayer perceptron that is truly sparse while it trains.
 
-    Only connections that exist are stored and computed with. After every epoch SET moves some of them
-    (``rewiring="set"``). Binary and multiclass targets get a softmax with one output a class, multilabel
-    indicators one sigmoid a label.
+    Only connections that exist are stored and computed with. After every epoch, but not before 100 steps, SET
+    moves some of them (``rewiring="set"``). Binary and multiclass targets get a softmax with one output a
+    class, multilabel indicators one sigmoid a label.
 
     Parameters
     ----------
@@ -57,7 +57,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     rewiring : str, dict, Rule or None
         A rule by name, such as ``"set"`` or ``"rigl"`` (``rewire.rewiring.rewiring_names()`` lists them); a
         dict of its name and options, ``{"name": "rigl", "fraction": 0.2}``; an object such as
-        ``SET(0.3, every=Epochs(5))``. ``"static"`` and None keep the structure.
+        ``SET(0.3, every=Epochs(5))``. ``"static"`` and None keep the structure. ``"set"`` moves links after
+        every epoch, or every 100 steps where an epoch has fewer: a new link needs steps to grow.
     drop_fraction : float in [0, 1]
         Fraction of connections that ``rewiring="set"`` moves. Unused for an object.
     optimizer : {"adam", "adamw", "sgd"} or Optimizer
@@ -67,8 +68,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Auto is 0.003, and 0.05 for SGD.
     momentum : float in [0, 1)
         Of SGD.
-    weight_decay : float
-        L2 for SGD and Adam, decoupled for AdamW.
+    weight_decay : float or "auto"
+        L2 for SGD and Adam, decoupled for AdamW. Auto is 10 / rows, at most 0.5, so that noise in few rows
+        is not learnt by heart; divided by the number of outputs where a row has several targets; 0.01 for
+        AdamW. A row counts as often as its sample weight over the least says, together at most ten times.
     dropout : float in [0, 1)
         After every hidden layer.
     batch_size : int or "auto"
@@ -181,12 +184,12 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
 
         Notes
         -----
-        Every call is an epoch, so ``rewiring="set"`` moves connections before every call but the first. For a
-        stream of small pieces count steps instead: ``rewiring=SET(every=Steps(500))``. No call is taken for
-        the last: ``last_epoch="remove"`` has no effect. Rules that count by a fraction of the run take
-        ``horizon`` calls, or ``max_iter``, for the run: state how many there will be. With ``standardize``
-        means and deviations are those of all calls so far, and the first layer is rescaled as they move (see
-        :class:`~rewire.Trainer`).
+        Every call is an epoch. ``rewiring="set"`` moves connections every 100 steps, counted over all calls,
+        and ``weight_decay="auto"`` goes by all rows so far, in which the same set again counts once (without
+        ``standardize``: by all samples seen). No call is taken for the last: ``last_epoch="remove"`` has no
+        effect. Rules that count by a fraction of the run take ``horizon`` calls, or ``max_iter``, for the
+        run: state how many there will be. With ``standardize`` means and deviations are those of all calls so
+        far, and the first layer is rescaled as they move (see :class:`~rewire.Trainer`).
         """
         if classes is None and y is not None and not hasattr(self, "trainer_"):
             if not type_of_target(y, input_name="y").startswith("multilabel"):
