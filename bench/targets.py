@@ -27,7 +27,7 @@ TARGETS = {
     "S9": ("scale", "lung-shaped networks"),
     "S10": ("scale", "50 million neurons in 24 GiB"),
 }
-SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "scale")
+SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "scale")
 RULE_SCRIPTS = ("rules", "published")
 
 
