@@ -24,15 +24,16 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _version _core _openmp errors _warn _format _checks _geometry _registry _params _resources _gate _signals
-    _fileio _blocks _container _saving threads _moments _inputs standardizer workspace _positions _links _view
-    _no_array store _structure activations initializers link_counts connectivity
+    _fileio _blocks _container _saving threads _moments _inputs _targets standardizer workspace _positions
+    _links _view _no_array store _structure activations initializers link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
     layers.passing layers.affine layers.dependence layers.base reachability
     layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
-    metrics _unfinished losses schedules optim _assembled _computing network files neurons
+    metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays losses.
+    schedules optim _assembled _computing network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
     rewiring.participation rewiring.memory rewiring.answers rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap
@@ -208,6 +209,7 @@ def test_core_compiles_as_one_file(as_one_file):
 # Files whose numbers have no better name than their place.
 PUBLISHED = {
     "base/hypergeometric.c": "coefficients of Stirling's series",
+    "kernels/kernels_loss.h": "coefficients of Taylor's series",
     "kernels/vec_avx2.h": "which lanes a shuffle moves, bit by bit",
 }
 

@@ -10,6 +10,8 @@ import rewire as rw
 from rewire import _core
 from rewire._inputs import as_source
 from rewire.layers.passing import Keep, Pass
+from rewire.losses import Truth
+from rewire.losses.base import KINDS
 from rewire.parameters.sparse import PATIENCE
 from rewire.units import Unit
 
@@ -51,6 +53,11 @@ OUTPUTS = [
     ("mse", "sigmoid"),
     ("mse", "tanh"),
     ("mse", rw.LeakyReLU(-0.5)),
+    ({"name": "cross_entropy", "label_smoothing": 0.2, "class_weight": (2.0, 0.5, 0.0)}, "softmax"),
+    ("huber", "tanh"),
+    ({"name": "huber", "delta": 0.25}, "linear"),
+    ("poisson", "linear"),
+    ("squared_hinge", "linear"),
 ]
 LAYERS = {
     "sparse": lambda n, m, f: rw.Sparse(n, m, density=0.6, activation=f),
@@ -68,7 +75,7 @@ class Probe:
         self.net, self.loss, self.weight, self.step = net, rw.losses.loss(loss), weight, step
         self.fused = self.loss.fused(net.layers[-1].activation)
         self.source, self.rows = as_source(X, net.n_in), np.arange(len(X))
-        self.truth = self.loss.targets(y, net.n_out).gather(self.rows).copy()
+        self.truth = Truth(self.loss.targets(y, net.n_out), self.rows)
         self.ws = net.workspace()
 
     def forward(self):
@@ -124,10 +131,15 @@ class Probe:
 def batch(loss, n_out, samples=6, n_in=5, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(samples, n_in))
-    if loss == "cross_entropy":
+    name = rw.losses.loss(loss).name
+    if name == "cross_entropy":
         return X, rng.integers(0, n_out, samples)
-    if loss == "binary_cross_entropy":
+    if name == "binary_cross_entropy":
         return X, rng.random((samples, n_out))
+    if name == "poisson":
+        return X, rng.poisson(2.0, (samples, n_out))
+    if name == "squared_hinge":
+        return X, rng.random((samples, n_out)) < 0.5
     return X, rng.normal(size=(samples, n_out))
 
 
@@ -174,6 +186,11 @@ def test_losses_and_final_activations(kind, loss, final):
         lambda seed: rw.Sequential([layer(5, 6, "tanh"), layer(6, 3, final)], seed=seed, dtype="float64"),
         loss,
     ).check()
+
+
+def test_every_loss_of_the_core_is_among_them():
+    known = {name for name in KINDS.names() if KINDS.named(name).kind}
+    assert {rw.losses.loss(loss).name for loss, _ in OUTPUTS} == known
 
 
 @pytest.mark.parametrize("kind", LAYERS)

@@ -14,6 +14,7 @@
 #include "kernels/tuned.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
+#include "kernels/losses.h"
 #include "kernels/limits.h"
 
 static void test_the_tables(void)
@@ -94,6 +95,11 @@ int main(int argc, char **argv)
     RUN(test_packing_csr);
     RUN(test_csr_in_range);
     RUN(test_losses_and_gradients);
+    RUN(test_losses_have_one_order);
+    RUN(test_targets_as_they_come);
+    RUN(test_right_outputs);
+    RUN(test_classes_without_weight);
+    RUN(test_exp_and_log1p_to_their_bounds);
     RUN(test_losses_stay_finite);
     RUN(test_samples_without_weight);
     RUN(test_loss_arguments);

@@ -162,7 +162,7 @@ def test_estimators_give_the_same_bits_in_any_units(by_column, by_target, by_wei
     assert np.array_equal(np.ldexp(plain.predict(make(x)), by_target), other.predict(make(far)))
     scores = plain.score(make(x), t, w), other.score(make(far), np.ldexp(t, by_target), far_w)
     assert scores[0] == pytest.approx(scores[1], rel=1e-12)
-    assert plain.history_.epochs[-1]["r2"] == pytest.approx(other.history_.epochs[-1]["r2"], rel=1e-12)
+    assert plain.loss_ == pytest.approx(other.loss_, rel=1e-12)
 
 
 @pytest.mark.parametrize("scale", [1e300, 1e307, 1e-300, 2.0**-1060])
@@ -214,7 +214,7 @@ def test_a_batch_of_one_does_not_depend_on_its_weight():
 def test_equal_weights_are_none(unit):
     found = []
     for w in (None, np.full(60, unit)):
-        t = Trainer(network(), loss="mse", optimizer="adam", standardize=True)
+        t = Trainer(network(), loss="mse", optimizer="adam", standardize=True, metrics=True)
         t.fit(X, T, epochs=2, sample_weight=w, validation_data=(X, T, w), verbose=0)
         found.append([t.evaluate(X, T, sample_weight=w)] + [
             {k: row[k] for k in ("loss", "r2", "val_loss", "val_r2")} for row in t.history.epochs

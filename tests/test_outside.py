@@ -31,6 +31,7 @@ from rewire import analysis
 from rewire._inputs import as_source
 from rewire.layers import ArrayLayer, Elementwise, Mixing
 from rewire.layers.passing import Keep, Probe
+from rewire.losses import Truth
 from rewire.parameters import DenseParameter
 from rewire.rewiring import GradientProbe
 from small import SELDOM
@@ -70,7 +71,7 @@ class Batch:
     def __init__(self, net, samples):
         loss = rw.losses.loss("cross_entropy" if net.n_out == 3 else "mse")
         self.net, self.loss, self.ws = net, loss, net.workspace()
-        self.truth = loss.targets(targets(net)[:samples], net.n_out).gather(np.arange(samples)).copy()
+        self.truth = Truth(loss.targets(targets(net)[:samples], net.n_out), np.arange(samples))
         self.x = net.load_batch(self.ws, as_source(X[:samples], net.n_in), np.arange(samples), 1)
         self.p = net.passing(self.ws, fused=loss.fused(net.final), training=True, step=1)
         self.p.probing = True

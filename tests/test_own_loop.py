@@ -155,9 +155,9 @@ def test_fused_kept_and_in_numpy_a_step_is_the_same(rule):
 
 def test_weights_of_samples_and_targets():
     w = np.random.default_rng(1).uniform(0, 2, len(X))
-    whole = rw.Trainer(network("linear", 2), loss="mse")
+    whole = rw.Trainer(network("linear", 2), loss="mse", metrics=True)
     whole.fit(X, T, batch_size=BATCH, shuffle=False, sample_weight=w, verbose=0)
-    t = rw.Trainer(network("linear", 2), loss="mse")
+    t = rw.Trainer(network("linear", 2), loss="mse", metrics=True)
     for i in range(0, len(X), BATCH):
         found = t.train_step(X[i : i + BATCH], T[i : i + BATCH], sample_weight=w[i : i + BATCH])
         assert np.isfinite(found.loss) and found.lr == 0.05 and found.rewired is None

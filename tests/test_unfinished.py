@@ -56,7 +56,7 @@ def trainer(rule, optimizer, dropout, regression, callbacks=()):
     return rw.Trainer(
         net, loss="mse" if regression else "cross_entropy", optimizer=OPTIMIZERS[optimizer](),
         rewiring=RULES[rule](), callbacks=[rw.LinkLog(), rw.EarlyStopping(99, monitor="loss"), *callbacks],
-        standardize=True, threads=1,
+        standardize=True, threads=1, metrics=True,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from rewire.history import History
 from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
 from rewire.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU, Sparse, SReLU, TwoSided
 from rewire.link_counts import erk_links
-from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy
+from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredHinge
 from rewire.network import Sequential
 from rewire.neurons import remove_neurons
 from rewire.optim import SGD, Adam, AdamW, Optimizer
@@ -61,12 +61,13 @@ __all__ = [
     "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Comparison",
     "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning",
     "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet",
-    "He", "History", "ImportancePruning", "InterruptedWarning", "Layer", "LayerNorm", "LeakyReLU",
-    "Linear", "LinkLog", "Magnitude", "MapLog", "Normal", "Optimizer", "PReLU", "ReLU", "RigL", "Rule",
-    "SReLU", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier",
-    "SparseMLPRegressor", "SparseParameter", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh",
-    "TopKAST", "Trainer", "TwoSided", "WeightStore", "Xavier", "Zeros", "__version__", "compare",
-    "erk_links", "get_num_threads", "grid", "load", "preset", "remove_neurons", "set_num_threads",
+    "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "Layer", "LayerNorm",
+    "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal", "Optimizer", "PReLU", "Poisson",
+    "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
+    "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter", "SquaredHinge", "Standardizer",
+    "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "TwoSided", "WeightStore", "Xavier",
+    "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
+    "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def refresh_rule(trainer: TrainerLike) -> None:
 def check(trainer: TrainerLike) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
     net = trainer.network
-    metric = trainer.loss.metric(net.final)
+    metric = trainer.training_metric()
     trainer.state.check(metric=metric, layers=len(net.weight_layers), n_out=net.n_out)
     check_network(trainer, net, trainer.state.optimizer_step)
 

@@ -176,7 +176,7 @@ class Computing(Assembled):
             some = rows[start : start + size]
             y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
             if softmax:
-                _core.softmax(y)
+                _core.softmax(y, threads)
             found = y.unpack(out[start : start + len(some)], threads)
             if refuse:  # what overflows is refused by name
                 self.check_outputs(source, some, found)

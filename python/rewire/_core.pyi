@@ -335,15 +335,39 @@ def batch_norm_back(
     dx: Tiles,
     threads: int,
 ) -> None: ...
+
+class Targets:  # of all samples; borrows the arrays
+    def __init__(
+        self,
+        *,
+        labels: NDArray[np.int64] | None = None,  # (m,)
+        values: NDArray[Any] | None = None,  # (m, n)
+        indptr: NDArray[np.int64] | None = None,  # or CSR rows of n columns
+        columns: NDArray[np.int32] | None = None,
+        entries: NDArray[Any] | None = None,  # float32 or float64; None: all are 1
+        n: int = 0,
+    ) -> None: ...
+    @property
+    def samples(self) -> int: ...
+
 def loss(
-    kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse"
+    kind: str,  # "softmax_ce" | "sigmoid_bce" | "mse" | "huber" | "poisson" | "squared_hinge"
     z: Tiles,
-    labels: NDArray[np.int64] | None,
-    targets: NDArray[np.float64] | None,  # (batch, n)
+    targets: Targets,
+    rows: NDArray[np.int64] | None,  # of each sample, in targets
     weight: NDArray[np.float64] | None,
     dz: Tiles | None,
+    threads: int = 1,
+    *,
+    delta: float = 1.0,  # of "huber"
+    smoothing: float = 0.0,  # of "softmax_ce", and so are
+    class_weight: NDArray[np.float64] | None = None,  # (n,)
+    right: NDArray[np.bool_] | None = None,  # (batch,): whether the first largest output is the label's
 ) -> float: ...
-def softmax(z: Tiles) -> None: ...
+def agreement(
+    z: Tiles, targets: Targets, rows: NDArray[np.int64] | None, threshold: float, threads: int = 1
+) -> NDArray[np.float64]: ...
+def softmax(z: Tiles, threads: int = 1) -> None: ...
 
 # --- the machine
 def aligned_zeros(shape: int | tuple[int, ...], dtype: str) -> NDArray[Any]: ...  # 64-byte aligned

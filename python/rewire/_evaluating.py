@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from rewire import _checks
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights, quiet
-from rewire.losses import Loss, Targets
+from rewire.losses import Loss, Targets, Truth
+from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.threads import resolve
 
@@ -24,6 +26,7 @@ class Evaluating:
     loss: Loss
     fused: bool
     threads: int | None
+    metrics: bool | None
 
     # --- data ---------------------------------------------------------------------------
 
@@ -66,7 +69,8 @@ class Evaluating:
         Returns
         -------
         dict
-            ``{"loss": ..., "accuracy": ...}``, or ``"r2"`` for MSE.
+            ``{"loss": ..., "accuracy": ...}``; ``"r2"`` for losses of numbers; ``"loss"`` alone where a loss
+            has no metric.
         """
         source, targets, weight = self._check_data(X, y, sample_weight, "")
         with self.network.gate.reading("evaluate"):
@@ -102,11 +106,19 @@ class Evaluating:
                     continue
                 x = net.load_batch(ws, source, rows, n_threads)
                 z = net.forward(x, p)[-1]
-                truth = targets.gather(rows)
-                total += amount * self.loss.evaluate(z, truth, w, None)
+                truth = Truth(targets, rows)
+                value = self.loss.evaluate(z, truth, w, None, n_threads)
+                amount *= self.loss.counts(truth, w)
+                total += amount * value
                 weights += amount
-                outputs = z.unpack(None, n_threads)
                 if refuse:
-                    net.check_outputs(source, rows, outputs)
-                metric.update(outputs, truth, apart)
-        return {"loss": total / weights, metric.name: metric.value()}
+                    net.check_outputs(source, rows, z.unpack(None, n_threads))
+                if metric is not None:
+                    metric.count(metric.look(z, truth, n_threads), truth, apart)
+        found = {"loss": total / weights if weights else math.nan}
+        return found if metric is None else {**found, metric.name: metric.value()}
+
+    def training_metric(self) -> Metric | None:
+        """A fresh metric for the batches that are learnt from; None where nobody has asked for one."""
+        asked = self.loss.finds_right if self.metrics is None else self.metrics
+        return self.loss.metric(self.network.final) if asked else None

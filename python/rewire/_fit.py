@@ -60,7 +60,6 @@ class Fit(Stepper):
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
         self.batch, self.shuffle = batch, shuffle
-        self.outputs = np.empty((batch, self.net.n_out), self.net.dtype)
         self.use_threads(self.net.threads_for(batch, trainer.threads))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
@@ -136,9 +135,9 @@ class Fit(Stepper):
 
     # --- an epoch -----------------------------------------------------------------------
 
-    def kind(self) -> tuple[int, int, int, bool, Metric]:
+    def kind(self) -> tuple[int, int, int, bool, Metric | None]:
         """What an unfinished epoch must have in common with the coming one, to be that."""
-        metric = self.trainer.loss.metric(self.net.final)
+        metric = self.trainer.training_metric()
         return self.state.epoch, self.source.n_samples, self.batch, self.shuffle, metric
 
     def has_weight(self, part: Unfinished) -> bool:

@@ -207,12 +207,14 @@ class OwnLoop(OwnSteps):
             try:
                 own = self.loss if other is None else other
                 tiles, value, dz, truth = stepper.forward(rows, weight.near, own)
-                outputs, truth = tiles[-1].unpack(None, stepper.threads), truth.copy()
+                metric = self.training_metric() if other is None else None
+                seen = None if metric is None else metric.look(tiles[-1], truth, stepper.threads)
                 kept = stepper.add(tiles, dz, scale)
             finally:
                 passing.linear = stepper.linear
             if other is None:
-                kept.learnt.append(Learnt(outputs, truth, value, weight.apart, weight.amount))
+                amount = weight.amount * own.counts(truth, weight.near)
+                kept.learnt.append(Learnt(seen, truth, value, weight.apart, amount))
             took(kept, len(rows) if other is None else 0, begin)
         return value
 

@@ -20,7 +20,7 @@ from rewire._signals import Interrupts
 from rewire._stepper import Stepper
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
-from rewire.losses import Targets
+from rewire.losses import Targets, Truth
 from rewire.parameters import Buffer
 from rewire.parameters.base import GRADIENT
 from rewire.rewiring import RewiringRecord, TrainingProgress
@@ -36,8 +36,8 @@ Links = list[tuple[int, int]]  # of all stores; another one when links have chan
 class Learnt(NamedTuple):
     """A batch whose gradients wait: what :meth:`Unfinished.learnt` is to count."""
 
-    outputs: NDArray[Any]
-    truth: NDArray[Any]
+    seen: NDArray[Any] | None
+    truth: Truth
     loss: float
     apart: NDArray[np.float64] | None
     amount: float
@@ -120,7 +120,7 @@ class OwnStepper(Stepper):
         """The place in the epoch; that of an unfinished ``fit`` is given up."""
         state, found = self.state, self.state.unfinished
         if found is None or not found.in_own_loop:
-            metric, layers = self.trainer.loss.metric(self.net.final), len(self.net.weight_layers)
+            metric, layers = self.trainer.training_metric(), len(self.net.weight_layers)
             found = state.unfinished = Unfinished.of_own_loop(state.epoch, state.step, metric, layers)
         return found
 
@@ -146,8 +146,6 @@ class OwnStepper(Stepper):
         self.source, self.targets, weight = data
         n = self.source.n_samples
         self.take_samples(n)
-        if len(self.outputs) < n:
-            self.outputs = np.empty((n, self.net.n_out), self.net.dtype)
         rows = np.arange(n)
         return rows, SampleWeights(weight).of(rows)
 

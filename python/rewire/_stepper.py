@@ -24,7 +24,7 @@ from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.errors import DivergenceError
 from rewire.layers.passing import Apply, Keep, Probe
-from rewire.losses import Loss, Targets
+from rewire.losses import Loss, Targets, Truth
 from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress
 from rewire.workspace import Workspace
 
@@ -60,7 +60,6 @@ class Stepper:
         self.passing = self.net.passing(ws, fused=trainer.fused, training=True)
         self.linear = self.passing.linear
         self.follows = type(self.rule).stepped is not Rule.stepped
-        self.outputs = np.empty((0, self.net.n_out), self.net.dtype)
         self.threads = 1
         self.whole, self.changes = True, False
         self.refresh()
@@ -112,7 +111,7 @@ class Stepper:
         with self.step_whole:
             self.begin()
             tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
-            outputs = tiles[-1].unpack(self.outputs[: len(rows)], self.threads)
+            seen = part.look(tiles[-1], truth, self.threads)
             if not (due and rule.skip_step):
                 if self.keeps:
                     self.keep.clear()
@@ -125,7 +124,8 @@ class Stepper:
                     self.apply.finish(self.threads)
                     state.optimizer_step += 1
             state.step += 1
-            part.learnt(outputs, truth, loss, weight.apart, weight.amount)
+            amount = weight.amount * self.trainer.loss.counts(truth, weight.near)
+            part.learnt(seen, truth, loss, weight.apart, amount)
             self.close(part, len(rows), progress, begin)
             self.told_of_step(part, loss)
 
@@ -163,7 +163,7 @@ class Stepper:
 
     def forward(
         self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, loss: Loss
-    ) -> tuple[list[_core.Tiles], float, _core.Tiles, NDArray[Any]]:
+    ) -> tuple[list[_core.Tiles], float, _core.Tiles, Truth]:
         """Inputs of all layers and the outputs; loss; gradient for the outputs; targets.
 
         Raises
@@ -172,9 +172,9 @@ class Stepper:
             If the loss is not finite.
         """
         tiles = self.outputs_of(self.source, rows)
-        truth = self.targets.gather(rows)
+        truth = Truth(self.targets, rows)
         dz = self.ws.tiles("dz", self.net.n_out)
-        value = loss.evaluate(tiles[-1], truth, weight, dz)
+        value = loss.evaluate(tiles[-1], truth, weight, dz, self.threads)
         if not math.isfinite(value):
             raise self.find_divergence(tiles, value)
         return tiles, value, dz, truth

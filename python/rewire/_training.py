@@ -15,6 +15,7 @@ from rewire._inputs import Source
 from rewire._unfinished import Unfinished
 from rewire.history import History
 from rewire.losses import Loss, Targets
+from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.rewiring import Rule
@@ -101,6 +102,9 @@ class TrainerLike(Protocol):
 
     def owns_state(self) -> bool:
         """Whether the layers hold state of this trainer's optimizer."""
+
+    def training_metric(self) -> Metric | None:
+        """A fresh metric for the batches that are learnt from."""
 
     def rule_memory(self) -> dict[str, Any]:
         """What the rewiring rule keeps from one rewiring to the next."""

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire import _checks
+from rewire import _checks, _core
+from rewire._targets import Truth
 from rewire.metrics import Metric
 
 __all__ = ["Unfinished"]
@@ -36,8 +37,8 @@ class Unfinished:
         Of the call of ``fit`` that began it; 0, 0 and False in a loop of the user's own.
     epoch, first_step : int
         The trainer's counts when it began.
-    metric : Metric
-        With what its batches gave.
+    metric : Metric or None
+        With what its batches gave; None where nobody asked for it.
     removed, grown : list of int
         Links, by layer with weights.
     done : int
@@ -56,7 +57,7 @@ class Unfinished:
     shuffle: bool
     epoch: int
     first_step: int
-    metric: Metric
+    metric: Metric | None
     removed: list[int]
     grown: list[int]
     done: int = 0
@@ -69,7 +70,7 @@ class Unfinished:
     seconds_callbacks: float = field(default=0.0, compare=False)
 
     @classmethod
-    def of_own_loop(cls, epoch: int, step: int, metric: Metric, layers: int) -> Unfinished:
+    def of_own_loop(cls, epoch: int, step: int, metric: Metric | None, layers: int) -> Unfinished:
         """An epoch that begins in a loop of the user's own, in which it has no known length."""
         return cls(0, 0, False, epoch, step, metric, [0] * layers, [0] * layers)
 
@@ -80,16 +81,24 @@ class Unfinished:
 
     def learnt(
         self,
-        outputs: NDArray[Any],
-        truth: NDArray[Any],
+        seen: NDArray[Any] | None,
+        truth: Truth,
         loss: float,
         apart: NDArray[np.float64] | None,
         amount: float,
     ) -> None:
-        """Count a batch that was learnt from; weights as `rewire._moments.Weighed` has them."""
-        self.metric.update(outputs, truth, apart)
+        """Count a batch that was learnt from; ``seen`` is what :meth:`look` gave.
+
+        Weights are as `rewire._moments.Weighed` has them.
+        """
+        if self.metric is not None and seen is not None:
+            self.metric.count(seen, truth, apart)
         self.total += amount * loss
         self.weights += amount
+
+    def look(self, z: _core.Tiles, truth: Truth, threads: int) -> NDArray[Any] | None:
+        """What the metric needs of a batch's outputs."""
+        return None if self.metric is None else self.metric.look(z, truth, threads)
 
     def counted(self, removed: list[int], grown: list[int]) -> None:
         """Count the links of a rewiring."""
@@ -100,9 +109,12 @@ class Unfinished:
         """The mean loss and the metric over what was learnt of, by name; none where there is no weight."""
         if self.weights == 0.0:
             return {}
-        return {"loss": self.total / self.weights, self.metric.name: self.metric.value()}
+        found = {"loss": self.total / self.weights}
+        if self.metric is not None:
+            found[self.metric.name] = self.metric.value()
+        return found
 
-    def continues(self, epoch: int, n_samples: int, batch: int, shuffle: bool, metric: Metric) -> bool:
+    def continues(self, epoch: int, n_samples: int, batch: int, shuffle: bool, metric: Metric | None) -> bool:
         """Whether a call of ``fit`` like this can go on with it."""
         mine = self.epoch, self.n_samples, self.batch, self.shuffle, type(self.metric)
         return mine == (epoch, n_samples, batch, shuffle, type(metric))
@@ -111,7 +123,7 @@ class Unfinished:
 
     def config(self) -> dict[str, Any] | None:
         """JSON-able description, with :meth:`arrays`; None where the metric keeps what no file can hold."""
-        state = vars(self.metric)
+        state = {} if self.metric is None else vars(self.metric)
         if not all(v is None or isinstance(v, int | float | np.ndarray) for v in state.values()):
             return None
         found = {name: getattr(self, name) for name in (*_COUNTS, *_FLAGS, *_SUMS)}
@@ -122,7 +134,7 @@ class Unfinished:
         """Copies of the arrays that belong to :meth:`config`."""
         return {
             _METRIC + name: value.copy()
-            for name, value in vars(self.metric).items()
+            for name, value in ({} if self.metric is None else vars(self.metric)).items()
             if isinstance(value, np.ndarray)
         }
 
@@ -131,7 +143,7 @@ class Unfinished:
         cls,
         config: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]],
-        metric: Metric,
+        metric: Metric | None,
         layers: int,
         n_out: int,
     ) -> Unfinished:
@@ -174,10 +186,10 @@ class Unfinished:
 
 
 def _restore_metric(
-    metric: Metric, numbers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], n_out: int
+    metric: Metric | None, numbers: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], n_out: int
 ) -> None:
     """Give a fresh metric the state of a saved one."""
-    fresh = vars(metric)
+    fresh = {} if metric is None else vars(metric)
     own = {k.removeprefix(_METRIC): a for k, a in arrays.items() if k.startswith(_METRIC)}
     _checks.one_of_types("metric", numbers, Mapping, "a dict of numbers")
     if {*numbers, *own} != set(fresh) or set(numbers) & set(own):

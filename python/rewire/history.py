@@ -41,7 +41,8 @@ class History:
     ----------
     epochs : list of dict
         Keys: ``epoch`` (from 0), ``loss``, ``accuracy`` or ``r2`` (both over the epoch's training batches,
-        dropout included), ``val_loss`` and ``val_accuracy`` or ``val_r2`` (with validation data), ``lr``,
+        dropout included; other than the accuracy of a cross entropy where ``metrics=True`` asks for it),
+        ``val_loss`` and ``val_accuracy`` or ``val_r2`` (with validation data), ``lr``,
         ``nnz`` (links of each layer with weights), ``links_removed`` and ``links_grown`` (likewise, by the
         epoch's rewirings), ``seconds_training``, ``seconds_rewiring``, ``seconds_evaluation``,
         ``seconds_callbacks``. A :class:`rewire.LinkLog` adds ``links_survived``, ``links_explored``,

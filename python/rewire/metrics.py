@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._moments import levels, near_one, quiet, shifted
+from rewire._targets import Truth
 
 __all__ = ["Accuracy", "Metric", "R2"]
 
@@ -31,6 +35,14 @@ class Metric:
         """Add a batch: raw outputs (batch, n_out), what they should be, weights of the samples."""
         raise NotImplementedError
 
+    def look(self, z: _core.Tiles, truth: Truth, threads: int = 1) -> NDArray[Any]:
+        """What :meth:`count` needs of a batch's outputs, which are gone afterwards."""
+        return z.unpack(None, threads)
+
+    def count(self, seen: NDArray[Any], truth: Truth, weight: NDArray[np.float64] | None) -> None:
+        """Add a batch by what :meth:`look` gave; weights of the samples."""
+        self.update(seen, truth.array(), weight)
+
     def value(self) -> float:
         """The metric over all batches so far."""
         raise NotImplementedError
@@ -42,8 +54,9 @@ class Accuracy(Metric):
     Parameters
     ----------
     threshold : float or None
-        None: the largest output is the class. A number: every output is a yes-no decision of its own
-        (yes above ``threshold``), and the fraction counts decisions.
+        None, and wherever targets are class labels: the largest output is the class, the first one of
+        several. A number: every output is a yes-no decision of its own (yes above ``threshold``), and the
+        fraction counts decisions.
     """
 
     name = "accuracy"
@@ -55,17 +68,34 @@ class Accuracy(Metric):
     def update(
         self, outputs: NDArray[np.floating], truth: NDArray[np.generic], weight: NDArray[np.float64] | None
     ) -> None:
-        if self.threshold is None:
+        if self.threshold is None or truth.ndim == 1:
             wanted = truth if truth.ndim == 1 else truth.argmax(axis=1)
             right = outputs.argmax(axis=1) == wanted
-            if weight is None:  # the common case, at every step: as quick as it can be
-                self.right += np.count_nonzero(right)
-                self.total += len(right)
-                return
         else:
             right = ((outputs > self.threshold) == np.greater(truth, 0.5)).mean(axis=1)
-        self.right += float(right.sum() if weight is None else right @ weight)
-        self.total += float(len(outputs) if weight is None else weight.sum())
+        self._add(right, weight)
+
+    def look(self, z: _core.Tiles, truth: Truth, threads: int = 1) -> NDArray[Any]:
+        if truth.right is not None:  # the loss has found out
+            return truth.right
+        if self.threshold is None or truth.targets.labels is not None:
+            return z.unpack(None, threads)
+        return _core.agreement(z, truth.targets.core, truth.rows, self.threshold, threads) / z.n
+
+    def count(self, seen: NDArray[Any], truth: Truth, weight: NDArray[np.float64] | None) -> None:
+        if seen.ndim == 1:
+            self._add(seen, weight)
+        else:
+            self.update(seen, truth.array(), weight)
+
+    def _add(self, right: NDArray[Any], weight: NDArray[np.float64] | None) -> None:
+        """Count samples by how right each is, in [0, 1]."""
+        if weight is None:
+            self.right += float(np.count_nonzero(right) if right.dtype == bool else right.sum())
+            self.total += len(right)
+        else:
+            self.right += float(right @ weight)
+            self.total += float(weight.sum())
 
     def value(self) -> float:
         return float(self.right / self.total) if self.total else float("nan")

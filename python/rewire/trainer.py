@@ -46,7 +46,8 @@ class Trainer(OwnLoop):
     ----------
     network : Sequential
     loss : str or Loss
-        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``.
+        ``"cross_entropy"``, ``"binary_cross_entropy"``, ``"mse"``, ``"huber"``, ``"poisson"``,
+        ``"squared_hinge"``; an object such as ``CrossEntropy(label_smoothing=0.1)``.
     optimizer : str or Optimizer, optional
         ``SGD(lr=0.05, momentum=0.9)`` by default.
     rewiring : str, Rule or None
@@ -73,10 +74,15 @@ class Trainer(OwnLoop):
         call before; the first layer is rescaled when they move, so that what was learnt stays. A first
         layer without biases keeps the mean of the first call. Every call of ``fit`` takes one pass over X for
         it, unless it goes on with an unfinished epoch.
+    metrics : bool, optional
+        Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
+        takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
+        told, which costs nothing where targets are labels. :meth:`evaluate` and validation data always tell
+        it.
 
     Attributes
     ----------
-    network, loss, optimizer, rewiring, callbacks, horizon, steps_per_epoch
+    network, loss, optimizer, rewiring, callbacks, horizon, steps_per_epoch, metrics
     history : History
     epoch, step, rewirings : int
         Completed, over all calls.
@@ -108,6 +114,7 @@ class Trainer(OwnLoop):
         standardize: bool = False,
         horizon: int | None = None,
         steps_per_epoch: int | None = None,
+        metrics: bool | None = None,
     ) -> None:
         self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
         self.loss = as_loss(loss)
@@ -121,6 +128,7 @@ class Trainer(OwnLoop):
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.boolean("standardize", standardize)
+        self.metrics = None if metrics is None else _checks.boolean("metrics", metrics)
         self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
         rule = self.rewiring
         self.state = TrainingState(
@@ -257,6 +265,7 @@ class Trainer(OwnLoop):
             "seed": self.seed,
             "threads": self.threads,
             "standardize": self.standardize,
+            "metrics": self.metrics,
             "horizon": self.horizon,
             "steps_per_epoch": self.steps_per_epoch,
             "state": self.state.config(rule.remembers_as, owns_state=self.owns_state(), copy=copy),
@@ -356,10 +365,11 @@ class Trainer(OwnLoop):
             standardize=config["standardize"],
             horizon=config["horizon"],
             steps_per_epoch=config["steps_per_epoch"],
+            metrics=config["metrics"],
         )
         net = trainer.network
         trainer.state.restore(
-            config["state"], parts["state"], metric=trainer.loss.metric(net.final),
+            config["state"], parts["state"], metric=trainer.training_metric(),
             layers=len(net.weight_layers), n_out=net.n_out, copy=copy,
         )  # fmt: skip
         if trainer.state.optimizer_step:

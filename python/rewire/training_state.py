@@ -81,7 +81,7 @@ class TrainingState:
     def parts(self) -> list[Any]:
         """The objects whose attributes move, but for the history, whose rows never change."""
         part = self.unfinished
-        return [self] if part is None else [self, part, part.metric]
+        return [thing for thing in (self, part, part and part.metric) if thing is not None]
 
     # --- saving -------------------------------------------------------------------------
 
@@ -118,7 +118,7 @@ class TrainingState:
         config: Mapping[str, Any],
         arrays: Mapping[str, NDArray[Any]],
         *,
-        metric: Metric,
+        metric: Metric | None,
         layers: int,
         n_out: int,
         copy: bool = True,
@@ -157,7 +157,7 @@ class TrainingState:
         self.memory = dict(_checks.one_of_types("memory", config["memory"], Mapping, "a dict"))
         self.memory.update(parts[_MEMORY])
 
-    def check(self, *, metric: Metric, layers: int, n_out: int) -> None:
+    def check(self, *, metric: Metric | None, layers: int, n_out: int) -> None:
         """ValueError, TypeError or KeyError unless all of it fits together, and :meth:`restore` would do."""
         for name in _COUNTS:
             _checks.integer(name, getattr(self, name), low=0, high=2**53)

@@ -24,8 +24,12 @@ enum {
      * That costs as much as 32 samples or so: at 512 it is lost in the noise. */
     RW_SPAN = 512,
 
-    /* Sums side by side in a sum of squares (fields.h): value i of a run goes to sum i % 8. */
+    /* Sums side by side in a sum of squares (fields.h): value i of a run goes to sum i % 8;
+     * and in a sample's loss (loss.h). */
     RW_SUM_LANES = 8,
+
+    /* Outputs of a sample whose losses are summed by one task (loss.h). */
+    RW_LOSS_FEATURES = 512,
 
     /* Sums side by side in a sum over one row of a tile, where no register does it (srelu.h,
      * norm.h): sample b goes to sum b % 8. */

@@ -311,12 +311,35 @@ cdef extern from "kernels/machine.h" nogil:
     uint64_t rw_measure_read(const rw_kernels *k, const void *data, size_t bytes, const rw_run *run)
 
 
+cdef extern from "ops/targets.h" nogil:
+    ctypedef struct rw_targets:
+        const int64_t *rows
+        const int64_t *labels
+        const char *values
+        rw_input kind
+        Py_ssize_t row_stride, column_stride
+        const int64_t *indptr
+        const int32_t *columns
+        const char *entries
+        rw_dtype entry_dtype
+
+
 cdef extern from "ops/loss.h" nogil:
     ctypedef enum rw_loss:
-        RW_LOSS_SOFTMAX_CE, RW_LOSS_SIGMOID_BCE, RW_LOSS_MSE
-    rw_status rw_loss_eval(rw_loss kind, const rw_tiles *z, const int64_t *labels, const double *targets,
-                           const double *weight, rw_tiles *dz, double *loss)
-    void rw_softmax(rw_tiles *z)
+        RW_LOSS_SOFTMAX_CE, RW_LOSS_SIGMOID_BCE, RW_LOSS_MSE, RW_LOSS_HUBER, RW_LOSS_POISSON
+        RW_LOSS_SQUARED_HINGE
+    ctypedef struct rw_loss_spec:
+        rw_loss kind
+        double delta
+        double smoothing
+        const double *class_weight
+    size_t rw_loss_scratch(const rw_tiles *z)
+    rw_status rw_loss_eval(const rw_kernels *k, const rw_loss_spec *spec, const rw_tiles *z, const rw_targets *targets,
+                           const double *weight, rw_tiles *dz, double *scratch, uint8_t *right, double *loss,
+                           const rw_run *run)
+    rw_status rw_agreement(const rw_kernels *k, const rw_tiles *z, const rw_targets *targets, double threshold,
+                           double *scratch, double *counts, const rw_run *run)
+    rw_status rw_softmax(const rw_kernels *k, rw_tiles *z, double *scratch, const rw_run *run)
 
 
 cdef extern from "base/par.h" nogil:

@@ -78,6 +78,16 @@ typedef enum {
     RW_ACT_TANH = 4
 } rw_act;
 
+/* Losses of an output z (logits, but for MSE and HUBER) and its target t. */
+typedef enum {
+    RW_LOSS_SOFTMAX_CE = 0,   /* -sum_i t_i log softmax(z)_i: of all outputs of a sample          */
+    RW_LOSS_SIGMOID_BCE = 1,  /* binary cross entropy of sigmoid(z); t in [0, 1]                  */
+    RW_LOSS_MSE = 2,          /* (z - t)^2                                                        */
+    RW_LOSS_HUBER = 3,        /* (z - t)^2 / 2, beyond delta the tangent: delta (|z - t| - delta/2) */
+    RW_LOSS_POISSON = 4,      /* exp(z) - t z: z is the logarithm of the rate                     */
+    RW_LOSS_SQUARED_HINGE = 5 /* max(0, 1 - s z)^2 with s = 2 t - 1; t is 0 or 1                  */
+} rw_loss;
+
 /* The optimizers. `g` below is the gradient after the decay convention:
  *   L2:         g += decay * w           (part of the gradient, as in torch)
  *   DECOUPLED:  w -= lr * decay * w      (as in AdamW)
@@ -246,6 +256,28 @@ typedef struct {
      * means by row, or NULL for 0. RW_ROW_LANES sums a row, folded by halves. */
     void (*row_dot)(const void *a, const void *a_mean, const void *b, const void *b_mean, void *out,
                     int32_t n, int32_t tile, int32_t live, bool add);
+
+    /* Losses of a run of n values, whose targets are t. Value k belongs to place k % period:
+     * its loss is added to sum[place], and dz, unless NULL, becomes scale[place] times the
+     * derivative. dz may be z. t and scale are of float64, those of SIGMOID_BCE of the precision
+     * of z. SOFTMAX_CE is not one of them. */
+    void (*loss)(rw_loss kind, double delta, const void *z, const void *t, const void *scale,
+                 void *dz, double *sum, int32_t n, int32_t period);
+
+    /* The parts of softmax, with the same places. The largest z so far; e = exp(z - most), and
+     * their sums (e may be z, or NULL; here most is of the precision of z); sums of
+     * t * (most - z) and of t; and e = scale * (times * e - t), where t is NULL for zeros. */
+    void (*largest)(const void *z, double *most, int32_t n, int32_t period);
+    void (*exponentials)(const void *z, const void *most, void *e, double *sum, int32_t n,
+                         int32_t period);
+    void (*distances)(const void *z, const double *most, const double *t, double *sum,
+                      double *mass, int32_t n, int32_t period);
+    void (*softmax_back)(const double *times, const double *t, const double *scale, void *e,
+                         int32_t n, int32_t period);
+
+    /* sum[place] counts where z is above the threshold just as t is above 1/2; t as z. */
+    void (*agree)(const void *z, double threshold, const void *t, double *sum, int32_t n,
+                  int32_t period);
 
     /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
      * keeps none. born: one int32 for every `width` weights, or NULL. */

@@ -244,6 +244,10 @@ RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t 
 
 #include "kernels/kernels_norm.h"
 
+/* --- losses ---------------------------------------------------------------- */
+
+#include "kernels/kernels_loss.h"
+
 /* --- optimizers ------------------------------------------------------------ */
 
 /* Every flag is a constant at the call: what is off costs nothing. */
@@ -538,6 +542,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),
     .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),
     .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
+    .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
+    .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
     .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 

@@ -216,6 +216,15 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
     rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
 }
 
+void rw_rows_gather(const rw_user_rows *from, rw_dtype dtype, int64_t sample, int32_t live,
+                    int32_t i0, int32_t i1, int32_t width, void *to)
+{
+    RW_ASSERT(from->x && i0 <= i1 && live <= width);
+    const user_array in = { from->x, from->row_stride, from->column_stride, from->rows, NULL, NULL };
+    const patch p = { sample, i0, i1, live, width, to };
+    PACKERS[from->kind][dtype == RW_F64](&in, &p);
+}
+
 #define UNPACK(name, TYPE)                                                             \
     static void name(const patch *p, char *out, ptrdiff_t row_stride)                  \
     {                                                                                  \

@@ -92,6 +92,17 @@ void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stri
                    ptrdiff_t column_stride, const int64_t *rows, const double *mean,
                    const double *scale, int threads);
 
+/* Of the same rows, features [i0, i1) of `live` samples from `sample` on, as they are: the value
+ * of feature i and sample + b goes to place (i - i0) * width + b of `to`, which has this dtype. */
+typedef struct {
+    rw_input kind;
+    const char *x;
+    ptrdiff_t row_stride, column_stride;
+    const int64_t *rows;
+} rw_user_rows;
+void rw_rows_gather(const rw_user_rows *from, rw_dtype dtype, int64_t sample, int32_t live,
+                    int32_t i0, int32_t i1, int32_t width, void *to);
+
 /* Do CSR rows hold together: `rows` (as below, `batch` of them) lie within the
  * `entries` that there are, and their columns in [0, n)? */
 bool rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries,

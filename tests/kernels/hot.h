@@ -27,12 +27,16 @@ static void step_without_memory(const rw_kernels *k, int32_t group, int64_t batc
                     .state = { "momentum" } };
     rw_run run = { threads, NULL, NULL };
     rw_key key = { 1, 2, 3 };
-    double loss;
+    rw_loss_spec spec = { .kind = RW_LOSS_SOFTMAX_CE };
+    rw_targets targets = { .labels = labels };
+    size_t partial_bytes = rw_loss_scratch(y) * sizeof(double);
+    double *partial = rw_alloc(partial_bytes), loss;
+    REQUIRE(partial);
 
     rw_mem_fail_after = 0;
     CHECK_STATUS(rw_dropout(k, x, x, 0.3, key, 0, &run), RW_OK);
     CHECK_STATUS(rw_forward(k, s, x, bias, RW_ACT_RELU, 0, y, NULL, &run), RW_OK);
-    CHECK_STATUS(rw_loss_eval(RW_LOSS_SOFTMAX_CE, y, labels, NULL, NULL, dy, &loss), RW_OK);
+    CHECK_STATUS(rw_loss_eval(k, &spec, y, &targets, NULL, dy, partial, NULL, &loss, &run), RW_OK);
     CHECK_STATUS(rw_activate_back(k, RW_ACT_RELU, 0, y, dy, &run), RW_OK);
     CHECK_STATUS(rw_bias_gradient(k, dy, sums, false, &run), RW_OK);
     CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), RW_OK);
@@ -45,6 +49,7 @@ static void step_without_memory(const rw_kernels *k, int32_t group, int64_t batc
     CHECK_STATUS(rw_update_from(k, s, grad, &u, &run), RW_OK);
     rw_mem_fail_after = -1;
 
+    rw_free(partial, partial_bytes);
     rw_free(labels, (size_t)batch * sizeof *labels);
     rw_free(scratch, bytes);
     bias_free(sums, n_out);

@@ -23,6 +23,7 @@ __all__ = [
     "value_of",
 ]
 
+LOSSES = ("cross_entropy", "mse", "huber")
 ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "srelu", "prelu", "two-sided", "sigmoid", "tanh", "linear")
 PRESETS = ("set-2018", "tsnn-2021")
 
@@ -176,6 +177,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="epochs of the whole run, where several go on from each other: what fractions of a run, such as "
         "a rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
+    _choice(training, "--loss", LOSSES, "(default: cross_entropy for classes, mse for numbers)")
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     _choice(training, "--optimizer", ("sgd", "adam", "adamw"), "(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")

@@ -45,7 +45,7 @@ _FIXED = (
     "hidden", "epsilon", "density", "links", "distribution", "dense", "activation", "slope", "dropout",
     "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset",
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "clip_norm",
-    "validation", "seed",
+    "validation", "seed", "loss",
 )  # fmt: skip
 
 

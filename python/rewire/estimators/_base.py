@@ -135,6 +135,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         momentum: float = 0.9,
         weight_decay: float | str = "auto",
         dropout: float = 0.0,
+        loss: str | dict[str, Any] | Loss = "auto",
         batch_size: int | str = "auto",
         max_iter: int = 100,
         horizon: int | None = None,
@@ -166,6 +167,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.dropout = dropout
+        self.loss = loss
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.horizon = horizon
@@ -230,9 +232,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         """Targets for the trainer, and the attributes that describe them (``n_outputs_`` among them)."""
         raise NotImplementedError
 
-    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
-        """scikit-learn's name of the final activation, ours, and the loss."""
+    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
+        """scikit-learn's name of the final activation, ours, and the name of the loss that is "auto"."""
         raise NotImplementedError
+
+    def _check_loss(self, loss: Loss, usual: str) -> None:
+        """ValueError if predictions would make no sense."""
 
     def _stratify(self, targets: NDArray[Any]) -> NDArray[Any] | None:
         """What a validation split keeps the proportions of."""
@@ -327,7 +332,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     self._take_up(trainer, amount, known)
                 else:
                     trainer = self._new_trainer(X, fitted, amount)
-                monitor = f"val_{trainer.loss.metric(trainer.network.final).name}"
+                metric = trainer.loss.metric(trainer.network.final)
+                if metric is None and self.early_stopping:
+                    raise ValueError(
+                        f"early_stopping needs a loss with a metric, got loss {trainer.loss.name!r}"
+                    )
+                monitor = "val_loss" if metric is None else f"val_{metric.name}"
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
                     # nothing, for a stream may go on for ever, unless fractions of the run end it.
@@ -425,7 +435,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
         fitted["_built_with"] = _parameters.built_with(self)
         fitted["_built_from"] = _parameters.plain_values(self)
-        fitted["out_activation_"], final, loss = self._output(fitted)
+        fitted["out_activation_"], final, usual = self._output(fitted)
+        loss = _parameters.loss_of(self.loss, usual)
+        self._check_loss(loss, usual)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
             dtype = "float64" if X.dtype == np.float64 else "float32"

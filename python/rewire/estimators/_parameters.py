@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 from collections.abc import Iterable, Sequence
@@ -19,10 +20,11 @@ from rewire._moments import balanced
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
+from rewire.losses import Loss, loss
 
 __all__ = [
-    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "passes", "plain_values",
-    "sample_weight", "score_weight", "seed", "values_of",
+    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of", "passes",
+    "plain_values", "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
 
 
@@ -79,7 +81,7 @@ def hidden_sizes(value: Any) -> list[int]:
 
 BUILDS = (
     "activation", "epsilon", "density", "links", "distribution", "group", "init", "connectivity", "dropout",
-    "standardize", "dtype",
+    "loss", "standardize", "dtype",
 )  # fmt: skip
 _PLAIN = (bool, int, float, str)
 _FIXED = frozenset([type(None), *_PLAIN])
@@ -124,6 +126,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
         "init": initializer(model.init),
         "connectivity": named if named == Correlated.name else connectivity(chosen),
         "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
+        "loss": loss_of(model.loss, "mse"),
         "standardize": _checks.boolean("standardize", model.standardize),
         "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),
     }
@@ -152,10 +155,15 @@ def _checked_counts(model: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def loss_of(what: Any, usual: str) -> Loss:
+    """The loss that a parameter names, a copy of an object; ``usual`` is that of "auto"."""
+    return copy.deepcopy(loss(usual if isinstance(what, str) and what == "auto" else what))
+
+
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, _PLAIN):
         return value
-    found = {name: v for name, v in getattr(value, "__dict__", {}).items() if isinstance(v, _PLAIN)}
+    found = {name: v for name, v in getattr(value, "__dict__", {}).items() if isinstance(v, (*_PLAIN, list))}
     return type(value).__name__, found
 
 

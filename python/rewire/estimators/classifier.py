@@ -74,6 +74,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         AdamW. A row counts as often as its sample weight over the least says, together at most ten times.
     dropout : float in [0, 1)
         After every hidden layer.
+    loss : "auto", str, dict or Loss
+        Auto is the cross entropy, of labels one for each. ``CrossEntropy(label_smoothing=0.1)`` says more,
+        and so does ``{"name": "cross_entropy", "class_weight": [1, 5]}``; an own
+        :class:`~rewire.losses.ArrayLoss` of logits is taken too.
     batch_size : int or "auto"
         Auto is 128. Never more than there are samples.
     horizon : int, optional
@@ -100,8 +104,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         without a copy of X. Constant features and zeros of a sparse X need no care.
     warm_start : bool
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon,
-        density, links, distribution, group, init, connectivity, dropout, standardize, dtype) stays, there and
-        with ``partial_fit``.
+        density, links, distribution, group, init, connectivity, dropout, loss, standardize, dtype) stays,
+        there and with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
         An integer is the network's seed. Initial links and weights depend on it and on sizes alone.
     n_jobs : int or None
@@ -273,7 +277,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         if not first:
             return self._encode_more(y, multilabel, classes), {}
         if multilabel:
-            y = _dense(y)
+            y = _indicators(y)
             labels = np.arange(y.shape[1])
             if classes is not None and not np.array_equal(np.asarray(classes), labels):
                 raise ValueError(
@@ -295,19 +299,29 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         if multilabel != self._multilabel or (multilabel and y.shape[1] != self.n_outputs_):
             was = f"{self.n_outputs_} labels" if self._multilabel else "classes"
             raise ValueError(f"y must hold {was} as in the first call, got {describe(y)}")
-        return _dense(y) if multilabel else _indices(y, self.classes_)
+        return _indicators(y) if multilabel else _indices(y, self.classes_)
 
-    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
+    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         if fitted["_multilabel"]:
-            return "logistic", "sigmoid", BinaryCrossEntropy()
-        return "softmax", "softmax", CrossEntropy()
+            return "logistic", "sigmoid", BinaryCrossEntropy.name
+        return "softmax", "softmax", CrossEntropy.name
+
+    def _check_loss(self, loss: Loss, usual: str) -> None:
+        labels = usual == BinaryCrossEntropy.name
+        fits = isinstance(loss, BinaryCrossEntropy if labels else CrossEntropy)
+        if not (fits or getattr(loss, "logits", False)):
+            raise ValueError(
+                f"loss must be 'auto', {usual!r} or an ArrayLoss of logits for "
+                f"{'labels' if labels else 'classes'}, got {describe(self.loss)}"
+            )
 
     def _stratify(self, targets: NDArray[Any]) -> NDArray[Any] | None:
         return targets if targets.ndim == 1 else None
 
 
-def _dense(y: Any) -> NDArray[Any]:
-    return y.toarray() if issparse(y) else np.asarray(y)
+def _indicators(y: Any) -> Any:
+    """An array, or CSR: of many labels a sample has few."""
+    return y.tocsr() if issparse(y) else np.asarray(y)
 
 
 def _classes(classes: Any) -> NDArray[Any]:

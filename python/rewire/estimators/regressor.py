@@ -10,12 +10,13 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import column_or_1d
 
+from rewire._checks import describe
 from rewire._moments import Moments, levels, near_one, quiet, shifted
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
 from rewire.estimators._units import REMEMBERED, OutputUnits, moments_of, moments_with, near_enough
-from rewire.losses import MSE, Loss
+from rewire.losses import MSE, ArrayLoss, Huber, Loss
 
 __all__ = ["SparseMLPRegressor"]
 
@@ -23,8 +24,8 @@ __all__ = ["SparseMLPRegressor"]
 class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
     """Regressor: a multilayer perceptron that is truly sparse while it trains.
 
-    It minimises the squared error of one or several outputs. Parameters that are not named here are those
-    of :class:`~rewire.SparseMLPClassifier`.
+    It minimises the squared error of one or several outputs, or another ``loss``. Parameters that are not
+    named here are those of :class:`~rewire.SparseMLPClassifier`.
 
     Parameters
     ----------
@@ -32,6 +33,9 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
 rewiring, drop_fraction, optimizer, learning_rate_init, momentum, weight_decay, dropout, batch_size, \
 max_iter, horizon, shuffle, tol, n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
+    loss : "auto", "mse", "huber", dict or Loss
+        Auto is the mean squared error. ``Huber(delta)`` counts outliers less, in the units of standardised
+        targets; an own :class:`~rewire.losses.ArrayLoss` is taken too.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.
         There is no ``partial_fit`` then.
@@ -49,7 +53,7 @@ max_iter, horizon, shuffle, tol, n_iter_no_change
         stream they follow the moments of all targets within 5 %.
     out_activation_ : "identity"
     loss_, loss_curve_, best_loss_ : float, list of float, float
-        Mean squared error over training batches, of standardised targets.
+        Mean loss over training batches, of standardised targets.
     validation_scores_, best_validation_score_ : list of float, float
         R2 on what was held out; None without early stopping.
     n_features_in_, feature_names_in_, n_iter_, t_, n_layers_, n_outputs_, coefs_, intercepts_, nnz_, \
@@ -210,5 +214,11 @@ density_, history_, topology_history_, network_, trainer_
             fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
 
-    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, Loss]:
-        return "identity", "linear", MSE()
+    def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
+        return "identity", "linear", MSE.name
+
+    def _check_loss(self, loss: Loss, usual: str) -> None:
+        if not isinstance(loss, MSE | Huber | ArrayLoss):
+            raise ValueError(
+                f"loss must be 'auto', 'mse', 'huber' or an ArrayLoss, got {describe(self.loss)}"
+            )

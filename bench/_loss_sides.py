@@ -1,0 +1,96 @@
+"""The contestants of `losses.py`, each in a process of its own (`_measure.Side`).
+
+A step is one of `Trainer.fit`; what is timed of it is what it does beside its forward pass and its backward
+pass with the optimizer's step: packing inputs, targets, loss, metric. It needs nothing that older versions do
+not have, so that two versions can take turns.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+DENSITY, BATCH = 0.03, 1024
+LABELS, ROWS, POSITIVES = 670_091, 8, 5
+
+
+class Beside:
+    """Steps of a trainer, less what its network's passes take of them."""
+
+    def __init__(self, trainer: Any, X: Any, y: Any, batch: int) -> None:
+        self.trainer, self.data, self.batch, self.passes = trainer, (X, y), batch, 0.0
+        for name in ("forward", "backward"):
+            setattr(trainer.network, name, self.timed(getattr(trainer.network, name)))
+
+    def timed(self, function: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.passes += time.perf_counter() - begin
+
+        return call
+
+    def time(self, calls: int, warm: bool = True) -> float:
+        """Seconds of `calls` steps, by the mean over those of an epoch each."""
+        total = 0.0
+        for i in range(calls + warm):
+            before = self.passes
+            history = self.trainer.fit(*self.data, epochs=1, batch_size=self.batch, verbose=0)
+            if i >= warm:
+                steps = -(-len(self.data[0]) // self.batch)
+                total += (history[-1]["seconds_training"] - self.passes + before) / steps
+        return total
+
+
+def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
+    """``mse``: 2048-2048-2048, batch 1024. ``labels``: binary cross entropy over 670,091 outputs."""
+    import rewire as rw
+
+    rng = np.random.default_rng(0)
+    if kind == "mse":
+        n, batch = (64, 32) if tiny else (2048, BATCH)
+        layers = [
+            rw.Sparse(n, n, density=DENSITY, activation="relu"),
+            rw.Sparse(n, n, density=DENSITY, activation="linear"),
+        ]
+        X, y = (rng.standard_normal((2 * batch, n)).astype(np.float32) for _ in "Xy")
+        loss = "mse"
+    else:
+        n, batch = (1000 if tiny else LABELS), ROWS
+        layers = [
+            rw.Sparse(64, 256, density=0.2, activation="relu"),
+            rw.Sparse(256, n, fan_in=4, activation="sigmoid"),
+        ]
+        X = rng.standard_normal((2 * batch, 64)).astype(np.float32)
+        y = np.zeros((2 * batch, n), np.float32)
+        y[np.arange(2 * batch)[:, None], rng.integers(0, n, (2 * batch, POSITIVES))] = 1
+        loss = "binary_cross_entropy"
+    network = rw.Sequential(layers, seed=0)
+    trainer = rw.Trainer(network, loss=loss, optimizer=rw.SGD(lr=1e-4), threads=threads)
+    return {"beside": Beside(trainer, X, y, batch)}
+
+
+def rewire_loss(threads: int, kind: str, targets: str, n: int, batch: int) -> dict[str, Any]:
+    """One evaluation with gradient, on tiles; targets are ``dense`` float32, ``sparse`` or ``labels``."""
+    from scipy.sparse import random_array
+
+    import rewire as rw
+    from rewire import _core
+    from rewire.losses import Truth
+
+    rng = np.random.default_rng(0)
+    loss = rw.losses.loss(kind)
+    z, dz = (_core.Tiles(n, batch, _core.tile_size(batch, "float32")) for _ in "zd")
+    z.pack((3 * rng.standard_normal((batch, n))).astype(np.float32))
+    if targets == "labels":
+        y = rng.integers(0, n, batch)
+    elif targets == "sparse":
+        y = random_array((batch, n), density=min(1.0, POSITIVES / n), format="csr", rng=rng)
+    else:
+        y = (rng.random((batch, n)) < 0.3).astype(np.float32)
+    truth = Truth(loss.targets(y, n), rng.permutation(batch))
+    return {"loss": lambda: loss.evaluate(z, truth, None, dz, threads)}

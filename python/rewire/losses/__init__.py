@@ -1,0 +1,17 @@
+"""Losses: which network they fit, how targets look, value and gradient on tiles.
+
+The loss of a batch is the mean over samples, weighted when there are weights. Those of the core are computed
+on any number of threads with the same bits; losses of one's own are subclasses of :class:`ArrayLoss`.
+"""
+
+from rewire._targets import Targets, Truth
+from rewire.losses.arrays import ArrayLoss
+from rewire.losses.base import Loss, loss, register_loss
+from rewire.losses.entropy import BinaryCrossEntropy, CrossEntropy
+from rewire.losses.hinge import SquaredHinge
+from rewire.losses.values import MSE, Huber, Poisson
+
+__all__ = [
+    "MSE", "ArrayLoss", "BinaryCrossEntropy", "CrossEntropy", "Huber", "Loss", "Poisson", "SquaredHinge",
+    "Targets", "Truth", "loss", "register_loss",
+]  # fmt: skip
