@@ -354,7 +354,6 @@ class Recipe:
             threads=threads,
             standardize=boolean("standardize", self._get("standardize", True)),
             horizon=self._get("horizon"),
-            metrics=True,
         )
 
 

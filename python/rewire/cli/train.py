@@ -143,6 +143,7 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     with usage():
         recipe = Recipe(recipe_options(arguments))
         trainer = recipe.trainer(data, seed=arguments.seed or 0, threads=arguments.threads)
+        trainer.metrics = True  # a line for each epoch tells it
     return trainer, data, notes
 
 

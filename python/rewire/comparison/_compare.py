@@ -374,7 +374,10 @@ def _checked(contender: Contender, task: Task, first: int) -> str:
             raise ValueError(f"its network must take {data.X.shape[1]} features, got {network.n_in}")
         contender.check_weights(network.nnz)
         trainer.loss.targets(data.y, network.n_out)
-        return trainer.loss.metric(network.final).name
+        metric = trainer.loss.metric(network.final)
+        if metric is None:
+            raise ValueError(f"loss must have a metric to compare by, got {trainer.loss.name!r}")
+        return metric.name
 
 
 def _pool(

@@ -64,11 +64,13 @@ def run(
             tested = trainer.evaluate(data.X_test, data.y_test)
             found |= {f"test_{name}": value for name, value in tested.items()}
     seconds = {part: sum(history[f"seconds_{part}"]) for part in SPENT}
+    metric = trainer.loss.metric(network.final)
+    assert metric is not None, "compare has looked"
     return {
         "seed": seed,
         "epochs": len(history),
         **found,
-        "metric": trainer.loss.metric(network.final).name,
+        "metric": metric.name,
         "weights": network.nnz,
         "weights_at_first": began,
         "density": network.density,
