@@ -368,7 +368,89 @@ def test_optimizers_survive_config(case):
     assert type(twin) is type(optimizer) and twin.config() == optimizer.config()
 
 
+# --- constants that are changed between two steps -----------------------------------------
+
+CHANGED = {
+    "lr": (rw.SGD(0.05), 0.5),
+    "momentum": (rw.SGD(0.05, momentum=0.9), 0.1),
+    "momentum from none": (rw.SGD(0.05), 0.9),
+    "nesterov": (rw.SGD(0.05, momentum=0.9), True),
+    "weight_decay": (rw.SGD(0.05), 0.2),
+    "decay": (rw.SGD(0.05, momentum=0.9, weight_decay=0.3), "per_step"),
+    "clip_norm": (rw.SGD(0.05), 0.01),
+    "betas": (rw.Adam(0.01), (0.5, 0.6)),
+    "eps": (rw.Adam(0.01), 0.1),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_constants_may_be_changed_between_two_steps(case, tmp_path):
+    """They count at once, and from a file as well."""
+    given, value = CHANGED[case]
+
+    def made():
+        net = rw.Sequential([rw.Sparse(5, 3, density=0.8)], seed=0)
+        return rw.Trainer(net, loss="mse", optimizer=rw.optim.optimizer(given.config()))
+
+    plain, changed = made(), made()
+    for t in (plain, changed):
+        t.train_step(X, Y)
+        t.train_step(X, Y)
+    setattr(changed.optimizer, case.split()[0], value)
+    changed.save(tmp_path / "t")
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    for t in (plain, changed, resumed):
+        t.train_step(X, Y)
+        t.train_step(X, Y)
+    np.testing.assert_array_equal(resumed.network.get_vector(), changed.network.get_vector())
+    assert (plain.network.get_vector() != changed.network.get_vector()).any()
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_a_callback_may_change_constants(clip, tmp_path):
+    """In the middle of an epoch: what it saves goes on as the run does."""
+
+    class Change(rw.Callback):
+        def on_step_end(self, state):
+            if state.step == 2:
+                state.trainer.optimizer.momentum = 0.2
+                state.trainer.optimizer.clip_norm = 0.01 if clip else None
+                state.trainer.save(tmp_path / "t")
+
+    net = rw.Sequential([rw.Sparse(5, 3, density=0.8)], seed=0)
+    t = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.05, momentum=0.9), callbacks=[Change()])
+    t.fit(X, Y, epochs=1, batch_size=4, verbose=0)
+    resumed = rw.Trainer.resume(tmp_path / "t")
+    resumed.fit(X, Y, epochs=1, batch_size=4, verbose=0)
+    np.testing.assert_array_equal(resumed.network.get_vector(), net.get_vector())
+
+
+def test_fields_do_not_change_in_the_middle_of_fit():
+    class Stop(rw.Callback):
+        def on_step_end(self, state):
+            state.trainer.optimizer.momentum = 0.0
+
+    net = rw.Sequential([rw.Sparse(5, 3, density=0.8)], seed=0)
+    t = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.05, momentum=0.9), callbacks=[Stop()])
+    with pytest.raises(RuntimeError, match="keeps other fields than in the step before"):
+        t.fit(X, Y, epochs=1, batch_size=4, verbose=0)
+    assert t.step == 0 and t.optimizer.momentum == 0.9
+
+
 # --- wrong arguments --------------------------------------------------------------------
+
+
+class Still(rw.Optimizer):
+    """One without a step."""
+
+
+class Hides(Lion):
+    """One whose attribute hides a method."""
+
+    def __init__(self):
+        super().__init__()
+        self.rate = 0.1
+
 
 WRONG = [
     (lambda: rw.SGD(lr=0), ValueError, r"lr must be a number > 0, got 0"),
@@ -391,6 +473,10 @@ WRONG = [
     (lambda: rw.Cosine(length=1.5), TypeError, r"length must be an integer >= 1, got 1.5"),
     (lambda: rw.optim.optimizer("adamx"), ValueError, r"optimizer must be one of .* got 'adamx'"),
     (lambda: rw.optim.optimizer(3), TypeError, r"optimizer must be one of .* got 3"),
+    (lambda: setattr(rw.SGD(), "lr", -1), ValueError, r"lr must be a number > 0, got -1"),
+    (lambda: setattr(rw.Adam(), "betas", 0.9), TypeError, r"betas must be a pair of numbers, got 0.9"),
+    (lambda: rw.optim.optimizer(Still(0.1)), TypeError, r"optimizer \(Still\) must define step\(\)"),
+    (lambda: rw.optim.optimizer(Hides()), TypeError, r"attribute 'rate' must .* method; got 0.1"),
 ]
 
 

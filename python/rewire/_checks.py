@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
-    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "seed", "text",
-    "unknown_argument",
-]
+    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "refuse_shadowed", "seed",
+    "text", "unknown_argument",
+]  # fmt: skip
 
 MAX_NEURONS = 2**31 - 16  # RW_MAX_WIDTH of sparse_core/store/store.h: sources are int32
 
@@ -51,6 +51,19 @@ def noted(words: str) -> Iterator[None]:
     except Exception as error:
         error.add_note(words)
         raise
+
+
+def refuse_shadowed(name: str, thing: Any) -> None:
+    """TypeError for an attribute that stands where the class of an object has a method.
+
+    It would be called long afterwards, as a number or whatever it is.
+    """
+    for word, value in vars(thing).items():
+        if not callable(value) and callable(getattr(type(thing), word, None)):
+            raise TypeError(
+                f"{name} ({type(thing).__name__}): its attribute {word!r} must have another name, "
+                f"for {word}() is a method; got {describe(value)}"
+            )
 
 
 def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") -> None:
@@ -97,7 +110,7 @@ def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mappin
 def named(argument: str, what: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Name and options in a dict that stands for an object, such as ``{"name": "set", "fraction": 0.2}``."""
     if "name" not in what:
-        raise ValueError(f"{argument} must have a \"name\" where it is a dict, got {describe(what)}")
+        raise ValueError(f'{argument} must have a "name" where it is a dict, got {describe(what)}')
     return what["name"], {key: value for key, value in what.items() if key != "name"}
 
 

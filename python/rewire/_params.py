@@ -8,11 +8,43 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
 
 from rewire import _checks
 
-__all__ = ["Parameters", "lost_object", "parameters_of", "shown"]
+__all__ = ["CheckedAttribute", "Parameters", "lost_object", "parameters_of", "shown"]
+
+T = TypeVar("T")
+
+
+class CheckedAttribute(Generic[T]):
+    """An attribute that is checked whenever it is set, by the constructor or between two steps.
+
+    Parameters
+    ----------
+    check : callable
+        ``check(name, value)`` gives the value, or raises TypeError or ValueError.
+    """
+
+    def __init__(self, check: Callable[[str, Any], T]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name = name
+
+    def __get__(self, thing: Any, kind: Any = None) -> T:
+        if thing is None:
+            return self  # type: ignore[return-value]
+        try:
+            found: T = vars(thing)[self._name]
+        except KeyError:
+            words = f"{type(thing).__name__} has no {self._name!r}: its constructor must call its base's"
+            raise AttributeError(words, name=self._name, obj=thing) from None
+        return found
+
+    def __set__(self, thing: Any, value: Any) -> None:
+        vars(thing)[self._name] = self._check(self._name, value)
 
 
 def parameters_of(thing: Any) -> dict[str, Any]:

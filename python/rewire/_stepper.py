@@ -55,7 +55,7 @@ class Stepper:
         self.step_whole, self.rewiring_whole = interrupts.section(), interrupts.section()
         self.trainer, self.net, self.state, self.ws = trainer, trainer.network, trainer.state, ws
         self.optimizer, self.rule = trainer.optimizer, trainer.rewiring
-        self.updates = self.optimizer.updates()
+        self.updates, self.constants = self.optimizer.updates(), self.optimizer.constants()
         self.apply, self.keep = Apply(self.updates), Keep()
         self.passing = self.net.passing(ws, fused=trainer.fused, training=True)
         self.linear = self.passing.linear
@@ -131,6 +131,7 @@ class Stepper:
 
     def begin(self) -> None:
         """Before a step."""
+        self.refresh()
         self.net.refuse_views("trained")
         self.whole, self.changes = False, False
 
@@ -180,7 +181,16 @@ class Stepper:
         return tiles, value, dz, truth
 
     def place(self, rate: float) -> None:
-        """Set the optimizer's constants for the coming step."""
+        """Set the optimizer's constants for the coming step: they may have been changed since the last."""
+        constants = self.optimizer.constants()
+        if constants != self.constants:
+            if tuple(self.optimizer.fields) != self.state.optimizer_fields:
+                raise RuntimeError(
+                    f"{self.optimizer!r} keeps other fields than in the step before: its state cannot begin "
+                    "anew in the middle of a call of fit"
+                )
+            self.updates.clear()
+            self.constants = constants
         self.updates.place(rate, self.optimizer.weight_decay, self.state.optimizer_step + 1)
 
     def optimize(self, rate: float) -> None:

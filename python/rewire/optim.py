@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe, number
-from rewire._params import Parameters
+from rewire._checks import boolean, choice, describe, number, refuse_shadowed
+from rewire._params import CheckedAttribute, Parameters
 from rewire._registry import Registry
 from rewire.layers.passing import Updates
 from rewire.parameters import Field, Parameter
@@ -27,6 +27,16 @@ from rewire.schedules import schedule as as_schedule
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer", "register_optimizer"]
 
 DECAYS = ("l2", "decoupled", "per_step")
+_above_0 = partial(number, low=0.0, open_low=True)
+_below_1 = partial(number, low=0.0, high=1.0, open_high=True)
+
+
+def _betas(name: str, value: Any) -> tuple[float, float]:
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a pair of numbers, got {describe(value)}") from None
+    return _below_1(f"{name}[0]", first), _below_1(f"{name}[1]", second)
 
 
 class Optimizer(Parameters):
@@ -34,8 +44,8 @@ class Optimizer(Parameters):
 
     Attributes
     ----------
-    lr, weight_decay : float
-        May be changed between steps.
+    lr, weight_decay, clip_norm, schedule
+        May be changed between steps, as may the constants of a kind, such as ``momentum``.
     fields : dict of str to Field
         What is kept for every value, in the order in which the core takes it.
 
@@ -48,7 +58,10 @@ class Optimizer(Parameters):
 
     name: ClassVar[str] = ""
     fields: Mapping[str, Field] = {}
-    _core_options: dict[str, Any]
+    lr = CheckedAttribute(_above_0)
+    weight_decay = CheckedAttribute(partial(number, low=0.0))
+    clip_norm = CheckedAttribute(lambda name, value: None if value is None else _above_0(name, value))
+    schedule = CheckedAttribute(lambda name, value: as_schedule(value))
 
     def __init__(
         self,
@@ -58,11 +71,8 @@ class Optimizer(Parameters):
         clip_norm: float | None = None,
         schedule: Schedule | dict[str, Any] | None = None,
     ) -> None:
-        self.lr = number("lr", lr, low=0.0, open_low=True)
-        self.weight_decay = number("weight_decay", weight_decay, low=0.0)
+        self.lr, self.weight_decay, self.clip_norm, self.schedule = lr, weight_decay, clip_norm, schedule
         self.decay = choice("decay", decay, DECAYS)
-        self.clip_norm = None if clip_norm is None else number("clip_norm", clip_norm, low=0.0, open_low=True)
-        self.schedule = as_schedule(schedule)
 
     def step(
         self,
@@ -97,13 +107,15 @@ class Optimizer(Parameters):
         """Whether the core takes the steps, rather than :meth:`step`."""
         return type(self).step is Optimizer.step
 
+    def constants(self) -> dict[str, Any]:
+        """The core's constants as they are now, but for what :meth:`Updates.place` sets; none in NumPy."""
+        return {}
+
     def updates(self) -> Updates:
         """Fresh constants in the core's terms; :meth:`Updates.place` sets what changes from step to step."""
         state = [name for name, field in self.fields.items() if not field.per_slot]
         age = next((name for name, field in self.fields.items() if field.ages), None)
-        return Updates(
-            lambda: _core.Update(decay_kind=self.decay, state=state, age=age, **self._core_options)
-        )
+        return Updates(lambda: _core.Update(state=state, age=age, **self.constants()))
 
     def apply(self, parameters: Iterable[Parameter], rate: float, count: int) -> None:
         """One step by :meth:`step`, of all parameters that have a kept gradient."""
@@ -148,6 +160,9 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    momentum = CheckedAttribute(_below_1)
+    nesterov = CheckedAttribute(boolean)
+    decay = CheckedAttribute(lambda name, value: choice(name, value, DECAYS))
 
     def __init__(
         self,
@@ -160,13 +175,20 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
         schedule: Schedule | dict[str, Any] | None = None,
     ) -> None:
-        self.momentum = number("momentum", momentum, low=0.0, high=1.0, open_high=True)
-        self.nesterov = boolean("nesterov", nesterov)
+        self.momentum, self.nesterov = momentum, nesterov
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("nesterov needs momentum > 0, got momentum=0")
-        self.fields = {"momentum": Field(power=1)} if self.momentum > 0.0 else {}
-        self._core_options = {"kind": "sgd", "momentum": self.momentum, "nesterov": self.nesterov}
         super().__init__(lr, weight_decay, decay, clip_norm, schedule)
+
+    @property
+    def fields(self) -> Mapping[str, Field]:  # type: ignore[override]
+        """One for the momentum, if there is any."""
+        return {"momentum": Field(power=1)} if self.momentum > 0.0 else {}
+
+    def constants(self) -> dict[str, Any]:
+        return {
+            "kind": "sgd", "decay_kind": self.decay, "momentum": self.momentum, "nesterov": self.nesterov,
+        }  # fmt: skip
 
     def config(self) -> dict[str, Any]:
         return {
@@ -199,6 +221,8 @@ class Adam(Optimizer):
         "adam_v": Field(power=2, low=0.0),
         "born": Field("int32", per_slot=True, birth=1.0, low=1, ages=True),
     }
+    betas = CheckedAttribute(_betas)
+    eps = CheckedAttribute(_above_0)
     _decay = "l2"
 
     def __init__(
@@ -211,22 +235,12 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
         schedule: Schedule | dict[str, Any] | None = None,
     ) -> None:
-        try:
-            beta1, beta2 = betas
-        except (TypeError, ValueError):
-            raise TypeError(f"betas must be a pair of numbers, got {describe(betas)}") from None
-        self.betas = (
-            number("betas[0]", beta1, low=0.0, high=1.0, open_high=True),
-            number("betas[1]", beta2, low=0.0, high=1.0, open_high=True),
-        )
-        self.eps = number("eps", eps, low=0.0, open_low=True)
-        self._core_options = {
-            "kind": "adam",
-            "beta1": self.betas[0],
-            "beta2": self.betas[1],
-            "eps": self.eps,
-        }
+        self.betas, self.eps = betas, eps
         super().__init__(lr, weight_decay, self._decay, clip_norm, schedule)
+
+    def constants(self) -> dict[str, Any]:
+        beta1, beta2 = self.betas
+        return {"kind": "adam", "decay_kind": self.decay, "beta1": beta1, "beta2": beta2, "eps": self.eps}
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "betas": list(self.betas), "eps": self.eps}
@@ -286,5 +300,8 @@ def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
         If it is none of these.
     """
     found = KINDS.build(what)
+    refuse_shadowed("optimizer", found)
+    if found.in_core and type(found).constants is Optimizer.constants:
+        raise TypeError(f"optimizer ({type(found).__name__}) must define step(): see rewire.optim.Optimizer")
     check_fields(found.fields, f"fields of {type(found).__name__}")
     return found
