@@ -79,6 +79,35 @@ def test_map_is_value_by_value_and_leaves_no_samples_that_are_not_there():
     assert (seen[0][:7] > 0).all() and len(seen[0]) > 7 and not seen[0][7:].any()
 
 
+@pytest.mark.parametrize("name", ["keep", "start", "constant", "children", "tree", "config"])
+@pytest.mark.parametrize("within", [lambda a: a, lambda a: Residual([a])])
+def test_attributes_that_hide_a_method_are_refused(name, within):
+    """At once, not when neurons are removed or the network is saved, after days of training."""
+    layer = Odd()
+    setattr(layer, name, 0.5)
+    with pytest.raises(TypeError, match=rf"\(Odd\): its attribute '{name}' must have another name"):
+        trainer(within(layer))
+
+
+def test_rules_hide_no_method_either():
+    rule = rw.SET()
+    rule.due = True
+    with pytest.raises(TypeError, match=r"rewiring 'set' \(SET\): its attribute 'due' must have"):
+        trainer(rewiring=rule).train_step(X, Y)
+
+
+def test_what_a_layer_says_of_itself_is_checked():
+    layer = Odd()
+    layer.activation = "relu"
+    with pytest.raises(TypeError, match=r"layers\.1 \(Odd\): activation must be an Activation.* got 'relu'"):
+        trainer(layer)
+    for wrong in ("a", 2.5):
+        layer = Odd()
+        layer.n_out = wrong
+        with pytest.raises(ValueError, match=rf"got 6 and {wrong!r}: its connect\(\) is wrong"):
+            trainer(layer)
+
+
 @pytest.mark.parametrize("values", [np.zeros((3, WIDTH)), np.zeros(WIDTH)])
 def test_pack_wants_all_samples(values):
     with pytest.raises(ValueError, match=r"values must have shape \(90, features\)"):
@@ -270,6 +299,74 @@ def test_an_object_that_the_constructor_makes_again_is_saved(tmp_path):
     net.save(tmp_path / "n")
     window = rw.load(tmp_path / "n").layers[0].window
     assert isinstance(window, Window) and window.width == 3
+
+
+class Twice(Given):
+    """Keeps another number than it got."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width = 2 * width
+
+
+class Fewer(Given):
+    """Describes itself by what its constructor does not take."""
+
+    def __init__(self):
+        super().__init__()
+
+    def config(self):
+        return {"type": "Fewer", "width": 3}
+
+
+class Grows(Given):
+    """Has another buffer after it was told to."""
+
+    def __init__(self):
+        super().__init__()
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.seen = Buffer(1)
+
+
+class Late(Given):
+    """Makes a buffer after the network was made."""
+
+    def __init__(self):
+        super().__init__()
+
+    def start(self):
+        self.seen = Buffer(1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (Twice(2), r"layers\[1\].width must be 8, got 4"),
+        (Fewer(), r"layers\[1\] \(Fewer\) cannot be saved, .* unexpected keyword argument 'width'"),
+        (Late(), r"layers\.1\.buffer\.seen is not what it was when the network was made"),
+    ],
+)
+def test_what_no_file_would_give_back_is_not_written(layer, says, tmp_path):
+    """It would be found out when it is read, and be lost then."""
+    with registered():
+        register_layer(type(layer))
+        t = trainer(layer)
+        for save in (t.save, t.network.save):
+            with pytest.raises(ValueError, match=says):
+                save(tmp_path / "n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_buffer_in_the_place_of_another_is_not_forgotten(tmp_path):
+    with registered():
+        register_layer(Grows)
+        net = trainer(Grows()).network
+        net.save(tmp_path / "n")
+        net.layers[1].seen = Buffer(1)
+        with pytest.raises(ValueError, match=r"layers\.1\.buffer\.seen is not what it was"):
+            net.save(tmp_path / "n")
 
 
 class Looks(rw.SET):

@@ -13,10 +13,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire import _checks, _saving
+from rewire._assembled import Assembled
 from rewire._computing import Computing
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
 from rewire.layers.summary import table
+from rewire.layers.tree import Tree
 from rewire.parameters.base import take
 from rewire.standardizer import Standardizer
 
@@ -94,9 +96,33 @@ class Sequential(Computing):
     # --- saving -------------------------------------------------------------------------
 
     def check_savable(self) -> None:
-        """NotImplementedError if a file would bring back a layer, or a part of one, of another class."""
+        """NotImplementedError if a file would bring back a layer, or a part of one, of another class.
+
+        ValueError if it would bring back none, or one that is made of other things.
+        """
         for layer in self.layers:
             layer.check_savable()
+        self.tree.refuse_changes()
+        self._refuse_unlike()
+
+    def _refuse_unlike(self) -> None:
+        """ValueError for a layer that its own description does not give back."""
+        described = [layer.config() for layer in self.layers]
+        made: list[Layer] = []
+        for i, (layer, config) in enumerate(zip(self.layers, described, strict=True)):
+            who = f"layers[{i}] ({type(layer).__name__})"
+            try:
+                made.append(layer_from_config(config))
+            except Exception as error:  # of somebody's constructor
+                raise ValueError(f"{who} cannot be saved, it could not be read again: {error}") from error
+        twin = Assembled()
+        try:
+            twin._assemble(made)
+            for i, layer in enumerate(made):
+                _saving.check_same(described[i], layer.config(), f"layers[{i}]")
+            _saving.check_same(_sizes(self.tree), _sizes(twin.tree), "network")
+        except Exception as error:
+            raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
 
     def config(self, fields: Collection[str] | None = ()) -> dict[str, Any]:
         """JSON-able description, with the kinds of these fields of parameters; of all, with None."""
@@ -219,6 +245,9 @@ class Sequential(Computing):
         NotImplementedError
             If the file would bring back a layer, an activation or an initializer of another class: one that
             is not registered under a name of its own.
+        ValueError
+            If it would bring back none: for a layer that its constructor does not make again from what
+            ``config()`` says.
         """
         with self.gate.reading("save"):
             self.check_savable()
@@ -256,6 +285,12 @@ class Sequential(Computing):
             network = cls.from_config(config, arrays)
             _saving.check_same(config, network.config(), "network")
             return network
+
+
+def _sizes(tree: Tree) -> dict[str, Any]:
+    """Shapes of all parameters and buffers, by name."""
+    found = {name: list(parameter.shape) for name, parameter in tree.parameters.items()}
+    return found | {name: list(buffer.shape) for name, buffer in tree.buffers.items()}
 
 
 def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:

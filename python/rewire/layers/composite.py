@@ -74,6 +74,7 @@ def checked(layers: Any, where: str = "layers") -> list[Layer]:
     for i, layer in enumerate(found):
         _checks.one_of_types(f"{where}[{i}]", layer, Layer, "a Sparse, Dense or another layer")
         refuse_incomplete(f"{where}[{i}]", type(layer))
+        _checks.refuse_shadowed(f"{where}[{i}]", layer)
         if layer.built:
             raise ValueError(f"{where}[{i}] already belongs to a network; make a new layer for another one")
         if any(layer is other for other in found[:i]):

@@ -54,14 +54,12 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
     for i, layer in enumerate(layers):
         own = layer.n_in
         if own and own != width:
-            raise ValueError(
-                f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs"
-            )
+            raise ValueError(f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs")
         layer.connect(width)
-        if layer.n_in != width or layer.n_out < 1:
+        if layer.n_in != width or not isinstance(layer.n_out, int | np.integer) or layer.n_out < 1:
             raise ValueError(
                 f"{where}[{i}] ({type(layer).__name__}) must take {width} values and give some, "
-                f"got {layer.n_in} and {layer.n_out}: its connect() is wrong"
+                f"got {layer.n_in!r} and {layer.n_out!r}: its connect() is wrong"
             )
         if i and layer.input_gain != 1.0:
             layers[i - 1].precedes(layer)

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire.activations import Activation
 from rewire.layers.base import Layer
 from rewire.parameters import Buffer, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT, take
@@ -60,6 +61,11 @@ class Tree:
     def _add(self, name: str, layer: Layer) -> None:
         if any(layer is other for other in self.layers.values()):
             raise ValueError(f"{name} stands twice in the network; every layer needs an object of its own")
+        _checks.refuse_shadowed(name, layer)
+        who = f"{name} ({type(layer).__name__}): activation"
+        _checks.one_of_types(
+            who, layer.activation, Activation, "an Activation, as rewire.activations.activation('relu') gives"
+        )
         self.layers[name] = layer
         for short in (*layer.parameters(), *layer.buffers(), *layer.children()):
             if not isinstance(short, str) or not short or "." in short or short == "buffer":
@@ -92,6 +98,20 @@ class Tree:
                             f"which would be neither trained nor saved: what is no attribute of its own must "
                             f"be named by {method}()"
                         )
+
+    def refuse_changes(self) -> None:
+        """ValueError for a parameter, buffer or layer that has come, gone or been replaced since."""
+        now = Tree(self.row)
+        for mine, its in zip(self._named(), now._named(), strict=True):
+            for name in {**mine, **its}:
+                if mine.get(name) is not its.get(name):
+                    raise ValueError(
+                        f"{name} is not what it was when the network was made: parameters, buffers and "
+                        "layers are made by a layer's constructor or connect(), and stay the same objects"
+                    )
+
+    def _named(self) -> tuple[Mapping[str, Any], ...]:
+        return self.layers, self.parameters, self.buffers
 
     # --- saving -------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, float_vector, integer, noted
+from rewire._checks import choice, float_vector, integer, noted, refuse_shadowed
 from rewire._params import Parameters
 from rewire._registry import Registry
 from rewire.initializers import KINDS as INITIALIZERS
@@ -219,6 +219,7 @@ class Rule(Parameters):
     def check_declarations(self) -> None:
         """TypeError or ValueError unless the class says what it keeps and looks at as rules do."""
         who = f"rewiring {self.label}"
+        refuse_shadowed(who, self)
         check_fields(self.fields, f"{who}: fields")
         check_declared(self.memory, f"{who}: memory")
         integer(f"{who}: probe_batches", self.probe_batches, low=0)
