@@ -862,6 +862,32 @@ def test_steps_do_not_keep_a_trainer_alive():
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda t: t.apply(),
+        lambda t: t.end_epoch(),
+        lambda t: t.backward(np.zeros((BATCH, 3))),
+        lambda t: t.train_step(1e300 * X.astype(float), Y),
+        lambda t: t.forward(1e300 * X.astype(float)),
+    ],
+)
+def test_a_refused_step_leaves_the_state_of_another_trainer(refused):
+    net = network()
+    first = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9))
+    other = rw.Trainer(net, loss="cross_entropy", optimizer=rw.Adam(0.01))
+    first.train_step(X, Y)
+    was = first.arrays()
+    with pytest.raises((RuntimeError, ValueError)):
+        refused(other)
+    now = first.arrays()
+    assert first.owns_state() and now.keys() == was.keys() and "layers.0.weight.field.momentum" in now
+    for name, values in was.items():
+        np.testing.assert_array_equal(now[name], values, err_msg=name)
+    other.train_step(X, Y)
+    assert other.owns_state()
+
+
 def test_another_trainer_may_take_the_network_over():
     one = build()
     one.gradients(X, Y)

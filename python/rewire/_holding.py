@@ -80,10 +80,13 @@ class Holding(Evaluating):
 
     def holds_state(self) -> bool:
         """Whether the layers hold state of this trainer's optimizer, fresh or not."""
+        return self.is_trained_here() and _carried.lacks(self.network, self.optimizer) is None
+
+    def is_trained_here(self) -> bool:
+        """Whether the layers' state is said to be of this trainer's optimizer: without a look at them."""
         owner = self.network.trained_by
         ours = isinstance(owner, weakref.ref) and owner() is self
-        fits = self.state.optimizer_fields == tuple(self.optimizer.fields)
-        return ours and fits and _carried.lacks(self.network, self.optimizer) is None
+        return ours and self.state.optimizer_fields == tuple(self.optimizer.fields)
 
     def owns_state(self) -> bool:
         """Whether the layers hold state of this trainer's optimizer that is not as good as fresh."""

@@ -38,7 +38,7 @@ class OwnSteps(Holding):
         A step that raises before it has changed anything leaves no trace; one that is cut has no place.
         """
         state = self.state
-        with self.network.gate.writing(what), self._interrupts, quiet():
+        with self.network.gate.writing(what), self._interrupts, quiet(), self._undone_if_fresh():
             if not kept:
                 self._refuse_kept(what)
                 self._overwrite_gradients()
@@ -57,6 +57,12 @@ class OwnSteps(Holding):
                 raise
             finally:
                 stepper.done()
+
+    def _undone_if_fresh(self) -> contextlib.AbstractContextManager[None]:
+        """A step before which fresh state is taken gives back what was there, another trainer's say."""
+        if self.is_trained_here() or self.network.nbytes > KEPT_BYTES:
+            return contextlib.nullcontext()
+        return AllOrNothing(cast(TrainerLike, self), self._interrupts)
 
     def _ready(self, what: str) -> OwnStepper:
         """What steps are made with; the optimizer's state and the rule's fields are there."""
