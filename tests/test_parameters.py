@@ -1,5 +1,7 @@
 """Parameters: what is derived from their values is as new as these, and a dtype of their own stays theirs."""
 
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -255,3 +257,43 @@ def test_the_order_of_fields_in_a_file_does_not_matter():
     for trainer in (t, twin):
         trainer.fit(X, Y, epochs=1, verbose=0)
     np.testing.assert_array_equal(twin.network.get_vector(), t.network.get_vector())
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda q: pickle.loads(pickle.dumps(q))}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rw.SparseParameter(8, 12, density=0.4, group=4),
+        lambda: rw.SparseParameter(8, 9, density=0.4),
+        lambda: DenseParameter((3, 5), init="he"),
+    ],
+)
+def test_copies_have_values_of_their_own(how, make):
+    """And all that a step and a rewiring need."""
+    assert not COPIES[how](make()).built
+    q = make().build(name="q", seed=0)
+    optimizer = rw.SGD(0.1, momentum=0.5)
+    q.prepare(optimizer.fields)
+    q.write(np.arange(q.size), "momentum")
+    was, twin = q.read(), COPIES[how](q)
+    assert twin.config() == q.config()
+    for each in (q, twin):
+        each.hold_gradient(True)
+        each.write(np.ones(q.size), "gradient")
+    updates = optimizer.updates()
+    updates.place(0.1, 0.0, 1)
+    twin.apply(updates[True, 1.0], 1)
+    np.testing.assert_array_equal(q.read(), was)
+    q.apply(updates[True, 1.0], 1)
+    for field in ("weight", "momentum"):
+        np.testing.assert_array_equal(q.read(field), twin.read(field))
+    assert (q.read() != was).any()
+    if q.connects:
+        rw.SET(0.3, every=1).rewire([twin], TrainingProgress(1, 10, True), 1, 1, seed=0)
+        twin.core.check()
+        assert twin.nnz == q.nnz
+    else:
+        np.testing.assert_array_equal(twin.padded[: q.size].reshape(q.shape), twin.values)

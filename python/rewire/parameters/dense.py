@@ -116,14 +116,31 @@ class DenseParameter(Parameter):
         draw: bool = True,
     ) -> Self:
         super().build(name=name, seed=seed, stream=stream, dtype=dtype, owner=owner, draw=draw)
-        self.padded = _core.aligned_zeros(padded(self.size), self.dtype)
-        self._view = self.padded[: self.size].reshape(self._shape)
+        self._allocate()
         if draw:
             words = np.random.SeedSequence([seed, self.stream, _TAG])
             rng = np.random.Generator(np.random.Philox(words))
             rows = self._shape[0] if self._shape else 1
             self.init.fill(self.values.reshape(rows, -1), self.gain, rng)
         return self
+
+    def _allocate(self) -> None:
+        self.padded = _core.aligned_zeros(padded(self.size), self.dtype)
+        self._view = self.padded[: self.size].reshape(self._shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_room": None, "_gradient": None, "_view": None, "_derived": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.padded is not None:  # copies need not be aligned
+            values, fields = self.padded, self.state
+            self._allocate()
+            self.padded[...] = values
+            self.state = {}
+            for name, kept in fields.items():
+                self.add_field(name, self._kinds[name])
+                self.state[name][...] = kept
 
     @property
     def values(self) -> NDArray[Any]:

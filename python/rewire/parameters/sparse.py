@@ -191,6 +191,15 @@ class SparseParameter(Parameter):
     def _hold(self, store: WeightStore) -> None:
         self.store, self.core = store, store._core
 
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name != "core"}
+        return own | {"_derived": {}, "_no_mirror_at": -1, "_lived": (-1, 0)}  # of the store's generations
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.built:
+            self._hold(self.store)
+
     def _draw(self, seed: int) -> None:
         threads, weights, stream = resolve(None), None, self.stream
         if isinstance(self._connectivity, Random):
