@@ -146,8 +146,8 @@ MUTANTS = [
     Mutant(
         "another-trainers-state-is-taken-over",
         "_holding.py",
-        "return ours and fits and ",
-        "return fits and ",
+        "return ours and self.state",
+        "return self.state",
         "test_optim.py::test_another_trainers_state_of_the_same_kind_is_not_gone_on_with",
     ),
     Mutant(
@@ -191,7 +191,7 @@ MUTANTS = [
         "layers/concat.py",
         "p.map(key, np.add, total, found)",
         "p.copy(key, found)",
-        "test_outside.py::test_gradients_are_differences[concat-middle-1]",
+        "test_outside.py::test_gradients_are_differences[concat-last-1]",
     ),
     Mutant(
         "dropout-by-place-in-the-part",
@@ -468,7 +468,7 @@ MUTANTS = [
         "layers/tree.py",
         "buffer.values[...] = take(",
         "take(",
-        "test_outside.py::test_resumes_bit_for_bit[k-winners-sgd-static]",
+        "test_outside.py::test_resumes_bit_for_bit[k-winners-sgd-global]",
     ),
     Mutant(
         "fresh-state-saved-with-an-old-count",
@@ -497,5 +497,47 @@ MUTANTS = [
         "None if self.cols is None else self.cols**-power",
         "None if self.cols is None else 1 / self.cols",
         "test_parameters.py::test_a_change_of_units_reaches_every_field",
+    ),
+    Mutant(
+        "changed-constants-count-in-the-next-run",
+        "_stepper.py",
+        "            self.updates.clear()\n",
+        "",
+        "test_optim.py::test_constants_may_be_changed_between_two_steps[momentum]",
+    ),
+    Mutant(
+        "clipping-begins-with-the-next-run",
+        "_stepper.py",
+        "        self.refresh()\n        self.net.refuse_views",
+        "        self.net.refuse_views",
+        "test_optim.py::test_a_callback_may_change_constants",
+    ),
+    Mutant(
+        "layers-are-written-that-nobody-can-read",
+        "network.py",
+        "        self._refuse_unlike()\n",
+        "",
+        "test_refused_layers.py::test_what_no_file_would_give_back_is_not_written",
+    ),
+    Mutant(
+        "buffers-in-the-place-of-others-are-not-written",
+        "network.py",
+        "        self.tree.refuse_changes()\n",
+        "",
+        "test_refused_layers.py::test_a_buffer_in_the_place_of_another_is_not_forgotten",
+    ),
+    Mutant(
+        "a-refused-step-takes-the-state-over",
+        "_own_steps.py",
+        "if self.is_trained_here() or ",
+        "if True or ",
+        "test_own_loop.py::test_a_refused_step_leaves_the_state_of_another_trainer",
+    ),
+    Mutant(
+        "copies-of-parameters-compute-with-other-values",
+        "parameters/dense.py",
+        "            self._allocate()\n            self.padded[...] = values\n",
+        "",
+        "test_parameters.py::test_copies_have_values_of_their_own",
     ),
 ]
