@@ -148,6 +148,50 @@ def test_wrong_arrays_are_refused(layer, error, says):
         trainer(layer).train_step(X, Y)
 
 
+class Unready(Given):
+    """Cannot be started, or its matrix not be filled, the first time."""
+
+    def __init__(self, where):
+        super().__init__()
+        self.where, self.tries = where, []
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.matrix = DenseParameter((2, 3), init=Fills(self))
+
+    def start(self):
+        self.refuse("start")
+
+    def refuse(self, where):
+        self.tries.append(where)
+        if where == self.where and self.tries.count(where) == 1:
+            raise ZeroDivisionError("not ready")
+
+
+class Fills(rw.initializers.Initializer):
+    """Asks the layer."""
+
+    def __init__(self, layer):
+        object.__setattr__(self, "layer", layer)
+
+    def fill(self, weights, gain, rng):
+        self.layer.refuse("fill")
+
+
+@pytest.mark.parametrize("where", ["fill", "start"])
+def test_layers_of_a_network_that_could_not_be_made_are_free(where):
+    middle = Unready(where)
+    layers = [rw.Sparse(8, WIDTH, density=0.5), middle, rw.Sparse(WIDTH, 3, density=0.5)]
+    with pytest.raises(ZeroDivisionError, match="not ready"):
+        rw.Sequential(layers, seed=0)
+    assert not any(layer.built for layer in layers)
+    found = rw.Sequential(layers, seed=0).layers[0].store
+    ends = [rw.Sparse(8, WIDTH, density=0.5), rw.Sparse(WIDTH, 3, density=0.5)]
+    fresh = rw.Sequential([ends[0], Given(), ends[1]], seed=0).layers[0].store
+    for a, b in zip(found.to_arrays(), fresh.to_arrays(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 class Again(Layer):
     """W (W x), with one W: named as often as it is told."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -84,6 +85,19 @@ class Assembled:
                 name=name, owner=layer, seed=self.seed, stream=stream, dtype=self.dtype, draw=draw
             )
         self._first_learning = first_learning(self.layers)
+
+    @contextlib.contextmanager
+    def _free_again(self) -> Iterator[None]:
+        """If something raises, layers and parameters belong to no network, as before."""
+        things = [*self._tree.layers.values(), *self._tree.parameters.values()]
+        before = [dict(vars(thing)) for thing in things]
+        try:
+            yield
+        except BaseException:
+            for thing, values in zip(things, before, strict=True):
+                vars(thing).clear()
+                vars(thing).update(values)
+            raise
 
     # --- what it is made of -----------------------------------------------------------------
 

@@ -62,9 +62,10 @@ class Sequential(Computing):
         self.seed = _checks.seed("seed", seed)
         self.dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
         self._assemble(layers)
-        self._build(draw=True)
-        for layer in self.tree.layers.values():
-            layer.start()
+        with self._free_again():
+            self._build(draw=True)
+            for layer in self.tree.layers.values():
+                layer.start()
 
     # --- telling ------------------------------------------------------------------------
 
