@@ -165,6 +165,10 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
         (["--slope", "0.3"], lambda t: t.network.layers[0].activation == rw.AllReLU(0.3)),
         (["--schedule", "cosine"], lambda t: t.optimizer.schedule == rw.Cosine(length=2)),
         (["--warmup", "1"], lambda t: t.optimizer.schedule == rw.Cosine(length=1, warmup=1)),
+        (
+            ["--average", "swa", "--average-opt", "begin=1"],
+            lambda t: t.callbacks[0].options() == {"decay": None, "begin": 1, "every": 1},
+        ),
         (["--schedule", "step"], lambda t: t.optimizer.schedule.name == "step"),
         (["--clip-norm", "1"], lambda t: t.optimizer.clip_norm == 1),
         (["--nesterov", "--momentum", "0.5"], lambda t: t.optimizer.nesterov),
@@ -217,6 +221,30 @@ def test_resume_equals_one_run(run, tmp_path):
     a, b = files.read(whole), files.read(half)
     assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
     assert a.notes == b.notes and len(b.config["state"]["history"]["epochs"]) == 4
+
+
+def test_averages_are_evaluated_saved_and_gone_on_with(run, tmp_path):
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    options = [*TRAIN, "--average", "ema", "--average-opt", "decay=0.9", "--schedule", "constant"]
+    code, out, _ = run(*options, "--epochs", 4, "--save", whole)
+    assert code == 0
+    trained, averaged = (
+        rw.Trainer(net, loss="cross_entropy").evaluate(*digits_test())["loss"]
+        for net in (rw.load(whole), rw.Trainer.resume(whole).evaluated_network())
+    )
+    assert trained != averaged
+    assert f"loss {averaged:.4f}" in run("eval", whole)[1].splitlines()[1]
+    assert run(*options, "--epochs", 2, "--save", half)[0] == 0
+    assert run("train", "--resume", half, "--epochs", 4, "--save", half, "--quiet")[0] == 0
+    a, b = files.read(whole), files.read(half)
+    assert a.arrays.keys() == b.arrays.keys() and "layers.0.weight.field.average" in a.arrays
+    assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in a.arrays)
+    assert run("predict", whole, "--data", "digits")[1] != ""
+
+
+def digits_test():
+    data = rw.datasets.load("digits")
+    return data.X_test, data.y_test
 
 
 def test_cosine_is_the_default_and_grows_with_the_run(run, tmp_path):
@@ -425,6 +453,10 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--distribution", "uniform"], "--distribution does nothing without"),
         ([*TRAIN, "--warmup", "2"], "warmup must be less than the 2 epochs"),
         ([*TRAIN, "--warmup", "1", "--schedule", "step"], "warmup belongs to the cosine schedule"),
+        ([*TRAIN, "--average", "all"], "--average"),
+        ([*TRAIN, "--average-opt", "decay=0.5"], "--average-opt does nothing without"),
+        ([*TRAIN, "--average", "ema", "--average-opt", "decay=1"], "decay must be a number in [0, 1), got 1"),
+        ([*TRAIN, "--average", "ema", "--average-opt", "rate=1"], "takes decay, begin, every, got 'rate'"),
         ([*TRAIN, "--activation", "softmax"], "--activation"),
         ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
         ([*TRAIN, "--rewiring", "sett"], "'top-kast', got 'sett'"),

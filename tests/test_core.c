@@ -22,6 +22,7 @@
 #include "core/rewirings.h"
 #include "core/deepr.h"
 #include "core/topkast.h"
+#include "core/average.h"
 #include "core/failing.h"
 #include "core/soak.h"
 
@@ -122,6 +123,7 @@ int main(int argc, char **argv)
     RUN(test_slots_of_zeros_go);
     RUN(test_zeros_without_memory);
     RUN(test_weights_follow_from_thetas);
+    RUN(test_means_over_the_steps_that_a_slot_has_lived);
     RUN(test_the_forward_set_changes);
     RUN(test_passes_can_be_interrupted);
 

@@ -19,7 +19,7 @@ CORE = ROOT / "sparse_core"
 FILES = (
     "base/base base/mem base/normal base/hypergeometric base/topk "
     "store/store store/mirror store/check store/plan store/edit store/csr "
-    "rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast"
+    "rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast ops/average"
 ).split()
 FLAGS = ["-std=c11", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 # Of processor time, of which no test of the unbroken program takes more than a few. A broken store may loop

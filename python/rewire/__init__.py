@@ -8,7 +8,7 @@ from typing import Any
 from rewire import _openmp  # noqa: F401  first: it loads the core
 from rewire._version import __version__
 from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog
+from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog, WeightAverage
 from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
 from rewire.files import FileError, load
 from rewire.history import History
@@ -65,9 +65,9 @@ __all__ = [
     "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal", "Optimizer", "PReLU", "Poisson",
     "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
     "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter", "SquaredHinge", "Standardizer",
-    "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "TwoSided", "WeightStore", "Xavier",
-    "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
-    "remove_neurons", "set_num_threads",
+    "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "TwoSided", "WeightAverage",
+    "WeightStore", "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid",
+    "load", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

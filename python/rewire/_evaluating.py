@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rewire import _checks
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights, quiet
+from rewire.callbacks import brings_network
 from rewire.losses import Loss, Targets, Truth
 from rewire.metrics import Metric
 from rewire.network import Sequential
@@ -27,6 +28,7 @@ class Evaluating:
     fused: bool
     threads: int | None
     metrics: bool | None
+    callbacks: list[Any]
 
     # --- data ---------------------------------------------------------------------------
 
@@ -54,10 +56,35 @@ class Evaluating:
 
     # --- evaluate -----------------------------------------------------------------------
 
+    def evaluated_network(self) -> Sequential:
+        """The network that validation and :meth:`evaluate` look at, to predict with and to save.
+
+        The trained one itself, unless a callback brings another: :class:`rewire.WeightAverage` a copy with
+        its averages, which training does not change.
+
+        Raises
+        ------
+        RuntimeError
+            If another thread trains this network, and a callback is to look at it.
+        """
+        if not any(map(brings_network, self.callbacks)):
+            return self.network
+        with self.network.gate.reading("predict"):
+            return self._evaluated_network()
+
+    def _evaluated_network(self) -> Sequential:
+        found = self.network
+        for callback in filter(brings_network, self.callbacks):
+            found = _checks.one_of_types(
+                f"{type(callback).__name__}.evaluated_network", callback.evaluated_network(found),
+                Sequential, "a Sequential",
+            )  # fmt: skip
+        return found
+
     def evaluate(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
     ) -> dict[str, float]:
-        """Loss and metric on data, without dropout.
+        """Loss and metric on data, without dropout, of :meth:`evaluated_network`.
 
         Parameters
         ----------
@@ -91,7 +118,7 @@ class Evaluating:
         Outputs that overflow are refused with ``refuse``. In training they are a sign of weights that grow
         without bound: then the figures are no numbers, and the next steps say what diverged.
         """
-        net, n_threads = self.network, resolve(self.threads)
+        net, n_threads = self._evaluated_network(), resolve(self.threads)
         ws = net.workspace()
         p = net.passing(ws, fused=self.fused, threads=n_threads)
         metric = self.loss.metric(net.final)

@@ -66,6 +66,9 @@ class TrainerLike(Protocol):
     def unfinished(self) -> Unfinished | None:
         """The place in an epoch that has begun."""
 
+    def evaluated_network(self) -> Sequential:
+        """The network that :meth:`evaluate` looks at."""
+
     def evaluate(
         self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
     ) -> dict[str, float]:

@@ -18,7 +18,7 @@ from rewire import losses, optim, presets
 from rewire._checks import boolean, describe, integer, one_of_types, unknown_argument
 from rewire._registry import Registry
 from rewire.activations import Activation, activation
-from rewire.callbacks import callback_from_config
+from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
 from rewire.layers import Concat, Layer
 from rewire.layers.base import KINDS as LAYERS
@@ -44,10 +44,10 @@ _MLP = (
     *(name for name in inspect.signature(mlp_layers).parameters if name not in ("sizes", "output", "X")),
     "activation", "slope",
 )  # fmt: skip
-_PARTS = ("activation", "connectivity", "init", "loss", "optimizer", "rewiring", "schedule")
+_PARTS = ("activation", "average", "connectivity", "init", "loss", "optimizer", "rewiring", "schedule")
 _TRAINING = (
     "preset", "layers", "dtype", "output", "loss", "optimizer", "schedule", "warmup", "rewiring", "horizon",
-    "standardize", "callbacks", "epochs", "batch_size", "shuffle",
+    "standardize", "average", "callbacks", "epochs", "batch_size", "shuffle",
 )  # fmt: skip
 _DENSE_LACKS = (*COUNTS, "distribution", "connectivity", "group", "rewiring")
 
@@ -294,10 +294,14 @@ class Recipe:
         return rewiring(what)
 
     def callbacks(self) -> list[Any]:
-        """New callbacks: descriptions are built, objects are copied."""
+        """New callbacks: descriptions are built, objects are copied; with an average of weights."""
         given = self._get("callbacks", [])
         one_of_types("callbacks", given, (list, tuple), "a list")
-        return [callback_from_config(c) if isinstance(c, Mapping) else copy.deepcopy(c) for c in given]
+        average = weight_average(copy.deepcopy(self._part("average")))
+        return [
+            *(callback_from_config(c) if isinstance(c, Mapping) else copy.deepcopy(c) for c in given),
+            *([] if average is None else [average]),
+        ]
 
     # --- the whole ----------------------------------------------------------------------
 

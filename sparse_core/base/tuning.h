@@ -26,7 +26,7 @@ enum {
     RW_COST_GROW_LINK = 100,     /* a link that grow_random.c draws and places   */
     RW_COST_DRAW_VALUE = 300,    /* a weight of a new link                       */
     RW_COST_DEEPR_VALUE = 30,
-    RW_COST_DERIVE_VALUE = 2,    /* of topkast.h: memory traffic                 */
+    RW_COST_DERIVE_VALUE = 2,    /* of topkast.h, average.h: memory traffic      */
     RW_COST_UPDATE_VALUE = 4,    /* of an optimizer's step: memory traffic       */
     RW_COST_DROPOUT_VALUE = 2,
     RW_COST_SRELU_VALUE = 4,

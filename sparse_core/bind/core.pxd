@@ -289,6 +289,11 @@ cdef extern from "ops/fields.h" nogil:
     bint rw_field_finite(const rw_store *s, int32_t field)
 
 
+cdef extern from "ops/average.h" nogil:
+    rw_status rw_field_average(rw_store *s, int32_t of, int32_t mean, int32_t count, double least,
+                               const rw_run *run)
+
+
 cdef extern from "ops/rescale.h" nogil:
     void rw_field_rescale(rw_store *s, int32_t field, const double *rows, const double *cols)
     void rw_weight_times(const rw_store *s, const double *x, double *y)

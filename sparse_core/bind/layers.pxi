@@ -284,6 +284,24 @@ def field_finite(Store store not None, str field):
     return out
 
 
+def field_average(Store store not None, str of, str mean, str count, double least, int threads):
+    """Every slot's ``count`` += 1; ``mean`` goes towards ``of`` by max(least, 1 / count): see ``average.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef int32_t source = store.find_field(of)
+    cdef int32_t into = store.find_field(mean)
+    cdef int32_t n = store.find_field(count)
+    cdef c.rw_status st
+    if not 0 <= least <= 1:
+        raise ValueError(f"least must be in [0, 1], got {least}")
+    store.enter(True)
+    try:
+        with nogil:
+            st = c.rw_field_average(store.s, source, into, n, least, &run)
+    finally:
+        store.leave()
+    check(st, "field_average")
+
+
 def field_rescale(Store store not None, str field, rows=None, cols=None):
     """field[row, source] *= rows[row] * cols[source], of float64; None: all 1. The field has one a weight."""
     cdef int32_t f = store.find_field(field)

@@ -583,6 +583,20 @@ MUTANTS = [
         "    if (!up)\n        memcpy(",
         "test_the_forward_set_changes",
     ),
+    Mutant(
+        "one-age-for-all-slots",
+        "ops/average.c",
+        "count[k] += 1;",
+        "count[0] += 1;",
+        "test_means_over_the_steps_that_a_slot_has_lived",
+    ),
+    Mutant(
+        "means-that-never-forget",
+        "ops/average.c",
+        "rate = rate > least ? rate : least;",
+        "rate = rate + 0 * least;",
+        "test_means_over_the_steps_that_a_slot_has_lived",
+    ),
     # --- links one by one, streams
     Mutant(
         "padding-is-read",

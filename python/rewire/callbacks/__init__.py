@@ -5,6 +5,7 @@ from rewire.callbacks.base import (
     EVENTS,
     Callback,
     State,
+    brings_network,
     callback_config,
     callback_from_config,
     checked_callbacks,
@@ -17,9 +18,10 @@ from rewire.callbacks.checkpoint import Checkpoint
 from rewire.callbacks.early_stopping import EarlyStopping
 from rewire.callbacks.link_log import LinkLog
 from rewire.callbacks.map_log import MapLog
+from rewire.callbacks.weight_average import WeightAverage, weight_average
 
 __all__ = [
     "EVENTS", "Callback", "Checkpoint", "EarlyStopping", "LinkLog", "MapLog", "State", "TrainerLike",
-    "callback_config", "callback_from_config", "checked_callbacks", "handlers", "has_state",
-    "register_callback", "restorable",
+    "WeightAverage", "brings_network", "callback_config", "callback_from_config", "checked_callbacks",
+    "handlers", "has_state", "register_callback", "restorable", "weight_average",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ from rewire.network import Sequential
 from rewire.rewiring import RewiringRecord
 
 __all__ = [
-    "EVENTS", "Callback", "State", "callback_config", "callback_from_config", "checked_callbacks", "handlers",
-    "has_state", "register_callback", "restorable",
+    "EVENTS", "Callback", "State", "brings_network", "callback_config", "callback_from_config",
+    "checked_callbacks", "handlers", "has_state", "register_callback", "restorable",
 ]  # fmt: skip
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
@@ -76,6 +76,10 @@ class Callback:
 
     def on_fit_end(self, state: State) -> None:
         """After the last epoch, also when training was interrupted."""
+
+    def evaluated_network(self, network: Sequential) -> Sequential:
+        """What validation and `Trainer.evaluate` look at in place of the network that is trained."""
+        return network
 
     def config(self) -> dict[str, Any] | None:
         """JSON-able state, so that resuming continues where it stopped. None: cannot be saved, left out."""
@@ -133,6 +137,12 @@ def handlers(callbacks: Iterable[Any]) -> dict[str, list[Callable[[State], None]
 
 
 _NOTHING = [(event, getattr(Callback, event)) for event in EVENTS]
+
+
+def brings_network(callback: Any) -> bool:
+    """Whether a callback says which network is evaluated: it has the method, and not the base's."""
+    method = getattr(callback, "evaluated_network", None)
+    return callable(method) and getattr(method, "__func__", None) is not Callback.evaluated_network
 
 
 def has_state(callback: Any) -> bool:

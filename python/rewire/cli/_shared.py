@@ -15,15 +15,19 @@ from numpy.typing import NDArray
 from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
 from rewire._fileio import is_stream, writable_target
+from rewire._saving import Contents
+from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
 from rewire.layers import Layer
 from rewire.network import Sequential
 from rewire.progress import print_now
 from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_threads
+from rewire.trainer import Trainer
 
 __all__ = [
     "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
-    "loss_name", "environment", "rerun_with_blas_threads", "sized", "tell", "usage", "use_threads",
+    "loss_name", "environment", "rerun_with_blas_threads", "saved_network", "sized", "tell", "usage",
+    "use_threads",
 ]  # fmt: skip
 
 
@@ -40,6 +44,16 @@ def usage() -> Iterator[None]:
         raise
     except (ValueError, TypeError) as error:
         raise UsageError(error) from error
+
+
+def saved_network(contents: Contents) -> Sequential:
+    """The network of a file to predict with: the averages, where a trainer has kept some of its weights."""
+    callbacks = contents.config.get("callbacks") if contents.kind == "trainer" else None
+    if isinstance(callbacks, list) and any(
+        isinstance(one, dict) and one.get("name") == WeightAverage.__name__ for one in callbacks
+    ):
+        return Trainer.from_contents(contents).evaluated_network()
+    return Sequential.from_contents(contents)
 
 
 def use_threads(threads: int | None) -> None:

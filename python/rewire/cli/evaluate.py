@@ -17,9 +17,9 @@ from rewire.cli._shared import (
     layer_rows,
     load_data,
     loss_name,
+    saved_network,
     use_threads,
 )
-from rewire.network import Sequential
 from rewire.trainer import Trainer
 
 
@@ -28,7 +28,7 @@ def run(arguments: Namespace) -> int:
     check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
-    network = Sequential.from_contents(contents)
+    network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     data = align(load_data(name), contents.notes.get("classes"))
     loss = (

@@ -193,6 +193,11 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         "--warmup", type=_whole(0), metavar="EPOCHS",
         help="let the rate rise over the first epochs, before the cosine (default: 0)",
     )  # fmt: skip
+    _choice(training, "--average", ("ema", "swa"), "evaluate and predict with averages of weights over steps")
+    training.add_argument(
+        "--average-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the average: decay, begin or every, such as decay=0.99; may be repeated",
+    )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     return training
 

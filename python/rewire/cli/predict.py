@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from rewire import datasets, files
 from rewire._checks import printable
 from rewire._fileio import atomic_write, is_stream, write_text
-from rewire.cli._shared import UsageError, archive, check_outputs, labels, load_data, use_threads
-from rewire.network import Sequential
+from rewire.cli._shared import (
+    UsageError,
+    archive,
+    check_outputs,
+    labels,
+    load_data,
+    saved_network,
+    use_threads,
+)
 
 
 def run(arguments: Namespace) -> int:
@@ -30,7 +37,7 @@ def run(arguments: Namespace) -> int:
             raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
-    network = Sequential.from_contents(contents)
+    network = saved_network(contents)
     X = _features(arguments.data)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     classes = contents.notes.get("classes")

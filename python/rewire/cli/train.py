@@ -15,7 +15,7 @@ from rewire._fileio import write_json
 from rewire._format import percent
 from rewire._format import seconds as spent
 from rewire._signals import Interrupts, terminating
-from rewire.callbacks import Checkpoint, State
+from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
     UsageError,
     align,
@@ -44,8 +44,8 @@ INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its nu
 _FIXED = (
     "hidden", "epsilon", "density", "links", "distribution", "dense", "activation", "slope", "dropout",
     "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset",
-    "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "clip_norm",
-    "validation", "seed", "loss",
+    "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "average",
+    "average_opt", "clip_norm", "validation", "seed", "loss",
 )  # fmt: skip
 
 
@@ -189,6 +189,8 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         raise UsageError("--connectivity does nothing with --dense")
     if arguments.distribution and arguments.density is None and arguments.links is None:
         raise UsageError("--distribution does nothing without --density or --links: say how many to divide")
+    if arguments.average_opt and not arguments.average:
+        raise UsageError("--average-opt does nothing without --average")
     if arguments.connectivity_opt and not arguments.connectivity:
         raise UsageError("--connectivity-opt does nothing without --connectivity")
     if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
@@ -298,6 +300,7 @@ def _record(
         "dtype": network.dtype,
         "optimizer": config["optimizer"],
         "rewiring": config["rewiring"],
+        "average": next((one.options() for one in trainer.callbacks if isinstance(one, WeightAverage)), None),
         "dropout": next((layer.p for layer in network.layers if hasattr(layer, "p")), 0.0),
         metric: figures(metric),
         "loss": figures("loss"),

@@ -27,7 +27,7 @@ from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._warn import warn
 from rewire.activations import Activation, activation
-from rewire.callbacks import EarlyStopping
+from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _auto, _parameters
@@ -136,6 +136,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         weight_decay: float | str = "auto",
         dropout: float = 0.0,
         loss: str | dict[str, Any] | Loss = "auto",
+        average: str | dict[str, Any] | WeightAverage | None = None,
         batch_size: int | str = "auto",
         max_iter: int = 100,
         horizon: int | None = None,
@@ -168,6 +169,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.loss = loss
+        self.average = average
         self.batch_size = batch_size
         self.max_iter = max_iter
         self.horizon = horizon
@@ -382,7 +384,8 @@ class BaseSparseMLP(Arguments, BaseEstimator):
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
         patience, begin, end = (options.pop(name) for name in ("patience", "begin", "end"))
-        trainer.callbacks = [] if begin is None else [begin]  # a new list: the old one comes back on errors
+        averages = trainer.callbacks  # nothing else stays between calls
+        trainer.callbacks = [*averages] if begin is None else [*averages, begin]
         if patience is not None or validation is not None:
             trainer.callbacks += [
                 EarlyStopping(
@@ -406,7 +409,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             )
             raise
         finally:
-            trainer.callbacks = []  # early stopping holds a copy of the best network
+            trainer.callbacks = averages  # early stopping holds a copy of the best network
 
     def _record(self, trainer: Trainer, n_samples: int, going_on: bool, monitor: str) -> dict[str, Any]:
         """Attributes that say how training went."""
@@ -458,6 +461,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             loss=loss,
             optimizer=self._make_optimizer(amount),
             rewiring=self._make_rewiring(amount),
+            callbacks=self._make_average(),
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
             horizon=self.horizon,
@@ -494,10 +498,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                     )
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
-        new, rule = self._make_optimizer(amount), self._make_rewiring(amount)
+        new, rule, averages = self._make_optimizer(amount), self._make_rewiring(amount), self._make_average()
+        same = [one.options() for one in averages] == [one.options() for one in trainer.callbacks]
         with trainer.network.gate.writing("fit"):
             trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
+            trainer.callbacks = trainer.callbacks if same else averages
             if incremental:
                 trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
 
@@ -578,6 +584,10 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             rule.last_epoch = "skip"
         return rule
 
+    def _make_average(self) -> list[Any]:
+        found = weight_average(copy.deepcopy(self.average))
+        return [] if found is None else [found]
+
     # --- data ---------------------------------------------------------------------------------
 
     def _validate_X_y(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
@@ -635,9 +645,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
 
     @property
     def network_(self) -> Sequential:
-        """The network."""
+        """The network that predicts: the trained one, or with ``average`` a copy that has the averages."""
         check_is_fitted(self)
-        return self.trainer_.network
+        return self.trainer_.evaluated_network()
 
     @property
     def history_(self) -> History:

@@ -78,6 +78,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Auto is the cross entropy, of labels one for each. ``CrossEntropy(label_smoothing=0.1)`` says more,
         and so does ``{"name": "cross_entropy", "class_weight": [1, 5]}``; an own
         :class:`~rewire.losses.ArrayLoss` of logits is taken too.
+    average : {"ema", "swa"}, dict, WeightAverage or None
+        Predict with averages of weights over steps: exponential ones, or the mean over the last quarter of
+        the run; ``{"name": "ema", "decay": 0.99}`` says more, see :class:`~rewire.WeightAverage`. Validation
+        scores are by them too; ``trainer_.network`` has the weights that training goes on with.
     batch_size : int or "auto"
         Auto is 128. Never more than there are samples.
     horizon : int, optional

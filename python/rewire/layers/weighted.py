@@ -119,15 +119,20 @@ class WeightLayer(Layer):
         """What to call for a change of units: all is computed here, each call is one step for Python."""
         calls: list[Callable[[], Any]] = []
         if self.bias_parameter is not None:
-            bias = self.bias_parameter.values.astype(np.float64)
-            if by.offset is not None:
-                bias += self.weight.times(by.offset)
-            if by.rows is not None:
-                bias *= by.rows
-            if by.shift is not None:
-                bias += by.shift
             calls += self.bias_parameter.rescaled(Rescale(slope=by.slope))
-            calls.append(partial(np.copyto, self.bias_parameter.values, bias, casting="same_kind"))
+            # Fields that change as weights do, such as averages, are biases beside weights of their own.
+            kinds = self.bias_parameter.fields.items()
+            for name in ("weight", *(name for name, kind in kinds if kind.power == 0)):
+                bias = self.bias_parameter.values_of(name).astype(np.float64)
+                if by.offset is not None:
+                    bias += self.weight.times(by.offset, name if self.weight.has(name) else "weight")
+                if by.rows is not None:
+                    bias *= by.rows
+                if by.shift is not None:
+                    bias += by.shift
+                calls.append(
+                    partial(np.copyto, self.bias_parameter.values_of(name), bias, casting="same_kind")
+                )
             calls.append(self.bias_parameter.touch)
         return calls + self.weight.rescaled(by)
 

@@ -187,9 +187,9 @@ class DenseParameter(Parameter):
         rows, cols = (np.arange(n, dtype=np.int32) for n in self._shape)
         return np.repeat(rows, cols.size), np.tile(cols, rows.size), self.values.reshape(-1).copy()
 
-    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """W x in float64, for a matrix W of connections."""
-        return np.einsum("ij,j->i", self.values, x)  # not by BLAS: its sums may depend on its threads
+    def times(self, x: NDArray[np.float64], field: str = "weight") -> NDArray[np.float64]:
+        """W x in float64, for a matrix W of connections or a field of it."""
+        return np.einsum("ij,j->i", self._live(field), x)  # not by BLAS: its sums may depend on its threads
 
     def magnitudes_in(self) -> NDArray[np.float64]:
         """Sum of |w| over the incoming connections of every neuron."""

@@ -261,9 +261,12 @@ class SparseParameter(Parameter):
             elif not core.build_mirror(threads):
                 self._no_mirror_at = core.generation
 
-    def times(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """W x in float64, shape (n_out,)."""
-        return _core.weight_times(self.core, np.ascontiguousarray(x, np.float64))
+    def times(self, x: NDArray[np.float64], field: str = "weight") -> NDArray[np.float64]:
+        """W x in float64, shape (n_out,), or the product of a field of one value a link."""
+        if field == "weight":
+            return _core.weight_times(self.core, np.ascontiguousarray(x, np.float64))
+        rows, cols, _ = self.to_arrays()
+        return np.bincount(rows, self.read(field) * x[cols], self.n_out).astype(np.float64, copy=False)
 
     def magnitudes_in(self) -> NDArray[np.float64]:
         """Sum of |w| over the incoming links of every neuron, shape (n_out,)."""
