@@ -499,11 +499,12 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
         new, rule, averages = self._make_optimizer(amount), self._make_rewiring(amount), self._make_average()
-        same = [one.options() for one in averages] == [one.options() for one in trainer.callbacks]
+        there = [one for one in trainer.callbacks if isinstance(one, WeightAverage)]
+        same = [one.options() for one in averages] == [one.options() for one in there]
         with trainer.network.gate.writing("fit"):
             trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
-            trainer.callbacks = trainer.callbacks if same else averages
+            trainer.callbacks = there if same else averages
             if incremental:
                 trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
 
