@@ -1,4 +1,4 @@
-"""The runs of `rules.py` and `published.py`, each in a process of its own."""
+"""The runs of `rules.py`, `parts.py` and `published.py`, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -79,6 +79,62 @@ def row(
         "rewirings": trainer.rewirings,
         "training": sum(history["seconds_training"]),
         "rewiring": sum(history["seconds_rewiring"]),
+    }
+
+
+def part(
+    *, threads: int, rule: dict[str, Any], dropout: float, seed: int, epochs: int, samples: int | None,
+    density: float | None = None, group: int = 1, warmup: int = 0, average: str | None = None,
+    dataset: str = "fashion-mnist",
+) -> dict[str, Any]:  # fmt: skip
+    """Train a network with three hidden layers of 1000 on part of a training set, judge on another part.
+
+    Parameters
+    ----------
+    samples : int, optional
+        To train on; all that are not held out without.
+    density : float, optional
+        Of the whole network, Erdos-Renyi over its layers; epsilon 20 without.
+    warmup : int
+        Epochs.
+
+    Returns
+    -------
+    dict
+        ``accuracy`` (of 10,000 samples that were held out, or a quarter of fewer, after the last epoch),
+        ``links``, ``seconds``.
+    """
+    import rewire as rw
+    from rewire.callbacks import weight_average
+    from rewire.datasets import load
+    from rewire.presets import mlp_layers
+
+    found = load(dataset)
+    order = np.random.default_rng(0).permutation(len(found.y))
+    held, kept = np.split(order, [min(10_000, len(order) // 4)])
+    kept = kept[:samples]
+    steps = -(-len(kept) // BATCH)
+    mine = weight_average(average)
+    layers = mlp_layers(
+        [found.X.shape[1], *HIDDEN, int(found.y.max()) + 1], density=density, dropout=dropout, group=group
+    )
+    trainer = rw.Trainer(
+        rw.Sequential(layers, seed=seed),
+        loss="cross_entropy",
+        optimizer=rw.SGD(
+            lr=LR, momentum=MOMENTUM,
+            schedule=rw.Cosine((epochs - warmup) * steps, warmup=warmup * steps, unit="step"),
+        ),
+        rewiring=rule,
+        callbacks=[] if mine is None else [mine],
+        threads=threads,
+        standardize=True,
+    )  # fmt: skip
+    history = trainer.fit(found.X[kept], found.y[kept], epochs=epochs, batch_size=BATCH, verbose=0)
+    return {
+        "accuracy": trainer.evaluate(found.X[held], found.y[held])["accuracy"],
+        "links": trainer.network.nnz,
+        "seconds": sum(history["seconds_training"]) + sum(history["seconds_rewiring"]),
     }
 
 
