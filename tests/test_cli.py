@@ -127,7 +127,16 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
             ["--rewiring-opt", "fraction=0.1", "--rewiring-opt", "every=2 epochs"],
             lambda t: t.rewiring.fraction == 0.1 and t.rewiring.every == rw.Epochs(2),
         ),
-        (["--rewiring", "SET"], lambda t: t.rewiring.config() == rw.SET().config()),
+        (["--rewiring", "SET"], lambda t: t.rewiring.config() == rw.SET(decay="cosine", end=0.75).config()),
+        (
+            ["--rewiring-opt", "decay=constant", "--rewiring-opt", "end=none"],
+            lambda t: t.rewiring.config() == rw.SET().config(),
+        ),
+        (["--preset", "tsnn-2021"], lambda t: (t.rewiring.decay, t.rewiring.end) == ("constant", None)),
+        (
+            ["--rewiring", "rigl", "--rewiring-opt", "redistribute=momentum"],
+            lambda t: t.rewiring.redistribute.name == "momentum",
+        ),
         (
             ["--rewiring", "CHT", "--rewiring-opt", "temperature=(1.0, 2)", "--activation", "ReLU"],
             lambda t: t.rewiring.temperature == [1, 2] and t.network.layers[0].activation == rw.ReLU(),
@@ -214,7 +223,7 @@ def test_regression_from_an_archive(run, tmp_path):
 
 def test_resume_equals_one_run(run, tmp_path):
     whole, half = tmp_path / "whole", tmp_path / "half"
-    options = [*TRAIN, "--dropout", "0.2", "--batch-size", "50", "--schedule", "constant"]
+    options = [*TRAIN, "--dropout", "0.2", "--batch-size", "50", "--schedule", "constant", "--horizon", 4]
     assert run(*options, "--epochs", 4, "--save", whole)[0] == 0
     assert run(*options, "--epochs", 2, "--save", half)[0] == 0
     assert run("train", "--resume", half, "--epochs", 4, "--save", half, "--threads", 2, "--quiet")[0] == 0
@@ -226,6 +235,7 @@ def test_resume_equals_one_run(run, tmp_path):
 def test_averages_are_evaluated_saved_and_gone_on_with(run, tmp_path):
     whole, half = tmp_path / "whole", tmp_path / "half"
     options = [*TRAIN, "--average", "ema", "--average-opt", "decay=0.9", "--schedule", "constant"]
+    options += ["--horizon", 4]
     code, out, _ = run(*options, "--epochs", 4, "--save", whole)
     assert code == 0
     trained, averaged = (

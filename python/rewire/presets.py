@@ -59,6 +59,8 @@ class Preset:
     decay: str = "l2"
     batch_size: int = 128
     drop_fraction: float = 0.3
+    drop_decay: str = "constant"  # what SET calls `decay`
+    drop_end: int | float | None = None  # what SET calls `end`
     new_init: Initializer = field(default_factory=Zeros)
     rewired_layers: str | None = None  # what SET calls `layers`
     last_epoch: str = "skip"
@@ -98,8 +100,9 @@ class Preset:
         if choice("name", name, ("set", "static")) == "static":
             return Static()
         return SET(
-            self.drop_fraction, init=self.new_init, layers=self.rewired_layers, last_epoch=self.last_epoch
-        )
+            self.drop_fraction, decay=self.drop_decay, end=self.drop_end, init=self.new_init,
+            layers=self.rewired_layers, last_epoch=self.last_epoch,
+        )  # fmt: skip
 
     def replace(self, **changes: Any) -> Preset:
         """A variant; one of ``epsilon``, ``density``, ``links`` takes the place of the others."""
@@ -115,8 +118,11 @@ PRESETS = {
             "default",
             "Ours, for the first ten or twenty epochs: weights start at the scale of the fan-in a neuron "
             "really has, a larger learning rate that falls along a cosine, no dropout, no decay; new links "
-            "start at zero.",
+            "start at zero, and the fraction that SET drops falls along a cosine to 0 at three quarters of "
+            "the run, so that all links have time to learn.",
             schedule="cosine",
+            drop_decay="cosine",
+            drop_end=0.75,
         ),
         Preset(
             "set-2018",

@@ -158,7 +158,6 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     contents = files.read(arguments.resume)
     trainer = Trainer.from_contents(contents)
     trainer.threads = arguments.threads
-    trainer.horizon = arguments.horizon or trainer.horizon
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
     notes |= {
         name: getattr(arguments, name)
@@ -167,6 +166,8 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     }
     notes["data"] = known_data(contents) if arguments.data is None else arguments.data
     notes.setdefault("epochs", trainer.epoch + EPOCHS)
+    implied = trainer.horizon in (None, contents.notes.get("epochs"))  # fractions of the run follow --epochs
+    trainer.horizon = arguments.horizon or (notes["epochs"] if implied else trainer.horizon)
     schedule = trainer.optimizer.schedule
     if isinstance(schedule, Cosine) and schedule.unit == "epoch":
         whole = schedule.warmup + schedule.length
