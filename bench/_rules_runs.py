@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 HIDDEN, BATCH, LR, MOMENTUM = [1000, 1000, 1000], 128, 0.05, 0.9
+SPLIT = 20240601  # which samples `part` holds out
 
 
 def standardised(dataset: str, samples: int | None) -> tuple[np.ndarray, ...]:
@@ -110,7 +111,7 @@ def part(
     from rewire.presets import mlp_layers
 
     found = load(dataset)
-    order = np.random.default_rng(0).permutation(len(found.y))
+    order = np.random.default_rng(SPLIT).permutation(len(found.y))
     held, kept = np.split(order, [min(10_000, len(order) // 4)])
     kept = kept[:samples]
     steps = -(-len(kept) // BATCH)

@@ -38,7 +38,7 @@ RULES: dict[str, dict[str, Any]] = {
     "SNFS with the next batch alone": {"name": "snfs", "batches": 1},
     "SNFS every 100 steps until 75 %": {"name": "snfs", "every": 100, "end": 0.75},
     "SNFS from a fraction of 0.3": {"name": "snfs", "fraction": 0.3},
-    "SNFS that grows at random": {"name": "set", **HALF, "decay": "cosine", "redistribute": "momentum"},
+    "SNFS that grows at random": {"name": "magnitude", **HALF, "decay": "cosine", "redistribute": "momentum"},
 }
 # Name of a row -> what differs from dropout 0.2, group 4, the static rule.
 SETTINGS: dict[str, dict[str, Any]] = {

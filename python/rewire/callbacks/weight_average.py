@@ -103,7 +103,7 @@ class WeightAverage(Callback):
 
     def on_step_end(self, state: State) -> None:
         if state.step % self.every == 0 and state.epoch >= self._first_epoch(state):
-            self.update(state.network, threads=state.trainer.threads)
+            self._update(state.network, state.trainer.threads)
 
     def on_rewire(self, state: State) -> None:
         if state.rewired is not None and state.rewired.neurons is not None:
@@ -126,10 +126,13 @@ class WeightAverage(Callback):
         threads : int, optional
             Results do not depend on it.
         """
-        least = 0.0 if self.decay is None else 1.0 - self.decay
-        n_threads = resolve(threads)
         self._begun = True
         _prepare(network)
+        self._update(network, threads)
+
+    def _update(self, network: Sequential, threads: int | None) -> None:
+        least = 0.0 if self.decay is None else 1.0 - self.decay
+        n_threads = resolve(threads)
         for parameter in network.tree.parameters.values():
             if isinstance(parameter, SparseParameter):
                 of = parameter.master or "weight"
