@@ -34,7 +34,7 @@ from rewire.trainer import Trainer
 __all__ = ["COUNTS", "EPOCHS", "HIDDEN", "Recipe", "beside", "dotted", "option_names", "outputs_of"]
 
 HIDDEN = (1000, 1000, 1000)
-EPOCHS = 10
+EPOCHS = 20
 COUNTS = ("links", "density", "epsilon")  # what says how many links a perceptron has, one at a time
 FINAL = ("softmax", "sigmoid", "linear")  # activations of the outputs, as far as a loss has them built in
 

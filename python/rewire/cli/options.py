@@ -145,7 +145,8 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     _choice(network, "--activation", ACTIVATIONS, "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
-    network.add_argument("--dropout", type=_in_unit(below_one=True), help="after hidden layers (default: 0)")
+    fraction = _in_unit(below_one=True)
+    network.add_argument("--dropout", type=fraction, help="after hidden layers (default: 0.2)")
     _choice(network, "--init", ("he", "xavier", "normal"), "of the weights (default: he)")
     _choice(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
     network.add_argument(
@@ -170,7 +171,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     training = train.add_argument_group("training")
     _choice(training, "--preset", PRESETS, "published settings; options given beside it win")
     training.add_argument(
-        "--epochs", type=_whole(1), help="in all, counting those of a resumed file (default: 10)"
+        "--epochs", type=_whole(1), help="in all, counting those of a resumed file (default: 20)"
     )
     training.add_argument(
         "--horizon", type=_whole(1), metavar="N",
