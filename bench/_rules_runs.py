@@ -94,6 +94,8 @@ def part(
     ----------
     samples : int, optional
         To train on; all that are not held out without.
+    rule : dict
+        ``config()`` of the rule; with ``"grow": "random"`` it grows at random instead of by its criterion.
     density : float, optional
         Of the whole network, Erdos-Renyi over its layers; epsilon 20 without.
     warmup : int
@@ -116,6 +118,9 @@ def part(
     kept = kept[:samples]
     steps = -(-len(kept) // BATCH)
     mine = weight_average(average)
+    made = rw.rewiring.rewiring({name: value for name, value in rule.items() if name != "grow"})
+    if rule.get("grow") == "random":
+        made.grow = rw.rewiring.GrowRandom(rw.Zeros())
     layers = mlp_layers(
         [found.X.shape[1], *HIDDEN, int(found.y.max()) + 1], density=density, dropout=dropout, group=group
     )
@@ -126,7 +131,7 @@ def part(
             lr=LR, momentum=MOMENTUM,
             schedule=rw.Cosine((epochs - warmup) * steps, warmup=warmup * steps, unit="step"),
         ),
-        rewiring=rule,
+        rewiring=made,
         callbacks=[] if mine is None else [mine],
         threads=threads,
         standardize=True,

@@ -38,7 +38,7 @@ RULES: dict[str, dict[str, Any]] = {
     "SNFS with the next batch alone": {"name": "snfs", "batches": 1},
     "SNFS every 100 steps until 75 %": {"name": "snfs", "every": 100, "end": 0.75},
     "SNFS from a fraction of 0.3": {"name": "snfs", "fraction": 0.3},
-    "SNFS that grows at random": {"name": "magnitude", **HALF, "decay": "cosine", "redistribute": "momentum"},
+    "SNFS that grows at random": {"name": "snfs", "grow": "random"},
 }
 # Name of a row -> what differs from dropout 0.2, group 4, the static rule.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -101,7 +101,7 @@ def main() -> None:
         for name, rule in list(RULES.items())[-4:-2] if tiny else RULES.items():
             common = {"density": density, "dropout": dropout, "samples": samples, "epochs": epochs}
             add(report, page, name, f"{100 * density:g}", rule=rule, **common)
-    epochs, samples = (1, 400) if tiny else (40 if full else 20, None)
+    epochs, samples = (1, 400) if tiny else (40, None) if full else (20, 12_000)
     page = report.table(
         f"Settings, epsilon 20, dropout 0.2, group 4, static: {epochs} epochs, {samples or 50_000:,} samples",
         header,
