@@ -131,7 +131,58 @@ TABLE = [
         ({"p": "half"}, T, "p", "number", "got 'half'"),
         ({"p": np.ones(2)}, T, "p", "number", "shape (2,)"),
     ),
+    *rows_of(
+        "TwoSided", rw.TwoSided,
+        ({"n_in": 0}, V, "n_in", "integer", "got 0"),
+        ({"n_in": "3"}, T, "n_in", "integer", "got '3'"),
+    ),
+    *rows_of(
+        "SReLU", rw.SReLU,
+        ({"start": "he"}, V, "start", "'published'", "got 'he'"),
+        ({"slope": -1}, V, "slope", ">= 0", "got -1"),
+        ({"slope": NAN}, V, "slope", "number", "got nan"),
+    ),
+    *rows_of(
+        "PReLU", rw.PReLU,
+        ({"start": "he"}, T, "start", "number", "got 'he'"),
+        ({"start": NAN}, V, "start", "number", "got nan"),
+    ),
+    *rows_of(
+        "LayerNorm", rw.LayerNorm,
+        ({"eps": 0}, V, "eps", "> 0", "got 0"),
+        ({"eps": "tiny"}, T, "eps", "number", "got 'tiny'"),
+    ),
+    *rows_of(
+        "BatchNorm", rw.BatchNorm,
+        ({"eps": NAN}, V, "eps", "> 0", "got nan"),
+        ({"momentum": 1.5}, V, "momentum", "[0, 1]", "got 1.5"),
+    ),
+    *rows_of(
+        "WeightAverage", rw.WeightAverage,
+        ({"decay": "ema"}, T, "decay", "[0, 1)", "got 'ema'"),
+        ({"decay": 3}, V, "decay", "[0, 1)", "got 3"),
+    ),
+    # --- comparisons -----------------------------------------------------------------
+    *rows_of(
+        "grid", rw.grid,
+        ({"density": 3}, T, "density", "list", "got 3"),
+        ({"densty": [1, 2]}, T, "'densty'", "'density'"),
+        ({"density": []}, V, "density", "at least one", "none"),
+    ),
+    *rows_of(
+        "compare", lambda **k: rw.compare(**{"data": "digits", "contenders": {"a": {}}, **k}),
+        ({"contenders": {}}, V, "contenders", "at least one", "none"),
+        ({"contenders": "set"}, T, "contenders", "dict", "got 'set'"),
+        ({"contenders": {"a": {"densty": 1}}}, T, "'a'", "'densty'", "'density'"),
+        ({"seeds": 0}, V, "seeds", ">= 1", "got 0"),
+        ({"data": 3}, T, "data", "(X, y)", "got 3"),
+    ),
     # --- activations, initialisers, losses, schedules ---------------------------------
+    *rows_of(
+        "Huber", rw.Huber,
+        ({"delta": 0}, V, "delta", "> 0", "got 0"),
+        ({"delta": "one"}, T, "delta", "number", "got 'one'"),
+    ),
     *rows_of(
         "AllReLU", rw.AllReLU,
         ({"slope": -0.6}, V, "slope", ">= 0", "got -0.6"),
@@ -972,7 +1023,9 @@ USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
 USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
 
 # Nothing can be handed over, or only by those who write a rule of their own; a field is checked in its use.
-WITHOUT_ARGUMENTS = {"Callback", "Field", "Layer", "DivergenceError", "FileError", "InterruptedWarning"}
+WITHOUT_ARGUMENTS = {
+    "Callback", "Comparison", "Field", "Layer", "DivergenceError", "FileError", "InterruptedWarning",
+}  # fmt: skip
 
 
 def covered():

@@ -17,7 +17,7 @@ HISTORY = ("links_survived", "links_explored", "link_age_mean", "link_age_median
 
 
 class Truthful(rw.SET):
-    """SET whose plans are kept, and which every time takes a link out and puts it back at once."""
+    """SET whose plans are kept, and which takes a link out and puts it back at once, where any may grow."""
 
     def plans(self, parameters, context):
         plans = super().plans(parameters, context)
@@ -26,10 +26,10 @@ class Truthful(rw.SET):
             removed, grown = set(zip(*plan.removed(), strict=True)), set(zip(*plan.inserted(), strict=True))
             groups = np.repeat(np.arange(layer.store.n_groups), np.diff(layer.store.indptr()))
             here = set(zip(groups, layer.store.sources(), strict=True))
-            chosen = min(here - removed)
+            again = {min(here - removed)} if context.regrow else set()
             plans[i] = _core.Plan(layer.core)
-            plans[i].pairs(*arrays(removed | {chosen}), *arrays(grown | {chosen}), None)
-            self.done[layer.name] = removed | {chosen}, grown | {chosen}
+            plans[i].pairs(*arrays(removed | again), *arrays(grown | again), None)
+            self.done[layer.name] = removed | again, grown | again
         return plans
 
 

@@ -448,7 +448,7 @@ def test_a_parameter_with_the_name_of_a_criterion_is_refused(part, early):
 
     with pytest.raises(TypeError, match=f"Mine.{part} must be a {part.title()}, .*got 0.3; .*another name"):
         Mine()
-    with pytest.raises(TypeError, match=f"Swap.{part} must be a {part.title()}"):
+    with pytest.raises(TypeError, match=f"{part} must be .*a {part.title()}"):
         rw.Swap(**{"every": 3, "fraction": 0.3, "drop": Smallest(), "grow": Diagonal(), part: 3})
 
 

@@ -22,8 +22,9 @@ def test_an_estimator_takes_it(name):
     data = rw.datasets.load("digits")
     X, y = data.X[:300] / 16.0, data.y[:300]
     made = rw.SparseMLPClassifier((30,), rewiring=name, max_iter=3, batch_size=50, random_state=0).fit(X, y)
+    rule = rw.SET(every=100) if name == "set" else rw.rewiring.rewiring(name)  # an epoch has six steps
     again = rw.SparseMLPClassifier(
-        (30,), rewiring=rw.rewiring.rewiring(name).config(), max_iter=3, batch_size=50, random_state=0
+        (30,), rewiring=rule.config(), max_iter=3, batch_size=50, random_state=0
     ).fit(X, y)
     assert (made.predict_proba(X) == again.predict_proba(X)).all()
 

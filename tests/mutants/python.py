@@ -388,8 +388,8 @@ MUTANTS = [
     Mutant(
         "every-loss-counts-in-the-epoch",
         "_own_loop.py",
-        "            if other is None:\n                kept.learnt",
-        "            if True:\n                kept.learnt",
+        "            if other is None:\n                amount",
+        "            if True:\n                amount",
         "test_own_loop.py::test_two_losses_are_a_sum",
     ),
     Mutant(

@@ -499,12 +499,11 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         if self.random_state is not None:
             _parameters.seed(copy.deepcopy(self.random_state))  # another one may choose what is held out
         new, rule, averages = self._make_optimizer(amount), self._make_rewiring(amount), self._make_average()
-        there = [one for one in trainer.callbacks if isinstance(one, WeightAverage)]
-        same = [one.options() for one in averages] == [one.options() for one in there]
+        kept = [one for one in trainer.callbacks if isinstance(one, WeightAverage)]
         with trainer.network.gate.writing("fit"):
             trainer.horizon = self.horizon  # the first, for it may be refused
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
-            trainer.callbacks = there if same else averages
+            trainer.callbacks = kept if _parameters.alike(kept, averages) else averages
             if incremental:
                 trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
 
@@ -519,7 +518,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         incremental: bool,
     ) -> Amount:
         """How much there is to learn from: in a stream all calls, of which the same set again counts once."""
-        rows = _auto.counted(len(targets), weight)
+        rows = _auto.counted(targets.shape[0], weight)  # they may be sparse
         if going_on:
             standardizer = self.trainer_.network.standardizer
             if standardizer is not None and standardizer.moments is not None:
@@ -527,7 +526,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             elif incremental:
                 rows = max(rows, self.t_)
         each = 1 if targets.ndim == 1 else targets.shape[1]
-        return Amount(rows * each, None if incremental else -(-len(targets) // batch))
+        return Amount(rows * each, None if incremental else -(-targets.shape[0] // batch))
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""

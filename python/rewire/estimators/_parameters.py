@@ -23,9 +23,14 @@ from rewire.initializers import initializer
 from rewire.losses import Loss, loss
 
 __all__ = [
-    "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of", "passes",
+    "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of", "passes",
     "plain_values", "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
+
+
+def alike(some: list[Any], others: list[Any]) -> bool:
+    """Whether averages of weights have the same options."""
+    return [one.options() for one in some] == [one.options() for one in others]
 
 
 def features(X: Any) -> Any:
