@@ -43,20 +43,26 @@ def _process_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def _ended_children() -> float:
+    """Core-seconds of the processes that we have started and waited for."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 class Clock:
     """``with Clock() as clock: ...`` then ``clock.block``.
 
     Parameters
     ----------
     pids : iterable of int
-        Processes that work for us and are no strangers.
+        Living processes that work for us and are no strangers; those that end within the span are known.
     """
 
     def __init__(self, pids: Iterable[int] = ()) -> None:
         self._pids = list(pids)
 
     def _ours(self) -> float:
-        return time.process_time() + sum(map(_process_seconds, self._pids))
+        return time.process_time() + _ended_children() + sum(map(_process_seconds, self._pids))
 
     def __enter__(self) -> Clock:
         self._busy = _machine_busy()
