@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -73,6 +73,10 @@ bench-rules: .venv-bench/.ready ## every rewiring rule at the same budget, and t
 
 bench-parts: .venv-bench/.ready ## which parts of a rule make it good, and the default settings, on a validation split
 	@.venv-bench/bin/python bench/parts.py $(BENCH_OPTIONS)
+
+bench-time: .venv-bench/.ready ## accuracy over seconds, dense beside sparse, for hours; goes on where it was stopped
+	@.venv-bench/bin/python bench/over_time.py $(BENCH_OPTIONS)
+	@.venv-bench/bin/python bench/densities.py $(BENCH_OPTIONS)
 
 define run-benches
 failed=; for script in $(BENCHES); do \

@@ -1,4 +1,4 @@
-"""Writes `docs/benchmarks.md` from one run's results: the text is here, every figure comes from the files."""
+"""Writes `docs/benchmarks.md` and its sisters: the text is here, every figure comes from the results."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import _time_readme
 from _report import markdown, results
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -88,7 +89,7 @@ def write_rules(runs: dict[str, dict[str, Any]]) -> Path | None:
     page = DOCS / "rules.md"
     before = page.read_text() if page.exists() else ""
     machine = runs[found[0]]["machine"]
-    parts = [RULES.format(machine="\n".join(f"- {key}: {value}" for key, value in machine.items() if value))]
+    parts = [RULES.format(machine=_facts(machine))]
     for script, (title, text) in RULE_SECTIONS.items():
         if script in runs:
             parts += _section(runs[script], title, text)
@@ -98,11 +99,51 @@ def write_rules(runs: dict[str, dict[str, Any]]) -> Path | None:
     return page
 
 
+OVER_TIME = """\
+# Accuracy over time
+
+Written by `python bench/targets.py --write` from what `make bench-time` measured; nothing here is typed by
+hand. One run for each length, so that every run's learning rate falls over just that run. Settings are
+chosen on held-out training samples, dense and sparse alike; the figures are those of the test set at the end
+of a run, and nothing is chosen by them. How: `bench/over_time.py` and `bench/_grids.py`.
+
+{machine}
+"""
+OVER_TIME_SECTIONS = {
+    "over_time": (
+        "Dense beside sparse",
+        "Lengths are in times of ten epochs of the dense network at its best setting. Every row is the mean "
+        "over seeds of runs of that length; it is ahead by points, with the standard error over seeds.",
+    ),
+    "densities": ("Fewer and fewer weights", "The default network with a share of its links, rule by rule."),
+}
+
+
+def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
+    """Write the page of `make bench-time`, and README's part of it; None where it has not run."""
+    if "over_time" not in runs:
+        return None
+    machine = runs["over_time"]["machine"]
+    parts = [OVER_TIME.format(machine=_facts(machine))]
+    for script, (title, text) in OVER_TIME_SECTIONS.items():
+        if script in runs:
+            parts += _section(runs[script], title, text)
+    page = DOCS / "over_time.md"
+    page.write_text("\n".join(parts))
+    readme = DOCS.parent / "README.md"
+    if readme.exists():
+        readme.write_text(_time_readme.put(readme.read_text(), runs["over_time"]))
+    return page
+
+
+def _facts(machine: dict[str, str]) -> str:
+    return "\n".join(f"- {key}: {value}" for key, value in machine.items() if value)
+
+
 def write(runs: dict[str, dict[str, Any]], targets: str) -> Path:
     """Write the page; returns its path."""
     machine: dict[str, str] = next((run["machine"] for run in runs.values()), {})
-    facts = "\n".join(f"- {key}: {value}" for key, value in machine.items() if value)
-    parts = [OPENING.format(machine=facts or "No results.", targets=targets)]
+    parts = [OPENING.format(machine=_facts(machine) or "No results.", targets=targets)]
     for script, (title, text) in SECTIONS.items():
         if script in runs:
             parts += _section(runs[script], title, text)

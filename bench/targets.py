@@ -1,7 +1,8 @@
 """The targets as one table: what was asked, what was measured, met or not.
 
 Reads what the other scripts left in `bench/results/`, and measures nothing. A target whose script has not run
-says so. `--write` also writes `docs/benchmarks.md`, whose tables all come from these files.
+says so. `--write` also writes `docs/benchmarks.md`, `docs/rules.md`, `docs/over_time.md` and README's first
+figures, as far as these files have them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from _docs import write, write_rules
+from _docs import write, write_over_time, write_rules
 from _report import VERDICTS, markdown, results
 
 # Target -> the script that judges it, and what it is about.
@@ -29,6 +30,7 @@ TARGETS = {
 }
 SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "scale")
 RULE_SCRIPTS = ("rules", "published")
+TIME_SCRIPTS = ("over_time", "densities")
 
 
 def load(scripts: Sequence[str] = SCRIPTS) -> dict[str, dict[str, Any]]:
@@ -75,10 +77,11 @@ def main() -> None:
     print(table)
     (results() / "targets.md").write_text(table)
     if arguments.write:
-        print(f"wrote {write(runs, table)}")
-        rules = write_rules(load(RULE_SCRIPTS))
-        if rules is not None:
-            print(f"wrote {rules}")
+        if runs:
+            print(f"wrote {write(runs, table)}")
+        for page in (write_rules(load(RULE_SCRIPTS)), write_over_time(load(TIME_SCRIPTS))):
+            if page is not None:
+                print(f"wrote {page}")
 
 
 if __name__ == "__main__":
