@@ -490,8 +490,8 @@ def set_values(t, name, value):
 
 
 MISFITS = {
-    "rate": (lambda t: setattr(t.optimizer, "lr", -1.0), "optimizer cannot be saved"),
-    "momentum": (lambda t: setattr(t.optimizer, "eps", 0.0), "optimizer cannot be saved"),
+    "rate": (lambda t: vars(t.optimizer).update(lr=-1.0), "optimizer cannot be saved"),
+    "momentum": (lambda t: vars(t.optimizer).update(eps=0.0), "optimizer cannot be saved"),
     "epoch": (lambda t: setattr(t.state, "epoch", -1), "epoch must be an integer"),
     "epoch before the history's": (lambda t: setattr(t.state, "epoch", 1), "history row 1: epoch"),
     "step": (lambda t: setattr(t.state, "step", 0), "optimizer_step must be an integer"),

@@ -213,6 +213,7 @@ def test_warnings_point_at_the_call_of_fit(tmp_path):
 TRAIN = [
     "train", "--data", "digits", "--hidden", "60", "--dropout", "0.2", "--optimizer", "adam",
     "--schedule", "constant", "--threads", "1",
+    "--rewiring-opt", "decay=constant", "--rewiring-opt", "end=None",
 ]  # fmt: skip
 
 
@@ -246,6 +247,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
     # The run was to be as long, and with a fraction of it a rule would know.
     assert resumed.state.reach == 1000
     again.state.reach = 1000
+    assert (resumed.horizon, again.horizon) == (epoch + 2, None)  # it was given another length
+    again.horizon = resumed.horizon
     assert bits(resumed) == bits(again)
 
 

@@ -367,7 +367,8 @@ def test_inspect_tells_what_is_not_the_default(run, tmp_path):
     options += ["--save", tmp_path / "m"]
     assert run("train", "--data", "digits", "--hidden", "30", "--epsilon", 5, "--epochs", 1, *options)[0] == 0
     out = run("inspect", tmp_path / "m")[1]
-    assert "rewiring set(every=2 epochs, decay=cosine, end=0.75)" in out
+    whole = " ".join(out.split())  # lines may be folded
+    assert "rewiring set(every=2 epochs, decay=cosine, end=0.75)" in whole
     assert "lr=0.2" in out and "clip_norm" not in out
     assert "{" not in out and "None" not in out
 

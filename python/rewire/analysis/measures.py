@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._bins import fractions_in_bins
 from rewire._checks import integer
 from rewire.analysis.links import MatrixLike, NetworkLike, links_of, weights_of
 from rewire.network import Sequential
@@ -99,12 +100,4 @@ def link_map(layer: MatrixLike, bins: int = 64) -> NDArray[np.float64]:
         In [0, 1]. Row ``n_out * i / rows`` and its neighbours fall into row ``i``, columns likewise.
     """
     bins = integer("bins", bins, low=1)
-    rows, cols, shape = links_of(weights_of(layer, "layer")[0])
-    height, width = (min(bins, n) for n in shape)
-    at = (rows.astype(np.int64) * height // shape[0]) * width + cols.astype(np.int64) * width // shape[1]
-    counts = np.bincount(at, minlength=height * width).reshape(height, width)
-    tall, wide = (
-        np.bincount(np.arange(n, dtype=np.int64) * parts // n, minlength=parts)
-        for n, parts in zip(shape, (height, width), strict=True)
-    )
-    return counts / np.outer(tall, wide)
+    return fractions_in_bins(*links_of(weights_of(layer, "layer")[0]), bins)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._bins import fractions_in_bins
 from rewire._checks import entries, integer, one_of_types
 from rewire._training import TrainerLike
-from rewire.analysis import link_map
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.network import Sequential
 from rewire.parameters.base import take
@@ -63,7 +63,10 @@ class MapLog(Callback):
         self._add(state)
 
     def _add(self, state: State) -> None:
-        self._maps.append(link_map(state.network.weight_layers[self.layer], self.bins))
+        name = state.network.weight_names[self.layer][0]  # of several matrices in one layer, the first
+        matrix = state.network.parameters()[name]
+        rows, cols, _ = matrix.to_arrays()
+        self._maps.append(fractions_in_bins(rows, cols, (matrix.shape[0], matrix.shape[1]), self.bins))
         self.epochs.append(state.epoch)
 
     def config(self) -> dict[str, Any]:

@@ -23,8 +23,8 @@ from rewire.initializers import initializer
 from rewire.losses import Loss, loss
 
 __all__ = [
-    "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of", "passes",
-    "plain_values", "sample_weight", "score_weight", "seed", "values_of",
+    "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
+    "passes", "plain_values", "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
 
 
