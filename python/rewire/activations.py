@@ -35,7 +35,10 @@ class Bound:
 
 @dataclass(frozen=True)
 class Activation:
-    """Base of all activations: ``name`` for files, ``gain`` for initialisers."""
+    """Base of all activations: ``name`` for files, ``gain`` for initialisers.
+
+    Kinds without fields need not be decorated: they are equal if their classes are the same.
+    """
 
     name: ClassVar[str] = ""
 
@@ -58,7 +61,6 @@ def _leaky(slope: float) -> Bound:
     return Bound("leaky", slope, needs_input=slope <= 0.0)
 
 
-@dataclass(frozen=True)
 class Linear(Activation):
     """f(x) = x."""
 
@@ -68,7 +70,6 @@ class Linear(Activation):
         return Bound("linear", needs_input=False)
 
 
-@dataclass(frozen=True)
 class ReLU(Activation):
     """f(x) = max(x, 0)."""
 
@@ -142,7 +143,6 @@ class AllReLU(Activation):
         return math.sqrt(2.0 / (1.0 + self.slope**2))
 
 
-@dataclass(frozen=True)
 class Sigmoid(Activation):
     """f(x) = 1 / (1 + exp(-x))."""
 
@@ -152,7 +152,6 @@ class Sigmoid(Activation):
         return Bound("sigmoid", needs_input=False)
 
 
-@dataclass(frozen=True)
 class Tanh(Activation):
     """f(x) = tanh(x)."""
 
@@ -166,7 +165,6 @@ class Tanh(Activation):
         return 5.0 / 3.0
 
 
-@dataclass(frozen=True)
 class Softmax(Activation):
     """f(x)_i = exp(x_i) / sum_j exp(x_j); on the output layer only, fused with cross entropy in training."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from fractions import Fraction as Rational
 from typing import Any
 
 from rewire import _core
@@ -114,10 +113,15 @@ def erk_links(
     return [min(count * group, size) for count, size in zip(slots, sizes, strict=True)]
 
 
-def largest_remainder(wanted: Sequence[float | Rational], total: int, most: Sequence[int]) -> list[int]:
-    """Whole numbers near ``wanted`` that sum to ``total``, none above ``most``; ties to the lower index."""
-    counts = [min(math.floor(w), m) for w, m in zip(wanted, most, strict=True)]
-    order = sorted(range(len(counts)), key=lambda i: (-(wanted[i] - counts[i]), i))
+def largest_remainder(
+    wanted: Sequence[float], total: int, most: Sequence[int], *, over: int = 1
+) -> list[int]:
+    """Whole numbers near ``wanted / over`` with the sum ``total``, none above ``most``; ties to the lower.
+
+    Exact for whole numbers ``wanted``, however large.
+    """
+    counts = [min(int(w // over), m) for w, m in zip(wanted, most, strict=True)]
+    order = sorted(range(len(counts)), key=lambda i: (-(wanted[i] - counts[i] * over), i))
     left = total - sum(counts)
     while left > 0:
         before = left

@@ -18,7 +18,7 @@ from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
 from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import He, Initializer, Normal, Zeros, initializer
-from rewire.layers import Dense, Dropout, Layer, Sparse, TwoSided
+from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
@@ -234,8 +234,8 @@ def mlp_layers(
         raise ValueError(f"give one of epsilon, density and links, got {words}")
     boolean("dense", dense)
     between = activation(hidden)
-    twice = 2 if isinstance(between, Unit) and isinstance(between.layer(), TwoSided) else 1
-    shapes = [(n * twice if i else n, m) for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
+    each = between.outputs_a_neuron if isinstance(between, Unit) else 1
+    shapes = [(n * each if i else n, m) for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
     if density is None and links is None:
         counts = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
     else:

@@ -20,6 +20,8 @@ __all__ = ["PReLUUnit", "SReLUUnit", "TwoSidedUnit", "Unit"]
 class Unit(Activation):
     """Base of hidden units that are layers."""
 
+    outputs_a_neuron: ClassVar[int] = 1
+
     def layer(self) -> Layer:
         """A new layer to stand after the one with the weights."""
         raise NotImplementedError
@@ -66,6 +68,7 @@ class TwoSidedUnit(Unit):
     """:class:`rewire.TwoSided`."""
 
     name: ClassVar[str] = "two-sided"
+    outputs_a_neuron: ClassVar[int] = 2
 
     def layer(self) -> Layer:
         return TwoSided()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction as Rational
 from typing import Any, ClassVar
 
 import numpy as np
@@ -209,20 +208,21 @@ def split(total: int, proportions: Sequence[float], most: Sequence[int]) -> list
         raise ValueError(f"cannot place {total} links where there is room for {sum(most)}")
     if not all(math.isfinite(proportion) and proportion >= 0 for proportion in proportions):
         raise ValueError(f"proportions must be finite numbers >= 0, got {list(proportions)}")
+    ratios = [float(proportion).as_integer_ratio() for proportion in proportions]
+    scale = max((below for _, below in ratios), default=1)  # all are powers of two
+    exact = [above * (scale // below) for above, below in ratios]
     counts = [0] * len(proportions)
     while total > 0:
         room = [limit - n for limit, n in zip(most, counts, strict=True)]
-        weights = [
-            Rational(proportion) if r > 0 else Rational(0)
-            for proportion, r in zip(proportions, room, strict=True)
-        ]
+        weights = [w if r > 0 else 0 for w, r in zip(exact, room, strict=True)]
         if not any(weights):
-            weights = [Rational(r) for r in room]
-        wanted = [total * weight / sum(weights) for weight in weights]
-        if all(w <= r for w, r in zip(wanted, room, strict=True)):
-            more = largest_remainder(wanted, total, room)
+            weights = room
+        over = sum(weights)
+        wanted = [total * weight for weight in weights]  # over `over`
+        if all(w <= r * over for w, r in zip(wanted, room, strict=True)):
+            more = largest_remainder(wanted, total, room, over=over)
         else:  # fill those that overflow, and divide the rest among the others
-            more = [r if w > r else 0 for w, r in zip(wanted, room, strict=True)]
+            more = [r if w > r * over else 0 for w, r in zip(wanted, room, strict=True)]
         counts = [n + m for n, m in zip(counts, more, strict=True)]
         total -= sum(more)
     return counts
