@@ -5,50 +5,53 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from rewire import _openmp  # noqa: F401  first: it loads the core
-from rewire._version import __version__
-from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
-from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog, WeightAverage
-from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
-from rewire.files import FileError, load
-from rewire.history import History
-from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
-from rewire.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU, Sparse, SReLU, TwoSided
-from rewire.link_counts import erk_links
-from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredHinge
-from rewire.network import Sequential
-from rewire.neurons import remove_neurons
-from rewire.optim import SGD, Adam, AdamW, Optimizer
-from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
-from rewire.rewiring import (
-    CHT,
-    DSR,
-    GMP,
-    GSE,
-    ITOP,
-    MEST,
-    SET,
-    SNFS,
-    SNIP,
-    DeepR,
-    Epochs,
-    GraNet,
-    ImportancePruning,
-    Magnitude,
-    RigL,
-    Rule,
-    SoftDeepR,
-    SRigL,
-    Static,
-    Steps,
-    Swap,
-    TopKAST,
-)
-from rewire.schedules import Constant, Cosine, Step
-from rewire.standardizer import Standardizer
-from rewire.store import WeightStore
-from rewire.threads import get_num_threads, set_num_threads
-from rewire.trainer import Trainer
+from rewire._collector import held
+
+with held():
+    from rewire import _openmp  # noqa: F401  first: it loads the core
+    from rewire._version import __version__
+    from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+    from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog, WeightAverage
+    from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
+    from rewire.files import FileError, load
+    from rewire.history import History
+    from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
+    from rewire.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU, Sparse, SReLU, TwoSided
+    from rewire.link_counts import erk_links
+    from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredHinge
+    from rewire.network import Sequential
+    from rewire.neurons import remove_neurons
+    from rewire.optim import SGD, Adam, AdamW, Optimizer
+    from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
+    from rewire.rewiring import (
+        CHT,
+        DSR,
+        GMP,
+        GSE,
+        ITOP,
+        MEST,
+        SET,
+        SNFS,
+        SNIP,
+        DeepR,
+        Epochs,
+        GraNet,
+        ImportancePruning,
+        Magnitude,
+        RigL,
+        Rule,
+        SoftDeepR,
+        SRigL,
+        Static,
+        Steps,
+        Swap,
+        TopKAST,
+    )
+    from rewire.schedules import Constant, Cosine, Step
+    from rewire.standardizer import Standardizer
+    from rewire.store import WeightStore
+    from rewire.threads import get_num_threads, set_num_threads
+    from rewire.trainer import Trainer
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
 _ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
