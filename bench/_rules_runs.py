@@ -86,7 +86,7 @@ def row(
 def part(
     *, threads: int, rule: dict[str, Any], dropout: float, seed: int, epochs: int, samples: int | None,
     density: float | None = None, group: int = 1, warmup: int = 0, average: str | None = None,
-    dataset: str = "fashion-mnist",
+    annealed: bool = True, label_smoothing: float = 0.0, dataset: str = "fashion-mnist",
 ) -> dict[str, Any]:  # fmt: skip
     """Train a network with three hidden layers of 1000 on part of a training set, judge on another part.
 
@@ -100,6 +100,8 @@ def part(
         Of the whole network, Erdos-Renyi over its layers; epsilon 20 without.
     warmup : int
         Epochs.
+    annealed : bool
+        Whether the learning rate falls along a cosine to 0; it stays what it is without.
 
     Returns
     -------
@@ -126,10 +128,12 @@ def part(
     )
     trainer = rw.Trainer(
         rw.Sequential(layers, seed=seed),
-        loss="cross_entropy",
+        loss=rw.losses.CrossEntropy(label_smoothing=label_smoothing),
         optimizer=rw.SGD(
             lr=LR, momentum=MOMENTUM,
-            schedule=rw.Cosine((epochs - warmup) * steps, warmup=warmup * steps, unit="step"),
+            schedule=rw.Cosine((epochs - warmup) * steps, warmup=warmup * steps, unit="step")
+            if annealed
+            else None,
         ),
         rewiring=made,
         callbacks=[] if mine is None else [mine],

@@ -3,7 +3,7 @@
 Fashion-MNIST, 784-1000-1000-1000-10, Erdos-Renyi over the network, batch 128, SGD 0.05 with momentum 0.9 and
 a cosine to 0. A validation split of 10,000 of the training samples judges, after the last epoch: the test set
 is never looked at. Two tables: rules and their parts at 0.3 and 1 % of the weights, and what else the default
-settings might have (dropout, averages, warm-up, groups) at epsilon 20.
+settings might have (dropout, averages, label smoothing, warm-up, groups) at epsilon 20.
 """
 
 from __future__ import annotations
@@ -48,8 +48,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dropout 0.3": {"dropout": 0.3},
     "group 1": {"group": 1},
     "warm-up of an epoch": {"warmup": 1},
+    "label smoothing 0.05": {"label_smoothing": 0.05},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
     "EMA": {"average": "ema"},
     "SWA": {"average": "swa"},
+    "a constant rate": {"annealed": False},
+    "a constant rate, EMA": {"annealed": False, "average": "ema"},
+    "a constant rate, SWA": {"annealed": False, "average": "swa"},
     "SET": {"rule": {"name": "set"}},
     "SET, cosine until 75 %": {"rule": {"name": "set", **ANNEALED}},
 }
