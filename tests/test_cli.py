@@ -378,13 +378,26 @@ def test_short_times_are_not_zero(run, model):
     assert re.search(r"samples in \d+(\.\d+)? m?s", out) and "0.00 s" not in out
 
 
-def test_a_scipy_archive_is_not_the_data(run, tmp_path):
-    pytest.importorskip("scipy")
-    from scipy import sparse
-
-    sparse.save_npz(tmp_path / "X.npz", sparse.csr_matrix(np.eye(3)))
-    code, _, err = run("train", "--data", tmp_path / "X.npz")
-    assert code == 3 and "SciPy sparse matrix" in err and "X=X.toarray(), y=y" in err
+def test_a_scipy_archive_with_targets_is_data(run, tmp_path):
+    """The same bits as of the same numbers in a plain array."""
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = load("digits").X[:200] * 1.0, load("digits").y[:200]
+    bare, whole, plain = (tmp_path / f"{name}.npz" for name in ("bare", "whole", "plain"))
+    sparse.save_npz(bare, sparse.csr_matrix(X))
+    np.savez(whole, y=y, **np.load(bare))
+    np.savez(plain, y=y, X=X)
+    code, _, err = run("train", "--data", bare)
+    assert code == 3 and "lacks the array y beside its SciPy sparse matrix; numpy.savez(path, y=y, **" in err
+    networks = []
+    for data in (whole, plain):
+        saved = tmp_path / f"{data.stem}.st"
+        options = ("--hidden", "40", "--epochs", 2, "--validation", 0.2, "--save", saved)
+        code, out, err = run("train", "--data", data, *options)
+        assert (code, err) == (0, "") and "159 samples" in out
+        networks.append(rw.load(saved).get_vector())
+    np.testing.assert_array_equal(*networks)
+    assert run("eval", saved, "--data", whole)[1].split("  in ")[0].count("200 samples") == 1
+    assert run("predict", saved, "--data", bare)[:2] == run("predict", saved, "--data", plain)[:2]
 
 
 def test_info(run, monkeypatch):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rewire._fileio import FileError
-from rewire.datasets import Dataset, _locate, fashion_mnist, load, madelon
+from rewire.datasets import Dataset, _locate, fashion_mnist, load, load_features, madelon
 from rewire.datasets._idx import decompress, parse_idx
 
 SHIPPED = {module: module.DOWNLOADS for module in (fashion_mnist, madelon)}
@@ -447,6 +447,54 @@ def test_npz_text_labels_images_and_no_test_set(tmp_path):
 def test_npz_float_targets_are_a_regression(tmp_path):
     data = load(save(tmp_path, X=GOOD["X"], y=np.array([0.5, 1.0, 2.0, 3.0])))
     assert data.classes is None and data.y.dtype == np.float64
+
+
+def sparse_arrays(**changed):
+    """What `scipy.sparse.save_npz` stores of a matrix of 4 rows and 3 columns, and targets."""
+    stored = {"format": b"csr", "shape": (4, 3), "data": [1.0, 2.0, 3.0], "indices": [0, 2, 1],
+              "indptr": [0, 1, 1, 3, 3], "_is_array": True, "y": [7, 3, 7, 3]} | changed  # fmt: skip
+    return {name: np.array(values) for name, values in stored.items() if values is not None}
+
+
+def test_npz_of_a_scipy_matrix(tmp_path):
+    sparse = pytest.importorskip("scipy.sparse")
+    data = load(save(tmp_path, **sparse_arrays(X_test=np.eye(3), y_test=[3, 3, 7])))
+    assert data.X.format == "csr" and data.feature_shape == (3,) and data.classes == (3, 7)
+    assert data.X.toarray().tolist() == [[1, 0, 0], [0, 0, 0], [0, 3, 2], [0, 0, 0]]
+    assert repr(data).startswith("Dataset('d': 4 samples, 3 for the test, 3 features of float64")
+    for made in (sparse.csr_array, sparse.csr_matrix):
+        sparse.save_npz(tmp_path / "x.npz", made(data.X))
+        found = load_features(tmp_path / "x.npz")
+        assert (found != data.X).nnz == 0 and found.shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"y": None}, r"lacks the array y beside its SciPy sparse matrix; numpy.savez\(path, y=y, \*\*numpy"),
+        ({"y": [1, 2, 1]}, "X has 4 samples, y has 3"),
+        ({"format": b"csc"}, "whose format must be csr, got 'csc'; see tocsr"),
+        ({"indices": None}, "does not hold a valid SciPy sparse matrix"),
+        ({"indices": [0, 3, 1]}, "does not hold a valid SciPy sparse matrix"),
+        ({"indices": [0, -1, 1]}, "does not hold a valid SciPy sparse matrix"),
+        ({"indptr": [0, 2, 1, 3, 3]}, "does not hold a valid SciPy sparse matrix"),
+        ({"indptr": [0, 1, 1, 3, 9]}, "does not hold a valid SciPy sparse matrix"),
+        ({"shape": [5, 3]}, "does not hold a valid SciPy sparse matrix"),
+        ({"shape": [4.5, 3]}, "does not hold a valid SciPy sparse matrix"),
+        ({"data": [1.0, np.nan, 3.0]}, "X holds NaN or infinity, first in sample 2"),
+        ({"data": [1j, 2j, 3j]}, "X must hold numbers, got dtype complex128"),
+        (
+            {"shape": [4, 0], "data": [], "indices": np.zeros(0, int), "indptr": [0] * 5},
+            "without a zero, got \\(4, 0\\)",
+        ),
+        ({"X_test": np.eye(4), "y_test": [3, 3, 7, 7]}, "X has samples of shape"),
+    ],
+)
+def test_wrong_scipy_matrices_say_what_is_wrong(tmp_path, changed, words):
+    pytest.importorskip("scipy")
+    path = save(tmp_path, **sparse_arrays(**changed))
+    with pytest.raises(FileError, match=words):
+        load(path)
 
 
 class Trap:

@@ -45,9 +45,9 @@ def run(arguments: Namespace) -> int:
         begin = time.perf_counter()
         found = trainer.evaluate(X, y, batch_size=arguments.batch_size)
         seconds = time.perf_counter() - begin
-        record[part] = {"samples": len(X), **found, "seconds": seconds}
+        record[part] = {"samples": X.shape[0], **found, "seconds": seconds}
         figures = "  ".join(f"{metric} {value:.4f}" for metric, value in found.items())
-        print(f"{part:<5}  {figures}  {len(X):,} samples in {spent(seconds)}")
+        print(f"{part:<5}  {figures}  {X.shape[0]:,} samples in {spent(seconds)}")
     if arguments.json is not None:
         write_json(arguments.json, {**record, **environment()})
     return 0

@@ -60,7 +60,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _features(name: str) -> NDArray[Any]:
+def _features(name: str) -> Any:
     if name.endswith(".npz"):
         return datasets.load_features(name)
     data = load_data(name)

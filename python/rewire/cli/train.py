@@ -249,11 +249,11 @@ def _final(trainer: Trainer, train: tuple[Any, Any], data: Dataset) -> dict[str,
 
 def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dict[str, Any]) -> str:
     network = trainer.network
-    tested = 0 if data.X_test is None else len(data.X_test)
+    tested = 0 if data.X_test is None else data.X_test.shape[0]
     rule = trainer.rewiring.name if network.sparse_parameters else "dense"
     sizes = "-".join(str(n) for n in [network.n_in, *(layer.n_out for layer in network.weight_layers)])
     return (
-        f"{data.name}: {len(train[0]):,} samples, {tested:,} for the test, from {data.source}\n"
+        f"{data.name}: {train[0].shape[0]:,} samples, {tested:,} for the test, from {data.source}\n"
         f"{sizes}, {rule}: {network.nnz:,} connections, {percent(network.density)} of {network.size:,}"
     )
 
@@ -288,8 +288,8 @@ def _record(
             "name": data.name,
             "source": data.source,
             "features": data.X.shape[1],
-            "train": len(data.X),
-            "test": 0 if data.X_test is None else len(data.X_test),
+            "train": data.X.shape[0],
+            "test": 0 if data.X_test is None else data.X_test.shape[0],
             "classes": notes["classes"],
         },
         "preset": notes["preset"],

@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
 
+# What `scipy.sparse.save_npz` stores of any matrix, and of one in CSR.
+_MATRIX = {"format", "shape", "data"}
+_CSR = _MATRIX | {"indices", "indptr"}
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -17,11 +21,11 @@ class Dataset:
     Attributes
     ----------
     name : str
-    X : ndarray, shape (n, n_features)
+    X : ndarray or SciPy csr_array, shape (n, n_features)
         Training features, in the dtype they are stored in.
     y : ndarray of int64, shape (n,)
         Class numbers, positions in `classes`; for a regression the targets, float, (n,) or (n, n_targets).
-    X_test, y_test : ndarray or None
+    X_test, y_test : ndarray, csr_array or None
         The same for the test set.
     classes : tuple or None
         One name or label per class; None for a regression.
@@ -32,24 +36,24 @@ class Dataset:
     """
 
     name: str
-    X: NDArray[Any]
+    X: Any
     y: NDArray[Any]
-    X_test: NDArray[Any] | None
+    X_test: Any
     y_test: NDArray[Any] | None
     classes: tuple[Any, ...] | None
     feature_shape: tuple[int, ...]
     source: str
 
     def __repr__(self) -> str:
-        test = "no test set" if self.X_test is None else f"{len(self.X_test)} for the test"
+        test = "no test set" if self.X_test is None else f"{self.X_test.shape[0]} for the test"
         kind = "regression" if self.classes is None else f"{len(self.classes)} classes"
         return (
-            f"Dataset({self.name!r}: {len(self.X)} samples, {test}, "
+            f"Dataset({self.name!r}: {self.X.shape[0]} samples, {test}, "
             f"{self.X.shape[1]} features of {self.X.dtype}, {kind})"
         )
 
 
-def load_features(path: str | os.PathLike[str]) -> NDArray[Any]:
+def load_features(path: str | os.PathLike[str]) -> Any:
     """``X_test`` of a NumPy archive, or ``X`` where it has none: what to predict for. See `load_npz`."""
     arrays, held = _read_archive(path)
     name = "X_test" if "X_test" in arrays else "X"
@@ -61,7 +65,8 @@ def load_features(path: str | os.PathLike[str]) -> NDArray[Any]:
 def load_npz(path: str | os.PathLike[str]) -> Dataset:
     """Read ``X``, ``y`` and, where present, ``X_test``, ``y_test`` from a NumPy archive.
 
-    Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout.
+    Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout. For
+    ``X`` there may be a CSR matrix, by the names under which `scipy.sparse.save_npz` stores its arrays.
     Integer, boolean or text targets are classes, numbered in sorted order; floating-point targets are a
     regression. Nothing is ever unpickled.
 
@@ -88,18 +93,18 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
             raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
     y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"))
     for name, samples, targets in (("", X, y), ("_test", X_test, y_test)):
-        if samples is not None and targets is not None and len(samples) != len(targets):
-            raise FileError(path, f"X{name} has {len(samples)} samples, y{name} has {len(targets)}")
+        if samples is not None and targets is not None and samples.shape[0] != len(targets):
+            raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {len(targets)}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
 
 
 def _lacks(path: str | os.PathLike[str], name: str, held: list[str]) -> FileError:
-    if {"data", "indices", "indptr", "shape", "format"} <= set(held):
+    if name == "y" and _CSR <= set(held):
         return FileError(
             path,
-            "holds a SciPy sparse matrix; expected dense arrays X and y: "
-            "numpy.savez(path, X=X.toarray(), y=y); in Python, fit takes sparse matrices as they are",
+            "lacks the array y beside its SciPy sparse matrix; numpy.savez(path, y=y, **numpy.load(path)) "
+            "adds it",
         )
     return FileError(path, f"lacks the array {name}; it has {_listed(held)}")
 
@@ -119,7 +124,8 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             held = list(getattr(archive, "files", ()))
-            names = [name for name in ("X", "y", "X_test", "y_test") if name in held]
+            sparse = _CSR if "X" not in held and _MATRIX <= set(held) else set()
+            names = [name for name in held if name in {"X", "y", "X_test", "y_test"} | sparse]
             arrays = {name: archive[name] for name in names}
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
             if isinstance(error, TimeoutError) or foreign(error):
@@ -127,14 +133,43 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             raise FileError(path, f"is not a NumPy archive that can be read safely: {error}") from error
     if isinstance(archive, np.ndarray):
         raise FileError(path, "holds a single array; expected an .npz archive with X and y")
+    if sparse:
+        arrays["X"] = _csr(path, {name: arrays.pop(name) for name in sparse & arrays.keys()})
     return arrays, held
 
 
-def _features(path: Any, name: str, array: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
+def _csr(path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]) -> Any:
+    """The matrix whose arrays these are, checked through and through: what is done to it is done in C."""
+    try:
+        from scipy.sparse import csr_array
+    except ImportError:
+        raise FileError(path, "holds a SciPy sparse matrix, which takes SciPy to read") from None
+    try:
+        kind = arrays["format"].item()
+        kind = kind.decode("ascii", "replace") if isinstance(kind, bytes) else kind
+        if kind != "csr":  # others need other arrays, and their conversion to CSR does not check these
+            raise FileError(
+                path, f"holds a SciPy sparse matrix, whose format must be csr, got {kind!r}; see tocsr"
+            )
+        found = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=arrays["shape"])
+        found.check_format(full_check=True)
+    except FileError:
+        raise
+    except Exception as error:  # what SciPy and NumPy say of arrays that are no matrix is of many kinds
+        raise FileError(path, f"does not hold a valid SciPy sparse matrix: {error}") from error
+    return found
+
+
+def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
     if array.dtype.kind not in "buif":
         raise FileError(path, f"{name} must hold numbers, got dtype {array.dtype}")
-    if array.ndim < 2 or array.size == 0:
+    if array.ndim < 2 or 0 in array.shape:
         raise FileError(path, f"{name} must have shape (n, n_features) without a zero, got {array.shape}")
+    if hasattr(array, "tocsr"):
+        if not np.isfinite(array.data).all():
+            row = int(np.searchsorted(array.indptr, np.argmin(np.isfinite(array.data)), side="right")) - 1
+            raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
+        return array, array.shape[1:]
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0, 0])
         raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
