@@ -111,6 +111,13 @@ class BuildExt(build_ext):
                 print("rewire: no OpenMP here: everything will work, on one thread")
 
         for extension in self.extensions:
+            # Not for what every command needs: an sdist and a project's metadata take no C.
+            extension.sources = cythonize(
+                [extension],
+                build_dir="build/cython",
+                include_path=[f"{CORE}/bind"],
+                compiler_directives={"language_level": 3, "embedsignature": True},
+            )[0].sources
             extension.extra_compile_args = cflags + extra
             extension.extra_link_args = ldflags
         if not msvc:
@@ -148,12 +155,4 @@ core = Extension(
     depends=sorted(path for kind in ("h", "pxd", "pxi", "pyx") for path in glob(f"{CORE}/*/*.{kind}")),
 )
 
-setup(
-    cmdclass={"build_ext": BuildExt},
-    ext_modules=cythonize(
-        [core],
-        build_dir="build/cython",
-        include_path=[f"{CORE}/bind"],
-        compiler_directives={"language_level": 3, "embedsignature": True},
-    ),
-)
+setup(cmdclass={"build_ext": BuildExt}, ext_modules=[core])
