@@ -27,9 +27,10 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
-# pytest gets one process a processor, so nothing in them starts threads unless a test asks for them.
+# What takes longest by itself begins first: the wheel and what pip brings, then the sanitizers. pytest gets one
+# process a processor, so nothing in them starts threads unless a test asks for them.
 test: .venv/.ready           ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget asan .venv/.for-test test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -134,11 +135,31 @@ dist/.wheel: .venv/.ready $(SOURCES)
 	@test $$(wc -c <$(WHEEL)) -le 3000000 || { echo "$(WHEEL) is over 3 MB"; exit 1; }
 	@touch $@
 
-# for-all, for-test, for-docs: the wheel with that extra of pyproject.toml.
-.venv/.for-%: dist/.wheel
-	$(BIN)/pip install -q "$(WHEEL)[$*]"
+# for-all, for-test, for-docs: the wheel, and what that extra of pyproject.toml needs, which can come before it.
+.venv/.for-%: dist/.wheel .venv/.needs-%
 	@$(BIN)/pip install -q --force-reinstall --no-deps $(WHEEL)
 	@touch $@
+
+.venv/.needs-%: .venv/.ready pyproject.toml
+	@mkdir -p build
+	@$(BIN)/python -c "$$NEEDS" $* >build/needs-$*.txt
+	$(BIN)/pip install -q -r build/needs-$*.txt
+	@touch $@
+
+define NEEDS
+import re, sys, tomllib
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+def needed(extra):
+    for line in project["optional-dependencies"][extra]:
+        ours = re.fullmatch(r"rewire\[(.+)\]", line)
+        for part in ours[1].split(",") if ours else ():
+            yield from needed(part)
+        if not ours:
+            yield line
+print(*project["dependencies"], *needed(sys.argv[1]), sep="\n")
+endef
+export NEEDS
 
 .venv-bench/.ready: dist/.wheel
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
@@ -190,21 +211,22 @@ c-%: $$(addsuffix .run,$$(addprefix build/c/$$*/,$(C_TESTS)))
 build/c/%.run: build/c/%
 	@echo "$<"; $(C_RUN) $<
 
-build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c) $(C_HEADERS)
+build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c tests/$$(notdir $$*).c) $(C_HEADERS)
 	@mkdir -p $(@D)
 	@echo "cc $@"
 	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) -c $< -o $@
 
-# The kernels take most of the compiler's time. They know nothing of OpenMP (tests/test_architecture.py), so
-# one object of each serves both variants. At -O2 these and the test programs take half as long again to
-# compile, which running them does not win back. The sanitizers need no optimizer. All kernels are made of the
-# same two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that
+# The kernels take most of the compiler's time. At -O2 these and the test programs take half as long again to
+# compile, which running them does not win back. What knows nothing of OpenMP (tests/test_architecture.py) is
+# one object for both variants. The sanitizers need no optimizer. All kernels are made of the same two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that
 # cost little. What this machine cannot run is compiled once, for its warnings. Without the optimizer gcc's
 # AVX-512 intrinsics are macros, which convert signs.
 build/c/serial/kernels_%.o: VARIANT = -O1
 build/c/serial/test_%: VARIANT = -O1
 build/c/openmp/test_%: VARIANT = -O1 -fopenmp
-SHARED = $(addprefix build/c/openmp/,$(filter kernels_%.o,$(C_OBJECTS)))
+WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_neon kernels_scalar \
+                 adam fields rescale targets check csr store test_core
+SHARED = $(WITHOUT_OPENMP:%=build/c/openmp/%.o)
 build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
                                     -fsanitize=address,bounds,shift,signed-integer-overflow
 build/c/asan/kernels_scalar.o: VARIANT += -fsanitize=undefined
@@ -217,7 +239,5 @@ $(SHARED): build/c/serial/$$(@F)
 	@mkdir -p $(@D)
 	@ln -f $< $@
 
-build/c/%: tests/$$(notdir $$*).c $$(addprefix build/c/$$(dir $$*),$(C_OBJECTS)) $(C_HEADERS)
-	@mkdir -p $(@D)
-	@echo "cc $@"
-	@$(C_COMPILE) $(C_FLAGS) $(VARIANT) $(filter %.c %.o,$^) -o $@ -lm
+build/c/%: build/c/%.o $$(addprefix build/c/$$(dir $$*),$(C_OBJECTS))
+	@$(C_COMPILE) $(VARIANT) $^ -o $@ -lm

@@ -22,7 +22,7 @@ static void test_means_over_the_steps_that_a_slot_has_lived(void)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++)
             for (double least = 0; least <= 0.5; least += 0.25) {
                 rw_dtype t = (rw_dtype)dtype;
-                rw_store *s = store_of_weights(900 * group - (group > 1), 400, group, t);
+                rw_store *s = store_of_weights(900 - (group > 1), 400, group, t);
                 CHECK_STATUS(rw_store_add_field(s, "mean", t, group, 0.0), RW_OK);
                 CHECK_STATUS(rw_store_add_field(s, "steps", RW_I32, 1, 0.0), RW_OK);
                 CHECK_STATUS(rw_store_add_field(s, "byte", RW_U8, 1, 0.0), RW_OK);

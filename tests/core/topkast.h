@@ -31,7 +31,7 @@ static void test_weights_follow_from_thetas(void)
             for (int magnitudes = 0; magnitudes < 2; magnitudes++) {
                 const rw_topkast_penalty by = { 0.125, 0.25, magnitudes };
                 rw_dtype t = (rw_dtype)dtype;
-                rw_store *s = store_of_weights(900 * group - (group > 1), 400, group, t);
+                rw_store *s = store_of_weights(900 - (group > 1), 400, group, t);
                 add_thetas(s);
                 for (int32_t g = 0; g < s->n_groups; g++)
                     for (int32_t k = 0; k < s->len[g]; k++)
