@@ -76,8 +76,6 @@ def rewire_step(threads: int, kind: str, tiny: bool = False) -> dict[str, Any]:
 
 def rewire_loss(threads: int, kind: str, targets: str, n: int, batch: int) -> dict[str, Any]:
     """One evaluation with gradient, on tiles; targets are ``dense`` float32, ``sparse`` or ``labels``."""
-    from scipy.sparse import random_array
-
     import rewire as rw
     from rewire import _core
     from rewire.losses import Truth
@@ -89,6 +87,8 @@ def rewire_loss(threads: int, kind: str, targets: str, n: int, batch: int) -> di
     if targets == "labels":
         y = rng.integers(0, n, batch)
     elif targets == "sparse":
+        from scipy.sparse import random_array
+
         y = random_array((batch, n), density=min(1.0, POSITIVES / n), format="csr", rng=rng)
     else:
         y = (rng.random((batch, n)) < 0.3).astype(np.float32)

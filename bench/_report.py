@@ -89,7 +89,7 @@ def settle(arguments: Namespace) -> Namespace:
     if arguments.tiny:
         # Nothing is judged: a number of short rounds, however long they take and whatever else goes on.
         arguments.budget = arguments.foreign = math.inf
-        _clock.SPAN_SECONDS, _measure.BLOCK = 0.02, _measure.SHORTEST
+        _clock.SPAN_SECONDS = _measure.BLOCK = _measure.SHORTEST
     _clock.FOREIGN_LIMIT = arguments.foreign
     arguments.threads = tuple(int(n) for n in arguments.threads.split(","))
     return arguments

@@ -28,7 +28,7 @@ def lung(report: Report) -> None:
         ["n", "group", "threads", "connections", "training, s/epoch", "rewiring, s/epoch", "epochs kept",
          "start, s", "bytes/connection", "peak, MiB"],
     )  # fmt: skip
-    for width, group in ((300, 1), (300, 4)) if args.tiny else RUNS:
+    for width, group in ((300, 4),) if args.tiny else RUNS:
         counts = args.threads if width == 30_000 or args.full else args.threads[-1:]
         for threads in counts:
             enough = 9 if args.full else 7 if width <= 30_000 else 3 if group == 4 else 2
@@ -72,7 +72,7 @@ def starts(report: Report) -> None:
         ["layer", "seconds", "bytes/connection kept", "at the peak"],
     )
     seconds = []
-    for width in (links // 100, round((100 * links) ** 0.5)):  # 100 links a neuron; density 1 %
+    for width in (links // 100, round((100 * links) ** 0.5))[: 1 if args.tiny else 2]:  # 100 a neuron; 1 %
         cell = report.cell(
             f"start/{width}",
             lambda w=width: apart("_scale_runs:start", threads=args.threads[-1], width=w, links=links),
@@ -100,7 +100,7 @@ def giant(report: Report) -> None:
         "50 million neurons: 1000-n-n-n-10, 10 links a neuron, SGD, batch 2",
         ["neurons", "connections", "momentum", "start, s", "s/step", "bytes/connection", "peak, GiB"],
     )
-    for momentum in (0.0, 0.9) if args.full or args.tiny else (0.0,):
+    for momentum in (0.0, 0.9) if args.full else (0.0,):
         cell = report.cell(
             f"giant/momentum {momentum}",
             lambda m=momentum: apart("_scale_runs:giant", threads=args.threads[-1], momentum=m, **shape),

@@ -27,8 +27,9 @@ TINY = ("iris", "diabetes")  # of scikit-learn itself
 POINT = 0.01
 
 
-def models(regression: bool) -> dict[str, Any]:
-    """Of each contestant a model that is not fitted."""
+def models(regression: bool, **training: Any) -> dict[str, Any]:
+    """Of each contestant a model that is not fitted; networks have these arguments as well."""
+    from sklearn.base import clone
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -40,19 +41,20 @@ def models(regression: bool) -> dict[str, Any]:
     if not regression:
         return {
             "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
-            "MLP": make_pipeline(StandardScaler(), MLPClassifier(random_state=0)),
-            "rewire": SparseMLPClassifier(random_state=0, n_jobs=1),
+            "MLP": make_pipeline(StandardScaler(), MLPClassifier(random_state=0, **training)),
+            "rewire": SparseMLPClassifier(random_state=0, n_jobs=1, **training),
         }
-    scaled = TransformedTargetRegressor(MLPRegressor(random_state=0), transformer=StandardScaler())
+    mlp = MLPRegressor(random_state=0, **training)
+    scaled = TransformedTargetRegressor(clone(mlp), transformer=StandardScaler())
     return {
         "linear": make_pipeline(StandardScaler(), Ridge()),
-        "MLP": make_pipeline(StandardScaler(), MLPRegressor(random_state=0)),
+        "MLP": make_pipeline(StandardScaler(), mlp),
         "MLP, scaled y": make_pipeline(StandardScaler(), scaled),
-        "rewire": SparseMLPRegressor(random_state=0, n_jobs=1),
+        "rewire": SparseMLPRegressor(random_state=0, n_jobs=1, **training),
     }
 
 
-def run(task: Task, splits: int) -> dict[str, Any]:
+def run(task: Task, splits: int, **training: Any) -> dict[str, Any]:
     """Of each contestant test scores, training scores and CPU seconds of `fit`, one a split."""
     from sklearn.model_selection import train_test_split
 
@@ -61,7 +63,7 @@ def run(task: Task, splits: int) -> dict[str, Any]:
         X, X_test, y, y_test = train_test_split(
             task.X, task.y, test_size=0.3, random_state=split, stratify=None if task.regression else task.y
         )
-        for name, model in models(task.regression).items():
+        for name, model in models(task.regression, **training).items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # an MLP that has not converged is what users get
                 began = time.process_time()
@@ -75,13 +77,13 @@ def run(task: Task, splits: int) -> dict[str, Any]:
     return found
 
 
-def measured(name: str, splits: int) -> dict[str, Any]:
+def measured(name: str, splits: int, **training: Any) -> dict[str, Any]:
     """`run` of a set by name; without its package the reason alone."""
     try:
         task = SETS[name]()
     except ImportError as error:
         return {"missing": str(error)}
-    return run(task, splits)
+    return run(task, splits, **training)
 
 
 def against(cell: dict[str, Any], others: tuple[str, ...]) -> tuple[str, float, float]:
@@ -99,7 +101,7 @@ def holds(cell: dict[str, Any]) -> bool:
     return bool(difference >= -max(POINT, 2 * error))
 
 
-def tables(report: Report, title: str, names: list[str], splits: int) -> None:
+def tables(report: Report, title: str, names: list[str], splits: int, **training: Any) -> None:
     """A table of some sets, and its verdict."""
     table = report.table(
         title,
@@ -108,7 +110,7 @@ def tables(report: Report, title: str, names: list[str], splits: int) -> None:
     )  # fmt: skip
     kept = {}
     for name in names:
-        cell = report.cell(name, lambda name=name: measured(name, splits))
+        cell = report.cell(name, lambda name=name: measured(name, splits, **training))
         if cell is None:
             continue
         if "missing" in cell:
@@ -138,8 +140,9 @@ def tables(report: Report, title: str, names: list[str], splits: int) -> None:
 def main() -> None:
     report = Report("small_data", options(__doc__, share=300))
     tiny = report.arguments.tiny
+    splits, training = (2, {"max_iter": 5}) if tiny else (SPLITS, {})
     for title, names in (("Sets the defaults were chosen by", CHOSEN_BY), ("Sets reported on", REPORTED)):
-        tables(report, title, [n for n in names if not tiny or n in TINY], 2 if tiny else SPLITS)
+        tables(report, title, [n for n in names if not tiny or n in TINY], splits, **training)
     report.note(
         f"Within: from {ENOUGH_ROWS} rows on at most a point (0.01) or two standard errors below the better "
         "of linear model and MLP, with fewer rows below the MLP. Seconds are CPU time of `fit`."

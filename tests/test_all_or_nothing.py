@@ -111,6 +111,7 @@ CAUSES = {
     "sample_weight": dict(fit=dict(sample_weight=-np.ones(len(X)))),
 }  # fmt: skip
 
+
 def layers():
     return [
         rw.Sparse(8, 24, density=0.5, activation="all-relu", group=4),
@@ -296,6 +297,7 @@ ESTIMATOR_CAUSES = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
 @pytest.mark.parametrize("how", ["fit", "warm fit", "partial_fit"])
 @pytest.mark.parametrize("kind", ["SparseMLPClassifier", "SparseMLPRegressor"])

@@ -60,6 +60,7 @@ def promised(layer, states):
     return bytes_ + (store.slots * 17 // 16 * 8 + 8 * (layer.n_in + 1) if store.has_mirror else 0)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("name", RULES)
 def test_memory_follows_the_budget(name, group):

@@ -193,6 +193,7 @@ def test_a_run_that_has_ended_is_not_gone_on_with(tmp_path):
 # --- a best network whose state is of another optimizer ---------------------------------
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("second", OPTIMIZERS)
 @pytest.mark.parametrize("first", OPTIMIZERS)
 def test_a_best_network_and_another_optimizer(tmp_path, first, second):
@@ -446,13 +447,21 @@ FORGED = {
 }
 
 
+@pytest.fixture(scope="module")
+def right(rich, tmp_path_factory):
+    """A file of it, which is no other for being read and written again."""
+    folder = tmp_path_factory.mktemp("right")
+    rich.save(folder / "good")
+    found = files.read(folder / "good")
+    _container.write(folder / "same", "trainer", {"trainer": found.config, "notes": {}}, found.arrays, "0.0")
+    rw.Trainer.resume(folder / "same")
+    return folder / "same"
+
+
 @pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
-def test_forged_state_is_refused(rich, tmp_path, change):
-    rich.save(tmp_path / "good")
-    found = files.read(tmp_path / "good")
+def test_forged_state_is_refused(right, tmp_path, change):
+    found = files.read(right)
     config, arrays = {"trainer": found.config, "notes": {}}, dict(found.arrays)
-    _container.write(tmp_path / "same", "trainer", config, arrays, "0.0")
-    rw.Trainer.resume(tmp_path / "same")
     change(config, arrays)
     _container.write(tmp_path / "bad", "trainer", config, arrays, "0.0")
     with pytest.raises(rw.FileError) as caught:

@@ -59,6 +59,7 @@ def run(epochs=3, batch_size=64, **options):
     return digest(t.arrays()) + digest({"out": t.network.predict(X)}) + repr(t.history["loss"])
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -57,6 +57,7 @@ def positions(plan):
     return list(zip(*(a.tolist() for a in plan.inserted()), strict=True))
 
 
+@pytest.mark.in_turn(4)
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("refill", [True, False])
 @pytest.mark.parametrize("group", [1, 2, 4, 8])

@@ -48,10 +48,11 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_stated_run_is_the_same_in_any_number_of_calls(name, tmp_path):
+def test_a_stated_run_is_the_same_in_any_number_of_calls(name, tmp_path, request):
     whole = fit(trainer(name), 20)
     assert same(fit(trainer(name, None), 20), whole)  # one call is the run, stated or not
-    for calls in CALLS:
+    turn = [*ALL].index(name) % len(CALLS)  # one a rule every day, all with `make soak`
+    for calls in CALLS if request.config.getoption("--soak") else CALLS[turn:][:1]:
         parts = trainer(name)
         for epochs in calls:
             fit(parts, epochs)
@@ -62,6 +63,7 @@ def test_a_stated_run_is_the_same_in_any_number_of_calls(name, tmp_path):
     assert resumed.horizon == 20 and same(fit(resumed, 13), whole)
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", ALL)
 def test_estimators_keep_a_stated_horizon(name):
     """fit, calls of partial_fit and a warm start: the same links move."""
@@ -214,6 +216,7 @@ def test_a_rule_that_begins_late_is_not_said_to_act_never():
 
 def test_rules_without_a_name_are_named_by_what_they_do():
     """What the message proposes works."""
+
     def composed(n):
         rule = rw.Swap(rw.Steps(n), 0.3, DropSmallest(), GrowRandom(rw.Zeros()))
         return rw.Trainer(network(), loss="cross_entropy", rewiring=rule)
@@ -242,6 +245,7 @@ def test_a_run_is_as_long_as_its_calls_have_been():
         assert run((60, 1, 99), (2, 1, None)) == 1
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("name", sorted(ALL))
 @pytest.mark.parametrize("shape", ["one row", "no hidden layer", "full", "tiny", "groups", "long batch"])
 def test_every_rule_takes_small_runs(name, shape):

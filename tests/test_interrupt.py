@@ -12,7 +12,7 @@ import pytest
 
 from small import HANG_SECONDS
 
-ROUNDS = 20
+ROUNDS = 10
 
 SETUP = """
 import json, os, signal, sys, threading, time, warnings

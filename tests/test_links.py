@@ -58,6 +58,7 @@ def run(rule, shape, density, steps):
     return net, before, seen
 
 
+@pytest.mark.in_turn(4)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", KEEP)
 def test_links_are_kept(name, shape):
@@ -78,6 +79,7 @@ def test_links_are_kept(name, shape):
         assert links + grown - removed == seen.rows[-1][i]
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["gmp", "granet", "snip"])
 @pytest.mark.parametrize("scope", ["global", "layer"])

@@ -89,6 +89,7 @@ class Batch:
 # --- arithmetic -----------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn(2)
 @GROUPS
 @EVERYWHERE
 def test_gradients_are_differences(name, place, group):
@@ -124,6 +125,7 @@ def test_branches_leave_alone_what_the_others_get():
     check_gradients(rw.Sequential(layers, seed=0, dtype="float64"))
 
 
+@pytest.mark.in_turn(4)
 @pytest.mark.parametrize("samples", [1, 7, 33, 90])
 @EVERYWHERE
 def test_samples_beyond_the_batch_stay_zero(name, place, samples):
@@ -149,6 +151,7 @@ def beyond(tiles):
     return tiles.array().transpose(0, 2, 1).reshape(-1, tiles.n)[tiles.batch :]
 
 
+@pytest.mark.in_turn(4)
 @GROUPS
 @pytest.mark.parametrize("dtype", BITS)
 @KINDS
@@ -193,6 +196,7 @@ def test_a_look_ahead_adds_up_what_shared_weights_do():
 # --- training -------------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn(4)
 @GROUPS
 @pytest.mark.parametrize("dtype", BITS)
 @EVERYWHERE
@@ -203,6 +207,7 @@ def test_loss_falls(name, place, dtype, group):
     assert loss[-1] < 0.9 * loss[0]
 
 
+@pytest.mark.in_turn(3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @EVERYWHERE
 def test_gradients_are_clipped_together(name, place, optimizer):
@@ -237,8 +242,10 @@ def test_resumes_bit_for_bit(name, optimizer, rule, tmp_path):
     again.network.validate()
 
 
-@one_in(2, ("name", "optimizer"), list(itertools.product(LAYERS, OPTIMIZERS)))
+@pytest.mark.in_turn(3)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @GROUPS
+@KINDS
 def test_threads_give_equal_bits(name, group, optimizer, monkeypatch):
     monkeypatch.setattr(rw._computing, "ALONE", 0)  # two threads, however little there is to do
     one, two = (trainer(network(name, group=group), optimizer, "rigl", threads=n) for n in (1, 2))
@@ -265,6 +272,7 @@ def test_links_move_and_their_number_stays(name, group, rule):
             assert moved, parameter.name
 
 
+@pytest.mark.in_turn(2)
 @GROUPS
 @KINDS
 def test_layers_compete_and_the_sum_stays(name, group):
@@ -552,10 +560,10 @@ def test_layers_keep_what_they_like_when_neurons_are_removed():
     assert layer.point == (1, 2) and layer.layers[0][0] is layer is net.layers[1]
 
 
-
 # --- neurons, paths -------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn(2)
 @GROUPS
 @KINDS
 def test_paths_are_those_that_values_take(name, group):
@@ -675,4 +683,3 @@ def test_link_log_counts_all_links(name, place):
     assert all(s <= n for s, n in zip(last["links_survived"], last["nnz"], strict=True))
     assert all(e >= n for e, n in zip(last["links_explored"], last["nnz"], strict=True))
     assert 0 < last["exploration_rate"] <= 1
-
