@@ -316,7 +316,8 @@ def _data(parser: Any, help_: str, required: bool = False) -> None:
         "--data",
         metavar="DATA",
         required=required,
-        help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set)",
+        help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set; "
+        "for X also what scipy.sparse.save_npz stores of a CSR matrix)",
     )
 
 

@@ -26,7 +26,9 @@ def load(name: str | os.PathLike[str], *, download: bool = True) -> Dataset:
     ----------
     name : str or path-like
         ``"digits"``, ``"fashion-mnist"``, ``"madelon"``, or the path of an ``.npz`` file with arrays
-        ``X`` and ``y`` and, if there is a test set, ``X_test`` and ``y_test``.
+        ``X`` and ``y`` and, if there is a test set, ``X_test`` and ``y_test``. ``X`` may be a SciPy CSR
+        matrix, as `scipy.sparse.save_npz` stores it: ``numpy.savez(path, y=y, **numpy.load(path))`` adds
+        the targets.
     download : bool, default True
         Whether the internet may be asked for a set that is not on this machine.
 
