@@ -422,12 +422,12 @@ FORGED = {
     "best network of other inputs": at(*BEST, "layers", 0, "n_in", value=8),
     "best network of another activation": at(*BEST, "layers", 0, "activation", value={"name": "tanh"}),
     "best network of another dtype": at(*BEST, "dtype", value="float64"),
-    "best network without a layer": lambda config, arrays: (
-        config["trainer"]["callbacks"][2]["state"]["network"]["layers"].pop(1)
-    ),
-    "best network without its figure": lambda config, arrays: (
-        config["trainer"]["callbacks"][2]["state"].update(best=None, best_epoch=None)
-    ),
+    "best network without a layer": lambda config, arrays: config["trainer"]["callbacks"][2]["state"][
+        "network"
+    ]["layers"].pop(1),
+    "best network without its figure": lambda config, arrays: config["trainer"]["callbacks"][2][
+        "state"
+    ].update(best=None, best_epoch=None),
     "best network not asked for": at(*STOP, "restore_best", value=False),
     "best network with an unknown array": array("callbacks.2.layers.0.hook", lambda a: a),
     "best network of no numbers": array("callbacks.2.layers.0.weight.values", all_set(math.nan)),
