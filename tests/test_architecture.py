@@ -32,6 +32,7 @@ ORDER = """
     layers.passing layers.affine layers.dependence layers.base reachability
     layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
+    layers.k_winners
     layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
     metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays losses.
     schedules optim _assembled _computing network files neurons
@@ -236,7 +237,7 @@ def test_core_compiles_as_one_file(as_one_file):
 # Files whose numbers have no better name than their place.
 PUBLISHED = {
     "base/hypergeometric.c": "coefficients of Stirling's series",
-    "kernels/kernels_loss.h": "coefficients of Taylor's series",
+    "kernels/kernels_exp.h": "coefficients of series",
     "kernels/vec_avx2.h": "which lanes a shuffle moves, bit by bit",
 }
 

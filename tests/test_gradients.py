@@ -19,20 +19,24 @@ STEP = 1e-6  # of the differences
 BOUND = 1e-6  # relative to the larger of 1 and the gradient
 KINK = 1e-3  # how far inputs of piecewise linear activations stay from their kink
 
-SLOPES = (-0.3, 0.0, 0.2)  # below, at and above what tells the two sides of a leaky activation apart
+VALUES = {
+    "slope": (-0.3, 0.0, 0.2),  # below, at and above what tells the two sides of a leaky activation apart
+    "theta": (0.0, 0.3),
+    "approximate": ("tanh",),
+}
 
 
 def registered():
-    """Every activation that a layer can be given: with its defaults, and with slopes of every sign."""
+    """Every activation that a layer can be given: with its defaults, and with others that matter."""
     for name in rw.activations.KINDS.names():
         if isinstance(rw.activations.activation(name), Unit):
             continue  # a layer of its own: outside/checks.py
         yield (default := rw.activations.activation(name))
         for parameter in dataclasses.fields(default):
-            assert parameter.name == "slope", f"say with which values of {parameter.name} to check {name}"
-            for slope in SLOPES:
+            assert parameter.name in VALUES, f"say with which values of {parameter.name} to check {name}"
+            for value in VALUES[parameter.name]:
                 with contextlib.suppress(ValueError):  # one that this activation does not take
-                    yield type(default)(slope)
+                    yield type(default)(value)
 
 
 def hidden(activation):
@@ -98,13 +102,13 @@ class Probe:
             yield parameter.read, parameter.write, parameter.read("gradient")
 
     def near_kink(self):
-        """Whether an input of a piecewise linear activation lies near 0."""
+        """Whether an input of a piecewise linear activation lies near its kink."""
         flow, spare = self.forward(), self.net.workspace()
         spare.shape(len(self.rows))
         for layer in self.net.weight_layers:
-            if layer.bound.code in ("relu", "leaky"):
+            if layer.bound.switch is not None:
                 z = layer.forward(flow[layer.index], Pass(spare, linear=layer))
-                if np.abs(z.unpack()).min() < KINK:
+                if np.abs(z.unpack() - layer.bound.switch[0]).min() < KINK:
                     return True
         return False
 
@@ -173,7 +177,9 @@ def test_layers_and_activations(kind, hidden):
 def test_an_activation_says_what_its_derivative_reads():
     with pytest.raises(TypeError, match="needs_input"):
         rw.activations.Bound("tanh")
-    assert {a.bind(1).code for a in HIDDEN} == {"linear", "relu", "leaky", "sigmoid", "tanh"}
+    assert {a.bind(1).code for a in HIDDEN} == {
+        "linear", "relu", "leaky", "sigmoid", "tanh", "thresholded", "gelu", "gelu_tanh", "silu",
+    }  # fmt: skip
     never = [a for a in registered() if not hidden(a)]
     assert never == [rw.Softmax()]  # whose derivative is the loss's: test_losses_and_final_activations
 
@@ -229,9 +235,7 @@ def test_batches_of_several_tiles(kind, samples):
 
 def test_mirror_and_scatter_give_the_same_bits():
     # Rows of 7 links: longer ones of so small a layer are scattered anyway.
-    net = rw.Sequential(
-        [rw.Sparse(50, 40, activation="tanh"), rw.Sparse(40, 30, fan_in=7), rw.Sparse(30, 3)]
-    )
+    net = rw.Sequential([rw.Sparse(50, 40, activation="tanh"), rw.Sparse(40, 30, fan_in=7), rw.Sparse(30, 3)])
     X, y = batch("cross_entropy", 3, 40, 50)
     found = Probe(net, X, y, "cross_entropy")
     for _ in range(PATIENCE):

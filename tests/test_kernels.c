@@ -53,9 +53,11 @@ int main(int argc, char **argv)
     RUN(test_the_canonical_order);
 
     RUN(test_activations);
+    RUN(test_smooth_activations);
     RUN(test_activation_after_a_dense_layer);
     RUN(test_two_sides);
     RUN(test_srelu);
+    RUN(test_winners);
     RUN(test_layer_norm);
     RUN(test_batch_norm);
     RUN(test_dropout_rate);

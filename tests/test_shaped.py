@@ -100,13 +100,22 @@ def test_bad_arguments():
         rw.Sequential([rw.Sparse(9, 3), rw.SReLU()])
 
 
-@pytest.mark.parametrize("word, kind", [("srelu", rw.SReLU), ("PReLU", rw.PReLU), ("two_sided", rw.TwoSided)])
+@pytest.mark.parametrize(
+    "word, kind",
+    [
+        ("srelu", rw.SReLU),
+        ("PReLU", rw.PReLU),
+        ("two_sided", rw.TwoSided),
+        ("k-winners", rw.KWinners),
+        ("two-sided-winners", rw.KWinners),
+    ],
+)
 def test_units_go_by_their_names(word, kind):
     """In perceptrons, which put the layer after every hidden one with weights."""
     layers = rw.preset("default").layers([9, 30, 20, 3], hidden=word, dropout=0.1)
     assert [type(layer) for layer in layers] == [rw.Sparse, kind, rw.Dropout] * 2 + [rw.Sparse]
     net = rw.Sequential(layers, seed=0)
-    assert net.layers[3].n_in == (60 if kind is rw.TwoSided else 30)
+    assert net.layers[3].n_in == (60 if "two" in word else 30)
     model = rw.SparseMLPClassifier((30,), activation=word, max_iter=3, random_state=0)
     assert model.fit(X, Y.argmax(1)).predict(X).shape == (41,)
     with pytest.raises(ValueError, match=f"put rewire.{kind.__name__}\\(\\) after"):

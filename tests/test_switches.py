@@ -14,6 +14,10 @@ Y = RNG.integers(0, 3, 30)
 HIDDEN = {
     "relu": lambda: [rw.Sparse(9, 20, density=0.5, activation="relu")],
     "all-relu": lambda: [rw.Sparse(9, 20, density=0.5, activation="all-relu")],
+    "abs": lambda: [rw.Sparse(9, 20, density=0.5, activation="abs", group=4)],
+    "thresholded": lambda: [rw.Sparse(9, 20, density=0.5, activation=rw.ThresholdedReLU(0.2))],
+    "winners": lambda: [rw.Sparse(9, 20, density=0.5), rw.KWinners(0.2)],
+    "winners on both sides": lambda: [rw.Dense(9, 20), rw.KWinners(k=4, two_sided=True)],
     "dense": lambda: [rw.Dense(9, 20, activation=rw.LeakyReLU(0.1))],
     "no bias": lambda: [rw.Sparse(9, 20, density=0.5, activation="relu", bias=False)],
     "srelu": lambda: [rw.Sparse(9, 20, density=0.5), rw.SReLU("published")],
@@ -93,6 +97,8 @@ def test_maps_are_counted():
     "layers",
     [
         [rw.Sparse(9, 5, activation="tanh"), rw.Sparse(5, 3)],
+        [rw.Sparse(9, 5, activation="gelu"), rw.Sparse(5, 3)],
+        [rw.Sparse(9, 5, activation="silu"), rw.Sparse(5, 3)],
         [rw.Sparse(9, 5), rw.LayerNorm(), rw.Sparse(5, 3)],
     ],
 )

@@ -117,6 +117,28 @@ def test_a_constant_goes_on_from_the_side_where_it_is():
     np.testing.assert_allclose(net.predict(X), before, rtol=0, atol=1e-12)
 
 
+def test_visits_of_each_side_are_counted():
+    """In a composite too, over several batches, with whatever else there is."""
+    first = RNG.normal(size=(4, 9))
+    first[2] = 0  # on neither side
+    net = rw.Sequential(
+        [
+            rw.Dropout(0.5),
+            rw.layers.Concat([[rw.Sparse.from_dense(first), rw.TwoSided()], rw.Sparse(9, 3)]),
+            rw.LayerNorm(),
+            rw.Sparse(11, 2),
+        ],
+        dtype="float64",
+    )
+    many = np.tile(X, (60, 1))
+    found = rw.analysis.visited_sides(net, many)
+    (name, counts), sums = *found.items(), many @ first.T
+    assert name == next(key for key, layer in net.tree.layers.items() if isinstance(layer, rw.TwoSided))
+    np.testing.assert_array_equal(counts, [(sums > 0).sum(axis=0), (sums < 0).sum(axis=0)])
+    with pytest.raises(ValueError, match="network must have a TwoSided layer"):
+        rw.analysis.visited_sides(rw.Sequential([rw.Sparse(9, 3)]), X)
+
+
 def test_it_cannot_stand_last():
     with pytest.raises(ValueError, match="last layer must be"):
         rw.Sequential([rw.Sparse(9, 4), rw.TwoSided()])

@@ -10,13 +10,36 @@ from rewire._collector import held
 with held():
     from rewire import _openmp  # noqa: F401  first: it loads the core
     from rewire._version import __version__
-    from rewire.activations import AllReLU, LeakyReLU, Linear, ReLU, Sigmoid, Softmax, Tanh
+    from rewire.activations import (
+        GELU,
+        Abs,
+        AllReLU,
+        LeakyReLU,
+        Linear,
+        ReLU,
+        Sigmoid,
+        SiLU,
+        Softmax,
+        Tanh,
+        ThresholdedReLU,
+    )
     from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog, WeightAverage
     from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
     from rewire.files import FileError, load
     from rewire.history import History
     from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
-    from rewire.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, PReLU, Sparse, SReLU, TwoSided
+    from rewire.layers import (
+        BatchNorm,
+        Dense,
+        Dropout,
+        KWinners,
+        Layer,
+        LayerNorm,
+        PReLU,
+        Sparse,
+        SReLU,
+        TwoSided,
+    )
     from rewire.link_counts import erk_links
     from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Poisson, SquaredHinge
     from rewire.network import Sequential
@@ -60,17 +83,18 @@ _LATER = {"preset": "rewire.presets", **dict.fromkeys(("Comparison", "compare", 
 _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
 
 __all__ = [
-    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Adam", "AdamW",
-    "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint", "Comparison",
-    "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter", "DensityWarning",
-    "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError", "Fixed", "GraNet",
-    "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "Layer", "LayerNorm",
-    "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal", "Optimizer", "PReLU", "Poisson",
-    "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "Sigmoid", "SoftDeepR", "Softmax", "Sparse",
-    "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter", "SquaredHinge", "Standardizer",
-    "Static", "Step", "Steps", "Swap", "Tanh", "TopKAST", "Trainer", "TwoSided", "WeightAverage",
-    "WeightStore", "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid",
-    "load", "preset", "remove_neurons", "set_num_threads",
+    "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Abs",
+    "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint",
+    "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter",
+    "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
+    "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",
+    "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Normal",
+    "Optimizer", "PReLU", "Poisson", "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "SiLU",
+    "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
+    "SparseParameter", "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh",
+    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
+    "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
+    "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -222,8 +222,9 @@ class Scratch:
     def __init__(self) -> None: ...
     nbytes: int
 
-# --- layers. act: "linear" | "relu" | "leaky" | "sigmoid" | "tanh". bias: (n_out padded to a multiple
-# of 8,) of the store's dtype, or None. All release the GIL and raise KeyboardInterrupt on Ctrl-C.
+# --- layers. act: "linear" | "relu" | "leaky" | "sigmoid" | "tanh" | "thresholded" | "gelu" | "gelu_tanh" |
+# "silu". bias: (n_out padded to a multiple of 8,) of the store's dtype, or None. All release the GIL and
+# raise KeyboardInterrupt on Ctrl-C.
 def forward(
     store: Store,
     x: Tiles,
@@ -286,6 +287,11 @@ def dropout(
 ) -> None: ...
 def two_sides(x: Tiles, sides: Tiles, threads: int) -> None: ...  # [max(x, 0), min(x, 0)], by feature
 def two_sides_back(x: Tiles, dsides: Tiles, dx: Tiles, threads: int) -> None: ...
+def winners(
+    x: Tiles, factor: NDArray[Any], sign: float, k: int, y: Tiles, row: int, threads: int
+) -> None: ...
+def winners_back(y: Tiles, dy: Tiles, row: int, dx: Tiles, add: bool, threads: int) -> None: ...
+def count_winners(y: Tiles, counts: NDArray[np.float64], threads: int) -> None: ...
 def srelu(x: Tiles, shape: NDArray[Any], y: Tiles, threads: int) -> None: ...  # shape: (4, n)
 def srelu_back(x: Tiles, shape: NDArray[Any], dy: Tiles, dx: Tiles, threads: int) -> None: ...
 def srelu_gradient(

@@ -159,7 +159,7 @@ class Stepper:
     def outputs_of(self, source: Source, rows: NDArray[np.int64]) -> list[_core.Tiles]:
         """A forward pass, as training makes it: inputs of all layers, and the outputs."""
         x = self.net.load_batch(self.ws, source, rows, self.threads)
-        self.passing.step = self.state.step + 1
+        self.passing.step, self.passing.epoch = self.state.step + 1, self.state.epoch
         return self.net.forward(x, self.passing)
 
     def forward(

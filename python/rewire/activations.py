@@ -11,13 +11,15 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from rewire._checks import number
+from rewire._checks import choice, number
 from rewire._registry import Registry
 
 __all__ = [
-    "Activation", "AllReLU", "Bound", "LeakyReLU", "Linear", "ReLU", "Sigmoid", "Softmax", "Tanh",
-    "activation",
-]
+    "GELU", "Abs", "Activation", "AllReLU", "Bound", "LeakyReLU", "Linear", "ReLU", "SiLU", "Sigmoid",
+    "Softmax", "Tanh", "ThresholdedReLU", "activation",
+]  # fmt: skip
+
+GAIN_GELU, GAIN_SILU = 1.468011, 1.558760  # see Activation.gain
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,18 @@ class Bound:
     a layer keeps no input for backward and learns from wrong gradients without a word.
     """
 
-    code: str  # "linear" | "relu" | "leaky" | "sigmoid" | "tanh"
-    slope: float = 0.0
+    code: str  # a key of `_ACTS` in the binding: "linear", "relu", "leaky" and so on
+    slope: float = 0.0  # of "leaky"; of "thresholded" the threshold
     needs_input: bool = field(kw_only=True)  # whether `activate_back` reads f's input z, not its output y
+
+    @property
+    def switch(self) -> tuple[float, float] | None:
+        """A point, and a factor: f(z) is z above the one and z times the other elsewhere. Or None."""
+        return {
+            "relu": (0.0, 0.0),
+            "leaky": (0.0, self.slope),
+            "thresholded": (self.slope, 0.0),
+        }.get(self.code)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,10 @@ class Activation:
 
     @property
     def gain(self) -> float:
-        """Factor that keeps the variance of signals through the layer (as torch's ``calculate_gain``)."""
+        """Factor that keeps the variance of signals through the layer (as torch's ``calculate_gain``).
+
+        Where torch has none: the g with E f(g z)^2 = 1 for a standard normal z.
+        """
         return 1.0
 
     def config(self) -> dict[str, Any]:
@@ -143,6 +157,104 @@ class AllReLU(Activation):
         return math.sqrt(2.0 / (1.0 + self.slope**2))
 
 
+class Abs(Activation):
+    """f(x) = |x|: a leaky ReLU of slope -1. The gradient at 0 is -1, that of the left side."""
+
+    name: ClassVar[str] = "abs"
+
+    def bind(self, depth: int | None) -> Bound:
+        return _leaky(-1.0)
+
+
+@dataclass(frozen=True)
+class ThresholdedReLU(Activation):
+    """f(x) = x for x > theta, 0 otherwise. It jumps at theta.
+
+    Parameters
+    ----------
+    theta : float
+        At least 0, not trained.
+
+    Notes
+    -----
+    Konda, Memisevic, Krueger, *Zero-bias autoencoders and the benefits of co-adapting features*, ICLR 2015,
+    where theta is 1.
+    """
+
+    theta: float = 1.0
+    name: ClassVar[str] = "thresholded-relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "theta", number("theta", self.theta, low=0.0))
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("thresholded", self.theta, needs_input=False)
+
+    @property
+    def gain(self) -> float:
+        """Found by halving an interval: with a threshold it is no closed formula."""
+
+        def passed(gain: float) -> float:
+            far = self.theta / gain
+            density = math.exp(-far * far / 2.0) / math.sqrt(2.0 * math.pi)
+            return gain * gain * (math.erfc(far / math.sqrt(2.0)) / 2.0 + far * density)
+
+        low, high = 1.0, math.sqrt(2.0) + self.theta
+        for _ in range(60):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if passed(middle) < 1.0 else (low, middle)
+        return high
+
+
+@dataclass(frozen=True)
+class GELU(Activation):
+    """f(x) = x P(x), P being the standard normal distribution: the Gaussian error linear unit.
+
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        ``"none"``: as above, with an error of at most 8 units of the last place for x > 0 and of
+        8 + x^2 for x < 0. ``"tanh"``: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which differs from
+        that by up to 0.0005. The words are those of torch.
+
+    Notes
+    -----
+    Hendrycks, Gimpel, *Gaussian Error Linear Units*, arXiv:1606.08415.
+    """
+
+    approximate: str = "none"
+    name: ClassVar[str] = "gelu"
+
+    def __post_init__(self) -> None:
+        choice("approximate", self.approximate, ("none", "tanh"))
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("gelu" if self.approximate == "none" else "gelu_tanh", needs_input=True)
+
+    @property
+    def gain(self) -> float:
+        return GAIN_GELU
+
+
+class SiLU(Activation):
+    """f(x) = x / (1 + exp(-x)): the sigmoid linear unit, also called swish.
+
+    Notes
+    -----
+    Elfwing, Uchibe, Doya, *Sigmoid-weighted linear units for neural network function approximation in
+    reinforcement learning*, Neural Networks 107 (2018).
+    """
+
+    name: ClassVar[str] = "silu"
+
+    def bind(self, depth: int | None) -> Bound:
+        return Bound("silu", needs_input=True)
+
+    @property
+    def gain(self) -> float:
+        return GAIN_SILU
+
+
 class Sigmoid(Activation):
     """f(x) = 1 / (1 + exp(-x))."""
 
@@ -177,9 +289,11 @@ class Softmax(Activation):
 
 
 KINDS = Registry("activation", Activation, "a dict or an Activation")
-for _kind in (Linear, ReLU, LeakyReLU, AllReLU, Sigmoid, Tanh, Softmax):
+for _kind in (
+    Linear, ReLU, LeakyReLU, AllReLU, Abs, ThresholdedReLU, GELU, SiLU, Sigmoid, Tanh, Softmax,
+):  # fmt: skip
     KINDS.register(_kind)
-KINDS.alias({"leaky": LeakyReLU, "identity": Linear, "logistic": Sigmoid})
+KINDS.alias({"leaky": LeakyReLU, "identity": Linear, "logistic": Sigmoid, "swish": SiLU})
 
 
 def activation(what: str | Activation | dict[str, Any]) -> Activation:

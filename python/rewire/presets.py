@@ -193,8 +193,9 @@ def mlp_layers(
     sizes : sequence of int
         Inputs, hidden layers, outputs: at least two numbers.
     output, hidden : str or Activation
-        Hidden ones may also be ``"srelu"``, ``"prelu"`` and ``"two-sided"``, layers that follow those with
-        the weights (`rewire.units`). After ``"two-sided"`` the next layer has twice as many inputs, and
+        Hidden ones may also be ``"srelu"``, ``"prelu"``, ``"k-winners"``, ``"two-sided"`` and
+        ``"two-sided-winners"``, layers that follow those with the weights (`rewire.units`). After the
+        two-sided ones the next layer has twice as many inputs, and
         counts as so large.
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.

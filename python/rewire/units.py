@@ -7,13 +7,13 @@ line and comparisons take in an activation's place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from rewire.activations import KINDS, Activation, Bound
-from rewire.layers import Layer, PReLU, SReLU, TwoSided
+from rewire.layers import KWinners, Layer, PReLU, SReLU, TwoSided
 
-__all__ = ["PReLUUnit", "SReLUUnit", "TwoSidedUnit", "Unit"]
+__all__ = ["KWinnersUnit", "PReLUUnit", "SReLUUnit", "TwoSidedUnit", "TwoSidedWinnersUnit", "Unit"]
 
 
 @dataclass(frozen=True)
@@ -74,5 +74,32 @@ class TwoSidedUnit(Unit):
         return TwoSided()
 
 
-for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit):
+@dataclass(frozen=True)
+class KWinnersUnit(Unit):
+    """:class:`rewire.KWinners`."""
+
+    fraction: float = 0.1
+    k: int | None = None
+    k_inference_factor: float = 1.5
+    boost: float = 1.5
+    boost_factor: float = 0.85
+    duty_cycle_period: int = 1000
+    name: ClassVar[str] = "k-winners"
+
+    def __post_init__(self) -> None:
+        self.layer()
+
+    def layer(self) -> Layer:
+        return KWinners(**asdict(self), two_sided=self.outputs_a_neuron == 2)
+
+
+@dataclass(frozen=True)
+class TwoSidedWinnersUnit(KWinnersUnit):
+    """:class:`rewire.KWinners` of the largest and of the smallest values."""
+
+    name: ClassVar[str] = "two-sided-winners"
+    outputs_a_neuron: ClassVar[int] = 2
+
+
+for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit, KWinnersUnit, TwoSidedWinnersUnit):
     KINDS.register(_kind)

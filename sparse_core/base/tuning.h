@@ -32,6 +32,7 @@ enum {
     RW_COST_SRELU_VALUE = 4,
     RW_COST_NORM_VALUE = 4,
     RW_COST_SIDES_VALUE = 2,     /* of sides.h: memory traffic                   */
+    RW_COST_WINNERS_VALUE = 20,  /* a pass over all rows for each bit or so      */
     RW_COST_LOSS_VALUE = 10,
 
     /* --- how passes over a store are cut ------------------------------------------------ */

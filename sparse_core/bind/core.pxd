@@ -197,7 +197,8 @@ cdef extern from "ops/tiles.h" nogil:
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef enum rw_act:
-        RW_ACT_LINEAR, RW_ACT_RELU, RW_ACT_LEAKY, RW_ACT_SIGMOID, RW_ACT_TANH
+        RW_ACT_LINEAR, RW_ACT_RELU, RW_ACT_LEAKY, RW_ACT_SIGMOID, RW_ACT_TANH, RW_ACT_THRESHOLDED, \
+            RW_ACT_GELU, RW_ACT_GELU_TANH, RW_ACT_SILU
     enum:
         RW_STATE
     ctypedef enum rw_opt:
@@ -258,6 +259,13 @@ cdef extern from "ops/norm.h" nogil:
                                  const void *dgain, const void *dshift, double count, const rw_tiles *dy,
                                  rw_tiles *dx, const rw_run *run)
 
+
+cdef extern from "ops/winners.h" nogil:
+    rw_status rw_winners(const rw_kernels *k, const rw_tiles *x, const void *factor, double sign, int32_t winners,
+                         rw_tiles *y, int32_t row, const rw_run *run)
+    rw_status rw_winners_back(const rw_kernels *k, const rw_tiles *y, const rw_tiles *dy, int32_t row, rw_tiles *dx,
+                              bint add, const rw_run *run)
+    rw_status rw_count_winners(const rw_kernels *k, const rw_tiles *y, double *counts, const rw_run *run)
 
 cdef extern from "ops/srelu.h" nogil:
     rw_status rw_srelu(const rw_kernels *k, const rw_tiles *x, const void *shape, rw_tiles *y, const rw_run *run)

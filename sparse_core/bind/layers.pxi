@@ -3,7 +3,8 @@
 # --- layers ---------------------------------------------------------------------
 
 _ACTS = {"linear": c.RW_ACT_LINEAR, "relu": c.RW_ACT_RELU, "leaky": c.RW_ACT_LEAKY,
-         "sigmoid": c.RW_ACT_SIGMOID, "tanh": c.RW_ACT_TANH}
+         "sigmoid": c.RW_ACT_SIGMOID, "tanh": c.RW_ACT_TANH, "thresholded": c.RW_ACT_THRESHOLDED,
+         "gelu": c.RW_ACT_GELU, "gelu_tanh": c.RW_ACT_GELU_TANH, "silu": c.RW_ACT_SILU}
 _LOSSES = {"softmax_ce": c.RW_LOSS_SOFTMAX_CE, "sigmoid_bce": c.RW_LOSS_SIGMOID_BCE, "mse": c.RW_LOSS_MSE,
            "huber": c.RW_LOSS_HUBER, "poisson": c.RW_LOSS_POISSON, "squared_hinge": c.RW_LOSS_SQUARED_HINGE}
 _DECAYS = {"l2": c.RW_DECAY_L2, "decoupled": c.RW_DECAY_DECOUPLED, "per_step": c.RW_DECAY_PER_STEP}
@@ -389,6 +390,37 @@ def two_sides_back(Tiles x not None, Tiles dsides not None, Tiles dx not None, i
     with nogil:
         st = c.rw_two_sides_back(KERNELS[<int>x.t.dtype], x.t, dsides.t, dx.t, &run)
     check(st, "two_sides_back")
+
+
+def winners(Tiles x not None, factor, double sign, int k, Tiles y not None, int row, int threads):
+    """y[row:] = x where sign * factor * x is among the k largest of the sample, 0 elsewhere: see ``winners.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array f = borrow(factor, "factor", _NAMES[<int>x.t.dtype], x.t.n)
+    cdef void *fp = pointer(f)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_winners(KERNELS[<int>x.t.dtype], x.t, fp, sign, k, y.t, row, &run)
+    check(st, "winners")
+
+
+def winners_back(Tiles y not None, Tiles dy not None, int row, Tiles dx not None, bint add, int threads):
+    """dx (+)= dy[row:] of what won, 0 elsewhere."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_winners_back(KERNELS[<int>dx.t.dtype], y.t, dy.t, row, dx.t, add, &run)
+    check(st, "winners_back")
+
+
+def count_winners(Tiles y not None, counts, int threads):
+    """counts[i]: in how many samples feature i won, as float64."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array a = borrow(counts, "counts", "f8", y.t.n, True)
+    cdef double *cp = <double *>pointer(a)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_count_winners(KERNELS[<int>y.t.dtype], y.t, cp, &run)
+    check(st, "count_winners")
 
 
 def srelu(Tiles x not None, shape, Tiles y not None, int threads):

@@ -75,7 +75,11 @@ typedef enum {
     RW_ACT_RELU = 1,
     RW_ACT_LEAKY = 2,    /* z > 0 ? z : slope * z; slope may be negative (All-ReLU's odd layers) */
     RW_ACT_SIGMOID = 3,
-    RW_ACT_TANH = 4
+    RW_ACT_TANH = 4,
+    RW_ACT_THRESHOLDED = 5, /* z > slope ? z : 0; here `slope` is the threshold, >= 0 */
+    RW_ACT_GELU = 6,        /* z P(z), P of the standard normal distribution          */
+    RW_ACT_GELU_TANH = 7,   /* z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2      */
+    RW_ACT_SILU = 8         /* z / (1 + exp(-z))                                      */
 } rw_act;
 
 /* Losses of an output z (logits, but for MSE and HUBER) and its target t. */
@@ -208,8 +212,8 @@ typedef struct {
      * Rows of a tile: `n` rows, samples [live, tile) of each set to zero in y (and z). */
     void (*activate)(rw_act act, double slope, void *y, void *z, int32_t n, int32_t tile,
                      int32_t live);
-    /* dy *= f'. RELU, SIGMOID, TANH and LEAKY with slope > 0 read the output y;
-     * LEAKY with slope <= 0 reads the input z instead (pass it as y). */
+    /* dy *= f'. RELU, SIGMOID, TANH, THRESHOLDED and LEAKY with slope > 0 read the output y; GELU,
+     * GELU_TANH, SILU and LEAKY with slope <= 0 read the input z instead (pass it as y). */
     void (*activate_back)(rw_act act, double slope, const void *y, void *dy, int32_t n,
                           int32_t tile, int32_t live);
 
@@ -236,6 +240,16 @@ typedef struct {
      * of samples l, l + lanes, ..., folded by halves. With `add`, on top of what is there. */
     void (*srelu_gradient)(const void *x, const void *shape, size_t pitch, const void *dy,
                            void *gradient, int32_t n, int32_t tile, int32_t live, bool add);
+
+    /* The winners of each sample (winners.h), of one tile of n rows: y = x where sign * factor * x is
+     * among the k largest of the rows, 0 elsewhere. y must not be x. Samples from `live` on are zero. */
+    void (*winners)(const void *x, const void *factor, double sign, int32_t k, void *y, int32_t n,
+                    int32_t tile, int32_t live);
+    /* dx (+)= dy where y won, 0 elsewhere, for n values. dx may be dy. */
+    void (*winners_back)(const void *y, const void *dy, void *dx, int64_t n, bool add);
+    /* counts[i] (+)= how many live samples of row i won, for n rows of a tile. */
+    void (*count_winners)(const void *y, double *counts, int32_t n, int32_t tile, int32_t live,
+                          bool add);
 
     /* Normalisation by sample (norm.h), of one tile of n rows: z = (x - mean) / deviation over
      * the rows, inverse[b] = 1 / deviation, y = gain * z + shift. Samples from `live` on are zero. */

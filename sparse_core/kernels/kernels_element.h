@@ -20,7 +20,7 @@ RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
                 y[b] = 0;
 }
 
-/* libm in the working precision. */
+/* libm in the working precision; what is asked of no library is in kernels_exp.h. */
 #if RW_DTYPE_BITS == 32
 #define RW_EXP expf
 #define RW_TANH tanhf
@@ -30,6 +30,65 @@ RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
 #define RW_TANH tanh
 #define RW_FABS fabs
 #endif
+
+#include "kernels/kernels_exp.h"
+
+/* GELU and SiLU: z times a probability, and the derivatives. Each is good to 8 eps of itself, GELU
+ * left of zero to (8 + 2 a) eps where its probability is about exp(-a): a is rounded. Each derivative
+ * is good to 8 eps of the larger of 1 and itself. */
+
+/* |z|, but not further out than where every tail is 0. Of NaN, anything. */
+RW_INLINE RW_T RW_E(near_zero)(RW_T z)
+{
+    RW_T size = RW_FABS(z);
+    return size < RW_TAIL_END ? size : RW_TAIL_END;
+}
+
+RW_INLINE RW_T RW_E(gelu)(RW_T z)
+{
+    RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
+    RW_T e, tail = RW_E(tail)(RW_E(near_zero)(z), &e);
+    return z * RW_E(pick)(positive, 1 - tail, tail);
+}
+
+RW_INLINE RW_T RW_E(gelu_slope)(RW_T z)
+{
+    RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
+    RW_T t = RW_E(near_zero)(z), e, tail = RW_E(tail)(t, &e);
+    RW_T density = t * (e * (RW_T)0.398942280401432678); /* 1 / sqrt(2 pi) */
+    return RW_E(pick)(positive, 1 - tail + density, tail - density);
+}
+
+/* The argument of the tanh, twice: 1 + tanh(a) is twice the sigmoid of 2 a. */
+#define RW_GELU_SCALE 1.59576912160573072 /* 2 sqrt(2 / pi) */
+#define RW_GELU_CUBE 0.044715
+
+RW_INLINE RW_T RW_E(gelu_tanh)(RW_T z)
+{
+    RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
+    RW_T t = RW_E(near_zero)(z);
+    RW_T a = (RW_T)RW_GELU_SCALE * t * (1 + (RW_T)RW_GELU_CUBE * (t * t));
+    return z * RW_E(sigmoid)(RW_E(pick)(positive, a, -a));
+}
+
+RW_INLINE RW_T RW_E(gelu_tanh_slope)(RW_T z)
+{
+    RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
+    RW_T t = RW_E(near_zero)(z), t2 = t * t;
+    RW_T a = (RW_T)RW_GELU_SCALE * t * (1 + (RW_T)RW_GELU_CUBE * t2);
+    RW_T slope = (RW_T)RW_GELU_SCALE * (1 + (RW_T)(3 * RW_GELU_CUBE) * t2);
+    RW_T e = RW_E(exp)(-a, false, false), part = 1 / (1 + e);
+    RW_T steep = t * (e * part * part * slope);
+    return RW_E(pick)(positive, part + steep, e * part - steep);
+}
+
+RW_INLINE RW_T RW_E(silu_slope)(RW_T z)
+{
+    RW_BITS positive = z > 0 ? ~(RW_BITS)0 : 0;
+    RW_T size = RW_FABS(z), e = RW_E(exp)(-size, false, false), part = 1 / (1 + e);
+    RW_T steep = size * (e * part * part);
+    return RW_E(pick)(positive, part + steep, e * part - steep);
+}
 
 RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input, int32_t n,
                               int32_t tile, int32_t live)
@@ -61,6 +120,22 @@ RW_KERNEL void RW_E(activate)(rw_act act, double slope, void *data, void *input,
     case RW_ACT_TANH:
         for (size_t i = 0; i < count; i++)
             y[i] = RW_TANH(y[i]);
+        break;
+    case RW_ACT_THRESHOLDED: /* a NaN stays one */
+        for (size_t i = 0; i < count; i++)
+            y[i] = y[i] <= s ? 0 : y[i];
+        break;
+    case RW_ACT_GELU:
+        for (size_t i = 0; i < count; i++)
+            y[i] = RW_E(gelu)(y[i]);
+        break;
+    case RW_ACT_GELU_TANH:
+        for (size_t i = 0; i < count; i++)
+            y[i] = RW_E(gelu_tanh)(y[i]);
+        break;
+    case RW_ACT_SILU:
+        for (size_t i = 0; i < count; i++)
+            y[i] = y[i] * RW_E(sigmoid)(y[i]);
         break;
     }
     RW_E(clear_tail)(y, n, tile, live);
@@ -94,12 +169,31 @@ RW_KERNEL void RW_E(activate_back)(rw_act act, double slope, const void *output,
         for (size_t i = 0; i < count; i++)
             dy[i] *= 1 - y[i] * y[i];
         break;
+    case RW_ACT_THRESHOLDED: /* what is above a threshold >= 0 is not 0 */
+        for (size_t i = 0; i < count; i++)
+            dy[i] = y[i] == 0 ? 0 : dy[i];
+        break;
+    case RW_ACT_GELU:
+        for (size_t i = 0; i < count; i++)
+            dy[i] *= RW_E(gelu_slope)(y[i]);
+        break;
+    case RW_ACT_GELU_TANH:
+        for (size_t i = 0; i < count; i++)
+            dy[i] *= RW_E(gelu_tanh_slope)(y[i]);
+        break;
+    case RW_ACT_SILU:
+        for (size_t i = 0; i < count; i++)
+            dy[i] *= RW_E(silu_slope)(y[i]);
+        break;
     }
     RW_E(clear_tail)(dy, n, tile, live);
 }
 
 #undef RW_EXP
 #undef RW_TANH
+#undef RW_TAIL_END
+#undef RW_GELU_SCALE
+#undef RW_GELU_CUBE
 
 /* --- dropout --------------------------------------------------------------- */
 
@@ -243,6 +337,7 @@ RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t 
 }
 
 #include "kernels/kernels_norm.h"
+#include "kernels/kernels_winners.h"
 
 /* --- losses ---------------------------------------------------------------- */
 
@@ -541,12 +636,22 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),
     .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),
     .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),
+    .winners = RW_E(winners), .winners_back = RW_E(winners_back),
+    .count_winners = RW_E(count_winners),
     .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
     .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
     .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
     .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
+#undef RW_PAIR
+#undef RW_BITS
+#undef RW_FRACTION
+#undef RW_SHIFTER
+#undef RW_EXP_LOW
+#undef RW_EXP_HIGH
+#undef RW_LN2_HIGH
+#undef RW_LN2_LOW
 #undef RW_ADAM_BLOCK
 #undef RW_FABS
 #undef RW_BESIDE

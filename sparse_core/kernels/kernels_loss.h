@@ -1,49 +1,12 @@
-/* kernels_loss.h -- losses on runs of values, with an exp and a log1p that compilers vectorise.
+/* kernels_loss.h -- losses on runs of values.
  *
- * Included by kernels_element.h, once for every precision. No operation here is fused and no
- * library is asked, so all instruction sets and machines give the same bits.
+ * Included by kernels_element.h, once for every precision, after kernels_exp.h. No operation here
+ * is fused and no library is asked, so all instruction sets and machines give the same bits.
  *
- * Of the result, where eps is 2^-23 or 2^-52:
- *      exp             2 eps; below 2^-125 (float32) or 2^-1021 (float64) it is 0
- *      log1p of [0,1]  4 eps
  * A term of a loss is computed in the precision of the outputs, or in float64 where that is as
  * fast (MSE, Huber, squared hinge), and has no differences of numbers that lie close: it is good
- * to 8 eps of the sum of the magnitudes of what it adds. Sums are in float64. */
-
-#if RW_DTYPE_BITS == 32
-#define RW_BITS uint32_t
-#define RW_FRACTION 23
-#define RW_SHIFTER 0x1.8p23f            /* added to a number, leaves it rounded to an integer */
-#define RW_EXP_LOW (-0x1.5a92d6p6f)     /* ln of 2^-125 */
-#define RW_EXP_HIGH 0x1.62e42ep6f       /* ln of the largest number */
-#define RW_LN2_HIGH 0x1.63p-1f          /* few bits: times an exponent it is exact */
-#define RW_LN2_LOW (-0x1.bd0106p-13f)
-#else
-#define RW_BITS uint64_t
-#define RW_FRACTION 52
-#define RW_SHIFTER 0x1.8p52
-#define RW_EXP_LOW (-0x1.61da04cbafe44p9) /* ln of 2^-1021 */
-#define RW_EXP_HIGH 0x1.62e42fefa39efp9
-#define RW_LN2_HIGH 0x1.62e4p-1
-#define RW_LN2_LOW 0x1.7f7d1cf79abcap-20
-#endif
-
-/* Terms of a series, two by two: a chain of single terms would take twice as long as its
- * operations do. */
-#define RW_PAIR(a, b, x) ((RW_T)(a) + (RW_T)(b) * (x))
-
-/* Choices by masks of bits: a compiler makes branches of those that leave work undone, and no
- * vectors of a loop with branches. */
-RW_INLINE RW_T RW_E(loss_pick)(RW_BITS mask, RW_T a, RW_T b)
-{
-    RW_BITS x, y;
-    RW_T picked;
-    memcpy(&x, &a, sizeof x);
-    memcpy(&y, &b, sizeof y);
-    x = (x & mask) | (y & ~mask);
-    memcpy(&picked, &x, sizeof picked);
-    return picked;
-}
+ * to 8 eps of the sum of the magnitudes of what it adds, where eps is 2^-23 or 2^-52. Sums are in
+ * float64. */
 
 RW_INLINE double RW_E(loss_keep)(uint64_t mask, double a)
 {
@@ -54,67 +17,17 @@ RW_INLINE double RW_E(loss_keep)(uint64_t mask, double a)
     return a;
 }
 
-/* Flags are constants at the call. Without them a positive number, or a NaN, gives anything. */
-RW_INLINE RW_T RW_E(loss_exp)(RW_T x, const bool positive, const bool nans)
-{
-    /* What comes of such numbers below is not used. */
-    RW_BITS below = x < RW_EXP_LOW ? ~(RW_BITS)0 : 0;
-    RW_BITS above = positive && x > RW_EXP_HIGH ? ~(RW_BITS)0 : 0;
-    RW_BITS nan = nans && x != x ? ~(RW_BITS)0 : 0; /* all ones are one too */
-    RW_T shifted = x * (RW_T)0x1.71547652b82fep+0 + RW_SHIFTER; /* log2 of e */
-    RW_T n = shifted - RW_SHIFTER;
-    RW_T r = (x - n * RW_LN2_HIGH) - n * RW_LN2_LOW; /* within ln(2) / 2 */
-    /* Taylor's series: the first term left out is below eps / 20. */
-    RW_T r2 = r * r, r4 = r2 * r2;
-    RW_T q = RW_PAIR(1.0 / 2, 1.0 / 6, r) + r2 * RW_PAIR(1.0 / 24, 1.0 / 120, r);
-#if RW_DTYPE_BITS == 32
-    q += r4 * RW_PAIR(1.0 / 720, 1.0 / 5040, r);
-#else
-    q += r4 * (RW_PAIR(1.0 / 720, 1.0 / 5040, r) + r2 * RW_PAIR(1.0 / 40320, 1.0 / 362880, r));
-    q += r4 * r4 * (RW_PAIR(1.0 / 3628800, 1.0 / 39916800, r) +
-                    r2 * RW_PAIR(1.0 / 479001600, 1.0 / 6227020800, r));
-#endif
-    RW_T y = 1 + (r + r2 * q);
-    RW_BITS bits, exponent, infinity;
-    RW_T inf = (RW_T)INFINITY;
-    memcpy(&infinity, &inf, sizeof infinity);
-    memcpy(&bits, &y, sizeof bits);
-    memcpy(&exponent, &shifted, sizeof exponent);
-    bits += exponent << RW_FRACTION;
-    bits = (bits & ~(below | above)) | (infinity & above) | nan;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-
-/* log(1 + e) for e in [0, 1]: 2 atanh(w) with w = e / (2 + e), at most 1/3. */
-RW_INLINE RW_T RW_E(loss_log1p)(RW_T e)
-{
-    RW_T w = e / (2 + e), v = w * w, v2 = v * v, v4 = v2 * v2;
-    RW_T q = RW_PAIR(1.0 / 3, 1.0 / 5, v) + v2 * RW_PAIR(1.0 / 7, 1.0 / 9, v);
-#if RW_DTYPE_BITS == 32
-    q += v4 * (RW_PAIR(1.0 / 11, 1.0 / 13, v) + v2 * (RW_T)(1.0 / 15));
-#else
-    RW_T v8 = v4 * v4;
-    q += v4 * (RW_PAIR(1.0 / 11, 1.0 / 13, v) + v2 * RW_PAIR(1.0 / 15, 1.0 / 17, v));
-    RW_T far = RW_PAIR(1.0 / 19, 1.0 / 21, v) + v2 * RW_PAIR(1.0 / 23, 1.0 / 25, v);
-    far += v4 * (RW_PAIR(1.0 / 27, 1.0 / 29, v) + v2 * RW_PAIR(1.0 / 31, 1.0 / 33, v));
-    q += v8 * (far + v8 * (RW_T)(1.0 / 35));
-#endif
-    RW_T half = w + w * v * q;
-    return half + half;
-}
-
 /* Each gives the loss of one output, and its derivative. */
 
 /* With |z| and the distance u of the target from the side that z is on, nothing cancels. */
 RW_INLINE RW_T RW_E(term_bce)(RW_T z, RW_T t, RW_T *slope)
 {
     RW_BITS positive = z >= 0 ? ~(RW_BITS)0 : 0;
-    RW_T size = RW_FABS(z), u = RW_E(loss_pick)(positive, 1 - t, t);
-    RW_T e = RW_E(loss_exp)(-size, false, false); /* of NaN, the product with u is one */
+    RW_T size = RW_FABS(z), u = RW_E(pick)(positive, 1 - t, t);
+    RW_T e = RW_E(exp)(-size, false, false); /* of NaN, the product with u is one */
     RW_T away = u - e / (1 + e);
-    *slope = RW_E(loss_pick)(positive, away, -away);
-    return size * u + RW_E(loss_log1p)(e);
+    *slope = RW_E(pick)(positive, away, -away);
+    return size * u + RW_E(log1p)(e);
 }
 
 RW_INLINE double RW_E(term_mse)(RW_T z, double t, double delta, double *slope)
@@ -137,7 +50,7 @@ RW_INLINE double RW_E(term_huber)(RW_T z, double t, double delta, double *slope)
 RW_INLINE double RW_E(term_poisson)(RW_T z, double t, double delta, double *slope)
 {
     (void)delta;
-    double rate = (double)RW_E(loss_exp)(z, true, true);
+    double rate = (double)RW_E(exp)(z, true, true);
     *slope = rate - t;
     return rate - t * (double)z;
 }
@@ -260,7 +173,7 @@ RW_INLINE void RW_E(exponentials_of)(const RW_T *z, const RW_T *most, RW_T *e, d
         RW_T *to = e ? e : term;
         RW_IVDEP
         for (int32_t k = 0; k < m; k++)
-            to[k] = RW_E(loss_exp)(z[k] - most[k], false, true);
+            to[k] = RW_E(exp)(z[k] - most[k], false, true);
         RW_E(add_terms)(sum, to, m);
         if (e)
             e += m;
@@ -324,11 +237,3 @@ RW_KERNEL void RW_E(agree)(const void *outputs, double threshold, const void *ta
 }
 
 #undef RW_TERMS
-#undef RW_PAIR
-#undef RW_BITS
-#undef RW_FRACTION
-#undef RW_SHIFTER
-#undef RW_EXP_LOW
-#undef RW_EXP_HIGH
-#undef RW_LN2_HIGH
-#undef RW_LN2_LOW

@@ -6,9 +6,29 @@
 
 static const struct { rw_act act; double slope; } ACTIVATIONS[] = {
     { RW_ACT_LINEAR, 0 }, { RW_ACT_RELU, 0 }, { RW_ACT_LEAKY, 0.25 }, { RW_ACT_LEAKY, -0.6 },
-    { RW_ACT_LEAKY, 0 }, { RW_ACT_SIGMOID, 0 }, { RW_ACT_TANH, 0 },
+    { RW_ACT_LEAKY, 0 }, { RW_ACT_SIGMOID, 0 }, { RW_ACT_TANH, 0 }, { RW_ACT_THRESHOLDED, 0.125 },
+    { RW_ACT_GELU, 0 }, { RW_ACT_GELU_TANH, 0 }, { RW_ACT_SILU, 0 },
 };
 enum { N_ACTIVATIONS = (int)(sizeof ACTIVATIONS / sizeof *ACTIVATIONS) };
+
+/* sqrt(1 / 2) and so on, to more digits than float64 has. */
+static const long double ROOT_HALF = 0.707106781186547524400844L;
+static const long double DENSITY_AT_0 = 0.398942280401432677939946L; /* of normal numbers */
+static const long double GELU_SCALE = 0.797884560802865355879892L, GELU_CUBE = 0.044715L;
+
+static long double normal_below(long double z) { return erfcl(-z * ROOT_HALF) / 2; }
+static long double sigmoid_of(long double z) { return 1 / (1 + expl(-z)); }
+
+static long double gelu_tanh_argument(long double z)
+{
+    return 2 * GELU_SCALE * (z + GELU_CUBE * z * z * z);
+}
+
+static bool reads_input(rw_act act, double slope)
+{
+    return act == RW_ACT_GELU || act == RW_ACT_GELU_TANH || act == RW_ACT_SILU
+           || (act == RW_ACT_LEAKY && slope <= 0);
+}
 
 static double activated(rw_act act, double slope, double z)
 {
@@ -18,6 +38,10 @@ static double activated(rw_act act, double slope, double z)
     case RW_ACT_LEAKY:   return z > 0 ? z : slope * z;
     case RW_ACT_SIGMOID: return 1 / (1 + exp(-z));
     case RW_ACT_TANH:    return tanh(z);
+    case RW_ACT_THRESHOLDED: return z > slope ? z : 0;
+    case RW_ACT_GELU:    return (double)(z * normal_below(z));
+    case RW_ACT_GELU_TANH: return (double)(z * sigmoid_of(gelu_tanh_argument(z)));
+    case RW_ACT_SILU:    return (double)(z * sigmoid_of(z));
     }
     return NAN;
 }
@@ -31,6 +55,15 @@ static double derivative(rw_act act, double slope, double z)
     case RW_ACT_LEAKY:   return z > 0 ? 1 : slope;
     case RW_ACT_SIGMOID: return y * (1 - y);
     case RW_ACT_TANH:    return 1 - y * y;
+    case RW_ACT_THRESHOLDED: return z > slope ? 1 : 0;
+    case RW_ACT_GELU:
+        return (double)(normal_below(z) + z * DENSITY_AT_0 * expl(-(long double)z * z / 2));
+    case RW_ACT_GELU_TANH: {
+        long double a = gelu_tanh_argument(z), far = sigmoid_of(-a);
+        long double steep = 2 * GELU_SCALE * (1 + 3 * GELU_CUBE * z * z);
+        return (double)(sigmoid_of(a) * (1 + z * far * steep));
+    }
+    case RW_ACT_SILU: return (double)(sigmoid_of(z) * (1 + z * sigmoid_of(-z)));
     }
     return NAN;
 }
@@ -55,7 +88,7 @@ static void test_activations(void)
             CHECK_STATUS(rw_activate(k, NULL, act, slope, y, z, &ALONE), RW_OK);
             CHECK(tiles_same(x, z));
             CHECK(padding_is_zero(y));
-            bool by_input = act == RW_ACT_LEAKY && slope <= 0;
+            bool by_input = reads_input(act, slope);
             CHECK_STATUS(rw_activate_back(k, act, slope, by_input ? z : y, back, &ALONE), RW_OK);
             CHECK(padding_is_zero(back));
             bool good = true;
@@ -101,6 +134,59 @@ static void test_activations(void)
             CHECK(isnan(tile_get(y, 0, 0)));
             rw_tiles_free(y);
         }
+    }
+}
+
+/* What is computed without a library: to the bounds of kernels_element.h, far out as well, and in
+ * the same bits everywhere. */
+static void test_smooth_activations(void)
+{
+    enum { N = 1024 };
+    static const rw_act SMOOTH[] = { RW_ACT_GELU, RW_ACT_GELU_TANH, RW_ACT_SILU };
+    FOR_EACH_KERNELS(k) {
+        const rw_kernels *scalar = rw_kernels_named(k->dtype, "scalar");
+        bool is_float = k->dtype == RW_F32;
+        double eps = epsilon(k->dtype), least = is_float ? 0x1p-120 : 0x1p-1000;
+        for (int i = 0; i < 3; i++) {
+            double y[N], dy[N], other[N], z[N]; /* or floats */
+            bool good = true;
+            for (int j = 0; j < N; j++) {
+                double far = j % 2 ? 1.0 : is_float ? 20.0 : 60.0;
+                double at = far * (2.0 * j / (N - 1) - 1);
+                put(k->dtype, z, j, at);
+                put(k->dtype, y, j, at);
+                put(k->dtype, other, j, at);
+                put(k->dtype, dy, j, 1.0);
+            }
+            k->activate(SMOOTH[i], 0, y, NULL, N / 64, 64, 64);
+            scalar->activate(SMOOTH[i], 0, other, NULL, N / 64, 64, 64);
+            good &= memcmp(y, other, (size_t)N * rw_dtype_size(k->dtype)) == 0;
+            k->activate_back(SMOOTH[i], 0, z, dy, N / 64, 64, 64);
+            for (int j = 0; j < N; j++)
+                put(k->dtype, other, j, 1.0);
+            scalar->activate_back(SMOOTH[i], 0, z, other, N / 64, 64, 64);
+            good &= memcmp(dy, other, (size_t)N * rw_dtype_size(k->dtype)) == 0;
+            for (int j = 0; j < N; j++) {
+                double at = get(k->dtype, z, j), f = activated(SMOOTH[i], 0, at);
+                double slope = derivative(SMOOTH[i], 0, at);
+                double exponents[] = { at * at / 2, (double)-gelu_tanh_argument(at), 0 };
+                double lost = 8 + (at < 0 ? 2 * exponents[i] : 0);
+                good &= fabs(get(k->dtype, y, j) - f) <= lost * eps * fabs(f) + least;
+                good &= fabs(get(k->dtype, dy, j) - slope) <= 8 * eps * fmax(1, fabs(slope));
+            }
+            CHECK(good);
+            double extreme[] = { 1e30, -1e30, (double)INFINITY, (double)NAN };
+            for (int j = 0; j < 4; j++) {
+                put(k->dtype, y, 0, extreme[j]);
+                k->activate(SMOOTH[i], 0, y, NULL, 1, 1, 1);
+                double got = get(k->dtype, y, 0);
+                CHECK(j == 3 ? isnan(got) : j == 1 ? got == 0 : got >= 0.99e30);
+            }
+        }
+        double wrong[1];
+        put(k->dtype, wrong, 0, (double)NAN);
+        k->activate(RW_ACT_THRESHOLDED, 0.5, wrong, NULL, 1, 1, 1);
+        CHECK(isnan(get(k->dtype, wrong, 0)));
     }
 }
 
@@ -228,6 +314,66 @@ static void test_srelu(void)
             CHECK_STATUS(rw_srelu_back(k, x, shape, bad, dx, &ALONE), RW_ESHAPE);
             CHECK_STATUS(rw_srelu_gradient(k, x, shape, bad, gradient, &ALONE), RW_ESHAPE);
             rw_tiles *all[] = { x, y, dy, dx, bad };
+            for (int j = 0; j < 5; j++)
+                rw_tiles_free(all[j]);
+        }
+    }
+}
+
+/* Against sorting by hand, with ties in the order of rows, zeros of both signs and a NaN. */
+static void test_winners(void)
+{
+    enum { N = 23 };
+    FOR_EACH_KERNELS(k) {
+        for (int i = 0; i < 3 * N_LENGTHS; i++) {
+            int32_t batch = LENGTHS[i % N_LENGTHS], tile = 1 << (i % 7), row = i % 3;
+            int32_t most = i % 5 == 4 ? N : 1 + (5 * i) % N;
+            double factor[N], counts[N + 2], sign = i % 2 ? -1 : 1; /* or floats */
+            rw_tiles *x = tiles_of(5, N, batch, tile, k->dtype);
+            rw_tiles *y = tiles_of(7, N + row, batch, tile, k->dtype);
+            rw_tiles *dy = tiles_of(6, N + row, batch, tile, k->dtype);
+            rw_tiles *dx = tiles_of(8, N, batch, tile, k->dtype), *sum = tiles_copy(dx);
+            for (int32_t j = 0; j < N; j++) {
+                put(k->dtype, factor, j, j % 4 ? 1 : 1 + j / 8.0);
+                for (int32_t b = 0; b < batch; b++)
+                    if ((j + b) % 3 == 0) /* many are the same */
+                        put(k->dtype, x->data, place_in(x, j, b),
+                            b % 7 == 0 ? 0.25 : j % 2 ? -0.0 : 0.0);
+            }
+            if (i % 4 == 0)
+                put(k->dtype, x->data, place_in(x, 3, batch - 1), (double)NAN);
+            CHECK_STATUS(rw_winners(k, x, factor, sign, most, y, row, &ALONE), RW_OK);
+            CHECK_STATUS(rw_winners_back(k, y, dy, row, dx, false, &ALONE), RW_OK);
+            CHECK_STATUS(rw_winners_back(k, y, dy, row, sum, true, &ALONE), RW_OK);
+            CHECK_STATUS(rw_count_winners(k, y, counts, &ALONE), RW_OK);
+            CHECK(padding_is_zero(dx));
+            bool good = true;
+            double won[N] = { 0 };
+            for (int32_t b = 0; b < batch; b++)
+                for (int32_t j = 0; j < N; j++) {
+                    double at = tile_get(x, j, b), mine = sign * get(k->dtype, factor, j) * at;
+                    int32_t ahead = 0;
+                    for (int32_t other = 0; other < N; other++) {
+                        double its = sign * get(k->dtype, factor, other) * tile_get(x, other, b);
+                        ahead += isnan(its) ? !isnan(mine) : its > mine;
+                        ahead += other < j && its == mine;
+                    }
+                    bool wins = ahead < most;
+                    double got = tile_get(y, row + j, b), g = tile_get(dy, row + j, b);
+                    won[j] += wins;
+                    good &= wins && isnan(at) ? isnan(got) : got == (wins ? at : 0);
+                    good &= tile_get(dx, j, b) == (wins ? g : 0);
+                    good &= near(tile_get(sum, j, b), tile_get(dx, j, b)
+                                 + value(8, j, b), k->dtype);
+                }
+            for (int32_t j = 0; j < N; j++)
+                good &= counts[row + j] == won[j];
+            CHECK(good);
+            CHECK_STATUS(rw_winners(k, x, factor, 1, 0, y, row, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_winners(k, x, factor, 1, N + 1, y, row, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_winners(k, x, factor, 1, 1, y, row + 1, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_winners_back(k, y, dy, row + 1, dx, false, &ALONE), RW_ESHAPE);
+            rw_tiles *all[] = { x, y, dy, dx, sum };
             for (int j = 0; j < 5; j++)
                 rw_tiles_free(all[j]);
         }

@@ -25,6 +25,7 @@
 #include "ops/norm.h"
 #include "ops/sides.h"
 #include "ops/srelu.h"
+#include "ops/winners.h"
 #include "ops/loss.h"
 
 static void run_test(const char *name, void (*test)(void))

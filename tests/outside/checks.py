@@ -11,7 +11,7 @@ import numpy as np
 
 import rewire as rw
 from outside.global_growth import GlobalRigL
-from outside.k_winners import KWinners
+from outside.k_winners import NumpyKWinners
 from outside.layer_norm import NumpyLayerNorm
 from outside.lion import Lion
 from outside.reflection import Reflection
@@ -46,12 +46,12 @@ def concat(n, group):
 
 def nested(n, group):
     """Composites of composites."""
-    return Residual([Concat([[], [NumpyLayerNorm()]]), Residual([KWinners(n)]), sparse(2 * n, n, group)])
+    return Residual([Concat([[], [NumpyLayerNorm()]]), Residual([NumpyKWinners(n)]), sparse(2 * n, n, group)])
 
 
 LAYERS = {
     "layer norm": Case(lambda n, group: NumpyLayerNorm()),
-    "k-winners": Case(lambda n, group: KWinners(n // 2)),
+    "k-winners": Case(lambda n, group: NumpyKWinners(n // 2)),
     "reflection": Case(lambda n, group: Reflection(seed=3)),
     "two stores": Case(lambda n, group: TwoStores(n, n + 3, group=group)),
     "tied": Case(lambda n, group: TiedAutoencoder(n, 10, group=group)),
@@ -64,6 +64,12 @@ LAYERS = {
     "srelu": Case(lambda n, group: rw.SReLU("published"), narrower=True, ends=False),
     "prelu": Case(lambda n, group: rw.PReLU(), narrower=True, ends=False),
     "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False, once=False),
+    "own k-winners": Case(lambda n, group: rw.KWinners(k=n // 2, k_inference_factor=1.0), ends=False),
+    "winners on both sides": Case(
+        lambda n, group: rw.KWinners(k=n // 3, k_inference_factor=1.0, two_sided=True, n_in=n),
+        ends=False,
+        once=False,
+    ),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }
 STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]

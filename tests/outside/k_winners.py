@@ -7,7 +7,7 @@ from rewire.parameters import Buffer
 
 
 @register_layer
-class KWinners(Mixing, ArrayLayer):
+class NumpyKWinners(Mixing, ArrayLayer):
     """The k largest values of a sample stay, all others become 0; neurons that seldom win are boosted."""
 
     def __init__(self, k, boost=1.0, period=1000):

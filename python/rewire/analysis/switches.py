@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import float_vector, one_of_types
 from rewire._inputs import as_source
+from rewire.layers import TwoSided
 from rewire.layers.affine import Affine, compose, diagonal
 from rewire.network import Sequential
 
-__all__ = ["LinearMap", "Visits", "linear_at", "visited_maps"]
+__all__ = ["LinearMap", "Visits", "linear_at", "visited_maps", "visited_sides"]
 
 
 class LinearMap(NamedTuple):
@@ -25,7 +26,7 @@ class LinearMap(NamedTuple):
         ``matrix @ x + offset`` are the network's outputs; before the softmax or sigmoid, if it ends in one.
     switches : tuple of ndarray of int8
         For every layer in which values are switched, the piece of its function that each value lies on: 1
-        above the (right) knee, 0 below it, -1 left of a second knee.
+        above the (right) knee, 0 below it, -1 left of a second knee; 1 for a winner of k-winners, else 0.
     """
 
     matrix: Any
@@ -69,9 +70,9 @@ def linear_at(network: Sequential, x: ArrayLike) -> LinearMap:
     Parameters
     ----------
     network : Sequential
-        Of layers whose functions are made of straight pieces: with ReLU, leaky or All-ReLU or without an
-        activation, SReLU, PReLU, TwoSided, dropout, batch normalisation, and composites of these. The last
-        layer's softmax or sigmoid is left out.
+        Of layers whose functions are made of straight pieces: with ReLU, leaky, All-ReLU, abs or thresholded
+        ReLU or without an activation, SReLU, PReLU, TwoSided, KWinners, dropout, batch normalisation, and
+        composites of these. The last layer's softmax or sigmoid is left out.
     x : array-like, shape (n_in,)
         Features, as ``predict`` takes them.
 
@@ -83,8 +84,8 @@ def linear_at(network: Sequential, x: ArrayLike) -> LinearMap:
     Raises
     ------
     TypeError
-        If a layer is no piecewise linear function of one sample, as tanh and layer normalisation are not; it
-        is named.
+        If a layer is no piecewise linear function of one sample, as tanh, GELU, SiLU and layer normalisation
+        are not; it is named.
     ImportError
         Without SciPy.
 
@@ -144,6 +145,55 @@ def visited_maps(network: Sequential, X: ArrayLike) -> Visits:
     counts = np.sort(np.fromiter(seen.values(), np.int64, len(seen)))[::-1]
     found = tuple(total / source.n_samples for total in upper)
     return Visits(len(seen), source.n_samples, counts, found)
+
+
+def visited_sides(network: Sequential, X: ArrayLike) -> dict[str, NDArray[np.int64]]:
+    """How many samples each neuron sees on each side of zero, before every `rewire.TwoSided`.
+
+    Parameters
+    ----------
+    network : Sequential
+        With such layers, at any depth; all others may be of any kind.
+    X : array-like or SciPy CSR, shape (n_samples, n_in)
+
+    Returns
+    -------
+    dict of str to ndarray of int64, shape (2, n)
+        By the layer's name: samples with x > 0, and with x < 0. A side that is never visited has weights
+        that nothing uses.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network has no such layer; for data that ``predict`` refuses.
+
+    Examples
+    --------
+    >>> import numpy as np, rewire as rw
+    >>> net = rw.Sequential([rw.TwoSided(1), rw.Sparse(2, 1)], seed=0)
+    >>> rw.analysis.visited_sides(net, np.array([[2.0], [3.0], [-1.0], [0.0]]))
+    {'layers.0': array([[2],
+           [1]])}
+    """
+    _checked(network)
+    layers = [layer for top in network.layers for layer in top.tree() if isinstance(layer, TwoSided)]
+    if not layers:
+        raise ValueError("network must have a TwoSided layer, got one without")
+    source = as_source(X, network.n_in, "X")
+    network.check_inputs(source)
+    found = {layer.name: np.zeros((2, layer.n_in), np.int64) for layer in layers}
+    ws = network.workspace()
+    p = network.passing(ws)
+    p.watched = True
+    size = network.batch_for(source.n_samples, None)
+    with network.gate.reading("visited_sides"):
+        for start in range(0, source.n_samples, size):
+            rows = np.arange(start, min(start + size, source.n_samples))
+            network.forward(network.load_batch(ws, source, rows, 1), p)
+            for layer in layers:
+                visited = (p.output(layer).array() != 0).sum(axis=(0, 2))
+                found[layer.name] += visited.reshape(2, -1)
+    return found
 
 
 def _checked(network: Any) -> None:

@@ -24,7 +24,10 @@ __all__ = [
 ]
 
 LOSSES = ("cross_entropy", "mse", "huber")
-ACTIVATIONS = ("all-relu", "relu", "leaky-relu", "srelu", "prelu", "two-sided", "sigmoid", "tanh", "linear")
+ACTIVATIONS = (
+    "all-relu", "relu", "leaky-relu", "thresholded-relu", "abs", "gelu", "silu", "srelu", "prelu",
+    "two-sided", "k-winners", "two-sided-winners", "sigmoid", "tanh", "linear",
+)  # fmt: skip
 PRESETS = ("set-2018", "tsnn-2021")
 
 

@@ -33,8 +33,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     hidden_layer_sizes : int or tuple of int
         Neurons of every hidden layer. Width is cheap: connections grow with n_in + n_out, not n_in * n_out.
     activation : str or Activation
-        Of hidden layers: ``"all-relu"``, ``"relu"``, ``"leaky-relu"``, ``"tanh"``, ``"sigmoid"``,
-        ``"linear"``, or an object such as ``AllReLU(0.75)``.
+        Of hidden layers: ``"all-relu"``, ``"relu"``, ``"leaky-relu"``, ``"thresholded-relu"``, ``"abs"``,
+        ``"gelu"``, ``"silu"``, ``"tanh"``, ``"sigmoid"``, ``"linear"``, or an object such as
+        ``AllReLU(0.75)``; or a layer that takes its place: ``"srelu"``, ``"prelu"``, ``"two-sided"``,
+        ``"k-winners"``, ``"two-sided-winners"``.
     epsilon : float
         Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out. With few features
         that may be all of them: a DensityWarning then names a smaller epsilon. Unused with ``density`` or

@@ -212,6 +212,8 @@ class Pass:
         Whether dropout drops, and what backward wants is kept.
     step : int
         The step that is being made, 1 for the first: names random numbers.
+    epoch : int
+        Epochs of training before this one.
     threads : int
     first_sample : int
         The number, in its step, of the batch's first sample: a batch that is cut into shards gets the same
@@ -222,11 +224,13 @@ class Pass:
         What becomes of gradients, in a backward pass.
     probing : bool
         Whether this is a look ahead, in training: another pass with the same samples follows.
+    watched : bool
+        Whether what layers give that are no activation of another one is to last, for somebody who looks on.
     """
 
     __slots__ = (
-        "_handed", "_learner", "_saved", "first_sample", "linear", "probing", "step", "threads", "training",
-        "ws",
+        "_handed", "_learner", "_saved", "epoch", "first_sample", "linear", "probing", "step", "threads",
+        "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -244,6 +248,7 @@ class Pass:
         self.ws, self.training, self.step, self.threads = ws, training, step, threads
         self.first_sample, self.linear, self.probing = first_sample, linear, probing
         self.learner = learner
+        self.epoch, self.watched = 0, False
         self._saved: dict[int, Any] = {}
 
     @property

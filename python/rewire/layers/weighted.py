@@ -22,8 +22,6 @@ from rewire.parameters import DenseParameter, Parameter, Rescale, SparseParamete
 
 __all__ = ["WeightLayer"]
 
-SWITCHED = ("relu", "leaky")  # activations that are two straight lines which meet at 0
-
 
 class WeightLayer(Layer):
     """A layer y = f(W x + b).
@@ -105,12 +103,13 @@ class WeightLayer(Layer):
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         rows, cols, weights = self.weight.to_arrays()
         offset = np.zeros(self.n_out) if self.bias is None else self.bias.astype(np.float64)
-        code, slopes, pieces = self.bound.code, np.ones(self.n_out), NONE
-        if code in SWITCHED and not final:
-            above = self.weight.times(x) + offset > 0.0
-            slopes, pieces = np.where(above, 1.0, self.bound.slope), above.astype(np.int8)
-        elif code != "linear" and not final:
-            return super().affine_at(x)
+        slopes, pieces = np.ones(self.n_out), NONE
+        if self.bound.code != "linear" and not final:
+            if self.bound.switch is None:
+                return super().affine_at(x)
+            at, below = self.bound.switch
+            above = self.weight.times(x) + offset > at
+            slopes, pieces = np.where(above, 1.0, below), above.astype(np.int8)
         return Affine(rows, cols, slopes[rows] * weights, slopes * offset, pieces)
 
     # --- other units ------------------------------------------------------------------------
