@@ -37,11 +37,12 @@ RW_INLINE void RW_E(clear_tail)(RW_T *y, int32_t n, int32_t tile, int32_t live)
  * left of zero to (8 + 2 a) eps where its probability is about exp(-a): a is rounded. Each derivative
  * is good to 8 eps of the larger of 1 and itself. */
 
-/* |z|, but not further out than where every tail is 0. Of NaN, anything. */
+/* |z|, but not further out than where every tail is 0. Of NaN, anything. By a mask: of a choice
+ * compilers make a branch, because one side is a constant with which all else is known. */
 RW_INLINE RW_T RW_E(near_zero)(RW_T z)
 {
     RW_T size = RW_FABS(z);
-    return size < RW_TAIL_END ? size : RW_TAIL_END;
+    return RW_E(pick)(size < RW_TAIL_END ? ~(RW_BITS)0 : 0, size, RW_TAIL_END);
 }
 
 RW_INLINE RW_T RW_E(gelu)(RW_T z)
