@@ -177,6 +177,13 @@ def test_scripts(folder, name, arguments):
     assert (folder / f"{name}.md").read_text().startswith(f"# {name}\n")
 
 
+def test_noise_script(folder):
+    done = script("noise", "--tiny")
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()[2:]
+    assert len(rows) == 8 and all(row.count("|") == 7 for row in rows)
+
+
 def test_the_page_for_the_docs(folder, monkeypatch):
     report = Report("kernels", options("Words.", share=1, argv=[]))
     report.table("Title", ["a"]).row("figure")
