@@ -86,7 +86,7 @@ TABLE = [
         ({"fan_in": 5}, V, "fan_in", "[0, 4]", "got 5"),
         ({"links": 13}, V, "links", "[0, 12]", "got 13"),
         ({"epsilon": 3, "density": 0.1}, V, "epsilon", "density", "one of"),
-        ({"activation": "swish"}, V, "activation", "relu", "got 'swish'"),
+        ({"activation": "mish"}, V, "activation", "relu", "got 'mish'"),
         ({"activation": 3}, T, "activation", "relu", "got 3"),
         ({"bias": 1}, T, "bias", "True or False", "got 1"),
         ({"init": "she"}, V, "init", "'he'", "got 'she'"),

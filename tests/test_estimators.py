@@ -634,7 +634,7 @@ def test_predicting_while_fitting_is_refused(digits, how):
         ("hidden_layer_sizes", (10, -1), ValueError),
         ("hidden_layer_sizes", "100", TypeError),
         ("hidden_layer_sizes", (10.5,), TypeError),
-        ("activation", "swish", ValueError),
+        ("activation", "mish", ValueError),
         ("activation", 3, TypeError),
         ("epsilon", 0, ValueError),
         ("epsilon", "20", TypeError),
