@@ -9,6 +9,7 @@
 #include "kernels/order.h"
 #include "kernels/elements.h"
 #include "kernels/norms.h"
+#include "kernels/transforms.h"
 #include "kernels/updates.h"
 #include "kernels/grow_gradient.h"
 #include "kernels/tuned.h"
@@ -60,6 +61,10 @@ int main(int argc, char **argv)
     RUN(test_winners);
     RUN(test_layer_norm);
     RUN(test_batch_norm);
+    RUN(test_wht_is_its_definition);
+    RUN(test_wht_is_its_own_inverse);
+    RUN(test_wht_by_parts_of_tiles);
+    RUN(test_switches);
     RUN(test_dropout_rate);
     RUN(test_dropout_mask_is_one_mask);
     RUN(test_dropout_of_a_batch_in_parts);

@@ -297,6 +297,14 @@ def srelu_back(x: Tiles, shape: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 def srelu_gradient(
     x: Tiles, shape: NDArray[Any], dy: Tiles, gradient: NDArray[Any], threads: int
 ) -> None: ...
+def wht(x: Tiles, y: Tiles, first: int, last: int, threads: int) -> None: ...  # stages; y may be x
+def switches(x: Tiles, weight: NDArray[Any], width: int, y: Tiles, threads: int) -> None: ...
+def switches_back(
+    x: Tiles, weight: NDArray[Any], width: int, dy: Tiles, dx: Tiles, threads: int
+) -> None: ...
+def switches_gradient(
+    x: Tiles, dy: Tiles, width: int, gradient: NDArray[Any], threads: int
+) -> None: ...
 def layer_norm(
     x: Tiles,
     gain: NDArray[Any],  # by feature, padded like a bias, as all of these

@@ -33,6 +33,7 @@ enum {
     RW_COST_NORM_VALUE = 4,
     RW_COST_SIDES_VALUE = 2,     /* of sides.h: memory traffic                   */
     RW_COST_WINNERS_VALUE = 20,  /* a pass over all rows for each bit or so      */
+    RW_COST_WHT_VALUE = 8,       /* of wht.h: memory traffic                     */
     RW_COST_LOSS_VALUE = 10,
 
     /* --- how passes over a store are cut ------------------------------------------------ */
@@ -63,6 +64,11 @@ enum {
     /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
      * waits for nothing but its last step. */
     RW_MERGE_AHEAD = 256,
+
+    /* --- how transforms are cut ------------------------------------------------------------ */
+
+    /* Bytes of a feature's samples in a task of wht.c, at least: a cache line. */
+    RW_WHT_BYTES = 64,
 
     /* --- how users' arrays are packed ------------------------------------------------------ */
 

@@ -281,6 +281,20 @@ cdef extern from "ops/sides.h" nogil:
                                 const rw_run *run)
 
 
+cdef extern from "ops/wht.h" nogil:
+    rw_status rw_wht(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, int32_t first, int32_t last,
+                     const rw_run *run)
+
+
+cdef extern from "ops/switches.h" nogil:
+    rw_status rw_switches(const rw_kernels *k, const rw_tiles *x, const void *weight, int32_t width, rw_tiles *y,
+                          const rw_run *run)
+    rw_status rw_switches_back(const rw_kernels *k, const rw_tiles *x, const void *weight, int32_t width,
+                               const rw_tiles *dy, rw_tiles *dx, const rw_run *run)
+    rw_status rw_switches_gradient(const rw_kernels *k, const rw_tiles *x, const rw_tiles *dy, int32_t width,
+                                   void *gradient, const rw_run *run)
+
+
 cdef extern from "ops/gradient.h" nogil:
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                  const rw_update *u, void *scratch, const rw_run *run)

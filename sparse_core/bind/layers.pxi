@@ -460,6 +460,50 @@ def srelu_gradient(Tiles x not None, shape, Tiles dy not None, gradient, int thr
     check(st, "srelu_gradient")
 
 
+def wht(Tiles x not None, Tiles y not None, int32_t first, int32_t last, int threads):
+    """y = the Walsh-Hadamard transform of x, by stages first .. last - 1: see ``wht.h``. y may be x."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_wht(KERNELS[<int>x.t.dtype], x.t, y.t, first, last, &run)
+    check(st, "wht")
+
+
+def switches(Tiles x not None, weight, int32_t width, Tiles y not None, int threads):
+    """Blocks of two-sided switches, of (n, 2 width) weights: see ``switches.h``."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array w = borrow(weight, "weight", _NAMES[x.t.dtype], 2 * <int64_t>x.t.n * width)
+    cdef void *wp = pointer(w)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_switches(KERNELS[<int>x.t.dtype], x.t, wp, width, y.t, &run)
+    check(st, "switches")
+
+
+def switches_back(Tiles x not None, weight, int32_t width, Tiles dy not None, Tiles dx not None, int threads):
+    """dx from dy; dx may be dy."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array w = borrow(weight, "weight", _NAMES[x.t.dtype], 2 * <int64_t>x.t.n * width)
+    cdef void *wp = pointer(w)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_switches_back(KERNELS[<int>x.t.dtype], x.t, wp, width, dy.t, dx.t, &run)
+    check(st, "switches_back")
+
+
+def switches_gradient(Tiles x not None, Tiles dy not None, int32_t width, gradient, int threads):
+    """The gradient of the weights; of ``gradient`` the first 2 n width values are written."""
+    cdef c.rw_run run = run_on(threads)
+    cdef Array g = borrow(gradient, "gradient", _NAMES[x.t.dtype], -1, True)
+    cdef void *gp = pointer(g)
+    if g.size() < 2 * <int64_t>x.t.n * width:
+        raise ValueError(f"gradient must have room for {2 * <int64_t>x.t.n * width} values, got {g.size()}")
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_switches_gradient(KERNELS[<int>x.t.dtype], x.t, dy.t, width, gp, &run)
+    check(st, "switches_gradient")
+
+
 cdef void *by_feature(values, str name, Tiles x, list kept, bint written=False) except NULL:
     """The address of one number a feature, padded like a bias; ``kept`` holds on to the array."""
     cdef Array found = borrow(values, name, _NAMES[x.t.dtype], (x.t.n + 7) // 8 * 8, written)

@@ -271,6 +271,23 @@ typedef struct {
     void (*row_dot)(const void *a, const void *a_mean, const void *b, const void *b_mean, void *out,
                     int32_t n, int32_t tile, int32_t live, bool add);
 
+    /* Stages [first, last) of the Walsh-Hadamard transform (wht.h) of n rows, a multiple of 2^last,
+     * times `scale`; of `width` samples, the rows being `tile` values apart. At least one stage.
+     * y may be x. Every set gives the same bits. */
+    void (*wht)(const void *x, void *y, int64_t n, int32_t tile, int32_t width, int32_t first,
+                int32_t last, double scale);
+
+    /* Blocks of two-sided switches (switches.h), `width` rows each, of one tile. Samples from
+     * `live` on become zero. */
+    void (*switches)(const void *x, const void *weight, void *y, int32_t blocks, int32_t width,
+                     int32_t tile, int32_t live);
+    /* dx from dy; dx may be dy. */
+    void (*switches_back)(const void *x, const void *weight, const void *dy, void *dx,
+                          int32_t blocks, int32_t width, int32_t tile, int32_t live);
+    /* The gradients of the weights, over all tiles of a span (`cols` and `add` are not read):
+     * lane l takes samples l, l + lanes, ... of every tile, and lanes are added in halves. */
+    void (*switches_gradient)(const rw_span *span, void *gradient, int32_t blocks, int32_t width);
+
     /* Losses of a run of n values, whose targets are t. Value k belongs to place k % period:
      * its loss is added to sum[place], and dz, unless NULL, becomes scale[place] times the
      * derivative. dz may be z. t and scale are of float64, those of SIGMOID_BCE of the precision

@@ -339,6 +339,8 @@ RW_KERNEL void RW_E(srelu_gradient)(const void *from, const void *shape, size_t 
 
 #include "kernels/kernels_norm.h"
 #include "kernels/kernels_winners.h"
+#include "kernels/kernels_transform.h"
+#include "kernels/kernels_switch.h"
 
 /* --- losses ---------------------------------------------------------------- */
 
@@ -640,6 +642,9 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .winners = RW_E(winners), .winners_back = RW_E(winners_back),
     .count_winners = RW_E(count_winners),
     .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
+    .wht = RW_E(wht),
+    .switches = RW_E(switches), .switches_back = RW_E(switches_back),
+    .switches_gradient = RW_E(switches_gradient),
     .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
     .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
     .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)

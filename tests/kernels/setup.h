@@ -26,6 +26,8 @@
 #include "ops/sides.h"
 #include "ops/srelu.h"
 #include "ops/winners.h"
+#include "ops/switches.h"
+#include "ops/wht.h"
 #include "ops/loss.h"
 
 static void run_test(const char *name, void (*test)(void))
