@@ -171,6 +171,17 @@ TABLE = [
         ({"start": NAN}, V, "start", "number", "got nan"),
     ),
     *rows_of(
+        "Mix", rw.Mix,
+        ({"mix": "fft"}, V, "mix", "'permutation'", "got 'fft'"),
+        ({"n_in": 0}, V, "n_in", "integer", "got 0"),
+        ({"width": 2.5}, T, "width", "integer", "got 2.5"),
+        ({"n_in": 9, "width": 8}, V, "width", "in [9, ", "got 8"),
+        ({"flip": 1}, T, "flip", "True or False", "got 1"),
+        ({"stages": -1}, V, "stages", "integer", "got -1"),
+        ({"skip": "two"}, T, "skip", "integer", "got 'two'"),
+        ({"mix": "dct", "stages": 2}, V, "stages", "mix='wht'", "'dct'"),
+    ),
+    *rows_of(
         "LayerNorm", rw.LayerNorm,
         ({"eps": 0}, V, "eps", "> 0", "got 0"),
         ({"eps": "tiny"}, T, "eps", "number", "got 'tiny'"),

@@ -70,6 +70,8 @@ LAYERS = {
         ends=False,
         once=False,
     ),
+    "wht": Case(lambda n, group: rw.Mix("wht", n, width=n + 1, flip=True)),
+    "permutation": Case(lambda n, group: rw.Mix("permutation", n), narrower=True),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }
 STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]

@@ -9,6 +9,7 @@ from rewire.layers.dependence import Narrower
 from rewire.layers.dropout import Dropout
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.k_winners import KWinners
+from rewire.layers.mix import Mix
 from rewire.layers.mixing import Mixing
 from rewire.layers.norm import BatchNorm, LayerNorm
 from rewire.layers.passing import Pass
@@ -21,6 +22,6 @@ from rewire.layers.weighted import WeightLayer
 
 __all__ = [
     "ArrayLayer", "BatchNorm", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "KWinners",
-    "Layer", "LayerNorm", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU", "Sparse",
-    "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
+    "Layer", "LayerNorm", "Mix", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU",
+    "Sparse", "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
 ]  # fmt: skip
