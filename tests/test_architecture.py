@@ -32,8 +32,9 @@ ORDER = """
     layers.passing layers.affine layers.dependence layers.base reachability
     layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
-    layers.k_winners layers.mix
-    layers.composite layers.row layers.residual layers.concat layers.tree layers.summary layers.
+    layers.k_winners layers.mix layers.switches
+    layers.composite layers.row layers.residual layers.concat layers.switch_net layers.tree
+    layers.summary layers.
     metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays losses.
     schedules optim _assembled _computing network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains

@@ -182,6 +182,21 @@ TABLE = [
         ({"mix": "dct", "stages": 2}, V, "stages", "mix='wht'", "'dct'"),
     ),
     *rows_of(
+        "layers.Switches", rw.layers.Switches,
+        ({"block": 3}, V, "block", "1, 2, 4, 8", "got 3"),
+        ({"start": "zeros"}, V, "start", "'identity'", "got 'zeros'"),
+        ({"n_in": 0}, V, "n_in", "integer", "got 0"),
+    ),
+    *rows_of(
+        "SwitchNet4", rw.SwitchNet4,
+        ({"depth": 0}, V, "depth", "integer", "got 0"),
+        ({"width": 18}, V, "width", "multiple of block 4", "got 18"),
+        ({"n_in": 20, "width": 16}, V, "width", "in [20, ", "got 16"),
+        ({"mix": "fft"}, V, "mix", "'permutation'", "got 'fft'"),
+        ({"skip": 1}, T, "skip", "True or False", "got 1"),
+        ({"dropout": 1.0}, V, "dropout", "[0, 1)", "got 1.0"),
+    ),
+    *rows_of(
         "LayerNorm", rw.LayerNorm,
         ({"eps": 0}, V, "eps", "> 0", "got 0"),
         ({"eps": "tiny"}, T, "eps", "number", "got 'tiny'"),

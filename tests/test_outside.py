@@ -419,7 +419,7 @@ def test_counts(name, place):
     net = network(name, place)
     parameters = net.parameters().values()
     assert net.n_params == sum(q.size for q in parameters) == net.get_vector().size
-    assert net.nnz == sum(q.nnz for q in net.sparse_parameters)
+    assert net.nnz == sum(q.size for q in parameters if q.connects)
     assert net.nbytes >= 8 * net.n_params
     assert len({id(q) for q in parameters}) == len(net.parameters())
     table = str(net)

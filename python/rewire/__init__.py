@@ -39,6 +39,7 @@ with held():
         PReLU,
         Sparse,
         SReLU,
+        SwitchNet4,
         TwoSided,
     )
     from rewire.link_counts import erk_links
@@ -92,8 +93,8 @@ __all__ = [
     "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Mix", "Normal",
     "Optimizer", "PReLU", "Poisson", "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "SiLU",
     "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
-    "SparseParameter", "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "Tanh",
-    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
+    "SparseParameter", "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4",
+    "Tanh", "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
     "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
     "remove_neurons", "set_num_threads",
 ]  # fmt: skip

@@ -23,7 +23,7 @@ from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
-from rewire.units import Unit
+from rewire.units import Body, Unit
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
@@ -195,8 +195,9 @@ def mlp_layers(
     output, hidden : str or Activation
         Hidden ones may also be ``"srelu"``, ``"prelu"``, ``"k-winners"``, ``"two-sided"`` and
         ``"two-sided-winners"``, layers that follow those with the weights (`rewire.units`). After the
-        two-sided ones the next layer has twice as many inputs, and
-        counts as so large.
+        two-sided ones the next layer has twice as many inputs, and counts as so large. ``"switchnet4"`` stands
+        for all hidden layers, which are then equally wide and have no matrices: links are those of the last
+        layer.
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.
     density : float, optional
@@ -237,6 +238,9 @@ def mlp_layers(
         raise ValueError(f"give one of epsilon, density and links, got {words}")
     boolean("dense", dense)
     between = activation(hidden)
+    body = between.body(sizes[:-1], dropout) if isinstance(between, Body) else []
+    if body:
+        sizes = sizes[-2:]
     each = between.outputs_a_neuron if isinstance(between, Unit) else 1
     shapes = [(n * each if i else n, m) for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
     if density is None and links is None:
@@ -245,7 +249,7 @@ def mlp_layers(
         power = 0.0 if distribution == "uniform" else 1.0
         counts = [float(k) for k in erk_links(shapes, density, power, links=links, group=group)]
     chosen = _connectivity(connectivity, X)
-    layers: list[Layer] = []
+    layers: list[Layer] = [*body]
     for i, (n, m) in enumerate(shapes):
         last = i == len(shapes) - 1
         unit = between if isinstance(between, Unit) and not last else None
@@ -254,7 +258,7 @@ def mlp_layers(
             layers.append(Dense(n, m, activation=f, init=init))
         else:
             count = int(counts[i] + 0.5)
-            own = Random() if i and isinstance(chosen, Correlated) else chosen
+            own = Random() if (i or body) and isinstance(chosen, Correlated) else chosen
             layer = Sparse(
                 n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group
             )

@@ -7,13 +7,17 @@ line and comparisons take in an activation's place.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from rewire.activations import KINDS, Activation, Bound
-from rewire.layers import KWinners, Layer, PReLU, SReLU, TwoSided
+from rewire.layers import KWinners, Layer, PReLU, SReLU, SwitchNet4, TwoSided
 
-__all__ = ["KWinnersUnit", "PReLUUnit", "SReLUUnit", "TwoSidedUnit", "TwoSidedWinnersUnit", "Unit"]
+__all__ = [
+    "Body", "KWinnersUnit", "PReLUUnit", "SReLUUnit", "SwitchNet4Unit", "TwoSidedUnit", "TwoSidedWinnersUnit",
+    "Unit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,5 +105,51 @@ class TwoSidedWinnersUnit(KWinnersUnit):
     outputs_a_neuron: ClassVar[int] = 2
 
 
-for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit, KWinnersUnit, TwoSidedWinnersUnit):
+@dataclass(frozen=True)
+class Body(Unit):
+    """Base of what stands in the place of all hidden layers, their matrices included."""
+
+    def body(self, sizes: Sequence[int], dropout: float) -> list[Layer]:
+        """New layers that take ``sizes[0]`` values, for hidden layers of the other sizes."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SwitchNet4Unit(Body):
+    """:class:`rewire.SwitchNet4`, with a layer of switches for every hidden layer; these are equally wide."""
+
+    block: int = 4
+    mix: str = "wht"
+    flip: bool = True
+    start: str = "he"
+    skip: bool = False
+    name: ClassVar[str] = "switchnet4"
+
+    def __post_init__(self) -> None:
+        self.layer()
+
+    def layer(self) -> SwitchNet4:
+        return self._made()
+
+    def _made(
+        self, n_in: int | None = None, width: int | None = None, depth: int = 1, dropout: float = 0.0
+    ) -> SwitchNet4:
+        return SwitchNet4(
+            n_in, width=width, depth=depth, block=self.block, mix=self.mix, flip=self.flip, start=self.start,
+            skip=self.skip, dropout=dropout,
+        )  # fmt: skip
+
+    def body(self, sizes: Sequence[int], dropout: float) -> list[Layer]:
+        first, *hidden = sizes
+        if not hidden:
+            return []
+        if len({*hidden}) > 1 or hidden[0] < first:
+            raise ValueError(
+                f"hidden layers of switchnet4 must be equally wide, and at least as wide as the {first} "
+                f"inputs, got {hidden}"
+            )
+        return [self._made(first, hidden[0], len(hidden), dropout)]
+
+
+for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit, KWinnersUnit, TwoSidedWinnersUnit, SwitchNet4Unit):
     KINDS.register(_kind)

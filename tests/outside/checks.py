@@ -72,6 +72,8 @@ LAYERS = {
     ),
     "wht": Case(lambda n, group: rw.Mix("wht", n, width=n + 1, flip=True)),
     "permutation": Case(lambda n, group: rw.Mix("permutation", n), narrower=True),
+    "switches": Case(lambda n, group: rw.layers.Switches(4 if n % 4 == 0 else 1, n_in=n)),
+    "switchnet4": Case(lambda n, group: rw.SwitchNet4(n, block=group, depth=2, dropout=0.2)),
     "dropout": Case(lambda n, group: rw.Dropout(0.2), narrower=True, ends=False),
 }
 STANDS = [(name, at) for name, case in LAYERS.items() for at in ("first", "middle", "last")[: 2 + case.ends]]

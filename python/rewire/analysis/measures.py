@@ -73,6 +73,8 @@ def input_strength(network: NetworkLike) -> NDArray[np.float64]:
         at = network.position_of(network.parameters()[network.weight_names[0][0]])
         if owner is not network.layers[at]:
             raise TypeError(f"{owner.label} stands inside of another layer: its inputs may be no features")
+        if any(weights.shape[1] != owner.n_in for weights in matrices):
+            raise TypeError(f"{owner.label} has no matrix with a column for each of its inputs")
         columns = origins(network.layers[:at], network.n_in)
     else:
         columns = np.arange(matrices[0].shape[1])

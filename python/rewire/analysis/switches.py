@@ -71,8 +71,8 @@ def linear_at(network: Sequential, x: ArrayLike) -> LinearMap:
     ----------
     network : Sequential
         Of layers whose functions are made of straight pieces: with ReLU, leaky, All-ReLU, abs or thresholded
-        ReLU or without an activation, SReLU, PReLU, TwoSided, KWinners, Mix, dropout, batch normalisation,
-        and composites of these. The last layer's softmax or sigmoid is left out.
+        ReLU or without an activation, SReLU, PReLU, TwoSided, KWinners, Mix, SwitchNet4, dropout, batch
+        normalisation, and composites of these. The last layer's softmax or sigmoid is left out.
     x : array-like, shape (n_in,)
         Features, as ``predict`` takes them.
 

@@ -26,7 +26,7 @@ __all__ = [
 LOSSES = ("cross_entropy", "mse", "huber")
 ACTIVATIONS = (
     "all-relu", "relu", "leaky-relu", "thresholded-relu", "abs", "gelu", "silu", "srelu", "prelu",
-    "two-sided", "k-winners", "two-sided-winners", "sigmoid", "tanh", "linear",
+    "two-sided", "k-winners", "two-sided-winners", "switchnet4", "sigmoid", "tanh", "linear",
 )  # fmt: skip
 PRESETS = ("set-2018", "tsnn-2021")
 

@@ -17,11 +17,13 @@ from rewire.layers.residual import Residual
 from rewire.layers.row import Row
 from rewire.layers.sparse import Sparse
 from rewire.layers.srelu import PReLU, SReLU
+from rewire.layers.switch_net import SwitchNet4
+from rewire.layers.switches import Switches
 from rewire.layers.two_sided import TwoSided
 from rewire.layers.weighted import WeightLayer
 
 __all__ = [
     "ArrayLayer", "BatchNorm", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "KWinners",
     "Layer", "LayerNorm", "Mix", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU",
-    "Sparse", "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
+    "Sparse", "SwitchNet4", "Switches", "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
 ]  # fmt: skip
