@@ -32,10 +32,11 @@ ORDER = """
     layers.passing layers.affine layers.dependence layers.base reachability
     layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
-    layers.k_winners layers.mix layers.switches
+    layers.k_winners layers.mix layers.switches layers.free_energy
     layers.composite layers.row layers.residual layers.concat layers.switch_net layers.tree
     layers.summary layers.
-    metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays losses.
+    metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays
+    losses.contrast losses.
     schedules optim _assembled _computing network files neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
     rewiring.participation rewiring.memory rewiring.answers rewiring.context

@@ -58,6 +58,8 @@ def neuron_importance(layer: Layer) -> NDArray[np.float64]:
     """
     one_of_types("layer", layer, Layer, "a layer with weights")
     matrices = [q for q in layer.parameters().values() if q.connects and q.shape[0] == layer.n_out]
+    if not matrices and layer.connects:
+        raise TypeError(f"{layer.label} has links of neurons inside of it, into none of its outputs")
     if not matrices:
         raise TypeError(f"layer must be a layer with weights, got {describe(layer)}")
     return np.sum([weights.magnitudes_in() for weights in matrices], axis=0)

@@ -17,7 +17,7 @@ from outside.lion import Lion
 from outside.reflection import Reflection
 from outside.tied import TiedAutoencoder
 from outside.two_stores import TwoStores
-from rewire.layers import Concat, Residual, Row
+from rewire.layers import Concat, FreeEnergy, Residual, Row
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(90, 8)) + 0.2
@@ -44,6 +44,11 @@ def concat(n, group):
     return Concat([[sparse(n, 6, group), rw.Dropout(0.2)], sparse(n, 5, group), []])
 
 
+def with_energy(n, group):
+    """One value more than there were; a network must not have to squeeze all it knows through that one."""
+    return Concat([FreeEnergy(n, 12, density=0.5, group=group), []])
+
+
 def nested(n, group):
     """Composites of composites."""
     return Residual([Concat([[], [NumpyLayerNorm()]]), Residual([NumpyKWinners(n)]), sparse(2 * n, n, group)])
@@ -63,6 +68,7 @@ LAYERS = {
     "batch norm": Case(lambda n, group: rw.BatchNorm(), narrower=True, by_sample=False),
     "srelu": Case(lambda n, group: rw.SReLU("published"), narrower=True, ends=False),
     "prelu": Case(lambda n, group: rw.PReLU(), narrower=True, ends=False),
+    "free energy": Case(with_energy),
     "both sides": Case(lambda n, group: rw.TwoSided(n), narrower=True, ends=False, once=False),
     "own k-winners": Case(lambda n, group: rw.KWinners(k=n // 2, k_inference_factor=1.0), ends=False),
     "winners on both sides": Case(

@@ -8,6 +8,7 @@ from rewire.layers.dense import Dense
 from rewire.layers.dependence import Narrower
 from rewire.layers.dropout import Dropout
 from rewire.layers.elementwise import Elementwise
+from rewire.layers.free_energy import FreeEnergy
 from rewire.layers.k_winners import KWinners
 from rewire.layers.mix import Mix
 from rewire.layers.mixing import Mixing
@@ -23,7 +24,8 @@ from rewire.layers.two_sided import TwoSided
 from rewire.layers.weighted import WeightLayer
 
 __all__ = [
-    "ArrayLayer", "BatchNorm", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "KWinners",
-    "Layer", "LayerNorm", "Mix", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row", "SReLU",
-    "Sparse", "SwitchNet4", "Switches", "TwoSided", "WeightLayer", "layer_from_config", "register_layer",
+    "ArrayLayer", "BatchNorm", "Composite", "Concat", "Dense", "Dropout", "Elementwise", "FreeEnergy",
+    "KWinners", "Layer", "LayerNorm", "Mix", "Mixing", "Narrower", "PReLU", "Pass", "Residual", "Row",
+    "SReLU", "Sparse", "SwitchNet4", "Switches", "TwoSided", "WeightLayer", "layer_from_config",
+    "register_layer",
 ]  # fmt: skip

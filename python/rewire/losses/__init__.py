@@ -7,11 +7,12 @@ on any number of threads with the same bits; losses of one's own are subclasses 
 from rewire._targets import Targets, Truth
 from rewire.losses.arrays import ArrayLoss
 from rewire.losses.base import Loss, loss, register_loss
+from rewire.losses.contrast import Contrast
 from rewire.losses.entropy import BinaryCrossEntropy, CrossEntropy
 from rewire.losses.hinge import SquaredHinge
 from rewire.losses.values import MSE, Huber, Poisson
 
 __all__ = [
-    "MSE", "ArrayLoss", "BinaryCrossEntropy", "CrossEntropy", "Huber", "Loss", "Poisson", "SquaredHinge",
-    "Targets", "Truth", "loss", "register_loss",
+    "MSE", "ArrayLoss", "BinaryCrossEntropy", "Contrast", "CrossEntropy", "Huber", "Loss", "Poisson",
+    "SquaredHinge", "Targets", "Truth", "loss", "register_loss",
 ]  # fmt: skip

@@ -111,10 +111,13 @@ def _used(
 ) -> Mask:
     """Slots from a source that the inputs can change into a group that can change the outputs.
 
-    All of them, for weights inside of a layer that is made of others, and for those that layers share.
+    All of them, for weights inside of a layer that is made of others or has neurons inside, and for those
+    that layers share.
     """
     at = network.position_of(parameter)
-    if parameter.owner is not network.layers[at] or parameter.uses > 1:
+    layer = network.layers[at]
+    inside = parameter.owner is not layer or parameter.shape != (layer.n_out, layer.n_in)
+    if inside or parameter.uses > 1:
         return np.ones(structure.sources.size, bool)
     return from_inputs[at][structure.sources] & structure.slots_into(to_outputs[at + 1])
 
