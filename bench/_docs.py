@@ -52,6 +52,15 @@ SECTIONS = {
         "Default estimators on public sets, ten random splits each, one thread. MLP and linear model are "
         "scikit-learn's, with its defaults behind a StandardScaler; in brackets the score on training rows.",
     ),
+    "selection": (
+        "Feature selection",
+        "QuickSelection on Madelon beside scikit-learn's selectors; only those that look at no targets are "
+        "its rivals.",
+    ),
+    "boltzmann": (
+        "Boltzmann machines",
+        "Sparse restricted Boltzmann machines on the digits beside scikit-learn's dense one.",
+    ),
     "online": (
         "A stream in small pieces",
         "`partial_fit` of ten rows, one thread each: the pieces that the stream of an online learner has.",

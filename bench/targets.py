@@ -27,8 +27,13 @@ TARGETS = {
     "S8": ("scale", "a random start of 10^8 connections"),
     "S9": ("scale", "lung-shaped networks"),
     "S10": ("scale", "50 million neurons in 24 GiB"),
+    "QuickSelection": ("selection", "features of Madelon"),
+    "RBM": ("boltzmann", "digits beside scikit-learn's"),
 }
-SCRIPTS = ("quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "scale")
+SCRIPTS = (
+    "quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "selection",
+    "boltzmann", "scale",
+)  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
 TIME_SCRIPTS = ("over_time", "densities")
 

@@ -54,11 +54,13 @@ ORDER = """
     _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._dataset datasets.* datasets. plots.style plots.curves plots.comparison plots.inputs
     plots.structure plots. info
+    boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
     comparison.pool comparison.record comparison.result comparison._compare comparison.
     estimators._parameters estimators._auto estimators._split estimators._arguments estimators._units
     estimators._base
-    estimators.classifier estimators.regressor estimators.
+    estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
+    estimators.rbm estimators.
     demo . cli.* cli. __main__
 """.split()
 

@@ -50,6 +50,25 @@ def small(kind="SparseMLPClassifier", **options):
     return getattr(rw, kind)(**{"hidden_layer_sizes": (5,), "max_iter": 1, "n_jobs": 1, **options})
 
 
+def coder(**options):
+    return rw.SparseDenoisingAutoencoder(
+        **{"n_components": 9, "epsilon": 1, "max_iter": 1, "random_state": 0, **options}
+    )
+
+
+def selector(**options):
+    return rw.QuickSelection(**{"estimator": coder(), "n_runs": 1, "random_state": 0, **options})
+
+
+def rbm(**options):
+    return rw.SparseBernoulliRBM(
+        **{"n_components": 9, "epsilon": 1, "n_iter": 1, "random_state": 0, **options}
+    )
+
+
+CODER = coder(n_jobs=1).fit(X)
+
+
 def with_value(a, value):
     a = np.array(a, dtype=float)
     a.flat[7] = value
@@ -758,6 +777,107 @@ TABLE = [
         ({"weight": R[:3]}, V, "weight", "(20,)", "got (3,)"),
         ({"weight": -R}, V, "weight", ">= 0", "got -"),
     ),
+    # --- without targets
+    *rows_of(
+        "SparseDenoisingAutoencoder", lambda **k: coder(**k).fit(X),
+        ({"n_components": 0}, V, "n_components", "integer in [1", "got 0"),
+        ({"activation": "swish"}, V, "activation", "relu", "got 'swish'"),
+        ({"activation": "softmax"}, V, "activation", "hidden layer"),
+        ({"epsilon": 0}, V, "epsilon", "> 0", "got 0"),
+        ({"density": 1.5}, V, "density", "(0, 1]", "got 1.5"),
+        ({"group": 3}, V, "group", "1, 2, 4, 8", "got 3"),
+        ({"init": "she"}, V, "init", "'he'", "got 'she'"),
+        ({"rewiring": "sett"}, V, "rewiring", "'set'", "got 'sett'"),
+        ({"drop_fraction": 2}, V, "drop_fraction", "[0, 1]", "got 2"),
+        ({"noise": -1}, V, "noise", ">= 0", "got -1"),
+        ({"noise": "much"}, T, "noise", "number", "got 'much'"),
+        ({"dropout": 1}, V, "dropout", "[0, 1)", "got 1"),
+        ({"learning_rate_init": 0}, V, "learning_rate_init", "> 0", "got 0"),
+        ({"momentum": 1}, V, "momentum", "[0, 1)", "got 1"),
+        ({"weight_decay": -1}, V, "weight_decay", ">= 0", "got -1"),
+        ({"optimizer": "adam"}, T, "optimizer", "an Optimizer or None", "got 'adam'"),
+        ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
+        ({"max_iter": 1.5}, T, "max_iter", "integer", "got 1.5"),
+        ({"standardize": 1}, T, "standardize", "True or False", "got 1"),
+        ({"random_state": "x"}, T, "random_state", "Generator", "got 'x'"),
+        ({"n_jobs": 0}, V, "n_jobs", ">= 1", "got 0"),
+        ({"verbose": 3}, V, "verbose", "0, 1, 2", "got 3"),
+        ({"dtype": "float16"}, V, "dtype", "'float32', 'float64'", "got 'float16'"),
+        ({"hidden": 9}, T, "SparseDenoisingAutoencoder", "hidden"),
+    ),
+    *rows_of(
+        "SparseDenoisingAutoencoder.fit", lambda X: coder().fit(X),
+        ({"X": with_value(X, NAN)}, V, "contains NaN"),
+        ({"X": X[0]}, V, "2D array", "1D array"),
+        ({"X": sp.csr_array(X)}, T, "Sparse data was passed", "dense data is required"),
+        ({"X": iter(X)}, T, "X", "(samples, features)", "iterable"),
+    ),
+    row(lambda: coder().fit(X).transform(X[:, :3]), "SparseDenoisingAutoencoder.transform", V, "3 features"),
+    *rows_of(
+        "SparseDenoisingAutoencoder.inverse_transform", lambda X: CODER.inverse_transform(X),
+        ({"X": X}, V, "X", "9 features", "got shape (20, 4)"),
+        ({"X": None}, T, "X", "2-D array of real numbers", "got None"),
+        ({"X": np.full((2, 9), NAN)}, V, "X", "finite", "got nan in row 0"),
+    ),
+    row(lambda: coder().fit(X).score(X[:, :3]), "SparseDenoisingAutoencoder.score", V, "3 features"),
+    *rows_of(
+        "QuickSelection", lambda **k: selector(**k).fit(X),
+        ({"n_features_to_select": 5}, V, "n_features_to_select", "[1, 4]", "got 5"),
+        ({"n_features_to_select": 1.0}, V, "n_features_to_select", "(0, 1)", "got 1.0"),
+        ({"n_features_to_select": "half"}, T, "n_features_to_select", "integer", "got 'half'"),
+        ({"estimator": "coder"}, T, "estimator", "SparseDenoisingAutoencoder", "got 'coder'"),
+        ({"estimator": coder(noise=-1)}, V, "noise", ">= 0", "got -1"),
+        ({"n_runs": 0}, V, "n_runs", ">= 1", "got 0"),
+        ({"random_state": -1}, V, "random_state", "[0, 18446744073709551615]", "got -1"),
+        ({"runs": 3}, T, "QuickSelection", "'runs'", "'n_runs'"),
+    ),
+    row(lambda: selector().fit(with_value(X, INF)), "QuickSelection.fit", V, "infinity"),
+    *rows_of(
+        "SparseBernoulliRBM", lambda **k: rbm(**k).fit(X),
+        ({"n_components": 0}, V, "n_components", "integer in [1", "got 0"),
+        ({"learning_rate": 0}, V, "learning_rate", "> 0", "got 0"),
+        ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
+        ({"n_iter": "ten"}, T, "n_iter", "integer", "got 'ten'"),
+        ({"verbose": -1}, V, "verbose", ">= 0", "got -1"),
+        ({"verbose": "yes"}, T, "verbose", "integer", "got 'yes'"),
+        ({"random_state": 0.5}, T, "random_state", "integer", "got 0.5"),
+        ({"epsilon": NAN}, V, "epsilon", "> 0", "got nan"),
+        ({"density": 2}, V, "density", "[0, 1]", "got 2"),
+        ({"links": 37}, V, "links", "[0, 36]", "got 37"),
+        ({"links": 3, "density": 0.5}, V, "density", "links", "got density=0.5 and links=3"),
+        ({"group": 5}, V, "group", "1, 2, 4, 8", "got 5"),
+        ({"init": []}, T, "init", "Initializer", "got []"),
+        ({"connectivity": "star"}, V, "connectivity", "'random'", "got 'star'"),
+        ({"rewiring": 3}, T, "rewiring", "Rule", "got 3"),
+        ({"drop_fraction": -1}, V, "drop_fraction", "[0, 1]", "got -1"),
+        ({"gibbs_steps": 0}, V, "gibbs_steps", ">= 1", "got 0"),
+        ({"persistent": 1}, T, "persistent", "True or False", "got 1"),
+        ({"momentum": -1}, V, "momentum", "[0, 1)", "got -1"),
+        ({"weight_decay": "l2"}, T, "weight_decay", "number", "got 'l2'"),
+        ({"optimizer": rw.SGD}, T, "optimizer", "an Optimizer or None", "SGD"),
+        ({"n_jobs": 1.5}, T, "n_jobs", "integer", "got 1.5"),
+        ({"dtype": "f4"}, V, "dtype", "'float32', 'float64'", "got 'f4'"),
+        ({"cd_k": 3}, T, "SparseBernoulliRBM", "'cd_k'"),
+    ),
+    row(lambda: rbm().fit(with_value(X, NAN)), "SparseBernoulliRBM.fit", V, "contains NaN"),
+    row(lambda: rbm().partial_fit(X[:0]), "SparseBernoulliRBM.partial_fit", V, "0 sample"),
+    row(lambda: rbm().fit(X).partial_fit(X[:, :2]), "SparseBernoulliRBM.partial_fit", V, "2 features"),
+    row(lambda: rbm().fit(X).transform(X[:, :2]), "SparseBernoulliRBM.transform", V, "2 features"),
+    row(lambda: rbm().fit(X).gibbs(X[:, :2]), "SparseBernoulliRBM.gibbs", V, "2 features"),
+    row(lambda: rbm().fit(X).gibbs(X, n_steps=0), "SparseBernoulliRBM.gibbs", V, "n_steps", ">= 1", "got 0"),
+    row(lambda: rbm().fit(X).free_energy(X[:, :2]), "SparseBernoulliRBM.free_energy", V, "2 features"),
+    row(lambda: rbm().fit(X).score_samples(X[:, :2]), "SparseBernoulliRBM.score_samples", V, "2 features"),
+    row(lambda: rbm().fit(X).score(X[:, :2]), "SparseBernoulliRBM.score", V, "2 features"),
+    *rows_of(
+        "SparseBernoulliRBM.log_partition", lambda **k: rbm().fit(X).log_partition(**k),
+        ({"method": "sum"}, V, "method", "'auto', 'exact', 'ais'", "got 'sum'"),
+        ({"method": "ais", "n_chains": 0}, V, "n_chains", ">= 1", "got 0"),
+        ({"method": "ais", "n_temperatures": 1.5}, T, "n_temperatures", "integer", "got 1.5"),
+    ),
+    row(
+        lambda: rbm(n_components=30, density=0.1).fit(np.ones((3, 30))).log_partition("exact"),
+        "SparseBernoulliRBM.log_partition", V, "at most 24", "got 30 and 30", "method='ais'",
+    ),
     # --- stores -----------------------------------------------------------------------
     *rows_of(
         "WeightStore", lambda **k: rw.WeightStore(**{"n_out": 3, "n_in": 5, **k}),
@@ -1069,7 +1189,8 @@ INNER = {
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py
 }
 USED = ["WeightStore", "Sequential", "Trainer", "History", "Standardizer"]
-USED += ["SparseMLPClassifier", "SparseMLPRegressor"]
+USED += ["SparseMLPClassifier", "SparseMLPRegressor", "SparseDenoisingAutoencoder", "QuickSelection"]
+USED += ["SparseBernoulliRBM"]
 
 # Nothing can be handed over, or only by those who write a rule of their own; a field is checked in its use.
 WITHOUT_ARGUMENTS = {

@@ -18,7 +18,7 @@ FOLDER = Path(rw.__file__).resolve().parent
 PUBLIC = """
     WeightStore Sequential Sparse Dense Dropout Linear ReLU LeakyReLU AllReLU Sigmoid Tanh Softmax
     CrossEntropy BinaryCrossEntropy MSE SGD Adam AdamW SET Static Trainer load set_num_threads get_num_threads
-    SparseMLPClassifier SparseMLPRegressor
+    SparseMLPClassifier SparseMLPRegressor SparseDenoisingAutoencoder QuickSelection SparseBernoulliRBM
 """.split()
 
 METHODS = {
@@ -29,6 +29,9 @@ METHODS = {
     "Trainer": "fit save resume",
     "SparseMLPClassifier": "fit partial_fit predict predict_proba score",
     "SparseMLPRegressor": "fit partial_fit predict score",
+    "SparseDenoisingAutoencoder": "fit transform inverse_transform score set_params",
+    "QuickSelection": "fit set_params",
+    "SparseBernoulliRBM": "fit partial_fit transform gibbs free_energy score_samples score log_partition",
 }
 
 

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of both estimators, and the tools estimators travel through."""
+"""scikit-learn's own checks of all estimators, and the tools estimators travel through."""
 
 import copy
 import pickle
@@ -19,7 +19,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
-from rewire import SET, SGD, DensityWarning, SparseMLPClassifier, SparseMLPRegressor
+from rewire import (
+    SET,
+    SGD,
+    DensityWarning,
+    QuickSelection,
+    SparseBernoulliRBM,
+    SparseDenoisingAutoencoder,
+    SparseMLPClassifier,
+    SparseMLPRegressor,
+)
 
 # Default arguments but for one thread (results do not depend on that one) and as few epochs as are enough for
 # what the checks ask of scores.
@@ -79,6 +88,24 @@ def test_check_estimator(kind):
         found = outcomes(CHECKED[kind], EXPECTED)
     assert not found["failed"], found["failed"]
     assert set(found["xfail"]) == set(EXPECTED)
+
+
+CODER = SparseDenoisingAutoencoder(20, epsilon=1, max_iter=3, n_jobs=1)
+UNSUPERVISED = [
+    CODER,
+    QuickSelection(estimator=CODER, n_runs=2),
+    SparseBernoulliRBM(10, epsilon=1, n_iter=2, n_jobs=1),
+    SparseBernoulliRBM(10, density=1.0, n_iter=2, persistent=True, rewiring=None, dtype="float64"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", UNSUPERVISED, ids=lambda e: type(e).__name__)
+def test_check_unsupervised_estimator(estimator):
+    results = check_estimator(estimator, on_fail=None, on_skip=None)
+    assert len(results) > 40
+    failed = {r["check_name"]: r["exception"] for r in results if r["status"] == "failed"}
+    assert not failed, failed
 
 
 @pytest.mark.slow

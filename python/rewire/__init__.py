@@ -79,7 +79,10 @@ with held():
     from rewire.trainer import Trainer
 
 # Estimators stand on scikit-learn: imported when somebody asks for one.
-_ESTIMATORS = ("SparseMLPClassifier", "SparseMLPRegressor")
+_ESTIMATORS = (
+    "QuickSelection", "SparseBernoulliRBM", "SparseDenoisingAutoencoder", "SparseMLPClassifier",
+    "SparseMLPRegressor",
+)  # fmt: skip
 # What few ask for, and takes its time to import.
 _LATER = {"preset": "rewire.presets", **dict.fromkeys(("Comparison", "compare", "grid"), "rewire.comparison")}
 _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
@@ -91,10 +94,11 @@ __all__ = [
     "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
     "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",
     "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Mix", "Normal",
-    "Optimizer", "PReLU", "Poisson", "ReLU", "RigL", "Rule", "SReLU", "SRigL", "Sequential", "SiLU",
-    "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseMLPClassifier", "SparseMLPRegressor",
-    "SparseParameter", "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4",
-    "Tanh", "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
+    "Optimizer", "PReLU", "Poisson", "QuickSelection", "ReLU", "RigL", "Rule", "SReLU", "SRigL",
+    "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
+    "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
+    "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Tanh",
+    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
     "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
     "remove_neurons", "set_num_threads",
 ]  # fmt: skip

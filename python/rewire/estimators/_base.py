@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rewire import _checks, threads
+from rewire import _checks
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
@@ -544,10 +544,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             patience = None
         _checks.number("tol", self.tol, low=0.0)
         verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
-        if self.n_jobs is not None:
-            if _checks.integer("n_jobs", self.n_jobs) == 0:
-                raise ValueError("n_jobs must be >= 1, negative to count from the end, or None, got 0")
-            threads.resolve(self.n_jobs, warn=False)
+        _parameters.n_jobs(self.n_jobs)
         return {
             "epochs": 1 if incremental else epochs,
             "batch_size": BATCH if self.batch_size == "auto" else self.batch_size,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils import check_random_state
 
-from rewire import _checks
+from rewire import _checks, threads
 from rewire._inputs import numbers_of
 from rewire._moments import balanced
 from rewire.activations import activation
@@ -24,7 +24,7 @@ from rewire.losses import Loss, loss
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
-    "passes", "plain_values", "sample_weight", "score_weight", "seed", "values_of",
+    "n_jobs", "passes", "plain_values", "sample_weight", "score_weight", "seed", "values_of",
 ]  # fmt: skip
 
 
@@ -170,6 +170,16 @@ def _plain(value: Any) -> Any:
         return value
     found = {name: v for name, v in getattr(value, "__dict__", {}).items() if isinstance(v, (*_PLAIN, list))}
     return type(value).__name__, found
+
+
+def n_jobs(value: Any) -> int | None:
+    """A checked number of threads."""
+    if value is not None:
+        if _checks.integer("n_jobs", value) == 0:
+            raise ValueError("n_jobs must be >= 1, negative to count from the end, or None, got 0")
+        threads.resolve(value, warn=False)
+    found: int | None = value
+    return found
 
 
 def seed(random_state: Any) -> int:

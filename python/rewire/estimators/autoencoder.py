@@ -1,0 +1,435 @@
+"""The sparse denoising autoencoder, whose input neurons tell which features matter."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rewire import _checks
+from rewire._inputs import DenseSource, Source, as_source
+from rewire._moments import quiet
+from rewire._snapshot import AttributesUndone
+from rewire._warn import warn
+from rewire.activations import Activation, activation
+from rewire.errors import InterruptedWarning
+from rewire.estimators import _parameters
+from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.initializers import Initializer, Normal, initializer
+from rewire.layers import Dropout, Layer, Pass, Sparse
+from rewire.network import Sequential
+from rewire.optim import SGD, Optimizer
+from rewire.rewiring import SET, Rule, rewiring
+from rewire.standardizer import Standardizer
+from rewire.trainer import Trainer
+
+__all__ = ["SparseDenoisingAutoencoder"]
+
+ROWS = 1024  # samples that transform computes together
+SCALE = 0.1  # standard deviation of initial weights
+
+
+class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Autoencoder with one hidden layer, sparse while it trains, that takes noise out of its inputs.
+
+    Features get noise, and the network learns what they were without it. Where links are rewired, they gather
+    at the inputs that help to reconstruct others: the sum of |w| over the links of an input, its strength,
+    ranks the features. :class:`~rewire.QuickSelection` selects by it.
+
+    Parameters
+    ----------
+    n_components : int
+        Hidden neurons.
+    activation : str or Activation
+        Of these; outputs are linear.
+    epsilon, density : float, optional
+        How many links each of the two layers has: see :class:`~rewire.Sparse`. Give density instead of
+        epsilon, not beside it: where both are given density counts.
+    group : {1, 2, 4, 8}
+        Neighbouring neurons that share one list of inputs.
+    init : "auto", str, float or Initializer
+        Initial weights; auto is ``Normal(0.1)``, as published.
+    rewiring : str, dict, Rule or None
+        By name, or an object; None keeps the first links. ``"set"`` is SET after every epoch, which gives new
+        links weights as ``init`` does. Rules that grow links by their gradients, such as RigL, have chosen
+        noise in trials.
+    drop_fraction : float in [0, 1]
+        SET's zeta, where it is given by its name.
+    noise : float >= 0
+        Standard deviation of the Gaussian noise, in standard deviations of each feature. It is drawn once.
+    dropout : float in [0, 1)
+        Of hidden neurons.
+    learning_rate_init : float > 0
+        Of SGD, for the squared error summed over features and halved: rates of papers are of that loss.
+        The trainer's mean squared error is a mean over features, and its rate ``n_features / 2`` times this.
+    momentum : float in [0, 1)
+    weight_decay : float >= 0
+        w -= weight_decay * w in every step, whatever the learning rate is.
+    optimizer : Optimizer, optional
+        Instead of SGD with the three parameters above; its rate is that of a mean squared error.
+    batch_size, max_iter : int
+        Samples a step, and epochs.
+    standardize : bool
+        Bring features to mean 0 and deviation 1. Without it strengths depend on units.
+    random_state : int, RandomState, Generator, SeedSequence or None
+        Of links, weights, noise, and the order of samples.
+    n_jobs : int, optional
+        Threads; results do not depend on it.
+    verbose : {0, 1, 2}
+        Silent, a line an epoch, a bar.
+    dtype : {"float32", "float64"}
+
+    Attributes
+    ----------
+    strengths_ : ndarray of float64, shape (n_features,)
+        Sum of |w| over the links that leave each input.
+    feature_importances_ : ndarray of float64, shape (n_features,)
+        The same, with a sum of 1: what scikit-learn's ``SelectFromModel`` and ``RFE`` ask for.
+    components_ : csr_array, shape (n_components, n_features)
+        Weights of the hidden neurons, made anew at every access.
+    mean_, scale_ : ndarray of float64, shape (n_features,)
+        The network works on ``(X - mean_) / scale_``.
+    loss_curve_ : list of float
+        Mean squared error over training batches, by epoch.
+    n_iter_ : int
+    nnz_, density_ : int, float
+        Connections, and what part they are of a dense network's.
+    network_, trainer_ : Sequential, Trainer
+        ``network_`` reconstructs standardised features.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Defaults are those of Atashgahi et al., *Quick and Robust Feature Selection: the Strength of
+    Energy-efficient Sparse Training for Autoencoders*, Machine Learning 111 (2022), but for two things: there
+    is no dropout (0.2 there), and biases do not decay. Denoising autoencoders: Vincent et al., ICML 2008.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from rewire import SparseDenoisingAutoencoder
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> coder = SparseDenoisingAutoencoder(100, epsilon=10, max_iter=20, random_state=0).fit(X)
+    >>> coder.transform(X).shape, coder.score(X) > 0.5
+    ((1797, 100), True)
+    """
+
+    trainer_: Trainer
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_components: int = 1000,
+        activation: str | Activation = "sigmoid",
+        *,
+        epsilon: float = 13.0,
+        density: float | None = None,
+        group: int = 1,
+        init: str | float | Initializer = "auto",
+        rewiring: str | dict[str, Any] | Rule | None = "set",
+        drop_fraction: float = 0.2,
+        noise: float = 0.2,
+        dropout: float = 0.0,
+        learning_rate_init: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-5,
+        optimizer: Optimizer | None = None,
+        batch_size: int = 100,
+        max_iter: int = 100,
+        standardize: bool = True,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool | int = False,
+        dtype: str = "float32",
+    ) -> None:
+        self.n_components = n_components
+        self.activation = activation
+        self.epsilon = epsilon
+        self.density = density
+        self.group = group
+        self.init = init
+        self.rewiring = rewiring
+        self.drop_fraction = drop_fraction
+        self.noise = noise
+        self.dropout = dropout
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.optimizer = optimizer
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.standardize = standardize
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.dtype = dtype
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, those of optimizer and rewiring objects too: ``optimizer__lr=0.5``."""
+        refuse_parameters_of_names(params, self.get_params(deep=False))
+        return super().set_params(**params)
+
+    # --- fit ----------------------------------------------------------------------------
+
+    @quiet()
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train a new network to take noise out of these samples.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+            Real and finite.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError
+            For wrong data or parameters; the argument is named.
+        DivergenceError
+            When a value is no longer finite.
+
+        Warns
+        -----
+        DensityWarning
+            When the first layer is not sparse, or has no connections.
+
+        Notes
+        -----
+        Whatever raises leaves the estimator as it was. What Ctrl-C ends after an epoch is kept, with a
+        warning.
+        """
+        with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
+            X = validate_data(self, _parameters.features(X), dtype=(np.float64, np.float32))
+            trainer, rng = self._new_trainer(X.shape[1])
+            options = self._options()
+            by = self._units(X)
+            clean = by.apply(X.astype(np.float64)).astype(trainer.network.dtype)
+            noise = _checks.number("noise", self.noise, low=0.0)
+            noisy = clean if noise == 0.0 else _with_noise(clean, noise, rng)
+            try:
+                interrupted = trainer.fit(noisy, clean, **options).interrupted
+            except ArithmeticError as error:
+                error.add_note(
+                    f"{type(self).__name__} has learning_rate_init={self.learning_rate_init!r} and "
+                    f"standardize={self.standardize!r}"
+                )
+                raise
+            self.__dict__.update(trainer_=trainer, mean_=by.mean, scale_=1.0 / by.scale, _units_of=by)
+        if interrupted:
+            warn(
+                f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
+                "what has been learnt so far is kept",
+                InterruptedWarning,
+            )
+        return self
+
+    def _options(self) -> dict[str, Any]:
+        """Checked arguments of `Trainer.fit`."""
+        verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
+        return {
+            "epochs": _checks.integer("max_iter", self.max_iter, low=1),
+            "batch_size": _checks.integer("batch_size", self.batch_size, low=1),
+            "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
+        }
+
+    def _new_trainer(self, n_features: int) -> tuple[Trainer, np.random.Generator]:
+        """A trainer of a new network, and a generator for the noise."""
+        hidden = _checks.integer("n_components", self.n_components, low=1, high=_checks.MAX_NEURONS)
+        kind = activation(self.activation)
+        links: dict[str, Any] = {
+            "init": self._initializer(), "group": _checks.choice("group", self.group, (1, 2, 4, 8)),
+        }  # fmt: skip
+        if self.density is None:
+            links["epsilon"] = _checks.number("epsilon", self.epsilon, low=0.0, open_low=True)
+        else:
+            links["density"] = _checks.number("density", self.density, low=0.0, high=1.0, open_low=True)
+        dropout = _checks.number("dropout", self.dropout, low=0.0, high=1.0, open_high=True)
+        dtype = _checks.choice("dtype", self.dtype, ("float32", "float64"))
+        n_jobs = _parameters.n_jobs(self.n_jobs)
+        layers: list[Layer] = [Sparse(n_features, hidden, activation=kind, **links)]
+        if dropout:
+            layers.append(Dropout(dropout))
+        layers.append(Sparse(hidden, n_features, activation="linear", **links))
+        optimizer, rule = self._new_optimizer(n_features), self._new_rule()
+        seed = _parameters.seed(self.random_state)
+        network = Sequential(layers, seed=seed, dtype=dtype)
+        trainer = Trainer(network, loss="mse", optimizer=optimizer, rewiring=rule, threads=n_jobs)
+        words = np.random.SeedSequence([seed, *b"noise"])
+        return trainer, np.random.Generator(np.random.Philox(words))
+
+    def _new_optimizer(self, n_features: int) -> Optimizer:
+        if self.optimizer is not None:
+            expected = "an Optimizer or None"
+            return copy.deepcopy(_checks.one_of_types("optimizer", self.optimizer, Optimizer, expected))
+        rate = _checks.number("learning_rate_init", self.learning_rate_init, low=0.0, open_low=True)
+        # A mean over features has gradients 2 / n_features times those of half their sum.
+        return SGD(
+            lr=rate * n_features / 2.0, momentum=self.momentum, weight_decay=self.weight_decay,
+            decay="per_step",
+        )  # fmt: skip
+
+    def _new_rule(self) -> Rule:
+        fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
+        if isinstance(self.rewiring, str) and self.rewiring == "set":
+            return SET(fraction, init=self._initializer())
+        return copy.deepcopy(rewiring(self.rewiring))
+
+    def _initializer(self) -> Initializer:
+        auto = isinstance(self.init, str) and self.init == "auto"
+        return Normal(SCALE) if auto else initializer(self.init)
+
+    def _units(self, X: NDArray[Any]) -> Standardizer:
+        """What brings features to mean 0 and deviation 1, or leaves them as they are."""
+        if not _checks.boolean("standardize", self.standardize):
+            return Standardizer(np.zeros(X.shape[1]), np.ones(X.shape[1]))
+        return Standardizer.fit(DenseSource(X))
+
+    # --- there and back ---------------------------------------------------------------------
+
+    @quiet()
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Activations of the hidden neurons; without noise and dropout.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (n_samples, n_components)
+        """
+        check_is_fitted(self)
+        X = validate_data(self, _parameters.features(X), reset=False, dtype=(np.float64, np.float32))
+        return self._through(0, DenseSource(X), self._units_of)
+
+    @quiet()
+    def inverse_transform(self, X: Any) -> NDArray[np.float64]:
+        """Features as they follow from activations of the hidden neurons, in their own units.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_components)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        found = self._through(-1, as_source(X, self._n_features_out)).astype(np.float64)
+        return found * self.scale_ + self.mean_
+
+    @quiet()
+    def score(self, X: Any, y: Any = None) -> float:
+        """What part of the features' variation is reconstructed from the features without noise.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        float
+            1 - sum of squared errors / sum of squared distances to the training means, of standardised
+            features. At most 1; 0 for a network that always gives the means.
+        """
+        hidden = self.transform(X)
+        X = validate_data(self, _parameters.features(X), reset=False, dtype=np.float64)
+        clean = self._units_of.apply(X)
+        errors = np.square(clean - self._through(-1, DenseSource(hidden))).sum()
+        whole = np.square(clean).sum()
+        return float(1.0 - errors / whole) if whole > 0.0 else float(errors == 0.0)
+
+    def _through(self, layer: int, source: Source, by: Standardizer | None = None) -> NDArray[Any]:
+        """Outputs of one layer of the network, some rows at a time."""
+        network = self.network_
+        part = network.layers[layer]
+        mean, scale = (None, None) if by is None else (by.mean, by.scale)
+        found = np.empty((source.n_samples, part.n_out), network.dtype)
+        with network.gate.reading("transform"):
+            ws = network.workspace()
+            for first in range(0, len(found), ROWS):
+                rows = np.arange(first, min(first + ROWS, len(found)))
+                n_threads = network.threads_for(len(rows), self.n_jobs)
+                ws.shape(len(rows))
+                x = ws.tiles("input", part.n_in)
+                source.pack(x, rows, mean, scale, n_threads)
+                y = part.forward(x, Pass(ws, threads=n_threads))
+                y.unpack(found[rows[0] : rows[-1] + 1], n_threads)
+        return found
+
+    # --- fitted attributes ------------------------------------------------------------------
+
+    @property
+    def network_(self) -> Sequential:
+        """The trained network."""
+        check_is_fitted(self)
+        return self.trainer_.network
+
+    @property
+    def strengths_(self) -> NDArray[np.float64]:
+        """Sum of |w| over the links that leave each input."""
+        _, inputs, weights = self.network_.layers[0].store.to_arrays()
+        sizes = np.abs(weights, dtype=np.float64)
+        return np.bincount(inputs, sizes, self.n_features_in_).astype(np.float64, copy=False)
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """Strengths with a sum of 1."""
+        strengths = self.strengths_
+        total = strengths.sum()
+        return strengths / total if total > 0.0 else strengths
+
+    @property
+    def components_(self) -> csr_array:
+        """Weights of the hidden neurons."""
+        return self.network_.layers[0].store.to_csr()
+
+    @property
+    def loss_curve_(self) -> list[float]:
+        """Mean squared error by epoch."""
+        check_is_fitted(self)
+        return [row["loss"] for row in self.trainer_.history.epochs]
+
+    @property
+    def n_iter_(self) -> int:
+        """Epochs."""
+        check_is_fitted(self)
+        return len(self.trainer_.history.epochs)
+
+    @property
+    def nnz_(self) -> int:
+        """Connections."""
+        return self.network_.nnz
+
+    @property
+    def density_(self) -> float:
+        """Connections over those of a dense network of the same sizes."""
+        return self.network_.density
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # it is that of the network
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.network_.layers[0].n_out
+
+
+def _with_noise(clean: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
+    """Standardised features plus Gaussian noise."""
+    found: NDArray[Any] = clean + noise * rng.standard_normal(clean.shape, dtype=clean.dtype.type)
+    return found.astype(clean.dtype, copy=False)

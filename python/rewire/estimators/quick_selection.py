@@ -1,0 +1,160 @@
+"""Feature selection by the strength of a sparse autoencoder's input neurons."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.feature_selection import SelectorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from rewire import _checks
+from rewire._moments import quiet
+from rewire._snapshot import AttributesUndone
+from rewire.estimators import _parameters
+from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators.autoencoder import SparseDenoisingAutoencoder
+
+__all__ = ["QuickSelection"]
+
+
+class QuickSelection(Arguments, SelectorMixin, BaseEstimator):
+    """Selects the features that a sparse denoising autoencoder leans on: no targets are needed.
+
+    The autoencoder is trained several times from other random links; strengths of its input neurons (the sum
+    of |w| over their links) are averaged, and the features of largest strength are kept.
+
+    Parameters
+    ----------
+    n_features_to_select : int, float in (0, 1) or None
+        How many, or what part of all, rounded down, at least one. None: half.
+    estimator : SparseDenoisingAutoencoder, optional
+        What is trained; a new one with its defaults if None. A copy is trained in each run: this one stays as
+        it is. ``estimator__noise=0.5`` changes its parameters, as everywhere in scikit-learn.
+    n_runs : int
+        Runs from other random links, whose strengths are averaged: single ones swing.
+    random_state : int, RandomState, Generator, SeedSequence or None
+        Of all runs. The estimator's own is not used.
+
+    Attributes
+    ----------
+    strengths_ : ndarray of float64, shape (n_features,)
+        Mean over the runs.
+    ranking_ : ndarray of int, shape (n_features,)
+        1 for each feature that is selected, 2 for the strongest of the others, and so on.
+    support_ : ndarray of bool, shape (n_features,)
+        Which features are selected; of equal strengths the first.
+    n_features_ : int
+        How many.
+    estimators_ : list of SparseDenoisingAutoencoder
+        The runs.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+
+    Notes
+    -----
+    Atashgahi, Sokar, van der Lee, Mocanu, Mocanu, Veldhuis, Pechenizkiy, *Quick and Robust Feature Selection:
+    the Strength of Energy-efficient Sparse Training for Autoencoders*, Machine Learning 111 (2022), takes
+    one run of 10 to 100 epochs. There strengths are those between the removal and the growth of links in the
+    last rewiring; here they are those at the end, where training has had the last word.
+
+    Features that no other feature helps to reconstruct are not selected, however much a target depends on
+    them: for those a method that looks at targets is the better one.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from rewire import QuickSelection, SparseDenoisingAutoencoder
+    >>> X, _ = make_classification(
+    ...     400, 100, n_informative=5, n_redundant=15, shuffle=False, random_state=0
+    ... )
+    >>> coder = SparseDenoisingAutoencoder(100, max_iter=40, learning_rate_init=0.02)
+    >>> selector = QuickSelection(20, estimator=coder, random_state=0).fit(X)
+    >>> selector.get_support()[:20].sum() >= 16  # the others are noise
+    True
+    """
+
+    strengths_: NDArray[np.float64]
+    support_: NDArray[np.bool_]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        n_features_to_select: int | float | None = None,
+        *,
+        estimator: SparseDenoisingAutoencoder | None = None,
+        n_runs: int = 3,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.estimator = estimator
+        self.n_runs = n_runs
+        self.random_state = random_state
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, those of an estimator that is an object too: ``estimator__max_iter=50``."""
+        refuse_parameters_of_names(params, self.get_params(deep=False))
+        return super().set_params(**params)
+
+    @quiet()
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Train the autoencoders, and rank the features.
+
+        Parameters
+        ----------
+        X : array-like, shape (n_samples, n_features)
+            Real and finite.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            As for :meth:`SparseDenoisingAutoencoder.fit`; if more features are to be selected than there are.
+        KeyboardInterrupt
+            Whatever raises leaves the estimator as it was.
+        """
+        with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
+            X = validate_data(self, _parameters.features(X), dtype=(np.float64, np.float32))
+            count, runs = self._count(X.shape[1]), _checks.integer("n_runs", self.n_runs, low=1)
+            kind = SparseDenoisingAutoencoder
+            given = kind() if self.estimator is None else self.estimator
+            given = _checks.one_of_types("estimator", given, kind, "a SparseDenoisingAutoencoder or None")
+            words = np.random.SeedSequence(_parameters.seed(self.random_state))
+            estimators = []
+            for seed in words.generate_state(runs, np.uint64).tolist():
+                found = clone(given).set_params(random_state=seed).fit(X)
+                if found.trainer_.history.interrupted:
+                    raise KeyboardInterrupt  # fewer runs, or shorter ones, would be another selection
+                estimators.append(found)
+            strengths = np.mean([found.strengths_ for found in estimators], axis=0)
+            order = np.argsort(-strengths, kind="stable")
+            ranking = np.ones(X.shape[1], np.int64)
+            ranking[order[count:]] = np.arange(2, 2 + X.shape[1] - count)
+            self.__dict__.update(
+                strengths_=strengths, ranking_=ranking, support_=ranking == 1, n_features_=count,
+                estimators_=estimators,
+            )  # fmt: skip
+        return self
+
+    def _count(self, n_features: int) -> int:
+        """How many features to select."""
+        asked = self.n_features_to_select
+        if asked is None:
+            return max(1, n_features // 2)
+        if isinstance(asked, (float, np.floating)):
+            part = _checks.number(
+                "n_features_to_select", asked, low=0.0, high=1.0, open_low=True, open_high=True
+            )
+            return max(1, int(part * n_features))
+        return _checks.integer("n_features_to_select", asked, low=1, high=n_features)
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        check_is_fitted(self)
+        return self.support_
