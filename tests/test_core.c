@@ -12,6 +12,7 @@
 #include "core/windows.h"
 #include "core/plans.h"
 #include "core/slots.h"
+#include "core/links.h"
 #include "core/asserting.h"
 #include "core/copies.h"
 #include "core/draws.h"
@@ -72,6 +73,10 @@ int main(int argc, char **argv)
     RUN(test_groups_that_do_not_divide);
     RUN(test_a_pinned_store_refuses_edits);
     RUN(test_the_mirror);
+    RUN(test_the_mirror_follows_edits);
+    RUN(test_a_mirror_that_is_full);
+    RUN(test_one_link_at_a_time);
+    RUN(test_links_by_name);
     RUN(test_flat_arrays_go_round);
     RUN(test_links_one_by_one);
     RUN(test_garbage_is_not_loaded);
@@ -101,6 +106,8 @@ int main(int argc, char **argv)
     RUN(test_ties_go_by_hash);
     RUN(test_ties_of_many);
     RUN(test_pruning_many);
+    RUN(test_pruning_a_few_of_many);
+    RUN(test_pruning_below);
     RUN(test_pruning_by_scores);
     RUN(test_bad_scores);
     RUN(test_top_k_of_a_stream);

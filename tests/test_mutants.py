@@ -18,8 +18,9 @@ CORE = ROOT / "sparse_core"
 # The structure only: no kernels, no threads.
 FILES = (
     "base/base base/mem base/normal base/hypergeometric base/topk "
-    "store/store store/mirror store/check store/plan store/edit store/csr "
-    "rules/prune rules/prune_zeros rules/grow_random rules/grow_paths rules/deepr rules/topkast ops/average"
+    "store/store store/mirror store/links store/check store/plan store/edit store/csr "
+    "rules/prune rules/prune_below rules/prune_few rules/grow_random rules/grow_paths rules/deepr "
+    "rules/topkast ops/average"
 ).split()
 FLAGS = ["-std=c11", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 # Of processor time, of which no test of the unbroken program takes more than a few. A broken store may loop

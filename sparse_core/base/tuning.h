@@ -51,6 +51,13 @@ enum {
     /* Slots that prune.c collects and sorts rather than count once more: one pass is enough for
      * most layers, two for all but strange ones. */
     RW_PRUNE_SORTED = 4096,
+    /* prune_few.c: slots of its sample; the highest rank in it that is looked for; candidates that
+     * are listed and sorted; and how many slots one thread passes over sooner than several do what
+     * prune.c does. */
+    RW_FEW_SAMPLE = 2048,
+    RW_FEW_RANK = 32,
+    RW_FEW_LISTED = 2048,
+    RW_FEW_SLOTS = 1 << 20,
     /* New weights that one thread draws at a time. Each thread does so many runs between two
      * polls: 10 ms. */
     RW_VALUES_RUN = 512,
@@ -61,6 +68,14 @@ enum {
      * buckets lie in the first-level cache. */
     RW_INSERTION_SORT = 32,
     RW_DIGIT_BITS = 11,
+    /* Edits of one group that are made where its slots lie, by moving what lies between; more are
+     * merged into it as it is written anew. */
+    RW_EDIT_FEW = 8,
+    /* An edit is carried into the mirror while the groups that it touches have at most one of so
+     * many slots: else building it again costs no more. */
+    RW_MIRROR_CARRY_PART = 8,
+    /* Entries for new links that a mirror has beside its slack, so that small layers grow into it. */
+    RW_MIRROR_SPARE = 64,
     /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
      * waits for nothing but its last step. */
     RW_MERGE_AHEAD = 256,

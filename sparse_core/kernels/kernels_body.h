@@ -294,7 +294,7 @@ RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int
     RW_UNROLL
     for (int i = 0; i < regs; i++)
         acc[i] = RW_V(zero)();
-    const int64_t end = mirror->start[j + 1];
+    const int64_t end = mirror->start[j] + mirror->len[j];
     for (int64_t e = mirror->start[j]; e < end; e++) {
         int32_t group = mirror->group[e];
         const RW_T *w = (const RW_T *)s->weight + (s->start[group] + mirror->position[e]) * rows;

@@ -533,6 +533,9 @@ static rw_status prune_count(rw_plan *p, const double *given, int64_t n, bool ot
     prune pr;
     if (n < 0 || n > p->store->slots)
         return RW_ESHAPE;
+    bool fresh = !p->n_del && !p->n_ins && p->generation == p->store->generation;
+    if (!given && fresh && rw_plan_prune_few(p, n, key))
+        return RW_OK;
     rw_status st = prune_start(&pr, p, false, given, key, run);
     pr.others = others;
     if (!st)

@@ -32,4 +32,20 @@ rw_status rw_plan_prune_largest(rw_plan *p, const double *score, int64_t count, 
 /* Remove the slots all of whose weights are zero. */
 rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run);
 
+/* Remove the slots whose sum of |w| is below `threshold` >= 0 (else RW_ESHAPE). */
+rw_status rw_plan_prune_below(rw_plan *p, double threshold, const rw_run *run);
+
+/* --- for prune.c and prune_few.c --------------------------------------------------- */
+
+enum { RW_SLOTS_AT_ONCE = 256 /* a bound of the stack, 1 KB */ };
+
+/* Which of n slots from `slot` on have a sum of |w| of at most `limit`: their numbers, from 0, to
+ * `at`, which has room for n; returns how many. */
+int32_t rw_slots_up_to(const rw_store *s, int64_t slot, int32_t n, double limit, int32_t *at);
+
+/* rw_plan_prune_smallest for few slots of many, in one quick pass, with the same result. False
+ * if that will not do (too many, no threshold found, no memory): the plan is as it was. The
+ * plan is empty and not stale. */
+bool rw_plan_prune_few(rw_plan *p, int64_t count, rw_key key);
+
 #endif

@@ -142,11 +142,15 @@ static rw_status check_mirror(const rw_store *s, const char **why)
     const rw_mirror *m = &s->mirror;
     if (!m->valid)
         return RW_OK;
-    FAIL_IF(m->room < s->slots || m->start[0] != 0 || m->start[s->n_in] != s->slots,
-            "I11: the mirror does not hold every slot");
+    FAIL_IF(m->start[0] != 0 || m->start[s->n_in] != m->room,
+            "I11: the mirror's windows do not cover its memory");
+    int64_t entries = 0;
     for (int32_t j = 0; j < s->n_in; j++) {
-        FAIL_IF(m->start[j] > m->start[j + 1], "I11: the mirror's starts do not ascend");
-        for (int64_t e = m->start[j]; e < m->start[j + 1]; e++) {
+        FAIL_IF(m->len[j] < 0 || m->start[j] > m->room - m->len[j]
+                    || m->start[j] + m->len[j] > m->start[j + 1],
+                "I11: two windows of the mirror overlap");
+        entries += m->len[j];
+        for (int64_t e = m->start[j]; e < m->start[j] + m->len[j]; e++) {
             int32_t g = m->group[e], k = m->position[e];
             FAIL_IF(g < 0 || g >= s->n_groups || k < 0 || k >= s->len[g],
                     "I11: the mirror names a slot that is not there");
@@ -156,6 +160,7 @@ static rw_status check_mirror(const rw_store *s, const char **why)
                     "I11: the mirror's groups do not ascend");
         }
     }
+    FAIL_IF(entries != s->slots, "I11: the mirror does not hold every slot");
     return RW_OK;
 }
 

@@ -3,7 +3,8 @@
  * Two ways, chosen by cost alone, since where windows lie never shows:
  *
  * - IN PLACE: each group the plan touches is rewritten in its own window, or in
- *   a larger one from the pool or the top of the arena if it has outgrown it.
+ *   a larger one from the pool or the top of the arena if it has outgrown it. A few
+ *   edits of a group move what lies between them; with more, the group is merged anew.
  * - REPACK: when groups outgrow their windows and half of the layer is touched
  *   anyway, or when a tenth of the layer would be waste, all groups are written
  *   anew from the start of the arena, in the order of their addresses, with the plan
@@ -20,6 +21,7 @@
  * are random, and a mispredicted branch costs as much as moving five slots. */
 #include "store/edit.h"
 #include "base/mem.h"
+#include "store/mirror.h"
 #include "base/par.h"
 #include "base/tuning.h"
 
@@ -59,6 +61,7 @@ struct rw_edit {
     rw_store *s;
     const rw_plan *p;
     bool repack;
+    bool mirrored;     /* is the change carried into the mirror?              */
     int threads;
     int64_t shift;     /* repack: how far all slots are moved up first        */
     int64_t end;       /* repack: slots that must have memory during it       */
@@ -87,6 +90,12 @@ static void measure_touch(const rw_plan *p, touch *t)
     while (t->i_end < p->n_ins && p->ins_group[t->i_end] == t->group)
         t->i_end++;
     t->new_len = p->store->len[t->group] - (int32_t)(t->d_end - t->d) + (int32_t)(t->i_end - t->i);
+}
+
+/* So few edits that what lies between them moves. */
+static bool is_few(const touch *t)
+{
+    return t->d_end - t->d + t->i_end - t->i <= RW_EDIT_FEW;
 }
 
 /* Move *t, which starts as zeroes, to the next group that the plan touches. False at the end. */
@@ -321,17 +330,24 @@ static rw_status reserve_scratch(rw_edit *e)
     rw_status st = e->scratch ? RW_OK : RW_ENOMEM;
     for (int t = 0; t < e->threads && !st; t++)
         st = edit_scratch_new(e, &e->scratch[t]);
-    for (int32_t f = 0; f < e->s->n_fields; f++) {
-        rw_field one = e->s->field[f];
-        one.data = e->birth[f];
-        rw_field_bear(&one, 0, 1);
-    }
     return st;
 }
 
-rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
+/* Give back what a change has reserved, but for *e itself. */
+static void let_go(rw_edit *e)
 {
-    RW_ASSERT(threads >= 1 && threads <= RW_MAX_THREADS && out && at);
+    for (int t = 0; t < e->threads && e->scratch; t++)
+        edit_scratch_free(e, &e->scratch[t]);
+    rw_free(e->scratch, (size_t)e->threads * sizeof *e->scratch);
+    rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
+    rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
+    for (int32_t a = 0; e->trims && a < n_arrays(e->s); a++)
+        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));
+}
+
+/* Fill *e. On failure nothing stays reserved. */
+static rw_status reserve(rw_edit *e, rw_store *s, const rw_plan *p, int threads, rw_fault *at)
+{
     if (s->pins)
         return RW_EPINNED;
     if (p->store != s)
@@ -348,23 +364,23 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
 
     int32_t longest_old = 0, longest_new = 0;
     int64_t fresh = 0, touched = 0;
+    bool merges = false; /* has a group more than a few edits? */
     for (touch t = { 0 }; next_touch(p, &t);) {
         longest_old = s->len[t.group] > longest_old ? s->len[t.group] : longest_old;
         longest_new = t.new_len > longest_new ? t.new_len : longest_new;
         touched += t.new_len;
+        merges = merges || !is_few(&t);
         if (t.new_len > s->cap[t.group])
             fresh += rw_window_room(s, t.new_len);
     }
 
-    rw_edit *e = rw_calloc(sizeof *e);
-    if (!e)
-        return RW_ENOMEM;
     e->s = s;
     e->p = p;
     e->threads = 1;
     e->longest_old = longest_old;
     e->longest_new = longest_new;
     e->room = longest_old;
+    e->mirrored = s->mirror.valid && touched <= rw_max64(s->slots / RW_MIRROR_CARRY_PART, WORTH);
     int64_t slots = s->slots - p->n_del + p->n_ins;
     int64_t packed = rw_packed_slots(slots, s->n_groups);
     e->repack = (fresh && touched > rw_max64(slots / 2, WORTH))
@@ -381,32 +397,43 @@ rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **
         int64_t piece = most / (RW_COMMIT_CHUNKS * e->threads) + 1;
         e->room = rw_max64(e->room, rw_min64(RW_COMMIT_CHUNK, piece));
     }
-    st = reserve_scratch(e);
+    for (int32_t f = 0; f < s->n_fields; f++) {
+        rw_field one = s->field[f];
+        one.data = e->birth[f];
+        rw_field_bear(&one, 0, 1);
+    }
+    if (e->repack || merges)
+        st = reserve_scratch(e);
     if (!st && e->repack) {
         st = reserve_repack(e);
         if (!st)
             st = reserve_smaller(e, slots);
     } else if (!st && s->top + fresh > s->arena)
         st = rw_arena_reserve(s, s->top + fresh + (s->top + fresh) / RW_RESERVE_PART);
-    if (st) {
-        rw_edit_cancel(e);
-        return st;
-    }
-    *out = e;
-    return RW_OK;
+    if (st)
+        let_go(e);
+    return st;
+}
+
+rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
+{
+    RW_ASSERT(threads >= 1 && threads <= RW_MAX_THREADS && out && at);
+    rw_edit *e = rw_calloc(sizeof *e);
+    if (!e)
+        return RW_ENOMEM;
+    rw_status st = reserve(e, s, p, threads, at);
+    if (st)
+        rw_free(e, sizeof *e);
+    else
+        *out = e;
+    return st;
 }
 
 void rw_edit_cancel(rw_edit *e)
 {
     if (!e)
         return;
-    for (int t = 0; t < e->threads && e->scratch; t++)
-        edit_scratch_free(e, &e->scratch[t]);
-    rw_free(e->scratch, (size_t)e->threads * sizeof *e->scratch);
-    rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
-    rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
-    for (int32_t a = 0; a < n_arrays(e->s); a++)
-        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));
+    let_go(e);
     rw_free(e, sizeof *e);
 }
 
@@ -492,18 +519,84 @@ static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t,
     s->len[t->group] = t->new_len;
 }
 
+/* The slots that go: what lies between them moves together, front to back. */
+static void close_gaps(const rw_edit *e, const touch *t)
+{
+    const rw_store *s = e->s;
+    const int32_t *goes = e->p->del_position;
+    for (int32_t a = 0; a < n_arrays(s) && t->d < t->d_end; a++) {
+        size_t bytes = array_bytes(s, a);
+        char *row = array_data(s, a) + (size_t)s->start[t->group] * bytes;
+        char *to = row + (size_t)goes[t->d] * bytes;
+        for (int64_t d = t->d; d < t->d_end; d++) {
+            int32_t from = goes[d] + 1, end = d + 1 < t->d_end ? goes[d + 1] : s->len[t->group];
+            size_t between = (size_t)(end - from) * bytes;
+            memmove(to, row + (size_t)from * bytes, between);
+            to += between;
+        }
+    }
+}
+
+/* New links among the `stay` slots that stay: what lies behind each moves up, back to front. */
+static void open_gaps(const rw_edit *e, const touch *t, int32_t stay)
+{
+    rw_store *s = e->s;
+    const rw_plan *p = e->p;
+    const int32_t *comes = p->ins_source + t->i;
+    int32_t n = (int32_t)(t->i_end - t->i), at[RW_EDIT_FEW];
+    for (int32_t i = 0; i < n; i++)
+        at[i] = rw_count_up_to(s->source + s->start[t->group], stay, comes[i]);
+    for (int32_t a = 0; a < n_arrays(s) && n; a++) {
+        size_t bytes = array_bytes(s, a);
+        char *row = array_data(s, a) + (size_t)s->start[t->group] * bytes;
+        int32_t end = stay;
+        for (int32_t i = n - 1; i >= 0; i--) {
+            char *hole = row + (size_t)(at[i] + i) * bytes;
+            memmove(hole + bytes, row + (size_t)at[i] * bytes, (size_t)(end - at[i]) * bytes);
+            const void *born = a == 0 ? (const void *)&comes[i]
+                             : a - 1 == RW_WEIGHT && p->ins_weight
+                                 ? (const void *)(p->ins_weight + (size_t)(t->i + i) * bytes)
+                             : (const void *)e->birth[a - 1];
+            memcpy(hole, born, bytes);
+            end = at[i];
+        }
+    }
+    for (int32_t i = 0; i < n; i++)
+        rw_weights_clip(s, t->group, s->start[t->group] + at[i] + i, 1);
+}
+
+/* Copy the live slots of a group to slot `to`. */
+static void copy_group(const rw_store *s, int32_t g, int64_t to)
+{
+    for (int32_t a = 0; a < n_arrays(s) && s->len[g]; a++) {
+        size_t bytes = array_bytes(s, a);
+        char *data = array_data(s, a);
+        memcpy(data + (size_t)to * bytes, data + (size_t)s->start[g] * bytes,
+               (size_t)s->len[g] * bytes);
+    }
+}
+
 static void commit_in_place(rw_edit *e)
 {
     rw_store *s = e->s;
-    const edit_scratch *d = &e->scratch[0];
     for (touch t = { 0 }; next_touch(e->p, &t);) {
         int32_t g = t.group, cap = s->cap[g];
         int64_t from = s->start[g], to = from;
         if (t.new_len > cap)
             to = rw_window_take(s, rw_window_room(s, t.new_len), &s->cap[g]);
-        read_group(s, from, s->len[g], &d->old[0], 0);
-        write_group(e, d, &t, &d->old[0], 0, to);
-        s->start[g] = to;
+        if (is_few(&t)) {
+            if (to != from)
+                copy_group(s, g, to);
+            s->start[g] = to;
+            close_gaps(e, &t);
+            open_gaps(e, &t, s->len[g] - (int32_t)(t.d_end - t.d));
+            s->len[g] = t.new_len;
+        } else {
+            const edit_scratch *d = &e->scratch[0];
+            read_group(s, from, s->len[g], &d->old[0], 0);
+            write_group(e, d, &t, &d->old[0], 0, to);
+            s->start[g] = to;
+        }
         if (to != from)
             rw_window_give(s, from, cap);
     }
@@ -609,21 +702,88 @@ static void check_after_commit(const rw_store *s)
 #define check_after_commit(s) ((void)0)
 #endif
 
-void rw_edit_commit(rw_edit *e)
+/* What the mirror forgets, while the removed slots are still there. */
+static void forget_removed(rw_edit *e)
+{
+    rw_store *s = e->s;
+    const rw_plan *p = e->p;
+    for (int64_t d = 0; d < p->n_del; d++)
+        rw_mirror_forget(s, p->del_group[d], s->source[s->start[p->del_group[d]] + p->del_position[d]]);
+}
+
+/* What the mirror has to note, once the groups are written. */
+static void note_changes(rw_edit *e)
+{
+    rw_store *s = e->s;
+    const rw_plan *p = e->p;
+    for (touch t = { 0 }; next_touch(p, &t);) {
+        int32_t from = t.d < t.d_end ? p->del_position[t.d] : INT32_MAX;
+        int32_t born = t.i < t.i_end ? rw_group_find(s, t.group, p->ins_source[t.i]) : INT32_MAX;
+        rw_mirror_note(s, t.group, from < born ? from : born);
+    }
+}
+
+static void carry_out(rw_edit *e)
 {
     rw_store *s = e->s;
     RW_ASSERT(e->p->generation == s->generation && !s->pins); /* nothing has changed since */
-    if (e->p->n_del || e->p->n_ins) {
-        if (e->repack)
-            commit_repack(e);
-        else
-            commit_in_place(e);
-        s->slots += e->p->n_ins - e->p->n_del;
-        s->mirror.valid = false;
-        if (s->mirror.room > rw_with_slack(s->slots)) /* the rebuilt mirror will be shorter */
-            rw_store_drop_mirror(s);
-        s->generation++;
-        check_after_commit(s);
-    }
+    if (!e->p->n_del && !e->p->n_ins)
+        return;
+    s->mirror.valid = e->mirrored;
+    if (e->mirrored)
+        forget_removed(e);
+    if (e->repack)
+        commit_repack(e);
+    else
+        commit_in_place(e);
+    s->slots += e->p->n_ins - e->p->n_del;
+    if (e->mirrored)
+        note_changes(e);
+    int64_t slots = s->mirror.valid ? rw_with_slack(s->slots) : s->slots;
+    if (s->mirror.room > rw_mirror_room(slots)) /* the rebuilt mirror will be shorter */
+        rw_store_drop_mirror(s);
+    s->generation++;
+    check_after_commit(s);
+}
+
+void rw_edit_commit(rw_edit *e)
+{
+    carry_out(e);
     rw_edit_cancel(e);
+}
+
+/* --- one link ------------------------------------------------------------------------ */
+
+/* A plan of one entry, made on the stack. */
+static rw_status carry_out_one(rw_store *s, const rw_plan *p, rw_fault *at)
+{
+    rw_edit e = { .s = NULL };
+    rw_status st = reserve(&e, s, p, 1, at);
+    if (st)
+        return st;
+    carry_out(&e);
+    let_go(&e);
+    return RW_OK;
+}
+
+rw_status rw_edit_insert(rw_store *s, int32_t group, int32_t source, const void *weight,
+                         rw_fault *at)
+{
+    RW_ASSERT(at);
+    rw_plan p = { .store = s, .generation = s->generation, .n_ins = 1, .ins_group = &group,
+                  .ins_source = &source, .ins_weight = (char *)(uintptr_t)weight };
+    return carry_out_one(s, &p, at);
+}
+
+rw_status rw_edit_remove(rw_store *s, int32_t group, int32_t source, rw_fault *at)
+{
+    RW_ASSERT(at);
+    if (!rw_has_group(s, group) || source < 0 || source >= s->n_in)
+        return rw_fault_at(RW_ERANGE, at, group, source);
+    int32_t position = rw_group_find(s, group, source);
+    if (position < 0)
+        return rw_fault_at(RW_ENOENT, at, group, source);
+    rw_plan p = { .store = s, .generation = s->generation, .n_del = 1, .del_group = &group,
+                  .del_position = &position };
+    return carry_out_one(s, &p, at);
 }

@@ -1,4 +1,4 @@
-/* mirror.c -- the slots of each source, by a counting sort. */
+/* mirror.c -- the slots of each source, by a counting sort; and carried along by edits. */
 #include "store/mirror.h"
 #include "base/mem.h"
 #include "base/par.h"
@@ -6,17 +6,27 @@
 
 #include <string.h>
 
+/* --- building ------------------------------------------------------------------- */
+
+int64_t rw_mirror_room(int64_t slots)
+{
+    RW_ASSERT(slots >= 0);
+    return rw_with_slack(slots) + RW_MIRROR_SPARE;
+}
+
 static bool mirror_reserve(rw_store *s)
 {
     rw_mirror *m = &s->mirror;
-    if (m->start && m->room >= s->slots)
+    int64_t room = rw_mirror_room(s->slots);
+    if (m->start && m->room >= room)
         return true;
     rw_store_drop_mirror(s);
     m->start = rw_alloc_array((size_t)s->n_in + 1, sizeof *m->start);
-    m->group = rw_alloc_array((size_t)s->slots, sizeof *m->group);
-    m->position = rw_alloc_array((size_t)s->slots, sizeof *m->position);
-    m->room = s->slots;
-    if (m->start && m->group && m->position)
+    m->len = rw_alloc_array((size_t)s->n_in, sizeof *m->len);
+    m->group = rw_alloc_array((size_t)room, sizeof *m->group);
+    m->position = rw_alloc_array((size_t)room, sizeof *m->position);
+    m->room = room;
+    if (m->start && m->len && m->group && m->position)
         return true;
     rw_store_drop_mirror(s);
     return false;
@@ -38,10 +48,10 @@ static const int32_t *range_positions(const rw_store *s, const source_range *r, 
     return row;
 }
 
-/* start[j + 1] becomes the number of slots with source j. */
+/* len[j] becomes the number of slots with source j. */
 static void count_sources(rw_store *s, source_range *r)
 {
-    int64_t *n = s->mirror.start + 1;
+    int32_t *n = s->mirror.len;
     memset(n + r->first, 0, (size_t)(r->end - r->first) * sizeof *n);
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t k, end;
@@ -52,22 +62,21 @@ static void count_sources(rw_store *s, source_range *r)
     }
 }
 
-/* start[j + 1] becomes where source j begins, and runs to its end while the slots
- * are filed: which is where j + 1 begins. */
+/* Windows of the range, each with its share of the slack, and their entries. */
 static void file_slots(rw_store *s, const source_range *r)
 {
     rw_mirror *m = &s->mirror;
-    int64_t *next = m->start + 1, before = r->slots;
+    int64_t before = r->slots;
     for (int32_t j = r->first; j < r->end; j++) {
-        int64_t here = next[j];
-        next[j] = before;
-        before += here;
+        m->start[j] = rw_with_slack(before);
+        before += m->len[j];
+        m->len[j] = 0;
     }
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t k, end;
         const int32_t *row = range_positions(s, r, g, &k, &end);
         for (; k < end; k++) {
-            int64_t e = next[row[k]]++;
+            int64_t e = m->start[row[k]] + m->len[row[k]]++;
             m->group[e] = g;
             m->position[e] = k;
         }
@@ -102,7 +111,83 @@ rw_status rw_mirror_build(rw_store *s, int threads)
     RW_PARALLEL_FOR(n)
     for (int64_t i = 0; i < n; i++)
         file_slots(s, &ranges[i]);
-    m->start[0] = 0;
+    m->start[s->n_in] = m->room;
     m->valid = true;
     return RW_OK;
+}
+
+/* --- carrying edits along ---------------------------------------------------------- */
+
+/* Entries [from, from + n) move to `to`. */
+static void move_entries(rw_mirror *m, int64_t to, int64_t from, int64_t n)
+{
+    if (n == 0)
+        return;
+    memmove(m->group + to, m->group + from, (size_t)n * sizeof *m->group);
+    memmove(m->position + to, m->position + from, (size_t)n * sizeof *m->position);
+}
+
+static int64_t window_end(const rw_mirror *m, int32_t j) { return m->start[j] + m->len[j]; }
+static bool window_full(const rw_mirror *m, int32_t j) { return window_end(m, j) == m->start[j + 1]; }
+
+/* A free entry at the end of source j's window, taken from the nearest window that has one. */
+static bool make_room(rw_mirror *m, int32_t n_in, int32_t j)
+{
+    int32_t left = j, right = j;
+    while (window_full(m, left) && window_full(m, right)) {
+        if (left == 0 && right == n_in - 1)
+            return false;
+        left -= left > 0;
+        right += right < n_in - 1;
+    }
+    if (!window_full(m, right)) {
+        if (right > j)
+            move_entries(m, m->start[j + 1] + 1, m->start[j + 1],
+                         window_end(m, right) - m->start[j + 1]);
+        for (int32_t i = j + 1; i <= right; i++)
+            m->start[i]++;
+    } else {
+        move_entries(m, m->start[left + 1] - 1, m->start[left + 1],
+                     window_end(m, j) - m->start[left + 1]);
+        for (int32_t i = left + 1; i <= j; i++)
+            m->start[i]--;
+    }
+    return true;
+}
+
+/* Where group g stands, or belongs, among the entries of source j. */
+static int32_t entry_of(const rw_mirror *m, int32_t j, int32_t g)
+{
+    return rw_count_up_to(m->group + m->start[j], m->len[j], g - 1);
+}
+
+void rw_mirror_forget(rw_store *s, int32_t g, int32_t source)
+{
+    RW_ASSERT(rw_has_group(s, g) && source >= 0 && source < s->n_in);
+    rw_mirror *m = &s->mirror;
+    if (!m->valid)
+        return;
+    int64_t e = m->start[source] + entry_of(m, source, g);
+    move_entries(m, e, e + 1, window_end(m, source) - (e + 1));
+    m->len[source]--;
+}
+
+void rw_mirror_note(rw_store *s, int32_t g, int32_t from)
+{
+    RW_ASSERT(rw_has_group(s, g) && from >= 0 && from <= s->len[g]);
+    rw_mirror *m = &s->mirror;
+    const int32_t *row = s->source + s->start[g];
+    for (int32_t k = from; k < s->len[g] && m->valid; k++) {
+        int32_t j = row[k], at = entry_of(m, j, g);
+        if (at == m->len[j] || m->group[m->start[j] + at] != g) {
+            m->valid = !window_full(m, j) || make_room(m, s->n_in, j);
+            if (!m->valid)
+                return;
+            int64_t e = m->start[j] + at;
+            move_entries(m, e + 1, e, m->len[j] - at);
+            m->group[e] = g;
+            m->len[j]++;
+        }
+        m->position[m->start[j] + at] = k;
+    }
 }

@@ -50,6 +50,7 @@ void rw_store_drop_mirror(rw_store *s)
 {
     rw_mirror *m = &s->mirror;
     rw_free(m->start, ((size_t)s->n_in + 1) * sizeof *m->start);
+    rw_free(m->len, (size_t)s->n_in * sizeof *m->len);
     rw_free(m->group, (size_t)m->room * sizeof *m->group);
     rw_free(m->position, (size_t)m->room * sizeof *m->position);
     memset(m, 0, sizeof *m);
@@ -79,7 +80,7 @@ size_t rw_store_bytes(const rw_store *s)
         total += field_bytes(&s->field[f]);
     const rw_mirror *m = &s->mirror;
     if (m->start)
-        total += ((size_t)s->n_in + 1) * sizeof *m->start;
+        total += ((size_t)s->n_in + 1) * sizeof *m->start + (size_t)s->n_in * sizeof *m->len;
     total += (size_t)m->room * (sizeof *m->group + sizeof *m->position);
     return total;
 }

@@ -49,13 +49,14 @@
  *        the windows of groups and pool cover [0, top) up to `lost` slots;
  *   I9   field 0 is "weight"; names are unique; every field has an array;
  *   I10  weights of rows beyond n_out (in the last group) are zero;
- *   I11  a valid mirror names every live slot exactly once, by source, groups ascending.
+ *   I11  a valid mirror names every live slot exactly once, by source, groups ascending;
+ *        the windows of its sources do not overlap.
  *
  * Cost (k slots edited): k * (log n for finding + length of the groups touched);
  * a rewiring of the whole layer is one pass over its slots. Memory: 4 bytes
  * for the source + group * sizeof(weight) + the fields, times at most 17/16 and
- * a slot a group, + 16 bytes a group; with the mirror 8 bytes a slot and a source
- * more. So it is after every repacking, whether the layer grew or shrank; smaller
+ * a slot a group, + 16 bytes a group; with the mirror 8 bytes a slot, times as much, and
+ * 12 bytes a source more. So it is after every repacking, whether the layer grew or shrank; smaller
  * edits leave up to a tenth of waste and an eighth of reserve.
  *
  * Ownership: the store owns its arrays. A pointer taken from it is borrowed and
@@ -97,13 +98,14 @@ static inline size_t rw_slot_bytes(const rw_field *f)
 }
 
 /* Fan-out mirror: for every source the groups that have a link from it, ascending,
- * and the slot's position in each. Derived; rebuilt when asked for. */
+ * and the slot's position in each. Derived; rebuilt when asked for, see mirror.h. */
 typedef struct {
-    int64_t *start;     /* n_in + 1                                       */
-    int32_t *group;     /* slots                                          */
-    int32_t *position;  /* slots: the slot is start[group] + position     */
-    int64_t room;       /* slots the two arrays have memory for           */
-    bool valid;         /* false after every edit                         */
+    int64_t *start;     /* n_in + 1: where the window of each source begins; the last: `room` */
+    int32_t *len;       /* n_in: entries of each source                   */
+    int32_t *group;     /* room                                           */
+    int32_t *position;  /* room: the slot is start[group] + position      */
+    int64_t room;       /* entries the two arrays have memory for         */
+    bool valid;         /* false after an edit that did not carry it along */
 } rw_mirror;
 
 typedef struct {

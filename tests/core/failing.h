@@ -97,7 +97,7 @@ static rw_status op_mirror(rw_store *s)
     rw_status status = rw_mirror_build(s, 1);
     CHECK(s->mirror.valid == (status == RW_OK));
     if (status)
-        CHECK(!s->mirror.start && !s->mirror.group && !s->mirror.position);
+        CHECK(!s->mirror.start && !s->mirror.len && !s->mirror.group && !s->mirror.position);
     return status;
 }
 
@@ -116,6 +116,40 @@ static rw_status op_insert(rw_store *s)
     double w[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     rw_fault fault;
     return change(s, 0, NULL, 1, &at, w, &fault);
+}
+
+/* Among a few others, and carried into the mirror. */
+static rw_status op_few(rw_store *s)
+{
+    place at[3] = { { 3, 0 }, { 3, 0 }, { 5, 0 } };
+    for (at[0].source = 0; connected(s, 3, at[0].source);)
+        at[0].source++;
+    for (at[1].source = at[0].source + 1; connected(s, 3, at[1].source);)
+        at[1].source++;
+    while (connected(s, 5, at[2].source))
+        at[2].source++;
+    rw_fault fault;
+    return change(s, 0, NULL, 3, at, NULL, &fault);
+}
+
+static rw_status op_insert_one(rw_store *s)
+{
+    int32_t j = 0;
+    while (connected(s, 3, j))
+        j++;
+    return insert_one(s, 3, j, 2.0);
+}
+
+/* A few of many: either way they are found, and only the last way needs memory. */
+static rw_status op_prune_below(rw_store *s)
+{
+    rw_plan *p = rw_plan_new(s);
+    if (!p)
+        return RW_ENOMEM;
+    rw_status status = rw_plan_prune_below(p, 1e9, &ALONE);
+    CHECK(p->n_del == (status ? 0 : s->slots));
+    rw_plan_free(p);
+    return status;
 }
 
 static rw_status op_fill_a_row(rw_store *s)
@@ -280,6 +314,7 @@ static void test_every_allocation_may_fail(void)
         { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing },
         { "plan_reserve", op_plan_reserve },
         { "reserve and cancel", op_reserve_and_cancel }, { "load", op_load },
+        { "few", op_few }, { "insert one", op_insert_one }, { "prune_below", op_prune_below },
         { "prune_scores", op_prune_scores }, { "plan_insert", op_plan_insert },
     };
     for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
@@ -381,14 +416,14 @@ static void break_store(rw_store *s, int how)
     case 31: value_put(RW_F32, s->field[0].data, last_slot * 4 + 2, nine); break;
     case 32: value_put(RW_F32, s->field[0].data, (last_slot + 3) * 4 + 3, nine); break;
     case 33: s->mirror.position[0]++; break;
-    case 34: s->mirror.group[5] = 1000; break;
-    case 35: s->mirror.start[3]++; break;
+    case 34: s->mirror.group[s->mirror.start[5]] = 1000; break;
+    case 35: s->mirror.start[3] = s->mirror.start[4] - s->mirror.len[3] + 1; break;
     case 36: s->mirror.start[s->n_in]--; break;
     case 37: { /* two listeners of one source in the wrong order */
-        int64_t e = 0;
-        while (s->source[s->start[s->mirror.group[e]] + s->mirror.position[e]]
-               != s->source[s->start[s->mirror.group[e + 1]] + s->mirror.position[e + 1]])
-            e++;
+        int32_t j = 0;
+        while (s->mirror.len[j] < 2)
+            j++;
+        int64_t e = s->mirror.start[j];
         int32_t g = s->mirror.group[e], k = s->mirror.position[e];
         s->mirror.group[e] = s->mirror.group[e + 1];
         s->mirror.position[e] = s->mirror.position[e + 1];
@@ -397,6 +432,8 @@ static void break_store(rw_store *s, int how)
         break;
     }
     case 38: s->source_room = s->arena - 1; break;
+    case 39: s->mirror.len[2]--; break;
+    case 40: s->mirror.len[2] = -1; break;
     }
 }
 
@@ -404,7 +441,7 @@ static void test_every_broken_invariant_is_named(void)
 {
     static const int invariant[] = {
         1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8,
-        9, 9, 9, 9, 10, 10, 11, 11, 11, 11, 11, 3,
+        9, 9, 9, 9, 10, 10, 11, 11, 11, 11, 11, 3, 11, 11,
     };
     unsigned named = 0;
     for (int how = 0; how < (int)(sizeof invariant / sizeof *invariant); how++) {

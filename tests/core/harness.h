@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "store/csr.h"
 #include "store/edit.h"
+#include "store/links.h"
 #include "store/mirror.h"
 #include "store/store.h"
 #include "rules/grow_random.h"
@@ -147,19 +148,17 @@ done:
 
 static rw_status insert_one(rw_store *s, int32_t group, int32_t source, double weight)
 {
-    place at = { group, source };
-    double w[8];
-    for (int i = 0; i < 8; i++)
-        w[i] = i == 0 ? weight : i < s->group ? weight + i : 0.0;
+    double values[8];
+    for (int i = 0; i < s->group; i++)
+        value_put(s->field[RW_WEIGHT].dtype, values, i, i ? weight + i : weight);
     rw_fault fault;
-    return change(s, 0, NULL, 1, &at, w, &fault);
+    return rw_edit_insert(s, group, source, values, &fault);
 }
 
 static rw_status remove_one(rw_store *s, int32_t group, int32_t source)
 {
-    place at = { group, source };
     rw_fault fault;
-    return change(s, 1, &at, 0, NULL, NULL, &fault);
+    return rw_edit_remove(s, group, source, &fault);
 }
 
 static rw_status commit_plan(rw_store *s, rw_plan *p)

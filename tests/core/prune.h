@@ -391,3 +391,96 @@ static void test_rules_can_be_interrupted(void)
     rw_store_free(s);
     CHECK(rw_mem_live == 0);
 }
+
+/* The quick way gives what the general one gives, by the order of prune.c: told apart by scores,
+ * of which the caller's are the same numbers. */
+static void test_pruning_a_few_of_many(void)
+{
+    for (int32_t group = 1; group <= 4; group *= 4)
+        for (int levels = 5; levels <= 5000; levels *= 1000) { /* many ties, and hardly any */
+            rw_store *s = random_store(100 * group, 300, group, group == 1 ? RW_F32 : RW_F64, 30);
+            const rw_field *f = &s->field[RW_WEIGHT];
+            double *score = malloc((size_t)s->slots * sizeof *score);
+            REQUIRE(score);
+            int64_t n = 0;
+            for (int32_t g = 0; g < s->n_groups; g++)
+                for (int32_t k = 0; k < s->len[g]; k++, n++) {
+                    score[n] = 0;
+                    for (int32_t r = 0; r < group; r++) {
+                        double w = random_below(levels) * (random_below(2) ? 1.0 : -1.0);
+                        value_put(f->dtype, f->data, (s->start[g] + k) * group + r, w);
+                        score[n] += fabs(w);
+                    }
+                }
+            for (int64_t count = 1; count <= 60; count += count < 4 ? 1 : 28)
+                for (uint64_t step = 0; step < 4; step++) {
+                    rw_key key = { 1, 4, step };
+                    rw_plan *quick = rw_plan_new(s), *plain = rw_plan_new(s);
+                    bool found = rw_plan_prune_few(quick, count, key);
+                    CHECK(found || levels == 5);
+                    CHECK_STATUS(rw_plan_prune_scores(plain, score, count, key, &ALONE), RW_OK);
+                    size_t bytes = (size_t)count * sizeof *plain->del_group;
+                    if (found)
+                        CHECK(quick->n_del == count && quick->checked
+                              && !memcmp(quick->del_group, plain->del_group, bytes)
+                              && !memcmp(quick->del_position, plain->del_position, bytes));
+                    else
+                        CHECK(quick->n_del == 0);
+                    rw_plan_free(plain);
+                    rw_plan_free(quick);
+                }
+            rw_plan *none = rw_plan_new(s);
+            CHECK(!rw_plan_prune_few(none, 0, (rw_key){ 0, 0, 0 }));
+            CHECK(!rw_plan_prune_few(none, s->slots / 2, (rw_key){ 0, 0, 0 }));
+            rw_mem_fail_after = 0; /* no memory: the general way is tried */
+            CHECK(!rw_plan_prune_few(none, 3, (rw_key){ 0, 0, 0 }) && none->n_del == 0);
+            rw_mem_fail_after = -1;
+            rw_plan_free(none);
+            free(score);
+            rw_store_free(s);
+        }
+    rw_store *small = random_store(10, 10, 1, RW_F32, 50);
+    rw_plan *p = rw_plan_new(small);
+    CHECK(!rw_plan_prune_few(p, 2, (rw_key){ 0, 0, 0 }));
+    rw_plan_free(p);
+    rw_store_free(small);
+    CHECK(rw_mem_live == 0);
+}
+
+static void test_pruning_below(void)
+{
+    static const double thresholds[] = { 0.0, 1.0, 2.5, 3.0, 1e300, INFINITY };
+    for (int32_t group = 1; group <= 4; group *= 4)
+        for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
+            rw_store *s = random_store(40 * group - (group > 1), 700, group, (rw_dtype)dtype, 45);
+            const rw_field *f = &s->field[RW_WEIGHT];
+            for (int32_t g = 0; g < s->n_groups; g++)
+                for (int64_t i = 0; i < (int64_t)s->len[g] * rw_group_rows(s, g); i++) {
+                    int64_t rows = rw_group_rows(s, g), at = s->start[g] * group + i / rows * group;
+                    value_put(f->dtype, f->data, at + i % rows, (random_below(13) - 6) / 2.0);
+                }
+            value_put(f->dtype, f->data, s->start[1] * group, NAN);
+            for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++) {
+                rw_plan *p = rw_plan_new(s);
+                CHECK_STATUS(rw_plan_prune_below(p, thresholds[i], &ALONE), RW_OK);
+                int64_t d = 0;
+                for (int32_t g = 0; g < s->n_groups; g++)
+                    for (int32_t k = 0; k < s->len[g]; k++) {
+                        double sum = 0;
+                        for (int32_t r = 0; r < group; r++)
+                            sum += fabs(value_get(f, (s->start[g] + k) * group + r));
+                        bool goes = d < p->n_del && p->del_group[d] == g && p->del_position[d] == k;
+                        CHECK(goes == (sum < thresholds[i]));
+                        d += goes;
+                    }
+                CHECK(d == p->n_del && (d > 0) == (i > 0));
+                rw_plan_free(p);
+            }
+            rw_plan *p = rw_plan_new(s);
+            CHECK_STATUS(rw_plan_prune_below(p, -1.0, &ALONE), RW_ESHAPE);
+            CHECK_STATUS(rw_plan_prune_below(p, NAN, &ALONE), RW_ESHAPE);
+            rw_plan_free(p);
+            rw_store_free(s);
+        }
+    CHECK(rw_mem_live == 0);
+}

@@ -23,9 +23,13 @@ static uint64_t hash_store(const rw_store *s)
         }
     }
     const rw_mirror *m = &s->mirror;
-    hash = hash_bytes(hash, m->start, ((size_t)s->n_in + 1) * sizeof *m->start);
-    hash = hash_bytes(hash, m->group, (size_t)s->slots * sizeof *m->group);
-    return hash_bytes(hash, m->position, (size_t)s->slots * sizeof *m->position);
+    for (int32_t j = 0; j < s->n_in; j++) {
+        size_t bytes = (size_t)m->len[j] * sizeof *m->group;
+        hash = hash_bytes(hash, m->len + j, sizeof *m->len);
+        hash = hash_bytes(hash, m->group + m->start[j], bytes);
+        hash = hash_bytes(hash, m->position + m->start[j], bytes);
+    }
+    return hash;
 }
 
 /* Slots whose momentum is what it was; the others must be newborn, at 0. */

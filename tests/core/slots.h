@@ -225,9 +225,9 @@ static void test_the_mirror(void)
             CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
             CHECK(s->mirror.valid && is_sound(s));
             const rw_mirror *m = &s->mirror;
-            int64_t e = 0;
+            int64_t slots = 0;
             for (int32_t j = 0; j < 31; j++) {
-                CHECK(m->start[j] == e);
+                int64_t e = m->start[j];
                 for (int32_t g = 0; g < s->n_groups; g++) {
                     int32_t k = rw_group_find(s, g, j);
                     if (k >= 0) {
@@ -235,8 +235,10 @@ static void test_the_mirror(void)
                         e++;
                     }
                 }
+                CHECK(e == m->start[j] + m->len[j] && e <= m->start[j + 1]);
+                slots += m->len[j];
             }
-            CHECK(m->start[31] == e && e == s->slots);
+            CHECK(slots == s->slots);
             size_t with = rw_store_bytes(s);
             if (round == 0) {
                 rw_store_drop_mirror(s);
@@ -251,13 +253,14 @@ static void test_the_mirror(void)
             } else {
                 CHECK_STATUS(remove_one(s, 1, s->source[s->start[1]]), RW_OK);
             }
-            CHECK(!s->mirror.valid && is_sound(s));
+            CHECK(s->mirror.valid == (round >= 2) && is_sound(s)); /* small edits are carried in */
+            s->mirror.valid = false;
         }
         rw_store_free(s);
     }
     rw_store *empty = rw_store_new(3, 4, 1, RW_F32);
     CHECK_STATUS(rw_mirror_build(empty, 1), RW_OK);
-    CHECK(empty->mirror.valid && is_sound(empty) && empty->mirror.start[4] == 0);
+    CHECK(empty->mirror.valid && is_sound(empty) && empty->mirror.start[3] == 0 && empty->mirror.len[3] == 0);
     rw_store_free(empty);
     CHECK(rw_mem_live == 0);
 }
