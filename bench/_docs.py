@@ -145,6 +145,38 @@ def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
     return page
 
 
+STORE_BEGIN = "<!-- figures of bench/store.py, written by `python bench/targets.py --write` -->"
+STORE_END = "<!-- end of figures -->"
+
+
+def write_store(runs: dict[str, dict[str, Any]]) -> Path | None:
+    """Write the table of `docs/store.md`; None where it has not been measured."""
+    page = DOCS / "store.md"
+    text = page.read_text() if page.exists() else ""
+    if "store" not in runs or STORE_BEGIN not in text:
+        return None
+    before, _, rest = text.partition(STORE_BEGIN)
+    page.write_text(
+        f"{before}{STORE_BEGIN}\n{store_part(runs['store'])}{STORE_END}{rest.partition(STORE_END)[2]}"
+    )
+    return page
+
+
+def store_part(run: dict[str, Any]) -> str:
+    """The tables, medians alone, and where they come from."""
+    tables = [
+        markdown("", table["header"], [[cell.partition(" (")[0] for cell in row] for row in table["rows"]])
+        for table in run["tables"]
+        if table["rows"]
+    ]
+    titles = [table["title"] for table in run["tables"] if table["rows"]]
+    machine = run["machine"]
+    parts = [f"{title}:\n\n{table}" for title, table in zip(titles, tables, strict=True)]
+    facts = f"Medians on one thread of {machine['cpu']} ({machine['instruction set']})."
+    notes = [f"{note}\n" for note in run["notes"]]
+    return "\n".join([*parts, *notes, f"{facts} `make bench` measures it.\n"])
+
+
 def _facts(machine: dict[str, str]) -> str:
     return "\n".join(f"- {key}: {value}" for key, value in machine.items() if value)
 

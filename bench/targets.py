@@ -1,8 +1,8 @@
 """The targets as one table: what was asked, what was measured, met or not.
 
 Reads what the other scripts left in `bench/results/`, and measures nothing. A target whose script has not run
-says so. `--write` also writes `docs/benchmarks.md`, `docs/rules.md`, `docs/over_time.md` and README's first
-figures, as far as these files have them.
+says so. `--write` also writes `docs/benchmarks.md`, `docs/rules.md`, `docs/over_time.md`, the tables of
+`docs/store.md` and README's first figures, as far as these files have them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from _docs import write, write_over_time, write_rules
+from _docs import write, write_over_time, write_rules, write_store
 from _report import VERDICTS, markdown, results
 
 # Target -> the script that judges it, and what it is about.
@@ -27,12 +27,16 @@ TARGETS = {
     "S8": ("scale", "a random start of 10^8 connections"),
     "S9": ("scale", "lung-shaped networks"),
     "S10": ("scale", "50 million neurons in 24 GiB"),
+    "S11": ("store", "one edit of the store"),
+    "S12": ("store", "an edit, and a column through the mirror"),
+    "S13": ("store", "a few links pruned and grown"),
+    "S14": ("store", "store @ x beside SciPy's CSR"),
     "QuickSelection": ("selection", "features of Madelon"),
     "RBM": ("boltzmann", "digits beside scikit-learn's"),
 }
 SCRIPTS = (
     "quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "selection",
-    "boltzmann", "scale",
+    "boltzmann", "scale", "store",
 )  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
 TIME_SCRIPTS = ("over_time", "densities")
@@ -84,7 +88,7 @@ def main() -> None:
     if arguments.write:
         if runs:
             print(f"wrote {write(runs, table)}")
-        for page in (write_rules(load(RULE_SCRIPTS)), write_over_time(load(TIME_SCRIPTS))):
+        for page in (write_rules(load(RULE_SCRIPTS)), write_over_time(load(TIME_SCRIPTS)), write_store(runs)):
             if page is not None:
                 print(f"wrote {page}")
 

@@ -930,6 +930,124 @@ TABLE = [
         ({"rows": None}, T, "rows", "integers", "got"),
     ),
     *rows_of(
+        "WeightStore.set",
+        lambda **k: store().set(**{"rows": [0, 2], "cols": [2, 0], "values": [1.0, 2.0], **k}),
+        ({"rows": [3, 2]}, IndexError, "(row 3, col 2)", "(3, 5)"),
+        ({"rows": [0, 0], "cols": [2, 2]}, V, "(row 0, col 2)", "named twice"),
+        ({"rows": [2, 2], "cols": [0, 0]}, V, "(row 2, col 0)", "named twice"),
+        ({"values": [1.0, INF]}, V, "values", "finite", "got inf for (row 2, col 0)"),
+        ({"values": "a"}, T, "values", "real numbers", "got dtype <U1"),
+        ({"values": [1.0]}, V, "values", "2 connections", "got 1"),
+    ),
+    *rows_of(
+        "WeightStore.add",
+        lambda **k: [s.add(**{"rows": [0, 2], "cols": [2, 0], "values": [1.0, 2.0], **k})
+                     for s in [store()] * 2],
+        ({"cols": [2, 5]}, IndexError, "(row 2, col 5)", "(3, 5)"),
+        ({"rows": [0, 0], "cols": [2, 2]}, V, "(row 0, col 2)", "named twice"),
+        ({"values": [NAN, 1.0]}, V, "values", "finite", "got nan for (row 0, col 2)"),
+        ({"rows": 1, "cols": 4, "values": 3.4028234e38}, V, "values", "finite", "got inf for (row 1, col 4)"),
+    ),
+    *rows_of(
+        "WeightStore.contains", lambda **k: store().contains(**{"rows": [0], "cols": [2], **k}),
+        ({"rows": [-1]}, IndexError, "(row -1, col 2)", "(3, 5)"),
+        ({"cols": [2.0]}, T, "cols", "integers", "got dtype float64"),
+    ),
+    *rows_of(
+        "WeightStore.row", lambda **k: store().row(**k),
+        ({"i": 3}, IndexError, "row", "[0, 3)", "got 3"),
+        ({"i": -1}, IndexError, "row", "[0, 3)", "got -1"),
+        ({"i": 1.0}, T, "row", "integers", "got dtype float64"),
+        ({"i": [1]}, T, "row", "one integer", "got [1]"),
+        ({"i": True}, T, "row", "integers", "got dtype bool"),
+    ),
+    *rows_of(
+        "WeightStore.column", lambda **k: store().column(**k),
+        ({"j": 5}, IndexError, "column", "[0, 5)", "got 5"),
+        ({"j": 2**80}, IndexError, "column", "[0, 5)", f"got {2**80}"),
+        ({"j": "a"}, T, "column", "integers", "got dtype <U1"),
+    ),
+    *rows_of(
+        "WeightStore.prune", lambda **k: store().prune(**k),
+        ({}, T, "below=", "count="),
+        ({"below": 1.0, "count": 1}, T, "below=", "count="),
+        ({"below": -1}, V, "below", ">= 0", "got -1"),
+        ({"below": NAN}, V, "below", ">= 0", "got nan"),
+        ({"below": "1"}, T, "below", "number", "got '1'"),
+        ({"count": 3}, V, "count", "[0, 2]", "got 3"),
+        ({"count": 1.0}, T, "count", "integer", "got 1.0"),
+        ({"count": 1, "threads": 0}, V, "threads", ">= 1", "got 0"),
+    ),
+    *rows_of(
+        "WeightStore.grow", lambda **k: store().grow(**{"count": 1, "seed": 0, **k}),
+        ({"count": 14}, V, "count", "[0, 13]", "got 14"),
+        ({"count": -1}, V, "count", "[0, 13]", "got -1"),
+        ({"count": None}, T, "count", "integer", "got None"),
+        ({"seed": -1}, V, "seed", "got -1"),
+        ({"seed": 1.5}, T, "seed", "integer", "got 1.5"),
+        ({"value": INF}, V, "value", "number", "got inf"),
+        ({"value": 1e300}, V, "value", "3.40282e+38]", "got 1e+300"),
+    ),
+    *rows_of(
+        "WeightStore.forward", lambda **k: store().forward(**k),
+        ({"X": np.ones(4)}, V, "X", "(5,)", "got shape (4,)"),
+        ({"X": np.ones((5, 3))}, V, "X", "(samples, 5)", "got shape (5, 3)"),
+        ({"X": np.ones((1, 2, 5))}, V, "X", "(samples, 5)", "got shape (1, 2, 5)"),
+        ({"X": 3.0}, V, "X", "(5,)", "got shape ()"),
+        ({"X": np.ones(5) * 1j}, T, "X", "real numbers", "dtype complex128"),
+        ({"X": ["a"] * 5}, T, "X", "real numbers", "dtype <U1"),
+        ({"X": [[1.0], [1.0, 2.0]]}, T, "X", "array of numbers", "got [[1.0], [1.0, 2.0]]"),
+        ({"X": sp.csr_array(np.ones((2, 4)))}, V, "X", "5", "4"),
+    ),
+    *rows_of(
+        "WeightStore.backward_input", lambda **k: store().backward_input(**k),
+        ({"G": np.ones(5)}, V, "G", "(3,)", "got shape (5,)"),
+        ({"G": None}, T, "G", "real numbers", "got"),
+        ({"G": np.ones(3), "threads": "2"}, T, "threads", "integer", "got '2'"),
+    ),
+    *rows_of(
+        "WeightStore.gradient",
+        lambda **k: store().gradient(**{"X": np.ones((2, 5)), "G": np.ones((2, 3)), **k}),
+        ({"X": np.ones((2, 3))}, V, "X", "(samples, 5)", "got shape (2, 3)"),
+        ({"G": np.ones((3, 3))}, V, "X and G", "same number of samples", "got 2 and 3"),
+        ({"G": np.ones(3)}, V, "X and G", "got 2 and 1"),
+    ),
+    *rows_of(
+        "WeightStore.matvec", lambda **k: store().matvec(**k),
+        ({"x": np.ones(3)}, V, "x", "(5,)", "got shape (3,)"),
+        ({"x": np.ones((2, 5))}, V, "x", "(5, k)", "got shape (2, 5)"),
+    ),
+    *rows_of(
+        "WeightStore.rmatvec", lambda **k: store().rmatvec(**k),
+        ({"x": np.ones(5)}, V, "x", "(3,)", "got shape (5,)"),
+    ),
+    row(lambda: store()[3, 0], "WeightStore", IndexError, "(row 3, col 0)", what="item"),
+    row(lambda: store()[0, -1], "WeightStore", IndexError, "(row 0, col -1)", what="item"),
+    row(lambda: store()[0, 1.0], "WeightStore", T, "cols", "integers", what="item"),
+    row(lambda: (0, 1.0) in store(), "WeightStore", T, "two integers", "got (0, 1.0)"),
+    row(lambda: 7 in store(), "WeightStore", T, "(row, col) in store", "got 7"),
+    *rows_of(
+        "WeightStore.from_arrays",
+        lambda **k: rw.WeightStore.from_arrays(
+            **{"rows": [0], "cols": [2], "values": [1.0], "n_out": 3, "n_in": 5, **k}),
+        ({"rows": [0, 0], "cols": [2, 2], "values": 1.0}, V, "(row 0, col 2)", "named twice"),
+        ({"n_out": 0}, V, "n_out", "0"),
+        ({"cols": [5]}, IndexError, "(row 0, col 5)", "(3, 5)"),
+        ({"values": [NAN]}, V, "values", "finite", "(row 0, col 2)"),
+        ({"group": 2}, V, "group=2", "fill=True"),
+        ({"fill": 1}, T, "fill", "True or False", "got 1"),
+        ({"dtype": "f4"}, V, "dtype", "'float32', 'float64'", "got 'f4'"),
+    ),
+    *rows_of(
+        "WeightStore.from_dense", lambda **k: rw.WeightStore.from_dense(**{"array": np.eye(3, 5), **k}),
+        ({"array": np.ones(3)}, V, "array", "two dimensions", "got shape (3,)"),
+        ({"array": np.ones((0, 3))}, V, "array", "two dimensions", "got shape (0, 3)"),
+        ({"array": np.eye(3) * 1j}, T, "array", "real numbers", "complex128"),
+        ({"array": [[1.0], [1.0, 2.0]]}, T, "array", "matrix of numbers", "got"),
+        ({"array": with_value(np.eye(3, 5), INF)}, V, "values", "finite", "(row 1, col 2)"),
+        ({"group": 2}, V, "group=2", "fill=True"),
+    ),
+    *rows_of(
         "WeightStore.from_csr",
         lambda csr=CSR, **k: rw.WeightStore.from_csr(csr, **k),
         ({"csr": np.eye(3, 5)}, T, "csr", "sparse", "shape (3, 5)"),
@@ -1122,6 +1240,8 @@ GOOD = {
     "Standardizer": lambda f: rw.Standardizer(f(R), f(W)).mean,
     "Standardizer.fit": lambda f: rw.Standardizer.fit(f(X), f(W)).scale,
     "WeightStore.insert": lambda f: _inserted(f),
+    "WeightStore products": lambda f: _products(f),
+    "WeightStore.from_dense": lambda f: rw.WeightStore.from_dense(f(X)).to_arrays()[2],
     "WeightStore.from_csr": lambda f: rw.WeightStore.from_csr(_csr(f)).to_arrays()[2],
     "Sequential.predict CSR": lambda f: net().predict(_csr(f)),
     "SparseMLPClassifier": lambda f: small(random_state=0).fit(f(X), f(Y), f(W)).predict_proba(f(X)),
@@ -1136,6 +1256,12 @@ def _inserted(f):
     s.insert(f(np.arange(20)), f(np.arange(20) % 5), f(R.astype(np.float32)))
     s.remove(f(np.arange(10)), f(np.arange(10) % 5))
     return s.to_arrays()[2]
+
+
+def _products(f):
+    s, x = rw.WeightStore.from_dense(X), R.repeat(4).reshape(20, 4)
+    made = s @ f(R[:4]), f(R) @ s, s @ f(x.T), f(x.T) @ s, s.forward(f(x)), s.gradient(f(x), f(X @ X.T))
+    return np.concatenate([a.ravel() for a in made])
 
 
 def _csr(f):

@@ -163,8 +163,8 @@ COMMON = ("--tiny", "--threads", "1")
 @pytest.mark.parametrize(
     "name, arguments",
     [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ()), ("training", ()), ("online", ()),
-     ("small_data", ()), ("scale", ()), ("losses", ()), ("parts", ()), ("mixing", ()), ("boltzmann", ()),
-     ("selection", ())],
+     ("store", ()), ("small_data", ()), ("scale", ()), ("losses", ()), ("parts", ()), ("mixing", ()),
+     ("boltzmann", ()), ("selection", ())],
 )
 def test_scripts(folder, name, arguments):
     done = script(name, *COMMON, *arguments)

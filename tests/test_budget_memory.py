@@ -57,7 +57,7 @@ def promised(layer, states):
     room = store.slots + store.slots // 16 + n
     room = max(room * 1.1, room + 64) * 1.125
     bytes_ = room * (4 + store.group * item * (1 + states)) + 16 * n + 1024  # and the store itself
-    return bytes_ + (store.slots * 17 // 16 * 8 + 8 * (layer.n_in + 1) if store.has_mirror else 0)
+    return bytes_ + ((store.slots * 9 // 8 + 64) * 8 + 12 * layer.n_in + 8 if store.has_mirror else 0)
 
 
 @pytest.mark.in_turn(2)

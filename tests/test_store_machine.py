@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rewire import WeightStore, _core
-from strategies import as_dict, dtypes, groups, rows_of, seeds, weights
+from strategies import as_dict, dense, dtypes, groups, rows_of, seeds, weights
 
 FIELD_KINDS = {
     "momentum": ("float32", False), "adam_v": ("float64", False), "born": ("int32", True),
@@ -184,6 +184,195 @@ class StoreMachine(RuleBasedStateMachine):
         plan.grow_fan_in(fan_in, seed, 0, 1)
         self.carry_out(plan, None)
         assert np.array_equal(np.diff(self.store.indptr()), np.maximum(lengths, fan_in))
+
+    # --- as a tool -----------------------------------------------------------------
+
+    def a_link(self, data, positions):
+        """A connection of one of these slots."""
+        g, j = data.draw(st.sampled_from(positions))
+        return data.draw(st.sampled_from(list(rows_of(self.store, g)))), j
+
+    def alone(self, row):
+        """Whether a connection of this row may come or go by itself."""
+        return len(rows_of(self.store, row // self.store.group)) == 1
+
+    @idle
+    @rule(data=st.data(), w=weights, how=st.sampled_from(["insert", "item", "array"]))
+    def one_comes(self, data, w, how):
+        assume(self.free())
+        i, j = self.a_link(data, self.free())
+        assert (i, j) not in self.store and self.store[i, j] == 0.0
+        edit = {
+            "insert": lambda: self.store.insert(i, j, w),
+            "item": lambda: self.store.__setitem__((i, j), w),
+            "array": lambda: self.store.set([i], np.int16(j), [w]),
+        }[how]
+        if not self.alone(i):
+            self.refused(ValueError, edit, match=f"group={self.store.group}")
+            return
+        edit()
+        self.bear((i // self.store.group, j), [w] + [0.0] * (self.store.group - 1))
+        assert (i, j) in self.store and self.store[i, j] == w
+
+    @idle
+    @rule(data=st.data())
+    def one_goes(self, data):
+        assume(self.slots)
+        i, j = self.a_link(data, sorted(self.slots))
+        if self.alone(i):
+            del self.store[i, j]
+            del self.slots[i // self.store.group, j]
+            assert (i, j) not in self.store
+        else:
+            self.refused(ValueError, self.store.__delitem__, (i, j), match=f"group={self.store.group}")
+
+    @rule(data=st.data(), w=weights)
+    def one_is_set(self, data, w):
+        """Also while an array of a view is held: no structure changes."""
+        assume(self.slots)
+        i, j = self.a_link(data, sorted(self.slots))
+        self.store[i, j] = w
+        self.slots[i // self.store.group, j]["weight"][i % self.store.group] = w
+
+    @idle
+    @rule(data=st.data(), adds=st.booleans())
+    def many_are_set(self, data, adds):
+        """Some that are there, singly, and some that are not, by whole slots."""
+        new, old = self.some(data, self.free()), self.some(data, sorted(self.slots))
+        rows, cols = self.pairs(new)
+        for g, j in old:
+            rows.append(data.draw(st.sampled_from(list(rows_of(self.store, g)))))
+            cols.append(j)
+        values = data.draw(st.lists(weights, min_size=len(rows), max_size=len(rows)))
+        expected = [
+            (self.store[i, j] if adds else 0.0) + v for i, j, v in zip(rows, cols, values, strict=True)
+        ]
+        order = data.draw(st.permutations(range(len(rows))))
+        change = self.store.add if adds else self.store.set
+        change([rows[k] for k in order], [cols[k] for k in order], [values[k] for k in order])
+        for p in new:
+            self.bear(p, [0.0] * self.store.group)
+        for i, j, v in zip(rows, cols, expected, strict=True):
+            self.slots[i // self.store.group, j]["weight"][i % self.store.group] = np.dtype(
+                self.store.dtype
+            ).type(v)
+
+    @idle
+    @rule(data=st.data(), seed=seeds, below=st.sampled_from([0.0, 0.25, 1.0, 3.0, None]))
+    def prune_and_grow(self, data, seed, below):
+        """By the store's own methods, or by one plan, which may fill what it empties."""
+        count = data.draw(st.integers(0, len(self.slots)))
+        plan = self.store.plan() if data.draw(st.booleans()) else None
+        kept = {"count": count} if below is None else {"below": below}
+        links = self.store.nnz
+        if plan is None:
+            before = set(self.slots)
+            removed = self.store.prune(**kept)
+            assert removed == links - self.store.nnz
+            left = {(i // self.store.group, j) for i, j, _ in self.store}
+        else:
+            plan.prune(**kept)
+            rows, cols = plan.removed()
+            left = set(self.slots) - {
+                (i // self.store.group, j) for i, j in zip(rows.tolist(), cols.tolist(), strict=True)
+            }
+            before = set(self.slots)
+        gone = before - left
+        if below is None:
+            worst = max(map(self.score, gone), default=0.0)
+            assert len(gone) == count and all(worst <= self.score(p) for p in left)
+        else:
+            assert gone == {p for p in before if self.score(p) < below}
+        n = data.draw(st.integers(0, len(self.positions()) - len(left)))
+        value = data.draw(st.sampled_from([None, 0.5]))
+        if plan is None:
+            for p in gone:
+                del self.slots[p]
+            grown = self.store.grow(n, seed=seed, value=value)
+            found = {(i // self.store.group, j) for i, j, _ in self.store}
+            assert grown == self.store.nnz - links + removed
+        else:
+            plan.grow(n, seed=seed, value=value)
+            assert (plan.n_removed, plan.n_inserted) == (len(gone), n)
+            rows, cols = plan.inserted()
+            plan.commit()
+            for p in gone:
+                del self.slots[p]
+            found = set(self.slots) | {
+                (i // self.store.group, j) for i, j in zip(rows.tolist(), cols.tolist(), strict=True)
+            }
+        born = found - set(self.slots)
+        assert len(born) == n
+        for p in born:
+            self.bear(p, None if value is None else [value] * self.store.group)
+
+    @rule(data=st.data())
+    def look(self, data):
+        """Items, rows and columns say what the model says; a column goes by way of the mirror."""
+        store = self.store
+        expected = {
+            (r, j): float(slot["weight"][r - g * store.group])
+            for (g, j), slot in self.slots.items()
+            for r in rows_of(store, g)
+        }
+        assert len(store) == len(expected) and bool(store)
+        assert {(i, j): w for i, j, w in store} == expected
+        i, j = data.draw(st.integers(0, store.n_out - 1)), data.draw(st.integers(0, store.n_in - 1))
+        cols, values = store.row(i)
+        assert dict(zip(cols.tolist(), values.tolist(), strict=True)) == {
+            c: w for (r, c), w in expected.items() if r == i
+        }
+        rows, values = store.column(j)
+        assert store._core.has_mirror and np.all(rows[1:] > rows[:-1])
+        assert dict(zip(rows.tolist(), values.tolist(), strict=True)) == {
+            r: w for (r, c), w in expected.items() if c == j
+        }
+        assert ((i, j) in store) == ((i, j) in expected) and store[i, j] == expected.get((i, j), 0.0)
+        both = np.array(list(np.ndindex(*store.shape))).reshape(-1, 2)
+        there = store.contains(both[:, 0], both[:, 1])
+        assert {tuple(p) for p in both[there].tolist()} == set(expected)
+        assert np.array_equal(
+            store[both[:, 0], both[:, 1]], [expected.get(tuple(p), 0.0) for p in both.tolist()]
+        )
+
+    @rule(seed=seeds, samples=st.integers(1, 3))
+    def multiply(self, seed, samples):
+        """Small integers: every sum is exact, so that dense NumPy gives the same."""
+        store, rng = self.store, np.random.default_rng(seed)
+        assume(all(abs(w) < 100 for _, _, w in store))
+        matrix = dense(store)
+        x, g = (rng.integers(-4, 5, (samples, n)).astype(float) for n in (store.n_in, store.n_out))
+        assert np.allclose(store.forward(x), x @ matrix.T, rtol=1e-5, atol=1e-5)
+        assert np.allclose(store.backward_input(g), g @ matrix, rtol=1e-5, atol=1e-5)
+        assert np.array_equal(store @ x[0], store.forward(x)[0]) and np.array_equal(
+            store @ x.T, store.forward(x).T
+        )
+        assert np.array_equal(g[0] @ store, store.backward_input(g)[0])
+        found = np.zeros(store.shape)
+        rows, cols, _ = store.to_arrays()
+        group = store.group
+        slot = {p: k for k, p in enumerate(sorted(self.slots))}
+        gradient = store.gradient(x, g)
+        for i, j in zip(rows.tolist(), cols.tolist(), strict=True):
+            found[i, j] = gradient[slot[i // group, j], i % group]
+        there = np.zeros(store.shape, bool)
+        there[rows, cols] = True
+        assert np.array_equal(found, np.where(there, g.T @ x, 0))
+
+    @rule(how=st.sampled_from(["dense", "arrays"]))
+    def build_again(self, how):
+        store = self.store
+        if how == "dense":
+            back = WeightStore.from_dense(dense(store), group=store.group, fill=True, dtype=store.dtype)
+            assert as_dict(back).items() >= {p: w for p, w in as_dict(store).items() if w}.items()
+            assert np.array_equal(dense(back), dense(store))
+        else:
+            back = WeightStore.from_arrays(
+                *store.to_arrays(), n_out=store.n_out, n_in=store.n_in, group=store.group
+            )
+            assert as_dict(back) == as_dict(store)
+        back.validate()
+        assert back.dtype == store.dtype
 
     # --- refusals ------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ def write_links(store: Store, field: str, values: NDArray[Any]) -> None: ...
 # link by link in the order of WeightStore.to_arrays: rows ascend, and in a row sources do. ValueError for a
 # field of one value a slot where a slot is more than one link.
 def packed_slots(slots: int, n_groups: int) -> int: ...  # the most that live slots take, slack included
+def mirror_room(slots: int) -> int: ...  # entries, of 8 bytes, of the mirror of so many
 
 class Plan:
     """A change of one store's structure; owns one ``rw_plan``."""
@@ -93,6 +94,7 @@ class Plan:
         self, score: NDArray[np.float64], count: int, seed: int, stream: int, step: int, threads: int = 1
     ) -> None: ...  # (slots,), >= 0 and no NaN, canonical order
     def prune_zeros(self, threads: int = 1) -> None: ...  # slots that hold zeros alone
+    def prune_below(self, threshold: float, threads: int = 1) -> None: ...  # of smaller sums of magnitudes
     def grow_random(self, count: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_fan_in(self, fan_in: int, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
     def grow_paths(
@@ -383,6 +385,25 @@ def agreement(
     z: Tiles, targets: Targets, rows: NDArray[np.int64] | None, threshold: float, threads: int = 1
 ) -> NDArray[np.float64]: ...
 def softmax(z: Tiles, threads: int = 1) -> None: ...
+
+# --- the store as a tool. Of the first five, False or None: nothing was done, for the arguments are not
+# plainly right; the long way then finds the words.
+def insert_one(store: Store, row: Any, col: Any, weight: Any) -> bool: ...  # weight None: the birth value
+def remove_one(store: Store, row: Any, col: Any) -> bool: ...
+def set_one(store: Store, row: Any, col: Any, weight: Any) -> bool: ...
+def get_one(store: Store, row: Any, col: Any) -> float | None: ...  # 0.0 where there is no link
+def has_one(store: Store, row: Any, col: Any) -> bool | None: ...
+def get_links(
+    store: Store, rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.bool_]]: ...  # weights, and whether the links are there; within the store
+def put_links(
+    store: Store, rows: NDArray[np.int64], cols: NDArray[np.int64], weights: NDArray[Any]
+) -> None: ...
+def row_links(store: Store, row: Any) -> tuple[NDArray[np.int32], NDArray[Any]] | None: ...
+def source_links(store: Store, col: Any) -> tuple[NDArray[np.int32], NDArray[Any]] | None: ...
+def times_one(store: Store, x: NDArray[Any], back: bool, threads: int) -> NDArray[Any]: ...  # W x, or W^T x
+def times_plain(store: Store, x: Any, back: bool, worth: int) -> NDArray[Any] | None: ...  # None: not done
+def link_gradient(store: Store, x: Tiles, dy: Tiles, threads: int) -> NDArray[Any]: ...  # (slots, group)
 
 # --- the machine
 def aligned_zeros(shape: int | tuple[int, ...], dtype: str) -> NDArray[Any]: ...  # 64-byte aligned

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import describe, detached
 
-__all__ = ["Slots", "check_finite", "connections", "fitting", "slots_of", "values_of"]
+__all__ = [
+    "Slots", "check_finite", "connections", "fitting", "index", "named_once", "slots_of", "values_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,34 @@ def connections(
         at = int(np.argmax(outside))
         raise IndexError(f"connection (row {r[at]}, col {c[at]}) lies outside a store of shape {shape}")
     return r, c
+
+
+def index(name: str, value: Any, end: int) -> int:
+    """A row or column: an integer in [0, end).
+
+    Raises
+    ------
+    TypeError, IndexError
+        If it is none.
+    """
+    found = _integers(name, value, end)
+    if found.ndim:
+        raise TypeError(f"{name} must be one integer, got {describe(value)}")
+    if not 0 <= found < end:
+        raise IndexError(f"{name} must be in [0, {end}), got {found}")
+    return int(found)
+
+
+def named_once(rows: NDArray[np.int64], cols: NDArray[np.int64], n_in: int) -> None:
+    """ValueError for a connection that is named twice."""
+    key = rows * n_in + cols  # below 2^62
+    if np.all(key[1:] > key[:-1]):
+        return
+    order = np.argsort(key, kind="stable")
+    twice = key[order][1:] == key[order][:-1]
+    if twice.any():
+        at = order[int(np.argmax(twice))]
+        raise ValueError(f"connection (row {rows[at]}, col {cols[at]}) is named twice")
 
 
 def check_finite(

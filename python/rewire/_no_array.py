@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-__all__ = ["NoArray"]
+__all__ = ["NoArray", "refuse"]
 
 _WAY = {
     "array": "store.to_csr() is SciPy's sparse matrix, store.to_csr().toarray() a dense copy",
-    "product": "store.to_csr() @ x multiplies, store.to_csr().T @ y goes back",
+    "product": "store @ x and x @ store multiply by vectors and matrices, store.to_csr() @ x by sparse ones",
+    "back": "y @ store multiplies by its transpose, store.backward_input(Y) does so for samples in rows",
     "sum": "store.to_csr() computes with a copy, `with store.view() as v: v.weight *= 2` changes the weights",
-    "length": "store.nnz counts its connections, store.shape has rows and columns",
-    "item": "store.to_csr()[i, j] and store.to_arrays() read, insert and remove change",
+    "item": "store[i, j] is one connection and store[rows, cols] several of them, store.row(i) and "
+    "store.column(j) are whole ones, store.to_csr() can be sliced",
 }
 # Attributes of arrays and sparse matrices.
 _NAMES = {
-    "T": "product", "transpose": "product", "dot": "product", "toarray": "array", "todense": "array",
+    "T": "back", "transpose": "back", "dot": "product", "toarray": "array", "todense": "array",
     "tocsr": "array", "tocoo": "array", "sum": "sum", "multiply": "sum",
 }  # fmt: skip
 
 
-def _refuse(self: object, what: str) -> NoReturn:
-    raise TypeError(f"a {type(self).__name__} is no array: {_WAY[what]}")
+def refuse(store: object, what: str) -> NoReturn:
+    """TypeError that says where the store keeps what was meant."""
+    raise TypeError(f"a {type(store).__name__} is no array: {_WAY[what]}")
 
 
 class NoArray:
@@ -30,22 +32,27 @@ class NoArray:
     __slots__ = ()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        _refuse(self, "array")
+        refuse(self, "array")
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> NoReturn:
-        _refuse(self, "product" if ufunc.__name__ in ("matmul", "vecdot", "matvec", "vecmat") else "sum")
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc.__name__ == "matmul" and method == "__call__" and not options and len(inputs) == 2:
+            left, right = inputs
+            return left.__matmul__(right) if left is self else self.__rmatmul__(left)
+        refuse(self, "product" if ufunc.__name__ in ("matmul", "vecdot", "matvec", "vecmat") else "sum")
 
-    def __matmul__(self, other: object) -> NoReturn:
-        _refuse(self, "product")
+    def __matmul__(self, other: Any) -> Any:
+        refuse(self, "product")
+
+    def __rmatmul__(self, other: Any) -> Any:
+        refuse(self, "product")
 
     def _sum(self, other: object) -> NoReturn:
-        _refuse(self, "sum")
+        refuse(self, "sum")
 
-    __rmatmul__ = __matmul__
     __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__ = __radd__ = __sub__ = __rsub__ = __pow__ = _sum
 
     def __neg__(self) -> NoReturn:
-        _refuse(self, "sum")
+        refuse(self, "sum")
 
     __abs__ = __pos__ = __neg__
 
@@ -56,20 +63,5 @@ class NoArray:
             words = f"is no array and has no {name}: {_WAY[what]}" if what else f"has no attribute {name!r}"
             raise AttributeError(f"a {type(self).__name__} {words}", name=name, obj=self)
 
-    def __len__(self) -> int:
-        _refuse(self, "length")
-
     def __bool__(self) -> bool:
         return True  # it is there; Python would ask for its length
-
-    def __iter__(self) -> NoReturn:
-        _refuse(self, "item")
-
-    def __contains__(self, item: object) -> NoReturn:
-        _refuse(self, "item")
-
-    def __getitem__(self, item: object) -> NoReturn:
-        _refuse(self, "item")
-
-    def __setitem__(self, item: object, value: object) -> NoReturn:
-        _refuse(self, "item")

@@ -164,12 +164,13 @@ def sparse_bytes(
     """Bytes a sparse layer takes, see ``store.h``.
 
     A slot holds its source (4), ``group`` weights and as many values for each optimizer state, all with the
-    slack of packed windows, and 8 more in the mirror; a group holds 16 bytes, a neuron its bias.
+    slack of packed windows, and 8 more in the mirror, with less slack and 12 bytes an input; a group holds 16
+    bytes, a neuron its bias.
     """
     item, groups = item_bytes(dtype), Geometry(n_in, n_out, group).n_groups
     room = _core.packed_slots(slots, groups)
     total = room * (4 + group * item * (1 + states)) + 16 * groups + (1 + states) * item * n_out
-    return total + (8 * slots + 8 * (n_in + 1) if mirror else 0)
+    return total + (8 * _core.mirror_room(slots) + 12 * n_in + 8 if mirror else 0)
 
 
 def plan_bytes(slots: int, group: int, dtype: str) -> int:

@@ -2,7 +2,8 @@
 
 ``WeightStore`` has a store of the core, and a face for NumPy and SciPy: connections are named by
 (row, column), everything comes out as copies, and what goes in is checked as a whole before
-anything changes. How it works inside is drawn and explained in ``sparse_core/store/store.h``.
+anything changes. It is put together from its parts: edits, items, products, and how it is built. How it
+works inside is drawn and explained in ``sparse_core/store/store.h``.
 """
 
 from __future__ import annotations
@@ -14,26 +15,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe
+from rewire._built import Built
+from rewire._edit_plan import EditPlan
+from rewire._edits import Edits
 from rewire._geometry import Geometry
-from rewire._links import check_finite, connections, fitting, slots_of, values_of
-from rewire._no_array import NoArray
+from rewire._items import Items
+from rewire._links import fitting
+from rewire._products import Products
 from rewire._view import StoreView
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["StoreView", "WeightStore"]
+__all__ = ["EditPlan", "StoreView", "WeightStore"]
 
 STATE_VERSION = 1  # of pickles
-_NONE = np.empty(0, np.int32)
 
 
-class WeightStore(NoArray):
+class WeightStore(Edits, Items, Products, Built):
     """Mutable sparse weights of shape ``(n_out, n_in)``.
 
     Row ``i`` holds the connections into output neuron ``i``. What is connected is a matter of
     structure alone: a stored 0.0 is a connection like any other.
+
+    By connections it is a mapping: ``store[i, j]`` is a weight, ``store[i, j] = w`` sets or inserts it,
+    ``del store[i, j]`` removes it, ``(i, j) in store`` asks, ``len(store)`` counts and a loop goes through
+    ``(i, j, w)``. As a matrix it multiplies: ``store @ x``, ``x @ store``. The methods take many connections
+    or samples at a time.
 
     Parameters
     ----------
@@ -61,6 +69,11 @@ class WeightStore(NoArray):
     >>> store.remove(1, 0)
     >>> store.nnz, store.fan_in().tolist()
     (2, [1, 1])
+    >>> store[1, 1] += 0.5
+    >>> store[1, 1], store[0, 1], (0, 1) in store
+    (0.75, 0.0, False)
+    >>> store @ [1.0, 2.0, 4.0]
+    array([2. , 1.5], dtype=float32)
     """
 
     __slots__ = ("__weakref__", "_core")
@@ -149,76 +162,6 @@ class WeightStore(NoArray):
             f"{', fields ' + fields if fields else ''})"
         )
 
-    # --- edits ------------------------------------------------------------------
-
-    def insert(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike | None = None) -> None:
-        """Connect inputs ``cols`` to output neurons ``rows``: all of them or none.
-
-        Parameters
-        ----------
-        rows, cols : int or array of int, shape (m,)
-            Connections, in any order. A single number goes with all of the others.
-        values : float or array of float, shape (m,), optional
-            Their weights, finite; rounded to the dtype of the store. By default the birth value of weights,
-            0.0 unless `set_birth` has changed it.
-
-        Raises
-        ------
-        ValueError
-            For a connection that is there already or named twice, for a group not named as a whole,
-            for lengths that differ, for a value that is not finite or overflows the dtype of the store.
-        IndexError
-            For a connection outside the store.
-        TypeError
-            For indices that are not integers, or values that are no real numbers.
-        BufferError
-            While a view of the store is open, or one of its arrays is still referenced.
-
-        Notes
-        -----
-        Other fields of the new slots hold their birth values.
-        """
-        r, c = connections(rows, cols, self.shape)
-        v = values_of(self.fields["weight"][2] if values is None else values, r, c, self.dtype)
-        slots = slots_of(r, c, self.shape, self.group)
-        # `Plan.pairs` takes removals and insertions together; here there are no removals. `Plan.insert`, for
-        # rules, adds to a plan that has its removals.
-        plan = _core.Plan(self._core)
-        try:
-            plan.pairs(_NONE, _NONE, slots.group, slots.source, slots.weights(v, self.group))
-        except _core.LinkExists as link:
-            message = f"connection {self._name(link)} is already there"
-            raise _core.LinkExists(message, link.group, link.source) from None
-        _core.commit([plan])
-
-    def remove(self, rows: ArrayLike, cols: ArrayLike) -> None:
-        """Disconnect inputs ``cols`` from output neurons ``rows``: all of them or none.
-
-        Parameters
-        ----------
-        rows, cols : int or array of int, shape (m,)
-            Connections, in any order. A single number goes with all of the others.
-
-        Raises
-        ------
-        KeyError
-            For a connection that is not there.
-        ValueError, IndexError, TypeError, BufferError
-            As in `insert`.
-        """
-        r, c = connections(rows, cols, self.shape)
-        slots = slots_of(r, c, self.shape, self.group)
-        plan = _core.Plan(self._core)
-        try:
-            plan.pairs(slots.group, slots.source, _NONE, _NONE, None)
-        except _core.LinkAbsent as link:
-            message = f"connection {self._name(link)} is not there"  # a KeyError without quotes
-            raise _core.LinkAbsent(message, link.group, link.source) from None
-        _core.commit([plan])
-
-    def _name(self, link: _core.LinkError) -> str:
-        return f"(row {link.group * self.group}, col {link.source})"
-
     # --- arrays -----------------------------------------------------------------
 
     def _row_slots(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -251,63 +194,6 @@ class WeightStore(NoArray):
         before, rows, slots = self._row_slots()
         values = self.get_field("weight")[slots, rows % self.group]
         return csr_array((values, self.sources()[slots], before), shape=self.shape)
-
-    @classmethod
-    def from_csr(cls, csr: Any, *, group: int = 1, fill: bool = False, dtype: str | None = None) -> Self:
-        """A store with the connections of a SciPy sparse matrix.
-
-        Parameters
-        ----------
-        csr : sparse array or matrix of any format, shape (n_out, n_in)
-            Stored zeros are connections. Indices need not be sorted, but each connection comes once.
-        group : {1, 2, 4, 8}, default 1
-            Rows that share their inputs: the matrix must connect all rows of a group or none.
-        fill : bool, default False
-            Connect the missing rows of a group with weight zero instead.
-        dtype : {"float32", "float64"}, optional
-            Of the store. By default that of the matrix, which must be one of the two.
-
-        Raises
-        ------
-        TypeError
-            If ``csr`` is not sparse, or of a dtype that says nothing of the store's.
-        ValueError
-            For a connection stored twice, a value that is not finite, a group not connected as a whole.
-        IndexError
-            If the matrix itself is malformed: an index outside its shape.
-        """
-        if not all(hasattr(csr, name) for name in ("tocoo", "format", "shape", "dtype")):
-            raise TypeError(f"csr must be a SciPy sparse matrix, got {describe(csr)}")
-        if len(csr.shape) != 2:
-            raise ValueError(f"csr must have two dimensions, got shape {csr.shape}")
-        fill = boolean("fill", fill)
-        kind = np.dtype(csr.dtype)
-        if dtype is None and kind not in (np.float32, np.float64) or kind.kind not in "fiub":
-            raise TypeError(
-                f"csr must hold float32 or float64 (dtype= converts other real numbers), got {kind}"
-            )
-        name = choice("dtype", kind.name if dtype is None else dtype, ("float32", "float64"))
-        store = cls(n_out=csr.shape[0], n_in=csr.shape[1], group=group, dtype=name)
-        if csr.format == "csr":
-            rows, cols, data = _csr_arrays(csr)
-        else:
-            coo = csr.tocoo(copy=False)
-            rows, cols, data = coo.row, coo.col, coo.data
-        rows, cols = connections(rows, cols, store.shape)
-        values = check_finite(data, rows, cols, name)
-        slots = slots_of(
-            rows,
-            cols,
-            store.shape,
-            store.group,
-            fill=fill,
-            if_twice="; csr.sum_duplicates() adds them up",
-            if_short="; fill=True adds the missing ones with weight zero",
-        )
-        indptr = np.zeros(store.n_groups + 1, np.int64)
-        np.cumsum(np.bincount(slots.group, minlength=store.n_groups), out=indptr[1:])
-        store._core.load(indptr, slots.source, slots.weights(values, store.group))
-        return store
 
     def view(self) -> StoreView:
         """Live arrays, no copies: ``with store.view() as v: v.weight *= 0.5``. See `StoreView`."""
@@ -435,13 +321,3 @@ def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str
     store = cls.__new__(cls)
     store._core = _core.Store(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
     return store
-
-
-def _csr_arrays(csr: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Row, column and value of each stored entry, exactly as stored."""
-    indptr, n = np.asarray(csr.indptr, np.int64), len(csr.indices)
-    lengths = np.diff(indptr)
-    if indptr.size != csr.shape[0] + 1 or indptr[0] != 0 or (lengths < 0).any() or indptr[-1] > n:
-        raise ValueError("csr is malformed: its indptr does not ascend from 0 to the number of its indices")
-    stored = slice(0, indptr[-1])
-    return np.repeat(np.arange(csr.shape[0]), lengths), csr.indices[stored], csr.data[stored]

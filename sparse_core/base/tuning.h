@@ -51,10 +51,11 @@ enum {
     /* Slots that prune.c collects and sorts rather than count once more: one pass is enough for
      * most layers, two for all but strange ones. */
     RW_PRUNE_SORTED = 4096,
-    /* prune_few.c: slots of its sample; the highest rank in it that is looked for; candidates that
-     * are listed and sorted; and how many slots one thread passes over sooner than several do what
+    /* prune_few.c: slots of its sample, and neighbours in it; the highest rank in it that is looked
+     * for; candidates that are listed and sorted; and how many slots one thread passes over sooner than several do what
      * prune.c does. */
     RW_FEW_SAMPLE = 2048,
+    RW_FEW_RUN = 16,
     RW_FEW_RANK = 32,
     RW_FEW_LISTED = 2048,
     RW_FEW_SLOTS = 1 << 20,
@@ -74,7 +75,9 @@ enum {
     /* An edit is carried into the mirror while the groups that it touches have at most one of so
      * many slots: else building it again costs no more. */
     RW_MIRROR_CARRY_PART = 8,
-    /* Entries for new links that a mirror has beside its slack, so that small layers grow into it. */
+    /* A mirror has one free entry in so many for new links, and some more, so that small layers grow
+     * into it. Layers in training build theirs anew, and would only pay for more. */
+    RW_MIRROR_SLACK_PART = 64,
     RW_MIRROR_SPARE = 64,
     /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
      * waits for nothing but its last step. */

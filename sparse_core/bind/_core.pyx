@@ -19,7 +19,8 @@ from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.math cimport isfinite
+from libc.string cimport memcpy, memset
 
 cimport core as c
 
@@ -27,6 +28,10 @@ cimport core as c
 cdef extern from "Python.h":
     int PyErr_CheckSignals()  # deliberately not "except -1": see poll()
     void *PyErr_Occurred()
+    bint PyLong_CheckExact(object x)
+    bint PyFloat_Check(object x)
+    double PyFloat_AS_DOUBLE(object x)
+    long long PyLong_AsLongLongAndOverflow(object x, int *overflow)
 
 
 cdef int FORKS = 0  # of which this process is a child: threads of before are gone
@@ -48,6 +53,7 @@ include "tiles.pxi"
 include "plan.pxi"
 include "rules.pxi"
 include "layers.pxi"
+include "links.pxi"
 
 
 # --- the machine ----------------------------------------------------------------

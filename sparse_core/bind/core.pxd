@@ -79,6 +79,19 @@ cdef extern from "store/store.h" nogil:
 
 cdef extern from "store/mirror.h" nogil:
     rw_status rw_mirror_build(rw_store *s, int threads)
+    int64_t rw_mirror_room(int64_t slots)
+
+
+cdef extern from "store/links.h" nogil:
+    int64_t rw_link_slot(const rw_store *s, int32_t row, int32_t source)
+    double rw_slot_weight(const rw_store *s, int64_t slot, int32_t row)
+    void rw_slot_put(rw_store *s, int64_t slot, int32_t row, double weight)
+    void rw_links_get(const rw_store *s, int64_t n, const int64_t *row, const int64_t *source, void *weight,
+                      uint8_t *there)
+    void rw_links_put(rw_store *s, int64_t n, const int64_t *row, const int64_t *source, const void *weight)
+    void rw_row_links(const rw_store *s, int32_t row, int32_t *source, void *weight)
+    int64_t rw_source_count(const rw_store *s, int32_t source)
+    void rw_source_links(const rw_store *s, int32_t source, int32_t *row, void *weight)
 
 
 cdef extern from "store/plan.h" nogil:
@@ -113,6 +126,8 @@ cdef extern from "store/edit.h" nogil:
     rw_status rw_edit_reserve(rw_store *s, const rw_plan *p, int threads, rw_edit **out, rw_fault *at)
     void rw_edit_commit(rw_edit *e)
     void rw_edit_cancel(rw_edit *e)
+    rw_status rw_edit_insert(rw_store *s, int32_t group, int32_t source, const void *weight, rw_fault *at)
+    rw_status rw_edit_remove(rw_store *s, int32_t group, int32_t source, rw_fault *at)
 
 
 cdef extern from "store/csr.h" nogil:
@@ -136,6 +151,7 @@ cdef extern from "rules/prune.h" nogil:
     rw_status rw_plan_prune_smallest(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
     rw_status rw_plan_prune_scores(rw_plan *p, const double *score, int64_t count, rw_key key, const rw_run *run)
     rw_status rw_plan_prune_zeros(rw_plan *p, const rw_run *run)
+    rw_status rw_plan_prune_below(rw_plan *p, double threshold, const rw_run *run)
 
 
 cdef extern from "rules/grow_paths.h" nogil:

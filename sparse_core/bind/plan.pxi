@@ -175,6 +175,18 @@ cdef class Plan:
             self.leave()
         check(st, "prune_zeros")
 
+    def prune_below(self, double threshold, int threads=1):
+        """Remove the slots whose sum of magnitudes is below a threshold."""
+        cdef c.rw_run run = run_on(threads)
+        cdef c.rw_status st
+        self.enter()
+        try:
+            with nogil:
+                st = c.rw_plan_prune_below(self.p, threshold, &run)
+        finally:
+            self.leave()
+        check(st, "prune_below")
+
     def grow_random(self, count, seed, stream, step, int threads=1):
         """Insert ``count`` slots at uniformly random empty places."""
         cdef int64_t n = count_of(count)

@@ -401,6 +401,11 @@ def packed_slots(int64_t slots, int64_t n_groups):
     return c.rw_packed_slots(slots, n_groups)
 
 
+def mirror_room(int64_t slots):
+    """Entries that the mirror of so many slots has memory for."""
+    return c.rw_mirror_room(slots)
+
+
 cdef int check_birth(str dtype, double birth) except -1:
     """A birth value must be one that the field can hold."""
     if dtype in ("float32", "float64"):

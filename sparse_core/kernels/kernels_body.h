@@ -142,6 +142,29 @@ RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int3
     return k;
 }
 
+/* One sample: two rows side by side, all of whose slots lie in the panel. Rows of a few slots
+ * spend their time on where they end, so no slot is asked for more than that. */
+RW_INLINE void RW_V(forward_pair)(const rw_rows *s, int32_t row, int32_t *at, const RW_T *x,
+                                  RW_VEC a, RW_VEC b, RW_T *y)
+{
+    const int32_t *source = s->source;
+    const RW_T *w = s->weight;
+    int64_t k = s->start[row] + at[0], stop = s->start[row] + s->len[row];
+    int64_t q = s->start[row + 1] + at[1], end = s->start[row + 1] + s->len[row + 1];
+    for (; k < stop && q < end; k++, q++) {
+        a = RW_V(fma)(RW_V(set1)(w[k]), RW_V(load)(x + source[k]), a);
+        b = RW_V(fma)(RW_V(set1)(w[q]), RW_V(load)(x + source[q]), b);
+    }
+    for (; k < stop; k++)
+        a = RW_V(fma)(RW_V(set1)(w[k]), RW_V(load)(x + source[k]), a);
+    for (; q < end; q++)
+        b = RW_V(fma)(RW_V(set1)(w[q]), RW_V(load)(x + source[q]), b);
+    at[0] = s->len[row];
+    at[1] = s->len[row + 1];
+    RW_V(store)(y + row, a);
+    RW_V(store)(y + row + 1, b);
+}
+
 /* A small batch: one register holds all samples, so one row would wait for its own
  * additions. Four rows are computed side by side, as far as the shortest goes. */
 RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, const rw_panel *p,
@@ -150,6 +173,7 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
     const int32_t *source = s->source, end = p->end;
     const RW_T *w = s->weight;
     int64_t k[4], stop[4], common = INT64_MAX;
+    bool whole = RW_LANES == 1;
     RW_VEC acc[4];
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
@@ -158,6 +182,12 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
         common = stop[i] - k[i] < common ? stop[i] - k[i] : common;
         acc[i] = p->more ? RW_V(load)(y + (size_t)(row + i) * (size_t)tile)
                  : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
+        whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
+    }
+    if (RW_LANES == 1 && whole) {
+        RW_V(forward_pair)(s, row, at, x, acc[0], acc[1], y);
+        RW_V(forward_pair)(s, row + 2, at + 2, x, acc[2], acc[3], y);
+        return;
     }
     for (; common > 0; common--) {
         bool past = false;

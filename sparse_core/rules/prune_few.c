@@ -1,6 +1,6 @@
 /* prune_few.c -- the few smallest slots of many.
  *
- * A sample of slots, evenly spread, says below which score a few times as many lie as are
+ * A sample of slots, all over the layer, says below which score a few times as many lie as are
  * wanted. One pass over the weights lists those, and the smallest of them are chosen by the
  * order of prune.c: by score, then by the hash, then by the slot. Who is listed does not matter,
  * as long as they are enough. */
@@ -34,9 +34,10 @@ static double sampled_score(const rw_store *s, int32_t n)
     double least[RW_FEW_RANK];
     for (int32_t i = 0; i < n; i++)
         least[i] = INFINITY;
-    int64_t step = s->slots / RW_FEW_SAMPLE, next = step / 2, before = 0;
+    /* Runs of neighbours: a line of the cache is fetched for all of it. */
+    int64_t far = (s->slots / RW_FEW_SAMPLE - 1) * RW_FEW_RUN, next = far / 2, before = 0, nth = 0;
     for (int32_t g = 0; g < s->n_groups; before += s->len[g++])
-        for (; next < before + s->len[g]; next += step) {
+        for (; next < before + s->len[g]; next += ++nth % RW_FEW_RUN ? 1 : 1 + far) {
             double score = score_of(s, s->start[g] + (next - before));
             if (!(score < least[n - 1]))
                 continue;

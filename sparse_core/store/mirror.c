@@ -8,10 +8,12 @@
 
 /* --- building ------------------------------------------------------------------- */
 
+static int64_t with_slack(int64_t slots) { return slots + slots / RW_MIRROR_SLACK_PART; }
+
 int64_t rw_mirror_room(int64_t slots)
 {
     RW_ASSERT(slots >= 0);
-    return rw_with_slack(slots) + RW_MIRROR_SPARE;
+    return with_slack(slots) + RW_MIRROR_SPARE;
 }
 
 static bool mirror_reserve(rw_store *s)
@@ -68,7 +70,7 @@ static void file_slots(rw_store *s, const source_range *r)
     rw_mirror *m = &s->mirror;
     int64_t before = r->slots;
     for (int32_t j = r->first; j < r->end; j++) {
-        m->start[j] = rw_with_slack(before);
+        m->start[j] = with_slack(before);
         before += m->len[j];
         m->len[j] = 0;
     }

@@ -55,7 +55,7 @@
  * Cost (k slots edited): k * (log n for finding + length of the groups touched);
  * a rewiring of the whole layer is one pass over its slots. Memory: 4 bytes
  * for the source + group * sizeof(weight) + the fields, times at most 17/16 and
- * a slot a group, + 16 bytes a group; with the mirror 8 bytes a slot, times as much, and
+ * a slot a group, + 16 bytes a group; with the mirror 8 bytes a slot, times 65/64, and
  * 12 bytes a source more. So it is after every repacking, whether the layer grew or shrank; smaller
  * edits leave up to a tenth of waste and an eighth of reserve.
  *

@@ -84,7 +84,7 @@ static void test_a_mirror_that_is_full(void)
         rw_store *s = random_store(300, 40, 1, RW_F32, 30);
         CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
         int64_t room = s->mirror.room - s->slots;
-        CHECK(room > 200);
+        CHECK(room > 100);
         for (int32_t i = 0; i < 40 && s->mirror.valid; i++)
             for (int32_t g = 0; g < 300 && s->mirror.valid; g++) {
                 int32_t j = (first + i) % 40;

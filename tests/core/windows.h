@@ -267,7 +267,7 @@ static bool as_promised(const rw_store *s)
     int64_t room = s->slots + s->slots / 16 + s->n_groups;
     size_t most = sizeof *s + (size_t)room * slot + (size_t)s->n_groups * 16;
     if (s->mirror.start)
-        most += (size_t)(s->slots + s->slots / 16 + 64) * 8 + (size_t)s->n_in * 12 + 8;
+        most += (size_t)(s->slots + s->slots / 64 + 64) * 8 + (size_t)s->n_in * 12 + 8;
     return rw_store_bytes(s) <= most;
 }
 

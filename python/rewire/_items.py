@@ -1,0 +1,205 @@
+"""A store by its connections: ``store[i, j]``, rows, columns, pairs."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rewire import _core
+from rewire._checks import describe
+from rewire._core import Store
+from rewire._links import check_finite, connections, index, named_once, slots_of, values_of
+from rewire._no_array import NoArray, refuse
+
+__all__ = ["Items"]
+
+_NONE = np.empty(0, np.int32)
+_AT_ONCE = 4096  # connections that become Python's numbers together
+
+
+class Items(NoArray):
+    """A mapping from (row, column) to weights, 0.0 where nothing is connected."""
+
+    __slots__ = ()
+    _core: Store
+
+    def to_arrays(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[Any]]:
+        """What the store says of itself."""
+        raise NotImplementedError
+
+    def remove(self, rows: ArrayLike, cols: ArrayLike) -> None:
+        """What the store does."""
+        raise NotImplementedError
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self._core.n_out, self._core.n_in
+
+    # --- one ------------------------------------------------------------------------
+
+    @overload
+    def __getitem__(self, key: tuple[int, int]) -> float: ...
+    @overload
+    def __getitem__(self, key: tuple[ArrayLike, ArrayLike]) -> Any: ...
+    def __getitem__(self, key: Any) -> Any:
+        """The weight of a connection, 0.0 where there is none; of several, for arrays of rows and columns.
+
+        ``(i, j) in store`` tells a stored 0.0 from no connection.
+
+        Raises
+        ------
+        IndexError
+            For what lies outside the store. Nothing counts from the end.
+        TypeError
+            For slices, and for what is no integer.
+        """
+        if type(key) is tuple and len(key) == 2:
+            found = _core.get_one(self._core, key[0], key[1])
+            if found is not None:
+                return found
+        rows, cols = self._pair(key)
+        r, c = connections(rows, cols, self._shape)
+        weights, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
+        return weights if np.ndim(rows) or np.ndim(cols) else float(weights[0])
+
+    def __setitem__(self, key: tuple[ArrayLike, ArrayLike], value: ArrayLike) -> None:
+        """Set the weight of a connection, which is inserted if it is not there; or of several: see `set`."""
+        if type(key) is tuple and len(key) == 2 and _core.set_one(self._core, key[0], key[1], value):
+            return
+        self.set(*self._pair(key), value)
+
+    def __delitem__(self, key: tuple[ArrayLike, ArrayLike]) -> None:
+        """``del store[i, j]`` is ``store.remove(i, j)``."""
+        if type(key) is tuple and len(key) == 2 and _core.remove_one(self._core, key[0], key[1]):
+            return
+        self.remove(*self._pair(key))
+
+    def __contains__(self, key: object) -> bool:
+        """``(i, j) in store``: is j connected to i? Outside the store nothing is."""
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise TypeError(f"ask for `(row, col) in store`, got {describe(key)}")
+        found = _core.has_one(self._core, key[0], key[1])
+        if found is not None:
+            return found
+        for value in key:
+            if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+                raise TypeError(
+                    "`(row, col) in store` takes two integers (store.contains(rows, cols) takes arrays), "
+                    f"got {describe(key)}"
+                )
+        row, col = (operator.index(value) for value in key)
+        inside = 0 <= row < self._core.n_out and 0 <= col < self._core.n_in
+        return inside and bool(self.contains(row, col)[0])
+
+    def _pair(self, key: object) -> tuple[Any, Any]:
+        """Rows and columns; what only arrays and matrices can be asked is refused."""
+        if not isinstance(key, tuple) or len(key) != 2 or any(k is None or k is ... for k in key):
+            refuse(self, "item")
+        if any(isinstance(k, slice) for k in key):
+            refuse(self, "item")
+        return key
+
+    # --- all ------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Connections, as `nnz`."""
+        return self._core.nnz
+
+    def __iter__(self) -> Iterator[tuple[int, int, float]]:
+        """All (row, col, weight), row by row, as they were when the loop began."""
+        arrays = self.to_arrays()
+        for start in range(0, arrays[0].size, _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            yield from zip(*(a[part].tolist() for a in arrays), strict=True)
+
+    # --- rows and columns -------------------------------------------------------------
+
+    def row(self, i: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """The connections into output neuron ``i``, as copies.
+
+        Returns
+        -------
+        cols : ndarray of int32, shape (m,)
+            Ascending.
+        weights : ndarray of the store's dtype, shape (m,)
+
+        Raises
+        ------
+        IndexError, TypeError
+            If there is no such row.
+        """
+        found = _core.row_links(self._core, i)
+        return found or self.row(index("row", i, self._core.n_out))
+
+    def column(self, j: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
+        """The connections out of input ``j``, as copies.
+
+        Goes by way of the fan-out mirror, which the first call builds and small edits keep up to date.
+
+        Returns
+        -------
+        rows : ndarray of int32, shape (m,)
+            Ascending.
+        weights : ndarray of the store's dtype, shape (m,)
+
+        Raises
+        ------
+        IndexError, TypeError
+            If there is no such column.
+        """
+        found = _core.source_links(self._core, j)
+        return found or self.column(index("column", j, self._core.n_in))
+
+    # --- pairs ------------------------------------------------------------------------
+
+    def contains(self, rows: ArrayLike, cols: ArrayLike) -> NDArray[np.bool_]:
+        """Which of these pairs are connected, shape (m,). Raises as `insert` for pairs outside the store."""
+        r, c = connections(rows, cols, self._shape)
+        return _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))[1]
+
+    def set(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
+        """Set weights; connections that are not there are inserted. All of them or none.
+
+        Parameters
+        ----------
+        rows, cols : int or array of int, shape (m,)
+            Connections, in any order, each named once. A single number goes with all of the others.
+        values : float or array of float, shape (m,)
+            Finite; rounded to the dtype of the store.
+
+        Raises
+        ------
+        ValueError, IndexError, TypeError, BufferError
+            As in `insert`: of those that are not there, whole groups must be named. Weights of connections
+            that are there may be set while a view is open.
+        """
+        r, c = connections(rows, cols, self._shape)
+        self._set(r, c, values_of(values, r, c, self._core.dtype))
+
+    def add(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
+        """Add to weights, 0.0 for connections that are not there and are inserted. All of them or none.
+
+        Raises as `set`, and for sums that overflow.
+        """
+        r, c = connections(rows, cols, self._shape)
+        v = values_of(values, r, c, self._core.dtype)
+        now, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
+        with np.errstate(over="ignore"):
+            sums = now + v
+        self._set(r, c, check_finite(sums, r, c))
+
+    def _set(self, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]) -> None:
+        core = self._core
+        named_once(r, c, core.n_in)
+        plan = _core.Plan(core)
+        _, there = _core.get_links(core, np.ascontiguousarray(r), np.ascontiguousarray(c))
+        if not there.all():
+            new = slots_of(r[~there], c[~there], self._shape, core.group)
+            weights = new.weights(v[~there], core.group)
+            plan.pairs(_NONE, _NONE, new.group, new.source, weights)
+            _core.commit([plan])
+        _core.put_links(core, r[there], c[there], np.ascontiguousarray(v[there]))
