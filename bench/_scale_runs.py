@@ -34,9 +34,7 @@ def _trainer(layers: list[Any], threads: int, rewiring: Any, momentum: float = 0
     return rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring=rewiring, threads=threads)
 
 
-def lung(
-    *, threads: int, width: int, group: int = 1, batch: int = BATCH, epochs: int = 2
-) -> dict[str, Any]:
+def lung(*, threads: int, width: int, group: int = 1, batch: int = BATCH, epochs: int = 2) -> dict[str, Any]:
     """Epochs of SET on 3312-width-width-width-5, after a first one."""
     x, y = _lung_data()
     sizes = [FEATURES, width, width, width, CLASSES]

@@ -18,7 +18,7 @@ CORE = ROOT / "sparse_core"
 # The structure only: no kernels, no threads.
 FILES = (
     "base/base base/mem base/normal base/hypergeometric base/topk "
-    "store/store store/mirror store/links store/check store/plan store/edit store/csr "
+    "store/store store/mirror store/links store/check store/plan store/shift store/edit store/csr "
     "rules/prune rules/prune_below rules/prune_few rules/grow_random rules/grow_paths rules/deepr "
     "rules/topkast ops/average"
 ).split()

@@ -164,7 +164,7 @@ def _dtype_of(dtype: str | None, values: Any) -> str:
     if dtype is not None:
         return str(choice("dtype", dtype, ("float32", "float64")))
     kind = getattr(values, "dtype", None)
-    return "float64" if isinstance(kind, np.dtype) and kind == np.float64 else "float32"
+    return "float64" if isinstance(kind, np.dtype) and kind.kind == "f" and kind.itemsize == 8 else "float32"
 
 
 def _csr_arrays(csr: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

@@ -16,9 +16,9 @@ typedef struct {
     double score;
     uint64_t tie;
     int32_t group, position;
-} candidate;
+} few_candidate;
 
-static double score_of(const rw_store *s, int64_t slot)
+static double few_score(const rw_store *s, int64_t slot)
 {
     const rw_field *w = &s->field[RW_WEIGHT];
     double sum = 0;
@@ -29,7 +29,7 @@ static double score_of(const rw_store *s, int64_t slot)
 }
 
 /* The n-th smallest score of the sample, n <= RW_FEW_RANK; infinity if it has fewer. */
-static double sampled_score(const rw_store *s, int32_t n)
+static double few_limit(const rw_store *s, int32_t n)
 {
     double least[RW_FEW_RANK];
     for (int32_t i = 0; i < n; i++)
@@ -38,7 +38,7 @@ static double sampled_score(const rw_store *s, int32_t n)
     int64_t far = (s->slots / RW_FEW_SAMPLE - 1) * RW_FEW_RUN, next = far / 2, before = 0, nth = 0;
     for (int32_t g = 0; g < s->n_groups; before += s->len[g++])
         for (; next < before + s->len[g]; next += ++nth % RW_FEW_RUN ? 1 : 1 + far) {
-            double score = score_of(s, s->start[g] + (next - before));
+            double score = few_score(s, s->start[g] + (next - before));
             if (!(score < least[n - 1]))
                 continue;
             int32_t at = n - 1;
@@ -51,7 +51,7 @@ static double sampled_score(const rw_store *s, int32_t n)
 
 /* All slots whose score is at most `limit`, in canonical order: how many, or -1 if `room` is
  * too small for them. */
-static int32_t list_up_to(const rw_store *s, double limit, candidate *list, int32_t room)
+static int32_t list_few(const rw_store *s, double limit, few_candidate *list, int32_t room)
 {
     int32_t at[RW_SLOTS_AT_ONCE], found = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
@@ -62,27 +62,27 @@ static int32_t list_up_to(const rw_store *s, double limit, candidate *list, int3
             if (n > room - found)
                 return -1;
             for (int32_t i = 0; i < n; i++)
-                list[found++] = (candidate){ .group = g, .position = k + at[i] };
+                list[found++] = (few_candidate){ .group = g, .position = k + at[i] };
         }
     return found;
 }
 
-static int by_place(const void *a, const void *b)
+static int few_by_place(const void *a, const void *b)
 {
-    const candidate *x = a, *y = b;
+    const few_candidate *x = a, *y = b;
     if (x->group != y->group)
         return x->group < y->group ? -1 : 1;
     return (x->position > y->position) - (x->position < y->position);
 }
 
-static int by_order(const void *a, const void *b)
+static int few_by_order(const void *a, const void *b)
 {
-    const candidate *x = a, *y = b;
+    const few_candidate *x = a, *y = b;
     if (x->score != y->score)
         return x->score < y->score ? -1 : 1;
     if (x->tie != y->tie)
         return x->tie < y->tie ? -1 : 1;
-    return by_place(a, b);
+    return few_by_place(a, b);
 }
 
 bool rw_plan_prune_few(rw_plan *p, int64_t count, rw_key key)
@@ -95,19 +95,19 @@ bool rw_plan_prune_few(rw_plan *p, int64_t count, rw_key key)
     int64_t rank = 4 + 2 * (count * RW_FEW_SAMPLE / s->slots + 1);
     if (rank > RW_FEW_RANK || rank * s->slots / RW_FEW_SAMPLE > RW_FEW_LISTED / 2)
         return false;
-    double limit = sampled_score(s, (int32_t)rank);
-    candidate *list = limit < INFINITY ? rw_alloc_array(RW_FEW_LISTED, sizeof *list) : NULL;
-    int32_t n = list ? list_up_to(s, limit, list, RW_FEW_LISTED) : -1;
+    double limit = few_limit(s, (int32_t)rank);
+    few_candidate *list = limit < INFINITY ? rw_alloc_array(RW_FEW_LISTED, sizeof *list) : NULL;
+    int32_t n = list ? list_few(s, limit, list, RW_FEW_LISTED) : -1;
     bool enough = n >= count && rw_plan_reserve(p, count, 0) == RW_OK;
     if (enough) {
         for (int32_t i = 0; i < n; i++) {
             int64_t slot = s->start[list[i].group] + list[i].position;
-            list[i].score = score_of(s, slot);
+            list[i].score = few_score(s, slot);
             list[i].tie = rw_draw4(key, RW_DRAW_TIE, (uint64_t)list[i].group,
                                    (uint64_t)s->source[slot]).v[0];
         }
-        qsort(list, (size_t)n, sizeof *list, by_order);
-        qsort(list, (size_t)count, sizeof *list, by_place);
+        qsort(list, (size_t)n, sizeof *list, few_by_order);
+        qsort(list, (size_t)count, sizeof *list, few_by_place);
         for (int64_t i = 0; i < count; i++) {
             p->del_group[i] = list[i].group;
             p->del_position[i] = list[i].position;

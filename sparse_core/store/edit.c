@@ -22,6 +22,7 @@
 #include "store/edit.h"
 #include "base/mem.h"
 #include "store/mirror.h"
+#include "store/shift.h"
 #include "base/par.h"
 #include "base/tuning.h"
 
@@ -30,7 +31,6 @@
 
 enum {
     MOST_ARRAYS = 1 + RW_MAX_FIELDS,
-    WIDEST = 8 * sizeof(double), /* bytes of the largest slot */
     WORTH = 64        /* slots: below this bound nothing is worth a pass over the layer */
 };
 
@@ -73,7 +73,7 @@ struct rw_edit {
     edit_scratch *scratch;      /* one for each thread                        */
     int32_t longest_old, longest_new; /* lengths of groups that scratch can take */
     int64_t room;      /* slots of a buffer                                   */
-    char birth[RW_MAX_FIELDS][WIDEST]; /* the birth values of one slot, by field */
+    char birth[RW_MAX_FIELDS][RW_WIDEST_SLOT]; /* the birth values of one slot, by field */
 };
 
 /* What a plan does to one group: removals [d, d_end) and insertions [i, i_end) of its lists. */
@@ -128,25 +128,13 @@ static void touch_group(const rw_plan *p, touch *t, int32_t g)
 
 /* --- arrays of slots ---------------------------------------------------------- */
 
-static int32_t n_arrays(const rw_store *s) { return 1 + s->n_fields; }
-
-static size_t array_bytes(const rw_store *s, int32_t a)
-{
-    return a == 0 ? sizeof *s->source : rw_slot_bytes(&s->field[a - 1]);
-}
-
-static char *array_data(const rw_store *s, int32_t a)
-{
-    return a == 0 ? (char *)s->source : s->field[a - 1].data;
-}
-
 /* An array moves to a block of `room` slots. */
 static void array_move(rw_store *s, int32_t a, void *block, int64_t room)
 {
-    size_t bytes = array_bytes(s, a);
+    size_t bytes = rw_array_bytes(s, a);
     int64_t *had = a == 0 ? &s->source_room : &s->field[a - 1].room;
-    memcpy(block, array_data(s, a), (size_t)room * bytes);
-    rw_free(array_data(s, a), (size_t)*had * bytes);
+    memcpy(block, rw_array_data(s, a), (size_t)room * bytes);
+    rw_free(rw_array_data(s, a), (size_t)*had * bytes);
     *had = room;
     if (a == 0)
         s->source = block;
@@ -287,8 +275,8 @@ static rw_status reserve_smaller(rw_edit *e, int64_t slots)
 {
     rw_store *s = e->s;
     e->trims = s->arena > rw_packed_slots(slots, s->n_groups);
-    for (int32_t a = 0; e->trims && a < n_arrays(s); a++) {
-        size_t bytes = (size_t)e->packed * array_bytes(s, a);
+    for (int32_t a = 0; e->trims && a < rw_n_arrays(s); a++) {
+        size_t bytes = (size_t)e->packed * rw_array_bytes(s, a);
         if (rw_is_small(bytes) && !(e->smaller[a] = rw_alloc(bytes)))
             return RW_ENOMEM;
     }
@@ -298,8 +286,8 @@ static rw_status reserve_smaller(rw_edit *e, int64_t slots)
 static void edit_scratch_free(const rw_edit *e, edit_scratch *d)
 {
     for (int b = 0; b < 2; b++)
-        for (int32_t a = 0; a < n_arrays(e->s); a++)
-            rw_free(d->old[b].array[a], (size_t)e->room * array_bytes(e->s, a));
+        for (int32_t a = 0; a < rw_n_arrays(e->s); a++)
+            rw_free(d->old[b].array[a], (size_t)e->room * rw_array_bytes(e->s, a));
     rw_free(d->kept, ((size_t)e->longest_old + 1) * sizeof *d->kept);
     rw_free(d->source, ((size_t)e->longest_old + 1) * sizeof *d->source);
     rw_free(d->map, (size_t)e->longest_new * sizeof *d->map);
@@ -311,8 +299,8 @@ static rw_status edit_scratch_new(const rw_edit *e, edit_scratch *d)
 {
     bool ok = true;
     for (int b = 0; b < (e->repack ? 2 : 1); b++)
-        for (int32_t a = 0; a < n_arrays(e->s); a++) {
-            d->old[b].array[a] = rw_alloc_array((size_t)e->room, array_bytes(e->s, a));
+        for (int32_t a = 0; a < rw_n_arrays(e->s); a++) {
+            d->old[b].array[a] = rw_alloc_array((size_t)e->room, rw_array_bytes(e->s, a));
             ok = ok && d->old[b].array[a];
         }
     d->kept = rw_alloc_array((size_t)e->longest_old + 1, sizeof *d->kept);
@@ -341,8 +329,8 @@ static void let_go(rw_edit *e)
     rw_free(e->scratch, (size_t)e->threads * sizeof *e->scratch);
     rw_free(e->order, (size_t)e->s->n_groups * sizeof *e->order);
     rw_free(e->planned, (size_t)e->s->n_groups * sizeof *e->planned);
-    for (int32_t a = 0; e->trims && a < n_arrays(e->s); a++)
-        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));
+    for (int32_t a = 0; e->trims && a < rw_n_arrays(e->s); a++)
+        rw_free(e->smaller[a], (size_t)e->packed * rw_array_bytes(e->s, a));
 }
 
 /* Fill *e. On failure nothing stays reserved. */
@@ -442,9 +430,9 @@ void rw_edit_cancel(rw_edit *e)
 /* Copy a group's live slots, which lie at slot `from`, into a buffer. */
 static void read_group(const rw_store *s, int64_t from, int32_t len, const buffer *old, int64_t at)
 {
-    for (int32_t a = 0; a < n_arrays(s) && len; a++) {
-        size_t bytes = array_bytes(s, a);
-        memcpy(old->array[a] + (size_t)at * bytes, array_data(s, a) + (size_t)from * bytes,
+    for (int32_t a = 0; a < rw_n_arrays(s) && len; a++) {
+        size_t bytes = rw_array_bytes(s, a);
+        memcpy(old->array[a] + (size_t)at * bytes, rw_array_data(s, a) + (size_t)from * bytes,
                (size_t)len * bytes);
     }
 }
@@ -494,9 +482,9 @@ static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t,
     bool fresh = comes && comes == t->new_len; /* no slot stays, as in an empty layer */
     if (touched && !fresh)
         stay = merge(d, p, t, (const int32_t *)(const void *)old->array[0] + at);
-    for (int32_t a = 0; a < n_arrays(s); a++) {
-        size_t bytes = array_bytes(s, a);
-        char *dst = array_data(s, a) + (size_t)to * bytes;
+    for (int32_t a = 0; a < rw_n_arrays(s); a++) {
+        size_t bytes = rw_array_bytes(s, a);
+        char *dst = rw_array_data(s, a) + (size_t)to * bytes;
         const char *row = old->array[a] + (size_t)at * bytes;
         /* The values of the new links, or NULL if all get the field's birth value. */
         const char *born = a == 0 ? (const char *)(p->ins_source + t->i)
@@ -519,63 +507,6 @@ static void write_group(const rw_edit *e, const edit_scratch *d, const touch *t,
     s->len[t->group] = t->new_len;
 }
 
-/* The slots that go: what lies between them moves together, front to back. */
-static void close_gaps(const rw_edit *e, const touch *t)
-{
-    const rw_store *s = e->s;
-    const int32_t *goes = e->p->del_position;
-    for (int32_t a = 0; a < n_arrays(s) && t->d < t->d_end; a++) {
-        size_t bytes = array_bytes(s, a);
-        char *row = array_data(s, a) + (size_t)s->start[t->group] * bytes;
-        char *to = row + (size_t)goes[t->d] * bytes;
-        for (int64_t d = t->d; d < t->d_end; d++) {
-            int32_t from = goes[d] + 1, end = d + 1 < t->d_end ? goes[d + 1] : s->len[t->group];
-            size_t between = (size_t)(end - from) * bytes;
-            memmove(to, row + (size_t)from * bytes, between);
-            to += between;
-        }
-    }
-}
-
-/* New links among the `stay` slots that stay: what lies behind each moves up, back to front. */
-static void open_gaps(const rw_edit *e, const touch *t, int32_t stay)
-{
-    rw_store *s = e->s;
-    const rw_plan *p = e->p;
-    const int32_t *comes = p->ins_source + t->i;
-    int32_t n = (int32_t)(t->i_end - t->i), at[RW_EDIT_FEW];
-    for (int32_t i = 0; i < n; i++)
-        at[i] = rw_count_up_to(s->source + s->start[t->group], stay, comes[i]);
-    for (int32_t a = 0; a < n_arrays(s) && n; a++) {
-        size_t bytes = array_bytes(s, a);
-        char *row = array_data(s, a) + (size_t)s->start[t->group] * bytes;
-        int32_t end = stay;
-        for (int32_t i = n - 1; i >= 0; i--) {
-            char *hole = row + (size_t)(at[i] + i) * bytes;
-            memmove(hole + bytes, row + (size_t)at[i] * bytes, (size_t)(end - at[i]) * bytes);
-            const void *born = a == 0 ? (const void *)&comes[i]
-                             : a - 1 == RW_WEIGHT && p->ins_weight
-                                 ? (const void *)(p->ins_weight + (size_t)(t->i + i) * bytes)
-                             : (const void *)e->birth[a - 1];
-            memcpy(hole, born, bytes);
-            end = at[i];
-        }
-    }
-    for (int32_t i = 0; i < n; i++)
-        rw_weights_clip(s, t->group, s->start[t->group] + at[i] + i, 1);
-}
-
-/* Copy the live slots of a group to slot `to`. */
-static void copy_group(const rw_store *s, int32_t g, int64_t to)
-{
-    for (int32_t a = 0; a < n_arrays(s) && s->len[g]; a++) {
-        size_t bytes = array_bytes(s, a);
-        char *data = array_data(s, a);
-        memcpy(data + (size_t)to * bytes, data + (size_t)s->start[g] * bytes,
-               (size_t)s->len[g] * bytes);
-    }
-}
-
 static void commit_in_place(rw_edit *e)
 {
     rw_store *s = e->s;
@@ -586,11 +517,9 @@ static void commit_in_place(rw_edit *e)
             to = rw_window_take(s, rw_window_room(s, t.new_len), &s->cap[g]);
         if (is_few(&t)) {
             if (to != from)
-                copy_group(s, g, to);
+                rw_group_copy(s, g, to);
             s->start[g] = to;
-            close_gaps(e, &t);
-            open_gaps(e, &t, s->len[g] - (int32_t)(t.d_end - t.d));
-            s->len[g] = t.new_len;
+            rw_group_shift(s, e->p, g, t.d, t.d_end, t.i, t.i_end, e->birth);
         } else {
             const edit_scratch *d = &e->scratch[0];
             read_group(s, from, s->len[g], &d->old[0], 0);
@@ -607,9 +536,9 @@ static void commit_in_place(rw_edit *e)
 /* Move all slots below `top` up by `shift`, used or not. */
 static void move_up(rw_store *s, int64_t shift)
 {
-    for (int32_t a = 0; a < n_arrays(s); a++) {
-        size_t bytes = array_bytes(s, a);
-        char *data = array_data(s, a);
+    for (int32_t a = 0; a < rw_n_arrays(s); a++) {
+        size_t bytes = rw_array_bytes(s, a);
+        char *data = rw_array_data(s, a);
         memmove(data + (size_t)shift * bytes, data, (size_t)s->top * bytes);
     }
 }
@@ -674,7 +603,7 @@ static void commit_repack(rw_edit *e)
     rw_pool_reset(s);
     if (!e->trims)
         return;
-    for (int32_t a = 0; a < n_arrays(s); a++)
+    for (int32_t a = 0; a < rw_n_arrays(s); a++)
         if (e->smaller[a]) {
             array_move(s, a, e->smaller[a], s->top);
             e->smaller[a] = NULL;
@@ -702,27 +631,6 @@ static void check_after_commit(const rw_store *s)
 #define check_after_commit(s) ((void)0)
 #endif
 
-/* What the mirror forgets, while the removed slots are still there. */
-static void forget_removed(rw_edit *e)
-{
-    rw_store *s = e->s;
-    const rw_plan *p = e->p;
-    for (int64_t d = 0; d < p->n_del; d++)
-        rw_mirror_forget(s, p->del_group[d], s->source[s->start[p->del_group[d]] + p->del_position[d]]);
-}
-
-/* What the mirror has to note, once the groups are written. */
-static void note_changes(rw_edit *e)
-{
-    rw_store *s = e->s;
-    const rw_plan *p = e->p;
-    for (touch t = { 0 }; next_touch(p, &t);) {
-        int32_t from = t.d < t.d_end ? p->del_position[t.d] : INT32_MAX;
-        int32_t born = t.i < t.i_end ? rw_group_find(s, t.group, p->ins_source[t.i]) : INT32_MAX;
-        rw_mirror_note(s, t.group, from < born ? from : born);
-    }
-}
-
 static void carry_out(rw_edit *e)
 {
     rw_store *s = e->s;
@@ -731,14 +639,14 @@ static void carry_out(rw_edit *e)
         return;
     s->mirror.valid = e->mirrored;
     if (e->mirrored)
-        forget_removed(e);
+        rw_mirror_forget_removed(s, e->p);
     if (e->repack)
         commit_repack(e);
     else
         commit_in_place(e);
     s->slots += e->p->n_ins - e->p->n_del;
     if (e->mirrored)
-        note_changes(e);
+        rw_mirror_note_changes(s, e->p);
     int64_t slots = s->mirror.valid ? rw_with_slack(s->slots) : s->slots;
     if (s->mirror.room > rw_mirror_room(slots)) /* the rebuilt mirror will be shorter */
         rw_store_drop_mirror(s);

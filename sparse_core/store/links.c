@@ -17,7 +17,7 @@ static char *weight_at(const rw_store *s, int64_t slot, int32_t row)
     return w->data + (size_t)(slot * s->group + row % s->group) * rw_dtype_size(w->dtype);
 }
 
-static size_t weight_bytes(const rw_store *s) { return rw_dtype_size(s->field[RW_WEIGHT].dtype); }
+static size_t one_weight_bytes(const rw_store *s) { return rw_dtype_size(s->field[RW_WEIGHT].dtype); }
 
 double rw_slot_weight(const rw_store *s, int64_t slot, int32_t row)
 {
@@ -41,7 +41,7 @@ void rw_slot_put(rw_store *s, int64_t slot, int32_t row, double weight)
 void rw_links_get(const rw_store *s, int64_t n, const int64_t *row, const int64_t *source,
                   void *weight, uint8_t *there)
 {
-    size_t bytes = weight_bytes(s);
+    size_t bytes = one_weight_bytes(s);
     for (int64_t i = 0; i < n; i++) {
         int64_t slot = rw_link_slot(s, (int32_t)row[i], (int32_t)source[i]);
         if (there)
@@ -59,7 +59,7 @@ void rw_links_get(const rw_store *s, int64_t n, const int64_t *row, const int64_
 void rw_links_put(rw_store *s, int64_t n, const int64_t *row, const int64_t *source,
                   const void *weight)
 {
-    size_t bytes = weight_bytes(s);
+    size_t bytes = one_weight_bytes(s);
     for (int64_t i = 0; i < n; i++) {
         int64_t slot = rw_link_slot(s, (int32_t)row[i], (int32_t)source[i]);
         if (slot >= 0)
@@ -72,7 +72,7 @@ void rw_row_links(const rw_store *s, int32_t row, int32_t *source, void *weight)
 {
     RW_ASSERT(row >= 0 && row < s->n_out);
     int32_t g = row / s->group, n = s->len[g];
-    size_t bytes = weight_bytes(s);
+    size_t bytes = one_weight_bytes(s);
     if (n == 0)
         return;
     memcpy(source, s->source + s->start[g], (size_t)n * sizeof *source);
@@ -96,7 +96,7 @@ void rw_source_links(const rw_store *s, int32_t source, int32_t *row, void *weig
 {
     const rw_mirror *m = &s->mirror;
     RW_ASSERT(m->valid && source >= 0 && source < s->n_in);
-    size_t bytes = weight_bytes(s);
+    size_t bytes = one_weight_bytes(s);
     int64_t n = 0, end = m->start[source] + m->len[source];
     for (int64_t e = m->start[source]; e < end; e++) {
         int32_t g = m->group[e], rows = rw_group_rows(s, g);

@@ -95,15 +95,15 @@ MUTANTS = [
     Mutant(
         "field-stays-behind",
         "store/edit.c",
-        "a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
-        "a < n_arrays(s) - 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *dst",
+        "a < rw_n_arrays(s); a++) {\n        size_t bytes = rw_array_bytes(s, a);\n        char *dst",
+        "a < rw_n_arrays(s) - 1; a++) {\n        size_t bytes = rw_array_bytes(s, a);\n        char *dst",
         "test_growing_one_link_at_a_time",
     ),
     Mutant(
         "slide-forgets-fields",
         "store/edit.c",
-        "a < n_arrays(s); a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
-        "a < 1; a++) {\n        size_t bytes = array_bytes(s, a);\n        char *data",
+        "a < rw_n_arrays(s); a++) {\n        size_t bytes = rw_array_bytes(s, a);\n        char *data",
+        "a < 1; a++) {\n        size_t bytes = rw_array_bytes(s, a);\n        char *data",
         "test_repacking_that_runs_ahead",
     ),
     Mutant(
@@ -134,7 +134,7 @@ MUTANTS = [
         "s->slots += e->p->n_ins;",
         "test_growing_one_link_at_a_time",
     ),
-    Mutant("generation-not-bumped", "store/edit.c", "        s->generation++;\n", "", "test_a_stale_plan"),
+    Mutant("generation-not-bumped", "store/edit.c", "    s->generation++;\n", "", "test_a_stale_plan"),
     Mutant(
         "mirror-not-invalidated",
         "store/edit.c",
@@ -146,15 +146,15 @@ MUTANTS = [
     Mutant(
         "mirror-keeps-what-is-removed",
         "store/edit.c",
-        "    if (e->mirrored)\n        forget_removed(e);\n",
+        "    if (e->mirrored)\n        rw_mirror_forget_removed(s, e->p);\n",
         "",
         "test_the_mirror_follows_edits",
     ),
     Mutant(
         "mirror-notes-new-links-only",
-        "store/edit.c",
-        "rw_mirror_note(s, t.group, from < born ? from : born);",
-        "rw_mirror_note(s, t.group, born < INT32_MAX ? born : from);",
+        "store/shift.c",
+        "rw_mirror_note(s, g, from < born ? from : born);",
+        "rw_mirror_note(s, g, born < INT32_MAX ? born : from);",
         "test_the_mirror_follows_edits",
     ),
     Mutant(
@@ -181,14 +181,14 @@ MUTANTS = [
     # --- a few edits where the slots lie
     Mutant(
         "gap-closed-too-far",
-        "store/edit.c",
+        "store/shift.c",
         "int32_t from = goes[d] + 1, end",
         "int32_t from = goes[d] + 2, end",
         "test_one_link_at_a_time",
     ),
     Mutant(
         "gap-opened-over-the-next",
-        "store/edit.c",
+        "store/shift.c",
         "            end = at[i];\n",
         "",
         "test_the_mirror_follows_edits",
@@ -196,7 +196,7 @@ MUTANTS = [
     Mutant(
         "larger-window-starts-empty",
         "store/edit.c",
-        "            if (to != from)\n                copy_group(s, g, to);\n",
+        "            if (to != from)\n                rw_group_copy(s, g, to);\n",
         "",
         "test_one_link_at_a_time",
     ),
@@ -210,8 +210,8 @@ MUTANTS = [
     Mutant(
         "few-by-score-alone",
         "rules/prune_few.c",
-        "    if (x->tie != y->tie)\n        return x->tie < y->tie ? -1 : 1;\n    return by_place",
-        "    return by_place",
+        "    if (x->tie != y->tie)\n        return x->tie < y->tie ? -1 : 1;\n    return few_by_place",
+        "    return few_by_place",
         "test_pruning_a_few_of_many",
     ),
     Mutant(
@@ -246,7 +246,7 @@ MUTANTS = [
     Mutant(
         "what-was-reserved-for-less-leaks",
         "store/edit.c",
-        "        rw_free(e->smaller[a], (size_t)e->packed * array_bytes(e->s, a));\n",
+        "        rw_free(e->smaller[a], (size_t)e->packed * rw_array_bytes(e->s, a));\n",
         "        (void)a;\n",
         "test_every_allocation_may_fail",
     ),
@@ -288,8 +288,8 @@ MUTANTS = [
     Mutant(
         "failed-reserve-leaks",
         "store/edit.c",
-        "        rw_edit_cancel(e);\n        return st;\n",
-        "        return st;\n",
+        "    if (st)\n        let_go(e);\n",
+        "",
         "test_every_allocation_may_fail",
     ),
     # --- plans
@@ -367,19 +367,22 @@ MUTANTS = [
     Mutant(
         "mirror-starts-shifted",
         "store/mirror.c",
-        "    m->start[0] = 0;\n",
+        "    m->start[s->n_in] = m->room;\n",
         "",
         "test_memory_follows_the_budget",
     ),
     Mutant(
-        "mirror-room-not-checked", "store/mirror.c", "if (m->start && m->room >= s->slots)", "if (m->start)",
+        "mirror-room-not-checked",
+        "store/mirror.c",
+        "if (m->start && m->room >= room)",
+        "if (m->start)",
         "test_memory_follows_the_budget",
     ),
     Mutant(
         "mirror-keeps-its-length",
         "store/edit.c",
-        "            rw_store_drop_mirror(s);\n",
-        "            s->generation += 0;\n",
+        "        rw_store_drop_mirror(s);\n    s->generation++;",
+        "        s->generation += 0;\n    s->generation++;",
         "test_memory_follows_the_budget",
     ),
     # --- growing
@@ -455,7 +458,11 @@ MUTANTS = [
         "test_paths_by_definition",
     ),
     Mutant(
-        "a-group-keeps-its-friends", "rules/grow_paths.c", "forget ? 0 : ", "", "test_paths_by_definition",
+        "a-group-keeps-its-friends",
+        "rules/grow_paths.c",
+        "forget ? 0 : ",
+        "",
+        "test_paths_by_definition",
     ),
     Mutant(
         "scores-of-the-group-before",
@@ -494,7 +501,11 @@ MUTANTS = [
         "test_ties_go_by_hash",
     ),
     Mutant(
-        "counts-rounded-up", "rules/prune.c", "(int64_t)floor(zeta", "(int64_t)ceil(zeta", "test_set_counts",
+        "counts-rounded-up",
+        "rules/prune.c",
+        "(int64_t)floor(zeta",
+        "(int64_t)ceil(zeta",
+        "test_set_counts",
     ),
     Mutant(
         "nan-goes-first",
