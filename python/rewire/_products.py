@@ -193,7 +193,23 @@ class Products(NoArray):
         found = _numbers("x", x)
         if found.ndim not in (1, 2) or found.shape[0] != width:
             raise ValueError(f"x must have shape ({width},) or ({width}, k), got shape {found.shape}")
+        tile = _core.tile_size(found.shape[1], self._core.dtype) if found.ndim == 2 else 0
+        if 1 < tile >= found.shape[1] and found.dtype == self._core.dtype:
+            return self._columns(found, back)
         return self._times(found.T, back, None).T
+
+    def _columns(self, x: NDArray[Any], back: bool) -> NDArray[Any]:
+        """A few vectors beside each other: as they lie in a tile."""
+        core, k = self._core, x.shape[1]
+        n = threads_for(None, core.nnz * k)
+        given = _tiles(x.shape[0], k, core.dtype)
+        made = _tiles(core.n_in if back else core.n_out, k, core.dtype)
+        given.array()[0, :, :k] = x
+        if back:
+            _core.backward_input(core, given, made, n)
+        else:
+            _core.forward(core, given, None, "linear", 0.0, made, None, n)
+        return made.array()[0, :, :k].copy()
 
     def matvec(self, x: ArrayLike) -> NDArray[Any]:
         """``store @ x``: with :meth:`rmatvec` all that ``scipy.sparse.linalg`` asks of a linear operator."""
