@@ -301,7 +301,7 @@ def test_without_memory_nothing_has_changed(monkeypatch):
 def test_ctrl_c_finds_the_old_network_or_the_new_one():
     """Interrupted before every line of those that put the new layers in their place."""
     X, _ = samples()
-    functions = {"remove_neurons", "take_out", "_rebuild", "take_over"}
+    functions = {"remove_neurons", "take_out", "narrow", "take_over"}
     widths, lines = set(), 0
     while True:
         net, left = build(), lines
@@ -633,3 +633,81 @@ def test_a_layer_whose_widths_have_other_names_says_what_to_do():
 
     net = network(Renamed(9))
     assert rw.remove_neurons(net, {0: [5]}).removed == (1, 0) and net.layers[1].gain.shape == (8,)
+
+
+class Place(rw.layers.Elementwise, rw.layers.ArrayLayer):
+    """Each neuron has a factor of its own, which another neuron in its place would not have."""
+
+    def outputs(self, x, p):
+        return x * self.factors()
+
+    def gradients(self, dy, p):
+        return dy * self.factors(), {}
+
+    def factors(self):
+        return 1.0 + np.arange(self.n_in) / self.n_in
+
+
+class Signs(Place):
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.signs = np.random.default_rng(n_in).choice([-1.0, 1.0], n_in)
+
+    def factors(self):
+        return self.signs
+
+
+class Slopes(Place):
+    def __init__(self, slopes):
+        self.slopes = slopes
+
+    def factors(self):
+        return np.asarray(self.slopes)
+
+
+class Shares(Place):
+    """Says that output i is made of input i alone, and is wrong."""
+
+    def factors(self):
+        return 1.0
+
+    def outputs(self, x, p):
+        return x + x.mean(axis=1, keepdims=True)
+
+
+class Kept(Place):
+    """The same factors, in a buffer that says so: they stay with their neurons."""
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.own = rw.Buffer(n_in, axes=("out",))
+
+    def start(self):
+        self.own.values[...] = Place.factors(self)
+
+    def factors(self):
+        return self.own.values
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", [Place, Signs, lambda: Slopes(np.linspace(0.5, 2, 101).tolist()), Shares])
+def test_a_layer_that_computes_something_else_without_its_neighbours_is_refused(make, dtype):
+    def network(layer):
+        return rw.Sequential([rw.Sparse(12, 101, links=90), layer, rw.Sparse(101, 3, links=90)], dtype=dtype)
+
+    net, kept = network(make()), network(Kept())
+    label = rf"layer 1 \({type(net.layers[1]).__name__} 101 -> 101\) cannot be made narrower: "
+    before = {name: a.tolist() for name, a in net.arrays(None).items()}
+    for named in ({}, {0: [100]}):
+        with pytest.raises(TypeError, match=label + r".*axes=\(\"out\",\).*keep\(\)"):
+            rw.remove_neurons(net, named)
+    rule = rw.ImportancePruning(begin=9, every=rw.Epochs(9), variant="corrected", rule="static")
+    trainer = rw.Trainer(net, loss="mse", rewiring=rule, horizon=20)
+    with pytest.raises(TypeError, match=label):  # and not after days of training
+        trainer.fit(np.ones((8, 12)), np.ones((8, 3)), epochs=1, verbose=0)
+    assert {name: a.tolist() for name, a in net.arrays(None).items()} == before
+
+    X = samples(n_in=12)[0]
+    before = kept.predict(X)
+    assert rw.remove_neurons(kept).removed[0] > 20
+    np.testing.assert_allclose(kept.predict(X), before, rtol=1e-5, atol=1e-6)

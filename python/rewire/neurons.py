@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import describe, one_of_types
+from rewire._narrowed import Values, narrow, refuse_unlike
 from rewire._structure import Mask
 from rewire.layers import Layer
-from rewire.layers.dependence import Narrower
 from rewire.network import Sequential
 from rewire.parameters import SparseParameter
 from rewire.reachability import live_backward, refuse_opaque
 
 __all__ = ["RemovedNeurons", "neuron_importance", "refuse_fixed_widths", "remove_neurons", "take_out"]
-
-Values = NDArray[np.float64]  # of one boundary: the constant that a value is, nan where it varies
 
 
 class RemovedNeurons(NamedTuple):
@@ -89,7 +87,8 @@ def remove_neurons(network: Sequential, neurons: Mapping[int, ArrayLike] | None 
     ------
     TypeError
         If a layer does not say which of its outputs depend on which inputs, or cannot be made narrower; it is
-        named. See :class:`rewire.Layer`.
+        named. So is one that computes something else without its neighbours: each narrower layer is tried on
+        samples of random numbers beside the old one. See :class:`rewire.Layer`.
     TypeError, ValueError
         If ``neurons`` names a layer or neuron that there is not, all neurons of a layer, only some of a group
         (neighbours that share their sources are removed together), or one that a layer needs, as one that
@@ -132,7 +131,7 @@ def take_out(network: Sequential, neurons: Mapping[int, ArrayLike] | None = None
     stays = _staying(layers, named, needed, values)
     kept = [np.flatnonzero(mask) for mask in stays]
     if any(not mask.all() for mask in stays):
-        _rebuild(network, stays, values)
+        narrow(network, stays, values)
     at_layers = _positions(network)
     return RemovedNeurons(
         tuple(kept[at + 1] for at in at_layers),
@@ -159,7 +158,9 @@ def refuse_fixed_widths(network: Sequential, layers: Sequence[SparseParameter]) 
         between = network.layers[at + 1 : ends[ends.index(at) + 1]]
         _, first = layer.keepable(*(np.arange(n) < 1 for n in (layer.n_in, layer.n_out)))
         if between and not first.all():
-            _widen(between, [~first, *(np.zeros(each.n_out, bool) for each in between)], {0: first})
+            stays = [~first, *(np.zeros(each.n_out, bool) for each in between)]
+            _widen(between, stays, {0: first})
+            refuse_unlike(between, stays)
 
 
 def _positions(network: Sequential) -> list[int]:
@@ -290,40 +291,3 @@ def _widen(layers: Sequence[Layer], stays: list[Mask], named: Mapping[int, Mask]
                         )
                     raise TypeError(f"{layer.label} needs {which} {number}: it cannot be removed")
         counts, before = [int(mask.sum()) for mask in stays], counts
-
-
-def _refuse_other_widths(layer: Layer, found: Narrower, n_in: int, n_out: int) -> None:
-    """TypeError unless the constructor makes a layer of these widths of what :meth:`Layer.keep` gave."""
-    made, why = None, ""
-    try:
-        made = type(layer).from_config(found.config)
-        made.connect(n_in)
-        shapes = {name: list(q.shape) for name, q in made.parameters().items()}
-        shapes |= {f"buffer.{name}": list(buffer.shape) for name, buffer in made.buffers().items()}
-        same = shapes == {name: part["shape"] for name, part in found.parts.items()}
-    except (TypeError, ValueError) as error:
-        same, why = False, f" ({error})"
-    if made is None or not same or (made.n_in, made.n_out) != (n_in, n_out):
-        given = {name: value for name, value in found.config.items() if name != "type"}
-        raise TypeError(
-            f"{layer.label} cannot be made narrower: of {given} its constructor makes no layer of {n_in} "
-            f"-> {n_out}{why}: arguments that say widths must be called n_in and n_out, or the class must "
-            "define keep() (see rewire.Layer)"
-        )
-
-
-def _rebuild(network: Sequential, stays: list[Mask], values: list[Values]) -> None:
-    """Make the narrower layers beside the old ones; then put them in their place."""
-    config, arrays = network.config(None), {}
-    for at, layer in enumerate(network.layers):
-        inputs, outputs, name = stays[at], stays[at + 1], f"layers.{at}"
-        if inputs.all() and outputs.all():
-            continue
-        absorbed = np.where(inputs | np.isnan(values[at]), 0.0, values[at])
-        found = layer.keep(inputs, outputs, absorbed)
-        _refuse_other_widths(layer, found, int(inputs.sum()), int(outputs.sum()))
-        config["layers"][at] = found.config
-        for part, described in found.parts.items():
-            config["buffers" if part.startswith("buffer.") else "parameters"][f"{name}.{part}"] = described
-        arrays.update({f"{name}.{key}": a for key, a in found.arrays.items()})
-    network.take_over(network.remade(config, {**network.arrays(None), **arrays}))

@@ -26,6 +26,7 @@ from rewire.layers.passing import Pass
 from rewire.parameters import Buffer, Parameter, Rescale
 from rewire.parameters.counting import connections, full_connections, held_bytes, trained_values
 from rewire.store import WeightStore
+from rewire.workspace import Workspace
 
 __all__ = ["Layer", "layer_from_config", "register_layer"]
 
@@ -392,6 +393,25 @@ def refuse_incomplete(name: str, kind: type[Layer]) -> None:
     lacks = [m for m in kind.required if getattr(getattr(kind, m), "is_undefined", False)]
     if lacks:
         raise TypeError(f"{name} ({kind.__name__}) must define {', '.join(lacks)}: see rewire.Layer")
+
+
+def outputs_alone(layer: Layer, x: NDArray[Any]) -> NDArray[np.float64]:
+    """What a built layer gives outside of training, run alone.
+
+    Parameters
+    ----------
+    layer : Layer
+    x : ndarray, shape (samples, n_in)
+
+    Returns
+    -------
+    ndarray of float64, shape (samples, n_out)
+    """
+    ws = Workspace(layer.dtype)
+    ws.shape(len(x))
+    tiles = ws.tiles("input", layer.n_in)
+    tiles.pack(np.ascontiguousarray(x, layer.dtype))
+    return layer.forward(tiles, Pass(ws)).unpack(None, 1).astype(np.float64)
 
 
 KINDS = Registry(

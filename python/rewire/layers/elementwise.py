@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._structure import Mask
-from rewire.layers.base import Layer
-from rewire.layers.passing import Pass
-from rewire.workspace import Workspace
+from rewire.layers.base import Layer, outputs_alone
 
 __all__ = ["Elementwise"]
 
@@ -46,11 +44,7 @@ class Elementwise(Layer):
         known = ~np.isnan(values)
         if not known.any():
             return values
-        ws = Workspace(self.dtype)
-        ws.shape(1)
-        x = ws.tiles("input", self.n_in)
-        x.pack(np.where(known, values, 0.0)[None].astype(self.dtype))
-        found = self.forward(x, Pass(ws)).unpack(None, 1)[0].astype(np.float64)
+        found = outputs_alone(self, np.where(known, values, 0.0)[None])[0]
         return np.where(known & np.isfinite(found), found, np.nan)
 
     def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:

@@ -1,0 +1,150 @@
+"""Narrower layers in the place of wider ones, once it is known that they compute the same.
+
+A layer says itself what is left of it (`Layer.keep`), and one from outside may be wrong: its outputs may
+depend on a neuron's number, or on numbers that it keeps outside of parameters and buffers. So every narrower
+layer runs once beside the old one, before anything changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._structure import Mask
+from rewire.layers import Layer
+from rewire.layers.base import outputs_alone
+from rewire.layers.dependence import Narrower
+from rewire.layers.tree import Tree
+from rewire.network import Sequential
+
+__all__ = ["Values", "narrow", "refuse_unlike"]
+
+Values = NDArray[np.float64]  # of one boundary: the constant that a value is, nan where it varies
+
+REMEDY = (
+    'keep what belongs to single neurons in a Buffer or a DenseParameter with axes=("out",), or let the '
+    "class define keep() (see rewire.Layer)"
+)
+NEARBY = 2.0**10  # how far other inputs are, in rounding errors: their outputs tell what rounding may do
+
+
+def narrow(network: Sequential, stays: Sequence[Mask], values: Sequence[Values]) -> None:
+    """Make the narrower layers beside the old ones, compare, and put them in their place.
+
+    Parameters
+    ----------
+    network : Sequential
+    stays : sequence of ndarray of bool
+        By boundary, the neurons that stay.
+    values : sequence of ndarray of float64
+        By boundary, the constants.
+
+    Raises
+    ------
+    TypeError
+        Naming a layer that cannot be narrower. Nothing has changed.
+    """
+    config, arrays, changed = network.config(None), {}, []
+    for at, layer in enumerate(network.layers):
+        inputs, outputs, name = stays[at], stays[at + 1], f"layers.{at}"
+        if inputs.all() and outputs.all():
+            continue
+        found = _kept(layer, inputs, outputs, values[at])
+        changed.append(at)
+        config["layers"][at] = found.config
+        for part, described in found.parts.items():
+            config["buffers" if part.startswith("buffer.") else "parameters"][f"{name}.{part}"] = described
+        arrays.update({f"{name}.{key}": a for key, a in found.arrays.items()})
+    made = network.remade(config, {**network.arrays(None), **arrays})
+    for at in changed:
+        _refuse_other_outputs(network.layers[at], made.layers[at], stays[at], stays[at + 1], values[at])
+    network.take_over(made)
+
+
+def refuse_unlike(layers: Sequence[Layer], stays: Sequence[Mask]) -> None:
+    """TypeError naming one of these layers without connections that cannot be narrower; nothing changes."""
+    for at, layer in enumerate(layers):
+        inputs, outputs, values = stays[at], stays[at + 1], np.full(layer.n_in, np.nan)
+        if (inputs.all() and outputs.all()) or not (inputs.any() and outputs.any()):
+            continue
+        made = _built(layer, _kept(layer, inputs, outputs, values), int(inputs.sum()))
+        _refuse_other_outputs(layer, made, inputs, outputs, values)
+
+
+def _kept(layer: Layer, inputs: Mask, outputs: Mask, values: Values) -> Narrower:
+    """What is left of a layer; TypeError unless its constructor makes a layer of these widths of it."""
+    found = layer.keep(inputs, outputs, np.where(inputs | np.isnan(values), 0.0, values))
+    n_in, n_out = int(inputs.sum()), int(outputs.sum())
+    made, why = None, ""
+    try:
+        made = type(layer).from_config(found.config)
+        made.connect(n_in)
+        shapes = {name: list(q.shape) for name, q in made.parameters().items()}
+        shapes |= {f"buffer.{name}": list(buffer.shape) for name, buffer in made.buffers().items()}
+        same = shapes == {name: part["shape"] for name, part in found.parts.items()}
+    except (TypeError, ValueError) as error:
+        same, why = False, f" ({error})"
+    if made is None or not same or (made.n_in, made.n_out) != (n_in, n_out):
+        given = {name: value for name, value in found.config.items() if name != "type"}
+        raise TypeError(
+            f"{layer.label} cannot be made narrower: of {given} its constructor makes no layer of {n_in} "
+            f"-> {n_out}{why}: arguments that say widths must be called n_in and n_out, or the class must "
+            "define keep() (see rewire.Layer)"
+        )
+    return found
+
+
+def _built(layer: Layer, found: Narrower, n_in: int) -> Layer:
+    """A layer without connections, alone, of what :func:`_kept` gave."""
+    made = type(layer).from_config(found.config)
+    made.connect(n_in)
+    tree = Tree([made])
+    for name, each in tree.layers.items():
+        each.build(seed=layer.network_seed, index=layer.index, name=name, depth=None, dtype=layer.dtype)
+    for name, parameter in tree.parameters.items():
+        parameter.build(name=name, owner=made, seed=layer.network_seed, dtype=layer.dtype, draw=False)
+    config: dict[str, dict[str, Any]] = {"parameters": {}, "buffers": {}}
+    for part, described in found.parts.items():
+        config["buffers" if part.startswith("buffer.") else "parameters"][f"layers.0.{part}"] = described
+    tree.restore(config, {f"layers.0.{key}": a for key, a in found.arrays.items()})
+    made.name = layer.name
+    return made
+
+
+def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, values: Values) -> None:
+    """TypeError unless outputs that stay are what they were, for inputs from a stream of their own."""
+    removed = ~inputs
+    varying = removed & np.isnan(values)
+    compared = outputs & ~old.live_outputs(varying) if varying.any() else outputs
+    draw = np.random.default_rng([old.index, old.n_in])
+    x = draw.standard_normal((2, old.n_in))
+    part = NEARBY * np.finfo(old.dtype).eps
+    nearby = x * (1.0 + part * draw.choice([-1.0, 1.0], x.shape))
+    for rows, by in ((x, 1.0), (nearby, 1.0 + part)):
+        rows[:, removed & ~varying] = by * values[removed & ~varying]
+    with np.errstate(all="ignore"):
+        before, beside = outputs_alone(old, x)[:, compared], outputs_alone(old, nearby)[:, compared]
+        try:
+            after = outputs_alone(new, x[:, inputs])[:, compared[outputs]]
+        except Exception as error:  # of somebody's layer
+            raise TypeError(
+                f"{old.label} cannot be made narrower: with {new.n_in} of its inputs it raises "
+                f"{type(error).__name__} ({error}): {REMEDY}"
+            ) from error
+        room = (np.abs(beside - before) + part * np.abs(before)).max(axis=1, initial=0.0, keepdims=True)
+        wrong = ~((np.abs(after - before) <= room) | _same(after, before))
+    if wrong.any():
+        row, column = (int(n[0]) for n in np.nonzero(wrong))
+        number = int(np.flatnonzero(compared)[column])
+        raise TypeError(
+            f"{old.label} cannot be made narrower: for the same inputs its output {number} would be "
+            f"{after[row, column]:.6g} in the place of {before[row, column]:.6g}: {REMEDY}"
+        )
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (a == b) | (np.isnan(a) & np.isnan(b))
+    return found
