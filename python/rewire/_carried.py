@@ -9,15 +9,17 @@ read what was written, and when one is resumed, because a file may hold anything
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from rewire._checks import describe
+from rewire._checks import describe, one_of_types
 from rewire._params import lost_object
 from rewire._saving import check_same
 from rewire._training import TrainerLike
-from rewire.callbacks import callback_config
+from rewire._warn import warn
+from rewire.callbacks import callback_config, fields_of_kind
 from rewire.losses import loss as as_loss
 from rewire.network import Sequential
 from rewire.optim import Optimizer
@@ -25,7 +27,7 @@ from rewire.optim import optimizer as as_optimizer
 from rewire.rewiring import rewiring as as_rewiring
 
 __all__ = [
-    "check", "check_descriptions", "check_rule", "lacks", "network_arrays", "network_config",
+    "check", "check_descriptions", "check_rule", "give_up", "lacks", "network_arrays", "network_config",
     "refresh_rule", "saved_fields",
 ]  # fmt: skip
 
@@ -86,12 +88,72 @@ def refresh_rule(trainer: TrainerLike) -> None:
     state.rule_fields_of, state.rule_fields = rule.remembers_as, tuple(rule.fields)
 
 
+def give_up(
+    trainer: TrainerLike, network: Mapping[str, Any], left: Sequence[tuple[Any, Mapping[str, Any]]]
+) -> dict[str, Any]:
+    """Drop the fields of callbacks that were saved and are not there.
+
+    Parameters
+    ----------
+    network : dict
+        Its description in the file.
+    left : sequence of (dict, dict of arrays)
+        What these callbacks have saved.
+
+    Returns
+    -------
+    dict
+        ``network`` without these fields.
+
+    Raises
+    ------
+    ValueError
+        For fields that nobody declares who is there, where it is not known whose they are.
+
+    Warns
+    -----
+    UserWarning
+        Naming the callbacks that had a state.
+    """
+    if not left:
+        return dict(network)
+    configs = [one_of_types("a callback", config, Mapping, "a dict") for config, _ in left]
+    names = [str(config.get("name", "a callback without a name")) for config in configs]
+    parts, here = network["parameters"], set(saved_fields(trainer))
+    known = {name for config in configs for name in fields_of_kind(config)} - here
+    unknown = {name for part in parts.values() for name in part["fields"]} - here - known
+    if unknown:
+        raise ValueError(
+            f"callbacks must take up the fields {', '.join(sorted(unknown))} of the weights: they were saved,"
+            f" and so was the state of {', '.join(names)}, which none of callbacks is like"
+        )
+    for parameter in trainer.network.tree.parameters.values():
+        for name in known:
+            parameter.drop_field(name)
+    for name, (config, arrays) in zip(names, left, strict=True):
+        state = config.get("state", True)
+        if arrays or (any(state.values()) if isinstance(state, Mapping) else state):
+            had = ", ".join(f for f in fields_of_kind(config) if f in known)
+            warn(
+                f"the state of {name} was saved and none of callbacks takes it up: it is given up"
+                f"{f', and its fields of the weights ({had}) are' if had else ''}; give callbacks=[..., a "
+                f"{name}], or leave callbacks out for all that were saved",
+                UserWarning,
+            )
+    left_fields = {
+        q: {**part, "fields": {name: kind for name, kind in part["fields"].items() if name not in known}}
+        for q, part in parts.items()
+    }
+    return {**network, "parameters": left_fields}
+
+
 # --- whether it fits ------------------------------------------------------------------------
 
 
 def check(trainer: TrainerLike) -> None:
     """ValueError, TypeError or KeyError unless everything that is carried fits everything else."""
     net = trainer.network
+    net.tree.refuse_faults()
     metric = trainer.training_metric()
     trainer.state.check(metric=metric, layers=len(net.weight_layers), n_out=net.n_out)
     check_network(trainer, net, trainer.state.optimizer_step)

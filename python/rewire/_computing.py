@@ -83,13 +83,12 @@ class Computing(Assembled):
                 self._inputs(source, np.arange(start, min(start + step, source.n_samples)))
 
     def check_outputs(self, source: Source, rows: NDArray[np.int64], outputs: NDArray[Any]) -> None:
-        """ValueError for outputs that are not finite: of the first such row, or of weights that are not."""
+        """ValueError for outputs that are not finite: of the first such row, or of what is wrong inside."""
         finite = np.isfinite(outputs)
         if finite.all():
             return
-        for parameter in self.tree.parameters.values():
-            if not parameter.finite():
-                raise ValueError(f"{parameter.label} has weights that are not finite: there is no prediction")
+        if (fault := self.tree.fault()) is not None:
+            raise ValueError(f"{fault[0]} has {fault[1]}: there is no prediction")
         row = rows[finite.all(axis=1).argmin() :][:1]
         column = int(np.abs(self._inputs(source, row)[0]).argmax())
         raise ValueError(

@@ -276,19 +276,19 @@ class Stepper:
     # --- what is no longer finite -------------------------------------------------------------
 
     def check_finite(self) -> None:
-        """DivergenceError naming the first parameter that is not finite, or whose mean squares are not."""
+        """DivergenceError naming the first layer that is not finite, or whose mean squares are not."""
         squares = [name for name, field in self.optimizer.fields.items() if (field.power or 0) > 1]
+        if (fault := self.net.tree.fault()) is not None:
+            raise self.diverged(*fault)
         for parameter in self.net.tree.parameters.values():
-            if not parameter.finite():
-                raise self.diverged(parameter.label, "weights that are not finite")
             if not all(parameter.finite_field(name) for name in squares):
                 raise self.diverged(parameter.label, "squares of gradients that are not finite")
 
     def find_divergence(self, flow: list[_core.Tiles], value: float) -> DivergenceError:
         """Name the first layer that is no longer finite."""
         for layer, y in zip(self.net.layers, flow[1:], strict=True):
-            if not layer.finite():
-                return self.diverged(layer.label, "weights that are not finite")
+            if (fault := layer.fault()) is not None:
+                return self.diverged(*fault)
             if not np.isfinite(y.array()).all():
                 return self.diverged(layer.label, "outputs that are not finite")
         return self.diverged(None, f"a loss of {value}")

@@ -248,10 +248,11 @@ class Sequential(Computing):
             is not registered under a name of its own.
         ValueError
             If it would bring back none: for a layer that its constructor does not make again from what
-            ``config()`` says.
+            ``config()`` says; for weights or buffers that are not finite, or a buffer out of its range.
         """
         with self.gate.reading("save"):
             self.check_savable()
+            self.tree.refuse_faults()
             _saving.write(path, "network", self.config(), self.arrays(), notes)
 
     @classmethod
@@ -285,6 +286,7 @@ class Sequential(Computing):
             config, arrays = _saving.network_parts(contents)
             network = cls.from_config(config, arrays)
             _saving.check_same(config, network.config(), "network")
+            network.tree.refuse_faults()
             return network
 
 

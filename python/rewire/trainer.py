@@ -22,7 +22,7 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, restorable
+from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History
 from rewire.losses import Loss
 from rewire.losses import loss as as_loss
@@ -298,13 +298,19 @@ class Trainer(OwnLoop):
         Parameters
         ----------
         callbacks : iterable, optional
-            Instead of those that were saved; one that stands where one of its kind stood gets its state
-            back. By default the built-in ones are rebuilt; those without a ``config()`` were not saved.
+            Instead of those that were saved; the first one of a kind gets the state of the first of its kind
+            that was saved, and so on. By default the built-in ones are rebuilt; those without a ``config()``
+            were not saved.
 
         Raises
         ------
         KeyError, TypeError, ValueError
             If they do not describe a trainer: everything is checked, and what is unknown is refused.
+
+        Warns
+        -----
+        UserWarning
+            For state that was saved and that none of ``callbacks`` takes up; it is given up.
         """
         _checks.one_of_types("config", config, Mapping, "a dict as config() gives")
         return cls._from_config(config, arrays, callbacks, copy=True)
@@ -322,19 +328,20 @@ class Trainer(OwnLoop):
         saved = config["callbacks"]
         if not isinstance(saved, list):
             raise TypeError(f"callbacks must be a list, got {_checks.describe(saved)}")
-        if callbacks is None:
-            indices = [i for i, c in enumerate(saved) if c is not None]
-            own = [callback_from_config(saved[i]) for i in indices]
-        else:
-            own = list(callbacks)
-            indices = list(range(len(own)))
-        parts = _by_owner(arrays, [i for i, c in enumerate(saved) if c is not None])
+        there = {i: c for i, c in enumerate(saved) if c is not None}
+        own = [callback_from_config(c) for c in there.values()] if callbacks is None else list(callbacks)
+        parts = _by_owner(arrays, there)
         trainer = cls._build(config, parts, own, copy=copy)
-        for callback, i in zip(own, indices, strict=True):
-            if i < len(saved) and restorable(callback, saved[i]):
-                callback.restore(saved[i], parts[f"callbacks.{i}"])
+        for callback, i in zip(own, list(there) if callbacks is None else taken_up(own, saved), strict=True):
+            if i is None:
+                continue
+            its, its_arrays = there.pop(i), parts[f"callbacks.{i}"]
+            if hasattr(callback, "restore"):
+                callback.restore(its, its_arrays)
             if callbacks is None and type(callback).__module__.startswith("rewire."):
-                _saving.check_same(saved[i], callback_config(callback), f"trainer.callbacks[{i}]")
+                _saving.check_same(its, callback_config(callback), f"trainer.callbacks[{i}]")
+        left = [(c, parts[f"callbacks.{i}"]) for i, c in there.items()]
+        config = {**config, "network": _carried.give_up(trainer, config["network"], left)}
         if trainer.state.optimizer_step:
             missing = _carried.lacks(trainer.network, trainer.optimizer)
             if missing is not None:
@@ -393,7 +400,7 @@ class Trainer(OwnLoop):
         OSError, RuntimeError
             As for `Sequential.save`; RuntimeError also while gradients wait for :meth:`apply`.
         TypeError, ValueError
-            For a trainer that does not fit together.
+            For a trainer that does not fit together, or whose weights or buffers are not finite.
         """
         with self.network.gate.reading("save"):
             self._refuse_kept("save")

@@ -9,10 +9,11 @@ from rewire.callbacks.base import (
     callback_config,
     callback_from_config,
     checked_callbacks,
+    fields_of_kind,
     handlers,
     has_state,
     register_callback,
-    restorable,
+    taken_up,
 )
 from rewire.callbacks.checkpoint import Checkpoint
 from rewire.callbacks.early_stopping import EarlyStopping
@@ -23,5 +24,5 @@ from rewire.callbacks.weight_average import WeightAverage, weight_average
 __all__ = [
     "EVENTS", "Callback", "Checkpoint", "EarlyStopping", "LinkLog", "MapLog", "State", "TrainerLike",
     "WeightAverage", "brings_network", "callback_config", "callback_from_config", "checked_callbacks",
-    "handlers", "has_state", "register_callback", "restorable", "weight_average",
+    "fields_of_kind", "handlers", "has_state", "register_callback", "taken_up", "weight_average",
 ]  # fmt: skip

@@ -21,7 +21,8 @@ from rewire.rewiring import RewiringRecord
 
 __all__ = [
     "EVENTS", "Callback", "State", "brings_network", "callback_config", "callback_from_config",
-    "checked_callbacks", "handlers", "has_state", "register_callback", "restorable",
+    "checked_callbacks", "fields_of_kind", "handlers", "has_state", "register_callback", "restorable",
+    "taken_up",
 ]  # fmt: skip
 
 EVENTS = ("on_fit_begin", "on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end", "on_fit_end")
@@ -166,6 +167,20 @@ def restorable(callback: Any, saved: Any) -> bool:
     return own.get("name") == saved.get("name")
 
 
+def taken_up(callbacks: Iterable[Any], saved: Iterable[Any]) -> list[int | None]:
+    """For each callback the number of the saved ``config()`` whose state it takes up; None: it has none.
+
+    The first of a kind takes up that of the first one of its kind that was saved, and so on, whatever stands
+    between them.
+    """
+    free = dict(enumerate(saved))
+    found = []
+    for callback in callbacks:
+        found.append(next((i for i, config in free.items() if restorable(callback, config)), None))
+        free.pop(-1 if found[-1] is None else found[-1], None)
+    return found
+
+
 KINDS = Registry(
     "callback", Callback, "a Callback", by_class=True,
     hint="; callbacks= takes one's own when a trainer is resumed",
@@ -179,6 +194,12 @@ def register_callback(cls: type[Callback]) -> type[Callback]:
     ``"state"``; then :meth:`Callback.restore` gets all of them, and has to refuse what it does not know.
     """
     return KINDS.register(cls)
+
+
+def fields_of_kind(saved: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that a callback of this ``config()`` keeps, if its kind is registered."""
+    known = saved.get("name") in KINDS.names()
+    return KINDS.named(saved["name"]).fields if known else ()
 
 
 def callback_from_config(config: Mapping[str, Any]) -> Callback:

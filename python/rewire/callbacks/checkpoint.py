@@ -15,6 +15,7 @@ from rewire._training import TrainerLike
 from rewire._warn import warn
 from rewire.callbacks.base import Callback, State, register_callback
 from rewire.callbacks.watched import MODES, Watched
+from rewire.errors import DivergenceError
 from rewire.network import Sequential
 from rewire.rewiring.schedule import Epochs, ScheduleLike, Steps, schedule_from
 
@@ -170,6 +171,8 @@ class Checkpoint(Callback):
     def _write(self, state: State, target: str | None) -> None:
         if target is None:
             return
+        if (fault := state.network.tree.fault()) is not None:
+            raise DivergenceError(state.epoch, state.step, *fault)  # the file keeps the last good network
         try:
             self.write(state, target)
         except OSError as error:

@@ -185,8 +185,8 @@ class EarlyStopping(Callback):
                 raise ValueError("EarlyStopping: the best network has other layers than the trainer's")
             best = Sequential.from_config(self._best_config, self._best_arrays)
             trainer.check_network(best, self._best_step)
-            if not all(layer.finite() for layer in best.layers):
-                raise ValueError("EarlyStopping: the best network has weights that are not finite")
+            if (fault := best.tree.fault()) is not None:
+                raise ValueError(f"EarlyStopping: of the best network, {fault[0]} has {fault[1]}")
             self._restored = False
 
     def __repr__(self) -> str:

@@ -332,9 +332,18 @@ class Layer(Dependence):
         buffers = [buffer for layer in self.tree() for buffer in layer.buffers().values()]
         return held_bytes([*self.all_parameters(), *buffers])
 
-    def finite(self) -> bool:
-        """Whether all weights and biases are finite."""
-        return all(q.finite() for q in self.all_parameters())
+    def fault(self) -> tuple[str, str] | None:
+        """What nobody can compute with: the label of the layer, this or one inside, and what it has.
+
+        As weights that are not finite, or a buffer out of its range. None if there is nothing.
+        """
+        for layer in self.tree():
+            if not all(parameter.finite() for parameter in layer.parameters().values()):
+                return layer.label, "weights that are not finite"
+            for name, buffer in layer.buffers().items():
+                if (what := buffer.fault()) is not None:
+                    return layer.label, f"a value in its buffer {name!r} that is {what}"
+        return None
 
 
 def _named(kind: type[Layer]) -> list[str]:

@@ -143,7 +143,7 @@ class BatchNorm(Normalised, Elementwise):
     def connect(self, n_in: int) -> None:
         super().connect(n_in)
         self.running_mean = Buffer(n_in, axes=("out",))
-        self.running_var = Buffer(n_in, axes=("out",), fill=1.0)
+        self.running_var = Buffer(n_in, axes=("out",), fill=1.0, low=0.0)
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         mean, inverse = self.row("mean", p), self.row("inverse", p)

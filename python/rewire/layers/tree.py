@@ -113,6 +113,15 @@ class Tree:
     def _named(self) -> tuple[Mapping[str, Any], ...]:
         return self.layers, self.parameters, self.buffers
 
+    def fault(self) -> tuple[str, str] | None:
+        """What nobody can compute with, as `Layer.fault` says of each layer; None if there is nothing."""
+        return next((found for layer in self.row if (found := layer.fault()) is not None), None)
+
+    def refuse_faults(self) -> None:
+        """ValueError for values that nobody can train or predict with; the layer is named."""
+        if (found := self.fault()) is not None:
+            raise ValueError(f"{found[0]} has {found[1]}")
+
     # --- saving -------------------------------------------------------------------------
 
     def config(self, fields: Collection[str] | None) -> dict[str, dict[str, Any]]:
