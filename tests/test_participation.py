@@ -136,14 +136,10 @@ def bare(density=0.3, seed=4):
 
 def probe_of(parameters):
     """The same gradients for equal parameters."""
-    rng, tiles = np.random.default_rng(7), {}
-    for parameter in parameters:
-        both = []
-        for n in (parameter.n_in, parameter.n_out):
-            both.append(rw._core.Tiles(n, 16, rw._core.tile_size(16, "float32"), "float32"))
-            both[-1].pack(rng.normal(size=(16, n)).astype("f4"))
-        tiles[parameter.name] = tuple(both)
-    return GradientProbe(tiles, 1)
+    rng = np.random.default_rng(7)
+    return GradientProbe(
+        {q.name: tuple(rng.normal(size=(16, n)) for n in (q.n_in, q.n_out)) for q in parameters}
+    )
 
 
 def rule_of(case):
@@ -278,3 +274,42 @@ def test_growth_of_all_layers_at_once_keeps_the_number_of_links_with_groups(grou
     )
     net.validate()
     assert net.nnz == before
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_a_probe_of_arrays_has_the_gradients_of_their_product(group):
+    weight = rw.SparseParameter(9, 6, density=0.5, group=group).build(name="one", seed=0, dtype="float64")
+    rng = np.random.default_rng(0)
+    x, dz = rng.normal(size=(70, 9)), rng.normal(size=(70, 6))
+    probe = GradientProbe({"one": (x.tolist(), dz)}, 2)
+    rows, cols, _ = weight.to_arrays()
+    live = rw.SparseParameter(9, 6, density=0.5, group=group).build(name="one", seed=0, dtype="float64")
+    live.core.set_field("weight", probe.live(weight))
+    np.testing.assert_allclose(live.to_arrays()[2], (dz.T @ x)[rows, cols], rtol=1e-12)
+    np.testing.assert_array_equal(probe.inputs(weight), x)
+    np.testing.assert_array_equal(probe.outputs(weight), dz)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "says"),
+    [
+        ([], TypeError, "pairs must be a dict of names"),
+        ({"other": ()}, ValueError, "probe must have inputs and gradients of 'one', got those of 'other'"),
+        ({"one": np.ones((4, 9))}, TypeError, r"pairs\['one'\] must be inputs and gradients, got an array"),
+        ({"one": (np.ones((4, 8)), np.ones((4, 6)))}, ValueError, r"\[0\] must have shape \(samples, 9\)"),
+        ({"one": (np.ones((4, 9)), np.ones((3, 6)))}, ValueError, r"\[1\] must have shape \(samples, 6\)"),
+        ({"one": (np.ones((0, 9)), np.ones((0, 6)))}, ValueError, r"\[0\] must have shape \(samples, 9\)"),
+        ({"one": (np.ones((4, 9)), 1j * np.ones((4, 6)))}, TypeError, r"\[1\] must be an array of real"),
+        ({"one": (np.full((4, 9), 1e300), np.ones((4, 6)))}, ValueError, r"\[0\] must be finite in float32"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_probe_of_other_arrays_is_refused(pairs, error, says):
+    weight = rw.SparseParameter(9, 6, density=0.5).build(name="one", seed=0)
+    rule = rw.RigL(every=1)
+    rule.prepare([weight])
+    before = weight.to_arrays()
+    with pytest.raises(error, match=says):
+        rule.rewire([weight], TrainingProgress(0, 1, False), 1, 1, seed=0, probe=GradientProbe(pairs))
+    for a, b in zip(weight.to_arrays(), before, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -14,12 +14,14 @@ of all positions, :meth:`GradientProbe.live` for the links that are there, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._checks import describe, integer, one_of_types
 from rewire._positions import store_at
 from rewire.parameters import SparseParameter
 
@@ -33,21 +35,65 @@ class GradientProbe:
 
     Parameters
     ----------
-    pairs : dict of str to (Tiles, Tiles)
-        By the parameter's name: inputs (n_in features) and gradients of the sums (n_out features).
+    pairs : dict of str to (array-like, array-like)
+        By the parameter's name: inputs x, shape (samples, n_in), and gradients dz of the loss for the sums
+        W x + b, shape (samples, n_out). Finite. A trainer gives tiles.
     threads : int
 
     Notes
     -----
     Valid until the next step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import rewire as rw
+    >>> weight = rw.SparseParameter(3, 2, links=2).build(name="first", seed=0)
+    >>> x, dz = np.array([[1.0, 2.0, 3.0]]), np.array([[1.0, -1.0]])
+    >>> probe = rw.rewiring.GradientProbe({"first": (x, dz)})
+    >>> probe.largest(weight, 1, (0, 0, 0))[2]
+    array([3.])
     """
 
-    def __init__(self, pairs: dict[str, tuple[_core.Tiles, _core.Tiles]], threads: int) -> None:
-        self._pairs, self._threads = pairs, threads
+    def __init__(self, pairs: Mapping[str, tuple[Any, Any]], threads: int = 1) -> None:
+        self._pairs = dict(one_of_types("pairs", pairs, Mapping, "a dict of names and pairs of arrays"))
+        self._threads = integer("threads", threads, low=1)
 
     def pair(self, parameter: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
-        """Inputs and gradients of the sums of one layer."""
-        return self._pairs[parameter.name]
+        """Inputs and gradients of the sums of one layer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are none of this parameter, or others than a matrix of its inputs and one of its outputs.
+        """
+        name = parameter.name
+        if name not in self._pairs:
+            listed = ", ".join(map(repr, self._pairs)) or "none"
+            raise ValueError(f"probe must have inputs and gradients of {name!r}, got those of {listed}")
+        found = self._pairs[name]
+        if not (isinstance(found, tuple | list) and len(found) == 2):
+            raise TypeError(f"pairs[{name!r}] must be inputs and gradients, got {describe(found)}")
+        if not isinstance(found[0], _core.Tiles):
+            found = self._pairs[name] = self._packed(parameter, *found)
+        return found
+
+    def _packed(self, parameter: SparseParameter, *arrays: Any) -> tuple[_core.Tiles, _core.Tiles]:
+        """Tiles of two arrays, checked."""
+        made, samples = [], np.shape(arrays[0])[:1]
+        for i, (array, n) in enumerate(zip(arrays, (parameter.n_in, parameter.n_out), strict=True)):
+            values, where = np.asarray(array), f"pairs[{parameter.name!r}][{i}]"
+            if values.dtype.kind not in "fiu":
+                raise TypeError(f"{where} must be an array of real numbers, got {describe(array)}")
+            if values.ndim != 2 or not values.size or values.shape != (*samples, n):
+                raise ValueError(f"{where} must have shape (samples, {n}), got {values.shape}")
+            values = values.astype(parameter.dtype)
+            if not np.isfinite(values).all():
+                raise ValueError(f"{where} must be finite in {parameter.dtype}")
+            tile = _core.tile_size(len(values), parameter.dtype)
+            made.append(_core.Tiles(n, len(values), tile, parameter.dtype))
+            made[-1].pack(values, None, None, None, self._threads)
+        return made[0], made[1]
 
     def inputs(self, parameter: SparseParameter) -> NDArray[Any]:
         """The layer's inputs, shape (batch, n_in)."""
