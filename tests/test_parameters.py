@@ -297,3 +297,29 @@ def test_copies_have_values_of_their_own(how, make):
         assert twin.nnz == q.nnz
     else:
         np.testing.assert_array_equal(twin.padded[: q.size].reshape(q.shape), twin.values)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("rule", ["static", "top-kast", "deepr"])
+def test_a_vector_of_a_field_is_of_the_parameters_that_have_it(group, rule):
+    """Biases have no age, nor what a rule keeps for links."""
+    layers = [rw.Sparse(8, 30, density=0.5, group=group), rw.Sparse(30, 3, activation="softmax")]
+    optimizer = rw.Adam(0.01) if rule != "deepr" else rw.SGD(0.01)
+    t = rw.Trainer(rw.Sequential(layers), loss="cross_entropy", optimizer=optimizer, rewiring=rule,
+                   horizon=1, steps_per_epoch=9)  # fmt: skip
+    t.train_step(X, Y)
+    net = t.network
+    names = {name for q in net.sparse_parameters for name in q.fields}
+    assert names - {name for q in net.parameters().values() for name in q.fields if not q.connects}
+    for name in names:
+        those = [q for q in net.parameters().values() if q.has(name)]
+        found = net.get_vector(name)
+        np.testing.assert_array_equal(found, np.concatenate([q.read(name) for q in those]))
+        changed = np.maximum(found, 1) if found.dtype.kind in "iu" else found * 0.5
+        net.set_vector(changed, name)
+        np.testing.assert_array_equal(net.get_vector(name), changed)
+        with pytest.raises(ValueError, match=rf"values must .*\({found.size},\)"):
+            net.set_vector(changed[1:], name)
+    for call in (net.get_vector, lambda name: net.set_vector(found, name)):
+        with pytest.raises(KeyError, match="no parameter has 'other'"):
+            call("other")

@@ -154,23 +154,34 @@ class Assembled:
         Parameters
         ----------
         field : str
-            ``"weight"``, ``"gradient"``, or the name of a field, such as ``"momentum"``.
+            ``"weight"``, ``"gradient"``, or the name of a field, such as ``"momentum"``. Of a field that some
+            parameters have and others have not, as what a rule keeps for links and not for biases: of those
+            that have it.
 
         Returns
         -------
         ndarray of the widest dtype among the parameters, shape (n_params,)
             No value is rounded: float64 if one parameter of a float32 network is. In the order of
-            :meth:`parameters`; of links by row and column, as ``to_arrays`` of a parameter has them. Rewiring
-            moves links: a vector from before it is one of other links.
+            :meth:`parameters`; of links by row and column, as ``to_arrays`` of a parameter has them; shorter
+            where parameters lack the field, or where links of a group share a value. Rewiring moves links: a
+            vector from before it is one of other links.
 
         Raises
         ------
         KeyError
-            If a parameter has no such field.
+            If no parameter has such a field; for gradients, if one has none.
         """
         with self.gate.reading("get_vector"):
-            parts = [parameter.read(field) for parameter in self.tree.parameters.values()]
-        return np.concatenate(parts)
+            return np.concatenate([parameter.read(field) for parameter in self._that_have(field)])
+
+    def _that_have(self, field: str) -> list[Parameter]:
+        """The parameters whose values of a field make its vector."""
+        found = list(self.tree.parameters.values())
+        if field not in ("weight", GRADIENT):
+            found = [parameter for parameter in found if parameter.has(field)]
+        if not found:
+            raise KeyError(f"no parameter has {field!r}")
+        return found
 
     def set_vector(self, values: ArrayLike, field: str = "weight") -> None:
         """Write weights, kept gradients or a field of all parameters from one vector.
@@ -178,22 +189,24 @@ class Assembled:
         Parameters
         ----------
         values : array-like, shape (n_params,)
-            In the order of :meth:`get_vector`. Finite, and in the range of the field; rounded to its dtype.
+            In the order, and of the length, of :meth:`get_vector`. Finite, and in the range of the field;
+            rounded to its dtype.
         field : str
 
         Raises
         ------
         KeyError, TypeError, ValueError
-            If a parameter has no such field; for values that do not fit. Nothing has changed then.
+            If no parameter has such a field; for values that do not fit. Nothing has changed then.
         BufferError
             For gradients, while a store is viewed.
         RuntimeError
             While another thread trains this network or predicts. A callback of ``fit`` may call it.
         """
         with self.gate.changing("set_vector"):
-            found = _checks.float_vector("values", values, self.n_params)
-            parameters = list(self.tree.parameters.values())
-            parts = np.split(found, np.cumsum([parameter.size for parameter in parameters])[:-1])
+            parameters = self._that_have(field)
+            sizes = [q.size if field in ("weight", GRADIENT) else q.read(field).size for q in parameters]
+            found = _checks.float_vector("values", values, sum(sizes))
+            parts = np.split(found, np.cumsum(sizes)[:-1])
             if field == GRADIENT:
                 self.refuse_views("written")
             for parameter, part in zip(parameters, parts, strict=True):  # before anything changes
