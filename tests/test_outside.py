@@ -29,6 +29,7 @@ from outside.k_winners import NumpyKWinners
 from outside.lion import Lion
 from rewire import analysis
 from rewire._inputs import as_source
+from rewire.cli import main
 from rewire.layers import ArrayLayer, Elementwise, FreeEnergy, Mixing
 from rewire.layers.passing import Keep, Probe
 from rewire.losses import Truth
@@ -684,3 +685,49 @@ def test_link_log_counts_all_links(name, place):
     assert all(s <= n for s, n in zip(last["links_survived"], last["nnz"], strict=True))
     assert all(e >= n for e, n in zip(last["links_explored"], last["nnz"], strict=True))
     assert 0 < last["exploration_rate"] <= 1
+
+
+
+class Plain(rw.Optimizer):
+    """Against the gradient; knows no weight decay."""
+
+    name = "plain"
+
+    def __init__(self, lr=0.02, *, clip_norm=None, schedule=None):
+        super().__init__(lr, clip_norm=clip_norm, schedule=schedule)
+
+    def step(self, values, gradient, fields, *, rate, decay, count):
+        values -= rate * gradient
+
+    def config(self):
+        return {name: value for name, value in super().config().items() if name != "weight_decay"}
+
+
+@pytest.mark.parametrize("kind", ["SparseMLPClassifier", "SparseMLPRegressor"])
+def test_estimators_take_a_registered_optimizer_by_its_name(kind):
+    """With what its constructor takes of the estimator's parameters, and its own rate."""
+    pytest.importorskip("sklearn")
+    outside.optim.register_optimizer(Plain)
+    rng, kind = np.random.default_rng(0), getattr(rw, kind)
+    X, y = rng.normal(size=(200, 9)), np.arange(200) % 2
+    few = {"hidden_layer_sizes": (9,), "density": 0.5, "max_iter": 1, "random_state": 0}
+    model, other = kind(optimizer="Lion", **few), kind(optimizer="adam", **few)
+    classes = {"classes": [0, 1]} if kind is rw.SparseMLPClassifier else {}
+    for times in (1, 2, 3):
+        for one in (model, other):
+            one.partial_fit(X * times, y, **classes)
+        found, its = model.trainer_.optimizer, other.trainer_.optimizer
+        assert (type(found), found.lr, found.weight_decay) == (Lion, 1e-4, its.weight_decay)
+    assert its.lr == 0.003 and its.weight_decay < 0.05
+    found = kind(optimizer="plain", **few).fit(X, y).trainer_.optimizer
+    assert (type(found), found.lr, found.weight_decay) == (Plain, 0.02, 0.0)
+    with pytest.raises(ValueError, match="weight_decay must be 0 or 'auto': 'plain' takes none, got 0.1"):
+        kind(optimizer="plain", weight_decay=0.1, **few).fit(X, y)
+
+
+def test_the_command_line_takes_a_registered_optimizer_by_its_name(tmp_path, capsys):
+    command = ["train", "--data", "digits", "--hidden", "9", "--epochs", "1", "--optimizer", "LION"]
+    assert main([*command, "--save", str(tmp_path / "t")]) == 0
+    assert type(rw.Trainer.resume(tmp_path / "t").optimizer) is Lion
+    assert main([*command, "--nesterov"]) == 2
+    assert "--nesterov belongs to sgd, not to lion" in capsys.readouterr().err

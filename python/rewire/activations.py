@@ -8,6 +8,7 @@ whose slope alternates in sign, softmax is left to the loss.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -52,10 +53,23 @@ class Activation:
     """
 
     name: ClassVar[str] = ""
+    hidden: ClassVar[bool] = True  # whether hidden layers may have it
+    outputs_a_neuron: ClassVar[int] = 1
 
     def bind(self, depth: int | None) -> Bound:
         """The core's terms for the ``depth``-th hidden weight layer (1 first), or the output (None)."""
         raise NotImplementedError
+
+    def layer(self) -> Any:
+        """A new layer that computes it, after the one with the weights; None where that one does."""
+        return None
+
+    def body(self, sizes: Sequence[int], dropout: float) -> list[Any]:
+        """New layers in the place of all hidden ones, their matrices included; none where these have some.
+
+        They take ``sizes[0]`` values, and stand for hidden layers of the other sizes.
+        """
+        return []
 
     @property
     def gain(self) -> float:
@@ -281,6 +295,7 @@ class Softmax(Activation):
     """f(x)_i = exp(x_i) / sum_j exp(x_j); on the output layer only, fused with cross entropy in training."""
 
     name: ClassVar[str] = "softmax"
+    hidden: ClassVar[bool] = False
 
     def bind(self, depth: int | None) -> Bound:
         if depth is not None:

@@ -24,7 +24,7 @@ from rewire.parameters.field import check_fields
 from rewire.schedules import Schedule
 from rewire.schedules import schedule as as_schedule
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer", "register_optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "optimizer", "optimizer_names", "register_optimizer"]
 
 DECAYS = ("l2", "decoupled", "per_step")
 _above_0 = partial(number, low=0.0, open_low=True)
@@ -48,6 +48,9 @@ class Optimizer(Parameters):
         May be changed between steps, as may the constants of a kind, such as ``momentum``.
     fields : dict of str to Field
         What is kept for every value, in the order in which the core takes it.
+    usual_lr, usual_decay : float or None
+        What estimators take for ``"auto"``. None: the constructor's default for the rate, and for the decay
+        a penalty on the loss that depends on the number of rows.
 
     Notes
     -----
@@ -58,6 +61,10 @@ class Optimizer(Parameters):
 
     name: ClassVar[str] = ""
     fields: Mapping[str, Field] = {}
+    # Adam's usual 0.001 is for dense layers: a sparse neuron sums fewer inputs, and up to widths of 1000
+    # three times as much learns faster at the same final accuracy.
+    usual_lr: ClassVar[float | None] = None
+    usual_decay: ClassVar[float | None] = None
     lr = CheckedAttribute(_above_0)
     weight_decay = CheckedAttribute(partial(number, low=0.0))
     clip_norm = CheckedAttribute(lambda name, value: None if value is None else _above_0(name, value))
@@ -160,6 +167,7 @@ class SGD(Optimizer):
     """
 
     name = "sgd"
+    usual_lr = 0.05
     momentum = CheckedAttribute(_below_1)
     nesterov = CheckedAttribute(boolean)
     decay = CheckedAttribute(lambda name, value: choice(name, value, DECAYS))
@@ -216,6 +224,7 @@ class Adam(Optimizer):
     """
 
     name = "adam"
+    usual_lr = 0.003
     fields = {
         "adam_m": Field(power=1),
         "adam_v": Field(power=2, low=0.0),
@@ -253,6 +262,7 @@ class AdamW(Adam):
     """
 
     name = "adamw"
+    usual_decay = 0.01  # beside its steps decay is no penalty on the loss, so rows say nothing of it
     _decay = "decoupled"
 
     def __init__(
@@ -289,6 +299,11 @@ def register_optimizer(cls: type[Optimizer]) -> type[Optimizer]:
         For a class without a name, or with the name of another one.
     """
     return KINDS.register(cls)
+
+
+def optimizer_names() -> list[str]:
+    """The names that :func:`optimizer` knows, sorted; without aliases."""
+    return KINDS.names()
 
 
 def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from rewire import units  # noqa: F401  so that their names are known to `activation`
 from rewire._checks import boolean, choice, describe, detached, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
@@ -23,7 +24,6 @@ from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
-from rewire.units import Body, Unit
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
@@ -238,10 +238,10 @@ def mlp_layers(
         raise ValueError(f"give one of epsilon, density and links, got {words}")
     boolean("dense", dense)
     between = activation(hidden)
-    body = between.body(sizes[:-1], dropout) if isinstance(between, Body) else []
+    each, own_layer = between.outputs_a_neuron, between.layer() is not None
+    body = between.body(sizes[:-1], dropout)
     if body:
         sizes = sizes[-2:]
-    each = between.outputs_a_neuron if isinstance(between, Unit) else 1
     shapes = [(n * each if i else n, m) for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))]
     if density is None and links is None:
         counts = [erdos_renyi_links(n, m, 20.0 if epsilon is None else epsilon) for n, m in shapes]
@@ -252,8 +252,8 @@ def mlp_layers(
     layers: list[Layer] = [*body]
     for i, (n, m) in enumerate(shapes):
         last = i == len(shapes) - 1
-        unit = between if isinstance(between, Unit) and not last else None
-        f = activation(output if last else "linear" if unit else between)
+        unit = between.layer() if own_layer and not last else None
+        f = activation(output if last else "linear" if own_layer else between)
         if dense:
             layers.append(Dense(n, m, activation=f, init=init))
         else:
@@ -267,7 +267,7 @@ def mlp_layers(
                 layer.weight.sized_here = False
             layers.append(layer)
         if unit is not None:
-            layers.append(unit.layer())
+            layers.append(unit)
         if dropout > 0.0 and not last:
             layers.append(Dropout(dropout))
     return layers

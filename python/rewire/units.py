@@ -15,16 +15,14 @@ from rewire.activations import KINDS, Activation, Bound
 from rewire.layers import KWinners, Layer, PReLU, SReLU, SwitchNet4, TwoSided
 
 __all__ = [
-    "Body", "KWinnersUnit", "PReLUUnit", "SReLUUnit", "SwitchNet4Unit", "TwoSidedUnit", "TwoSidedWinnersUnit",
-    "Unit",
+    "KWinnersUnit", "PReLUUnit", "SReLUUnit", "SwitchNet4Unit", "TwoSidedUnit", "TwoSidedWinnersUnit", "Unit",
+    "hidden_names",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Unit(Activation):
     """Base of hidden units that are layers."""
-
-    outputs_a_neuron: ClassVar[int] = 1
 
     def layer(self) -> Layer:
         """A new layer to stand after the one with the weights."""
@@ -106,16 +104,7 @@ class TwoSidedWinnersUnit(KWinnersUnit):
 
 
 @dataclass(frozen=True)
-class Body(Unit):
-    """Base of what stands in the place of all hidden layers, their matrices included."""
-
-    def body(self, sizes: Sequence[int], dropout: float) -> list[Layer]:
-        """New layers that take ``sizes[0]`` values, for hidden layers of the other sizes."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class SwitchNet4Unit(Body):
+class SwitchNet4Unit(Unit):
     """:class:`rewire.SwitchNet4`, with a layer of switches for every hidden layer; these are equally wide."""
 
     block: int = 4
@@ -149,6 +138,11 @@ class SwitchNet4Unit(Body):
                 f"inputs, got {hidden}"
             )
         return [self._made(first, hidden[0], len(hidden), dropout)]
+
+
+def hidden_names() -> list[str]:
+    """The names of what may stand between matrices of weights: units, and activations of hidden layers."""
+    return [name for name in KINDS.names() if KINDS.named(name).hidden]
 
 
 for _kind in (SReLUUnit, PReLUUnit, TwoSidedUnit, KWinnersUnit, TwoSidedWinnersUnit, SwitchNet4Unit):

@@ -11,7 +11,9 @@ from rewire import datasets
 from rewire._registry import folded
 from rewire._version import __version__
 from rewire.connectivity import connectivity_names
+from rewire.optim import optimizer_names
 from rewire.rewiring import rewiring_names
+from rewire.units import hidden_names
 
 __all__ = [
     "Parser",
@@ -24,10 +26,6 @@ __all__ = [
 ]
 
 LOSSES = ("cross_entropy", "mse", "huber")
-ACTIVATIONS = (
-    "all-relu", "relu", "leaky-relu", "thresholded-relu", "abs", "gelu", "silu", "srelu", "prelu",
-    "two-sided", "k-winners", "two-sided-winners", "switchnet4", "sigmoid", "tanh", "linear",
-)  # fmt: skip
 PRESETS = ("set-2018", "tsnn-2021")
 
 
@@ -146,7 +144,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         network, "--distribution", ("erk", "uniform"),
         "how --density or --links is divided: more in small layers, or alike (default: erk)",
     )  # fmt: skip
-    _choice(network, "--activation", ACTIVATIONS, "of hidden layers (default: all-relu)")
+    _registered(network, "--activation", hidden_names(), "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     fraction = _in_unit(below_one=True)
     network.add_argument("--dropout", type=fraction, help="after hidden layers (default: 0.2)")
@@ -186,7 +184,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     _choice(training, "--loss", LOSSES, "(default: cross_entropy for classes, mse for numbers)")
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
-    _choice(training, "--optimizer", ("sgd", "adam", "adamw"), "(default: sgd)")
+    _registered(training, "--optimizer", optimizer_names(), "(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
     training.add_argument("--momentum", type=_in_unit(below_one=True), help="of sgd")
     training.add_argument("--nesterov", action="store_true", default=None, help="Nesterov's momentum")
@@ -326,6 +324,12 @@ def _data(parser: Any, help_: str, required: bool = False) -> None:
 
 def _choice(parser: Any, option: str, words: Sequence[str], help_: str) -> None:
     parser.add_argument(option, type=_word(words), choices=words, help=help_)
+
+
+def _registered(parser: Any, option: str, names: Sequence[str], help_: str) -> None:
+    """A word that a registry knows when the option is used: a module may be imported before that."""
+    metavar = option.removeprefix("--").upper()
+    parser.add_argument(option, type=_word(names), metavar=metavar, help=f"{', '.join(names)}; {help_}")
 
 
 def _threads(parser: Any, default: str = "see `rewire info`") -> None:

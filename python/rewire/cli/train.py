@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import inspect
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from rewire import files, presets
 from rewire._fileio import write_json
 from rewire._format import percent
 from rewire._format import seconds as spent
+from rewire._registry import Registry
 from rewire._signals import Interrupts, terminating
+from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
     UsageError,
@@ -32,11 +35,14 @@ from rewire.cli._shared import (
 )
 from rewire.cli.options import recipe_options
 from rewire.datasets import Dataset, hold_out
+from rewire.optim import KINDS as OPTIMIZERS
+from rewire.optim import optimizer_names
 from rewire.recipe import EPOCHS, Recipe
 from rewire.rewiring import Epochs
 from rewire.schedules import Cosine
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
+from rewire.units import hidden_names
 
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
@@ -196,12 +202,23 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         raise UsageError("--connectivity-opt does nothing without --connectivity")
     if arguments.rewiring_opt and (arguments.dense or arguments.rewiring == "static"):
         raise UsageError("--rewiring-opt does nothing without rewiring")
-    if arguments.optimizer in ("adam", "adamw"):
-        for name in ("momentum", "nesterov", "decay"):
-            if getattr(arguments, name) is not None:
-                raise UsageError(f"--{name} belongs to sgd, not to {arguments.optimizer}")
-    if arguments.slope is not None and arguments.activation not in (None, "all-relu", "leaky-relu"):
-        raise UsageError(f"--slope belongs to all-relu and leaky-relu, not to {arguments.activation}")
+    if arguments.optimizer is not None:
+        for name in ("lr", "momentum", "nesterov", "weight_decay", "decay", "clip_norm"):
+            if getattr(arguments, name) is not None and not _takes(OPTIMIZERS, arguments.optimizer, name):
+                takes = " and ".join(word for word in optimizer_names() if _takes(OPTIMIZERS, word, name))
+                raise UsageError(
+                    f"--{name.replace('_', '-')} belongs to {takes}, not to {arguments.optimizer}"
+                )
+    if arguments.slope is not None and arguments.activation is not None:
+        if not _takes(ACTIVATIONS, arguments.activation, "slope"):
+            takes = " and ".join(name for name in hidden_names() if _takes(ACTIVATIONS, name, "slope"))
+            raise UsageError(f"--slope belongs to {takes}, not to {arguments.activation}")
+
+
+def _takes(kinds: Registry[Any], name: str, option: str) -> bool:
+    """Whether what is registered under a name has an option; UsageError if nothing is."""
+    with usage():
+        return option in inspect.signature(kinds.find(name)).parameters
 
 
 # --- data
@@ -302,7 +319,7 @@ def _record(
         "optimizer": config["optimizer"],
         "rewiring": config["rewiring"],
         "average": next((one.options() for one in trainer.callbacks if isinstance(one, WeightAverage)), None),
-        "dropout": next((layer.p for layer in network.layers if hasattr(layer, "p")), 0.0),
+        "dropout": next((p for layer in network.layers if (p := layer.config().get("p")) is not None), 0.0),
         metric: figures(metric),
         "loss": figures("loss"),
         "seconds": {"total": sum(map(sum, seconds.values())), "per_epoch": seconds},

@@ -7,15 +7,18 @@ linear model.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import inspect
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._registry import folded
+from rewire.optim import KINDS, Optimizer, optimizer_names
 from rewire.rewiring import Epochs, Steps
 
-__all__ = ["Amount", "counted", "decay", "period"]
+__all__ = ["Amount", "counted", "decay", "kind", "make", "period"]
 
 # weight_decay="auto". A Gaussian prior of precision DECAY on every weight is a penalty of DECAY / 2 times the
 # sum of squares, and of its rows-th part where the loss is a mean over rows: as `alpha` of scikit-learn's
@@ -24,7 +27,6 @@ DECAY = 10.0
 # With 20 rows and fewer. A penalty that outweighs all there is to learn would take several layers to zero.
 MOST = 0.5
 OFTEN = 10  # weights make at most so many rows of one: a single one near zero would switch the decay off
-DECOUPLED = 0.01  # AdamW's own: beside its steps decay is no penalty on the loss, so rows say nothing of it
 
 # Evci et al., Rigging the Lottery, ICML 2020, move links every 100 steps. A new link is 0 and needs steps to
 # grow: where an epoch is one step, SET would drop it again before the next one.
@@ -48,12 +50,38 @@ def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
     return round(min(float((weight / weight.min()).sum()), float(OFTEN * rows)))
 
 
-def decay(weight_decay: float | str, optimizer: str, amount: Amount) -> float:
-    """The weight decay of an optimizer that an estimator names."""
+def kind(optimizer: Any) -> type[Optimizer]:
+    """The optimizer that an estimator names."""
+    words = {folded(name): name for name in optimizer_names()}
+    name = words.get(folded(optimizer), optimizer) if isinstance(optimizer, str) else optimizer
+    return KINDS.named(_checks.choice("optimizer", name, words.values()))
+
+
+def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount) -> float | None:
+    """The weight decay of such an optimizer; None if it takes none."""
+    takes = "weight_decay" in inspect.signature(optimizer).parameters
     if not isinstance(weight_decay, str):
-        return _checks.number("weight_decay", weight_decay, low=0.0)
+        value = _checks.number("weight_decay", weight_decay, low=0.0)
+        if not takes and value:
+            raise ValueError(f"weight_decay must be 0 or 'auto': {optimizer.name!r} takes none, got {value}")
+        return value if takes else None
     _checks.choice("weight_decay", weight_decay, ("auto",))
-    return DECOUPLED if optimizer == "adamw" else min(MOST, DECAY / amount.targets)
+    usual = min(MOST, DECAY / amount.targets) if optimizer.usual_decay is None else optimizer.usual_decay
+    return usual if takes else None
+
+
+def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: float | None) -> Optimizer:
+    """The optimizer, with what its constructor takes of these."""
+    if isinstance(rate, str):
+        _checks.choice("learning_rate_init", rate, ("auto",))
+        given: dict[str, Any] = {} if optimizer.usual_lr is None else {"lr": optimizer.usual_lr}
+    else:
+        given = {"lr": _checks.number("learning_rate_init", rate, low=0.0, open_low=True)}
+    if "momentum" in inspect.signature(optimizer).parameters:
+        given["momentum"] = momentum
+    if decay is not None:
+        given["weight_decay"] = decay
+    return optimizer(**given)
 
 
 def period(amount: Amount) -> Epochs | Steps:

@@ -38,7 +38,7 @@ from rewire.history import History
 from rewire.initializers import Initializer, initializer
 from rewire.losses import Loss
 from rewire.network import Sequential
-from rewire.optim import SGD, Adam, AdamW, Optimizer
+from rewire.optim import Optimizer
 from rewire.presets import Preset, mlp_layers, preset
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.trainer import Trainer
@@ -46,9 +46,6 @@ from rewire.trainer import Trainer
 __all__ = ["BaseSparseMLP"]
 
 BATCH = 128  # batch_size="auto"
-# learning_rate_init="auto". Adam's usual 0.001 is for dense layers: a sparse neuron sums fewer inputs, and up
-# to widths of 1000 three times as much learns faster at the same final accuracy.
-RATES = {"sgd": 0.05, "adam": 0.003, "adamw": 0.003}
 
 
 class Checked(NamedTuple):
@@ -477,7 +474,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         incremental = amount.steps is None
         if known is not None and known.steps == amount.steps:
             if isinstance(self.optimizer, str):
-                known.set_decay(_auto.decay(self.weight_decay, self.optimizer, amount))
+                decay = _auto.decay(self.weight_decay, _auto.kind(self.optimizer), amount)
+                if decay is not None:
+                    known.set_decay(decay)
             if incremental and trainer.state.unfinished is not None:
                 with trainer.network.gate.writing("fit"):
                     trainer.state.unfinished = None  # other rows than those of the epoch that was interrupted
@@ -557,15 +556,9 @@ class BaseSparseMLP(Arguments, BaseEstimator):
         what = self.optimizer
         if isinstance(what, Optimizer):
             return copy.deepcopy(what)
-        name = _checks.choice("optimizer", what, RATES)
-        rate = self.learning_rate_init
-        if isinstance(rate, str):
-            rate = RATES[name] if _checks.choice("learning_rate_init", rate, ("auto",)) else rate
-        rate = _checks.number("learning_rate_init", rate, low=0.0, open_low=True)
-        decay = _auto.decay(self.weight_decay, name, amount)
-        if name == "sgd":
-            return SGD(lr=rate, momentum=self.momentum, weight_decay=decay)
-        return (Adam if name == "adam" else AdamW)(lr=rate, weight_decay=decay)
+        kind = _auto.kind(what)
+        decay = _auto.decay(self.weight_decay, kind, amount)
+        return _auto.make(kind, self.learning_rate_init, self.momentum, decay)
 
     @property
     def _chooses_period(self) -> bool:

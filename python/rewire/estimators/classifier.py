@@ -63,7 +63,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         every epoch, or every 100 steps where an epoch has fewer: a new link needs steps to grow.
     drop_fraction : float in [0, 1]
         Fraction of connections that ``rewiring="set"`` moves. Unused for an object.
-    optimizer : {"adam", "adamw", "sgd"} or Optimizer
+    optimizer : str or Optimizer
+        ``"adam"``, ``"adamw"``, ``"sgd"`` or the name of one that is registered.
         Adam needs no tuning; SGD needs less memory and a learning rate that fits widths and data. An object
         brings its own learning rate, momentum and decay; the next three are then unused.
     learning_rate_init : float or "auto"
