@@ -1,6 +1,7 @@
 """What is wrong with layers, fields and vectors from outside is refused by name, not computed with."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -588,3 +589,93 @@ def test_top_kast_takes_layers_of_two_stores():
     for _ in range(9):
         t.train_step(X, Y)
     assert t.rewirings > 2 and t.network.nnz == before
+
+
+class Forgets(Layer):
+    """Hands over no gradient of its links, or none of its shift."""
+
+    def __init__(self, forgets):
+        self.forgets = forgets
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.w = SparseParameter(n_in, n_in, density=0.5)
+        self.shift = DenseParameter(n_in)
+
+    def forward(self, x, p):
+        return p.product((self.index, "y"), self.w, x, self.shift)
+
+    def backward(self, dy, x, p, need_dx):
+        dx = p.product_back((self.index, "dx"), self.w, dy)
+        if self.forgets != "w":
+            p.learn_links(self.w, x, dy)
+        if self.forgets != "shift":
+            p.learn(self.shift, p.numbers(dy).sum(axis=0))
+        return dx
+
+
+@pytest.mark.parametrize("within", [lambda a: a, lambda a: Residual([a]), lambda a: Concat([[a]])])
+@pytest.mark.parametrize("rule", ["static", rw.RigL(every=1, end=9)])
+@pytest.mark.parametrize(
+    ("forgets", "call"), [("w", "learn_links(self.w, x, dy)"), ("shift", "learn(self.shift, gradient)")]
+)
+def test_a_layer_that_forgets_a_gradient_is_named_with_the_call(within, rule, forgets, call):
+    """It would never be trained, without a word."""
+    t = trainer(within(Forgets(forgets)), rewiring=rule)
+    before = t.network.get_vector()
+    says = rf"\(Forgets 6 -> 6\): backward handed over the gradient of '{forgets}' 0 times .*p\.{call}"
+    with pytest.raises(RuntimeError, match=re.escape(call).join(says.split(call))):
+        t.fit(X, Y, epochs=2, batch_size=30, verbose=0)
+    np.testing.assert_array_equal(t.network.get_vector(), before)
+    trainer(within(Forgets("nothing")), rewiring=rule).fit(X, Y, verbose=0)
+
+
+class Keyed(Layer):
+    """tanh, with tiles of its own or with those of every layer of its kind."""
+
+    def __init__(self, own):
+        self.own = own
+
+    def key(self, name):
+        return (self.index, name) if self.own else name
+
+    def forward(self, x, p):
+        return p.map(self.key("y"), np.tanh, x)
+
+    def backward(self, dy, x, p, need_dx):
+        return p.map(self.key("dx"), lambda d, z: d * (1 - np.tanh(z) ** 2), dy, x)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda own: [Keyed(own), rw.Dropout(0.1), Keyed(own)],
+        lambda own: [Residual([Keyed(own), Residual([Keyed(own)])])],
+        lambda own: [Concat([Keyed(own), [Keyed(own)]]), rw.Sparse(2 * WIDTH, WIDTH)],
+    ],
+)
+def test_tiles_of_two_layers_with_one_key_are_refused(layers):
+    """What the second one writes, the first one's backward pass would read."""
+    wrong = trainer(*layers(False))
+    with pytest.raises(RuntimeError, match=r"tiles 'y' of layer \d are those of layer \d too.*self\.index"):
+        wrong.fit(X, Y, verbose=0)
+    with pytest.raises(RuntimeError, match="tiles 'y'"):
+        wrong.network.predict(X)
+    trainer(*layers(True)).fit(X, Y, verbose=0)
+
+
+class Returns(rw.Optimizer):
+    """Gives what it should write."""
+
+    name = "returns"
+
+    def step(self, values, gradient, fields, *, rate, decay, count):
+        return values - rate * gradient
+
+
+def test_a_step_that_returns_something_is_told_to_write():
+    t = trainer(optimizer=Returns(0.1))
+    before = t.network.get_vector()
+    with pytest.raises(TypeError, match=r"step of Returns must write .* in place.*got an array"):
+        t.train_step(X, Y)
+    np.testing.assert_array_equal(t.network.get_vector(), before)

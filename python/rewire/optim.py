@@ -127,10 +127,20 @@ class Optimizer(Parameters):
     def apply(self, parameters: Iterable[Parameter], rate: float, count: int) -> None:
         """One step by :meth:`step`, of all parameters that have a kept gradient."""
         for q in parameters:
-            step = partial(
-                self.step, rate=rate * q.rate, decay=self.weight_decay if q.decays else 0.0, count=count
+            given = {"rate": rate * q.rate, "decay": self.weight_decay if q.decays else 0.0, "count": count}
+            q.apply_in_numpy(self.fields, partial(self._step_in_place, given))
+
+    def _step_in_place(
+        self, given: dict[str, Any], values: NDArray[Any], gradient: NDArray[Any],
+        fields: dict[str, NDArray[Any]],
+    ) -> None:  # fmt: skip
+        """:meth:`step`, which has to write, and gives nothing."""
+        found: Any = self.step(values, gradient, fields, **given)  # type: ignore[func-returns-value]
+        if found is not None:
+            raise TypeError(
+                f"step of {type(self).__name__} must write into values and fields in place, "
+                f"values[...] = ..., and give nothing, got {describe(found)}"
             )
-            q.apply_in_numpy(self.fields, step)
 
     def rate(self, epoch: int, step: int) -> float:
         """The learning rate after ``epoch`` whole epochs and ``step`` steps."""

@@ -58,9 +58,10 @@ class Concat(Composite):
             x = p.copy((self.index, "x"), x)
         y, end = p.output(self), 0
         for layer in self.layers:
-            begin, end = end, end + layer.n_out
+            (begin, end), p.layer = (end, end + layer.n_out), layer
             found = given_tiles(layer, "forward", layer.forward(x, p), layer.n_out)
             y.array()[:, begin:end] = found.array()
+        p.layer = self
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
@@ -73,7 +74,9 @@ class Concat(Composite):
         for layer, part, learns in zip(self.layers, parts, self._learn, strict=True):
             if not (need_dx or learns):
                 continue
+            p.layer = layer
             dx = layer.backward(part, x, p, need_dx)
+            p.layer = self
             if need_dx:
                 key, found = (self.index, "dx"), given_tiles(layer, "backward", dx, self.n_in)
                 total = p.copy(key, found) if total is None else p.map(key, np.add, total, found)

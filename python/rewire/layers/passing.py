@@ -8,7 +8,7 @@ A layer does not know which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -226,11 +226,13 @@ class Pass:
         Whether this is a look ahead, in training: another pass with the same samples follows.
     watched : bool
         Whether what layers give that are no activation of another one is to last, for somebody who looks on.
+    layer : Layer or None
+        The one that runs, as far as layers in a row and branches say so.
     """
 
     __slots__ = (
-        "_handed", "_learner", "_saved", "epoch", "first_sample", "linear", "probing", "step", "threads",
-        "training", "watched", "ws",
+        "_handed", "_learner", "_saved", "_users", "epoch", "first_sample", "layer", "linear", "probing",
+        "step", "threads", "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -249,7 +251,9 @@ class Pass:
         self.first_sample, self.linear, self.probing = first_sample, linear, probing
         self.learner = learner
         self.epoch, self.watched = 0, False
+        self.layer: Numbered | None = None
         self._saved: dict[int, Any] = {}
+        self._users: dict[Hashable, int] = {}  # by key, which layer's tiles these are
 
     @property
     def learner(self) -> Learner | None:
@@ -278,7 +282,18 @@ class Pass:
 
         ``key`` names them in the whole network: ``(self.index, "y")``, say. Samples beyond the batch must be
         zero in what a layer gives: :meth:`pack`, kernels and whatever maps 0 to 0 keep that.
+
+        Raises
+        ------
+        RuntimeError
+            For the key of another layer's tiles: one would overwrite what the other's backward pass needs.
         """
+        layer = self.layer
+        if layer is not None and self._users.setdefault(key, layer.index) != layer.index:
+            raise RuntimeError(
+                f"tiles {key!r} of layer {layer.index} are those of layer {self._users[key]} too: a key names "
+                f"tiles in the whole network, so begin it with the layer's number, (self.index, {key!r})"
+            )
         return self.ws.tiles(key, n)
 
     def output(self, layer: Numbered) -> _core.Tiles:
@@ -293,7 +308,7 @@ class Pass:
         """An array (samples, features) as tiles, which ``key`` names."""
         if np.ndim(values) != 2 or len(values) != self.batch:
             raise ValueError(f"values must have shape ({self.batch}, features), got {np.shape(values)}")
-        tiles = self.ws.tiles(key, values.shape[1])
+        tiles = self.tiles(key, values.shape[1])
         tiles.pack(np.ascontiguousarray(values, self.ws.dtype), None, None, None, self.threads)
         return tiles
 
@@ -318,7 +333,7 @@ class Pass:
         if any(tiles.n != first.n for tiles in others):
             widths = ", ".join(str(tiles.n) for tiles in (first, *others))
             raise ValueError(f"map needs tiles of equal width, got {widths}")
-        found = self.ws.tiles(key, first.n)
+        found = self.tiles(key, first.n)
         values = found.array()
         given = function(first.array(), *(tiles.array() for tiles in others))
         if np.shape(given) != values.shape:
@@ -331,7 +346,7 @@ class Pass:
 
     def copy(self, key: Hashable, tiles: _core.Tiles) -> _core.Tiles:
         """A copy, which ``key`` names: it lasts, whatever other layers do."""
-        found = self.ws.tiles(key, tiles.n)
+        found = self.tiles(key, tiles.n)
         found.array()[...] = tiles.array()
         return found
 
@@ -340,14 +355,14 @@ class Pass:
     ) -> _core.Tiles:
         """W x + bias, as tiles that ``key`` names."""
         self._alike(weight, x)
-        found = self.ws.tiles(key, weight.n_out)
+        found = self.tiles(key, weight.n_out)
         weight.forward(x, found, self.threads, bias=None if bias is None else bias.padded)
         return found
 
     def product_back(self, key: Hashable, weight: SparseParameter, dy: _core.Tiles) -> _core.Tiles:
         """W' dy, as tiles that ``key`` names; W' is W with rows and columns exchanged."""
         self._alike(weight, dy)
-        found = self.ws.tiles(key, weight.n_in)
+        found = self.tiles(key, weight.n_in)
         weight.backward_input(dy, found, self.batch, self.threads)
         return found
 
@@ -400,6 +415,25 @@ class Pass:
             self._check_handed(parameter, times)
         assert learner is not None
         return learner
+
+    def refuse_missing(self, uses: Mapping[str, int], parameters: Mapping[str, Parameter]) -> None:
+        """RuntimeError after a backward pass that left a parameter without its gradient; it is named.
+
+        ``uses`` says how many layers have each.
+        """
+        handed = self._handed
+        if sum(handed.values()) == sum(uses.values()):
+            return
+        for name, times in uses.items():
+            if handed.get(name, 0) < times:
+                parameter, short = parameters[name], name.rpartition(".")[2]
+                sparse = isinstance(parameter, SparseParameter)
+                call = f"learn_links(self.{short}, x, dy)" if sparse else f"learn(self.{short}, gradient)"
+                who = name if parameter.owner is None else parameter.owner.label
+                raise RuntimeError(
+                    f"{who}: backward handed over the gradient of {short!r} {handed.get(name, 0)} times "
+                    f"instead of {times}, so it would not be learnt: call p.{call} in each layer that has it"
+                )
 
     def _check_handed(self, parameter: Parameter, times: int) -> None:
         if self._learner is None:

@@ -74,12 +74,14 @@ def forward_through(layers: Sequence[Layer], x: _core.Tiles, p: Pass) -> list[_c
 
     Unless training, inner results share their memory and only the last one is valid.
     """
-    flow = [x]
+    flow, outer = [x], p.layer
     for layer in layers:
+        p.layer = layer
         x = layer.forward(x, p)
         if not isinstance(x, _core.Tiles) or x.n != layer.n_out:
             given_tiles(layer, "forward", x, layer.n_out)
         flow.append(x)
+    p.layer = outer
     return flow
 
 
@@ -112,9 +114,9 @@ def backward_through(
     """
     if need_dx:
         first = -1  # all layers, and each has to give its gradient
-    gradient = dy
+    gradient, outer = dy, p.layer
     for at in range(len(layers) - 1, max(first, 0) - 1, -1):
-        needed = at > first
+        needed, p.layer = at > first, layers[at]
         found = layers[at].backward(gradient, flow[at], p, needed)
         if found is None:
             if needed:
@@ -123,6 +125,7 @@ def backward_through(
         if not isinstance(found, _core.Tiles) or found.n != layers[at].n_in:
             given_tiles(layers[at], "backward", found, layers[at].n_in)
         gradient = found
+    p.layer = outer
     return gradient if need_dx else None
 
 
