@@ -412,6 +412,8 @@ FORGERIES = {
     "no history": entry("state", "history", None),
     "unknown field dtype": entry(*FIELDS, "momentum", "dtype", "object"),
     "odd field width": entry(*FIELDS, "momentum", "per_slot", 7),
+    "other field power": entry(*FIELDS, "momentum", "power", 2),
+    "more rewirings than steps": entry("state", "rewirings", 999),
     "no fields": entry(*FIELDS, {}),
     "no standardizer": array("standardizer.mean", None),
     "short standardizer": array("standardizer.scale", lambda a: a[:-1].copy()),

@@ -1,5 +1,6 @@
 """What is wrong with layers, fields and vectors from outside is refused by name, not computed with."""
 
+import copy
 import pickle
 import re
 
@@ -547,7 +548,7 @@ def test_vectors_lie_in_the_range_of_the_field():
     for field, values in wrong.items():
         with pytest.raises(ValueError, match=f"for '{field}' of layers"):
             net.set_vector(values, field)
-    with pytest.raises(KeyError, match="has no 'speed'"):
+    with pytest.raises(KeyError, match="no parameter has 'speed'"):
         net.get_vector("speed")
     with net.layers[1].store.view(), pytest.raises(BufferError, match="layer 1"):
         net.set_vector(np.zeros(net.n_params), "gradient")
@@ -679,3 +680,94 @@ def test_a_step_that_returns_something_is_told_to_write():
     with pytest.raises(TypeError, match=r"step of Returns must write .* in place.*got an array"):
         t.train_step(X, Y)
     np.testing.assert_array_equal(t.network.get_vector(), before)
+
+
+class Halfway(rw.Optimizer):
+    """Raises at the second parameter of a step, when it is told to."""
+
+    name = "halfway"
+    told = []
+    fields = {"seen": Field()}
+
+    def step(self, values, gradient, fields, *, rate, decay, count):
+        values -= rate * gradient
+        fields["seen"] += 1
+        if self.told and self.told.pop() == "second":
+            raise ZeroDivisionError("halfway")
+
+
+@pytest.mark.parametrize("by", ["train_step", "apply"])
+def test_a_step_of_an_own_optimizer_is_made_whole_or_not_at_all(by):
+    t = trainer(optimizer=Halfway(0.1))
+
+    def step():
+        if by == "train_step":
+            t.train_step(X, Y)
+        else:
+            t.gradients(X, Y)
+            t.apply()
+
+    step(), step()
+    weights, seen = t.network.get_vector(), t.network.get_vector("seen")
+    Halfway.told[:] = ["second", "first"]
+    with pytest.raises(ZeroDivisionError, match="halfway"):
+        step()
+    np.testing.assert_array_equal(t.network.get_vector(), weights)
+    np.testing.assert_array_equal(t.network.get_vector("seen"), seen)
+    assert t.step == t.state.optimizer_step == t.step_in_epoch == 2
+    step()
+    assert t.step == 3 and (t.network.get_vector("seen") == 3).all()
+
+
+class Applies(ArrayLayer, Elementwise):
+    """A function that no file holds, times a gain; with a running mean."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.gain, self.mean = DenseParameter(n_in, init=1.0), Buffer(n_in)
+
+    def outputs(self, x, p):
+        if p.learning:
+            self.mean.values += 0.1 * (x.mean(axis=0) - self.mean.values)
+        p.save(self, x)
+        return self.function(x) * self.gain.values
+
+    def gradients(self, dy, p):
+        (x,) = p.saved(self)
+        return dy * self.gain.values, {"gain": (dy * self.function(x)).sum(axis=0)}
+
+
+def test_a_layer_that_cannot_be_saved_is_copied_averaged_and_brought_back():
+    t = trainer(
+        Applies(lambda x: x + 0.5), optimizer=rw.Adam(0.05), rewiring="set",
+        callbacks=[rw.WeightAverage(0.5), rw.EarlyStopping(2, monitor="best", mode="max", restore_best=True)],
+    )  # fmt: skip
+    seen = []
+
+    class Best:
+        def on_epoch_end(self, state):
+            state.row["best"] = -float(state.epoch)  # the first epoch
+            seen.append(state.network.get_vector())
+
+    t.callbacks.insert(0, Best())
+    t.fit(X, Y, epochs=3, verbose=0)
+    np.testing.assert_array_equal(t.network.get_vector(), seen[0])
+    assert len(seen) == 3 and (seen[0].size != seen[1].size or (seen[0] != seen[1]).any())
+    averaged = t.evaluated_network()
+    assert averaged is not t.network and not any(q.fields for q in averaged.parameters().values())
+    assert averaged.layers[1].function is t.network.layers[1].function
+
+    net = t.network
+    twin = copy.deepcopy(net)
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    for field in ("weight", "adam_m"):
+        np.testing.assert_array_equal(twin.get_vector(field), net.get_vector(field))
+    before = net.get_vector()
+    rw.Trainer(twin, loss="cross_entropy", optimizer=rw.Adam(0.05)).fit(X, Y, verbose=0)
+    np.testing.assert_array_equal(net.get_vector(), before)
+    assert (twin.layers[1].mean.values != net.layers[1].mean.values).any()
+    with pytest.raises(NotImplementedError, match="Applies cannot be saved: its 'function'"):
+        pickle.dumps(net)

@@ -38,7 +38,7 @@ class OwnSteps(Holding):
         A step that raises before it has changed anything leaves no trace; one that is cut has no place.
         """
         state = self.state
-        with self.network.gate.writing(what), self._interrupts, quiet(), self._undone_if_fresh():
+        with self.network.gate.writing(what), self._interrupts, quiet(), self._undone():
             if not kept:
                 self._refuse_kept(what)
                 self._overwrite_gradients()
@@ -58,9 +58,13 @@ class OwnSteps(Holding):
             finally:
                 stepper.done()
 
-    def _undone_if_fresh(self) -> contextlib.AbstractContextManager[None]:
-        """A step before which fresh state is taken gives back what was there, another trainer's say."""
-        if self.is_trained_here() or self.network.nbytes > KEPT_BYTES:
+    def _undone(self) -> contextlib.AbstractContextManager[None]:
+        """A step before which fresh state is taken gives back what was there, another trainer's say.
+
+        So does one of an optimizer in NumPy, which may raise when some parameters have had theirs.
+        """
+        once = self.is_trained_here() and self.optimizer.in_core
+        if once or self.network.nbytes > KEPT_BYTES:
             return contextlib.nullcontext()
         return AllOrNothing(cast(TrainerLike, self), self._interrupts)
 

@@ -6,6 +6,7 @@ What a network is made of stands in `_assembled.py`, what it does with batches i
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _saving
 from rewire._assembled import Assembled
 from rewire._computing import Computing
+from rewire._gate import Gate
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
 from rewire.layers.summary import table
@@ -127,13 +129,27 @@ class Sequential(Computing):
 
     def config(self, fields: Collection[str] | None = ()) -> dict[str, Any]:
         """JSON-able description, with the kinds of these fields of parameters; of all, with None."""
+        described = [layer.config() for layer in self.layers]
+        return {**self._config_without_layers(fields), "layers": described}
+
+    def _config_without_layers(self, fields: Collection[str] | None) -> dict[str, Any]:
         return {
             "seed": self.seed,
             "dtype": self.dtype,
-            "layers": [layer.config() for layer in self.layers],
+            "layers": [],
             **self.tree.config(fields),
             "standardizer": None if self.standardizer is None else self.standardizer.config(),
         }
+
+    def restorable_config(self, fields: Collection[str]) -> dict[str, Any]:
+        """:meth:`config` for :meth:`restore` in this network; a layer that no file can hold says nothing."""
+        described: list[dict[str, Any]] = []
+        for layer in self.layers:
+            try:
+                described.append(layer.config())
+            except NotImplementedError:
+                described.append({})
+        return {**self._config_without_layers(fields), "layers": described}
 
     def arrays(self, fields: Collection[str] | None = ()) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`, by names such as ``layers.0.weight.values``."""
@@ -217,6 +233,16 @@ class Sequential(Computing):
         """:meth:`from_config` with layers of the classes that stand here, registered or not."""
         kinds = iter([type(layer) for layer in self.layers])
         return self._made(config, arrays, lambda layer: next(kinds).from_config(layer))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        with self.gate.reading("copy"):
+            twin = memo[id(self)] = type(self).__new__(type(self))
+            twin.layers = copy.deepcopy(self.layers, memo)
+            twin.standardizer = copy.deepcopy(self.standardizer, memo)
+        twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
+        twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
+        twin.gate, twin._spares, twin.trained_by, twin.gradients_of = Gate(), [], None, None
+        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):

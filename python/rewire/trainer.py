@@ -457,7 +457,8 @@ class Trainer(OwnLoop):
 
     def network_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """``config()`` and copies of all arrays of the network, with the fields that somebody here owns."""
-        return _carried.network_config(self), _carried.network_arrays(self)
+        fields = _carried.saved_fields(self)
+        return self.network.restorable_config(fields), self.network.arrays(fields)
 
     def bring_back(
         self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], optimizer_step: int

@@ -161,6 +161,8 @@ class TrainingState:
         """ValueError, TypeError or KeyError unless all of it fits together, and :meth:`restore` would do."""
         for name in _COUNTS:
             _checks.integer(name, getattr(self, name), low=0, high=2**53)
+        # One before every step, made or to be made, and one after the last epoch of a call.
+        _checks.integer("rewirings", self.rewirings, high=self.step + self.epoch + 1)
         _checks.integer("optimizer_step", self.optimizer_step, low=0, high=min(self.step, _MOST_STEPS))
         self.history.check(self.epoch, layers)
         part = self.unfinished

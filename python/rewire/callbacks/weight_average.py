@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -252,7 +253,13 @@ def _average(parameter: Parameter, least: float) -> None:
 
 def _averaged(network: Sequential) -> Sequential:
     """A copy of a network with averages for weights."""
-    found = network.remade(network.config(), network.arrays())
+    try:
+        found = network.remade(network.config(), network.arrays())
+    except NotImplementedError:  # a layer has an argument that no description holds
+        found = copy.deepcopy(network)
+        for parameter in found.tree.parameters.values():
+            for name in list(parameter.fields):
+                parameter.drop_field(name)
     for name, parameter in found.tree.parameters.items():
         own = network.tree.parameters[name]
         count, weight = own.values_of(COUNT), own.values_of("weight")

@@ -291,8 +291,9 @@ class Pass:
         layer = self.layer
         if layer is not None and self._users.setdefault(key, layer.index) != layer.index:
             raise RuntimeError(
-                f"tiles {key!r} of layer {layer.index} are those of layer {self._users[key]} too: a key names "
-                f"tiles in the whole network, so begin it with the layer's number, (self.index, {key!r})"
+                f"tiles {key!r} of layer {layer.index} are those of layer {self._users[key]} too: a key "
+                "names tiles in the whole network, so begin it with the layer's number, "
+                f"(self.index, {key!r})"
             )
         return self.ws.tiles(key, n)
 

@@ -290,6 +290,10 @@ class Parameter:
             return
         if not self.fits(name, field):
             raise ValueError(f"{self.label}: field {name!r} must be {field.config(field.birth)}")
+        if name in (kinds := self.fields) and kinds[name].power != field.power:
+            raise ValueError(
+                f"{self.label}: field {name!r} must have power {field.power}, got {kinds[name].power}"
+            )
         values, low, high = self.values_of(name), field.low, field.high if high is None else high
         if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
             raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
