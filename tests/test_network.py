@@ -471,3 +471,40 @@ def test_a_layer_that_cannot_work_is_refused_when_the_network_is_built(layer, er
 def test_register_layer_refuses(cls, error, says):
     with pytest.raises(error, match=says):
         register_layer(cls)
+
+
+def test_the_width_of_a_first_layer_is_said_and_not_guessed(tmp_path):
+    def after(n):
+        return rw.Sparse(n, 10)
+
+    both = rw.layers.Concat
+    with pytest.raises(ValueError, match=r"takes 128 inputs.*layers\[0\] .* does not say .*n_in=64"):
+        rw.Sequential([both([[], []]), after(128)])
+    with pytest.raises(ValueError, match="does not say how many inputs"):
+        rw.Sequential([rw.layers.Row([both([[], [rw.BatchNorm()]])]), after(128)])
+    for first in (
+        both([[], []], n_in=64),
+        rw.layers.Row([both([[], [rw.BatchNorm()]])], n_in=64),
+        rw.layers.Row([rw.TwoSided()], n_in=64),
+    ):
+        net = rw.Sequential([first, after(128)], seed=0)
+        assert net.n_in == 64
+        net.save(tmp_path / "n")
+        assert rw.load(tmp_path / "n").n_in == 64
+    assert rw.Sequential([rw.layers.Residual([rw.Dropout(0.1)], n_in=64), after(64)]).n_in == 64
+    with pytest.raises(ValueError, match="takes 64 inputs, but"):
+        rw.Sequential([after(30), both([[], []], n_in=64), after(128)])
+    with pytest.raises(ValueError, match="n_in must be an integer"):
+        both([[]], n_in=-1)
+
+    class Projected(rw.layers.ArrayLayer):
+        def __init__(self, n_out):
+            self.n_out = n_out
+
+        def outputs(self, x, p):
+            raise NotImplementedError
+
+        gradients = outputs
+
+    with pytest.raises(ValueError, match=r"layers\[0\] .*must say how many inputs it takes: give it n_in"):
+        rw.Sequential([Projected(128), after(128)])

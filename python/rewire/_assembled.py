@@ -18,7 +18,7 @@ from rewire._inputs import Source
 from rewire.activations import Activation
 from rewire.layers import Layer
 from rewire.layers.composite import checked
-from rewire.layers.row import connect_row, first_learning, width_of
+from rewire.layers.row import ASK, connect_row, first_learning, width_of
 from rewire.layers.tree import Tree
 from rewire.link_counts import refuse_if_too_large
 from rewire.parameters import Parameter, Rescale, SparseParameter
@@ -43,7 +43,16 @@ class Assembled:
         width = width_of(self.layers)
         if not width:
             raise ValueError("layers must hold at least one Sparse or Dense layer, got none")
-        connect_row(self.layers, width)
+        said = self.layers[0].n_in
+        try:
+            connect_row(self.layers, width)
+        except ValueError as error:
+            if said:
+                raise
+            raise ValueError(
+                f"{error}; layers[0] ({self.layers[0]!r}) does not say how many inputs the network has, and "
+                f"{width} is what a layer after it takes: {ASK}"
+            ) from error
         self._tree = Tree(self.layers)
         if not self._tree.weighted:
             raise ValueError("layers must hold at least one Sparse or Dense layer, got none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from rewire._registry import Registry
 from rewire.activations import Activation, activation
 from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
-from rewire.layers import Concat, Layer
+from rewire.layers import Layer
 from rewire.layers.base import KINDS as LAYERS
 from rewire.losses import Loss
 from rewire.network import Sequential
@@ -414,7 +414,8 @@ def described_layers(given: Sequence[Any], n_in: int, n_out: int | None, final: 
 
 
 def _described_layer(one: Mapping[str, Any], where: str, width: int, ends: Mapping[str, Any]) -> Layer:
-    kind: Callable[..., Layer] = LAYERS.find(one.get("type"), f"{where}: type")
+    LAYERS.find(one.get("type"), f"{where}: type")
+    kind = LAYERS.named(one["type"])
     takes = inspect.signature(kind).parameters
     given = {name: _inner(value, width, kind) for name, value in one.items() if name != "type"}
     for name in given:
@@ -430,11 +431,11 @@ def _described_layer(one: Mapping[str, Any], where: str, width: int, ends: Mappi
     return kind(**{**beside, **given})
 
 
-def _inner(value: Any, width: int, kind: Any) -> Any:
+def _inner(value: Any, width: int, kind: type[Layer]) -> Any:
     """An argument of a layer, with layers in the place of descriptions of layers."""
     if not isinstance(value, list | tuple) or not any(map(_describes, value)):
         return value
-    if isinstance(kind, type) and issubclass(kind, Concat):  # branches beside each other, not in a row
+    if kind.branches:  # beside each other, not in a row
         rows = [one if isinstance(one, list | tuple) else [one] for one in value]
         made = [described_layers(row, width, None, None) for row in rows]
         return [

@@ -81,6 +81,7 @@ class Layer(Dependence):
     dtype: str
     activation: Activation = Linear()
     input_gain: float = 1.0
+    branches: ClassVar[bool] = False  # whether layers in a list among its arguments stand beside each other
     may_end: ClassVar[bool] = True  # whether a network may end with such a layer
     required: ClassVar[tuple[str, ...]] = ("forward", "backward")  # methods that a subclass must define
 

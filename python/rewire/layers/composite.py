@@ -10,7 +10,7 @@ from rewire import _checks, _core
 from rewire.layers.base import Layer, refuse_incomplete
 from rewire.layers.dependence import Passage
 
-__all__ = ["Composite", "checked"]
+__all__ = ["Composite", "checked", "width_given"]
 
 
 class Composite(Layer):
@@ -52,6 +52,11 @@ class Composite(Layer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.layers)!r})"
+
+
+def width_given(n_in: int | None) -> int:
+    """The argument of that name; 0 if it is not said."""
+    return 0 if n_in is None else _checks.integer("n_in", n_in, low=0, high=_checks.MAX_NEURONS)
 
 
 def checked(layers: Any, where: str = "layers") -> list[Layer]:

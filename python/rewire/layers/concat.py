@@ -12,7 +12,7 @@ from rewire import _core
 from rewire._structure import Mask
 from rewire.layers.affine import Affine
 from rewire.layers.base import Layer, register_layer
-from rewire.layers.composite import Composite
+from rewire.layers.composite import Composite, width_given
 from rewire.layers.passing import Pass
 from rewire.layers.row import Row, connect_row, given_tiles
 
@@ -27,6 +27,8 @@ class Concat(Composite):
     ----------
     layers : list of (Layer or list of Layer)
         New ones. A list is a `Row`; an empty one hands on the inputs.
+    n_in : int, optional
+        How many values it takes, where no branch says so and it stands first in a network.
 
     Attributes
     ----------
@@ -39,14 +41,16 @@ class Concat(Composite):
     >>> net = rw.Sequential([both, rw.Sparse(164, 10, activation="softmax")])
     """
 
-    def __init__(self, layers: Sequence[Layer | Sequence[Layer]]) -> None:
+    branches = True
+
+    def __init__(self, layers: Sequence[Layer | Sequence[Layer]], *, n_in: int | None = None) -> None:
         given: Any = layers
         if isinstance(given, list | tuple):
             given = [Row(layer) if isinstance(layer, list) else layer for layer in given]
         super().__init__(given)
         if not self.layers:
             raise ValueError("layers must hold at least one layer, got none")
-        self.n_in = next((layer.n_in for layer in self.layers if layer.n_in), 0)
+        self.n_in = width_given(n_in) or next((layer.n_in for layer in self.layers if layer.n_in), 0)
 
     def connect(self, n_in: int) -> None:
         self.n_in = n_in

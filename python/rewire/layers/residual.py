@@ -23,6 +23,8 @@ class Residual(Row):
     ----------
     layers : list of Layer
         New ones; together they give as many values as they take.
+    n_in : int, optional
+        As of `Row`.
 
     Attributes
     ----------

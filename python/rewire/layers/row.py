@@ -13,7 +13,7 @@ from rewire._checks import describe
 from rewire._structure import Mask
 from rewire.layers.affine import Affine, compose
 from rewire.layers.base import Layer, register_layer
-from rewire.layers.composite import Composite
+from rewire.layers.composite import Composite, width_given
 from rewire.layers.passing import Pass
 from rewire.reachability import live_backward, live_forward
 
@@ -23,11 +23,18 @@ __all__ = [
 ]  # fmt: skip
 
 
+ASK = "give it n_in, as Concat([...], n_in=64), or let a layer that says so stand first"
+
+
 def width_of(layers: Sequence[Layer]) -> int:
     """How many inputs a row takes, by the first layer that says so; 0 if none does.
 
-    Layers before that one are taken to hand on as many values as they get.
+    Layers before that one are taken to hand on as many values as they get; :func:`connect_row` refuses it
+    where they do not. One that says its own number of outputs tells nothing of its inputs: ValueError.
     """
+    first = next((i for i, layer in enumerate(layers) if layer.n_in or layer.n_out), 0)
+    if layers and layers[first].n_out and not layers[first].n_in:
+        raise ValueError(f"layers[{first}] ({layers[first]!r}) must say how many inputs it takes: {ASK}")
     known = [layer.n_in for layer in (*layers, *(each for row in layers for each in row.tree()))]
     return next((n for n in known if n), 0)
 
@@ -137,6 +144,8 @@ class Row(Composite):
     ----------
     layers : list of Layer
         New ones. Without any it hands on what it takes.
+    n_in : int, optional
+        How many values it takes, where none of the layers says so and it stands first in a network.
 
     Attributes
     ----------
@@ -147,9 +156,9 @@ class Row(Composite):
     Neurons inside are not removed. All-ReLU counts hidden layers in the order of the summary.
     """
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], *, n_in: int | None = None) -> None:
         super().__init__(layers)
-        self.n_in = self.layers[0].n_in if self.layers else 0
+        self.n_in = width_given(n_in) or (self.layers[0].n_in if self.layers else 0)
 
     def connect(self, n_in: int) -> None:
         self.n_in = n_in
