@@ -771,3 +771,26 @@ def test_a_layer_that_cannot_be_saved_is_copied_averaged_and_brought_back():
     assert (twin.layers[1].mean.values != net.layers[1].mean.values).any()
     with pytest.raises(NotImplementedError, match="Applies cannot be saved: its 'function'"):
         pickle.dumps(net)
+
+
+class Uses(Layer):
+    """W x, with a W that it is given."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def forward(self, x, p):
+        return p.product((self.index, "y"), self.weight, x)
+
+    def backward(self, dy, x, p, need_dx):
+        p.learn_links(self.weight, x, dy)
+        return p.product_back((self.index, "dx"), self.weight, dy)
+
+
+def test_a_tie_between_layers_of_the_row_is_not_torn_by_a_file(tmp_path):
+    weight = SparseParameter(WIDTH, WIDTH, density=0.5)
+    t = trainer(Uses(weight), rw.Dropout(0.1), Uses(weight))
+    t.train_step(X, Y)
+    words = r"layers\.1\.weight cannot be saved: .* layers\[1\] and layers\[3\].* put both into one layer"
+    with pytest.raises(ValueError, match=words):
+        t.save(tmp_path / "t")

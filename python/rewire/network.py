@@ -103,10 +103,25 @@ class Sequential(Computing):
 
         ValueError if it would bring back none, or one that is made of other things.
         """
+        self._refuse_torn_ties()
         for layer in self.layers:
             layer.check_savable()
         self.tree.refuse_changes()
         self._refuse_unlike()
+
+    def _refuse_torn_ties(self) -> None:
+        """ValueError for a parameter of two layers of the row: each would come back with one of its own."""
+        owner: dict[int, int] = {}
+        for i, layer in enumerate(self.layers):
+            for parameter in layer.all_parameters():
+                first = owner.setdefault(id(parameter), i)
+                if first != i:
+                    raise ValueError(
+                        f"{parameter.name} cannot be saved: it is one parameter in layers[{first}] and "
+                        f"layers[{i}], and a file would bring back one for each; put both into one layer that "
+                        "makes the parameter and them in its constructor, such as a subclass of "
+                        "rewire.layers.Row"
+                    )
 
     def _refuse_unlike(self) -> None:
         """ValueError for a layer that its own description does not give back."""
