@@ -209,7 +209,7 @@ def best_network(rng, tree, arrays, other):
 def field(rng, tree, arrays, other):
     """One more field, or one of another kind, in the description and as an array."""
     name_of, parameter = pick(rng, list(tree["trainer"]["network"]["parameters"].items()))
-    names = ["momentum", "adam_m", "adam_v", "born", "sign", "theta", "mask", "cohort", "x", "weight"]
+    names = ["momentum", "adam_m", "adam_v", "birth_step", "sign", "theta", "mask", "cohort", "x", "weight"]
     name = pick(rng, names)
     dtype = pick(rng, ["float32", "float64", "int32", "uint8", tree["trainer"]["network"]["dtype"]])
     per_slot, values = bool(rng.integers(2)), arrays[f"{name_of}.values"]

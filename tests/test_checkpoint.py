@@ -245,8 +245,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path, number):
     rw.set_num_threads(None)
     resumed, again = rw.Trainer.resume(path), rw.Trainer.resume(whole)
     # The run was to be as long, and with a fraction of it a rule would know.
-    assert resumed.state.reach == 1000
-    again.state.reach = 1000
+    assert resumed.state.run_end == 1000
+    again.state.run_end = 1000
     assert (resumed.horizon, again.horizon) == (epoch + 2, None)  # it was given another length
     again.horizon = resumed.horizon
     assert bits(resumed) == bits(again)

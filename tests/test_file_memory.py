@@ -136,7 +136,7 @@ def long_history(path, epochs=75_000):
     trainer.save(path)
     contents = files.read(path)
     state = contents.config["state"]
-    state["epoch"] = state["reach"] = epochs
+    state["epoch"] = state["run_end"] = epochs
     row = json.dumps(state["history"]["epochs"][1], separators=(",", ":"))
     state["history"]["epochs"].clear()
     assert '"epoch":1,' in row

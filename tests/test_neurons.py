@@ -137,7 +137,8 @@ def test_a_named_neuron_counts_nothing_of_the_one_that_only_it_needs():
     net.weight_layers[1].store.remove([1], [0])
     twin = copy.deepcopy(net)
     twin.weight_layers[1].store.remove([0, 0], [0, 1])
-    assert rw.remove_neurons(net, {1: [0]}).removed == (1, 1, 0)
+    found = rw.remove_neurons(net, {1: [0]})
+    assert found.removed == (1, 1, 0) and repr(found).startswith("<RemovedNeurons: removed (1, 1, 0), kept (")
     X, _ = samples(n_in=3, dtype="float64")
     np.testing.assert_allclose(net.predict(X), twin.predict(X), rtol=1e-14)
 

@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import rewire as rw
+from outside import registered
 from outside.lion import Lion
 from rewire.parameters import Field
 
@@ -258,7 +259,7 @@ def test_newborn_links_of_adam_are_corrected_by_their_own_age():
     store = net.layers[0].store
     row, column = np.argwhere(~dense(net.layers[0])[1])[0]
     store.insert(row, column, 0.0)
-    assert set(np.unique(store.get_field("born"))) == {1, 8}
+    assert set(np.unique(store.get_field("birth_step"))) == {1, 8}
     trainer.fit(X, Y, epochs=1, batch_size=len(X), verbose=0)
     assert abs(dense(net.layers[0])[0][row, column]) == pytest.approx(0.01, rel=1e-4)
 
@@ -272,7 +273,7 @@ def test_another_trainer_starts_with_fresh_state():
     assert set(net.layers[0].store.fields) == {"weight", "momentum"}
     assert set(net.parameters()["layers.0.bias"].state) == {"momentum"}
     first.fit(X, Y, verbose=0)  # its own is gone: fresh again
-    assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
+    assert set(net.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "birth_step"}
     assert first.state.optimizer_step == 1
 
 
@@ -294,7 +295,7 @@ def test_another_optimizer_starts_with_fresh_state():
     trainer.optimizer = rw.Adam(0.01)
     assert trainer.config()["state"]["optimizer_step"] == 0
     trainer.fit(X, Y, verbose=0)
-    assert set(trainer.network.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "born"}
+    assert set(trainer.network.layers[0].store.fields) == {"weight", "adam_m", "adam_v", "birth_step"}
     assert (trainer.step, trainer.state.optimizer_step) == (3, 1)
 
 
@@ -485,3 +486,22 @@ def test_wrong_arguments(case):
     call, kind, words = WRONG[case]
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_a_constructor_that_no_file_could_call_is_refused_at_once():
+    class Short(rw.Optimizer):
+        name = "short-for-this-test"
+
+        def __init__(self, lr=0.1):
+            super().__init__(lr)
+
+        def step(self, values, gradient, fields, *, rate, decay, count):
+            values -= rate * gradient
+
+    net = rw.Sequential([rw.Sparse(3, 2)])
+    rw.Trainer(net, loss="mse", optimizer=Short())  # cannot be saved anyway
+    with registered():
+        rw.optim.register_optimizer(Short)
+        words = r"optimizer \(Short\) could not be read .*says weight_decay, clip_norm, schedule, which its"
+        with pytest.raises(TypeError, match=words):
+            rw.Trainer(net, loss="mse", optimizer=Short())

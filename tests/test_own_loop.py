@@ -92,7 +92,7 @@ def bits(trainer):
             del row[name]
     for name in ("horizon", "steps_per_epoch"):
         del config[name]
-    del config["state"]["reach"]
+    del config["state"]["run_end"]
     return config, {name: a.tobytes() for name, a in trainer.arrays().items()}
 
 

@@ -99,7 +99,7 @@ def test_a_dtype_of_its_own(optimizer, tmp_path):
         for name, parameter in each.network.parameters().items():
             dtype = "float64" if name == "layers.1.gain" else "float32"
             assert parameter.dtype == parameter.read().dtype == dtype
-            moments = [field for field in t.optimizer.fields if field != "born"]
+            moments = [field for field in t.optimizer.fields if field != "birth_step"]
             assert all(parameter.read(field).dtype == dtype for field in moments)
     ours, theirs = t.arrays(), again.arrays()
     assert ours.keys() == theirs.keys() and all(np.array_equal(ours[key], theirs[key]) for key in ours)

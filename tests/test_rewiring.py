@@ -117,17 +117,17 @@ def test_adam_moments_and_ages():
     trainer = trained(rw.SET(0.3), rw.Adam(0.01), epochs=3)
     steps_before_last = 8  # four a epoch, the last rewiring came after two epochs
     for layer in trainer.network.layers:
-        born = set(np.unique(layer.store.get_field("born")))
+        born = set(np.unique(layer.store.get_field("birth_step")))
         assert born <= {1, 5, steps_before_last + 1}
         assert {1, steps_before_last + 1} <= born
     rewire(trainer, rw.SET(0.3))  # not through the trainer: births were set when the epoch ended
-    assert 13 in np.unique(trainer.network.layers[0].store.get_field("born"))
+    assert 13 in np.unique(trainer.network.layers[0].store.get_field("birth_step"))
 
 
 def test_links_that_grow_within_an_epoch_are_as_old_as_that():
     trainer = trained(rw.SET(0.3, every=rw.Steps(3)), rw.Adam(0.01), epochs=2)  # before steps 4 and 7
     for layer in trainer.network.layers:
-        assert {1, 7} <= set(np.unique(layer.store.get_field("born"))) <= {1, 4, 7}
+        assert {1, 7} <= set(np.unique(layer.store.get_field("birth_step"))) <= {1, 4, 7}
 
 
 @pytest.mark.parametrize(

@@ -394,7 +394,7 @@ class OwnLoop(OwnSteps):
                 row.update(figures)
                 state.history.epochs.append(row)
                 state.epoch += 1
-                state.reach = max(state.reach, state.epoch)
+                state.run_end = max(state.run_end, state.epoch)
                 state.unfinished = None
                 self.set_births()
         return row

@@ -31,13 +31,13 @@ def run_length(trainer: TrainerLike, count: int, steps: int) -> int:
         short for the rule's period.
     """
     end = trainer.epoch + count
-    before, length = trainer.state.reach, trainer.horizon
+    before, length = trainer.state.run_end, trainer.horizon
     if length is None:
         length = max(before, end)
         if 0 < before < length:
             _say_grown(trainer, before, length)
     _say_misfit(trainer, length, steps)
-    trainer.state.reach = max(before, end)
+    trainer.state.run_end = max(before, end)
     return length
 
 

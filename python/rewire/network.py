@@ -118,8 +118,8 @@ class Sequential(Computing):
                 if first != i:
                     raise ValueError(
                         f"{parameter.name} cannot be saved: it is one parameter in layers[{first}] and "
-                        f"layers[{i}], and a file would bring back one for each; put both into one layer that "
-                        "makes the parameter and them in its constructor, such as a subclass of "
+                        f"layers[{i}], and a file would bring back one for each; put both into one layer "
+                        "that makes the parameter and them in its constructor, such as a subclass of "
                         "rewire.layers.Row"
                     )
 

@@ -37,6 +37,10 @@ class RemovedNeurons(NamedTuple):
     kept_inputs: tuple[NDArray[np.int64], ...]
     removed: tuple[int, ...]
 
+    def __repr__(self) -> str:
+        kept, inputs = (tuple(map(len, each)) for each in (self.kept, self.kept_inputs))
+        return f"<RemovedNeurons: removed {self.removed}, kept {kept} neurons with {inputs} inputs>"
+
 
 def neuron_importance(layer: Layer) -> NDArray[np.float64]:
     """Sum of |w| over the incoming links of every neuron.

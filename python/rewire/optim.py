@@ -8,6 +8,7 @@ NumPy: it defines :meth:`Optimizer.step`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
@@ -147,7 +148,7 @@ class Optimizer(Parameters):
         return self.lr * self.schedule.factor(epoch, step)
 
     def config(self) -> dict[str, Any]:
-        """JSON-able description; :func:`optimizer` reads it back."""
+        """JSON-able description; :func:`optimizer` reads it back: the constructor takes all but the name."""
         return {
             "name": KINDS.saved_as(self),
             "lr": self.lr,
@@ -238,7 +239,7 @@ class Adam(Optimizer):
     fields = {
         "adam_m": Field(power=1),
         "adam_v": Field(power=2, low=0.0),
-        "born": Field("int32", per_slot=True, birth=1.0, low=1, ages=True),
+        "birth_step": Field("int32", per_slot=True, birth=1.0, low=1, ages=True),
     }
     betas = CheckedAttribute(_betas)
     eps = CheckedAttribute(_above_0)
@@ -329,4 +330,26 @@ def optimizer(what: str | Optimizer | dict[str, Any]) -> Optimizer:
     if found.in_core and type(found).constants is Optimizer.constants:
         raise TypeError(f"optimizer ({type(found).__name__}) must define step(): see rewire.optim.Optimizer")
     check_fields(found.fields, f"fields of {type(found).__name__}")
+    _refuse_unread(found)
     return found
+
+
+def _refuse_unread(found: Optimizer) -> None:
+    """TypeError for one whose constructor does not take what its ``config()`` says: no file could bring it.
+
+    One that is not registered cannot be saved anyway.
+    """
+    try:
+        described = found.config()
+    except NotImplementedError:
+        return
+    takes = inspect.signature(type(found)).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in takes.values()):
+        return
+    missing = [name for name in described if name != "name" and name not in takes]
+    if missing:
+        raise TypeError(
+            f"optimizer ({type(found).__name__}) could not be read from a file: its config() says "
+            f"{', '.join(missing)}, which its constructor must take (or its config() leave out); those of "
+            "the base are lr, weight_decay, clip_norm and schedule"
+        )

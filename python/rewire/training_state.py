@@ -20,7 +20,7 @@ from rewire.metrics import Metric
 
 __all__ = ["TrainingState"]
 
-_COUNTS = ("epoch", "reach", "step", "rewirings")
+_COUNTS = ("epoch", "run_end", "step", "rewirings")
 _MOST_STEPS = 2**31 - 2**20  # births are kept as int32
 _MEMORY, _UNFINISHED = "memory.", "unfinished."
 
@@ -33,7 +33,7 @@ class TrainingState:
     ----------
     epoch, step, rewirings : int
         Completed, over all calls.
-    reach : int
+    run_end : int
         Epochs at the furthest end that a call of ``fit`` has had.
     optimizer_step : int
         Steps on the optimizer's present state.
@@ -61,7 +61,7 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     rewirings: int = 0
-    reach: int = 0
+    run_end: int = 0
     optimizer_step: int = 0
     unfinished: Unfinished | None = None
     history: History = field(default_factory=History)

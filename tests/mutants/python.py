@@ -354,7 +354,7 @@ MUTANTS = [
         "rewiring/top_kast.py",
         "progress.lr * parameter.rate * self.penalty",
         "progress.lr * self.penalty",
-        "test_walks.py::test_the_penalty_has_the_parameters_factor_on_the_rate",
+        "test_after_steps.py::test_the_penalty_has_the_parameters_factor_on_the_rate",
     ),
     Mutant(
         "momentum-of-all-slots",
@@ -367,14 +367,14 @@ MUTANTS = [
     Mutant(
         "horizon-ignored",
         "_run.py",
-        "    end = trainer.epoch + count\n    before, length = trainer.state.reach, trainer.horizon\n",
-        "    end = trainer.epoch + count\n    before, length = trainer.state.reach, None\n",
+        "    end = trainer.epoch + count\n    before, length = trainer.state.run_end, trainer.horizon\n",
+        "    end = trainer.epoch + count\n    before, length = trainer.state.run_end, None\n",
         "test_horizon.py::test_a_stated_run_is_the_same_in_any_number_of_calls[rigl]",
     ),
     Mutant(
         "epochs-of-an-own-loop-are-no-part-of-the-run",
         "_own_loop.py",
-        "                state.reach = max(state.reach, state.epoch)\n",
+        "                state.run_end = max(state.run_end, state.epoch)\n",
         "",
         "test_own_loop.py::test_a_run_that_grows_beyond_an_own_loop_says_so",
     ),

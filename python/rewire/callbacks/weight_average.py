@@ -114,7 +114,7 @@ class WeightAverage(Callback):
         if not isinstance(self.begin, float):
             return self.begin
         horizon = state.trainer.horizon
-        return self.begin * (state.trainer.state.reach if horizon is None else horizon)
+        return self.begin * (state.trainer.state.run_end if horizon is None else horizon)
 
     # --- averaging ----------------------------------------------------------------------
 

@@ -340,7 +340,7 @@ class BaseSparseMLP(Arguments, BaseEstimator):
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
                     # nothing, for a stream may go on for ever, unless fractions of the run end it.
-                    trainer.state.reach = max(trainer.state.reach, self.max_iter)
+                    trainer.state.run_end = max(trainer.state.run_end, self.max_iter)
                     if known is None:
                         parts = [rule for rule in trainer.rewiring.parts() if not rule.run_fractions()]
                         trainer.state.told = trainer.state.told | {("misfit", rule.name) for rule in parts}

@@ -24,7 +24,7 @@ from rewire.rewiring.schedule import Epochs, ScheduleLike, schedule_from
 
 __all__ = ["Custom", "LayerLinks"]
 
-SINCE = "since"  # the birth step of a link: the step before which it was grown
+GROWN = "grown_step"  # the birth step of a link: the step before which it was grown
 _ASKED_FOR = ("gradient", "age")  # attributes of links that are there for rules that ask for them
 
 
@@ -155,7 +155,7 @@ class Custom(Rule):
             raise TypeError(f"function must be callable, got {describe(function)}")
         self.function = function
         self.gradient, self.age = boolean("gradient", gradient), boolean("age", age)
-        self.fields = {SINCE: Field("int32", per_slot=True, ages=True)} if self.age else {}
+        self.fields = {GROWN: Field("int32", per_slot=True, ages=True)} if self.age else {}
         super().__init__(
             schedule_from(every),
             layers=layers,
@@ -181,7 +181,7 @@ class Custom(Rule):
             flat(store.get_field("weight")),
             None if kept is None else flat(store.get_field(kept)),
             flat(context.probe.live(parameter)) if self.gradient else cast("NDArray[Any]", None),
-            context.progress.step - store.get_field(SINCE)[:, 0].astype(np.int64)
+            context.progress.step - store.get_field(GROWN)[:, 0].astype(np.int64)
             if self.age
             else cast("NDArray[np.int64]", None),
             store.n_groups,

@@ -131,7 +131,7 @@ def test_new_links_are_tiny_and_fresh():
             assert np.abs(weight) == np.float32(1e-12)
             assert fields["sign"][position] == (1 if weight > 0 else 2)
             assert not fields["adam_m"][position].any() and not fields["adam_v"][position].any()
-            assert fields["born"][position] == 7
+            assert fields["birth_step"][position] == 7
             signs.add(float(np.sign(weight[0])))
         for position in set(old) - removed:
             assert np.array_equal(fields["weight"][position], old[position])
