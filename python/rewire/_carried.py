@@ -118,7 +118,8 @@ def give_up(
     if not left:
         return dict(network)
     configs = [one_of_types("a callback", config, Mapping, "a dict") for config, _ in left]
-    names = [str(config.get("name", "a callback without a name")) for config in configs]
+    words = [config.get("name") for config in configs]
+    names = [word if isinstance(word, str) and word.isidentifier() else describe(word) for word in words]
     parts, here = network["parameters"], set(saved_fields(trainer))
     known = {name for config in configs for name in fields_of_kind(config)} - here
     unknown = {name for part in parts.values() for name in part["fields"]} - here - known
