@@ -418,16 +418,20 @@ class Pass:
         return learner
 
     def refuse_missing(self, uses: Mapping[str, int], parameters: Mapping[str, Parameter]) -> None:
-        """RuntimeError after a backward pass that left a parameter without its gradient; it is named.
+        """RuntimeError after a backward pass for a parameter that has never had its gradient; it is named.
 
+        One that had it before may be left alone: its layer is frozen.
         ``uses`` says how many layers have each.
         """
         handed = self._handed
-        if sum(handed.values()) == sum(uses.values()):
-            return
-        for name, times in uses.items():
-            if handed.get(name, 0) < times:
-                parameter, short = parameters[name], name.rpartition(".")[2]
+        for name, parameter in parameters.items():
+            times = uses[name]
+            if parameter.learnt:
+                continue
+            if handed.get(name, 0) >= times:
+                parameter.learnt = True
+            else:
+                short = name.rpartition(".")[2]
                 sparse = isinstance(parameter, SparseParameter)
                 call = f"learn_links(self.{short}, x, dy)" if sparse else f"learn(self.{short}, gradient)"
                 who = name if parameter.owner is None else parameter.owner.label

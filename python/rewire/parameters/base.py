@@ -61,6 +61,8 @@ class Parameter:
         Names its random numbers, together with the network's seed.
     version : int
         Grows whenever values change: what is derived from them is as new as this.
+    learnt : bool
+        Whether a backward pass has handed over its gradient.
     """
 
     name: str = ""
@@ -69,6 +71,7 @@ class Parameter:
     uses: int = 0
     stream: int = 0
     version: int = 0
+    learnt: bool = False
 
     def __init__(self, *, decays: bool, rate: float, dtype: str | None) -> None:
         self.decays = boolean("decays", decays)
