@@ -115,9 +115,9 @@ def test_what_is_registered_can_be_named(monkeypatch):
     class Plain(rw.Optimizer):
         name = "plain"
 
-        def __init__(self, lr=0.1, boost=1.0, schedule=None):
+        def __init__(self, lr=0.1, boost=1.0, weight_decay=0.0, clip_norm=None, schedule=None):
             self.boost = boost
-            super().__init__(lr, schedule=schedule)
+            super().__init__(lr, weight_decay, clip_norm=clip_norm, schedule=schedule)
 
         def step(self, values, gradient, fields, *, rate, decay, count):
             values -= self.boost * rate * gradient
