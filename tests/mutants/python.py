@@ -75,15 +75,15 @@ MUTANTS = [
     Mutant(
         "rate-factor-ignored-in-numpy",
         "optim.py",
-        "rate=rate * q.rate,",
-        "rate=rate,",
+        '"rate": rate * q.rate,',
+        '"rate": rate,',
         "test_optim.py::test_a_parameter_has_its_factor_on_the_rate",
     ),
     Mutant(
         "everything-decays-in-numpy",
         "optim.py",
-        "decay=self.weight_decay if q.decays else 0.0,",
-        "decay=self.weight_decay,",
+        '"decay": self.weight_decay if q.decays else 0.0,',
+        '"decay": self.weight_decay,',
         "test_outside.py::test_lion_is_as_published",
     ),
     Mutant(
@@ -529,8 +529,8 @@ MUTANTS = [
     Mutant(
         "a-refused-step-takes-the-state-over",
         "_own_steps.py",
-        "if self.is_trained_here() or ",
-        "if True or ",
+        "once = self.is_trained_here() and ",
+        "once = True or ",
         "test_own_loop.py::test_a_refused_step_leaves_the_state_of_another_trainer",
     ),
     Mutant(
