@@ -123,7 +123,7 @@ def _mean(scores: list[float]) -> str:
 
 def main() -> None:
     made = parser(__doc__, 120)
-    made.add_argument("--trials", action="store_true", help="train, which takes an hour or two, instead of timing")
+    made.add_argument("--trials", action="store_true", help="train for an hour or two instead of timing")
     arguments = settle(made.parse_args())
     report = Report("mixing_trials" if arguments.trials else "mixing", arguments)
     (trials if arguments.trials else times)(report)

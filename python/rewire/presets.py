@@ -116,11 +116,11 @@ PRESETS = {
     for p in (
         Preset(
             "default",
-            "Ours, for twenty epochs or so: neurons in groups of four that share their sources, which makes an "
-            "epoch quicker; weights start at the scale of the fan-in a neuron really has, a larger learning "
-            "rate that falls along a cosine, dropout 0.2, no decay; new links start at zero, and the fraction "
-            "that SET drops falls along a cosine to 0 at three quarters of the run, so that all links have "
-            "time to learn.",
+            "Ours, for twenty epochs or so: neurons in groups of four that share their sources, which makes "
+            "an epoch quicker; weights start at the scale of the fan-in a neuron really has, a larger "
+            "learning rate that falls along a cosine, dropout 0.2, no decay; new links start at zero, and "
+            "the fraction that SET drops falls along a cosine to 0 at three quarters of the run, so that all "
+            "links have time to learn.",
             group=4,
             dropout=0.2,
             schedule="cosine",
@@ -195,9 +195,9 @@ def mlp_layers(
     output, hidden : str or Activation
         Hidden ones may also be ``"srelu"``, ``"prelu"``, ``"k-winners"``, ``"two-sided"`` and
         ``"two-sided-winners"``, layers that follow those with the weights (`rewire.units`). After the
-        two-sided ones the next layer has twice as many inputs, and counts as so large. ``"switchnet4"`` stands
-        for all hidden layers, which are then equally wide and have no matrices: links are those of the last
-        layer.
+        two-sided ones the next layer has twice as many inputs, and counts as so large. ``"switchnet4"``
+        stands for all hidden layers, which are then equally wide and have no matrices: links are those of
+        the last layer.
     epsilon : float, optional
         Erdos-Renyi links of every layer; 20 by default.
     density : float, optional
