@@ -246,7 +246,11 @@ def write(report: Report, studies: Iterable[Study]) -> None:
         report.cells[study.data] = {
             "words": sentences,
             "points": [
-                {**{k: v for k, v in vars(p).items() if k != "runs"}, "scores": p.points}
+                {
+                    **{k: v for k, v in vars(p).items() if k != "runs"},
+                    "scores": p.points,
+                    "weights": next((r["weights"] for r in p.runs if r["score"] is not None), None),
+                }
                 for p in study.points
             ],
             "clock": study.clock,

@@ -10,6 +10,17 @@ BEGIN = "<!-- accuracy over time, written by `python bench/targets.py --write` -
 END = "<!-- end of accuracy over time -->"
 SIDES = ("dense", "default", "sparse", "narrow")
 ASKED = 3  # seeds
+HEADER = {
+    "dense": "dense PyTorch",
+    "default": "`rewire train`, only `--epochs` changed",
+    "sparse": "sparse, tuned",
+    "narrow": "dense PyTorch, narrow",
+}
+TUNED = {
+    "dense": "Dense networks are at the best setting of a grid, chosen on held-out samples",
+    "sparse": "tuned sparse ones are at the best of as many settings",
+    "narrow": "narrow ones, with as many weights as sparse ones, at their best of the dense grid",
+}
 
 
 def put(page: str, run: dict[str, Any]) -> str:
@@ -25,17 +36,13 @@ def part(found: dict[str, Any], machine: dict[str, str]) -> str:
     """The picture, a table, and what it says."""
     points = [point for point in found["points"] if point["scores"]]
     sides = [side for side in SIDES if any(point["side"] == side for point in points)]
-    header = {
-        "dense": "dense PyTorch",
-        "default": "`rewire train`, only `--epochs` changed",
-        "sparse": "sparse, tuned",
-        "narrow": "dense, narrow",
-    }
+    weights = {point["side"]: point["weights"] for point in reversed(points)}
     picture = f"over_time-{DATA}.png"
     lines = [
         f"![Test accuracy over seconds of training, dense and sparse](docs/figures/{picture})",
         "",
-        "| seconds | " + " | ".join(header[side] for side in sides) + " |", "|---" * (len(sides) + 1) + "|",
+        "| seconds | " + " | ".join(f"{HEADER[side]}: {weights[side]:,} weights" for side in sides) + " |",
+        "|---" * (len(sides) + 1) + "|",
     ]  # fmt: skip
     for length in sorted({point["length"] for point in points}):
         row = {point["side"]: point for point in points if point["length"] == length}
@@ -48,8 +55,7 @@ def part(found: dict[str, Any], machine: dict[str, str]) -> str:
         "",
         f"Fashion-MNIST, test accuracy in % (mean, lowest..highest; epochs) of {counted} seeds{partial}, one "
         f"run for each length; {machine['cpu']}, {machine['instruction set']}, equal threads on both sides. "
-        "The dense networks, the narrow one with as many weights as the sparse ones, and the tuned sparse "
-        "one are at the best of a grid, chosen on held-out samples. "
+        f"{'; '.join(TUNED[side] for side in sides if side in TUNED)}. "
         "`make bench-time` measures it; `docs/over_time.md` has every table.",
         "",
         *(f"- {sentence}" for sentence in found["words"]),
