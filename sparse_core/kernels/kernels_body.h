@@ -173,7 +173,7 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
     const int32_t *source = s->source, end = p->end;
     const RW_T *w = s->weight;
     int64_t k[4], stop[4], common = INT64_MAX;
-    bool whole = RW_LANES == 1;
+    bool whole = RW_LANES == 1 && tile == 1; /* without vectors, one lane serves wider tiles too */
     RW_VEC acc[4];
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
@@ -184,7 +184,7 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
                  : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
         whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
     }
-    if (RW_LANES == 1 && whole) {
+    if (whole) {
         RW_V(forward_pair)(s, row, at, x, acc[0], acc[1], y);
         RW_V(forward_pair)(s, row + 2, at + 2, x, acc[2], acc[3], y);
         return;
