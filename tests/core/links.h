@@ -70,6 +70,21 @@ static void test_the_mirror_follows_edits(void)
             CHECK_STATUS(change(s, n, ins, 0, NULL, NULL, &at), RW_OK);
             CHECK(s->mirror.valid ? mirror_is_fresh(s) : is_sound(s));
         }
+        /* A row loses its first link and gains one behind the others: all between them move. */
+        for (int32_t g = 0; g < 60; g++) {
+            int32_t first = 0, last = 49;
+            while (first < 50 && !connected(s, g, first))
+                first++;
+            while (last > first && connected(s, g, last))
+                last--;
+            place gone = { g, first }, born = { g, last };
+            rw_fault at;
+            if (last <= first + 1)
+                continue;
+            CHECK_STATUS(rw_mirror_build(s, 1), RW_OK);
+            CHECK_STATUS(change(s, 1, &gone, 1, &born, NULL, &at), RW_OK);
+            CHECK(s->mirror.valid ? mirror_is_fresh(s) : is_sound(s));
+        }
         rw_store_free(s);
     }
     CHECK(rw_mem_live == 0);

@@ -112,22 +112,27 @@ static void test_field_names_and_limits(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* One link for each group goes where the slots lie; twelve are merged. */
 static void test_a_new_link_without_weights_gets_the_birth_value(void)
 {
-    for (int32_t group = 1; group <= 8; group *= 2) {
-        rw_store *s = rw_store_new(2 * group - (group > 1), 5, group, RW_F64);
-        s->field[RW_WEIGHT].birth = 0.25;
-        rw_fault at;
-        place both[] = { { 0, 3 }, { 1, 3 } };
-        CHECK_STATUS(change(s, 0, NULL, 2, both, NULL, &at), RW_OK);
-        CHECK(is_sound(s)); /* I10: also with a birth value the padding is zero */
-        for (int32_t g = 0; g < 2; g++)
-            for (int32_t r = 0; r < group; r++) {
-                double w = value_get(&s->field[0], s->start[g] * group + r);
-                CHECK(w == (g * group + r < s->n_out ? 0.25 : 0.0));
-            }
-        rw_store_free(s);
-    }
+    for (int32_t group = 1; group <= 8; group *= 2)
+        for (int32_t count = 1; count <= 12; count += 11) {
+            rw_store *s = rw_store_new(2 * group - (group > 1), 12, group, RW_F64);
+            s->field[RW_WEIGHT].birth = 0.25;
+            rw_fault at;
+            place born[24];
+            for (int32_t i = 0; i < 2 * count; i++)
+                born[i] = (place){ i / count, i % count };
+            CHECK_STATUS(change(s, 0, NULL, 2 * count, born, NULL, &at), RW_OK);
+            CHECK(is_sound(s)); /* I10: also with a birth value the padding is zero */
+            for (int32_t g = 0; g < 2; g++)
+                for (int32_t i = 0; i < count * group; i++) {
+                    double w = value_get(&s->field[0], s->start[g] * group + i);
+                    CHECK(w == (g * group + i % group < s->n_out ? 0.25 : 0.0));
+                }
+            rw_store_free(s);
+        }
+    CHECK(rw_mem_live == 0);
 }
 
 static void test_stored_zeros_are_connections(void)

@@ -83,7 +83,7 @@ MUTANTS = [
         "store/edit.c",
         "for (int32_t k = 0; k < len; k++) {\n        kept[stay]",
         "for (int32_t k = 0; k + 1 < len; k++) {\n        kept[stay]",
-        "test_find_gives_the_place",
+        "test_the_mirror_follows_edits",
     ),
     Mutant(
         "merge-order",
@@ -226,7 +226,7 @@ MUTANTS = [
         "store/edit.c",
         "    rw_weights_clip(s, t->group, to, t->new_len); /* whatever weights the plan gave them */\n",
         "",
-        "test_bad_pairs_change_nothing",
+        "test_a_new_link_without_weights_gets_the_birth_value",
     ),
     # --- compaction, clones, fields, memory
     Mutant(
