@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
-from rewire.cli.options import ACTIVATIONS
-from rewire.units import Unit
+from rewire.units import Unit, hidden_names
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(70, 9))
@@ -93,7 +92,7 @@ def test_constants_of_removed_neurons_go_on(f):
     np.testing.assert_allclose(net.predict(X), before, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("word", ACTIVATIONS)
+@pytest.mark.parametrize("word", hidden_names())
 def test_every_word_of_the_command_line_is_an_activation(word):
     net = rw.Sequential(rw.preset("default").layers([9, 20, 20, 3], hidden=word, epsilon=3), seed=0)
     trainer = rw.Trainer(net, loss="cross_entropy", rewiring="set")
@@ -108,7 +107,7 @@ def test_words():
     assert build({"name": "gelu", "approximate": "tanh"}) == rw.GELU("tanh")
     assert build("thresholded_relu").theta == 1.0
     known = {*rw.activations.KINDS.names()} - {"softmax"}
-    assert known == {*ACTIVATIONS}
+    assert known == {*hidden_names()}
     assert {name for name in known if isinstance(build(name), Unit)} == {
-        "srelu", "prelu", "two-sided", "k-winners", "two-sided-winners",
+        "srelu", "prelu", "two-sided", "k-winners", "two-sided-winners", "switchnet4",
     }  # fmt: skip

@@ -781,7 +781,7 @@ TABLE = [
     *rows_of(
         "SparseDenoisingAutoencoder", lambda **k: coder(**k).fit(X),
         ({"n_components": 0}, V, "n_components", "integer in [1", "got 0"),
-        ({"activation": "swish"}, V, "activation", "relu", "got 'swish'"),
+        ({"activation": "swoosh"}, V, "activation", "relu", "got 'swoosh'"),
         ({"activation": "softmax"}, V, "activation", "hidden layer"),
         ({"epsilon": 0}, V, "epsilon", "> 0", "got 0"),
         ({"density": 1.5}, V, "density", "(0, 1]", "got 1.5"),

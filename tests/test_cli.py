@@ -154,9 +154,9 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
             lambda t: t.optimizer.name == "adam" and t.network.layers[0].init.name == "xavier",
         ),
         (["--density", "0.1"], lambda t: abs(t.network.density - 0.1) < 0.01),
-        (["--density", "0.05"], lambda t: t.network.nnz == int(0.05 * t.network.size + 0.5)),
+        (["--density", "0.05", "--group", "1"], lambda t: t.network.nnz == int(0.05 * t.network.size + 0.5)),
         (
-            ["--links", "900", "--distribution", "uniform"],
+            ["--links", "900", "--distribution", "uniform", "--group", "1"],
             lambda t: (
                 t.network.nnz == 900
                 and np.ptp([layer.weight.density for layer in t.network.weight_layers]) < 0.003
@@ -484,7 +484,7 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--average", "ema", "--average-opt", "decay=1"], "decay must be a number in [0, 1), got 1"),
         ([*TRAIN, "--average", "ema", "--average-opt", "rate=1"], "takes decay, begin, every, got 'rate'"),
         ([*TRAIN, "--activation", "softmax"], "activation must not be softmax on a hidden layer"),
-        ([*TRAIN, "--activation", "swish"], "activation must be one of 'linear'"),
+        ([*TRAIN, "--activation", "swoosh"], "activation must be one of 'linear'"),
         ([*TRAIN, "--optimizer", "lion-2"], "optimizer must be one of 'sgd'"),
         ([*TRAIN, "--activation", "relu", "--slope", "1"], "--slope belongs to"),
         ([*TRAIN, "--rewiring", "sett"], "'top-kast', got 'sett'"),

@@ -25,7 +25,7 @@ from rewire.recipe import Recipe
 from small import HANG_SECONDS, SELDOM, T, X, Y, normal
 
 DATA = X, Y, normal(60, 8).astype("f4"), np.arange(60) % 3
-SMALL = {"hidden": [20], "density": 0.5, "epochs": 2, "batch_size": 30}
+SMALL = {"hidden": [20], "density": 0.5, "group": 1, "epochs": 2, "batch_size": 30}
 TIMED = ("seconds", "memory", "curve")
 SPARSE = {"type": "Sparse", "n_out": 20}
 PAIR = {"SET": {"rewiring": "set"}, "dense": {"dense": True, "lr": 0.01}}
@@ -240,7 +240,7 @@ def test_equal_weights_of_short_groups():
     most = sizing.weights_of([rw.Sparse(**layer, links=1500)], 300)
     assert len({*drawn}) > 1 and max(drawn) <= most < 1.1 * np.mean(drawn)
     assert sizing.weights_of([rw.Sparse(**layer, density=1.0)], 300) == 3000
-    assert sizing.weights_of([rw.Sparse(300, 3, group=4, links=400)], 300) == 300
+    assert sizing.weights_of([rw.Sparse(300, 3, group=4, links=400)], 300) == 399
 
 
 def test_equal_weights_of_others(monkeypatch):
@@ -820,7 +820,7 @@ def test_command_imports(run, tmp_path, monkeypatch):
     [
         ([], "no network to compare: give --grid, --also or --contenders"),
         (["--grid", "rewiring"], "--grid must look like rewiring=set,rigl, got 'rewiring'"),
-        (["--grid", "activation=foo"], "--grid: argument --activation: invalid choice: 'foo'"),
+        (["--grid", "activation=foo"], "contender 'foo': activation must be one of 'linear', "),
         (["--grid", "lr=0.1", "--grid", "lr=0.2"], "--grid: lr is given twice"),
         (["--grid", "lr=0.1,0.1"], "values must differ"),
         (["--also", "dense"], "--also must look like 'dense: --dense --lr 0.01'"),

@@ -24,8 +24,9 @@ SHAPES = [(1, 1), (7, 3), (3, 7), (50, 40), (64, 8), (33, 17)]
 def test_epsilon_counts_are_exact(n_in, n_out, epsilon, group):
     links = min(epsilon * (n_in + n_out), n_in * n_out)
     layer = built(rw.Sparse(n_in, n_out, epsilon=epsilon, group=group))
-    full = math.ceil(n_out / group) * n_in
-    slots = full if links == n_in * n_out else min(full, math.floor(links / group + 0.5))
+    groups = math.ceil(n_out / group)
+    wanted = n_in * groups if links == n_in * n_out else math.floor(links * groups / n_out + 0.5)
+    slots = min(n_in * groups, wanted)
     assert layer.store.slots == slots
     if group == 1:
         assert layer.nnz == slots

@@ -122,7 +122,7 @@ def test_a_correlated_connectivity_is_for_the_first_layer():
 
 
 def test_connectivity_on_the_command_line(tmp_path, capsys):
-    train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2".split()
+    train = "train --data digits --hidden 40 --epochs 1 --quiet --epsilon 2 --group 1".split()
     saved = tmp_path / "run"
     words = ["--connectivity", "Small_World", "--connectivity-opt", "beta=0", "--save", str(saved)]
     assert main([*train, "--rewiring", "static", *words]) == 0
@@ -141,7 +141,7 @@ def test_connectivity_on_the_command_line(tmp_path, capsys):
         (["--connectivity-opt", "beta=1"], "--connectivity-opt does nothing without --connectivity"),
         (["--connectivity", "random", "--dense"], "--connectivity does nothing with --dense"),
     ):
-        assert main([*train[:-2], *wrong]) == 2
+        assert main([*train[:-4], *wrong]) == 2
         assert message in capsys.readouterr().err
     assert main(["train", "--resume", str(saved), "--connectivity", "random"]) == 2
 

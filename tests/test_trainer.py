@@ -280,7 +280,7 @@ def test_layers_of_a_perceptron(options, expected):
 
 
 def test_one_number_says_how_many_links_there_are():
-    p = rw.preset("default").replace(dropout=0.0)
+    p = rw.preset("default").replace(dropout=0.0, group=1)
     for given, links in (({"density": 0.1}, 21), ({"links": 50}, 50), ({"epsilon": 1}, 51)):
         assert sum(layer.weight.nnz for layer in p.layers([5, 10, 10, 6], **given)) == links
         assert sum(layer.weight.nnz for layer in p.replace(**given).layers([5, 10, 10, 6])) == links

@@ -68,8 +68,8 @@ def erk_links(
     links : int, optional
         Instead of ``density``: the links of the whole network, at least 1 and at most all.
     group : {1, 2, 4, 8}
-        Of all layers: counts are whole slots then, so that their sum is within half a slot. A slot of a last
-        group that is not whole holds fewer links than it counts here.
+        Of all layers: counts are whole slots then, so that their sum is within half a slot. Where a last
+        group is not whole a slot counts as the mean of all: n_out over groups.
 
     Returns
     -------
@@ -108,9 +108,15 @@ def erk_links(
     wanted = [float(sizes[i]) if i in full else scale * raw[i] * sizes[i] for i in range(len(pairs))]
     if group == 1:
         return largest_remainder(wanted, total, sizes)
-    most = [Geometry(n, m, group).n_positions for n, m in pairs]
-    slots = largest_remainder([w / group for w in wanted], math.floor(total / group + 0.5), most)
-    return [min(count * group, size) for count, size in zip(slots, sizes, strict=True)]
+    layers = [Geometry(n, m, group) for n, m in pairs]
+    each = [layer.n_out / layer.n_groups for layer in layers]
+    slots = [min(int(w / k), layer.n_positions) for w, k, layer in zip(wanted, each, layers, strict=True)]
+    left = total - sum(count * k for count, k in zip(slots, each, strict=True))
+    for i in sorted(range(len(slots)), key=lambda i: (slots[i] - wanted[i] / each[i], i)):
+        if 2 * left >= each[i] and slots[i] < layers[i].n_positions:
+            slots[i] += 1
+            left -= each[i]
+    return [min(round(count * k), size) for count, k, size in zip(slots, each, sizes, strict=True)]
 
 
 def largest_remainder(
@@ -147,15 +153,15 @@ def _sizes(n_in: int, n_out: int) -> tuple[int, int]:
 
 
 def slots_for(n_in: int, n_out: int, group: int, links: float) -> int:
-    """Slots that hold ``links`` connections: round(links / group), halves up; all when all are wanted.
+    """Slots for ``links`` connections: round(links * groups / n_out), halves up; all when all are wanted.
 
-    A slot of the last group holds fewer than ``group`` links when n_out is no multiple of it, so a full layer
-    has ceil(n_out / group) * n_in slots.
+    A slot holds ``group`` links, and fewer in the last group when n_out is no multiple of it: n_out over
+    groups in the mean, which is what slots at random positions hold.
     """
-    most = Geometry(n_in, n_out, group).n_positions
+    layer = Geometry(n_in, n_out, group)
     if links >= n_in * n_out:
-        return most
-    return min(most, math.floor(links / group + 0.5))
+        return layer.n_positions
+    return min(layer.n_positions, math.floor(links * layer.n_groups / n_out + 0.5))
 
 
 def sparse_bytes(

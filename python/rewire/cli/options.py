@@ -155,7 +155,8 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="option of the connectivity, such as beta=0.5; may be repeated",
     )  # fmt: skip
     network.add_argument(
-        "--group", type=int, choices=(1, 2, 4, 8), help="neurons that share their sources (default: 1)"
+        "--group", type=int, choices=(1, 2, 4, 8),
+        help="neurons that share their sources (default: 4; with --preset 1)",
     )
     network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
 

@@ -55,7 +55,7 @@ class Sparse(WeightLayer):
         saved, not the connectivity.
     group : {1, 2, 4, 8}
         Neighbouring outputs that share one list of sources. Links are dropped and grown ``group`` at a time,
-        so a wanted number of links is rounded to round(links / group) slots.
+        so a wanted number of links is rounded to whole slots.
 
     Attributes
     ----------
