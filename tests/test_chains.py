@@ -88,7 +88,7 @@ def slow(net, plans):
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("seed", range(8))
 def test_chains_are_what_sweeping_to_the_end_finds(seed, group):
-    net = network(seed, group, density=0.08 * group**0.3)
+    net = network(seed, group, density=0.08 * group**0.2)
     plans = random_plans(net, np.random.default_rng(seed))
     found = chain_links(net, plans)
     assert {i: pairs(p) for i, p in found.items()} == slow(net, plans)
