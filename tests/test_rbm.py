@@ -317,6 +317,28 @@ def test_a_fit_that_fails_leaves_what_was_there(digits):
         assert bits(rbm) == before and rbm.n_features_in_ == 64
 
 
+@pytest.mark.parametrize("persistent", [False, True])
+def test_divergence_has_its_name_and_leaves_what_was_there(digits, persistent):
+    wild = {**FAST, "learning_rate": 1e6, "n_iter": 30, "persistent": persistent}
+    rbm = SparseBernoulliRBM(**wild)
+    with pytest.raises(rw.DivergenceError):
+        rbm.fit(digits)
+    assert not hasattr(rbm, "trainer_")
+    with pytest.raises(rw.DivergenceError):
+        rbm.partial_fit(np.tile(digits, (9, 1)))
+    assert not hasattr(rbm, "trainer_")
+    rbm.set_params(learning_rate=0.05).partial_fit(digits)
+    before, trainer = bits(rbm), rbm.trainer_
+    rate, step = trainer.optimizer.lr, trainer.step
+    with pytest.raises(rw.DivergenceError):
+        rbm.set_params(learning_rate=1e6).partial_fit(np.tile(digits, (9, 1)))
+    assert rbm.trainer_ is trainer and bits(rbm) == before
+    assert (trainer.optimizer.lr, trainer.step, trainer.epoch) == (rate, step, 1)
+    rbm.set_params(learning_rate=0.05).partial_fit(digits)
+    twin = SparseBernoulliRBM(**{**wild, "learning_rate": 0.05}).partial_fit(digits).partial_fit(digits)
+    assert bits(rbm) == bits(twin)
+
+
 def test_interrupted(digits, monkeypatch):
     one_pass, done = SparseBernoulliRBM._one_pass, []
 

@@ -15,11 +15,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from rewire import _checks
 from rewire._inputs import as_source
 from rewire._moments import quiet
-from rewire._snapshot import AttributesUndone
+from rewire._snapshot import AllOrNothing, AttributesUndone
 from rewire._warn import warn
 from rewire.boltzmann import LogPartition, Machine
 from rewire.connectivity import Connectivity, connectivity
-from rewire.errors import InterruptedWarning
+from rewire.errors import DivergenceError, InterruptedWarning
 from rewire.estimators import _auto, _parameters
 from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
 from rewire.initializers import Initializer, Normal, initializer
@@ -250,7 +250,8 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         Raises
         ------
         TypeError, ValueError, DivergenceError
-            As for :meth:`fit`. Of a call that fails in the middle some steps may have been made.
+            As for :meth:`fit`. Whatever raises leaves the estimator as it was, but for Ctrl-C, which keeps the
+            steps that were made; a machine of more than 256 MiB is not copied, and keeps them too.
 
         Notes
         -----
@@ -259,17 +260,24 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         ``batch_size``, ``gibbs_steps`` and ``persistent`` may be changed; other parameters say nothing then.
         """
         first = not hasattr(self, "trainer_")
-        with _parameters.DrawsUndone(self.random_state), AttributesUndone(*(self,) if first else ()):
+        kept = () if first else (KeyboardInterrupt,)
+        with _parameters.DrawsUndone(self.random_state), AttributesUndone(self, kept=kept):
             X = self._checked(X, reset=first)
             if first:
                 self._begin(X, None)
+                self._piece(X)
             else:
                 self._check_steps()
-                if self.optimizer is None:
-                    self._set_rates(self.trainer_.optimizer)
-            self._steps(X, np.arange(X.shape[0]))
-            self.trainer_.end_epoch()
+                with AllOrNothing(self.trainer_, self.trainer_._interrupts):
+                    if self.optimizer is None:
+                        self._set_rates(self.trainer_.optimizer)
+                    self._piece(X)
         return self
+
+    def _piece(self, X: Any) -> None:
+        """These samples once, in their order: an epoch of a stream."""
+        self._steps(X, np.arange(X.shape[0]))
+        self.trainer_.end_epoch()
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         return validate_data(self, _parameters.features(X), reset=reset, accept_sparse="csr", dtype=TYPES)
@@ -384,7 +392,12 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         if self.gibbs_steps > 1:
             h = machine.gibbs(h, self.gibbs_steps - 1, rng)[1]
         # Probabilities instead of units in the last step: less noise, and data may be probabilities too.
-        return machine.visible(h), self.h_samples_
+        found = machine.visible(h)
+        if not np.isfinite(found).all():  # the trainer would take them for data of the user's
+            state, layer = self.trainer_, machine.layer
+            where, what = layer.fault() or (layer.label, "samples that are not finite")
+            raise DivergenceError(state.epoch, state.step + 1, where, what)
+        return found, self.h_samples_
 
     def _rng(self, purpose: int, number: int) -> np.random.Generator:
         """Random numbers that have a name, so that nothing has to be kept of a generator."""
