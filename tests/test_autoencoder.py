@@ -1,5 +1,6 @@
 """The sparse denoising autoencoder, and QuickSelection by the strength of its inputs."""
 
+import copy
 import os
 import pickle
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn")
+sklearn = pytest.importorskip("sklearn")
 
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_classification
@@ -75,6 +76,14 @@ def test_it_learns_and_says_so(coder, digits):
     assert coder.density_ == coder.nnz_ / (2 * 64 * 60)
     assert coder.get_feature_names_out()[0] == "sparsedenoisingautoencoder0"
     assert len(coder.get_feature_names_out()) == 60
+
+
+def test_scores_are_the_same_whatever_transform_gives(coder, digits):
+    pytest.importorskip("pandas")
+    assert copy.deepcopy(coder).set_output(transform="pandas").score(digits) == coder.score(digits)
+    with sklearn.config_context(transform_output="pandas"):
+        assert coder.transform(digits).shape == (len(digits), coder.n_components)
+        assert coder.score(digits) == coder.score(digits.astype(np.float64))
 
 
 def test_strengths_are_sums_over_outgoing_links(coder):

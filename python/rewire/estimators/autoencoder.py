@@ -310,8 +310,7 @@ class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, Tra
         ndarray of the network's dtype, shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        X = validate_data(self, _parameters.features(X), reset=False, dtype=(np.float64, np.float32))
-        return self._through(0, DenseSource(X), self._units_of)
+        return self._through(0, DenseSource(self._checked(X)), self._units_of)
 
     @quiet()
     def inverse_transform(self, X: Any) -> NDArray[np.float64]:
@@ -345,12 +344,20 @@ class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, Tra
             1 - sum of squared errors / sum of squared distances to the training means, of standardised
             features. At most 1; 0 for a network that always gives the means.
         """
-        hidden = self.transform(X)
-        X = validate_data(self, _parameters.features(X), reset=False, dtype=np.float64)
-        clean = self._units_of.apply(X)
+        check_is_fitted(self)
+        X = self._checked(X)
+        hidden = self._through(0, DenseSource(X), self._units_of)  # `transform` may give a frame
+        clean = self._units_of.apply(X.astype(np.float64))
         errors = np.square(clean - self._through(-1, DenseSource(hidden))).sum()
         whole = np.square(clean).sum()
         return float(1.0 - errors / whole) if whole > 0.0 else float(errors == 0.0)
+
+    def _checked(self, X: Any) -> NDArray[Any]:
+        """Samples for the network there is."""
+        found: NDArray[Any] = validate_data(
+            self, _parameters.features(X), reset=False, dtype=(np.float64, np.float32)
+        )
+        return found
 
     def _through(self, layer: int, source: Source, by: Standardizer | None = None) -> NDArray[Any]:
         """Outputs of one layer of the network, some rows at a time."""

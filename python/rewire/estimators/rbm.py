@@ -250,8 +250,8 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         Raises
         ------
         TypeError, ValueError, DivergenceError
-            As for :meth:`fit`. Whatever raises leaves the estimator as it was, but for Ctrl-C, which keeps the
-            steps that were made; a machine of more than 256 MiB is not copied, and keeps them too.
+            As for :meth:`fit`. Whatever raises leaves the estimator as it was, but for Ctrl-C, which keeps
+            the steps that were made; a machine of more than 256 MiB is not copied, and keeps them too.
 
         Notes
         -----
