@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sklearn = pytest.importorskip("sklearn")
+pytest.importorskip("sklearn")
 
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_classification
 from sklearn.feature_selection import SelectFromModel
@@ -81,7 +82,7 @@ def test_it_learns_and_says_so(coder, digits):
 def test_scores_are_the_same_whatever_transform_gives(coder, digits):
     pytest.importorskip("pandas")
     assert copy.deepcopy(coder).set_output(transform="pandas").score(digits) == coder.score(digits)
-    with sklearn.config_context(transform_output="pandas"):
+    with config_context(transform_output="pandas"):
         assert coder.transform(digits).shape == (len(digits), coder.n_components)
         assert coder.score(digits) == coder.score(digits.astype(np.float64))
 

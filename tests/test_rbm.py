@@ -233,6 +233,22 @@ def test_fractions_of_the_run(digits):
     assert [bool(row["links_grown"][0]) for row in rows] == [True, True, False, False]
 
 
+def test_fractions_of_a_stream(digits):
+    rule = rw.SET(0.3, end=0.5, every=2)
+    moved = {}
+    for horizon in (None, 8):
+        rbm = SparseBernoulliRBM(**{**FAST, "n_iter": 4, "rewiring": rule, "horizon": horizon})
+        for _ in range(6):
+            rbm.partial_fit(digits)
+        moved[horizon] = [bool(row["links_grown"][0]) for row in rbm.trainer_.history.epochs]
+    assert moved == {None: [True, True, False, False, False, False], 8: [True] * 4 + [False] * 2}
+    whole = SparseBernoulliRBM(**{**FAST, "n_iter": 4, "rewiring": rule, "horizon": 8}).fit(digits)
+    assert all(row["links_grown"][0] for row in whole.trainer_.history.epochs)
+    SparseBernoulliRBM(**{**FAST, "rewiring": "rigl"}).partial_fit(digits).partial_fit(digits[:7])
+    with pytest.raises(ValueError, match="horizon must be an integer >= 1"):
+        SparseBernoulliRBM(**FAST, horizon=0).partial_fit(digits)
+
+
 def test_visible_biases_start_at_the_log_odds(digits):
     rbm = SparseBernoulliRBM(**{**FAST, "learning_rate": 1e-9}).fit(digits)
     assert np.allclose(1 / (1 + np.exp(-rbm.intercept_visible_)), (digits.sum(axis=0) + 1) / 202, atol=1e-4)
@@ -362,6 +378,15 @@ def test_verbose(digits, capsys):
     SparseBernoulliRBM(**{**FAST, "verbose": 1}).fit(digits)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and "Iteration 2, pseudo-likelihood = -" in lines[1]
+
+
+def test_verbose_says_nothing_of_the_names_of_a_frame(digits, capsys):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(digits, columns=[f"pixel {i}" for i in range(64)])
+    SparseBernoulliRBM(**{**FAST, "verbose": 1}).fit(frame)  # a warning is an error here
+    SparseBernoulliRBM(**{**FAST, "verbose": 1}).fit(digits)
+    named, bare = np.array_split(capsys.readouterr().out.splitlines(), 2)
+    assert [line.split(", time")[0] for line in named] == [line.split(", time")[0] for line in bare]
 
 
 def test_in_a_pipeline_and_a_search():

@@ -55,6 +55,9 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         Samples a step, and chains.
     n_iter : int
         Passes over the samples.
+    horizon : int, optional
+        Passes that a whole run takes, where a call of ``partial_fit`` is one as well: what fractions of the
+        run, such as ``end=0.75`` of ``rewiring="rigl"``, count by. By default ``n_iter``.
     verbose : int
         Whether the pseudo-likelihood is printed after every pass (of the first 1000 samples).
     random_state : int, RandomState, Generator, SeedSequence or None
@@ -137,6 +140,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         learning_rate: float = 0.05,
         batch_size: int = 10,
         n_iter: int = 10,
+        horizon: int | None = None,
         verbose: bool | int = 0,
         random_state: Any = None,
         epsilon: float = 11.0,
@@ -159,6 +163,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.n_iter = n_iter
+        self.horizon = horizon
         self.verbose = verbose
         self.random_state = random_state
         self.epsilon = epsilon
@@ -213,9 +218,9 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
             X = self._checked(X, reset=True)
             n_iter = _checks.integer("n_iter", self.n_iter, low=1)
-            steps = -(-X.shape[0] // _checks.integer("batch_size", self.batch_size, low=1))
+            steps = self._steps_of(X)
             self._begin(X, steps)
-            self.trainer_.horizon, self.trainer_.steps_per_epoch = n_iter, steps
+            self.trainer_.horizon, self.trainer_.steps_per_epoch = self._length(), steps
             done, interrupted = 0, False
             try:
                 for done in range(n_iter):
@@ -255,9 +260,11 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
 
         Notes
         -----
-        A call counts as an epoch of the rewiring rule; ``"set"`` acts after every 100 steps. The first call
-        builds the machine and its trainer. Afterwards ``learning_rate``, ``momentum``, ``weight_decay``,
-        ``batch_size``, ``gibbs_steps`` and ``persistent`` may be changed; other parameters say nothing then.
+        A call counts as an epoch of the rewiring rule; ``"set"`` acts after every 100 steps. Rules that count
+        by a fraction of the run take ``horizon`` calls of as many samples, or ``n_iter``, for the run: state
+        how many there will be. The first call builds the machine and its trainer. Afterwards
+        ``learning_rate``, ``momentum``, ``weight_decay``, ``batch_size``, ``gibbs_steps``, ``persistent``,
+        ``n_iter`` and ``horizon`` may be changed; other parameters say nothing then.
         """
         first = not hasattr(self, "trainer_")
         kept = () if first else (KeyboardInterrupt,)
@@ -276,8 +283,21 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
 
     def _piece(self, X: Any) -> None:
         """These samples once, in their order: an epoch of a stream."""
+        trainer = self.trainer_
+        trainer.horizon = max(self._length(), trainer.epoch + 1)
+        trainer.steps_per_epoch = self._steps_of(X)
         self._steps(X, np.arange(X.shape[0]))
-        self.trainer_.end_epoch()
+        trainer.end_epoch()
+
+    def _length(self) -> int:
+        """Passes of the whole run."""
+        name = "n_iter" if self.horizon is None else "horizon"
+        return _checks.integer(name, getattr(self, name), low=1)
+
+    def _steps_of(self, X: Any) -> int:
+        """Steps of a pass."""
+        steps: int = -(-X.shape[0] // _checks.integer("batch_size", self.batch_size, low=1))
+        return steps
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         return validate_data(self, _parameters.features(X), reset=reset, accept_sparse="csr", dtype=TYPES)
@@ -348,7 +368,8 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         self._steps(X, order)
         self.trainer_.end_epoch(last=last)
         if self.verbose:
-            found = self.score_samples(X[:WATCHED]).mean()
+            seen = as_source(X[:WATCHED], self.n_features_in_)  # checked, and without the names of a frame
+            found = self._machine().pseudo_likelihood(seen).mean()
             print_now(
                 f"[{type(self).__name__}] Iteration {epoch + 1}, pseudo-likelihood = {found:.2f}, "
                 f"time = {time.perf_counter() - began:.2f}s"
@@ -379,8 +400,9 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         """Where training stands before the coming step."""
         trainer = self.trainer_
         epochs, steps = trainer.horizon or 0, trainer.steps_per_epoch or 0
-        begins = trainer.step_in_epoch == 0
-        return TrainingProgress(trainer.epoch, trainer.step, begins, epochs, epochs * steps)
+        done = trainer.step_in_epoch
+        whole = trainer.step - done + (epochs - trainer.epoch) * steps  # calls before may have had others
+        return TrainingProgress(trainer.epoch, trainer.step, done == 0, epochs, whole)
 
     def _samples(
         self, machine: Machine, data: NDArray[Any], rng: np.random.Generator
