@@ -147,6 +147,11 @@ def test_it_goes_by_name():
         (lambda: rw.preset("default").layers([12, 16, 32, 3], hidden="switchnet4"), "must be equally wide"),
         (lambda: rw.preset("default").layers([12, 8, 3], hidden="switchnet4"), "as wide as the 12 inputs"),
         (
+            lambda: rw.preset("default").layers([12, 18, 18, 3], hidden="switchnet4"),
+            r"hidden layers of switchnet4 .* multiples of block 4, got \[18, 18\]",
+        ),
+        (lambda: Switches(np.array([4, 2])), "block must be one of 1, 2, 4, 8, got an array"),
+        (
             lambda: rw.Sequential([rw.Sparse(4, 4, activation="switchnet4")]),
             "activation must not be 'switchnet4'",
         ),

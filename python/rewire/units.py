@@ -137,6 +137,11 @@ class SwitchNet4Unit(Unit):
                 f"hidden layers of switchnet4 must be equally wide, and at least as wide as the {first} "
                 f"inputs, got {hidden}"
             )
+        if hidden[0] % self.block:
+            raise ValueError(
+                f"hidden layers of switchnet4 must have widths that are multiples of block {self.block}, "
+                f"got {hidden}"
+            )
         return [self._made(first, hidden[0], len(hidden), dropout)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import MAX_NEURONS, choice, integer
+from rewire._checks import MAX_NEURONS, choice, describe, integer
 from rewire._structure import Mask
 from rewire.initializers import Normal
 from rewire.layers.affine import Affine
@@ -54,8 +54,9 @@ class Switches(Layer):
     """
 
     def __init__(self, block: int = 4, *, start: str = "he", n_in: int | None = None) -> None:
-        if isinstance(block, bool) or block not in BLOCKS:
-            raise ValueError(f"block must be one of {', '.join(map(str, BLOCKS))}, got {block!r}")
+        whole = isinstance(block, (int, np.integer)) and not isinstance(block, bool)
+        if not whole or block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(map(str, BLOCKS))}, got {describe(block)}")
         self.block = int(block)
         self.start_weights = choice("start", start, ("he", "identity"))
         self.n_in = 0 if n_in is None else integer("n_in", n_in, low=1, high=MAX_NEURONS)
