@@ -172,6 +172,14 @@ def test_a_fit_that_fails_leaves_what_was_there(digits):
     assert model.network_ is network and bits(model) == before and model.n_features_in_ == 64
 
 
+def test_features_out_of_range_are_those_of_x(digits):
+    model = SparseDenoisingAutoencoder(**{**SMALL, "max_iter": 1, "standardize": False})
+    with pytest.raises(ValueError, match=r"^X must lie within 1.2e\+18 .*standardize=True.*, got "):
+        model.fit(digits * 1e30)
+    assert not hasattr(model, "trainer_") and not hasattr(model, "n_features_in_")
+    model.set_params(standardize=True).fit(digits * 1e30)
+
+
 def test_what_is_interrupted(digits, monkeypatch):
     """Ctrl-C leaves a shorter training; a selection by fewer or shorter runs would be another one."""
     model = SparseDenoisingAutoencoder(**{**SMALL, "max_iter": 1})
@@ -255,7 +263,11 @@ def test_frames_keep_their_names(fitted):
     assert list(out.columns) == [f"gene {i}" for i in selector.get_support(indices=True)]
 
 
-@pytest.mark.parametrize("asked, count", [(None, 50), (0.2, 20), (1e-9, 1), (100, 100), (np.int64(3), 3)])
+@pytest.mark.parametrize(
+    "asked, count",
+    [(None, 50), (0.2, 20), (1e-9, 1), (0.29, 29), (np.float32(0.57), 57), (0.299, 29), (100, 100),
+     (np.int64(3), 3)],
+)  # fmt: skip
 def test_how_many(fitted, asked, count):
     selector, X, _ = fitted
     model = clone(selector).set_params(n_features_to_select=asked, n_runs=1, estimator__max_iter=1).fit(X)

@@ -15,6 +15,7 @@ from rewire import _checks
 from rewire._inputs import DenseSource, Source, as_source
 from rewire._moments import quiet
 from rewire._snapshot import AttributesUndone
+from rewire._targets import refuse_where
 from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.errors import InterruptedWarning
@@ -22,6 +23,7 @@ from rewire.estimators import _parameters
 from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
 from rewire.initializers import Initializer, Normal, initializer
 from rewire.layers import Dropout, Layer, Pass, Sparse
+from rewire.losses.values import LARGEST_TARGET
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, rewiring
@@ -214,7 +216,11 @@ class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, Tra
             trainer, rng = self._new_trainer(X.shape[1])
             options = self._options()
             by = self._units(X)
-            clean = by.apply(X.astype(np.float64)).astype(trainer.network.dtype)
+            clean, dtype = by.apply(X.astype(np.float64)), trainer.network.dtype
+            most = LARGEST_TARGET[dtype]
+            expected = f"lie within {most:.2g} in {dtype}, or be standardised (standardize=True)"
+            refuse_where(np.abs(clean) > most, X, "X", expected)
+            clean = clean.astype(dtype)
             noise = _checks.number("noise", self.noise, low=0.0)
             noisy = clean if noise == 0.0 else _with_noise(clean, noise, rng)
             try:

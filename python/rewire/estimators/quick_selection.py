@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any, Self
 
 import numpy as np
@@ -149,10 +150,9 @@ class QuickSelection(Arguments, SelectorMixin, BaseEstimator):
         if asked is None:
             return max(1, n_features // 2)
         if isinstance(asked, (float, np.floating)):
-            part = _checks.number(
-                "n_features_to_select", asked, low=0.0, high=1.0, open_low=True, open_high=True
-            )
-            return max(1, int(part * n_features))
+            _checks.number("n_features_to_select", asked, low=0.0, high=1.0, open_low=True, open_high=True)
+            # As the number is written: 0.29 is a little less in binary, and 0.29 * 100 rounds down to 28.
+            return max(1, int(Fraction(str(asked)) * n_features))
         return _checks.integer("n_features_to_select", asked, low=1, high=n_features)
 
     def _get_support_mask(self) -> NDArray[np.bool_]:
