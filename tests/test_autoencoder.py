@@ -180,6 +180,13 @@ def test_features_out_of_range_are_those_of_x(digits):
     model.set_params(standardize=True).fit(digits * 1e30)
 
 
+def test_threads_are_checked_after_fit(coder, digits):
+    model = copy.deepcopy(coder).set_params(n_jobs=0)
+    for act in (model.transform, model.score, lambda X: model.inverse_transform(X[:, :60])):
+        with pytest.raises(ValueError, match="n_jobs must be >= 1"):
+            act(digits)
+
+
 def test_what_is_interrupted(digits, monkeypatch):
     """Ctrl-C leaves a shorter training; a selection by fewer or shorter runs would be another one."""
     model = SparseDenoisingAutoencoder(**{**SMALL, "max_iter": 1})

@@ -374,6 +374,60 @@ def test_interrupted(digits, monkeypatch):
     assert rbm.trainer_.epoch == 3
 
 
+def cut(monkeypatch, at):
+    """Ctrl-C in the middle of a pass, before a step."""
+    step, calls = rw.Trainer.train_step, []
+
+    def stopped(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(rw.Trainer, "train_step", stopped)
+
+
+def test_an_epoch_that_is_cut_is_not_joined_by_the_next(digits, monkeypatch):
+    cut(monkeypatch, at=31)
+    with pytest.warns(rw.InterruptedWarning, match="after 1 passes"):
+        rbm = SparseBernoulliRBM(**FAST).fit(digits)
+    assert rbm.trainer_.step == 30 and rbm.trainer_.epoch == 1 and rbm.trainer_.unfinished is None
+    cut(monkeypatch, at=3)
+    before = bits(rbm)
+    with pytest.raises(KeyboardInterrupt):
+        rbm.partial_fit(digits)
+    assert rbm.trainer_.step == 32 and bits(rbm) != before  # what has been learnt stays
+    twin = copy.deepcopy(rbm)
+    twin.trainer_.state.unfinished = None
+    losses = [one.partial_fit(digits[:50]).trainer_.history.epochs[-1]["loss"] for one in (rbm, twin)]
+    assert rbm.trainer_.step == 37 and rbm.trainer_.epoch == 2
+    assert losses[0] == losses[1] and bits(rbm) == bits(twin)
+
+
+def test_rates_are_those_of_its_own_optimizer(digits):
+    foreign = SparseBernoulliRBM(**FAST, optimizer=rw.SGD(lr=0.003, momentum=0.5)).partial_fit(digits)
+    foreign.set_params(optimizer=None, learning_rate=0.1).partial_fit(digits)
+    assert (foreign.trainer_.optimizer.lr, foreign.trainer_.optimizer.momentum) == (0.003, 0.5)
+    own = pickle.loads(pickle.dumps(SparseBernoulliRBM(**FAST).partial_fit(digits)))
+    for model in (own, clone(own).partial_fit(digits), copy.deepcopy(own)):
+        model.set_params(learning_rate=0.2).partial_fit(digits)
+        assert model.trainer_.optimizer.lr == 0.2
+
+
+def test_threads_are_checked_and_changed_after_the_first_fit(fitted, digits):
+    rbm = copy.deepcopy(fitted).set_params(n_jobs=0)
+    for act in (rbm.partial_fit, rbm.transform, rbm.score_samples, rbm.gibbs):
+        with pytest.raises(ValueError, match="n_jobs must be >= 1"):
+            act(digits)
+    assert rbm.set_params(n_jobs=2).partial_fit(digits).trainer_.threads == 2
+
+
+def test_chains_are_those_of_the_first_batch_size(digits):
+    rbm = SparseBernoulliRBM(**FAST, persistent=True, batch_size=8).partial_fit(digits[:40])
+    rbm.set_params(batch_size=20).partial_fit(digits)
+    assert rbm.h_samples_.shape == (8, 40) and rbm.h_samples_.any() and rbm.trainer_.step == 15
+
+
 def test_verbose(digits, capsys):
     SparseBernoulliRBM(**{**FAST, "verbose": 1}).fit(digits)
     lines = capsys.readouterr().out.splitlines()

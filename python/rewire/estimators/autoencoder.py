@@ -369,13 +369,14 @@ class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, Tra
         """Outputs of one layer of the network, some rows at a time."""
         network = self.network_
         part = network.layers[layer]
+        n_jobs = _parameters.n_jobs(self.n_jobs)
         mean, scale = (None, None) if by is None else (by.mean, by.scale)
         found = np.empty((source.n_samples, part.n_out), network.dtype)
         with network.gate.reading("transform"):
             ws = network.workspace()
             for first in range(0, len(found), ROWS):
                 rows = np.arange(first, min(first + ROWS, len(found)))
-                n_threads = network.threads_for(len(rows), self.n_jobs)
+                n_threads = network.threads_for(len(rows), n_jobs)
                 ws.shape(len(rows))
                 x = ws.tiles("input", part.n_in)
                 source.pack(x, rows, mean, scale, n_threads)

@@ -52,7 +52,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
     learning_rate : float > 0
         Of SGD, for the mean over a batch.
     batch_size : int
-        Samples a step, and chains.
+        Samples a step, and persistent chains.
     n_iter : int
         Passes over the samples.
     horizon : int, optional
@@ -99,7 +99,8 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
     intercept_hidden_, intercept_visible_ : ndarray, shape (n_components,), (n_features,)
         Biases, copies. Visible ones start at the log odds of the first samples' means.
     h_samples_ : ndarray, shape (batch_size, n_components)
-        Hidden units of the chains.
+        Hidden units of persistent chains, as many as ``batch_size`` was in the first call. Zeros as long as
+        none have run: without ``persistent`` chains begin at the data in every step, and nothing is kept.
     nnz_, density_ : int, float
         Links, and what part they are of all pairs of units.
     network_, trainer_ : Sequential, Trainer
@@ -131,6 +132,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
 
     trainer_: Trainer
     h_samples_: NDArray[Any]
+    _own_sgd: bool
     n_features_in_: int
 
     def __init__(
@@ -228,6 +230,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
             except KeyboardInterrupt:
                 if done == 0:
                     raise
+                self.trainer_.state.unfinished = None  # the steps of the last pass stay, and are of no epoch
                 interrupted = True
         if interrupted:
             warn(
@@ -263,8 +266,10 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         A call counts as an epoch of the rewiring rule; ``"set"`` acts after every 100 steps. Rules that count
         by a fraction of the run take ``horizon`` calls of as many samples, or ``n_iter``, for the run: state
         how many there will be. The first call builds the machine and its trainer. Afterwards
-        ``learning_rate``, ``momentum``, ``weight_decay``, ``batch_size``, ``gibbs_steps``, ``persistent``,
-        ``n_iter`` and ``horizon`` may be changed; other parameters say nothing then.
+        ``learning_rate``, ``momentum`` and ``weight_decay`` (of the SGD that the machine was built with, if
+        it was), ``batch_size``, ``gibbs_steps``, ``persistent``, ``n_iter``, ``horizon`` and ``n_jobs`` may
+        be changed; other parameters say nothing then. There are as many persistent chains as the
+        ``batch_size`` of the first call says, whatever it is later.
         """
         first = not hasattr(self, "trainer_")
         kept = () if first else (KeyboardInterrupt,)
@@ -275,9 +280,12 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
                 self._piece(X)
             else:
                 self._check_steps()
-                with AllOrNothing(self.trainer_, self.trainer_._interrupts):
-                    if self.optimizer is None:
-                        self._set_rates(self.trainer_.optimizer)
+                n_jobs, trainer = _parameters.n_jobs(self.n_jobs), self.trainer_
+                with AllOrNothing(trainer, trainer._interrupts):
+                    if self._own_sgd and isinstance(trainer.optimizer, SGD):
+                        self._set_rates(trainer.optimizer)
+                    trainer.threads = n_jobs
+                    trainer.state.unfinished = None  # of a call that Ctrl-C has ended
                     self._piece(X)
         return self
 
@@ -322,7 +330,8 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         layer.visible.write(np.log(means) - np.log1p(-means))
         trainer = Trainer(network, loss=Contrast(), optimizer=optimizer, rewiring=rule, threads=n_jobs)
         chains = np.zeros((self.batch_size, hidden), network.dtype)
-        self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0)
+        own = self.optimizer is None
+        self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0, _own_sgd=own)
 
     def _check_steps(self) -> None:
         _checks.integer("batch_size", self.batch_size, low=1)
@@ -427,7 +436,7 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
 
     def _machine(self) -> Machine:
-        return Machine(self.network_, self.n_jobs)
+        return Machine(self.network_, _parameters.n_jobs(self.n_jobs))
 
     # --- what a machine tells ---------------------------------------------------------------
 
