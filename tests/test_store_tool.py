@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rewire as rw
-from rewire import WeightStore
+from rewire import WeightStore, _core
 from strategies import as_dict, dense, random_store
 
 KINDS = [
@@ -152,10 +152,50 @@ def test_a_gradient_while_a_view_is_open(store):
         assert np.array_equal(store.gradient(x, g), expected)
         assert v.weight.tobytes() == weight
     store.validate()
-    for i in range(11):
+    for i in range(11):  # all that a store can have: a gradient needs none
         store.add_field(f"f{i}", "uint8")
-    with pytest.raises(ValueError, match="all 12"):
-        store.gradient(x, g)
+    assert np.array_equal(store.gradient(x, g), expected)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("samples", [3, 700])
+def test_a_gradient_has_the_bits_of_training(group, samples):
+    """Packed outside the store or in a field of it, on any number of threads."""
+    rng = np.random.default_rng(samples)
+    s = random_store(rng, 61, 97, group, density=0.3)
+    x = rng.normal(size=(samples, 97)).astype("float32")
+    g = rng.normal(size=(samples, 61)).astype("float32")
+    found = s.gradient(x, g, threads=1)
+    assert np.array_equal(found, s.gradient(x, g, threads=3))
+    size = _core.tile_size(samples, "float32")
+    given = [_core.Tiles(a.shape[1], samples, size, "float32") for a in (x, g)]
+    for tiles, a in zip(given, (x, g), strict=True):
+        tiles.pack(a)
+    s.add_field("grad", "float32")
+    _core.backward_weights(s._core, *given, "grad", 1)
+    assert np.array_equal(found, s.get_field("grad"))
+
+
+def test_views_die_and_readers_read_during_a_gradient():
+    s = random_store(np.random.default_rng(0), 300, 300, density=0.5)
+    x = np.ones((2000, 300), "float32")
+    for _ in range(3):
+        with s.view() as v:
+            lent = [v.weight]
+        del v
+        thread = threading.Thread(target=s.gradient, args=(x, x), kwargs={"threads": 1})
+        thread.start()
+        while thread.is_alive():
+            lent.clear()
+            with s.view():
+                assert list(s.fields) == ["weight"]
+            assert s.row(0)[0].size and s.forward(x[:2]).shape == (2, 300)
+        thread.join()
+        assert s._core.pins == 0
+        i, j, w = next(iter(s))
+        del s[i, j]
+        s[i, j] = w
+    s.validate()
 
 
 # --- the quick way and the long one -----------------------------------------------------

@@ -319,6 +319,8 @@ cdef extern from "ops/gradient.h" nogil:
                                   int32_t grad, bint add, void *scratch, const rw_run *run)
     rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                              const rw_run *run)
+    rw_status rw_packed_gradients(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                                  const int64_t *before, void *out, const rw_run *run)
 
 
 cdef extern from "ops/fields.h" nogil:

@@ -133,6 +133,35 @@ static void gradient_task(const void *arg, int64_t task)
         clear_padding(s, g, group_values(s, r->grad, g));
 }
 
+/* Into memory of the caller's, packed. */
+typedef struct {
+    dw_op d;
+    const int64_t *before;
+    char *out;
+} packed_op;
+
+static void packed_task(const void *arg, int64_t task)
+{
+    const packed_op *r = arg;
+    const rw_store *s = r->d.o.s;
+    rw_part p = rw_op_part(&r->d.o.op, task);
+    make_gradients(&r->d, p.first, p.end, r->before + p.first, r->out, false);
+    for (int32_t g = p.first; g < p.end; g++)
+        clear_padding(s, g, r->out + (size_t)r->before[g] * rw_slot_bytes(&s->field[RW_WEIGHT]));
+}
+
+rw_status rw_packed_gradients(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
+                              const rw_tiles *dy, const int64_t *before, void *out,
+                              const rw_run *run)
+{
+    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run) && before && (out || !s->slots));
+    if (!rw_layer_fits(k, s, x, dy))
+        return RW_ESHAPE;
+    int64_t work = rw_layer_work(s, x);
+    packed_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .before = before, .out = out };
+    return rw_run_tasks(run, r.d.o.op.blocks, work, packed_task, &r);
+}
+
 /* Added to what a field holds. */
 typedef struct {
     scratch_op r;

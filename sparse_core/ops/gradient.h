@@ -26,4 +26,10 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
 rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                          const rw_run *run);
 
+/* The gradients alone, of equal bits, for who only reads the store: packed into `out`, in the order
+ * of csr.h, slots * group values. `before` is what rw_csr_indptr() writes. */
+rw_status rw_packed_gradients(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
+                              const rw_tiles *dy, const int64_t *before, void *out,
+                              const rw_run *run);
+
 #endif
