@@ -319,6 +319,63 @@ def test_threads_take_turns():
     s.validate()
 
 
+def test_set_is_whole_for_readers():
+    """Inserted and changed connections come together, and none of them where another thread is in the way."""
+    s = WeightStore.from_dense(np.ones((1, 400)))
+    s.remove(0, np.arange(200))
+    cols, odd, done = np.arange(400), [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                seen = s[0, cols]
+            except RuntimeError:
+                continue
+            if seen[0] and seen[0] != seen[399]:
+                odd.append(seen)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for t in threads:
+        t.start()
+    last = 1.0
+    for k in range(2, 1000):
+        try:
+            s[0, cols] = float(k)
+            last = float(k)
+        except RuntimeError:
+            assert (0, 0) not in s and s[0, 399] == last
+            continue
+        while (0, 0) in s:
+            try:
+                s.remove(0, cols[:200])
+            except RuntimeError:
+                pass
+    done.set()
+    for t in threads:
+        t.join()
+    assert not odd
+    s.validate()
+
+
+def test_set_of_a_store_that_has_changed_meanwhile(monkeypatch):
+    s = WeightStore.from_dense([[1.0, 2.0, 0.0]])
+    get = _core.get_links
+
+    def and_then(*args):
+        found = get(*args)
+        if (0, 0) in s:
+            s.remove(0, 0)  # as another thread might
+        return found
+
+    for method, cols in ((s.set, [0, 1]), (s.set, [0, 2]), (s.add, [0, 1])):
+        monkeypatch.setattr(_core, "get_links", and_then)
+        with pytest.raises(RuntimeError, match="in use"):
+            method(0, cols, 5.0)
+        monkeypatch.undo()
+        assert list(s) == [(0, 1, 2.0)]
+        s[0, 0] = 1.0
+
+
 # --- items ------------------------------------------------------------------------------
 
 

@@ -178,7 +178,7 @@ class Items(NoArray):
             that are there may be set while a view is open.
         """
         r, c = connections(rows, cols, self._shape)
-        self._set(r, c, values_of(values, r, c, self._core.dtype))
+        self._set(_core.Plan(self._core), r, c, values_of(values, r, c, self._core.dtype))
 
     def add(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
         """Add to weights, 0.0 for connections that are not there and are inserted. All of them or none.
@@ -187,19 +187,25 @@ class Items(NoArray):
         """
         r, c = connections(rows, cols, self._shape)
         v = values_of(values, r, c, self._core.dtype)
+        plan = _core.Plan(self._core)  # of the store as it is when the weights are read
         now, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
         with np.errstate(over="ignore"):
             sums = now + v
-        self._set(r, c, check_finite(sums, r, c))
+        self._set(plan, r, c, check_finite(sums, r, c))
 
-    def _set(self, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]) -> None:
+    def _set(
+        self, plan: _core.Plan, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]
+    ) -> None:
+        """Weights of connections, by an empty plan of the store."""
         core = self._core
         named_once(r, c, core.n_in)
-        plan = _core.Plan(core)
-        _, there = _core.get_links(core, np.ascontiguousarray(r), np.ascontiguousarray(c))
+        r, c, v = (np.ascontiguousarray(a) for a in (r, c, v))
+        _, there = _core.get_links(core, r, c)
         if not there.all():
             new = slots_of(r[~there], c[~there], self._shape, core.group)
             weights = new.weights(v[~there], core.group)
-            plan.pairs(_NONE, _NONE, new.group, new.source, weights)
-            _core.commit([plan])
-        _core.put_links(core, r[there], c[there], np.ascontiguousarray(v[there]))
+            try:
+                plan.pairs(_NONE, _NONE, new.group, new.source, weights)
+            except _core.LinkExists:  # it was not there just now
+                raise RuntimeError("the store is in use by another thread") from None
+        _core.put_links(plan, r, c, v)

@@ -135,15 +135,28 @@ def get_links(Store store not None, rows, cols):
     return weights, there.view(bool)
 
 
-def put_links(Store store not None, rows, cols, weights):
-    """Write the weights of links that are there."""
+def put_links(Plan plan not None, rows, cols, weights):
+    """Insert what the plan inserts, then write the weights of links: readers see both or neither.
+
+    The links must be there after the plan. RuntimeError if the store has changed since it was made.
+    """
+    cdef Store store = plan.store
     cdef Array r = borrow(rows, "rows", "int64")
     cdef Array j = borrow(cols, "cols", "int64", r.size())
     cdef Array w = borrow(weights, "weights", store.dtype, r.size())
     cdef int64_t n = r.size()
+    cdef c.rw_edit *edit = NULL
+    cdef c.rw_fault at
     store.enter(True)
     try:
+        if plan.stale:
+            store.refuse()  # another thread was quicker
+        if plan.p.n_ins:
+            store.refuse_views("commit")
+            check(c.rw_edit_reserve(store.s, plan.p, 1, &edit, &at), "commit", &at)
         with nogil:
+            if edit != NULL:
+                c.rw_edit_commit(edit)
             c.rw_links_put(store.s, n, <int64_t *>r.view.buf, <int64_t *>j.view.buf, w.view.buf)
     finally:
         store.leave()
