@@ -376,6 +376,19 @@ def test_set_of_a_store_that_has_changed_meanwhile(monkeypatch):
         s[0, 0] = 1.0
 
 
+@pytest.mark.parametrize("birth", [np.nan, np.inf, 1e300])
+def test_a_birth_value_that_no_weight_can_be(birth):
+    s = WeightStore(n_out=3, n_in=3)
+    s.set_birth("weight", birth)
+    for insert in (lambda: s.insert(0, 1), lambda: s.insert([0], [1]), lambda: s.grow(1, seed=0)):
+        with pytest.raises(ValueError, match="must be finite|must fit float32|birth value of weights must be"):
+            insert()
+    s.insert([], [])
+    assert s.grow(0) == 0 and len(s) == 0
+    s.insert(0, 1, 2.0)
+    assert s.grow(1, value=1.0) == 1
+
+
 # --- items ------------------------------------------------------------------------------
 
 

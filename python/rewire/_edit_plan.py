@@ -106,9 +106,11 @@ class EditPlan:
         n = integer("count", count, low=0, high=empty)
         word = seed_of(seed)
         workers = threads_for(threads, n * _PASS)
+        most = float(np.finfo(store.dtype).max)
         if value is not None:
-            most = float(np.finfo(store.dtype).max)
             value = number("value", value, low=-most, high=most)
+        elif n:
+            number("the birth value of weights", store.fields["weight"][2], low=-most, high=most)
         self._plan.grow_random(n, word, 0, 0, workers)
         if value is not None:
             self._plan.draw_weights("constant", value, False, word, 0, 0, workers)

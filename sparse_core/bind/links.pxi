@@ -66,7 +66,7 @@ def insert_one(Store store not None, row, col, weight):
     if store.s.group != 1 or not is_idle(store) or not is_index(row, store.s.n_out, &i) \
             or not is_index(col, store.s.n_in, &j):
         return False
-    if weight is not None and not is_weight(weight, store.s.field[0].dtype, &w):
+    if not is_weight(store.s.field[0].birth if weight is None else weight, store.s.field[0].dtype, &w):
         return False
     return put_in(store, i, j, weight is not None, w)
 
