@@ -47,9 +47,11 @@ def _integers(name: str, value: ArrayLike, end: int) -> NDArray[np.int64]:
         raise TypeError(f"{name} must be integers, got {describe(value)}") from None
     if x.size == 0 and not isinstance(value, np.ndarray):
         x = x.astype(np.int64)  # an empty list says nothing of its kind
-    if x.dtype == object and all(isinstance(v, int) for v in x.flat):
-        worst = next(v for v in x.flat if not 0 <= v < end)  # does not even fit 64 bits
-        raise IndexError(f"{name} must be in [0, {end}), got {worst}")
+    if x.dtype == object and all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in x.flat):
+        worst = next((v for v in x.flat if not 0 <= v < end), None)  # may not even fit 64 bits
+        if worst is not None:
+            raise IndexError(f"{name} must be in [0, {end}), got {worst}")
+        x = x.astype(np.int64)
     if x.dtype.kind not in "iu":
         hint = f"; {name}.astype(np.int64) converts" if x.dtype.kind == "f" else ""
         raise TypeError(f"{name} must be integers, got dtype {x.dtype}{hint}")
