@@ -392,6 +392,36 @@ def test_a_birth_value_that_no_weight_can_be(birth):
 # --- items ------------------------------------------------------------------------------
 
 
+def test_integers_in_arrays_of_objects(store):
+    (i, j, w), *_ = store
+    rows, cols = np.array([i, np.int64(i)], dtype=object), np.array(j, dtype=object)
+    assert store[rows, cols].tolist() == [w, w]
+    assert store.row(np.array(i, dtype=object))[0].tolist() == store.row(i)[0].tolist()
+    store.remove(rows[:1], j)
+    store.insert(rows[:1], j, 2.0)
+    assert store[i, j] == 2.0
+    with pytest.raises(IndexError, match="got 23"):
+        store[np.array([0, 23], dtype=object), 1]
+    for odd in (True, 1.0, None, "1"):
+        with pytest.raises(TypeError, match="rows must be integers, got dtype object"):
+            store[np.array([0, odd], dtype=object), 1]
+
+
+def test_what_is_asked_wrongly_says_so(store):
+    link = next(iter(store))
+    with pytest.raises(TypeError, match=r"position of a connection, `\(row, col\) in store`"):
+        link in store  # noqa: B015
+    dense_x, dense_g = np.ones((2, 31)), np.ones((2, 23))
+    for call in (
+        lambda: store.backward_input(sp.csr_array(dense_g)),
+        lambda: store.gradient(sp.csr_array(dense_x), dense_g),
+        lambda: store.gradient(dense_x, sp.coo_array(dense_g)),
+        lambda: WeightStore.from_dense(sp.csr_matrix(dense_x)),
+    ):
+        with pytest.raises(TypeError, match="must be a dense array, got a sparse one"):
+            call()
+
+
 def test_items_of_any_integer_type(store):
     (i, j, w), *_ = store
     for kind in (int, np.int32, np.uint16, np.array):

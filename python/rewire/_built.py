@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire._checks import boolean, choice, describe, detached
+from rewire._checks import boolean, choice, describe, detached, refuse_sparse
 from rewire._core import Store
 from rewire._links import check_finite, connections, slots_of, values_of
 
@@ -123,6 +123,7 @@ class Built:
         TypeError, ValueError
             For anything else.
         """
+        refuse_sparse("array", array, "from_csr takes array.tocsr()")
         try:
             dense = np.asarray(detached(array))
         except ValueError:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "boolean", "choice", "describe", "detached", "entries", "float_vector", "integer", "named", "noted",
-    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "refuse_shadowed", "seed",
+    "number", "one_of_types", "options", "path", "printable", "refuse_iterables", "refuse_shadowed",
+    "refuse_sparse", "seed",
     "text", "unknown_argument",
 ]  # fmt: skip
 
@@ -84,6 +85,12 @@ def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") 
                 f"{describe(value)}: make one array of its pieces (np.concatenate, np.asarray(list(...))), "
                 "or train on one piece after the other (partial_fit of an estimator, fit of a Trainer)"
             )
+
+
+def refuse_sparse(name: str, value: Any, instead: str) -> None:
+    """TypeError for a sparse matrix, of which NumPy would make an array of one object."""
+    if hasattr(value, "tocsr"):
+        raise TypeError(f"{name} must be a dense array, got a sparse one: {instead}")
 
 
 def _pairs(value: Any) -> bool:

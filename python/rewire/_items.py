@@ -79,9 +79,15 @@ class Items(NoArray):
         self.remove(*self._pair(key))
 
     def __contains__(self, key: object) -> bool:
-        """``(i, j) in store``: is j connected to i? Outside the store nothing is."""
+        """``(i, j) in store``: is j connected to i? Outside the store nothing is.
+
+        As with a dict, ``in`` takes keys, not the ``(i, j, w)`` that a loop gives: TypeError for these.
+        """
         if not isinstance(key, tuple) or len(key) != 2:
-            raise TypeError(f"ask for `(row, col) in store`, got {describe(key)}")
+            raise TypeError(
+                "`in` takes the position of a connection, `(row, col) in store` (store[row, col] is its "
+                f"weight), got {describe(key)}"
+            )
         found = _core.has_one(self._core, key[0], key[1])
         if found is not None:
             return found

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
-from rewire._checks import describe, detached
+from rewire._checks import describe, detached, refuse_sparse
 from rewire._core import Store, Tiles
 from rewire._inputs import as_source
 from rewire._no_array import NoArray, refuse
@@ -41,6 +41,7 @@ def _is_sparse(x: Any) -> bool:
 
 def _numbers(name: str, x: ArrayLike) -> NDArray[Any]:
     """An array of real numbers."""
+    refuse_sparse(name, x, f"{name}.toarray() is dense")
     try:
         found = np.asarray(detached(x))
     except ValueError:
@@ -113,7 +114,7 @@ class Products(NoArray):
         Raises
         ------
         TypeError, ValueError
-            As in :meth:`forward`.
+            As in :meth:`forward`, and for sparse matrices.
         """
         return self._times(_samples("G", G, self._core.n_out), True, threads)
 
@@ -137,8 +138,7 @@ class Products(NoArray):
         Raises
         ------
         TypeError, ValueError
-            As in :meth:`forward`; for another number of samples in X and G; while the store has as many
-            fields as it can have.
+            As in :meth:`forward`, and for sparse matrices; for another number of samples in X and G.
         """
         core = self._core
         x, g = np.atleast_2d(_samples("X", X, core.n_in)), np.atleast_2d(_samples("G", G, core.n_out))
