@@ -381,7 +381,9 @@ def test_a_birth_value_that_no_weight_can_be(birth):
     s = WeightStore(n_out=3, n_in=3)
     s.set_birth("weight", birth)
     for insert in (lambda: s.insert(0, 1), lambda: s.insert([0], [1]), lambda: s.grow(1, seed=0)):
-        with pytest.raises(ValueError, match="must be finite|must fit float32|birth value of weights must be"):
+        with pytest.raises(
+            ValueError, match="must be finite|must fit float32|birth value of weights must be"
+        ):
             insert()
     s.insert([], [])
     assert s.grow(0) == 0 and len(s) == 0

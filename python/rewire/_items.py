@@ -199,9 +199,7 @@ class Items(NoArray):
             sums = now + v
         self._set(plan, r, c, check_finite(sums, r, c))
 
-    def _set(
-        self, plan: _core.Plan, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]
-    ) -> None:
+    def _set(self, plan: _core.Plan, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]) -> None:
         """Weights of connections, by an empty plan of the store."""
         core = self._core
         named_once(r, c, core.n_in)

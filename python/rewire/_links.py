@@ -47,7 +47,9 @@ def _integers(name: str, value: ArrayLike, end: int) -> NDArray[np.int64]:
         raise TypeError(f"{name} must be integers, got {describe(value)}") from None
     if x.size == 0 and not isinstance(value, np.ndarray):
         x = x.astype(np.int64)  # an empty list says nothing of its kind
-    if x.dtype == object and all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in x.flat):
+    if x.dtype == object and all(
+        isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in x.flat
+    ):
         worst = next((v for v in x.flat if not 0 <= v < end), None)  # may not even fit 64 bits
         if worst is not None:
             raise IndexError(f"{name} must be in [0, {end}), got {worst}")
