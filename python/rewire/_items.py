@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire import _core
 from rewire._checks import describe
-from rewire._core import Store
+from rewire._core import Plan, Store
 from rewire._links import check_finite, connections, index, named_once, slots_of, values_of
 from rewire._no_array import NoArray, refuse
 
@@ -144,7 +144,9 @@ class Items(NoArray):
     def column(self, j: int) -> tuple[NDArray[np.int32], NDArray[Any]]:
         """The connections out of input ``j``, as copies.
 
-        Goes by way of the fan-out mirror, which the first call builds and small edits keep up to date.
+        Goes by way of the fan-out mirror, which is built where there is none. Small edits are carried into it
+        until its room is used up, after net insertions of about a sixty-fourth of the connections; the next
+        call builds it again, in one pass over the store.
 
         Returns
         -------
@@ -156,6 +158,8 @@ class Items(NoArray):
         ------
         IndexError, TypeError
             If there is no such column.
+        RuntimeError
+            While another thread edits the store; or reads it, where the mirror has to be built.
         """
         found = _core.source_links(self._core, j)
         return found or self.column(index("column", j, self._core.n_in))
@@ -182,24 +186,27 @@ class Items(NoArray):
         ValueError, IndexError, TypeError, BufferError
             As in `insert`: of those that are not there, whole groups must be named. Weights of connections
             that are there may be set while a view is open.
+        RuntimeError
+            While another thread reads or edits the store.
         """
         r, c = connections(rows, cols, self._shape)
-        self._set(_core.Plan(self._core), r, c, values_of(values, r, c, self._core.dtype))
+        self._set(Plan(self._core), r, c, values_of(values, r, c, self._core.dtype))
 
     def add(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
         """Add to weights, 0.0 for connections that are not there and are inserted. All of them or none.
 
-        Raises as `set`, and for sums that overflow.
+        Raises as `set`, and for sums that overflow. Weights are read first and written afterwards: of two
+        threads that add to one weight at the same time, one sum may be lost.
         """
         r, c = connections(rows, cols, self._shape)
         v = values_of(values, r, c, self._core.dtype)
-        plan = _core.Plan(self._core)  # of the store as it is when the weights are read
+        plan = Plan(self._core)  # of the store as it is when the weights are read
         now, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
         with np.errstate(over="ignore"):
             sums = now + v
         self._set(plan, r, c, check_finite(sums, r, c))
 
-    def _set(self, plan: _core.Plan, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]) -> None:
+    def _set(self, plan: Plan, r: NDArray[np.int64], c: NDArray[np.int64], v: NDArray[Any]) -> None:
         """Weights of connections, by an empty plan of the store."""
         core = self._core
         named_once(r, c, core.n_in)

@@ -139,6 +139,8 @@ class Products(NoArray):
         ------
         TypeError, ValueError
             As in :meth:`forward`, and for sparse matrices; for another number of samples in X and G.
+        RuntimeError
+            While another thread edits the store. Any number of threads may ask for gradients and products.
         """
         core = self._core
         x, g = np.atleast_2d(_samples("X", X, core.n_in)), np.atleast_2d(_samples("G", G, core.n_out))
