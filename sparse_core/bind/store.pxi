@@ -192,9 +192,8 @@ cdef class Store:
         self.enter(True)
         try:
             then.enter(True)
-            self.s.pins = 0
-            with nogil:
-                st = c.rw_store_revert(self.s, then.s)
+            self.s.pins = 0  # the GIL is held meanwhile: no view can die and count below that
+            st = c.rw_store_revert(self.s, then.s)
             if self.s.start == start:  # copied
                 self.s.pins = pins
             elif pins:
