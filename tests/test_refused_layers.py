@@ -592,6 +592,7 @@ def test_top_kast_takes_layers_of_two_stores():
     assert t.rewirings > 2 and t.network.nnz == before
 
 
+@register_layer
 class Forgets(Layer):
     """Hands over no gradient of its links, or none of its shift."""
 
@@ -616,19 +617,58 @@ class Forgets(Layer):
 
 
 @pytest.mark.parametrize("within", [lambda a: a, lambda a: Residual([a]), lambda a: Concat([[a]])])
-@pytest.mark.parametrize("rule", ["static", rw.RigL(every=1, end=9)])
 @pytest.mark.parametrize(
     ("forgets", "call"), [("w", "learn_links(self.w, x, dy)"), ("shift", "learn(self.shift, gradient)")]
 )
-def test_a_layer_that_forgets_a_gradient_is_named_with_the_call(within, rule, forgets, call):
+def test_a_layer_that_forgets_a_gradient_is_named_once_with_the_call(within, forgets, call):
     """It would never be trained, without a word."""
-    t = trainer(within(Forgets(forgets)), rewiring=rule)
-    before = t.network.get_vector()
-    says = rf"\(Forgets 6 -> 6\): backward handed over the gradient of '{forgets}' 0 times .*p\.{call}"
-    with pytest.raises(RuntimeError, match=re.escape(call).join(says.split(call))):
+    t = trainer(within(Forgets(forgets)))
+    mine = next(q for name, q in t.network.parameters().items() if name.endswith(forgets))
+    before = mine.read()
+    says = (
+        rf"\(Forgets 6 -> 6\): backward handed over no gradient of '{forgets}': it is not trained; call p\."
+    )
+    with pytest.warns(UserWarning, match=says + re.escape(call)) as seen:
         t.fit(X, Y, epochs=2, batch_size=30, verbose=0)
-    np.testing.assert_array_equal(t.network.get_vector(), before)
-    trainer(within(Forgets("nothing")), rewiring=rule).fit(X, Y, verbose=0)
+    assert len(seen) == 1
+    np.testing.assert_array_equal(mine.read(), before)
+    trainer(within(Forgets("nothing"))).fit(X, Y, verbose=0)
+
+
+def test_a_rule_that_needs_the_gradient_that_is_missing_says_so():
+    t = trainer(Forgets("w"), rewiring=rw.RigL(every=1, end=9))
+    with (
+        pytest.warns(UserWarning, match="no gradient of 'w'"),
+        pytest.raises(ValueError, match=r"probe must have inputs and gradients of 'layers\.1\.w'"),
+    ):
+        t.fit(X, Y, epochs=2, batch_size=30, verbose=0)
+
+
+def test_a_layer_that_is_frozen_after_its_first_step_is_resumed_and_copied(tmp_path):
+    layer = Forgets("nothing")
+    t = trainer(layer)
+    t.train_step(X, Y)
+    layer.forgets = "w"
+    t.train_step(X, Y)  # a layer that is known to learn says nothing
+    t.save(tmp_path / "frozen.st")
+    others = copy.deepcopy(t), pickle.loads(pickle.dumps(t)), rw.Trainer.resume(tmp_path / "frozen.st")
+    t.train_step(X, Y)
+    for again in others:
+        with pytest.warns(UserWarning, match="no gradient of 'w'"):
+            again.train_step(X, Y)
+        assert np.array_equal(t.network.get_vector(), again.network.get_vector())
+
+
+def test_a_parameter_that_may_be_frozen_says_so():
+    layer = Forgets("w")
+    t = trainer(layer, optimizer="adam")
+    layer.w.trained = False
+    before = layer.w.read()
+    t.train_step(X, Y)
+    assert np.array_equal(layer.w.read(), before)
+    layer.forgets = "nothing"
+    t.train_step(X, Y)
+    assert not np.array_equal(layer.w.read(), before)
 
 
 class Keyed(Layer):

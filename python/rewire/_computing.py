@@ -118,7 +118,7 @@ class Computing(Assembled):
         """
         p.learner = learner
         backward_through(self.layers, dy, flow, p, self._first_learning, need_dx=False)
-        p.refuse_missing(self._tree.uses, self._tree.parameters)
+        p.warn_of_missing(self._tree.uses, self._tree.parameters)
 
     # --- predicting ---------------------------------------------------------------------
 

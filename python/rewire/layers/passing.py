@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe
+from rewire._warn import warn
 from rewire.parameters import DenseParameter, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.workspace import Workspace
@@ -417,28 +418,30 @@ class Pass:
         assert learner is not None
         return learner
 
-    def refuse_missing(self, uses: Mapping[str, int], parameters: Mapping[str, Parameter]) -> None:
-        """RuntimeError after a backward pass for a parameter that has never had its gradient; it is named.
+    def warn_of_missing(self, uses: Mapping[str, int], parameters: Mapping[str, Parameter]) -> None:
+        """After a backward pass, UserWarning for a parameter that has never had its gradient; it is named.
 
-        One that had it before may be left alone: its layer is frozen.
-        ``uses`` says how many layers have each.
+        Once for each, and for none that says ``trained = False``: a layer that is frozen, or that a sample
+        passes by, hands over nothing, and may have to learn later. ``uses`` says how many layers have each.
         """
         handed = self._handed
         for name, parameter in parameters.items():
-            times = uses[name]
             if parameter.learnt:
                 continue
-            if handed.get(name, 0) >= times:
-                parameter.learnt = True
-            else:
-                short = name.rpartition(".")[2]
-                sparse = isinstance(parameter, SparseParameter)
-                call = f"learn_links(self.{short}, x, dy)" if sparse else f"learn(self.{short}, gradient)"
-                who = name if parameter.owner is None else parameter.owner.label
-                raise RuntimeError(
-                    f"{who}: backward handed over the gradient of {short!r} {handed.get(name, 0)} times "
-                    f"instead of {times}, so it would not be learnt: call p.{call} in each layer that has it"
-                )
+            parameter.learnt = True  # or somebody knows
+            times, given = uses[name], handed.get(name, 0)
+            if given >= times or not parameter.trained:
+                continue
+            short = name.rpartition(".")[2]
+            sparse = isinstance(parameter, SparseParameter)
+            call = f"learn_links(self.{short}, x, dy)" if sparse else f"learn(self.{short}, gradient)"
+            who = name if parameter.owner is None else parameter.owner.label
+            what = "no gradient" if not given else f"{given} of {times} gradients"
+            warn(
+                f"{who}: backward handed over {what} of {short!r}: it is not trained"
+                f"{' by all' if given else ''}; call p.{call} in each layer that has it if it should be, or say trained = False of it",
+                UserWarning,
+            )
 
     def _check_handed(self, parameter: Parameter, times: int) -> None:
         if self._learner is None:

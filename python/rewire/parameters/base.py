@@ -61,8 +61,11 @@ class Parameter:
         Names its random numbers, together with the network's seed.
     version : int
         Grows whenever values change: what is derived from them is as new as this.
+    trained : bool
+        Whether it is a fault if no gradient of it is handed over. A layer that may be frozen from the start
+        sets False, and no warning comes; what is handed over is learnt all the same.
     learnt : bool
-        Whether a backward pass has handed over its gradient.
+        Whether a backward pass has handed over its gradient, or there was a warning that it has not.
     """
 
     name: str = ""
@@ -71,6 +74,7 @@ class Parameter:
     uses: int = 0
     stream: int = 0
     version: int = 0
+    trained: bool = True
     learnt: bool = False
 
     def __init__(self, *, decays: bool, rate: float, dtype: str | None) -> None:
