@@ -146,10 +146,7 @@ def test_a_named_neuron_counts_nothing_of_the_one_that_only_it_needs():
 def test_a_chain_without_an_end_is_removed_as_a_whole():
     store = [([0, 1], [0, 1]), ([0, 1], [0, 1]), ([0], [0])]  # neuron 1 of the second layer speaks to nobody
     net = rw.Sequential(
-        [
-            rw.Sparse(2, 2, connectivity=EdgeList(rows, cols, np.ones(len(rows))))
-            for rows, cols in store
-        ]
+        [rw.Sparse(2, 2, connectivity=EdgeList(rows, cols, np.ones(len(rows)))) for rows, cols in store]
     )
     assert rw.remove_neurons(net).removed == (1, 1, 0)
     assert net.predict([[3.0, 5.0]]).tolist() == [[3.0, 0.0]]
@@ -204,9 +201,7 @@ def test_training_goes_on_as_if_they_had_never_been(optimizer, group):
     nets = [build(group, "float64", bias=False) for _ in range(2)]
     for net in nets:
         net.layers[1].p = 0.0  # dropout hashes the number of a neuron
-    trainers = [
-        rw.Trainer(net, loss="cross_entropy", optimizer=optimizer(), rewiring=None) for net in nets
-    ]
+    trainers = [rw.Trainer(net, loss="cross_entropy", optimizer=optimizer(), rewiring=None) for net in nets]
     for trainer in trainers:
         trainer.fit(X, y, epochs=2, batch_size=16, verbose=0)
     assert sum(rw.remove_neurons(nets[0]).removed) > 10
@@ -676,6 +671,13 @@ class Shares(Place):
         return x + x.mean(axis=1, keepdims=True)
 
 
+class Caps(Place):
+    """What it does to each neuron shows far out alone."""
+
+    def outputs(self, x, p):
+        return np.minimum(x, 5.0 + np.abs(np.arange(self.n_in) - self.n_in / 2))
+
+
 class Kept(Place):
     """The same factors, in a buffer that says so: they stay with their neurons."""
 
@@ -691,7 +693,9 @@ class Kept(Place):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("make", [Place, Signs, lambda: Slopes(np.linspace(0.5, 2, 101).tolist()), Shares])
+@pytest.mark.parametrize(
+    "make", [Place, Signs, lambda: Slopes(np.linspace(0.5, 2, 101).tolist()), Shares, Caps]
+)
 def test_a_layer_that_computes_something_else_without_its_neighbours_is_refused(make, dtype):
     def network(layer):
         return rw.Sequential([rw.Sparse(12, 101, links=90), layer, rw.Sparse(101, 3, links=90)], dtype=dtype)
@@ -712,3 +716,52 @@ def test_a_layer_that_computes_something_else_without_its_neighbours_is_refused(
     before = kept.predict(X)
     assert rw.remove_neurons(kept).removed[0] > 20
     np.testing.assert_allclose(kept.predict(X), before, rtol=1e-5, atol=1e-6)
+
+
+class Root(Place):
+    """Takes nothing below zero, or less still."""
+
+    high = 1.0
+
+    def outputs(self, x, p):
+        if ((x < 0) | (x > self.high)).any():
+            raise ValueError(f"x must be in 0..{self.high}")
+        return np.sqrt(x)
+
+
+class Draws(Place):
+    """Noise that never ends, and a count of what it has seen."""
+
+    def connect(self, n_in):
+        super().connect(n_in)
+        self.seen, self.draw = rw.Buffer(()), np.random.default_rng(0)
+
+    def outputs(self, x, p):
+        self.seen.values += len(x)
+        return x + self.draw.normal(0.0, 0.1, x.shape)
+
+
+def behind_a_sigmoid(layer):
+    first = rw.Sparse(12, 101, links=90, activation="sigmoid")
+    return rw.Sequential([first, layer, rw.Sparse(101, 3, links=90)])
+
+
+def test_a_layer_is_tried_with_inputs_that_it_takes():
+    net, X = behind_a_sigmoid(Root()), samples(n_in=12)[0]
+    before = net.predict(X)
+    assert rw.remove_neurons(net).removed[0] > 20
+    np.testing.assert_allclose(net.predict(X), before, rtol=1e-5, atol=1e-6)
+
+    net = behind_a_sigmoid(Root())
+    net.layers[1].high = 0.5
+    says = (
+        r"layer 1 \(Root 101 -> 101\) cannot be made narrower: .*raises ValueError \(x must be in 0\.\.0\.5\)"
+    )
+    with pytest.raises(TypeError, match=says):
+        rw.remove_neurons(net)
+
+
+def test_a_layer_that_draws_when_it_predicts_is_made_narrower():
+    net = behind_a_sigmoid(Draws())
+    assert rw.remove_neurons(net).removed[0] > 20
+    assert net.layers[1].seen.values == 0.0  # to try it leaves no trace

@@ -28,6 +28,7 @@ REMEDY = (
     'keep what belongs to single neurons in a Buffer or a DenseParameter with axes=("out",), or let the '
     "class define keep() (see rewire.Layer)"
 )
+SCALES = (1.0, 0.1, 10.0, 100.0)  # of the inputs that a layer is tried with: what it does far out shows too
 NEARBY = 2.0**10  # how far other inputs are, in rounding errors: their outputs tell what rounding may do
 
 
@@ -115,27 +116,30 @@ def _built(layer: Layer, found: Narrower, n_in: int) -> Layer:
 
 
 def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, values: Values) -> None:
-    """TypeError unless outputs that stay are what they were, for inputs from a stream of their own."""
+    """TypeError unless outputs that stay are what they were, for inputs from a stream of their own.
+
+    Of a layer that draws when it predicts, values tell nothing: it has to run.
+    """
     removed = ~inputs
     varying = removed & np.isnan(values)
     compared = outputs & ~old.live_outputs(varying) if varying.any() else outputs
-    draw = np.random.default_rng([old.index, old.n_in])
-    x = draw.standard_normal((2, old.n_in))
     part = NEARBY * np.finfo(old.dtype).eps
-    nearby = x * (1.0 + part * draw.choice([-1.0, 1.0], x.shape))
-    for rows, by in ((x, 1.0), (nearby, 1.0 + part)):
-        rows[:, removed & ~varying] = by * values[removed & ~varying]
+    x, nearby = _tried(old, removed & ~varying, values, part)
+    before, again, beside = (_run(old, rows)[:, compared] for rows in (x, x, nearby))
+    try:
+        after = _run(new, x[:, inputs])[:, compared[outputs]]
+    except Exception as error:  # of somebody's layer
+        raise TypeError(
+            f"{old.label} cannot be made narrower: with {new.n_in} of its inputs it raises "
+            f"{type(error).__name__} ({error}): {REMEDY}"
+        ) from error
+    if not _same(before, again).all():
+        return
     with np.errstate(all="ignore"):
-        before, beside = outputs_alone(old, x)[:, compared], outputs_alone(old, nearby)[:, compared]
-        try:
-            after = outputs_alone(new, x[:, inputs])[:, compared[outputs]]
-        except Exception as error:  # of somebody's layer
-            raise TypeError(
-                f"{old.label} cannot be made narrower: with {new.n_in} of its inputs it raises "
-                f"{type(error).__name__} ({error}): {REMEDY}"
-            ) from error
-        room = (np.abs(beside - before) + part * np.abs(before)).max(axis=1, initial=0.0, keepdims=True)
-        wrong = ~((np.abs(after - before) <= room) | _same(after, before))
+        spread = np.abs(beside - before) + part * np.abs(before)
+        room = np.where(np.isfinite(spread), spread, 0.0).max(axis=1, initial=0.0, keepdims=True)
+        edge = np.isfinite(before) != np.isfinite(beside)  # of where the layer has finite values
+        wrong = ~((np.abs(after - before) <= room) | _same(after, before) | edge)
     if wrong.any():
         row, column = (int(n[0]) for n in np.nonzero(wrong))
         number = int(np.flatnonzero(compared)[column])
@@ -143,6 +147,36 @@ def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, v
             f"{old.label} cannot be made narrower: for the same inputs its output {number} would be "
             f"{after[row, column]:.6g} in the place of {before[row, column]:.6g}: {REMEDY}"
         )
+
+
+def _tried(layer: Layer, constant: Mask, values: Values, part: float) -> tuple[Values, Values]:
+    """Inputs that a layer takes, of several scales, and others nearby; TypeError if it takes none.
+
+    One that raises for them gets inputs in [0, 1], as it has behind a sigmoid.
+    """
+    draw = np.random.default_rng([layer.index, layer.n_in])
+    scales = np.repeat(SCALES, 2)[:, None]
+    numbers = scales * draw.standard_normal((len(scales), layer.n_in))
+    for x in (numbers, draw.uniform(size=numbers.shape)):
+        nearby = x * (1.0 + part * draw.choice([-1.0, 1.0], x.shape))
+        for rows, by in ((x, 1.0), (nearby, 1.0 + part)):
+            rows[:, constant] = by * values[constant]
+        try:
+            _run(layer, x)
+            _run(layer, nearby)
+        except Exception as error:  # of somebody's layer
+            refused = error
+        else:
+            return x, nearby
+    raise TypeError(
+        f"{layer.label} cannot be made narrower: whether it would compute the same cannot be tried, for it "
+        f"raises {type(refused).__name__} ({refused}) for inputs in [0, 1], as for normal ones"
+    ) from refused
+
+
+def _run(layer: Layer, x: Values) -> NDArray[Any]:
+    with np.errstate(all="ignore"):
+        return outputs_alone(layer, x)
 
 
 def _same(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:

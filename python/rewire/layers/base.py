@@ -406,7 +406,7 @@ def refuse_incomplete(name: str, kind: type[Layer]) -> None:
 
 
 def outputs_alone(layer: Layer, x: NDArray[Any]) -> NDArray[np.float64]:
-    """What a built layer gives outside of training, run alone.
+    """What a built layer gives outside of training, run alone; its buffers stay what they are.
 
     Parameters
     ----------
@@ -421,7 +421,12 @@ def outputs_alone(layer: Layer, x: NDArray[Any]) -> NDArray[np.float64]:
     ws.shape(len(x))
     tiles = ws.tiles("input", layer.n_in)
     tiles.pack(np.ascontiguousarray(x, layer.dtype))
-    return layer.forward(tiles, Pass(ws)).unpack(None, 1).astype(np.float64)
+    kept = [(buffer, buffer.values.copy()) for part in layer.tree() for buffer in part.buffers().values()]
+    try:
+        return layer.forward(tiles, Pass(ws)).unpack(None, 1).astype(np.float64)
+    finally:
+        for buffer, values in kept:
+            buffer.values = values
 
 
 KINDS = Registry(

@@ -44,7 +44,8 @@ class Elementwise(Layer):
         known = ~np.isnan(values)
         if not known.any():
             return values
-        found = outputs_alone(self, np.where(known, values, 0.0)[None])[0]
+        # Where no constant is known stands another one: a layer may take no zeros.
+        found = outputs_alone(self, np.where(known, values, values[known][0])[None])[0]
         return np.where(known & np.isfinite(found), found, np.nan)
 
     def keepable(self, inputs: Mask, outputs: Mask) -> tuple[Mask, Mask]:

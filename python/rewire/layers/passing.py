@@ -439,7 +439,8 @@ class Pass:
             what = "no gradient" if not given else f"{given} of {times} gradients"
             warn(
                 f"{who}: backward handed over {what} of {short!r}: it is not trained"
-                f"{' by all' if given else ''}; call p.{call} in each layer that has it if it should be, or say trained = False of it",
+                f"{' by all' if given else ''}; call p.{call} in each layer that has it if it should be, or "
+                "say trained = False of it",
                 UserWarning,
             )
 
