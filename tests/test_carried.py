@@ -175,7 +175,7 @@ def test_a_callback_takes_up_what_is_of_its_kind(tmp_path, given, best):
     t.fit(X, Y, epochs=2, verbose=0)
     t.save(tmp_path / "t")
     left = pytest.warns(UserWarning, match="the state of EarlyStopping was saved and none")
-    with left if isinstance(given, rw.MapLog) else contextlib.nullcontext():
+    with left if best is None else contextlib.nullcontext():
         t = rw.Trainer.resume(tmp_path / "t", callbacks=[Scores(0.2), given])
     assert getattr(given, "best", None) == best
     t.fit(X, Y, verbose=0)
@@ -593,6 +593,18 @@ def test_callbacks_take_up_their_state_wherever_they_stand(tmp_path):
     other = again(tmp_path, patient(9), patient(8, "lr"), rw.WeightAverage(0.5))
     np.testing.assert_array_equal(one.network.get_vector("average"), other.network.get_vector("average"))
     assert one.network.get_vector("averaged")[0] == one.step
+
+
+def test_of_two_of_a_kind_each_takes_up_what_it_watches(tmp_path):
+    was = with_callbacks(tmp_path, patient(9), patient(9, "lr"), patient(8, "lr")).callbacks
+    states = [callback.config()["state"] for callback in was]
+    assert states[0] != states[1]
+    given = [patient(8, "lr"), patient(7, "lr"), patient(6)]  # the same arguments first, then by order
+    found = rw.Trainer.resume(tmp_path / "t", callbacks=given).callbacks
+    assert [callback.config()["state"] for callback in found] == [states[i] for i in (2, 1, 0)]
+    with pytest.warns(UserWarning, match="the state of EarlyStopping was saved and none of") as seen:
+        found = rw.Trainer.resume(tmp_path / "t", callbacks=[patient(9, "lr")]).callbacks
+    assert len(seen) == 2 and found[0].config()["state"] == states[1]
 
 
 @pytest.mark.filterwarnings("ignore:Checkpoint has no path")

@@ -298,8 +298,8 @@ class Trainer(OwnLoop):
         Parameters
         ----------
         callbacks : iterable, optional
-            Instead of those that were saved; the first one of a kind gets the state of the first of its kind
-            that was saved, and so on. By default the built-in ones are rebuilt; those without a ``config()``
+            Instead of those that were saved. Each gets the state of one of its kind, which watches the same
+            figure; of several, one with the same arguments, else in their order. By default the built-in ones are rebuilt; those without a ``config()``
             were not saved.
 
         Raises

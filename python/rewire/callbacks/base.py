@@ -160,25 +160,34 @@ def callback_config(callback: Any) -> dict[str, Any] | None:
 
 
 def restorable(callback: Any, saved: Any) -> bool:
-    """Whether ``saved``, a ``config()``, is of a callback of this kind."""
+    """Whether ``saved``, a ``config()``, is of a callback of this kind that watches the same figure."""
     own = callback_config(callback)
     if own is None or not isinstance(saved, Mapping) or not hasattr(callback, "restore"):
         return False
-    return own.get("name") == saved.get("name")
+    watches = getattr(callback, "watches_as", None)
+    return own.get("name") == saved.get("name") and (watches is None or watches(saved))
 
 
 def taken_up(callbacks: Iterable[Any], saved: Iterable[Any]) -> list[int | None]:
     """For each callback the number of the saved ``config()`` whose state it takes up; None: it has none.
 
-    The first of a kind takes up that of the first one of its kind that was saved, and so on, whatever stands
-    between them.
+    Of those of its kind, with the same figure where it watches one, that is one with the same arguments; else
+    the first one that is left. What stands between them does not matter.
     """
-    free = dict(enumerate(saved))
-    found = []
-    for callback in callbacks:
-        found.append(next((i for i, config in free.items() if restorable(callback, config)), None))
-        free.pop(-1 if found[-1] is None else found[-1], None)
+    callbacks, free = list(callbacks), dict(enumerate(saved))
+    found: list[int | None] = [None] * len(callbacks)
+    for alike in (True, False):
+        for at, callback in enumerate(callbacks):
+            if found[at] is None:
+                fits = (i for i, config in free.items() if restorable(callback, config))
+                found[at] = next((i for i in fits if not alike or _same_arguments(callback, free[i])), None)
+                free.pop(-1 if found[at] is None else found[at], None)
     return found
+
+
+def _same_arguments(callback: Any, saved: Mapping[str, Any]) -> bool:
+    own, its = ({**config, "state": None} for config in (callback_config(callback) or {}, saved))
+    return own == its
 
 
 KINDS = Registry(

@@ -199,6 +199,16 @@ class Checkpoint(Callback):
             "state": {"best_value": self.best_value, "best_epoch": self.best_epoch},
         }
 
+    def watches_as(self, config: Mapping[str, Any]) -> bool:
+        """Whether a saved ``config()`` is of one with the same ``best``, or of none: to be refused."""
+        mine, best = self._watched, config.get("best")
+        if mine is None or best is None:
+            return mine is None and best is None
+        try:
+            return mine.same(Watched.checked("best", best, config.get("mode")))
+        except (TypeError, ValueError):
+            return True
+
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         entries("Checkpoint", config, self.config() or ())
         state = entries("Checkpoint: state", config["state"], ("best_value", "best_epoch"))
