@@ -299,8 +299,8 @@ class Trainer(OwnLoop):
         ----------
         callbacks : iterable, optional
             Instead of those that were saved. Each gets the state of one of its kind, which watches the same
-            figure; of several, one with the same arguments, else in their order. By default the built-in ones are rebuilt; those without a ``config()``
-            were not saved.
+            figure; of several, one with the same arguments, else in their order. By default the built-in
+            ones are rebuilt; those without a ``config()`` were not saved.
 
         Raises
         ------

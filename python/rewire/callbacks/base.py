@@ -164,7 +164,7 @@ def restorable(callback: Any, saved: Any) -> bool:
     own = callback_config(callback)
     if own is None or not isinstance(saved, Mapping) or not hasattr(callback, "restore"):
         return False
-    watches = getattr(callback, "watches_as", None)
+    watches = getattr(callback, "_watches_as", None)
     return own.get("name") == saved.get("name") and (watches is None or watches(saved))
 
 

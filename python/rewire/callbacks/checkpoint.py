@@ -199,7 +199,7 @@ class Checkpoint(Callback):
             "state": {"best_value": self.best_value, "best_epoch": self.best_epoch},
         }
 
-    def watches_as(self, config: Mapping[str, Any]) -> bool:
+    def _watches_as(self, config: Mapping[str, Any]) -> bool:
         """Whether a saved ``config()`` is of one with the same ``best``, or of none: to be refused."""
         mine, best = self._watched, config.get("best")
         if mine is None or best is None:

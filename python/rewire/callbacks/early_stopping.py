@@ -146,7 +146,7 @@ class EarlyStopping(Callback):
     def arrays(self) -> dict[str, NDArray[Any]]:
         return dict(self._best_arrays) if self.restore_best else {}
 
-    def watches_as(self, config: Mapping[str, Any]) -> bool:
+    def _watches_as(self, config: Mapping[str, Any]) -> bool:
         """Whether a saved ``config()`` is of one that watches the same figure, or of none: to be refused."""
         try:
             its = Watched.checked("monitor", config.get("monitor"), config.get("mode"))
