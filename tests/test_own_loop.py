@@ -789,6 +789,19 @@ def test_a_step_of_an_own_optimizer_that_fails_in_the_middle_is_undone():
     assert t.step_in_epoch == 3
 
 
+def test_gradients_are_given_up_where_an_own_optimizer_fails():
+    t = build()
+    t.optimizer = Fails()
+    t.optimizer.calls = [1] * 8
+    was = weights(t)
+    t.gradients(X, Y)
+    with pytest.raises(Mishap):
+        t.apply(scale=0.5)
+    assert t.step == 0 and np.array_equal(weights(t), was) and len(t.optimizer.calls) == 8
+    with pytest.raises(RuntimeError, match="apply needs gradients"):
+        t.apply()
+
+
 def test_a_backward_pass_that_fails_leaves_no_gradients(monkeypatch):
     t = build()
     t.gradients(X, Y)

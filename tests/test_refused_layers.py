@@ -722,6 +722,23 @@ def test_a_step_that_returns_something_is_told_to_write():
     np.testing.assert_array_equal(t.network.get_vector(), before)
 
 
+class Writes(Returns):
+    """Gives what it has written."""
+
+    name = "writes"
+
+    def step(self, values, gradient, fields, *, rate, decay, count):
+        values -= rate * gradient
+        return values
+
+
+def test_a_step_that_returns_what_it_has_written_is_taken():
+    one, other = trainer(optimizer=Writes(0.1)), trainer(optimizer=rw.SGD(0.1))
+    for t in (one, other):
+        t.train_step(X, Y)
+    np.testing.assert_allclose(one.network.get_vector(), other.network.get_vector(), rtol=1e-5, atol=1e-7)
+
+
 class Halfway(rw.Optimizer):
     """Raises at the second parameter of a step, when it is told to."""
 

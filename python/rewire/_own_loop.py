@@ -82,8 +82,8 @@ class OwnLoop(OwnSteps):
         -----
         A call that is refused changes nothing, nor does one that diverges (but the rewiring before it stays).
         If something else raises in the middle of a step (memory, a layer of your own), the network is valid,
-        with part of the step, and the epoch begins anew. A step of an optimizer of your own is undone, in a
-        network of at most 256 MiB.
+        with part of the step, and the epoch begins anew. A step in which an optimizer of your own raises is
+        undone, in a network of at most 256 MiB.
 
         Ctrl-C waits for the end of the step as in :meth:`fit`, and is then raised.
 

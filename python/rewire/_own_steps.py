@@ -61,12 +61,14 @@ class OwnSteps(Holding):
     def _undone(self) -> contextlib.AbstractContextManager[None]:
         """A step before which fresh state is taken gives back what was there, another trainer's say.
 
-        So does one of an optimizer in NumPy, which may raise when some parameters have had theirs.
+        So does an optimizer in NumPy with what it keeps itself; parameters then take over all, or nothing.
         """
-        once = self.is_trained_here() and self.optimizer.in_core
+        trainer, once = cast(TrainerLike, self), self.is_trained_here()
+        if once and not self.optimizer.in_core:
+            return AllOrNothing(trainer, self._interrupts, self.optimizer)
         if once or self.network.nbytes > KEPT_BYTES:
             return contextlib.nullcontext()
-        return AllOrNothing(cast(TrainerLike, self), self._interrupts)
+        return AllOrNothing(trainer, self._interrupts)
 
     def _ready(self, what: str) -> OwnStepper:
         """What steps are made with; the optimizer's state and the rule's fields are there."""

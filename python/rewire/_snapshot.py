@@ -35,15 +35,19 @@ _SCRATCH = ("_room", "_gradient", "_view", "_derived", "_taken", "owner")
 class AllOrNothing:
     """Whatever raises inside leaves the trainer as it was, its network and callbacks too; Ctrl-C does not.
 
-    Of a network above `KEPT_BYTES` it leaves what there is, and the trainer that belongs to it.
+    Of a network above `KEPT_BYTES` it leaves what there is, and the trainer that belongs to it. With ``part``
+    only that is as it was, such as the optimizer.
     """
 
-    def __init__(self, trainer: TrainerLike, interrupts: Interrupts) -> None:
-        self._trainer, self._interrupts = trainer, interrupts
+    def __init__(self, trainer: TrainerLike, interrupts: Interrupts, part: Any = None) -> None:
+        self._trainer, self._interrupts, self._part = trainer, interrupts, part
         self._undo: list[Callable[[], Any]] | None = None
 
     def __enter__(self) -> None:
-        if self._trainer.network.nbytes <= KEPT_BYTES:
+        if self._part is not None:
+            self._undo = []
+            _keep(self._part, self._undo)
+        elif self._trainer.network.nbytes <= KEPT_BYTES:
             self._undo = _everything(self._trainer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:

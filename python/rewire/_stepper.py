@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from rewire._clipping import limit_gradients
 from rewire._inputs import Source
 from rewire._moments import Weighed
 from rewire._signals import Interrupts
+from rewire._snapshot import KEPT_BYTES
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.errors import DivergenceError
@@ -202,13 +204,32 @@ class Stepper:
                 limit_gradients(kept, optimizer.clip_norm)
             except ArithmeticError as error:
                 raise self.diverged(None, str(error)) from None
-        self.changes = True
         if optimizer.in_core:
+            self.changes = True
             self.keep.apply(self.updates, self.threads)
         else:
-            optimizer.apply(kept, rate, self.state.optimizer_step + 1)
+            self.take_over(optimizer.stepped(kept, rate, self.state.optimizer_step + 1))
             self.keep.clear()
         self.state.optimizer_step += 1
+
+    def take_over(self, steps: Iterator[Callable[[], None]]) -> None:
+        """The steps of an optimizer in NumPy: one that raises leaves all parameters as they were.
+
+        In a network that is not too large to be held twice.
+        """
+        if self.net.nbytes <= KEPT_BYTES:
+            try:
+                steps = iter(list(steps))
+            except BaseException:
+                self.forget()  # gradients may have been scaled
+                raise
+        self.changes = True
+        for take in steps:
+            take()
+
+    def forget(self) -> None:
+        """No gradients wait."""
+        self.keep.clear()
 
     # --- rewiring ---------------------------------------------------------------------------
 

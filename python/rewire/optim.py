@@ -9,7 +9,7 @@ NumPy: it defines :meth:`Optimizer.step`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -125,19 +125,24 @@ class Optimizer(Parameters):
         age = next((name for name, field in self.fields.items() if field.ages), None)
         return Updates(lambda: _core.Update(state=state, age=age, **self.constants()))
 
-    def apply(self, parameters: Iterable[Parameter], rate: float, count: int) -> None:
-        """One step by :meth:`step`, of all parameters that have a kept gradient."""
+    def stepped(
+        self, parameters: Iterable[Parameter], rate: float, count: int
+    ) -> Iterator[Callable[[], None]]:
+        """One step by :meth:`step` of all parameters that have a kept gradient, on copies.
+
+        Each call of what comes lets one of them take over its own; nothing has changed before.
+        """
         for q in parameters:
             given = {"rate": rate * q.rate, "decay": self.weight_decay if q.decays else 0.0, "count": count}
-            q.apply_in_numpy(self.fields, partial(self._step_in_place, given))
+            yield q.stepped_in_numpy(self.fields, partial(self._step_in_place, given))
 
     def _step_in_place(
         self, given: dict[str, Any], values: NDArray[Any], gradient: NDArray[Any],
         fields: dict[str, NDArray[Any]],
     ) -> None:  # fmt: skip
-        """:meth:`step`, which has to write, and gives nothing."""
+        """:meth:`step`, which has to write; it gives nothing, or the values it was given."""
         found: Any = self.step(values, gradient, fields, **given)  # type: ignore[func-returns-value]
-        if found is not None:
+        if found is not None and found is not values:
             raise TypeError(
                 f"step of {type(self).__name__} must write into values and fields in place, "
                 f"values[...] = ..., and give nothing, got {describe(found)}"

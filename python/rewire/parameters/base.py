@@ -339,12 +339,15 @@ class Parameter:
         """One optimizer step from the kept gradient."""
         raise NotImplementedError
 
-    def apply_in_numpy(
+    def stepped_in_numpy(
         self,
         fields: Collection[str],
         step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
-    ) -> None:
-        """One step by ``step(values, gradient, fields)``, which changes values and fields in place."""
+    ) -> Callable[[], None]:
+        """One step by ``step(values, gradient, fields)``, which changes copies of values and fields.
+
+        They are taken over when what is given is called.
+        """
         raise NotImplementedError
 
     # --- other units, fewer neurons -----------------------------------------------------------

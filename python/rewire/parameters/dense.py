@@ -244,16 +244,21 @@ class DenseParameter(Parameter):
             _core.update_array(self._view, self._gradient, update, *kept)
             self.version += 1
 
-    def apply_in_numpy(
+    def stepped_in_numpy(
         self,
         fields: Collection[str],
         step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
-    ) -> None:
+    ) -> Callable[[], None]:
+        values, kept = self.values.copy(), {n: self.state[n].copy() for n in fields if n in self.state}
         if self.gradient is not None:
-            step(
-                self.values, self.gradient, {name: self.state[name] for name in fields if name in self.state}
-            )
-            self.touch()
+            step(values, self.gradient, kept)
+        return partial(self._take_over, values, kept)
+
+    def _take_over(self, values: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> None:
+        self.values[...] = values
+        for name, changed in kept.items():
+            self.state[name][...] = changed
+        self.touch()
 
     # --- other units, fewer neurons ---------------------------------------------------------
 

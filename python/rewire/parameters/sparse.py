@@ -370,11 +370,11 @@ class SparseParameter(Parameter):
         _core.update_from(self.core, GRADIENT, update, threads)
         self.version += 1
 
-    def apply_in_numpy(
+    def stepped_in_numpy(
         self,
         fields: Collection[str],
         step: Callable[[NDArray[Any], NDArray[Any], dict[str, NDArray[Any]]], None],
-    ) -> None:
+    ) -> Callable[[], None]:
         core, target = self.core, self.master or "weight"
         values, gradient = core.get_field(target), core.get_field(GRADIENT)
         kept = {name: core.get_field(name) for name in fields}
@@ -384,8 +384,11 @@ class SparseParameter(Parameter):
             for changed in (values, *kept.values()):
                 if changed.shape[1] == self.group:
                     changed[last:, rows:] = 0
-        for name, changed in {target: values, **kept}.items():
-            core.set_field(name, changed)
+        return partial(self._take_over, {target: values, **kept})
+
+    def _take_over(self, values: Mapping[str, NDArray[Any]]) -> None:
+        for name, changed in values.items():
+            self.core.set_field(name, changed)
         self.touch()
 
     # --- other units, fewer neurons ---------------------------------------------------------
