@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import rewire as rw
 from outside import registered
 from outside.two_stores import TwoStores
-from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual, register_layer
+from rewire.layers import ArrayLayer, Concat, Elementwise, Layer, Residual, Row, register_layer
 from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
 from small import X, Y
 
@@ -830,11 +831,41 @@ def test_a_layer_that_cannot_be_saved_is_copied_averaged_and_brought_back():
         pickle.dumps(net)
 
 
+@register_layer
+class Locked(ArrayLayer, Elementwise):
+    """2 x, one at a time."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def config(self):
+        return {"type": "Locked"}
+
+    def outputs(self, x, p):
+        with self.lock:
+            return 2 * x
+
+    def gradients(self, dy, p):
+        return 2 * dy, {}
+
+
+def test_a_layer_with_a_lock_is_copied_as_a_file_would():
+    t = trainer(Locked())
+    t.train_step(X, Y)
+    twin = copy.deepcopy(t.network)
+    np.testing.assert_array_equal(twin.predict(X), t.network.predict(X))
+    assert twin.layers[1].lock is not t.network.layers[1].lock
+
+
+@register_layer
 class Uses(Layer):
     """W x, with a W that it is given."""
 
-    def __init__(self, weight):
-        self.weight = weight
+    def __init__(self, weight=None):
+        self.weight = SparseParameter(WIDTH, WIDTH, density=0.5) if weight is None else weight
+
+    def config(self):
+        return {"type": "Uses"}
 
     def forward(self, x, p):
         return p.product((self.index, "y"), self.weight, x)
@@ -851,3 +882,19 @@ def test_a_tie_between_layers_of_the_row_is_not_torn_by_a_file(tmp_path):
     words = r"layers\.1\.weight cannot be saved: .* layers\[1\] and layers\[3\].* put both into one layer"
     with pytest.raises(ValueError, match=words):
         t.save(tmp_path / "t")
+
+
+@pytest.mark.parametrize("within, places", [
+    (lambda a, b: Row([a, b]), r"layers\.1\.0 and layers\.1\.1"),
+    (lambda a, b: Residual([a, Residual([b])]), r"layers\.1\.0 and layers\.1\.1\.0"),
+    (lambda a, b: Residual([Concat([a, [b]]), rw.Sparse(2 * WIDTH, WIDTH)]), "layers.* and layers.*"),
+])  # fmt: skip
+def test_nor_is_one_between_layers_inside_of_one(tmp_path, within, places):
+    weight = SparseParameter(WIDTH, WIDTH, density=0.5)
+    t = trainer(within(Uses(weight), Uses(weight)))
+    t.train_step(X, Y)
+    words = rf"layers\.1.*weight cannot be saved: it is one parameter in {places}.* put both into one layer"
+    with pytest.raises(ValueError, match=words):
+        t.save(tmp_path / "t")
+    twin = copy.deepcopy(t.network)  # which stays tied
+    np.testing.assert_array_equal(twin.get_vector(), t.network.get_vector())

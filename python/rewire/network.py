@@ -21,6 +21,7 @@ from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
 from rewire.layers.summary import table
 from rewire.layers.tree import Tree
+from rewire.parameters import Parameter
 from rewire.parameters.base import take
 from rewire.standardizer import Standardizer
 
@@ -116,12 +117,19 @@ class Sequential(Computing):
             for parameter in layer.all_parameters():
                 first = owner.setdefault(id(parameter), i)
                 if first != i:
-                    raise ValueError(
-                        f"{parameter.name} cannot be saved: it is one parameter in layers[{first}] and "
-                        f"layers[{i}], and a file would bring back one for each; put both into one layer "
-                        "that makes the parameter and them in its constructor, such as a subclass of "
-                        "rewire.layers.Row"
-                    )
+                    raise _torn(parameter, [f"layers[{first}]", f"layers[{i}]"])
+
+    def _refuse_torn_inside(self, twin: Tree) -> None:
+        """ValueError for a parameter of layers that are described one by one, as those of a `Row` are."""
+        for name, parameter in self.tree.parameters.items():
+            if twin.uses.get(name, 0) < self.tree.uses[name]:
+                has = [
+                    place
+                    for place, layer in self.tree.layers.items()
+                    if any(q is parameter for q in layer.parameters().values())
+                ]
+                if len(has) > 1:
+                    raise _torn(parameter, has)
 
     def _refuse_unlike(self) -> None:
         """ValueError for a layer that its own description does not give back."""
@@ -136,6 +144,10 @@ class Sequential(Computing):
         twin = Assembled()
         try:
             twin._assemble(made)
+        except Exception as error:
+            raise ValueError(f"layers cannot be saved, they could not be read again: {error}") from error
+        self._refuse_torn_inside(twin.tree)
+        try:
             for i, layer in enumerate(made):
                 _saving.check_same(described[i], layer.config(), f"layers[{i}]")
             _saving.check_same(_sizes(self.tree), _sizes(twin.tree), "network")
@@ -250,14 +262,21 @@ class Sequential(Computing):
         return self._made(config, arrays, lambda layer: next(kinds).from_config(layer))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        try:  # as a file would: a layer may hold what cannot be copied, such as a lock
+            twin.__setstate__(self.__getstate__())
+        except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
+            self._copy_into(twin, memo)
+        return twin
+
+    def _copy_into(self, twin: Sequential, memo: dict[int, Any]) -> None:
+        """Let ``twin`` be a copy, with copies of the layers as they are."""
         with self.gate.reading("copy"):
-            twin = memo[id(self)] = type(self).__new__(type(self))
             twin.layers = copy.deepcopy(self.layers, memo)
             twin.standardizer = copy.deepcopy(self.standardizer, memo)
         twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
         twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
         twin.gate, twin._spares, twin.trained_by, twin.gradients_of = Gate(), [], None, None
-        return twin
 
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
@@ -347,3 +366,11 @@ def _widths(config: Mapping[str, Any]) -> list[int]:
     """Widths of the input and of all layers with weights."""
     matrices = [part["shape"] for part in config["parameters"].values() if len(part["shape"]) == 2]
     return [matrices[0][1], *(n_out for n_out, _ in matrices)]
+
+
+def _torn(parameter: Parameter, places: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"{parameter.name} cannot be saved: it is one parameter in {' and '.join(places)}, and a file would "
+        "bring back one for each; put both into one layer that makes the parameter and them in its "
+        "constructor, such as a subclass of rewire.layers.Row"
+    )
