@@ -123,7 +123,7 @@ def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, v
     removed = ~inputs
     varying = removed & np.isnan(values)
     compared = outputs & ~old.live_outputs(varying) if varying.any() else outputs
-    part = NEARBY * np.finfo(old.dtype).eps
+    part = float(NEARBY * np.finfo(old.dtype).eps)
     x, nearby = _tried(old, removed & ~varying, values, part)
     before, again, beside = (_run(old, rows)[:, compared] for rows in (x, x, nearby))
     try:
@@ -136,8 +136,8 @@ def _refuse_other_outputs(old: Layer, new: Layer, inputs: Mask, outputs: Mask, v
     if not _same(before, again).all():
         return
     with np.errstate(all="ignore"):
-        spread = np.abs(beside - before) + part * np.abs(before)
-        room = np.where(np.isfinite(spread), spread, 0.0).max(axis=1, initial=0.0, keepdims=True)
+        difference = np.abs(beside - before) + part * np.abs(before)
+        room = np.where(np.isfinite(difference), difference, 0.0).max(axis=1, initial=0.0, keepdims=True)
         edge = np.isfinite(before) != np.isfinite(beside)  # of where the layer has finite values
         wrong = ~((np.abs(after - before) <= room) | _same(after, before) | edge)
     if wrong.any():

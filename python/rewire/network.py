@@ -124,8 +124,8 @@ class Sequential(Computing):
         for name, parameter in self.tree.parameters.items():
             if twin.uses.get(name, 0) < self.tree.uses[name]:
                 has = [
-                    place
-                    for place, layer in self.tree.layers.items()
+                    where
+                    for where, layer in self.tree.layers.items()
                     if any(q is parameter for q in layer.parameters().values())
                 ]
                 if len(has) > 1:
@@ -368,9 +368,9 @@ def _widths(config: Mapping[str, Any]) -> list[int]:
     return [matrices[0][1], *(n_out for n_out, _ in matrices)]
 
 
-def _torn(parameter: Parameter, places: Sequence[str]) -> ValueError:
+def _torn(parameter: Parameter, owners: Sequence[str]) -> ValueError:
     return ValueError(
-        f"{parameter.name} cannot be saved: it is one parameter in {' and '.join(places)}, and a file would "
+        f"{parameter.name} cannot be saved: it is one parameter in {' and '.join(owners)}, and a file would "
         "bring back one for each; put both into one layer that makes the parameter and them in its "
         "constructor, such as a subclass of rewire.layers.Row"
     )

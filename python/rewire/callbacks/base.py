@@ -178,10 +178,13 @@ def taken_up(callbacks: Iterable[Any], saved: Iterable[Any]) -> list[int | None]
     found: list[int | None] = [None] * len(callbacks)
     for alike in (True, False):
         for at, callback in enumerate(callbacks):
-            if found[at] is None:
-                fits = (i for i, config in free.items() if restorable(callback, config))
-                found[at] = next((i for i in fits if not alike or _same_arguments(callback, free[i])), None)
-                free.pop(-1 if found[at] is None else found[at], None)
+            if found[at] is not None:
+                continue
+            for i, config in free.items():
+                if restorable(callback, config) and (not alike or _same_arguments(callback, config)):
+                    found[at] = i
+                    del free[i]
+                    break
     return found
 
 
