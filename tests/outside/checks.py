@@ -14,6 +14,7 @@ from outside.global_growth import GlobalRigL
 from outside.k_winners import NumpyKWinners
 from outside.layer_norm import NumpyLayerNorm
 from outside.lion import Lion
+from outside.re_zero import ReZero
 from outside.reflection import Reflection
 from outside.tied import TiedAutoencoder
 from outside.two_stores import TwoStores
@@ -61,6 +62,7 @@ LAYERS = {
     "two stores": Case(lambda n, group: TwoStores(n, n + 3, group=group)),
     "tied": Case(lambda n, group: TiedAutoencoder(n, 10, group=group)),
     "residual": Case(residual),
+    "own residual": Case(lambda n, group: ReZero([sparse(n, 14, group), sparse(14, n, group)])),
     "concat": Case(concat),
     "nested": Case(nested),
     "sparse": Case(lambda n, group: sparse(n, 20, group), narrower=True),
