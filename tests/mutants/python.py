@@ -529,8 +529,8 @@ MUTANTS = [
     Mutant(
         "a-refused-step-takes-the-state-over",
         "_own_steps.py",
-        "once = self.is_trained_here() and ",
-        "once = True or ",
+        "trainer, once = cast(TrainerLike, self), self.is_trained_here()",
+        "trainer, once = cast(TrainerLike, self), True",
         "test_own_loop.py::test_a_refused_step_leaves_the_state_of_another_trainer",
     ),
     Mutant(

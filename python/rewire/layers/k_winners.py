@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,9 +134,13 @@ class KWinners(Mixing):
         kept = self.winners / self.n_in
         if kept == 1.0:
             return 1.0
-        normal = NormalDist()
-        least = normal.inv_cdf(1.0 - kept)
-        return 1.0 / math.sqrt(kept + least * normal.pdf(least))
+        # By halving: the standard library's module with this quantile takes as long to import as ten of ours.
+        low, high = -9.0, 9.0
+        for _ in range(60):
+            least = (low + high) / 2.0
+            low, high = (least, high) if math.erfc(least / math.sqrt(2.0)) / 2.0 > kept else (low, least)
+        density = math.exp(-least * least / 2.0) / math.sqrt(2.0 * math.pi)
+        return 1.0 / math.sqrt(kept + least * density)
 
     def _factors(self) -> NDArray[np.float64]:
         """What scores are values times, shape (sides, n_in)."""
