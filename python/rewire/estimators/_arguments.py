@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Any, Self
 
+from sklearn.base import BaseEstimator
+
 from rewire import _checks
 
-__all__ = ["Arguments", "refuse_parameters_of_names", "without_early_stopping"]
+__all__ = ["Arguments", "without_early_stopping"]
 
 # Words of other libraries, and what to say here. Slips of the pen are found by likeness.
 INSTEAD = {
@@ -51,11 +53,10 @@ NO_CLASSES = {
 EXAMPLES = {"optimizer": "Adam()", "rewiring": "SET()"}  # parameters that may be objects with their own
 
 
-class Arguments:
+class Arguments(BaseEstimator):
     """Names the public class and a way out when the constructor gets an argument it does not know.
 
-    A base class with ``__new__`` alone: signatures, which scikit-learn reads parameters from, stay those of
-    ``__init__``.
+    In ``__new__``, so that signatures, which scikit-learn reads parameters from, stay those of ``__init__``.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -72,8 +73,14 @@ class Arguments:
             raise TypeError(f"{cls.__name__}: {error}") from None
         return super().__new__(cls)
 
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, those of parameters that are objects too: ``optimizer__lr=0.5``."""
+        _refuse_parameters_of_names(params, self.get_params(deep=False))
+        found: Self = super().set_params(**params)
+        return found
 
-def refuse_parameters_of_names(params: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+
+def _refuse_parameters_of_names(params: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """ValueError for ``optimizer__lr`` and the like where the optimizer is a name, without parameters."""
     for name in params:
         whole, inside, _ = name.partition("__")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks
@@ -31,7 +31,7 @@ from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _auto, _parameters
-from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._arguments import Arguments
 from rewire.estimators._auto import Amount
 from rewire.estimators._split import hold_out
 from rewire.history import History
@@ -99,7 +99,7 @@ class AtEnd:
         self.done = True
 
 
-class BaseSparseMLP(Arguments, BaseEstimator):
+class BaseSparseMLP(Arguments):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
     _checked: Checked | None = None
@@ -219,11 +219,6 @@ class BaseSparseMLP(Arguments, BaseEstimator):
             "batch_size": p.batch_size,
         }
         return cls(**{**options, **parameters})
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters, those of optimizer and rewiring objects too: ``optimizer__lr=0.5``."""
-        refuse_parameters_of_names(params, self.get_params(deep=False))
-        return super().set_params(**params)
 
     # --- for subclasses ------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks
@@ -20,7 +20,7 @@ from rewire._warn import warn
 from rewire.activations import Activation, activation
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _parameters
-from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._arguments import Arguments
 from rewire.initializers import Initializer, Normal, initializer
 from rewire.layers import Dropout, Layer, Pass, Sparse
 from rewire.losses.values import LARGEST_TARGET
@@ -36,7 +36,7 @@ ROWS = 1024  # samples that transform computes together
 SCALE = 0.1  # standard deviation of initial weights
 
 
-class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Arguments):
     """Autoencoder with one hidden layer, sparse while it trains, that takes noise out of its inputs.
 
     Features get noise, and the network learns what they were without it. Where links are rewired, they gather
@@ -171,11 +171,6 @@ class SparseDenoisingAutoencoder(Arguments, ClassNamePrefixFeaturesOutMixin, Tra
         self.n_jobs = n_jobs
         self.verbose = verbose
         self.dtype = dtype
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters, those of optimizer and rewiring objects too: ``optimizer__lr=0.5``."""
-        refuse_parameters_of_names(params, self.get_params(deep=False))
-        return super().set_params(**params)
 
     # --- fit ----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -15,13 +15,13 @@ from rewire import _checks
 from rewire._moments import quiet
 from rewire._snapshot import AttributesUndone
 from rewire.estimators import _parameters
-from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._arguments import Arguments
 from rewire.estimators.autoencoder import SparseDenoisingAutoencoder
 
 __all__ = ["QuickSelection"]
 
 
-class QuickSelection(Arguments, SelectorMixin, BaseEstimator):
+class QuickSelection(SelectorMixin, Arguments):
     """Selects the features that a sparse denoising autoencoder leans on: no targets are needed.
 
     The autoencoder is trained several times from other random links; strengths of its input neurons (the sum
@@ -93,11 +93,6 @@ class QuickSelection(Arguments, SelectorMixin, BaseEstimator):
         self.estimator = estimator
         self.n_runs = n_runs
         self.random_state = random_state
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters, those of an estimator that is an object too: ``estimator__max_iter=50``."""
-        refuse_parameters_of_names(params, self.get_params(deep=False))
-        return super().set_params(**params)
 
     @quiet()
     def fit(self, X: Any, y: Any = None) -> Self:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks
@@ -21,7 +21,7 @@ from rewire.boltzmann import LogPartition, Machine
 from rewire.connectivity import Connectivity, connectivity
 from rewire.errors import DivergenceError, InterruptedWarning
 from rewire.estimators import _auto, _parameters
-from rewire.estimators._arguments import Arguments, refuse_parameters_of_names
+from rewire.estimators._arguments import Arguments
 from rewire.initializers import Initializer, Normal, initializer
 from rewire.layers import FreeEnergy
 from rewire.losses import Contrast
@@ -39,7 +39,7 @@ TYPES = (np.float64, np.float32)
 _ORDER, _CHAINS, _ASKED = range(3)  # what random numbers are for
 
 
-class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Arguments):
     """Restricted Boltzmann machine with binary units whose links are sparse while it trains.
 
     The interface is that of scikit-learn's ``BernoulliRBM``. Of the weights between visible and hidden units
@@ -183,11 +183,6 @@ class SparseBernoulliRBM(Arguments, ClassNamePrefixFeaturesOutMixin, Transformer
         self.optimizer = optimizer
         self.n_jobs = n_jobs
         self.dtype = dtype
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters, those of optimizer and rewiring objects too: ``optimizer__lr=0.5``."""
-        refuse_parameters_of_names(params, self.get_params(deep=False))
-        return super().set_params(**params)
 
     # --- fit ----------------------------------------------------------------------------
 
