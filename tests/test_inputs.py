@@ -149,6 +149,36 @@ def test_standardizer_measures_mean_and_deviation(make, rows):
     np.testing.assert_allclose(found.scale[keep], 1 / X.std(0)[keep], rtol=1e-7)
 
 
+@pytest.mark.parametrize("kind", [np.array, sparse.csr_array], ids=["dense", "csr"])
+def test_no_training_value_is_further_than_five_from_zero(kind):
+    rng = np.random.default_rng(5)
+    X = np.where(rng.random((3000, 4)) < [0.001, 0.02, 0.5, 1.0], rng.normal(3, 1, (3000, 4)), 0.0)
+    plain = X.std(axis=0) * [1e300, 1, 1, 1]
+    X[:, 0] *= 1e300
+    found = rw.Standardizer.fit(kind(X))
+    Z = found.apply(X)
+    far = np.abs(Z).max(axis=0)
+    assert np.all(far <= 5 * (1 + 1e-12))
+    bound = found.scale < 0.999 / plain
+    assert bound.tolist() == [True, True, False, False]
+    np.testing.assert_allclose(far[bound], 5.0, rtol=1e-12)
+    np.testing.assert_allclose(found.scale[~bound], 1 / plain[~bound], rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.array, sparse.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("dtype", ["?", "u1", "i8", "f4", "f8"])
+def test_extremes_are_those_of_rows_that_count(kind, dtype, monkeypatch):
+    monkeypatch.setattr("rewire._inputs._BLOCK", 20)  # blocks of one row
+    rng = np.random.default_rng(6)
+    X = (rng.integers(0, 3, (40, 17)) * (rng.random((40, 17)) < 0.2)).astype(dtype)
+    X[:, 3], X[:, 4] = 1, 0
+    w = (rng.random(40) < 0.3).astype(float)
+    for weight, rows in ((None, X), (w, X[w > 0])):
+        low, high = as_source(kind(X), 17).extremes(weight)
+        assert low.dtype == high.dtype == np.float64
+        assert np.array_equal(low, rows.min(axis=0)) and np.array_equal(high, rows.max(axis=0))
+
+
 def test_standardizer_is_applied_by_predict():
     net, plain = deep("float64"), deep("float64")
     net.standardizer = rw.Standardizer(VALUES.mean(0), 1 / VALUES.std(0))

@@ -59,6 +59,7 @@ def test_moments_are_those_of_all_calls():
         clf.partial_fit(sp.csr_array(piece), y, classes=[0, 1])
     whole = rw.Standardizer.fit(X)
     for s in (t.network.standardizer, clf.network_.standardizer):
+        assert np.array_equal(s.extremes, whole.extremes)
         np.testing.assert_allclose(s.mean, whole.mean, rtol=1e-12)
         np.testing.assert_allclose(s.scale, whole.scale, rtol=1e-12)
 
@@ -340,7 +341,7 @@ def test_what_a_standardiser_keeps_is_checked():
     t.fit(X, Y, verbose=0)
     config, arrays = t.network.config(), t.network.arrays()
     names = [name for name in arrays if name.startswith("standardizer.")]
-    assert len(names) == 4
+    assert len(names) == 6
     for name in names:
         for forge in (None, arrays[name][:-1].copy(), np.full(8, np.nan), arrays[name].astype("f4")):
             forged = {k: v for k, v in arrays.items() if k != name} | ({} if forge is None else {name: forge})
@@ -353,3 +354,6 @@ def test_what_a_standardiser_keeps_is_checked():
             rw.Sequential.from_config(forged, arrays)
     with pytest.raises(ValueError, match="standardizer"):
         rw.Sequential.from_config({**config, "standardizer": None}, arrays)
+    turned = {"standardizer.seen_low": arrays["standardizer.seen_high"] + 1}
+    with pytest.raises(ValueError, match="seen_low must be at most seen_high"):
+        rw.Sequential.from_config(config, {**arrays, **turned})

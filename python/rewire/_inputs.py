@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
-from rewire._moments import HIGHEST, LOWEST, Moments, balanced, levels, quiet, within
+from rewire._moments import HIGHEST, LOWEST, Extremes, Moments, balanced, levels, quiet, within
 
 __all__ = ["CsrSource", "DenseSource", "Source", "as_source", "numbers_of"]
 
@@ -88,6 +88,10 @@ class Source:
                 still = np.flatnonzero(moments.deviation == 0)
                 moments.mean[still] = self._first(still, weight)
             return moments
+
+    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
+        """The least and the largest value of each feature, in rows that have weight."""
+        raise NotImplementedError
 
     def _sums(
         self,
@@ -177,6 +181,15 @@ class DenseSource(Source):
             mean += delta * (amount / total)
         return _Sums(total, mean, m2)
 
+    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
+        found = []
+        for start, block in self.blocks():
+            x = block if weight is None else block[weight[start : start + len(block)] > 0]
+            if len(x):
+                found.append(Extremes(x.min(axis=0), x.max(axis=0)))
+        low, high = (np.array(side, np.float64) for side in zip(*found, strict=True))
+        return Extremes(low.min(axis=0), high.max(axis=0))
+
     def _largest(
         self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
     ) -> NDArray[np.float64]:
@@ -265,6 +278,18 @@ class CsrSource(Source):
         stored = np.bincount(which, weights=w, minlength=n)
         m2 = np.bincount(which, weights=w * (values - mean[which]) ** 2, minlength=n)
         return _Sums(total, mean, m2 + (total - stored) * mean**2)
+
+    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
+        columns, values, rows = self.columns, self.values.astype(np.float64, copy=False), self.n_samples
+        if weight is not None:
+            counted = np.repeat(weight > 0, np.diff(self.indptr))
+            columns, values, rows = columns[counted], values[counted], int(np.count_nonzero(weight))
+        # Where a column is not stored in every row there is a zero, too.
+        full = np.bincount(columns, minlength=self.n_features) == rows
+        low, high = np.where(full, math.inf, 0.0), np.where(full, -math.inf, 0.0)
+        np.minimum.at(low, columns, values)
+        np.maximum.at(high, columns, values)
+        return Extremes(low, high)
 
     def _largest(
         self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None

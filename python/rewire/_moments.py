@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "FAR", "NEAR", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one", "quiet",
+    "FAR", "NEAR", "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one", "quiet",
     "shifted", "within",
 ]  # fmt: skip
 
@@ -119,6 +119,17 @@ def _joined(m0: Any, m1: Any, d0: Any, d1: Any, fraction: float) -> tuple[Any, A
     delta = m1 - m0
     variance = (1 - fraction) * d0 * d0 + fraction * d1 * d1 + fraction * (1 - fraction) * delta * delta
     return m0 + fraction * delta, variance
+
+
+class Extremes(NamedTuple):
+    """The least and the largest value of every column of some samples."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def merged(self, other: Extremes) -> Extremes:
+        """Of both sets of samples together."""
+        return Extremes(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
 
 
 class Moments(NamedTuple):
