@@ -370,7 +370,7 @@ def test_inspect_tells_what_is_not_the_default(run, tmp_path):
     out = run("inspect", tmp_path / "m")[1]
     whole = " ".join(out.split())  # lines may be folded
     assert "rewiring set(every=2 epochs, decay=cosine, end=0.75)" in whole
-    assert "lr=0.2" in out and "clip_norm" not in out
+    assert "lr=0.2" in out and "clip_norm=5" in out and "weight_decay" not in out
     assert "{" not in out and "None" not in out
 
 
@@ -602,7 +602,7 @@ def test_data_that_does_not_fit_exits_1(run, model, tmp_path):
 
 
 def test_divergence_exits_1_with_one_line(run):
-    code, _, error = run(*TRAIN, "--lr", "1e9")
+    code, _, error = run(*TRAIN, "--lr", "1e9", "--clip-norm", "1e30")
     assert code == 1 and error.count("\n") == 1 and "diverged in epoch" in error
 
 

@@ -26,14 +26,15 @@ def made(options, data=CLASSES, **more):
     "options, check",
     [
         ({"group": 1}, lambda t: t.network.nnz == round(0.3 * (8 * 30 + 30 * 20 + 20 * 3))),
-        ({}, lambda t: t.optimizer.config() == rw.SGD(0.05, momentum=0.9, schedule=rw.Cosine(20)).config()),
+        ({}, lambda t: t.optimizer.config()
+         == rw.SGD(0.1, momentum=0.9, schedule=rw.Cosine(20), clip_norm=5.0).config()),
         ({"epochs": 4}, lambda t: t.optimizer.schedule == rw.Cosine(length=4)),
         ({"schedule": "step", "epochs": 6}, lambda t: t.optimizer.schedule == rw.Step(every=2)),
         ({"warmup": 3}, lambda t: t.optimizer.schedule == rw.Cosine(length=17, warmup=3)),
         ({"schedule": "constant"}, lambda t: t.optimizer.schedule == rw.Constant()),
         ({"schedule": rw.Cosine(7)}, lambda t: t.optimizer.schedule == rw.Cosine(7)),
         ({"schedule": {"name": "cosine", "length": 3}}, lambda t: t.optimizer.schedule == rw.Cosine(3)),
-        ({"optimizer.momentum": 0.5}, lambda t: (t.optimizer.lr, t.optimizer.momentum) == (0.05, 0.5)),
+        ({"optimizer.momentum": 0.5}, lambda t: (t.optimizer.lr, t.optimizer.momentum) == (0.1, 0.5)),
         ({"optimizer": {"name": "sgd", "lr": 0.2}},
          lambda t: t.optimizer.config() == rw.SGD(0.2, schedule=rw.Cosine(20)).config()),
         ({"optimizer": "adam", "betas": [0.5, 0.9]}, lambda t: t.optimizer.betas == (0.5, 0.9)),

@@ -57,6 +57,7 @@ class Preset:
     momentum: float = 0.9
     weight_decay: float = 0.0
     decay: str = "l2"
+    clip_norm: float | None = None
     batch_size: int = 128
     drop_fraction: float = 0.3
     drop_decay: str = "constant"  # what SET calls `decay`
@@ -92,6 +93,7 @@ class Preset:
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
             "decay": self.decay,
+            "clip_norm": self.clip_norm,
         }
         return SGD(**{**options, **changes})
 
@@ -118,11 +120,13 @@ PRESETS = {
             "default",
             "Ours, for twenty epochs or so: neurons in groups of four that share their sources, which makes "
             "an epoch quicker; weights start at the scale of the fan-in a neuron really has, a larger "
-            "learning rate that falls along a cosine, dropout 0.2, no decay; new links start at zero, and "
-            "the fraction that SET drops falls along a cosine to 0 at three quarters of the run, so that all "
-            "links have time to learn.",
+            "learning rate that falls along a cosine, gradients of a norm of at most 5, dropout 0.2, no "
+            "decay; new links start at zero, and the fraction that SET drops falls along a cosine to 0 at "
+            "three quarters of the run, so that all links have time to learn.",
             group=4,
             dropout=0.2,
+            lr=0.1,
+            clip_norm=5.0,
             schedule="cosine",
             drop_decay="cosine",
             drop_end=0.75,
