@@ -783,9 +783,8 @@ def test_command(run, tmp_path):
 
 
 def test_command_says_what_failed(run):
-    code, out, _ = run(*COMMAND, "--also", "wild: --lr 1e9 --activation relu --clip-norm 1e30", "--also", "tame:", "--seeds",
-                       "0,4",
-                       "--quiet")  # fmt: skip
+    wild = "wild: --lr 1e9 --activation relu --clip-norm 1e30"
+    code, out, _ = run(*COMMAND, "--also", wild, "--also", "tame:", "--seeds", "0,4", "--quiet")
     assert code == 1 and "wild  failed: DivergenceError" in out and "[1/" not in out
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "FAR", "NEAR", "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one", "quiet",
-    "shifted", "within",
+    "FAR", "NEAR", "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one",
+    "quiet", "shifted", "within",
 ]  # fmt: skip
 
 SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summed as they are

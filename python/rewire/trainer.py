@@ -69,8 +69,9 @@ class Trainer(OwnLoop):
         How many steps an epoch of an own loop has (:meth:`train_step`, :meth:`apply`), for rules that count
         by fractions of the run; they need ``horizon`` as well there. ``fit`` counts its batches.
     standardize : bool
-        Bring every feature to mean 0 and deviation 1 by what the training sets say. Mean and scale belong to
-        the network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
+        Bring every feature to mean 0 and deviation 1, or less where a training value would be further than 5
+        from 0, by what the training sets say (:class:`~rewire.Standardizer`). Mean and scale belong to the
+        network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
         call before; the first layer is rescaled when they move, so that what was learnt stays. A first
         layer without biases keeps the mean of the first call. Every call of ``fit`` takes one pass over X for
         it, unless it goes on with an unfinished epoch.

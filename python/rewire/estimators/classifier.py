@@ -107,8 +107,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         At least two samples are held out and two stay. Classes are held out in proportion; one sample of
         each stays in training.
     standardize : bool
-        Bring features to mean 0 and deviation 1 by what the training sets say, inside the network and
-        without a copy of X. Constant features and zeros of a sparse X need no care.
+        Bring features to mean 0 and deviation 1, or less where a training value would be further than 5
+        from 0, by what the training sets say, inside the network and without a copy of X. Constant
+        features and zeros of a sparse X need no care.
     warm_start : bool
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon,
         density, links, distribution, group, init, connectivity, dropout, loss, standardize, dtype) stays,
