@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from _array_cells import arrays
 from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
 
@@ -596,6 +597,7 @@ def main() -> None:
     arguments = settle(made.parse_args())
     report = Report("kernels", arguments)
     machine = limits(report, arguments.threads)
+    arrays(report)
     cells = run(report)
     tables(report, cells, machine)
     judge(report, cells)

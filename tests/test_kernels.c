@@ -101,6 +101,8 @@ int main(int argc, char **argv)
     RUN(test_packing_every_kind);
     RUN(test_packing_csr);
     RUN(test_csr_in_range);
+    RUN(test_squares_of_every_size);
+    RUN(test_tiles_in_memory_of_somebody_else);
     RUN(test_losses_and_gradients);
     RUN(test_losses_have_one_order);
     RUN(test_targets_as_they_come);

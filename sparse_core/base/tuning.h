@@ -90,11 +90,8 @@ enum {
 
     /* --- how users' arrays are packed ------------------------------------------------------ */
 
-    /* Features a task packs, and those that are transposed at once. */
+    /* Features a task packs. */
     RW_PACK_TASK_FEATURES = 128,
-    RW_PACK_FEATURES = 16,
-    /* Rows of the array that are asked for before they are read. */
-    RW_PACK_ROWS_AHEAD = 8,
 
     /* --- how growth selects ------------------------------------------------------------------ */
 

@@ -150,6 +150,7 @@ cdef class Lease:
     cdef bytes format
     cdef Py_ssize_t shape[3]
     cdef Py_ssize_t strides[3]
+    cdef Py_ssize_t itemsize
     cdef int ndim
     cdef bint readonly
     cdef char nothing[8]
@@ -163,7 +164,7 @@ cdef class Lease:
             raise BufferError("the structure of a store is read-only")
         b.buf = self.data if self.data != NULL else self.nothing
         b.obj = self
-        b.itemsize = self.strides[self.ndim - 1]
+        b.itemsize = self.itemsize
         b.len = b.itemsize
         for d in range(self.ndim):
             b.len *= self.shape[d]
@@ -187,6 +188,7 @@ cdef object lease(object owner, Store pinned, void *data, c.rw_dtype dtype, tupl
     l.owner = owner
     l.data = <char *>data
     l.format = _FORMATS[dtype]
+    l.itemsize = stride
     l.ndim = len(shape)
     l.readonly = readonly
     for d in reversed(range(l.ndim)):

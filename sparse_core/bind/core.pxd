@@ -184,33 +184,6 @@ cdef extern from "rules/topkast.h" nogil:
                                 const int32_t *source, const uint8_t *up)
 
 
-cdef extern from "ops/tiles.h" nogil:
-    enum:
-        RW_MAX_TILE
-    ctypedef enum rw_input:
-        RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
-    ctypedef struct rw_tiles:
-        int32_t n, rows, tile
-        int64_t batch, n_tiles
-        rw_dtype dtype
-        size_t bytes
-        char *data
-    int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
-    rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
-    void rw_tiles_free(rw_tiles *t)
-    rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
-    bint rw_rows_in_range(const int64_t *rows, int64_t n, int64_t bound)
-    void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, Py_ssize_t row_stride,
-                       Py_ssize_t column_stride, const int64_t *rows, const double *mean,
-                       const double *scale, int threads)
-    bint rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries, const int64_t *rows,
-                         int64_t batch, int32_t n)
-    void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
-                           const char *values, const int64_t *rows, const double *mean,
-                           const double *scale, int threads)
-    void rw_tiles_unpack(const rw_tiles *t, char *out, Py_ssize_t row_stride, int threads)
-
-
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef enum rw_act:
         RW_ACT_LINEAR, RW_ACT_RELU, RW_ACT_LEAKY, RW_ACT_SIGMOID, RW_ACT_TANH, RW_ACT_THRESHOLDED, \
@@ -236,12 +209,50 @@ cdef extern from "kernels/kernels.h" nogil:
         int64_t n_correction
     int32_t rw_update_keeps(const rw_update *u)
     const char *rw_opt_name(rw_opt kind)
+    ctypedef enum rw_input:
+        RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
+    ctypedef struct rw_user_rows:
+        rw_input kind
+        const char *x
+        Py_ssize_t row_stride, column_stride
+        const int64_t *rows
+        const double *mean
+        const double *scale
     ctypedef struct rw_kernels:
         const char *name
         void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born, int32_t width,
                        const void *g, int64_t n) noexcept nogil
     const rw_kernels *const *rw_kernels_list(rw_dtype dtype, int *n)
     const rw_kernels *rw_kernels_named(rw_dtype dtype, const char *name)
+
+
+cdef extern from "ops/tiles.h" nogil:
+    enum:
+        RW_MAX_TILE
+    ctypedef struct rw_tiles:
+        int32_t n, rows, tile
+        int64_t batch, n_tiles
+        rw_dtype dtype
+        size_t bytes
+        char *data
+    int32_t rw_tile_size(int64_t batch, rw_dtype dtype)
+    rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
+    void rw_tiles_free(rw_tiles *t)
+    size_t rw_tiles_bytes(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
+    rw_status rw_tiles_over(rw_tiles *t, int64_t n, int64_t batch, int32_t tile, rw_dtype dtype, void *data,
+                            size_t bytes)
+    void rw_tiles_clear_padding(rw_tiles *t)
+    bint rw_tiles_padding_is_clear(const rw_tiles *t)
+    rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
+    bint rw_rows_in_range(const int64_t *rows, int64_t n, int64_t bound)
+    void rw_tiles_pack(const rw_kernels *k, rw_tiles *t, const rw_user_rows *rows, int threads)
+    bint rw_csr_in_range(const int64_t *indptr, const int32_t *columns, int64_t entries, const int64_t *rows,
+                         int64_t batch, int32_t n)
+    void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
+                           const char *values, const int64_t *rows, const double *mean,
+                           const double *scale, int threads)
+    void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, Py_ssize_t row_stride,
+                         Py_ssize_t column_stride, int threads)
 
 
 cdef extern from "ops/layer.h" nogil:

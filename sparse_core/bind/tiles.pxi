@@ -1,5 +1,48 @@
 # tiles.pxi -- activations in tiles.
 
+# --- users' arrays --------------------------------------------------------------
+
+def array_at(address, shape, strides, str dtype, owner=None, bint writable=True):
+    """An ndarray of memory at an address, of 1 to 3 dimensions; strides in bytes. It keeps ``owner`` alive.
+
+    Nobody can check an address: whoever gives it vouches for it.
+    """
+    cdef uintptr_t data = address
+    if data == 0 and 0 not in shape:
+        raise ValueError("address must not be 0")
+    if len(shape) != len(strides) or not 1 <= len(shape) <= 3 or min(shape) < 0:
+        raise ValueError(f"shape and strides must be 1 to 3 numbers each, got {shape} and {strides}")
+    code = dtype_code(dtype, False)
+    return lease(owner, None, <void *>data, code, tuple(shape), tuple(strides), not writable)
+
+
+cdef object array_of(object x, str name):
+    """An ndarray of what has one, DLPack or a buffer."""
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "__dlpack__"):
+        return np.from_dlpack(x)
+    try:
+        return np.asarray(memoryview(x))
+    except TypeError:
+        raise TypeError(f"{name} must be an array, or have DLPack or a buffer, got {type(x).__name__}") from None
+
+
+cdef Array user_rows(object x, str name, int64_t columns, c.rw_user_rows *rows):
+    """Numbers that users hand over, samples in rows: any real dtype and strides. The buffer is to be held."""
+    kind = _INPUTS_BY_DTYPE.get(x.dtype) if isinstance(x, np.ndarray) else None
+    if kind is None or x.ndim != 2 or not x.dtype.isnative:
+        got = f"{x.ndim}-dimensional {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"{name} must be a 2-dimensional array of {list(_INPUTS)}, got {got}")
+    if x.shape[1] != columns:
+        raise ValueError(f"{name} must have {columns} columns, got {x.shape[1]}")
+    cdef Array a = Array.__new__(Array)
+    PyObject_GetBuffer(x, &a.view, PyBUF_STRIDES)
+    a.held = True
+    rows[0] = c.rw_user_rows(kind, <const char *>a.view.buf, a.view.strides[0], a.view.strides[1], NULL, NULL, NULL)
+    return a
+
+
 # --- tiles ----------------------------------------------------------------------
 
 def tile_size(int64_t batch, str dtype):
@@ -8,20 +51,56 @@ def tile_size(int64_t batch, str dtype):
 
 
 cdef class Tiles:
-    """Activations of a batch, feature by feature in tiles; owns one ``rw_tiles``."""
-    cdef c.rw_tiles *t
+    """Activations of a batch, feature by feature in tiles; owns one ``rw_tiles``.
 
-    def __cinit__(self, int64_t n, int64_t batch, int32_t tile, str dtype="float32"):
+    With ``memory`` they lie there and keep it alive: a contiguous, writable array of this dtype that begins at
+    a multiple of 64 bytes, its shape does not matter. What lies there stays, but for padding, which becomes
+    zero: rows from ``n`` up to a multiple of 8, and samples up to the end of the last tile. A batch of images
+    (batch, n, height, width) with n a multiple of 8 is such tiles of height * width samples, a power of two.
+    Whoever writes there by other means leaves zeros in the padding, or calls ``clear_padding``.
+    """
+    cdef c.rw_tiles *t
+    cdef c.rw_tiles over
+    cdef Array memory
+
+    def __cinit__(self, int64_t n, int64_t batch, int32_t tile, str dtype="float32", memory=None):
+        cdef c.rw_dtype code = dtype_code(dtype)
         if n < 1 or batch < 1 or not 1 <= tile <= c.RW_MAX_TILE or tile & (tile - 1):
             raise ValueError(f"tiles must be of n >= 1 features, batch >= 1 samples and a power of two up to "
                              f"{c.RW_MAX_TILE}, got {n}, {batch} and {tile}")
-        self.t = c.rw_tiles_new(n, batch, tile, dtype_code(dtype))
+        if memory is not None:
+            self._lie_over(n, batch, tile, code, array_of(memory, "memory"))
+            return
+        self.t = c.rw_tiles_new(n, batch, tile, code)
         if self.t == NULL:
             raise MemoryError(f"could not allocate tiles for {batch} samples of {n} features")
 
-    def __dealloc__(self):
-        c.rw_tiles_free(self.t)
+    cdef int _lie_over(self, int64_t n, int64_t batch, int32_t tile, c.rw_dtype code, memory) except -1:
+        cdef size_t need = c.rw_tiles_bytes(n, batch, tile, code)
+        if not memory.flags.writeable:
+            raise ValueError("memory must be writable")
+        cdef Array a = borrow(memory, "memory", _NAMES[code], -1, True)
+        if need == 0 or <size_t>a.view.len < need:
+            raise ValueError(f"memory must have {need // c.rw_dtype_size(code)} values for {batch} samples of {n} "
+                             f"features in tiles of {tile}, got {a.size()}")
+        if <uintptr_t>a.view.buf % 64:
+            raise ValueError(f"memory must begin at a multiple of 64 bytes, got one {<uintptr_t>a.view.buf % 64} "
+                             "bytes behind")
+        check(c.rw_tiles_over(&self.over, n, batch, tile, code, a.view.buf, a.view.len), "tiles")
+        self.t = &self.over
+        self.memory = a
+        c.rw_tiles_clear_padding(self.t)
 
+    def __dealloc__(self):
+        if self.t != &self.over:
+            c.rw_tiles_free(self.t)
+
+    def clear_padding(self):
+        """Zeros where no sample or feature is."""
+        c.rw_tiles_clear_padding(self.t)
+
+    @property
+    def padding_is_clear(self): return c.rw_tiles_padding_is_clear(self.t)
     @property
     def n(self): return self.t.n
     @property
@@ -51,26 +130,18 @@ cdef class Tiles:
 
     def pack(self, x, rows=None, mean=None, scale=None, int threads=1):
         """Fill from rows of an (m, n) array of any real dtype and strides; ``rows`` are int64, of any stride."""
-        kind = _INPUTS_BY_DTYPE.get(x.dtype) if isinstance(x, np.ndarray) else None
-        if kind is None or x.ndim != 2 or not x.dtype.isnative:
-            got = f"{x.ndim}-dimensional {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
-            raise TypeError(f"x must be a 2-dimensional array of {list(_INPUTS)}, got {got}")
-        if x.shape[1] != self.t.n:
-            raise ValueError(f"x must have {self.t.n} columns, got {x.shape[1]}")
+        cdef c.rw_user_rows given
+        cdef Array data = user_rows(x, "x", self.t.n, &given)
         cdef Array r = self._rows(rows, x.shape[0])
         cdef Array m = borrow_optional(mean, "mean", "float64", self.t.n)
         cdef Array s = borrow_optional(scale, "scale", "float64", self.t.n)
         if (m is None) != (s is None):
             raise TypeError("mean and scale must be given together")
-        cdef const char *data = <const char *><uintptr_t>x.__array_interface__["data"][0]
-        cdef Py_ssize_t down = x.strides[0], across = x.strides[1]
-        cdef c.rw_input code = kind
-        cdef int64_t *rp = <int64_t *>pointer(r)
-        cdef double *mp = <double *>pointer(m)
-        cdef double *sp = <double *>pointer(s)
+        given.rows = <int64_t *>pointer(r)
+        given.mean, given.scale = <double *>pointer(m), <double *>pointer(s)
         run_on(threads)
         with nogil:
-            c.rw_tiles_pack(self.t, code, data, down, across, rp, mp, sp, threads)
+            c.rw_tiles_pack(KERNELS[<int>self.t.dtype], self.t, &given, threads)
 
     def pack_csr(self, indptr, columns, values, rows=None, mean=None, scale=None, int threads=1):
         """Fill from CSR rows."""
@@ -112,8 +183,9 @@ cdef class Tiles:
         if out.shape != (self.t.batch, self.t.n):
             raise ValueError(f"out must have shape {(self.t.batch, self.t.n)}, got {out.shape}")
         cdef Array a = borrow(out, "out", _NAMES[self.t.dtype], -1, True)
-        cdef Py_ssize_t stride = self.t.n * c.rw_dtype_size(self.t.dtype)
+        cdef Py_ssize_t value = c.rw_dtype_size(self.t.dtype)
         run_on(threads)
         with nogil:
-            c.rw_tiles_unpack(self.t, <char *>a.view.buf, stride, threads)
+            c.rw_tiles_unpack(KERNELS[<int>self.t.dtype], self.t, <char *>a.view.buf, self.t.n * value, value,
+                              threads)
         return out

@@ -158,6 +158,21 @@ static inline const char *rw_opt_name(rw_opt kind)
     return all[kind];
 }
 
+/* What users hand over: any of these, converted while they are packed. */
+typedef enum {
+    RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
+} rw_input;
+
+/* Rows of a (m, n) array with byte strides, at any address. Sample b is row rows[b], or b when rows
+ * is NULL. With `mean` and `scale` (n float64 each, or both NULL) value v becomes (v - mean) * scale. */
+typedef struct {
+    rw_input kind;
+    const char *x;
+    ptrdiff_t row_stride, column_stride;
+    const int64_t *rows;
+    const double *mean, *scale;
+} rw_user_rows;
+
 typedef struct {
     const char *name;  /* "scalar", "avx2", "avx512", "neon" */
     rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
@@ -314,6 +329,15 @@ typedef struct {
      * keeps none. born: one int32 for every `width` weights, or NULL. */
     void (*update)(const rw_update *u, void *w, void *m, void *v, const int32_t *born,
                    int32_t width, const void *g, int64_t n);
+
+    /* Features [i0, i1) of `live` samples from `sample` on: the value of feature i and sample b goes
+     * to place (i - i0) * tile + b - sample. Every set gives the same bits. */
+    void (*pack)(const rw_user_rows *in, int64_t sample, int32_t live, int32_t i0, int32_t i1,
+                 void *to, int32_t tile);
+    /* The reverse: n features of `live` samples, to a user's array of the same precision whose
+     * first value is at `out`, with byte strides, at any address. */
+    void (*unpack)(const void *from, int32_t tile, int32_t live, int32_t n, char *out,
+                   ptrdiff_t row_stride, ptrdiff_t column_stride);
 
     /* The limits that the products above are measured against (machine.h).
      * multiply_add: as many registers as keep the units busy take acc = acc * factor + term

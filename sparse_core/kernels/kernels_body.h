@@ -641,6 +641,8 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     }
 }
 
+#include "kernels/kernels_turn.h"
+
 #undef RW_FULL
 #undef RW_FORWARD_OF
 #undef RW_GATHER_OF

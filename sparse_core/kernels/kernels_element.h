@@ -545,6 +545,16 @@ RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold
     return found;
 }
 
+/* --- users' arrays ------------------------------------------------------------ */
+
+#if RW_DTYPE_BITS == 32
+#define RW_OWN_INPUT RW_IN_F32
+#else
+#define RW_OWN_INPUT RW_IN_F64
+#endif
+
+#include "kernels/kernels_pack.h"
+
 /* --- what the machine can do ---------------------------------------------- */
 
 #define RW_CHAINS 12 /* of multiply-adds: two a cycle, each 4 cycles long, and some to spare */
@@ -647,7 +657,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .switches_gradient = RW_E(switches_gradient),
     .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
     .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
-    .update = RW_E(update), .multiply_add = RW_E(multiply_add), .read = RW_E(read)
+    .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack),
+    .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
 #undef RW_PAIR
@@ -660,6 +671,7 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
 #undef RW_LN2_LOW
 #undef RW_ADAM_BLOCK
 #undef RW_FABS
+#undef RW_OWN_INPUT
 #undef RW_BESIDE
 #undef RW_OUTER_ROWS
 #undef RW_TUNED

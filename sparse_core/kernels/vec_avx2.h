@@ -176,4 +176,76 @@ RW_INLINE void f64x2_sum8(const f64x2 *a, double *out, bool more)
     }
 }
 
+/* --- squares turned over ---------------------------------------------------- */
+
+/* Halves of registers are loaded where they belong: an insertion from memory costs a load, one
+ * between registers a shuffle. Half h of register k is what comes of row k + h * lanes / 2. */
+
+RW_INLINE __m128 f32x4_at(const char *p) { return _mm_loadu_ps((const float *)(const void *)p); }
+RW_INLINE __m128d f64x2_at(const char *p) { return _mm_loadu_pd((const double *)(const void *)p); }
+
+RW_INLINE void f32x8_turn(char *const *from, char *const *to)
+{
+    RW_UNROLL
+    for (int c = 0; c < 2; c++) { /* columns 4 c to 4 c + 3 */
+        __m256 r[4], t[4];
+        RW_UNROLL
+        for (int k = 0; k < 4; k++)
+            r[k] = _mm256_insertf128_ps(_mm256_castps128_ps256(f32x4_at(from[k] + 16 * c)),
+                                        f32x4_at(from[k + 4] + 16 * c), 1);
+        t[0] = _mm256_unpacklo_ps(r[0], r[1]);
+        t[1] = _mm256_unpackhi_ps(r[0], r[1]);
+        t[2] = _mm256_unpacklo_ps(r[2], r[3]);
+        t[3] = _mm256_unpackhi_ps(r[2], r[3]);
+        RW_UNROLL
+        for (int k = 0; k < 2; k++) {
+            __m256 even = _mm256_shuffle_ps(t[k], t[k + 2], _MM_SHUFFLE(1, 0, 1, 0));
+            __m256 odd = _mm256_shuffle_ps(t[k], t[k + 2], _MM_SHUFFLE(3, 2, 3, 2));
+            _mm256_storeu_ps((float *)(void *)to[4 * c + 2 * k], even);
+            _mm256_storeu_ps((float *)(void *)to[4 * c + 2 * k + 1], odd);
+        }
+    }
+}
+
+RW_INLINE void f64x4_turn(char *const *from, char *const *to)
+{
+    RW_UNROLL
+    for (int c = 0; c < 2; c++) { /* columns 2 c and 2 c + 1 */
+        __m256d r[2];
+        RW_UNROLL
+        for (int k = 0; k < 2; k++)
+            r[k] = _mm256_insertf128_pd(_mm256_castpd128_pd256(f64x2_at(from[k] + 16 * c)),
+                                        f64x2_at(from[k + 2] + 16 * c), 1);
+        _mm256_storeu_pd((double *)(void *)to[2 * c], _mm256_unpacklo_pd(r[0], r[1]));
+        _mm256_storeu_pd((double *)(void *)to[2 * c + 1], _mm256_unpackhi_pd(r[0], r[1]));
+    }
+}
+
+RW_INLINE void f32x4_turn(char *const *from, char *const *to)
+{
+    __m128 a = f32x4_at(from[0]), b = f32x4_at(from[1]), c = f32x4_at(from[2]);
+    __m128 d = f32x4_at(from[3]);
+    __m128 ab = _mm_unpacklo_ps(a, b), cd = _mm_unpacklo_ps(c, d);
+    __m128 ab_high = _mm_unpackhi_ps(a, b), cd_high = _mm_unpackhi_ps(c, d);
+    _mm_storeu_ps((float *)(void *)to[0], _mm_movelh_ps(ab, cd));
+    _mm_storeu_ps((float *)(void *)to[1], _mm_movehl_ps(cd, ab));
+    _mm_storeu_ps((float *)(void *)to[2], _mm_movelh_ps(ab_high, cd_high));
+    _mm_storeu_ps((float *)(void *)to[3], _mm_movehl_ps(cd_high, ab_high));
+}
+
+RW_INLINE void f64x2_turn(char *const *from, char *const *to)
+{
+    __m128d a = f64x2_at(from[0]), b = f64x2_at(from[1]);
+    _mm_storeu_pd((double *)(void *)to[0], _mm_unpacklo_pd(a, b));
+    _mm_storeu_pd((double *)(void *)to[1], _mm_unpackhi_pd(a, b));
+}
+
+RW_INLINE void f32x2_turn(char *const *from, char *const *to)
+{
+    __m128 both = _mm_unpacklo_ps(f32x2_load((const float *)(const void *)from[0]).v,
+                                  f32x2_load((const float *)(const void *)from[1]).v);
+    _mm_storel_pi((__m64 *)(void *)to[0], both);
+    _mm_storeh_pi((__m64 *)(void *)to[1], both);
+}
+
 #endif

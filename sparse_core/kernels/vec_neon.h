@@ -84,4 +84,36 @@ RW_INLINE void f64x2_sum8(const f64x2 *a, double *out, bool more)
     }
 }
 
+/* --- squares turned over ---------------------------------------------------- */
+
+RW_INLINE float32x4_t f32x4_at(const char *p) { return vld1q_f32((const float *)(const void *)p); }
+RW_INLINE float64x2_t f64x2_at(const char *p) { return vld1q_f64((const double *)(const void *)p); }
+
+RW_INLINE void f32x4_turn(char *const *from, char *const *to)
+{
+    float32x4_t a = f32x4_at(from[0]), b = f32x4_at(from[1]);
+    float32x4_t c = f32x4_at(from[2]), d = f32x4_at(from[3]);
+    float32x4_t ac = vzip1q_f32(a, c), bd = vzip1q_f32(b, d);
+    float32x4_t ac_high = vzip2q_f32(a, c), bd_high = vzip2q_f32(b, d);
+    vst1q_f32((float *)(void *)to[0], vzip1q_f32(ac, bd));
+    vst1q_f32((float *)(void *)to[1], vzip2q_f32(ac, bd));
+    vst1q_f32((float *)(void *)to[2], vzip1q_f32(ac_high, bd_high));
+    vst1q_f32((float *)(void *)to[3], vzip2q_f32(ac_high, bd_high));
+}
+
+RW_INLINE void f32x2_turn(char *const *from, char *const *to)
+{
+    float32x2_t a = vld1_f32((const float *)(const void *)from[0]);
+    float32x2_t b = vld1_f32((const float *)(const void *)from[1]);
+    vst1_f32((float *)(void *)to[0], vzip1_f32(a, b));
+    vst1_f32((float *)(void *)to[1], vzip2_f32(a, b));
+}
+
+RW_INLINE void f64x2_turn(char *const *from, char *const *to)
+{
+    float64x2_t a = f64x2_at(from[0]), b = f64x2_at(from[1]);
+    vst1q_f64((double *)(void *)to[0], vzip1q_f64(a, b));
+    vst1q_f64((double *)(void *)to[1], vzip2q_f64(a, b));
+}
+
 #endif

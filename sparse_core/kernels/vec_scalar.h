@@ -10,7 +10,9 @@
  *   add sqrt               lane by lane
  *   sum(a)                 lanes in halves: l and l + lanes/2, and so on
  *   sum8(a, out, more)     the same of eight registers: out[i] = sum(a[i]),
- *                          or out[i] += sum(a[i]) if more */
+ *                          or out[i] += sum(a[i]) if more
+ *   turn(from, to)         a square of values turned over: value c after from[r]
+ *                          goes to place r after to[c]; addresses need no alignment */
 #ifndef RW_VEC_SCALAR_H
 #define RW_VEC_SCALAR_H
 
@@ -42,6 +44,16 @@ RW_INLINE f64x1 f64x1_fma(f64x1 w, f64x1 x, f64x1 acc) { return w * x + acc; }
 #endif
 RW_INLINE float f32x1_sum(f32x1 a) { return a; }
 RW_INLINE double f64x1_sum(f64x1 a) { return a; }
+
+RW_INLINE void f32x1_turn(char *const *from, char *const *to)
+{
+    memcpy(to[0], from[0], sizeof(float));
+}
+
+RW_INLINE void f64x1_turn(char *const *from, char *const *to)
+{
+    memcpy(to[0], from[0], sizeof(double));
+}
 
 RW_INLINE void f32x1_sum8(const f32x1 *a, float *out, bool more)
 {

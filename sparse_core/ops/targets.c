@@ -62,7 +62,7 @@ static void put_labels(const rw_some_targets *from, int32_t i, int32_t rows, rw_
 /* --- numbers ---------------------------------------------------------------------- */
 
 /* Four samples at a time, whose values lie beside each other in the end; a sample's come one after
- * the other, as those of most arrays do. All others are left to rw_rows_gather. */
+ * the other, as those of most arrays do. All others are left to the kernels. */
 #if defined(__GNUC__)
 #define FETCH_NEXT(address) __builtin_prefetch(address)
 #else
@@ -133,8 +133,9 @@ static void gather_numbers(const rw_some_targets *from, int32_t i, int32_t rows,
     turner turn = turner_of(all, dtype);
     if (!turn) {
         const rw_user_rows in = { all->kind, all->values, all->row_stride, all->column_stride,
-                                  all->rows };
-        rw_rows_gather(&in, dtype, from->sample, from->live, i, i + rows, from->width, t);
+                                  all->rows, NULL, NULL };
+        rw_kernels_named(dtype, NULL)->pack(&in, from->sample, from->live, i, i + rows, t,
+                                            from->width);
         return;
     }
     const char *row[RW_TARGET_SAMPLES];

@@ -6,36 +6,43 @@
 
 #include <string.h>
 
-_Static_assert(RW_PACK_TASK_FEATURES % RW_PACK_FEATURES == 0, "tasks take whole blocks");
 /* Features of unsorted CSR rows that are summed at a time: a bound of the stack, 2 KB. */
 enum { WINDOW = 256 };
 
-/* Bytes of tiles for `batch` samples; false when a number is out of range. */
-static bool tiles_bytes(int64_t rows, int64_t batch, int32_t tile, rw_dtype dtype, size_t *bytes)
+/* `n` rounded up to whole pads; 0 when it is out of range, which ends short of INT32_MAX so that a
+ * block's end is a number too. */
+static int64_t rows_of(int64_t n)
 {
-    if (batch < 1 || tile < 1 || tile > RW_MAX_TILE || (tile & (tile - 1)) != 0
-        || batch > INT64_MAX - tile)
-        return false;
-    size_t n_tiles = (size_t)((batch + tile - 1) / tile), values;
-    return rw_mul_size(n_tiles, (size_t)rows, &values) &&
-           rw_mul_size(values, (size_t)tile, &values) &&
-           rw_mul_size(values, rw_dtype_size(dtype), bytes);
+    return n < 1 || n > INT32_MAX - WINDOW ? 0 : (n + RW_ROW_PAD - 1) / RW_ROW_PAD * RW_ROW_PAD;
+}
+
+size_t rw_tiles_bytes(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
+{
+    int64_t rows = rows_of(n);
+    if (!rows || batch < 1 || tile < 1 || tile > RW_MAX_TILE || (tile & (tile - 1)) != 0
+        || batch > INT64_MAX - tile || (dtype != RW_F32 && dtype != RW_F64))
+        return 0;
+    size_t n_tiles = (size_t)((batch + tile - 1) / tile), bytes;
+    return rw_mul_size(n_tiles, (size_t)rows, &bytes) &&
+           rw_mul_size(bytes, (size_t)tile, &bytes) &&
+           rw_mul_size(bytes, rw_dtype_size(dtype), &bytes) ? bytes : 0;
+}
+
+static rw_tiles tiles_at(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype, void *data,
+                         size_t bytes)
+{
+    return (rw_tiles){ .n = (int32_t)n, .rows = (int32_t)rows_of(n), .tile = tile, .batch = batch,
+                       .n_tiles = (batch + tile - 1) / tile, .dtype = dtype, .bytes = bytes,
+                       .data = data };
 }
 
 rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
 {
-    size_t bytes;
-    /* Short of INT32_MAX, so that a block's end is a number too. */
-    if (n < 1 || n > INT32_MAX - WINDOW || (dtype != RW_F32 && dtype != RW_F64))
-        return NULL;
-    int64_t rows = (n + RW_ROW_PAD - 1) / RW_ROW_PAD * RW_ROW_PAD;
-    if (!tiles_bytes(rows, batch, tile, dtype, &bytes))
-        return NULL;
-    rw_tiles *t = rw_calloc(sizeof *t);
+    size_t bytes = rw_tiles_bytes(n, batch, tile, dtype);
+    rw_tiles *t = bytes ? rw_calloc(sizeof *t) : NULL;
     if (!t)
         return NULL;
-    *t = (rw_tiles){ (int32_t)n, (int32_t)rows, tile, batch, (batch + tile - 1) / tile,
-                     dtype, bytes, rw_calloc(bytes) };
+    *t = tiles_at(n, batch, tile, dtype, rw_calloc(bytes), bytes);
     if (!t->data) {
         rw_free(t, sizeof *t);
         return NULL;
@@ -43,10 +50,68 @@ rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
     return t;
 }
 
+rw_status rw_tiles_over(rw_tiles *t, int64_t n, int64_t batch, int32_t tile, rw_dtype dtype,
+                        void *data, size_t bytes)
+{
+    size_t need = rw_tiles_bytes(n, batch, tile, dtype);
+    if (!need || need > bytes || !data || !rw_is_aligned(data))
+        return RW_ESHAPE;
+    *t = tiles_at(n, batch, tile, dtype, data, bytes);
+    t->foreign = true;
+    return RW_OK;
+}
+
+/* What lies in every tile behind the last feature, and in the last tile behind each feature's last
+ * sample. */
+typedef bool (*padding_run)(char *at, size_t bytes);
+
+/* Until a run says no. */
+static bool each_padding(const rw_tiles *t, padding_run run)
+{
+    size_t size = rw_dtype_size(t->dtype), row = (size_t)t->tile * size;
+    size_t live = (size_t)rw_tile_live(t, t->n_tiles - 1) * size;
+    char *last = rw_tile_at(t, t->n_tiles - 1);
+    bool all = true;
+    if (t->n < t->rows)
+        for (int64_t tile = 0; tile < t->n_tiles && all; tile++)
+            all = run(rw_tile_at(t, tile) + (size_t)t->n * row, (size_t)(t->rows - t->n) * row);
+    if (live < row)
+        for (int32_t i = 0; i < t->n && all; i++)
+            all = run(last + (size_t)i * row + live, row - live);
+    return all;
+}
+
+static bool clear_run(char *at, size_t bytes)
+{
+    memset(at, 0, bytes);
+    return true;
+}
+
+static bool is_clear(char *at, size_t bytes)
+{
+    char any = 0;
+    for (size_t i = 0; i < bytes; i++)
+        any |= at[i];
+    return !any;
+}
+
+void rw_tiles_clear_padding(rw_tiles *t)
+{
+    RW_ASSERT(rw_is_tiles(t));
+    each_padding(t, clear_run);
+}
+
+bool rw_tiles_padding_is_clear(const rw_tiles *t)
+{
+    RW_ASSERT(rw_is_tiles(t));
+    return each_padding(t, is_clear);
+}
+
 void rw_tiles_free(rw_tiles *t)
 {
     if (!t)
         return;
+    RW_ASSERT(!t->foreign);
     rw_free(t->data, t->bytes);
     rw_free(t, sizeof *t);
 }
@@ -54,11 +119,13 @@ void rw_tiles_free(rw_tiles *t)
 rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile)
 {
     RW_ASSERT(rw_is_tiles(t));
-    size_t need;
-    if (!tiles_bytes(t->rows, batch, tile, t->dtype, &need) || need > t->bytes)
+    size_t need = rw_tiles_bytes(t->n, batch, tile, t->dtype);
+    if (!need || need > t->bytes)
         return RW_ESHAPE;
     if (batch == t->batch && tile == t->tile)
         return RW_OK;
+    if (t->foreign)
+        return RW_ESHAPE;
     t->batch = batch;
     t->tile = tile;
     t->n_tiles = (batch + tile - 1) / tile;
@@ -99,162 +166,51 @@ static patch patch_of(const rw_tiles *t, pack_cut all, int64_t task)
 
 /* --- arrays ---------------------------------------------------------------- */
 
-/* Where users' values come from: as rw_tiles_pack has it. */
 typedef struct {
-    const char *x;
-    ptrdiff_t row_stride, column_stride;
-    const int64_t *rows;
-    const double *mean, *scale;
-} user_array;
-
-/* A block of 16 features of some samples: each row of the source gives a cache line
- * or so, asked for some rows before. The values are converted along a row, where
- * they are neighbours, and turned into features on the way out; the rows of the tile
- * that are written stay in the first cache whatever the strides are. Users' values
- * need not be aligned. */
-enum { TURNED = 64 }; /* samples turned at a time: a bound of the stack, 8 KB of doubles */
-
-static const char *row_of(const user_array *in, int64_t sample)
-{
-    return in->x + (in->rows ? in->rows[sample] : sample) * in->row_stride;
-}
-
-#if defined(__GNUC__)
-#define FETCH(address) __builtin_prefetch(address)
-#else
-#define FETCH(address) ((void)(address))
-#endif
-
-#define PACK(name, FROM, TO, READ)                                                     \
-    static void name##_row(const user_array *in, const char *from, int32_t i0, int32_t n,   \
-                           TO *restrict line)                                          \
-    {                                                                                  \
-        FROM v[RW_PACK_FEATURES] = { 0 };                                                \
-        if (n == RW_PACK_FEATURES && in->column_stride == (ptrdiff_t)sizeof(FROM))       \
-            memcpy(v, from, sizeof v);                                                 \
-        else                                                                           \
-            for (int32_t i = 0; i < n; i++, from += in->column_stride)                 \
-                memcpy(&v[i], from, sizeof v[i]);                                      \
-        if (n == RW_PACK_FEATURES && in->mean)                                           \
-            for (int32_t i = 0; i < RW_PACK_FEATURES; i++)                               \
-                line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
-        else if (in->mean)                                                             \
-            for (int32_t i = 0; i < n; i++)                                            \
-                line[i] = (TO)(((double)READ(v[i]) - in->mean[i0 + i]) * in->scale[i0 + i]); \
-        else                                                                           \
-            for (int32_t i = 0; i < RW_PACK_FEATURES; i++)                               \
-                line[i] = (TO)READ(v[i]);                                              \
-    }                                                                                  \
-    static void name(const user_array *in, const patch *p)                                  \
-    {                                                                                  \
-        TO lines[TURNED][RW_PACK_FEATURES] = { { 0 } };                                  \
-        for (int32_t b0 = 0; b0 < p->live; b0 += TURNED) {                             \
-            int32_t side = (int32_t)rw_min64(TURNED, p->live - b0);                    \
-            for (int32_t i0 = p->i0; i0 < p->i1; i0 += RW_PACK_FEATURES) {               \
-                int32_t n = (int32_t)rw_min64(RW_PACK_FEATURES, p->i1 - i0);             \
-                for (int32_t b = 0; b < side; b++) {                                   \
-                    int64_t sample = p->sample + b0 + b;                               \
-                    if (b + RW_PACK_ROWS_AHEAD < side)                                      \
-                        FETCH(row_of(in, sample + RW_PACK_ROWS_AHEAD) + i0 * in->column_stride); \
-                    name##_row(in, row_of(in, sample) + i0 * in->column_stride, i0, n, lines[b]); \
-                }                                                                      \
-                TO *to = (TO *)(void *)p->at + (size_t)(i0 - p->i0) * (size_t)p->tile + b0; \
-                for (int32_t i = 0; i < n; i++, to += p->tile)                         \
-                    for (int32_t b = 0; b < side; b++)                                 \
-                        to[b] = lines[b][i];                                           \
-            }                                                                          \
-        }                                                                              \
-    }
-
-#define AS_IT_IS(v) (v)
-#define AS_BOOL(v) ((v) != 0)
-#define PACK_BOTH(name, FROM, READ)         \
-    PACK(name##_f32, FROM, float, READ)     \
-    PACK(name##_f64, FROM, double, READ)
-
-PACK_BOTH(pack_f32, float, AS_IT_IS)
-PACK_BOTH(pack_f64, double, AS_IT_IS)
-PACK_BOTH(pack_u8, uint8_t, AS_IT_IS)
-PACK_BOTH(pack_i8, int8_t, AS_IT_IS)
-PACK_BOTH(pack_u16, uint16_t, AS_IT_IS)
-PACK_BOTH(pack_i16, int16_t, AS_IT_IS)
-PACK_BOTH(pack_i32, int32_t, AS_IT_IS)
-PACK_BOTH(pack_i64, int64_t, AS_IT_IS)
-PACK_BOTH(pack_bool, uint8_t, AS_BOOL)
-
-typedef void (*packer)(const user_array *, const patch *);
-
-static const packer PACKERS[][2] = { /* by rw_input, then float32 and float64 */
-    { pack_f32_f32, pack_f32_f64 }, { pack_f64_f32, pack_f64_f64 }, { pack_u8_f32, pack_u8_f64 },
-    { pack_i8_f32, pack_i8_f64 },   { pack_u16_f32, pack_u16_f64 }, { pack_i16_f32, pack_i16_f64 },
-    { pack_i32_f32, pack_i32_f64 }, { pack_i64_f32, pack_i64_f64 },
-    { pack_bool_f32, pack_bool_f64 },
-};
-
-typedef struct {
+    const rw_kernels *k;
     rw_tiles *t;
     pack_cut all;
-    const user_array *in;
-    packer pack;
+    const rw_user_rows *in;
 } packing;
 
 static void pack_task(const void *arg, int64_t task)
 {
     const packing *j = arg;
     patch p = patch_of(j->t, j->all, task);
-    j->pack(j->in, &p);
+    j->k->pack(j->in, p.sample, p.live, p.i0, p.i1, p.at, p.tile);
 }
 
-void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stride,
-                   ptrdiff_t column_stride, const int64_t *rows, const double *mean,
-                   const double *scale, int threads)
+void rw_tiles_pack(const rw_kernels *k, rw_tiles *t, const rw_user_rows *in, int threads)
 {
-    RW_ASSERT(rw_is_tiles(t) && kind >= RW_IN_F32 && kind <= RW_IN_BOOL && threads >= 1);
-    RW_ASSERT(x && !mean == !scale);
-    const user_array in = { x, row_stride, column_stride, rows, mean, scale };
-    const packing job = { t, pack_cut_of(t, threads), &in, PACKERS[kind][t->dtype == RW_F64] };
+    RW_ASSERT(rw_is_tiles(t) && k->dtype == t->dtype && threads >= 1);
+    RW_ASSERT(in->kind >= RW_IN_F32 && in->kind <= RW_IN_BOOL && in->x && !in->mean == !in->scale);
+    const packing job = { k, t, pack_cut_of(t, threads), in };
     rw_parallel_tasks(job.all.threads, job.all.count, pack_task, &job);
 }
 
-void rw_rows_gather(const rw_user_rows *from, rw_dtype dtype, int64_t sample, int32_t live,
-                    int32_t i0, int32_t i1, int32_t width, void *to)
+typedef struct {
+    const rw_kernels *k;
+    const rw_tiles *t;
+    pack_cut all;
+    char *out;
+    ptrdiff_t row_stride, column_stride;
+} unpacking;
+
+static void unpack_task(const void *arg, int64_t task)
 {
-    RW_ASSERT(from->x && i0 <= i1 && live <= width);
-    const user_array in = { from->x, from->row_stride, from->column_stride, from->rows, NULL, NULL };
-    const patch p = { sample, i0, i1, live, width, to };
-    PACKERS[from->kind][dtype == RW_F64](&in, &p);
+    const unpacking *j = arg;
+    patch p = patch_of(j->t, j->all, task);
+    j->k->unpack(p.at, p.tile, p.live, p.i1 - p.i0,
+                 j->out + p.sample * j->row_stride + p.i0 * j->column_stride, j->row_stride,
+                 j->column_stride);
 }
 
-#define UNPACK(name, TYPE)                                                             \
-    static void name(const patch *p, char *out, ptrdiff_t row_stride)                  \
-    {                                                                                  \
-        for (int32_t i0 = p->i0; i0 < p->i1; i0 += RW_PACK_FEATURES) {                   \
-            int32_t n = (int32_t)rw_min64(RW_PACK_FEATURES, p->i1 - i0);                 \
-            size_t skip = (size_t)(i0 - p->i0) * (size_t)p->tile;                      \
-            const TYPE *from = (const TYPE *)(void *)p->at + skip;                     \
-            for (int32_t b = 0; b < p->live; b++, from++) {                            \
-                char *to = out + (p->sample + b) * row_stride + i0 * (ptrdiff_t)sizeof(TYPE); \
-                for (int32_t i = 0; i < n; i++)                                        \
-                    memcpy(to + (size_t)i * sizeof(TYPE), &from[i * p->tile], sizeof(TYPE)); \
-            }                                                                          \
-        }                                                                              \
-    }
-
-UNPACK(unpack_f32, float)
-UNPACK(unpack_f64, double)
-
-void rw_tiles_unpack(const rw_tiles *t, char *out, ptrdiff_t row_stride, int threads)
+void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_t row_stride,
+                     ptrdiff_t column_stride, int threads)
 {
-    RW_ASSERT(rw_is_tiles(t) && out && threads >= 1);
-    const pack_cut all = pack_cut_of(t, threads);
-    RW_PARALLEL_FOR(all.threads)
-    for (int64_t i = 0; i < all.count; i++) {
-        patch p = patch_of(t, all, i);
-        if (t->dtype == RW_F32)
-            unpack_f32(&p, out, row_stride);
-        else
-            unpack_f64(&p, out, row_stride);
-    }
+    RW_ASSERT(rw_is_tiles(t) && k->dtype == t->dtype && out && threads >= 1);
+    const unpacking job = { k, t, pack_cut_of(t, threads), out, row_stride, column_stride };
+    rw_parallel_tasks(job.all.threads, job.all.count, unpack_task, &job);
 }
 
 /* --- CSR ------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 
 #include "base/mem.h"
 #include "base/order.h"
+#include "kernels/kernels.h"
 
 enum {
     RW_ROW_PAD = 8,       /* rows = n rounded up to this: a store's last group may reach over n */
@@ -35,6 +36,7 @@ typedef struct {
     rw_dtype dtype;   /* RW_F32 or RW_F64                                     */
     size_t bytes;     /* of the memory at data                                */
     char *data;
+    bool foreign;     /* does somebody else own that memory?                  */
 } rw_tiles;
 
 /* Tiles for up to `batch` samples, all zero. NULL when there is no memory or a
@@ -42,8 +44,23 @@ typedef struct {
 rw_tiles *rw_tiles_new(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype);
 void rw_tiles_free(rw_tiles *t);
 
+/* Bytes that such tiles take; 0 when a number is out of range. */
+size_t rw_tiles_bytes(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype);
+
+/* Tiles in memory of somebody else, who keeps it for as long and sees to the invariant above: *t
+ * becomes what describes them, and is not to be given to rw_tiles_free. RW_ESHAPE when a number is
+ * out of range, the memory too small, or not aligned as rw_alloc's is. Nothing is written there.
+ * A batch of images (batch, n, pixels) is such tiles, of `pixels` samples each, where n is a
+ * multiple of RW_ROW_PAD and `pixels` a power of two. */
+rw_status rw_tiles_over(rw_tiles *t, int64_t n, int64_t batch, int32_t tile, rw_dtype dtype,
+                        void *data, size_t bytes);
+
+/* Zeros where no sample or no feature is, and is all zero there? Bit patterns: no -0. */
+void rw_tiles_clear_padding(rw_tiles *t);
+bool rw_tiles_padding_is_clear(const rw_tiles *t);
+
 /* Use the memory for another number of samples or another tile; contents become
- * zero when either changes. RW_ESHAPE when it does not fit in the memory. */
+ * zero when either changes. RW_ESHAPE when it does not fit in the memory, or is another's. */
 rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile);
 
 /* What every function that takes tiles relies on. */
@@ -79,29 +96,8 @@ static inline bool rw_rows_in_range(const int64_t *rows, int64_t n, int64_t boun
     return true;
 }
 
-/* What users hand over: any of these, converted while they are packed. */
-typedef enum {
-    RW_IN_F32, RW_IN_F64, RW_IN_U8, RW_IN_I8, RW_IN_U16, RW_IN_I16, RW_IN_I32, RW_IN_I64, RW_IN_BOOL
-} rw_input;
-
-/* Tiles from rows of a (m, n) array with byte strides. Sample b is row
- * rows[b], or b when rows is NULL (the caller has checked the range). With
- * `mean` and `scale` (n float64 each, or both NULL) value v becomes
- * (v - mean) * scale. */
-void rw_tiles_pack(rw_tiles *t, rw_input kind, const char *x, ptrdiff_t row_stride,
-                   ptrdiff_t column_stride, const int64_t *rows, const double *mean,
-                   const double *scale, int threads);
-
-/* Of the same rows, features [i0, i1) of `live` samples from `sample` on, as they are: the value
- * of feature i and sample + b goes to place (i - i0) * width + b of `to`, which has this dtype. */
-typedef struct {
-    rw_input kind;
-    const char *x;
-    ptrdiff_t row_stride, column_stride;
-    const int64_t *rows;
-} rw_user_rows;
-void rw_rows_gather(const rw_user_rows *from, rw_dtype dtype, int64_t sample, int32_t live,
-                    int32_t i0, int32_t i1, int32_t width, void *to);
+/* Tiles from a user's rows, with kernels of the tiles' dtype (the caller has checked the range). */
+void rw_tiles_pack(const rw_kernels *k, rw_tiles *t, const rw_user_rows *in, int threads);
 
 /* Do CSR rows hold together: `rows` (as below, `batch` of them) lie within the
  * `entries` that there are, and their columns in [0, n)? */
@@ -114,7 +110,8 @@ void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const 
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads);
 
-/* The reverse: batch rows of n values of the tiles' dtype, `row_stride` bytes apart. */
-void rw_tiles_unpack(const rw_tiles *t, char *out, ptrdiff_t row_stride, int threads);
+/* The reverse: a (batch, n) array of the tiles' dtype, with byte strides. */
+void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_t row_stride,
+                     ptrdiff_t column_stride, int threads);
 
 #endif

@@ -56,6 +56,8 @@ static double write_input(rw_input kind, char *to, uint64_t word)
     int16_t i16 = (int16_t)(word & 0x7fff) - 0x3000;
     int32_t i32 = (int32_t)(word % 1000001) - 500000;
     int64_t i64 = (int64_t)(word % 2000003) - 1000000;
+    if (word % 50 == 0) /* a double has it, but kernels have two ways to make one */
+        i64 = (int64_t)(word >> 11) - (INT64_C(1) << 52);
     switch (kind) {
     case RW_IN_F32: memcpy(to, &f32, 4); return (double)f32;
     case RW_IN_F64: memcpy(to, &f64, 8); return f64;
@@ -69,6 +71,36 @@ static double write_input(rw_input kind, char *to, uint64_t word)
     case RW_IN_BOOL: *to = (char)(word % 3); return word % 3 != 0;
     }
     return NAN;
+}
+
+/* And back: into C order with a gap, Fortran order, unaligned, and with gaps both ways. */
+static bool unpacked_is_the_same(const rw_kernels *k, const rw_tiles *t, int threads)
+{
+    ptrdiff_t size = (ptrdiff_t)rw_dtype_size(t->dtype), n = t->n, batch = (ptrdiff_t)t->batch;
+    const struct { ptrdiff_t row, column, start; } ways[] = {
+        { (n + 2) * size, size, 0 }, { n * size + 1, size, 1 }, { size, (batch + 1) * size, 0 },
+        { size + 1, (batch + 1) * (size + 1), 0 }, { -3 * n * size, 3 * size, 3 * n * size * (batch - 1) }
+    };
+    size_t bytes = (size_t)(3 * (n + 2) * (batch + 2) * (size + 1));
+    char *out = malloc(bytes);
+    REQUIRE(out);
+    bool same = true;
+    for (int w = 0; w < 5; w++) {
+        memset(out, 0x5a, bytes);
+        rw_tiles_unpack(k, t, out + ways[w].start, ways[w].row, ways[w].column, threads);
+        int64_t touched = 0; /* nothing between the values is written */
+        for (size_t i = 0; i < bytes; i++)
+            touched += out[i] != 0x5a;
+        same &= touched <= n * batch * size;
+        for (int64_t b = 0; b < batch; b++)
+            for (int32_t j = 0; j < n; j++) {
+                double v[1];
+                memcpy(v, out + ways[w].start + b * ways[w].row + j * ways[w].column, (size_t)size);
+                same &= get(t->dtype, v, 0) == tile_get(t, j, b);
+            }
+    }
+    free(out);
+    return same;
 }
 
 static void test_packing_every_kind(void)
@@ -115,24 +147,16 @@ static void test_packing_every_kind(void)
                         put(dtype, model->data, place_in(model, j, at),
                             standard ? (v - mean[j]) * scale[j] : v);
             }
-        rw_tiles_pack(t, kind, array + start, row, column, indexed ? rows : NULL,
-                      standard ? mean : NULL, standard ? scale : NULL, 1 + i % 3);
-        CHECK(tiles_same(t, model));
-        if (kind == RW_IN_F32) { /* and back */
-            ptrdiff_t width = n * (ptrdiff_t)rw_dtype_size(dtype) + 5;
-            char *out = malloc((size_t)(batch * width));
-            REQUIRE(out);
-            rw_tiles_unpack(t, out, width, 1 + i % 3);
-            bool same = true;
-            for (int32_t b = 0; b < batch; b++)
-                for (int32_t j = 0; j < n; j++) {
-                    double v[1];
-                    memcpy(v, out + b * width + j * (ptrdiff_t)rw_dtype_size(dtype),
-                           rw_dtype_size(dtype));
-                    same &= get(dtype, v, 0) == tile_get(t, j, b);
-                }
-            CHECK(same);
-            free(out);
+        const rw_user_rows in = { kind, array + start, row, column, indexed ? rows : NULL,
+                                  standard ? mean : NULL, standard ? scale : NULL };
+        int sets;
+        const rw_kernels *const *set = rw_kernels_list(dtype, &sets);
+        for (int k = 0; k < sets; k++) {
+            memset(t->data, 0, t->bytes);
+            rw_tiles_pack(set[k], t, &in, 1 + i % 3);
+            CHECK(tiles_same(t, model));
+            if (kind == RW_IN_F32)
+                CHECK(unpacked_is_the_same(set[k], t, 1 + i % 3));
         }
         rw_tiles_free(model);
         rw_tiles_free(t);
@@ -182,8 +206,9 @@ static void test_packing_csr(void)
             bool standard = i / 4 % 2;
             rw_tiles *t = tiles_of(9, N, batch, tile, dtype);
             rw_tiles *model = tiles_new(N, batch, tile, dtype);
-            rw_tiles_pack(model, RW_IN_F64, (const char *)array, N * 8, 8, chosen,
-                          standard ? mean : NULL, standard ? scale : NULL, 1);
+            const rw_user_rows in = { RW_IN_F64, (const char *)array, N * 8, 8, chosen,
+                                      standard ? mean : NULL, standard ? scale : NULL };
+            rw_tiles_pack(rw_kernels_named(dtype, NULL), model, &in, 1);
             rw_tiles_pack_csr(t, DTYPES[d], indptr, columns, (const char *)values, chosen,
                               standard ? mean : NULL, standard ? scale : NULL, 1 + i % 3);
             CHECK(tiles_same(t, model));
@@ -211,6 +236,74 @@ static void test_csr_in_range(void)
     columns[0] = 0;
     indptr[0] = -1;
     CHECK(!rw_csr_in_range(indptr, columns, 3, NULL, 3, 6));
+}
+
+/* Sizes around registers, squares and tiles, one by one, and tiles of any size: what overlaps at
+ * an end is written by nobody else. */
+static void test_squares_of_every_size(void)
+{
+    enum { MOST = 70 };
+    FOR_EACH_KERNELS(k) {
+        size_t size = rw_dtype_size(k->dtype);
+        for (int32_t n = 1; n <= MOST; n += n < 40 ? 1 : 13)
+            for (int32_t batch = 1; batch <= MOST; batch += batch < 36 ? 3 : 17)
+                for (int32_t tile = 1; tile <= 256; tile *= 4) {
+                    rw_tiles *t = tiles_new(n, batch, tile, k->dtype);
+                    char *x = malloc((size_t)(n * batch) * size), *y = malloc((size_t)(n * batch) * size);
+                    REQUIRE(x && y);
+                    for (int64_t i = 0; i < n * batch; i++)
+                        put(k->dtype, x, i, (double)(i + 1));
+                    const rw_user_rows in = { k->dtype == RW_F32 ? RW_IN_F32 : RW_IN_F64, x,
+                                              n * (ptrdiff_t)size, (ptrdiff_t)size, NULL, NULL, NULL };
+                    rw_tiles_pack(k, t, &in, 1);
+                    bool right = padding_is_zero(t);
+                    for (int32_t b = 0; b < batch; b++)
+                        for (int32_t i = 0; i < n; i++)
+                            right &= tile_get(t, i, b) == (double)(b * n + i + 1);
+                    CHECK(right);
+                    rw_tiles_unpack(k, t, y, n * (ptrdiff_t)size, (ptrdiff_t)size, 1);
+                    CHECK(memcmp(x, y, (size_t)(n * batch) * size) == 0);
+                    free(y);
+                    free(x);
+                    rw_tiles_free(t);
+                }
+    }
+}
+
+static void test_tiles_in_memory_of_somebody_else(void)
+{
+    rw_tiles over, *own = tiles_of(5, 13, 100, 32, RW_F32);
+    size_t bytes = rw_tiles_bytes(13, 100, 32, RW_F32);
+    CHECK(bytes == own->bytes && bytes == 16 * 128 * sizeof(float));
+    CHECK(rw_tiles_bytes(0, 1, 1, RW_F32) == 0 && rw_tiles_bytes(1, 0, 1, RW_F32) == 0);
+    CHECK(rw_tiles_bytes(1, 1, 3, RW_F32) == 0 && rw_tiles_bytes(1, 1, 1, RW_I32) == 0);
+    CHECK(rw_tiles_bytes(INT32_MAX, 1, 1, RW_F32) == 0);
+    CHECK(rw_tiles_bytes(1 << 30, INT64_MAX / 2, 64, RW_F64) == 0);
+    char *memory = rw_alloc(bytes + 64);
+    REQUIRE(memory);
+    memset(memory, 0x33, bytes + 64);
+    CHECK_STATUS(rw_tiles_over(&over, 13, 100, 32, RW_F32, memory + 4, bytes), RW_ESHAPE);
+    CHECK_STATUS(rw_tiles_over(&over, 13, 100, 32, RW_F32, memory, bytes - 1), RW_ESHAPE);
+    CHECK_STATUS(rw_tiles_over(&over, 13, 100, 24, RW_F32, memory, bytes), RW_ESHAPE);
+    CHECK_STATUS(rw_tiles_over(&over, 13, 100, 32, RW_F32, NULL, bytes), RW_ESHAPE);
+    CHECK_STATUS(rw_tiles_over(&over, 13, 100, 32, RW_F32, memory, bytes), RW_OK);
+    CHECK(rw_is_tiles(&over) && over.foreign && !own->foreign && !rw_tiles_padding_is_clear(&over));
+    double there = tile_get(&over, 12, 99);
+    rw_tiles_clear_padding(&over);
+    CHECK(padding_is_zero(&over) && rw_tiles_padding_is_clear(&over) && there != 0);
+    CHECK(tile_get(&over, 12, 99) == there && tile_get(&over, 0, 0) == there);
+    put(RW_F32, memory, place_in(&over, 13, 0), 1); /* a row too many, a sample too many */
+    CHECK(!rw_tiles_padding_is_clear(&over));
+    put(RW_F32, memory, place_in(&over, 13, 0), 0);
+    put(RW_F32, memory, place_in(&over, 12, 100), 1);
+    CHECK(!rw_tiles_padding_is_clear(&over));
+    put(RW_F32, memory, place_in(&over, 12, 100), 0);
+    CHECK(rw_tiles_padding_is_clear(&over) && memory[bytes] == 0x33);
+    CHECK_STATUS(rw_tiles_shape(&over, 100, 32), RW_OK);
+    CHECK_STATUS(rw_tiles_shape(&over, 99, 32), RW_ESHAPE); /* that would clear it */
+    CHECK(tile_get(&over, 0, 0) == there && over.batch == 100);
+    rw_free(memory, bytes + 64);
+    rw_tiles_free(own);
 }
 
 #endif
