@@ -67,6 +67,8 @@ int main(int argc, char **argv)
     RUN(test_removals_as_arrays);
     RUN(test_common_links_stay);
     RUN(test_fields_follow_their_slots);
+    RUN(test_slots_come_from_where_the_mapping_says);
+    RUN(test_the_mapping_of_a_place_filled_again);
     RUN(test_field_names_and_limits);
     RUN(test_a_new_link_without_weights_gets_the_birth_value);
     RUN(test_stored_zeros_are_connections);

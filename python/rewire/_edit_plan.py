@@ -135,6 +135,35 @@ class EditPlan:
         """(rows, cols) of the connections that come."""
         return self._pairs(*self._plan.inserted())
 
+    def mapping(self) -> NDArray[np.int64]:
+        """Where slots come from: what carries along whatever you keep for each slot elsewhere.
+
+        Call it before :meth:`commit`. Fields of the store move by themselves.
+
+        Returns
+        -------
+        ndarray of int64, shape (slots after the commit,)
+            Of each slot, in the order of :meth:`WeightStore.get_field`, the slot that it was, or -1 for a
+            new one; ``kept[mapping]`` with birth values where it is -1. With ``group=1`` slots are
+            connections.
+
+        Raises
+        ------
+        RuntimeError
+            Once the store has changed.
+
+        Examples
+        --------
+        >>> from rewire import WeightStore
+        >>> store = WeightStore.from_dense([[0.5, 0.0, -0.1], [0.0, 2.0, 0.0]])
+        >>> plan = store.plan()
+        >>> plan.remove(0, 2)
+        >>> plan.insert(1, 0, 1.5)
+        >>> plan.mapping().tolist()
+        [0, -1, 2]
+        """
+        return self._plan.mapping()
+
     def commit(self, *others: EditPlan, threads: int | None = None) -> None:
         """Carry it out, and plans of other stores with it: all of them or none.
 

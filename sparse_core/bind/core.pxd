@@ -116,6 +116,7 @@ cdef extern from "store/plan.h" nogil:
                              const void *weight, rw_fault *at)
     rw_status rw_plan_keep_common(rw_plan *p)
     rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source)
+    rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at)
     rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark)
     rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
 

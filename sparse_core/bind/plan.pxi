@@ -110,6 +110,22 @@ cdef class Plan:
         finally:
             self.leave()
 
+    def mapping(self):
+        """Of each slot after the commit, the slot that it was: int64, -1 for new ones; canonical order.
+
+        RuntimeError once the store has changed.
+        """
+        cdef Array a
+        cdef c.rw_fault at
+        self.enter()
+        try:
+            out = np.empty(max(0, self.store.slots - self.p.n_del + self.p.n_ins), "int64")  # < 0: stale
+            a = borrow(out, "out", "int64", -1, True)
+            check(c.rw_plan_mapping(self.p, <int64_t *>a.view.buf, &at), "mapping", &at)
+            return out
+        finally:
+            self.leave()
+
     def inserted(self):
         """(groups, sources) of the slots that come."""
         self.enter()

@@ -274,6 +274,46 @@ rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark)
     return RW_OK;
 }
 
+/* Slots [k, k_end) of a group, the first of which is slot `first` of the store; returns the end. */
+static int64_t *note_slots(int64_t *old, int64_t first, int32_t k, int32_t k_end)
+{
+    for (; k < k_end; k++)
+        *old++ = first + k;
+    return old;
+}
+
+rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at)
+{
+    const rw_store *s = p->store;
+    rw_status st = p->checked && p->generation == s->generation ? RW_OK : rw_plan_check(p, at);
+    if (st)
+        return st;
+    int64_t first = 0, d = 0, i = 0; /* slots of the groups before g; the next of both lists */
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        const int32_t *row = s->source + s->start[g];
+        int32_t k = 0;
+        while ((d < p->n_del && p->del_group[d] == g) || (i < p->n_ins && p->ins_group[i] == g)) {
+            int32_t goes = d < p->n_del && p->del_group[d] == g ? p->del_position[d] : s->len[g];
+            int32_t comes = s->len[g] + 1; /* the slot before which the next link comes */
+            if (i < p->n_ins && p->ins_group[i] == g)
+                comes = rw_count_up_to(row, s->len[g], p->ins_source[i] - 1);
+            if (comes <= goes) {
+                old = note_slots(old, first, k, comes);
+                *old++ = -1;
+                k = comes;
+                i++;
+            } else {
+                old = note_slots(old, first, k, goes);
+                k = goes + 1;
+                d++;
+            }
+        }
+        old = note_slots(old, first, k, s->len[g]);
+        first += s->len[g];
+    }
+    return RW_OK;
+}
+
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
 {
     RW_ASSERT(at);

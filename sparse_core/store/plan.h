@@ -74,6 +74,12 @@ rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source);
  * slots of the store in canonical order. RW_ESTALE as above. */
 rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark);
 
+/* Where slots come from: old[i] becomes the number of the slot that will be slot i, both in canonical
+ * order, or -1 for a new link; slots - n_del + n_ins of them. So whoever keeps something for each
+ * slot elsewhere carries it along. `old` is not written unless the plan is one that commit may
+ * carry out: errors as below. O(slots). */
+rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at);
+
 /* Is the plan one that commit may carry out? RW_ESTALE if the store has
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);

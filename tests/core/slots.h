@@ -80,6 +80,72 @@ static void test_fields_follow_their_slots(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* A field that numbers the slots says after a commit where each has come from: what the plan's
+ * mapping said before it. Small edits in place, of many to a group, and of the whole layer. */
+static void test_slots_come_from_where_the_mapping_says(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2)
+        for (int32_t percent = 0; percent <= 100; percent += 20) {
+            rw_store *s = random_store(9 * group - (group > 1), 23, group, RW_F32, percent);
+            CHECK_STATUS(rw_store_add_field(s, "number", RW_I64, 1, -1.0), RW_OK);
+            for (uint64_t step = 0; step < 9; step++) {
+                int64_t number[9 * 23], old[2 * 9 * 23], now[9 * 23];
+                for (int64_t i = 0; i < s->slots; i++)
+                    number[i] = i;
+                rw_csr_set(s, 1, number);
+                int64_t goes = step % 3 == 0 ? rw_min64(2, s->slots) : s->slots * (int64_t)step / 9;
+                int64_t comes = rw_min64(step % 2 ? goes + 3 : goes, 9 * 23 - s->slots + goes);
+                rw_key key = { 5, 0, step };
+                rw_fault at = { -7, -7 };
+                rw_plan *p = rw_plan_new(s);
+                REQUIRE(p);
+                CHECK_STATUS(rw_plan_prune_smallest(p, goes, key, &ALONE), RW_OK);
+                CHECK_STATUS(rw_plan_grow_random(p, comes, key, &ALONE), RW_OK);
+                CHECK_STATUS(rw_plan_mapping(p, old, &at), RW_OK);
+                int64_t slots = s->slots - goes + comes;
+                CHECK_STATUS(commit_plan(s, p), RW_OK);
+                CHECK(s->slots == slots && is_sound(s));
+                rw_csr_get(s, 1, now);
+                CHECK(memcmp(old, now, (size_t)slots * sizeof *old) == 0);
+                old[0] = -7;
+                if (goes || comes) {
+                    CHECK_STATUS(rw_plan_mapping(p, old, &at), RW_ESTALE);
+                    CHECK(old[0] == -7);
+                }
+                rw_plan_free(p);
+            }
+            rw_store_free(s);
+        }
+    CHECK(rw_mem_live == 0);
+}
+
+/* A link that takes the place of a removed one is new; a plan that commit would refuse has no
+ * mapping. */
+static void test_the_mapping_of_a_place_filled_again(void)
+{
+    rw_store *s = rw_store_new(2, 6, 1, RW_F32);
+    for (int32_t j = 0; j < 6; j += 2)
+        CHECK_STATUS(insert_one(s, 1, j, 1.0), RW_OK); /* group 1: 0 2 4 */
+    rw_fault at = { -7, -7 };
+    rw_plan *p = rw_plan_new(s);
+    REQUIRE(p);
+    int32_t del_group[] = { 1 }, del_source[] = { 2 };
+    int32_t ins_group[] = { 0, 1, 1 }, ins_source[] = { 5, 2, 5 };
+    CHECK_STATUS(rw_plan_pairs(p, 1, del_group, del_source, 3, ins_group, ins_source, NULL, &at),
+                 RW_OK);
+    int64_t old[16]; /* more than there are: broken variants write on */
+    CHECK_STATUS(rw_plan_mapping(p, old, &at), RW_OK);
+    CHECK(old[0] == -1 && old[1] == 0 && old[2] == -1 && old[3] == 2 && old[4] == -1);
+    p->checked = false;
+    p->ins_source[1] = 4; /* connected */
+    old[0] = -7;
+    CHECK_STATUS(rw_plan_mapping(p, old, &at), RW_EEXIST);
+    CHECK(old[0] == -7 && at.group == 1 && at.source == 4);
+    rw_plan_free(p);
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
 static void test_field_names_and_limits(void)
 {
     rw_store *s = random_store(4, 10, 2, RW_F32, 50);

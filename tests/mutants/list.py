@@ -702,4 +702,26 @@ MUTANTS = [
         "(uint64_t)worker << 31 | number",
         "test_a_stream_has_a_number_and_a_worker",
     ),
+    # --- the mapping of a plan
+    Mutant(
+        "mapping-takes-a-new-link-for-the-old",
+        "store/plan.c",
+        "if (comes <= goes) {",
+        "if (comes < goes) {",
+        "test_the_mapping_of_a_place_filled_again",
+    ),
+    Mutant(
+        "mapping-keeps-what-goes",
+        "store/plan.c",
+        "k = goes + 1;",
+        "k = goes;",
+        "test_slots_come_from_where_the_mapping_says",
+    ),
+    Mutant(
+        "mapping-counts-within-groups",
+        "store/plan.c",
+        "old = note_slots(old, first, k, s->len[g]);\n        first += s->len[g];",
+        "old = note_slots(old, first, k, s->len[g]);",
+        "test_slots_come_from_where_the_mapping_says",
+    ),
 ]
