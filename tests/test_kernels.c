@@ -15,6 +15,7 @@
 #include "kernels/tuned.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
+#include "kernels/rows.h"
 #include "kernels/losses.h"
 #include "kernels/limits.h"
 
@@ -103,6 +104,9 @@ int main(int argc, char **argv)
     RUN(test_csr_in_range);
     RUN(test_squares_of_every_size);
     RUN(test_tiles_in_memory_of_somebody_else);
+    RUN(test_a_layer_on_users_arrays);
+    RUN(test_arrays_that_overlap_themselves);
+    RUN(test_passes_over_arrays_refuse);
     RUN(test_losses_and_gradients);
     RUN(test_losses_have_one_order);
     RUN(test_targets_as_they_come);

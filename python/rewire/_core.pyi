@@ -31,7 +31,6 @@ class Store:
     has_mirror: bool
 
     def viewed(self) -> str: ...  # for a message: how many arrays of views are alive, and what to do
-
     def check(self) -> None: ...  # RuntimeError naming the broken invariant
     def clone(self) -> Self: ...
     def revert(self, then: Store) -> None: ...  # what it was when `then` was cloned from it
@@ -58,6 +57,7 @@ class Store:
 
 def read_links(store: Store, field: str, out: NDArray[Any]) -> None: ...  # (nnz,) of the field's dtype
 def write_links(store: Store, field: str, values: NDArray[Any]) -> None: ...
+
 # link by link in the order of WeightStore.to_arrays: rows ascend, and in a row sources do. ValueError for a
 # field of one value a slot where a slot is more than one link.
 def packed_slots(slots: int, n_groups: int) -> int: ...  # the most that live slots take, slack included
@@ -86,6 +86,7 @@ class Plan:
     def keep_common(self) -> None: ...  # what is removed and inserted again stays; before weights are drawn
     def removed(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # RuntimeError if stale
     def marked(self) -> NDArray[np.bool_]: ...  # which slots go, canonical order; RuntimeError if stale
+    def mapping(self) -> NDArray[np.int64]: ...  # slots after the commit: which they were, -1 for new ones
     def inserted(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...  # (groups, sources)
     # rules; seed, stream (layer), step name the random numbers
     def prune_set(self, zeta: float, seed: int, stream: int, step: int, threads: int = 1) -> None: ...
@@ -163,13 +164,22 @@ class LinkRange(LinkError, IndexError): ...
 class Tiles:
     """Activations of a batch; owns one ``rw_tiles``."""
 
-    def __new__(cls, n: int, batch: int, tile: int, dtype: str = "float32") -> Self: ...
+    def __new__(
+        cls,
+        n: int,
+        batch: int,
+        tile: int,
+        dtype: str = "float32",
+        memory: Any = None,  # where they lie, if not in memory of their own: aligned to 64 bytes, kept alive
+    ) -> Self: ...
     n: int
     batch: int
     tile: int
     n_tiles: int
     dtype: str
     nbytes: int
+    padding_is_clear: bool  # zeros where no sample or feature is?
+    def clear_padding(self) -> None: ...
     def shape_to(self, batch: int, tile: int) -> None: ...  # ValueError when it does not fit
     def pack(
         self,
@@ -301,12 +311,8 @@ def srelu_gradient(
 ) -> None: ...
 def wht(x: Tiles, y: Tiles, first: int, last: int, threads: int) -> None: ...  # stages; y may be x
 def switches(x: Tiles, weight: NDArray[Any], width: int, y: Tiles, threads: int) -> None: ...
-def switches_back(
-    x: Tiles, weight: NDArray[Any], width: int, dy: Tiles, dx: Tiles, threads: int
-) -> None: ...
-def switches_gradient(
-    x: Tiles, dy: Tiles, width: int, gradient: NDArray[Any], threads: int
-) -> None: ...
+def switches_back(x: Tiles, weight: NDArray[Any], width: int, dy: Tiles, dx: Tiles, threads: int) -> None: ...
+def switches_gradient(x: Tiles, dy: Tiles, width: int, gradient: NDArray[Any], threads: int) -> None: ...
 def layer_norm(
     x: Tiles,
     gain: NDArray[Any],  # by feature, padded like a bias, as all of these
@@ -320,9 +326,7 @@ def layer_norm(
 def layer_norm_back(
     z: Tiles, inverse: NDArray[Any], gain: NDArray[Any], dy: Tiles, dx: Tiles, threads: int
 ) -> None: ...
-def norm_gradient(
-    z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int
-) -> None: ...
+def norm_gradient(z: Tiles, dy: Tiles, dgain: NDArray[Any], dshift: NDArray[Any], threads: int) -> None: ...
 def batch_moments(
     x: Tiles,
     eps: float,
@@ -403,6 +407,39 @@ def row_links(store: Store, row: Any) -> tuple[NDArray[np.int32], NDArray[Any]] 
 def source_links(store: Store, col: Any) -> tuple[NDArray[np.int32], NDArray[Any]] | None: ...
 def times_one(store: Store, x: NDArray[Any], back: bool, threads: int) -> NDArray[Any]: ...  # W x, or W^T x
 def times_plain(store: Store, x: Any, back: bool, worth: int) -> NDArray[Any] | None: ...  # None: not done
+def array_at(
+    address: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],  # bytes
+    dtype: str,
+    owner: object = None,  # kept alive
+    writable: bool = True,
+) -> NDArray[Any]: ...
+
+class Workspace:
+    """Scratch of ``rows_forward`` and ``rows_backward``: grows when asked; for one call at a time."""
+
+    nbytes: int
+
+# x, y, g and so on: arrays, or what has DLPack or a buffer; samples in rows, any strides
+def rows_forward(
+    store: Store,
+    x: Any,  # (batch, n_in), any real dtype
+    y: Any,  # (batch, n_out): written
+    bias: Any = None,  # (n_out,), contiguous
+    workspace: Workspace | None = None,
+    threads: int = 1,
+) -> None: ...
+def rows_backward(
+    store: Store,
+    x: Any,  # (batch, n_in), any real dtype; None without dw
+    g: Any,  # (batch, n_out), any real dtype
+    dx: Any = None,  # (batch, n_in): written
+    dw: Any = None,  # (slots, group), contiguous, canonical order: written
+    dbias: Any = None,  # (n_out,), contiguous: written
+    workspace: Workspace | None = None,
+    threads: int = 1,
+) -> None: ...
 def link_gradient(store: Store, x: Tiles, dy: Tiles, threads: int) -> NDArray[Any]: ...  # (slots, group)
 
 # --- the machine

@@ -93,6 +93,13 @@ enum {
     /* Features a task packs. */
     RW_PACK_TASK_FEATURES = 128,
 
+    /* --- how layers go through users' arrays (rows.h) ---------------------------------------- */
+
+    /* Bytes of inputs and outputs that are in tiles at a time: half of a second-level cache. But
+     * each thread has some tiles, so that all end at about the same time. */
+    RW_ROWS_BYTES = 256 << 10,
+    RW_ROWS_TILES = 4,
+
     /* --- how growth selects ------------------------------------------------------------------ */
 
     /* Up to so many candidates for each new link, growth by gradient notes all candidates, in 13

@@ -53,6 +53,7 @@ include "tiles.pxi"
 include "plan.pxi"
 include "rules.pxi"
 include "layers.pxi"
+include "rows.pxi"
 include "links.pxi"
 
 

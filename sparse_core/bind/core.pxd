@@ -399,6 +399,21 @@ cdef extern from "ops/loss.h" nogil:
     rw_status rw_softmax(const rw_kernels *k, rw_tiles *z, double *scratch, const rw_run *run)
 
 
+cdef extern from "ops/rows.h" nogil:
+    ctypedef struct rw_user_out:
+        char *data
+        Py_ssize_t row_stride, column_stride
+    bint rw_out_is_plain(const rw_user_out *out, int64_t rows, int64_t columns, size_t size)
+    size_t rw_rows_forward_scratch(const rw_store *s, int64_t batch, int threads)
+    size_t rw_rows_backward_scratch(const rw_store *s, int64_t batch)
+    rw_status rw_rows_forward(const rw_kernels *k, const rw_store *s, const rw_user_rows *x, int64_t batch,
+                              const void *bias, const rw_user_out *y, void *scratch, size_t bytes,
+                              const rw_run *run)
+    rw_status rw_rows_backward(const rw_kernels *k, const rw_store *s, const rw_user_rows *x,
+                               const rw_user_rows *g, int64_t batch, const rw_user_out *dx, void *dw,
+                               void *dbias, void *scratch, size_t bytes, const rw_run *run)
+
+
 cdef extern from "base/par.h" nogil:
     int rw_openmp()
     int rw_openmp_max_threads()
