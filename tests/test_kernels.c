@@ -17,6 +17,7 @@
 #include "kernels/arrays.h"
 #include "kernels/rows.h"
 #include "kernels/losses.h"
+#include "kernels/r2.h"
 #include "kernels/limits.h"
 
 static void test_the_tables(void)
@@ -116,6 +117,11 @@ int main(int argc, char **argv)
     RUN(test_losses_stay_finite);
     RUN(test_samples_without_weight);
     RUN(test_loss_arguments);
+    RUN(test_r2_to_its_bounds);
+    RUN(test_r2_has_one_order);
+    RUN(test_r2_of_wide_tiles);
+    RUN(test_r2_arguments);
+    RUN(test_tiles_finite);
 
     printf("%d passed, %d failed\n", tests_passed, tests_failed);
     return tests_failed != 0;

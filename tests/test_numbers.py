@@ -1,5 +1,6 @@
 """Whatever is finite gives the right answer or one error by name: scales, dtypes, weights, error states."""
 
+import itertools
 import math
 import warnings
 from decimal import Decimal
@@ -10,10 +11,12 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, r2_score
 
 import rewire as rw
-from rewire import SparseMLPClassifier, SparseMLPRegressor, Trainer
+from rewire import SparseMLPClassifier, SparseMLPRegressor, Trainer, _core
+from rewire.losses import Targets, Truth
+from rewire.metrics import R2
 
 EPS = np.finfo(float).eps
 TINY, MOST = np.finfo(float).tiny, np.finfo(float).max
@@ -216,9 +219,10 @@ def test_equal_weights_are_none(unit):
     for w in (None, np.full(60, unit)):
         t = Trainer(network(), loss="mse", optimizer="adam", standardize=True, metrics=True)
         t.fit(X, T, epochs=2, sample_weight=w, validation_data=(X, T, w), verbose=0)
-        found.append([t.evaluate(X, T, sample_weight=w)] + [
-            {k: row[k] for k in ("loss", "r2", "val_loss", "val_r2")} for row in t.history.epochs
-        ])
+        found.append(
+            [t.evaluate(X, T, sample_weight=w)]
+            + [{k: row[k] for k in ("loss", "r2", "val_loss", "val_r2")} for row in t.history.epochs]
+        )
     for a, b in zip(*found, strict=True):
         assert a == pytest.approx(b, rel=1e-6)
 
@@ -237,6 +241,45 @@ def test_r2_of_targets_of_any_size(exponent):
     exact = 1 - error / sum((v - mean) ** 2 for v in values)
     expected = max(float(max(exact, Fraction(-MOST))), -MOST)
     assert t.evaluate(X, target, batch_size=7)["r2"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_r2_of_batches_of_any_sizes_in_any_order():
+    scales = [(1, 0), (1e-200, 1e-250), (1e200, 1e-245), (0, 1e-250), (1, 1)]
+    batches = [rng.normal(size=(2, 6, 2)) * s for s in scales]
+    for number, order in enumerate([*itertools.permutations(range(5), 4)][::9]):
+        metric, seen = R2(), []
+        for i in order:
+            out, y = batches[i]
+            w = None if number % 2 else rng.random(6) * (np.arange(6) != i)
+            z = _core.Tiles(2, 6, 8, "float64")
+            z.pack(out)
+            truth = Truth(Targets(values=y), np.arange(6))
+            seen.append((metric.look(z, truth, w), truth, w))  # some batches wait, as in a loop of one's own
+        for batch in seen:
+            metric.count(*batch)
+        expected = []
+        for column in range(2):
+            found = [
+                tuple(Fraction(float(v)) for v in (1.0 if w is None else w[r], *batches[i][:2, r, column]))
+                for i, (_, _, w) in zip(order, seen, strict=True)
+                for r in range(6)
+            ]
+            mean = sum(w * t for w, _, t in found) / sum(w for w, _, _ in found)
+            error = sum(w * (z - t) ** 2 for w, z, t in found)
+            expected.append(1 - error / sum(w * (t - mean) ** 2 for w, _, t in found))
+        assert metric.value() == pytest.approx(float(sum(expected) / 2), rel=1e-9), order
+
+
+def test_r2_of_sparse_targets_and_of_samples_that_do_not_count():
+    y = np.where(rng.random((60, 3)) < 0.3, rng.normal(size=(60, 3)), 0.0)
+    w = (np.arange(60) % 4).astype(float)
+    t = Trainer(network(3), loss="mse")
+    dense = t.evaluate(X, y, sample_weight=w, batch_size=23)
+    assert dense["r2"] == pytest.approx(r2_score(y, t.network.predict(X), sample_weight=w), rel=1e-6)
+    assert t.evaluate(X, sp.csr_matrix(y), sample_weight=w, batch_size=23) == dense
+    for threads in (1, 3):
+        t.threads = threads
+        assert t.evaluate(X, y, sample_weight=w, batch_size=23) == dense
 
 
 def test_r2_of_one_row_and_of_targets_that_never_vary():
@@ -379,7 +422,9 @@ def test_callbacks_see_the_callers_error_state():
 def test_correlations_do_not_depend_on_units(scale):
     links = [
         SparseMLPClassifier(**FAST | {"max_iter": 1}, epsilon=1.0, connectivity="correlated", rewiring=None)
-        .fit(x, Y).network_.layers[0].store.to_arrays()[1]
+        .fit(x, Y)
+        .network_.layers[0]
+        .store.to_arrays()[1]
         for x in (X, X * scale)
     ]
     assert np.array_equal(*links)

@@ -199,6 +199,7 @@ class Tiles:
         scale: NDArray[np.float64] | None = None,
         threads: int = 1,
     ) -> None: ...
+    def finite(self, threads: int = 1) -> bool: ...
     def unpack(self, out: NDArray[Any] | None = None, threads: int = 1) -> NDArray[Any]: ...  # (batch, n)
     def array(self) -> NDArray[Any]: ...  # live (n_tiles, n, tile) view, rows contiguous; for Dense
     def zero(self) -> None: ...
@@ -388,6 +389,13 @@ def loss(
 def agreement(
     z: Tiles, targets: Targets, rows: NDArray[np.int64] | None, threshold: float, threads: int = 1
 ) -> NDArray[np.float64]: ...
+def r2_sums(
+    z: Tiles,
+    targets: Targets,
+    rows: NDArray[np.int64] | None,
+    weight: NDArray[np.float64] | None,
+    threads: int = 1,
+) -> tuple[float, NDArray[np.float64]]: ...  # the weight of all samples; (6, n): r2.h
 def softmax(z: Tiles, threads: int = 1) -> None: ...
 
 # --- the store as a tool. Of the first five, False or None: nothing was done, for the arguments are not

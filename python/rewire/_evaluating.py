@@ -138,10 +138,10 @@ class Evaluating:
                 amount *= self.loss.counts(truth, w)
                 total += amount * value
                 weights += amount
-                if refuse:
+                if refuse and not z.finite(n_threads):
                     net.check_outputs(source, rows, z.unpack(None, n_threads))
                 if metric is not None:
-                    metric.count(metric.look(z, truth, n_threads), truth, apart)
+                    metric.count(metric.look(z, truth, apart, n_threads), truth, apart)
         found = {"loss": total / weights if weights else math.nan}
         return found if metric is None else {**found, metric.name: metric.value()}
 

@@ -209,7 +209,9 @@ class OwnLoop(OwnSteps):
                 own = self.loss if other is None else other
                 tiles, value, dz, truth = stepper.forward(rows, weight.near, own)
                 metric = self.training_metric() if other is None else None
-                seen = None if metric is None else metric.look(tiles[-1], truth, stepper.threads)
+                seen = None
+                if metric is not None:
+                    seen = metric.look(tiles[-1], truth, weight.apart, stepper.threads)
                 kept = stepper.add(tiles, dz, scale)
             finally:
                 passing.linear = stepper.linear

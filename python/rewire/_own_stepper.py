@@ -36,7 +36,7 @@ Links = list[tuple[int, int]]  # of all stores; another one when links have chan
 class Learnt(NamedTuple):
     """A batch whose gradients wait: what :meth:`Unfinished.learnt` is to count."""
 
-    seen: NDArray[Any] | None
+    seen: Any
     truth: Truth
     loss: float
     apart: NDArray[np.float64] | None

@@ -113,7 +113,7 @@ class Stepper:
         with self.step_whole:
             self.begin()
             tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
-            seen = part.look(tiles[-1], truth, self.threads)
+            seen = part.look(tiles[-1], truth, weight.apart, self.threads)
             if not (due and rule.skip_step):
                 if self.keeps:
                     self.keep.clear()

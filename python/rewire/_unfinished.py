@@ -81,7 +81,7 @@ class Unfinished:
 
     def learnt(
         self,
-        seen: NDArray[Any] | None,
+        seen: Any,
         truth: Truth,
         loss: float,
         apart: NDArray[np.float64] | None,
@@ -91,14 +91,14 @@ class Unfinished:
 
         Weights are as `rewire._moments.Weighed` has them.
         """
-        if self.metric is not None and seen is not None:
+        if self.metric is not None:
             self.metric.count(seen, truth, apart)
         self.total += amount * loss
         self.weights += amount
 
-    def look(self, z: _core.Tiles, truth: Truth, threads: int) -> NDArray[Any] | None:
+    def look(self, z: _core.Tiles, truth: Truth, apart: NDArray[np.float64] | None, threads: int) -> Any:
         """What the metric needs of a batch's outputs."""
-        return None if self.metric is None else self.metric.look(z, truth, threads)
+        return None if self.metric is None else self.metric.look(z, truth, apart, threads)
 
     def counted(self, removed: list[int], grown: list[int]) -> None:
         """Count the links of a rewiring."""

@@ -35,6 +35,7 @@ enum {
     RW_COST_WINNERS_VALUE = 20,  /* a pass over all rows for each bit or so      */
     RW_COST_WHT_VALUE = 8,       /* of wht.h: memory traffic                     */
     RW_COST_LOSS_VALUE = 10,
+    RW_COST_R2_VALUE = 10,
 
     /* --- how passes over a store are cut ------------------------------------------------ */
 
@@ -87,6 +88,11 @@ enum {
 
     /* Bytes of a feature's samples in a task of wht.c, at least: a cache line. */
     RW_WHT_BYTES = 64,
+
+    /* --- how sums over samples are cut ----------------------------------------------------- */
+
+    /* Outputs of a task in r2.c: some 60 us with a span of samples. */
+    RW_R2_TASK_OUTPUTS = 128,
 
     /* --- how users' arrays are packed ------------------------------------------------------ */
 

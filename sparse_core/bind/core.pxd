@@ -252,6 +252,7 @@ cdef extern from "ops/tiles.h" nogil:
     void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const int32_t *columns,
                            const char *values, const int64_t *rows, const double *mean,
                            const double *scale, int threads)
+    bint rw_tiles_finite(const rw_tiles *t, int threads)
     void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, Py_ssize_t row_stride,
                          Py_ssize_t column_stride, int threads)
 
@@ -412,6 +413,13 @@ cdef extern from "ops/rows.h" nogil:
     rw_status rw_rows_backward(const rw_kernels *k, const rw_store *s, const rw_user_rows *x,
                                const rw_user_rows *g, int64_t batch, const rw_user_out *dx, void *dw,
                                void *dbias, void *scratch, size_t bytes, const rw_run *run)
+
+
+cdef extern from "ops/r2.h" nogil:
+    int RW_R2_QUANTITIES
+    size_t rw_r2_scratch(const rw_tiles *z)
+    rw_status rw_r2(const rw_kernels *k, const rw_tiles *z, const rw_targets *targets, const double *weight,
+                    double *scratch, double *sums, double *total, int threads)
 
 
 cdef extern from "base/par.h" nogil:

@@ -690,6 +690,26 @@ def agreement(Tiles z not None, Targets targets not None, rows, double threshold
     return counts
 
 
+def r2_sums(Tiles z not None, Targets targets not None, rows, weight, int threads=1):
+    """Weight and sums of R2 (``r2.h``), (quantities, n), of the samples of a batch whose weight is not 0."""
+    run_on(threads)
+    cdef c.rw_targets t
+    cdef Array r = rows_of(targets, z, rows, &t)
+    cdef Array w = borrow_optional(weight, "weight", "float64", z.t.batch)
+    cdef Block scratch = Block()
+    scratch.reserve(c.rw_r2_scratch(z.t) * sizeof(double))
+    found = np.empty((c.RW_R2_QUANTITIES, z.t.n))
+    cdef Array a = borrow(found, "found", "float64", -1, True)
+    cdef double *sums = <double *>a.view.buf
+    cdef double *wp = <double *>pointer(w)
+    cdef double total = 0
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_r2(KERNELS[<int>z.t.dtype], z.t, &t, wp, <double *>scratch.data, sums, &total, threads)
+    check(st, "r2_sums")
+    return total, found
+
+
 def softmax(Tiles z not None, int threads=1):
     """Softmax over features, in place."""
     cdef c.rw_run run = run_on(threads)

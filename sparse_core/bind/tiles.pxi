@@ -176,6 +176,14 @@ cdef class Tiles:
             raise IndexError(f"rows must be in [0, {available})")
         return r
 
+    def finite(self, int threads=1):
+        """Whether all values are finite."""
+        cdef bint found
+        run_on(threads)
+        with nogil:
+            found = c.rw_tiles_finite(self.t, threads)
+        return found
+
     def unpack(self, out=None, int threads=1):
         """The batch as a (batch, n) array."""
         if out is None:

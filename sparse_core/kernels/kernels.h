@@ -92,6 +92,12 @@ typedef enum {
     RW_LOSS_SQUARED_HINGE = 5 /* max(0, 1 - s z)^2 with s = 2 t - 1; t is 0 or 1                  */
 } rw_loss;
 
+/* What R2 is made of (r2.h), output by output. */
+enum {
+    RW_R2_ERROR, RW_R2_MEAN, RW_R2_DEVIATIONS, RW_R2_LOW, RW_R2_HIGH, RW_R2_LARGEST,
+    RW_R2_QUANTITIES
+};
+
 /* The optimizers. `g` below is the gradient after the decay convention:
  *   L2:         g += decay * w           (part of the gradient, as in torch)
  *   DECOUPLED:  w -= lr * decay * w      (as in AdamW)
@@ -324,6 +330,13 @@ typedef struct {
     /* sum[place] counts where z is above the threshold just as t is above 1/2; t as z. */
     void (*agree)(const void *z, double threshold, const void *t, double *sum, int32_t n,
                   int32_t period);
+
+    /* The sums of R2 (r2.h) over a strip of `width` samples, of n rows. Those of z are `tile` values
+     * apart, those of t `width`; weights, by sample, sum to `total` > 0. Where one is 0, z is not
+     * read and t is that of a sample that counts. Quantities are `pitch` values apart. RW_ROW_LANES
+     * sums a row, folded by halves. */
+    void (*r2)(const void *z, int32_t tile, const double *t, const double *weight, double total,
+               double *sums, size_t pitch, int32_t n, int32_t width);
 
     /* One optimizer step over n weights with gradient g. m, v: NULL where the optimizer
      * keeps none. born: one int32 for every `width` weights, or NULL. */

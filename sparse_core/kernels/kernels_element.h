@@ -657,6 +657,7 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .switches_gradient = RW_E(switches_gradient),
     .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
     .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
+    .r2 = RW_E(r2),
     .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack),
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };

@@ -236,4 +236,78 @@ RW_KERNEL void RW_E(agree)(const void *outputs, double threshold, const void *ta
     }
 }
 
+/* --- the sums of R2 --------------------------------------------------------- */
+
+RW_INLINE double RW_E(fold_sums)(double *lanes)
+{
+    for (int half = RW_ROW_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++)
+            lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* One row, of a width that lanes divide. */
+RW_INLINE void RW_E(r2_row)(const RW_T *z, const double *t, const double *weight, double total,
+                            double *sums, size_t pitch, int32_t width)
+{
+    double error[RW_ROW_LANES], sum[RW_ROW_LANES], far[RW_ROW_LANES];
+    double low[RW_ROW_LANES], high[RW_ROW_LANES], most[RW_ROW_LANES];
+    for (int l = 0; l < RW_ROW_LANES; l++) {
+        error[l] = sum[l] = far[l] = most[l] = 0;
+        low[l] = high[l] = t[l];
+    }
+    for (int32_t b = 0; b < width; b += RW_ROW_LANES)
+        for (int l = 0; l < RW_ROW_LANES; l++) {
+            double v = t[b + l], w = weight[b + l], off = (double)z[b + l] - v;
+            double size = (double)RW_FABS(z[b + l]);
+            off = w != 0 ? off : 0;
+            size = w != 0 ? size : 0;
+            error[l] += w * (off * off);
+            sum[l] += w * v;
+            low[l] = v < low[l] ? v : low[l];
+            high[l] = v > high[l] ? v : high[l];
+            most[l] = size > most[l] ? size : most[l];
+        }
+    double mean = RW_E(fold_sums)(sum) / total;
+    for (int32_t b = 0; b < width; b += RW_ROW_LANES)
+        for (int l = 0; l < RW_ROW_LANES; l++) {
+            double off = t[b + l] - mean;
+            far[l] += weight[b + l] * (off * off);
+        }
+    for (int half = RW_ROW_LANES / 2; half; half /= 2)
+        for (int l = 0; l < half; l++) {
+            low[l] = low[l + half] < low[l] ? low[l + half] : low[l];
+            high[l] = high[l + half] > high[l] ? high[l + half] : high[l];
+            most[l] = most[l + half] > most[l] ? most[l + half] : most[l];
+        }
+    double largest = high[0] > -low[0] ? high[0] : -low[0];
+    sums[RW_R2_ERROR * pitch] = RW_E(fold_sums)(error);
+    sums[RW_R2_MEAN * pitch] = mean;
+    sums[RW_R2_DEVIATIONS * pitch] = RW_E(fold_sums)(far);
+    sums[RW_R2_LOW * pitch] = low[0];
+    sums[RW_R2_HIGH * pitch] = high[0];
+    sums[RW_R2_LARGEST * pitch] = largest > most[0] ? largest : most[0];
+}
+
+RW_KERNEL void RW_E(r2)(const void *outputs, int32_t tile, const double *t, const double *weight,
+                        double total, double *sums, size_t pitch, int32_t n, int32_t width)
+{
+    const RW_T *z = outputs;
+    RW_T few[RW_ROW_LANES] = { 0 };
+    double few_t[RW_ROW_LANES], few_weights[RW_ROW_LANES] = { 0 };
+    for (int32_t i = 0; i < n; i++, z += tile, t += width) {
+        if (width >= RW_ROW_LANES) {
+            RW_E(r2_row)(z, t, weight, total, sums + i, pitch, width);
+            continue;
+        }
+        for (int l = 0; l < RW_ROW_LANES; l++)
+            few_t[l] = t[l < width ? l : 0];
+        for (int l = 0; l < width; l++) {
+            few[l] = z[l];
+            few_weights[l] = weight[l];
+        }
+        RW_E(r2_row)(few, few_t, few_weights, total, sums + i, pitch, RW_ROW_LANES);
+    }
+}
+
 #undef RW_TERMS

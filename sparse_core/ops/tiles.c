@@ -213,6 +213,41 @@ void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_
     rw_parallel_tasks(job.all.threads, job.all.count, unpack_task, &job);
 }
 
+/* An exponent of all ones is an infinity or a NaN. */
+#define STRANGE(name, WORD, EXPONENT)                            \
+    static bool name(const char *values, size_t n)               \
+    {                                                            \
+        WORD found = 0, v;                                       \
+        for (size_t i = 0; i < n; i++) {                         \
+            memcpy(&v, values + i * sizeof v, sizeof v);         \
+            found |= (v & EXPONENT) == EXPONENT ? 1 : 0;         \
+        }                                                        \
+        return found != 0;                                       \
+    }
+
+STRANGE(strange_f32, uint32_t, UINT32_C(0x7f800000))
+STRANGE(strange_f64, uint64_t, UINT64_C(0x7ff0000000000000))
+
+bool rw_tiles_finite(const rw_tiles *t, int threads)
+{
+    RW_ASSERT(rw_is_tiles(t) && threads >= 1);
+    int64_t strange = 0;
+    threads = rw_threads_for(threads, t->n_tiles * t->n * t->tile);
+    (void)threads; /* without OpenMP */
+    RW_PARALLEL_FOR(threads)
+    for (int64_t tile = 0; tile < t->n_tiles; tile++) { /* padding is zero */
+        const char *values = rw_tile_at(t, tile);
+        size_t n = (size_t)t->n * (size_t)t->tile;
+        if (t->dtype == RW_F32 ? strange_f32(values, n) : strange_f64(values, n)) {
+            int64_t before;
+            RW_ATOMIC_CAPTURE
+            before = strange++;
+            (void)before;
+        }
+    }
+    return strange == 0;
+}
+
 /* --- CSR ------------------------------------------------------------------- */
 
 typedef struct {

@@ -110,6 +110,9 @@ void rw_tiles_pack_csr(rw_tiles *t, rw_dtype kind, const int64_t *indptr, const 
                        const char *values, const int64_t *rows, const double *mean,
                        const double *scale, int threads);
 
+/* Is every value that is in use finite? */
+bool rw_tiles_finite(const rw_tiles *t, int threads);
+
 /* The reverse: a (batch, n) array of the tiles' dtype, with byte strides. */
 void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_t row_stride,
                      ptrdiff_t column_stride, int threads);

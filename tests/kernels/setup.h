@@ -29,6 +29,7 @@
 #include "ops/switches.h"
 #include "ops/wht.h"
 #include "ops/loss.h"
+#include "ops/r2.h"
 
 static void run_test(const char *name, void (*test)(void))
 {
