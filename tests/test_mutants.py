@@ -1,4 +1,4 @@
-"""Every broken variant of the store is caught by the C test that it names, which the unbroken one passes."""
+"""Every broken variant of the core is caught by the C test that it names, which the unbroken one passes."""
 
 import os
 import random
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mutants.arithmetic import MUTANTS as ARITHMETIC
 from mutants.list import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,8 @@ FILES = (
     "rules/prune rules/prune_below rules/prune_few rules/grow_random rules/grow_paths rules/deepr "
     "rules/topkast ops/average"
 ).split()
+# The kernels of one instruction set are enough to ask whether their tests are sharp.
+KERNELS = {"#define RW_X86 1": "#define RW_X86 0", "#define RW_NEON 1": "#define RW_NEON 0"}
 FLAGS = ["-std=c11", "-DRW_TEST", "-ffp-contract=off", "-Itests"]
 # Of processor time, of which no test of the unbroken program takes more than a few. A broken store may loop
 # for ever; one that is stopped is not caught.
@@ -38,10 +41,10 @@ pytestmark = pytest.mark.skipif(
 
 
 def compile_core(source: Path, build: Path, names: list[str]) -> None:
-    """Objects of ``names`` (the test program is "test_core") from the sources in ``source``."""
+    """Objects of ``names``, of which test programs begin with "test_", from the sources in ``source``."""
     for name in names:
-        ours = name == "test_core"  # to optimise it would take longer than it saves
-        file = ROOT / "tests/test_core.c" if ours else source / f"{name}.c"
+        ours = name.startswith("test_")  # to optimise it would take longer than it saves
+        file = ROOT / f"tests/{name}.c" if ours else source / f"{name}.c"
         level = "-O0" if ours else "-O1"
         command = [CC, level, *FLAGS, f"-I{source}", "-c", str(file), "-o", str(object_of(build, name))]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
@@ -113,13 +116,15 @@ def test_ten_million_random_edits(sound, tmp_path):
 
 
 def test_names_differ():
-    assert len({m.name for m in MUTANTS}) == len(MUTANTS) >= 10
+    names = [m.name for m in (*MUTANTS, *ARITHMETIC)]
+    assert len(set(names)) == len(names) >= 10
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *ARITHMETIC], ids=lambda m: m.name)
 def test_the_line_to_break_is_there_once(mutant: Mutant):
+    program = "test_core" if mutant in MUTANTS else "test_kernels"
     assert (CORE / mutant.file).read_text().count(mutant.original) == 1
-    assert f"RUN({mutant.caught_by});" in (ROOT / "tests/test_core.c").read_text()
+    assert f"RUN({mutant.caught_by});" in (ROOT / f"tests/{program}.c").read_text()
 
 
 @pytest.mark.parametrize(
@@ -129,3 +134,58 @@ def test_the_line_to_break_is_there_once(mutant: Mutant):
 )
 def test_mutant_is_caught(mutant: Mutant, outcomes: dict[str, Future]):
     assert outcomes[mutant.name].result() == "failed"
+
+
+# --- arithmetic ------------------------------------------------------------------------------
+
+
+def one_set(source: Path) -> None:
+    """A copy of the core whose only kernels are the scalar ones."""
+    shutil.copytree(CORE, source)
+    isa = source / "kernels/kernels_isa.h"
+    text = isa.read_text()
+    for line, other in KERNELS.items():
+        assert line in text
+        text = text.replace(line, other)
+    isa.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def sound_kernels(tmp_path_factory) -> dict[str, Path]:
+    """Objects of all of the unbroken core, with the scalar kernels."""
+    build = tmp_path_factory.mktemp("kernels")
+    one_set(build / "sparse_core")
+    names = [
+        path.relative_to(CORE).with_suffix("").as_posix()
+        for folder in ("base", "store", "kernels", "ops", "rules")
+        for path in sorted((CORE / folder).glob("*.c"))
+    ]
+    compile_core(build / "sparse_core", build, [*names, "test_kernels"])
+    return {name: object_of(build, name) for name in [*names, "test_kernels"]}
+
+
+@pytest.mark.soak
+def test_the_unbroken_kernels_pass(sound_kernels, tmp_path):
+    program = link(sound_kernels, tmp_path / "test_kernels")
+    for name in sorted({m.caught_by for m in ARITHMETIC}):
+        run = subprocess.run([program, name], capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mutant", ARITHMETIC, ids=lambda m: m.name)
+def test_arithmetic_that_is_wrong_is_caught(mutant: Mutant, sound_kernels, tmp_path):
+    one_set(tmp_path / "sparse_core")
+    broken = tmp_path / "sparse_core" / mutant.file
+    broken.write_text(broken.read_text().replace(mutant.original, mutant.broken))
+    if mutant.file.startswith("kernels/"):
+        changed = ["kernels/kernels_scalar"]
+    elif mutant.file == "ops/loss_parts.h":
+        changed = ["ops/loss", "ops/softmax"]
+    else:
+        changed = [mutant.file.removesuffix(".c")]
+    compile_core(tmp_path / "sparse_core", tmp_path, changed)
+    program = link(sound_kernels | {n: object_of(tmp_path, n) for n in changed}, tmp_path / "test_kernels")
+    command = ["sh", "-c", f"ulimit -S -t {SECONDS}; exec {program} {mutant.caught_by}"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True)
+    assert run.returncode not in (0, -signal.SIGXCPU)
