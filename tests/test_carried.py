@@ -144,6 +144,18 @@ def test_a_second_run_of_early_stopping_begins_anew(change):
     t.network.validate()
 
 
+def test_a_best_network_without_a_new_callbacks_fields_is_not_brought_back(tmp_path):
+    t = small_trainer(callbacks=[Scores(0.9, 0.1), stopping(3, restore_best=True)], rewiring="set")
+    t.fit(X, Y, epochs=2, verbose=0)
+    t.save(tmp_path / "t")
+    callbacks = [Scores(0.2, 0.3), stopping(3, restore_best=True), rw.LinkLog()]
+    again = rw.Trainer.resume(tmp_path / "t", callbacks=callbacks)
+    again.fit(X, Y, epochs=2, verbose=0)
+    assert again.callbacks[1].best in (0.2, 0.3)
+    again.fit(X, Y, epochs=1, verbose=0)  # its links still have what the log looks at
+    again.network.validate()
+
+
 def test_a_resumed_run_goes_on_and_the_next_begins_anew(tmp_path):
     values = [0.5, 0.9, 0.1, 0.2, 0.3, 0.4]
     whole = small_trainer(callbacks=[stopping(3), Scores(*values)][::-1])

@@ -831,6 +831,22 @@ def test_a_layer_that_cannot_be_saved_is_copied_averaged_and_brought_back():
         pickle.dumps(net)
 
 
+def test_a_trainer_of_what_cannot_be_saved_is_copied_with_all_that_it_carries():
+    t = trainer(Applies(lambda x: x + 0.5), optimizer=rw.Adam(0.05), rewiring="set",
+                callbacks=[rw.WeightAverage(0.5)])  # fmt: skip
+    t.fit(X, Y, epochs=2, verbose=0)
+    twin = copy.deepcopy(t)
+    assert twin.network is not t.network and twin.callbacks[0] is not t.callbacks[0]
+    assert twin.network.layers[1].function is t.network.layers[1].function
+    assert twin.history.epochs == t.history.epochs
+    for each in (t, twin):
+        each.fit(X, Y, epochs=2, verbose=0)
+    for field in ("weight", "adam_m", "adam_v", "average"):
+        np.testing.assert_array_equal(twin.network.get_vector(field), t.network.get_vector(field))
+    pair = copy.deepcopy({"trainer": t, "network": t.network})
+    assert pair["trainer"].network is pair["network"]
+
+
 @register_layer
 class Locked(ArrayLayer, Elementwise):
     """2 x, one at a time."""

@@ -8,6 +8,7 @@ never having stopped.
 
 from __future__ import annotations
 
+import copy
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
@@ -362,8 +363,10 @@ class Trainer(OwnLoop):
         copy: bool,
     ) -> Trainer:
         """A trainer of what was not changed since it was one."""
+        network = config["network"]
         trainer = cls(
-            Sequential.from_config(config["network"], parts["network"]),
+            network if isinstance(network, Sequential)
+            else Sequential.from_config(network, parts["network"]),
             loss=config["loss"],
             optimizer=config["optimizer"],
             rewiring=config["rewiring"],
@@ -374,7 +377,7 @@ class Trainer(OwnLoop):
             horizon=config["horizon"],
             steps_per_epoch=config["steps_per_epoch"],
             metrics=config["metrics"],
-        )
+        )  # fmt: skip
         net = trainer.network
         trainer.state.restore(
             config["state"], parts["state"], metric=trainer.training_metric(),
@@ -436,6 +439,29 @@ class Trainer(OwnLoop):
             # There may be so many rows that a copy of them is what takes most of the memory.
             return cls._from_config(*_saving.trainer_parts(contents), callbacks, copy=False)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trainer:
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        try:  # as a file would: a part may hold what cannot be copied, such as a lock
+            state = self.__getstate__()
+        except (NotImplementedError, TypeError, ValueError):  # of a part that no file holds
+            self._copy_into(twin, memo)
+        else:
+            twin.__setstate__(copy.deepcopy(state, memo))
+        return twin
+
+    def _copy_into(self, twin: Trainer, memo: dict[int, Any]) -> None:
+        """Let ``twin`` be a copy, with copies of all parts as they are."""
+        with self.network.gate.reading("copy"):
+            self._refuse_kept("copy")
+            names = ("network", "loss", "optimizer", "rewiring", "callbacks")
+            parts = {name: copy.deepcopy(getattr(self, name), memo) for name in names}
+            state = self.state.config(self.rewiring.remembers_as, owns_state=self.owns_state())
+            arrays = self.state.arrays(self.rewiring.remembers_as)
+        plain = ("seed", "threads", "standardize", "metrics", "horizon", "steps_per_epoch")
+        config = {**parts, **{name: getattr(self, name) for name in plain}, "state": state}
+        made = Trainer._build(config, {"state": arrays}, parts["callbacks"], copy=False)
+        twin._become(made)
+
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
             self._refuse_kept("pickle")
@@ -449,8 +475,11 @@ class Trainer(OwnLoop):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         parts = _by_owner(state["arrays"], [])
-        twin = Trainer._build(state["config"], parts, state["callbacks"], copy=False)
-        self.__dict__.update(twin.__dict__)
+        self._become(Trainer._build(state["config"], parts, state["callbacks"], copy=False))
+
+    def _become(self, made: Trainer) -> None:
+        """Take over everything of a trainer that nobody else has."""
+        self.__dict__.update(made.__dict__)
         if self.state.optimizer_step:
             self.network.trained_by = weakref.ref(self)
 

@@ -101,10 +101,10 @@ class EarlyStopping(Callback):
         return {**self.__dict__, "_trainer": None}
 
     def _suits(self, callbacks: list[Any]) -> bool:
-        """Whether a best network that was saved has the fields of all callbacks there are now."""
+        """Whether a best network that was saved has the fields of links of all callbacks there are now."""
         names = {name for callback in callbacks for name in getattr(callback, "fields", ())}
-        layers = [] if self._best_config is None else self._best_config["layers"]
-        return all(names <= layer["fields"].keys() for layer in layers if "fields" in layer)
+        parts = [] if self._best_config is None else self._best_config["parameters"].values()
+        return all(names <= part["fields"].keys() for part in parts if part["kind"] == "sparse")
 
     def on_epoch_end(self, state: State) -> None:
         self._refuse_others(state.trainer)
