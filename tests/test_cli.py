@@ -48,6 +48,119 @@ def model(tmp_path_factory):
 # --- train
 
 
+@pytest.mark.parametrize("loss", [
+    ["cross_entropy", "--loss-opt", "label_smoothing=0.1"], ["squared-hinge"],
+    ["cross_entropy", "--loss-opt", "class_weight=1,1,1,1,1,5,1,1,1,2"],
+])  # fmt: skip
+def test_train_takes_losses_of_classes(run, tmp_path, loss):
+    saved = tmp_path / "m.st"
+    assert run(*TRAIN, "--loss", *loss, "--save", saved)[0] == 0
+    config = files.read(saved).config["loss"]
+    assert config["name"] == loss[0].replace("-", "_") and len(config) == (1 if len(loss) == 1 else 3)
+    code, out, _ = run("eval", saved)
+    assert code == 0 and float(re.search(r"accuracy ([\d.]+)", out)[1]) > 0.3
+    code, out, _ = run("predict", saved, "--data", "digits")
+    assert code == 0 and {*out.split()} <= {*map(str, range(10))}
+    words = "--loss-opt cannot be changed with --resume"
+    assert words in run("train", "--resume", saved, "--loss-opt", "label_smoothing=0.2")[2]
+
+
+def test_train_takes_losses_of_numbers_and_of_a_yes_or_no(run, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = rng.poisson(np.exp(X[:, 0] + 1)).astype(float)
+    counts, two, saved = tmp_path / "counts.npz", tmp_path / "two.npz", tmp_path / "m.st"
+    np.savez(counts, X=X, y=y)
+    np.savez(two, X=X, y=np.where(y > 2, "many", "few"))
+    options = ["train", "--hidden", "20", "--epochs", "20", "--quiet", "--save", saved]
+    assert run(*options, "--data", counts, "--loss", "poisson")[0] == 0
+    lines = run("predict", saved, "--data", counts)[1].split()
+    rates = np.exp(rw.Sequential.load(saved).predict(X)[:, 0])
+    np.testing.assert_allclose(np.array(lines, float), rates, rtol=1e-5)
+    assert np.corrcoef(np.log(rates), X[:, 0])[0, 1] > 0.8
+    run("predict", saved, "--data", counts, "--out", tmp_path / "p.npz")
+    found = np.load(tmp_path / "p.npz")
+    np.testing.assert_array_equal(np.exp(found["output"]), found["prediction"])
+    assert run(*options, "--data", counts, "--loss", "huber", "--loss-opt", "delta=0.5")[0] == 0
+    assert files.read(saved).config["loss"] == {"name": "huber", "delta": 0.5}
+    assert run(*options, "--data", two, "--loss", "binary_cross_entropy")[0] == 0
+    assert rw.Sequential.load(saved).n_out == 1
+    found = np.array(run("predict", saved, "--data", two)[1].split())
+    assert (found == np.where(y > 2, "many", "few")).mean() > 0.7
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--loss", "mse"], "loss 'mse' is one of numbers, and digits has 10 classes: use 'cross_entropy' or "),
+    (["--loss", "poisson"], "loss 'poisson' is one of numbers"),
+    (["--loss", "binary-cross-entropy"], "is one of two classes, or of a yes or no for each output"),
+    (["--loss", "hing"], "loss must be one of 'contrast', 'cross_entropy', "),
+    (["--loss-opt", "delta=1"], "loss 'cross_entropy' takes label_smoothing, class_weight, got 'delta'"),
+    (["--loss", "squared_hinge", "--loss-opt", "margin=1"], "'squared_hinge' takes no options, got 'margin'"),
+    (["--loss-opt", "label_smoothing"], "argument --loss-opt: must look like fraction=0.3"),
+    (["--loss-opt", "label_smoothing=2"], "label_smoothing must be a number in [0, 1], got 2"),
+])  # fmt: skip
+def test_train_refuses_losses_that_make_no_sense(run, options, words):
+    code, _, error = run(*TRAIN, *options)
+    assert code == 2 and words in error and len(error.splitlines()) == 1
+
+
+OWN = """
+import numpy as np
+import rewire as rw
+from helper_of_mine import SLOPE
+
+@rw.losses.register_loss
+class Absolute(rw.losses.ArrayLoss):
+    name = "absolute"
+    def value_and_gradient(self, outputs, targets):
+        return np.abs(outputs - targets).mean(axis=1), np.sign(outputs - targets) / outputs.shape[1]
+
+@rw.rewiring.register_rule
+class Never(rw.Static):
+    name = "never"
+"""
+
+
+def test_modules_of_ones_own_are_imported_by_name_or_path(run, tmp_path, monkeypatch):
+    for kinds in (rw.losses.base.KINDS, rw.rewiring.base.KINDS):
+        monkeypatch.setattr(kinds, "_makers", dict(kinds._makers))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "own_things.py").write_text(OWN)
+    (mine / "helper_of_mine.py").write_text("SLOPE = 1")
+    np.savez(tmp_path / "d.npz", X=np.eye(6), y=np.arange(6.0))
+    own, saved = ["--import", mine / "own_things.py"], tmp_path / "m.st"
+    options = ["--data", tmp_path / "d.npz", "--hidden", "5", "--epochs", "1", "--quiet"]
+    options += ["--rewiring", "never"]
+    assert "rewiring must be one of" in run("train", *options)[2]
+    code, _, error = run("train", *own, *options, "--loss", "absolute", "--save", saved)
+    assert code == 0, error
+    for command in (["eval"], ["predict"], ["inspect"]):
+        data = [] if command == ["inspect"] else ["--data", tmp_path / "d.npz"]
+        assert run(*command, saved, *own, *data)[0] == 0
+    for name in ("own_things", "helper_of_mine"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.parametrize("name, text, words", [
+    ("no_such_module", None, "--import: there is no module no_such_module"),
+    ("gone/mine.py", None, "--import: there is no file gone/mine.py"),
+    ("two words.py", "", "a file must be called like a module, such as my_rules.py, got two words.py"),
+    ("json.py", "", "--import: json.py has the name of another module, json: rename it"),
+    ("wrong_thing.py", "1 / 0", "wrong_thing.py cannot be imported: ZeroDivisionError: division by zero"),
+    ("wrong_words.py", "x = ", "wrong_words.py cannot be imported: SyntaxError: invalid syntax"),
+    ("lacks_one.py", "import no_such_thing", "cannot be imported: ModuleNotFoundError: No module named"),
+])  # fmt: skip
+def test_modules_that_cannot_be_imported(run, tmp_path, monkeypatch, name, text, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    code, _, error = run(*TRAIN, "--import", name)
+    assert code == 2 and words in error and len(error.splitlines()) == 1
+
+
 def test_train_prints_and_records(run, tmp_path):
     record, saved = tmp_path / "out.json", tmp_path / "m.safetensors"
     code, out, _ = run(

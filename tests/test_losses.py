@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.special import expit, log_softmax
+from sklearn.metrics import r2_score
 
 import rewire as rw
 from rewire import _core
@@ -443,15 +444,93 @@ def test_estimators_take_losses():
     models = [rw.SparseMLPClassifier(**options, loss=loss).fit(data.X, data.y) for loss in ("auto", smooth)]
     sure = [model.predict_proba(data.X).max(axis=1).mean() for model in models]
     assert sure[1] < sure[0] - 0.1 and models[1].score(data.X, data.y) > 0.85
-    for wrong in ("mse", "squared_hinge", LogCosh()):
-        with pytest.raises(ValueError, match="loss must be 'auto', 'cross_entropy' or an ArrayLoss of"):
+    for wrong in ("mse", "binary_cross_entropy", LogCosh()):
+        with pytest.raises(ValueError, match="'auto', 'cross_entropy', 'squared_hinge' or an ArrayLoss of"):
             rw.SparseMLPClassifier(**options, loss=wrong).fit(data.X, data.y)
-    with pytest.raises(ValueError, match="loss must be 'auto', 'mse', 'huber' or an ArrayLoss"):
-        rw.SparseMLPRegressor(**options, loss="poisson").fit(data.X, y)
+    with pytest.raises(ValueError, match="loss must be 'auto', 'mse', 'huber', 'poisson' or an ArrayLoss"):
+        rw.SparseMLPRegressor(**options, loss="squared_hinge").fit(data.X, y)
     own = rw.SparseMLPRegressor(**options, loss=LogCosh()).fit(data.X, y)
     assert np.isfinite(own.predict(data.X)).all()
-    with pytest.raises(ValueError, match="early_stopping needs a loss with a metric, got loss 'log-cosh'"):
-        rw.SparseMLPRegressor(**options, loss=LogCosh(), early_stopping=True).fit(data.X, y)
+
+
+def test_early_stopping_watches_the_loss_where_it_has_no_metric():
+    X = RNG.normal(size=(80, 4))
+    options = {"hidden_layer_sizes": (10,), "epsilon": 3, "max_iter": 6, "random_state": 0}
+    with pytest.warns(rw.DensityWarning):
+        model = rw.SparseMLPRegressor(**options, loss=LogCosh(), early_stopping=True).fit(X, X[:, 0])
+    assert model.best_validation_score_ == max(model.validation_scores_) < 0  # losses, with another sign
+    assert len(model.validation_scores_) == 6
+
+
+COUNTS = {"hidden_layer_sizes": (20,), "epsilon": 8, "max_iter": 40, "random_state": 0, "batch_size": 16}
+COUNTS |= {"weight_decay": 0.0, "learning_rate_init": 0.01}
+
+
+@pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
+@pytest.mark.parametrize("scale", [1.0, 1e-3, 1e6])
+def test_a_regressor_of_counts_predicts_rates_in_any_units(scale):
+    X, w = RNG.normal(size=(400, 5)), np.arange(400) % 3
+    rates = np.exp(X[:, :2] * [1.0, -0.5] + [1.0, 3.0])
+    y = RNG.poisson(rates) * scale
+    model = rw.SparseMLPRegressor(**COUNTS, loss="poisson").fit(X, y, sample_weight=w)
+    found = model.predict(X)
+    assert found.min() > 0 and np.abs(np.log(found / scale / rates)).mean() < 0.3
+    assert model.score(X, y) == pytest.approx(r2_score(y, found))
+    assert (model.target_mean_ == 0).all()
+    np.testing.assert_allclose(model.target_scale_, np.average(y, axis=0, weights=w))
+    # Dividing all targets by a number does not change what is learnt.
+    other = rw.SparseMLPRegressor(**COUNTS, loss=rw.Poisson()).fit(X, y * 4, sample_weight=w)
+    assert (other.predict(X) == 4 * found).all()
+    assert other.trainer_.evaluate(X, y / model.target_scale_)["r2"] > 0.5
+
+
+@pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
+def test_counts_come_in_streams_and_as_nothing():
+    X = RNG.normal(size=(60, 3))
+    y = RNG.poisson(np.exp(X[:, 0]) * 20)
+    model = rw.SparseMLPRegressor(**COUNTS, loss="poisson")
+    for _ in range(30):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > 0.5 and model.target_scale_ == y.mean()
+    early = rw.SparseMLPRegressor(**COUNTS, loss="poisson", early_stopping=True).fit(X, y)
+    assert early.best_validation_score_ == max(early.validation_scores_) <= 1
+    none = rw.SparseMLPRegressor(**COUNTS, loss="poisson").fit(X, np.zeros(60))
+    assert none.target_scale_ == 1 and (none.predict(X) > 0).all() and none.predict(X).max() < 1.5
+    with pytest.raises(ValueError, match="y must hold counts >= 0 for loss 'poisson', got -3.0 in row 2"):
+        model.partial_fit(X, np.where(np.arange(60) == 2, -3.0, y))
+    plain = rw.SparseMLPRegressor(**COUNTS, loss="poisson", standardize=False).fit(X, y)
+    assert plain.target_scale_ == 1 and plain.predict(X[:1]) == np.exp(
+        plain.network_.predict(X[:1]).astype(float)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
+def test_a_classifier_of_margins_has_scores_and_no_probabilities():
+    data = rw.datasets.load("digits")
+    options = {"hidden_layer_sizes": (40,), "epsilon": 5, "max_iter": 8, "random_state": 0}
+    options |= {"learning_rate_init": 0.02, "max_iter": 25}
+    model = rw.SparseMLPClassifier(**options, loss="squared_hinge")
+    assert hasattr(model, "decision_function") and not hasattr(model, "predict_proba")
+    model.fit(data.X, data.y)
+    scores = model.decision_function(data.X)
+    assert scores.shape == (len(data.y), 10) and model.out_activation_ == "identity"
+    assert (model.classes_[scores.argmax(axis=1)] == model.predict(data.X)).all()
+    assert model.score(data.X, data.y) > 0.85
+    words = "SparseMLPClassifier has no predict_proba with loss='squared_hinge'"
+    with pytest.raises(AttributeError, match=words):
+        model.predict_proba(data.X)
+    some = data.y < 2
+    two = rw.SparseMLPClassifier(**options, loss={"name": "squared_hinge"}, early_stopping=True)
+    two.fit(data.X[some], np.array(["no", "yes"])[data.y[some]])
+    found = two.decision_function(data.X[some])
+    assert found.shape == (some.sum(),)
+    assert (two.predict(data.X[some]) == np.where(found > 0, "yes", "no")).all()
+    labels = data.X[:, [20, 30, 40]] > 5
+    several = rw.SparseMLPClassifier(**options, loss=rw.SquaredHinge()).fit(data.X, labels.astype(int))
+    assert (several.predict(data.X) == (several.decision_function(data.X) > 0)).all()
+    assert several.score(data.X, labels) > 0.7
+    with pytest.raises(AttributeError, match="has no decision_function but with loss='squared_hinge'"):
+        rw.SparseMLPClassifier().decision_function(data.X)
 
 
 def test_a_classifier_learns_from_sparse_labels():

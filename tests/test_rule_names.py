@@ -133,7 +133,7 @@ def test_connectivity_on_the_command_line(tmp_path, capsys):
     assert main([*train, "--connectivity", "correlated"]) == 0
     capsys.readouterr()
     for wrong, message in (
-        (["--connectivity", "tree"], "invalid choice: 'tree'"),
+        (["--connectivity", "tree"], "connectivity must be one of 'random', "),
         (
             ["--connectivity", "small-world", "--connectivity-opt", "gamma=1"],
             "connectivity 'small-world' takes beta, got 'gamma'",

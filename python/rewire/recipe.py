@@ -22,7 +22,7 @@ from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
 from rewire.layers import Layer
 from rewire.layers.base import KINDS as LAYERS
-from rewire.losses import Loss
+from rewire.losses import MSE, BinaryCrossEntropy, Huber, Loss, Poisson
 from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.presets import Preset, mlp_layers
@@ -198,12 +198,16 @@ class Recipe:
 
     def loss(self, data: Dataset) -> Loss:
         """By default cross entropy for classes and squared errors for numbers."""
-        return losses.loss(self._part("loss", "mse" if data.classes is None else "cross_entropy"))
+        found = losses.loss(self._part("loss", "mse" if data.classes is None else "cross_entropy"))
+        if data.classes is not None:
+            _refuse_classes(found, data)
+        return found
 
     def layers(self, data: Dataset) -> list[Layer]:
         """New layers for these data."""
-        n_in, n_out = int(data.X.shape[1]), outputs_of(data)
-        final = self._get("output") or final_for(self.loss(data))
+        loss = self.loss(data)
+        n_in, n_out = int(data.X.shape[1]), outputs_of(data, loss)
+        final = self._get("output") or final_for(loss)
         given = self._get("layers")
         if given is None:
             return self._perceptron([n_in, *self.hidden, n_out], final, data)
@@ -364,8 +368,21 @@ class Recipe:
 # --- pieces
 
 
-def outputs_of(data: Dataset) -> int:
-    """How many outputs a network for these data has."""
+def _refuse_classes(loss: Loss, data: Dataset) -> None:
+    """ValueError for a loss of numbers, or of yes or no, where there are classes."""
+    several = isinstance(loss, BinaryCrossEntropy) and len(data.classes or ()) > 2
+    if several or isinstance(loss, MSE | Huber | Poisson):
+        what = "two classes, or of a yes or no for each output" if several else "numbers"
+        raise ValueError(
+            f"loss {loss.name!r} is one of {what}, and {data.name} has {len(data.classes or ())} classes: "
+            "use 'cross_entropy' or 'squared_hinge'"
+        )
+
+
+def outputs_of(data: Dataset, loss: Loss) -> int:
+    """How many outputs a network for these data has: one for each class, of two of them with a yes or no."""
+    if isinstance(loss, BinaryCrossEntropy) and data.classes is not None:
+        return 1
     return len(data.classes) if data.classes is not None else int(np.prod(data.y.shape[1:], dtype=int))
 
 

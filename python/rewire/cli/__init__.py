@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rewire._checks import printable
 from rewire._fileio import FileError, is_standard_output
+from rewire.cli._modules import import_all
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
 from rewire.progress import silence_stdout
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(leaving.code or 0)
     try:
         with _warnings_in_a_line(arguments.command), _report_beside(getattr(arguments, "json", None)):
+            import_all(getattr(arguments, "modules", None) or ())
             code = _command(arguments.command)(arguments)
         sys.stdout.flush()
         return code

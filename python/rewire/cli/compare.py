@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
 import shlex
 import sys
 from argparse import Namespace
@@ -62,8 +60,6 @@ def _run(arguments: Namespace) -> Comparison:
     if arguments.plot is not None:
         _check_picture(arguments)
     use_threads(arguments.threads)
-    for module in arguments.modules or ():
-        _import(module)
     with usage():
         contenders = _contenders(arguments)
     data = load_data(arguments.data)
@@ -168,18 +164,6 @@ def _number_or_name(text: str | None, kind: type[int] | type[float]) -> Any:
         return kind(text.replace(",", "_") if kind is int else text)
     except ValueError:
         return text
-
-
-def _import(module: str) -> None:
-    """Import what somebody has typed, from the folder we are in as well."""
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is not None and not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise UsageError(f"--import: there is no module {module}") from error
 
 
 def _check_picture(arguments: Namespace) -> None:

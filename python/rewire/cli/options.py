@@ -11,6 +11,7 @@ from rewire import datasets
 from rewire._registry import folded
 from rewire._version import __version__
 from rewire.connectivity import connectivity_names
+from rewire.losses import Contrast, loss_names
 from rewire.optim import optimizer_names
 from rewire.rewiring import rewiring_names
 from rewire.units import hidden_names
@@ -25,7 +26,6 @@ __all__ = [
     "value_of",
 ]
 
-LOSSES = ("cross_entropy", "mse", "huber")
 PRESETS = ("set-2018", "tsnn-2021")
 
 
@@ -58,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     evaluate = _command(commands, "eval", "measure a saved network")
     evaluate.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
+    _import(evaluate)
     _data(evaluate, "what to measure on (default: what it was trained on, unless that was a FILE.npz)")
     evaluate.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
     _threads(evaluate)
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     predict = _command(commands, "predict", "predict with a saved network")
     predict.add_argument("file", metavar="FILE", help="saved by train --save, net.save or trainer.save")
+    _import(predict)
     _data(predict, "what to predict for: its test set where it has one", required=True)
     predict.add_argument(
         "--out", metavar="FILE", help="write .npz (prediction, output) or .csv; else one prediction a line"
@@ -91,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     inspect = _command(commands, "inspect", "show and check a saved file")
     inspect.add_argument("file", metavar="FILE")
+    _import(inspect)
     _json(inspect)
     return parser
 
@@ -98,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _train(train: argparse.ArgumentParser) -> None:
     """Options of ``rewire train``. None means "not given": then the preset decides, then the default."""
     _data(train, "what to train on (with --resume: needed again for a FILE.npz)")
+    _import(train)
     training = model_options(train)
     training.add_argument(
         "--validation", type=_in_unit(below_one=True), metavar="FRACTION",
@@ -149,7 +153,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     fraction = _in_unit(below_one=True)
     network.add_argument("--dropout", type=fraction, help="after hidden layers (default: 0.2)")
     _choice(network, "--init", ("he", "xavier", "normal"), "of the weights (default: he)")
-    _choice(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
+    _registered(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
     network.add_argument(
         "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the connectivity, such as beta=0.5; may be repeated",
@@ -180,7 +184,13 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="epochs of the whole run, where several go on from each other: what fractions of a run, such as "
         "a rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
-    _choice(training, "--loss", LOSSES, "(default: cross_entropy for classes, mse for numbers)")
+    losses = [name for name in loss_names() if name != Contrast.name]  # of energies, for loops of one's own
+    _registered(training, "--loss", losses, "(default: cross_entropy for classes, mse for numbers)")
+    training.add_argument(
+        "--loss-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the loss, such as label_smoothing=0.1 of cross_entropy or delta=0.5 of huber; may be "
+        "repeated",
+    )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
     _registered(training, "--optimizer", optimizer_names(), "(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
@@ -249,13 +259,7 @@ def _compare(compare: argparse.ArgumentParser) -> None:
         help="a JSON file of names and options: {\"SET\": {\"rewiring\": \"set\"}}; \"layers\" are lists of "
         "{\"type\": \"Sparse\", \"n_out\": 100, ...}",
     )  # fmt: skip
-    contenders.add_argument(
-        "--import",
-        dest="modules",
-        action="append",
-        metavar="MODULE",
-        help="import this first: what it registers (layers, rules, optimizers) can be named",
-    )
+    _import(contenders)
     by = compare.add_argument_group("by what")
     by.add_argument("--seeds", type=_seeds, default=3, metavar="N",
                     help="how many, or which ones between commas (default: 3)")  # fmt: skip
@@ -318,6 +322,14 @@ def _data(parser: Any, help_: str, required: bool = False) -> None:
         help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set; "
         "for X also what scipy.sparse.save_npz stores of a CSR matrix)",
     )
+
+
+def _import(parser: Any) -> None:
+    parser.add_argument(
+        "--import", dest="modules", action="append", metavar="MODULE",
+        help="import a module or a FILE.py first, which runs it: what it registers (activations, rules, "
+        "losses, layers, optimizers) can be named; may be repeated",
+    )  # fmt: skip
 
 
 def _choice(parser: Any, option: str, words: Sequence[str], help_: str) -> None:

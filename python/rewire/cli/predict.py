@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rewire import datasets, files
 from rewire._checks import printable
 from rewire._fileio import atomic_write, is_stream, write_text
+from rewire._saving import refusing
 from rewire.cli._shared import (
     UsageError,
     archive,
@@ -22,6 +23,8 @@ from rewire.cli._shared import (
     saved_network,
     use_threads,
 )
+from rewire.losses import loss as as_loss
+from rewire.losses import loss_names
 
 
 def run(arguments: Namespace) -> int:
@@ -43,7 +46,7 @@ def run(arguments: Namespace) -> int:
     classes = contents.notes.get("classes")
     if classes is None and network.final.name == "softmax":
         classes = list(range(network.n_out))
-    predictions = labels(outputs, classes) if classes else outputs
+    predictions = labels(outputs, classes) if classes else _predictions(contents, outputs)
 
     if arguments.out is None:
         for prediction in predictions:
@@ -60,6 +63,15 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
+def _predictions(contents: files.Contents, outputs: NDArray[Any]) -> NDArray[Any]:
+    """Outputs in the units of targets, as far as the loss is known that the file was trained by."""
+    said = contents.config.get("loss")
+    if not isinstance(said, dict) or said.get("name") not in loss_names():
+        return outputs
+    with refusing(contents.path):
+        return as_loss(said).predictions(outputs)
+
+
 def _features(name: str) -> Any:
     if name.endswith(".npz"):
         return datasets.load_features(name)
@@ -74,5 +86,5 @@ def _write_csv(file: TextIO, predictions: Any, outputs: NDArray[Any], classes: l
     else:
         names = [f"output_{number}" for number in range(outputs.shape[1])]
     writer.writerow([*(["prediction"] if classes else []), *names])
-    for prediction, row in zip(predictions, outputs.tolist(), strict=True):
+    for prediction, row in zip(predictions, (outputs if classes else predictions).tolist(), strict=True):
         writer.writerow([*([prediction] if classes else []), *row])

@@ -51,7 +51,7 @@ _FIXED = (
     "hidden", "epsilon", "density", "links", "distribution", "dense", "activation", "slope", "dropout",
     "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset",
     "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "average",
-    "average_opt", "clip_norm", "validation", "seed", "loss",
+    "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
 )  # fmt: skip
 
 
@@ -285,7 +285,8 @@ def _record(
     """What --json writes."""
     network, rows = trainer.network, trainer.history.epochs
     followed = "validation" if notes["validation"] else "test"
-    metric = "r2" if data.classes is None else "accuracy"
+    found = trainer.loss.metric(trainer.network.final)
+    metric = None if found is None else found.name  # of a loss of one's own
 
     def figures(name: str) -> dict[str, Any]:
         per_epoch = {"train": [row[name] for row in rows]}
@@ -320,7 +321,7 @@ def _record(
         "rewiring": config["rewiring"],
         "average": next((one.options() for one in trainer.callbacks if isinstance(one, WeightAverage)), None),
         "dropout": next((p for layer in network.layers if (p := layer.config().get("p")) is not None), 0.0),
-        metric: figures(metric),
+        **({} if metric is None else {metric: figures(metric)}),
         "loss": figures("loss"),
         "seconds": {"total": sum(map(sum, seconds.values())), "per_epoch": seconds},
         "nnz": network.nnz,
@@ -334,7 +335,8 @@ def _record(
 
 def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> None:
     """The last lines on standard output."""
-    metric = "r2" if "r2" in record else "accuracy"
+    found = trainer.loss.metric(trainer.network.final)
+    metric = "loss" if found is None else found.name
     parts = [
         f"{part} {record[metric][part]:.4f}" for part in ("train", "test") if record[metric][part] is not None
     ]

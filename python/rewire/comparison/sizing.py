@@ -87,7 +87,7 @@ def resized(contender: Contender, data: Dataset, weights: int) -> Contender:
         said = "hidden"
     else:
         said, value = _count(options, recipe)
-        sizes = [int(data.X.shape[1]), *recipe.hidden, outputs_of(data)]
+        sizes = [int(data.X.shape[1]), *recipe.hidden, outputs_of(data, recipe.loss(data))]
         full = sum(n * m for n, m in zip(sizes, sizes[1:], strict=False))
         most = {"density": 1.0, "links": full}.get(said, math.inf)
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from rewire import _checks
 
-__all__ = ["Arguments", "without_early_stopping"]
+__all__ = ["Arguments", "Conditional", "without_early_stopping"]
 
 # Words of other libraries, and what to say here. Slips of the pen are found by likeness.
 INSTEAD = {
@@ -28,8 +28,8 @@ INSTEAD = {
     "clip_norm": "give it to an optimizer, optimizer=rewire.SGD(clip_norm=...)",
     "class_weight": "give fit a weight for each sample, "
     "sample_weight=sklearn.utils.class_weight.compute_sample_weight(class_weight, y)",
-    "loss": "the targets decide about it; a rewire.Trainer takes any",
-    "loss_function": "the targets decide about it; a rewire.Trainer takes any",
+    "loss": "there is only one here; a rewire.Trainer takes any",
+    "loss_function": "it is called loss where there are several",
     "callbacks": "a rewire.Trainer takes callbacks",
     "max_fun": "there is no L-BFGS here; max_iter counts epochs",
     "epochs": "it is called max_iter here",
@@ -93,21 +93,39 @@ def _refuse_parameters_of_names(params: Mapping[str, Any], now: Mapping[str, Any
             )
 
 
-class without_early_stopping:
-    """A method that is there unless ``early_stopping`` is set, as by scikit-learn's ``available_if``.
+class Conditional:
+    """A method that is there as long as ``why_not`` gives no reason, as by scikit-learn's ``available_if``.
 
     That one's message names the method only.
+
+    Parameters
+    ----------
+    method : function
+    why_not : function
+        From a model and the method's name to what the AttributeError says, or None.
     """
 
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self.method = method
+    def __init__(self, method: Callable[..., Any], why_not: Callable[[Any, str], str | None]) -> None:
+        self.method, self.why_not = method, why_not
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         if model is None:
             return self.method
-        if model.early_stopping:
-            raise AttributeError(
-                f"{type(model).__name__} has no {self.method.__name__} with early_stopping=True: "
-                "pieces of data leave nothing to hold out; set_params(early_stopping=False) brings it back"
-            )
+        words = self.why_not(model, self.method.__name__)
+        if words is not None:
+            raise AttributeError(f"{type(model).__name__} {words}")
         return MethodType(self.method, model)
+
+
+def without_early_stopping(method: Callable[..., Any]) -> Any:
+    """A method that is there unless ``early_stopping`` is set."""
+
+    def why_not(model: Any, name: str) -> str | None:
+        if not model.early_stopping:
+            return None
+        return (
+            f"has no {name} with early_stopping=True: "
+            "pieces of data leave nothing to hold out; set_params(early_stopping=False) brings it back"
+        )
+
+    return Conditional(method, why_not)

@@ -327,10 +327,6 @@ class BaseSparseMLP(Arguments):
                 else:
                     trainer = self._new_trainer(X, fitted, amount)
                 metric = trainer.loss.metric(trainer.network.final)
-                if metric is None and self.early_stopping:
-                    raise ValueError(
-                        f"early_stopping needs a loss with a metric, got loss {trainer.loss.name!r}"
-                    )
                 monitor = "val_loss" if metric is None else f"val_{metric.name}"
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
@@ -417,6 +413,8 @@ class BaseSparseMLP(Arguments):
             "n_layers_": len(trainer.network.weight_layers) + 1,
         }
         scores = [row[monitor] for row in rows if monitor in row] if self.early_stopping else None
+        if scores is not None and monitor == "val_loss":
+            scores = [-score for score in scores]  # a score is better when larger
         found["validation_scores_"] = scores
         found["best_validation_score_"] = None if scores is None else max(scores, default=math.nan)
         known = self.best_loss_ if epochs_before else None

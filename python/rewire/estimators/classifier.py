@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -13,12 +14,38 @@ from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe
 from rewire._moments import quiet
+from rewire._registry import folded
 from rewire.estimators import _parameters
-from rewire.estimators._arguments import without_early_stopping
+from rewire.estimators._arguments import Conditional, without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
-from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss
+from rewire.losses import BinaryCrossEntropy, CrossEntropy, Loss, SquaredHinge
 
 __all__ = ["SparseMLPClassifier"]
+
+
+def _of_hinge(model: SparseMLPClassifier) -> bool:
+    """Whether it is, or is to be, trained by the squared hinge."""
+    given = model.trainer_.loss if hasattr(model, "trainer_") else model.loss
+    word = given.get("name") if isinstance(given, dict) else given
+    return isinstance(given, SquaredHinge) or (
+        isinstance(word, str) and folded(word) == folded(SquaredHinge.name)
+    )
+
+
+def _scores(method: Callable[..., Any]) -> Any:
+    """A method that is there where outputs are scores."""
+    return Conditional(
+        method, lambda model, name: None if _of_hinge(model) else
+        f"has no {name} but with loss='squared_hinge': its outputs are probabilities, predict_proba",
+    )  # fmt: skip
+
+
+def _probabilities(method: Callable[..., Any]) -> Any:
+    """A method that is there where outputs are probabilities."""
+    return Conditional(
+        method, lambda model, name: None if not _of_hinge(model) else
+        f"has no {name} with loss='squared_hinge': its outputs are scores, decision_function",
+    )  # fmt: skip
 
 
 class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
@@ -80,7 +107,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     loss : "auto", str, dict or Loss
         Auto is the cross entropy, of labels one for each. ``CrossEntropy(label_smoothing=0.1)`` says more,
         and so does ``{"name": "cross_entropy", "class_weight": [1, 5]}``; an own
-        :class:`~rewire.losses.ArrayLoss` of logits is taken too.
+        :class:`~rewire.losses.ArrayLoss` of logits is taken too. ``"squared_hinge"`` gives scores, as a
+        support vector machine does: ``decision_function`` instead of probabilities.
     average : {"ema", "swa"}, dict, WeightAverage or None
         Predict with averages of weights over steps: exponential ones, or the mean over the last quarter of
         the run; ``{"name": "ema", "decay": 0.99}`` says more, see :class:`~rewire.WeightAverage`. Validation
@@ -137,7 +165,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Samples it has seen.
     n_layers_, n_outputs_ : int
         Layers of neurons, inputs included; outputs (two for a binary target).
-    out_activation_ : {"softmax", "logistic"}
+    out_activation_ : {"softmax", "logistic", "identity"}
+        Identity with ``loss="squared_hinge"``.
     loss_, best_loss_ : float
         Of the last epoch, and the lowest; over training batches. ``best_loss_`` is None with early stopping.
     loss_curve_ : list of float
@@ -221,10 +250,30 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         """
         with self._fitted_network() as network:
             p = self._raw_predict(network, X)
-            if self.out_activation_ == "logistic":
-                return (p > 0.5).astype(np.int64)
+            if self._multilabel:
+                return (p > (0.5 if self.out_activation_ == "logistic" else 0.0)).astype(np.int64)
             return self.classes_[p.argmax(axis=1)]
 
+    @_scores
+    def decision_function(self, X: Any) -> NDArray[Any]:
+        """Scores of the classes, or of every label; there with ``loss="squared_hinge"``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (n_samples,) or (n_samples, n_outputs)
+            One number a sample for two classes: above 0 the second one is predicted.
+        """
+        with self._fitted_network() as network:
+            scores = self._raw_predict(network, X)
+            if self._multilabel or self.n_outputs_ > 2:
+                return scores
+            return scores[:, 1] - scores[:, 0]
+
+    @_probabilities
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Probabilities of the classes in the order of ``classes_``, or of every label.
 
@@ -239,6 +288,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         with self._fitted_network() as network:
             return self._raw_predict(network, X)
 
+    @_probabilities
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Logarithms of :meth:`predict_proba`; minus infinity where that is 0."""
         p = self.predict_proba(X)
@@ -310,16 +360,17 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         return _indicators(y) if multilabel else _indices(y, self.classes_)
 
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
-        if fitted["_multilabel"]:
-            return "logistic", "sigmoid", BinaryCrossEntropy.name
-        return "softmax", "softmax", CrossEntropy.name
+        usual = BinaryCrossEntropy.name if fitted["_multilabel"] else CrossEntropy.name
+        if _of_hinge(self):
+            return "identity", "linear", usual
+        return ("logistic", "sigmoid", usual) if fitted["_multilabel"] else ("softmax", "softmax", usual)
 
     def _check_loss(self, loss: Loss, usual: str) -> None:
         labels = usual == BinaryCrossEntropy.name
-        fits = isinstance(loss, BinaryCrossEntropy if labels else CrossEntropy)
+        fits = isinstance(loss, (BinaryCrossEntropy if labels else CrossEntropy, SquaredHinge))
         if not (fits or getattr(loss, "logits", False)):
             raise ValueError(
-                f"loss must be 'auto', {usual!r} or an ArrayLoss of logits for "
+                f"loss must be 'auto', {usual!r}, 'squared_hinge' or an ArrayLoss of logits for "
                 f"{'labels' if labels else 'classes'}, got {describe(self.loss)}"
             )
 

@@ -12,11 +12,12 @@ from sklearn.utils.validation import column_or_1d
 
 from rewire._checks import describe
 from rewire._moments import Moments, levels, near_one, quiet, shifted
+from rewire._targets import refuse_where
 from rewire.estimators import _parameters
 from rewire.estimators._arguments import without_early_stopping
 from rewire.estimators._base import BaseSparseMLP
 from rewire.estimators._units import REMEMBERED, OutputUnits, moments_of, moments_with, near_enough
-from rewire.losses import MSE, ArrayLoss, Huber, Loss
+from rewire.losses import MSE, ArrayLoss, Huber, Loss, Poisson
 
 __all__ = ["SparseMLPRegressor"]
 
@@ -33,16 +34,18 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
 rewiring, drop_fraction, optimizer, learning_rate_init, momentum, weight_decay, dropout, average, \
 batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
-    loss : "auto", "mse", "huber", dict or Loss
+    loss : "auto", "mse", "huber", "poisson", dict or Loss
         Auto is the mean squared error. ``Huber(delta)`` counts outliers less, in the units of standardised
-        targets; an own :class:`~rewire.losses.ArrayLoss` is taken too.
+        targets. ``"poisson"`` is for counts and other targets >= 0: the network gives logarithms of rates,
+        and predictions are rates. An own :class:`~rewire.losses.ArrayLoss` is taken too.
     early_stopping : bool
-        Hold out ``validation_fraction`` of the samples, watch R2 on them and bring back the best network.
-        There is no ``partial_fit`` then.
+        Hold out ``validation_fraction`` of the samples, watch R2 on them (of an own loss without a metric,
+        the loss) and bring back the best network. There is no ``partial_fit`` then.
     standardize : bool
         Bring features *and targets* to mean 0 and deviation 1 by what the training sets say; see
         :class:`~rewire.Trainer`. Targets in the hundreds would otherwise make SGD diverge at the usual
-        learning rates. Predictions are in the units of y, and finite.
+        learning rates. With ``loss="poisson"`` targets are divided by their mean, which does not change what
+        is minimised. Predictions are in the units of y, and finite.
     validation_fraction, warm_start, random_state, n_jobs, verbose, dtype
         See :class:`~rewire.SparseMLPClassifier`.
 
@@ -50,12 +53,13 @@ batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
     ----------
     target_mean_, target_scale_ : ndarray of float64, shape (n_outputs,)
         A prediction is what the network gives, times scale, plus mean (0 and 1 without ``standardize``). In a
-        stream they follow the moments of all targets within 5 %.
+        stream they follow the moments of all targets within 5 %. With ``loss="poisson"`` it is exp of what
+        the network gives, times scale: the mean of the first targets.
     out_activation_ : "identity"
     loss_, loss_curve_, best_loss_ : float, list of float, float
         Mean loss over training batches, of standardised targets.
     validation_scores_, best_validation_score_ : list of float, float
-        R2 on what was held out; None without early stopping.
+        R2 on what was held out, or the loss with its sign changed; None without early stopping.
     n_features_in_, feature_names_in_, n_iter_, t_, n_layers_, n_outputs_, coefs_, intercepts_, nnz_, \
 density_, history_, topology_history_, network_, trainer_
         See :class:`~rewire.SparseMLPClassifier`. ``network_`` works on standardised targets.
@@ -103,7 +107,7 @@ density_, history_, topology_history_, network_, trainer_
             As y was.
         """
         with self._fitted_network() as network:
-            out = self._raw_predict(network, X).astype(np.float64)
+            out = self.trainer_.loss.predictions(self._raw_predict(network, X).astype(np.float64))
             mean, scale = self.target_mean_, self.target_scale_
             one_dimensional = self._one_dimensional
         with quiet():
@@ -163,9 +167,15 @@ density_, history_, topology_history_, network_, trainer_
         fitted: dict[str, Any] = {}
         if first:
             fitted = {"n_outputs_": y.shape[1], "_one_dimensional": flat}
-        if first and not self.standardize:
+        counts = isinstance(
+            _parameters.loss_of(self.loss, MSE.name) if first else self.trainer_.loss, Poisson
+        )
+        if counts:
+            refuse_where(y < 0, y, "y", "hold counts >= 0 for loss 'poisson'")
+        if first and (counts or not self.standardize):
             none = np.zeros(y.shape[1])
-            fitted |= {"target_mean_": none, "target_scale_": none + 1, "_target_moments": None}
+            scale = _mean_counts(y, weight) if counts and self.standardize else none + 1
+            fitted |= {"target_mean_": none, "target_scale_": scale, "_target_moments": None}
         elif first or self._target_moments is not None:
             fitted |= self._learn_targets(y, weight, None if first else self._target_moments)
         new = "target_mean_" in fitted
@@ -218,7 +228,13 @@ density_, history_, topology_history_, network_, trainer_
         return "identity", "linear", MSE.name
 
     def _check_loss(self, loss: Loss, usual: str) -> None:
-        if not isinstance(loss, MSE | Huber | ArrayLoss):
+        if not isinstance(loss, MSE | Huber | Poisson | ArrayLoss):
             raise ValueError(
-                f"loss must be 'auto', 'mse', 'huber' or an ArrayLoss, got {describe(self.loss)}"
+                f"loss must be 'auto', 'mse', 'huber', 'poisson' or an ArrayLoss, got {describe(self.loss)}"
             )
+
+
+def _mean_counts(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """The mean of every column; 1 where it is 0, which is no unit."""
+    mean = moments_of(y, weight).mean if weight is None or weight.any() else np.zeros(y.shape[1])
+    return np.where(mean > 0, mean, 1.0)

@@ -6,7 +6,7 @@ on any number of threads with the same bits; losses of one's own are subclasses 
 
 from rewire._targets import Targets, Truth
 from rewire.losses.arrays import ArrayLoss
-from rewire.losses.base import Loss, loss, register_loss
+from rewire.losses.base import Loss, loss, loss_names, register_loss
 from rewire.losses.contrast import Contrast
 from rewire.losses.entropy import BinaryCrossEntropy, CrossEntropy
 from rewire.losses.hinge import SquaredHinge
@@ -14,5 +14,5 @@ from rewire.losses.values import MSE, Huber, Poisson
 
 __all__ = [
     "MSE", "ArrayLoss", "BinaryCrossEntropy", "Contrast", "CrossEntropy", "Huber", "Loss", "Poisson",
-    "SquaredHinge", "Targets", "Truth", "loss", "register_loss",
+    "SquaredHinge", "Targets", "Truth", "loss", "loss_names", "register_loss",
 ]  # fmt: skip

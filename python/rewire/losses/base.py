@@ -14,7 +14,7 @@ from rewire._targets import Targets, Truth
 from rewire.activations import Activation
 from rewire.metrics import Metric
 
-__all__ = ["KINDS", "Loss", "loss", "register_loss", "unfit"]
+__all__ = ["KINDS", "Loss", "loss", "loss_names", "register_loss", "unfit"]
 
 
 class Loss(Parameters):
@@ -40,6 +40,10 @@ class Loss(Parameters):
     def metric(self, final: Activation) -> Metric | None:
         """What is reported beside the loss."""
         return None
+
+    def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """What a network's outputs say of targets: by default they are in the units of these themselves."""
+        return outputs
 
     def targets(self, y: Any, n_out: int, name: str = "y") -> Targets:
         """Check y and wrap it; TypeError or ValueError with value and position."""
@@ -76,6 +80,11 @@ def unfit(loss: Loss, final: Activation, expected: str, reason: str) -> ValueErr
     return ValueError(
         f"loss {loss.name!r} needs a final layer that is {expected}, got {final.name!r}: {reason}"
     )
+
+
+def loss_names() -> list[str]:
+    """Names of all losses, those of one's own that are registered among them."""
+    return KINDS.names()
 
 
 KINDS = Registry("loss", Loss, "a dict or a Loss", to_save="register_loss makes it one that can be")

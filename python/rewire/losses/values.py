@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks, _core
+from rewire._moments import quiet
 from rewire._targets import Targets, Truth, target_values
 from rewire.activations import Activation, Linear, Softmax
 from rewire.losses.base import Loss, register_loss, unfit
@@ -97,12 +98,25 @@ class Huber(_OfNumbers):
         return _core.loss(self.kind, z, truth.targets.core, truth.rows, weight, dz, threads, delta=self.delta)
 
 
+class _R2OfRates(R2):
+    """R2 of predictions that are exp of the outputs."""
+
+    def look(self, z: _core.Tiles, truth: Truth, weight: NDArray[np.float64] | None, threads: int = 1) -> Any:
+        return _rates(z.unpack(None, threads).astype(np.float64))
+
+
+@quiet()
+def _rates(outputs: NDArray[Any]) -> NDArray[Any]:
+    rates = np.exp(outputs)
+    return np.minimum(rates, np.finfo(rates.dtype).max)
+
+
 @register_loss
 class Poisson(Loss):
     """Negative log likelihood of counts, but for what outputs do not change: exp(z) - t z.
 
     Outputs z are logarithms of rates, so that the final layer is linear; ``np.exp(network.predict(X))`` are
-    the rates. Targets t, (m, n_out), or (m,) for one output, are at least 0.
+    the rates, of which the metric is R2. Targets t, (m, n_out), or (m,) for one output, are at least 0.
     """
 
     name = "poisson"
@@ -112,6 +126,13 @@ class Poisson(Loss):
         if not isinstance(final, Linear):
             raise unfit(self, final, "'linear'", "its outputs are to be logarithms of rates")
         return False
+
+    def predictions(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Rates, in the dtype of the outputs; at most its largest number."""
+        return _rates(outputs)
+
+    def metric(self, final: Activation) -> Metric:
+        return _R2OfRates()
 
     def targets(self, y: Any, n_out: int, name: str = "y") -> Targets:
         found = target_values(y, n_out, name)
