@@ -1148,16 +1148,19 @@ TABLE = [
             ],
             *[
                 r
-                for method in ("predict", "predict_proba", "predict_log_proba")
+                for method in ("predict", "predict_proba", "predict_log_proba", "decision_function")
                 if hasattr(getattr(rw, kind), method)
+                for options in [{"loss": "squared_hinge"} if method == "decision_function" else {}]
                 for r in [
                     row(
-                        lambda kind=kind, method=method: getattr(small(kind), method)(X),
+                        lambda kind=kind, method=method, o=options: getattr(small(kind, **o), method)(X),
                         f"{kind}.{method}", V, "not fitted yet", "fit",
                     ),
                     *rows_of(
                         f"{kind}.{method}",
-                        lambda kind=kind, method=method, **k: getattr(small(kind).fit(X, Y), method)(**k),
+                        lambda kind=kind, method=method, o=options, **k: getattr(
+                            small(kind, **o).fit(X, Y), method
+                        )(**k),
                         ({"X": X[0]}, V, "2D array", "got 1D array"),
                         ({"X": X.T}, V, "X has 20 features", "expecting 4"),
                         ({"X": X[:0]}, V, "0 sample", "minimum of 1"),

@@ -148,7 +148,7 @@ def test_a_best_network_without_a_new_callbacks_fields_is_not_brought_back(tmp_p
     t = small_trainer(callbacks=[Scores(0.9, 0.1), stopping(3, restore_best=True)], rewiring="set")
     t.fit(X, Y, epochs=2, verbose=0)
     t.save(tmp_path / "t")
-    callbacks = [Scores(0.2, 0.3), stopping(3, restore_best=True), rw.LinkLog()]
+    callbacks = [Scores(0.2, 0.3, 0.1), stopping(3, restore_best=True), rw.LinkLog()]
     again = rw.Trainer.resume(tmp_path / "t", callbacks=callbacks)
     again.fit(X, Y, epochs=2, verbose=0)
     assert again.callbacks[1].best in (0.2, 0.3)

@@ -197,12 +197,12 @@ class R2(Metric):
         mine, theirs = _shift(before, self.level), _shift(level, self.level)
         # Two sets of samples merged, as in Chan, Golub, LeVeque (1983).
         old, both = shifted(self.mean, mine), self.total + more.total
-        delta, share = shifted(more.mean, theirs) - old, more.total / both
+        delta, fraction = shifted(more.mean, theirs) - old, more.total / both
         self.error = shifted(self.error, 2 * mine) + shifted(more.error, 2 * theirs)
         self.deviations = shifted(self.deviations, 2 * mine) + (
-            shifted(more.deviations, 2 * theirs) + delta * delta * (self.total * share)
+            shifted(more.deviations, 2 * theirs) + delta * delta * (self.total * fraction)
         )
-        self.mean = old + delta * share
+        self.mean = old + delta * fraction
         self.low, self.high = np.minimum(self.low, more.low), np.maximum(self.high, more.high)
         self.total = both
         self.samples += more.samples

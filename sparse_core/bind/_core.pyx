@@ -54,6 +54,7 @@ include "plan.pxi"
 include "rules.pxi"
 include "layers.pxi"
 include "rows.pxi"
+include "losses.pxi"
 include "links.pxi"
 
 

@@ -214,6 +214,8 @@ void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_
 }
 
 /* An exponent of all ones is an infinity or a NaN. */
+#define EXPONENT_F32 UINT32_C(0x7f800000)
+#define EXPONENT_F64 UINT64_C(0x7ff0000000000000)
 #define STRANGE(name, WORD, EXPONENT)                            \
     static bool name(const char *values, size_t n)               \
     {                                                            \
@@ -225,8 +227,8 @@ void rw_tiles_unpack(const rw_kernels *k, const rw_tiles *t, char *out, ptrdiff_
         return found != 0;                                       \
     }
 
-STRANGE(strange_f32, uint32_t, UINT32_C(0x7f800000))
-STRANGE(strange_f64, uint64_t, UINT64_C(0x7ff0000000000000))
+STRANGE(strange_f32, uint32_t, EXPONENT_F32)
+STRANGE(strange_f64, uint64_t, EXPONENT_F64)
 
 bool rw_tiles_finite(const rw_tiles *t, int threads)
 {

@@ -123,8 +123,8 @@ MUTANTS = [
     Mutant(
         "infinity-is-a-number",
         "ops/tiles.c",
-        "UINT32_C(0x7f800000)",
-        "UINT32_C(0x7fc00000)",
+        "#define EXPONENT_F32 UINT32_C(0x7f800000)",
+        "#define EXPONENT_F32 UINT32_C(0x7fc00000)",
         "test_tiles_finite",
     ),
     # --- norms, S-shapes, standardised tiles
