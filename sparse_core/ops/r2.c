@@ -54,7 +54,8 @@ static void merge_r2(double *to, size_t to_pitch, double total, const double *fr
 {
     if (total == 0) {
         for (int q = 0; q < RW_R2_QUANTITIES; q++)
-            memcpy(to + (size_t)q * to_pitch, from + (size_t)q * from_pitch, (size_t)n * sizeof *to);
+            memcpy(to + (size_t)q * to_pitch, from + (size_t)q * from_pitch,
+                   (size_t)n * sizeof *to);
         return;
     }
     double share = more / (total + more), apart = total * share;
