@@ -14,7 +14,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time docs clean
+.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -78,6 +78,9 @@ bench-parts: .venv-bench/.ready ## which parts of a rule make it good, and the d
 bench-time: .venv-bench/.ready ## accuracy over seconds, dense beside sparse, for hours; goes on where it was stopped
 	@.venv-bench/bin/python bench/over_time.py $(BENCH_OPTIONS)
 	@.venv-bench/bin/python bench/densities.py $(BENCH_OPTIONS)
+
+bench-networks: .venv-bench/.ready ## the networks beside each other, at equal weights and at equal time, in half an hour or so
+	@.venv-bench/bin/python bench/networks.py $(BENCH_OPTIONS)
 
 define run-benches
 failed=; for script in $(BENCHES); do \

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import _networks_readme
 import _time_readme
 from _report import markdown, results
 
@@ -145,6 +146,46 @@ def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
     return page
 
 
+NETWORKS = """\
+# Networks beside each other
+
+Written by `python bench/targets.py --write` from what `make bench-networks` measured; nothing here is typed
+by hand. What the networks are made of is in [Layers](layers.md) and [Transforms](transforms.md), the rules
+are in [Rewiring](rewiring.md).
+
+{machine}
+
+## Fashion-MNIST, {samples:,} samples
+
+Nine networks with the defaults of the package, each at the best of a few learning rates, chosen by other
+training samples. At equal weights the dense network is narrower than the others; at equal time it has their
+widths, and no other network is changed. Time is that of one thread's processor; how many epochs go into it is
+measured beforehand. "Points above static" compares seed by seed, and what is nearer to 0 than two standard
+errors is called level:
+
+- at equal weights: {equal}
+- at equal time: {timed}
+"""
+
+
+def write_networks(run: dict[str, Any] | None) -> Path | None:
+    """Write the page of `make bench-networks`, and README's part of it; None where it has not run."""
+    if run is None:
+        return None
+    found = run["cells"]
+    said = {
+        key: _networks_readme.said(found[part], found["baseline"])
+        for key, part in (("equal", "weights"), ("timed", "time"))
+    }
+    opening = NETWORKS.format(machine=_facts(run["machine"]), samples=found["samples"], **said)
+    page = DOCS / "networks.md"
+    page.write_text("\n".join([opening, *_tables(run)]))
+    readme = DOCS.parent / "README.md"
+    if readme.exists():
+        readme.write_text(_networks_readme.put(readme.read_text(), run))
+    return page
+
+
 STORE_BEGIN = "<!-- figures of bench/store.py, written by `python bench/targets.py --write` -->"
 STORE_END = "<!-- end of figures -->"
 
@@ -194,7 +235,12 @@ def write(runs: dict[str, dict[str, Any]], targets: str) -> Path:
 
 
 def _section(run: dict[str, Any], title: str, text: str) -> list[str]:
-    parts = [f"## {title}\n", f"{text}\n"]
+    return [f"## {title}\n", f"{text}\n", *_tables(run)]
+
+
+def _tables(run: dict[str, Any]) -> list[str]:
+    """Tables, figures and notes of a script."""
+    parts = []
     for table in run["tables"]:
         if table["rows"]:
             parts.append(markdown(table["title"], table["header"], table["rows"]))

@@ -1,15 +1,15 @@
-"""Networks beside each other, at equal weights and at equal time: activations, rules, switches, winners.
+"""Networks beside each other, at equal weights and at equal time: rules, activations, switches, winners.
 
-The first 12,000 samples of Fashion-MNIST; three hidden layers of 500. Whatever is not said is a default of the
-package: groups of four, dropout 0.2, SGD with momentum whose rate falls along a cosine. Every network has the
-best of three learning rates, chosen from one seed by 10,000 other training samples; then it is trained from
-every seed, and the test set is looked at once, after the last epoch.
+The first 12,000 samples of Fashion-MNIST; three hidden layers of 500. Whatever is not said is a default of
+the package: groups of four, dropout 0.2, SGD with momentum whose rate falls along a cosine. Every network has
+the best of three learning rates, chosen from one seed by 10,000 other training samples; then it is trained
+from every seed, and the test set is looked at once, after the last epoch.
 
 Equal weights: as many connections as SwitchNet4 has with width 1024 and depth 3, in 20 epochs; the dense
 network is made narrower. Equal time: the networks are the same, but for the dense one, which has its full
-width; each has the processor seconds of one thread that the dense one takes for ten epochs. Epochs follow from
-measured paces, so other work on the machine changes nothing. Where PyTorch is there and quicker than our dense
-layers, the dense network has as many epochs as PyTorch would make in that time.
+width, and a rate of its own; each has the processor seconds of one thread that the dense one takes for
+five epochs. Epochs follow from measured paces, so other work on the machine changes nothing. Where PyTorch is
+there and quicker than our dense layers, its five epochs are what counts.
 
 Runs are kept in `networks_*.jsonl`, paces in `networks_paces.json`, and nothing is done twice: stopped by
 Ctrl-C or killed, it goes on where it was.
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 from _apart import apart
+from _networks_readme import above
 from _report import Report, parser, results, settle
 
 import rewire as rw
@@ -38,7 +39,7 @@ from rewire.recipe import Recipe
 
 SAMPLES, JUDGES = 12_000, 10_000
 HIDDEN, SWITCHES, DEPTH = 500, 1024, 3
-EPOCHS, DENSE_EPOCHS, SEEDS = 20, 10, 5
+EPOCHS, DENSE_EPOCHS, SEEDS = 20, 5, 5
 RATES = (0.01, 0.03, 0.1)
 TURNS, SHORT = 3, 3  # measurements of every pace; epochs of each
 DENSE, BASELINE = "dense, ReLU", "static, ReLU"
@@ -84,27 +85,24 @@ class Study:
             sys.exit("stopped; the same command goes on")
         return found
 
-    def tried(self, kept: str, networks: Any, **options: Any) -> tuple[rw.Comparison, dict[str, Any]]:
-        """Every network at its best rate, and what was found by it on the test set.
-
-        Returns
-        -------
-        found : Comparison
-        rates : dict
-            Name -> the rate.
-        """
+    def rates_of(self, kept: str, networks: Any, **options: Any) -> dict[str, float]:
+        """The best rate of every network, by other training samples than it has learned from."""
         names = {(name, rate): f"{name}, rate {rate:g}" for name in networks for rate in self.rates}
         one_each = {word: {**networks[name], "lr": rate} for (name, rate), word in names.items()}
-        chosen_by = self.compare(f"{kept}_rates", one_each, self.judges, seeds=1, **options)
-        rates = {}
+        found = self.compare(f"{kept}_rates", one_each, self.judges, seeds=1, **options)
+        best = {}
         for name in networks:
-            scores = {rate: _scores(chosen_by, names[name, rate]) for rate in self.rates}
-            scores = {rate: found for rate, found in scores.items() if found}
+            scores = {rate: _scores(found, names[name, rate]) for rate in self.rates}
+            scores = {rate: each for rate, each in scores.items() if each}
             if not scores:
                 raise RuntimeError(f"{name} diverged at every rate")
-            rates[name] = max(scores, key=lambda rate: scores[rate][0])
+            best[name] = max(scores, key=lambda rate: scores[rate][0])
+        return best
+
+    def tested(self, kept: str, networks: Any, rates: dict[str, float], **options: Any) -> rw.Comparison:
+        """Every network at its rate, from all seeds, on the test set."""
         at_best = {name: {**one, "lr": rates[name]} for name, one in networks.items()}
-        return self.compare(kept, at_best, self.test, seeds=self.seeds, **options), rates
+        return self.compare(kept, at_best, self.test, seeds=self.seeds, **options)
 
     def paces(self, networks: Any) -> dict[str, float]:
         """Processor seconds an epoch, measured in turns, or as they were measured before; PyTorch's too."""
@@ -160,19 +158,12 @@ def show(report: Report, title: str, rows: dict[str, dict[str, Any]]) -> None:
         if not scores:
             table.row(name, "-", "-", row["rate"], "diverged", "-", "-")
             continue
-        above = "-"
-        if name != BASELINE and len(scores) == len(base):
-            above = "{:+.2f} +- {:.2f}".format(*_mean(np.subtract(scores, base), len(scores)))
-        mean = "{:.2f} +- {:.2f}".format(*_mean(scores, 1))
+        difference = above(scores, base) if name != BASELINE else None
+        points = "-" if difference is None else "{:+.2f} +- {:.2f}".format(*difference)
+        spread = f" +- {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
         listed = " ".join(f"{score:.2f}" for score in scores)
-        table.row(name, row["weights"], row["epochs"], row["rate"], mean, listed, above)
-
-
-def _mean(values: Any, parts: int) -> tuple[float, float]:
-    """Mean and deviation, or with as many parts as values the standard error."""
-    values = [float(value) for value in values]
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return statistics.mean(values), spread / math.sqrt(parts)
+        mean = f"{statistics.mean(scores):.2f}{spread}"
+        table.row(name, row["weights"], row["epochs"], row["rate"], mean, listed, points)
 
 
 def main() -> None:
@@ -181,7 +172,9 @@ def main() -> None:
     arguments = settle(made.parse_args())
     report = Report("networks", arguments)
     study = Study(arguments)
-    equal, rates = study.tried("weights", study.networks, epochs=study.epochs, weights=study.weights)
+    limits = {"epochs": study.epochs, "weights": study.weights}
+    rates = study.rates_of("weights", study.networks, **limits)
+    equal = study.tested("weights", study.networks, rates, **limits)
     by_weights = {name: _row(equal, name, rates[name]) for name in study.networks}
     # The same networks, but for the dense one.
     same = {name: {**equal.contenders[name]} for name in study.networks}
@@ -189,21 +182,22 @@ def main() -> None:
     for one in same.values():
         one.pop("lr", None), one.pop("epochs", None)
     paces = study.paces(same)
-    dense = min(paces[name] for name in (DENSE, "PyTorch") if name in paces)
-    seconds = study.dense_epochs * dense
+    seconds = study.dense_epochs * min(paces[name] for name in (DENSE, "PyTorch") if name in paces)
     for name, one in same.items():
         one["epochs"] = study.dense_epochs if name == DENSE else max(1, int(seconds / paces[name]))
-    timed, rates = study.tried("time", same)
+    rates = {**rates, **study.rates_of("time", {DENSE: same[DENSE]})}
+    timed = study.tested("time", same, rates)
     by_time = {name: _row(timed, name, rates[name]) | {"pace": paces[name]} for name in same}
     show(report, f"At equal weights, {study.epochs} epochs", by_weights)
     show(report, f"At equal time, {seconds:.3g} s of one thread", by_time)
     report.cells = {
-        "weights": by_weights, "time": by_time, "seconds": seconds, "paces": paces,
+        "weights": by_weights, "time": by_time, "seconds": seconds, "paces": paces, "baseline": BASELINE,
         "samples": len(study.train[1]), "seeds": study.seeds,
     }  # fmt: skip
     report.note(
-        f"The rate is the best of {', '.join(f'{rate:g}' for rate in study.rates)}, for each table by itself. "
-        "After +-: deviation over seeds, and in the last column the standard error of the difference."
+        f"The rate is the best of {', '.join(f'{rate:g}' for rate in study.rates)} at equal weights, and for "
+        "the dense network in each table by itself; +- is the deviation over seeds, and in the last column "
+        "the standard error of the difference."
     )
     each = ", ".join(f"{name} {pace:.3f}" for name, pace in paces.items())
     report.note(f"Processor seconds an epoch, medians of {TURNS} turns: {each}.")

@@ -71,6 +71,13 @@ class Activation:
         """
         return []
 
+    def width(self, wanted: int, n_in: int) -> int:
+        """Of a hidden layer in a network of ``n_in`` inputs: the widest it can have, at most ``wanted``.
+
+        Where it can have none as narrow, the narrowest.
+        """
+        return max(1, wanted)
+
     @property
     def gain(self) -> float:
         """Factor that keeps the variance of signals through the layer (as torch's ``calculate_gain``).

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from rewire import units  # noqa: F401  so that their names are known to `activation`
 from rewire._checks import boolean, choice, describe, detached, integer, number
 from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
@@ -24,6 +23,7 @@ from rewire.link_counts import erdos_renyi_links, erk_links
 from rewire.optim import SGD, Optimizer
 from rewire.rewiring import SET, Rule, Static
 from rewire.schedules import Cosine
+from rewire.units import SReLUUnit
 
 __all__ = ["PRESETS", "Preset", "mlp_layers", "preset"]
 
@@ -134,9 +134,9 @@ PRESETS = {
         Preset(
             "set-2018",
             "Mocanu et al., Nature Communications 9:2383 (2018): SGD 0.01, momentum 0.9, w -= 2e-4 w every "
-            "step, dropout 0.3, epsilon 20, zeta 0.3, weights and new links N(0, 0.1^2), all layers rewired, "
-            "removal only after the last epoch. The paper's SReLU (four trained parameters a neuron) is not "
-            "built: All-ReLU, its relative without parameters, stands in.",
+            "step, dropout 0.3, SReLU starting as in the published code, epsilon 20, zeta 0.3, weights and "
+            "new links N(0, 0.1^2), all layers rewired, removal only after the last epoch.",
+            hidden=SReLUUnit("published"),
             init=Normal(0.1),
             dropout=0.3,
             lr=0.01,

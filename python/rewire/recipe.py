@@ -230,7 +230,7 @@ class Recipe:
         own = [
             name for name in _MLP if name not in ("hidden", "activation", "slope", "dense", "connectivity")
         ]
-        changes: dict[str, Any] = {**self._given(own), "hidden": self._activation(), "dense": self.dense}
+        changes: dict[str, Any] = {**self._given(own), "hidden": self.activation, "dense": self.dense}
         counts = [f"{name}={changes[name]}" for name in COUNTS if name in changes]
         if len(counts) > 1:
             raise ValueError(f"give one of {', '.join(COUNTS)}, got {' and '.join(counts)}")
@@ -242,7 +242,8 @@ class Recipe:
             changes.update(connectivity=connectivity, X=data.X)
         return self.preset.layers(sizes, final, **changes)
 
-    def _activation(self) -> Activation:
+    @property
+    def activation(self) -> Activation:
         """That of hidden layers; the preset's own, with its slope, where that has the same name."""
         what, preset = self._part("activation", self.preset.hidden.name), self.preset.hidden
         if (slope := self._get("slope")) is not None:

@@ -144,6 +144,10 @@ class SwitchNet4Unit(Unit):
             )
         return [self._made(first, hidden[0], len(hidden), dropout)]
 
+    def width(self, wanted: int, n_in: int) -> int:
+        least = -(-n_in // self.block)
+        return self.block * max(least, wanted // self.block)
+
 
 def hidden_names() -> list[str]:
     """The names of what may stand between matrices of weights: units, and activations of hidden layers."""

@@ -79,6 +79,8 @@ LAYERS = {
         once=False,
     ),
     "wht": Case(lambda n, group: rw.Mix("wht", n, width=n + 1, flip=True)),
+    "dct": Case(lambda n, group: rw.Mix("dct", n, width=n + 1)),
+    "hartley": Case(lambda n, group: rw.Mix("hartley", n, flip=True)),
     "permutation": Case(lambda n, group: rw.Mix("permutation", n), narrower=True),
     "switches": Case(lambda n, group: rw.layers.Switches(4 if n % 4 == 0 else 1, n_in=n)),
     "switchnet4": Case(lambda n, group: rw.SwitchNet4(n, block=group, depth=2, dropout=0.2)),

@@ -79,10 +79,11 @@ def resized(contender: Contender, data: Dataset, weights: int) -> Contender:
         change: Callable[[float], dict[str, Any]] = _scaled_layers(options["layers"])
         said = "sizes of layers"
     elif recipe.dense:
-        hidden = recipe.hidden
+        hidden, between, n_in = recipe.hidden, recipe.activation, int(data.X.shape[1])
 
         def change(scale: float) -> dict[str, Any]:
-            return {"hidden": [max(1, min(2**31 - 16, math.floor(n * scale))) for n in hidden]}
+            wanted = [min(2**31 - 16, math.floor(n * scale)) for n in hidden]
+            return {"hidden": [between.width(n, n_in) for n in wanted]}
 
         said = "hidden"
     else:
