@@ -2,9 +2,9 @@
 
 A layer's links are kept by output, so every link is looked at: ``store @ x``. Kept by source, as in a store
 of the transposed matrix, the links of sources that are zero could be left out; but sums go to memory then,
-one after the other. Here the best that this can give is measured: ``x @ store`` on a transposed store that has
-no other links than those of sources that are not zero, as if finding them cost nothing. Beside it stands what
-groups of four outputs do for the same number of links. One thread, processor time, in turns.
+one after the other. Here the best that this can give is measured: ``x @ store`` on a transposed store that
+has no other links than those of sources that are not zero, as if finding them cost nothing. Beside it stands
+what groups of four outputs do for the same number of links. One thread, processor time, in turns.
 """
 
 from __future__ import annotations
