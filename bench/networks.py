@@ -63,7 +63,7 @@ class Study:
     def __init__(self, arguments: Any) -> None:
         tiny = arguments.tiny
         self.seeds = 1 if tiny else arguments.seeds
-        self.epochs, self.dense_epochs = (1, 1) if tiny else (EPOCHS, DENSE_EPOCHS)
+        self.epochs, self.dense_epochs, self.turns = (1, 1, 1) if tiny else (EPOCHS, DENSE_EPOCHS, TURNS)
         self.rates = RATES[1:2] if tiny else RATES
         data = rw.datasets.load("digits" if tiny else "fashion-mnist")
         X, y = data.X.reshape(len(data.X), -1), data.y
@@ -111,7 +111,7 @@ class Study:
             return dict(json.loads(file.read_text()))
         data = Task.of((*self.train, *self.judges), 0.0).data
         spent: dict[str, list[float]] = {name: [] for name in networks}
-        for _ in range(TURNS):
+        for _ in range(self.turns):
             for name, options in networks.items():
                 trainer = Recipe({**options, "lr": 1e-4}).trainer(data, seed=0, epochs=SHORT, threads=1)
                 begin = time.process_time()
@@ -200,7 +200,7 @@ def main() -> None:
         "the standard error of the difference."
     )
     each = ", ".join(f"{name} {pace:.3f}" for name, pace in paces.items())
-    report.note(f"Processor seconds an epoch, medians of {TURNS} turns: {each}.")
+    report.note(f"Processor seconds an epoch, medians of {study.turns} turns: {each}.")
     report.save()
 
 

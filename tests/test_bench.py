@@ -23,6 +23,7 @@ sys.path.insert(0, str(BENCH))
 import _clock  # noqa: E402
 import _docs  # noqa: E402
 import _measure  # noqa: E402
+import _networks_readme  # noqa: E402
 import _report  # noqa: E402
 from _measure import ENOUGH, Call, Figure, Side, SideError, measure  # noqa: E402
 from _report import Report, markdown, options  # noqa: E402
@@ -162,9 +163,24 @@ COMMON = ("--tiny", "--threads", "1")
 
 @pytest.mark.parametrize(
     "name, arguments",
-    [("kernels", ("--peers", "rewire,numpy")), ("quick", ()), ("epoch", ()), ("training", ()), ("online", ()),
-     ("store", ()), ("small_data", ()), ("scale", ()), ("losses", ()), ("parts", ()), ("mixing", ()),
-     ("boltzmann", ()), ("selection", ())],
+    [
+        ("kernels", ("--peers", "rewire,numpy")),
+        ("quick", ()),
+        ("epoch", ()),
+        ("training", ()),
+        ("online", ()),
+        ("store", ()),
+        ("small_data", ()),
+        ("scale", ()),
+        ("losses", ()),
+        ("parts", ()),
+        ("mixing", ()),
+        ("boltzmann", ()),
+        ("selection", ()),
+        ("networks", ()),
+        ("one_sample", ()),
+        ("sparse_wht", ()),
+    ],
 )
 def test_scripts(folder, name, arguments):
     done = script(name, *COMMON, *arguments)
@@ -183,6 +199,37 @@ def test_noise_script(folder):
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()[2:]
     assert len(rows) == 8 and all(row.count("|") == 7 for row in rows)
+
+
+def test_who_is_above_whom(folder, monkeypatch):
+    """README's table and the page, without a figure that is typed."""
+    page = f"before\n{_networks_readme.BEGIN}\nold\n{_networks_readme.END}\nafter\n"
+    row = {"weights": 100, "epochs": 20, "rate": 0.1}
+    rows = {
+        "dense": {**row, "scores": [80.0, 81.0, 82.0]},
+        "static": {**row, "scores": [79.0, 80.1, 80.9]},
+        "SET": {**row, "scores": [79.5, 79.6, 80.9]},
+        "winners": {**row, "scores": [70.0, 71.0, 72.0]},
+        "wild": {**row, "scores": []},
+    }
+    timed = {**rows, "dense": {**rows["dense"], "weights": 900, "epochs": 5}}
+    cells = {
+        "weights": rows, "time": timed, "seconds": 6.71, "baseline": "static", "samples": 12_000, "seeds": 3,
+    }  # fmt: skip
+    run = {"cells": cells, "machine": {"cpu": "one", "instruction set": "avx2"}, "tables": [], "plots": [],
+           "notes": ["a note"]}  # fmt: skip
+    text = _networks_readme.put(page, run)
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| dense | 81.00 +- 1.00 | 81.00 +- 1.00 (5, 900 weights) |" in text
+    assert "| wild | diverged | diverged |" in text and "fewer than the 5" in text
+    said = "above static: dense (+1.00); level with static: SET (+0.00); below static: winners (-9.00), wild"
+    assert text.count(said) == 2
+    assert _networks_readme.put("no place", run) == "no place"
+    monkeypatch.setattr(_docs, "DOCS", folder / "docs")
+    (folder / "docs").mkdir()
+    (folder / "README.md").write_text(page)
+    assert _docs.write_networks(None) is None
+    assert said in _docs.write_networks(run).read_text() and (folder / "README.md").read_text() == text
 
 
 def test_the_page_for_the_docs(folder, monkeypatch):
