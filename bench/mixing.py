@@ -3,7 +3,7 @@
 The first two tables are of time. ``--trials`` trains instead: SwitchNet4 with each mix, and with none between
 its blocks, beside sparse networks of as many weights, on 12,000 samples of Fashion-MNIST. 10,000 other
 training samples judge, after the last epoch: the test set is never looked at. Trials are kept in
-`mixing_trials.jsonl` and none is run twice.
+`mixing_trials.jsonl` and none is run twice; ``--only TEXT`` runs those with this in their name.
 """
 
 from __future__ import annotations
@@ -102,15 +102,20 @@ def trials(report: Report) -> None:
     X, y = data.X.reshape(len(data.X), -1), data.y
     X_test, y_test = X[-JUDGES:], y[-JUDGES:]
     samples = 600 if tiny else SAMPLES
-    found = rw.compare(
-        (X[:samples], y[:samples], X_test, y_test), CONTENDERS, seeds=1 if tiny else SEEDS, validation=0,
-        epochs=1 if tiny else EPOCHS, jobs=1, threads=1, save=results() / "mixing_trials.jsonl", **COMMON,
+    file = results() / "mixing_trials.jsonl"
+    chosen = {name: one for name, one in CONTENDERS.items() if report.arguments.only in name}
+    rw.compare(
+        (X[:samples], y[:samples], X_test, y_test), chosen, seeds=1 if tiny else SEEDS, validation=0,
+        epochs=1 if tiny else EPOCHS, jobs=1, threads=1, save=file, **COMMON,
     )  # fmt: skip
+    found = rw.Comparison.load(file)  # what was run before, too
     columns = ["network", "weights", "accuracy, %", "by seed", "seconds an epoch"]
     title = f"Fashion-MNIST, {samples:,} samples, {EPOCHS} epochs, {SEEDS} seeds"
     table = report.table(title, columns)
     for name in CONTENDERS:
         runs = [run for run in found if run["contender"] == name and "error" not in run]
+        if not runs:
+            continue
         scores = [100 * run["test_accuracy"] for run in runs]
         seconds = statistics.median(run["seconds_per_epoch"] for run in runs)
         table.row(name, runs[0]["weights"], _mean(scores), " ".join(f"{s:.2f}" for s in scores), seconds)

@@ -199,6 +199,9 @@ def main() -> None:
         "the dense network in each table by itself; +- is the deviation over seeds, and in the last column "
         "the standard error of the difference."
     )
+    ends = [name for name, row in by_weights.items() if row["rate"] in (study.rates[0], study.rates[-1])]
+    if ends and len(study.rates) > 1:
+        report.note(f"Best at an end of these rates, where others may be better still: {', '.join(ends)}.")
     each = ", ".join(f"{name} {pace:.3f}" for name, pace in paces.items())
     report.note(f"Processor seconds an epoch, medians of {study.turns} turns: {each}.")
     report.save()

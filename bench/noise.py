@@ -101,21 +101,25 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--hidden", type=int, nargs="+", default=[200, 200])
+    parser.add_argument("--samples", type=int, help="to train on (all)")
+    parser.add_argument("--tested", type=int, help="samples of the test set that are altered (all)")
     parser.add_argument("--tiny", action="store_true", help="does the script work?")
     how = parser.parse_args()
     if how.tiny:
         how.seeds, how.epochs, how.hidden = 1, 1, [20]
     data = rw.datasets.load(how.data)
-    scale = float(data.X.max())
-    X, X_test = data.X.astype(np.float32) / scale, data.X_test.astype(np.float32) / scale
+    X, X_test = (part.reshape(len(part), -1).astype(np.float32) for part in (data.X, data.X_test))
+    scale = float(X.max())
+    X, y = X[: how.samples] / scale, data.y[: how.samples]
+    X_test, y_test = X_test[: how.tested] / scale, data.y_test[: how.tested]
     value = float(X.mean() + 2 * X.std())
     print("| | rate | clean | at 25 % | at 50 % | noise score |\n|---|---|---|---|---|---|", flush=True)
     for name, given in CONTESTANTS.items():
-        rate = RATES[0] if how.tiny else chosen_rate(given, X, data.y, value, how)
+        rate = RATES[0] if how.tiny else chosen_rate(given, X, y, value, how)
         runs = []
         for seed in range(how.seeds):
-            net = trained(given, X, data.y, rate, seed, how)
-            found = accuracies(net, X_test, data.y_test, value, seed)
+            net = trained(given, X, y, rate, seed, how)
+            found = accuracies(net, X_test, y_test, value, seed)
             runs.append([found[0], found[5], found[10], statistics.mean(found)])
         cells = []
         for column in zip(*runs, strict=True):

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 import rewire as rw
 from rewire import _core
 
-LENGTHS = (10, 14, 18)  # m
+LENGTHS = (10, 14, 18, 20)  # m
 COEFFICIENTS = (4, 32, 256)
 SUBGROUPS, LOAD = 3, 1.5
-TRIALS = 20
+TRIALS, LONG = 20, 14  # fewer from this m on
 NOISE = (0.0, 1e-6, 1e-3)  # of every value, relative to the signal's deviation
 TOLERANCE = 1e-3  # relative to the largest bin
 PARTS = (0.01, 0.05, 0.1, 0.25)
@@ -139,7 +139,7 @@ def speed(report: Report) -> None:
 
         def one(m: int = m, k: int = k) -> dict[str, Any]:
             rng = np.random.default_rng([m, k])
-            trials = 2 if tiny else TRIALS
+            trials = 2 if tiny else max(5, TRIALS >> max(0, m - LONG))
             right = {}
             for noise in NOISE:
                 count = 0
