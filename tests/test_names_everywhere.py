@@ -1,9 +1,11 @@
 """What has a name is there by it: on the command line, in comparisons, in estimators."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import rewire as rw
 from rewire import files
@@ -55,6 +57,11 @@ def archive(tmp_path):
     return path
 
 
+def kinds(network):
+    """Names of its layers' classes."""
+    return [type(layer).__name__ for layer in network.layers]
+
+
 def test_all_units_are_here():
     assert sorted(UNITS) == sorted(KINDS)
 
@@ -80,6 +87,38 @@ def test_trained_looked_at_and_resumed(run, archive, tmp_path, name):
     assert code == 0 and len(out.splitlines()) == len(DATA[2])
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_from_a_file(run, archive, tmp_path, name):
+    (tmp_path / "layers.json").write_text(json.dumps(NETWORKS[name]))
+    saved = tmp_path / "m"
+    train = ["train", "--data", archive, "--layers", tmp_path / "layers.json", "--epochs", 1, "--quiet"]
+    code, _, error = run(*train, "--save", saved)
+    assert code == 0, error
+    assert [type(layer).__name__ for layer in rw.load(saved).layers] == [
+        one["type"] for one in NETWORKS[name]
+    ]
+    assert run("inspect", saved)[0] == run("eval", saved, "--data", archive)[0] == 0
+    again = ["train", "--resume", saved, "--data", archive, "--epochs", 2, "--quiet"]
+    assert run(*again)[0] == 0
+    code, _, error = run(*again, "--layers", tmp_path / "layers.json")
+    assert code == 2 and "--layers cannot be changed with --resume" in error
+
+
+def test_wrong_layers_from_a_file(run, archive, tmp_path):
+    def told(text, *options):
+        (tmp_path / "l").write_text(text)
+        code, _, error = run("train", "--data", archive, "--layers", tmp_path / "l", *options)
+        assert code == 2
+        return error
+
+    assert "is no JSON" in told("[{")
+    assert "must hold a list of layers" in told("{}")
+    assert "layers[0], a Sparse, must say its n_out" in told('[{"type": "Sparse"}, {"type": "Sparse"}]')
+    assert "hidden does nothing beside layers" in told("[]", "--hidden", 9)
+    assert "this file is named for something else too" in told("[]", "--save", tmp_path / "l")
+    assert run("train", "--data", archive, "--layers", tmp_path / "none")[0] == 1
+
+
 # --- rewire compare, rw.compare
 
 
@@ -90,13 +129,15 @@ def test_compared_by_name(run, archive, tmp_path):
     contenders["in order"] = {"activation": "switchnet4", "activation.mix": "permutation"}
     (tmp_path / "c.json").write_text(json.dumps(contenders))
     command = ["compare", "--data", archive, "--epochs", 1, "--batch-size", 30, "--seeds", 1, "--jobs", 0]
+    (tmp_path / "layers.json").write_text(json.dumps(NETWORKS["normed"]))
     code, out, error = run(
-        *command, "--hidden", "12,12", "--grid", f"activation={','.join(UNITS)}", "--contenders",
-        tmp_path / "c.json", "--json", tmp_path / "found", "--quiet",
+        *command, "--hidden", "12,12", "--grid", f"activation={','.join(UNITS)}", "--also",
+        f"one more: --layers {tmp_path / 'layers.json'}", "--contenders", tmp_path / "c.json", "--json",
+        tmp_path / "found", "--quiet",
     )  # fmt: skip
     assert code == 0, out + error
     found = json.loads((tmp_path / "found").read_text())
-    assert [row["contender"] for row in found["runs"]] == [*UNITS, *contenders]
+    assert [row["contender"] for row in found["runs"]] == [*UNITS, "one more", *contenders]
     assert not any("error" in row for row in found["runs"])
 
 
@@ -134,6 +175,59 @@ def test_estimators(name):
     for rows in (slice(0, 40), slice(40, 90)):
         stream.partial_fit(X[rows], Y[rows], classes=range(3))
     assert stream.predict(X).shape == Y.shape
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_estimators_of_layers(name):
+    shared = {"layers": NETWORKS[name], "max_iter": 2, "random_state": 0}
+    model = clone(rw.SparseMLPClassifier(**shared)).fit(X, Y)
+    assert [type(layer).__name__ for layer in model.network_.layers] == [
+        one["type"] for one in NETWORKS[name]
+    ]
+    assert model.predict_proba(X).sum(axis=1) == pytest.approx(1, abs=1e-5)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict(X), model.predict(X))
+    assert sum(matrix.nnz for matrix in model.coefs_) == model.nnz_
+    assert rw.SparseMLPRegressor(**shared).fit(X, T).predict(X).shape == T.shape
+    stream = rw.SparseMLPClassifier(**shared)
+    for rows in (slice(0, 40), slice(40, 90)):
+        stream.partial_fit(X[rows], Y[rows], classes=range(3))
+    with pytest.raises(ValueError, match="layers must stay .* while the same network is trained on"):
+        stream.set_params(layers=[SPARSE]).partial_fit(X, Y)
+
+
+def test_estimators_take_layers_and_functions():
+    layers = [rw.Sparse(8, 12), rw.LayerNorm(), rw.Sparse(12, 3, activation="softmax")]
+    model = rw.SparseMLPClassifier(layers=layers, max_iter=1, random_state=0).fit(X, Y)
+    assert model.network_.layers[0] is not layers[0] and not hasattr(layers[0], "store")
+    model.set_params(
+        layers=lambda n, m: [rw.Sparse(n, 9), rw.TwoSided(), rw.Dense(18, m, activation="softmax")]
+    )
+    assert [matrix.shape for matrix in model.fit(X, Y).coefs_] == [(8, 9), (18, 3)]
+    switches = rw.SparseMLPClassifier((8, 8), activation="switchnet4", max_iter=1).fit(X, Y)
+    assert [matrix.shape for matrix in switches.coefs_] == [(16, 8), (16, 8), (8, 3)]
+
+
+@pytest.mark.parametrize(
+    "layers, words",
+    [
+        (
+            [rw.Sparse(8, 3)],
+            "layers must end with the activation 'softmax' that the targets ask for, got 'linear'",
+        ),
+        (
+            [rw.Sparse(8, 4, activation="softmax")],
+            "must take the 8 features of X and give 3 outputs, got 8 -> 4",
+        ),
+        (lambda n, m: [rw.Sparse(7, 3, activation="softmax")], "got 7 -> 3"),
+        ([{"type": "Sparse"}, {"type": "Sparse"}], "must say its n_out"),
+        ("relu", "layers must be a list of descriptions, or a function that gives layers, got 'relu'"),
+        ([3], r"layers\[0\] must be a dict with a type, or a Layer, got 3"),
+    ],
+)
+def test_layers_that_do_not_fit(layers, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        rw.SparseMLPClassifier(layers=layers, max_iter=1).fit(X, Y)
 
 
 def test_the_paper_of_set_has_srelu():

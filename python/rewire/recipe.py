@@ -31,7 +31,9 @@ from rewire.rewiring.base import KINDS as RULES
 from rewire.schedules import Cosine, Schedule, Step
 from rewire.trainer import Trainer
 
-__all__ = ["COUNTS", "EPOCHS", "HIDDEN", "Recipe", "beside", "dotted", "option_names", "outputs_of"]
+__all__ = [
+    "COUNTS", "EPOCHS", "HIDDEN", "Recipe", "beside", "dotted", "given_layers", "option_names", "outputs_of",
+]  # fmt: skip
 
 HIDDEN = (1000, 1000, 1000)
 EPOCHS = 20
@@ -211,12 +213,7 @@ class Recipe:
         given = self._get("layers")
         if given is None:
             return self._perceptron([n_in, *self.hidden, n_out], final, data)
-        if callable(given):
-            return list(given(n_in, n_out))
-        one_of_types(
-            "layers", given, (list, tuple), "a list of descriptions, or a function that gives layers"
-        )
-        return described_layers(given, n_in, n_out, final)
+        return given_layers(given, n_in, n_out, final)
 
     @property
     def hidden(self) -> list[int]:
@@ -396,6 +393,14 @@ def final_for(loss: Loss) -> str:
         except ValueError:
             continue
     return "linear"
+
+
+def given_layers(given: Any, n_in: int, n_out: int, final: Any) -> list[Layer]:
+    """Layers by what ``layers`` is: descriptions in a list, or a function of both numbers."""
+    if callable(given):
+        return list(given(n_in, n_out))
+    one_of_types("layers", given, (list, tuple), "a list of descriptions, or a function that gives layers")
+    return described_layers(given, n_in, n_out, final)
 
 
 def described_layers(given: Sequence[Any], n_in: int, n_out: int | None, final: Any) -> list[Layer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
-from rewire._fileio import is_stream, writable_target
+from rewire._fileio import is_stream, open_regular, writable_target
 from rewire._saving import Contents
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
@@ -26,8 +27,8 @@ from rewire.trainer import Trainer
 
 __all__ = [
     "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
-    "loss_name", "environment", "rerun_with_blas_threads", "saved_network", "sized", "tell", "usage",
-    "use_threads",
+    "loss_name", "environment", "read_json", "rerun_with_blas_threads", "saved_network", "sized", "tell",
+    "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -75,6 +76,15 @@ def rerun_with_blas_threads(command: list[str]) -> int | None:
         return None
     environment = {**os.environ, **dict.fromkeys(BLAS_VARIABLES, threads)}
     return subprocess.call([sys.executable, "-m", "rewire", *command, "--threads", threads], env=environment)
+
+
+def read_json(option: str, path: str) -> Any:
+    """What a file holds that an option names; UsageError for one that is no JSON."""
+    with open_regular(path) as file:
+        try:
+            return json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{option} {path} is no JSON: {error}") from None
 
 
 def check_outputs(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from argparse import Namespace
 from typing import Any, NoReturn
 
 from rewire import plots
-from rewire._fileio import open_regular, write_json
+from rewire._fileio import write_json
 from rewire._signals import terminating
 from rewire.cli._shared import (
     UsageError,
@@ -17,6 +16,7 @@ from rewire.cli._shared import (
     check_outputs,
     environment,
     load_data,
+    read_json,
     tell,
     usage,
     use_threads,
@@ -53,10 +53,8 @@ def run(arguments: Namespace) -> int:
 
 
 def _run(arguments: Namespace) -> Comparison:
-    check_outputs(
-        arguments.save, arguments.json, inputs=[archive(arguments.data), arguments.contenders],
-        replaces=arguments.save,
-    )  # fmt: skip
+    inputs = [archive(arguments.data), arguments.contenders, arguments.layers]
+    check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.save)
     if arguments.plot is not None:
         _check_picture(arguments)
     use_threads(arguments.threads)
@@ -116,11 +114,7 @@ def _add(found: dict[str, Any], option: str, name: str, options: Any) -> None:
 
 
 def _from_file(path: str) -> dict[str, Any]:
-    with open_regular(path) as file:
-        try:
-            found = json.load(file)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"--contenders {path} is no JSON: {error}") from None
+    found = read_json("--contenders", path)
     if not isinstance(found, dict) or not all(isinstance(options, dict) for options in found.values()):
         raise UsageError(f"--contenders {path} must hold an object of names, each with an object of options")
     return found

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from rewire import datasets
 from rewire._registry import folded
 from rewire._version import __version__
+from rewire.cli._shared import UsageError, read_json
 from rewire.connectivity import connectivity_names
 from rewire.losses import Contrast, loss_names
 from rewire.optim import optimizer_names
@@ -133,6 +134,11 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     network.add_argument(
         "--hidden", type=_widths, metavar="N,N,...", help="hidden neurons (default: 1000,1000,1000)"
     )
+    network.add_argument(
+        "--layers", metavar="FILE",
+        help="in the place of a perceptron: a JSON list of layers, {\"type\": \"Sparse\", \"n_out\": 100, "
+        "\"density\": 0.1}; the last one has as many outputs as the data ask for",
+    )  # fmt: skip
     density = network.add_mutually_exclusive_group()
     density.add_argument(
         "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
@@ -159,7 +165,9 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="option of the connectivity, such as beta=0.5; may be repeated",
     )  # fmt: skip
     network.add_argument(
-        "--group", type=int, choices=(1, 2, 4, 8),
+        "--group",
+        type=int,
+        choices=(1, 2, 4, 8),
         help="neurons that share their sources (default: 4; with --preset 1)",
     )
     network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
@@ -227,10 +235,20 @@ def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
             continue
         if name == "set":
             found |= dict(value)
+        elif name == "layers":
+            found[name] = _layers_of(value)
         elif name.endswith("_opt"):
             found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
         else:
             found[name] = value
+    return found
+
+
+def _layers_of(path: str) -> list[Any]:
+    """Descriptions of layers from a file."""
+    found = read_json("--layers", path)
+    if not isinstance(found, list):
+        raise UsageError(f"--layers {path} must hold a list of layers, each an object with a type")
     return found
 
 

@@ -48,10 +48,10 @@ INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its nu
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "epsilon", "density", "links", "distribution", "dense", "activation", "slope", "dropout",
-    "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt", "preset",
-    "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup", "average",
-    "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
+    "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation", "slope",
+    "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt",
+    "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup",
+    "average", "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
 )  # fmt: skip
 
 
@@ -72,7 +72,8 @@ def _run(arguments: Namespace) -> int:
     """Train, save, report; returns the exit code."""
     if arguments.save_every and arguments.save is None:
         raise UsageError("--save-every needs --save: say where to")
-    check_outputs(arguments.save, arguments.json, inputs=[archive(arguments.data)], replaces=arguments.resume)
+    inputs = [archive(arguments.data), arguments.layers]
+    check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.resume)
     use_threads(arguments.threads)
     started = datetime.datetime.now(datetime.UTC)
     trainer, data, notes = _fresh(arguments) if arguments.resume is None else _resumed(arguments)

@@ -36,7 +36,6 @@ INSTEAD = {
     "n_epochs": "it is called max_iter here",
     "patience": "it is called n_iter_no_change here",
     "hidden": "it is called hidden_layer_sizes here",
-    "layers": "it is called hidden_layer_sizes here",
     "seed": "it is called random_state here",
     "threads": "it is called n_jobs here",
     "n_threads": "it is called n_jobs here",

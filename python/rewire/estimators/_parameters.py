@@ -20,6 +20,7 @@ from rewire._moments import balanced
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
+from rewire.layers import Layer
 from rewire.losses import Loss, loss
 
 __all__ = [
@@ -85,8 +86,8 @@ def hidden_sizes(value: Any) -> list[int]:
 
 
 BUILDS = (
-    "activation", "epsilon", "density", "links", "distribution", "group", "init", "connectivity", "dropout",
-    "loss", "standardize", "dtype",
+    "activation", "layers", "epsilon", "density", "links", "distribution", "group", "init", "connectivity",
+    "dropout", "loss", "standardize", "dtype",
 )  # fmt: skip
 _PLAIN = (bool, int, float, str)
 _FIXED = frozenset([type(None), *_PLAIN])
@@ -126,6 +127,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
     named = chosen.get("name") if isinstance(chosen, dict) else chosen
     checked = {
         "activation": activation(model.activation),
+        "layers": _said(model.layers),
         **_checked_counts(model),
         "group": _checks.choice("group", model.group, (1, 2, 4, 8)),
         "init": initializer(model.init),
@@ -158,6 +160,13 @@ def _checked_counts(model: Any) -> dict[str, Any]:
         "links": None if links is None else _checks.integer("links", links, low=1),
         "distribution": _checks.choice("distribution", model.distribution, ("erk", "uniform")),
     }  # fmt: skip
+
+
+def _said(layers: Any) -> str | None:
+    """What tells descriptions of layers from others."""
+    if not isinstance(layers, (list, tuple)):
+        return None if layers is None else repr(layers)
+    return repr([one.config() if isinstance(one, Layer) else one for one in layers])
 
 
 def loss_of(what: Any, usual: str) -> Loss:

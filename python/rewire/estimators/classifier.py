@@ -63,7 +63,13 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Of hidden layers: ``"all-relu"``, ``"relu"``, ``"leaky-relu"``, ``"thresholded-relu"``, ``"abs"``,
         ``"gelu"``, ``"silu"``, ``"tanh"``, ``"sigmoid"``, ``"linear"``, or an object such as
         ``AllReLU(0.75)``; or a layer that takes its place: ``"srelu"``, ``"prelu"``, ``"two-sided"``,
-        ``"k-winners"``, ``"two-sided-winners"``.
+        ``"k-winners"``, ``"two-sided-winners"``, ``"switchnet4"``.
+    layers : list or callable, optional
+        The network layer by layer, in the place of a perceptron: descriptions such as ``{"type": "Sparse",
+        "n_out": 100, "density": 0.1, "activation": "relu"}`` or ``{"type": "LayerNorm"}``, or layers, which
+        are copied; widths that are left out follow, and the last layer has the outputs and the activation
+        that the targets ask for. Or a function of the numbers of inputs and outputs that gives layers. Sizes,
+        activation, connections, groups, initial weights and dropout are then unused.
     epsilon : float
         Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out. With few features
         that may be all of them: a DensityWarning then names a smaller epsilon. Unused with ``density`` or
