@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -26,23 +26,22 @@ from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._warn import warn
-from rewire.activations import Activation, activation
+from rewire.activations import Activation
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
 from rewire.errors import InterruptedWarning
 from rewire.estimators import _auto, _parameters
 from rewire.estimators._arguments import Arguments
 from rewire.estimators._auto import Amount
+from rewire.estimators._network import coefficients, new_network
 from rewire.estimators._split import hold_out
 from rewire.history import History
-from rewire.initializers import Initializer, initializer
-from rewire.layers import Layer, Switches
+from rewire.initializers import Initializer
+from rewire.layers import Layer
 from rewire.losses import Loss
 from rewire.network import Sequential
 from rewire.optim import Optimizer
-from rewire.parameters import DenseParameter
-from rewire.presets import Preset, mlp_layers, preset
-from rewire.recipe import given_layers
+from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.trainer import Trainer
 
@@ -439,10 +438,7 @@ class BaseSparseMLP(Arguments):
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
             dtype = "float64" if X.dtype == np.float64 else "float32"
-        network = Sequential(
-            self._layers(sizes, final, X), seed=_parameters.seed(self.random_state), dtype=dtype
-        )
-        _check_ends(network, sizes, final)
+        network = new_network(self, sizes, final, X, dtype)
         return Trainer(
             network,
             loss=loss,
@@ -452,22 +448,6 @@ class BaseSparseMLP(Arguments):
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
             horizon=self.horizon,
-        )
-
-    def _layers(self, sizes: list[int], final: str, X: Any) -> list[Layer]:
-        """A perceptron, or what ``layers`` says."""
-        if self.layers is not None:
-            return given_layers(self.layers, sizes[0], sizes[-1], final)
-        return mlp_layers(
-            sizes,
-            output=final,
-            hidden=activation(self.activation),
-            **_parameters.link_counts(self),
-            dropout=self.dropout,
-            init=initializer(self.init),
-            connectivity=self.connectivity,
-            X=X,
-            group=_checks.choice("group", self.group, (1, 2, 4, 8)),
         )
 
     def _known(self, incremental: bool) -> Checked | None:
@@ -671,7 +651,7 @@ class BaseSparseMLP(Arguments):
 
         Blocks of switches stand as weights of [max(x, 0), min(x, 0)], shape (2 * n_in, n_out).
         """
-        return list(map(_coefficients, self.network_.weight_layers))
+        return list(map(coefficients, self.network_.weight_layers))
 
     @property
     def intercepts_(self) -> list[NDArray[Any]]:
@@ -697,33 +677,3 @@ class BaseSparseMLP(Arguments):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _coefficients(layer: Layer) -> csr_array:
-    """The weights of a layer, inputs by outputs."""
-    if isinstance(layer, Switches):
-        rows, cols = layer.connections()
-        sides = [
-            csr_array((side.ravel(), (cols, rows)), shape=(layer.n_in, layer.n_out))
-            for side in np.split(layer.weight.values, 2, axis=1)
-        ]
-        return csr_array(vstack(sides))
-    weight = layer.parameters()["weight"]
-    if isinstance(weight, DenseParameter):
-        return csr_array(weight.values.T)
-    return csr_array(layer.store.to_csr().T)
-
-
-def _check_ends(network: Sequential, sizes: Sequence[int], final: str) -> None:
-    """ValueError where layers that somebody has described do not go with X and the targets."""
-    ends = network.n_in, network.n_out
-    if ends != (sizes[0], sizes[-1]):
-        raise ValueError(
-            f"layers must take the {sizes[0]} features of X and give {sizes[-1]} outputs, "
-            f"got {ends[0]} -> {ends[1]}"
-        )
-    if network.final != activation(final):
-        raise ValueError(
-            f"layers must end with the activation {final!r} that the targets ask for, "
-            f"got {network.final.name!r}"
-        )

@@ -1,0 +1,72 @@
+"""The network of an estimator: built from its parameters, and its weights as scikit-learn shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+
+from rewire import _checks
+from rewire.activations import activation
+from rewire.estimators import _parameters
+from rewire.initializers import initializer
+from rewire.layers import Layer, Switches
+from rewire.network import Sequential
+from rewire.parameters import DenseParameter
+from rewire.presets import mlp_layers
+from rewire.recipe import given_layers
+
+__all__ = ["coefficients", "new_network"]
+
+
+def new_network(model: Any, sizes: Sequence[int], final: str, X: Any, dtype: str) -> Sequential:
+    """A perceptron of these sizes, or what ``layers`` says; ValueError where that does not fit."""
+    if model.layers is not None:
+        layers = given_layers(model.layers, sizes[0], sizes[-1], final)
+    else:
+        layers = mlp_layers(
+            sizes,
+            output=final,
+            hidden=activation(model.activation),
+            **_parameters.link_counts(model),
+            dropout=model.dropout,
+            init=initializer(model.init),
+            connectivity=model.connectivity,
+            X=X,
+            group=_checks.choice("group", model.group, (1, 2, 4, 8)),
+        )
+    network = Sequential(layers, seed=_parameters.seed(model.random_state), dtype=dtype)
+    if model.layers is not None:
+        _check_ends(network, sizes, final)
+    return network
+
+
+def _check_ends(network: Sequential, sizes: Sequence[int], final: str) -> None:
+    ends = network.n_in, network.n_out
+    if ends != (sizes[0], sizes[-1]):
+        raise ValueError(
+            f"layers must take the {sizes[0]} features of X and give {sizes[-1]} outputs, "
+            f"got {ends[0]} -> {ends[1]}"
+        )
+    if network.final != activation(final):
+        raise ValueError(
+            f"layers must end with the activation {final!r} that the targets ask for, "
+            f"got {network.final.name!r}"
+        )
+
+
+def coefficients(layer: Layer) -> csr_array:
+    """The weights of a layer, inputs by outputs; blocks of switches have [max(x, 0), min(x, 0)] as inputs."""
+    if isinstance(layer, Switches):
+        rows, cols = layer.connections()
+        sides = [
+            csr_array((side.ravel(), (cols, rows)), shape=(layer.n_in, layer.n_out))
+            for side in np.split(layer.weight.values, 2, axis=1)
+        ]
+        return csr_array(vstack(sides))
+    weight = layer.parameters()["weight"]
+    if isinstance(weight, DenseParameter):
+        return csr_array(weight.values.T)
+    return csr_array(layer.store.to_csr().T)
