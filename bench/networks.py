@@ -11,8 +11,8 @@ width, and a rate of its own; each has the processor seconds of one thread that 
 five epochs. Epochs follow from measured paces, so other work on the machine changes nothing. Where PyTorch is
 there and quicker than our dense layers, its five epochs are what counts.
 
-Runs are kept in `networks_*.jsonl`, paces in `networks_paces.json`, and nothing is done twice: stopped by
-Ctrl-C or killed, it goes on where it was.
+Runs are kept in `networks_*.jsonl`, paces in `networks_paces*.json`, and nothing is done twice: stopped by
+Ctrl-C or killed, it goes on where it was. Other defaults of the package have other files.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import os
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "REWIRE_NUM_THREADS"), "1")
 
+import hashlib
 import json
 import math
 import statistics
@@ -32,6 +33,7 @@ import numpy as np
 from _apart import apart
 from _networks_readme import above
 from _report import Report, parser, results, settle
+from _trials import package_defaults
 
 import rewire as rw
 from rewire.comparison.task import Task
@@ -65,6 +67,7 @@ class Study:
         self.seeds = 1 if tiny else arguments.seeds
         self.epochs, self.dense_epochs, self.turns = (1, 1, 1) if tiny else (EPOCHS, DENSE_EPOCHS, TURNS)
         self.rates = RATES[1:2] if tiny else RATES
+        self.defaults = "" if tiny else "-" + hashlib.sha256(package_defaults().encode()).hexdigest()[:8]
         data = rw.datasets.load("digits" if tiny else "fashion-mnist")
         X, y = data.X.reshape(len(data.X), -1), data.y
         samples, judges = (600, 200) if tiny else (SAMPLES, JUDGES)
@@ -79,7 +82,7 @@ class Study:
         """Runs, kept in a file; the whole script ends where they were interrupted."""
         found = rw.compare(
             (*self.train, *against), networks, validation=0, jobs=0, threads=1,
-            save=results() / f"networks_{kept}.jsonl", **options,
+            save=results() / f"networks_{kept}{self.defaults}.jsonl", **options,
         )  # fmt: skip
         if found.interrupted:
             sys.exit("stopped; the same command goes on")
@@ -106,7 +109,7 @@ class Study:
 
     def paces(self, networks: Any) -> dict[str, float]:
         """Processor seconds an epoch, measured in turns, or as they were measured before; PyTorch's too."""
-        file = results() / "networks_paces.json"
+        file = results() / f"networks_paces{self.defaults}.json"
         if file.exists():
             return dict(json.loads(file.read_text()))
         data = Task.of((*self.train, *self.judges), 0.0).data
