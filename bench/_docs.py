@@ -157,11 +157,11 @@ are in [Rewiring](rewiring.md).
 
 ## Fashion-MNIST, {samples:,} samples
 
-Nine networks with the defaults of the package, each at the best of a few learning rates, chosen by other
-training samples. At equal weights the dense network is narrower than the others; at equal time it has their
-widths, and no other network is changed. Time is that of one thread's processor; how many epochs go into it is
-measured beforehand. "Points above static" compares seed by seed, and what is nearer to 0 than two standard
-errors is called level:
+Nine networks with the defaults that the package had at this commit, each at the best of a few learning rates,
+chosen by other training samples. At equal weights the dense network is narrower than the others; at equal
+time it has their widths, and no other network is changed. Time is that of one thread's processor; how many
+epochs go into it is measured beforehand. "Points above static" compares seed by seed, and what is nearer to 0
+than two standard errors is called level:
 
 - at equal weights: {equal}
 - at equal time: {timed}

@@ -31,8 +31,9 @@ def part(found: dict[str, Any], machine: dict[str, str]) -> str:
         *(f"| {name} | {_cell(equal[name])} | {_timed(timed[name], equal[name])} |" for name in equal),
         "",
         f"Test accuracy in %, mean +- deviation of {seeds} seeds{partial}; the first {found['samples']:,} "
-        f"samples of Fashion-MNIST, learning rates chosen on others; {machine['cpu']}, "
-        f"{machine['instruction set']}. `make bench-networks` measures it; `docs/networks.md` has all of it.",
+        f"samples of Fashion-MNIST, hidden layers of 500, defaults of commit {machine['commit']}, learning "
+        f"rates chosen on other samples; {machine['cpu']}, {machine['instruction set']}. `make "
+        "bench-networks` measures it; `docs/networks.md` has all of it.",
         "",
         f"- At equal weights: {said(equal, base)}",
         f"- At equal time: {said(timed, base)}",

@@ -216,8 +216,8 @@ def test_who_is_above_whom(folder, monkeypatch):
     cells = {
         "weights": rows, "time": timed, "seconds": 6.71, "baseline": "static", "samples": 12_000, "seeds": 3,
     }  # fmt: skip
-    run = {"cells": cells, "machine": {"cpu": "one", "instruction set": "avx2"}, "tables": [], "plots": [],
-           "notes": ["a note"]}  # fmt: skip
+    machine = {"cpu": "one", "instruction set": "avx2", "commit": "abc"}
+    run = {"cells": cells, "machine": machine, "tables": [], "plots": [], "notes": ["a note"]}
     text = _networks_readme.put(page, run)
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| dense | 81.00 +- 1.00 | 81.00 +- 1.00 (5, 900 weights) |" in text
