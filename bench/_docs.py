@@ -163,8 +163,8 @@ time it has their widths, and no other network is changed. Time is that of one t
 epochs go into it is measured beforehand. "Points above static" compares seed by seed, and what is nearer to 0
 than two standard errors is called level:
 
-- at equal weights: {equal}
-- at equal time: {timed}
+- Equal weights. {equal}
+- Equal time. {timed}
 """
 
 

@@ -35,8 +35,8 @@ def part(found: dict[str, Any], machine: dict[str, str]) -> str:
         f"rates chosen on other samples; {machine['cpu']}, {machine['instruction set']}. `make "
         "bench-networks` measures it; `docs/networks.md` has all of it.",
         "",
-        f"- At equal weights: {said(equal, base)}",
-        f"- At equal time: {said(timed, base)}",
+        f"- Equal weights. {said(equal, base)}",
+        f"- Equal time. {said(timed, base)}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -56,7 +56,7 @@ def _timed(row: dict[str, Any], equal: dict[str, Any]) -> str:
 
 
 def said(rows: dict[str, dict[str, Any]], base: str) -> str:
-    """Who is above the baseline, who below it, seed by seed, and by how much."""
+    """Who is above the baseline, who below it, seed by seed, and by how many points."""
     ahead, behind, level = [], [], []
     for name, row in rows.items():
         if name == base:
@@ -69,11 +69,11 @@ def said(rows: dict[str, dict[str, Any]], base: str) -> str:
         kind = level if abs(points) <= CLEAR * error else ahead if points > 0 else behind
         kind.append(f"{name} ({points:+.2f})")
     words = [
-        f"{what} {base}: {', '.join(names)}"
-        for what, names in (("above", ahead), ("level with", level), ("below", behind))
+        f"{what}: {'; '.join(names)}."
+        for what, names in ((f"Above {base}", ahead), ("Level with it", level), ("Below it", behind))
         if names
     ]
-    return "; ".join(words) + "."
+    return " ".join(words)
 
 
 def above(scores: list[float], base: list[float]) -> tuple[float, float] | None:

@@ -222,7 +222,9 @@ def test_who_is_above_whom(folder, monkeypatch):
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| dense | 81.00 +- 1.00 | 81.00 +- 1.00 (5, 900 weights) |" in text
     assert "| wild | diverged | diverged |" in text and "fewer than the 5" in text
-    said = "above static: dense (+1.00); level with static: SET (+0.00); below static: winners (-9.00), wild"
+    said = (
+        "Above static: dense (+1.00). Level with it: SET (+0.00). Below it: winners (-9.00); wild (diverged)."
+    )
     assert text.count(said) == 2
     assert _networks_readme.put("no place", run) == "no place"
     monkeypatch.setattr(_docs, "DOCS", folder / "docs")
