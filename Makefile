@@ -9,6 +9,9 @@ ifeq ($(origin CC),default)
 CC = gcc
 endif
 
+# Bytecode is written, whatever the environment says: some hundred processes would compile the same again.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN     = .venv/bin
 SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find sparse_core python -type f \
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
@@ -27,9 +30,9 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
-# What takes longest by itself begins first: the wheel and what pip brings, then the sanitizers. pytest gets one
-# process a processor, so nothing in them starts threads unless a test asks for them.
-test: .venv/.ready           ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
+# What takes longest by itself begins first: the wheel and what pip brings, then the sanitizers, which need no
+# Python. pytest gets one process a processor, so nothing in them starts threads unless a test asks for them.
+test: .venv/.machine         ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
 	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
@@ -123,12 +126,16 @@ export MACHINE
 
 # --- Python: .venv, the wheel (by way of the sdist), and what each verb needs beside it ---
 
-.venv/.ready:
+.venv/.machine:
 	@command -v $(PYTHON) >/dev/null || { echo "rewire needs Python >= 3.11, and there is no $(PYTHON) here" \
 		"(Debian, Ubuntu: apt install python3 python3-venv python3-dev)"; exit 1; }
 	@$(PYTHON) -c "$$MACHINE" "$(CC)"
+	@mkdir -p .venv && touch $@
+
+# Without bytecode: four fifths of what pip would compile are never imported, and what is, Python compiles once.
+.venv/.ready: .venv/.machine
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q build "setuptools>=77" "cython>=3.1,<4"
+	$(BIN)/pip install -q --no-compile build "setuptools>=77" "cython>=3.1,<4"
 	@touch $@
 
 dist/.wheel: .venv/.ready $(SOURCES)
@@ -146,7 +153,7 @@ dist/.wheel: .venv/.ready $(SOURCES)
 .venv/.needs-%: .venv/.ready pyproject.toml
 	@mkdir -p build
 	@$(BIN)/python -c "$$NEEDS" $* >build/needs-$*.txt
-	$(BIN)/pip install -q -r build/needs-$*.txt
+	$(BIN)/pip install -q --no-compile -r build/needs-$*.txt
 	@touch $@
 
 define NEEDS
@@ -202,6 +209,10 @@ TSAN_LACKS  = $(strip $(if $(TSAN_CC),,clang) $(if $(TSAN_ARCHER),,libomp-dev))
 build/c/tsan/%: VARIANT = -O1 -g1 -fopenmp -fsanitize=thread -Wno-string-conversion
 build/c/tsan/%: C_COMPILE = $(TSAN_CC)
 c-tsan: C_RUN = OMP_TOOL_LIBRARIES=$(TSAN_ARCHER) TSAN_OPTIONS=ignore_noninstrumented_modules=1
+
+# On two processors two programs wait for threads that the other one keeps from running: not by spinning, which
+# takes half of their time.
+c-openmp c-asan: C_RUN = OMP_WAIT_POLICY=passive
 
 build/c/neon/%: VARIANT = -O2 -fopenmp
 build/c/neon/%: C_COMPILE = $(NEON_CC)
