@@ -178,6 +178,7 @@ cases = pytest.mark.parametrize("between", BETWEEN.values(), ids=BETWEEN)
 # --- paths ------------------------------------------------------------------------------
 
 
+@pytest.mark.in_turn(3)
 @cases
 @pytest.mark.parametrize(("group", "dense"), [(1, False), (4, False), (1, True)])
 @pytest.mark.parametrize("seed", range(3))
@@ -337,6 +338,7 @@ NARROWING = {
 }  # fmt: skip
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("between", NARROWING.values(), ids=NARROWING)
 @pytest.mark.parametrize(("group", "dense"), [(1, False), (4, False), (1, True)])
 @pytest.mark.parametrize("bias", [True, False])
