@@ -168,6 +168,19 @@ def test_estimators_give_the_same_bits_in_any_units(by_column, by_target, by_wei
     assert plain.loss_ == pytest.approx(other.loss_, rel=1e-12)
 
 
+@pytest.mark.parametrize("exponent", [-900, -260, -200, 198, 203, 900])
+@pytest.mark.parametrize("rows", [2, 12, 60])
+def test_regressors_of_float64_give_the_same_bits_in_any_units(exponent, rows):
+    """Few rows and many are summed in different ways, but the same way in all units."""
+    options = {**FAST, "optimizer": "sgd", "dtype": "float64", "batch_size": 5}
+    target = np.random.default_rng(rows).normal(size=rows)
+    near, far = (
+        SparseMLPRegressor(**options).fit(X[:rows], y).predict(X)
+        for y in (target, np.ldexp(target, exponent))
+    )
+    np.testing.assert_array_equal(np.ldexp(far, -exponent), near)
+
+
 @pytest.mark.parametrize("scale", [1e300, 1e307, 1e-300, 2.0**-1060])
 def test_far_targets_and_features(scale):
     found = SparseMLPRegressor(**FAST | {"max_iter": 60}).fit(X, T * scale)

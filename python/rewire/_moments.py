@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "FAR", "NEAR", "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "levels", "near_one",
-    "quiet", "shifted", "within",
+    "Extremes", "Moments", "SampleWeights", "Weighed", "balanced", "level_of", "levels", "near_one", "quiet",
+    "shifted", "within",
 ]  # fmt: skip
 
 SAFE = 200  # numbers within 2^-200 and 2^200 can be squared, weighted and summed as they are
@@ -61,7 +61,7 @@ def _near(*arrays: NDArray[np.float64]) -> NDArray[np.int64] | None:
     return levels(top)
 
 
-def _level(largest: float) -> int:
+def level_of(largest: float) -> int:
     """:func:`levels` of one number, in a tenth of the time."""
     exponent = math.frexp(largest)[1]
     return 0 if abs(exponent) <= SAFE else exponent
@@ -172,7 +172,7 @@ class Moments(NamedTuple):
     def merged(self, other: Moments) -> Moments:
         """Of both sets of samples together, as in Chan, Golub, LeVeque (1983); call it :func:`quiet`."""
         both = self.mean, other.mean, self.deviation, other.deviation
-        by = -_level(max(self.total, other.total))
+        by = -level_of(max(self.total, other.total))
         theirs = math.ldexp(other.total, by)
         fraction = theirs / (math.ldexp(self.total, by) + theirs)
         rows, count = self.rows + other.rows, min(self.total + other.total, _MOST)

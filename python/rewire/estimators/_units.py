@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire._inputs import Source
-from rewire._moments import FAR, NEAR, Moments, balanced, levels, near_one, shifted
+from rewire._moments import Moments, balanced, level_of, levels, near_one, shifted
 
 __all__ = ["OutputUnits", "moments_of", "moments_with", "near_enough"]
 
@@ -85,24 +85,25 @@ def _average(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDAr
     return found
 
 
-def _moments_of_few(values: list[float]) -> Moments | None:
-    """:func:`moments_of` a few numbers, in a tenth of NumPy's time; None where some are far from 1."""
-    if not NEAR <= max(map(abs, values)) < FAR:
-        return None
+def _moments_of_few(values: list[float]) -> Moments:
+    """:func:`moments_of` a few numbers, in a tenth of NumPy's time."""
+    level = level_of(max(map(abs, values)))
+    if level:
+        values = [math.ldexp(value, -level) for value in values]
     mean = math.fsum(values) / len(values)
     errors = [value - mean for value in values]
     deviation = math.sqrt(math.fsum(error * error for error in errors) / len(values))
     if not deviation > NOISE * abs(mean):
         mean, deviation = values[0] + 0.0, 0.0
+    if level:
+        mean, deviation = math.ldexp(mean, level), math.ldexp(deviation, level)
     return Moments(float(len(values)), np.array([mean]), np.array([deviation]), len(values))
 
 
 def moments_of(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> Moments:
     """Of targets, in the units of y whatever they are."""
     if weight is None and y.size <= FEW and y.shape[1] == 1:
-        found = _moments_of_few(y[:, 0].tolist())
-        if found is not None:
-            return found
+        return _moments_of_few(y[:, 0].tolist())  # whatever the units: they must make no difference
     weight, level = balanced(weight)
     top = np.abs(y) if weight is None else np.abs(y[weight > 0])
     largest = top.max(axis=0, initial=0.0)
