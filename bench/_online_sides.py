@@ -29,7 +29,7 @@ def scikit_learn(threads: int, kind: str, **cell: Any) -> dict[str, Batch]:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     made = MLPClassifier if kind == "classifier" else MLPRegressor
-    return _stream(made(tuple(cell["hidden"]), random_state=0), kind, cell["data"])
+    return _stream(made(hidden_layer_sizes=tuple(cell["hidden"]), random_state=0), kind, cell["data"])
 
 
 def _stream(model: Any, kind: str, data: str) -> dict[str, Batch]:

@@ -8,12 +8,13 @@ thing is a ``TypeError``, a wrong value a ``ValueError``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +60,20 @@ def refuse_shadowed(name: str, thing: Any) -> None:
 
     It would be called long afterwards, as a number or whatever it is.
     """
-    for word, value in vars(thing).items():
-        if not callable(value) and callable(getattr(type(thing), word, None)):
+    there, kind = vars(thing), cast(Any, type(thing))
+    for word in there.keys() & _callables(kind):
+        value = there[word]
+        if not callable(value):
             raise TypeError(
                 f"{name} ({type(thing).__name__}): its attribute {word!r} must have another name, "
                 f"for {word}() is a method; got {describe(value)}"
             )
+
+
+@functools.lru_cache(maxsize=256)
+def _callables(kind: Any) -> frozenset[str]:
+    """Names of what a class has that can be called: its methods above all."""
+    return frozenset(word for word in dir(kind) if callable(getattr(kind, word, None)))
 
 
 def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") -> None:

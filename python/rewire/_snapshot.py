@@ -21,13 +21,14 @@ import numpy as np
 from rewire._signals import Interrupts
 from rewire._training import TrainerLike
 from rewire.callbacks import has_state
+from rewire.parameters import Field
 from rewire.store import WeightStore
 
 __all__ = ["KEPT_BYTES", "AllOrNothing", "AttributesUndone"]
 
 KEPT_BYTES = 256 << 20
 
-_PLAIN = {type(None), bool, int, float, str}  # what has no contents; only a short cut
+_PLAIN = {type(None), bool, int, float, str, Field}  # what never changes inside; only a short cut
 # Attributes of parameters that hold nothing between two steps, or what others hold.
 _SCRATCH = ("_room", "_gradient", "_view", "_derived", "_taken", "owner")
 

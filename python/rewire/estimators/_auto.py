@@ -8,7 +8,8 @@ linear model.
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def kind(optimizer: Any) -> type[Optimizer]:
 
 def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount) -> float | None:
     """The weight decay of such an optimizer; None if it takes none."""
-    takes = "weight_decay" in inspect.signature(optimizer).parameters
+    takes = "weight_decay" in _arguments(cast(Any, optimizer))
     if not isinstance(weight_decay, str):
         value = _checks.number("weight_decay", weight_decay, low=0.0)
         if not takes and value:
@@ -70,6 +71,11 @@ def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount)
     return usual if takes else None
 
 
+@lru_cache(maxsize=64)  # a call of a stream asks, and the answer takes as long as half of its step
+def _arguments(optimizer: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(optimizer).parameters)
+
+
 def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: float | None) -> Optimizer:
     """The optimizer, with what its constructor takes of these."""
     if isinstance(rate, str):
@@ -77,7 +83,7 @@ def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: 
         given: dict[str, Any] = {} if optimizer.usual_lr is None else {"lr": optimizer.usual_lr}
     else:
         given = {"lr": _checks.number("learning_rate_init", rate, low=0.0, open_low=True)}
-    if "momentum" in inspect.signature(optimizer).parameters:
+    if "momentum" in _arguments(cast(Any, optimizer)):
         given["momentum"] = momentum
     if decay is not None:
         given["weight_decay"] = decay

@@ -460,7 +460,7 @@ class BaseSparseMLP(Arguments):
         incremental = amount.steps is None
         if known is not None and known.steps == amount.steps:
             if isinstance(self.optimizer, str):
-                decay = _auto.decay(self.weight_decay, _auto.kind(self.optimizer), amount)
+                decay = _auto.decay(self.weight_decay, type(trainer.optimizer), amount)
                 if decay is not None:
                     known.set_decay(decay)
             if incremental and trainer.state.unfinished is not None:

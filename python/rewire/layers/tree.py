@@ -56,6 +56,7 @@ class Tree:
         self.weighted = [layer for name, layer in self.layers.items() if name in owners]
         self.connecting = [[q for q in layer.all_parameters() if q.connects] for layer in self.weighted]
         self.sparse = [q for q in self.parameters.values() if isinstance(q, SparseParameter)]
+        self._plain = all(type(layer).fault is Layer.fault for layer in self.row)
         self._refuse_undeclared()
 
     def _add(self, name: str, layer: Layer) -> None:
@@ -115,6 +116,9 @@ class Tree:
 
     def fault(self) -> tuple[str, str] | None:
         """What nobody can compute with, as `Layer.fault` says of each layer; None if there is nothing."""
+        if self._plain and not any(buffer.fault() for buffer in self.buffers.values()):
+            if all(parameter.finite() for parameter in self.parameters.values()):
+                return None  # a look at all at once; where there is something, the layers say what
         return next((found for layer in self.row if (found := layer.fault()) is not None), None)
 
     def refuse_faults(self) -> None:
