@@ -51,7 +51,7 @@ ORDER = """
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
-    _density progress _carried _run _snapshot _stepper _fit _own_stepper
+    _diverging _packing _shards _sharded _density progress _carried _run _snapshot _stepper _fit _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._dataset datasets.* datasets. plots.style plots.curves plots.comparison plots.inputs
     plots.structure plots. info

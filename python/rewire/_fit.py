@@ -60,7 +60,7 @@ class Fit(Stepper):
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
         self.batch, self.shuffle = batch, shuffle
-        self.use_threads(self.net.threads_for(batch, trainer.threads))
+        self.use_threads(self.threads_for(batch))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
         self.errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it

@@ -8,6 +8,7 @@ from typing import Any
 from rewire import _carried, _checks
 from rewire._evaluating import Evaluating
 from rewire._geometry import item_bytes
+from rewire._shards import MOST, levels_of
 from rewire._unfinished import Unfinished
 from rewire.history import History
 from rewire.link_counts import refuse_if_too_large
@@ -44,6 +45,15 @@ class Holding(Evaluating):
     @steps_per_epoch.setter
     def steps_per_epoch(self, value: int | None) -> None:
         self._steps_per_epoch = None if value is None else _checks.integer("steps_per_epoch", value, low=1)
+
+    @property
+    def shards(self) -> int | None:
+        """Into how many shards a batch is cut; None: nobody has said, and it is not."""
+        return self._shards
+
+    @shards.setter
+    def shards(self, value: int | None) -> None:
+        self._shards = None if value is None else _checks.integer("shards", value, low=1, high=MOST)
 
     @property
     def history(self) -> History:
@@ -97,7 +107,11 @@ class Holding(Evaluating):
         if self.owns_state():
             return
         net, item, fields = self.network, item_bytes(self.network.dtype), self.optimizer.fields
-        values = sum(not field.per_slot for field in fields.values()) + (self.optimizer.clip_norm is not None)
+        values = sum(not field.per_slot for field in fields.values())
+        if self.shards is not None and self.shards > 1:
+            values += 1 + levels_of(self.shards)  # gradients, and sums that wait for others
+        elif self.optimizer.clip_norm is not None:
+            values += 1
         bytes_needed = net.n_params * item * values
         bytes_needed += 4 * net.nnz * sum(field.per_slot for field in fields.values())
         refuse_if_too_large(bytes_needed, "the optimizer's state")

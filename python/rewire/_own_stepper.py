@@ -102,8 +102,11 @@ class OwnStepper(Stepper):
         self.loss = loss
 
     def outputs_of(self, source: Source, rows: NDArray[np.int64]) -> list[_core.Tiles]:
-        self._buffers = [(buffer, buffer.values.copy()) for buffer in self.net.tree.buffers.values()]
+        self.keep_buffers()
         return super().outputs_of(source, rows)
+
+    def keep_buffers(self) -> None:
+        self._buffers = [(buffer, buffer.values.copy()) for buffer in self.net.tree.buffers.values()]
 
     def restore_buffers(self) -> None:
         """Give buffers what they had before the forward pass of this call, if there was one."""
@@ -151,10 +154,10 @@ class OwnStepper(Stepper):
 
     def take_samples(self, samples: int, first: int = 0) -> None:
         """The coming pass has so many samples; ``first`` is the first one's number in its step."""
-        key = samples, self.trainer.threads, settings()
+        key = samples, self.shards, self.trainer.threads, settings()
         threads = self._threads_of.get(key)
         if threads is None:
-            threads = self._threads_of[key] = self.net.threads_for(samples, self.trainer.threads)
+            threads = self._threads_of[key] = self.threads_for(samples)
         self.use_threads(threads)
         self.passing.first_sample = first
 

@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import noted
 from rewire._clipping import limit_gradients
+from rewire._diverging import divergence
 from rewire._inputs import Source
 from rewire._moments import Weighed
+from rewire._packing import Packing
+from rewire._sharded import Outcome, ShardRunner, outcome
+from rewire._shards import task_of
 from rewire._signals import Interrupts
 from rewire._snapshot import KEPT_BYTES
 from rewire._training import TrainerLike
@@ -27,6 +31,7 @@ from rewire._unfinished import Unfinished
 from rewire.errors import DivergenceError
 from rewire.layers.passing import Apply, Keep, Probe
 from rewire.losses import Loss, Targets, Truth
+from rewire.metrics import Metric
 from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress
 from rewire.workspace import Workspace
 
@@ -64,11 +69,19 @@ class Stepper:
         self.follows = type(self.rule).stepped is not Rule.stepped
         self.threads = 1
         self.whole, self.changes = True, False
+        self._runner: ShardRunner | None = None
+        self._packing: tuple[list[tuple[int, int]], Packing] | None = None
         self.refresh()
 
     def refresh(self) -> None:
         """See what may be changed between steps."""
-        self.keeps = self.optimizer.clip_norm is not None or not self.optimizer.in_core
+        self.shards = self.trainer.shards or 1
+        clips, in_core = self.optimizer.clip_norm is not None, self.optimizer.in_core
+        self.keeps = clips or not in_core or self.shards > 1
+
+    def threads_for(self, batch: int) -> int:
+        """How many threads pay for a step of so many samples."""
+        return self.net.threads_for(-(-batch // self.shards), self.trainer.threads)
 
     def use_threads(self, threads: int) -> None:
         """As many threads from now on."""
@@ -112,9 +125,18 @@ class Stepper:
             begin = time.perf_counter()
         with self.step_whole:
             self.begin()
-            tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
-            seen = part.look(tiles[-1], truth, weight.apart, self.threads)
-            if not (due and rule.skip_step):
+            learns = not (due and rule.skip_step)
+            if self.shards > 1:
+                found = self.in_shards(rows, weight.near, "learn" if learns else "look", part.metric)
+                loss, seen, truth = found.loss, found.seen, Truth(self.targets, rows)
+                if learns:
+                    parameters = self.net.tree.parameters
+                    self.keep.there = {name: parameters[name] for name in parameters if name in found.there}
+                    self.optimize(progress.lr)
+            else:
+                tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
+                seen = part.look(tiles[-1], truth, weight.apart, self.threads)
+            if learns and self.shards == 1:
                 if self.keeps:
                     self.keep.clear()
                     self.net.backward(dz, tiles, self.passing, self.keep)
@@ -181,6 +203,39 @@ class Stepper:
         if not math.isfinite(value):
             raise self.find_divergence(tiles, value)
         return tiles, value, dz, truth
+
+    def in_shards(
+        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, what: str, metric: Metric | None
+    ) -> Outcome:
+        """A batch that is cut into shards; the parameters keep its gradient where ``what`` is ``"learn"``.
+
+        Raises
+        ------
+        DivergenceError
+            If the loss of a shard is not finite.
+        """
+        task = task_of(
+            rows, weight, self.targets, self.trainer.loss, self.shards,
+            step=self.state.step + 1, epoch=self.state.epoch, what=what,
+        )  # fmt: skip
+        runner = self._runner
+        if runner is None:
+            runner = self._runner = ShardRunner(self.net, self.passing, self.trainer.loss, metric)
+        runner.source, runner.targets, runner.metric = self.source, self.targets, metric
+        self.keep_buffers()
+        runner.begin(self.packing())
+        runner.total(task, 0, self.shards)
+        return outcome(task, runner.found, runner.there, self.net, follows=what != "probe")
+
+    def keep_buffers(self) -> None:
+        """Buffers are about to change."""
+
+    def packing(self) -> Packing:
+        """Where gradients of the present links lie in one piece of memory."""
+        now = self.generations()
+        if self._packing is None or self._packing[0] != now:
+            self._packing = now, Packing(self.net.tree.parameters.values())
+        return self._packing[1]
 
     def place(self, rate: float) -> None:
         """Set the optimizer's constants for the coming step: they may have been changed since the last."""
@@ -285,6 +340,9 @@ class Stepper:
 
     def probe(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:
         """Gradients that a rule may look at; nothing changes."""
+        if self.shards > 1:
+            pairs = self.in_shards(rows, weight, "probe", None).pairs
+            return GradientProbe(pairs, self.threads)
         probe = Probe()
         self.passing.probing = True
         try:
@@ -307,12 +365,7 @@ class Stepper:
 
     def find_divergence(self, flow: list[_core.Tiles], value: float) -> DivergenceError:
         """Name the first layer that is no longer finite."""
-        for layer, y in zip(self.net.layers, flow[1:], strict=True):
-            if (fault := layer.fault()) is not None:
-                return self.diverged(*fault)
-            if not np.isfinite(y.array()).all():
-                return self.diverged(layer.label, "outputs that are not finite")
-        return self.diverged(None, f"a loss of {value}")
+        return divergence(self.net, flow, value, self.state.epoch, self.state.step + 1)
 
     def diverged(self, layer: str | None, what: str) -> DivergenceError:
         """The error for where training stands."""

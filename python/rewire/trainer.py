@@ -81,10 +81,16 @@ class Trainer(OwnLoop):
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
         told, which costs nothing where targets are labels. :meth:`evaluate` and validation data always tell
         it.
+    shards : int, optional
+        Cut every batch into so many parts: each goes forward and backward by itself, and their gradients are
+        added in a fixed order. Bits depend on this number, and not on who computes which shard. In one
+        process it is gradient accumulation: activations take the memory of a shard, not of a batch. What a
+        shard is, and what is not the same as without: see "Workers and shards" in the documentation. By
+        default batches are not cut, which is what 1 means.
 
     Attributes
     ----------
-    network, loss, optimizer, rewiring, callbacks, horizon, steps_per_epoch, metrics
+    network, loss, optimizer, rewiring, callbacks, horizon, steps_per_epoch, metrics, shards
     history : History
     epoch, step, rewirings : int
         Completed, over all calls.
@@ -117,6 +123,7 @@ class Trainer(OwnLoop):
         horizon: int | None = None,
         steps_per_epoch: int | None = None,
         metrics: bool | None = None,
+        shards: int | None = None,
     ) -> None:
         self.network = _checks.one_of_types("network", network, Sequential, "a Sequential")
         self.loss = as_loss(loss)
@@ -132,6 +139,7 @@ class Trainer(OwnLoop):
         self.standardize = _checks.boolean("standardize", standardize)
         self.metrics = None if metrics is None else _checks.boolean("metrics", metrics)
         self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
+        self.shards = shards
         rule = self.rewiring
         self.state = TrainingState(
             tuple(self.optimizer.fields), rule.remembers_as, rule.remembers_as, tuple(rule.fields)
@@ -270,6 +278,7 @@ class Trainer(OwnLoop):
             "metrics": self.metrics,
             "horizon": self.horizon,
             "steps_per_epoch": self.steps_per_epoch,
+            "shards": self.shards,
             "state": self.state.config(rule.remembers_as, owns_state=self.owns_state(), copy=copy),
             "network": _carried.network_config(self),
         }
@@ -377,6 +386,7 @@ class Trainer(OwnLoop):
             horizon=config["horizon"],
             steps_per_epoch=config["steps_per_epoch"],
             metrics=config["metrics"],
+            shards=config["shards"],
         )  # fmt: skip
         net = trainer.network
         trainer.state.restore(

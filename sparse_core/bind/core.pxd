@@ -339,6 +339,7 @@ cdef extern from "ops/gradient.h" nogil:
 cdef extern from "ops/fields.h" nogil:
     double rw_field_sumsq(const rw_store *s, int32_t field)
     void rw_field_scale(rw_store *s, int32_t field, double factor)
+    void rw_field_add(rw_store *s, int32_t field, const void *values)
     bint rw_field_finite(const rw_store *s, int32_t field)
 
 

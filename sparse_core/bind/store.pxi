@@ -308,8 +308,8 @@ cdef class Store:
             out[field.name.decode()] = (_NAMES[field.dtype], field.width, field.birth)
         return out
 
-    def get_field(self, str name):
-        """Copy of a field, canonical order: (slots, width)."""
+    def get_field(self, str name, out=None):
+        """Copy of a field, canonical order: (slots, width); into ``out``, where it is given."""
         cdef int32_t f
         cdef c.rw_field *field
         cdef Array a
@@ -317,9 +317,11 @@ cdef class Store:
         try:
             f = self.find_field(name)
             field = self.field_at(f)
-            out = np.empty((self.slots, field.width), _NAMES[field.dtype])
-            a = borrow(out, "out", _NAMES[field.dtype], -1, True)
-            c.rw_csr_get(self.s, f, a.view.buf)
+            if out is None:
+                out = np.empty((self.slots, field.width), _NAMES[field.dtype])
+            a = borrow(out, "out", _NAMES[field.dtype], self.slots * field.width, True)
+            with nogil:
+                c.rw_csr_get(self.s, f, a.view.buf)
         finally:
             self.leave()
         return out

@@ -88,6 +88,24 @@ void rw_field_scale(rw_store *s, int32_t field, double factor)
     }
 }
 
+void rw_field_add(rw_store *s, int32_t field, const void *values)
+{
+    RW_ASSERT(rw_has_field(s, field) && (values || !s->slots));
+    const rw_field *f = &s->field[field];
+    const float *f32 = values;
+    const double *f64 = values;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        void *to = f->data + (size_t)s->start[g] * rw_slot_bytes(f);
+        int64_t n = (int64_t)s->len[g] * f->width;
+        if (f->dtype == RW_F32)
+            for (int64_t k = 0; k < n; k++)
+                ((float *)to)[k] += *f32++;
+        else if (f->dtype == RW_F64)
+            for (int64_t k = 0; k < n; k++)
+                ((double *)to)[k] += *f64++;
+    }
+}
+
 bool rw_field_finite(const rw_store *s, int32_t field)
 {
     RW_ASSERT(rw_has_field(s, field));

@@ -8,6 +8,8 @@
 double rw_field_sumsq(const rw_store *s, int32_t field);
 /* field *= factor over all live values. */
 void rw_field_scale(rw_store *s, int32_t field, double factor);
+/* field += values, packed in canonical order as csr.h has them; floats and doubles, others stay. */
+void rw_field_add(rw_store *s, int32_t field, const void *values);
 /* Is every live value finite? */
 bool rw_field_finite(const rw_store *s, int32_t field);
 

@@ -365,6 +365,13 @@ static void test_fields_over_live_values(void)
         CHECK(fabs(rw_field_sumsq(s, 0) - sum) <= 1e-12 * sum);
         rw_field_scale(s, 0, 0.5);
         CHECK(fabs(rw_field_sumsq(s, 0) - sum / 4) <= 1e-12 * sum);
+        size_t size = (size_t)s->slots * rw_slot_bytes(&s->field[0]);
+        char *packed = rw_alloc(size);
+        REQUIRE(packed);
+        rw_csr_get(s, 0, packed);
+        rw_field_add(s, 0, packed);
+        CHECK(fabs(rw_field_sumsq(s, 0) - sum) <= 1e-12 * sum);
+        rw_free(packed, size);
         CHECK(rw_field_finite(s, 0));
         /* Rows that do not exist count nowhere, whatever a field was born with. */
         REQUIRE(rw_store_add_field(s, "ones", DTYPES[d], 8, 1.0) == RW_OK);

@@ -8,7 +8,7 @@ backward run on tiles (see ``tiles.h``) that a pass hands out.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from rewire._structure import Mask
 from rewire.activations import Activation, Linear
 from rewire.layers.affine import Affine
 from rewire.layers.dependence import Dependence, Narrower
-from rewire.layers.passing import Pass
+from rewire.layers.passing import Pass, Report
 from rewire.parameters import Buffer, Parameter, Rescale
 from rewire.parameters.counting import connections, full_connections, held_bytes, trained_values
 from rewire.store import WeightStore
@@ -171,6 +171,19 @@ class Layer(Dependence):
 
         Gradients of parameters go to the pass: :meth:`Pass.learn`, :meth:`Pass.learn_links`. The old values
         may be gone afterwards.
+        """
+        raise NotImplementedError
+
+    def follow(self, reports: Sequence[Report], epoch: int) -> None:
+        """Let buffers follow the samples of a training step, by what `Pass.report` was given of them.
+
+        Parameters
+        ----------
+        reports : sequence of Report
+            ``values`` and ``samples`` of each shard of the batch that gave a report, in order; of one where
+            the batch is not cut.
+        epoch : int
+            Epochs of training before this one.
         """
         raise NotImplementedError
 

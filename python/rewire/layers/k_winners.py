@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from rewire._checks import boolean, integer, number
 from rewire.layers.affine import Affine
 from rewire.layers.base import register_layer
 from rewire.layers.mixing import Mixing
-from rewire.layers.passing import Pass
+from rewire.layers.passing import Pass, Report
 from rewire.layers.two_sided import MOST
 from rewire.parameters import Buffer
 
@@ -149,7 +150,7 @@ class KWinners(Mixing):
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if p.learning:
-            self.strength.values[...] = self.boost * self.boost_factor**p.epoch
+            self._set_strength(p.epoch)
         y = p.output(self) if p.training else p.ws.other(self.n_out, x)
         k = self.winners if p.training else self.winners_after
         factors = self._factors().astype(self.dtype)
@@ -158,16 +159,22 @@ class KWinners(Mixing):
         if p.training:
             p.save(self, y)
         if p.learning:
-            self._follow(y, p)
+            wins = np.empty(self.n_out)
+            _core.count_winners(y, wins, p.threads)
+            p.report(self, wins)
         return y
 
-    def _follow(self, y: _core.Tiles, p: Pass) -> None:
-        """Move the duty cycles towards how often each neuron won in this batch."""
-        wins = np.empty(self.n_out)
-        _core.count_winners(y, wins, p.threads)
-        self.seen.values += p.batch
-        part = min(1.0, p.batch / min(self.duty_cycle_period, int(self.seen.values)))
-        self.duty.values += part * (wins / p.batch - self.duty.values)
+    def follow(self, reports: Sequence[Report], epoch: int) -> None:
+        """Move the duty cycles towards how often each neuron won in these samples; of shards, in all."""
+        wins = np.sum([report.values for report in reports], axis=0)
+        batch = sum(report.samples for report in reports)
+        self._set_strength(epoch)
+        self.seen.values += batch
+        part = min(1.0, batch / min(self.duty_cycle_period, int(self.seen.values)))
+        self.duty.values += part * (wins / batch - self.duty.values)
+
+    def _set_strength(self, epoch: int) -> None:
+        self.strength.values[...] = self.boost * self.boost_factor**epoch
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         if not need_dx:

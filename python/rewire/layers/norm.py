@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from rewire.layers.affine import Affine, diagonal
 from rewire.layers.base import Layer, register_layer
 from rewire.layers.elementwise import Elementwise
 from rewire.layers.mixing import Mixing
-from rewire.layers.passing import Pass
+from rewire.layers.passing import Pass, Report
 from rewire.parameters import Buffer, DenseParameter
 
 __all__ = ["BatchNorm", "LayerNorm"]
@@ -126,7 +127,8 @@ class BatchNorm(Normalised, Elementwise):
     Notes
     -----
     A batch of a single sample has no variance: it is normalised by the running moments, in training too, and
-    does not move them. Of a batch that is cut into parts, each part is normalised by itself.
+    does not move them. Of a batch that is cut into shards, or into other parts, each is normalised by itself,
+    and the running moments move once, towards the means over the shards of their moments.
 
     Ioffe, Szegedy, *Batch Normalization*, ICML 2015; running averages as in torch.
 
@@ -152,7 +154,7 @@ class BatchNorm(Normalised, Elementwise):
             variance = self.row("variance", p)
             _core.batch_moments(x, self.eps, mean, variance, inverse, p.threads)
             if p.learning:
-                self._follow(mean[: self.n_in], variance[: self.n_in], p.batch)
+                p.report(self, np.stack([mean[: self.n_in], variance[: self.n_in]]))
         else:
             mean[: self.n_in] = self.running_mean.values
             inverse[: self.n_in] = 1.0 / np.sqrt(self.running_var.values + self.eps)
@@ -166,12 +168,15 @@ class BatchNorm(Normalised, Elementwise):
         slope = self.weight.values / np.sqrt(self.running_var.values + self.eps)
         return diagonal(slope, self.bias.values - slope * self.running_mean.values)
 
-    def _follow(self, mean: NDArray[Any], variance: NDArray[Any], batch: int) -> None:
-        """Move the running moments towards those of a batch."""
-        for running, now in (
-            (self.running_mean, mean.astype(np.float64)),
-            (self.running_var, variance * (batch / (batch - 1.0))),
-        ):
+    def follow(self, reports: Sequence[Report], epoch: int) -> None:
+        samples = sum(report.samples for report in reports)
+        for running, row in ((self.running_mean, 0), (self.running_var, 1)):
+            now = np.zeros(self.n_in)
+            for report in reports:
+                found, batch = report.values[row], report.samples
+                if row == 1:
+                    found = found * (batch / (batch - 1.0))
+                now += found if len(reports) == 1 else found.astype(np.float64) * (batch / samples)
             running.values += self.momentum * (now - running.values)
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:

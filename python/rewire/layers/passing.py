@@ -8,8 +8,8 @@ A layer does not know which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,14 @@ from rewire.parameters import DenseParameter, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.workspace import Workspace
 
-__all__ = ["Apply", "Keep", "Learner", "Pass", "Probe", "Updates"]
+__all__ = ["Apply", "Keep", "Learner", "Pass", "Probe", "Report", "Updates"]
+
+
+class Report(NamedTuple):
+    """What a layer has seen of so many samples, by which its buffers follow them."""
+
+    values: NDArray[Any]
+    samples: int
 
 
 class Numbered(Protocol):
@@ -31,6 +38,14 @@ class Numbered(Protocol):
     def index(self) -> int: ...
     @property
     def n_out(self) -> int: ...
+
+
+class Following(Protocol):
+    """A layer whose buffers follow samples."""
+
+    @property
+    def index(self) -> int: ...
+    def follow(self, reports: Sequence[Report], epoch: int) -> None: ...
 
 
 Fill = Callable[[NDArray[Any]], object]
@@ -225,6 +240,9 @@ class Pass:
         What becomes of gradients, in a backward pass.
     probing : bool
         Whether this is a look ahead, in training: another pass with the same samples follows.
+    reports : list of (int, Report) or None
+        What layers have reported, by their numbers, where the batch is cut into shards: they follow when all
+        shards are through. None: they follow at once.
     watched : bool
         Whether what layers give that are no activation of another one is to last, for somebody who looks on.
     layer : Layer or None
@@ -233,7 +251,7 @@ class Pass:
 
     __slots__ = (
         "_handed", "_learner", "_saved", "_users", "epoch", "first_sample", "layer", "linear", "probing",
-        "step", "threads", "training", "watched", "ws",
+        "reports", "step", "threads", "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -252,6 +270,7 @@ class Pass:
         self.first_sample, self.linear, self.probing = first_sample, linear, probing
         self.learner = learner
         self.epoch, self.watched = 0, False
+        self.reports: list[tuple[int, Report]] | None = None
         self.layer: Numbered | None = None
         self._saved: dict[int, Any] = {}
         self._users: dict[Hashable, int] = {}  # by key, which layer's tiles these are
@@ -267,6 +286,11 @@ class Pass:
         self._handed: dict[str, int] = {}  # how often each parameter's gradient was handed over
 
     @property
+    def handed(self) -> set[str]:
+        """The parameters whose gradients were handed over in the present backward pass, by name."""
+        return set(self._handed)
+
+    @property
     def batch(self) -> int:
         """Samples."""
         return self.ws.batch
@@ -275,6 +299,24 @@ class Pass:
     def learning(self) -> bool:
         """Whether buffers are to follow the samples: in training, but not in a look ahead."""
         return self.training and not self.probing
+
+    def report(self, layer: Following, values: NDArray[Any]) -> None:
+        """Tell what a layer has seen of these samples, in a forward pass that is :attr:`learning`.
+
+        Its ``follow`` gets it, at once, or together with that of the other shards of the batch. So buffers
+        move once in a step, and as far wherever the shards are computed.
+
+        Parameters
+        ----------
+        layer : Layer
+        values : ndarray
+            Kept as it is: not memory that the next pass writes into.
+        """
+        found = Report(values, self.batch)
+        if self.reports is None:
+            layer.follow([found], self.epoch)
+        else:
+            self.reports.append((layer.index, found))
 
     # --- memory -------------------------------------------------------------------------
 

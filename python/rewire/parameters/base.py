@@ -350,6 +350,28 @@ class Parameter:
         """
         raise NotImplementedError
 
+    # --- values as they lie, as a part of one vector ------------------------------------------
+
+    def packed_size(self) -> int:
+        """Values of :meth:`pack`: one for each weight, and for what fills up the last group."""
+        raise NotImplementedError
+
+    def pack(self, field: str, out: NDArray[Any]) -> None:
+        """Copy the values, or those of a field or of the kept ``"gradient"``, into ``out``.
+
+        ``out`` has shape (packed_size(),) and the parameter's dtype. Links are in the order of their slots,
+        by group and source: nothing is put in another order, which :meth:`read` does.
+        """
+        raise NotImplementedError
+
+    def unpack(self, field: str, values: NDArray[Any]) -> None:
+        """Take over what :meth:`pack` gave of a parameter with the same links."""
+        raise NotImplementedError
+
+    def add_gradient(self, values: NDArray[Any]) -> None:
+        """Add to the kept gradient, value by value, what :meth:`pack` gave."""
+        raise NotImplementedError
+
     # --- other units, fewer neurons -----------------------------------------------------------
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:

@@ -260,6 +260,24 @@ class DenseParameter(Parameter):
             self.state[name][...] = changed
         self.touch()
 
+    # --- values as they lie ---------------------------------------------------------------------
+
+    def packed_size(self) -> int:
+        return self._size
+
+    def pack(self, field: str, out: NDArray[Any]) -> None:
+        out[...] = self._live(field).reshape(-1)
+
+    def unpack(self, field: str, values: NDArray[Any]) -> None:
+        if field == GRADIENT:
+            self.room()
+        self._live(field).reshape(-1)[...] = values
+        self.touch()
+
+    def add_gradient(self, values: NDArray[Any]) -> None:
+        found = self._live(GRADIENT).reshape(-1)
+        found += values
+
     # --- other units, fewer neurons ---------------------------------------------------------
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:

@@ -365,6 +365,25 @@ class SparseParameter(Parameter):
     def scale_gradient(self, factor: float) -> None:
         _core.field_scale(self.core, GRADIENT, factor)
 
+    # --- values as they lie -------------------------------------------------------------------
+
+    def packed_size(self) -> int:
+        return int(self.core.slots) * self.group
+
+    def pack(self, field: str, out: NDArray[Any]) -> None:
+        self.core.get_field(field, out)
+
+    def unpack(self, field: str, values: NDArray[Any]) -> None:
+        if field == GRADIENT:
+            self.hold_gradient(True)
+        self.core.set_field(field, values)
+        self.touch()
+
+    def add_gradient(self, values: NDArray[Any]) -> None:
+        _core.field_add(self.core, GRADIENT, values)
+
+    # --- the optimizer's step -----------------------------------------------------------------
+
     def apply(self, update: _core.Update, threads: int) -> None:
         update.target = self.master
         _core.update_from(self.core, GRADIENT, update, threads)
