@@ -33,7 +33,7 @@ build: .venv/.for-all       ## .venv with the package, from a wheel built from t
 # What takes longest by itself begins first: the wheel and what pip brings, then the sanitizers, which need no
 # Python. pytest gets one process a processor, so nothing in them starts threads unless a test asks for them.
 test: .venv/.machine         ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test .venv-mpi/.ready asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -98,7 +98,7 @@ docs: .venv/.for-docs        ## HTML pages in docs/_build/html; a warning is an 
 	@echo "docs/_build/html/index.html"
 
 clean:                       ## remove everything that make has made
-	rm -rf .venv .venv-bench .hypothesis .pytest_cache .ruff_cache build dist docs/_build docs/api/generated python/*.egg-info python/rewire/_core.*.so
+	rm -rf .venv .venv-bench .venv-mpi .hypothesis .pytest_cache .ruff_cache build dist docs/_build docs/api/generated python/*.egg-info python/rewire/_core.*.so
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- is everything there? -----------------------------------------------------------------
@@ -136,6 +136,13 @@ export MACHINE
 .venv/.ready: .venv/.machine
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --no-compile build "setuptools>=77" "cython>=3.1,<4"
+	@touch $@
+
+# MPI in an environment of its own: its wheel brings an mpiexec that other programs may not expect.
+.venv-mpi/.ready: .venv/.ready
+	@$(PYTHON) -m venv .venv-mpi
+	@.venv-mpi/bin/pip install -q numpy safetensors "mpi4py>=4.0" mpich \
+		|| echo "no wheels of mpi4py and MPICH here: their tests are skipped"
 	@touch $@
 
 dist/.wheel: .venv/.ready $(SOURCES)

@@ -63,6 +63,17 @@ def deep(dtype="float32", seed=0, **options):
     return net
 
 
+DEEP_X = np.random.default_rng(5).normal(size=(60, 17)).astype("f4")  # samples for it
+DEEP_Y = np.random.default_rng(6).integers(0, 4, 60)
+
+
+def bits(made):
+    """All that a trainer is, but for the times that things took, and what leaves no trace."""
+    config = {k: v for k, v in made.config().items() if k not in ("threads", "shards", "state")}
+    losses = [row["loss"] for row in made.history.epochs]
+    return config, losses, {name: a.tobytes() for name, a in made.arrays().items()}
+
+
 def rewired(rule, net, progress, ordinal=1, threads=1, **options):
     """Rewire a network once, without a trainer; removed and grown links, layer by layer."""
     record = rule.rewire(

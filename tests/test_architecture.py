@@ -24,7 +24,7 @@ PACKAGE = ROOT / "python" / "rewire"
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
     _collector _version _core _openmp errors _warn _format _checks _geometry _registry _params _resources
-    _gate _signals _fileio _blocks _bins _container _saving threads _moments _inputs _targets
+    _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads _moments _inputs _targets
     standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built store _structure activations initializers
     link_counts connectivity
@@ -51,7 +51,11 @@ ORDER = """
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
-    _diverging _packing _shards _sharded _density progress _carried _run _snapshot _stepper _fit _own_stepper
+    _diverging _packing _shards _sharded _together
+    workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi workers.gloo
+    workers.world workers.serving workers.child workers.team workers.starting workers.launched
+    progress workers.joining
+    _density _carried _run _snapshot _stepper _fit _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._dataset datasets.* datasets. plots.style plots.curves plots.comparison plots.inputs
     plots.structure plots. info
@@ -84,7 +88,9 @@ STAYING = {
     ("_fileio.py", "walk_tb"): "a function of Python's traceback module",
 }
 
-OPTIONAL = set("scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas cloudpickle".split())
+OPTIONAL = set(
+    "scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas cloudpickle mpi4py".split()
+)
 OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
 
 core_files = sorted(p for p in CORE.rglob("*") if p.suffix in {".c", ".h", ".pxd", ".pxi", ".pyx"})

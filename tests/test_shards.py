@@ -11,17 +11,7 @@ from rewire._shards import cut, levels_of, nodes_of, summed
 from rewire.layers import Layer
 from rewire.parameters import Buffer
 from rewire.rewiring import RigL
-from small import NOISE, SELDOM, T, X, Y, deep, network, trainer
-
-DEEP_X = np.random.default_rng(5).normal(size=(60, 17)).astype("f4")
-DEEP_Y = np.random.default_rng(6).integers(0, 4, 60)
-
-
-def bits(made):
-    """All that a trainer is, but for the times that things took."""
-    config = {k: v for k, v in made.config().items() if k not in ("threads", "shards", "state")}
-    losses = [row["loss"] for row in made.history.epochs]
-    return config, losses, {name: a.tobytes() for name, a in made.arrays().items()}
+from small import DEEP_X, DEEP_Y, NOISE, SELDOM, T, X, Y, bits, deep, network, trainer
 
 
 def trained(net=None, *, X=DEEP_X, y=DEEP_Y, epochs=2, batch=24, sample_weight=None, **options):
@@ -29,6 +19,16 @@ def trained(net=None, *, X=DEEP_X, y=DEEP_Y, epochs=2, batch=24, sample_weight=N
     made = rw.Trainer(deep() if net is None else net, **options)
     made.fit(X, y, epochs=epochs, batch_size=batch, sample_weight=sample_weight, verbose=0)
     return made
+
+
+def test_the_loss_of_a_step_is_that_of_the_moment():
+    one, more = (trained(deep("float64"), epochs=1, batch=60, rewiring=None, shards=s) for s in (1, 4))
+    for made in (one, more):
+        made.loss = rw.losses.CrossEntropy(label_smoothing=0.5)
+        made.train_step(DEEP_X, DEEP_Y)
+        made.loss = rw.losses.CrossEntropy(label_smoothing=0.0)
+        made.train_step(DEEP_X, DEEP_Y)
+    np.testing.assert_allclose(more.network.get_vector(), one.network.get_vector(), rtol=1e-9, atol=1e-12)
 
 
 # --- the cut and the tree

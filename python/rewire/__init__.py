@@ -24,7 +24,7 @@ with held():
         ThresholdedReLU,
     )
     from rewire.callbacks import Callback, Checkpoint, EarlyStopping, LinkLog, MapLog, WeightAverage
-    from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning
+    from rewire.errors import DensityWarning, DivergenceError, InterruptedWarning, WorkerError
     from rewire.files import FileError, load
     from rewire.history import History
     from rewire.initializers import Fixed, He, Normal, Xavier, Zeros
@@ -98,8 +98,8 @@ __all__ = [
     "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
     "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
     "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Tanh",
-    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "Xavier",
-    "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
+    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "WorkerError",
+    "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
     "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 

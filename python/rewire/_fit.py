@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, Weighed, quiet
 from rewire._run import run_length
+from rewire._sharded import Helpers
 from rewire._signals import Interrupts
 from rewire._stepper import Stepper, epoch_row
 from rewire._training import TrainerLike
@@ -54,8 +55,12 @@ class Fit(Stepper):
         batch: int,
         shuffle: bool,
         interrupts: Interrupts,
+        helpers: Helpers | None = None,
     ) -> None:
         super().__init__(trainer, ws, interrupts)
+        self.helpers = helpers
+        if helpers is not None and helpers.patient:
+            self.step_whole = self.exchange = interrupts.wait_long
         self.event_whole = interrupts.section()
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)

@@ -33,10 +33,10 @@ class Packing:
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         self.parameters, self.nbytes = list(parameters), 0
-        self._places: list[tuple[int, int, np.dtype[Any]]] = []
+        self._offsets: list[tuple[int, int, np.dtype[Any]]] = []
         for parameter in self.parameters:
             dtype, size = np.dtype(parameter.dtype), parameter.packed_size()
-            self._places.append((self.nbytes, size, dtype))
+            self._offsets.append((self.nbytes, size, dtype))
             self.nbytes += -(-size * dtype.itemsize // _ALIGNED) * _ALIGNED
 
     def room(self) -> Views:
@@ -45,7 +45,10 @@ class Packing:
 
     def views(self, memory: Any) -> Views:
         """Arrays over the first :attr:`nbytes` of some memory: whatever gives a buffer."""
-        return [np.frombuffer(memory, dtype, size, at) for at, size, dtype in self._places]
+        return [
+            np.frombuffer(memory, dtype, size, at) if size else np.empty(0, dtype)
+            for at, size, dtype in self._offsets
+        ]
 
     def pack(self, field: str, out: Views) -> None:
         """Copy the values of a field of all parameters."""

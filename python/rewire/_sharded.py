@@ -9,7 +9,7 @@ in order.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 
-__all__ = ["Found", "Outcome", "ShardRunner", "outcome"]
+__all__ = ["Found", "Helpers", "Outcome", "ShardRunner", "outcome"]
 
 Pairs = dict[str, tuple[NDArray[Any], NDArray[Any]]]  # inputs and gradients of the sums, by parameter
 
@@ -192,6 +192,17 @@ class ShardRunner:
             name: (x.unpack(None, self.p.threads), dy.unpack(None, self.p.threads))
             for name, (x, dy) in probe.kept.items()
         }
+
+
+class Helpers(Protocol):
+    """Processes that compute shards together with this one: `rewire.workers.Team`."""
+
+    beside: int  # processes on this machine, with this one
+    patient: bool  # whether an exchange with them must not be cut, for they stay
+
+    def compute(
+        self, task: Task, runner: ShardRunner, packing: Packing
+    ) -> tuple[dict[int, Found], set[str]]: ...
 
 
 def outcome(

@@ -85,8 +85,8 @@ def task_of(
     A loss is a mean over the samples of what it is given. The fraction of a shard is what its mean has in
     that of the batch: its samples, their weights, or what else the loss weighs them by.
     """
-    places, weights, amounts = cut(len(rows), shards), [], []
-    for first, end in places:
+    runs, weights, amounts = cut(len(rows), shards), [], []
+    for first, end in runs:
         near = None if weight is None else weight[first:end]
         weights.append(float(end - first if near is None else near.sum()))
         counts = loss.counts(Truth(targets, rows[first:end]), near) if weights[-1] else 0.0
@@ -96,7 +96,7 @@ def task_of(
     total = sum(amounts)
     found = [
         Shard(*place, amount / total, weight > 0.0)
-        for place, weight, amount in zip(places, weights, amounts, strict=True)
+        for place, weight, amount in zip(runs, weights, amounts, strict=True)
     ]
     return Task(rows, weight, found, step, epoch, what)
 

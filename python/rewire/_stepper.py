@@ -7,6 +7,7 @@ charge of signals, which wait for the end of a step and of a rewiring as long as
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from rewire._diverging import divergence
 from rewire._inputs import Source
 from rewire._moments import Weighed
 from rewire._packing import Packing
-from rewire._sharded import Outcome, ShardRunner, outcome
+from rewire._sharded import Helpers, Outcome, ShardRunner, outcome
 from rewire._shards import task_of
 from rewire._signals import Interrupts
 from rewire._snapshot import KEPT_BYTES
@@ -33,6 +34,7 @@ from rewire.layers.passing import Apply, Keep, Probe
 from rewire.losses import Loss, Targets, Truth
 from rewire.metrics import Metric
 from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress
+from rewire.threads import resolve
 from rewire.workspace import Workspace
 
 __all__ = ["Stepper", "epoch_row"]
@@ -53,10 +55,16 @@ class Stepper:
         Whether all gradients must be there before the optimizer's step, which is not fused then.
     keep : Keep
         Gradients that wait for the optimizer.
+    helpers : Helpers or None
+        Who computes shards of batches together with this process.
+    exchange : context manager
+        What an exchange with them is made in.
     """
 
     source: Source
     targets: Targets
+    helpers: Helpers | None = None
+    exchange: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 
     def __init__(self, trainer: TrainerLike, ws: Workspace, interrupts: Interrupts) -> None:
         self.step_whole, self.rewiring_whole = interrupts.section(), interrupts.section()
@@ -80,8 +88,11 @@ class Stepper:
         self.keeps = clips or not in_core or self.shards > 1
 
     def threads_for(self, batch: int) -> int:
-        """How many threads pay for a step of so many samples."""
-        return self.net.threads_for(-(-batch // self.shards), self.trainer.threads)
+        """How many threads pay for a step of so many samples: all there are, divided by the processes."""
+        asked = self.trainer.threads
+        if self.helpers is not None and asked is None:
+            asked = max(1, resolve(None) // self.helpers.beside)
+        return self.net.threads_for(-(-batch // self.shards), asked)
 
     def use_threads(self, threads: int) -> None:
         """As many threads from now on."""
@@ -222,10 +233,16 @@ class Stepper:
         if runner is None:
             runner = self._runner = ShardRunner(self.net, self.passing, self.trainer.loss, metric)
         runner.source, runner.targets, runner.metric = self.source, self.targets, metric
+        runner.loss = self.trainer.loss
         self.keep_buffers()
-        runner.begin(self.packing())
-        runner.total(task, 0, self.shards)
-        return outcome(task, runner.found, runner.there, self.net, follows=what != "probe")
+        if self.helpers is not None:
+            with self.exchange:
+                found, there = self.helpers.compute(task, runner, self.packing())
+        else:
+            runner.begin(self.packing())
+            runner.total(task, 0, self.shards)
+            found, there = runner.found, runner.there
+        return outcome(task, found, there, self.net, follows=what != "probe")
 
     def keep_buffers(self) -> None:
         """Buffers are about to change."""

@@ -52,6 +52,12 @@ class Targets:
         self.n_samples = len(whole)
         self.core = _core.Targets(labels=labels, values=values)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"labels": self.labels, "values": self.values, "sparse": self.sparse}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
     def array(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Labels (int64) or numbers (float64) of ``rows``: for metrics, which are asked for apart."""
         if self.labels is not None:

@@ -44,9 +44,7 @@ class TrainerLike(Protocol):
     def steps_per_epoch(self) -> int | None:
         """Steps of an epoch of an own loop."""
 
-    @property
-    def shards(self) -> int | None:
-        """Into how many shards a batch is cut."""
+    shards: int | None  # into how many a batch is cut
 
     state: TrainingState
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DensityWarning", "DivergenceError", "InterruptedWarning"]
+__all__ = ["DensityWarning", "DivergenceError", "InterruptedWarning", "WorkerError"]
 
 
 class DivergenceError(ArithmeticError):
@@ -32,6 +32,15 @@ class DivergenceError(ArithmeticError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.epoch, self.step, self.layer, self.what)
+
+
+class WorkerError(RuntimeError):
+    """A process that trains together with others has died, or gives no sign of life.
+
+    The call of ``fit`` that raises it has ended all others; it changes nothing, as with any other error.
+    Number and place of workers leave no trace in bits: ``Trainer.resume`` of the last
+    :class:`rewire.Checkpoint` goes on with as many, fewer, or none.
+    """
 
 
 class InterruptedWarning(UserWarning):

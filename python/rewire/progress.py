@@ -8,7 +8,7 @@ from typing import Any
 
 from rewire._format import seconds
 
-__all__ = ["Lines", "Silent", "bar", "progress"]
+__all__ = ["Lines", "Silent", "bar", "print_now", "progress"]
 
 
 def line(row: dict[str, Any], epochs: int) -> str:

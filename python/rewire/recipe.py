@@ -49,7 +49,7 @@ _MLP = (
 _PARTS = ("activation", "average", "connectivity", "init", "loss", "optimizer", "rewiring", "schedule")
 _TRAINING = (
     "preset", "layers", "dtype", "output", "loss", "optimizer", "schedule", "warmup", "rewiring", "horizon",
-    "standardize", "average", "callbacks", "epochs", "batch_size", "shuffle",
+    "standardize", "average", "callbacks", "epochs", "batch_size", "shuffle", "shards",
 )  # fmt: skip
 _DENSE_LACKS = (*COUNTS, "distribution", "connectivity", "group", "rewiring")
 
@@ -360,6 +360,7 @@ class Recipe:
             threads=threads,
             standardize=boolean("standardize", self._get("standardize", True)),
             horizon=self._get("horizon"),
+            shards=self._get("shards"),
         )
 
 

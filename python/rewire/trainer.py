@@ -35,6 +35,8 @@ from rewire.rewiring import Custom, Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
 from rewire.training_state import TrainingState
+from rewire.workers.joining import cut_for, helpers, processes_of
+from rewire.workers.launched import following
 from rewire.workspace import Workspace
 
 __all__ = ["StepResult", "Trainer"]
@@ -160,6 +162,8 @@ class Trainer(OwnLoop):
         sample_weight: Any = None,
         shuffle: bool = True,
         verbose: int = 1,
+        workers: int | None = None,
+        timeout: float = 300.0,
     ) -> History:
         """Train for some more epochs.
 
@@ -181,6 +185,15 @@ class Trainer(OwnLoop):
             A new order every epoch, from (seed, epoch), where an epoch has more than one batch.
         verbose : {0, 1, 2}
             Silent, a line an epoch, a bar.
+        workers : int, optional
+            Processes that train together, this one included; at most as many as there are shards. They share
+            a copy of the data in memory, and leave no trace in the bits. Where nobody has said a number of
+            shards it becomes 8 (or the next power of two that is enough), is said, and stays. Each has
+            ``threads`` threads, by default the processors divided among them. Starting them takes about a
+            second. By default there is one, unless mpiexec, srun or torchrun has started several: then these
+            train together, and each calls ``fit`` with the same data.
+        timeout : float > 0
+            Seconds without a sign of life after which a worker is given up.
 
         Returns
         -------
@@ -191,7 +204,9 @@ class Trainer(OwnLoop):
         Raises
         ------
         TypeError, ValueError
-            For wrong arguments.
+            For wrong arguments; for layers and a loss that workers cannot import, before one is started.
+        WorkerError
+            If a worker dies, or is silent for too long. All others are ended.
         DivergenceError
             When a value is no longer finite; epoch and layer are named. The epochs of this call are lost:
             :class:`rewire.Checkpoint` keeps the last good one.
@@ -223,6 +238,8 @@ class Trainer(OwnLoop):
         batch_size = _checks.integer("batch_size", batch_size, low=1)
         verbose = _checks.choice("verbose", verbose, (0, 1, 2))
         shuffle = _checks.boolean("shuffle", shuffle)
+        comm, count = processes_of(workers)
+        timeout = _checks.number("timeout", timeout, low=0.0, open_low=True)
         source, targets, weight = self._check_data(X, y, sample_weight, "")
         validation = None
         if validation_data is not None:
@@ -248,8 +265,22 @@ class Trainer(OwnLoop):
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             batch = min(batch_size, source.n_samples)
-            run = Fit(self, self._workspace, source, targets, weight, validation, batch, shuffle, interrupts)
-            run.epochs(epochs, progress(verbose))
+            call = {"epochs": epochs, "batch_size": batch, "shuffle": shuffle}
+            cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0))
+            if comm is not None and comm.rank > 0:
+                following(comm, self, source, targets, call, timeout)
+                return self.history
+            try:
+                with helpers(self, comm, count, source, targets, call, timeout) as others:
+                    run = Fit(
+                        self, self._workspace, source, targets, weight, validation, batch, shuffle,
+                        interrupts, others,
+                    )  # fmt: skip
+                    run.epochs(epochs, progress(verbose))
+            except KeyboardInterrupt:
+                if comm is not None or count == 1:
+                    raise
+                self.history.interrupted = True  # while workers were started
             lost = ("lost links", "")
             if lost not in self.state.told and warn_of_lost_links(self.network, linked):
                 self.state.told = self.state.told | {lost}

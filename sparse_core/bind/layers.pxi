@@ -272,17 +272,6 @@ def field_scale(Store store not None, str field, double factor):
     store.leave()
 
 
-def field_add(Store store not None, str field, values):
-    """field += values, in the order and shape of ``get_field``."""
-    cdef int32_t f = store.find_field(field)
-    cdef c.rw_field *at = store.field_at(f)
-    cdef Array a = borrow(values, "values", _NAMES[at.dtype], store.s.slots * at.width)
-    store.enter(True)
-    with nogil:
-        c.rw_field_add(store.s, f, a.view.buf)
-    store.leave()
-
-
 def field_finite(Store store not None, str field):
     """Is every live value of a field finite?"""
     cdef int32_t f = store.find_field(field)

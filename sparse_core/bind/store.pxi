@@ -391,6 +391,17 @@ def write_links(Store store not None, str field, values):
         store.leave()
 
 
+def field_add(Store store not None, str field, values):
+    """field += values, in the order and shape of ``get_field``."""
+    cdef int32_t f = store.find_field(field)
+    cdef c.rw_field *at = store.field_at(f)
+    cdef Array a = borrow(values, "values", _NAMES[at.dtype], store.s.slots * at.width)
+    store.enter(True)
+    with nogil:
+        c.rw_field_add(store.s, f, a.view.buf)
+    store.leave()
+
+
 @functools.lru_cache(maxsize=None)
 def birth_range(dtype):
     """The integers that a field can hold, as far as a double can say them."""

@@ -112,7 +112,16 @@ def _train(train: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
     )
-    _threads(training)
+    training.add_argument(
+        "--workers", type=_whole(1), metavar="N",
+        help="processes that train together, with the bits of one (default: 1, or those that mpiexec, srun "
+        "or torchrun has started)",
+    )  # fmt: skip
+    training.add_argument(
+        "--timeout", type=_number(0), default=300.0, metavar="SECONDS",
+        help="give a worker up after so long without a sign of life (default: 300)",
+    )  # fmt: skip
+    _threads(training, "see `rewire info`; divided among workers")
 
     output = train.add_argument_group("output")
     output.add_argument("--save", metavar="FILE", help="save everything, also when interrupted")
@@ -200,6 +209,11 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         "repeated",
     )  # fmt: skip
     training.add_argument("--batch-size", type=_whole(1), help="(default: 128)")
+    training.add_argument(
+        "--shards", type=_whole(1), metavar="N",
+        help="cut each batch into so many parts, whose gradients are added in a fixed order: bits depend on "
+        "it, memory is that of a part (default: 1; with --workers 8)",
+    )  # fmt: skip
     _registered(training, "--optimizer", optimizer_names(), "(default: sgd)")
     training.add_argument("--lr", type=_number(0), help="learning rate")
     training.add_argument("--momentum", type=_in_unit(below_one=True), help="of sgd")

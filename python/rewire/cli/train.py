@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import inspect
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
+from types import FrameType
 from typing import Any
 
 from rewire import files, presets
@@ -43,6 +45,7 @@ from rewire.schedules import Cosine
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
 from rewire.units import hidden_names
+from rewire.workers.world import abort, launched, world
 
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
@@ -51,7 +54,8 @@ _FIXED = (
     "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation", "slope",
     "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt",
     "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup",
-    "average", "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
+    "average", "average_opt", "clip_norm", "validation", "seed", "loss",
+    "loss_opt", "shards",
 )  # fmt: skip
 
 
@@ -65,13 +69,25 @@ def run(arguments: Namespace) -> int:
                 raise
             print("rewire train: terminated", file=sys.stderr)
             code = INTERRUPTED
+        except Exception as error:
+            if arguments.workers is None and launched():  # the others would wait for this one
+                print(f"rewire train: {str(error) or repr(error)}", file=sys.stderr)
+                abort(1)
+            raise
     return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
 
 
 def _run(arguments: Namespace) -> int:
     """Train, save, report; returns the exit code."""
+    comm = world() if arguments.workers is None else None
+    follows = comm is not None and comm.rank > 0
+    if follows:  # rank 0 prints and writes
+        silent = {"save": None, "save_every": None, "json": None, "quiet": True}
+        arguments = Namespace(**{**vars(arguments), **silent})
     if arguments.save_every and arguments.save is None:
         raise UsageError("--save-every needs --save: say where to")
+    if arguments.shards is not None and (arguments.workers or 1) > arguments.shards:
+        raise UsageError(f"--workers {arguments.workers} needs --shards {arguments.workers} or more")
     inputs = [archive(arguments.data), arguments.layers]
     check_outputs(arguments.save, arguments.json, inputs=inputs, replaces=arguments.resume)
     use_threads(arguments.threads)
@@ -88,6 +104,8 @@ def _run(arguments: Namespace) -> int:
         tell(_heading(trainer, data, train, notes))
     if arguments.save_every:
         trainer.callbacks.append(_SaveEvery(arguments.save, arguments.save_every, notes))
+    if arguments.save is not None and hasattr(signal, "SIGUSR1"):
+        trainer.callbacks.append(_SaveWhenAsked(arguments.save, 1, notes))
     with _blas_threads(trainer, arguments.threads):
         trainer.fit(
             *train,
@@ -95,8 +113,12 @@ def _run(arguments: Namespace) -> int:
             batch_size=notes["batch_size"],
             validation_data=followed,
             verbose=0 if arguments.quiet else 2,
+            workers=arguments.workers,
+            timeout=arguments.timeout,
         )
         interrupted = trainer.history.interrupted
+        if follows:
+            return INTERRUPTED if interrupted else 0
         trainer.callbacks = [one for one in trainer.callbacks if not isinstance(one, _SaveEvery)]
         if arguments.save is not None:
             with Interrupts() as interrupts, interrupts.wait_long:
@@ -126,6 +148,30 @@ class _SaveEvery(Checkpoint):
 
     def config(self) -> None:
         return None
+
+
+class _SaveWhenAsked(_SaveEvery):
+    """SIGUSR1, as a scheduler sends it before time is up, saves after the step; training goes on."""
+
+    asked = False
+
+    def on_fit_begin(self, state: State) -> None:
+        super().on_fit_begin(state)
+        self._before = signal.signal(signal.SIGUSR1, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def on_step_end(self, state: State) -> None:
+        if self.asked:
+            self.asked = False
+            self._save(state)
+
+    def on_epoch_end(self, state: State) -> None:
+        """Nothing: it saves after steps."""
+
+    def on_fit_end(self, state: State) -> None:
+        signal.signal(signal.SIGUSR1, self._before)
 
 
 # --- building

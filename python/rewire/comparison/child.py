@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from rewire._elsewhere import register_kinds
 from rewire._fileio import write_json
-from rewire.comparison.contender import register_kinds
 from rewire.comparison.run import Interrupted, measure, run
 from rewire.comparison.task import Task
 from rewire.threads import set_num_threads

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import inspect
 import itertools
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from rewire._checks import describe, one_of_types
-from rewire._registry import Registry
+from rewire._elsewhere import pickled
 from rewire.datasets import Dataset
 from rewire.network import Sequential
 from rewire.recipe import Recipe, beside, dotted
 from rewire.trainer import Trainer
 
-__all__ = ["Contender", "contenders_of", "foreign_kinds", "grid", "naming", "register_kinds"]
+__all__ = ["Contender", "contenders_of", "grid", "naming"]
 
 _PARTS = ("activation", "connectivity", "init", "loss", "optimizer", "preset", "rewiring", "schedule")
 
@@ -112,7 +111,7 @@ class Contender:
         TypeError
             If it holds what no other process can find.
         """
-        return _pickled(self)
+        return pickled(self, "give jobs=0, which runs everything in this process")
 
 
 def contenders_of(contenders: Any, common: Mapping[str, Any]) -> list[Contender]:
@@ -253,79 +252,3 @@ def described(value: Any) -> Any:
     raise TypeError(
         f"must be a number, a word, a function or something with a config(), got {describe(value)}"
     )
-
-
-# --- into another process
-
-
-def _pickled(thing: Any) -> bytes:
-    """By reference where another process can import it, else by value where cloudpickle is there."""
-    words = ""
-    try:
-        found = pickle.dumps(thing)
-    except Exception as error:  # a lambda, something local, whatever a class of somebody's says
-        words = f"{type(error).__name__}: {error}"
-    else:
-        if b"__main__" not in found:
-            return found
-        words = "it is defined in a notebook, a session or the script itself"
-    by_value = _cloudpickle()
-    if by_value is None:
-        raise TypeError(
-            f"it cannot be taken into a process that is started for it ({words}): put it into a module, "
-            "install cloudpickle, or give jobs=0, which runs everything in this process"
-        )
-    try:
-        return bytes(by_value.dumps(thing))
-    except Exception as error:
-        raise TypeError(
-            f"it cannot be taken into a process that is started for it ({type(error).__name__}: {error}); "
-            "jobs=0 runs everything in this process"
-        ) from error
-
-
-def _cloudpickle() -> Any:
-    """The module, or None: it comes with joblib, and in older ones is a part of that."""
-    try:
-        import cloudpickle
-    except ImportError:
-        try:
-            from joblib.externals import cloudpickle
-        except ImportError:
-            return None
-    return cloudpickle
-
-
-def foreign_kinds(words: str) -> list[tuple[str, bytes]]:
-    """Classes that are registered here and do not come with rewire, pickled, each with its registry's word.
-
-    Parameters
-    ----------
-    words : str
-        Descriptions of all contenders: a class that cannot be pickled matters if its name is in there.
-
-    Raises
-    ------
-    TypeError
-        For such a class.
-    """
-    found = []
-    for kinds in Registry.all:
-        for kind in kinds.classes():
-            if kind.__module__.partition(".")[0] == "rewire":
-                continue
-            try:
-                found.append((kinds.argument, _pickled(kind)))
-            except TypeError as error:
-                if kind.__name__ in words or f'"{getattr(kind, "name", kind.__name__)}"' in words:
-                    raise TypeError(f"{kinds.argument} {kind.__name__}: {error}") from error
-    return found
-
-
-def register_kinds(kinds: Iterable[tuple[str, bytes]]) -> None:
-    """Make classes known here that :func:`foreign_kinds` gave there."""
-    known = {registry.argument: registry for registry in Registry.all}
-    for argument, pickled in kinds:
-        kind = pickle.loads(pickled)
-        if argument in known and kind not in known[argument].classes():
-            known[argument].register(kind)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,14 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from rewire._elsewhere import foreign_kinds, how_it_ended
 from rewire.comparison.child import COMMAND, failure
-from rewire.comparison.contender import Contender, foreign_kinds
+from rewire.comparison.contender import Contender
 from rewire.comparison.run import Interrupted, measure, run
 from rewire.comparison.task import Task
 from rewire.threads import BLAS_VARIABLES
 
 __all__ = ["Here", "Job", "Processes"]
 
+HERE = "give jobs=0, which runs everything in this process"
 _PAUSE = 0.02  # seconds between two looks at the processes
 _PATIENCE = 5.0  # seconds that a process gets to end by itself
 _SHOWN = 200  # characters of what a process has said last
@@ -84,7 +85,7 @@ class Processes:
         self.task, self.threads, self.count = task, threads, count
         self.contenders = list(contenders)
         self._pickled = [_named(contender) for contender in self.contenders]
-        self._kinds = foreign_kinds(said)
+        self._kinds = foreign_kinds(said, HERE)
         self._running: dict[str, tuple[Job, subprocess.Popen[bytes]]] = {}
         self._number = 0
 
@@ -161,11 +162,7 @@ class Processes:
             pass
         last = (self.folder / f"{name}.said").read_text(errors="replace").strip().splitlines()[-1:]
         words = f": {last[0][-_SHOWN:]}" if last else ""
-        if code >= 0:
-            return {"error": f"the process ended with exit code {code}{words}"}
-        names = {number.value: number.name for number in signal.Signals}
-        memory = ", maybe for want of memory" if -code == getattr(signal, "SIGKILL", None) else ""
-        return {"error": f"the process was killed by {names.get(-code, f'signal {-code}')}{memory}{words}"}
+        return {"error": f"the process {how_it_ended(code)}{words}"}
 
 
 def _named(contender: Contender) -> bytes:

@@ -49,7 +49,7 @@ def run(
         contender.check_weights(began)
         history = trainer.fit(
             data.X, data.y, epochs=epochs or recipe.epochs, validation_data=task.validation, verbose=0,
-            **recipe.fit_options,
+            workers=1, **recipe.fit_options,
         )  # fmt: skip
         if history.interrupted:
             raise Interrupted
@@ -97,7 +97,7 @@ def measure(task: Task, contender: Contender, *, epochs: int, threads: int | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a run that short is nobody's wish
         trainer = contender.trainer(data, seed=0, epochs=epochs, threads=threads)
-        history = trainer.fit(data.X, data.y, epochs=epochs, verbose=0, **recipe.fit_options)
+        history = trainer.fit(data.X, data.y, epochs=epochs, verbose=0, workers=1, **recipe.fit_options)
     if history.interrupted:
         raise Interrupted
     return {"seconds_per_epoch": statistics.fmean(_spent(history))}

@@ -81,6 +81,7 @@ class Checked(NamedTuple):
                 for thing, (made, kept) in zip(there, self.made, strict=True)
             )
             and (trainer.horizon, trainer.threads) == (model.horizon, model.n_jobs)
+            and (model.shards is None or trainer.shards == model.shards)
         )
 
     def set_decay(self, decay: float) -> None:
@@ -149,6 +150,8 @@ class BaseSparseMLP(Arguments):
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
+        shards: int | None = None,
+        workers: int | None = None,
         verbose: bool | int = False,
         dtype: str = "float32",
     ) -> None:
@@ -183,6 +186,8 @@ class BaseSparseMLP(Arguments):
         self.warm_start = warm_start
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.shards = shards
+        self.workers = workers
         self.verbose = verbose
         self.dtype = dtype
 
@@ -448,6 +453,7 @@ class BaseSparseMLP(Arguments):
             threads=self.n_jobs,
             standardize=_checks.boolean("standardize", self.standardize),
             horizon=self.horizon,
+            shards=self.shards,
         )
 
     def _known(self, incremental: bool) -> Checked | None:
@@ -487,6 +493,8 @@ class BaseSparseMLP(Arguments):
         kept = [one for one in trainer.callbacks if isinstance(one, WeightAverage)]
         with trainer.network.gate.writing("fit"):
             trainer.horizon = self.horizon  # the first, for it may be refused
+            if self.shards is not None:  # else it stays what it is, of workers there were before, say
+                trainer.shards = self.shards
             trainer.optimizer, trainer.rewiring, trainer.threads = new, rule, self.n_jobs
             trainer.callbacks = kept if _parameters.alike(kept, averages) else averages
             if incremental:
@@ -535,6 +543,7 @@ class BaseSparseMLP(Arguments):
             "batch_size": BATCH if self.batch_size == "auto" else self.batch_size,
             "shuffle": _checks.boolean("shuffle", self.shuffle),
             "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
+            "workers": None if self.workers is None else _checks.integer("workers", self.workers, low=1),
             "patience": None if incremental else patience,
         }
 

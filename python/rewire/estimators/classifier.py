@@ -153,6 +153,13 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     n_jobs : int or None
         Threads; results do not depend on it. None leaves it to :func:`rewire.set_num_threads`, environment
         and processor count; negative counts from the end.
+    shards : int, optional
+        Cut every batch into so many parts, whose gradients are added in a fixed order, as
+        :class:`~rewire.Trainer` does: activations then take the memory of a part.
+    workers : int, optional
+        Processes that train together, this one included, with the bits of one; ``shards`` is 8 then, unless
+        it says otherwise. They are started in every call of ``fit``, which takes about a second, and of
+        ``partial_fit``. Threads of each are the processors divided among them, or ``n_jobs``.
     verbose : bool or {0, 1, 2}
         Silent, a line an epoch, a bar.
     dtype : {"float32", "float64", "auto"}

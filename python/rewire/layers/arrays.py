@@ -36,8 +36,8 @@ class ArrayLayer(Layer):
         ----------
         x : ndarray, shape (samples, n_in)
         p : Pass
-            What :meth:`gradients` will want is kept by ``p.save(self, ...)``; whether samples count, as in a
-            running mean, says ``p.learning``.
+            What :meth:`gradients` will want is kept by ``p.save(self, ...)``. Whether samples count, as in a
+            running mean, says ``p.learning``: then ``p.report(self, values)`` tells :meth:`follow` of them.
 
         Returns
         -------

@@ -379,6 +379,13 @@ class SparseParameter(Parameter):
         self.core.set_field(field, values)
         self.touch()
 
+    def set_links(self, indptr: NDArray[np.int64], sources: NDArray[np.int32]) -> None:
+        """Take other links, in a new store: of weight zero, and without fields."""
+        store = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        store._core.load(indptr, sources, np.zeros(len(sources) * self.group, self.dtype))
+        self._hold(store)
+        self.touch()
+
     def add_gradient(self, values: NDArray[Any]) -> None:
         _core.field_add(self.core, GRADIENT, values)
 

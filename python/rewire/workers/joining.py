@@ -1,0 +1,58 @@
+"""What a call of ``fit`` is told of workers: how many there are, and who helps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from rewire import _checks
+from rewire._inputs import Source
+from rewire._sharded import Helpers
+from rewire._shards import DEFAULT, MOST
+from rewire._training import TrainerLike
+from rewire.losses import Targets
+from rewire.progress import print_now
+from rewire.workers.launched import leading
+from rewire.workers.starting import helpers_of
+from rewire.workers.world import World, alone, world
+
+__all__ = ["cut_for", "helpers", "processes_of"]
+
+
+def processes_of(workers: Any) -> tuple[World | None, int]:
+    """The processes that a launcher has started, if they train together, and how many there are to be."""
+    if workers is None:
+        comm = world()
+        return comm, 1 if comm is None else comm.size
+    count = _checks.integer("workers", workers, low=1, high=MOST)
+    alone()
+    return None, count
+
+
+def cut_for(trainer: TrainerLike, workers: int, say: bool) -> None:
+    """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
+    if workers > 1 and trainer.shards is None:
+        trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
+        if say:
+            print_now(
+                f"workers={workers}: batches are cut into {trainer.shards} shards from now on, as by "
+                f"Trainer(shards={trainer.shards})"
+            )
+    if workers > (trainer.shards or 1):
+        raise ValueError(
+            f"workers must be at most the number of shards that a batch is cut into, {trainer.shards or 1}, "
+            f"got {workers}"
+        )
+
+
+def helpers(
+    trainer: TrainerLike, comm: World | None, workers: int, source: Source, targets: Targets,
+    call: Mapping[str, Any], timeout: float,
+) -> contextlib.AbstractContextManager[Helpers | None]:  # fmt: skip
+    """Processes beside this one, as long as the block lasts; None where there is to be no other."""
+    if comm is not None:
+        return leading(comm, trainer, source, targets, call, timeout)
+    if workers == 1:
+        return contextlib.nullcontext()
+    return helpers_of(trainer, workers, source, targets, call["batch_size"], timeout)

@@ -1,0 +1,169 @@
+"""What a worker does: its shards of every batch, on a copy of the network that rank 0 keeps up to date."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._elsewhere import register_kinds
+from rewire._inputs import Source
+from rewire._moments import quiet
+from rewire._packing import Packing
+from rewire._sharded import Found, ShardRunner
+from rewire._shards import Task, nodes_of
+from rewire.losses import Targets
+from rewire.network import Sequential
+from rewire.parameters.base import GRADIENT
+from rewire.workers.comm import Comm, parts_of, thing_of
+
+__all__ = ["Answer", "Job", "Order", "answer_of", "nodes_for", "serve"]
+
+
+class Job(NamedTuple):
+    """What a worker knows from the beginning.
+
+    Attributes
+    ----------
+    kinds : list
+        Classes of the user's, as `rewire._elsewhere.foreign_kinds` gives them.
+    loss : bytes
+        Pickled.
+    fused : bool
+        Whether the last activation is part of it.
+    source, targets : Source, Targets
+        All samples.
+    """
+
+    kinds: list[tuple[str, bytes]]
+    loss: bytes
+    fused: bool
+    source: Source
+    targets: Targets
+
+
+class Order(NamedTuple):
+    """What is to be done with a batch, and what has changed in the network since the last one.
+
+    Attributes
+    ----------
+    task : Task
+    threads : int
+    looks : bool
+        Whether the metric looks at outputs.
+    network : dict or None
+        ``config`` and ``arrays`` of all of it: at first, and when sizes have changed.
+    links : dict
+        By the parameter's name where each group's slots begin, and their sources: of those that have others.
+    weights : ndarray of uint8
+        All weights, as `Packing` has them.
+    buffers : dict of str to ndarray
+    """
+
+    task: Task
+    threads: int
+    looks: bool
+    network: dict[str, Any] | None
+    links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+    weights: NDArray[np.uint8]
+    buffers: Mapping[str, NDArray[Any]]
+
+
+class Answer(NamedTuple):
+    """What a worker has found.
+
+    Attributes
+    ----------
+    found : dict of int to Found
+        By shard.
+    there : set of str
+        Parameters that have a gradient.
+    sums : list of (node, ndarray of uint8)
+        The gradients of the largest nodes of the tree, as `Packing` has them; nodes without one are left out.
+    error : (bytes, str) or None
+        An exception, pickled, and its traceback.
+    """
+
+    found: dict[int, Found]
+    there: set[str]
+    sums: list[tuple[tuple[int, int], NDArray[np.uint8]]]
+    error: tuple[bytes, str] | None = None
+
+
+def nodes_for(rank: int, size: int, shards: int) -> list[tuple[int, int]]:
+    """The nodes of the tree that one of so many processes computes."""
+    return nodes_of(rank * shards // size, (rank + 1) * shards // size, shards)
+
+
+def answer_of(
+    task: Task, rank: int, size: int, runner: ShardRunner, packing: Packing, rooms: list[NDArray[np.uint8]]
+) -> Answer:
+    """Compute the shards of one rank. Gradients go into ``rooms``, which get longer where they have to."""
+    runner.begin(packing)
+    sums: list[tuple[tuple[int, int], NDArray[np.uint8]]] = []
+    for node in nodes_for(rank, size, len(task.shards)):
+        if runner.total(task, *node):
+            at = len(sums)
+            if len(rooms) == at:
+                rooms.append(np.empty(packing.nbytes, np.uint8))
+            if rooms[at].nbytes != packing.nbytes:
+                rooms[at] = np.empty(packing.nbytes, np.uint8)
+            packing.pack(GRADIENT, packing.views(rooms[at]))
+            sums.append((node, rooms[at]))
+    return Answer(runner.found, runner.there, sums)
+
+
+def serve(comm: Comm, job: Job) -> Any:
+    """Do what rank 0 asks for, until it says something else; that."""
+    register_kinds(job.kinds)
+    server = _Server(comm, job)
+    with quiet():
+        while isinstance(order := thing_of(comm.bcast(None)), Order):
+            comm.gather(parts_of(server.answer(order)))
+    return order
+
+
+class _Server:
+    def __init__(self, comm: Comm, job: Job) -> None:
+        self.comm, self.job = comm, job
+        self.loss = pickle.loads(job.loss)
+        self.rooms: list[NDArray[np.uint8]] = []
+
+    def answer(self, order: Order) -> Answer:
+        """An answer; an error is one, too."""
+        try:
+            self.follow(order)
+            self.runner.p.threads = order.threads
+            self.runner.metric = self.loss.metric(self.network.final) if order.looks else None
+            return answer_of(
+                order.task, self.comm.rank, self.comm.size, self.runner, self.packing, self.rooms
+            )
+        except Exception as error:
+            words = "".join(traceback.format_exception(error)).strip()
+            try:
+                said = pickle.dumps(error)
+                pickle.loads(said)
+            except Exception:
+                said = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+            return Answer({}, set(), [], (said, words))
+
+    def follow(self, order: Order) -> None:
+        """Let the network be that of rank 0."""
+        if order.network is not None:
+            self.network = Sequential.from_config(order.network["config"], order.network["arrays"])
+            passing = self.network.passing(self.network.workspace(), fused=self.job.fused, training=True)
+            self.runner = ShardRunner(self.network, passing, self.loss, None)
+            self.runner.source, self.runner.targets = self.job.source, self.job.targets
+        tree = self.network.tree
+        for parameter in tree.sparse:
+            if parameter.name in order.links:
+                parameter.set_links(*order.links[parameter.name])
+        if order.network is not None or order.links:
+            self.packing = Packing(tree.parameters.values())
+        self.packing.unpack("weight", self.packing.views(order.weights))
+        for name, values in order.buffers.items():
+            tree.buffers[name].values[...] = values

@@ -1,0 +1,77 @@
+"""Workers for a call of ``fit``: processes that are started for it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+
+from rewire._elsewhere import foreign_kinds, pickled
+from rewire._inputs import DenseSource, Source
+from rewire._packing import Packing
+from rewire._sharded import Helpers
+from rewire._training import TrainerLike
+from rewire.losses import Targets
+from rewire.threads import resolve
+from rewire.workers.comm import parts_of
+from rewire.workers.processes import Leader
+from rewire.workers.serving import Job, nodes_for
+from rewire.workers.team import Team
+
+__all__ = ["helpers_of"]
+
+_CURE = "train with workers=1"
+_MORE = 1 << 20  # bytes of a message beside weights, links and rows
+
+
+@contextlib.contextmanager
+def helpers_of(
+    trainer: TrainerLike, workers: int, source: Source, targets: Targets, batch: int, timeout: float
+) -> Iterator[Helpers]:
+    """One process less than ``workers``, 2 or more, beside this one, as long as the block lasts.
+
+    Raises
+    ------
+    TypeError
+        Before a process starts, for a network or a loss that cannot be taken into another one; it is named.
+    WorkerError
+        If one of them ends before it has begun.
+    """
+    network, shards = trainer.network, trainer.shards or 1
+    if getattr(sys, "frozen", False) or not sys.executable:
+        raise RuntimeError("workers need a Python to be started with, and this program has none: workers=1")
+    try:
+        network.check_savable()
+        kinds = foreign_kinds(json.dumps(network.config()), _CURE)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise TypeError(f"workers={workers} takes the network into other processes: {error}") from error
+    try:
+        loss = pickled(trainer.loss, _CURE)
+    except TypeError as error:
+        raise TypeError(f"workers={workers}: loss {trainer.loss!r}: {error}") from error
+    packed = Packing(network.tree.parameters.values()).nbytes
+    links = sum(8 * (q.core.n_groups + 1) + 4 * q.core.slots for q in network.tree.sparse)
+    most = max(len(nodes_for(rank, workers, shards)) for rank in range(workers))
+    leader = Leader(
+        workers,
+        parts_of(Job(kinds, loss, trainer.fused, _contiguous(source), targets)),
+        message=2 * packed + links + 16 * batch + _MORE,
+        answer=most * packed + 8 * batch * (network.n_out + 1) + _MORE,
+        threads=max(1, resolve(None) // workers) if trainer.threads is None else resolve(trainer.threads),
+        timeout=timeout,
+    )
+    with leader:
+        yield Team(leader, network, trainer.loss, workers, patient=False)
+
+
+def _contiguous(source: Source) -> Source:
+    """With values in one piece: only such lie in shared memory, others would be copied into every process."""
+    if not isinstance(source, DenseSource) or source.x.flags.c_contiguous:
+        return source
+    found = copy.copy(source)
+    found.x = np.ascontiguousarray(source.x)
+    return found

@@ -1,0 +1,103 @@
+"""Programs that mpiexec has started: all ranks end with the bits of one process, or with one error.
+
+In an environment of its own, which `make` sets up: MPI's wheel brings programs that others may not expect.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rewire as rw
+from small import DEEP_X, DEEP_Y, HANG_SECONDS, deep
+
+ENVIRONMENT = Path(os.environ.get("REWIRE_MPI_ENV", Path(__file__).parent.parent / ".venv-mpi"))
+MPIEXEC = ENVIRONMENT / "bin" / "mpiexec"
+
+pytestmark = pytest.mark.skipif(
+    not MPIEXEC.exists(), reason=f"no MPI in {ENVIRONMENT}: make test sets it up, where its wheels can be had"
+)
+
+PROGRAM = """
+import hashlib, os, sys
+import numpy as np
+import rewire as rw
+
+def digest(trainer):
+    arrays = trainer.network.get_vector(), trainer.network.get_vector("momentum"), trainer.history["loss"]
+    return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()[:16]
+
+what, folder = sys.argv[1:]
+trainer = rw.Trainer.resume(f"{folder}/start")
+data = np.load(f"{folder}/data.npz")
+X, y = data["X"], data["y"]
+rank = int(os.environ["PMI_RANK"])
+if what == "raise" and rank == 1:
+    raise ValueError("rank 1 has had enough")
+if what == "rows" and rank == 1:
+    X, y = X[:-1], y[:-1]
+
+class Act(rw.Callback):
+    def on_step_end(self, state):
+        if state.step == 2 and what == "die":
+            os._exit(3)
+
+trainer.callbacks = [Act()] if what == "die" else []
+trainer.fit(X, y, epochs=2, batch_size=24, verbose=0)
+trainer.fit(X, y, epochs=1, batch_size=24, verbose=0)
+with open(f"{folder}/rank-{rank}-of-{os.environ.get('PMI_SIZE', 1)}", "w") as file:
+    print(trainer.epoch, trainer.step, digest(trainer), file=file)
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Runs the program on so many ranks; gives exit code, what it printed, and seconds."""
+    trainer = rw.Trainer(
+        deep(), loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9, clip_norm=0.5),
+        rewiring={"name": "rigl", "every": 2, "fraction": 0.4}, shards=8, horizon=3,
+    )  # fmt: skip
+    trainer.save(tmp_path / "start")
+    np.savez(tmp_path / "data.npz", X=DEEP_X, y=DEEP_Y)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    package = str(Path(rw.__file__).parent.parent)
+
+    def run(ranks, what="train"):
+        begin = time.monotonic()
+        done = subprocess.run(
+            [MPIEXEC, "-n", str(ranks), ENVIRONMENT / "bin" / "python", "-W", "ignore",
+             tmp_path / "program.py", what, tmp_path],
+            capture_output=True, text=True, timeout=HANG_SECONDS,
+            env={**os.environ, "PYTHONPATH": package, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr, time.monotonic() - begin
+
+    return run
+
+
+def test_all_ranks_have_the_bits_of_one(launched, tmp_path):
+    """Three ranks, which eight shards are not divided by; a second call goes on from the first."""
+    code, _, wrong, _ = launched(3)
+    assert code == 0, wrong
+    ranks = [(tmp_path / f"rank-{rank}-of-3").read_text().split() for rank in range(3)]
+    assert ranks[0][:2] == ["3", "9"] and ranks[1] == ranks[2] == ranks[0]
+    subprocess.run(
+        [sys.executable, "-W", "ignore", tmp_path / "program.py", "train", tmp_path], text=True,
+        capture_output=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "PMI_RANK": "0"},
+    )  # fmt: skip
+    assert (tmp_path / "rank-0-of-1").read_text().split() == ranks[0]
+
+
+@pytest.mark.parametrize(
+    "what, words",
+    (("raise", "rank 1 has had enough"), ("rows", "rank 1 has another X than rank 0"), ("die", "")),
+)
+def test_what_goes_wrong_in_one_ends_all(launched, what, words):
+    code, _, wrong, seconds = launched(2, what)
+    assert code != 0 and words in wrong
+    assert seconds < HANG_SECONDS / 2
