@@ -133,7 +133,7 @@ class Course:
         found = datasets.load(archive(self.data, "test"))
         weights = Sequential(Recipe({}).layers(found)).nnz
         # (depth - 1) w^2 + (n_in + n_out) w = weights
-        half = (found.X.shape[1] + outputs_of(found)) / 2
+        half = (found.X.shape[1] + outputs_of(found, Recipe({}).loss(found))) / 2
         if depth == 1:
             return max(1, round(weights / (2 * half)))
         return max(1, round((math.sqrt(half**2 + (depth - 1) * weights) - half) / (depth - 1)))

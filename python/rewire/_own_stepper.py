@@ -34,7 +34,7 @@ Links = list[tuple[int, int]]  # of all stores; another one when links have chan
 
 
 class Learnt(NamedTuple):
-    """A batch whose gradients wait: what :meth:`Unfinished.learnt` is to count."""
+    """A batch whose gradients wait: what `Unfinished` is to count."""
 
     seen: Any
     truth: Truth
@@ -253,7 +253,8 @@ class OwnStepper(Stepper):
             self.optimize(progress.lr)
         self.state.step += 1
         for learnt in () if kept is None else kept.learnt:
-            part.learnt(*learnt)
+            part.count(learnt.seen, learnt.truth, learnt.apart)
+            part.learnt(learnt.loss, learnt.amount)
         self.forget()
         before = 0.0 if kept is None else kept.seconds
         self.close(part, 0 if kept is None else kept.samples, progress, begin - before)

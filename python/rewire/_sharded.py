@@ -35,7 +35,7 @@ class Found(NamedTuple):
     """What a shard gave beside its gradient."""
 
     loss: float
-    seen: NDArray[Any] | None  # what the metric counts
+    seen: Any  # what the metric counts
     reports: list[tuple[int, Report]]  # of layers, by their numbers
     pairs: Pairs | None  # of a probe
 
@@ -46,8 +46,8 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     loss : float
-    seen : ndarray or None
-        What the metric counts, of all samples in order.
+    seen : list of (slice, object)
+        What the metric counts, of each run of samples that has weight.
     there : set of str
         The parameters that have a gradient.
     pairs : dict
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     """
 
     loss: float
-    seen: NDArray[Any] | None
+    seen: list[tuple[slice, Any]]
     there: set[str]
     pairs: Pairs
 
@@ -141,8 +141,10 @@ class ShardRunner:
             value = self.loss.evaluate(tiles[-1], truth, weight, dz, p.threads)
             if not math.isfinite(value):
                 raise divergence(self.network, tiles, value, task.epoch, task.step)
-            looks = task.what != "probe" and self.metric is not None
-            seen = self.metric.look(tiles[-1], truth, p.threads) if looks and self.metric else None
+            seen = None
+            if task.what != "probe" and self.metric is not None:
+                apart = None if task.apart is None else task.apart[shard.first : shard.end]
+                seen = self.metric.look(tiles[-1], truth, apart, p.threads)
             learns = task.what != "look" and shard.fraction > 0.0
             if learns and shard.fraction != 1.0:
                 values = dz.array()
@@ -210,7 +212,6 @@ def outcome(
 ) -> Outcome:
     """What a batch gave, from its shards in order; buffers follow the samples."""
     total = 0.0
-    seen: list[NDArray[Any]] = []
     reports: dict[int, list[Report]] = {}
     pairs: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {}
     for number in sorted(found):
@@ -224,14 +225,9 @@ def outcome(
         for layer in network.tree.layers.values():
             if layer.index in reports:
                 layer.follow(reports[layer.index], task.epoch)
-    looked = next((one.seen for one in found.values() if one.seen is not None), None)
-    if looked is not None:
-        for number, shard in enumerate(task.shards):
-            part = found[number].seen if number in found else None
-            nothing = np.zeros((shard.end - shard.first, *looked.shape[1:]), looked.dtype)  # without weight
-            seen.append(nothing if part is None else part)
     joined = {
         name: (np.concatenate([x for x, _ in each]), np.concatenate([dy for _, dy in each]))
         for name, each in pairs.items()
     }
-    return Outcome(total, np.concatenate(seen) if seen else None, there, joined)
+    seen = [(slice(*task.shards[number][:2]), found[number].seen) for number in sorted(found)]
+    return Outcome(total, seen, there, joined)

@@ -50,8 +50,8 @@ class Task(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int64
-    weight : ndarray of float64 or None
-        Of the rows, near 1.
+    weight, apart : ndarray of float64 or None
+        Of the rows: near 1, and comparable with those of other batches (`rewire._moments.Weighed`).
     shards : list of Shard
     step, epoch : int
         The step that is being made, 1 for the first; epochs before this one.
@@ -61,6 +61,7 @@ class Task(NamedTuple):
 
     rows: NDArray[np.int64]
     weight: NDArray[np.float64] | None
+    apart: NDArray[np.float64] | None
     shards: list[Shard]
     step: int
     epoch: int
@@ -77,8 +78,8 @@ def cut(samples: int, shards: int) -> list[tuple[int, int]]:
 
 
 def task_of(
-    rows: NDArray[np.int64], weight: NDArray[np.float64] | None, targets: Targets, loss: Loss, shards: int,
-    *, step: int, epoch: int, what: str,
+    rows: NDArray[np.int64], weight: NDArray[np.float64] | None, apart: NDArray[np.float64] | None,
+    targets: Targets, loss: Loss, shards: int, *, step: int, epoch: int, what: str,
 ) -> Task:  # fmt: skip
     """A batch in so many shards.
 
@@ -98,7 +99,7 @@ def task_of(
         Shard(*place, amount / total, weight > 0.0)
         for place, weight, amount in zip(runs, weights, amounts, strict=True)
     ]
-    return Task(rows, weight, found, step, epoch, what)
+    return Task(rows, weight, apart, found, step, epoch, what)
 
 
 def weights_of(task: Task, shard: Shard) -> NDArray[np.float64] | None:

@@ -138,15 +138,20 @@ class Stepper:
             self.begin()
             learns = not (due and rule.skip_step)
             if self.shards > 1:
-                found = self.in_shards(rows, weight.near, "learn" if learns else "look", part.metric)
-                loss, seen, truth = found.loss, found.seen, Truth(self.targets, rows)
+                found = self.in_shards(rows, weight, "learn" if learns else "look", part.metric)
+                loss, truth = found.loss, Truth(self.targets, rows)
+                apart = weight.apart
+                looks = [
+                    (seen, Truth(self.targets, rows[run]), None if apart is None else apart[run])
+                    for run, seen in found.seen
+                ]
                 if learns:
                     parameters = self.net.tree.parameters
                     self.keep.there = {name: parameters[name] for name in parameters if name in found.there}
                     self.optimize(progress.lr)
             else:
                 tiles, loss, dz, truth = self.forward(rows, weight.near, self.trainer.loss)
-                seen = part.look(tiles[-1], truth, weight.apart, self.threads)
+                looks = [(part.look(tiles[-1], truth, weight.apart, self.threads), truth, weight.apart)]
             if learns and self.shards == 1:
                 if self.keeps:
                     self.keep.clear()
@@ -160,7 +165,9 @@ class Stepper:
                     state.optimizer_step += 1
             state.step += 1
             amount = weight.amount * self.trainer.loss.counts(truth, weight.near)
-            part.learnt(seen, truth, loss, weight.apart, amount)
+            for look in looks:
+                part.count(*look)
+            part.learnt(loss, amount)
             self.close(part, len(rows), progress, begin)
             self.told_of_step(part, loss)
 
@@ -216,7 +223,7 @@ class Stepper:
         return tiles, value, dz, truth
 
     def in_shards(
-        self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None, what: str, metric: Metric | None
+        self, rows: NDArray[np.int64], weight: Weighed, what: str, metric: Metric | None
     ) -> Outcome:
         """A batch that is cut into shards; the parameters keep its gradient where ``what`` is ``"learn"``.
 
@@ -226,7 +233,7 @@ class Stepper:
             If the loss of a shard is not finite.
         """
         task = task_of(
-            rows, weight, self.targets, self.trainer.loss, self.shards,
+            rows, weight.near, weight.apart, self.targets, self.trainer.loss, self.shards,
             step=self.state.step + 1, epoch=self.state.epoch, what=what,
         )  # fmt: skip
         runner = self._runner
@@ -358,7 +365,7 @@ class Stepper:
     def probe(self, rows: NDArray[np.int64], weight: NDArray[np.float64] | None) -> GradientProbe:
         """Gradients that a rule may look at; nothing changes."""
         if self.shards > 1:
-            pairs = self.in_shards(rows, weight, "probe", None).pairs
+            pairs = self.in_shards(rows, Weighed(weight, None, 0.0), "probe", None).pairs
             return GradientProbe(pairs, self.threads)
         probe = Probe()
         self.passing.probing = True

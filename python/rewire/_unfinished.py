@@ -79,26 +79,19 @@ class Unfinished:
         """Whether no call of ``fit`` began it."""
         return self.n_samples == 0
 
-    def learnt(
-        self,
-        seen: Any,
-        truth: Truth,
-        loss: float,
-        apart: NDArray[np.float64] | None,
-        amount: float,
-    ) -> None:
-        """Count a batch that was learnt from; ``seen`` is what :meth:`look` gave.
-
-        Weights are as `rewire._moments.Weighed` has them.
-        """
-        if self.metric is not None:
-            self.metric.count(seen, truth, apart)
+    def learnt(self, loss: float, amount: float) -> None:
+        """Count the loss of a batch that was learnt from; ``amount`` is its weight."""
         self.total += amount * loss
         self.weights += amount
 
     def look(self, z: _core.Tiles, truth: Truth, apart: NDArray[np.float64] | None, threads: int) -> Any:
         """What the metric needs of a batch's outputs."""
         return None if self.metric is None else self.metric.look(z, truth, apart, threads)
+
+    def count(self, seen: Any, truth: Truth, apart: NDArray[np.float64] | None) -> None:
+        """Let the metric count samples that were learnt from; ``seen`` is what :meth:`look` gave of them."""
+        if self.metric is not None:
+            self.metric.count(seen, truth, apart)
 
     def counted(self, removed: list[int], grown: list[int]) -> None:
         """Count the links of a rewiring."""

@@ -153,7 +153,7 @@ class R2(Metric):
             level = np.zeros(z.n, np.int64)
         else:
             level = np.where(largest == 0.0, _NONE, levels(largest))
-        if _plain(level) and (self.level is None or _plain(self.level)):
+        if _plain(level):
             return _Sums(total, samples, *found), level
         return z.unpack(None, threads)
 
