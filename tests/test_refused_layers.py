@@ -835,7 +835,9 @@ def test_a_trainer_of_what_cannot_be_saved_is_copied_with_all_that_it_carries():
     t = trainer(Applies(lambda x: x + 0.5), optimizer=rw.Adam(0.05), rewiring="set",
                 callbacks=[rw.WeightAverage(0.5)])  # fmt: skip
     t.fit(X, Y, epochs=2, verbose=0)
+    t.shards = 1
     twin = copy.deepcopy(t)
+    assert twin.shards == 1
     assert twin.network is not t.network and twin.callbacks[0] is not t.callbacks[0]
     assert twin.network.layers[1].function is t.network.layers[1].function
     assert twin.history.epochs == t.history.epochs

@@ -498,7 +498,7 @@ class Trainer(OwnLoop):
             parts = {name: copy.deepcopy(getattr(self, name), memo) for name in names}
             state = self.state.config(self.rewiring.remembers_as, owns_state=self.owns_state())
             arrays = self.state.arrays(self.rewiring.remembers_as)
-        plain = ("seed", "threads", "standardize", "metrics", "horizon", "steps_per_epoch")
+        plain = ("seed", "threads", "standardize", "metrics", "horizon", "steps_per_epoch", "shards")
         config = {**parts, **{name: getattr(self, name) for name in plain}, "state": state}
         made = Trainer._build(config, {"state": arrays}, parts["callbacks"], copy=False)
         twin._become(made)

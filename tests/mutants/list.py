@@ -704,13 +704,6 @@ MUTANTS = [
     ),
     # --- the mapping of a plan
     Mutant(
-        "mapping-takes-a-new-link-for-the-old",
-        "store/plan.c",
-        "if (comes <= goes) {",
-        "if (comes < goes) {",
-        "test_the_mapping_of_a_place_filled_again",
-    ),
-    Mutant(
         "mapping-keeps-what-goes",
         "store/plan.c",
         "k = goes + 1;",
