@@ -66,6 +66,7 @@ ORDER = """
     estimators._network estimators._base
     estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
     estimators.rbm estimators.
+    torch._kernels torch._structures torch._ops torch._resizing torch.linear torch._sparsify torch.
     demo . cli.* cli. __main__
 """.split()
 
@@ -91,7 +92,8 @@ STAYING = {
 OPTIONAL = set(
     "scipy sklearn torch matplotlib tqdm rich threadpoolctl joblib pandas cloudpickle mpi4py".split()
 )
-OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}}  # may import these at the top
+# These may import them at the top.
+OWNED = {"estimators.": {"sklearn", "scipy"}, "plots": {"matplotlib"}, "torch.": {"torch"}}
 
 core_files = sorted(p for p in CORE.rglob("*") if p.suffix in {".c", ".h", ".pxd", ".pxi", ".pyx"})
 python_files = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,20 @@
+"""PyTorch modules whose linear layers are truly sparse, on the CPU.
+
+Imported as ``rewire.torch``, and never by ``import rewire``: ``pip install "rewire[torch]"``.
+"""
+
+from __future__ import annotations
+
+try:
+    import torch as _torch  # noqa: F401  the first line that needs it
+except ModuleNotFoundError as error:
+    if error.name != "torch":
+        raise
+    raise ImportError(
+        'rewire.torch needs PyTorch, which is not installed: pip install "rewire[torch]"'
+    ) from error
+
+from rewire.torch._sparsify import SparsifyReport, sparsify
+from rewire.torch.linear import SparseLinear
+
+__all__ = ["SparseLinear", "SparsifyReport", "sparsify"]

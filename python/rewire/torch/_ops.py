@@ -1,0 +1,302 @@
+"""The operators ``rewire::linear`` and ``rewire::linear_backward``: what PyTorch knows of a sparse layer.
+
+Both are functions of tensors alone, links included, so that compiled and exported programs hold all they
+need. Each is the other's derivative: y = x W' + b is linear in x and in W, and so are its gradients in
+everything that they are made of. Hence gradients of any order.
+
+float16 and bfloat16 are computed in float32 and rounded once, as are float32 tensors under autocast.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.library import Library, custom_op
+
+from rewire._format import plural
+from rewire.torch import _kernels
+from rewire.torch._structures import structure_of
+
+__all__ = ["linear", "linear_backward"]
+
+COMPUTED_IN = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.bfloat16: torch.float32,
+    torch.float16: torch.float32,
+}
+NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def _check(
+    name: str, x: torch.Tensor, features: int, weight: torch.Tensor | None, group: int | None = None
+) -> None:
+    """TypeError or ValueError unless ``x`` are samples of so many features, of the weights' dtype."""
+    if x.dtype not in COMPUTED_IN:
+        raise TypeError(
+            f"{name} must be of dtype float32, float64, bfloat16 or float16, got {str(x.dtype)[6:]}"
+        )
+    if x.ndim == 0 or x.shape[-1] != features:
+        shape = tuple(x.shape)
+        raise ValueError(
+            f"{name} must have {plural(features, 'feature')} in its last dimension, got shape {shape}"
+        )
+    if weight is not None and weight.dtype != x.dtype:
+        raise TypeError(
+            f"{name} must have the dtype of the weights, {str(weight.dtype)[6:]}, got {str(x.dtype)[6:]}"
+        )
+
+
+def _on_cpu(name: str, *tensors: torch.Tensor | None) -> None:
+    """NotImplementedError for tensors elsewhere."""
+    for tensor in tensors:
+        if tensor is not None and tensor.device.type != "cpu":
+            raise NotImplementedError(
+                f"{name} must be on the CPU, where sparse layers compute, got one on {tensor.device}"
+            )
+
+
+def _rows(tensor: torch.Tensor, features: int, dtype: torch.dtype) -> Any:
+    """An array (samples, features); a view, where there is one."""
+    return tensor.detach().reshape(-1, features).to(dtype).numpy()
+
+
+# --- y = x W' + b ---------------------------------------------------------------------------
+
+
+@custom_op(
+    "rewire::linear",
+    mutates_args=(),
+    schema="(Tensor x, Tensor weight, Tensor? bias, Tensor indptr, Tensor sources, "
+    "SymInt in_features, SymInt out_features) -> Tensor",
+)
+def linear(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    indptr: torch.Tensor,
+    sources: torch.Tensor,
+    in_features: int,
+    out_features: int,
+) -> torch.Tensor:
+    """x W' + bias, for the links that ``indptr`` and ``sources`` name."""
+    _on_cpu("x and all parameters", x, weight, bias)
+    _check("x", x, in_features, weight)
+    dtype = COMPUTED_IN[x.dtype]
+    out = torch.empty((*x.shape[:-1], out_features), dtype=dtype)
+    samples = math.prod(x.shape[:-1])
+    if samples:
+        structure = structure_of(indptr, sources, in_features, out_features, weight.shape[1])
+        threads = _kernels.threads_for(torch.get_num_threads(), samples * weight.numel())
+        rows = _rows(x, in_features, dtype)
+        with structure.lock:
+            store = structure.store(NAMES[dtype])
+            _put(store, weight, dtype)
+            _kernels.linear(
+                store, rows, None if bias is None else bias.detach().to(dtype).numpy(),
+                out.view(-1, out_features).numpy(), threads,
+            )  # fmt: skip
+    return out.to(x.dtype)
+
+
+def _put(store: Any, weight: torch.Tensor, dtype: torch.dtype) -> None:
+    """Copy the weights of this call into a store."""
+    store.set_field("weight", weight.detach().to(dtype).contiguous().numpy())
+
+
+@linear.register_fake
+def _(x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any) -> Any:
+    _check("x", x, in_features, weight)
+    return x.new_empty((*x.shape[:-1], out_features))
+
+
+# --- its gradients --------------------------------------------------------------------------
+
+
+@custom_op(
+    "rewire::linear_backward",
+    mutates_args=(),
+    schema="(Tensor dy, Tensor? x, Tensor? weight, Tensor indptr, Tensor sources, SymInt in_features, "
+    "SymInt out_features, SymInt group, bool bias, bool first) -> (Tensor, Tensor, Tensor)",
+)
+def linear_backward(
+    dy: torch.Tensor,
+    x: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    indptr: torch.Tensor,
+    sources: torch.Tensor,
+    in_features: int,
+    out_features: int,
+    group: int,
+    bias: bool,
+    first: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gradients for the inputs (if there are weights), the links (if there are inputs), and the biases.
+
+    What is not asked for is empty. ``first``: this is the backward pass itself, not one of higher order.
+    """
+    _on_cpu("dy and all parameters", dy, x, weight)
+    _check("dy", dy, out_features, weight if x is None else x)
+    dtype, samples = COMPUTED_IN[dy.dtype], math.prod(dy.shape[:-1])
+    shapes = _shapes(dy, x, weight, sources, in_features, out_features, group, bias)
+    if not samples:
+        none = [torch.zeros(shape, dtype=dy.dtype) for shape in shapes]
+        return none[0], none[1], none[2]
+    structure = structure_of(indptr, sources, in_features, out_features, group)
+    threads = _kernels.threads_for(torch.get_num_threads(), samples * sources.numel() * group)
+    rows = _rows(dy, out_features, dtype)
+    with structure.lock:
+        store = structure.store(NAMES[dtype])
+        if weight is not None:
+            _put(store, weight, dtype)
+            structure.ready_mirror(store, samples, threads)
+        keep = first and structure.seen is not None and x is not None
+        found = _kernels.linear_backward(
+            store, rows, None if x is None else _rows(x, in_features, dtype), threads,
+            inputs=weight is not None, bias=bias, keep=keep,
+        )  # fmt: skip
+        if structure.seen is not None and found.tiles is not None:
+            structure.seen.append(found.tiles)
+    made = []
+    for array, shape in zip((found.dx, found.dw, found.db), shapes, strict=True):
+        empty = array is None
+        made.append(
+            torch.empty(0, dtype=dy.dtype) if empty else torch.from_numpy(array).view(shape).to(dy.dtype)
+        )
+    return made[0], made[1], made[2]
+
+
+def _shapes(
+    dy: torch.Tensor,
+    x: Any,
+    weight: Any,
+    sources: torch.Tensor,
+    n_in: int,
+    n_out: int,
+    group: int,
+    bias: bool,
+) -> list[tuple[int, ...]]:
+    """The shapes of the three gradients."""
+    return [
+        (*dy.shape[:-1], n_in) if weight is not None else (0,),
+        (sources.shape[0], group) if x is not None else (0,),
+        (n_out,) if bias else (0,),
+    ]
+
+
+@linear_backward.register_fake
+def _(
+    dy: Any, x: Any, weight: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any, group: Any,
+    bias: Any, first: Any,
+) -> Any:  # fmt: skip
+    shapes = _shapes(dy, x, weight, sources, in_features, out_features, group, bias)
+    return tuple(dy.new_empty(shape) for shape in shapes)
+
+
+# --- derivatives ----------------------------------------------------------------------------
+
+
+def _linear_setup(ctx: Any, inputs: Any, output: Any) -> None:
+    x, weight, bias, indptr, sources, ctx.n_in, ctx.n_out = inputs
+    ctx.group = weight.shape[1]
+    needs = ctx.needs_input_grad
+    ctx.bias = bias is not None and needs[2]
+    ctx.save_for_backward(x if needs[1] else None, weight if needs[0] else None, indptr, sources)
+
+
+def _linear_back(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
+    x, weight, indptr, sources = ctx.saved_tensors
+    dx, dw, db = torch.ops.rewire.linear_backward(
+        dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, True
+    )
+    return (
+        None if weight is None else dx,
+        None if x is None else dw,
+        db if ctx.bias else None,
+        None, None, None, None,
+    )  # fmt: skip
+
+
+linear.register_autograd(_linear_back, setup_context=_linear_setup)
+
+
+def _backward_setup(ctx: Any, inputs: Any, output: Any) -> None:
+    dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _ = inputs
+    ctx.save_for_backward(dy, x, weight, indptr, sources)
+
+
+def _backward_back(ctx: Any, ddx: torch.Tensor, ddw: torch.Tensor, ddb: torch.Tensor) -> tuple[Any, ...]:
+    """dx = dy W, dw = dy' x at the links, db = sum of dy: each is linear in all that it is made of."""
+    dy, x, weight, indptr, sources = ctx.saved_tensors
+    sizes, needs = (ctx.n_in, ctx.n_out), ctx.needs_input_grad
+    of_dy = of_x = of_weight = None
+    if needs[0]:
+        parts = []
+        if weight is not None:
+            parts.append(torch.ops.rewire.linear(ddx, weight, None, indptr, sources, *sizes))
+        if x is not None:
+            parts.append(torch.ops.rewire.linear(x, ddw, None, indptr, sources, *sizes))
+        if ctx.bias:
+            parts.append(ddb.expand_as(dy))
+        of_dy = sum(parts[1:], parts[0]) if parts else None
+    if x is not None and needs[1]:
+        of_x = torch.ops.rewire.linear_backward(
+            dy, None, ddw, indptr, sources, *sizes, ctx.group, False, False
+        )[0]
+    if weight is not None and needs[2]:
+        of_weight = torch.ops.rewire.linear_backward(
+            dy, ddx, None, indptr, sources, *sizes, ctx.group, False, False
+        )[1]
+    return (of_dy, of_x, of_weight, *[None] * 7)
+
+
+linear_backward.register_autograd(_backward_back, setup_context=_backward_setup)
+
+
+# --- autocast and vmap ----------------------------------------------------------------------
+
+_library = Library("rewire", "FRAGMENT")
+
+
+def _autocast(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *links: Any) -> torch.Tensor:
+    """Under autocast: computed in float32, given in autocast's dtype. float64 stays as it is, as in torch."""
+    if x.dtype == torch.float64 or weight.dtype == torch.float64:
+        with torch.autocast("cpu", enabled=False):
+            return torch.ops.rewire.linear(x, weight, bias, *links)
+    lower = torch.get_autocast_dtype("cpu")
+    with torch.autocast("cpu", enabled=False):
+        y = torch.ops.rewire.linear(x.float(), weight.float(), None if bias is None else bias.float(), *links)
+        return y.to(lower)
+
+
+_library.impl("linear", _autocast, "AutocastCPU")
+
+
+LINKS = "vmap over the links of sparse layers is not possible: take layers of equal links"
+
+
+@linear.register_vmap
+def _(info: Any, in_dims: Any, x: Any, weight: Any, bias: Any, *links: Any) -> tuple[torch.Tensor, int]:
+    if any(dim is not None for dim in in_dims[3:]):
+        raise NotImplementedError(LINKS)
+    if in_dims[1] is None and in_dims[2] is None:  # one layer, more samples
+        return torch.ops.rewire.linear(x.movedim(in_dims[0], 0), weight, bias, *links), 0
+    each = [_taken((x, weight, bias), in_dims[:3], i) for i in range(info.batch_size)]
+    return torch.stack([torch.ops.rewire.linear(*own, *links) for own in each]), 0
+
+
+@linear_backward.register_vmap
+def _(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
+    if any(dim is not None for dim in in_dims[3:]):
+        raise NotImplementedError(LINKS)
+    each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
+    found = [torch.ops.rewire.linear_backward(*own, *rest) for own in each]
+    return tuple(torch.stack(parts) for parts in zip(*found, strict=True)), (0, 0, 0)
+
+
+def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
+    """One of each of the tensors that vmap has stacked."""
+    pairs = zip(tensors, dims, strict=True)
+    return [tensor if dim is None else tensor.select(dim, i) for tensor, dim in pairs]

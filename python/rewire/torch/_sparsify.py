@@ -1,0 +1,310 @@
+"""From a dense model to a sparse one, in place: which linear layers become sparse, how sparse, and which not."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from rewire._checks import choice, describe, integer, number, one_of_types
+from rewire.connectivity import Connectivity
+from rewire.link_counts import erk_links
+from rewire.parameters.initial import GROUPS
+from rewire.torch.linear import COMPUTED_IN, SparseLinear
+
+__all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
+
+Densities = float | Mapping[str, float]
+Skip = str | type | nn.Module | Callable[[str, nn.Module], bool]
+
+
+class Replaced(NamedTuple):
+    """A layer that has become sparse."""
+
+    name: str
+    shape: tuple[int, int]  # (out_features, in_features)
+    density: float
+    before: int  # weights
+    after: int
+
+
+class Kept(NamedTuple):
+    """A linear layer that was left as it is, and why."""
+
+    name: str
+    shape: tuple[int, int]  # (out_features, in_features)
+    why: str
+
+
+@dataclass
+class SparsifyReport:
+    """What :func:`sparsify` changed; printed as a table.
+
+    Attributes
+    ----------
+    replaced : list of Replaced
+        Layers that are sparse now: name, shape, density, weights before and after.
+    kept : list of Kept
+        Linear layers that were left alone: name, shape, and why.
+    parameters_before, parameters_after : int
+        Of the whole model.
+    """
+
+    replaced: list[Replaced] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    parameters_before: int = 0
+    parameters_after: int = 0
+
+    def __str__(self) -> str:
+        rows = [("layer", "shape", "density", "weights", "now")]
+        for name, shape, density, before, after in self.replaced:
+            rows.append((name, f"{shape[0]} x {shape[1]}", f"{density:.3g}", f"{before:,}", f"{after:,}"))
+        before, after = sum(r.before for r in self.replaced), sum(r.after for r in self.replaced)
+        rows.append(("together", "", f"{after / before:.3g}" if before else "", f"{before:,}", f"{after:,}"))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                word.ljust(width) if i < 2 else word.rjust(width)
+                for i, (word, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        lines += [f"kept dense: {name}: {why}" for name, _, why in self.kept]
+        lines.append(f"parameters of the model: {self.parameters_before:,} -> {self.parameters_after:,}")
+        return "\n".join(lines)
+
+
+def sparsify(
+    model: nn.Module,
+    density: Densities = 0.1,
+    group: int = 4,
+    *,
+    skip: Skip | Iterable[Skip] = (),
+    distribution: str = "uniform",
+    connectivity: str | Connectivity = "random",
+    seed: int | None = None,
+) -> SparsifyReport:
+    """Put a :class:`SparseLinear` in the place of every ``nn.Linear`` of a model.
+
+    Call it before the optimizer is made, which must get the new parameters.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Changed in place. On the CPU.
+    density : float in (0, 1], or dict of str to float
+        Of every layer; or by names of layers, as in ``skip``, the first that fits counts and layers that none
+        fits stay dense: ``{"blocks.*.mlp.*": 0.05, "blocks.*": 0.2}``.
+    group : {1, 2, 4, 8}
+        Neighbouring outputs that share one list of inputs: see :class:`SparseLinear`.
+    skip : str, type, nn.Module, callable, or several of these
+        Layers that stay dense, such as the output head. A word is the name of a layer or of a part that it
+        stands in, ``"head"``, ``"encoder.layers.0"``, or a pattern with ``*``; a function of name and module
+        says True for those to be left.
+    distribution : {"uniform", "erk"}
+        ``"erk"``: ``density`` is that of all layers together, and small layers are denser
+        (:func:`rewire.erk_links`).
+    connectivity : str or Connectivity
+        Where links are: ``"random"``, ``"magnitude"`` for a trained model, or others: see
+        :meth:`SparseLinear.from_linear`, which also says what becomes of weights.
+    seed : int, optional
+        For positions that are drawn; by default torch's generator says.
+
+    Returns
+    -------
+    SparsifyReport
+        What changed, and which linear layers were left and why.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments, for a word in ``skip`` or ``density`` that no linear layer has, for a model that
+        is itself a linear layer or has none that could become sparse. The model is as it was then.
+
+    Notes
+    -----
+    Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights of
+    its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights, layers on
+    other devices. A layer that stands in several places stays one layer. Flags, dtypes and hooks are kept.
+    The fast path of ``nn.TransformerEncoderLayer``, which would read dense weights, is switched off.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rewire.torch import sparsify
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    >>> print(sparsify(model, density=0.1, skip="2", seed=0))
+    layer     shape     density  weights  now
+    0         128 x 64      0.1    8,192  820
+    together                0.1    8,192  820
+    kept dense: 2: skipped
+    parameters of the model: 9,610 -> 2,238
+    """
+    one_of_types("model", model, nn.Module, "an nn.Module")
+    if isinstance(model, nn.Linear):
+        raise ValueError("model is a linear layer itself: take SparseLinear.from_linear(model)")
+    group = choice("group", group, GROUPS)
+    choice("distribution", distribution, ("uniform", "erk"))
+    seed = int(torch.randint(2**62, ())) if seed is None else integer("seed", seed, low=0, high=2**63 - 1)
+    places = _places(model)
+    names = {id(linear): name for linear, name, _ in places}
+    wanted = _densities(density, [name for name in names.values()], distribution)
+    skips = _skips(skip, list(names.values()))
+    shared = _shared(model)
+    report = SparsifyReport(parameters_before=_count(model))
+    chosen: dict[int, tuple[nn.Linear, float]] = {}
+    for linear, name, parent in places:
+        if id(linear) in chosen or any(name == kept.name for kept in report.kept):
+            continue
+        found = wanted(name)
+        why = (
+            "skipped"
+            if any(fits(name, linear) for fits in skips)
+            else _unfit(linear, parent, shared)
+            or (None if found is not None else "density names no value for it")
+        )
+        if why is not None:
+            report.kept.append(Kept(name, (linear.out_features, linear.in_features), why))
+        else:
+            chosen[id(linear)] = linear, found or 0.0
+    if not chosen:
+        raise ValueError(
+            "model must have an nn.Linear that can become sparse, got "
+            + ("; ".join(f"{kept.name}: {kept.why}" for kept in report.kept) or "none at all")
+        )
+    made = {}
+    for number_, (key, sizes) in enumerate(_sizes(chosen, distribution, density, group).items()):
+        linear = chosen[key][0]
+        sparse = SparseLinear._from_dense(
+            linear.weight, linear.bias, (seed, number_), connectivity=connectivity, group=group, **sizes
+        )
+        made[key] = _dressed(sparse, linear)
+        before = linear.weight.numel()
+        report.replaced.append(Replaced(names[key], tuple(linear.weight.shape), sparse.density, before, sparse.nnz))
+    for linear, name, parent in places:
+        if id(linear) in made:
+            setattr(parent, name.rpartition(".")[2], made[id(linear)])
+            if isinstance(parent, nn.TransformerEncoderLayer):
+                parent.activation_relu_or_gelu = 0  # no fast path, here and in the encoder
+    report.parameters_after = _count(model)
+    return report
+
+
+def _places(model: nn.Module) -> list[tuple[nn.Linear, str, nn.Module]]:
+    """Every linear layer with each of its names and the module that it stands in."""
+    found = []
+    for prefix, parent in model.named_modules(remove_duplicate=False):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Linear):
+                found.append((child, f"{prefix}.{name}" if prefix else name, parent))
+    return found
+
+
+def _count(model: nn.Module) -> int:
+    lazy = nn.parameter.UninitializedParameter
+    return sum(p.numel() for p in model.parameters() if not isinstance(p, lazy))
+
+
+def _shared(model: nn.Module) -> dict[int, list[str]]:
+    """The names of every parameter, by the parameter."""
+    found: dict[int, dict[str, int]] = {}
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            found.setdefault(id(parameter), {})[f"{prefix}.{name}" if prefix else name] = id(module)
+    return {key: list(names) for key, names in found.items() if len({*names.values()}) > 1}
+
+
+def _unfit(linear: nn.Linear, parent: nn.Module, shared: Mapping[int, list[str]]) -> str | None:
+    """Why a linear layer cannot become sparse; None if it can."""
+    if isinstance(parent, nn.MultiheadAttention):
+        return "nn.MultiheadAttention reads its weights directly"
+    if isinstance(linear, nn.modules.lazy.LazyModuleMixin):
+        return "lazy: run a batch through the model first"
+    if nn.utils.parametrize.is_parametrized(linear):
+        return "parametrized: its weights are computed from others"
+    if type(linear) is not nn.Linear:
+        return f"a subclass of nn.Linear: {type(linear).__module__}.{type(linear).__qualname__}"
+    if "weight" not in linear._parameters:
+        return "its weights are computed from others (pruning, weight norm)"
+    if id(linear.weight) in shared:
+        return f"tied weights: {' and '.join(shared[id(linear.weight)])}"
+    if linear.weight.device.type != "cpu" or linear.weight.dtype not in COMPUTED_IN:
+        return f"weights of {str(linear.weight.dtype)[6:]} on {linear.weight.device}"
+    return None
+
+
+def _dressed(sparse: SparseLinear, linear: nn.Linear) -> SparseLinear:
+    """A sparse layer with the flags and hooks of the dense one."""
+    sparse.train(linear.training)
+    sparse.weight.requires_grad_(linear.weight.requires_grad)
+    if sparse.bias is not None and linear.bias is not None:
+        sparse.bias.requires_grad_(linear.bias.requires_grad)
+    for name, hooks in vars(linear).items():
+        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and hooks:
+            setattr(sparse, name, hooks)
+    return sparse
+
+
+# --- which ones, and how sparse -------------------------------------------------------------
+
+
+def _fits(word: str, name: str) -> bool:
+    """Whether a word is a layer's name, a pattern of it, or the name of a part that it stands in."""
+    if any(letter in word for letter in "*?["):
+        return fnmatch.fnmatchcase(name, word)
+    return f".{word}." in f".{name}."
+
+
+def _known(argument: str, word: str, names: list[str]) -> str:
+    if not any(_fits(word, name) for name in names):
+        raise ValueError(f"{argument} must name linear layers ({', '.join(names) or 'there are none'}), got {word!r}")
+    return word
+
+
+def _skips(skip: Any, names: list[str]) -> list[Callable[[str, nn.Module], bool]]:
+    """Functions of name and module, one for each of what is to be skipped."""
+    single = isinstance(skip, str | type | nn.Module) or not isinstance(skip, Iterable)
+    found: list[Callable[[str, nn.Module], bool]] = []
+    for each in [skip] if single else skip:
+        if isinstance(each, str):
+            word = _known("skip", each, names)
+            found.append(lambda name, module, word=word: _fits(word, name))  # type: ignore[misc]
+        elif isinstance(each, type):
+            found.append(lambda name, module, kind=each: isinstance(module, kind))  # type: ignore[misc]
+        elif isinstance(each, nn.Module):
+            inside = {id(module) for module in each.modules()}
+            found.append(lambda name, module, inside=inside: id(module) in inside)  # type: ignore[misc]
+        elif callable(each):
+            found.append(each)
+        else:
+            raise TypeError(f"skip must be names, types, modules or functions, got {describe(each)}")
+    return found
+
+
+def _densities(density: Any, names: list[str], distribution: str) -> Callable[[str], float | None]:
+    """The density of a layer by its name; None for one that is to stay dense."""
+    if isinstance(density, Mapping):
+        if distribution == "erk":
+            raise ValueError('density must be a number with distribution="erk", got densities by name')
+        each = {
+            _known("density", word, names): number(f"density[{word!r}]", value, low=0.0, high=1.0, open_low=True)
+            for word, value in density.items()
+        }
+        return lambda name: next((value for word, value in each.items() if _fits(word, name)), None)
+    value = number("density", density, low=0.0, high=1.0, open_low=True)
+    return lambda name: value
+
+
+def _sizes(
+    chosen: Mapping[int, tuple[nn.Linear, float]], distribution: str, density: Any, group: int
+) -> dict[int, dict[str, Any]]:
+    """How many links each layer gets, as an argument of `SparseLinear`."""
+    if distribution == "uniform":
+        return {key: {"density": value} for key, (_, value) in chosen.items()}
+    shapes = [(linear.in_features, linear.out_features) for linear, _ in chosen.values()]
+    counts = erk_links(shapes, density, group=group)
+    return {key: {"links": count} for key, count in zip(chosen, counts, strict=True)}

@@ -1,0 +1,138 @@
+"""From tensors that say which links there are to stores in which the kernels compute.
+
+To PyTorch the links of a layer are two tensors, ``indptr`` and ``sources``, in the order of `WeightStore`;
+they are saved, copied, exported and sent to other processes as all tensors are. A store is made from them
+when they are first computed with, and kept as long as they are: by the storage that they lie in, which a
+`Structure` holds, so that no other tensor can take its place. A change in place is seen by the version that
+tensors count, and read again.
+
+The weights of a store are those of one call: they are copied in, under the lock of the structure.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewire import _core
+
+__all__ = ["Structure", "structure_of"]
+
+PATIENCE = 4  # backward passes with one structure, from which on a mirror is built
+RECENT = (
+    256  # structures without a module that are kept: of exported programs, of graphs from before a rewiring
+)
+
+Pair = tuple[_core.Tiles, _core.Tiles]
+
+
+class Structure:
+    """The links of one layer; made by :func:`structure_of`.
+
+    Attributes
+    ----------
+    lock : threading.Lock
+        Held by whoever computes: the weights in a store are those of one call.
+    seen : list of (Tiles, Tiles) or None
+        Inputs and gradients of the outputs of backward passes, where somebody wants to see them.
+    """
+
+    def __init__(
+        self, indptr: torch.Tensor, sources: torch.Tensor, n_in: int, n_out: int, group: int
+    ) -> None:
+        self.n_in, self.n_out, self.group = n_in, n_out, group
+        self.lock = threading.Lock()
+        self.seen: list[Pair] | None = None
+        self._tensors = indptr.detach(), sources.detach()  # share their storage, and their version
+        self._read: tuple[int, ...] | None = None
+        self._stores: dict[str, _core.Store] = {}
+        self._passes = 0
+
+    def store(self, dtype: str) -> _core.Store:
+        """The store of this dtype, with the links that the tensors name now; its weights are anybody's.
+
+        Raises
+        ------
+        ValueError
+            If the tensors do not describe links of this layer.
+        """
+        now = _versions(self._tensors)
+        if now is None or now != self._read:
+            self._reread()
+            self._read = now
+        found = self._stores.get(dtype)
+        if found is None:
+            found = self._stores[dtype] = self._made(dtype)
+        return found
+
+    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        indptr, sources = (np.ascontiguousarray(tensor.numpy()) for tensor in self._tensors)
+        return indptr, sources
+
+    def _reread(self) -> None:
+        """Forget stores of other links than the tensors name."""
+        indptr, sources = self._arrays()
+        store = next(iter(self._stores.values()), None)
+        if store is None:
+            return
+        same = np.array_equal(store.indptr(), indptr) and np.array_equal(store.sources(), sources)
+        if not same:
+            self._stores.clear()
+            self._passes = 0
+
+    def _made(self, dtype: str) -> _core.Store:
+        store = _core.Store(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=dtype)
+        indptr, sources = self._arrays()
+        try:
+            store.load(indptr, sources, np.zeros((len(sources), self.group), dtype))
+            store.check()
+        except (_core.LinkError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"indptr and sources must be the links of a layer of {self.n_in} inputs and {self.n_out} "
+                f"outputs in groups of {self.group}: {error}"
+            ) from error
+        return store
+
+    def ready_mirror(self, store: _core.Store, batch: int, threads: int) -> None:
+        """Build the mirror where gathering through it pays; the bits are the same either way.
+
+        Building takes as long as it saves in two or three passes, so it waits until a structure has lasted.
+        """
+        self._passes += 1
+        if self._passes == PATIENCE and not store.has_mirror and _core.gather_pays(store, batch):
+            store.build_mirror(threads)
+
+
+def _versions(tensors: tuple[torch.Tensor, ...]) -> tuple[int, ...] | None:
+    """Another answer whenever tensors are changed in place; None where nobody counts."""
+    if any(tensor.is_inference() for tensor in tensors):
+        return None
+    return tuple(tensor._version for tensor in tensors)
+
+
+_known: weakref.WeakValueDictionary[tuple[Any, ...], Structure] = weakref.WeakValueDictionary()
+_recent: deque[Structure] = deque(maxlen=RECENT)
+
+
+def structure_of(
+    indptr: torch.Tensor, sources: torch.Tensor, n_in: int, n_out: int, group: int, *, held: bool = False
+) -> Structure:
+    """What is kept of these tensors; ``held`` by a module as long as it has them, or else for a while."""
+    key = _place(indptr), _place(sources), n_in, n_out, group
+    found = _known.get(key)
+    if found is None:
+        found = _known[key] = Structure(indptr, sources, n_in, n_out, group)
+        if not held:
+            _recent.append(found)
+    return found
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Where a tensor's values lie: of two that live at a time, no two are equal and of different values."""
+    return (tensor.untyped_storage()._cdata, tensor.storage_offset(), *tensor.shape, *tensor.stride())

@@ -1,0 +1,138 @@
+"""The operators behind the layer: what compilers, exporters, autocast and vmap make of them."""
+
+import shutil
+
+import pytest
+import torch
+from test_linear import layer, samples
+from torch import nn
+
+from rewire.torch import SparseLinear
+
+COMPILER = shutil.which("g++") or shutil.which("c++")
+
+
+def given(one, x):
+    return x, one.weight, one.bias, one.indptr, one.sources, one.in_features, one.out_features
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(SparseLinear(12, 20, density=0.3), nn.GELU(), SparseLinear(20, 5, density=0.5))
+
+
+def test_operators_pass_the_checks_of_torch():
+    one, dy = layer(), samples(2, 3, 10).requires_grad_()
+    x = samples(2, 3, 9).requires_grad_()
+    torch.library.opcheck(torch.ops.rewire.linear.default, given(one, x))
+    torch.library.opcheck(torch.ops.rewire.linear.default, (x, one.weight, None, *given(one, x)[3:]))
+    links = one.indptr, one.sources, 9, 10, 4
+    for of_x, of_weight, bias in ((x, one.weight, True), (x, None, False), (None, one.weight, True)):
+        arguments = dy, of_x, of_weight, *links, bias, True
+        torch.library.opcheck(torch.ops.rewire.linear_backward.default, arguments)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_in_one_graph_with_equal_bits(backend):
+    if backend == "inductor" and COMPILER is None:
+        pytest.skip("inductor needs a C++ compiler")
+    net, x = model(), torch.randn(4, 3, 12, generator=torch.Generator().manual_seed(1))
+    compiled = torch.compile(net, fullgraph=True, backend=backend)
+    found = []
+    for run in (net, compiled):
+        net.zero_grad()
+        z = x.clone().requires_grad_()
+        y = run(z)
+        y.square().sum().backward()
+        found.append([y.detach(), z.grad, *[p.grad.clone() for p in net.parameters()]])
+    exact = torch.equal if backend == "aot_eager" else torch.allclose  # GELU is inductor's own
+    assert all(exact(a, b) for a, b in zip(*found, strict=True))
+    with torch.no_grad():
+        net[0].weight.mul_(0.5)
+        assert torch.allclose(compiled(x), net(x))
+    into = model()
+    into[0] = SparseLinear(12, 20, density=0.7)
+    net.load_state_dict(into.state_dict())  # other links, and more of them
+    assert torch.allclose(compiled(x), into(x), atol=1e-6)
+
+
+def test_exported_program_has_its_links():
+    net, x = model(), torch.randn(4, 12)
+    program = torch.export.export(net, (x,))
+    assert [str(node.target) for node in program.graph.nodes if "rewire" in str(node.target)] == [
+        "rewire.linear.default"
+    ] * 2
+    assert torch.equal(program.module()(x), net(x))
+    batch = torch.export.Dim("batch", min=1, max=100)
+    any_batch = torch.export.export(net, (x,), dynamic_shapes=({0: batch},))
+    assert any_batch.module()(torch.randn(7, 12)).shape == (7, 5)
+
+
+def test_an_exported_program_goes_through_a_file(tmp_path):
+    net, x = model(), torch.randn(4, 12)
+    torch.export.save(torch.export.export(net, (x,)), tmp_path / "net.pt2")
+    assert torch.equal(torch.export.load(tmp_path / "net.pt2").module()(x), net(x))
+
+
+@pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
+def test_autocast_gives_its_dtype_and_computes_in_float32(lower):
+    net, x = model(), torch.randn(4, 12)
+    with torch.autocast("cpu", dtype=lower):
+        y = net[0](x)
+        assert y.dtype == lower and net[0](x.to(lower)).dtype == lower
+        net(x).float().square().mean().backward()
+    assert torch.equal(y, net[0](x).to(lower))
+    assert net[0].weight.grad.dtype == net[0].bias.grad.dtype == torch.float32
+    wide = layer()
+    with torch.autocast("cpu", dtype=lower):
+        assert wide(samples(2, 9)).dtype == torch.float64
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", dtype=lower):
+        assert torch.equal(compiled(x), net(x))
+
+
+def test_vmap_over_samples_and_over_weights():
+    one, x = layer(), samples(4, 9)
+    assert torch.equal(torch.vmap(one)(x), one(x))
+    assert torch.equal(torch.vmap(one, in_dims=1)(x.t()), one(x))
+    weights = torch.stack([one.weight.detach(), 2 * one.weight.detach()])
+
+    def run(weight):
+        return torch.func.functional_call(one, {"weight": weight}, (x,))
+
+    both = torch.vmap(run)(weights)
+    assert torch.equal(both[0], one(x)) and torch.equal(both[1], run(weights[1]))
+    links = torch.stack([one.sources, one.sources])
+    with pytest.raises(NotImplementedError, match="vmap over the links"):
+        torch.vmap(lambda sources: torch.func.functional_call(one, {"sources": sources}, (x,)))(links)
+
+
+def test_gradients_by_sample():
+    """`torch.func` over a layer: the gradient of every sample by itself."""
+    one, x = layer(), samples(4, 9)
+    weight = one.weight.detach()
+
+    def loss(weight, x):
+        return torch.func.functional_call(one, {"weight": weight}, (x,)).square().sum()
+
+    each = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)
+    for i in range(4):
+        one.weight.grad = None
+        one(x[i]).square().sum().backward()
+        torch.testing.assert_close(each[i], one.weight.grad)
+    jacobian = torch.func.jacrev(one)(x[0])
+    torch.testing.assert_close(jacobian, one.to_dense().detach())
+
+
+def test_a_trained_step_moves_what_was_compiled():
+    net, x = model(), torch.randn(8, 12)
+    compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = compiled(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
