@@ -16,5 +16,6 @@ except ModuleNotFoundError as error:
 
 from rewire.torch._sparsify import SparsifyReport, sparsify
 from rewire.torch.linear import SparseLinear
+from rewire.torch.rewirer import Rewirer
 
-__all__ = ["SparseLinear", "SparsifyReport", "sparsify"]
+__all__ = ["Rewirer", "SparseLinear", "SparsifyReport", "sparsify"]

@@ -19,7 +19,7 @@ from rewire._format import plural
 from rewire.torch import _kernels
 from rewire.torch._structures import structure_of
 
-__all__ = ["linear", "linear_backward"]
+__all__ = ["COMPUTED_IN", "NAMES", "sparse_linear"]
 
 COMPUTED_IN = {
     torch.float32: torch.float32,
@@ -82,7 +82,7 @@ def linear(
     out_features: int,
 ) -> torch.Tensor:
     """x W' + bias, for the links that ``indptr`` and ``sources`` name."""
-    _on_cpu("x and all parameters", x, weight, bias)
+    _on_cpu("inputs and parameters", x, weight, bias)
     _check("x", x, in_features, weight)
     dtype = COMPUTED_IN[x.dtype]
     out = torch.empty((*x.shape[:-1], out_features), dtype=dtype)
@@ -137,7 +137,7 @@ def linear_backward(
 
     What is not asked for is empty. ``first``: this is the backward pass itself, not one of higher order.
     """
-    _on_cpu("dy and all parameters", dy, x, weight)
+    _on_cpu("inputs and parameters", dy, x, weight)
     _check("dy", dy, out_features, weight if x is None else x)
     dtype, samples = COMPUTED_IN[dy.dtype], math.prod(dy.shape[:-1])
     shapes = _shapes(dy, x, weight, sources, in_features, out_features, group, bias)
@@ -198,105 +198,127 @@ def _(
 # --- derivatives ----------------------------------------------------------------------------
 
 
-def _linear_setup(ctx: Any, inputs: Any, output: Any) -> None:
-    x, weight, bias, indptr, sources, ctx.n_in, ctx.n_out = inputs
-    ctx.group = weight.shape[1]
-    needs = ctx.needs_input_grad
-    ctx.bias = bias is not None and needs[2]
-    ctx.save_for_backward(x if needs[1] else None, weight if needs[0] else None, indptr, sources)
+def sparse_linear(*given: Any) -> torch.Tensor:
+    """``rewire::linear``, also under the transforms of ``torch.func``, which custom operators lack."""
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return _Linear.apply(*given)
+    return torch.ops.rewire.linear(*given)
 
 
-def _linear_back(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-    x, weight, indptr, sources = ctx.saved_tensors
-    dx, dw, db = torch.ops.rewire.linear_backward(
-        dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, True
-    )
-    return (
-        None if weight is None else dx,
-        None if x is None else dw,
-        db if ctx.bias else None,
-        None, None, None, None,
-    )  # fmt: skip
+def _gradients(*given: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``rewire::linear_backward``, in the same way."""
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return _Backward.apply(*given)
+    return torch.ops.rewire.linear_backward(*given)
 
 
-linear.register_autograd(_linear_back, setup_context=_linear_setup)
+class _Linear(torch.autograd.Function):
+    """y = x W' + b."""
+
+    @staticmethod
+    def forward(*given: Any) -> torch.Tensor:
+        return sparse_linear(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, weight, bias, indptr, sources, ctx.n_in, ctx.n_out = inputs
+        ctx.group = weight.shape[1]
+        needs = ctx.needs_input_grad
+        ctx.bias = bias is not None and needs[2]
+        ctx.save_for_backward(x if needs[1] else None, weight if needs[0] else None, indptr, sources)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
+        x, weight, indptr, sources = ctx.saved_tensors
+        dx, dw, db = _gradients(
+            dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, True
+        )
+        found = None if weight is None else dx, None if x is None else dw, db if ctx.bias else None
+        return (*found, None, None, None, None)
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: Any, x: Any, weight: Any, bias: Any, *links: Any
+    ) -> tuple[torch.Tensor, int]:
+        """One layer of more samples, or several layers of equal links."""
+        _same_links(in_dims[3:])
+        if in_dims[1] is None and in_dims[2] is None:
+            return sparse_linear(x.movedim(in_dims[0], 0), weight, bias, *links), 0
+        each = [_taken((x, weight, bias), in_dims[:3], i) for i in range(info.batch_size)]
+        return torch.stack([sparse_linear(*own, *links) for own in each]), 0
 
 
-def _backward_setup(ctx: Any, inputs: Any, output: Any) -> None:
-    dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _ = inputs
-    ctx.save_for_backward(dy, x, weight, indptr, sources)
-
-
-def _backward_back(ctx: Any, ddx: torch.Tensor, ddw: torch.Tensor, ddb: torch.Tensor) -> tuple[Any, ...]:
+class _Backward(torch.autograd.Function):
     """dx = dy W, dw = dy' x at the links, db = sum of dy: each is linear in all that it is made of."""
-    dy, x, weight, indptr, sources = ctx.saved_tensors
-    sizes, needs = (ctx.n_in, ctx.n_out), ctx.needs_input_grad
-    of_dy = of_x = of_weight = None
-    if needs[0]:
-        parts = []
-        if weight is not None:
-            parts.append(torch.ops.rewire.linear(ddx, weight, None, indptr, sources, *sizes))
-        if x is not None:
-            parts.append(torch.ops.rewire.linear(x, ddw, None, indptr, sources, *sizes))
-        if ctx.bias:
-            parts.append(ddb.expand_as(dy))
-        of_dy = sum(parts[1:], parts[0]) if parts else None
-    if x is not None and needs[1]:
-        of_x = torch.ops.rewire.linear_backward(
-            dy, None, ddw, indptr, sources, *sizes, ctx.group, False, False
-        )[0]
-    if weight is not None and needs[2]:
-        of_weight = torch.ops.rewire.linear_backward(
-            dy, ddx, None, indptr, sources, *sizes, ctx.group, False, False
-        )[1]
-    return (of_dy, of_x, of_weight, *[None] * 7)
+
+    @staticmethod
+    def forward(*given: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return _gradients(*given)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _ = inputs
+        ctx.save_for_backward(dy, x, weight, indptr, sources)
+
+    @staticmethod
+    def backward(ctx: Any, ddx: torch.Tensor, ddw: torch.Tensor, ddb: torch.Tensor) -> tuple[Any, ...]:
+        dy, x, weight, indptr, sources = ctx.saved_tensors
+        links, needs = (indptr, sources, ctx.n_in, ctx.n_out), ctx.needs_input_grad
+        of_dy = of_x = of_weight = None
+        if needs[0]:
+            parts = []
+            if weight is not None:
+                parts.append(sparse_linear(ddx, weight, None, *links))
+            if x is not None:
+                parts.append(sparse_linear(x, ddw, None, *links))
+            if ctx.bias:
+                parts.append(ddb.expand_as(dy))
+            of_dy = sum(parts[1:], parts[0]) if parts else None
+        if x is not None and needs[1]:
+            of_x = _gradients(dy, None, ddw, *links, ctx.group, False, False)[0]
+        if weight is not None and needs[2]:
+            of_weight = _gradients(dy, ddx, None, *links, ctx.group, False, False)[1]
+        return (of_dy, of_x, of_weight, *[None] * 7)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
+        """One backward pass after the other."""
+        _same_links(in_dims[3:])
+        each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
+        found = [_gradients(*own, *rest) for own in each]
+        return tuple(torch.stack(parts) for parts in zip(*found, strict=True)), (0, 0, 0)
 
 
-linear_backward.register_autograd(_backward_back, setup_context=_backward_setup)
+for _operator, _function in ((linear, _Linear), (linear_backward, _Backward)):
+    _operator.register_autograd(_function.backward, setup_context=_function.setup_context)
+    _operator.register_vmap(_function.vmap)
 
 
-# --- autocast and vmap ----------------------------------------------------------------------
-
-_library = Library("rewire", "FRAGMENT")
-
-
-def _autocast(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *links: Any) -> torch.Tensor:
-    """Under autocast: computed in float32, given in autocast's dtype. float64 stays as it is, as in torch."""
-    if x.dtype == torch.float64 or weight.dtype == torch.float64:
-        with torch.autocast("cpu", enabled=False):
-            return torch.ops.rewire.linear(x, weight, bias, *links)
-    lower = torch.get_autocast_dtype("cpu")
-    with torch.autocast("cpu", enabled=False):
-        y = torch.ops.rewire.linear(x.float(), weight.float(), None if bias is None else bias.float(), *links)
-        return y.to(lower)
-
-
-_library.impl("linear", _autocast, "AutocastCPU")
-
-
-LINKS = "vmap over the links of sparse layers is not possible: take layers of equal links"
-
-
-@linear.register_vmap
-def _(info: Any, in_dims: Any, x: Any, weight: Any, bias: Any, *links: Any) -> tuple[torch.Tensor, int]:
-    if any(dim is not None for dim in in_dims[3:]):
-        raise NotImplementedError(LINKS)
-    if in_dims[1] is None and in_dims[2] is None:  # one layer, more samples
-        return torch.ops.rewire.linear(x.movedim(in_dims[0], 0), weight, bias, *links), 0
-    each = [_taken((x, weight, bias), in_dims[:3], i) for i in range(info.batch_size)]
-    return torch.stack([torch.ops.rewire.linear(*own, *links) for own in each]), 0
-
-
-@linear_backward.register_vmap
-def _(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
-    if any(dim is not None for dim in in_dims[3:]):
-        raise NotImplementedError(LINKS)
-    each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
-    found = [torch.ops.rewire.linear_backward(*own, *rest) for own in each]
-    return tuple(torch.stack(parts) for parts in zip(*found, strict=True)), (0, 0, 0)
+def _same_links(dims: Any) -> None:
+    """NotImplementedError for links that vmap has stacked."""
+    if any(dim is not None for dim in dims):
+        raise NotImplementedError("vmap over the links of sparse layers is not possible: take equal links")
 
 
 def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
     """One of each of the tensors that vmap has stacked."""
     pairs = zip(tensors, dims, strict=True)
     return [tensor if dim is None else tensor.select(dim, i) for tensor, dim in pairs]
+
+
+# --- autocast -------------------------------------------------------------------------------
+
+_library = Library("rewire", "FRAGMENT")
+
+
+def _autocast(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *links: Any) -> torch.Tensor:
+    """Computed in float32, given in autocast's dtype; float64 stays as it is, as everywhere in torch."""
+    lower = torch.get_autocast_dtype("cpu")
+    with torch.autocast("cpu", enabled=False):
+        if torch.float64 in (x.dtype, weight.dtype):
+            return torch.ops.rewire.linear(x, weight, bias, *links)
+        bias = None if bias is None else bias.float()
+        return torch.ops.rewire.linear(x.float(), weight.float(), bias, *links).to(lower)
+
+
+_library.impl("linear", _autocast, "AutocastCPU")

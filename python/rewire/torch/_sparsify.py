@@ -1,4 +1,4 @@
-"""From a dense model to a sparse one, in place: which linear layers become sparse, how sparse, and which not."""
+"""From a dense model to a sparse one, in place: which linear layers become sparse, and how sparse."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rewire._checks import choice, describe, integer, number, one_of_types
 from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
-from rewire.torch.linear import COMPUTED_IN, SparseLinear
+from rewire.torch._ops import COMPUTED_IN
+from rewire.torch.linear import SparseLinear
 
 __all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
 
 Densities = float | Mapping[str, float]
-Skip = str | type | nn.Module | Callable[[str, nn.Module], bool]
 
 
 class Replaced(NamedTuple):
@@ -83,7 +83,7 @@ def sparsify(
     density: Densities = 0.1,
     group: int = 4,
     *,
-    skip: Skip | Iterable[Skip] = (),
+    skip: Any = (),
     distribution: str = "uniform",
     connectivity: str | Connectivity = "random",
     seed: int | None = None,
@@ -127,10 +127,10 @@ def sparsify(
 
     Notes
     -----
-    Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights of
-    its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights, layers on
-    other devices. A layer that stands in several places stays one layer. Flags, dtypes and hooks are kept.
-    The fast path of ``nn.TransformerEncoderLayer``, which would read dense weights, is switched off.
+    Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights
+    of its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights,
+    layers on other devices. A layer that stands in several places stays one layer. Flags, dtypes and hooks
+    are kept. The fast path of ``nn.TransformerEncoderLayer``, which would read dense weights, is turned off.
 
     Examples
     --------
@@ -184,7 +184,9 @@ def sparsify(
         )
         made[key] = _dressed(sparse, linear)
         before = linear.weight.numel()
-        report.replaced.append(Replaced(names[key], tuple(linear.weight.shape), sparse.density, before, sparse.nnz))
+        report.replaced.append(
+            Replaced(names[key], tuple(linear.weight.shape), sparse.density, before, sparse.nnz)
+        )
     for linear, name, parent in places:
         if id(linear) in made:
             setattr(parent, name.rpartition(".")[2], made[id(linear)])
@@ -261,7 +263,9 @@ def _fits(word: str, name: str) -> bool:
 
 def _known(argument: str, word: str, names: list[str]) -> str:
     if not any(_fits(word, name) for name in names):
-        raise ValueError(f"{argument} must name linear layers ({', '.join(names) or 'there are none'}), got {word!r}")
+        raise ValueError(
+            f"{argument} must name linear layers ({', '.join(names) or 'there are none'}), got {word!r}"
+        )
     return word
 
 
@@ -291,7 +295,9 @@ def _densities(density: Any, names: list[str], distribution: str) -> Callable[[s
         if distribution == "erk":
             raise ValueError('density must be a number with distribution="erk", got densities by name')
         each = {
-            _known("density", word, names): number(f"density[{word!r}]", value, low=0.0, high=1.0, open_low=True)
+            _known("density", word, names): number(
+                f"density[{word!r}]", value, low=0.0, high=1.0, open_low=True
+            )
             for word, value in density.items()
         }
         return lambda name: next((value for word, value in each.items() if _fits(word, name)), None)

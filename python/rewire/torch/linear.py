@@ -16,7 +16,7 @@ from rewire.connectivity import Connectivity, Random
 from rewire.initializers import He, Initializer
 from rewire.parameters import SparseParameter
 from rewire.parameters.initial import GROUPS, Wanted
-from rewire.torch._ops import COMPUTED_IN, NAMES
+from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
 from rewire.torch._resizing import resize
 from rewire.torch._structures import Structure, structure_of
 
@@ -335,7 +335,7 @@ class SparseLinear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, out_features), for inputs of shape (*, in_features)."""
-        return torch.ops.rewire.linear(
+        return sparse_linear(
             input, self.effective_weight(), self.bias, self.indptr, self.sources, self.in_features,
             self.out_features,
         )  # fmt: skip

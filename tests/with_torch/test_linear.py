@@ -115,12 +115,16 @@ def test_every_floating_dtype(dtype):
     y.sum().backward()
     assert y.dtype == x.grad.dtype == one.weight.grad.dtype == one.bias.grad.dtype == dtype
     wanted = F.linear(x.double(), one.to_dense().double(), one.bias.double())
-    torch.testing.assert_close(y.double(), wanted, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps)
+    torch.testing.assert_close(
+        y.double(), wanted, rtol=4 * torch.finfo(dtype).eps, atol=torch.finfo(dtype).eps
+    )
 
 
 def test_wrong_inputs_are_refused_by_name():
     one = layer()
-    with pytest.raises(ValueError, match=r"x must have 9 features in its last dimension, got shape \(3, 10\)"):
+    with pytest.raises(
+        ValueError, match=r"x must have 9 features in its last dimension, got shape \(3, 10\)"
+    ):
         one(samples(3, 10))
     with pytest.raises(TypeError, match="x must have the dtype of the weights, float64, got float32"):
         one(samples(3, 9).float())
@@ -150,7 +154,7 @@ def test_wrong_arguments_are_refused_by_name(given, words):
 
 def test_sizes():
     assert layer(100, 48, density=0.1).nnz == 480
-    assert layer(100, 48, density=None).density == 0.1
+    assert SparseLinear(100, 48).density == 0.1
     assert layer(100, 48, density=None, epsilon=2).nnz == 296
     assert layer(100, 50, density=None, fan_in=7).fan_in().tolist() == [7] * 50
     assert layer(100, 50, density=None, links=444).nnz == 444

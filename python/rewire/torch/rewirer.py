@@ -1,0 +1,514 @@
+"""Rules of rewire on the sparse layers of a model of torch, with the optimizer's state carried along."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rewire import _checks
+from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress, rewiring
+from rewire.rewiring.answers import plain
+from rewire.rewiring.schedule import Epochs
+from rewire.threads import resolve
+from rewire.torch import _optimizers, _ranks
+from rewire.torch._models import refuse_sharded, unwrapped
+from rewire.torch._twins import Twin
+from rewire.torch.linear import SparseLinear
+from rewire.torch.wiring import Wiring, checked_wiring
+
+__all__ = ["Rewirer"]
+
+VERSION = 1  # of states
+
+
+class Rewirer:
+    """Rewires the :class:`SparseLinear` layers of a model while it trains, by any rule of rewire.
+
+    Call :meth:`step` after every step of the optimizer, and :meth:`end_epoch` after every epoch if the rule
+    counts epochs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Also a compiled one, or one in ``DistributedDataParallel``. Layers whose weights are frozen take no
+        part.
+    optimizer : torch.optim.Optimizer
+        What it keeps for every weight moves with the links; new links begin without.
+    rule : str, dict, Rule or callable
+        As the argument ``rewiring`` of :class:`rewire.Trainer`: ``"set"``, ``"rigl"``, ...
+    total_steps, epochs : int, optional
+        The length of the run, for rules with parameters that are fractions of it. At the end of the run
+        nothing is rewired any more.
+    wiring : list of str, or several of these, optional
+        Names of layers that feed each other, in a row, with nothing between two of them but activations,
+        dropout and norms: for rules that follow paths, such as ``"cht"``.
+    seed : int
+        Names the random numbers of the rule.
+    process_group : optional
+        Of processes that train one model, where it is not wrapped in ``DistributedDataParallel``, which says
+        so itself.
+    **options
+        Of the rule, when it is given by name: ``every=100``, ``fraction=0.3``.
+
+    Attributes
+    ----------
+    rule : Rule
+    steps, epoch, rewirings : int
+        Done so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For wrong arguments; if the rule counts by fractions of a run whose length nobody has said, or follows
+        paths and there is no ``wiring``.
+    NotImplementedError
+        For optimizers whose state cannot follow links (LBFGS, Muon), for FSDP, and for
+        ``ImportancePruning(variant="corrected")``, which makes layers narrower.
+
+    Notes
+    -----
+    *When.* A rewiring that is due before step n + 1 is made by the :meth:`step` after the n-th; one that is
+    due before the first step, by the first call. ``skip_step`` of a rule has no effect.
+
+    *Gradients.* Rules that look at gradients look at those of the last backward passes since the last
+    :meth:`step`, of all samples, and never make anything of the size of a dense layer. One step's batch
+    stands for however many a rule asks for. Under gradient accumulation all of its parts are looked at.
+
+    *Sizes.* Where a rule changes the number of links, ``weight`` becomes longer or shorter in place. While a
+    loss from before is still held, that cannot be: then the layer, and the optimizer, get another Parameter.
+
+    *Several processes.* Equal on all ranks in the beginning, links stay equal: samples are gathered for rules
+    that look at gradients. ``DistributedDataParallel`` cannot take weights of another size; for rules that
+    change sizes give the inner module with ``process_group=``, and wrap the model anew after each record that
+    :meth:`step` gives.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from rewire.torch import Rewirer, sparsify
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.ReLU(), torch.nn.Linear(64, 10))
+    >>> report = sparsify(model, density=0.2, skip="2", seed=0)
+    >>> optimizer = torch.optim.AdamW(model.parameters())
+    >>> rewirer = Rewirer(model, optimizer, "rigl", every=2, total_steps=100)
+    >>> for step in range(3):
+    ...     loss = model(torch.randn(8, 64)).square().mean()
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     record = rewirer.step()
+    >>> rewirer.rewirings
+    1
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rule: Any = "set",
+        *,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        wiring: Any = None,
+        seed: int = 0,
+        process_group: Any = None,
+        **options: Any,
+    ) -> None:
+        _checks.one_of_types("model", model, nn.Module, "an nn.Module")
+        self.optimizer = _optimizers.check_optimizer(optimizer)
+        inner, found = unwrapped(model)
+        refuse_sharded(model)
+        self._wrapped = found is not None
+        self._group = found if process_group is None else process_group
+        self.model = inner
+        self.rule = _rule(rule, options)
+        self.seed = _checks.integer("seed", seed, low=0, high=2**64 - 1)
+        self.total_steps = None if total_steps is None else _checks.integer("total_steps", total_steps, low=1)
+        self.epochs = None if epochs is None else _checks.integer("epochs", epochs, low=1)
+        self.steps = self.epoch = self.rewirings = 0
+        self._acted: int | None = None  # the step before which the last rewiring was
+        self._memory: dict[str, Any] = {}
+        self._twins: dict[str, Twin] = {}
+        self._loaded: dict[str, dict[str, Any]] = {}  # fields from a state, for twins to come
+        layers = self.layers()
+        if not layers:
+            raise ValueError(
+                "model must have SparseLinear layers whose weights are trained: call sparsify first"
+            )
+        self._chains = None if wiring is None else checked_wiring(wiring, list(layers))
+        self._check_rule()
+        self._prepared()
+        self._follows = type(self.rule).stepped is not Rule.stepped or len(self.rule.parts()) > 1
+        self._watch()
+
+    # --- what there is --------------------------------------------------------------------
+
+    def layers(self) -> dict[str, SparseLinear]:
+        """The layers that take part, by name."""
+        return {
+            name: module
+            for name, module in self.model.named_modules()
+            if isinstance(module, SparseLinear) and module.weight.requires_grad
+        }
+
+    def _check_rule(self) -> None:
+        rule = self.rule
+        need = rule.needs_network
+        if need and getattr(rule, "variant", None) == "corrected":
+            raise NotImplementedError(
+                f"rewiring {rule.label} makes layers narrower, which a model of torch cannot: "
+                'take variant="published"'
+            )
+        if need and self._chains is None:
+            raise ValueError(
+                f"rewiring {rule.label} follows paths from layer to layer, for {need}: say which layers feed "
+                "each other, wiring=[names in a row], or choose the rule's options so that it does not "
+                "(chain_removal=False)"
+            )
+        fractions: dict[str, Any] = {}
+        for part in rule.parts():
+            fractions |= part.run_fractions()
+        of_epochs = any(isinstance(p.every, Epochs) and p.every.run_fractions() for p in rule.parts())
+        missing = "total_steps" if fractions and self.total_steps is None else None
+        missing = "epochs" if missing is None and of_epochs and self.epochs is None else missing
+        if missing:
+            listed = ", ".join(f"{name}={value!r}" for name, value in fractions.items())
+            raise ValueError(
+                f"rewiring {rule.label}: {listed} is a fraction of the run, whose length must be said: give "
+                f"{missing}"
+            )
+
+    def _progress(self, steps: int, epoch: int, epoch_begins: bool) -> TrainingProgress:
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return TrainingProgress(epoch, steps, epoch_begins, self.epochs or 0, self.total_steps or 0, rate)
+
+    def _due(self, progress: TrainingProgress) -> bool:
+        if self.total_steps is not None and progress.step >= self.total_steps:
+            return False
+        return self.rule.due(progress) or self.rule.overdue(progress, self._memory)
+
+    # --- steps ------------------------------------------------------------------------------
+
+    def step(self) -> RewiringRecord | None:
+        """After a step of the optimizer: rewire if that is due.
+
+        Returns
+        -------
+        RewiringRecord or None
+            What was dropped and grown, by the names of layers; None if nothing was due.
+
+        Raises
+        ------
+        RuntimeError
+            If the rule looks at gradients, and there was no backward pass since the last call; if ranks have
+            chosen different links.
+        NotImplementedError
+            If the optimizer keeps state that cannot follow links, or ``DistributedDataParallel`` would get
+            weights of another size. The model is as it was.
+        """
+        first = self.steps == 0 and self._acted is None and self._due(self._progress(0, self.epoch, True))
+        record = self.rewire() if first else None
+        self.steps += 1
+        self._follow()
+        if record is None and self._due(self._progress(self.steps, self.epoch, False)):
+            record = self.rewire()
+        self._watch()
+        return record
+
+    def end_epoch(self, *, last: bool = False) -> RewiringRecord | None:
+        """After the last step of an epoch: rewire if a rule that counts epochs says so.
+
+        Parameters
+        ----------
+        last : bool
+            Whether the run ends, as it does after ``epochs`` epochs: a rule with ``last_epoch="remove"`` then
+            removes links without regrowth, and others do nothing.
+        """
+        last = _checks.boolean("last", last)
+        self.epoch += 1
+        if last or (self.epochs is not None and self.epoch >= self.epochs):
+            return self._act(self._progress(self.steps, self.epoch, True), regrow=False) if (
+                self.rule.last_epoch == "remove"
+            ) else None  # fmt: skip
+        record = None
+        if self._acted != self.steps and self._due(self._progress(self.steps, self.epoch, True)):
+            record = self._act(self._progress(self.steps, self.epoch, True))
+        self._watch()
+        return record
+
+    def rewire(self) -> RewiringRecord:
+        """Rewire now, whether that is due or not; for schedules of one's own.
+
+        A rule that looks at gradients needs :meth:`watch` before the backward pass.
+        """
+        return self._act(self._progress(self.steps, self.epoch, self.steps == 0))
+
+    def watch(self) -> None:
+        """Keep inputs and gradients of the next backward passes, until :meth:`step` or :meth:`rewire`."""
+        for module in self.layers().values():
+            module._hold()
+            assert module._structure is not None
+            module._structure.seen = module._structure.seen or []
+
+    def _watch(self) -> None:
+        """Keep them if the coming step, or the epoch's end after it, may be followed by a rewiring."""
+        coming = self.steps + 1
+        begins = self.steps == 0 and self._acted is None
+        wanted = self.rule.probe_batches > 0 and (
+            self._due(self._progress(coming, self.epoch, False))
+            or self._due(self._progress(coming, self.epoch + 1, True))
+            or (begins and self._due(self._progress(0, self.epoch, True)))
+        )
+        for module in self.layers().values():
+            if module._structure is not None:
+                module._structure.seen = [] if wanted else None
+
+    # --- twins --------------------------------------------------------------------------------
+
+    def _prepared(self) -> list[Twin]:
+        """A twin of every layer, with its weights of now and the rule's fields."""
+        found, kept = {}, self._twins
+        for number, (name, module) in enumerate(self.layers().items()):
+            twin = kept.get(name)
+            if twin is None or twin.module is not module or not twin.fits():
+                twin = Twin(name, module, number)
+                for field, values in self._loaded.get(name, {}).items():
+                    twin.restore(field, self.rule.fields[field], values)
+            found[name] = twin
+        self._loaded = {}
+        fresh = any(twin is not kept.get(name) for name, twin in found.items())
+        twins = list(found.values())
+        base = float(self.optimizer.param_groups[0]["lr"])
+        for twin in twins:
+            group = _optimizers.group_of(self.optimizer, twin.module.weight)
+            twin.parameter.rate = float(group["lr"]) / base if group is not None and base > 0.0 else 1.0
+        if fresh:
+            self.rule.prepare([twin.parameter for twin in twins], self._wire(twins))
+        for twin in twins:
+            twin.read_weights()
+        self._twins = found
+        return twins
+
+    def _wire(self, twins: list[Twin]) -> Any:
+        """The network of these twins; None unless somebody has said how they are wired."""
+        return None if self._chains is None else Wiring(self._chains, [twin.parameter for twin in twins])
+
+    def _let_go(self) -> None:
+        """Keep twins only for what lives in them."""
+        if not self.rule.fields and not self._follows:
+            self._twins = {}
+
+    def _follow(self) -> None:
+        """What a rule does after every step of the optimizer."""
+        if not self._follows:
+            return
+        twins = self._prepared()
+        progress = self._progress(self.steps, self.epoch, False)
+        self.rule.stepped(
+            [twin.parameter for twin in twins], progress, self._threads(), seed=self.seed,
+            network=self._wire(twins),
+        )  # fmt: skip
+        for twin in twins:
+            twin.write_weights()
+
+    def _threads(self) -> int:
+        return resolve(torch.get_num_threads())
+
+    # --- one rewiring -------------------------------------------------------------------------
+
+    def _act(self, progress: TrainingProgress, *, regrow: bool = True) -> RewiringRecord:
+        """Rewire all layers, or nothing has changed."""
+        layers, memory = self.layers(), copy.deepcopy(self._memory)
+        for name, module in layers.items():
+            _optimizers.check_state(self.optimizer, module.weight, name)
+        probe = self._probe(layers) if self.rule.probe_batches and regrow else None
+        twins = self._prepared()
+        try:
+            for twin in twins:
+                twin.number_slots(self.optimizer.state.get(twin.module.weight, {}))
+            record = self.rule.rewire(
+                [twin.parameter for twin in twins], progress, self.rewirings + 1, self._threads(),
+                seed=self.seed, network=self._wire(twins), regrow=regrow, memory=memory, probe=probe,
+            )  # fmt: skip
+            origins = [twin.take_numbers() for twin in twins]
+            self._check_commit(twins)
+        except BaseException:
+            self._loaded = self._fields_before(twins)
+            self._twins = {}
+            raise
+        for twin, origin in zip(twins, origins, strict=True):
+            self._take_over(twin, origin)
+        self._memory, self.rewirings, self._acted = memory, self.rewirings + 1, self.steps
+        self._let_go()
+        for module in self.layers().values():
+            if module._structure is not None:
+                module._structure.seen = None
+        return record
+
+    def _fields_before(self, twins: list[Twin]) -> dict[str, dict[str, Any]]:
+        """The rule's fields of twins whose links are still those of their modules."""
+        names = set(self.rule.fields)
+        found: dict[str, dict[str, Any]] = {}
+        for twin in twins:
+            twin.take_numbers()
+            if twin.fits():
+                found[twin.name] = {name: kept for name, kept in twin.fields().items() if name in names}
+        return found
+
+    def _check_commit(self, twins: list[Twin]) -> None:
+        """Refuse what the wrapper cannot take, and links that differ between ranks."""
+        for twin in twins:
+            slots, before = twin.parameter.core.slots, len(twin.module.sources)
+            if self._wrapped and slots != before:
+                raise NotImplementedError(
+                    f"rewiring {self.rule.label} changes the weights of {twin.name} from {before} slots to "
+                    f"{slots}, and DistributedDataParallel has buffers of the old sizes: give Rewirer the "
+                    "inner module with process_group=, and wrap the model anew after each record"
+                )
+        if self._group is not None:
+            arrays: list[Any] = []
+            for twin in twins:
+                core = twin.parameter.core
+                arrays += [core.indptr(), core.sources(), core.get_field("weight")]
+            _ranks.check_equal(arrays, self._group)
+
+    def _take_over(self, twin: Twin, origin: Any) -> None:
+        """Give module and optimizer what a twin has become."""
+        core, module, old = twin.parameter.core, twin.module, twin.module.weight
+        values = twin.trained()
+        state = _optimizers.move_state(self.optimizer, old, origin, values)
+        other = module._relink(torch.from_numpy(core.indptr()), torch.from_numpy(core.sources()), values)
+        if other:
+            _optimizers.replace_parameter(self.optimizer, old, module.weight)
+        if state:
+            self.optimizer.state[module.weight] = state
+        module.mask = twin.mask()
+
+    def _probe(self, layers: Mapping[str, SparseLinear]) -> GradientProbe:
+        """What the layers have seen since the last step."""
+        seen = {
+            name: (module._structure.seen if module._structure is not None else None) or []
+            for name, module in layers.items()
+        }
+        if not any(seen.values()) and self._group is None:
+            raise RuntimeError(
+                f"rewiring {self.rule.label} looks at the gradients of the last backward pass, and there was "
+                "none since the last step(): call step() after backward(), or watch() before a rewire() of "
+                "your own"
+            )
+        pairs: dict[str, Any] = {}
+        for name, module in layers.items():
+            tiles = seen[name]
+            if len(tiles) == 1 and self._group is None:
+                pairs[name] = tiles[0]
+                continue
+            dtype = np.dtype(tiles[0][0].dtype if tiles else np.float32)
+            both = []
+            for side, n in enumerate((module.in_features, module.out_features)):
+                parts = [pair[side].unpack(None, 1) for pair in tiles]
+                rows = np.concatenate(parts) if parts else np.zeros((0, n), dtype)
+                rows = rows if self._group is None else _ranks.gathered(rows, self._group)
+                both.append(rows if len(rows) else np.zeros((1, n), dtype))  # it was not used: no gradient
+            pairs[name] = tuple(both)
+        return GradientProbe(pairs, self._threads())
+
+    # --- saving -------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a run needs to go on with the same bits, beside the states of model and optimizer.
+
+        Plain values and tensors: ``torch.load`` reads them with ``weights_only=True``. Load it after the
+        states of model and optimizer.
+        """
+        names = set(self.rule.fields)
+        fields = dict(self._loaded)
+        for name, twin in self._twins.items():
+            fields[name] = {field: kept for field, kept in twin.fields().items() if field in names}
+        return {
+            "version": VERSION,
+            "rule": self.rule.remembers_as,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "rewirings": self.rewirings,
+            "acted": self._acted,
+            "memory": _with_tensors(self._memory),
+            "fields": fields,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            For the state of another rule or version, or one that does not fit the model, which must have its
+            own state by then.
+        """
+        known = ("version", "rule", "steps", "epoch", "rewirings", "acted", "memory", "fields")
+        _checks.entries("state", state, known)
+        if state["version"] != VERSION:
+            raise ValueError(f"state must be of version {VERSION}, got {state['version']!r}")
+        if state["rule"] != self.rule.remembers_as:
+            raise ValueError(f"state must be of rule {self.rule.remembers_as!r}, got {state['rule']!r}")
+        counts = {
+            name: _checks.integer(f"state[{name!r}]", state[name], low=0)
+            for name in ("steps", "epoch", "rewirings")
+        }
+        memory = _with_arrays(dict(state["memory"]))
+        layers = self.layers()
+        for name, kept in state["fields"].items():
+            _checks.choice("a layer of state['fields']", name, list(layers))
+            for field in kept:
+                _checks.choice("a field of the state", field, list(self.rule.fields))
+        before = self._twins
+        self._twins, self._loaded = {}, dict(state["fields"])
+        try:
+            parameters = [twin.parameter for twin in self._prepared()]
+            self.rule.check_state(parameters, memory, counts["steps"])
+        except BaseException:
+            self._twins, self._loaded = before, {}
+            raise
+        self.steps, self.epoch, self.rewirings = counts.values()
+        self._acted = None if state["acted"] is None else int(state["acted"])
+        self._memory = memory
+        self._let_go()
+        self._watch()
+
+    def __repr__(self) -> str:
+        return (
+            f"Rewirer({len(self.layers())} layers, {self.rule!r}: {self.steps} steps, "
+            f"{self.rewirings} rewirings)"
+        )
+
+
+def _rule(what: Any, options: dict[str, Any]) -> Rule:
+    if not options:
+        return rewiring(what)
+    if not isinstance(what, str):
+        raise TypeError(
+            f"{', '.join(options)} must be given to the rule itself, where it is not given by name, got "
+            f"{_checks.describe(what)}"
+        )
+    return rewiring({"name": what, **options})
+
+
+def _with_tensors(value: Any) -> Any:
+    """A copy with tensors in the place of arrays."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, Mapping):
+        return {key: _with_tensors(each) for key, each in value.items()}
+    return plain("memory", value)
+
+
+def _with_arrays(value: Any) -> Any:
+    """The opposite."""
+    if torch.is_tensor(value):
+        return value.numpy().copy()
+    if isinstance(value, Mapping):
+        return {key: _with_arrays(each) for key, each in value.items()}
+    return plain("memory", value)

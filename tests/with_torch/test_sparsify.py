@@ -1,0 +1,226 @@
+"""Two lines for a model that exists: which layers become sparse, and what stays."""
+
+import pytest
+import torch
+from test_linear import samples
+from torch import nn
+
+from rewire.torch import SparseLinear, sparsify
+
+
+class Block(nn.Module):
+    def __init__(self, d=16, heads=2):
+        super().__init__()
+        self.heads, self.norm = heads, nn.LayerNorm(d)
+        self.qkv, self.proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.mlp = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Linear(4 * d, d))
+
+    def forward(self, x):
+        batch, length, d = x.shape
+        parts = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = nn.functional.scaled_dot_product_attention(*parts, is_causal=True)
+        x = x + self.proj(mixed.transpose(1, 2).reshape(batch, length, d))
+        return x + self.mlp(x)
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.tokens, self.blocks, self.head = (
+            nn.Embedding(11, 16),
+            nn.Sequential(Block(), Block()),
+            nn.Linear(16, 11),
+        )
+
+    def forward(self, i):
+        return self.head(self.blocks(self.tokens(i)))
+
+
+def test_two_lines_make_a_transformer_sparse():
+    model = Transformer()
+    report = sparsify(model, density=0.25, skip="head", seed=0)
+    sparse = {name for name, module in model.named_modules() if isinstance(module, SparseLinear)}
+    assert sparse == {f"blocks.{i}.{name}" for i in (0, 1) for name in ("qkv", "proj", "mlp.0", "mlp.2")}
+    assert [kept[::2] for kept in report.kept] == [("head", "skipped")]
+    assert type(model.head) is nn.Linear
+    row = report.replaced[0]
+    assert row == ("blocks.0.qkv", (48, 16), 0.25, 768, 192)
+    assert report.parameters_after == sum(p.numel() for p in model.parameters())
+    assert "blocks.0.qkv  48 x 16" in str(report) and "kept dense: head: skipped" in str(report)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    tokens = torch.randint(11, (4, 9), generator=torch.Generator().manual_seed(0))
+    losses = []
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(model(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    again = Transformer()
+    sparsify(again, density=0.25, skip="head", seed=0)
+    assert torch.equal(again.blocks[1].proj.sources, model.blocks[1].proj.sources)
+
+
+def mlp(*widths):
+    torch.manual_seed(0)
+    return nn.Sequential(*[nn.Linear(n, m) for n, m in zip(widths, widths[1:], strict=False)])
+
+
+@pytest.mark.parametrize(
+    ("skip", "left"),
+    [
+        ("2", [2]),
+        (["0", "2"], [0, 2]),
+        ("[01]", [0, 1]),
+        (lambda name, module: module.out_features == 24, [1]),
+        (nn.Linear, None),
+        ((), []),
+    ],
+)
+def test_what_is_skipped(skip, left):
+    model = mlp(8, 16, 24, 8)
+    if left is None:
+        with pytest.raises(
+            ValueError, match="model must have an nn.Linear that can become sparse, got 0: skipped"
+        ):
+            sparsify(model, skip=skip)
+        assert all(type(module) is nn.Linear for module in model)
+        return
+    sparsify(model, 0.5, skip=skip)
+    assert [i for i, module in enumerate(model) if type(module) is nn.Linear] == left
+    model(torch.randn(2, 8))
+
+
+def test_a_module_and_its_parts_are_skipped():
+    model = nn.Sequential(mlp(8, 8, 8), mlp(8, 8))
+    sparsify(model, 0.5, skip=model[0])
+    assert [type(m) is nn.Linear for part in model for m in part] == [True, True, False]
+
+
+def test_densities_by_name():
+    model = nn.ModuleDict({"first": mlp(16, 16, 16), "second": mlp(16, 16), "third": mlp(16, 16)})
+    report = sparsify(model, {"first.1": 0.5, "first": 0.25, "sec*": 1.0}, group=1)
+    assert {row.name: row.after for row in report.replaced} == {
+        "first.0": 64,
+        "first.1": 128,
+        "second.0": 256,
+    }
+    assert [kept[::2] for kept in report.kept] == [("third.0", "density names no value for it")]
+
+
+def test_erk_makes_small_layers_denser():
+    report = sparsify(mlp(64, 128, 16, 8), 0.1, group=4, distribution="erk")
+    densities = [row.density for row in report.replaced]
+    assert densities == sorted(densities) and densities[-1] > 5 * densities[0]
+    assert sum(row.after for row in report.replaced) == pytest.approx(
+        0.1 * (64 * 128 + 128 * 16 + 16 * 8), abs=4
+    )
+
+
+def test_a_trained_model_keeps_its_largest_weights():
+    model = mlp(16, 24, 8)
+    before = [module.weight.detach().clone() for module in model]
+    sparsify(model, 0.25, group=1, connectivity="magnitude")
+    for module, weight in zip(model, before, strict=True):
+        kept = module.to_dense().detach()
+        assert torch.equal(kept[kept != 0], weight[kept != 0])
+        assert weight.abs()[kept == 0].max() <= kept[kept != 0].abs().min()
+
+
+def test_what_cannot_become_sparse_is_named():
+    class Own(nn.Linear):
+        pass
+
+    embedding = nn.Embedding(8, 8)
+    tied = nn.Linear(8, 8)
+    tied.weight = embedding.weight
+    model = nn.ModuleDict(
+        {
+            "attention": nn.MultiheadAttention(8, 2),
+            "lazy": nn.LazyLinear(8),
+            "parametrized": nn.utils.parametrizations.weight_norm(nn.Linear(8, 8)),
+            "own": Own(8, 8),
+            "pruned": nn.utils.prune.l1_unstructured(nn.Linear(8, 8), "weight", 3),
+            "embedding": embedding,
+            "tied": tied,
+            "meta": nn.Linear(8, 8, device="meta"),
+            "plain": nn.Linear(8, 8),
+        }
+    )
+    report = sparsify(model, 0.5)
+    assert [row.name for row in report.replaced] == ["plain"]
+    why = {kept.name: kept.why for kept in report.kept}
+    assert why == {
+        "attention.out_proj": "nn.MultiheadAttention reads its weights directly",
+        "lazy": "lazy: run a batch through the model first",
+        "parametrized": "parametrized: its weights are computed from others",
+        "own": f"a subclass of nn.Linear: {Own.__module__}.{Own.__qualname__}",
+        "pruned": "its weights are computed from others (pruning, weight norm)",
+        "tied": "tied weights: embedding.weight and tied.weight",
+        "meta": "weights of float32 on meta",
+    }
+    model["attention"](*[torch.randn(3, 2, 8)] * 3)
+
+
+def test_encoder_layers_of_torch_work_in_both_modes():
+    """In evaluation `nn.TransformerEncoder` would read dense weights in its fast path."""
+    torch.manual_seed(0)
+    one = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    model = nn.TransformerEncoder(one, 2)
+    report = sparsify(model, 0.5)
+    assert [row.name for row in report.replaced] == [f"layers.{i}.linear{j}" for i in (0, 1) for j in (1, 2)]
+    x, mask = torch.randn(3, 5, 8), torch.zeros(3, 5, dtype=torch.bool)
+    mask[0, 3:] = True
+    trained = model.train()(x, src_key_padding_mask=mask)
+    with torch.no_grad():
+        assert torch.allclose(model.eval()(x, src_key_padding_mask=mask), trained.detach(), atol=1e-6)
+
+
+def test_flags_hooks_dtypes_and_places_are_kept():
+    torch.manual_seed(0)
+    shared = nn.Linear(8, 8, dtype=torch.float64)
+    model = nn.Sequential(shared, nn.Tanh(), shared)
+    shared.weight.requires_grad_(False)
+    model.eval()
+    seen = []
+    handle = shared.register_forward_hook(lambda module, given, out: seen.append(type(module)))
+    report = sparsify(model, 0.5)
+    assert model[0] is model[2] and isinstance(model[0], SparseLinear) and len(report.replaced) == 1
+    assert not model[0].training and not model[0].weight.requires_grad and model[0].bias.requires_grad
+    assert model(samples(2, 8)).dtype == torch.float64 and seen == [SparseLinear] * 2
+    handle.remove()
+    model(samples(2, 8))
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"density": 0}, r"density must be a number in \(0, 1\]"),
+        ({"density": {"0": 2}}, r"density\['0'\] must be a number"),
+        ({"density": {"haed": 0.1}}, r"density must name linear layers \(0, 1\), got 'haed'"),
+        ({"skip": "haed"}, r"skip must name linear layers \(0, 1\), got 'haed'"),
+        ({"skip": [3]}, "skip must be names, types, modules or functions, got 3"),
+        ({"group": 5}, "group must be one of"),
+        ({"distribution": "er"}, "distribution must be one of 'uniform', 'erk'"),
+        ({"distribution": "erk", "density": {"0": 0.1}}, "density must be a number with"),
+        ({"connectivity": "magnitudes"}, "connectivity must"),
+        ({"seed": -1}, "seed must be an integer"),
+    ],
+)
+def test_wrong_arguments_change_nothing(given, words):
+    model = mlp(8, 8, 8)
+    with pytest.raises((TypeError, ValueError), match=words):
+        sparsify(model, **given)
+    assert all(type(module) is nn.Linear for module in model)
+
+
+def test_what_is_no_model_of_layers_is_refused():
+    with pytest.raises(ValueError, match="SparseLinear.from_linear"):
+        sparsify(nn.Linear(3, 4))
+    with pytest.raises(ValueError, match="that can become sparse, got none at all"):
+        sparsify(nn.Sequential(nn.ReLU()))
+    with pytest.raises(TypeError, match="model must be an nn.Module"):
+        sparsify("model")
