@@ -2,7 +2,7 @@
 # dist/, and `make clean` removes it. Needs gcc, make, Python >= 3.11 with venv and headers.
 
 PYTHON ?= python3
-TORCH  ?= torch==2.13.0   # for bench only, any CPU build: make bench TORCH=/path/to/torch.whl
+TORCH  ?= torch==2.13.0   # for test-torch and bench, any CPU build: make bench TORCH=/path/to/torch.whl
 JOBS   ?= $(shell nproc 2>/dev/null || echo 2)
 PYTEST_ARGS ?=            # e.g. make test PYTEST_ARGS="-k store -x"; -n0 for one process, as --pdb wants
 ifeq ($(origin CC),default)
@@ -17,7 +17,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks docs clean
+.PHONY: help demo build test test-c test-torch test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -37,6 +37,15 @@ test: .venv/.machine         ## everything a change must pass: test-c, asan, tes
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-torch
+
+# Beside PyTorch, which the package and its other tests never need. Where it cannot be installed this says so.
+test-torch: .venv-torch/.ready ## the tests of rewire.torch, in an environment of their own with PyTorch
+	@if test -e .venv-torch/.lacks-torch; then \
+	    echo "test-torch SKIPPED: $(TORCH) cannot be installed here, see build/torch.log"; \
+	else \
+	    OPENBLAS_NUM_THREADS=1 .venv-torch/bin/pytest -n $(JOBS) --dist loadfile tests/with_torch $(PYTEST_ARGS); \
+	fi
 
 test-c: c-serial c-openmp    ## the C core alone: no Python, with and without OpenMP
 
@@ -98,7 +107,7 @@ docs: .venv/.for-docs        ## HTML pages in docs/_build/html; a warning is an 
 	@echo "docs/_build/html/index.html"
 
 clean:                       ## remove everything that make has made
-	rm -rf .venv .venv-bench .venv-mpi .hypothesis .pytest_cache .ruff_cache build dist docs/_build docs/api/generated python/*.egg-info python/rewire/_core.*.so
+	rm -rf .venv .venv-bench .venv-mpi .venv-torch .hypothesis .pytest_cache .ruff_cache build dist docs/_build docs/api/generated python/*.egg-info python/rewire/_core.*.so
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- is everything there? -----------------------------------------------------------------
@@ -177,6 +186,14 @@ def needed(extra):
 print(*project["dependencies"], *needed(sys.argv[1]), sep="\n")
 endef
 export NEEDS
+
+.venv-torch/.ready: dist/.wheel
+	@test -d .venv-torch || $(PYTHON) -m venv .venv-torch
+	@rm -f .venv-torch/.lacks-torch
+	@.venv-torch/bin/pip install -q $(TORCH) numpy >build/torch.log 2>&1 || touch .venv-torch/.lacks-torch
+	@.venv-torch/bin/pip install -q "pytest>=8" "pytest-xdist>=3.8" "hypothesis>=6.100"
+	@.venv-torch/bin/pip install -q --force-reinstall --no-deps $(WHEEL)
+	@touch $@
 
 .venv-bench/.ready: dist/.wheel
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ LONGEST = {
     "test_checkpoint", "test_cli", "test_mutants", "test_python_mutants", "test_analysis", "test_types",
     "test_file_memory", "test_outside", "test_carried", "test_forged_files", "test_links", "test_horizon",
 }  # fmt: skip
+
+# These have an environment of their own: `make test-torch`.
+collect_ignore = [] if find_spec("torch") else ["with_torch"]
 
 
 def pytest_addoption(parser):

@@ -27,9 +27,18 @@ def resize(parameter: Any, values: torch.Tensor) -> nn.Parameter | None:
             parameter.copy_(values)
         return None
     if parameter.requires_grad and _remembered(parameter):
-        return nn.Parameter(values.clone(), requires_grad=True)
+        return _dressed(nn.Parameter(values.clone(), requires_grad=True), parameter)
     parameter.data = values.clone()
     return None
+
+
+def _dressed(new: nn.Parameter, old: nn.Parameter) -> nn.Parameter:
+    """A parameter with the hooks and attributes of another."""
+    new.__dict__.update(old.__dict__)
+    for name in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        if getattr(old, name, None):
+            setattr(new, name, getattr(old, name))
+    return new
 
 
 def _remembered(parameter: torch.Tensor) -> bool:

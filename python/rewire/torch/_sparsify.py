@@ -191,7 +191,10 @@ def sparsify(
         if id(linear) in made:
             setattr(parent, name.rpartition(".")[2], made[id(linear)])
             if isinstance(parent, nn.TransformerEncoderLayer):
-                parent.activation_relu_or_gelu = 0  # no fast path, here and in the encoder
+                parent.activation_relu_or_gelu = 0  # no fast path
+                for encoder in model.modules():
+                    if isinstance(encoder, nn.TransformerEncoder) and parent in encoder.layers:
+                        encoder.use_nested_tensor = False
     report.parameters_after = _count(model)
     return report
 
@@ -200,7 +203,7 @@ def _places(model: nn.Module) -> list[tuple[nn.Linear, str, nn.Module]]:
     """Every linear layer with each of its names and the module that it stands in."""
     found = []
     for prefix, parent in model.named_modules(remove_duplicate=False):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():  # named_children leaves out a second place
             if isinstance(child, nn.Linear):
                 found.append((child, f"{prefix}.{name}" if prefix else name, parent))
     return found

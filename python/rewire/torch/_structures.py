@@ -41,6 +41,8 @@ class Structure:
         Held by whoever computes: the weights in a store are those of one call.
     seen : list of (Tiles, Tiles) or None
         Inputs and gradients of the outputs of backward passes, where somebody wants to see them.
+    over : bool
+        Whether the step that these belong to is over: the next backward pass begins anew.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Structure:
         self.n_in, self.n_out, self.group = n_in, n_out, group
         self.lock = threading.Lock()
         self.seen: list[Pair] | None = None
+        self.over = False
         self._tensors = indptr.detach(), sources.detach()  # share their storage, and their version
         self._read: tuple[int, ...] | None = None
         self._stores: dict[str, _core.Store] = {}
@@ -98,6 +101,14 @@ class Structure:
                 f"outputs in groups of {self.group}: {error}"
             ) from error
         return store
+
+    def show(self, pair: Pair) -> None:
+        """Add what a backward pass has seen."""
+        if self.seen is not None:
+            if self.over:
+                self.seen.clear()
+                self.over = False
+            self.seen.append(pair)
 
     def ready_mirror(self, store: _core.Store, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way.

@@ -245,7 +245,8 @@ class SparseLinear(nn.Module):
             geometry = Geometry(n_in, n_out, group)
             if sizes.get("fan_in") is not None:
                 raise ValueError('fan_in draws at random: leave it out with connectivity="magnitude"')
-            density = min(1.0, Wanted.of(geometry, Random(), **sizes).links(geometry) / (n_in * n_out))
+            every = {"epsilon": None, "density": None, "fan_in": None, "links": None} | sizes
+            density = min(1.0, Wanted.of(geometry, Random(), **every).links(geometry) / (n_in * n_out))
             drawn = SparseParameter.from_dense(dense.numpy(), density=density, group=group, init=init)
         else:
             drawn = SparseParameter(n_in, n_out, connectivity=connectivity, group=group, init=init, **sizes)

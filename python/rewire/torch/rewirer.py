@@ -79,8 +79,9 @@ class Rewirer:
     :meth:`step`, of all samples, and never make anything of the size of a dense layer. One step's batch
     stands for however many a rule asks for. Under gradient accumulation all of its parts are looked at.
 
-    *Sizes.* Where a rule changes the number of links, ``weight`` becomes longer or shorter in place. While a
-    loss from before is still held, that cannot be: then the layer, and the optimizer, get another Parameter.
+    *Sizes.* Where a rule changes the number of links, ``weight`` becomes longer or shorter in place. While the
+    last loss is still there, as in most loops, that cannot be: then the layer, and the optimizer, get another
+    Parameter, with the hooks of the old one.
 
     *Several processes.* Equal on all ranks in the beginning, links stay equal: samples are gathered for rules
     that look at gradients. ``DistributedDataParallel`` cannot take weights of another size; for rules that
@@ -252,7 +253,7 @@ class Rewirer:
         for module in self.layers().values():
             module._hold()
             assert module._structure is not None
-            module._structure.seen = module._structure.seen or []
+            module._structure.seen, module._structure.over = [], False
 
     def _watch(self) -> None:
         """Keep them if the coming step, or the epoch's end after it, may be followed by a rewiring."""
@@ -264,8 +265,8 @@ class Rewirer:
             or (begins and self._due(self._progress(0, self.epoch, True)))
         )
         for module in self.layers().values():
-            if module._structure is not None:
-                module._structure.seen = [] if wanted else None
+            if (structure := module._structure) is not None:
+                structure.seen, structure.over = (structure.seen or []) if wanted else None, True
 
     # --- twins --------------------------------------------------------------------------------
 

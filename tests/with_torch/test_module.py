@@ -1,0 +1,116 @@
+"""A network of rewire in a model of torch, and back."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import rewire as rw
+from rewire.torch import Module
+
+LAYERS = {
+    "sparse": lambda: [rw.Sparse(6, 12, density=0.5, activation="all-relu"), rw.Sparse(12, 4, density=0.5)],
+    "tied to dense": lambda: [rw.Dense(6, 8, activation="gelu"), rw.Sparse(8, 4, density=0.5, group=4)],
+    "norm": lambda: [
+        rw.Sparse(6, 8, density=0.5),
+        rw.LayerNorm(8),
+        rw.Dropout(0.3),
+        rw.Sparse(8, 4, density=0.5),
+    ],
+    "two-sided": lambda: [rw.TwoSided(6, 8, density=0.5), rw.Sparse(8, 4, density=0.5)],
+    "switchnet": lambda: [rw.SwitchNet4(8, n_in=6), rw.Sparse(8, 4, density=0.5)],
+}
+
+
+def network(kind="sparse", **given):
+    return rw.Sequential(LAYERS[kind](), seed=0, **({"dtype": "float64"} | given))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_values_and_gradients(kind):
+    net = network(kind)
+    module, x = Module(net), torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    module.eval()
+    with torch.no_grad():
+        assert np.allclose(module(x).numpy(), net.predict(x.numpy()))
+    module.train()
+
+    def run(x, *values):
+        module.steps = 3  # the same masks of dropout each time
+        names = [name for name, _ in module.named_parameters()]
+        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *module.parameters()))
+
+
+def test_it_learns_as_a_trainer_does():
+    net = network()
+    module = Module(copy.deepcopy(net))
+    x, t = np.random.default_rng(0).normal(size=(20, 6)), np.random.default_rng(1).normal(size=(20, 4))
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.SGD(0.1, momentum=0.9), rewiring=None)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(5):
+        trainer.train_step(x, t)
+        optimizer.zero_grad()
+        nn.functional.mse_loss(module(torch.from_numpy(x)), torch.from_numpy(t)).backward()
+        optimizer.step()
+    back = module.to_sequential()
+    for name, parameter in net.parameters().items():
+        np.testing.assert_allclose(back.parameters()[name].read(), parameter.read(), rtol=1e-9, atol=1e-12)
+
+
+def test_softmax_and_logits():
+    layers = [rw.Sparse(6, 4, density=0.5, activation="softmax")]
+    net = rw.Sequential(layers, seed=0, dtype="float64")
+    x = torch.randn(5, 6, dtype=torch.float64)
+    assert np.allclose(Module(net)(x).detach().numpy(), net.predict(x.numpy()))
+    assert torch.allclose(torch.softmax(Module(net, logits=True)(x), -1), Module(net)(x))
+
+
+def test_shapes_among_other_modules():
+    model = nn.Sequential(nn.Linear(3, 6), Module(network(dtype="float32")), nn.Linear(4, 2))
+    for shape in ((3,), (5, 3), (2, 5, 3), (0, 3)):
+        y = model(torch.randn(*shape))
+        assert y.shape == (*shape[:-1], 2)
+        y.sum().backward()
+    assert model[0].weight.grad.any() and model[1].layers_0_weight.grad.any()
+    y, z = (
+        model(torch.randn(5, 3)),
+        model(torch.randn(7, 3)),
+    )  # one after the other
+    (y.sum() + z.sum()).backward()
+
+
+def test_states_and_copies():
+    one, two = Module(network()), Module(network())
+    rule = rw.SET(every=1)
+    q = two.network.sparse_parameters
+    rule.rewire(q, rw.rewiring.TrainingProgress(0, 1, False), 1, 1, seed=5, network=two.network)
+    two.refresh()
+    x = torch.randn(5, 6, dtype=torch.float64)
+    file = io.BytesIO()
+    torch.save(two.state_dict(), file)
+    file.seek(0)
+    assert not torch.equal(one(x), two(x))
+    one.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(one(x), two(x))
+    assert torch.equal(copy.deepcopy(one)(x), one(x))
+    other = Module(rw.Sequential([rw.Sparse(6, 4)], dtype="float64"))
+    with pytest.raises(RuntimeError, match="a network of other layers"):
+        other.load_state_dict(one.state_dict())
+
+
+def test_what_is_refused():
+    module = Module(network())
+    with pytest.raises(TypeError, match="network must be a rewire.Sequential"):
+        Module(nn.Linear(3, 3))
+    with pytest.raises(ValueError, match="input must have 6 features"):
+        module(torch.zeros(2, 5, dtype=torch.float64))
+    with pytest.raises(TypeError, match="input must have the dtype of the network, float64, got float32"):
+        module(torch.zeros(2, 6))
+    y = module.eval()(torch.zeros(2, 6, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match="a Module in evaluation has no gradients: call train"):
+        y.sum().backward()
