@@ -16,7 +16,8 @@ except ModuleNotFoundError as error:
 
 from rewire.torch._sparsify import SparsifyReport, sparsify
 from rewire.torch.linear import SparseLinear
+from rewire.torch.mlp import SparseMLP
 from rewire.torch.module import Module
 from rewire.torch.rewirer import Rewirer
 
-__all__ = ["Module", "Rewirer", "SparseLinear", "SparsifyReport", "sparsify"]
+__all__ = ["Module", "Rewirer", "SparseLinear", "SparseMLP", "SparsifyReport", "sparsify"]

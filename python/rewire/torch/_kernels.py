@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire.threads import resolve
 
-__all__ = ["Gradients", "linear", "linear_backward", "padded", "threads_for"]
+__all__ = [
+    "Gradients", "Held", "activate_back", "activated", "copied", "gradients", "linear", "linear_backward",
+    "packed", "threads_for", "unpacked",
+]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
 SPARE_BYTES = 1 << 28  # tiles that a thread keeps between two calls
@@ -132,3 +135,70 @@ def linear_backward(
         return Gradients(dx, dw, db, (xt, dyt))
     _spare.give(xt, dyt)
     return Gradients(dx, dw, db, None)
+
+
+# --- several layers in a row, without leaving tiles -------------------------------------------
+
+
+class Held:
+    """Tiles that are in use as long as this is there."""
+
+    def __init__(self, tiles: _core.Tiles) -> None:
+        self.tiles = tiles
+
+    def __del__(self) -> None:
+        _spare.give(self.tiles)
+
+
+def packed(rows: NDArray[Any], threads: int) -> Held:
+    """Tiles of an array (samples, features)."""
+    found = Held(_spare.take(rows.shape[1], len(rows), rows.dtype.name))
+    found.tiles.pack(rows, None, None, None, threads)
+    return found
+
+
+def unpacked(held: Held, threads: int) -> NDArray[Any]:
+    """The array (samples, features)."""
+    return held.tiles.unpack(None, threads)
+
+
+def activated(
+    store: _core.Store, x: Held, bias: NDArray[Any] | None, code: str, slope: float, inner: bool, threads: int
+) -> tuple[Held, Held | None]:
+    """f(x W' + bias), and with ``inner`` also what f is taken of."""
+    y = Held(_spare.take(store.n_out, x.tiles.batch, store.dtype))
+    z = Held(_spare.take(store.n_out, x.tiles.batch, store.dtype)) if inner else None
+    _core.forward(store, x.tiles, padded(bias), code, slope, y.tiles, None if z is None else z.tiles, threads)
+    return y, z
+
+
+def copied(x: Held, dy: Held) -> tuple[_core.Tiles, _core.Tiles]:
+    """Copies of two tiles, for a gradient probe."""
+    made = []
+    for each in (x.tiles, dy.tiles):
+        twin = _core.Tiles(each.n, each.batch, each.tile, each.dtype)
+        twin.array()[...] = each.array()
+        made.append(twin)
+    return made[0], made[1]
+
+
+def activate_back(code: str, slope: float, kept: Held, dy: Held, threads: int) -> None:
+    """The gradient for what an activation is taken of, in the place of that for its outputs."""
+    _core.activate_back(code, slope, kept.tiles, dy.tiles, threads)
+
+
+def gradients(
+    store: _core.Store, x: Held | None, dy: Held, threads: int, *, inputs: bool, bias: bool
+) -> tuple[Held | None, NDArray[Any] | None, NDArray[Any] | None]:
+    """As `linear_backward`, from tiles to tiles: dx, dw (with an ``x``) and db."""
+    dx = dw = db = None
+    if inputs:
+        dx = Held(_spare.take(store.n_in, dy.tiles.batch, store.dtype))
+        _core.backward_input(store, dy.tiles, dx.tiles, threads)
+    if x is not None:
+        dw = _core.link_gradient(store, x.tiles, dy.tiles, threads)
+    if bias:
+        sums = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
+        _core.bias_gradient(dy.tiles, sums, threads)
+        db = np.array(sums[: store.n_out])
+    return dx, dw, db

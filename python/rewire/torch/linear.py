@@ -336,10 +336,11 @@ class SparseLinear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, out_features), for inputs of shape (*, in_features)."""
-        return sparse_linear(
-            input, self.effective_weight(), self.bias, self.indptr, self.sources, self.in_features,
-            self.out_features,
-        )  # fmt: skip
+        return self._computed(input, self.effective_weight(), self.bias)
+
+    def _computed(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """Outputs with other weights and biases on these links."""
+        return sparse_linear(x, weight, bias, self.indptr, self.sources, self.in_features, self.out_features)
 
     def extra_repr(self) -> str:
         density = "?" if self.indptr.is_meta else f"{self.density:.3g}"
