@@ -68,6 +68,7 @@ asan-python: .venv/.for-test ## the Python tests of store, kernels and layers ag
 
 soak: test asan-python       ## all of the above, then hours of random edits, mutants and kills
 	REWIRE_TEST_INSTALLED=1 $(BIN)/pytest --soak $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-torch PYTEST_ARGS="--soak $(PYTEST_ARGS)"
 
 bench-quick: .venv-bench/.ready ## one epoch of Fashion-MNIST beside dense torch, in a minute or so
 	@.venv-bench/bin/python bench/quick.py

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+import torch._inductor.config
 from test_linear import layer, samples
 from torch import nn
 
@@ -33,10 +34,11 @@ def test_operators_pass_the_checks_of_torch():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.soak)])
 def test_compiled_in_one_graph_with_equal_bits(backend):
     if backend == "inductor" and COMPILER is None:
         pytest.skip("inductor needs a C++ compiler")
+    torch._inductor.config.compile_threads = 1  # no processes of its own
     net, x = model(), torch.randn(4, 3, 12, generator=torch.Generator().manual_seed(1))
     compiled = torch.compile(net, fullgraph=True, backend=backend)
     found = []

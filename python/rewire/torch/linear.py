@@ -353,11 +353,9 @@ class SparseLinear(nn.Module):
 
     def _hold(self) -> None:
         """Keep what is known of these links as long as they are there."""
-        self._structure = None
-        if not self.indptr.is_meta:
-            self._structure = structure_of(
-                self.indptr, self.sources, self.in_features, self.out_features, self.group, held=True
-            )
+        sizes = self.in_features, self.out_features, self.group
+        meta = self.indptr.is_meta  # the one there is stays until it is known whether it is the same
+        self._structure = None if meta else structure_of(self.indptr, self.sources, *sizes, held=True)
 
     def _relink(self, indptr: torch.Tensor, sources: torch.Tensor, weight: torch.Tensor) -> bool:
         """Take other links and weights; True where `weight` has become another Parameter for that.

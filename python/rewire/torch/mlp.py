@@ -70,10 +70,10 @@ class SparseMLP(nn.Module):
 
     Notes
     -----
-    It computes what ``nn.Sequential`` of these layers computes, to rounding. Inputs and outputs are converted,
-    and nothing in between; so it is the faster the more layers there are. Hooks of the inner layers are not
-    called. Under ``torch.compile``, ``torch.export``, autocast and ``torch.func``, and with weights of half
-    precision, the layers are run one by one.
+    It computes what ``nn.Sequential`` of these layers computes, to rounding. Inputs and outputs are
+    converted, and nothing in between; so it is the faster the more layers there are. Hooks of the inner
+    layers are not called. Under ``torch.compile``, ``torch.export``, autocast and ``torch.func``, and with
+    weights of half precision, the layers are run one by one.
 
     Examples
     --------
@@ -195,10 +195,7 @@ class _Run(torch.autograd.Function):
         out = torch.from_numpy(_kernels.unpacked(flow.pop(), threads))
         if any(needs):
             ctx.kept = module, layers, kind, flow, inner, threads
-            ctx.links = [
-                (layer.indptr, layer.indptr._version, layer.sources, layer.sources._version)
-                for layer in layers
-            ]
+            ctx.links = [_state_of_links(layer) for layer in layers]
             ctx.save_for_backward(rows, *given)
         return out
 

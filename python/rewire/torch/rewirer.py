@@ -257,9 +257,11 @@ class Rewirer:
 
     def _watch(self) -> None:
         """Keep them if the coming step, or the epoch's end after it, may be followed by a rewiring."""
+        if not self.rule.probe_batches:
+            return
         coming = self.steps + 1
         begins = self.steps == 0 and self._acted is None
-        wanted = self.rule.probe_batches > 0 and (
+        wanted = (
             self._due(self._progress(coming, self.epoch, False))
             or self._due(self._progress(coming, self.epoch + 1, True))
             or (begins and self._due(self._progress(0, self.epoch, True)))
