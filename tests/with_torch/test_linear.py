@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import rewire as rw
-from rewire.torch import SparseLinear, _kernels, _ops
+from rewire.torch import SparseLinear, _kernels, _ops, linear
 
 
 def layer(n_in=9, n_out=10, **given):
@@ -71,14 +71,22 @@ def test_penalty_on_gradients_learns():
     torch.testing.assert_close(one.bias.grad, dense.bias.grad)
 
 
-def test_gradients_that_nobody_wants_are_not_computed(monkeypatch):
-    asked, real = [], _kernels.linear_backward
+@pytest.mark.parametrize("way", ["eager", "operator"])
+def test_gradients_that_nobody_wants_are_not_computed(way, monkeypatch):
+    asked, real = [], (_kernels.linear_backward, _kernels.gradients)
 
     def spied(store, dy, x, threads, *, inputs, bias, keep=False):
         asked.append((inputs, x is not None, bias))
-        return real(store, dy, x, threads, inputs=inputs, bias=bias, keep=keep)
+        return real[0](store, dy, x, threads, inputs=inputs, bias=bias, keep=keep)
+
+    def spied_in_tiles(store, x, dy, threads, *, inputs, bias):
+        asked.append((inputs, x is not None, bias))
+        return real[1](store, x, dy, threads, inputs=inputs, bias=bias)
 
     monkeypatch.setattr(_kernels, "linear_backward", spied)
+    monkeypatch.setattr(_kernels, "gradients", spied_in_tiles)
+    if way == "operator":
+        monkeypatch.setattr(linear, "can_run", lambda x: False)
     one = layer()
     one(samples(3, 9)).sum().backward()
     one.weight.requires_grad_(False)
@@ -457,3 +465,33 @@ def test_nothing_warns():
         one = layer()
         one(samples(2, 9)).sum().backward()
         np.asarray(one.sources)
+
+
+def test_the_eager_way_and_the_operators_give_equal_bits(monkeypatch):
+    one = layer(300, 400, density=0.2, dtype=torch.float32)
+    found = []
+    for way in (True, False):
+        if not way:
+            monkeypatch.setattr(linear, "can_run", lambda x: False)
+        one.zero_grad()
+        x = samples(64, 300).float().requires_grad_()
+        y = one(x)
+        y.square().sum().backward()
+        found.append((y.detach(), x.grad, one.weight.grad, one.bias.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_graph_from_before_other_links_goes_its_way():
+    """Of another number of links; those of the same number are changed in place, which autograd refuses."""
+    one, other, same = layer(), layer(density=0.7), layer(seed=1)
+    weight, x = one.weight, samples(3, 9)
+    loss = one(x).square().sum()
+    (wanted,) = torch.autograd.grad(one(x).square().sum(), weight)
+    one._relink(other.indptr, other.sources, other.weight)
+    loss.backward()
+    assert torch.equal(weight.grad, wanted) and one.weight is not weight
+    one = layer()
+    loss = one(x).square().sum()
+    one._relink(same.indptr, same.sources, same.weight)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation|links have changed"):
+        loss.backward()

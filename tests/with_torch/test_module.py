@@ -13,15 +13,15 @@ from rewire.torch import Module
 
 LAYERS = {
     "sparse": lambda: [rw.Sparse(6, 12, density=0.5, activation="all-relu"), rw.Sparse(12, 4, density=0.5)],
-    "tied to dense": lambda: [rw.Dense(6, 8, activation="gelu"), rw.Sparse(8, 4, density=0.5, group=4)],
+    "dense": lambda: [rw.Dense(6, 8, activation="gelu"), rw.Sparse(8, 4, density=0.5, group=4)],
     "norm": lambda: [
         rw.Sparse(6, 8, density=0.5),
         rw.LayerNorm(8),
         rw.Dropout(0.3),
         rw.Sparse(8, 4, density=0.5),
     ],
-    "two-sided": lambda: [rw.TwoSided(6, 8, density=0.5), rw.Sparse(8, 4, density=0.5)],
-    "switchnet": lambda: [rw.SwitchNet4(8, n_in=6), rw.Sparse(8, 4, density=0.5)],
+    "two-sided": lambda: [rw.Sparse(6, 8), rw.TwoSided(), rw.Sparse(16, 4, density=0.5)],
+    "switchnet": lambda: [rw.SwitchNet4(6, width=8, depth=1), rw.Sparse(8, 4, density=0.5)],
 }
 
 

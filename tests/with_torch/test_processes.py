@@ -31,14 +31,14 @@ def in_one_process(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
     found = {}
-    for rule in ("set", "rigl", "deepr", "top-kast"):
+    for rule, options in (("set", {}), ("rigl", {}), ("deepr", {"noise": 0.3}), ("top-kast", {})):
         torch.manual_seed(rank)  # the wrapper makes them equal, links included
         wrapped = DistributedDataParallel(model())
         optimizer = torch.optim.AdamW(wrapped.parameters(), lr=0.01)
-        rewirer = Rewirer(wrapped, optimizer, rule, every=2, total_steps=9)
+        rewirer = Rewirer(wrapped, optimizer, rule, every=2, total_steps=9, **options)
         first = wrapped.module[0].sources.clone()
         assert trained(wrapped, optimizer, rewirer, rank) >= 2
-        assert not torch.equal(first, wrapped.module[0].sources)
+        assert not torch.equal(first, wrapped.module[0].sources), rule
         states = [optimizer.state[m.weight]["exp_avg"] for m in wrapped.module if isinstance(m, SparseLinear)]
         found[rule] = [wrapped.module.state_dict(), states]
 

@@ -37,6 +37,8 @@ class Structure:
 
     Attributes
     ----------
+    tensors : (Tensor, Tensor)
+        ``indptr`` and ``sources``.
     lock : threading.Lock
         Held by whoever computes: the weights in a store are those of one call.
     seen : list of (Tiles, Tiles) or None
@@ -52,7 +54,7 @@ class Structure:
         self.lock = threading.Lock()
         self.seen: list[Pair] | None = None
         self.over = False
-        self._tensors = indptr.detach(), sources.detach()  # share their storage, and their version
+        self.tensors = indptr.detach(), sources.detach()  # share their storage, and their version
         self._read: tuple[int, ...] | None = None
         self._stores: dict[str, _core.Store] = {}
         self._passes = 0
@@ -65,7 +67,7 @@ class Structure:
         ValueError
             If the tensors do not describe links of this layer.
         """
-        now = _versions(self._tensors)
+        now = _versions(self.tensors)
         if now is None or now != self._read:
             self._reread()
             self._read = now
@@ -75,7 +77,7 @@ class Structure:
         return found
 
     def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        indptr, sources = (np.ascontiguousarray(tensor.numpy()) for tensor in self._tensors)
+        indptr, sources = (np.ascontiguousarray(tensor.numpy()) for tensor in self.tensors)
         return indptr, sources
 
     def _reread(self) -> None:
@@ -101,6 +103,10 @@ class Structure:
                 f"outputs in groups of {self.group}: {error}"
             ) from error
         return store
+
+    def version(self) -> tuple[int, ...] | None:
+        """Another one once the tensors have been changed in place; None where nobody counts."""
+        return _versions(self.tensors)
 
     def show(self, pair: Pair) -> None:
         """Add what a backward pass has seen."""

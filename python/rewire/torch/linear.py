@@ -12,10 +12,11 @@ from torch import nn
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, choice, integer, one_of_types
 from rewire._geometry import Geometry
-from rewire.connectivity import Connectivity, Random
+from rewire.connectivity import Connectivity, EdgeList, Random
 from rewire.initializers import He, Initializer
 from rewire.parameters import SparseParameter
 from rewire.parameters.initial import GROUPS, Wanted
+from rewire.torch._chain import KINDS, Link, can_run, run
 from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
 from rewire.torch._resizing import resize
 from rewire.torch._structures import Structure, structure_of
@@ -118,7 +119,7 @@ class SparseLinear(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         if density is None and epsilon is None and fan_in is None and links is None:
-            if not hasattr(connectivity, "count"):  # an EdgeList says how many there are
+            if not isinstance(connectivity, EdgeList):  # which says how many there are
                 density = DENSITY
         drawn = SparseParameter(
             integer("in_features", in_features, low=1, high=MAX_NEURONS),
@@ -237,7 +238,7 @@ class SparseLinear(nn.Module):
     ) -> Self:
         n_out, n_in = weight.shape
         group, init = choice("group", group, GROUPS), LINEAR
-        if all(value is None for value in sizes.values()) and not hasattr(connectivity, "count"):
+        if all(value is None for value in sizes.values()) and not isinstance(connectivity, EdgeList):
             sizes["density"] = DENSITY
         dense = weight.detach().to(COMPUTED_IN[weight.dtype])
         largest = isinstance(connectivity, str) and connectivity == "magnitude"
@@ -336,11 +337,29 @@ class SparseLinear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, out_features), for inputs of shape (*, in_features)."""
-        return self._computed(input, self.effective_weight(), self.bias)
+        if can_run(input) and self._fits(input, input.dtype):
+            return run(input, [self._link()], KINDS["relu"])  # of one layer, no activation
+        return sparse_linear(
+            input, self.effective_weight(), self.bias, self.indptr, self.sources, self.in_features,
+            self.out_features,
+        )  # fmt: skip
 
-    def _computed(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """Outputs with other weights and biases on these links."""
-        return sparse_linear(x, weight, bias, self.indptr, self.sources, self.in_features, self.out_features)
+    def _fits(self, x: torch.Tensor | None, dtype: torch.dtype) -> bool:
+        """Whether all is of this dtype on the CPU, and inputs are as wide as they must be."""
+        weight, bias = self.weight, self.bias
+        return (
+            (x is None or x.shape[-1] == self.in_features)
+            and weight.dtype == dtype
+            and weight.device.type == "cpu"
+            and (bias is None or (bias.dtype == dtype and bias.device.type == "cpu"))
+            and not self.indptr.is_meta
+        )
+
+    def _link(self) -> Link:
+        """What a row of layers needs of this one."""
+        sizes = self.in_features, self.out_features, self.group
+        structure = structure_of(self.indptr, self.sources, *sizes)  # that of the buffers of now
+        return Link(structure, self.effective_weight(), self.bias)
 
     def extra_repr(self) -> str:
         density = "?" if self.indptr.is_meta else f"{self.density:.3g}"
