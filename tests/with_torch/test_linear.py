@@ -165,7 +165,7 @@ def test_sizes():
     assert SparseLinear(100, 48).density == 0.1
     assert layer(100, 48, density=None, epsilon=2).nnz == 296
     assert layer(100, 50, density=None, fan_in=7).fan_in().tolist() == [7] * 50
-    assert layer(100, 50, density=None, links=444).nnz == 444
+    assert layer(100, 48, density=None, links=444).nnz == 444
     assert layer(9, 10, density=1.0).nnz == 90  # the last group is not whole
     assert layer(9, 10, density=0.0)(samples(2, 9)).shape == (2, 10)
     edges = rw.connectivity.EdgeList([0, 1, 4], [2, 3, 8])

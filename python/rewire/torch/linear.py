@@ -381,12 +381,12 @@ class SparseLinear(nn.Module):
 
         Tensors of the same size are changed in place.
         """
-        with torch.no_grad():
-            self.indptr.copy_(indptr)
-            if sources.shape == self.sources.shape:
+        if sources.shape == self.sources.shape:
+            with torch.no_grad():
+                self.indptr.copy_(indptr)
                 self.sources.copy_(sources)
-            else:
-                self.sources = sources.clone()
+        else:  # a graph from before has the old ones
+            self.indptr, self.sources = indptr.clone(), sources.clone()
         fresh = resize(self.weight, weight)
         if fresh is not None:
             self.weight = fresh
