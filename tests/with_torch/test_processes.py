@@ -31,7 +31,7 @@ def in_one_process(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
     found = {}
-    for rule, options in (("set", {}), ("rigl", {}), ("deepr", {"noise": 0.3}), ("top-kast", {})):
+    for rule, options in (("set", {}), ("rigl", {}), ("deepr", {"noise": 30.0}), ("top-kast", {})):
         torch.manual_seed(rank)  # the wrapper makes them equal, links included
         wrapped = DistributedDataParallel(model())
         optimizer = torch.optim.AdamW(wrapped.parameters(), lr=0.01)
