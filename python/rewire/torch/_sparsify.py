@@ -150,14 +150,14 @@ def sparsify(
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
     seed = int(torch.randint(2**62, ())) if seed is None else integer("seed", seed, low=0, high=2**63 - 1)
-    places = _places(model)
-    names = {id(linear): name for linear, name, _ in places}
+    occurrences = _occurrences(model)
+    names = {id(linear): name for linear, name, _ in occurrences}
     wanted = _densities(density, [name for name in names.values()], distribution)
     skips = _skips(skip, list(names.values()))
     shared = _shared(model)
     report = SparsifyReport(parameters_before=_count(model))
     chosen: dict[int, tuple[nn.Linear, float]] = {}
-    for linear, name, parent in places:
+    for linear, name, parent in occurrences:
         if id(linear) in chosen or any(name == kept.name for kept in report.kept):
             continue
         found = wanted(name)
@@ -187,7 +187,7 @@ def sparsify(
         report.replaced.append(
             Replaced(names[key], tuple(linear.weight.shape), sparse.density, before, sparse.nnz)
         )
-    for linear, name, parent in places:
+    for linear, name, parent in occurrences:
         if id(linear) in made:
             setattr(parent, name.rpartition(".")[2], made[id(linear)])
             if isinstance(parent, nn.TransformerEncoderLayer):
@@ -199,7 +199,7 @@ def sparsify(
     return report
 
 
-def _places(model: nn.Module) -> list[tuple[nn.Linear, str, nn.Module]]:
+def _occurrences(model: nn.Module) -> list[tuple[nn.Linear, str, nn.Module]]:
     """Every linear layer with each of its names and the module that it stands in."""
     found = []
     for prefix, parent in model.named_modules(remove_duplicate=False):
