@@ -114,3 +114,11 @@ def test_what_is_refused():
     y = module.eval()(torch.zeros(2, 6, dtype=torch.float64))
     with pytest.raises(RuntimeError, match="a Module in evaluation has no gradients: call train"):
         y.sum().backward()
+
+
+def test_another_dtype_than_the_networks_is_refused():
+    module = Module(rw.Sequential([rw.Sparse(4, 3)]))
+    for change in (module.double, module.bfloat16, lambda: module.to("meta")):
+        with pytest.raises(TypeError, match="must stay of the dtype of its network, float32, on the CPU"):
+            change()
+    assert module.float()(torch.zeros(2, 4)).dtype == torch.float32

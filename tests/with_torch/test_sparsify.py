@@ -227,3 +227,24 @@ def test_what_is_no_model_of_layers_is_refused():
         sparsify(nn.Sequential(nn.ReLU()))
     with pytest.raises(TypeError, match="model must be an nn.Module"):
         sparsify("model")
+
+
+def test_a_layer_that_would_have_no_links_is_named():
+    model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 1))
+    with pytest.raises(
+        ValueError, match=r"got 0.005, by which 1 \(1 x 64\) has none: give it 0.0156 \(one for"
+    ):
+        sparsify(model, 0.005)
+    assert all(type(module) is nn.Linear for module in model)
+    sparsify(model, {"1": 1 / 64, "*": 0.005})
+    assert model[1].nnz == 1
+
+
+def test_a_layer_whose_bias_is_pruned_stays_dense():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    prune.random_unstructured(model[0], "bias", 0.5)
+    report = sparsify(model)
+    assert [kept.why for kept in report.kept] == [
+        "its weights are computed from others (pruning, weight norm)"
+    ]
+    assert model(torch.zeros(2, 8)).shape == (2, 8)

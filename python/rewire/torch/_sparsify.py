@@ -182,6 +182,12 @@ def sparsify(
         sparse = SparseLinear._from_dense(
             linear.weight, linear.bias, (seed, number_), connectivity=connectivity, group=group, **sizes
         )
+        if sparse.nnz == 0:
+            raise ValueError(
+                f"density must leave every layer links, got {density!r}, by which {names[key]} "
+                f"({linear.out_features} x {linear.in_features}) has none: give it "
+                f"{1 / linear.in_features:.3g} (one for each output) or more by its name, or skip it"
+            )
         made[key] = _dressed(sparse, linear)
         before = linear.weight.numel()
         report.replaced.append(
@@ -233,7 +239,7 @@ def _unfit(linear: nn.Linear, parent: nn.Module, shared: Mapping[int, list[str]]
         return "parametrized: its weights are computed from others"
     if type(linear) is not nn.Linear:
         return f"a subclass of nn.Linear: {type(linear).__module__}.{type(linear).__qualname__}"
-    if "weight" not in linear._parameters:
+    if not {"weight", "bias"} <= linear._parameters.keys():
         return "its weights are computed from others (pruning, weight norm)"
     if id(linear.weight) in shared:
         return f"tied weights: {' and '.join(shared[id(linear.weight)])}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -93,6 +93,18 @@ class Module(nn.Module):
     def _write(self) -> None:
         for parameter, value in self._pairs():
             parameter.write(value.detach().numpy())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """TypeError for another dtype or device than the network's."""
+        dtype = next((value.dtype for _, value in self._pairs()), None)
+        if dtype is not None:
+            probe = fn(torch.empty(0, dtype=dtype))
+            if probe.dtype != dtype or probe.device.type != "cpu":
+                raise TypeError(
+                    f"a Module must stay of the dtype of its network, {self.network.dtype}, on the CPU, got "
+                    f"{str(probe.dtype)[6:]} on {probe.device}: make the network with another dtype"
+                )
+        return super()._apply(fn, recurse)
 
     # --- forward --------------------------------------------------------------------------
 
