@@ -51,6 +51,12 @@ def in_one_process(rank, folder):
         trained(wrapped, optimizer, rewirer, rank, 1)
     assert ((wrapped.module[0].to_dense() != 0) == (before != 0)).all()
 
+    torch.manual_seed(rank)
+    ragged = DistributedDataParallel(nn.Sequential(SparseLinear(12, 10, density=0.4)))
+    sgd = torch.optim.SGD(ragged.parameters(), lr=0.01)
+    with pytest.raises(NotImplementedError, match="where 10 outputs are no multiple of group=4"):
+        trained(ragged, sgd, Rewirer(ragged, sgd, "set", every=1, fraction=0.5), rank, 4)
+
     inner = wrapped.module  # as the message says
     rewirer = Rewirer(inner, optimizer, "snfs", every=1, total_steps=9, process_group=dist.group.WORLD)
     sizes = [len(inner[0].weight)]

@@ -291,7 +291,7 @@ def test_epochs_and_steps_say_when():
 def test_a_rule_by_epochs_sees_gradients_of_the_last_batch():
     model = model_of(network())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    rewirer = Rewirer(model, optimizer, "rigl", every="1 epochs", total_steps=100)
+    rewirer = Rewirer(model, optimizer, "rigl", every="1 epochs", total_steps=100, epochs=9)
     for _ in range(2):
         trained(model, optimizer, rewirer, data(3))
         assert sum(rewirer.end_epoch().grown.values()) > 0
@@ -469,6 +469,12 @@ def test_a_state_of_another_rule_is_refused():
         ({"rule": rw.SET(), "every": 3}, "every must be given to the rule itself"),
         ({"rule": "rigl"}, r"end=0.75 is a fraction of the run, whose length must be said: give total_steps"),
         ({"rule": "set", "evry": 3}, "evry"),
+        (
+            {"rule": "set"},
+            r"'set' counts epochs \(every 1 epoch\).* say every=100 .* or give epochs and call end_",
+        ),
+        ({"averages": nn.Linear(1, 1), "every": 3}, "averages must be a list of nn.Module, got"),
+        ({"averages": [3], "every": 3}, r"averages\[0\] must be an nn.Module, got 3"),
         ({"seed": -1}, "seed must be an integer"),
         ({"total_steps": 0}, "total_steps must be an integer >= 1"),
     ],

@@ -136,7 +136,7 @@ class _Run(torch.autograd.Function):
                     structure.ready_mirror(store, len(rows), threads)
                 x = flow[i] if needs[1 + i] else None
                 dx, w, b = _kernels.gradients(store, x, d, threads, inputs=inputs, bias=needs[1 + n + i])
-                if structure.seen is not None and x is not None:
+                if structure.watched and x is not None:
                     structure.show(_kernels.copied(x, d))
             dw[i] = None if w is None else torch.from_numpy(w)
             db[i] = None if b is None else torch.from_numpy(b)

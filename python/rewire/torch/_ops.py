@@ -49,6 +49,16 @@ def _check(
         )
 
 
+def _check_bias(bias: torch.Tensor | None, features: int, weight: torch.Tensor) -> None:
+    """TypeError or ValueError unless there is one bias for every output, of the weights' dtype."""
+    if bias is not None and tuple(bias.shape) != (features,):
+        raise ValueError(f"bias must have shape {(features,)}, got {tuple(bias.shape)}")
+    if bias is not None and bias.dtype != weight.dtype:
+        raise TypeError(
+            f"bias must have the dtype of the weights, {str(weight.dtype)[6:]}, got {str(bias.dtype)[6:]}"
+        )
+
+
 def _on_cpu(name: str, *tensors: torch.Tensor | None) -> None:
     """NotImplementedError for tensors elsewhere."""
     for tensor in tensors:
@@ -84,6 +94,7 @@ def linear(
     """x W' + bias, for the links that ``indptr`` and ``sources`` name."""
     _on_cpu("inputs and parameters", x, weight, bias)
     _check("x", x, in_features, weight)
+    _check_bias(bias, out_features, weight)
     dtype = COMPUTED_IN[x.dtype]
     out = torch.empty((*x.shape[:-1], out_features), dtype=dtype)
     samples = math.prod(x.shape[:-1])
@@ -109,6 +120,7 @@ def _put(store: Any, weight: torch.Tensor, dtype: torch.dtype) -> None:
 @linear.register_fake
 def _(x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any) -> Any:
     _check("x", x, in_features, weight)
+    _check_bias(bias, out_features, weight)
     return x.new_empty((*x.shape[:-1], out_features))
 
 
@@ -152,7 +164,7 @@ def linear_backward(
         if weight is not None:
             _put(store, weight, dtype)
             structure.ready_mirror(store, samples, threads)
-        keep = first and structure.seen is not None and x is not None
+        keep = first and x is not None and bool(structure.watched)
         found = _kernels.linear_backward(
             store, rows, None if x is None else _rows(x, in_features, dtype), threads,
             inputs=weight is not None, bias=bias, keep=keep,
@@ -297,7 +309,10 @@ for _operator, _function in ((linear, _Linear), (linear_backward, _Backward)):
 def _same_links(dims: Any) -> None:
     """NotImplementedError for links that vmap has stacked."""
     if any(dim is not None for dim in dims):
-        raise NotImplementedError("vmap over the links of sparse layers is not possible: take equal links")
+        raise NotImplementedError(
+            "vmap over the links of sparse layers is not possible: give those of one model, with "
+            "in_dims=None for the buffers of torch.func.stack_module_state"
+        )
 
 
 def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:

@@ -15,13 +15,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewire._checks import one_of_types
+from rewire.torch.linear import SparseLinear
 
-__all__ = ["POWERS", "check_optimizer", "check_state", "group_of", "move_state", "replace_parameter"]
+__all__ = [
+    "POWERS", "check_layers", "check_optimizer", "check_state", "group_of", "layers_of", "move_state",
+    "replace_parameter",
+]  # fmt: skip
 
 # Optimizers that treat a parameter as a whole: with links that come and go it is none.
 REFUSED = {
     "LBFGS": "keeps one history for all parameters together, in which links cannot move",
     "Muon": "orthogonalizes whole matrices, and the weights of links are none",
+    "ZeroRedundancyOptimizer": "keeps the state of each weight on one process alone",
     "SparseAdam": "is for gradients that are sparse tensors; take AdamW, for the weights are plain tensors",
 }
 # State that redistribution by momentum looks at: a first moment, and a second.
@@ -36,7 +41,55 @@ def check_optimizer(optimizer: Any) -> torch.optim.Optimizer:
             raise NotImplementedError(
                 f"optimizer must be another one than {cls.__name__}: it {REFUSED[cls.__name__]}"
             )
+    for name, value in vars(optimizer).items():
+        if isinstance(value, torch.optim.Optimizer):
+            raise NotImplementedError(
+                f"optimizer must keep its state itself, got {type(optimizer).__name__}, which has another "
+                f"optimizer in {name!r}: what that keeps could not follow links that move"
+            )
     return optimizer
+
+
+def layers_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, SparseLinear]:
+    """The sparse layers whose weights an optimizer trains, by name.
+
+    Raises
+    ------
+    ValueError
+        For weights that are computed from what it trains, and for one weight of two layers.
+    """
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    found: dict[str, SparseLinear] = {}
+    names: dict[int, str] = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, SparseLinear):
+            continue
+        if "weight" not in module._parameters:
+            if any(id(p) in trained for key, p in module.named_parameters() if key != "bias"):
+                raise ValueError(
+                    f"weights of {name or 'the model'} are computed from others (a parametrization, pruning, "
+                    "weight norm), in which links cannot move: remove that first"
+                )
+        elif module.weight.requires_grad and id(module.weight) in trained:
+            if names.setdefault(id(module.weight), name) != name:
+                raise ValueError(
+                    f"sparse layers must have weights of their own, got one for {names[id(module.weight)]} "
+                    f"and {name}: use the same layer in both places"
+                )
+            found[name] = module
+    return found
+
+
+def check_layers(model: nn.Module, layers: Mapping[str, SparseLinear]) -> None:
+    """ValueError unless the optimizer has some of the sparse layers that are there to be trained."""
+    if not layers:
+        sparse = [module for module in model.modules() if isinstance(module, SparseLinear)]
+        if any(module.weight.requires_grad for module in sparse):
+            raise ValueError(
+                "optimizer must have the weights of the sparse layers, and has none of them: make it after "
+                "sparsify, which puts new parameters into the model"
+            )
+        raise ValueError("model must have SparseLinear layers whose weights are trained: call sparsify first")
 
 
 def group_of(optimizer: torch.optim.Optimizer, weight: torch.Tensor) -> Mapping[str, Any] | None:
@@ -57,12 +110,15 @@ def check_state(optimizer: torch.optim.Optimizer, weight: torch.Tensor, name: st
         if not (_by_slot(value, weight) or _shared(value, weight)):
             raise NotImplementedError(
                 f"the state {key!r} of {type(optimizer).__name__} for {name} has shape {tuple(value.shape)}, "
-                f"whose first axis is not the {len(weight)} slots: it cannot follow links that move"
+                f"whose first axis alone is not the {len(weight)} slots: it cannot follow links that move"
             )
 
 
 def _by_slot(value: torch.Tensor, weight: torch.Tensor) -> bool:
-    return value.shape == weight.shape or (value.ndim == 2 and value.shape[0] == len(weight))
+    if value.shape == weight.shape:
+        return True
+    n = len(weight)
+    return value.ndim == 2 and value.shape[0] == n and (n == 1 or value.shape[1] != n)  # no slots by slots
 
 
 def _shared(value: torch.Tensor, weight: torch.Tensor) -> bool:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 
-__all__ = ["Structure", "structure_of"]
+__all__ = ["Structure", "Watch", "structure_of"]
 
 PATIENCE = 4  # backward passes with one structure, from which on a mirror is built
 RECENT = (
@@ -30,6 +30,21 @@ RECENT = (
 )
 
 Pair = tuple[_core.Tiles, _core.Tiles]
+
+
+class Watch:
+    """Inputs and gradients of the outputs of backward passes, as one who wants to see them has them.
+
+    Attributes
+    ----------
+    pairs : list of (Tiles, Tiles)
+    over : bool
+        Whether the step that these belong to is over: the next backward pass begins anew.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+        self.over = False
 
 
 class Structure:
@@ -41,10 +56,8 @@ class Structure:
         ``indptr`` and ``sources``.
     lock : threading.Lock
         Held by whoever computes: the weights in a store are those of one call.
-    seen : list of (Tiles, Tiles) or None
-        Inputs and gradients of the outputs of backward passes, where somebody wants to see them.
-    over : bool
-        Whether the step that these belong to is over: the next backward pass begins anew.
+    watched : mapping of object to Watch
+        Who wants to see backward passes, as long as they live.
     """
 
     def __init__(
@@ -52,8 +65,7 @@ class Structure:
     ) -> None:
         self.n_in, self.n_out, self.group = n_in, n_out, group
         self.lock = threading.Lock()
-        self.seen: list[Pair] | None = None
-        self.over = False
+        self.watched: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
         self.tensors = indptr.detach(), sources.detach()  # share their storage, and their version
         self._read: tuple[int, ...] | None = None
         self._stores: dict[str, _core.Store] = {}
@@ -110,11 +122,10 @@ class Structure:
 
     def show(self, pair: Pair) -> None:
         """Add what a backward pass has seen."""
-        if self.seen is not None:
-            if self.over:
-                self.seen.clear()
-                self.over = False
-            self.seen.append(pair)
+        for watch in list(self.watched.values()):
+            if watch.over:
+                watch.pairs, watch.over = [], False
+            watch.pairs.append(pair)
 
     def ready_mirror(self, store: _core.Store, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way.

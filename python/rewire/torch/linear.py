@@ -19,7 +19,7 @@ from rewire.parameters.initial import GROUPS, Wanted
 from rewire.torch._chain import KINDS, Link, can_run, run
 from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
 from rewire.torch._resizing import resize
-from rewire.torch._structures import Structure, structure_of
+from rewire.torch._structures import Structure, Watch, structure_of
 
 __all__ = ["LINEAR", "SparseLinear"]
 
@@ -80,7 +80,11 @@ class SparseLinear(nn.Module):
     ``torch.get_num_threads()`` says; the bits do not depend on it.
 
     The state (``state_dict``) has the links as tensors: it loads into a layer of the same sizes whatever its
-    links are, and brings its own. An optimizer that was made before goes on with the layer.
+    links are, and brings its own. An optimizer that was made before goes on with the layer; what it has kept
+    of other links does not fit, so load its state as well.
+
+    Functions of ``nn.init`` that go by the shape of a matrix take (slots, group) for one: initialize dense
+    layers before :func:`sparsify`, or call :meth:`reset_parameters`.
 
     Examples
     --------
@@ -270,7 +274,11 @@ class SparseLinear(nn.Module):
         return values * torch.sqrt(self.in_features / fan_in.to(dense.dtype))[:, None]
 
     def reset_parameters(self) -> None:
-        """Draw all weights and biases anew, on the links there are."""
+        """Draw all weights and biases anew, on the links there are.
+
+        Links come from ``load_state_dict``: after ``to_empty`` there are none, which is a ValueError.
+        """
+        Structure(self.indptr, self.sources, self.in_features, self.out_features, self.group).store("float32")
         dtype = NAMES[COMPUTED_IN[self.weight.dtype]]
         core = _core.Store(n_out=self.out_features, n_in=self.in_features, group=self.group, dtype=dtype)
         plan, fan_in = _core.Plan(core), np.diff(self.indptr.numpy())
@@ -351,7 +359,10 @@ class SparseLinear(nn.Module):
             (x is None or x.shape[-1] == self.in_features)
             and weight.dtype == dtype
             and weight.device.type == "cpu"
-            and (bias is None or (bias.dtype == dtype and bias.device.type == "cpu"))
+            and (
+                bias is None
+                or (bias.dtype == dtype and bias.shape == (self.out_features,) and bias.device.type == "cpu")
+            )
             and not self.indptr.is_meta
         )
 
@@ -374,20 +385,23 @@ class SparseLinear(nn.Module):
         """Keep what is known of these links as long as they are there."""
         sizes = self.in_features, self.out_features, self.group
         meta = self.indptr.is_meta  # the one there is stays until it is known whether it is the same
+        before = self._structure
         self._structure = None if meta else structure_of(self.indptr, self.sources, *sizes, held=True)
+        if before is not None and self._structure is not None and self._structure is not before:
+            self._structure.watched.update({who: Watch() for who in before.watched})
 
     def _relink(self, indptr: torch.Tensor, sources: torch.Tensor, weight: torch.Tensor) -> bool:
         """Take other links and weights; True where `weight` has become another Parameter for that.
 
         Tensors of the same size are changed in place.
         """
+        fresh = resize(self.weight, weight)  # all that can fail
         if sources.shape == self.sources.shape:
             with torch.no_grad():
                 self.indptr.copy_(indptr)
                 self.sources.copy_(sources)
         else:  # a graph from before has the old ones
             self.indptr, self.sources = indptr.clone(), sources.clone()
-        fresh = resize(self.weight, weight)
         if fresh is not None:
             self.weight = fresh
         self._hold()
@@ -425,8 +439,9 @@ class SparseLinear(nn.Module):
                     "load it into the dense model, and sparsify that"
                 )
                 return
-        mask = state_dict.get(prefix + "mask")
-        self.mask = None if mask is None else torch.ones_like(mask)
+        if weight is not None:
+            mask = state_dict.get(prefix + "mask")
+            self.mask = None if mask is None else torch.ones_like(mask)
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
         self._hold()
 

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from rewire import _checks
+from rewire._warn import warn
 from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress, rewiring
 from rewire.rewiring.answers import plain
 from rewire.rewiring.schedule import Epochs
 from rewire.threads import resolve
 from rewire.torch import _optimizers, _ranks
+from rewire.torch._averages import checked_averages, counterparts, follow
 from rewire.torch._models import refuse_sharded, unwrapped
+from rewire.torch._structures import Watch
 from rewire.torch._twins import Twin
 from rewire.torch.linear import SparseLinear
 from rewire.torch.wiring import Wiring, checked_wiring
@@ -24,6 +27,10 @@ from rewire.torch.wiring import Wiring, checked_wiring
 __all__ = ["Rewirer"]
 
 VERSION = 1  # of states
+
+
+class _NotFinite(FloatingPointError):
+    """Gradients that say nothing about where links are to grow."""
 
 
 class Rewirer:
@@ -35,8 +42,8 @@ class Rewirer:
     Parameters
     ----------
     model : nn.Module
-        Also a compiled one, or one in ``DistributedDataParallel``. Layers whose weights are frozen take no
-        part.
+        Also a compiled one, or one in ``DistributedDataParallel``. Layers whose weights are frozen, or not in
+        this optimizer, take no part.
     optimizer : torch.optim.Optimizer
         What it keeps for every weight moves with the links; new links begin without.
     rule : str, dict, Rule or callable
@@ -49,6 +56,10 @@ class Rewirer:
         dropout and norms: for rules that follow paths, such as ``"cht"``.
     seed : int
         Names the random numbers of the rule.
+    averages : list of nn.Module
+        Copies of the model that average its weights, such as ``torch.optim.swa_utils.AveragedModel``: their
+        links become those of the model whenever these change, and means stay with their links. One that
+        is made later is put into the attribute of this name.
     process_group : optional
         Of processes that train one model, where it is not wrapped in ``DistributedDataParallel``, which says
         so itself.
@@ -64,8 +75,9 @@ class Rewirer:
     Raises
     ------
     TypeError, ValueError
-        For wrong arguments; if the rule counts by fractions of a run whose length nobody has said, or follows
-        paths and there is no ``wiring``.
+        For wrong arguments; if the rule counts by fractions of a run whose length nobody has said, counts
+        epochs without ``epochs``, or follows paths without ``wiring``; for an optimizer that was made before
+        the sparse layers; for weights that are computed from others, or stand in two layers.
     NotImplementedError
         For optimizers whose state cannot follow links (LBFGS, Muon), for FSDP, and for
         ``ImportancePruning(variant="corrected")``, which makes layers narrower.
@@ -116,6 +128,7 @@ class Rewirer:
         epochs: int | None = None,
         wiring: Any = None,
         seed: int = 0,
+        averages: Any = (),
         process_group: Any = None,
         **options: Any,
     ) -> None:
@@ -136,10 +149,9 @@ class Rewirer:
         self._twins: dict[str, Twin] = {}
         self._loaded: dict[str, dict[str, Any]] = {}  # fields from a state, for twins to come
         layers = self.layers()
-        if not layers:
-            raise ValueError(
-                "model must have SparseLinear layers whose weights are trained: call sparsify first"
-            )
+        _optimizers.check_layers(self.model, layers)
+        self.averages = checked_averages(averages)
+        counterparts(self.averages, layers)
         self._chains = None if wiring is None else checked_wiring(wiring, list(layers))
         self._check_rule()
         self._prepared()
@@ -149,12 +161,8 @@ class Rewirer:
     # --- what there is --------------------------------------------------------------------
 
     def layers(self) -> dict[str, SparseLinear]:
-        """The layers that take part, by name."""
-        return {
-            name: module
-            for name, module in self.model.named_modules()
-            if isinstance(module, SparseLinear) and module.weight.requires_grad
-        }
+        """The layers that take part, by name: those whose weights the optimizer trains now."""
+        return _optimizers.layers_of(self.model, self.optimizer)
 
     def _check_rule(self) -> None:
         rule = self.rule
@@ -173,14 +181,17 @@ class Rewirer:
         fractions: dict[str, Any] = {}
         for part in rule.parts():
             fractions |= part.run_fractions()
-        of_epochs = any(isinstance(p.every, Epochs) and p.every.run_fractions() for p in rule.parts())
-        missing = "total_steps" if fractions and self.total_steps is None else None
-        missing = "epochs" if missing is None and of_epochs and self.epochs is None else missing
-        if missing:
+        if fractions and self.total_steps is None:
             listed = ", ".join(f"{name}={value!r}" for name, value in fractions.items())
             raise ValueError(
                 f"rewiring {rule.label}: {listed} is a fraction of the run, whose length must be said: give "
-                f"{missing}"
+                "total_steps"
+            )
+        counting = [part.every for part in rule.parts() if isinstance(part.every, Epochs)]
+        if counting and self.epochs is None:
+            raise ValueError(
+                f"rewiring {rule.label} counts epochs (every {counting[0]}), and step() does not: say "
+                "every=100 for a number of steps, or give epochs and call end_epoch() after each"
             )
 
     def _progress(self, steps: int, epoch: int, epoch_begins: bool) -> TrainingProgress:
@@ -197,6 +208,10 @@ class Rewirer:
     def step(self) -> RewiringRecord | None:
         """After a step of the optimizer: rewire if that is due.
 
+        Before the optimizer's step it would take away the gradients that this one is to use: a rewiring gives
+        them up. Where a rule looks at gradients and these are infinite or NaN, as before a step that
+        ``GradScaler`` skips, the rewiring is left out with a RuntimeWarning.
+
         Returns
         -------
         RewiringRecord or None
@@ -211,14 +226,17 @@ class Rewirer:
             If the optimizer keeps state that cannot follow links, or ``DistributedDataParallel`` would get
             weights of another size. The model is as it was.
         """
-        first = self.steps == 0 and self._acted is None and self._due(self._progress(0, self.epoch, True))
-        record = self.rewire() if first else None
-        self.steps += 1
-        self._follow()
-        if record is None and self._due(self._progress(self.steps, self.epoch, False)):
-            record = self.rewire()
-        self._watch()
-        return record
+        with torch.inference_mode(False):
+            record = None
+            begin = self._progress(0, self.epoch, True)
+            if self.steps == 0 and self._acted is None and self._due(begin):
+                record = self._act_if_finite(begin)
+            self.steps += 1
+            self._follow()
+            if record is None and self._due(self._progress(self.steps, self.epoch, False)):
+                record = self._act_if_finite(self._progress(self.steps, self.epoch, False))
+            self._watch()
+            return record
 
     def end_epoch(self, *, last: bool = False) -> RewiringRecord | None:
         """After the last step of an epoch: rewire if a rule that counts epochs says so.
@@ -231,29 +249,30 @@ class Rewirer:
         """
         last = _checks.boolean("last", last)
         self.epoch += 1
-        if last or (self.epochs is not None and self.epoch >= self.epochs):
-            return self._act(self._progress(self.steps, self.epoch, True), regrow=False) if (
-                self.rule.last_epoch == "remove"
-            ) else None  # fmt: skip
-        record = None
-        if self._acted != self.steps and self._due(self._progress(self.steps, self.epoch, True)):
-            record = self._act(self._progress(self.steps, self.epoch, True))
-        self._watch()
+        progress, record = self._progress(self.steps, self.epoch, True), None
+        with torch.inference_mode(False):
+            if last or (self.epochs is not None and self.epoch >= self.epochs):
+                return self._act(progress, regrow=False) if self.rule.last_epoch == "remove" else None
+            if self._acted != self.steps and self._due(progress):
+                record = self._act_if_finite(progress)
+            self._watch()
         return record
 
     def rewire(self) -> RewiringRecord:
         """Rewire now, whether that is due or not; for schedules of one's own.
 
-        A rule that looks at gradients needs :meth:`watch` before the backward pass.
+        A rule that looks at gradients needs :meth:`watch` before the backward pass, and raises
+        FloatingPointError where they are not finite.
         """
-        return self._act(self._progress(self.steps, self.epoch, self.steps == 0))
+        with torch.inference_mode(False):
+            return self._act(self._progress(self.steps, self.epoch, self.steps == 0))
 
     def watch(self) -> None:
         """Keep inputs and gradients of the next backward passes, until :meth:`step` or :meth:`rewire`."""
         for module in self.layers().values():
             module._hold()
             assert module._structure is not None
-            module._structure.seen, module._structure.over = [], False
+            module._structure.watched[self] = Watch()
 
     def _watch(self) -> None:
         """Keep them if the coming step, or the epoch's end after it, may be followed by a rewiring."""
@@ -267,8 +286,12 @@ class Rewirer:
             or (begins and self._due(self._progress(0, self.epoch, True)))
         )
         for module in self.layers().values():
-            if (structure := module._structure) is not None:
-                structure.seen, structure.over = (structure.seen or []) if wanted else None, True
+            if (structure := module._structure) is None:
+                continue
+            if wanted:
+                structure.watched.setdefault(self, Watch()).over = True
+            else:
+                structure.watched.pop(self, None)
 
     # --- twins --------------------------------------------------------------------------------
 
@@ -315,8 +338,11 @@ class Rewirer:
             [twin.parameter for twin in twins], progress, self._threads(), seed=self.seed,
             network=self._wire(twins),
         )  # fmt: skip
+        others = counterparts(self.averages, self.layers())
         for twin in twins:
             twin.write_weights()
+            for other in others[twin.name]:
+                other.mask = twin.mask()
 
     def _threads(self) -> int:
         return resolve(torch.get_num_threads())
@@ -325,7 +351,10 @@ class Rewirer:
 
     def _act(self, progress: TrainingProgress, *, regrow: bool = True) -> RewiringRecord:
         """Rewire all layers, or nothing has changed."""
-        layers, memory = self.layers(), copy.deepcopy(self._memory)
+        layers = self.layers()
+        _optimizers.check_layers(self.model, layers)
+        others = counterparts(self.averages, layers)
+        memory, aside = self._apart(copy.deepcopy(self._memory))
         for name, module in layers.items():
             _optimizers.check_state(self.optimizer, module.weight, name)
         probe = self._probe(layers) if self.rule.probe_batches and regrow else None
@@ -345,12 +374,38 @@ class Rewirer:
             raise
         for twin, origin in zip(twins, origins, strict=True):
             self._take_over(twin, origin)
+            for other in others[twin.name]:
+                follow(other, twin.module, origin)
+        for entry, kept in aside.items():
+            memory[entry] = {**memory.get(entry, {}), **kept}
         self._memory, self.rewirings, self._acted = memory, self.rewirings + 1, self.steps
         self._let_go()
         for module in self.layers().values():
             if module._structure is not None:
-                module._structure.seen = None
+                module._structure.watched.pop(self, None)
         return record
+
+    def _act_if_finite(self, progress: TrainingProgress) -> RewiringRecord | None:
+        """Rewire, unless the gradients that a rule looks at are not finite: then warn."""
+        try:
+            return self._act(progress)
+        except _NotFinite as error:
+            warn(f"{error}: left out at step {self.steps}", RuntimeWarning)
+            return None
+
+    def _apart(self, memory: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A rule's memory without layers that take no part now, such as frozen ones; and that of these."""
+        absent = {name for name, module in self.model.named_modules() if isinstance(module, SparseLinear)}
+        absent -= self.layers().keys()
+        here, aside = {}, {}
+        for entry, value in memory.items():
+            if isinstance(value, dict) and absent & value.keys():
+                aside[entry] = {name: kept for name, kept in value.items() if name in absent}
+                value = {name: kept for name, kept in value.items() if name not in absent}
+            elif isinstance(value, list):
+                value = [each for each in value if each not in absent]
+            here[entry] = value
+        return here, aside
 
     def _fields_before(self, twins: list[Twin]) -> dict[str, dict[str, Any]]:
         """The rule's fields of twins whose links are still those of their modules."""
@@ -367,10 +422,17 @@ class Rewirer:
         for twin in twins:
             slots, before = twin.parameter.core.slots, len(twin.module.sources)
             if self._wrapped and slots != before:
+                module = twin.module
+                ragged = (
+                    f" (any rule does where {module.out_features} outputs are no multiple of "
+                    f"group={module.group}: leave such a layer dense, or take a group that divides them)"
+                    if module.out_features % module.group
+                    else ""
+                )
                 raise NotImplementedError(
                     f"rewiring {self.rule.label} changes the weights of {twin.name} from {before} slots to "
-                    f"{slots}, and DistributedDataParallel has buffers of the old sizes: give Rewirer the "
-                    "inner module with process_group=, and wrap the model anew after each record"
+                    f"{slots}{ragged}, and DistributedDataParallel has buffers of the old sizes: give "
+                    "Rewirer the inner module with process_group=, and wrap the model anew after each record"
                 )
         if self._group is not None:
             arrays: list[Any] = []
@@ -393,21 +455,22 @@ class Rewirer:
 
     def _probe(self, layers: Mapping[str, SparseLinear]) -> GradientProbe:
         """What the layers have seen since the last step."""
-        seen = {
-            name: (module._structure.seen if module._structure is not None else None) or []
-            for name, module in layers.items()
-        }
+        seen: dict[str, Any] = {}
+        for name, module in layers.items():
+            watch = None if module._structure is None else module._structure.watched.get(self)
+            seen[name] = [] if watch is None else watch.pairs
         if not any(seen.values()) and self._group is None:
             raise RuntimeError(
                 f"rewiring {self.rule.label} looks at the gradients of the last backward pass, and there was "
-                "none since the last step(): call step() after backward(), or watch() before a rewire() of "
-                "your own"
+                "none since the last step() (nor since a state was loaded or the model copied): call step() "
+                "after backward(), or watch() before a rewire() of your own"
             )
         pairs: dict[str, Any] = {}
         for name, module in layers.items():
             tiles = seen[name]
             if len(tiles) == 1 and self._group is None:
                 pairs[name] = tiles[0]
+                self._check_finite(name, [each.unpack(None, 1) for each in tiles[0]])
                 continue
             dtype = np.dtype(tiles[0][0].dtype if tiles else np.float32)
             both = []
@@ -417,7 +480,14 @@ class Rewirer:
                 rows = rows if self._group is None else _ranks.gathered(rows, self._group)
                 both.append(rows if len(rows) else np.zeros((1, n), dtype))  # it was not used: no gradient
             pairs[name] = tuple(both)
+            self._check_finite(name, both)
         return GradientProbe(pairs, self._threads())
+
+    def _check_finite(self, name: str, arrays: list[Any]) -> None:
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise _NotFinite(
+                f"rewiring {self.rule.label} looks at gradients, and those of {name} are not finite"
+            )
 
     # --- saving -------------------------------------------------------------------------------
 
@@ -462,6 +532,7 @@ class Rewirer:
             for name in ("steps", "epoch", "rewirings")
         }
         memory = _with_arrays(dict(state["memory"]))
+        here, _ = self._apart(memory)
         layers = self.layers()
         for name, kept in state["fields"].items():
             _checks.choice("a layer of state['fields']", name, list(layers))
@@ -471,7 +542,7 @@ class Rewirer:
         self._twins, self._loaded = {}, dict(state["fields"])
         try:
             parameters = [twin.parameter for twin in self._prepared()]
-            self.rule.check_state(parameters, memory, counts["steps"])
+            self.rule.check_state(parameters, here, counts["steps"])
         except BaseException:
             self._twins, self._loaded = before, {}
             raise
@@ -479,6 +550,11 @@ class Rewirer:
         self._acted = None if state["acted"] is None else int(state["acted"])
         self._memory = memory
         self._let_go()
+        self._watch()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy looks at backward passes as well."""
+        self.__dict__.update(state)
         self._watch()
 
     def __repr__(self) -> str:
