@@ -495,3 +495,50 @@ def test_a_graph_from_before_other_links_goes_its_way():
     one._relink(same.indptr, same.sources, same.weight)
     with pytest.raises(RuntimeError, match="modified by an inplace operation|links have changed"):
         loss.backward()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+def test_a_trace_follows_the_weights():
+    one = layer(dtype=torch.float32)
+    traced = torch.jit.trace(one, torch.zeros(3, 9))
+    with torch.no_grad():
+        one.weight.mul_(2)
+    x = samples(4, 9).float()
+    torch.testing.assert_close(traced(x), one(x))
+
+
+def test_a_partial_state_leaves_the_mask():
+    one = layer(dtype=torch.float32)
+    one.mask = one.weight > 0
+    one.load_state_dict({"bias": torch.ones(10)}, strict=False)
+    assert one.mask is not None and torch.equal(one.mask, one.weight > 0)
+    one.load_state_dict(layer(dtype=torch.float32).state_dict())
+    assert one.mask is None
+
+
+@pytest.mark.parametrize(
+    ("bias", "words"),
+    [
+        (torch.zeros(12), r"bias must have shape \(10,\), got \(12,\)"),
+        (
+            torch.zeros(10, dtype=torch.float64),
+            "bias must have the dtype of the weights, float32, got float64",
+        ),
+    ],
+)
+def test_a_bias_that_does_not_fit_is_refused(bias, words):
+    one = layer(dtype=torch.float32)
+    one.bias = nn.Parameter(bias)
+    with pytest.raises((TypeError, ValueError), match=words):
+        one(samples(3, 9).float())
+
+
+def test_links_that_are_not_there_yet_are_not_drawn_weights_for():
+    one = layer(device="meta", dtype=torch.float32).to_empty(device="cpu")
+    for tensor in (one.indptr, one.sources):
+        tensor.fill_(-5)
+    with pytest.raises(ValueError, match="indptr and sources must be the links of a layer"):
+        one.reset_parameters()
+    one.load_state_dict(layer(dtype=torch.float32).state_dict())
+    one.reset_parameters()
+    assert one(samples(3, 9).float()).isfinite().all()

@@ -1,11 +1,13 @@
 """`SparseMLP`: layers in a row that stay in tiles compute what they compute one by one."""
 
 import copy
+import gc
 
 import pytest
 import torch
 from test_linear import samples
 from torch import nn
+from torch.nn.utils import prune
 
 from rewire.torch import Rewirer, SparseLinear, SparseMLP
 from rewire.torch._chain import KINDS
@@ -121,6 +123,58 @@ def test_it_is_rewired_as_its_layers_are():
         assert rewirer.rewirings == 2
         found.append([layer.sources.clone() for layer in module.layers])
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_hooks_and_computed_weights_of_its_layers_are_followed():
+    module, x = mlp(), samples(5, 9)
+    calls = []
+    handle = module.layers[1].register_forward_hook(lambda *given: calls.append(1))
+    module(x)
+    handle.remove()
+    module(x)
+    assert calls == [1]
+    prune.l1_unstructured(module.layers[0], "weight", 0.5)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        module(x).sum().backward()
+        optimizer.step()
+    before = module(x)
+    with torch.no_grad():
+        module.layers[0].weight_orig.mul_(3)
+    assert not torch.equal(module(x), before)
+    torch.testing.assert_close(module(x), module._apart(x))
+
+
+def test_autograd_holds_what_the_backward_pass_needs():
+    """Hooks of saved tensors see it, so checkpoints keep nothing; and it is free after the backward pass."""
+    from torch.utils.checkpoint import checkpoint
+
+    from rewire.torch import _kernels
+
+    module, x = mlp("gelu"), samples(5, 9).requires_grad_()
+    gc.collect()
+    earlier = {id(each) for each in gc.get_objects() if type(each) is _kernels.Held}
+
+    def held():
+        return sum(type(each) is _kernels.Held and id(each) not in earlier for each in gc.get_objects())
+
+    loss = module(x).square().sum()
+    assert held() == 5  # what goes into each of three layers, and into two activations
+    loss.backward()
+    assert held() == 0
+    plain = [p.grad.clone() for p in (x, *module.parameters())]
+    for copied in (False, True):
+        x.grad = None
+        module.zero_grad()
+        if copied:
+            with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach().clone(), lambda t: t):
+                loss = module(x).square().sum()
+        else:
+            loss = checkpoint(module, x, use_reentrant=False).square().sum()
+        assert held() == 0
+        loss.backward()
+        assert all(torch.equal(p.grad, g) for p, g in zip((x, *module.parameters()), plain, strict=True))
 
 
 def test_where_the_layers_run_one_by_one():

@@ -6,9 +6,11 @@ modes have to see goes through the operators of ``_ops.py`` instead, layer by la
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -51,6 +53,7 @@ def can_run(x: torch.Tensor) -> bool:
     """Whether nothing needs to see the layers as operators, and the inputs are samples on the CPU."""
     return (
         not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None  # torch.jit.trace
         and isinstance(x, torch.Tensor)
         and type(x) in (torch.Tensor, torch.nn.Parameter)
         and x.dtype in NAMES
@@ -97,22 +100,20 @@ class _Run(torch.autograd.Function):
             flow.append(y)
             inner.append(z)
         out = torch.from_numpy(_kernels.unpacked(flow.pop(), threads))
-        if learns:
-            ctx.kept = (
-                structures,
-                [structure.version() for structure in structures],
-                kind,
-                flow,
-                inner,
-                threads,
-            )
-            ctx.save_for_backward(rows, *given)
+        if learns:  # tiles as tensors, which autograd frees, and hooks of saved tensors see
+            held = *flow, *inner
+            ctx.kept = structures, [structure.version() for structure in structures], kind, threads
+            ctx.held = [None if each is None else weakref.ref(each) for each in held]
+            tiles = [None if each is None else torch.from_numpy(np.asarray(each)) for each in held]
+            ctx.save_for_backward(rows, *given, *tiles)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        rows, *given = ctx.saved_tensors
-        structures, versions, kind, flow, inner, threads = ctx.kept
+        structures, versions, kind, threads = ctx.kept
+        n = len(structures)
+        rows, *saved = ctx.saved_tensors
+        given = saved[: 2 * n]
         if versions != [structure.version() for structure in structures]:
             raise RuntimeError(
                 "links have changed between the forward and the backward pass: rewire after backward()"
@@ -120,7 +121,8 @@ class _Run(torch.autograd.Function):
         needs = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # somebody will differentiate this once more
             return (None, None, *_differentiable(structures, kind, rows, given, dy, needs))
-        n = len(structures)
+        tiles = [_held(*pair, len(rows)) for pair in zip(saved[2 * n :], ctx.held, strict=True)]
+        flow, inner = tiles[:n], tiles[n:]
         dw: list[Any] = [None] * n
         db: list[Any] = [None] * n
         d: Any = _kernels.packed(dy.detach().numpy(), threads)
@@ -145,6 +147,16 @@ class _Run(torch.autograd.Function):
                 break
         of_rows = torch.from_numpy(_kernels.unpacked(d, threads)) if needs[0] else None
         return (None, None, of_rows, *dw, *db)
+
+
+def _held(saved: Any, held: Any, batch: int) -> Any:
+    """The tiles that a saved tensor is made of; a copy, where a hook has given back another tensor."""
+    if saved is None:
+        return None
+    array, found = saved.numpy(), held()
+    if found is not None and found.tiles.array().ctypes.data == array.ctypes.data:
+        return found
+    return _kernels.held_again(array, array.shape[1], batch)
 
 
 def _differentiable(

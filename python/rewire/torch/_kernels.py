@@ -18,8 +18,8 @@ from rewire import _core
 from rewire.threads import resolve
 
 __all__ = [
-    "Gradients", "Held", "activate_back", "activated", "copied", "gradients", "linear", "linear_backward",
-    "packed", "threads_for", "unpacked",
+    "Gradients", "Held", "activate_back", "activated", "copied", "gradients", "held_again", "linear",
+    "linear_backward", "packed", "threads_for", "unpacked",
 ]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
@@ -141,13 +141,26 @@ def linear_backward(
 
 
 class Held:
-    """Tiles that are in use as long as this is there."""
+    """Tiles that are in use as long as this is there, or an array of it."""
 
     def __init__(self, tiles: _core.Tiles) -> None:
         self.tiles = tiles
 
     def __del__(self) -> None:
         _spare.give(self.tiles)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """By which ``np.asarray`` makes an array of the tiles themselves that holds this."""
+        found: dict[str, Any] = self.tiles.array().__array_interface__
+        return found
+
+
+def held_again(array: NDArray[Any], features: int, batch: int) -> Held:
+    """Tiles with the contents of an array that was made of others like them."""
+    found = Held(_spare.take(features, batch, array.dtype.name))
+    found.tiles.array()[...] = array
+    return found
 
 
 def packed(rows: NDArray[Any], threads: int) -> Held:

@@ -26,6 +26,18 @@ def _named(module: nn.Module) -> str | None:
     return names.get(type(module))
 
 
+def _bare(layer: SparseLinear) -> bool:
+    """Whether calling a layer does nothing but compute with its own parameters."""
+    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
+    return (
+        type(layer).forward is SparseLinear.forward
+        and "forward" not in layer.__dict__
+        and {"weight", "bias"} <= layer._parameters.keys()
+        and not any(hooks)
+        and not nn.modules.module._has_any_global_hook()
+    )
+
+
 class SparseMLP(nn.Module):
     """Sparse linear layers with an activation between each two, computed without leaving the kernels' layout.
 
@@ -48,9 +60,9 @@ class SparseMLP(nn.Module):
     Notes
     -----
     It computes what ``nn.Sequential`` of these layers computes, to rounding. Inputs and outputs are
-    converted, and nothing in between; so it is the faster the more layers there are. Hooks of the inner
-    layers are not called. Under ``torch.compile``, ``torch.export``, autocast and ``torch.func``, and with
-    weights of half precision, the layers are run one by one.
+    converted, and nothing in between; so it is the faster the more layers there are. Under ``torch.compile``,
+    ``torch.export``, autocast and ``torch.func``, with weights of half precision, and where a layer has hooks
+    or weights that are computed from others (pruning, parametrizations), the layers are run one by one.
 
     Examples
     --------
@@ -118,8 +130,7 @@ class SparseMLP(nn.Module):
         """Outputs, shape (*, last width), for inputs of shape (*, first width)."""
         layers: list[Any] = list(self.layers)
         if can_run(input) and all(
-            type(layer).forward is SparseLinear.forward
-            and layer._fits(input if i == 0 else None, input.dtype)
+            _bare(layer) and layer._fits(input if i == 0 else None, input.dtype)
             for i, layer in enumerate(layers)
         ):
             return run(input, [layer._link() for layer in layers], KINDS[self.activation])
