@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import rewire as rw
-from rewire.torch import SparseLinear, _kernels, _ops, linear
+from rewire.torch import SparseLinear, _kernels, _ops, _structures, linear
 
 
 def layer(n_in=9, n_out=10, **given):
@@ -542,3 +542,13 @@ def test_links_that_are_not_there_yet_are_not_drawn_weights_for():
     one.load_state_dict(layer(dtype=torch.float32).state_dict())
     one.reset_parameters()
     assert one(samples(3, 9).float()).isfinite().all()
+
+
+def test_links_without_a_layer_are_kept_within_bounds(monkeypatch):
+    monkeypatch.setattr(_structures, "RECENT_SLOTS", 100)
+    one = layer()
+    buffers = dict(one.named_buffers())
+    for _ in range(20):  # each time tensors of their own
+        given = {name: tensor.clone() for name, tensor in buffers.items()}
+        torch.func.functional_call(one, given, (samples(3, 9),))
+    assert sum(len(kept.tensors[1]) for kept in _structures._recent) <= 100

@@ -25,9 +25,9 @@ from rewire import _core
 __all__ = ["Structure", "Watch", "structure_of"]
 
 PATIENCE = 4  # backward passes with one structure, from which on a mirror is built
-RECENT = (
-    256  # structures without a module that are kept: of exported programs, of graphs from before a rewiring
-)
+# Structures without a module that are kept, of exported programs or graphs from before a rewiring: so many at
+# most, and of so many slots together, unless it is one alone.
+RECENT, RECENT_SLOTS = 256, 1 << 22
 
 Pair = tuple[_core.Tiles, _core.Tiles]
 
@@ -158,6 +158,8 @@ def structure_of(
         found = _known[key] = Structure(indptr, sources, n_in, n_out, group)
         if not held:
             _recent.append(found)
+            while len(_recent) > 1 and sum(len(kept.tensors[1]) for kept in _recent) > RECENT_SLOTS:
+                _recent.popleft()
     return found
 
 
