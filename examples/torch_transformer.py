@@ -1,6 +1,6 @@
 """A character transformer of PyTorch, made sparse by two lines, rewired while it trains.
 
-    python examples/torch_transformer.py --steps 300
+    python examples/torch_transformer.py --steps 200
 
 The text is Python's own documentation of its topics, which ships with it.
 """
@@ -55,10 +55,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--length", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--density", type=float, default=0.1, help="1 leaves the model dense")
     options = parser.parse_args()

@@ -91,9 +91,10 @@ class Rewirer:
     :meth:`step`, of all samples, and never make anything of the size of a dense layer. One step's batch
     stands for however many a rule asks for. Under gradient accumulation all of its parts are looked at.
 
-    *Sizes.* Where a rule changes the number of links, ``weight`` becomes longer or shorter in place. While
-    the last loss is still there, as in most loops, that cannot be: then the layer, and the optimizer, get
-    another Parameter, with the hooks of the old one.
+    *Sizes.* Where a rule changes the number of links, or ``out_features`` is no multiple of ``group`` (slots
+    of the last group hold fewer links each), ``weight`` becomes longer or shorter in place. While the last
+    loss is still there, as in most loops, that cannot be: then the layer, and the optimizer, get another
+    Parameter, with the hooks of the old one.
 
     *Several processes.* Equal on all ranks in the beginning, links stay equal: samples are gathered for rules
     that look at gradients. ``DistributedDataParallel`` cannot take weights of another size; for rules that
