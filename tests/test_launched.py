@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire.workers import world
 from small import DEEP_X, DEEP_Y, HANG_SECONDS, deep
 
 ENVIRONMENT = Path(os.environ.get("REWIRE_MPI_ENV", Path(__file__).parent.parent / ".venv-mpi"))
 MPIEXEC = ENVIRONMENT / "bin" / "mpiexec"
 
-pytestmark = pytest.mark.skipif(
+needs_mpi = pytest.mark.skipif(
     not MPIEXEC.exists(), reason=f"no MPI in {ENVIRONMENT}: make test sets it up, where its wheels can be had"
 )
 
@@ -79,6 +80,7 @@ def launched(tmp_path):
     return run
 
 
+@needs_mpi
 def test_all_ranks_have_the_bits_of_one(launched, tmp_path):
     """Three ranks, which eight shards are not divided by; a second call goes on from the first."""
     code, _, wrong, _ = launched(3)
@@ -93,6 +95,7 @@ def test_all_ranks_have_the_bits_of_one(launched, tmp_path):
     assert (tmp_path / "rank-0-of-1").read_text().split() == ranks[0]
 
 
+@needs_mpi
 @pytest.mark.parametrize(
     "what, words",
     (("raise", "rank 1 has had enough"), ("rows", "rank 1 has another X than rank 0"), ("die", "")),
@@ -101,3 +104,54 @@ def test_what_goes_wrong_in_one_ends_all(launched, what, words):
     code, _, wrong, seconds = launched(2, what)
     assert code != 0 and words in wrong
     assert seconds < HANG_SECONDS / 2
+
+
+@needs_mpi
+def test_an_error_of_the_command_line_in_one_ends_all(tmp_path):
+    """Rank 1 does not find its data; rank 0 waits for it. The exit code is that of the command line."""
+    np.savez(tmp_path / "data.npz", X=DEEP_X, y=DEEP_Y)
+    code = (
+        "import os, sys; from rewire.cli import main; data = sys.argv[1] + os.environ['PMI_RANK'] * 4; "
+        "sys.exit(main(['train', '--data', data, '--hidden', '20', '--epochs', '1', '--shards', '2']))"
+    )
+    os.link(tmp_path / "data.npz", tmp_path / "data.npz0000")
+    done = subprocess.run(
+        [MPIEXEC, "-n", "2", ENVIRONMENT / "bin" / "python", "-W", "ignore", "-c", code, tmp_path / "data.npz"],
+        capture_output=True, text=True, timeout=HANG_SECONDS,
+        env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode != 0 and "data.npz1111" in done.stderr
+
+
+# --- who is one of several
+
+
+@pytest.fixture
+def one_of_two(monkeypatch):
+    """As mpiexec would have started this process."""
+    monkeypatch.setattr(world, "_found", None)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setenv("REWIRE_RANK_PROCESS", str(os.getpid()))
+
+
+@pytest.mark.parametrize("error", (ImportError("no mpi4py"), RuntimeError("cannot load MPI library")))
+def test_without_mpi_it_says_what_to_do(one_of_two, monkeypatch, error):
+    """mpi4py raises the second where it finds no MPI."""
+
+    def none():
+        raise error
+
+    monkeypatch.setattr(world, "Mpi", none)
+    with pytest.raises(ImportError, match=rf"{error}.*rewire\[mpi\].*workers=1"):
+        deep_trainer().fit(DEEP_X, DEEP_Y, verbose=0)
+    assert deep_trainer().fit(DEEP_X, DEEP_Y, verbose=0, workers=1)
+
+
+def test_what_a_rank_has_started_is_no_rank(one_of_two, monkeypatch):
+    """A process of loky or of Dask inherits all that a launcher has said."""
+    monkeypatch.setenv("REWIRE_RANK_PROCESS", str(os.getppid()))
+    assert world.world() is None and not world.launched()
+
+
+def deep_trainer():
+    return rw.Trainer(deep(), loss="cross_entropy", rewiring=None)

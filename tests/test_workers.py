@@ -6,6 +6,7 @@ import pickle
 import signal
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -138,6 +139,56 @@ def test_layers_are_as_callbacks_have_left_them(shared):
     assert bits(alone) == bits(together)
 
 
+class Scaled(ArrayLayer):
+    """Multiplies by the first of its factors."""
+
+    def __init__(self, factors):
+        self.factors = factors
+
+    def outputs(self, x, p):
+        return x * self.factors[0]
+
+    def gradients(self, dy, p):
+        return dy * self.factors[0], {}
+
+
+class Halve(rw.Callback):
+    """Changes a list that a layer keeps."""
+
+    def on_epoch_end(self, state):
+        state.network.layers[1].factors[0] *= 0.5
+
+
+class Alone:
+    """A communicator of one, which keeps what is said of layers."""
+
+    rank, size = 0, 1
+
+    def __init__(self):
+        self.said = []
+
+    def bcast(self, parts):
+        network = thing_of([bytes(part) for part in parts]).network
+        self.said.append(None if network is None else network["config"]["layers"][1]["factors"][0])
+
+    def gather(self, parts):
+        return [parts]
+
+
+def test_what_a_layer_keeps_in_a_list_is_told(monkeypatch):
+    """The whole network at first, and after each epoch, whose end a callback changes it at."""
+    comm = Alone()
+
+    @contextlib.contextmanager
+    def helpers(trainer, *_):
+        yield Team(comm, trainer.network, trainer.loss, 1, patient=False)
+
+    monkeypatch.setattr(rewire.workers.joining, "helpers_of", helpers)
+    fitted(trainer(network(layers=[Scaled([1.0, 2.0])]), rewiring=None, callbacks=[Halve()]), workers=2)
+    assert [said for said in comm.said if said is not None] == [1.0, 0.5, 0.25]
+    assert len(comm.said) == 9
+
+
 class Stop(rw.Callback):
     """Ends training after some epochs."""
 
@@ -252,6 +303,55 @@ def test_what_cannot_travel_is_refused_by_name(monkeypatch):
         fitted(trainer(network(layers=[Raising()])), workers=2)
     with pytest.raises(ValueError, match="workers must be at most the number of shards"):
         fitted(trainer(shards=3), workers=4)
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """A module that only this process has, with a registered layer and a loss."""
+    module = types.ModuleType("hidden_from_others")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    for base in (Scaled, rw.losses.CrossEntropy):
+        name = f"Hidden{base.__name__}"
+        kind = type(name, (base,), {"__module__": module.__name__, "name": name.lower()})
+        setattr(module, name, kind)
+    rw.layers.register_layer(module.HiddenScaled)
+    yield module
+    rw.layers.base.KINDS._makers.pop("HiddenScaled", None)
+
+
+def test_what_others_would_not_find_matters_where_it_is_used(hidden):
+    """A layer that is registered and used by nobody stays behind; one that is used is refused, a loss too."""
+    assert b"Hidden" not in b"".join(data for _, data in rewire._elsewhere.foreign_kinds("", "stay"))
+    net = network(layers=[hidden.HiddenScaled([1.0])])
+    with pytest.raises(TypeError, match="HiddenScaled: .*no module 'hidden_from_others'"):
+        fitted(trainer(net), workers=2)
+    with pytest.raises(TypeError, match="loss .*no module 'hidden_from_others'"):
+        fitted(trainer(loss=hidden.HiddenCrossEntropy()), workers=2)
+
+
+class Cutting:
+    """A communicator whose message is cut by a handler that raises."""
+
+    rank, size = 0, 2
+
+    def bcast(self, parts):
+        raise KeyboardInterrupt
+
+
+def test_nothing_is_said_after_half_a_message(monkeypatch):
+    teams = []
+
+    @contextlib.contextmanager
+    def helpers(trainer, *_):
+        teams.append(Team(Cutting(), trainer.network, trainer.loss, 2, patient=False))
+        yield teams[0]
+        teams[0].drain()
+
+    monkeypatch.setattr(rewire.workers.joining, "helpers_of", helpers)
+    made = trainer()
+    with pytest.raises(rw.WorkerError, match="cut a message"):
+        fitted(made, workers=2)
+    assert made.epoch == 0
 
 
 def test_a_message_is_what_was_sent():

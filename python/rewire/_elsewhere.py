@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,7 @@ def pickled(thing: Any, cure: str) -> bytes:
         words = f"{type(error).__name__}: {error}"
     else:
         if b"__main__" not in found:
+            _refuse_hidden(thing, cure)
             return found
         words = "it is defined in a notebook, a session or the script itself"
     by_value = _cloudpickle()
@@ -42,6 +44,16 @@ def pickled(thing: Any, cure: str) -> bytes:
             f"it cannot be taken into a process that is started for it ({type(error).__name__}: {error}); "
             f"{cure}"
         ) from error
+
+
+def _refuse_hidden(thing: Any, cure: str) -> None:
+    """TypeError for what comes from a module that this process has and another would not find."""
+    package = str(getattr(thing, "__module__", None) or "builtins").partition(".")[0]
+    if not any(finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec")):
+        raise TypeError(
+            f"it cannot be taken into a process that is started for it (no module {package!r} is found by an "
+            f"import): put it into a module, or {cure}"
+        )
 
 
 def _cloudpickle() -> Any:

@@ -21,6 +21,7 @@ from rewire.cli._modules import import_all
 from rewire.cli._shared import UsageError
 from rewire.cli.options import build_parser
 from rewire.progress import silence_stdout
+from rewire.workers.world import abort
 
 __all__ = ["main"]
 
@@ -100,9 +101,11 @@ def _warnings_in_a_line(command: str) -> Iterator[None]:
 
 
 def _say(command: str, words: object, code: int) -> int:
-    """One line on standard error; with REWIRE_DEBUG the traceback before it."""
+    """One line on standard error; with REWIRE_DEBUG the traceback before it. Other ranks end, too."""
     if os.environ.get("REWIRE_DEBUG", "0") not in ("", "0"):
         traceback.print_exc()
     line = printable(" ".join(str(words).split()))
     print(f"rewire {command}: {line}", file=sys.stderr)
+    if command == "train":
+        abort(code)
     return code

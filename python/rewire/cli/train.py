@@ -45,7 +45,7 @@ from rewire.schedules import Cosine
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
 from rewire.units import hidden_names
-from rewire.workers.world import abort, launched, world
+from rewire.workers.world import alone, world
 
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
@@ -69,16 +69,13 @@ def run(arguments: Namespace) -> int:
                 raise
             print("rewire train: terminated", file=sys.stderr)
             code = INTERRUPTED
-        except Exception as error:
-            if arguments.workers is None and launched():  # the others would wait for this one
-                print(f"rewire train: {str(error) or repr(error)}", file=sys.stderr)
-                abort(1)
-            raise
     return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
 
 
 def _run(arguments: Namespace) -> int:
     """Train, save, report; returns the exit code."""
+    if arguments.workers is not None:
+        alone()
     comm = world() if arguments.workers is None else None
     follows = comm is not None and comm.rank > 0
     if follows:  # rank 0 prints and writes

@@ -44,23 +44,27 @@ class Failed(NamedTuple):
 
 def _facts(trainer: TrainerLike, source: Source, targets: Targets, call: Call) -> dict[str, str]:
     """What must be the same in all ranks, each with a digest or words of it."""
-    rule = trainer.rewiring
-    try:
-        described: Any = rule.config()
-    except NotImplementedError:
-        described = rule.name
+    trainer.network.check_savable()  # the others build it from what describes it
     labels = targets.labels if targets.labels is not None else targets.values
     return {
         "X": _digest(*_arrays(source)),
         "y": _digest(*(_arrays(targets.sparse) if targets.sparse is not None else [labels])),
         "network": json.dumps(trainer.network.config(), default=repr),
-        "optimizer": json.dumps(trainer.optimizer.config(), default=repr),
-        "rewiring": json.dumps(described, default=repr),
+        "optimizer": _described(trainer.optimizer),
+        "rewiring": _described(trainer.rewiring),
         "loss": repr(trainer.loss.config()) if type(trainer.loss).__module__.startswith("rewire.") else "",
         "shards": repr(trainer.shards),
         "seed": repr(trainer.seed),
         **{name: repr(value) for name, value in call.items()},
     }
+
+
+def _described(part: Any) -> str:
+    """Words for an optimizer or a rule: its class, if it has no description because nobody can build it."""
+    try:
+        return json.dumps(part.config(), default=repr)
+    except NotImplementedError:
+        return type(part).__qualname__
 
 
 def _arrays(source: Source) -> list[NDArray[Any]]:
@@ -107,6 +111,7 @@ def leading(
                     f"{other[0]} than rank 0; with workers=1 each trains for itself"
                 )
         yield team
+        team.drain()
         comm.bcast(parts_of(Ended(handed_on(trainer))))
     except WorkerError:
         raise  # who is left is ended by whoever has started all

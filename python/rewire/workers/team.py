@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from rewire._packing import Packing, Views, add
 from rewire._sharded import Found, ShardRunner
 from rewire._shards import Task, summed
+from rewire.errors import WorkerError
 from rewire.losses import Loss
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
@@ -40,7 +42,8 @@ class Team:
         self._comm, self._network, self.size, self.beside = comm, network, comm.size, beside
         self.patient, self._loss = patient, loss
         self._asked = False  # whether answers are on their way
-        self._layers: list[dict[str, Any]] | None = None  # descriptions of those that the others have
+        self._speaks = False  # whether a message is, in either direction
+        self._told: Any = None  # what describes the network that the others have
         self._links: dict[str, tuple[int, int]] = {}
         self._weights = np.empty(0, np.uint8)
         self._rooms: list[NDArray[np.uint8]] = []
@@ -59,12 +62,13 @@ class Team:
             raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
         comm, shards = self._comm, len(task.shards)
         order = self._order(task, runner, packing)
-        comm.bcast(parts_of(order))
-        self._asked = True
+        parts = parts_of(order)
+        self._speaks = True
+        comm.bcast(parts)
+        self._speaks, self._asked = False, True
         own = answer_of(task, 0, self.size, runner, packing, self._rooms)
         answers: list[Answer] = [own]
-        answers += map(thing_of, comm.gather([])[1:])
-        self._asked = False
+        answers += map(thing_of, self._gathered())
         found, there = {}, set()
         known: dict[tuple[int, int], Views | None] = {}
         for rank, answer in enumerate(answers):
@@ -80,21 +84,36 @@ class Team:
         return found, there
 
     def drain(self) -> None:
-        """Take answers that are on their way, and let them go."""
+        """Take answers that are on their way, and let them go.
+
+        Raises
+        ------
+        WorkerError
+            If a message was cut in two, by a signal handler that raises: nothing can be said after it.
+        """
+        if self._speaks:
+            raise WorkerError("a signal has cut a message to the other ranks in two: all have to end")
         if self._asked:
-            self._comm.gather([])
-            self._asked = False
+            self._gathered()
+
+    def _gathered(self) -> list[list[memoryview]]:
+        """The answers of all others."""
+        self._speaks = True
+        found = self._comm.gather([])[1:]
+        self._speaks = self._asked = False
+        return found
 
     def _order(self, task: Task, runner: ShardRunner, packing: Packing) -> Order:
         """What the others are told: the task, and all that has changed."""
         network, tree = self._network, self._network.tree
-        layers = [layer.config() for layer in network.layers]  # callbacks may change some, and rules sizes
+        # Callbacks may change a layer, and rules its size.
+        described = network.seed, [layer.config() for layer in network.layers]
         whole = None
         links = {}
         now = {q.name: (id(q.core), int(q.core.generation)) for q in tree.sparse}
-        if layers != self._layers:
+        if described != self._told:
             whole = {"config": network.config(), "arrays": network.arrays()}
-            self._layers = layers
+            self._told = copy.deepcopy(described)  # a list in there may be the layer's own
         else:
             changed = [q for q in tree.sparse if self._links.get(q.name) != now[q.name]]
             links = {q.name: (q.core.indptr(), q.core.sources()) for q in changed}

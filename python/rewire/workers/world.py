@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import sys
 from types import TracebackType
@@ -28,6 +29,9 @@ class World(Comm, Protocol):
     def end(self) -> None: ...
 
 
+_MARK = "REWIRE_RANK_PROCESS"  # the process that a launcher has started: what it starts is no rank
+_PATIENCE = 10.0  # seconds that an end of all ranks gets which have not met yet
+
 _found: World | None = None
 _for_itself = False  # whether somebody has said so
 
@@ -44,23 +48,31 @@ def world() -> World | None:
     Raises
     ------
     ImportError
-        If a launcher of MPI has started several, and mpi4py is not installed.
+        If a launcher of MPI has started several, and mpi4py or an MPI is not there.
     """
     global _found
+    if not _is_rank():
+        return None
     if _found is not None:
-        return _found
+        return None if _found.size == 1 else _found
     if _mpi_size() > 1:
         try:
             _found = Mpi()
         except (ImportError, RuntimeError) as error:  # the second where mpi4py finds no MPI
+            words = str(error).partition("\n")[0]
             raise ImportError(
-                "this process is one of several that were started together, and mpi4py, by which they would "
-                'train together, is not installed: pip install "rewire[mpi]", or give workers=1, with which '
-                "each trains for itself"
+                "this process is one of several that were started together, and they would train together by "
+                f"mpi4py and an MPI, which are not both there ({words}): pip install \"rewire[mpi]\" and, where "
+                "the system has no MPI, mpich; or give workers=1, with which each trains for itself"
             ) from error
     elif "TORCHELASTIC_RUN_ID" in os.environ and _number("WORLD_SIZE") > 1:
         _found = Gloo()
     return None if _found is None or _found.size == 1 else _found
+
+
+def _is_rank() -> bool:
+    """Whether a launcher has started this very process, not one of those it has started or forked since."""
+    return os.environ.get(_MARK, "") == str(os.getpid())
 
 
 def _mpi_size() -> int:
@@ -83,18 +95,24 @@ def _abort_on_errors() -> None:
 
 def launched() -> bool:
     """Whether a launcher of MPI has started several processes, and this one."""
-    return _mpi_size() > 1
+    return _mpi_size() > 1 and _is_rank()
 
 
 def abort(code: int) -> None:
     """End all ranks of MPI, if this is one of several that are to train together."""
-    if launched() and (not _for_itself or _found is not None):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with contextlib.suppress(ImportError, RuntimeError):
+    if not launched() or (_for_itself and _found is None):
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Ranks may wait for this one to meet them, and hear nothing before; those that use no MPI never will.
+    with open(os.devnull, "w") as nowhere:
+        faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=nowhere)
+        with contextlib.suppress(ImportError, RuntimeError):  # the second where mpi4py finds no MPI
             from mpi4py import MPI
 
-            MPI.COMM_WORLD.Abort(code)
+            if not MPI.Is_finalized():
+                MPI.COMM_WORLD.Abort(code)
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _number(name: str) -> int:
@@ -102,5 +120,7 @@ def _number(name: str) -> int:
     return int(word) if word.isdigit() else 0
 
 
+if _mpi_size() > 1 or "TORCHELASTIC_RUN_ID" in os.environ:
+    os.environ.setdefault(_MARK, str(os.getpid()))
 if launched():
     _abort_on_errors()
