@@ -52,8 +52,8 @@ ORDER = """
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
     _diverging _packing _shards _sharded _together
-    workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi workers.gloo
-    workers.world workers.serving workers.child workers.team workers.starting workers.launched
+    workers. workers.comm workers.pipes workers.shared workers.mapped workers.processes workers.mpi
+    workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining
     _density _carried _run _snapshot _stepper _fit _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets

@@ -20,8 +20,10 @@ from rewire.cli.train import _SaveWhenAsked
 from rewire.layers import ArrayLayer
 from rewire.losses import ArrayLoss
 from rewire.workers.comm import parts_of, thing_of
+from rewire.workers.mapped import mapped
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job
+from rewire.workers.starting import _shareable
 from rewire.workers.team import Team
 from small import DEEP_X, DEEP_Y, bits
 
@@ -327,6 +329,25 @@ def test_what_others_would_not_find_matters_where_it_is_used(hidden):
         fitted(trainer(net), workers=2)
     with pytest.raises(TypeError, match="loss .*no module 'hidden_from_others'"):
         fitted(trainer(loss=hidden.HiddenCrossEntropy()), workers=2)
+
+
+def test_a_file_that_is_mapped_is_not_copied(tmp_path):
+    """Others get its name and place, wherever the rows begin; what is not as the file says is copied."""
+    values = np.arange(4000.0, dtype="f4").reshape(500, 8)
+    values.tofile(tmp_path / "x")
+    whole = np.memmap(tmp_path / "x", "f4", "r", 32, (499, 8))
+    for x in (whole, whole[300:], whole[100:200][5:]):
+        source = _shareable(as_source(x, 8))
+        data = pickle.dumps(source)
+        again = pickle.loads(data)
+        assert len(data) < 1000 and (again.x == x).all() and again.largest == source.largest
+    assert _shareable(as_source(whole[:, ::2], 4)).x.flags.c_contiguous
+    private = np.memmap(tmp_path / "x", "f4", "c", 0, (500, 8))
+    assert mapped(as_source(private, 8)) is None and mapped(as_source(values, 8)) is None
+    os.rename(tmp_path / "x", tmp_path / "y")
+    assert mapped(as_source(whole, 8)) is None
+    (values + 1.0).tofile(tmp_path / "x")
+    assert mapped(as_source(whole, 8)) is None
 
 
 class Cutting:

@@ -18,6 +18,7 @@ from rewire._training import TrainerLike
 from rewire.losses import Targets
 from rewire.threads import resolve
 from rewire.workers.comm import parts_of
+from rewire.workers.mapped import mapped
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job, nodes_for
 from rewire.workers.team import Team
@@ -58,7 +59,7 @@ def helpers_of(
     most = max(len(nodes_for(rank, workers, shards)) for rank in range(workers))
     leader = Leader(
         workers,
-        parts_of(Job(kinds, loss, trainer.fused, _contiguous(source), targets)),
+        parts_of(Job(kinds, loss, trainer.fused, _shareable(source), targets)),
         message=2 * packed + links + 16 * batch + _MORE,
         answer=most * packed + 8 * batch * (network.n_out + 1) + _MORE,
         threads=max(1, resolve(None) // workers) if trainer.threads is None else resolve(trainer.threads),
@@ -68,9 +69,13 @@ def helpers_of(
         yield Team(leader, network, trainer.loss, workers, patient=False)
 
 
-def _contiguous(source: Source) -> Source:
-    """With values in one piece: only such lie in shared memory, others would be copied into every process."""
-    if not isinstance(source, DenseSource) or source.x.flags.c_contiguous:
+def _shareable(source: Source) -> Source:
+    """In a file, or in one piece: only such lie in shared memory, others would be copied for every process."""
+    if not isinstance(source, DenseSource):
+        return source
+    if (in_file := mapped(source)) is not None:
+        return in_file
+    if source.x.flags.c_contiguous:
         return source
     found = copy.copy(source)
     found.x = np.ascontiguousarray(source.x)
