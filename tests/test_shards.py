@@ -1,5 +1,6 @@
 """Batches in shards: what decides the bits, and that it is the same training as without."""
 
+import copy
 import itertools
 import warnings
 
@@ -267,3 +268,17 @@ def test_shards_are_checked():
             trainer(shards=wrong)
     with pytest.raises(TypeError, match="shards must be an integer"):
         trainer(shards=2.5)
+
+
+class Unnamed(rw.SGD):
+    """No file can hold this one: it is not registered."""
+
+
+def test_copies_keep_shards_and_an_old_description_is_refused():
+    """A copy of parts that no file holds, too."""
+    assert copy.deepcopy(trainer(optimizer=Unnamed(0.1), shards=5)).shards == 5
+    made = trainer(shards=5)
+    config = made.config()
+    del config["shards"]
+    with pytest.raises(ValueError, match="config lacks 'shards': it is of an older version"):
+        rw.Trainer.from_config(config, made.arrays())

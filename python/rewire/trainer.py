@@ -404,6 +404,8 @@ class Trainer(OwnLoop):
     ) -> Trainer:
         """A trainer of what was not changed since it was one."""
         network = config["network"]
+        if "shards" not in config:
+            raise ValueError("config lacks 'shards': it is of an older version, which this one does not read")
         trainer = cls(
             network if isinstance(network, Sequential)
             else Sequential.from_config(network, parts["network"]),

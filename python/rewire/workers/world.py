@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import os
 import sys
+import time
 from types import TracebackType
 from typing import Protocol
 
@@ -30,6 +31,7 @@ class World(Comm, Protocol):
 
 
 _MARK = "REWIRE_RANK_PROCESS"  # the process that a launcher has started: what it starts is no rank
+_WORDS = 2.0  # seconds that rank 0 gets to say what has happened, before another rank ends all
 _PATIENCE = 10.0  # seconds that an end of all ranks gets which have not met yet
 
 _found: World | None = None
@@ -104,6 +106,8 @@ def abort(code: int) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
+    if _found is not None and _found.rank:
+        time.sleep(_WORDS)
     # Ranks may wait for this one to meet them, and hear nothing before; those that use no MPI never will.
     with open(os.devnull, "w") as nowhere:
         faulthandler.dump_traceback_later(_PATIENCE, exit=True, file=nowhere)
