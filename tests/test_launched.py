@@ -24,7 +24,7 @@ needs_mpi = pytest.mark.skipif(
 )
 
 PROGRAM = """
-import hashlib, os, sys
+import hashlib, os, signal, sys
 import numpy as np
 import rewire as rw
 
@@ -46,8 +46,10 @@ class Act(rw.Callback):
     def on_step_end(self, state):
         if state.step == 2 and what == "die":
             os._exit(3)
+        if state.step == 2 and what == "interrupt":
+            os.kill(os.getpid(), signal.SIGINT)
 
-trainer.callbacks = [Act()] if what == "die" else []
+trainer.callbacks = [Act()] if what in ("die", "interrupt") else []
 trainer.fit(X, y, epochs=2, batch_size=24, verbose=0)
 trainer.fit(X, y, epochs=1, batch_size=24, verbose=0)
 with open(f"{folder}/rank-{rank}-of-{os.environ.get('PMI_SIZE', 1)}", "w") as file:
@@ -96,6 +98,14 @@ def test_all_ranks_have_the_bits_of_one(launched, tmp_path):
 
 
 @needs_mpi
+def test_ctrl_c_ends_the_call_in_all_and_the_next_goes_on(launched, tmp_path):
+    code, _, wrong, _ = launched(2, "interrupt")
+    assert code == 0, wrong
+    ranks = [(tmp_path / f"rank-{rank}-of-2").read_text().split() for rank in range(2)]
+    assert ranks[0][:2] == ["1", "3"] and ranks[1] == ranks[0]
+
+
+@needs_mpi
 @pytest.mark.parametrize(
     "what, words",
     (("raise", "rank 1 has had enough"), ("rows", "rank 1 has another X than rank 0"), ("die", "")),
@@ -109,18 +119,17 @@ def test_what_goes_wrong_in_one_ends_all(launched, what, words):
 @needs_mpi
 def test_an_error_of_the_command_line_in_one_ends_all(tmp_path):
     """Rank 1 does not find its data; rank 0 waits for it. The exit code is that of the command line."""
-    np.savez(tmp_path / "data.npz", X=DEEP_X, y=DEEP_Y)
+    np.savez(tmp_path / "0.npz", X=DEEP_X, y=DEEP_Y)
     code = (
-        "import os, sys; from rewire.cli import main; data = sys.argv[1] + os.environ['PMI_RANK'] * 4; "
+        "import os, sys; from rewire.cli import main; data = sys.argv[1] + os.environ['PMI_RANK'] + '.npz'; "
         "sys.exit(main(['train', '--data', data, '--hidden', '20', '--epochs', '1', '--shards', '2']))"
     )
-    os.link(tmp_path / "data.npz", tmp_path / "data.npz0000")
     done = subprocess.run(
-        [MPIEXEC, "-n", "2", ENVIRONMENT / "bin" / "python", "-W", "ignore", "-c", code, tmp_path / "data.npz"],
+        [MPIEXEC, "-n", "2", ENVIRONMENT / "bin" / "python", "-W", "ignore", "-c", code, f"{tmp_path}/"],
         capture_output=True, text=True, timeout=HANG_SECONDS,
         env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
-    assert done.returncode != 0 and "data.npz1111" in done.stderr
+    assert done.returncode != 0 and "1.npz" in done.stderr
 
 
 # --- who is one of several

@@ -70,7 +70,7 @@ def helpers_of(
 
 
 def _shareable(source: Source) -> Source:
-    """In a file, or in one piece: only such lie in shared memory, others would be copied for every process."""
+    """In a file, or in one piece: only such are shared, others would be copied for every process."""
     if not isinstance(source, DenseSource):
         return source
     if (in_file := mapped(source)) is not None:

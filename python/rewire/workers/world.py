@@ -64,8 +64,8 @@ def world() -> World | None:
             words = str(error).partition("\n")[0]
             raise ImportError(
                 "this process is one of several that were started together, and they would train together by "
-                f"mpi4py and an MPI, which are not both there ({words}): pip install \"rewire[mpi]\" and, where "
-                "the system has no MPI, mpich; or give workers=1, with which each trains for itself"
+                f'mpi4py and an MPI, which are not both there ({words}): pip install "rewire[mpi]" and, '
+                "where the system has no MPI, mpich; or give workers=1, with which each trains for itself"
             ) from error
     elif "TORCHELASTIC_RUN_ID" in os.environ and _number("WORLD_SIZE") > 1:
         _found = Gloo()
