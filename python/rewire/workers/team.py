@@ -42,7 +42,7 @@ class Team:
         self._comm, self._network, self.size, self.beside = comm, network, comm.size, beside
         self.patient, self._loss = patient, loss
         self._asked = False  # whether answers are on their way
-        self._speaks = False  # whether a message is, in either direction
+        self._talking = False  # whether a message is, in either direction
         self._told: Any = None  # what describes the network that the others have
         self._links: dict[str, tuple[int, int]] = {}
         self._weights = np.empty(0, np.uint8)
@@ -63,9 +63,9 @@ class Team:
         comm, shards = self._comm, len(task.shards)
         order = self._order(task, runner, packing)
         parts = parts_of(order)
-        self._speaks = True
+        self._talking = True
         comm.bcast(parts)
-        self._speaks, self._asked = False, True
+        self._talking, self._asked = False, True
         own = answer_of(task, 0, self.size, runner, packing, self._rooms)
         answers: list[Answer] = [own]
         answers += map(thing_of, self._gathered())
@@ -91,16 +91,16 @@ class Team:
         WorkerError
             If a message was cut in two, by a signal handler that raises: nothing can be said after it.
         """
-        if self._speaks:
+        if self._talking:
             raise WorkerError("a signal has cut a message to the other ranks in two: all have to end")
         if self._asked:
             self._gathered()
 
     def _gathered(self) -> list[list[memoryview]]:
         """The answers of all others."""
-        self._speaks = True
+        self._talking = True
         found = self._comm.gather([])[1:]
-        self._speaks = self._asked = False
+        self._talking = self._asked = False
         return found
 
     def _order(self, task: Task, runner: ShardRunner, packing: Packing) -> Order:
