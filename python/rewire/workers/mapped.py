@@ -42,7 +42,8 @@ def mapped(source: DenseSource) -> MappedSource | None:
 
     A file that has been replaced since, or whose changes are this process's alone, cannot be.
     """
-    x, root, file = source.x, source.x, None
+    x, file = source.x, None
+    root: Any = x
     while isinstance(root, np.ndarray):
         if isinstance(root, np.memmap):
             file = root

@@ -127,6 +127,6 @@ class Team:
 
 def _error(rank: int, size: int, said: bytes, words: str) -> BaseException:
     """The exception of a worker, with the place that it comes from."""
-    error: Any = pickle.loads(said)
+    error: BaseException = pickle.loads(said)
     error.add_note(f"in worker {rank} of {size}:\n{words}")
     return error
