@@ -1,14 +1,10 @@
 """What all tests share: how hard Hypothesis tries, and which tests wait for `make soak`."""
 
-import contextlib
 import gc
-import importlib
 import os
 import signal
-import warnings
 from collections import Counter
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -48,7 +44,7 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session):
+def pytest_collection():
     """Collect all tests without the garbage collector, and keep it from looking at them again.
 
     They and the libraries stay to the end: a million objects, through which it would go whenever a test calls
@@ -56,31 +52,11 @@ def pytest_collection(session):
     """
     gc.disable()
     try:
-        import_shares(session.config)
         return (yield)
     finally:
         gc.collect()
         gc.freeze()
         gc.enable()
-
-
-def import_shares(config):
-    """Let every process of several import another part of the files first.
-
-    pytest compiles a file of tests when it is imported, which takes half of the time of collecting them in a
-    fresh clone; what one process has compiled the others read.
-    """
-    worker = getattr(config, "workerinput", None)
-    if worker is None:
-        return
-    given = [Path(argument.split("::")[0]) for argument in config.args]
-    inside = [file for path in given for file in (path.rglob("test_*.py") if path.is_dir() else [path])]
-    files = sorted(set(inside))
-    begin = int(worker["workerid"].removeprefix("gw")) * len(files) // worker["workercount"]
-    for file in files[begin:] + files[:begin]:
-        with contextlib.suppress(Exception, pytest.skip.Exception), warnings.catch_warnings():
-            warnings.simplefilter("error")  # whatever is wrong is told when the file is collected
-            importlib.import_module(file.stem)
 
 
 def pytest_collection_modifyitems(config, items):
