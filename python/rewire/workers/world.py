@@ -31,6 +31,7 @@ class World(Comm, Protocol):
 
 
 _MARK = "REWIRE_RANK_PROCESS"  # the process that a launcher has started: what it starts is no rank
+_FORWARDED = 1.0  # seconds for a launcher to read what was said: when it ends ranks it drops the rest
 _WORDS = 2.0  # seconds that rank 0 gets to say what has happened, before another rank ends all
 _PATIENCE = 10.0  # seconds that an end of all ranks gets which have not met yet
 
@@ -106,6 +107,7 @@ def abort(code: int) -> None:
         return
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(_FORWARDED)
     if _found is not None and _found.rank:
         time.sleep(_WORDS)
     # Ranks may wait for this one to meet them, and hear nothing before; those that use no MPI never will.
