@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch._inductor.config
 from test_linear import layer, samples
-from torch import nn
+from torch import library, nn
 
 from rewire.torch import SparseLinear
 
@@ -25,12 +25,12 @@ def model():
 def test_operators_pass_the_checks_of_torch():
     one, dy = layer(), samples(2, 3, 10).requires_grad_()
     x = samples(2, 3, 9).requires_grad_()
-    torch.library.opcheck(torch.ops.rewire.linear.default, given(one, x))
-    torch.library.opcheck(torch.ops.rewire.linear.default, (x, one.weight, None, *given(one, x)[3:]))
+    library.opcheck(torch.ops.rewire.linear.default, given(one, x))
+    library.opcheck(torch.ops.rewire.linear.default, (x, one.weight, None, *given(one, x)[3:]))
     links = one.indptr, one.sources, 9, 10, 4
     for of_x, of_weight, bias in ((x, one.weight, True), (x, None, False), (None, one.weight, True)):
         arguments = dy, of_x, of_weight, *links, bias, True
-        torch.library.opcheck(torch.ops.rewire.linear_backward.default, arguments)
+        library.opcheck(torch.ops.rewire.linear_backward.default, arguments)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inductor's own

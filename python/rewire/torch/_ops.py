@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 import torch
-from torch.library import Library, custom_op
+from torch import library
 
 from rewire._format import plural
 from rewire.torch import _kernels
@@ -76,7 +76,7 @@ def _rows(tensor: torch.Tensor, features: int, dtype: torch.dtype) -> Any:
 # --- y = x W' + b ---------------------------------------------------------------------------
 
 
-@custom_op(
+@library.custom_op(
     "rewire::linear",
     mutates_args=(),
     schema="(Tensor x, Tensor weight, Tensor? bias, Tensor indptr, Tensor sources, "
@@ -127,7 +127,7 @@ def _(x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: An
 # --- its gradients --------------------------------------------------------------------------
 
 
-@custom_op(
+@library.custom_op(
     "rewire::linear_backward",
     mutates_args=(),
     schema="(Tensor dy, Tensor? x, Tensor? weight, Tensor indptr, Tensor sources, SymInt in_features, "
@@ -323,7 +323,7 @@ def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
 
 # --- autocast -------------------------------------------------------------------------------
 
-_library = Library("rewire", "FRAGMENT")
+_library = library.Library("rewire", "FRAGMENT")
 
 
 def _autocast(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *links: Any) -> torch.Tensor:
