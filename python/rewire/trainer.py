@@ -76,8 +76,8 @@ class Trainer(OwnLoop):
         from 0, by what the training sets say (:class:`~rewire.Standardizer`). Mean and scale belong to the
         network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
         call before; the first layer is rescaled when they move, so that what was learnt stays. A first
-        layer without biases keeps the mean of the first call. Every call of ``fit`` takes one pass over X for
-        it, unless it goes on with an unfinished epoch.
+        layer without biases keeps the mean of the first call. Every call of ``fit`` takes two passes over X
+        for it, unless it goes on with an unfinished epoch.
     metrics : bool, optional
         Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
