@@ -52,6 +52,14 @@ def test_public_names_resolve_without_importing_early():
     assert out.strip() == "False"
 
 
+def test_import_leaves_the_collector_as_it_was():
+    """What somebody has frozen stays frozen; what nobody has does not get frozen."""
+    say = "import gc, rewire; print(gc.isenabled(), gc.get_freeze_count() > 0)"
+    assert python(say).split() == ["True", "False"]
+    assert python("import gc; gc.freeze(); " + say).split() == ["True", "True"]
+    assert python("import gc; gc.disable(); " + say).split() == ["False", "False"]
+
+
 @pytest.mark.serial
 def test_import_is_quick(tmp_path, monkeypatch):
     """At most the processor time of NumPy's own import, in the best of up to 15 fresh interpreters.

@@ -22,7 +22,6 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 
 from rewire import _blocks
 from rewire._fileio import FileError, atomic_write, foreign, open_regular
+from rewire._record import record
 
 FORMAT = "rewire"
 VERSION = "2"
@@ -59,7 +59,7 @@ _DTYPES = {
 _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 
-@dataclass(frozen=True)
+@record
 class Parts:
     """An array that is saved piece by piece, so that no copy of it is needed.
 

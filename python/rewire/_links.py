@@ -8,7 +8,6 @@ the message names the connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -16,13 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import describe, detached
+from rewire._record import record
 
 __all__ = [
     "Slots", "check_finite", "connections", "fitting", "index", "named_once", "slots_of", "values_of",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record
 class Slots:
     """Slots in canonical order, and where each named connection lies in them."""
 

@@ -13,13 +13,13 @@ import contextlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from rewire import _checks, _container
 from rewire._fileio import FileError, foreign
+from rewire._record import record
 from rewire._version import __version__
 
 __all__ = ["Contents", "Path", "check_same", "network_parts", "read", "refusing", "trainer_parts", "write"]
@@ -29,7 +29,7 @@ Path = str | os.PathLike[str]
 _STATE = ".field."  # in the names of arrays that only a trainer needs
 
 
-@dataclass(frozen=True)
+@record
 class Contents:
     """What a file holds, before anything is built from it.
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, ClassVar
 
 from rewire._checks import choice, number
+from rewire._record import record
 from rewire._registry import Registry
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
 GAIN_GELU, GAIN_SILU = 1.468011, 1.558760  # see Activation.gain
 
 
-@dataclass(frozen=True)
+@record
 class Bound:
     """An activation in the core's terms.
 
@@ -45,7 +46,7 @@ class Bound:
         }.get(self.code)
 
 
-@dataclass(frozen=True)
+@record
 class Activation:
     """Base of all activations: ``name`` for files, ``gain`` for initialisers.
 
@@ -118,7 +119,7 @@ class ReLU(Activation):
         return math.sqrt(2.0)
 
 
-@dataclass(frozen=True)
+@record
 class LeakyReLU(Activation):
     """f(x) = x for x > 0, slope * x otherwise.
 
@@ -142,7 +143,7 @@ class LeakyReLU(Activation):
         return math.sqrt(2.0 / (1.0 + self.slope**2))
 
 
-@dataclass(frozen=True)
+@record
 class AllReLU(Activation):
     """Alternated left ReLU: a leaky ReLU whose left side changes sign from one hidden layer to the next.
 
@@ -187,7 +188,7 @@ class Abs(Activation):
         return _leaky(-1.0)
 
 
-@dataclass(frozen=True)
+@record
 class ThresholdedReLU(Activation):
     """f(x) = x for x > theta, 0 otherwise. It jumps at theta.
 
@@ -227,7 +228,7 @@ class ThresholdedReLU(Activation):
         return high
 
 
-@dataclass(frozen=True)
+@record
 class GELU(Activation):
     """f(x) = x P(x), P being the standard normal distribution: the Gaussian error linear unit.
 

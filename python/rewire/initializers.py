@@ -8,7 +8,7 @@ a neuron *really* has: with the dense count a sparse layer starts far too small.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import choice, number
+from rewire._record import record
 from rewire._registry import Registry
 
 __all__ = ["Fixed", "He", "Initializer", "Normal", "Xavier", "Zeros", "initializer"]
 
 
-@dataclass(frozen=True)
+@record
 class Draw:
     """A distribution in the core's terms: ``scale`` is divided by sqrt(real fan-in) when ``real_fan``."""
 
@@ -31,7 +32,7 @@ class Draw:
     real_fan: bool = False
 
 
-@dataclass(frozen=True)
+@record
 class Initializer:
     """Base of all initialisers."""
 
@@ -84,7 +85,7 @@ def _scale(distribution: str, deviation: float) -> float:
     return deviation if distribution == "normal" else math.sqrt(3.0) * deviation
 
 
-@dataclass(frozen=True)
+@record
 class He(Initializer):
     """Standard deviation gain / sqrt(fan-in).
 
@@ -121,7 +122,7 @@ class He(Initializer):
         return Draw(self.distribution, scale / math.sqrt(n_in))
 
 
-@dataclass(frozen=True)
+@record
 class Xavier(Initializer):
     """Standard deviation gain * sqrt(2 / (fan-in + fan-out)).
 
@@ -153,7 +154,7 @@ class Xavier(Initializer):
         return Draw(self.distribution, _scale(self.distribution, deviation))
 
 
-@dataclass(frozen=True)
+@record
 class Normal(Initializer):
     """Normal with a given standard deviation (SET's multilayer perceptrons: 0.1)."""
 
@@ -167,7 +168,7 @@ class Normal(Initializer):
         return Draw("normal", self.std)
 
 
-@dataclass(frozen=True)
+@record
 class Fixed(Initializer):
     """The same value everywhere."""
 
@@ -181,7 +182,7 @@ class Fixed(Initializer):
         return Draw("constant", self.value)
 
 
-@dataclass(frozen=True)
+@record
 class Zeros(Fixed):
     """0 everywhere: the default for links that are grown in training."""
 

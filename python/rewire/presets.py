@@ -8,12 +8,13 @@ are for twenty or so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from rewire._checks import boolean, choice, describe, detached, integer, number
+from rewire._record import record
 from rewire.activations import Activation, AllReLU, activation
 from rewire.connectivity import Connectivity, Correlated, Random
 from rewire.connectivity import connectivity as as_connectivity
@@ -34,7 +35,7 @@ SAMPLES = 10_000  # at most so many samples for a correlated connectivity
 _HE_UNIFORM = He("uniform", "dense", gain=2.0**0.5)
 
 
-@dataclass(frozen=True)
+@record
 class Preset:
     """One set of hyperparameters.
 

@@ -7,16 +7,17 @@ a schedule therefore has no state and resumes exactly.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from rewire._checks import choice, describe, integer, number
+from rewire._record import record
 from rewire._registry import Registry
 
 __all__ = ["Constant", "Cosine", "Schedule", "Step", "schedule"]
 
 
-@dataclass(frozen=True)
+@record
 class Schedule:
     """Base of all schedules."""
 
@@ -31,7 +32,7 @@ class Schedule:
         return {"name": KINDS.saved_as(self), **asdict(self)}
 
 
-@dataclass(frozen=True)
+@record
 class Constant(Schedule):
     """Always ``value``."""
 
@@ -45,7 +46,7 @@ class Constant(Schedule):
         return self.value
 
 
-@dataclass(frozen=True)
+@record
 class Step(Schedule):
     """Multiply by ``gamma`` after every ``every`` epochs (or steps).
 
@@ -70,7 +71,7 @@ class Step(Schedule):
         return self.gamma ** ((epoch if self.unit == "epoch" else step) // self.every)
 
 
-@dataclass(frozen=True)
+@record
 class Cosine(Schedule):
     """Half a cosine from 1 to ``floor`` over ``length`` epochs (or steps), ``floor`` from there on.
 

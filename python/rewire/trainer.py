@@ -35,8 +35,7 @@ from rewire.rewiring import Custom, Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
 from rewire.threads import resolve
 from rewire.training_state import TrainingState
-from rewire.workers.joining import cut_for, helpers, processes_of
-from rewire.workers.launched import following
+from rewire.workers.joining import cut_for, following, helpers, processes_of
 from rewire.workspace import Workspace
 
 __all__ = ["StepResult", "Trainer"]

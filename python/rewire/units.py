@@ -8,9 +8,10 @@ line and comparisons take in an activation's place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
+from rewire._record import record
 from rewire.activations import KINDS, Activation, Bound
 from rewire.layers import KWinners, Layer, PReLU, SReLU, SwitchNet4, TwoSided
 
@@ -20,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@record
 class Unit(Activation):
     """Base of hidden units that are layers."""
 
@@ -36,7 +37,7 @@ class Unit(Activation):
         )
 
 
-@dataclass(frozen=True)
+@record
 class SReLUUnit(Unit):
     """:class:`rewire.SReLU`."""
 
@@ -51,7 +52,7 @@ class SReLUUnit(Unit):
         return SReLU(self.start, slope=self.slope)
 
 
-@dataclass(frozen=True)
+@record
 class PReLUUnit(Unit):
     """:class:`rewire.PReLU`."""
 
@@ -65,7 +66,7 @@ class PReLUUnit(Unit):
         return PReLU(self.start)
 
 
-@dataclass(frozen=True)
+@record
 class TwoSidedUnit(Unit):
     """:class:`rewire.TwoSided`."""
 
@@ -76,7 +77,7 @@ class TwoSidedUnit(Unit):
         return TwoSided()
 
 
-@dataclass(frozen=True)
+@record
 class KWinnersUnit(Unit):
     """:class:`rewire.KWinners`."""
 
@@ -95,7 +96,7 @@ class KWinnersUnit(Unit):
         return KWinners(**asdict(self), two_sided=self.outputs_a_neuron == 2)
 
 
-@dataclass(frozen=True)
+@record
 class TwoSidedWinnersUnit(KWinnersUnit):
     """:class:`rewire.KWinners` of the largest and of the smallest values."""
 
@@ -103,7 +104,7 @@ class TwoSidedWinnersUnit(KWinnersUnit):
     outputs_a_neuron: ClassVar[int] = 2
 
 
-@dataclass(frozen=True)
+@record
 class SwitchNet4Unit(Unit):
     """:class:`rewire.SwitchNet4`, with a layer of switches for every hidden layer; these are equally wide."""
 

@@ -9,7 +9,7 @@ degrees are large.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from rewire._checks import describe, integer
 from rewire._checks import seed as checked_seed
+from rewire._record import record
 
 __all__ = ["PowerLaw", "power_law"]
 
 FARTHEST = 2**62  # where draws end: a tail with alpha near 1 has no end of its own
 
 
-@dataclass(frozen=True)
+@record
 class PowerLaw:
     """A power law fitted to the upper tail of a distribution of whole numbers.
 

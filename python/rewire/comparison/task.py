@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rewire._checks import describe, detached, number, refuse_iterables
 from rewire._inputs import as_source
+from rewire._record import record
 from rewire.datasets import Dataset, hold_out, load
 
 __all__ = ["Task", "as_dataset"]
@@ -27,7 +28,7 @@ _CSR = ("data", "indices", "indptr")
 _PARTS = ("X", "y", "X_validation", "y_validation", "X_test", "y_test")
 
 
-@dataclass(frozen=True)
+@record
 class Task:
     """Samples to train on, to choose by and to report on.
 

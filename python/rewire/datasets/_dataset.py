@@ -1,20 +1,20 @@
 """What every loader returns, and the loader of NumPy archives."""
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
+from rewire._record import record
 
 # What `scipy.sparse.save_npz` stores of any matrix, and of one in CSR.
 _MATRIX = {"format", "shape", "data"}
 _CSR = _MATRIX | {"indices", "indptr"}
 
 
-@dataclass(frozen=True)
+@record
 class Dataset:
     """Features and targets, with a test set where there is one.
 

@@ -9,18 +9,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rewire._checks import printable
 from rewire._fileio import FileError, atomic_write, open_regular
+from rewire._record import record
 
 TIMEOUT = 10.0  # seconds without a byte after which a server counts as out of reach
 PATIENCE = 30.0  # seconds for a whole file, and so many more as it takes at
 SLOWEST = 20_000.0  # bytes a second
 
 
-@dataclass(frozen=True)
+@record
 class Download:
     """One file on the internet.
 

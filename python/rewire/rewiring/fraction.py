@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from rewire._checks import choice, number
+from rewire._record import record
 from rewire.rewiring.schedule import TrainingProgress, end_of, in_steps, run_fractions_among
 
 __all__ = ["CosineFraction", "Fraction", "PowerFraction", "decaying_fraction", "fraction_from"]
 
 
-@dataclass(frozen=True)
+@record
 class Fraction:
     """A fixed fraction of the links, in [0, 1]."""
 
@@ -36,7 +36,7 @@ def fraction_from(what: Fraction | float) -> Fraction:
     return what if isinstance(what, Fraction) else Fraction(what)
 
 
-@dataclass(frozen=True)
+@record
 class _FallingFraction(Fraction):
     """A fraction that falls from ``value`` until ``end``: steps, or (float) a fraction of the run."""
 
@@ -55,7 +55,7 @@ class _FallingFraction(Fraction):
         return run_fractions_among(end=self.end)
 
 
-@dataclass(frozen=True)
+@record
 class CosineFraction(_FallingFraction):
     """A fraction that falls along a cosine: floor + (value - floor) / 2 * (1 + cos(pi * t / end)).
 
@@ -83,7 +83,7 @@ class CosineFraction(_FallingFraction):
         return self.floor + (self.value - self.floor) * half
 
 
-@dataclass(frozen=True)
+@record
 class PowerFraction(_FallingFraction):
     """A fraction that falls as value * (1 - t / end) ** power, 0 from ``end`` on (RigL's inverse power).
 

@@ -7,11 +7,11 @@ declares is refused, and every value goes through the check of its entry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rewire import _checks
 from rewire._checks import describe
+from rewire._record import record
 
 __all__ = ["LINKS_OWED", "OWED", "Entry", "Facts", "check_declared", "check_memory"]
 
@@ -25,7 +25,7 @@ class Facts(NamedTuple):
     step: int  # steps the trainer has taken
 
 
-@dataclass(frozen=True)
+@record
 class Entry:
     """One entry of a rule's memory.
 

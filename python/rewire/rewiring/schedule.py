@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from rewire._checks import describe, integer, number
 from rewire._format import plural
+from rewire._record import record
 
 __all__ = [
     "AUTO", "Auto", "Epochs", "Once", "RewiringSchedule", "ScheduleLike", "Steps", "TrainingProgress",
@@ -79,7 +79,7 @@ class RewiringSchedule:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@record
 class Epochs(RewiringSchedule):
     """A rewiring after every ``n`` epochs.
 
@@ -122,7 +122,7 @@ class Epochs(RewiringSchedule):
         return plural(self.n, "epoch") if self.stop is None else repr(self)
 
 
-@dataclass(frozen=True)
+@record
 class Steps(RewiringSchedule):
     """A rewiring after every ``n`` steps.
 
@@ -181,7 +181,7 @@ def _multiples(period: int, low: int, high: int) -> range:
     return range(max(1, -(-low // period)) * period, high, period)
 
 
-@dataclass(frozen=True)
+@record
 class Once(RewiringSchedule):
     """One rewiring, before a step (0 is the first); for rules that prune once, such as SNIP."""
 
@@ -197,7 +197,7 @@ class Once(RewiringSchedule):
         return {"step": self.step}
 
 
-@dataclass(frozen=True)
+@record
 class Auto(RewiringSchedule):
     """A rewiring after every 100 steps, or more often: a rule acts at least 20 times between two steps.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
 
 from rewire import _checks
 from rewire._inputs import Source
@@ -13,11 +15,9 @@ from rewire._shards import DEFAULT, MOST
 from rewire._training import TrainerLike
 from rewire.losses import Targets
 from rewire.progress import print_now
-from rewire.workers.launched import leading
-from rewire.workers.starting import helpers_of
 from rewire.workers.world import World, alone, world
 
-__all__ = ["cut_for", "helpers", "processes_of"]
+__all__ = ["cut_for", "following", "helpers", "processes_of"]
 
 
 def processes_of(workers: Any) -> tuple[World | None, int]:
@@ -52,7 +52,22 @@ def helpers(
 ) -> contextlib.AbstractContextManager[Helpers | None]:  # fmt: skip
     """Processes beside this one, as long as the block lasts; None where there is to be no other."""
     if comm is not None:
-        return leading(comm, trainer, source, targets, call, timeout)
-    if workers == 1:
-        return contextlib.nullcontext()
-    return helpers_of(trainer, workers, source, targets, call["batch_size"], timeout)
+        found = _engine("launched").leading(comm, trainer, source, targets, call, timeout)
+    elif workers == 1:
+        found = contextlib.nullcontext()
+    else:
+        found = _engine("starting").helpers_of(trainer, workers, source, targets, call["batch_size"], timeout)
+    return cast(contextlib.AbstractContextManager[Helpers | None], found)
+
+
+def following(
+    comm: World, trainer: TrainerLike, source: Source, targets: Targets, call: Mapping[str, Any],
+    timeout: float,
+) -> None:  # fmt: skip
+    """The whole call in a rank other than 0: it does what rank 0 asks for until that has ended."""
+    _engine("launched").following(comm, trainer, source, targets, call, timeout)
+
+
+def _engine(name: str) -> ModuleType:
+    """Imported when a call needs it: most train in one process, and starting others needs much to import."""
+    return import_module(f"rewire.workers.{name}")
