@@ -30,7 +30,7 @@ ORDER = """
     link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
-    layers.passing layers.affine layers.dependence layers.base reachability
+    layers.passing layers.affine layers.dependence layers.showing layers.base reachability
     layers.elementwise layers.mixing layers.arrays
     layers.weighted layers.sparse layers.dense layers.dropout layers.two_sided layers.srelu layers.norm
     layers.k_winners layers.mix layers.switches layers.free_energy

@@ -149,6 +149,10 @@ def test_saved_with_its_duty_cycles_and_the_map_it_is(tmp_path):
 
 
 def test_what_cannot_be():
+    with pytest.raises(ValueError, match="give fraction or k, got fraction=0.2 and k=3"):
+        rw.KWinners(0.2, k=3)
+    with pytest.raises(ValueError, match="give fraction or k"):
+        rw.activations.activation({"name": "k-winners", "fraction": 0.1, "k": 3})
     with pytest.raises(ValueError, match="k must be at most the number of values, 5, got 6"):
         rw.Sequential([rw.Sparse(9, 5), rw.KWinners(k=6), rw.Sparse(5, 3)])
     with pytest.raises(ValueError, match="last layer must be"):

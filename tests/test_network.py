@@ -449,7 +449,7 @@ class Heavy(WeightLayer):
         (rw.Layer(), TypeError, r"layers\[1\] \(Layer\) must define forward, backward"),
         (Named(), TypeError, r"layers\[1\] \(Named\) must call its parameter 'name' otherwise"),
         (Heavy(3, 3, "relu", True), TypeError, r"Heavy must make its weight"),
-        (Wider(), ValueError, r"layer 2 \(.*\) takes 3 inputs, but layer 1 \(Wider\) gives 4"),
+        (Wider(), ValueError, r"layer 2 \(.*\) takes 3 inputs, but layer 1 \(Wider\(True\)\) gives 4"),
     ],
 )
 def test_a_layer_that_cannot_work_is_refused_when_the_network_is_built(layer, error, says):

@@ -81,7 +81,7 @@ class TwoSidedUnit(Unit):
 class KWinnersUnit(Unit):
     """:class:`rewire.KWinners`."""
 
-    fraction: float = 0.1
+    fraction: float | None = None
     k: int | None = None
     k_inference_factor: float = 1.5
     boost: float = 1.5

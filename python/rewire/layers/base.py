@@ -23,6 +23,7 @@ from rewire.activations import Activation, Linear
 from rewire.layers.affine import Affine
 from rewire.layers.dependence import Dependence, Narrower
 from rewire.layers.passing import Pass, Report
+from rewire.layers.showing import shown
 from rewire.parameters import Buffer, Parameter, Rescale
 from rewire.parameters.counting import connections, full_connections, held_bytes, trained_values
 from rewire.store import WeightStore
@@ -102,7 +103,14 @@ class Layer(Dependence):
         raise AttributeError(f"{self.label} has no store, as only Sparse layers have", name="store", obj=self)
 
     def __repr__(self) -> str:
-        return type(self).__name__
+        try:
+            return shown(self, self._said())
+        except Exception:  # a class of somebody's that cannot be described; messages name it nevertheless
+            return type(self).__name__
+
+    def _said(self) -> dict[str, Any]:
+        """The constructor's arguments for `repr`, by name."""
+        return self.config()
 
     # --- what it is made of ---------------------------------------------------------------
 

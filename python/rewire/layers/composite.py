@@ -50,9 +50,6 @@ class Composite(Layer):
         twin.layers = [old if new is None else new for new, old in zip(after, self.layers, strict=True)]
         return twin
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self.layers)!r})"
-
 
 def width_given(n_in: int | None) -> int:
     """The argument of that name; 0 if it is not said."""

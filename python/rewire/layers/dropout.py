@@ -55,6 +55,3 @@ class Dropout(Elementwise):
 
     def rescaled(self, by: Rescale) -> list[Callable[[], Any]]:
         return []  # values that are dropped are so in any unit
-
-    def __repr__(self) -> str:
-        return f"Dropout({self.p})"

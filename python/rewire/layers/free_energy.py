@@ -86,6 +86,11 @@ class FreeEnergy(Mixing):
         self.visible = DenseParameter(n_in, axes=("in",), decays=False)
 
     @property
+    def init(self) -> Initializer:
+        """The initial weights."""
+        return self.weight.init
+
+    @property
     def store(self) -> WeightStore:
         """The connections."""
         if not self.weight.built:
@@ -146,8 +151,8 @@ class FreeEnergy(Mixing):
             "init": self.weight.init.config(), "group": self.weight.group, **self.weight.sizes(),
         }  # fmt: skip
 
-    def __repr__(self) -> str:
-        return f"FreeEnergy({self.n_in}, {self.n_hidden}, group={self.weight.group})"
+    def _said(self) -> dict[str, Any]:
+        return {**self.config(), **self.weight.said()}
 
 
 def _scale(tiles: _core.Tiles, by: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, integer, number
+from rewire._checks import boolean, describe, integer, number
 from rewire.layers.affine import Affine
 from rewire.layers.base import register_layer
 from rewire.layers.mixing import Mixing
@@ -19,6 +19,7 @@ from rewire.parameters import Buffer
 
 __all__ = ["KWinners"]
 
+USUAL = 0.1  # the fraction of winners where nothing else is said
 MOST_BOOST = 50.0  # a factor of exp(-50) is still a number of either dtype
 
 
@@ -32,8 +33,8 @@ class KWinners(Mixing):
 
     Parameters
     ----------
-    fraction : float in (0, 1]
-        k is round(fraction * n), at least 1.
+    fraction : float in (0, 1], optional
+        k is round(fraction * n), at least 1. By default a tenth of the values win.
     k : int, optional
         Winners of a sample, instead of ``fraction``.
     k_inference_factor : float >= 1
@@ -85,7 +86,7 @@ class KWinners(Mixing):
 
     def __init__(
         self,
-        fraction: float = 0.1,
+        fraction: float | None = None,
         *,
         k: int | None = None,
         k_inference_factor: float = 1.5,
@@ -95,7 +96,13 @@ class KWinners(Mixing):
         two_sided: bool = False,
         n_in: int | None = None,
     ) -> None:
-        self.fraction = number("fraction", fraction, low=0.0, high=1.0, open_low=True)
+        if k is not None and fraction is not None:
+            raise ValueError(f"give fraction or k, got fraction={describe(fraction)} and k={describe(k)}")
+        if k is None and fraction is None:
+            fraction = USUAL
+        self.fraction = (
+            None if fraction is None else number("fraction", fraction, low=0.0, high=1.0, open_low=True)
+        )
         self.k = None if k is None else integer("k", k, low=1)
         self.k_inference_factor = number("k_inference_factor", k_inference_factor, low=1.0)
         self.boost = number("boost", boost, low=0.0, high=MOST_BOOST)
@@ -117,7 +124,7 @@ class KWinners(Mixing):
     @property
     def winners(self) -> int:
         """k: winners of a sample, on each side."""
-        return self.k if self.k is not None else max(1, round(self.fraction * self.n_in))
+        return self.k or max(1, round((self.fraction or USUAL) * self.n_in))
 
     @property
     def winners_after(self) -> int:
@@ -194,7 +201,3 @@ class KWinners(Mixing):
         return Affine(
             rows, rows % self.n_in, np.ones(rows.size), np.zeros(self.n_out), wins.ravel().astype(np.int8)
         )
-
-    def __repr__(self) -> str:
-        amount = f"{self.fraction:g}" if self.k is None else f"k={self.k}"
-        return f"KWinners({amount}{', two_sided=True' if self.two_sided else ''})"

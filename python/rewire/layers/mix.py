@@ -236,9 +236,6 @@ class Mix(Mixing):
             found.arrays["buffer.order"] = numbers[self.order.values[outputs]].astype(np.int32)
         return found
 
-    def __repr__(self) -> str:
-        return f"Mix({self.mix!r})"
-
 
 def _hartley(x: NDArray[Any], y: NDArray[Any]) -> None:
     """y = the Hartley transform along axis 1: its own inverse."""

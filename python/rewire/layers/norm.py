@@ -62,9 +62,6 @@ class Normalised(Layer):
         p.learn(self.weight, dgain[: self.n_in])
         p.learn(self.bias, dshift[: self.n_in])
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
 
 @register_layer
 class LayerNorm(Normalised, Mixing):

@@ -239,5 +239,5 @@ class Sparse(WeightLayer):
             **self.weight.sizes(),
         }  # fmt: skip
 
-    def __repr__(self) -> str:
-        return f"Sparse({self.n_in}, {self.n_out}, activation={self.activation!r}, group={self.group})"
+    def _said(self) -> dict[str, Any]:
+        return {**self.config(), **self.weight.said()}

@@ -149,9 +149,6 @@ class SReLU(Shaped):
     def config(self) -> dict[str, Any]:
         return {"type": "SReLU", "start": self.start_shape, "slope": self.slope}
 
-    def __repr__(self) -> str:
-        return f"SReLU({self.start_shape!r})"
-
 
 @register_layer
 class PReLU(Shaped):
@@ -213,6 +210,3 @@ class PReLU(Shaped):
 
     def config(self) -> dict[str, Any]:
         return {"type": "PReLU", "start": self.start_slope}
-
-    def __repr__(self) -> str:
-        return f"PReLU({self.start_slope!r})"

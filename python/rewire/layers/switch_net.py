@@ -102,6 +102,5 @@ class SwitchNet4(Row):
             "skip": self.skip, "dropout": self.dropout,
         }  # fmt: skip
 
-    def __repr__(self) -> str:
-        width = self.n_out or self.width
-        return f"SwitchNet4({self.n_in}, width={width}, depth={self.depth}, mix={self.mix!r})"
+    def _said(self) -> dict[str, object]:
+        return {**self.config(), "width": self.n_out or self.width}

@@ -114,6 +114,3 @@ class Switches(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"type": "Switches", "block": self.block, "start": self.start_weights, "n_in": self.n_in}
-
-    def __repr__(self) -> str:
-        return f"Switches({self.block})"

@@ -170,6 +170,3 @@ class WeightLayer(Layer):
             "n_in": self.n_in, "n_out": self.n_out, "activation": self.activation.config(),
             "bias": self.has_bias,
         }  # fmt: skip
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n_in}, {self.n_out}, activation={self.activation!r})"

@@ -158,6 +158,11 @@ class SparseParameter(Parameter):
         """The constructor's argument that says how many links there are."""
         return {self.wanted.name: self.wanted.value}
 
+    def said(self) -> dict[str, Any]:
+        """What was said of links, by the constructor's arguments: how many, and where the first ones are."""
+        where = "random" if isinstance(self._connectivity, Random) else self._connectivity
+        return {self.wanted.name: self.wanted.value if self.wanted.given else None, "connectivity": where}
+
     # --- life in a network --------------------------------------------------------------
 
     def needed_bytes(self, dtype: str) -> int:
