@@ -134,8 +134,10 @@ def test_modules_of_ones_own_are_imported_by_name_or_path(run, tmp_path, monkeyp
     options = ["--data", tmp_path / "d.npz", "--hidden", "5", "--epochs", "1", "--quiet"]
     options += ["--rewiring", "never"]
     assert "rewiring must be one of" in run("train", *options)[2]
+    assert run("rules", "never")[2].startswith("rewire rules: rewiring must be one of ")
     code, _, error = run("train", *own, *options, "--loss", "absolute", "--save", saved)
     assert code == 0, error
+    assert run("rules", "Never", *own)[1].startswith("never: ") and "\nnever " in run("rules", *own)[1]
     for command in (["eval"], ["predict"], ["inspect"]):
         data = [] if command == ["inspect"] else ["--data", tmp_path / "d.npz"]
         assert run(*command, saved, *own, *data)[0] == 0
@@ -430,6 +432,30 @@ def test_predict(run, model, tmp_path):
     assert run("predict", model, "--data", "digits", "--out", tmp_path / "p.npz")[0] == 0
     with np.load(tmp_path / "p.npz") as found:
         assert found["prediction"].tolist() == wanted and np.array_equal(found["output"], outputs)
+
+
+@pytest.mark.parametrize("final, loss, cut", [
+    ("sigmoid", "binary_cross_entropy", 0.5),
+    ("linear", "binary_cross_entropy", 0.0),  # logits
+    ("linear", "squared_hinge", 0.0),
+    ("linear", "mse", None),
+    ("tanh", "mse", None),
+    ("sigmoid", None, 0.5),
+    ("linear", None, None),
+])  # fmt: skip
+def test_one_output_is_a_class_where_the_loss_says_so_else_a_number(run, tmp_path, final, loss, cut):
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    net = rw.Sequential([rw.Sparse(5, 1, density=1.0, activation=final)], seed=0)
+    saved = net if loss is None else rw.Trainer(net, loss=loss)
+    saved.save(tmp_path / "m.st", notes={"classes": ["few", "many"]})
+    np.savez(tmp_path / "x.npz", X=X)
+    outputs = net.predict(X)[:, 0]
+    found = run("predict", tmp_path / "m.st", "--data", tmp_path / "x.npz")[1].split()
+    if cut is None:
+        np.testing.assert_allclose(np.array(found, float), outputs, rtol=1e-6)
+    else:
+        assert {*found} == {"few", "many"} and ((0.0 < outputs) & (outputs < 0.5)).any()
+        assert found == np.where(outputs > cut, "many", "few").tolist()
 
 
 def test_inspect(run, model, tmp_path):

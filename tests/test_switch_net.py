@@ -47,6 +47,17 @@ def test_an_identity_at_the_start_is_a_network_without_switches():
     assert np.abs(net.predict(X) - X).mean() < 0.2
 
 
+def test_the_density_of_blocks_is_that_of_two_whole_matrices():
+    """As that of two sides and a sparse layer with the same links."""
+    blocks = rw.Sequential([Switches(4, n_in=12)])
+    twin = rw.Sequential([rw.TwoSided(12), rw.Sparse(24, 12, links=12 * 8)])
+    assert blocks.nnz == twin.nnz == 96 and blocks.density == twin.density == 1 / 3
+    assert "96/288 (33.3 %)" in str(blocks)
+    assert rw.Sequential([Switches(8, n_in=8)]).density == 1.0
+    with pytest.raises(ValueError, match="full must be an integer >= 96, got 95"):
+        rw.DenseParameter((12, 8), connects=True, full=95)
+
+
 def classifier(seed=0, dtype="float32", **given):
     return rw.Sequential(
         [rw.SwitchNet4(12, depth=2, dropout=0.1, **given), rw.Sparse(16, 3, activation="softmax")],

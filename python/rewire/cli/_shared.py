@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
@@ -26,7 +25,7 @@ from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_thr
 from rewire.trainer import Trainer
 
 __all__ = [
-    "UsageError", "align", "archive", "check_outputs", "known_data", "labels", "layer_rows", "load_data",
+    "UsageError", "align", "archive", "check_outputs", "known_data", "layer_rows", "load_data",
     "loss_name", "environment", "read_json", "rerun_with_blas_threads", "saved_network", "sized", "tell",
     "usage", "use_threads",
 ]  # fmt: skip
@@ -199,13 +198,6 @@ def loss_name(network: Sequential, classes: bool) -> str:
     if final == "softmax" or (final == "linear" and classes):
         return "cross_entropy"
     return "binary_cross_entropy" if final == "sigmoid" and classes else "mse"
-
-
-def labels(outputs: NDArray[Any], classes: list[Any]) -> list[Any]:
-    """The class of every row of outputs."""
-    if outputs.shape[1] == 1:
-        return [classes[int(value > 0.5)] for value in outputs[:, 0]]
-    return [classes[number] for number in outputs.argmax(axis=1)]
 
 
 # --- records

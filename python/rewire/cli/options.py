@@ -76,10 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     _threads(predict)
 
     rules = _command(commands, "rules", "list the rewiring rules, or the options of one")
-    rules.add_argument(
-        "name", nargs="?", type=_word(rewiring_names()), choices=rewiring_names(), metavar="RULE",
-        help="say all about it",
-    )  # fmt: skip
+    rules.add_argument("name", nargs="?", metavar="RULE", help="say all about it")
+    _import(rules)
 
     _command(commands, "info", "show versions, instruction set, threads")
 

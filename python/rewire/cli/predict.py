@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from argparse import Namespace
 from typing import Any, TextIO
@@ -18,13 +19,14 @@ from rewire.cli._shared import (
     UsageError,
     archive,
     check_outputs,
-    labels,
     load_data,
     saved_network,
     use_threads,
 )
+from rewire.losses import Loss, loss_names
 from rewire.losses import loss as as_loss
-from rewire.losses import loss_names
+from rewire.metrics import Accuracy
+from rewire.network import Sequential
 
 
 def run(arguments: Namespace) -> int:
@@ -43,10 +45,13 @@ def run(arguments: Namespace) -> int:
     network = saved_network(contents)
     X = _features(arguments.data)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
-    classes = contents.notes.get("classes")
-    if classes is None and network.final.name == "softmax":
-        classes = list(range(network.n_out))
-    predictions = labels(outputs, classes) if classes else _predictions(contents, outputs)
+    loss = _loss(contents)
+    classes, cut = _decision(contents.notes.get("classes"), network, loss)
+    if classes:
+        chosen = outputs.argmax(axis=1) if cut is None else outputs[:, 0] > cut
+        predictions = [classes[number] for number in chosen.astype(np.int64).tolist()]
+    else:
+        predictions = outputs if loss is None else loss.predictions(outputs)
 
     if arguments.out is None:
         for prediction in predictions:
@@ -63,13 +68,34 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _predictions(contents: files.Contents, outputs: NDArray[Any]) -> NDArray[Any]:
-    """Outputs in the units of targets, as far as the loss is known that the file was trained by."""
+def _loss(contents: files.Contents) -> Loss | None:
+    """What the file was trained by, as far as that is known."""
     said = contents.config.get("loss")
     if not isinstance(said, dict) or said.get("name") not in loss_names():
-        return outputs
+        return None
     with refusing(contents.path):
-        return as_loss(said).predictions(outputs)
+        return as_loss(said)
+
+
+def _decision(known: Any, network: Sequential, loss: Loss | None) -> tuple[list[Any] | None, float | None]:
+    """The classes of a network, None if it gives numbers, and of one output above what it is the second.
+
+    Without a cut the largest output says the class. A loss of numbers makes one output a number, whatever a
+    file notes of classes; where no loss is known, one output that is not a probability is taken for one.
+    """
+    if network.n_out > 1:
+        if known is None and network.final.name == "softmax":
+            known = list(range(network.n_out))
+        return (known if isinstance(known, list) and len(known) == network.n_out else None), None
+    if not (isinstance(known, list) and len(known) == 2):
+        return None, None
+    cut, is_probability = None, network.final.name == "sigmoid"
+    if loss is None:
+        cut = 0.5 if is_probability else None
+    elif isinstance(metric := loss.metric(network.final), Accuracy):
+        at = metric.threshold or 0.0  # of what goes into the final activation
+        cut = 1.0 / (1.0 + math.exp(-at)) if is_probability else at
+    return (None if cut is None else known), cut
 
 
 def _features(name: str) -> Any:

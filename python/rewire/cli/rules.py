@@ -7,6 +7,7 @@ import re
 import shlex
 from argparse import Namespace
 
+from rewire.cli._shared import usage
 from rewire.cli._text import entry, say
 from rewire.rewiring import rewiring_class, rewiring_names
 
@@ -20,8 +21,9 @@ def run(arguments: Namespace) -> int:
         print()
         say("All about one: rewire rules RULE. To use it: rewire train --rewiring RULE")
         return 0
-    rule = rewiring_class(arguments.name)
-    print(f"{arguments.name}: {_docstring(arguments.name)}")
+    with usage():
+        rule = rewiring_class(arguments.name)
+    print(f"{rule.name}: {_docstring(rule.name)}")
     parameters = list(inspect.signature(rule).parameters.values())
     given = ["--rewiring-opt " + shlex.quote(f"{p.name}={p.default}") for p in parameters]
     print(f"\nDefaults\n--------\n{chr(10).join(given) or 'no options'}")

@@ -42,7 +42,8 @@ class Switches(Layer):
     Attributes
     ----------
     weight : DenseParameter, shape (n, 2 * block)
-        By output: its row of U, then its row of L. Counted as connections.
+        By output: its row of U, then its row of L. Counted as connections, whose density is that of both
+        matrices without blocks: 2 n^2 weights.
 
     Notes
     -----
@@ -67,8 +68,9 @@ class Switches(Layer):
         super().connect(n_in)
         deviation = (1.0 if self.start_weights == "he" else NEAR) / math.sqrt(self.block)
         self.weight = DenseParameter(
-            (n_in, 2 * self.block), init=Normal(deviation), axes=("out", None), connects=True
-        )
+            (n_in, 2 * self.block), init=Normal(deviation), axes=("out", None), connects=True,
+            full=2 * n_in * n_in,
+        )  # fmt: skip
 
     def start(self) -> None:
         if self.start_weights == "identity":

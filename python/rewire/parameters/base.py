@@ -105,6 +105,11 @@ class Parameter:
         """(n_out, n_in) for connections, whether they are there or not."""
         raise NotImplementedError
 
+    @property
+    def full(self) -> int:
+        """Connections there were if all were there: what density is a part of."""
+        return self.shape[0] * self.shape[1]
+
     def needed_bytes(self, dtype: str) -> int:
         """Bytes that :meth:`build` will take at its peak."""
         raise NotImplementedError

@@ -17,7 +17,7 @@ def connections(parameters: Iterable[Parameter]) -> int:
 
 def full_connections(parameters: Iterable[Parameter]) -> int:
     """The connections there would be if all were there."""
-    return sum(q.shape[0] * q.shape[1] for q in parameters if q.connects)
+    return sum(q.full for q in parameters if q.connects)
 
 
 def trained_values(parameters: Iterable[Parameter]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import boolean, choice, describe, entries, number
+from rewire._checks import boolean, choice, describe, entries, integer, number
 from rewire._geometry import item_bytes, padded
 from rewire._structure import Mask
 from rewire.initializers import KINDS as INITIALIZERS
@@ -44,6 +44,8 @@ class DenseParameter(Parameter):
         Factor on the optimizer's learning rate.
     connects : bool
         Whether it is a matrix (n_out, n_in) of connections, counted and shown as such.
+    full : int, optional
+        Connections of the dense layer that these stand for, if it has more of them: density is by this.
     gain : float
         The activation's gain, for initializers that ask for it.
     dtype : {None, "float32", "float64"}
@@ -68,6 +70,7 @@ class DenseParameter(Parameter):
         decays: bool = True,
         rate: float = 1.0,
         connects: bool = False,
+        full: int | None = None,
         gain: float = 1.0,
         dtype: str | None = None,
     ) -> None:
@@ -82,6 +85,11 @@ class DenseParameter(Parameter):
         self.connects = boolean("connects", connects)
         if self.connects and len(self._shape) != 2:
             raise ValueError(f"connections must be a matrix (n_out, n_in), got shape {describe(self._shape)}")
+        if full is not None and not self.connects:
+            raise ValueError(
+                f"full says something of connections, and connects is False: got {describe(full)}"
+            )
+        self._full = None if full is None else integer("full", full, low=self._size)
         # The values and zeros after them, as kernels take biases; the gradient likewise; views of both.
         self.padded: NDArray[Any] | None = None
         self._view: NDArray[Any] | None = None
@@ -101,6 +109,10 @@ class DenseParameter(Parameter):
     @property
     def size(self) -> int:
         return self._size
+
+    @property
+    def full(self) -> int:
+        return super().full if self._full is None else self._full
 
     def needed_bytes(self, dtype: str) -> int:
         return 2 * self.size * item_bytes(dtype)  # values and gradient
