@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 BEGIN = "<!-- networks beside each other, written by `python bench/targets.py --write` -->"
 END = "<!-- end of networks -->"
 ASKED = 5  # seeds
+ENDS = "Best at an end"  # how the note on rates at an end of their grid begins
 CLEAR = 2.0  # standard errors of a difference from which on it is said to be one
 
 
@@ -16,11 +18,13 @@ def put(page: str, run: dict[str, Any]) -> str:
     if BEGIN not in page or END not in page:
         return page
     before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{part(run['cells'], run['machine'])}{END}{rest.partition(END)[2]}"
+    found = part(run["cells"], run["machine"], run["notes"])
+    return f"{before}{BEGIN}\n{found}{END}{rest.partition(END)[2]}"
 
 
-def part(found: dict[str, Any], machine: dict[str, str]) -> str:
-    """Both comparisons in one table, and what they say."""
+def part(found: dict[str, Any], machine: dict[str, str], notes: Sequence[str] = ()) -> str:
+    """Both comparisons in one table, what they say, and whose rate may not be the best one."""
+    ends = "".join(f" {note}" for note in notes if note.startswith(ENDS))
     equal, timed, base = found["weights"], found["time"], found["baseline"]
     seeds = found["seeds"]
     partial = "" if seeds >= ASKED else f", **fewer than the {ASKED} it takes to be believed**"
@@ -33,7 +37,7 @@ def part(found: dict[str, Any], machine: dict[str, str]) -> str:
         f"Test accuracy in %, mean +- deviation of {seeds} seeds{partial}; the first {found['samples']:,} "
         f"samples of Fashion-MNIST, hidden layers of 500, defaults of commit {machine['commit']}, learning "
         f"rates chosen on other samples; {machine['cpu']}, {machine['instruction set']}. `make "
-        "bench-networks` measures it; `docs/networks.md` has all of it.",
+        f"bench-networks` measures it; `docs/networks.md` has all of it.{ends}",
         "",
         f"- Equal weights. {said(equal, base)}",
         f"- Equal time. {said(timed, base)}",

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 from _apart import apart
-from _networks_readme import above
+from _networks_readme import ENDS, above
 from _report import Report, parser, results, settle
 from _trials import package_defaults
 
@@ -204,7 +204,8 @@ def main() -> None:
     )
     ends = [name for name, row in by_weights.items() if row["rate"] in (study.rates[0], study.rates[-1])]
     if ends and len(study.rates) > 1:
-        report.note(f"Best at an end of these rates, where others may be better still: {', '.join(ends)}.")
+        grid = ", ".join(f"{rate:g}" for rate in study.rates)
+        report.note(f"{ENDS} of the rates {grid}, where others may be better still: {', '.join(ends)}.")
     each = ", ".join(f"{name} {pace:.3f}" for name, pace in paces.items())
     report.note(f"Processor seconds an epoch, medians of {study.turns} turns: {each}.")
     report.save()

@@ -217,8 +217,9 @@ def test_who_is_above_whom(folder, monkeypatch):
         "weights": rows, "time": timed, "seconds": 6.71, "baseline": "static", "samples": 12_000, "seeds": 3,
     }  # fmt: skip
     machine = {"cpu": "one", "instruction set": "avx2", "commit": "abc"}
-    run = {"cells": cells, "machine": machine, "tables": [], "plots": [], "notes": ["a note"]}
+    run = {"cells": cells, "machine": machine, "tables": [], "plots": [], "notes": ["a note", f"{_networks_readme.ENDS}: wild."]}
     text = _networks_readme.put(page, run)
+    assert f"has all of it. {_networks_readme.ENDS}: wild.\n" in text and "a note" not in text
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert "| dense | 81.00 +- 1.00 | 81.00 +- 1.00 (5, 900 weights) |" in text
     assert "| wild | diverged | diverged |" in text and "fewer than the 5" in text
