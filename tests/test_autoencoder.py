@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_classification
@@ -215,6 +216,87 @@ def test_constant_features_and_one_row(digits):
     assert np.isfinite(model.transform(X)).all() and model.scale_[-1] == 1.0
     with np.errstate(all="raise"):
         assert model.score(X[:1]) <= 1.0
+    one = r"1 sample\(s\).*minimum of 2 is required by SparseDenoisingAutoencoder"
+    for learn in (clone(model).fit, clone(model).partial_fit):
+        with pytest.raises(ValueError, match=one):
+            learn(X[:1])
+
+
+@pytest.mark.parametrize("unit", ["srelu", "two-sided", rw.units.KWinnersUnit(k=12)], ids=str)
+def test_hidden_units_that_are_layers(digits, unit):
+    model = SparseDenoisingAutoencoder(**{**SMALL, "activation": unit, "dropout": 0.1}).fit(digits)
+    hidden = model.transform(digits)
+    assert hidden.shape == (500, 120 if unit == "two-sided" else 60)
+    assert len(model.get_feature_names_out()) == hidden.shape[1] and model.score(digits) > 0.2
+    z = (digits - model.mean_) / model.scale_
+    back = model.network_.predict(z) * model.scale_ + model.mean_
+    np.testing.assert_allclose(model.inverse_transform(hidden), back, atol=1e-3)
+
+
+def test_activations_that_are_no_hidden_units_are_refused_by_name(digits):
+    with pytest.raises(ValueError, match="activation must be one of hidden neurons that have links, got 'sw"):
+        SparseDenoisingAutoencoder(activation="switchnet4").fit(digits)
+
+
+def test_sparse_samples_are_those_of_the_array(coder, digits):
+    X = csr_array(digits)
+    assert bits(SparseDenoisingAutoencoder(**SMALL).fit(X)) == bits(coder)
+    assert np.array_equal(coder.transform(X), coder.transform(digits))
+    assert coder.score(X) == coder.score(digits)
+
+
+def test_a_stream(digits):
+    model = SparseDenoisingAutoencoder(**SMALL, batch_size=50)
+    for _ in range(25):
+        model.partial_fit(digits)
+    assert model.n_iter_ == 25 and model.trainer_.step == 250
+    assert [sum(row["links_grown"]) > 0 for row in model.trainer_.history.epochs] == [
+        i in (10, 20) for i in range(25)
+    ]
+    assert model.score(digits) > 0.25 and model.loss_curve_[-1] < model.loss_curve_[0]
+    twin = pickle.loads(pickle.dumps(model))
+    for one in (model, twin):
+        one.partial_fit(digits[:1])  # of any size, in the units of the first call
+    assert bits(twin) == bits(model) and np.array_equal(model.mean_, digits.mean(axis=0))
+
+
+def test_noise_is_new_in_every_call(digits, monkeypatch):
+    seen, fit = [], rw.Trainer.fit
+
+    def watched(self, X, y, **options):
+        seen.append(X - y)
+        return fit(self, X, y, **options)
+
+    monkeypatch.setattr(rw.Trainer, "fit", watched)
+    model = SparseDenoisingAutoencoder(**SMALL).partial_fit(digits).partial_fit(digits)
+    model.set_params(noise=0.0).partial_fit(digits)
+    assert not np.array_equal(seen[0], seen[1]) and not seen[2].any()
+
+
+def test_a_stream_goes_on_where_a_fit_ended_and_a_call_that_fails_changes_nothing(coder, digits):
+    model = copy.deepcopy(coder).partial_fit(digits[:100])  # its step is the 101st
+    assert any(model.trainer_.history.epochs[-1]["links_grown"])
+    assert not any(model.partial_fit(digits[:100]).trainer_.history.epochs[-1]["links_grown"])
+    before, rate = bits(model), model.trainer_.optimizer.lr
+    for change, words in (
+        ({"learning_rate_init": 1e9}, "diverged"), ({"momentum": 2}, "momentum"), ({"n_jobs": 0}, "n_jobs"),
+        ({"batch_size": 0}, "batch_size"), ({"noise": -1}, "noise"), ({"horizon": 0}, "horizon"),
+    ):  # fmt: skip
+        with pytest.raises((ValueError, ArithmeticError), match=words):
+            model.set_params(**change).partial_fit(digits)
+        model.set_params(**clone(coder).get_params())
+        assert bits(model) == before and model.trainer_.optimizer.lr == rate and model.n_iter_ == 22
+    with pytest.raises(ValueError, match="63 features"):
+        model.partial_fit(digits[:, :63])
+
+
+def test_fractions_of_a_stream(digits):
+    rule = {"name": "rigl", "every": {"steps": 5}, "end": 0.5}
+    model = SparseDenoisingAutoencoder(**{**SMALL, "rewiring": rule, "horizon": 8})
+    for _ in range(10):
+        model.partial_fit(digits)
+    moved = [sum(row["links_grown"]) > 0 for row in model.trainer_.history.epochs]
+    assert any(moved[:4]) and not any(moved[5:])
 
 
 # --- QuickSelection -------------------------------------------------------------------------
@@ -311,3 +393,18 @@ def test_published_protocol_on_madelon():
     related = np.abs(np.corrcoef(X.T) - np.eye(500)).max(axis=0) > 0.25
     assert related.sum() == 20
     assert hits(QuickSelection(20, random_state=0).fit(X), related) >= 10
+
+
+def test_samples_that_say_nothing_are_refused_and_sparse_ones_taken(digits):
+    model = QuickSelection(5, estimator=SparseDenoisingAutoencoder(**SMALL), n_runs=1, random_state=0)
+    with pytest.raises(ValueError, match=r"1 sample\(s\).*minimum of 2 is required by QuickSelection"):
+        model.fit(digits[:1])
+    for alike in (np.tile(digits[:1], (9, 1)), csr_array(np.tile(digits[:1], (9, 1)))):
+        with pytest.raises(
+            ValueError, match="X must hold features that vary, got samples that are all alike"
+        ):
+            model.fit(alike)
+    dense = clone(model).fit(digits)
+    sparse = model.fit(csr_array(digits))
+    assert np.array_equal(sparse.strengths_, dense.strengths_)
+    assert np.array_equal(sparse.transform(csr_array(digits)).toarray(), dense.transform(digits))

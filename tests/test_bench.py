@@ -217,7 +217,8 @@ def test_who_is_above_whom(folder, monkeypatch):
         "weights": rows, "time": timed, "seconds": 6.71, "baseline": "static", "samples": 12_000, "seeds": 3,
     }  # fmt: skip
     machine = {"cpu": "one", "instruction set": "avx2", "commit": "abc"}
-    run = {"cells": cells, "machine": machine, "tables": [], "plots": [], "notes": ["a note", f"{_networks_readme.ENDS}: wild."]}
+    notes = ["a note", f"{_networks_readme.ENDS}: wild."]
+    run = {"cells": cells, "machine": machine, "tables": [], "plots": [], "notes": notes}
     text = _networks_readme.put(page, run)
     assert f"has all of it. {_networks_readme.ENDS}: wild.\n" in text and "a note" not in text
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text

@@ -4,6 +4,7 @@ import copy
 import itertools
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -472,3 +473,19 @@ def test_nothing_of_the_size_of_all_pairs_is_made():
         tracemalloc.stop()
     assert rbm.network_.nbytes < 2 << 20
     assert peak < 40 << 20
+
+
+def test_values_that_are_no_probabilities_are_told_of_once(digits):
+    rbm = SparseBernoulliRBM(**FAST)
+    with pytest.warns(UserWarning, match=r"X should hold 0 and 1, or probabilities in \[0, 1\], got 16: "):
+        rbm.partial_fit(digits * 16)
+    rbm.partial_fit(digits * 16)  # told
+    with pytest.warns(UserWarning, match="got -1: "):
+        rbm.fit(sp.csr_array(-digits))
+    SparseBernoulliRBM(**FAST).fit(digits * (1 + 1e-9))  # rounding
+    fresh = SparseBernoulliRBM(**FAST)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning):
+            fresh.fit(digits * 2)
+    assert not hasattr(fresh, "trainer_")

@@ -100,6 +100,7 @@ UNSUPERVISED = [
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:SparseBernoulliRBM. X should hold 0 and 1")  # the checks do not
 @pytest.mark.parametrize("estimator", UNSUPERVISED, ids=lambda e: type(e).__name__)
 def test_check_unsupervised_estimator(estimator):
     results = check_estimator(estimator, on_fail=None, on_skip=None)

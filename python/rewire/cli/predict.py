@@ -47,6 +47,7 @@ def run(arguments: Namespace) -> int:
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     loss = _loss(contents)
     classes, cut = _decision(contents.notes.get("classes"), network, loss)
+    predictions: Any
     if classes:
         chosen = outputs.argmax(axis=1) if cut is None else outputs[:, 0] > cut
         predictions = [classes[number] for number in chosen.astype(np.int64).tolist()]

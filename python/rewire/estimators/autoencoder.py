@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from rewire import _checks
+from rewire._checks import describe
 from rewire._inputs import DenseSource, Source, as_source
 from rewire._moments import quiet
 from rewire._snapshot import AttributesUndone
 from rewire._targets import refuse_where
-from rewire._warn import warn
 from rewire.activations import Activation, activation
-from rewire.errors import InterruptedWarning
-from rewire.estimators import _parameters
+from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._arguments import Arguments
-from rewire.initializers import Initializer, Normal, initializer
+from rewire.initializers import Initializer
 from rewire.layers import Dropout, Layer, Pass, Sparse
+from rewire.layers.row import forward_through
 from rewire.losses.values import LARGEST_TARGET
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
-from rewire.rewiring import SET, Rule, rewiring
+from rewire.rewiring import SET, Epochs, Rule
 from rewire.standardizer import Standardizer
 from rewire.trainer import Trainer
+from rewire.units import Unit
 
 __all__ = ["SparseDenoisingAutoencoder"]
 
@@ -48,7 +49,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
     n_components : int
         Hidden neurons.
     activation : str or Activation
-        Of these; outputs are linear.
+        Of these; outputs are linear. Those that are layers, such as ``"srelu"``, ``"k-winners"`` and
+        ``"two-sided"``, go by name or as :mod:`rewire.units`.
     epsilon, density : float, optional
         How many links each of the two layers has: see :class:`~rewire.Sparse`. Give density instead of
         epsilon, not beside it: where both are given density counts.
@@ -76,6 +78,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Instead of SGD with the three parameters above; its rate is that of a mean squared error.
     batch_size, max_iter : int
         Samples a step, and epochs.
+    horizon : int, optional
+        Epochs that a whole run takes, where a call of ``partial_fit`` is one as well: what fractions of the
+        run, such as ``end=0.75`` of ``rewiring="rigl"``, count by. By default ``max_iter``.
     standardize : bool
         Bring features to mean 0 and deviation 1. Without it strengths depend on units.
     random_state : int, RandomState, Generator, SeedSequence or None
@@ -123,6 +128,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
     """
 
     trainer_: Trainer
+    _own_sgd: bool
+    _units_of: Standardizer
     n_features_in_: int
 
     def __init__(
@@ -144,6 +151,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         optimizer: Optimizer | None = None,
         batch_size: int = 100,
         max_iter: int = 100,
+        horizon: int | None = None,
         standardize: bool = True,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -166,6 +174,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         self.optimizer = optimizer
         self.batch_size = batch_size
         self.max_iter = max_iter
+        self.horizon = horizon
         self.standardize = standardize
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -180,8 +189,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
-            Real and finite.
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Real and finite; two samples or more. Sparse ones are made dense, once as a whole.
         y : object
             Ignored.
 
@@ -207,88 +216,144 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         warning.
         """
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
-            X = validate_data(self, _parameters.features(X), dtype=(np.float64, np.float32))
-            trainer, rng = self._new_trainer(X.shape[1])
-            options = self._options()
-            by = self._units(X)
-            clean, dtype = by.apply(X.astype(np.float64)), trainer.network.dtype
-            most = LARGEST_TARGET[dtype]
-            expected = f"lie within {most:.2g} in {dtype}, or be standardised (standardize=True)"
-            refuse_where(np.abs(clean) > most, X, "X", expected)
-            clean = clean.astype(dtype)
-            noise = _checks.number("noise", self.noise, low=0.0)
-            noisy = clean if noise == 0.0 else _with_noise(clean, noise, rng)
-            try:
-                interrupted = trainer.fit(noisy, clean, **options).interrupted
-            except ArithmeticError as error:
-                error.add_note(
-                    f"{type(self).__name__} has learning_rate_init={self.learning_rate_init!r} and "
-                    f"standardize={self.standardize!r}"
-                )
-                raise
-            self.__dict__.update(trainer_=trainer, mean_=by.mean, scale_=1.0 / by.scale, _units_of=by)
-        if interrupted:
-            warn(
-                f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
-                "what has been learnt so far is kept",
-                InterruptedWarning,
-            )
+            X = _parts.dense(_parts.samples(self, X, reset=True, least=2))
+            trainer, by = self._new_trainer(X.shape[1], stream=False), self._units(X)
+            trainer.horizon = self.horizon
+            self._learn(trainer, by, X, _checks.integer("max_iter", self.max_iter, low=1))
+        if self.trainer_.history.interrupted:
+            _parts.tell_interrupted(self, "fit", f"{self.n_iter_} epochs")
         return self
 
-    def _options(self) -> dict[str, Any]:
-        """Checked arguments of `Trainer.fit`."""
+    @quiet()
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from some samples, once.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Real and finite.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError, ValueError, DivergenceError
+            As for :meth:`fit`. Whatever raises leaves the estimator as it was.
+
+        Notes
+        -----
+        The first call builds the network, and takes the units of features, ``mean_`` and ``scale_``, from its
+        samples, of which there must be two or more. They stay: begin with samples that are like the others,
+        or standardise them yourself (``standardize=False``). Every call draws noise of its own, and counts as
+        an epoch of the rewiring rule; ``"set"`` acts after every 100 steps. Rules that count by a fraction of
+        the run take ``horizon`` calls for it, or ``max_iter``. After the first call, ``noise``,
+        ``learning_rate_init``, ``momentum`` and ``weight_decay`` (of the SGD that the network was built
+        with, if it was), ``batch_size``, ``max_iter``, ``horizon``, ``n_jobs`` and ``verbose`` may be
+        changed; other parameters say nothing then.
+        """
+        first = not hasattr(self, "trainer_")
+        going_on = () if first else (self.trainer_, self.trainer_.state, self.trainer_.optimizer)
+        with _parameters.DrawsUndone(self.random_state), AttributesUndone(self, *going_on):
+            X = _parts.dense(_parts.samples(self, X, reset=first, least=2 if first else 1))
+            if first:
+                trainer, by = self._new_trainer(X.shape[1], stream=True), self._units(X)
+            else:
+                trainer, by = self.trainer_, self._units_of
+                self._take_up(trainer)
+            name = "max_iter" if self.horizon is None else "horizon"
+            trainer.horizon = max(_checks.integer(name, getattr(self, name), low=1), trainer.epoch + 1)
+            # A stream may go on for ever: that no period ends before `max_iter` calls says nothing, unless
+            # fractions of the run end it.
+            own = _parts.chooses_set(self)
+            for rule in trainer.rewiring.parts():
+                if own or (self.horizon is None and not rule.run_fractions()):
+                    trainer.state.told = trainer.state.told | {("misfit", rule.name)}
+            self._learn(trainer, by, X, 1)
+        if self.trainer_.history.interrupted:
+            _parts.tell_interrupted(self, "partial_fit", f"{self.n_iter_} epochs")
+        return self
+
+    def _learn(self, trainer: Trainer, by: Standardizer, X: NDArray[Any], epochs: int) -> None:
+        """Some epochs on these samples; what is learnt becomes the estimator's."""
         verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
-        return {
-            "epochs": _checks.integer("max_iter", self.max_iter, low=1),
+        options: dict[str, Any] = {
             "batch_size": _checks.integer("batch_size", self.batch_size, low=1),
             "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
         }
+        clean, dtype = by.apply(X.astype(np.float64)), trainer.network.dtype
+        most = LARGEST_TARGET[dtype]
+        expected = f"lie within {most:.2g} in {dtype}, or be standardised (standardize=True)"
+        refuse_where(np.abs(clean) > most, X, "X", expected)
+        clean = clean.astype(dtype)
+        noise = _checks.number("noise", self.noise, low=0.0)
+        noisy = clean if noise == 0.0 else _with_noise(clean, noise, _noise_of(trainer))
+        try:
+            trainer.fit(noisy, clean, epochs=epochs, **options)
+        except ArithmeticError as error:
+            error.add_note(
+                f"{type(self).__name__} has learning_rate_init={self.learning_rate_init!r} and "
+                f"standardize={self.standardize!r}"
+            )
+            raise
+        self.__dict__.update(trainer_=trainer, mean_=by.mean, scale_=1.0 / by.scale, _units_of=by)
 
-    def _new_trainer(self, n_features: int) -> tuple[Trainer, np.random.Generator]:
-        """A trainer of a new network, and a generator for the noise."""
-        hidden = _checks.integer("n_components", self.n_components, low=1, high=_checks.MAX_NEURONS)
-        kind = activation(self.activation)
+    def _new_trainer(self, n_features: int, *, stream: bool) -> Trainer:
+        """A trainer of a new network."""
+        hidden, dtype = _parts.units(self)
+        kind, init = activation(self.activation), _parts.initial_weights(self, SCALE)
+        if type(kind).body is not Activation.body:
+            raise ValueError(
+                f"activation must be one of hidden neurons that have links, got {describe(self.activation)}, "
+                "which stands for whole layers"
+            )
         links: dict[str, Any] = {
-            "init": self._initializer(), "group": _checks.choice("group", self.group, (1, 2, 4, 8)),
+            "init": init, "group": _checks.choice("group", self.group, (1, 2, 4, 8)),
         }  # fmt: skip
         if self.density is None:
             links["epsilon"] = _checks.number("epsilon", self.epsilon, low=0.0, open_low=True)
         else:
             links["density"] = _checks.number("density", self.density, low=0.0, high=1.0, open_low=True)
         dropout = _checks.number("dropout", self.dropout, low=0.0, high=1.0, open_high=True)
-        dtype = _checks.choice("dtype", self.dtype, ("float32", "float64"))
-        n_jobs = _parameters.n_jobs(self.n_jobs)
-        layers: list[Layer] = [Sparse(n_features, hidden, activation=kind, **links)]
+        n_jobs, unit = _parameters.n_jobs(self.n_jobs), kind.layer() if isinstance(kind, Unit) else None
+        layers: list[Layer] = [
+            Sparse(n_features, hidden, activation=kind if unit is None else "linear", **links)
+        ]
+        if unit is not None:
+            layers.append(unit)
         if dropout:
             layers.append(Dropout(dropout))
-        layers.append(Sparse(hidden, n_features, activation="linear", **links))
-        optimizer, rule = self._new_optimizer(n_features), self._new_rule()
-        seed = _parameters.seed(self.random_state)
-        network = Sequential(layers, seed=seed, dtype=dtype)
-        trainer = Trainer(network, loss="mse", optimizer=optimizer, rewiring=rule, threads=n_jobs)
-        words = np.random.SeedSequence([seed, *b"noise"])
-        return trainer, np.random.Generator(np.random.Philox(words))
+        layers.append(Sparse(hidden * kind.outputs_a_neuron, n_features, activation="linear", **links))
+        optimizer, rule = self._new_optimizer(n_features), self._new_rule(stream)
+        network = Sequential(layers, seed=_parameters.seed(self.random_state), dtype=dtype)
+        self._own_sgd = self.optimizer is None
+        return Trainer(network, loss="mse", optimizer=optimizer, rewiring=rule, threads=n_jobs)
+
+    def _take_up(self, trainer: Trainer) -> None:
+        """Go on with a trainer, under parameters that may have changed."""
+        n_jobs = _parameters.n_jobs(self.n_jobs)
+        with trainer.network.gate.writing("partial_fit"):
+            if self._own_sgd and isinstance(trainer.optimizer, SGD):
+                _parts.set_rates(self, trainer.optimizer, *self._rate(self.n_features_in_))
+            if _parts.chooses_set(self) and isinstance(trainer.rewiring, SET):
+                trainer.rewiring = self._new_rule(stream=True)  # `fit` has another period
+            trainer.threads = n_jobs
+            trainer.state.unfinished = None  # of a call that Ctrl-C has ended
+
+    def _rate(self, n_features: int) -> tuple[str, float]:
+        """The learning rate's name, and what SGD has it times."""
+        return "learning_rate_init", n_features / 2.0
 
     def _new_optimizer(self, n_features: int) -> Optimizer:
-        if self.optimizer is not None:
-            expected = "an Optimizer or None"
-            return copy.deepcopy(_checks.one_of_types("optimizer", self.optimizer, Optimizer, expected))
-        rate = _checks.number("learning_rate_init", self.learning_rate_init, low=0.0, open_low=True)
         # A mean over features has gradients 2 / n_features times those of half their sum.
-        return SGD(
-            lr=rate * n_features / 2.0, momentum=self.momentum, weight_decay=self.weight_decay,
-            decay="per_step",
-        )  # fmt: skip
+        return _parts.own_sgd(self, *self._rate(n_features), decay="per_step")
 
-    def _new_rule(self) -> Rule:
-        fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
-        if isinstance(self.rewiring, str) and self.rewiring == "set":
-            return SET(fraction, init=self._initializer())
-        return copy.deepcopy(rewiring(self.rewiring))
-
-    def _initializer(self) -> Initializer:
-        auto = isinstance(self.init, str) and self.init == "auto"
-        return Normal(SCALE) if auto else initializer(self.init)
+    def _new_rule(self, stream: bool) -> Rule:
+        every = _auto.period(_auto.Amount(0, None)) if stream else Epochs(1)
+        return _parts.rule(self, _parts.initial_weights(self, SCALE), every)
 
     def _units(self, X: NDArray[Any]) -> Standardizer:
         """What brings features to mean 0 and deviation 1, or leaves them as they are."""
@@ -304,14 +369,16 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
+        X : array-like or sparse matrix, shape (n_samples, n_features)
 
         Returns
         -------
         ndarray of the network's dtype, shape (n_samples, n_components)
+            Twice as many columns where the activation gives two values a neuron.
         """
         check_is_fitted(self)
-        return self._through(0, DenseSource(self._checked(X)), self._units_of)
+        source = as_source(_parts.samples(self, X, reset=False), self.n_features_in_)
+        return self._through(self.network_.layers[:-1], source, self._units_of)
 
     @quiet()
     def inverse_transform(self, X: Any) -> NDArray[np.float64]:
@@ -326,7 +393,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         ndarray of float64, shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        found = self._through(-1, as_source(X, self._n_features_out)).astype(np.float64)
+        found = self._through(self.network_.layers[-1:], as_source(X, self._n_features_out))
         return found * self.scale_ + self.mean_
 
     @quiet()
@@ -335,7 +402,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
+        X : array-like or sparse matrix, shape (n_samples, n_features)
         y : object
             Ignored.
 
@@ -346,36 +413,31 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
             features. At most 1; 0 for a network that always gives the means.
         """
         check_is_fitted(self)
-        X = self._checked(X)
-        hidden = self._through(0, DenseSource(X), self._units_of)  # `transform` may give a frame
+        X = _parts.dense(_parts.samples(self, X, reset=False))
+        layers = self.network_.layers
+        hidden = self._through(layers[:-1], DenseSource(X), self._units_of)  # `transform` may give a frame
         clean = self._units_of.apply(X.astype(np.float64))
-        errors = np.square(clean - self._through(-1, DenseSource(hidden))).sum()
+        errors = np.square(clean - self._through(layers[-1:], DenseSource(hidden))).sum()
         whole = np.square(clean).sum()
         return float(1.0 - errors / whole) if whole > 0.0 else float(errors == 0.0)
 
-    def _checked(self, X: Any) -> NDArray[Any]:
-        """Samples for the network there is."""
-        found: NDArray[Any] = validate_data(
-            self, _parameters.features(X), reset=False, dtype=(np.float64, np.float32)
-        )
-        return found
-
-    def _through(self, layer: int, source: Source, by: Standardizer | None = None) -> NDArray[Any]:
-        """Outputs of one layer of the network, some rows at a time."""
+    def _through(
+        self, layers: Sequence[Layer], source: Source, by: Standardizer | None = None
+    ) -> NDArray[Any]:
+        """Outputs of some layers of the network, some rows at a time."""
         network = self.network_
-        part = network.layers[layer]
         n_jobs = _parameters.n_jobs(self.n_jobs)
         mean, scale = (None, None) if by is None else (by.mean, by.scale)
-        found = np.empty((source.n_samples, part.n_out), network.dtype)
+        found = np.empty((source.n_samples, layers[-1].n_out), network.dtype)
         with network.gate.reading("transform"):
             ws = network.workspace()
             for first in range(0, len(found), ROWS):
                 rows = np.arange(first, min(first + ROWS, len(found)))
                 n_threads = network.threads_for(len(rows), n_jobs)
                 ws.shape(len(rows))
-                x = ws.tiles("input", part.n_in)
+                x = ws.tiles("input", layers[0].n_in)
                 source.pack(x, rows, mean, scale, n_threads)
-                y = part.forward(x, Pass(ws, threads=n_threads))
+                y = forward_through(layers, x, Pass(ws, threads=n_threads))[-1]
                 y.unpack(found[rows[0] : rows[-1] + 1], n_threads)
         return found
 
@@ -430,15 +492,23 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []  # it is that of the network
         return tags
 
     @property
     def _n_features_out(self) -> int:
-        return self.network_.layers[0].n_out
+        return self.network_.layers[-1].n_in
 
 
 def _with_noise(clean: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[Any]:
     """Standardised features plus Gaussian noise."""
     found: NDArray[Any] = clean + noise * rng.standard_normal(clean.shape, dtype=clean.dtype.type)
     return found.astype(clean.dtype, copy=False)
+
+
+def _noise_of(trainer: Trainer) -> np.random.Generator:
+    """Random numbers for the noise of the coming call, so that nothing has to be kept of a generator."""
+    earlier = [trainer.epoch] if trainer.epoch else []
+    words = np.random.SeedSequence([trainer.seed, *b"noise", *earlier])
+    return np.random.Generator(np.random.Philox(words))

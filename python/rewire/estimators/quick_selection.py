@@ -7,14 +7,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.feature_selection import SelectorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from rewire import _checks
 from rewire._moments import quiet
 from rewire._snapshot import AttributesUndone
-from rewire.estimators import _parameters
+from rewire.estimators import _parameters, _parts
 from rewire.estimators._arguments import Arguments
 from rewire.estimators.autoencoder import SparseDenoisingAutoencoder
 
@@ -100,8 +101,9 @@ class QuickSelection(SelectorMixin, Arguments):
 
         Parameters
         ----------
-        X : array-like, shape (n_samples, n_features)
-            Real and finite.
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+            Real and finite; two samples or more, that are not all alike. Sparse ones are made dense, once as
+            a whole.
         y : object
             Ignored.
 
@@ -117,7 +119,9 @@ class QuickSelection(SelectorMixin, Arguments):
             Whatever raises leaves the estimator as it was.
         """
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
-            X = validate_data(self, _parameters.features(X), dtype=(np.float64, np.float32))
+            X = _parts.samples(self, X, reset=True, least=2)
+            if not _varies(X):
+                raise ValueError("X must hold features that vary, got samples that are all alike")
             count, runs = self._count(X.shape[1]), _checks.integer("n_runs", self.n_runs, low=1)
             kind = SparseDenoisingAutoencoder
             given = kind() if self.estimator is None else self.estimator
@@ -153,3 +157,15 @@ class QuickSelection(SelectorMixin, Arguments):
     def _get_support_mask(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
         return self.support_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _varies(X: Any) -> bool:
+    """Whether a feature has more than one value."""
+    if issparse(X):
+        return bool((X.max(axis=0) - X.min(axis=0)).nnz)
+    return bool((X != X[0]).any())

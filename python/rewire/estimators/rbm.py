@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from rewire import _checks
 from rewire._inputs import as_source
@@ -19,23 +18,23 @@ from rewire._snapshot import AllOrNothing, AttributesUndone
 from rewire._warn import warn
 from rewire.boltzmann import LogPartition, Machine
 from rewire.connectivity import Connectivity, connectivity
-from rewire.errors import DivergenceError, InterruptedWarning
-from rewire.estimators import _auto, _parameters
+from rewire.errors import DivergenceError
+from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._arguments import Arguments
-from rewire.initializers import Initializer, Normal, initializer
+from rewire.initializers import Initializer
 from rewire.layers import FreeEnergy
 from rewire.losses import Contrast
 from rewire.network import Sequential
 from rewire.optim import SGD, Optimizer
 from rewire.progress import print_now
-from rewire.rewiring import SET, Rule, TrainingProgress, rewiring
+from rewire.rewiring import Rule, TrainingProgress
 from rewire.trainer import Trainer
 
 __all__ = ["SparseBernoulliRBM"]
 
 SCALE = 0.05  # standard deviation of initial weights
 WATCHED = 1000  # samples whose pseudo-likelihood is printed
-TYPES = (np.float64, np.float32)
+BEYOND = 1e-6  # of [0, 1], which rounding may bring samples
 _ORDER, _CHAINS, _ASKED = range(3)  # what random numbers are for
 
 
@@ -111,9 +110,9 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
 
     Notes
     -----
-    Inputs are 0 or 1, or probabilities of 1 in [0, 1], as in scikit-learn; others are not refused, and make
-    no sense. Sparse ones are made dense batch by batch. Samples are shuffled in every pass, which
-    scikit-learn's does not do.
+    Inputs are 0 or 1, or probabilities of 1 in [0, 1]. scikit-learn's machine takes all others without a
+    word; here ``fit`` and ``partial_fit`` take them with a ``UserWarning``, once for a machine. Sparse inputs
+    are made dense batch by batch. Samples are shuffled in every pass, which scikit-learn's does not do.
 
     SET for RBMs: Mocanu et al., *Scalable training of artificial neural networks with adaptive sparse
     connectivity inspired by network science*, Nature Communications 9:2383 (2018). CD: Hinton, Neural
@@ -133,6 +132,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
     trainer_: Trainer
     h_samples_: NDArray[Any]
     _own_sgd: bool
+    _warned: bool
     n_features_in_: int
 
     def __init__(
@@ -208,15 +208,21 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         DivergenceError
             When a value is no longer finite.
 
+        Warns
+        -----
+        UserWarning
+            For values beyond [0, 1].
+
         Notes
         -----
         Whatever raises leaves the estimator as it was. What Ctrl-C ends after a pass is kept, with a warning.
         """
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
-            X = self._checked(X, reset=True)
+            X = _parts.samples(self, X, reset=True)
             n_iter = _checks.integer("n_iter", self.n_iter, low=1)
             steps = self._steps_of(X)
             self._begin(X, steps)
+            self._warn_of_range(X)
             self.trainer_.horizon, self.trainer_.steps_per_epoch = self._length(), steps
             done, interrupted = 0, False
             try:
@@ -228,11 +234,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
                 self.trainer_.state.unfinished = None  # the steps of the last pass stay, and are of no epoch
                 interrupted = True
         if interrupted:
-            warn(
-                f"{type(self).__name__}.fit was interrupted after {done} passes; what has been learnt so far "
-                "is kept",
-                InterruptedWarning,
-            )
+            _parts.tell_interrupted(self, "fit", f"{done} passes")
         return self
 
     @quiet()
@@ -269,16 +271,18 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         first = not hasattr(self, "trainer_")
         kept = () if first else (KeyboardInterrupt,)
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self, kept=kept):
-            X = self._checked(X, reset=first)
+            X = _parts.samples(self, X, reset=first)
             if first:
                 self._begin(X, None)
+                self._warn_of_range(X)
                 self._piece(X)
             else:
                 self._check_steps()
+                self._warn_of_range(X)
                 n_jobs, trainer = _parameters.n_jobs(self.n_jobs), self.trainer_
                 with AllOrNothing(trainer, trainer._interrupts):
                     if self._own_sgd and isinstance(trainer.optimizer, SGD):
-                        self._set_rates(trainer.optimizer)
+                        _parts.set_rates(self, trainer.optimizer, "learning_rate")
                     trainer.threads = n_jobs
                     trainer.state.unfinished = None  # of a call that Ctrl-C has ended
                     self._piece(X)
@@ -302,23 +306,20 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         steps: int = -(-X.shape[0] // _checks.integer("batch_size", self.batch_size, low=1))
         return steps
 
-    def _checked(self, X: Any, *, reset: bool) -> Any:
-        return validate_data(self, _parameters.features(X), reset=reset, accept_sparse="csr", dtype=TYPES)
-
     def _begin(self, X: Any, steps: int | None) -> None:
         """A new machine; ``steps`` is how many a pass has, None in a stream."""
         self._check_steps()
         if not isinstance(self.verbose, (bool, np.bool_)):
             _checks.integer("verbose", self.verbose, low=0)
-        hidden = _checks.integer("n_components", self.n_components, low=1, high=_checks.MAX_NEURONS)
-        dtype = _checks.choice("dtype", self.dtype, ("float32", "float64"))
+        hidden, dtype = _parts.units(self)
         n_jobs = _parameters.n_jobs(self.n_jobs)
-        init = self._initializer()
+        init = _parts.initial_weights(self, SCALE)
         layer = FreeEnergy(
             X.shape[1], hidden, init=init, connectivity=connectivity(self.connectivity), group=self.group,
             **self._link_count(),
         )  # fmt: skip
-        optimizer, rule = self._new_optimizer(), self._new_rule(init, steps)
+        optimizer = _parts.own_sgd(self, "learning_rate")
+        rule = _parts.rule(self, init, _auto.period(_auto.Amount(0, steps)))
         network = Sequential([layer], seed=_parameters.seed(self.random_state), dtype=dtype)
         means = (np.asarray(X.sum(axis=0), np.float64).reshape(-1) + 1.0) / (X.shape[0] + 2.0)
         means = np.clip(means, 1e-6, 1.0 - 1e-6)
@@ -326,16 +327,23 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         trainer = Trainer(network, loss=Contrast(), optimizer=optimizer, rewiring=rule, threads=n_jobs)
         chains = np.zeros((self.batch_size, hidden), network.dtype)
         own = self.optimizer is None
-        self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0, _own_sgd=own)
+        self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0, _own_sgd=own, _warned=False)
+
+    def _warn_of_range(self, X: Any) -> None:
+        """Warn, once for a machine, of samples that are no probabilities."""
+        if self._warned or (farthest := _beyond(X)) is None:
+            return
+        self._warned = True
+        warn(
+            f"{type(self).__name__}: X should hold 0 and 1, or probabilities in [0, 1], got {farthest:.3g}: "
+            "what is learnt of other values makes no sense; scale them, with MinMaxScaler say",
+            UserWarning,
+        )
 
     def _check_steps(self) -> None:
         _checks.integer("batch_size", self.batch_size, low=1)
         _checks.integer("gibbs_steps", self.gibbs_steps, low=1)
         _checks.boolean("persistent", self.persistent)
-
-    def _initializer(self) -> Initializer:
-        auto = isinstance(self.init, str) and self.init == "auto"
-        return Normal(SCALE) if auto else initializer(self.init)
 
     def _link_count(self) -> dict[str, Any]:
         if self.density is not None and self.links is not None:
@@ -343,27 +351,6 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         if self.density is not None:
             return {"density": self.density}
         return {"epsilon": self.epsilon} if self.links is None else {"links": self.links}
-
-    def _new_optimizer(self) -> Optimizer:
-        if self.optimizer is not None:
-            expected = "an Optimizer or None"
-            return copy.deepcopy(_checks.one_of_types("optimizer", self.optimizer, Optimizer, expected))
-        return self._set_rates(SGD())
-
-    def _set_rates(self, optimizer: Any) -> Optimizer:
-        """Give SGD the rates that the parameters say."""
-        rate = _checks.number("learning_rate", self.learning_rate, low=0.0, open_low=True)
-        momentum = _checks.number("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
-        decay = _checks.number("weight_decay", self.weight_decay, low=0.0)
-        optimizer.lr, optimizer.momentum, optimizer.weight_decay = rate, momentum, decay
-        found: Optimizer = optimizer
-        return found
-
-    def _new_rule(self, init: Initializer, steps: int | None) -> Rule:
-        fraction = _checks.number("drop_fraction", self.drop_fraction, low=0.0, high=1.0)
-        if isinstance(self.rewiring, str) and self.rewiring == "set":
-            return SET(fraction, every=_auto.period(_auto.Amount(0, steps)), init=init)
-        return copy.deepcopy(rewiring(self.rewiring))
 
     def _one_pass(self, X: Any, *, last: bool) -> None:
         """All samples once, in a new order; the epoch ends."""
@@ -385,7 +372,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         rng = self._rng(_CHAINS, trainer.step)
         for first in range(0, len(order), self.batch_size):
             rows = X[order[first : first + self.batch_size]]
-            data = rows.toarray() if issparse(rows) else rows
+            data = _parts.dense(rows)
             samples, chains = self._samples(machine, data, rng)
             batch, signs = np.concatenate([data, samples]), Contrast.signs(len(data), len(samples))
             wanted = trainer.rewiring.probe_batches
@@ -393,7 +380,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
                 batches = [batch]
                 for _ in range(wanted - 1):
                     rows = X[rng.integers(X.shape[0], size=len(data))]
-                    more = rows.toarray() if issparse(rows) else rows
+                    more = _parts.dense(rows)
                     batches.append(np.concatenate([more, self._samples(machine, more, rng)[0]]))
                 trainer.rewire_if_due(np.concatenate(batches), np.tile(signs, wanted))
             # Where links are rewired before the step, the samples are those of the machine before.
@@ -448,7 +435,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         ndarray of the machine's dtype, shape (n_samples, n_components)
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = _parts.samples(self, X, reset=False)
         with self.network_.gate.reading("transform"):
             return self._machine().hidden(as_source(X, self.n_features_in_))
 
@@ -468,7 +455,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
             Other ones with each call: calls are counted from ``fit`` on.
         """
         check_is_fitted(self)
-        v, n_steps = self._checked(v, reset=False), _checks.integer("n_steps", n_steps, low=1)
+        v, n_steps = _parts.samples(self, v, reset=False), _checks.integer("n_steps", n_steps, low=1)
         with self.network_.gate.reading("gibbs"):
             machine, rng = self._machine(), self._rng(_ASKED, self._asked)
             h = machine.draw(machine.hidden(as_source(v, self.n_features_in_)), rng)
@@ -489,7 +476,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         ndarray of float64, shape (n_samples,)
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = _parts.samples(self, X, reset=False)
         with self.network_.gate.reading("free_energy"):
             return self._machine().free_energy(as_source(X, self.n_features_in_))
 
@@ -511,7 +498,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         nats from call to call. Of a unit that is a probability p, the other state is 1 - p, as there.
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = _parts.samples(self, X, reset=False)
         with self.network_.gate.reading("score_samples"):
             return self._machine().pseudo_likelihood(as_source(X, self.n_features_in_))
 
@@ -609,3 +596,11 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = []  # it is that of the machine
         return tags
+
+
+def _beyond(X: Any) -> float | None:
+    """The value that is farthest from [0, 1]; None if none is beyond it."""
+    values = X.data if issparse(X) else X
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=1.0))
+    farthest = low if -low > high - 1.0 else high
+    return farthest if max(-low, high - 1.0) > BEYOND else None

@@ -25,8 +25,9 @@ def shown(layer: Any, said: Mapping[str, Any]) -> str:
     str
         With the first argument, if something was given for it, and those that differ from their defaults.
     """
+    kind: Any = type(layer)
     words, in_order = [], True
-    for i, (name, default, positional) in enumerate(_parameters(type(layer))):
+    for i, (name, default, positional) in enumerate(_parameters(kind)):
         value = said.get(name, default)
         unsaid = value is None or value is inspect.Parameter.empty or (name == "n_in" and not value)
         if isinstance(value, dict | list):
@@ -36,7 +37,7 @@ def shown(layer: Any, said: Mapping[str, Any]) -> str:
             continue
         in_order = in_order and positional
         words.append(repr(value) if in_order else f"{name}={value!r}")
-    return f"{type(layer).__name__}({', '.join(words)})"
+    return f"{kind.__name__}({', '.join(words)})"
 
 
 def _same(value: Any, default: Any) -> bool:
