@@ -485,6 +485,36 @@ def test_a_regressor_of_counts_predicts_rates_in_any_units(scale):
 
 
 @pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
+@pytest.mark.parametrize("before, after", [(0.0, 1000.0), (1000.0, 1.0), (0.3, 0.3)])
+def test_a_stream_of_counts_finds_their_level(before, after):
+    rng = np.random.default_rng(0)
+
+    def piece(rows, rate):
+        X = rng.normal(size=(rows, 4))
+        return X, rng.poisson(rate * np.exp(X[:, 0] / 2)), rate * np.exp(X[:, 0] / 2)
+
+    model = rw.SparseMLPRegressor(**COUNTS, loss="poisson").partial_fit(*piece(20, before)[:2])
+    for _ in range(60):
+        model.partial_fit(*piece(50, after)[:2])
+    X, _, rates = piece(500, after)
+    assert 0.5 < model.predict(X).mean() / rates.mean() < 2.0
+    assert model.target_scale_ < 2 * after + before / 10
+
+
+@pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
+def test_units_of_counts_change_and_rates_stay_but_for_their_level():
+    X, rng = RNG.normal(size=(50, 4)), np.random.default_rng(0)
+    model = rw.SparseMLPRegressor(**{**COUNTS, "batch_size": 50}, loss="poisson", dtype="float64")
+    model.partial_fit(X, rng.poisson(3.0, 50))
+    scale, rates = model.target_scale_, model.predict(X)
+    y = rng.poisson(80.0, 50)
+    model.set_params(learning_rate_init=1e-12).partial_fit(X, y)
+    assert model.target_scale_ > 10 * scale
+    moved = rates * (1 + 0.5 * (y.mean() / rates.mean() - 1))  # 50 rows came before, as many now
+    np.testing.assert_allclose(model.predict(X), moved, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::rewire.DensityWarning")
 def test_counts_come_in_streams_and_as_nothing():
     X = RNG.normal(size=(60, 3))
     y = RNG.poisson(np.exp(X[:, 0]) * 20)

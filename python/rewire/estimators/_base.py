@@ -25,12 +25,10 @@ from rewire import _checks
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
-from rewire._warn import warn
 from rewire.activations import Activation
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
-from rewire.errors import InterruptedWarning
-from rewire.estimators import _auto, _parameters
+from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._arguments import Arguments
 from rewire.estimators._auto import Amount
 from rewire.estimators._network import coefficients, new_network
@@ -293,11 +291,7 @@ class BaseSparseMLP(Arguments):
         with _parameters.DrawsUndone(self.random_state):
             interrupted = self._fit_or_nothing(X, y, sample_weight, incremental, classes)
         if interrupted:
-            warn(
-                f"{type(self).__name__}.fit was interrupted after {self.n_iter_} epochs; "
-                "what has been learnt so far is kept",
-                InterruptedWarning,
-            )
+            _parts.tell_interrupted(self, "fit", f"{self.n_iter_} epochs")
         return self
 
     def _fit_or_nothing(self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any) -> bool:
@@ -536,13 +530,12 @@ class BaseSparseMLP(Arguments):
         else:
             patience = None
         _checks.number("tol", self.tol, low=0.0)
-        verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
         _parameters.n_jobs(self.n_jobs)
         return {
             "epochs": 1 if incremental else epochs,
             "batch_size": BATCH if self.batch_size == "auto" else self.batch_size,
             "shuffle": _checks.boolean("shuffle", self.shuffle),
-            "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
+            "verbose": _parts.verbosity(self),
             "workers": None if self.workers is None else _checks.integer("workers", self.workers, low=1),
             "patience": None if incremental else patience,
         }

@@ -1,4 +1,7 @@
-"""What estimators that learn without targets make of their parameters: the parts of a trainer."""
+"""What several estimators make of equal parameters: samples, the parts of a trainer, and what they say.
+
+Most of it serves those that learn without targets; the others have more to choose from.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from rewire.rewiring.schedule import RewiringSchedule
 
 __all__ = [
     "chooses_set", "dense", "initial_weights", "own_sgd", "rule", "samples", "set_rates", "tell_interrupted",
-    "units",
+    "units", "verbosity",
 ]  # fmt: skip
 
 TYPES = (np.float64, np.float32)
@@ -86,6 +89,13 @@ def rule(model: Any, init: Initializer, every: RewiringSchedule) -> Rule:
     if chooses_set(model):
         return SET(fraction, every=every, init=init)
     return copy.deepcopy(rewiring(model.rewiring))
+
+
+def verbosity(model: Any) -> int:
+    """How much a trainer says."""
+    asked = int(model.verbose) if isinstance(model.verbose, (bool, np.bool_)) else model.verbose
+    found: int = _checks.choice("verbose", asked, (0, 1, 2))
+    return found
 
 
 def tell_interrupted(model: Any, method: str, done: str) -> None:

@@ -42,6 +42,8 @@ class OutputUnits:
         ``outputs * gain + shift`` are those of now in the new units; None where they stay the same.
     fraction : ndarray of float64, shape (n_outputs,)
         Of the mean residual, by which the level moves.
+    logs : bool
+        Whether outputs are logarithms of rates: targets and residuals are those of the rates.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class OutputUnits:
         gain: NDArray[np.float64] | None,
         shift: NDArray[np.float64] | None,
         fraction: NDArray[np.float64],
+        *,
+        logs: bool = False,
     ) -> None:
-        self.gain, self.shift, self.fraction, self.done = gain, shift, fraction, False
+        self.gain, self.shift, self.fraction, self.logs, self.done = gain, shift, fraction, logs, False
         self._rows: tuple[Source, NDArray[np.float64], NDArray[np.float64] | None] | None = None
 
     def see(self, source: Source, targets: NDArray[np.float64], weight: NDArray[np.float64] | None) -> None:
@@ -68,14 +72,25 @@ class OutputUnits:
             with contextlib.suppress(ValueError):  # inputs are out of range: training says so
                 outputs = network.outputs(source, rows, n_threads, refuse=False).astype(np.float64)
                 if self.gain is not None:
-                    outputs = outputs * self.gain + self.shift
-                level = self.fraction * _average(targets[some] - outputs, balanced(weight)[0])
+                    outputs = outputs * self.gain
+                if self.shift is not None:
+                    outputs = outputs + self.shift
+                level = self._level(outputs, targets[some], balanced(weight)[0])
                 if not np.isfinite(level).all():  # outputs overflow: training says what there is to say
                     level = np.where(np.isfinite(level), level, 0.0)
                 shift = level if shift is None else shift + level
         if shift is not None:
             network.change_outputs(self.gain, shift)
         self.done = True
+
+    def _level(
+        self, outputs: NDArray[np.float64], targets: NDArray[np.float64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """What is added to outputs, so that predictions move by the fraction of their mean residual."""
+        if not self.logs:
+            return self.fraction * _average(targets - outputs, weight)
+        rate = _average(np.exp(outputs), weight)
+        return np.log1p(self.fraction * (_average(targets, weight) - rate) / rate)
 
 
 def _average(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -279,10 +279,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _learn(self, trainer: Trainer, by: Standardizer, X: NDArray[Any], epochs: int) -> None:
         """Some epochs on these samples; what is learnt becomes the estimator's."""
-        verbose = int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose
         options: dict[str, Any] = {
             "batch_size": _checks.integer("batch_size", self.batch_size, low=1),
-            "verbose": _checks.choice("verbose", verbose, (0, 1, 2)),
+            "verbose": _parts.verbosity(self),
         }
         clean, dtype = by.apply(X.astype(np.float64)), trainer.network.dtype
         most = LARGEST_TARGET[dtype]

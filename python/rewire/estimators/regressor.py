@@ -54,7 +54,7 @@ average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
     target_mean_, target_scale_ : ndarray of float64, shape (n_outputs,)
         A prediction is what the network gives, times scale, plus mean (0 and 1 without ``standardize``). In a
         stream they follow the moments of all targets within 5 %. With ``loss="poisson"`` it is exp of what
-        the network gives, times scale: the mean of the first targets.
+        the network gives, times scale: the mean of all targets so far, within 5 %.
     out_activation_ : "identity"
     loss_, loss_curve_, best_loss_ : float, list of float, float
         Mean loss over training batches, of standardised targets.
@@ -172,15 +172,15 @@ density_, history_, topology_history_, network_, trainer_
         )
         if counts:
             refuse_where(y < 0, y, "y", "hold counts >= 0 for loss 'poisson'")
-        if first and (counts or not self.standardize):
+        if first and not self.standardize:
             none = np.zeros(y.shape[1])
-            scale = _mean_counts(y, weight) if counts and self.standardize else none + 1
-            fitted |= {"target_mean_": none, "target_scale_": scale, "_target_moments": None}
+            fitted |= {"target_mean_": none, "target_scale_": none + 1, "_target_moments": None}
+        elif counts and (first or self._target_moments is not None):
+            fitted |= self._learn_counts(y, weight, None if first else self._target_moments)
         elif first or self._target_moments is not None:
             fitted |= self._learn_targets(y, weight, None if first else self._target_moments)
-        new = "target_mean_" in fitted
-        mean = fitted["target_mean_"] if new else self.target_mean_
-        scale = fitted["target_scale_"] if new else self.target_scale_
+        mean = fitted["target_mean_"] if "target_mean_" in fitted else self.target_mean_
+        scale = fitted["target_scale_"] if "target_scale_" in fitted else self.target_scale_
         largest = np.maximum(np.abs(y).max(axis=0), np.abs(mean))
         if near_one(largest):
             return (y - mean) / scale, fitted
@@ -224,6 +224,29 @@ density_, history_, topology_history_, network_, trainer_
             fitted["_begin"] = OutputUnits(gain, shift, fraction)
         return fitted
 
+    def _learn_counts(
+        self, y: NDArray[np.float64], weight: NDArray[np.float64] | None, before: Moments | None
+    ) -> dict[str, Any]:
+        """The same where outputs are logarithms of rates, in units of the mean of all counts."""
+        if weight is not None and not weight.any():
+            none = np.zeros(y.shape[1])
+            return {"target_mean_": none, "target_scale_": none + 1} if before is None else {}
+        found = moments_of(y, weight)
+        latest = found.digest()
+        if before is not None and latest == self._target_latest:
+            return {}
+        moments = found if before is None else before.merged(found)
+        scale = np.where(moments.mean > 0, moments.mean, 1.0)  # 0 is no unit
+        fitted: dict[str, Any] = {"_target_moments": moments, "_target_latest": latest}
+        if before is None:
+            return fitted | {"target_mean_": np.zeros(y.shape[1]), "target_scale_": scale}
+        fraction = np.full(y.shape[1], found.rows / (found.rows + min(before.rows, REMEMBERED)))
+        fraction[(before.mean == 0) & (found.mean > 0)] = 1.0  # zeros alone tell no level
+        shift = np.log(self.target_scale_) - np.log(scale)
+        if near_enough(scale / self.target_scale_, np.zeros(0)):
+            return fitted | {"_begin": OutputUnits(None, None, fraction, logs=True)}
+        return fitted | {"target_scale_": scale, "_begin": OutputUnits(None, shift, fraction, logs=True)}
+
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         return "identity", "linear", MSE.name
 
@@ -232,9 +255,3 @@ density_, history_, topology_history_, network_, trainer_
             raise ValueError(
                 f"loss must be 'auto', 'mse', 'huber', 'poisson' or an ArrayLoss, got {describe(self.loss)}"
             )
-
-
-def _mean_counts(y: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """The mean of every column; 1 where it is 0, which is no unit."""
-    mean = moments_of(y, weight).mean if weight is None or weight.any() else np.zeros(y.shape[1])
-    return np.where(mean > 0, mean, 1.0)
