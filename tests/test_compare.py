@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -256,6 +257,16 @@ def test_equal_weights_of_others(monkeypatch):
     (gmp,) = [row for row in found if row["contender"] == "gmp"]
     assert gmp["weights_at_first"] == 220  # it begins full, and ends as the others
     assert sizing.weights_of(Recipe({"hidden": [20], "dense": True}).layers(Task.of(DATA, 0).data), 8) == 220
+
+
+def test_what_cannot_have_as_many_says_how_many_it_has():
+    """Blocks of switches have theirs; density says something of the last layer alone."""
+    contenders = {"blocks": {"activation": "switchnet4", "hidden": [8]}, "links": {"density": 0.2}}
+    found = compared(contenders, weights=700, seeds=1)
+    weights = dict(zip(found["contender"], found["weights"], strict=True))
+    for name, note in zip(contenders, found.notes, strict=True):
+        words = rf"{name}: density (0\.9\d*|1), which is all that it can have \({weights[name]}\) for .*"
+        assert re.fullmatch(words, note)
 
 
 @pytest.mark.parametrize(

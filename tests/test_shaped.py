@@ -94,7 +94,7 @@ def test_bad_arguments():
         rw.SReLU("he")
     with pytest.raises(ValueError, match="slope must be"):
         rw.SReLU(slope=-1)
-    with pytest.raises(TypeError, match="start must be a"):
+    with pytest.raises(ValueError, match="start must be a number or 'all-relu', got 'relu'"):
         rw.PReLU("relu")
     with pytest.raises(ValueError, match="last layer must be"):
         rw.Sequential([rw.Sparse(9, 3), rw.SReLU()])

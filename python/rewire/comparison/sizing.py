@@ -109,6 +109,8 @@ def resized(contender: Contender, data: Dataset, weights: int) -> Contender:
         )
     changed = change(scale)
     note = f"{said} {_shown(changed[said])}" if said in changed else f"{said} x {scale:.3g}"
+    if (there := count(scale)) == count(2.0 * scale) < weights:
+        note += f", which is all that it can have ({there:,})"
     return dataclasses.replace(found, options={**options, **changed}, note=note)
 
 
@@ -126,7 +128,7 @@ def _largest(count: Callable[[float], int], most: int) -> float | None:
         while count(high) <= most:
             low, high = high, 2.0 * high
             if high > _MOST:
-                return low  # it is full
+                return _smallest(count, count(low))  # it is full
     else:
         while count(low) > most:
             low, high = 0.5 * low, low
@@ -141,6 +143,19 @@ def _largest(count: Callable[[float], int], most: int) -> float | None:
         if there == most:
             break
     return low
+
+
+def _smallest(count: Callable[[float], int], most: int) -> float:
+    """About the smallest factor that gives so many, which larger ones do not exceed."""
+    low, high = 1.0, 1.0
+    while count(high) < most:
+        low, high = high, 2.0 * high
+    for _ in range(_HALVINGS if high > low else 0):
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            break
+        low, high = (low, middle) if count(middle) == most else (middle, high)
+    return high
 
 
 def _pruned(contender: Contender, recipe: Recipe, data: Dataset, weights: int) -> Contender:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import choice, number
+from rewire._checks import choice, describe, number
 from rewire.layers.affine import Affine, diagonal
 from rewire.layers.base import register_layer
 from rewire.layers.elementwise import Elementwise
@@ -174,6 +174,8 @@ class PReLU(Shaped):
     knees = 1
 
     def __init__(self, start: float | str = 0.25) -> None:
+        if isinstance(start, str) and start != "all-relu":
+            raise ValueError(f"start must be a number or 'all-relu', got {describe(start)}")
         self.start_slope = start if start == "all-relu" else number("start", start)
 
     def connect(self, n_in: int) -> None:
