@@ -324,6 +324,25 @@ def test_the_shape_of_predictions_stays_when_units_move():
     assert np.mean(moved) == pytest.approx(np.mean(targets * 2 + 10 - before), rel=0.05)
 
 
+@pytest.mark.parametrize("inner", [
+    [{"type": "Dense", "n_out": 12}], [{"type": "Switches", "block": 4}], [{"type": "SwitchNet4"}],
+    [{"type": "Sparse", "n_out": 12, "density": 0.5}, {"type": "SReLU"}, {"type": "LayerNorm"}],
+    [{"type": "Concat", "layers": [{"type": "Dense", "n_out": 3}, {"type": "Switches", "block": 2}]}],
+], ids=lambda inner: inner[0]["type"])  # fmt: skip
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_units_move_whatever_the_layers_keep(inner, optimizer):
+    """Also what optimizers keep of matrices that are no sparse layer's."""
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    layers = [*inner, {"type": "Sparse", "density": 0.5}]
+    reg = SparseMLPRegressor(layers=layers, optimizer=optimizer, random_state=0, dtype="float64")
+    reg.partial_fit(x, x[:, 0])
+    before = reg.predict(x)
+    reg.set_params(learning_rate_init=1e-13).partial_fit(x, 30 * x[:, 1])
+    after = reg.predict(x)
+    assert reg.target_scale_ > 10
+    np.testing.assert_allclose(after - after.mean(), before - before.mean(), atol=1e-6)
+
+
 def test_a_refused_call_leaves_the_scale_of_targets_alone():
     reg = SparseMLPRegressor((30,), random_state=0).partial_fit(X[:50], X[:50, 0])
     before = reg.target_mean_.copy()

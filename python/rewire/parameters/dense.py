@@ -303,7 +303,9 @@ class DenseParameter(Parameter):
             for axis, factors in zip(("out", "in"), by.factors(power), strict=True):
                 if factors is not None and self.axes is not None and axis in self.axes:
                     at = self.axes.index(axis)
-                    changed = changed * np.expand_dims(factors, [i for i in range(changed.ndim) if i != at])
+                    if factors.ndim:  # else it is one for all
+                        factors = np.expand_dims(factors, [i for i in range(changed.ndim) if i != at])
+                    changed = changed * factors
             if changed is not values:
                 calls.append(partial(np.copyto, values, changed, casting="same_kind"))
                 calls += [self.touch] * (name == "weight")

@@ -21,7 +21,7 @@ class Rescale(NamedTuple):
     cols : ndarray of float64, shape (n_in,)
     offset : ndarray of float64, shape (n_in,)
     shift : ndarray of float64, shape (n_out,)
-    slope : ndarray of float64, shape (n_out,)
+    slope : ndarray of float64, shape (n_out,) or ()
         What the gradient of the loss for a row's sum is multiplied by; what optimizers keep follows.
     """
 
