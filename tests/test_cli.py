@@ -458,6 +458,15 @@ def test_one_output_is_a_class_where_the_loss_says_so_else_a_number(run, tmp_pat
         assert found == np.where(outputs > cut, "many", "few").tolist()
 
 
+def test_a_boltzmann_machine_is_not_trained_on_targets(run, tmp_path):
+    trainer = rw.Trainer(rw.Sequential([rw.layers.FreeEnergy(64, 9, density=0.5)]), loss=rw.losses.Contrast())
+    trainer.save(tmp_path / "m.st")
+    for command in (["train", "--resume", tmp_path / "m.st"], ["eval", tmp_path / "m.st"]):
+        code, _, error = run(*command, "--data", "digits")
+        assert code == 2 and "holds a Boltzmann machine, which learns without targets" in error
+    assert len(run("predict", tmp_path / "m.st", "--data", "digits")[1].split()) == 597
+
+
 def test_inspect(run, model, tmp_path):
     code, out, _ = run("inspect", model, "--json", tmp_path / "j")
     assert code == 0

@@ -19,6 +19,7 @@ from rewire._saving import Contents
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
 from rewire.layers import Layer
+from rewire.losses import Contrast
 from rewire.network import Sequential
 from rewire.progress import print_now
 from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_threads
@@ -26,8 +27,8 @@ from rewire.trainer import Trainer
 
 __all__ = [
     "UsageError", "align", "archive", "check_outputs", "known_data", "layer_rows", "load_data",
-    "loss_name", "environment", "read_json", "rerun_with_blas_threads", "saved_network", "sized", "tell",
-    "usage", "use_threads",
+    "loss_name", "environment", "read_json", "refuse_energies", "rerun_with_blas_threads", "saved_network",
+    "sized", "tell", "usage", "use_threads",
 ]  # fmt: skip
 
 
@@ -54,6 +55,16 @@ def saved_network(contents: Contents) -> Sequential:
     ):
         return Trainer.from_contents(contents).evaluated_network()
     return Sequential.from_contents(contents)
+
+
+def refuse_energies(contents: Contents) -> None:
+    """UsageError for a Boltzmann machine: it has no targets, and would take a data set's for signs."""
+    said = contents.config.get("loss") if contents.kind == "trainer" else None
+    if isinstance(said, dict) and said.get("name") == Contrast.name:
+        raise UsageError(
+            f"{contents.path} holds a Boltzmann machine, which learns without targets: "
+            "rewire.SparseBernoulliRBM trains and measures it"
+        )
 
 
 def use_threads(threads: int | None) -> None:

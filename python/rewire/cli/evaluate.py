@@ -17,6 +17,7 @@ from rewire.cli._shared import (
     layer_rows,
     load_data,
     loss_name,
+    refuse_energies,
     saved_network,
     use_threads,
 )
@@ -28,6 +29,7 @@ def run(arguments: Namespace) -> int:
     check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
+    refuse_energies(contents)
     network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     data = align(load_data(name), contents.notes.get("classes"))

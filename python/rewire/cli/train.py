@@ -30,6 +30,7 @@ from rewire.cli._shared import (
     known_data,
     layer_rows,
     load_data,
+    refuse_energies,
     sized,
     tell,
     usage,
@@ -206,6 +207,7 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
     contents = files.read(arguments.resume)
+    refuse_energies(contents)
     trainer = Trainer.from_contents(contents)
     trainer.threads = arguments.threads
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
