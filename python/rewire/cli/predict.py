@@ -82,7 +82,7 @@ def _decision(known: Any, network: Sequential, loss: Loss | None) -> tuple[list[
     """The classes of a network, None if it gives numbers, and of one output above what it is the second.
 
     Without a cut the largest output says the class. A loss of numbers makes one output a number, whatever a
-    file notes of classes; where no loss is known, one output that is not a probability is taken for one.
+    file notes of classes; where no loss is known, one output that is no probability is a number too.
     """
     if network.n_out > 1:
         if known is None and network.final.name == "softmax":

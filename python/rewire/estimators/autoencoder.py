@@ -15,7 +15,7 @@ from rewire import _checks
 from rewire._checks import describe
 from rewire._inputs import DenseSource, Source, as_source
 from rewire._moments import quiet
-from rewire._snapshot import AttributesUndone
+from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._targets import refuse_where
 from rewire.activations import Activation, activation
 from rewire.estimators import _auto, _parameters, _parts
@@ -242,7 +242,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Raises
         ------
         TypeError, ValueError, DivergenceError
-            As for :meth:`fit`. Whatever raises leaves the estimator as it was.
+            As for :meth:`fit`. Whatever raises leaves the estimator as it was, but for Ctrl-C, which keeps
+            the steps that were made; a network of more than 256 MiB is not copied, and keeps them too.
 
         Notes
         -----
@@ -256,8 +257,11 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         changed; other parameters say nothing then.
         """
         first = not hasattr(self, "trainer_")
-        going_on = () if first else (self.trainer_, self.trainer_.state, self.trainer_.optimizer)
-        with _parameters.DrawsUndone(self.random_state), AttributesUndone(self, *going_on):
+        things: list[Any] = [self]
+        if not first and self.network_.nbytes <= KEPT_BYTES:
+            things += [self.trainer_, self.trainer_.state, self.trainer_.optimizer]
+        kept = () if first else (KeyboardInterrupt,)
+        with _parameters.DrawsUndone(self.random_state), AttributesUndone(*things, kept=kept):
             X = _parts.dense(_parts.samples(self, X, reset=first, least=2 if first else 1))
             if first:
                 trainer, by = self._new_trainer(X.shape[1], stream=True), self._units(X)
