@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from rewire.torch import Rewirer, SparseLinear, SparseMLP
-from rewire.torch._chain import KINDS
+from rewire.torch._steps import KINDS
 
 
 def mlp(activation="relu", widths=(9, 14, 11, 6), **given):

@@ -1,180 +1,234 @@
-"""Sparse layers in a row, run at once: from the inputs of the first to the outputs of the last in tiles.
+"""Layers of a model as eager PyTorch runs them: one over rows, several in a row in tiles.
 
-This is the way of eager PyTorch, for one layer and for several. What compilers, exporters, transforms and
-modes have to see goes through the operators of ``_ops.py`` instead, layer by layer.
+What compilers, exporters, transforms and modes have to see goes through the operators of ``_ops.py`` instead,
+layer by layer.
 """
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from torch.nn import functional as F
 
 from rewire.torch import _kernels
-from rewire.torch._ops import NAMES, sparse_linear
+from rewire.torch._kernels import Held
+from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
+from rewire.torch._steps import Linear, Pass, Step
 from rewire.torch._structures import Structure
 
-__all__ = ["KINDS", "Kind", "Link", "can_run", "run"]
+__all__ = ["CHANGED", "bare", "differentiated", "entered", "learns", "run", "run_one"]
+
+CHANGED = "links have changed between the forward and the backward pass: rewire after backward()"
 
 
-class Kind(NamedTuple):
-    """An activation: its name in the core, and in torch."""
+def entered(x: torch.Tensor) -> tuple[torch.Tensor, torch.dtype | None] | None:
+    """Inputs as they are computed with, and the dtype that autocast wants of layers, if it is on.
 
-    code: str
-    slope: float
-    inner: bool  # whether its derivative is that of its input, not of its output
-    function: Callable[[torch.Tensor], torch.Tensor]
-
-
-KINDS = {
-    "relu": Kind("relu", 0.0, False, F.relu),
-    "leaky_relu": Kind("leaky", 0.01, False, lambda x: F.leaky_relu(x, 0.01)),
-    "gelu": Kind("gelu", 0.0, True, F.gelu),
-    "gelu_tanh": Kind("gelu_tanh", 0.0, True, lambda x: F.gelu(x, approximate="tanh")),
-    "silu": Kind("silu", 0.0, True, F.silu),
-    "tanh": Kind("tanh", 0.0, False, torch.tanh),
-    "sigmoid": Kind("sigmoid", 0.0, False, torch.sigmoid),
-}
-
-
-class Link(NamedTuple):
-    """One layer of the row: its links, and its values of now."""
-
-    structure: Structure
-    weight: torch.Tensor
-    bias: torch.Tensor | None
+    None where something needs to see the layers as operators, or inputs are no samples on the CPU.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None  # torch.jit.trace
+        or type(x) not in (torch.Tensor, torch.nn.Parameter)
+        or not x.is_cpu
+        or x.ndim == 0
+        or x.numel() == 0
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() != 0
+    ):
+        return None
+    if not torch.is_autocast_enabled("cpu"):
+        return (x, None) if x.dtype in NAMES else None
+    if x.dtype is torch.float64 or x.dtype not in COMPUTED_IN:
+        return None
+    return x.float(), torch.get_autocast_dtype("cpu")
 
 
-def can_run(x: torch.Tensor) -> bool:
-    """Whether nothing needs to see the layers as operators, and the inputs are samples on the CPU."""
-    return (
-        not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None  # torch.jit.trace
-        and isinstance(x, torch.Tensor)
-        and type(x) in (torch.Tensor, torch.nn.Parameter)
-        and x.dtype in NAMES
-        and x.device.type == "cpu"
-        and x.ndim > 0
-        and x.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._len_torch_dispatch_stack() == 0
+def bare(module: torch.nn.Module) -> bool:
+    """Whether calling a module does nothing but run its own ``forward``."""
+    fields = module.__dict__
+    return not (
+        fields["_forward_hooks"]
+        or fields["_forward_pre_hooks"]
+        or fields["_backward_hooks"]
+        or fields["_backward_pre_hooks"]
+        or "forward" in fields
+        or torch.nn.modules.module._has_any_global_hook()
     )
 
 
-def run(x: torch.Tensor, links: Sequence[Link], kind: Kind) -> torch.Tensor:
-    """The layers with an activation between each two; all of the dtype of the inputs, which fit the first."""
-    first, last = links[0].structure, links[-1].structure
-    values = [link.weight for link in links], [link.bias for link in links]
-    structures = [link.structure for link in links]
-    out = _Run.apply(structures, kind, x.reshape(-1, first.n_in), *values[0], *values[1])
-    return out.view(*x.shape[:-1], last.n_out)
+def learns(x: torch.Tensor, values: Sequence[Any]) -> bool:
+    """Whether there will be a backward pass."""
+    return torch.is_grad_enabled() and (
+        x.requires_grad or any(value is not None and value.requires_grad for value in values)
+    )
+
+
+# --- one layer ----------------------------------------------------------------------------------
+
+
+def run_one(
+    x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """One layer over inputs (*, n_in) that fit it, all of one dtype."""
+    if learns(x, (weight, bias)):
+        found: torch.Tensor = _One.apply(structure, x, weight, bias)
+        return found
+    return _forward_one(structure, x, weight, bias)[0]
+
+
+def _forward_one(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
+    rows = x.detach().reshape(-1, structure.n_in)
+    out = torch.empty((len(rows), structure.n_out), dtype=x.dtype)
+    threads = _kernels.threads_for(torch.get_num_threads(), len(rows) * weight.numel())
+    with structure.lock:
+        store, mark = structure.filled(NAMES[x.dtype], weight)
+        biases = None if bias is None else bias.detach().contiguous().numpy()
+        _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads)
+    return out if x.ndim == 2 else out.view(*x.shape[:-1], structure.n_out), mark, threads
+
+
+class _One(torch.autograd.Function):
+    """A layer over rows: one call of the core a direction, and nothing kept but what was given."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any
+    ) -> torch.Tensor:
+        out, mark, threads = _forward_one(structure, x, weight, bias)
+        ctx.kept = structure, structure.version(), mark, threads
+        ctx.save_for_backward(x, weight, bias)
+        return out  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
+        structure, version, mark, threads = ctx.kept
+        given = ctx.saved_tensors
+        if version != structure.version():
+            raise RuntimeError(CHANGED)
+        needs = ctx.needs_input_grad[1:]
+        if torch.is_grad_enabled():  # somebody will differentiate this once more
+            with torch.enable_grad():
+                y = sparse_linear(*given, *structure.tensors, structure.n_in, structure.n_out)
+            return (None, *differentiated(y, given, dy, needs))
+        x, weight, _ = given
+        dtype = NAMES[x.dtype]
+        with structure.lock:
+            store = structure.again(dtype, weight, mark) if needs[0] else structure.store(dtype)
+            gradients = dy.reshape(-1, structure.n_out).numpy()
+            if needs[0]:
+                structure.ready_mirror(store, len(gradients), threads)
+            rows = x.detach().reshape(-1, structure.n_in).numpy() if needs[1] else None
+            found = _kernels.linear_backward(
+                store, gradients, rows, threads, inputs=needs[0], bias=needs[2],
+                keep=needs[1] and bool(structure.watched),
+            )  # fmt: skip
+            if found.tiles is not None:
+                structure.show(found.tiles)
+        return (
+            None,
+            None if found.dx is None else torch.from_numpy(found.dx).view(x.shape),
+            None if found.dw is None else torch.from_numpy(found.dw),
+            None if found.db is None else torch.from_numpy(found.db),
+        )
+
+
+def differentiated(
+    y: torch.Tensor, given: Sequence[Any], dy: torch.Tensor, needs: Sequence[bool]
+) -> list[Any]:
+    """Gradients that can be differentiated."""
+    wanted = [value for value, needed in zip(given, needs, strict=True) if needed]
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True, allow_unused=True))
+    return [next(found) if needed else None for needed in needs]
+
+
+# --- several, in tiles --------------------------------------------------------------------------
+
+
+def run(x: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
+    """Steps in a row, from inputs (*, features) that fit the first; all of one dtype."""
+    values: list[Any] = []
+    for step in steps:
+        step.first = len(values)
+        values += step.values
+    if learns(x, values):
+        found: torch.Tensor = _Run.apply(steps, x, *values)
+        return found
+    return _forward(steps, x, values, False)[0]
+
+
+def _forward(
+    steps: Sequence[Step], x: torch.Tensor, given: Sequence[Any], learns: bool
+) -> tuple[torch.Tensor, Pass]:
+    shape = x.shape
+    rows = x.detach().reshape(-1, shape[-1]).numpy()
+    work = len(rows) * sum(step.work for step in steps)
+    one = Pass(x.dtype, _kernels.threads_for(torch.get_num_threads(), work), learns)
+    flow = _kernels.packed(rows, one.threads)
+    for step in steps:
+        flow = step.forward(one, flow, given)
+    out = torch.from_numpy(_kernels.unpacked(flow, one.threads))
+    return out if len(shape) == 2 else out.view(*shape[:-1], out.shape[1]), one
 
 
 class _Run(torch.autograd.Function):
     """A forward pass in tiles, and its backward pass."""
 
     @staticmethod
-    def forward(
-        ctx: Any, structures: list[Structure], kind: Kind, rows: torch.Tensor, *given: Any
-    ) -> torch.Tensor:
-        n, needs = len(structures), ctx.needs_input_grad[2:]
-        learns = any(needs)
-        work = len(rows) * sum(weight.numel() for weight in given[:n])
-        threads = _kernels.threads_for(torch.get_num_threads(), work)
-        flow = [_kernels.packed(rows.detach().numpy(), threads)]
-        inner: list[Any] = []
-        for i, structure in enumerate(structures):
-            weight, bias, last = given[i], given[n + i], i == n - 1
-            with structure.lock:
-                store = structure.store(NAMES[rows.dtype])
-                store.set_field("weight", weight.detach().contiguous().numpy())
-                y, z = _kernels.activated(
-                    store, flow[-1], None if bias is None else bias.detach().numpy(),
-                    "linear" if last else kind.code, kind.slope, kind.inner and learns and not last, threads,
-                )  # fmt: skip
-            flow.append(y)
-            inner.append(z)
-        out = torch.from_numpy(_kernels.unpacked(flow.pop(), threads))
-        if learns:  # tiles as tensors, which autograd frees, and hooks of saved tensors see
-            held = *flow, *inner
-            ctx.kept = structures, [structure.version() for structure in structures], kind, threads
-            ctx.held = [None if each is None else weakref.ref(each) for each in held]
-            tiles = [None if each is None else torch.from_numpy(np.asarray(each)) for each in held]
-            ctx.save_for_backward(rows, *given, *tiles)
+    def forward(ctx: Any, steps: Sequence[Step], x: torch.Tensor, *given: Any) -> torch.Tensor:
+        out, one = _forward(steps, x, given, True)
+        # Tiles are saved as tensors, which autograd frees, and hooks of saved tensors see.
+        held = [weakref.ref(each) if type(each) is Held else None for each in one.kept]
+        ctx.kept = steps, one.threads, held
+        tiles = [each.tensor() if type(each) is Held else each for each in one.kept]
+        ctx.save_for_backward(x, *given, *tiles)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        structures, versions, kind, threads = ctx.kept
-        n = len(structures)
-        rows, *saved = ctx.saved_tensors
-        given = saved[: 2 * n]
-        if versions != [structure.version() for structure in structures]:
-            raise RuntimeError(
-                "links have changed between the forward and the backward pass: rewire after backward()"
-            )
-        needs = ctx.needs_input_grad[2:]
+        steps, threads, held = ctx.kept
+        saved = ctx.saved_tensors
+        needs, n = ctx.needs_input_grad[1:], len(saved) - len(held)
+        x, given = saved[0], saved[1:n]
+        for step in steps:
+            if type(step) is Linear and step.version != step.structure.version():
+                raise RuntimeError(CHANGED)
+        one = Pass(x.dtype, threads, False)
         if torch.is_grad_enabled():  # somebody will differentiate this once more
-            return (None, None, *_differentiable(structures, kind, rows, given, dy, needs))
-        tiles = [_held(*pair, len(rows)) for pair in zip(saved[2 * n :], ctx.held, strict=True)]
-        flow, inner = tiles[:n], tiles[n:]
-        dw: list[Any] = [None] * n
-        db: list[Any] = [None] * n
-        d: Any = _kernels.packed(dy.detach().numpy(), threads)
-        for i in reversed(range(n)):
-            if i < n - 1:
-                _kernels.activate_back(kind.code, kind.slope, inner[i] or flow[i + 1], d, threads)
-            inputs = needs[0] or any(needs[1 : 1 + i]) or any(needs[1 + n : 1 + n + i])
-            structure, weight = structures[i], given[i]
-            with structure.lock:
-                store = structure.store(NAMES[rows.dtype])
-                if inputs:
-                    store.set_field("weight", weight.detach().contiguous().numpy())
-                    structure.ready_mirror(store, len(rows), threads)
-                x = flow[i] if needs[1 + i] else None
-                dx, w, b = _kernels.gradients(store, x, d, threads, inputs=inputs, bias=needs[1 + n + i])
-                if structure.watched and x is not None:
-                    structure.show(_kernels.copied(x, d))
-            dw[i] = None if w is None else torch.from_numpy(w)
-            db[i] = None if b is None else torch.from_numpy(b)
-            d = dx
-            if d is None:
+            with torch.enable_grad():
+                y = x
+                for step in steps:
+                    y = step.plain(one, y, given)
+            return (None, *differentiated(y, saved[:n], dy, needs))
+        batch = math.prod(x.shape[:-1])
+        one.kept = [_restored(*pair, batch) for pair in zip(saved[n:], held, strict=True)]
+        found: list[Any] = [None] * len(given)
+        d: Any = _kernels.packed(dy.reshape(-1, dy.shape[-1]).numpy(), threads)
+        for step, more in zip(reversed(steps), reversed(_wanted(steps, needs)), strict=True):
+            d = step.backward(one, d, given, needs[1:], more, found)
+            if not more:
                 break
-        of_rows = torch.from_numpy(_kernels.unpacked(d, threads)) if needs[0] else None
-        return (None, None, of_rows, *dw, *db)
+        dx = torch.from_numpy(_kernels.unpacked(d, threads)).view(x.shape) if needs[0] else None
+        return (None, dx, *found)
 
 
-def _held(saved: Any, held: Any, batch: int) -> Any:
+def _wanted(steps: Sequence[Step], needs: Sequence[bool]) -> list[bool]:
+    """Of which steps gradients of the inputs are needed: where something before them learns."""
+    found, wanted = [], needs[0]
+    for step in steps:
+        found.append(wanted)
+        wanted = wanted or any(needs[1 + step.first : 1 + step.first + len(step.values)])
+    return found
+
+
+def _restored(saved: torch.Tensor, held: Any, batch: int) -> Any:
     """The tiles that a saved tensor is made of; a copy, where a hook has given back another tensor."""
-    if saved is None:
-        return None
-    array, found = saved.numpy(), held()
-    if found is not None and found.tiles.array().ctypes.data == array.ctypes.data:
+    if held is None:
+        return saved
+    found = held()
+    if found is not None and found.address == saved.data_ptr():
         return found
-    return _kernels.held_again(array, array.shape[1], batch)
-
-
-def _differentiable(
-    structures: Sequence[Structure],
-    kind: Kind,
-    rows: Any,
-    given: Sequence[Any],
-    dy: Any,
-    needs: Sequence[bool],
-) -> list[Any]:
-    """The same gradients by the operators, which can be differentiated."""
-    n = len(structures)
-    with torch.enable_grad():
-        x = rows
-        for i, structure in enumerate(structures):
-            x = x if i == 0 else kind.function(x)
-            links = (*structure.tensors, structure.n_in, structure.n_out)
-            x = sparse_linear(x, given[i], given[n + i], *links)
-    wanted = [value for value, needed in zip((rows, *given), needs, strict=True) if needed]
-    found = iter(torch.autograd.grad(x, wanted, dy, create_graph=True))
-    return [next(found) if needed else None for needed in needs]
+    return _kernels.held_again(saved, batch)

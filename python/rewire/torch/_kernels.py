@@ -1,8 +1,8 @@
-"""The products of a sparse layer over arrays: everything that torch asks of the core's kernels.
+"""The products of a sparse layer: everything that torch asks of the core's kernels.
 
-Arrays are (samples, features) of the store's dtype, with any strides; results are C-contiguous. Between them
-lie tiles, in which the kernels compute: `Tiles` of one thread are used again, because fresh memory costs as
-much as filling it.
+One layer alone goes over arrays (samples, features), of any strides, by one call a direction. Layers in a row
+hand tiles to each other, the layout in which the kernels compute. `Held` tiles are used again by the thread
+that frees them, because fresh memory costs as much as filling it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,27 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rewire import _core
 from rewire.threads import resolve
 
 __all__ = [
-    "Gradients", "Held", "activate_back", "activated", "copied", "gradients", "held_again", "linear",
-    "linear_backward", "packed", "threads_for", "unpacked",
+    "Gradients", "Held", "copied", "gradients", "held_again", "linear", "linear_backward", "packed", "taken",
+    "threads_for", "unpacked",
 ]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
 SPARE_BYTES = 1 << 28  # tiles that a thread keeps between two calls
+
+
+def threads_for(threads: int, work: int) -> int:
+    """How many of so many threads to use for ``work`` multiply-adds; the bits are the same for any number."""
+    return resolve(threads) if work >= ALONE else 1
+
+
+# --- one layer over arrays --------------------------------------------------------------------
 
 
 class Gradients(NamedTuple):
@@ -35,68 +44,27 @@ class Gradients(NamedTuple):
     tiles: tuple[_core.Tiles, _core.Tiles] | None  # x and dy, for a gradient probe
 
 
-class _Spare(threading.local):
-    """Tiles of a thread that are not in use, the longest unused width first."""
+class _Scratch(threading.local):
+    """Scratch of each thread, for calls over arrays."""
 
     def __init__(self) -> None:
-        self.tiles: OrderedDict[tuple[int, str], list[_core.Tiles]] = OrderedDict()
-        self.nbytes = 0
+        self.workspace = _core.Workspace()
 
-    def take(self, n: int, batch: int, dtype: str) -> _core.Tiles:
-        """Tiles of ``n`` features for so many samples, with unspecified contents."""
-        tile, kept = _core.tile_size(batch, dtype), self.tiles.get((n, dtype))
-        if kept:
-            found = kept.pop()
-            self.nbytes -= found.nbytes
-            try:
-                found.shape_to(batch, tile)
-                return found
-            except ValueError:  # too small for so many
-                pass
-        return _core.Tiles(n, batch, tile, dtype)
-
-    def give(self, *tiles: _core.Tiles) -> None:
-        """Keep tiles for later calls."""
-        for each in tiles:
-            key = each.n, each.dtype
-            self.tiles.setdefault(key, []).append(each)
-            self.tiles.move_to_end(key)
-            self.nbytes += each.nbytes
-        while self.nbytes > SPARE_BYTES:
-            key, kept = next(iter(self.tiles.items()))
-            if kept:
-                self.nbytes -= kept.pop(0).nbytes
-            if not kept:
-                del self.tiles[key]
+    def bounded(self) -> None:
+        """Keep no more than one keeps of tiles."""
+        if self.workspace.nbytes > SPARE_BYTES:
+            self.workspace = _core.Workspace()
 
 
-_spare = _Spare()
-
-
-def threads_for(threads: int, work: int) -> int:
-    """How many of so many threads to use for ``work`` multiply-adds; the bits are the same for any number."""
-    return resolve(threads) if work >= ALONE else 1
-
-
-def padded(bias: NDArray[Any] | None) -> NDArray[Any] | None:
-    """A copy of a bias as kernels read it."""
-    if bias is None:
-        return None
-    out = _core.aligned_zeros((len(bias) + 7) // 8 * 8, bias.dtype.name)
-    out[: len(bias)] = bias
-    return out
+_scratch = _Scratch()
 
 
 def linear(
     store: _core.Store, x: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], threads: int
 ) -> None:
     """out = x W' + bias. There is at least one sample."""
-    xt = _spare.take(store.n_in, len(x), store.dtype)
-    yt = _spare.take(store.n_out, len(x), store.dtype)
-    xt.pack(x, None, None, None, threads)
-    _core.forward(store, xt, padded(bias), "linear", 0.0, yt, None, threads)
-    yt.unpack(out, threads)
-    _spare.give(xt, yt)
+    _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
+    _scratch.bounded()
 
 
 def linear_backward(
@@ -111,61 +79,117 @@ def linear_backward(
 ) -> Gradients:
     """Gradients for the inputs if ``inputs``, for the links if there is an ``x``, and for the biases.
 
-    With ``keep`` the tiles of x and dy are handed over. There is at least one sample.
+    With ``keep``, which needs an ``x``, the tiles of x and dy are there too. There is at least one sample.
     """
-    dx = dw = db = None
-    dyt = _spare.take(store.n_out, len(dy), store.dtype)
-    dyt.pack(dy, None, None, None, threads)
-    if inputs:
-        dxt = _spare.take(store.n_in, len(dy), store.dtype)
-        _core.backward_input(store, dyt, dxt, threads)
-        dx = dxt.unpack(None, threads)
-        _spare.give(dxt)
-    if bias:
-        sums = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
-        _core.bias_gradient(dyt, sums, threads)
-        db = np.array(sums[: store.n_out])
-    if x is None:
-        _spare.give(dyt)
-        return Gradients(dx, dw, db, None)
-    xt = _spare.take(store.n_in, len(x), store.dtype)
-    xt.pack(x, None, None, None, threads)
-    dw = _core.link_gradient(store, xt, dyt, threads)
+    dx = np.empty((len(dy), store.n_in), store.dtype) if inputs else None
+    dw = None if x is None else np.empty((store.slots, store.group), store.dtype)
+    db = np.empty(store.n_out, store.dtype) if bias else None
+    _core.rows_backward(store, x, dy, dx, dw, db, _scratch.workspace, threads)
+    _scratch.bounded()
+    pair = None
     if keep:
-        return Gradients(dx, dw, db, (xt, dyt))
-    _spare.give(xt, dyt)
-    return Gradients(dx, dw, db, None)
+        tile = _core.tile_size(len(dy), store.dtype)
+        pair = tuple(_core.Tiles(n, len(dy), tile, store.dtype) for n in (store.n_in, store.n_out))
+        for tiles, rows in zip(pair, (x, dy), strict=True):
+            tiles.pack(rows, threads=threads)
+    return Gradients(dx, dw, db, pair)
 
 
-# --- several layers in a row, without leaving tiles -------------------------------------------
+# --- tiles --------------------------------------------------------------------------------------
+
+
+class _Spare(threading.local):
+    """Tiles of a thread that are not in use, the longest unused width first."""
+
+    def __init__(self) -> None:
+        self.tiles: OrderedDict[tuple[int, str], list[tuple[_core.Tiles, int]]] = OrderedDict()
+        self.nbytes = 0
+
+    def take(self, n: int, batch: int, tile: int, dtype: str) -> tuple[_core.Tiles, int]:
+        """Tiles of ``n`` features for so many samples, with unspecified contents, and their address."""
+        kept = self.tiles.get((n, dtype))
+        if kept:
+            found = kept.pop()
+            tiles = found[0]
+            self.nbytes -= tiles.nbytes
+            try:
+                tiles.shape_to(batch, tile)
+                return found
+            except ValueError:  # too small for so many
+                pass
+        tiles = _core.Tiles(n, batch, tile, dtype)
+        return tiles, tiles.array().ctypes.data
+
+    def give(self, tiles: _core.Tiles, address: int) -> None:
+        """Keep tiles for later calls."""
+        key = tiles.n, tiles.dtype
+        kept = self.tiles.get(key)
+        if kept is None:
+            kept = self.tiles[key] = []
+        kept.append((tiles, address))
+        self.tiles.move_to_end(key)
+        self.nbytes += tiles.nbytes
+        while self.nbytes > SPARE_BYTES:
+            key, kept = next(iter(self.tiles.items()))
+            if kept:
+                self.nbytes -= kept.pop(0)[0].nbytes
+            if not kept:
+                del self.tiles[key]
+
+
+_spare = _Spare()
 
 
 class Held:
-    """Tiles that are in use as long as this is there, or an array of it."""
+    """Tiles that are in use as long as this is there, or a tensor of it.
 
-    def __init__(self, tiles: _core.Tiles) -> None:
-        self.tiles = tiles
+    Attributes
+    ----------
+    tiles : Tiles
+    address : int
+        Of the first value.
+    shared : bool
+        Whether somebody else reads them later: what is not shared may be written over.
+    """
+
+    __slots__ = ("__weakref__", "address", "shared", "tiles")
+
+    def __init__(self, n: int, batch: int, tile: int, dtype: str) -> None:
+        self.tiles, self.address = _spare.take(n, batch, tile, dtype)
+        self.shared = False
 
     def __del__(self) -> None:
-        _spare.give(self.tiles)
+        if hasattr(self, "address"):  # no memory was found, otherwise
+            _spare.give(self.tiles, self.address)
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        """By which ``np.asarray`` makes an array of the tiles themselves that holds this."""
-        found: dict[str, Any] = self.tiles.array().__array_interface__
-        return found
+    def tensor(self) -> torch.Tensor:
+        """The tiles themselves, shape (n_tiles, n, tile), as a tensor that holds this."""
+        tiles = self.tiles
+        size = 4 if tiles.dtype == "float32" else 8
+        row = tiles.tile * size
+        shape = tiles.n_tiles, tiles.n, tiles.tile
+        strides = (tiles.n + 7) // 8 * 8 * row, row, size
+        return torch.from_numpy(_core.array_at(self.address, shape, strides, tiles.dtype, self))
 
 
-def held_again(array: NDArray[Any], features: int, batch: int) -> Held:
-    """Tiles with the contents of an array that was made of others like them."""
-    found = Held(_spare.take(features, batch, array.dtype.name))
-    found.tiles.array()[...] = array
+def taken(like: Held, n: int | None = None) -> Held:
+    """Tiles of as many samples, and of ``n`` features or as many, with unspecified contents."""
+    tiles = like.tiles
+    return Held(tiles.n if n is None else n, tiles.batch, tiles.tile, tiles.dtype)
+
+
+def held_again(values: torch.Tensor, batch: int) -> Held:
+    """Tiles with the values of a tensor that was made of others like them."""
+    found = Held(values.shape[1], batch, values.shape[2], str(values.dtype)[6:])
+    found.tensor().copy_(values)
     return found
 
 
 def packed(rows: NDArray[Any], threads: int) -> Held:
     """Tiles of an array (samples, features)."""
-    found = Held(_spare.take(rows.shape[1], len(rows), rows.dtype.name))
+    batch, n = rows.shape
+    dtype = rows.dtype.name
+    found = Held(n, batch, _core.tile_size(batch, dtype), dtype)
     found.tiles.pack(rows, None, None, None, threads)
     return found
 
@@ -175,29 +199,14 @@ def unpacked(held: Held, threads: int) -> NDArray[Any]:
     return held.tiles.unpack(None, threads)
 
 
-def activated(
-    store: _core.Store, x: Held, bias: NDArray[Any] | None, code: str, slope: float, inner: bool, threads: int
-) -> tuple[Held, Held | None]:
-    """f(x W' + bias), and with ``inner`` also what f is taken of."""
-    y = Held(_spare.take(store.n_out, x.tiles.batch, store.dtype))
-    z = Held(_spare.take(store.n_out, x.tiles.batch, store.dtype)) if inner else None
-    _core.forward(store, x.tiles, padded(bias), code, slope, y.tiles, None if z is None else z.tiles, threads)
-    return y, z
-
-
-def copied(x: Held, dy: Held) -> tuple[_core.Tiles, _core.Tiles]:
+def copied(x: _core.Tiles, dy: _core.Tiles) -> tuple[_core.Tiles, _core.Tiles]:
     """Copies of two tiles, for a gradient probe."""
     made = []
-    for each in (x.tiles, dy.tiles):
+    for each in (x, dy):
         twin = _core.Tiles(each.n, each.batch, each.tile, each.dtype)
         twin.array()[...] = each.array()
         made.append(twin)
     return made[0], made[1]
-
-
-def activate_back(code: str, slope: float, kept: Held, dy: Held, threads: int) -> None:
-    """The gradient for what an activation is taken of, in the place of that for its outputs."""
-    _core.activate_back(code, slope, kept.tiles, dy.tiles, threads)
 
 
 def gradients(
@@ -206,12 +215,12 @@ def gradients(
     """As `linear_backward`, from tiles to tiles: dx, dw (with an ``x``) and db."""
     dx = dw = db = None
     if inputs:
-        dx = Held(_spare.take(store.n_in, dy.tiles.batch, store.dtype))
+        dx = taken(dy, store.n_in)
         _core.backward_input(store, dy.tiles, dx.tiles, threads)
     if x is not None:
         dw = _core.link_gradient(store, x.tiles, dy.tiles, threads)
     if bias:
-        sums = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
-        _core.bias_gradient(dy.tiles, sums, threads)
-        db = np.array(sums[: store.n_out])
+        db = np.empty((store.n_out + 7) // 8 * 8, store.dtype)
+        _core.bias_gradient(dy.tiles, db, threads)
+        db = db[: store.n_out]
     return dx, dw, db

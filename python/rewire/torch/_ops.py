@@ -103,18 +103,12 @@ def linear(
         threads = _kernels.threads_for(torch.get_num_threads(), samples * weight.numel())
         rows = _rows(x, in_features, dtype)
         with structure.lock:
-            store = structure.store(NAMES[dtype])
-            _put(store, weight, dtype)
+            store, _ = structure.filled(NAMES[dtype], weight.to(dtype))
             _kernels.linear(
-                store, rows, None if bias is None else bias.detach().to(dtype).numpy(),
+                store, rows, None if bias is None else bias.detach().to(dtype).contiguous().numpy(),
                 out.view(-1, out_features).numpy(), threads,
             )  # fmt: skip
     return out.to(x.dtype)
-
-
-def _put(store: Any, weight: torch.Tensor, dtype: torch.dtype) -> None:
-    """Copy the weights of this call into a store."""
-    store.set_field("weight", weight.detach().to(dtype).contiguous().numpy())
 
 
 @linear.register_fake
@@ -162,7 +156,7 @@ def linear_backward(
     with structure.lock:
         store = structure.store(NAMES[dtype])
         if weight is not None:
-            _put(store, weight, dtype)
+            store, _ = structure.filled(NAMES[dtype], weight.to(dtype))
             structure.ready_mirror(store, samples, threads)
         keep = first and x is not None and bool(structure.watched)
         found = _kernels.linear_backward(

@@ -67,9 +67,23 @@ class Structure:
         self.lock = threading.Lock()
         self.watched: weakref.WeakKeyDictionary[Any, Watch] = weakref.WeakKeyDictionary()
         self.tensors = indptr.detach(), sources.detach()  # share their storage, and their version
-        self._read: tuple[int, ...] | None = None
+        self._at = indptr.data_ptr(), sources.data_ptr()
+        self._read: tuple[int, int] | None = None
         self._stores: dict[str, _core.Store] = {}
+        self._filled: dict[str, object] = {}
+        self._biases: dict[str, NDArray[Any]] = {}
         self._passes = 0
+
+    def is_of(self, indptr: torch.Tensor, sources: torch.Tensor) -> bool:
+        """Whether these are the tensors, or lie where they do."""
+        mine = self.tensors
+        return (
+            self._at == (indptr.data_ptr(), sources.data_ptr())
+            and indptr.shape == mine[0].shape
+            and sources.shape == mine[1].shape
+            and indptr.stride() == mine[0].stride()
+            and sources.stride() == mine[1].stride()
+        )
 
     def store(self, dtype: str) -> _core.Store:
         """The store of this dtype, with the links that the tensors name now; its weights are anybody's.
@@ -88,6 +102,34 @@ class Structure:
             found = self._stores[dtype] = self._made(dtype)
         return found
 
+    def filled(self, dtype: str, weight: torch.Tensor) -> tuple[_core.Store, object]:
+        """The store of this dtype with these weights, and a mark of this filling.
+
+        The mark goes into `again`. To be called, as that is, under the lock.
+        """
+        store = self.store(dtype)
+        store.set_field("weight", weight.detach().contiguous().numpy())
+        mark = self._filled[dtype] = object()
+        return store, mark
+
+    def again(self, dtype: str, weight: torch.Tensor, mark: object) -> _core.Store:
+        """The store with the weights of this mark: these are copied in if it has got others since."""
+        store = self.store(dtype)
+        if self._filled.get(dtype) is not mark:
+            store.set_field("weight", weight.detach().contiguous().numpy())
+            self._filled[dtype] = mark
+        return store
+
+    def padded(self, dtype: str, bias: torch.Tensor | None) -> NDArray[Any] | None:
+        """A bias as kernels on tiles read it, until the next call; under the lock."""
+        if bias is None:
+            return None
+        kept = self._biases.get(dtype)
+        if kept is None:
+            kept = self._biases[dtype] = _core.aligned_zeros((self.n_out + 7) // 8 * 8, dtype)
+        kept[: self.n_out] = bias.detach().numpy()
+        return kept
+
     def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         indptr, sources = (np.ascontiguousarray(tensor.numpy()) for tensor in self.tensors)
         return indptr, sources
@@ -101,6 +143,7 @@ class Structure:
         same = np.array_equal(store.indptr(), indptr) and np.array_equal(store.sources(), sources)
         if not same:
             self._stores.clear()
+            self._filled.clear()
             self._passes = 0
 
     def _made(self, dtype: str) -> _core.Store:
@@ -116,7 +159,7 @@ class Structure:
             ) from error
         return store
 
-    def version(self) -> tuple[int, ...] | None:
+    def version(self) -> tuple[int, int] | None:
         """Another one once the tensors have been changed in place; None where nobody counts."""
         return _versions(self.tensors)
 
@@ -137,11 +180,12 @@ class Structure:
             store.build_mirror(threads)
 
 
-def _versions(tensors: tuple[torch.Tensor, ...]) -> tuple[int, ...] | None:
+def _versions(tensors: tuple[torch.Tensor, torch.Tensor]) -> tuple[int, int] | None:
     """Another answer whenever tensors are changed in place; None where nobody counts."""
-    if any(tensor.is_inference() for tensor in tensors):
+    indptr, sources = tensors
+    if indptr.is_inference() or sources.is_inference():
         return None
-    return tuple(tensor._version for tensor in tensors)
+    return indptr._version, sources._version
 
 
 _known: weakref.WeakValueDictionary[tuple[Any, ...], Structure] = weakref.WeakValueDictionary()

@@ -16,7 +16,7 @@ from rewire.connectivity import Connectivity, EdgeList, Random
 from rewire.initializers import He, Initializer
 from rewire.parameters import SparseParameter
 from rewire.parameters.initial import GROUPS, Wanted
-from rewire.torch._chain import KINDS, Link, can_run, run
+from rewire.torch._chain import entered, run_one
 from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
 from rewire.torch._resizing import resize
 from rewire.torch._structures import Structure, Watch, structure_of
@@ -345,32 +345,39 @@ class SparseLinear(nn.Module):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, out_features), for inputs of shape (*, in_features)."""
-        if can_run(input) and self._fits(input, input.dtype):
-            return run(input, [self._link()], KINDS["relu"])  # of one layer, no activation
+        found = entered(input)
+        if found is not None and input.shape[-1] == self.in_features:
+            x, lower = found
+            parts = self._parts(x.dtype)
+            if parts is not None:
+                return run_one(x, *parts) if lower is None else run_one(x, *parts).to(lower)
         return sparse_linear(
             input, self.effective_weight(), self.bias, self.indptr, self.sources, self.in_features,
             self.out_features,
         )  # fmt: skip
 
-    def _fits(self, x: torch.Tensor | None, dtype: torch.dtype) -> bool:
-        """Whether all is of this dtype on the CPU, and inputs are as wide as they must be."""
-        weight, bias = self.weight, self.bias
-        return (
-            (x is None or x.shape[-1] == self.in_features)
-            and weight.dtype == dtype
-            and weight.device.type == "cpu"
-            and (
-                bias is None
-                or (bias.dtype == dtype and bias.shape == (self.out_features,) and bias.device.type == "cpu")
-            )
-            and not self.indptr.is_meta
-        )
-
-    def _link(self) -> Link:
-        """What a row of layers needs of this one."""
-        sizes = self.in_features, self.out_features, self.group
-        structure = structure_of(self.indptr, self.sources, *sizes)  # that of the buffers of now
-        return Link(structure, self.effective_weight(), self.bias)
+    def _parts(self, dtype: torch.dtype) -> tuple[Structure, torch.Tensor, torch.Tensor | None] | None:
+        """Links, weights and biases of now; None unless all is of this dtype on the CPU."""
+        fields = self.__dict__
+        parameters, buffers = fields["_parameters"], fields["_buffers"]
+        weight = parameters.get("weight")
+        if weight is None or buffers.get("mask") is not None:
+            weight = self.effective_weight()
+        bias = parameters["bias"] if "bias" in parameters else self.bias
+        if weight.dtype is not dtype or not weight.is_cpu:
+            return None
+        if bias is not None and not (
+            bias.dtype is dtype and bias.is_cpu and bias.shape == (self.out_features,)
+        ):
+            return None
+        indptr, sources = buffers["indptr"], buffers["sources"]
+        if not indptr.is_cpu:
+            return None
+        structure = fields["_structure"]
+        if structure is None or structure.group != weight.shape[-1] or not structure.is_of(indptr, sources):
+            sizes = self.in_features, self.out_features, self.group
+            structure = structure_of(indptr, sources, *sizes)  # of other tensors than its own
+        return structure, weight, bias
 
     def extra_repr(self) -> str:
         density = "?" if self.indptr.is_meta else f"{self.density:.3g}"

@@ -10,7 +10,8 @@ from torch import nn
 
 from rewire._checks import describe
 from rewire._format import plural
-from rewire.torch._chain import KINDS, can_run, run
+from rewire.torch._chain import bare, entered, run
+from rewire.torch._steps import KINDS, Linear, Step, kind_of
 from rewire.torch.linear import SparseLinear
 
 __all__ = ["SparseMLP"]
@@ -18,24 +19,8 @@ __all__ = ["SparseMLP"]
 
 def _named(module: nn.Module) -> str | None:
     """The name of an activation module; None for another."""
-    if isinstance(module, nn.GELU):
-        return "gelu" if module.approximate == "none" else "gelu_tanh"
-    if isinstance(module, nn.LeakyReLU):
-        return "leaky_relu" if module.negative_slope == 0.01 else None
-    names = {nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
-    return names.get(type(module))
-
-
-def _bare(layer: SparseLinear) -> bool:
-    """Whether calling a layer does nothing but compute with its own parameters."""
-    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
-    return (
-        type(layer).forward is SparseLinear.forward
-        and "forward" not in layer.__dict__
-        and {"weight", "bias"} <= layer._parameters.keys()
-        and not any(hooks)
-        and not nn.modules.module._has_any_global_hook()
-    )
+    kind = kind_of(module)
+    return next((name for name, known in KINDS.items() if kind is not None and kind[:3] == known[:3]), None)
 
 
 class SparseMLP(nn.Module):
@@ -126,14 +111,27 @@ class SparseMLP(nn.Module):
             x = layer(x if i == 0 else function(x))
         return x
 
+    def _steps_of(self, dtype: torch.dtype) -> list[Step] | None:
+        """What a pass in tiles does; None where the layers are to be run one by one."""
+        kind, steps = KINDS[self.activation], list[Step]()
+        layers: list[Any] = list(self.layers)
+        for i, layer in enumerate(layers):
+            if not bare(layer) or type(layer).forward is not SparseLinear.forward:
+                return None
+            parts = layer._parts(dtype)
+            if parts is None:
+                return None
+            steps.append(Linear(*parts, kind) if i < len(layers) - 1 else Linear(*parts))
+        return steps
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (*, last width), for inputs of shape (*, first width)."""
-        layers: list[Any] = list(self.layers)
-        if can_run(input) and all(
-            _bare(layer) and layer._fits(input if i == 0 else None, input.dtype)
-            for i, layer in enumerate(layers)
-        ):
-            return run(input, [layer._link() for layer in layers], KINDS[self.activation])
+        found = entered(input)
+        if found is not None and input.shape[-1] == self.layers[0].in_features:
+            x, lower = found
+            steps = self._steps_of(x.dtype)
+            if steps is not None:
+                return run(x, steps) if lower is None else run(x, steps).to(lower)
         return self._apart(input)
 
     def extra_repr(self) -> str:

@@ -1,0 +1,404 @@
+"""What can be done to activations in tiles, forward and backward: the steps of a pass.
+
+A step is made for one pass. It has the values that it computes with by their place in a list, keeps what its
+backward pass needs in the pass, and can do the same to rows of PyTorch for derivatives of higher order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rewire import _core
+from rewire.torch import _kernels
+from rewire.torch._kernels import Held, taken
+from rewire.torch._ops import NAMES, sparse_linear
+from rewire.torch._structures import Structure
+
+__all__ = [
+    "Activation", "Add", "Dropout", "Fork", "KINDS", "Kind", "LINEAR", "Linear", "Norm", "Pass", "Pointwise",
+    "Step", "autocast_dtype", "kind_of",
+    "leaky",
+]  # fmt: skip
+
+Values = Sequence[Any]
+
+
+class Kind(NamedTuple):
+    """An activation: its name in the core, and in torch."""
+
+    code: str
+    slope: float
+    inner: bool  # whether its derivative is that of its input, not of its output
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+
+def leaky(slope: float) -> Kind:
+    """A leaky ReLU. The core asks outputs on which side they were, so the slope is positive."""
+    return Kind("leaky", slope, False, lambda x: F.leaky_relu(x, slope))
+
+
+LINEAR = Kind("linear", 0.0, False, lambda x: x)
+KINDS = {
+    "relu": Kind("relu", 0.0, False, F.relu),
+    "leaky_relu": leaky(0.01),
+    "gelu": Kind("gelu", 0.0, True, F.gelu),
+    "gelu_tanh": Kind("gelu_tanh", 0.0, True, lambda x: F.gelu(x, approximate="tanh")),
+    "silu": Kind("silu", 0.0, True, F.silu),
+    "tanh": Kind("tanh", 0.0, False, torch.tanh),
+    "sigmoid": Kind("sigmoid", 0.0, False, torch.sigmoid),
+}
+
+
+def autocast_dtype(steps: Sequence[Step], x: torch.dtype, lower: torch.dtype) -> torch.dtype:
+    """That of the outputs that the modules would give one by one."""
+    branches: list[torch.dtype] = []
+    for step in steps:
+        x = step.dtype(x, lower, branches)
+    return x
+
+
+_NAMES: dict[type[nn.Module], str] = {
+    nn.ReLU: "relu", nn.SiLU: "silu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid",
+}  # fmt: skip
+
+
+def kind_of(module: nn.Module) -> Kind | None:
+    """The core's activation for a module; None where it has none."""
+    kind = type(module)
+    if kind is nn.GELU:
+        return KINDS["gelu" if module.approximate == "none" else "gelu_tanh"]
+    if kind is nn.LeakyReLU and module.negative_slope > 0.0:
+        return leaky(float(module.negative_slope))
+    return KINDS[_NAMES[kind]] if kind in _NAMES else None
+
+
+class Pass:
+    """A forward pass, and what it leaves for its backward pass.
+
+    Attributes
+    ----------
+    dtype : str
+    threads : int
+    learns : bool
+        Whether there will be a backward pass.
+    kept : list of Held or Tensor
+        What that needs; tensors, and tiles, which become some.
+    branches : list of Held
+        What is to be added again, the innermost last.
+    """
+
+    __slots__ = ("branches", "dtype", "kept", "learns", "threads")
+
+    def __init__(self, dtype: torch.dtype, threads: int, learns: bool) -> None:
+        self.dtype, self.threads, self.learns = NAMES[dtype], threads, learns
+        self.kept: list[Any] = []
+        self.branches: list[Any] = []
+
+    def keep(self, held: Any) -> int:
+        """Let the backward pass have a tensor, or tiles, which nobody then writes to; under this number."""
+        if isinstance(held, Held):
+            held.shared = True
+            if self.kept and self.kept[-1] is held:  # outputs of an activation, which a layer takes in
+                return len(self.kept) - 1
+        self.kept.append(held)
+        return len(self.kept) - 1
+
+    def own(self, held: Held) -> Held:
+        """Tiles with these values that may be written to."""
+        if not held.shared:
+            return held
+        copy = taken(held)
+        copy.tensor().copy_(held.tensor())
+        return copy
+
+
+class Step:
+    """One step of a pass; without values of its own unless it says so."""
+
+    __slots__ = ("first",)
+    values: tuple[torch.Tensor | None, ...] = ()  # parameters
+    work = 0  # multiply-adds a sample, roughly
+
+    def __init__(self) -> None:
+        self.first = 0  # where its values begin
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        """The tiles that come of these."""
+        raise NotImplementedError
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        """The gradient of its inputs, if ``more``, from that of its outputs; of values, into ``found``."""
+        raise NotImplementedError
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        """The same on rows, by operators of torch, which can be differentiated again."""
+        raise NotImplementedError
+
+    def widths(self, width: int) -> tuple[int, int]:
+        """How many features it takes and gives, after a step that gives so many."""
+        return width, width
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        """Of its outputs, by that of its inputs, under autocast to ``lower``."""
+        return x
+
+
+class Linear(Step):
+    """f(x W' + b)."""
+
+    __slots__ = ("inner", "kind", "mark", "structure", "values", "version", "work", "x")
+
+    def __init__(
+        self, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None, kind: Kind = LINEAR
+    ) -> None:
+        super().__init__()
+        self.structure, self.kind, self.values = structure, kind, (weight, bias)
+        self.work = weight.numel()
+        self.x = self.inner = -1
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        structure, kind, weight = self.structure, self.kind, given[self.first]
+        y = taken(x, structure.n_out)
+        z = taken(y) if kind.inner and run.learns else None
+        with structure.lock:
+            store, self.mark = structure.filled(run.dtype, weight)
+            bias = structure.padded(run.dtype, given[self.first + 1])
+            _core.forward(
+                store,
+                x.tiles,
+                bias,
+                kind.code,
+                kind.slope,
+                y.tiles,
+                None if z is None else z.tiles,
+                run.threads,
+            )
+        if run.learns:
+            self.version = structure.version()
+            if weight.requires_grad:
+                self.x = run.keep(x)
+            if z is not None:
+                self.inner = run.keep(z)
+            elif kind is not LINEAR:
+                self.inner = run.keep(y)
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        structure, kind, at = self.structure, self.kind, self.first
+        if kind is not LINEAR:
+            d = run.own(d)
+            _core.activate_back(kind.code, kind.slope, run.kept[self.inner].tiles, d.tiles, run.threads)
+        with structure.lock:
+            if more:
+                store = structure.again(run.dtype, given[at], self.mark)
+                structure.ready_mirror(store, d.tiles.batch, run.threads)
+            else:
+                store = structure.store(run.dtype)
+            x = run.kept[self.x] if needs[at] else None
+            dx, dw, db = _kernels.gradients(store, x, d, run.threads, inputs=more, bias=needs[at + 1])
+            if structure.watched and x is not None:
+                structure.show(_kernels.copied(x.tiles, d.tiles))
+        if dw is not None:
+            found[at] = torch.from_numpy(dw)
+        if db is not None:
+            found[at + 1] = torch.from_numpy(db)
+        return dx
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        structure = self.structure
+        links = *structure.tensors, structure.n_in, structure.n_out
+        return self.kind.function(sparse_linear(x, given[self.first], given[self.first + 1], *links))
+
+    def widths(self, width: int) -> tuple[int, int]:
+        return self.structure.n_in, self.structure.n_out
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        return lower
+
+
+class Activation(Step):
+    """f(x), of the functions that the core knows."""
+
+    __slots__ = ("inner", "kind")
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        y, kind = run.own(x), self.kind
+        z = taken(y) if kind.inner and run.learns else None
+        _core.activate(None, kind.code, kind.slope, y.tiles, None if z is None else z.tiles, run.threads)
+        if run.learns:
+            self.inner = run.keep(y if z is None else z)
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        d = run.own(d)
+        kept = run.kept[self.inner].tiles
+        _core.activate_back(self.kind.code, self.kind.slope, kept, d.tiles, run.threads)
+        return d
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        return self.kind.function(x)
+
+
+class Pointwise(Step):
+    """f(x), of other functions that take each value by itself and have no parameters: by torch, in tiles."""
+
+    __slots__ = ("function", "inner")
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        y = taken(x)
+        y.tensor().copy_(self.function(x.tensor()))
+        y.tiles.clear_padding()
+        if run.learns:
+            self.inner = run.keep(x)
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        with torch.enable_grad():
+            x = run.kept[self.inner].tensor().requires_grad_()
+            dx = torch.autograd.grad(self.function(x), x, d.tensor())[0]
+        d = taken(d)
+        d.tensor().copy_(dx)
+        d.tiles.clear_padding()
+        return d
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        return self.function(x)
+
+
+class Dropout(Step):
+    """x times 0 or 1 / (1 - p). The draws are named by a number of torch's generator."""
+
+    __slots__ = ("p", "seed")
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p, self.seed = p, int(torch.randint(2**62, ()))
+
+    def _drop(self, x: Held, threads: int) -> None:
+        if self.p < 1.0:
+            _core.dropout(x.tiles, x.tiles, self.p, self.seed, 0, 0, threads)
+        else:
+            x.tiles.zero()
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        y = run.own(x)
+        self._drop(y, run.threads)
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        d = run.own(d)
+        self._drop(d, run.threads)
+        return d
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        factor = _kernels.packed(torch.ones_like(x).numpy(), run.threads)
+        self._drop(factor, run.threads)
+        return x * torch.from_numpy(_kernels.unpacked(factor, run.threads))
+
+
+class Norm(Step):
+    """Layer normalization over all features."""
+
+    __slots__ = ("eps", "inverse", "n", "values", "z")
+
+    def __init__(self, n: int, eps: float, gain: torch.Tensor | None, shift: torch.Tensor | None) -> None:
+        super().__init__()
+        self.n, self.eps, self.values = n, eps, (gain, shift)
+
+    def widths(self, width: int) -> tuple[int, int]:
+        return self.n, self.n
+
+    def _gain(self, run: Pass, n: int, gain: torch.Tensor | None) -> Any:
+        padded = _core.aligned_zeros((n + 7) // 8 * 8, run.dtype)
+        padded[:n] = 1.0 if gain is None else gain.detach().numpy()
+        return padded
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        tiles, n = x.tiles, x.tiles.n
+        gain, shift = self._gain(run, n, given[self.first]), _core.aligned_zeros((n + 7) // 8 * 8, run.dtype)
+        if given[self.first + 1] is not None:
+            shift[:n] = given[self.first + 1].detach().numpy()
+        y, z = taken(x), taken(x)
+        inverse = torch.empty(tiles.n_tiles * tiles.tile, dtype=getattr(torch, run.dtype))
+        _core.layer_norm(tiles, gain, shift, self.eps, z.tiles, inverse.numpy(), y.tiles, run.threads)
+        if run.learns:
+            self.z, self.inverse = run.keep(z), run.keep(inverse)
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        z, n, at = run.kept[self.z], d.tiles.n, self.first
+        if needs[at] or needs[at + 1]:
+            sums = [_core.aligned_zeros((n + 7) // 8 * 8, run.dtype) for _ in range(2)]
+            _core.norm_gradient(z.tiles, d.tiles, *sums, run.threads)
+            for i in range(2):
+                if needs[at + i]:
+                    found[at + i] = torch.from_numpy(sums[i][:n])
+        if not more:
+            return None
+        d, inverse = run.own(d), run.kept[self.inverse].numpy()
+        _core.layer_norm_back(z.tiles, inverse, self._gain(run, n, given[at]), d.tiles, d.tiles, run.threads)
+        return d
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[-1:], given[self.first], given[self.first + 1], self.eps)
+
+
+class Fork(Step):
+    """Where a residual branch begins: x goes on, and is added again later."""
+
+    __slots__ = ()
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        x.shared = True
+        run.branches.append(x)
+        return x
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        skip = run.branches.pop()
+        out = d if not d.shared else taken(d)
+        torch.add(d.tensor(), skip.tensor(), out=out.tensor())
+        return out
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        run.branches.append(x)
+        return x
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        branches.append(x)
+        return x
+
+
+class Add(Step):
+    """Where it ends."""
+
+    __slots__ = ()
+
+    def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        before = run.branches.pop()
+        y = x if not x.shared else taken(x)
+        torch.add(x.tensor(), before.tensor(), out=y.tensor())
+        return y
+
+    def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
+        d.shared = True
+        run.branches.append(d)
+        return d
+
+    def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
+        return x + run.branches.pop()
+
+    def dtype(self, x: torch.dtype, lower: torch.dtype, branches: list[torch.dtype]) -> torch.dtype:
+        return torch.promote_types(branches.pop(), x)
