@@ -13,25 +13,27 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rewire.torch import Rewirer, sparsify
+from rewire.torch import Residual, Rewirer, Tiled, sparsify
 
 
 class Block(nn.Module):
-    """Attention, then two linear layers with GELU between them."""
+    """Attention, then a branch of two linear layers with GELU between them."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp: nn.Module = Residual(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, width = x.shape
-        parts = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(self.norm(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(*parts, is_causal=True).transpose(1, 2)
         x = x + self.proj(mixed.reshape(batch, length, width))
-        return x + self.mlp(self.norm2(x))
+        return self.mlp(x)  # type: ignore[no-any-return]
 
 
 class Transformer(nn.Module):
@@ -82,6 +84,8 @@ def main() -> None:
     model = Transformer(len(letters), options.width, options.depth, options.length)
     if options.density < 1.0:
         print(sparsify(model, options.density, skip="head"))
+        for block in model.blocks:
+            block.mlp = Tiled(block.mlp)  # what is sparse now stays in the kernels' layout
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
     rewirer = None
     if options.density < 1.0:

@@ -19,5 +19,9 @@ from rewire.torch.linear import SparseLinear
 from rewire.torch.mlp import SparseMLP
 from rewire.torch.module import Module
 from rewire.torch.rewirer import Rewirer
+from rewire.torch.tiled import Residual, Tiled
 
-__all__ = ["Module", "Rewirer", "SparseLinear", "SparseMLP", "SparsifyReport", "sparsify"]
+__all__ = [
+    "Module", "Residual", "Rewirer", "SparseLinear", "SparseMLP", "SparsifyReport", "Tiled",
+    "sparsify",
+]  # fmt: skip
