@@ -66,8 +66,9 @@ ORDER = """
     estimators._network estimators._parts estimators._base
     estimators.classifier estimators.regressor estimators.autoencoder estimators.quick_selection
     estimators.rbm estimators.
-    torch._kernels torch._structures torch._ops torch._resizing torch._steps torch._chain torch.linear
-    torch.mlp torch.tiled torch._sparsify torch._optimizers torch._twins torch._ranks torch._models torch._averages torch.wiring
+    torch._kernels torch._structures torch._ops torch._resizing torch._steps torch._chain torch._images
+    torch.linear torch.conv torch.mlp torch.tiled
+    torch._sparsify torch._optimizers torch._twins torch._ranks torch._models torch._averages torch.wiring
     torch.rewirer torch.module torch.
     demo . cli.* cli. __main__
 """.split()

@@ -10,6 +10,7 @@ from pages import ROOT
 EXAMPLES = {
     "torch_mlp": ["--steps", "100"],
     "torch_own_rule": ["--steps", "20"],
+    "torch_pointwise_cnn": ["--steps", "10", "--width", "8"],
     "torch_transformer": ["--steps", "10", "--width", "32", "--depth", "1", "--length", "16"],
 }
 

@@ -86,7 +86,8 @@ def test_what_is_skipped(skip, left):
     model = mlp(8, 16, 24, 8)
     if left is None:
         with pytest.raises(
-            ValueError, match="model must have an nn.Linear that can become sparse, got 0: skipped"
+            ValueError,
+            match="an nn.Linear, or an nn.Conv2d of 1 x 1, that can become sparse, got 0: skipped",
         ):
             sparsify(model, skip=skip)
         assert all(type(module) is nn.Linear for module in model)
@@ -203,8 +204,8 @@ def test_flags_hooks_dtypes_and_places_are_kept():
     [
         ({"density": 0}, r"density must be a number in \(0, 1\]"),
         ({"density": {"0": 2}}, r"density\['0'\] must be a number"),
-        ({"density": {"haed": 0.1}}, r"density must name linear layers \(0, 1\), got 'haed'"),
-        ({"skip": "haed"}, r"skip must name linear layers \(0, 1\), got 'haed'"),
+        ({"density": {"haed": 0.1}}, r"density must name linear layers or convolutions \(0, 1\), got 'haed'"),
+        ({"skip": "haed"}, r"skip must name linear layers or convolutions \(0, 1\), got 'haed'"),
         ({"skip": [3]}, "skip must be names, types, modules or functions, got 3"),
         ({"group": 5}, "group must be one of"),
         ({"distribution": "er"}, "distribution must be one of 'uniform', 'erk'"),

@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from rewire.torch._sparsify import SparsifyReport, sparsify
+from rewire.torch.conv import SparseConv1x1
 from rewire.torch.linear import SparseLinear
 from rewire.torch.mlp import SparseMLP
 from rewire.torch.module import Module
@@ -22,6 +23,6 @@ from rewire.torch.rewirer import Rewirer
 from rewire.torch.tiled import Residual, Tiled
 
 __all__ = [
-    "Module", "Residual", "Rewirer", "SparseLinear", "SparseMLP", "SparsifyReport", "Tiled",
+    "Module", "Residual", "Rewirer", "SparseConv1x1", "SparseLinear", "SparseMLP", "SparsifyReport", "Tiled",
     "sparsify",
 ]  # fmt: skip

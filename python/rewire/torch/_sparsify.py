@@ -1,4 +1,4 @@
-"""From a dense model to a sparse one, in place: which linear layers become sparse, and how sparse."""
+"""From a dense model to a sparse one, in place: which layers become sparse, and how sparse."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from rewire.connectivity import Connectivity
 from rewire.link_counts import erk_links
 from rewire.parameters.initial import GROUPS
 from rewire.torch._ops import COMPUTED_IN
+from rewire.torch.conv import SparseConv1x1, why_not_1x1
 from rewire.torch.linear import SparseLinear
 
 __all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
 
 Densities = float | Mapping[str, float]
+Layer = nn.Linear | nn.Conv2d
 
 
 class Replaced(NamedTuple):
     """A layer that has become sparse."""
 
     name: str
-    shape: tuple[int, int]  # (out_features, in_features)
+    shape: tuple[int, int]  # (out_features, in_features), or channels
     density: float
     before: int  # weights
     after: int
 
 
 class Kept(NamedTuple):
-    """A linear layer that was left as it is, and why."""
+    """A linear layer or a convolution that was left as it is, and why."""
 
     name: str
-    shape: tuple[int, int]  # (out_features, in_features)
+    shape: tuple[int, int]  # (out_features, in_features), or channels
     why: str
 
 
@@ -49,7 +51,7 @@ class SparsifyReport:
     replaced : list of Replaced
         Layers that are sparse now: name, shape, density, weights before and after.
     kept : list of Kept
-        Linear layers that were left alone: name, shape, and why.
+        Linear layers and convolutions that were left alone: name, shape, and why.
     parameters_before, parameters_after : int
         Of the whole model.
     """
@@ -90,6 +92,8 @@ def sparsify(
 ) -> SparsifyReport:
     """Put a :class:`SparseLinear` in the place of every ``nn.Linear`` of a model.
 
+    And a :class:`SparseConv1x1` in that of every ``nn.Conv2d`` whose kernel is 1 x 1.
+
     Call it before the optimizer is made, which must get the new parameters.
 
     Parameters
@@ -122,15 +126,16 @@ def sparsify(
     Raises
     ------
     TypeError, ValueError
-        For wrong arguments, for a word in ``skip`` or ``density`` that no linear layer has, for a model that
-        is itself a linear layer or has none that could become sparse. The model is as it was then.
+        For wrong arguments, for a word in ``skip`` or ``density`` that no such layer has, for a model that
+        is itself one or has none that could become sparse. The model is as it was then.
 
     Notes
     -----
     Left alone, each with its reason: subclasses of ``nn.Linear`` (``nn.MultiheadAttention`` reads the weights
     of its ``out_proj`` directly; lazy, quantized and parametrized layers compute theirs), tied weights,
-    layers on other devices. A layer that stands in several places stays one layer. Flags, dtypes and hooks
-    are kept. The fast path of ``nn.TransformerEncoderLayer``, which would read dense weights, is turned off.
+    layers on other devices, and convolutions with larger kernels, or with channels in groups. A layer that
+    stands in several places stays one layer. Flags, dtypes and hooks are kept. The fast path of
+    ``nn.TransformerEncoderLayer``, which would read dense weights, is turned off.
 
     Examples
     --------
@@ -147,6 +152,8 @@ def sparsify(
     one_of_types("model", model, nn.Module, "an nn.Module")
     if isinstance(model, nn.Linear):
         raise ValueError("model is a linear layer itself: take SparseLinear.from_linear(model)")
+    if isinstance(model, nn.Conv2d):
+        raise ValueError("model is a convolution itself: take SparseConv1x1.from_conv2d(model)")
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
     seed = int(torch.randint(2**62, ())) if seed is None else integer("seed", seed, low=0, high=2**63 - 1)
@@ -156,7 +163,7 @@ def sparsify(
     skips = _skips(skip, list(names.values()))
     shared = _shared(model)
     report = SparsifyReport(parameters_before=_count(model))
-    chosen: dict[int, tuple[nn.Linear, float]] = {}
+    chosen: dict[int, tuple[Layer, float]] = {}
     for linear, name, parent in occurrences:
         if id(linear) in chosen or any(name == kept.name for kept in report.kept):
             continue
@@ -168,31 +175,31 @@ def sparsify(
             or (None if found is not None else "density names no value for it")
         )
         if why is not None:
-            report.kept.append(Kept(name, (linear.out_features, linear.in_features), why))
+            report.kept.append(Kept(name, _shape(linear), why))
         else:
             chosen[id(linear)] = linear, found or 0.0
     if not chosen:
         raise ValueError(
-            "model must have an nn.Linear that can become sparse, got "
+            "model must have an nn.Linear, or an nn.Conv2d of 1 x 1, that can become sparse, got "
             + ("; ".join(f"{kept.name}: {kept.why}" for kept in report.kept) or "none at all")
         )
     made = {}
     for number_, (key, sizes) in enumerate(_sizes(chosen, distribution, density, group).items()):
         linear = chosen[key][0]
-        sparse = SparseLinear._from_dense(
+        made_as = SparseConv1x1 if isinstance(linear, nn.Conv2d) else SparseLinear
+        sparse = made_as._from_dense(
             linear.weight, linear.bias, (seed, number_), connectivity=connectivity, group=group, **sizes
         )
+        n_out, n_in = _shape(linear)
         if sparse.nnz == 0:
             raise ValueError(
                 f"density must leave every layer links, got {density!r}, by which {names[key]} "
-                f"({linear.out_features} x {linear.in_features}) has none: give it "
-                f"{1 / linear.in_features:.3g} (one for each output) or more by its name, or skip it"
+                f"({n_out} x {n_in}) has none: give it {1 / n_in:.3g} (one for each output) or more by its "
+                "name, or skip it"
             )
         made[key] = _dressed(sparse, linear)
         before = linear.weight.numel()
-        report.replaced.append(
-            Replaced(names[key], tuple(linear.weight.shape), sparse.density, before, sparse.nnz)
-        )
+        report.replaced.append(Replaced(names[key], (n_out, n_in), sparse.density, before, sparse.nnz))
     for linear, name, parent in occurrences:
         if id(linear) in made:
             setattr(parent, name.rpartition(".")[2], made[id(linear)])
@@ -205,14 +212,20 @@ def sparsify(
     return report
 
 
-def _occurrences(model: nn.Module) -> list[tuple[nn.Linear, str, nn.Module]]:
-    """Every linear layer with each of its names and the module that it stands in."""
+def _occurrences(model: nn.Module) -> list[tuple[Layer, str, nn.Module]]:
+    """Every linear layer and convolution with each of its names and the module that it stands in."""
     found = []
     for prefix, parent in model.named_modules(remove_duplicate=False):
         for name, child in parent._modules.items():  # named_children leaves out a second place
-            if isinstance(child, nn.Linear):
+            if isinstance(child, nn.Linear | nn.Conv2d):
                 found.append((child, f"{prefix}.{name}" if prefix else name, parent))
     return found
+
+
+def _shape(layer: Layer) -> tuple[int, int]:
+    if isinstance(layer, nn.Conv2d):
+        return layer.out_channels, layer.in_channels
+    return layer.out_features, layer.in_features
 
 
 def _count(model: nn.Module) -> int:
@@ -229,16 +242,19 @@ def _shared(model: nn.Module) -> dict[int, list[str]]:
     return {key: list(names) for key, names in found.items() if len({*names.values()}) > 1}
 
 
-def _unfit(linear: nn.Linear, parent: nn.Module, shared: Mapping[int, list[str]]) -> str | None:
-    """Why a linear layer cannot become sparse; None if it can."""
+def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) -> str | None:
+    """Why a layer cannot become sparse; None if it can."""
+    if isinstance(linear, nn.Conv2d) and (why := why_not_1x1(linear)) is not None:
+        return why
     if isinstance(parent, nn.MultiheadAttention):
         return "nn.MultiheadAttention reads its weights directly"
     if isinstance(linear, nn.modules.lazy.LazyModuleMixin):
         return "lazy: run a batch through the model first"
     if nn.utils.parametrize.is_parametrized(linear):
         return "parametrized: its weights are computed from others"
-    if type(linear) is not nn.Linear:
-        return f"a subclass of nn.Linear: {type(linear).__module__}.{type(linear).__qualname__}"
+    kind = nn.Conv2d if isinstance(linear, nn.Conv2d) else nn.Linear
+    if type(linear) is not kind:
+        return f"a subclass of nn.{kind.__name__}: {type(linear).__module__}.{type(linear).__qualname__}"
     if not {"weight", "bias"} <= linear._parameters.keys():
         return "its weights are computed from others (pruning, weight norm)"
     if id(linear.weight) in shared:
@@ -248,8 +264,10 @@ def _unfit(linear: nn.Linear, parent: nn.Module, shared: Mapping[int, list[str]]
     return None
 
 
-def _dressed(sparse: SparseLinear, linear: nn.Linear) -> SparseLinear:
-    """A sparse layer with the flags and hooks of the dense one."""
+def _dressed(sparse: SparseLinear, linear: Layer) -> SparseLinear:
+    """A sparse layer with the flags, hooks and strides of the dense one."""
+    if isinstance(sparse, SparseConv1x1) and isinstance(linear, nn.Conv2d):
+        sparse.stride = linear.stride[0], linear.stride[1]
     sparse.train(linear.training)
     sparse.weight.requires_grad_(linear.weight.requires_grad)
     if sparse.bias is not None and linear.bias is not None:
@@ -272,9 +290,8 @@ def _fits(word: str, name: str) -> bool:
 
 def _known(argument: str, word: str, names: list[str]) -> str:
     if not any(_fits(word, name) for name in names):
-        raise ValueError(
-            f"{argument} must name linear layers ({', '.join(names) or 'there are none'}), got {word!r}"
-        )
+        known = ", ".join(names) or "there are none"
+        raise ValueError(f"{argument} must name linear layers or convolutions ({known}), got {word!r}")
     return word
 
 
@@ -315,11 +332,11 @@ def _densities(density: Any, names: list[str], distribution: str) -> Callable[[s
 
 
 def _sizes(
-    chosen: Mapping[int, tuple[nn.Linear, float]], distribution: str, density: Any, group: int
+    chosen: Mapping[int, tuple[Layer, float]], distribution: str, density: Any, group: int
 ) -> dict[int, dict[str, Any]]:
     """How many links each layer gets, as an argument of `SparseLinear`."""
     if distribution == "uniform":
         return {key: {"density": value} for key, (_, value) in chosen.items()}
-    shapes = [(linear.in_features, linear.out_features) for linear, _ in chosen.values()]
+    shapes = [_shape(linear)[::-1] for linear, _ in chosen.values()]
     counts = erk_links(shapes, density, group=group)
     return {key: {"links": count} for key, count in zip(chosen, counts, strict=True)}
