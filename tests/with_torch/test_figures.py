@@ -1,0 +1,52 @@
+"""The benchmark of torch models, on tiny shapes; its figures mean nothing here."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pages import ROOT
+
+BENCH = ROOT / "bench"
+pytestmark = pytest.mark.skipif(not BENCH.is_dir(), reason="bench/ is not part of what is tested here")
+PEERS = {"sparselab"}  # which need not be there
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCH))
+    threads = torch.get_num_threads()
+    yield importlib.import_module("torch_layers"), importlib.import_module("_torch_sides")
+    torch.set_num_threads(threads)
+
+
+def test_every_step_runs(scripts):
+    script, sides = scripts
+    for of, sizes, kinds in script.cells(tiny=True).values():
+        ours = [*kinds, f"{kinds[-1]}, bf16"]
+        made = [sides.dense(1, of, sizes), sides.rewire(1, of, ours, sizes)]
+        if of == "layer":
+            made.append(sides.csr(1, **sizes))
+        for steps in made:
+            facts = steps.pop("facts")
+            assert {*steps} == {*facts} and all(facts.values())
+            for step in steps.values():
+                step()
+    assert {*script.ASKED} <= {*script.cells(tiny=False)}
+
+
+@pytest.mark.soak
+def test_script(tmp_path):
+    command = [sys.executable, BENCH / "torch_layers.py", "--tiny", "--threads", "1"]
+    variables = os.environ | {"REWIRE_BENCH_RESULTS": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    assert done.returncode == 0, done.stderr
+    saved = json.loads((tmp_path / "torch_layers.json").read_text())
+    assert len(saved["cells"]) == 4
+    for cell in saved["cells"].values():
+        assert {*cell["refused"]} <= PEERS, cell["refused"]
+        assert all(ratio["median"] is not None for ratio in cell["float32"].values())
