@@ -267,7 +267,7 @@ build/c/serial/kernels_%.o: VARIANT = -O1
 build/c/serial/test_%: VARIANT = -O1
 build/c/openmp/test_%: VARIANT = -O1 -fopenmp
 WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_neon kernels_scalar \
-                 adam fields rescale targets check csr store test_core
+                 adam fields rescale targets check csr store structure test_core
 SHARED = $(WITHOUT_OPENMP:%=build/c/openmp/%.o)
 build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
                                     -fsanitize=address,bounds,shift,signed-integer-overflow

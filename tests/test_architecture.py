@@ -26,7 +26,7 @@ ORDER = """
     _collector _version _core _openmp errors _warn _format _record _checks _geometry _registry _params
     _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads _moments _inputs
     _targets standardizer workspace _positions _links _view _no_array _products _items
-    _edit_plan _edits _built store _structure activations initializers
+    _edit_plan _edits _built store _merging _structure activations initializers
     link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping

@@ -170,6 +170,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("training", ()),
         ("online", ()),
         ("store", ()),
+        ("merge", ()),
         ("small_data", ()),
         ("scale", ()),
         ("losses", ()),

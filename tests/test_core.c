@@ -15,6 +15,7 @@
 #include "core/links.h"
 #include "core/asserting.h"
 #include "core/copies.h"
+#include "core/merge.h"
 #include "core/draws.h"
 #include "core/grow_random.h"
 #include "core/prune.h"
@@ -85,6 +86,13 @@ int main(int argc, char **argv)
     RUN(test_clones_are_equal_and_independent);
     RUN(test_reverting);
     RUN(test_history_leaves_no_trace);
+    RUN(test_merges_by_definition);
+    RUN(test_a_floor_that_is_too_high);
+    RUN(test_merges_refuse_what_does_not_fit);
+    RUN(test_blends_by_definition);
+    RUN(test_structures_go_round);
+    RUN(test_forged_structures);
+    RUN(test_digests_tell_structures_apart);
 
     RUN(test_philox_known_answers);
     RUN(test_a_stream_has_a_number_and_a_worker);

@@ -9,6 +9,7 @@ from rewire._collector import held
 
 with held():
     from rewire import _openmp  # noqa: F401  first: it loads the core
+    from rewire._merging import merge
     from rewire._version import __version__
     from rewire.activations import (
         GELU,
@@ -99,8 +100,8 @@ __all__ = [
     "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
     "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Tanh",
     "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "WorkerError",
-    "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "preset",
-    "remove_neurons", "set_num_threads",
+    "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "merge",
+    "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

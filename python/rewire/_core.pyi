@@ -57,6 +57,16 @@ class Store:
 
 def read_links(store: Store, field: str, out: NDArray[Any]) -> None: ...  # (nnz,) of the field's dtype
 def write_links(store: Store, field: str, values: NDArray[Any]) -> None: ...
+def structure_digest(store: Store) -> int: ...  # 64 bits
+def structure_bytes(store: Store) -> bytes: ...
+
+# n_out, n_in, group, slots
+def structure_sizes(data: bytes | bytearray | memoryview) -> tuple[int, int, int, int]: ...
+def structure_load(store: Store, data: bytes | bytearray | memoryview) -> None: ...
+def merge(stores: Sequence[Store], how: str, slots: int, threads: int = 1) -> Store: ...  # -1: all slots
+def blend(
+    to: Store, field: str, stores: Sequence[Store], how: str, none: float, threads: int = 1
+) -> None: ...
 
 # link by link in the order of WeightStore.to_arrays: rows ascend, and in a row sources do. ValueError for a
 # field of one value a slot where a slot is more than one link.

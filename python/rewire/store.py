@@ -9,12 +9,12 @@ works inside is drawn and explained in ``sparse_core/store/store.h``.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire import _core
+from rewire import _checks, _core
 from rewire._built import Built
 from rewire._edit_plan import EditPlan
 from rewire._edits import Edits
@@ -23,6 +23,7 @@ from rewire._items import Items
 from rewire._links import fitting
 from rewire._products import Products
 from rewire._view import StoreView
+from rewire.threads import resolve
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -263,7 +264,100 @@ class WeightStore(Edits, Items, Products, Built):
             values = np.ascontiguousarray(fitting("values", values, np.dtype(fields[name][0])))
         self._core.set_field(name, np.asarray(values))
 
+    # --- the structure, for another process or another store ----------------------
+
+    def structure_digest(self) -> int:
+        """A number of 64 bits that says which links there are, whatever their weights and history.
+
+        Stores of one shape and group with the same digest have the same links, but for a chance of 2**-64;
+        whoever makes up links on purpose can make two with one digest. It is kept up to date by every edit,
+        so asking costs nothing.
+        """
+        return _core.structure_digest(self._core)
+
+    def structure_bytes(self) -> bytes:
+        """The structure without values, in 1 or 2 bytes a slot in most layers: see `from_structure`."""
+        return _core.structure_bytes(self._core)
+
+    @classmethod
+    def from_structure(
+        cls, data: bytes | bytearray | memoryview, *, dtype: str = "float32", weight: float = 0.0
+    ) -> Self:
+        """A store with the links of `structure_bytes`.
+
+        Parameters
+        ----------
+        data : bytes
+            Everything is checked: no bytes, wherever they come from, make an unsound store.
+        dtype : {"float32", "float64"}
+        weight : float
+            Of all links; the other things that a link has are carried over by `carry`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For bytes that are no structure, are cut short, or damaged.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, got {_checks.describe(data)}")
+        view = memoryview(data).cast("B")
+        n_out, n_in, group, _ = _core.structure_sizes(view)
+        weight = _checks.number("weight", weight)
+        store = _empty(cls, n_out, n_in, group, _checks.choice("dtype", dtype, ("float32", "float64")))
+        store.set_birth("weight", weight)
+        _core.structure_load(store._core, view)
+        store.set_birth("weight", 0.0)
+        return cast(Self, store)
+
+    def carry(
+        self,
+        other: WeightStore,
+        field: str = "weight",
+        *,
+        new: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Take over the values that another store has, for links that both have.
+
+        Parameters
+        ----------
+        other : WeightStore
+            Of the same shape and group; its field has the dtype of this one's.
+        field : str
+            "weight", or a field that both have registered.
+        new : float, optional
+            What links hold that ``other`` does not have; by default the field's birth value.
+        threads : int, optional
+
+        Raises
+        ------
+        TypeError, ValueError, KeyError
+            For anything else; nothing is changed then.
+        """
+        _checks.one_of_types("other", other, WeightStore, "a WeightStore")
+        if (other.shape, other.group) != (self.shape, self.group):
+            raise ValueError(
+                f"other must have shape {self.shape} and group {self.group}, got {other.shape} and "
+                f"{other.group}"
+            )
+        for store in (self, other):
+            if field not in store.fields:
+                raise KeyError(f"the store has no field {field!r}, only {list(store.fields)}")
+        mine, its = self.fields[field], other.fields[field]
+        if mine[:2] != its[:2]:
+            raise ValueError(f"field {field!r} must be of one dtype and width, got {mine[:2]} and {its[:2]}")
+        value = mine[2] if new is None else _checks.number("new", new)
+        if other is not self:
+            _core.blend(self._core, field, [other._core], "mean", value, resolve(threads))
+
     # --- copies -----------------------------------------------------------------
+
+    @classmethod
+    def _around(cls, core: _core.Store) -> Self:
+        """The store that has this one of the core."""
+        twin = cls.__new__(cls)
+        twin._core = core
+        return twin
 
     def copy(self) -> Self:
         """An equal store, packed tight; attributes that a subclass adds are the same objects."""

@@ -26,6 +26,7 @@ enum {
     RW_COST_GROW_LINK = 100,     /* a link that grow_random.c draws and places   */
     RW_COST_DRAW_VALUE = 300,    /* a weight of a new link                       */
     RW_COST_DEEPR_VALUE = 30,
+    RW_COST_MERGE_SLOT = 50,     /* a slot of one of the stores of merge.c        */
     RW_COST_DERIVE_VALUE = 2,    /* of topkast.h, average.h: memory traffic      */
     RW_COST_UPDATE_VALUE = 4,    /* of an optimizer's step: memory traffic       */
     RW_COST_DROPOUT_VALUE = 2,
@@ -80,6 +81,14 @@ enum {
      * into it. Layers in training build theirs anew, and would only pay for more. */
     RW_MIRROR_SLACK_PART = 64,
     RW_MIRROR_SPARE = 64,
+    /* merge.c: one of so many groups is looked at for a floor, but not more than so many in all, and
+     * none of fewer; blocks of each thread between two polls, 10 ms; and in a round, whose slots
+     * stay in a second-level cache. */
+    RW_MERGE_SAMPLE_PART = 8,
+    RW_MERGE_SAMPLE_MOST = 256,
+    RW_MERGE_SAMPLE_LEAST = 64,
+    RW_MERGE_POLL_BLOCKS = 256,
+    RW_MERGE_ROUND_BLOCKS = 16,
     /* Removals whose sources are looked up ahead of a merge (rw_plan_keep_common), so that it
      * waits for nothing but its last step. */
     RW_MERGE_AHEAD = 256,

@@ -18,6 +18,7 @@ cimport cython
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.math cimport isfinite
 from libc.string cimport memcpy, memset
@@ -50,6 +51,7 @@ cdef const c.rw_kernels *KERNELS[2]  # by dtype; chosen at import, changed only 
 include "arrays.pxi"
 include "store.pxi"
 include "tiles.pxi"
+include "merge.pxi"
 include "plan.pxi"
 include "rules.pxi"
 include "layers.pxi"

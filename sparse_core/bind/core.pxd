@@ -142,6 +142,34 @@ cdef extern from "store/csr.h" nogil:
                           rw_fault *at)
 
 
+cdef extern from "store/digest.h" nogil:
+    uint64_t rw_store_digest(const rw_store *s)
+
+
+cdef extern from "store/structure.h" nogil:
+    ctypedef struct rw_structure_head:
+        int32_t n_out, n_in, group
+        int64_t slots
+    size_t rw_structure_size(const rw_store *s)
+    void rw_structure_write(const rw_store *s, void *out)
+    rw_status rw_structure_read_head(const void *bytes, size_t n, rw_structure_head *head)
+    rw_status rw_structure_load(rw_store *s, const void *bytes, size_t n)
+
+
+cdef extern from "store/blend.h" nogil:
+    enum:
+        RW_BLEND_MOST
+    ctypedef enum rw_blend:
+        RW_BLEND_SUM, RW_BLEND_MEAN, RW_BLEND_HOLDERS, RW_BLEND_MIN, RW_BLEND_MAX
+    rw_status rw_field_blend(rw_store *to, int32_t field, const rw_store **of, const int32_t *fields, int32_t k,
+                             rw_blend how, double none, const rw_run *run)
+
+
+cdef extern from "store/merge.h" nogil:
+    rw_status rw_store_merge(const rw_store **of, int32_t k, rw_blend how, int64_t slots, const rw_run *run,
+                             rw_store **out)
+
+
 cdef extern from "rules/grow_random.h" nogil:
     rw_status rw_plan_grow_random(rw_plan *p, int64_t count, rw_key key, const rw_run *run)
     rw_status rw_plan_grow_fan_in(rw_plan *p, int32_t fan_in, rw_key key, const rw_run *run)

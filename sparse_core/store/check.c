@@ -1,6 +1,6 @@
 /* check.c -- the invariants of store.h, in its order, as code. */
 #include "base/mem.h"
-#include "store/store.h"
+#include "store/digest.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -175,5 +175,7 @@ rw_status rw_store_check(const rw_store *s, const char **why)
         st = check_fields(s, why);
     if (!st)
         st = check_mirror(s, why);
+    if (!st)
+        FAIL_IF(s->digest != rw_digest_count(s), "I12: the digest is not that of the slots");
     return st;
 }

@@ -1,4 +1,5 @@
 #include "store/csr.h"
+#include "store/digest.h"
 
 #include <string.h>
 
@@ -131,31 +132,17 @@ rw_status rw_csr_load(rw_store *s, const int64_t *indptr, const int32_t *sources
     rw_status st = check_arrays(s, indptr, sources, at);
     if (st)
         return st;
-    int64_t top = 0;
-    for (int32_t g = 0; g < s->n_groups; g++)
-        top += rw_window_room(s, (int32_t)(indptr[g + 1] - indptr[g]));
-    st = rw_arena_reserve(s, top);
+    st = rw_windows_lay(s, indptr);
     if (st)
         return st;
-
-    int64_t at_slot = 0;
-    for (int32_t g = 0; g < s->n_groups; g++) {
-        int32_t len = (int32_t)(indptr[g + 1] - indptr[g]);
-        s->len[g] = len;
-        s->cap[g] = rw_window_room(s, len);
-        s->start[g] = len ? at_slot : 0;
-        if (len)
-            memcpy(s->source + at_slot, sources + indptr[g], (size_t)len * sizeof *sources);
-        at_slot += s->cap[g];
-    }
-    s->slots = indptr[s->n_groups];
-    s->top = top;
-    rw_pool_reset(s);
+    for (int32_t g = 0; g < s->n_groups; g++)
+        if (s->len[g])
+            memcpy(s->source + s->start[g], sources + indptr[g],
+                   (size_t)s->len[g] * sizeof *sources);
+    s->digest = rw_digest_count(s);
     for (int32_t f = 0; f < s->n_fields; f++)
         for (int32_t g = 0; g < s->n_groups; g++)
             rw_field_bear(&s->field[f], s->start[g], s->len[g]);
     rw_csr_set(s, RW_WEIGHT, weights);
-    s->mirror.valid = false;
-    s->generation++;
     return RW_OK;
 }

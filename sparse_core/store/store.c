@@ -336,6 +336,32 @@ int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap)
     return start;
 }
 
+/* --- all windows at once ----------------------------------------------------- */
+
+rw_status rw_windows_lay(rw_store *s, const int64_t *indptr)
+{
+    RW_ASSERT(!s->slots && !s->pins);
+    int64_t top = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        top += rw_window_room(s, (int32_t)(indptr[g + 1] - indptr[g]));
+    rw_status st = rw_arena_reserve(s, top);
+    if (st)
+        return st;
+    int64_t at = 0;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        s->len[g] = (int32_t)(indptr[g + 1] - indptr[g]);
+        s->cap[g] = rw_window_room(s, s->len[g]);
+        s->start[g] = s->cap[g] ? at : 0;
+        at += s->cap[g];
+    }
+    s->slots = indptr[s->n_groups];
+    s->top = top;
+    rw_pool_reset(s);
+    s->mirror.valid = false;
+    s->generation++;
+    return RW_OK;
+}
+
 /* --- copies ---------------------------------------------------------------- */
 
 /* Memory for `slots` slots in fresh arrays shaped like those of s. */
@@ -372,6 +398,7 @@ static void pack_into(const rw_store *from, rw_store *to)
         top += to->cap[g];
     }
     to->slots = from->slots;
+    to->digest = from->digest;
     to->top = top;
     rw_pool_reset(to);
 }

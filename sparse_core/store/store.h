@@ -50,7 +50,8 @@
  *   I9   field 0 is "weight"; names are unique; every field has an array;
  *   I10  weights of rows beyond n_out (in the last group) are zero;
  *   I11  a valid mirror names every live slot exactly once, by source, groups ascending;
- *        the windows of its sources do not overlap.
+ *        the windows of its sources do not overlap;
+ *   I12  `digest` is the sum of the hashes of all live slots (digest.h).
  *
  * Cost (k slots edited): k * (log n for finding + length of the groups touched);
  * a rewiring of the whole layer is one pass over its slots. Memory: 4 bytes
@@ -131,6 +132,7 @@ typedef struct {
 
     rw_mirror mirror;
     uint64_t generation; /* grows with every change of structure          */
+    uint64_t digest;     /* of the structure: digest.h                    */
     int32_t pins;
 } rw_store;
 
@@ -253,5 +255,11 @@ int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap);
 void rw_window_give(rw_store *s, int64_t start, int64_t cap);
 /* Forget all free windows (before a repacking hands everything out afresh). */
 void rw_pool_reset(rw_store *s);
+
+/* --- for whoever fills an empty store at once ------------------------------ */
+
+/* Packed windows for indptr[g + 1] - indptr[g] slots of each group, whose sources, fields and
+ * digest are to be written next. RW_ENOMEM leaves the store as it was. */
+rw_status rw_windows_lay(rw_store *s, const int64_t *indptr);
 
 #endif

@@ -1,0 +1,28 @@
+/* merge.h -- several stores of one shape become one.
+ *
+ * Workers that have trained alone come back with structures of their own. Their MERGE has every
+ * slot that one of them has, or the `slots` best of these by the sum of |w|. A group is one K-way
+ * merge of ascending lists, and what cannot be among the best is dropped there and then.
+ *
+ *      worker 0   | 4 .2 | 9 -.7 |       | 17 .1 |         sum      | 4 .5 | 9 -.7 | 12 .4 | 17 .2 |
+ *      worker 1   | 4 .3 |       | 12 .4 | 17 .1 |    ->   2 best   | 4 .5 | 9 -.7 |
+ *
+ * Weights are blended as in blend.h. Of slots with equal scores those that come first in canonical
+ * order stay; scores that are no numbers count as the highest.
+ *
+ * Cost: some 10 ns a slot that comes in, less where stores share links. Memory beside the result:
+ * 4 bytes and a weight for each slot that may stay, and 4 bytes a source for each thread. */
+#ifndef RW_MERGE_H
+#define RW_MERGE_H
+
+#include "store/blend.h"
+
+enum { RW_MERGE_ALL = -1 /* slots: all that there are */ };
+
+/* A new store with the weights of k >= 1 stores of one shape and dtype (RW_ESHAPE), blended, and no
+ * other field. It has exactly `slots` slots: RW_EFULL if all together have fewer. Also RW_ENOMEM,
+ * RW_EINTR. */
+rw_status rw_store_merge(const rw_store *const *from, int32_t k, rw_blend how, int64_t slots,
+                         const rw_run *run, rw_store **out);
+
+#endif
