@@ -51,7 +51,7 @@ ORDER = """
     history training_state _training
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
-    _diverging _packing _shards _sharded _together
+    _diverging _packing _shards _strategies _alone _sharded _together
     workers. workers.comm workers.pipes workers.shared workers.mapped workers.processes workers.mpi
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining

@@ -10,6 +10,7 @@ from rewire._collector import held
 with held():
     from rewire import _openmp  # noqa: F401  first: it loads the core
     from rewire._merging import merge
+    from rewire._strategies import LocalSGD, Sync
     from rewire._version import __version__
     from rewire.activations import (
         GELU,
@@ -94,11 +95,11 @@ __all__ = [
     "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter",
     "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
     "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",
-    "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "Magnitude", "MapLog", "Mix", "Normal",
-    "Optimizer", "PReLU", "Poisson", "QuickSelection", "ReLU", "RigL", "Rule", "SReLU", "SRigL",
+    "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "LocalSGD", "Magnitude", "MapLog", "Mix",
+    "Normal", "Optimizer", "PReLU", "Poisson", "QuickSelection", "ReLU", "RigL", "Rule", "SReLU", "SRigL",
     "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
     "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
-    "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Tanh",
+    "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Sync", "Tanh",
     "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "WorkerError",
     "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "merge",
     "preset", "remove_neurons", "set_num_threads",

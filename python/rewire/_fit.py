@@ -20,16 +20,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped, state_fields
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, Weighed, quiet
 from rewire._run import run_length
 from rewire._sharded import Helpers
+from rewire._shards import cut
 from rewire._signals import Interrupts
 from rewire._stepper import Stepper, epoch_row
+from rewire._strategies import LocalSGD, Strategy
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import State, handlers
-from rewire.losses import Targets
+from rewire.losses import Targets, Truth
 from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import RewiringRecord
@@ -56,9 +59,14 @@ class Fit(Stepper):
         shuffle: bool,
         interrupts: Interrupts,
         helpers: Helpers | None = None,
+        strategy: Strategy | None = None,
     ) -> None:
         super().__init__(trainer, ws, interrupts)
         self.helpers = helpers
+        self.trainings = 0  # that learn alone and are averaged; 0: all learn together
+        if isinstance(strategy, LocalSGD):
+            self.every, self.trainings = strategy.every, strategy.workers or (1 if helpers is None else helpers.size)
+        self._rounds: tuple[list[tuple[int, int]], NetworkState] | None = None
         if helpers is not None and helpers.patient:
             self.step_whole = self.exchange = interrupts.wait_long
         self.event_whole = interrupts.section()
@@ -169,6 +177,9 @@ class Fit(Stepper):
         steps = -(-self.source.n_samples // self.batch)
         run = self.run_epochs, part.first_step + (self.run_epochs - state.epoch) * steps
         order = self.order()
+        while self.trainings and part.done < len(order):
+            self.train_round(order, part, run)
+            show.step(self.seen.loss)
         while part.done < len(order):
             rows = order[part.done : part.done + self.batch]
             weight = self.weight.of(rows)
@@ -194,6 +205,85 @@ class Fit(Stepper):
             seconds_callbacks=self.seconds_callbacks,
         )
         return row
+
+    def train_round(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int]) -> None:
+        """Rewire if it is due; let all trainings make their steps, and take the mean of their ends."""
+        begin, state = time.perf_counter(), self.state
+        progress = self.progress(state.epoch, state.step == part.first_step, run)
+        if self.due(progress) and not part.rewired:
+            rows = order[part.done : part.done + self.batch]
+            weight = self.weight.of(rows)
+            if weight.amount > 0.0:
+                self.rewire(progress, part, rows, weight)
+                begin = time.perf_counter()
+        steps = 1
+        after = progress._replace(epoch_begins=False)
+        while steps < self.every and not self.due(after._replace(step=state.step + steps)):
+            steps += 1
+        rows = order[part.done : part.done + self.trainings * self.batch * steps]
+        parts = self.parts_of_round(rows)
+        if not any(parts):  # of weight 0
+            part.done += len(rows)
+            return
+        steps = max(map(len, parts))
+        rates = [self.optimizer.rate(state.epoch, state.step + i) for i in range(steps)]
+        task = Round(parts, rates, state.step, state.epoch, state.optimizer_step, self.batch)
+        with self.step_whole:
+            self.begin()
+            now = self.generations()
+            if self._rounds is None or self._rounds[0] != now:
+                self._rounds = now, NetworkState(self.net, state_fields(self.optimizer))
+            found = self.learn_round(task, self._rounds[1], part.metric)
+            state.step += steps
+            state.optimizer_step += steps
+            loss = self.count_round(task, found, part)
+            self.close(part, len(rows), progress, begin)
+            self.told_of_step(part, loss)
+
+    def parts_of_round(self, rows: NDArray[np.int64]) -> list[list[Batch]]:
+        """Samples of a round by training: those of a step are shared by all, as equally as can be."""
+        found: list[list[Batch]] = [[] for _ in range(self.trainings)]
+        each = self.trainings * self.batch
+        for first in range(0, len(rows), each):
+            step = rows[first : first + each]
+            for own, (a, b) in zip(found, cut(len(step), self.trainings), strict=True):
+                batch = Batch(step[a:b], self.weight.of(step[a:b]))
+                if b > a and batch.weight.amount > 0.0:
+                    own.append(batch)
+        return found
+
+    def learn_round(
+        self, task: Round, state: NetworkState, metric: Metric | None
+    ) -> dict[int, list[Stepped]]:
+        """Make a round; a network that is interrupted meanwhile is what it was before."""
+        runner = RoundRunner(self.net, self.passing, self.trainer.loss, self.optimizer)
+        runner.source, runner.targets, runner.metric = self.source, self.targets, metric
+        begin = state.take()
+        self.changes = True
+        try:
+            if self.helpers is not None:
+                with self.exchange:
+                    return self.helpers.round(task, runner, state)
+            total = runner.total(task, state, begin, 0, len(task.parts))
+            assert total is not None
+            state.divide(total, len(runner.found))
+            state.put(total)
+        except BaseException:
+            state.put(begin)
+            self.whole = True
+            raise
+        return runner.found
+
+    def count_round(self, task: Round, found: dict[int, list[Stepped]], part: Unfinished) -> float:
+        """Count what the steps of a round gave, training by training; their mean loss."""
+        total = weights = 0.0
+        for number in sorted(found):
+            for batch, stepped in zip(task.parts[number], found[number], strict=True):
+                part.count(stepped.seen, Truth(self.targets, batch.rows), batch.weight.apart)
+                part.learnt(stepped.loss, stepped.amount)
+                total += stepped.amount * stepped.loss
+                weights += stepped.amount
+        return total / weights if weights else 0.0
 
     def order(self) -> NDArray[np.int64]:
         """The order of samples in this epoch: a function of seed and epoch alone."""

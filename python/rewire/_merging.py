@@ -30,8 +30,8 @@ def merge(
         Of one shape, group and dtype. Bits depend on their order, for rounding is all that an order changes.
     how : {"mean", "sum", "holders", "min", "max"}
         What becomes of a link's weights: their sum divided by the number of stores, so that a link that few
-        of them have is weak (Curci et al., *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732); their
-        sum; their mean, or the smallest or largest, over the stores that have it.
+        of them have is weak (Curci, Mocanu and Pechenizkiy, *Truly Sparse Neural Networks at Scale*,
+        arXiv:2102.01732); their sum; their mean, or the smallest or largest, over the stores that have it.
     links : int, optional
         Keep exactly so many: those whose merged weights are largest in magnitude; of equal ones the first in
         canonical order. With ``group`` > 1 whole slots are kept, by the sum of magnitudes, and ``links`` must

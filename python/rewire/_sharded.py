@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
+from rewire._alone import NetworkState, Round, RoundRunner, Stepped
 from rewire._diverging import divergence
 from rewire._inputs import Source
 from rewire._packing import Packing, Views
@@ -199,12 +200,16 @@ class ShardRunner:
 class Helpers(Protocol):
     """Processes that compute shards together with this one: `rewire.workers.Team`."""
 
-    beside: int  # processes on this machine, with this one
+    size: int  # processes, with this one
+    beside: int  # those of them on this machine
     patient: bool  # whether an exchange with them must not be cut, for they stay
+    exchanged: int  # bytes
 
     def compute(
         self, task: Task, runner: ShardRunner, packing: Packing
     ) -> tuple[dict[int, Found], set[str]]: ...
+
+    def round(self, task: Round, runner: RoundRunner, state: NetworkState) -> dict[int, list[Stepped]]: ...
 
 
 def outcome(

@@ -23,6 +23,8 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
+from rewire._strategies import Strategy
+from rewire._strategies import strategy as as_strategy
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History
 from rewire.losses import Loss
@@ -97,6 +99,8 @@ class Trainer(OwnLoop):
         Completed, over all calls.
     step_in_epoch : int
         Steps of the epoch that has begun.
+    exchanged_bytes : int
+        What the last call of ``fit`` handed to other processes and got from them. Not saved.
     state : TrainingState
         These, and all else that moves beside the network.
     unfinished : object or None
@@ -145,6 +149,7 @@ class Trainer(OwnLoop):
         self.state = TrainingState(
             tuple(self.optimizer.fields), rule.remembers_as, rule.remembers_as, tuple(rule.fields)
         )
+        self.exchanged_bytes = 0
         self._workspace: Workspace | None = None
         self._interrupts, self._stepper = Interrupts(), None  # of steps one by one
 
@@ -162,6 +167,7 @@ class Trainer(OwnLoop):
         shuffle: bool = True,
         verbose: int = 1,
         workers: int | None = None,
+        strategy: Strategy | None = None,
         timeout: float = 300.0,
     ) -> History:
         """Train for some more epochs.
@@ -191,6 +197,9 @@ class Trainer(OwnLoop):
             ``threads`` threads, by default the processors divided among them. Starting them takes about a
             second. By default there is one, unless mpiexec, srun or torchrun has started several: then these
             train together, and each calls ``fit`` with the same data.
+        strategy : Sync or LocalSGD, optional
+            What workers do between two exchanges: ``rewire.Sync()``, every step together, or
+            ``rewire.LocalSGD(every=32)``, some steps alone and then the mean.
         timeout : float > 0
             Seconds without a sign of life after which a worker is given up.
 
@@ -237,6 +246,7 @@ class Trainer(OwnLoop):
         batch_size = _checks.integer("batch_size", batch_size, low=1)
         verbose = _checks.choice("verbose", verbose, (0, 1, 2))
         shuffle = _checks.boolean("shuffle", shuffle)
+        plan = as_strategy(strategy)
         comm, count = processes_of(workers)
         timeout = _checks.number("timeout", timeout, low=0.0, open_low=True)
         source, targets, weight = self._check_data(X, y, sample_weight, "")
@@ -264,8 +274,9 @@ class Trainer(OwnLoop):
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             batch = min(batch_size, source.n_samples)
-            call = {"epochs": epochs, "batch_size": batch, "shuffle": shuffle}
-            cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0))
+            call = {"epochs": epochs, "batch_size": batch, "shuffle": shuffle, "strategy": plan}
+            cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0), plan)
+            self.exchanged_bytes = 0
             if comm is not None and comm.rank > 0:
                 following(comm, self, source, targets, call, timeout)
                 return self.history
@@ -273,9 +284,12 @@ class Trainer(OwnLoop):
                 with helpers(self, comm, count, source, targets, call, timeout) as others:
                     run = Fit(
                         self, self._workspace, source, targets, weight, validation, batch, shuffle,
-                        interrupts, others,
+                        interrupts, others, plan,
                     )  # fmt: skip
-                    run.epochs(epochs, progress(verbose))
+                    try:
+                        run.epochs(epochs, progress(verbose))
+                    finally:
+                        self.exchanged_bytes = 0 if others is None else others.exchanged
             except KeyboardInterrupt:
                 if comm is not None or count == 1:
                     raise

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from rewire import datasets
 from rewire._registry import folded
+from rewire._strategies import LocalSGD, Strategy, Sync
 from rewire._version import __version__
 from rewire.cli._shared import UsageError, read_json
 from rewire.connectivity import connectivity_names
@@ -114,6 +115,11 @@ def _train(train: argparse.ArgumentParser) -> None:
         "--workers", type=_whole(1), metavar="N",
         help="processes that train together, with the bits of one (default: 1, or those that mpiexec, srun "
         "or torchrun has started)",
+    )  # fmt: skip
+    training.add_argument(
+        "--strategy", type=_strategy, metavar="sync|local[:N]",
+        help="what workers do: every step together (default), or N steps alone (default: 32), and then the "
+        "mean of all weights; given anew with --resume",
     )  # fmt: skip
     training.add_argument(
         "--timeout", type=_number(0), default=300.0, metavar="SECONDS",
@@ -381,6 +387,15 @@ def _json(parser: Any) -> None:
 
 
 # --- types: the function's name is what argparse shows in its error
+
+
+def _strategy(text: str) -> Strategy:
+    name, colon, number = text.partition(":")
+    if name == "sync" and not colon:
+        return Sync()
+    if name == "local" and (not colon or (number.isdecimal() and int(number) > 0)):
+        return LocalSGD(int(number)) if colon else LocalSGD()
+    raise argparse.ArgumentTypeError(f"must be sync, local or local:N with N >= 1, got {text}")
 
 
 def _whole(low: int) -> Callable[[str], int]:

@@ -112,6 +112,7 @@ def _run(arguments: Namespace) -> int:
             validation_data=followed,
             verbose=0 if arguments.quiet else 2,
             workers=arguments.workers,
+            strategy=arguments.strategy,
             timeout=arguments.timeout,
         )
         interrupted = trainer.history.interrupted

@@ -25,6 +25,8 @@ from rewire import _checks
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
+from rewire._strategies import Strategy
+from rewire._strategies import strategy as as_strategy
 from rewire.activations import Activation
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
@@ -150,6 +152,7 @@ class BaseSparseMLP(Arguments):
         n_jobs: int | None = None,
         shards: int | None = None,
         workers: int | None = None,
+        strategy: Strategy | None = None,
         verbose: bool | int = False,
         dtype: str = "float32",
     ) -> None:
@@ -186,6 +189,7 @@ class BaseSparseMLP(Arguments):
         self.n_jobs = n_jobs
         self.shards = shards
         self.workers = workers
+        self.strategy = strategy
         self.verbose = verbose
         self.dtype = dtype
 
@@ -537,6 +541,7 @@ class BaseSparseMLP(Arguments):
             "shuffle": _checks.boolean("shuffle", self.shuffle),
             "verbose": _parts.verbosity(self),
             "workers": None if self.workers is None else _checks.integer("workers", self.workers, low=1),
+            "strategy": as_strategy(self.strategy),
             "patience": None if incremental else patience,
         }
 

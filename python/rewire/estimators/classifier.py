@@ -160,6 +160,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Processes that train together, this one included, with the bits of one; ``shards`` is 8 then, unless
         it says otherwise. They are started in every call of ``fit``, which takes about a second, and of
         ``partial_fit``. Threads of each are the processors divided among them, or ``n_jobs``.
+    strategy : Sync or LocalSGD, optional
+        What workers do between two exchanges; see :class:`~rewire.Trainer`. By default every step is made
+        together.
     verbose : bool or {0, 1, 2}
         Silent, a line an epoch, a bar.
     dtype : {"float32", "float64", "auto"}

@@ -46,7 +46,8 @@ average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
         :class:`~rewire.Trainer`. Targets in the hundreds would otherwise make SGD diverge at the usual
         learning rates. With ``loss="poisson"`` targets are divided by their mean, which does not change what
         is minimised. Predictions are in the units of y, and finite.
-    validation_fraction, warm_start, random_state, n_jobs, shards, workers, verbose, dtype
+    validation_fraction, warm_start, random_state, n_jobs, shards, workers, strategy, verbose,
+    dtype
         See :class:`~rewire.SparseMLPClassifier`.
 
     Attributes

@@ -12,6 +12,7 @@ from rewire import _checks
 from rewire._inputs import Source
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
+from rewire._strategies import LocalSGD, Strategy, check_strategy
 from rewire._training import TrainerLike
 from rewire.losses import Targets
 from rewire.progress import print_now
@@ -30,8 +31,11 @@ def processes_of(workers: Any) -> tuple[World | None, int]:
     return None, count
 
 
-def cut_for(trainer: TrainerLike, workers: int, say: bool) -> None:
+def cut_for(trainer: TrainerLike, workers: int, say: bool, strategy: Strategy) -> None:
     """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
+    check_strategy(trainer, strategy, workers)
+    if isinstance(strategy, LocalSGD):
+        return
     if workers > 1 and trainer.shards is None:
         trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
         if say:
@@ -56,7 +60,12 @@ def helpers(
     elif workers == 1:
         found = contextlib.nullcontext()
     else:
-        found = _engine("starting").helpers_of(trainer, workers, source, targets, call["batch_size"], timeout)
+        plan, trainings, arrays = call["strategy"], 0, 0
+        if isinstance(plan, LocalSGD):
+            trainings, arrays = plan.workers or workers, 1 + len(trainer.optimizer.fields)
+        found = _engine("starting").helpers_of(
+            trainer, workers, source, targets, call["batch_size"], timeout, trainings=trainings, arrays=arrays
+        )
     return cast(contextlib.AbstractContextManager[Helpers | None], found)
 
 

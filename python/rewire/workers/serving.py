@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._alone import NetworkState, Round, RoundRunner, Stepped, state_fields
 from rewire._elsewhere import register_kinds
 from rewire._inputs import Source
 from rewire._moments import quiet
@@ -21,7 +22,7 @@ from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
 
-__all__ = ["Answer", "Job", "Order", "answer_of", "nodes_for", "serve"]
+__all__ = ["Answer", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of", "nodes_for", "serve"]
 
 
 class Job(NamedTuple):
@@ -94,6 +95,53 @@ class Answer(NamedTuple):
     error: tuple[bytes, str] | None = None
 
 
+class RoundOrder(NamedTuple):
+    """A round of trainings that each process makes some of.
+
+    Attributes
+    ----------
+    task : Round
+    threads : int
+    looks : bool
+        Whether the metric looks at outputs.
+    optimizer : bytes
+        Pickled.
+    network, links
+        As of :class:`Order`.
+    state : list of ndarray
+        What all trainings begin with, as `NetworkState` has it.
+    slots : dict of str to dict
+        By field of the optimizer that has one value a slot, and by parameter, its values.
+    """
+
+    task: Round
+    threads: int
+    looks: bool
+    optimizer: bytes
+    network: dict[str, Any] | None
+    links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+    state: list[NDArray[Any]]
+    slots: dict[str, dict[str, NDArray[Any]]]
+
+
+class RoundAnswer(NamedTuple):
+    """What a worker's trainings gave.
+
+    Attributes
+    ----------
+    found : dict of int to list of Stepped
+        By training.
+    sums : list of (node, list of ndarray)
+        The sums of the states that the trainings of the largest nodes of the tree end with.
+    error : (bytes, str) or None
+        As of :class:`Answer`.
+    """
+
+    found: dict[int, list[Stepped]]
+    sums: list[tuple[tuple[int, int], list[NDArray[Any]]]]
+    error: tuple[bytes, str] | None = None
+
+
 def nodes_for(rank: int, size: int, shards: int) -> list[tuple[int, int]]:
     """The nodes of the tree that one of so many processes computes."""
     return nodes_of(rank * shards // size, (rank + 1) * shards // size, shards)
@@ -122,7 +170,7 @@ def serve(comm: Comm, job: Job) -> Any:
     register_kinds(job.kinds)
     server = _Server(comm, job)
     with quiet():
-        while isinstance(order := thing_of(comm.bcast(None)), Order):
+        while isinstance(order := thing_of(comm.bcast(None)), (Order, RoundOrder)):
             comm.gather(parts_of(server.answer(order)))
     return order
 
@@ -132,10 +180,13 @@ class _Server:
         self.comm, self.job = comm, job
         self.loss = pickle.loads(job.loss)
         self.rooms: list[NDArray[np.uint8]] = []
+        self.fields: dict[str, Any] = {}  # of the optimizer, as the network has them
 
-    def answer(self, order: Order) -> Answer:
+    def answer(self, order: Order | RoundOrder) -> Answer | RoundAnswer:
         """An answer; an error is one, too."""
         try:
+            if isinstance(order, RoundOrder):
+                return self.round(order)
             self.follow(order)
             self.runner.p.threads = order.threads
             self.runner.metric = self.loss.metric(self.network.final) if order.looks else None
@@ -149,21 +200,54 @@ class _Server:
                 pickle.loads(said)
             except Exception:
                 said = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+            if isinstance(order, RoundOrder):
+                return RoundAnswer({}, [], (said, words))
             return Answer({}, set(), [], (said, words))
+
+    def round(self, order: RoundOrder) -> RoundAnswer:
+        """Make this process's trainings of a round."""
+        optimizer = pickle.loads(order.optimizer)
+        fields = state_fields(optimizer)
+        changed = order.network is not None or bool(order.links)
+        self.take_links(order)
+        tree = self.network.tree
+        if changed or self.fields != optimizer.fields:
+            for parameter in tree.parameters.values():
+                parameter.prepare(optimizer.fields)
+                parameter.hold_gradient(optimizer.clip_norm is not None or parameter.uses > 1)
+            self.state, self.fields = NetworkState(self.network, fields), dict(optimizer.fields)
+        for name, values in order.slots.items():
+            for parameter in tree.sparse:
+                parameter.core.set_field(name, values[parameter.name])
+        passing = self.runner.p
+        passing.threads = order.threads
+        runner = RoundRunner(self.network, passing, self.loss, optimizer)
+        runner.source, runner.targets = self.job.source, self.job.targets
+        runner.metric = self.loss.metric(self.network.final) if order.looks else None
+        sums = []
+        for node in nodes_for(self.comm.rank, self.comm.size, len(order.task.parts)):
+            total = runner.total(order.task, self.state, order.state, *node)
+            if total is not None:
+                sums.append((node, total))
+        return RoundAnswer(runner.found, sums)
 
     def follow(self, order: Order) -> None:
         """Let the network be that of rank 0."""
-        if order.network is not None:
-            self.network = Sequential.from_config(order.network["config"], order.network["arrays"])
-            passing = self.network.passing(self.network.workspace(), fused=self.job.fused, training=True)
-            self.runner = ShardRunner(self.network, passing, self.loss, None)
-            self.runner.source, self.runner.targets = self.job.source, self.job.targets
+        self.take_links(order)
         tree = self.network.tree
-        for parameter in tree.sparse:
-            if parameter.name in order.links:
-                parameter.set_links(*order.links[parameter.name])
         if order.network is not None or order.links:
             self.packing = Packing(tree.parameters.values())
         self.packing.unpack("weight", self.packing.views(order.weights))
         for name, values in order.buffers.items():
             tree.buffers[name].values[...] = values
+
+    def take_links(self, order: Order | RoundOrder) -> None:
+        """Layers and links as rank 0 has them."""
+        if order.network is not None:
+            self.network = Sequential.from_config(order.network["config"], order.network["arrays"])
+            passing = self.network.passing(self.network.workspace(), fused=self.job.fused, training=True)
+            self.runner = ShardRunner(self.network, passing, self.loss, None)
+            self.runner.source, self.runner.targets = self.job.source, self.job.targets
+        for parameter in self.network.tree.sparse:
+            if parameter.name in order.links:
+                parameter.set_links(*order.links[parameter.name])

@@ -31,9 +31,12 @@ _MORE = 1 << 20  # bytes of a message beside weights, links and rows
 
 @contextlib.contextmanager
 def helpers_of(
-    trainer: TrainerLike, workers: int, source: Source, targets: Targets, batch: int, timeout: float
+    trainer: TrainerLike, workers: int, source: Source, targets: Targets, batch: int, timeout: float,
+    trainings: int = 0, arrays: int = 0,
 ) -> Iterator[Helpers]:
     """One process less than ``workers``, 2 or more, beside this one, as long as the block lasts.
+
+    Where ``trainings`` learn alone, each hands on so many ``arrays`` of the size of all weights.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def helpers_of(
     WorkerError
         If one of them ends before it has begun.
     """
-    network, shards = trainer.network, trainer.shards or 1
+    network, shards = trainer.network, trainings or trainer.shards or 1
     if getattr(sys, "frozen", False) or not sys.executable:
         raise RuntimeError("workers need a Python to be started with, and this program has none: workers=1")
     try:
@@ -54,7 +57,7 @@ def helpers_of(
         loss = pickled(trainer.loss, _CURE)
     except TypeError as error:
         raise TypeError(f"workers={workers}: loss {trainer.loss!r}: {error}") from error
-    packed = Packing(network.tree.parameters.values()).nbytes
+    packed = Packing(network.tree.parameters.values()).nbytes * max(1, arrays)
     links = sum(8 * (q.core.n_groups + 1) + 4 * q.core.slots for q in network.tree.sparse)
     most = max(len(nodes_for(rank, workers, shards)) for rank in range(workers))
     leader = Leader(

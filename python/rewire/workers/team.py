@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._alone import NetworkState, Round, RoundRunner, Stepped
 from rewire._packing import Packing, Views, add
 from rewire._sharded import Found, ShardRunner
 from rewire._shards import Task, summed
@@ -17,9 +18,11 @@ from rewire.losses import Loss
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
-from rewire.workers.serving import Answer, Order, answer_of, nodes_for
+from rewire.workers.serving import Answer, Order, RoundAnswer, RoundOrder, answer_of, nodes_for
 
 __all__ = ["Team"]
+
+Links = dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
 
 
 class Team:
@@ -36,11 +39,14 @@ class Team:
         Those of them that share the processors of this machine.
     patient : bool
         Whether an exchange must not be cut: the others stay when the call is over.
+    exchanged : int
+        Bytes that went to the others, and came from them.
     """
 
     def __init__(self, comm: Comm, network: Sequential, loss: Loss, beside: int, *, patient: bool) -> None:
         self._comm, self._network, self.size, self.beside = comm, network, comm.size, beside
         self.patient, self._loss = patient, loss
+        self.exchanged = 0
         self._asked = False  # whether answers are on their way
         self._talking = False  # whether a message is, in either direction
         self._told: Any = None  # what describes the network that the others have
@@ -60,12 +66,8 @@ class Team:
         """
         if runner.loss is not self._loss:
             raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
-        comm, shards = self._comm, len(task.shards)
-        order = self._order(task, runner, packing)
-        parts = parts_of(order)
-        self._talking = True
-        comm.bcast(parts)
-        self._talking, self._asked = False, True
+        shards = len(task.shards)
+        self._say(self._order(task, runner, packing))
         own = answer_of(task, 0, self.size, runner, packing, self._rooms)
         answers: list[Answer] = [own]
         answers += map(thing_of, self._gathered())
@@ -82,6 +84,44 @@ class Team:
         if total is not None:
             packing.unpack(GRADIENT, total)
         return found, there
+
+    def round(self, task: Round, runner: RoundRunner, state: NetworkState) -> dict[int, list[Stepped]]:
+        """Let trainings make their steps, and the network be the mean of what they end with.
+
+        Returns
+        -------
+        dict of int to list of Stepped
+            What the steps of each training gave.
+        """
+        if runner.loss is not self._loss:
+            raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
+        tree, trainings, begin = self._network.tree, len(task.parts), state.take()
+        whole, links = self._changed()
+        slots = {
+            name: {parameter.name: parameter.core.get_field(name) for parameter in tree.sparse}
+            for name, field in runner.optimizer.fields.items() if field.per_slot
+        }  # fmt: skip
+        order = RoundOrder(
+            task, runner.p.threads, runner.metric is not None, pickle.dumps(runner.optimizer), whole, links,
+            begin, slots,
+        )  # fmt: skip
+        self._say(order)
+        known: dict[tuple[int, int], list[NDArray[Any]] | None] = {}
+        for node in nodes_for(0, self.size, trainings):
+            known[node] = runner.total(task, state, begin, *node)
+        found = dict(runner.found)
+        answers: list[RoundAnswer] = [thing_of(parts) for parts in self._gathered()]
+        for rank, answer in enumerate(answers, 1):
+            if answer.error is not None:
+                raise _error(rank, self.size, *answer.error)
+            found.update(answer.found)
+            known.update(dict.fromkeys(nodes_for(rank, self.size, trainings)))
+            known.update({node: [np.array(a) for a in total] for node, total in answer.sums})
+        total = summed(known, trainings, state.add)
+        if total is not None:
+            state.divide(total, len(found))
+        state.put(begin if total is None else total)
+        return found
 
     def drain(self) -> None:
         """Take answers that are on their way, and let them go.
@@ -101,15 +141,24 @@ class Team:
         self._talking = True
         found = self._comm.gather([])[1:]
         self._talking = self._asked = False
+        self.exchanged += sum(part.nbytes for parts in found for part in parts)
         return found
 
-    def _order(self, task: Task, runner: ShardRunner, packing: Packing) -> Order:
-        """What the others are told: the task, and all that has changed."""
+    def _say(self, order: Order | RoundOrder) -> None:
+        """Tell all others what to do."""
+        parts = parts_of(order)
+        self._talking = True
+        self._comm.bcast(parts)
+        self._talking, self._asked = False, True
+        self.exchanged += (self.size - 1) * sum(memoryview(part).nbytes for part in parts)
+
+    def _changed(self) -> tuple[dict[str, Any] | None, Links]:
+        """What has changed since the last order: the whole network, or links of some parameters."""
         network, tree = self._network, self._network.tree
         # Callbacks may change a layer, and rules its size.
         described = network.seed, [layer.config() for layer in network.layers]
-        whole = None
-        links = {}
+        whole: dict[str, Any] | None = None
+        links: Links = {}
         now = {q.name: (id(q.core), int(q.core.generation)) for q in tree.sparse}
         if described != self._told:
             whole = {"config": network.config(), "arrays": network.arrays()}
@@ -118,6 +167,12 @@ class Team:
             changed = [q for q in tree.sparse if self._links.get(q.name) != now[q.name]]
             links = {q.name: (q.core.indptr(), q.core.sources()) for q in changed}
         self._links = now
+        return whole, links
+
+    def _order(self, task: Task, runner: ShardRunner, packing: Packing) -> Order:
+        """What the others are told: the task, and all that has changed."""
+        tree = self._network.tree
+        whole, links = self._changed()
         if self._weights.nbytes != packing.nbytes:
             self._weights = np.empty(packing.nbytes, np.uint8)
         packing.pack("weight", packing.views(self._weights))

@@ -1,0 +1,176 @@
+"""Trainings that learn alone for some steps and are averaged: the bits of their number, in any processes."""
+
+import copy
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import rewire as rw
+
+RNG = np.random.default_rng(1)
+X, Y = RNG.normal(size=(330, 20)).astype(np.float32), RNG.integers(0, 4, 330)
+
+
+def trainer(rewiring="set", optimizer=None, norm=True, **options):
+    layers = [rw.Sparse(20, 24, density=0.3, activation="relu"), rw.Dropout(0.2)]
+    if norm:
+        layers.append(rw.BatchNorm(24))
+    net = rw.Sequential([*layers, rw.Sparse(24, 4, density=0.5, activation="softmax")], seed=3)
+    optimizer = optimizer or rw.SGD(lr=0.05, momentum=0.9)
+    return rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring=rewiring, **options)
+
+
+def bits(made):
+    """All that a file would hold but for times."""
+    arrays = {name: a.tobytes() for name, a in made.arrays().items()}
+    rows = [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in made.history]
+    return arrays, rows, made.step, made.rewirings
+
+
+def fitted(made=None, *, every=4, trainings=3, workers=1, epochs=2, **options):
+    made = trainer() if made is None else made
+    plan = rw.LocalSGD(every, workers=trainings)
+    made.fit(X, Y, epochs=epochs, batch_size=16, verbose=0, workers=workers, strategy=plan, **options)
+    return made
+
+
+@pytest.mark.parametrize("every", [1, 5, 1000])
+@pytest.mark.parametrize("rewiring", ["set", rw.SET(every=rw.Steps(7)), None])
+def test_one_training_is_training_as_ever(every, rewiring):
+    plain = trainer(copy.deepcopy(rewiring))
+    plain.fit(X, Y, epochs=2, batch_size=16, verbose=0, workers=1)
+    alone = fitted(trainer(copy.deepcopy(rewiring)), every=every, trainings=1)
+    a, b = bits(plain), bits(alone)
+    assert a[0] == b[0] and a[2:] == b[2:]
+    for one, other in zip(a[1], b[1], strict=True):
+        assert {**one, "loss": 0} == {**other, "loss": 0} and one["loss"] == pytest.approx(other["loss"])
+
+
+def test_the_mean_is_that_of_trainings_by_hand():
+    def made():
+        net = rw.Sequential([rw.Sparse(20, 4, density=0.5, activation="softmax")], seed=3)
+        return rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(lr=0.05, momentum=0.9))
+
+    found = made()
+    found.fit(
+        X[:96], Y[:96], epochs=1, batch_size=16, shuffle=False, verbose=0, workers=1,
+        strategy=rw.LocalSGD(3, workers=2),
+    )  # fmt: skip
+    sides = [made(), made()]
+    for number, side in enumerate(sides):
+        for step in range(3):
+            at = 32 * step + 16 * number
+            side.train_step(X[at : at + 16], Y[at : at + 16])
+    one, other, mean = (side.arrays() for side in (*sides, found))
+    for name in mean:
+        if name.endswith(("weight", "momentum", "bias")):
+            np.testing.assert_allclose(mean[name], (one[name] + other[name]) / 2, rtol=1e-6, atol=1e-8)
+    assert found.step == 3 and found.state.optimizer_step == 3
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_leave_no_trace(processes):
+    alone, together = fitted(), fitted(workers=processes)
+    assert bits(alone) == bits(together)
+    assert alone.exchanged_bytes == 0 < together.exchanged_bytes
+    rounds = 2 * -(-330 // (3 * 16 * 4))
+    least = rounds * (processes - 1) * 2 * sum(q.size for q in together.network.tree.parameters.values())
+    assert together.exchanged_bytes > 2 * 4 * least
+
+
+def test_other_rules_optimizers_weights_and_dtypes():
+    def made():
+        optimizer = rw.Adam(lr=0.01, clip_norm=0.5)
+        return trainer(rw.RigL(every=rw.Steps(5)), optimizer, norm=False)
+
+    weight = np.where(np.arange(330) % 7, 1.0, 0.0)
+    alone, together = (fitted(made(), workers=n, sample_weight=weight) for n in (1, 2))
+    assert bits(alone) == bits(together) and (alone.step, alone.rewirings) == (14, 2)
+
+
+def test_more_trainings_than_samples():
+    made = trainer(norm=False)
+    made.fit(X[:5], Y[:5], epochs=2, batch_size=2, verbose=0, workers=1, strategy=rw.LocalSGD(3, workers=8))
+    assert made.step == 2 and np.isfinite(made.history[-1]["loss"])
+
+
+def test_a_run_that_is_gone_on_with(tmp_path):
+    whole = fitted(trainer(horizon=3), epochs=3)
+    first = fitted(trainer(horizon=3), epochs=1, workers=2)
+    first.save(tmp_path / "run.st")
+    second = fitted(rw.Trainer.resume(tmp_path / "run.st"), epochs=2)
+    assert bits(second) == bits(whole)
+
+
+def test_ctrl_c_leaves_the_state_before_the_round():
+    class Interrupt(rw.Callback):
+        def on_step_end(self, state):
+            if state.step >= 8:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    whole, cut = fitted(), trainer()
+    cut.callbacks.append(Interrupt())
+    fitted(cut)
+    assert cut.history.interrupted and cut.unfinished is not None
+    cut.callbacks.clear()
+    fitted(cut, epochs=2 - cut.epoch)
+    assert bits(cut) == bits(whole)
+
+
+def test_what_an_error_undoes():
+    class Fault(rw.Callback):
+        def on_epoch_end(self, state):
+            raise KeyError("mine")
+
+    made = trainer()
+    made.callbacks.append(Fault())
+    before = bits(made)
+    with pytest.raises(KeyError, match="mine"):
+        fitted(made)
+    assert bits(made) == before
+
+
+@pytest.mark.parametrize(
+    ("made", "options", "words"),
+    [
+        (lambda: trainer(rw.DeepR()), {}, "deepr.*after every step"),
+        (lambda: trainer(shards=4), {}, "shards=4"),
+        (trainer, {"workers": 4}, "4 processes: there are 3 trainings"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(made, options, words):
+    with pytest.raises(ValueError, match=words):
+        fitted(made(), **options)
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="every must be"):
+        rw.LocalSGD(0)
+    with pytest.raises(TypeError, match="strategy must be a strategy, got"):
+        trainer().fit(X, Y, strategy="local")
+    assert repr(rw.LocalSGD(8, workers=2)) == "LocalSGD(every=8, workers=2)"
+    assert rw.LocalSGD(8) == rw.LocalSGD(8) != rw.LocalSGD(9) and rw.Sync() == rw.Sync()
+    plain, sync = trainer(), trainer()
+    plain.fit(X, Y, verbose=0)
+    sync.fit(X, Y, verbose=0, strategy=rw.Sync())
+    assert bits(plain) == bits(sync)
+
+
+def test_estimators_and_the_command_line(tmp_path, capsys):
+    from rewire.cli import main
+
+    options = {"hidden_layer_sizes": (16,), "max_iter": 2, "random_state": 0, "batch_size": 16}
+    plan = rw.LocalSGD(4, workers=3)
+    found = rw.SparseMLPClassifier(**options, strategy=plan, workers=1).fit(X, Y)
+    plain = rw.SparseMLPClassifier(**options).fit(X, Y)
+    assert found.trainer_.step < plain.trainer_.step and found.get_params()["strategy"] is plan
+    np.savez(tmp_path / "data.npz", X=X, y=Y, X_test=X[:30], y_test=Y[:30])
+    command = ["train", "--data", str(tmp_path / "data.npz"), "--hidden", "16", "--epochs", "2", "--quiet"]
+    for name, more in (("a", []), ("b", ["--strategy", "local:3", "--workers", "2"])):
+        assert main([*command, "--save", str(tmp_path / name), *more]) == 0
+    steps = {name: rw.Trainer.resume(tmp_path / name).step for name in "ab"}
+    assert steps["b"] == 2 * -(-330 // (2 * 128)) < steps["a"]
+    assert main([*command, "--strategy", "local:0"]) == 2
+    assert "sync, local or local:N" in capsys.readouterr().err
