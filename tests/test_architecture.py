@@ -44,8 +44,8 @@ ORDER = """
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap
     rewiring.static rewiring.set rewiring.magnitude rewiring.rigl rewiring.dsr rewiring.snfs
     rewiring.gmp rewiring.granet rewiring.mest rewiring.deepr rewiring.soft_deepr rewiring.top_kast
-    rewiring.cht rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance rewiring.custom
-    rewiring.
+    rewiring.cht rewiring.chts rewiring.gse rewiring.itop rewiring.srigl rewiring.snip rewiring.importance
+    rewiring.custom rewiring.
     analysis.links analysis.measures analysis.powerlaw analysis.distance analysis.graph analysis.switches
     analysis.
     history training_state _training

@@ -435,6 +435,23 @@ TABLE = [
         ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
     ),
     *rows_of(
+        "CHTs", rw.CHTs,
+        ({"fraction": 1.5}, V, "fraction", "[0, 1]", "got 1.5"),
+        ({"every": 0}, V, "every", ">= 1", "got 0"),
+        ({"score": "l3n"}, V, "score", "'ch3', 'ch2'", "got 'l3n'"),
+        ({"temperature": (1, -1)}, V, "temperature", ">= 0", "got -1.0 at position 1"),
+        ({"overlap": 2}, V, "overlap", "[0, 1]", "got 2"),
+    ),
+    *rows_of(
+        "CHTss", rw.CHTss,
+        ({"density": 0}, V, "density", "(0, 1]", "got 0"),
+        ({"begin": -1}, V, "begin", ">= 0", "got -1"),
+        ({"begin": 0.8, "end": 0.5}, V, "begin", "end", "begin=0.8 and end=0.5"),
+        ({"fraction": 1.5}, V, "fraction", "[0, 1]", "got 1.5"),
+        ({"decay": "linear"}, V, "decay", "'constant', 'cosine', 'power'", "got 'linear'"),
+        ({"layers": 1.5}, T, "layers", "None, \"hidden\", positions", "got 1.5"),
+    ),
+    *rows_of(
         "CHT", rw.CHT,
         ({"fraction": 1.5}, V, "fraction", "[0, 1]", "got 1.5"),
         ({"every": 0}, V, "every", ">= 1", "got 0"),

@@ -18,7 +18,8 @@ SHARES = {
     "rigl": {"every": 2}, "srigl": {"every": 2}, "top-kast": {"every": 2}, "itop": {"every": 2},
     "dsr": {"every": 2}, "gse": {"every": 2}, "gmp": {}, "granet": {}, "snfs": {},
     "mest": {"every": {"epochs": 2}}, "importance": {"every": {"epochs": 3}},
-    "cht": {"soft_removal": True}, "magnitude": {"decay": "cosine"},
+    "cht": {"soft_removal": True}, "chts": {"every": 2}, "chtss": {"every": 2},
+    "magnitude": {"decay": "cosine"},
 }  # fmt: skip
 NONE = {"set": {}, "deepr": {}, "soft-deepr": {}, "snip": {}, "static": {}}
 ALL = SHARES | NONE

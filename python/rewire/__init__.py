@@ -60,6 +60,8 @@ with held():
         SET,
         SNFS,
         SNIP,
+        CHTs,
+        CHTss,
         DeepR,
         Epochs,
         GraNet,
@@ -91,7 +93,8 @@ _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # witho
 
 __all__ = [
     "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Abs",
-    "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "Callback", "Checkpoint",
+    "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "CHTs", "CHTss", "Callback",
+    "Checkpoint",
     "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter",
     "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
     "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",

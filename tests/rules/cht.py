@@ -6,8 +6,8 @@ import numpy as np
 
 from rewire import _core
 from rewire.rewiring.context import SOFT_DROP
-from rules.budgets import comes_back
-from rules.scene import largest, smallest
+from rules.budgets import comes_back, steps_of
+from rules.scene import alike, largest, links_of, smallest, smallest_links
 
 
 def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=False, chains=True, overlap=0.9):
@@ -41,6 +41,73 @@ def cht(*, score="ch3", removal="magnitude", soft_removal=False, soft_growth=Fal
         return found
 
     return slow
+
+
+def chtss(scene, rule):
+    """First down to the density of now by relative importance, then a part of what is left moves."""
+    progress = scene.context.progress
+    begin = math.ceil(steps_of(rule.begin, progress))
+    end = steps_of(rule.end, progress)
+    end = min(math.ceil(end), progress.steps - 1) if isinstance(rule.end, float) else end
+    done = min(max((progress.step - begin) / (end - begin), 0.0), 1.0)
+    x, low = 1 / (1 + math.exp(-6 * (2 * done - 1))), 1 / (1 + math.exp(6))
+    risen = (x - low) / (1 - 2 * low)
+    first = scene.memory.get("initial_links") or {layer.name: links_of(layer) for layer in scene.layers}
+    found = {}
+    for layer in scene.layers:
+        size, each = layer.store.n_out * layer.store.n_in, alike(layer) or 1
+        start = first[layer.name] / size
+        density = min(start, start + (rule.density - start) * risen)
+        kept = math.floor(size // each * density + 0.5) * each
+        pruned = smallest_links(scene, layer, importance(layer), max(0, links_of(layer) - kept))
+        rest = layer.live.copy()
+        for position in pruned:
+            rest[position] = False
+        count = math.floor(scene.fraction * rest.sum())
+        moved = smallest(scene, layer, softened(scene, layer, rule.removal, rule.temperature), count, rest)
+        graph = rest.copy()
+        for position in moved:
+            graph[position] = False
+        links = links_of(layer, moved) + (0 if pruned else scene.owed(layer))
+        grow = (
+            largest(scene, layer, chances(scene, layer, graph, rule.score), links, ~graph) if moved else set()
+        )
+        drop = pruned | moved
+        found[layer.name] = drop - grow, grow - drop
+    return found
+
+
+def chances(scene, layer, graph, score):
+    """By which positions grow: the score over an exponential draw."""
+    scores = np.zeros(graph.shape)
+    for u, v in np.argwhere(~graph).tolist():
+        scores[u, v] = path_score(graph, u, v, score)
+        if scores[u, v] > 0:
+            scores[u, v] /= -math.log1p(-luck(scene, layer, u, v))
+    return scores
+
+
+def importance(layer):
+    """|w| over the sums of its source and of its neuron, of all rows of a position."""
+    w = np.abs(layer.weight.astype(np.float64))
+    found = np.zeros(layer.live.shape)
+    for g, j in np.argwhere(layer.live).tolist():
+        for x, row in zip(w[g, j], w[g].T, strict=True):
+            if x > 0:
+                found[g, j] += x / w[:, j].sum() + x / row.sum()
+    return found
+
+
+def softened(scene, layer, removal, ends):
+    """Strength ** T over an exponential draw."""
+    strength = importance(layer) if removal == "importance" else layer.magnitude()
+    positions, progress = np.argwhere(layer.live), scene.context.progress
+    draws = scene.context.generator(layer.layer, SOFT_DROP).standard_exponential(len(positions))
+    temperature = ends[0] + (ends[1] - ends[0]) * progress.step / progress.steps
+    most = strength[layer.live].max()
+    for (g, j), e in zip(positions.tolist(), draws, strict=True):
+        strength[g, j] = (strength[g, j] / most) ** temperature / e
+    return strength
 
 
 def weakest(scene, layer, removal, soft):

@@ -73,6 +73,8 @@ CASES = {
             "overlap": None,
         },
     ),
+    "chts": Case("chts", {"every": 2}),
+    "chtss": Case("chtss", {"every": 2, "density": 0.1}, "falls", 0.7),
     "importance": Case("importance", {"begin": 0, "every": {"steps": 4}, "fraction": 0.3}, "falls"),
     "importance, published": Case(
         "importance",

@@ -16,6 +16,8 @@ SIZES, STEPS = [(12, 16), (16, 20), (20, 8)], 8
 # Each rule so that it acts within eight steps; the last entry: whether a gradient decides where links are.
 RULES = {
     "cht": ({"every": 2, "chain_removal": False}, False),
+    "chts": ({"every": 2, "fraction": 0.3}, False),
+    "chtss": ({"every": 2, "density": 0.2}, False),
     "deepr": ({"noise": 0.3}, False),
     "dsr": ({"every": 2, "threshold": 0.2}, False),
     "gmp": ({"every": 2, "density": 0.2}, False),

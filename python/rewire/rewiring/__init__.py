@@ -4,6 +4,7 @@ from rewire._core import Plan
 from rewire.rewiring.base import Rule, register_rule, rewiring, rewiring_class, rewiring_names
 from rewire.rewiring.chains import chain_links, without_chains
 from rewire.rewiring.cht import CHT, DropWeakest, GrowByPaths
+from rewire.rewiring.chts import CHTs, CHTss
 from rewire.rewiring.context import Key, RewiringContext, RewiringRecord
 from rewire.rewiring.custom import Custom, LayerLinks
 from rewire.rewiring.deepr import DeepR
@@ -38,10 +39,10 @@ from rewire.rewiring.swap import Swap
 from rewire.rewiring.top_kast import TopKAST
 
 __all__ = [
-    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "CosineFraction", "Custom", "DeepR",
-    "Drop", "DropNearestZero", "DropSmallest", "DropWeakest", "Entry", "Epochs", "Facts", "Fraction",
-    "GraNet", "GradientProbe", "Grow", "GrowByGradient", "GrowByPaths", "GrowRandom", "ImportancePruning",
-    "Key", "LayerLinks", "Magnitude", "Once", "Plan", "PowerFraction", "Redistribute",
+    "CHT", "DSR", "GMP", "GSE", "ITOP", "MEST", "SET", "SNFS", "SNIP", "CHTs", "CHTss", "CosineFraction",
+    "Custom", "DeepR", "Drop", "DropNearestZero", "DropSmallest", "DropWeakest", "Entry", "Epochs", "Facts",
+    "Fraction", "GraNet", "GradientProbe", "Grow", "GrowByGradient", "GrowByPaths", "GrowRandom",
+    "ImportancePruning", "Key", "LayerLinks", "Magnitude", "Once", "Plan", "PowerFraction", "Redistribute",
     "RedistributeByMomentum", "RedistributeBySurvivors", "RewiringContext", "RewiringRecord",
     "RewiringSchedule", "RigL", "Rule", "SRigL", "SoftDeepR", "Static", "Steps", "Swap", "TopKAST",
     "TrainingProgress", "chain_links", "redistribution", "register_rule", "rewiring", "rewiring_class",

@@ -69,9 +69,8 @@ class DropWeakest(Drop):
     def run_fractions(self) -> dict[str, Any]:
         return {"temperature": self.temperature} if self.soft else {}
 
-    def mark(
-        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
-    ) -> None:
+    def scores(self, parameter: SparseParameter, context: RewiringContext) -> NDArray[np.float64]:
+        """What every slot has to lose its link last, canonical order: its strength, or a draw by that."""
         strength = magnitudes(parameter) if self.removal == "magnitude" else importances(parameter)
         if self.soft:
             begin, end = self.temperature
@@ -81,7 +80,13 @@ class DropWeakest(Drop):
             # The k largest p / e, e exponential, are k draws with chances p: Efraimidis and Spirakis, 2006.
             strength = _ratio(strength, strength.max(initial=0.0)) ** (begin + (end - begin) * done)
             strength = _ratio(strength, luck)
-        plan.prune_scores(strength, int(fraction * len(strength)), *context.key(parameter), context.threads)
+        return strength
+
+    def mark(
+        self, plan: _core.Plan, parameter: SparseParameter, fraction: float, context: RewiringContext
+    ) -> None:
+        scores = self.scores(parameter, context)
+        plan.prune_scores(scores, int(fraction * len(scores)), *context.key(parameter), context.threads)
 
     def mark_all(
         self,

@@ -101,7 +101,7 @@ class _One(torch.autograd.Function):
         out, mark, threads = _forward_one(structure, x, weight, bias)
         ctx.kept = structure, structure.version(), mark, threads
         ctx.save_for_backward(x, weight, bias)
-        return out  # type: ignore[no-any-return]
+        return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:

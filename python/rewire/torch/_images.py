@@ -139,7 +139,7 @@ class _Images(torch.autograd.Function):
         out, *kept = _forward(structure, x, weight, bias)
         ctx.kept = structure, structure.version(), *kept
         ctx.save_for_backward(x, weight, bias)
-        return out  # type: ignore[no-any-return]
+        return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:

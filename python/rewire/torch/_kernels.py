@@ -86,13 +86,13 @@ def linear_backward(
     db = np.empty(store.n_out, store.dtype) if bias else None
     _core.rows_backward(store, x, dy, dx, dw, db, _scratch.workspace, threads)
     _scratch.bounded()
-    pair = None
-    if keep:
-        tile = _core.tile_size(len(dy), store.dtype)
-        pair = tuple(_core.Tiles(n, len(dy), tile, store.dtype) for n in (store.n_in, store.n_out))
-        for tiles, rows in zip(pair, (x, dy), strict=True):
-            tiles.pack(rows, threads=threads)
-    return Gradients(dx, dw, db, pair)
+    if not keep or x is None:
+        return Gradients(dx, dw, db, None)
+    tile = _core.tile_size(len(dy), store.dtype)
+    xt, dyt = (_core.Tiles(n, len(dy), tile, store.dtype) for n in (store.n_in, store.n_out))
+    xt.pack(x, threads=threads)
+    dyt.pack(dy, threads=threads)
+    return Gradients(dx, dw, db, (xt, dyt))
 
 
 # --- tiles --------------------------------------------------------------------------------------

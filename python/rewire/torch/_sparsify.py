@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from rewire.torch.linear import SparseLinear
 __all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
 
 Densities = float | Mapping[str, float]
-Layer = nn.Linear | nn.Conv2d
+Layer: TypeAlias = "nn.Linear | nn.Conv2d"
 
 
 class Replaced(NamedTuple):

@@ -342,7 +342,7 @@ class Norm(Step):
         z, n, at = run.kept[self.z], d.tiles.n, self.first
         if needs[at] or needs[at + 1]:
             sums = [_core.aligned_zeros((n + 7) // 8 * 8, run.dtype) for _ in range(2)]
-            _core.norm_gradient(z.tiles, d.tiles, *sums, run.threads)
+            _core.norm_gradient(z.tiles, d.tiles, sums[0], sums[1], run.threads)
             for i in range(2):
                 if needs[at + i]:
                     found[at + i] = torch.from_numpy(sums[i][:n])

@@ -11,7 +11,7 @@ from torch import nn
 from rewire._checks import describe
 from rewire._format import plural
 from rewire.torch._chain import bare, entered, run
-from rewire.torch._steps import KINDS, Linear, Step, kind_of
+from rewire.torch._steps import KINDS, Linear, kind_of
 from rewire.torch.linear import SparseLinear
 
 __all__ = ["SparseMLP"]
@@ -111,9 +111,9 @@ class SparseMLP(nn.Module):
             x = layer(x if i == 0 else function(x))
         return x
 
-    def _steps_of(self, dtype: torch.dtype) -> list[Step] | None:
+    def _steps_of(self, dtype: torch.dtype) -> list[Linear] | None:
         """What a pass in tiles does; None where the layers are to be run one by one."""
-        kind, steps = KINDS[self.activation], list[Step]()
+        kind, steps = KINDS[self.activation], list[Linear]()
         layers: list[Any] = list(self.layers)
         for i, layer in enumerate(layers):
             if not bare(layer) or type(layer).forward is not SparseLinear.forward:
@@ -121,7 +121,9 @@ class SparseMLP(nn.Module):
             parts = layer._parts(dtype)
             if parts is None:
                 return None
-            steps.append(Linear(*parts, kind) if i < len(layers) - 1 else Linear(*parts))
+            steps.append(Linear(*parts))
+            if i < len(layers) - 1:
+                steps[-1].kind = kind
         return steps
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
