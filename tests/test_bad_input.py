@@ -67,6 +67,7 @@ def rbm(**options):
 
 
 CODER = coder(n_jobs=1).fit(X)
+B = (X > 0) * 1.0  # for those that learn bits
 
 
 def with_value(a, value):
@@ -186,7 +187,7 @@ TABLE = [
     ),
     *rows_of(
         "PReLU", rw.PReLU,
-        ({"start": "he"}, T, "start", "number", "got 'he'"),
+        ({"start": "he"}, V, "start", "a number or 'all-relu'", "got 'he'"),
         ({"start": NAN}, V, "start", "number", "got nan"),
     ),
     *rows_of(
@@ -826,9 +827,10 @@ TABLE = [
         "SparseDenoisingAutoencoder.fit", lambda X: coder().fit(X),
         ({"X": with_value(X, NAN)}, V, "contains NaN"),
         ({"X": X[0]}, V, "2D array", "1D array"),
-        ({"X": sp.csr_array(X)}, T, "Sparse data was passed", "dense data is required"),
         ({"X": iter(X)}, T, "X", "(samples, features)", "iterable"),
     ),
+    row(lambda: coder().partial_fit(X[:0]), "SparseDenoisingAutoencoder.partial_fit", V, "0 sample"),
+    row(lambda: coder().fit(X).partial_fit(X[:, 1:]), "SparseDenoisingAutoencoder.partial_fit", V, "feature"),
     row(lambda: coder().fit(X).transform(X[:, :3]), "SparseDenoisingAutoencoder.transform", V, "3 features"),
     *rows_of(
         "SparseDenoisingAutoencoder.inverse_transform", lambda X: CODER.inverse_transform(X),
@@ -850,7 +852,7 @@ TABLE = [
     ),
     row(lambda: selector().fit(with_value(X, INF)), "QuickSelection.fit", V, "infinity"),
     *rows_of(
-        "SparseBernoulliRBM", lambda **k: rbm(**k).fit(X),
+        "SparseBernoulliRBM", lambda **k: rbm(**k).fit(B),
         ({"n_components": 0}, V, "n_components", "integer in [1", "got 0"),
         ({"learning_rate": 0}, V, "learning_rate", "> 0", "got 0"),
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
@@ -876,17 +878,17 @@ TABLE = [
         ({"dtype": "f4"}, V, "dtype", "'float32', 'float64'", "got 'f4'"),
         ({"cd_k": 3}, T, "SparseBernoulliRBM", "'cd_k'"),
     ),
-    row(lambda: rbm().fit(with_value(X, NAN)), "SparseBernoulliRBM.fit", V, "contains NaN"),
-    row(lambda: rbm().partial_fit(X[:0]), "SparseBernoulliRBM.partial_fit", V, "0 sample"),
-    row(lambda: rbm().fit(X).partial_fit(X[:, :2]), "SparseBernoulliRBM.partial_fit", V, "2 features"),
-    row(lambda: rbm().fit(X).transform(X[:, :2]), "SparseBernoulliRBM.transform", V, "2 features"),
-    row(lambda: rbm().fit(X).gibbs(X[:, :2]), "SparseBernoulliRBM.gibbs", V, "2 features"),
-    row(lambda: rbm().fit(X).gibbs(X, n_steps=0), "SparseBernoulliRBM.gibbs", V, "n_steps", ">= 1", "got 0"),
-    row(lambda: rbm().fit(X).free_energy(X[:, :2]), "SparseBernoulliRBM.free_energy", V, "2 features"),
-    row(lambda: rbm().fit(X).score_samples(X[:, :2]), "SparseBernoulliRBM.score_samples", V, "2 features"),
-    row(lambda: rbm().fit(X).score(X[:, :2]), "SparseBernoulliRBM.score", V, "2 features"),
+    row(lambda: rbm().fit(with_value(B, NAN)), "SparseBernoulliRBM.fit", V, "contains NaN"),
+    row(lambda: rbm().partial_fit(B[:0]), "SparseBernoulliRBM.partial_fit", V, "0 sample"),
+    row(lambda: rbm().fit(B).partial_fit(B[:, :2]), "SparseBernoulliRBM.partial_fit", V, "2 features"),
+    row(lambda: rbm().fit(B).transform(B[:, :2]), "SparseBernoulliRBM.transform", V, "2 features"),
+    row(lambda: rbm().fit(B).gibbs(B[:, :2]), "SparseBernoulliRBM.gibbs", V, "2 features"),
+    row(lambda: rbm().fit(B).gibbs(B, n_steps=0), "SparseBernoulliRBM.gibbs", V, "n_steps", ">= 1", "got 0"),
+    row(lambda: rbm().fit(B).free_energy(B[:, :2]), "SparseBernoulliRBM.free_energy", V, "2 features"),
+    row(lambda: rbm().fit(B).score_samples(B[:, :2]), "SparseBernoulliRBM.score_samples", V, "2 features"),
+    row(lambda: rbm().fit(B).score(B[:, :2]), "SparseBernoulliRBM.score", V, "2 features"),
     *rows_of(
-        "SparseBernoulliRBM.log_partition", lambda **k: rbm().fit(X).log_partition(**k),
+        "SparseBernoulliRBM.log_partition", lambda **k: rbm().fit(B).log_partition(**k),
         ({"method": "sum"}, V, "method", "'auto', 'exact', 'ais'", "got 'sum'"),
         ({"method": "ais", "n_chains": 0}, V, "n_chains", ">= 1", "got 0"),
         ({"method": "ais", "n_temperatures": 1.5}, T, "n_temperatures", "integer", "got 1.5"),
