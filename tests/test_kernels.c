@@ -12,6 +12,7 @@
 #include "kernels/transforms.h"
 #include "kernels/updates.h"
 #include "kernels/grow_gradient.h"
+#include "kernels/nonzeros.h"
 #include "kernels/tuned.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
@@ -92,6 +93,11 @@ int main(int argc, char **argv)
     RUN(test_growth_that_is_refused);
     RUN(test_growth_without_memory);
     RUN(test_growth_can_be_stopped);
+
+    RUN(test_few_inputs_give_the_bits_of_tiles);
+    RUN(test_few_inputs_with_means);
+    RUN(test_few_inputs_that_are_refused);
+    RUN(test_few_inputs_without_memory);
 
     RUN(test_tuning_changes_no_bit);
 

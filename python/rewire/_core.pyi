@@ -121,7 +121,7 @@ class Plan:
     def grow_gradient(
         self,
         count: int | NDArray[np.int32],  # of the layer, or of each group
-        x: Tiles,
+        x: Tiles | SparseInputs,
         dy: Tiles,
         returns: bool,  # whether places that the plan empties compete
         seed: int,
@@ -170,6 +170,35 @@ class LinkError(Exception):
 class LinkExists(LinkError, ValueError): ...
 class LinkAbsent(LinkError, KeyError): ...
 class LinkRange(LinkError, IndexError): ...
+
+class SparseInputs:
+    """Inputs of which few are not zero; owns one ``rw_nonzeros``."""
+
+    def __new__(cls, n: int, dtype: str = "float32") -> Self: ...
+    n: int
+    batch: int  # 0 before anything is loaded
+    tile: int
+    n_tiles: int
+    dtype: str
+    nbytes: int
+    packed: bool  # in tiles, because there are many values?
+    values: int
+    def load(
+        self,
+        indptr: NDArray[np.int64],
+        columns: NDArray[np.int32],  # ascending in each row
+        values: NDArray[Any],  # float32 or float64
+        rows: NDArray[np.int64],
+        *,
+        shift: NDArray[np.float64] | None = None,
+        scale: NDArray[np.float64] | None = None,
+        zero: NDArray[Any] | None = None,
+        whole: NDArray[np.int32] | None = None,
+        part: int | None = None,
+        threads: int = 1,
+    ) -> None: ...
+    def unpack(self, out: NDArray[Any] | None = None, threads: int = 1) -> NDArray[Any]: ...
+    def finite(self, threads: int = 1) -> bool: ...
 
 class Tiles:
     """Activations of a batch; owns one ``rw_tiles``."""
@@ -250,7 +279,7 @@ class Scratch:
 # raise KeyboardInterrupt on Ctrl-C.
 def forward(
     store: Store,
-    x: Tiles,
+    x: Tiles | SparseInputs,
     bias: NDArray[Any] | None,
     act: str,
     slope: float,
@@ -266,7 +295,7 @@ def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ..
 def gather_pays(store: Store, batch: int) -> bool: ...
 def backward_update(
     store: Store,
-    x: Tiles,
+    x: Tiles | SparseInputs,
     dy: Tiles,
     update: Update,
     scratch: Scratch,
@@ -274,7 +303,7 @@ def backward_update(
 ) -> None: ...
 def backward_weights(
     store: Store,
-    x: Tiles,
+    x: Tiles | SparseInputs,
     dy: Tiles,
     field: str,
     threads: int,

@@ -37,6 +37,7 @@ enum {
     RW_COST_WHT_VALUE = 8,       /* of wht.h: memory traffic                     */
     RW_COST_LOSS_VALUE = 10,
     RW_COST_R2_VALUE = 10,
+    RW_COST_NONZERO_VALUE = 10,  /* of nonzeros.h: a slot that is reached, and one of its values */
 
     /* --- how passes over a store are cut ------------------------------------------------ */
 
@@ -107,6 +108,11 @@ enum {
 
     /* Features a task packs. */
     RW_PACK_TASK_FEATURES = 128,
+
+    /* CSR rows stay lists (nonzeros.h) where at most one input of so many is listed: a value of a
+     * list takes as long as so many in tiles, which depends on whether a tile of inputs is near. */
+    RW_NONZERO_PART = 32,
+    RW_NONZERO_PART_NEAR = 128,
 
     /* --- how layers go through users' arrays (rows.h) ---------------------------------------- */
 

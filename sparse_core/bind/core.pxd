@@ -285,6 +285,33 @@ cdef extern from "ops/tiles.h" nogil:
                          Py_ssize_t column_stride, int threads)
 
 
+cdef extern from "ops/nonzeros.h" nogil:
+    ctypedef struct rw_csr_input:
+        rw_dtype kind
+        const int64_t *indptr
+        const int32_t *columns
+        const char *values
+        int64_t entries
+        const int64_t *rows
+        const double *shift
+        const double *scale
+        const int32_t *whole
+        int32_t n_whole
+    ctypedef struct rw_nonzeros:
+        int32_t n, tile
+        int64_t batch, n_tiles, values
+        rw_dtype dtype
+        bint packed
+    rw_nonzeros *rw_nonzeros_new(int64_t n, rw_dtype dtype)
+    void rw_nonzeros_free(rw_nonzeros *x)
+    size_t rw_nonzeros_bytes(const rw_nonzeros *x)
+    rw_status rw_nonzeros_load(rw_nonzeros *x, const rw_kernels *k, const rw_csr_input *rows, int64_t batch,
+                               int32_t tile, int64_t part, const void *zero, int threads)
+    rw_status rw_nonzeros_reach(rw_nonzeros *x, const rw_store *s, int threads)
+    void rw_nonzeros_unpack(const rw_nonzeros *x, void *out)
+    bint rw_nonzeros_finite(const rw_nonzeros *x)
+
+
 cdef extern from "ops/layer.h" nogil:
     rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
                          rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run)
@@ -299,6 +326,11 @@ cdef extern from "ops/layer.h" nogil:
                                const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                          int64_t first_sample, const rw_run *run)
+
+
+cdef extern from "ops/nonzero_layer.h" nogil:
+    rw_status rw_nonzero_forward(const rw_kernels *k, const rw_store *s, const rw_nonzeros *x, const void *bias,
+                                 rw_act act, double slope, rw_tiles *y, rw_tiles *z, const rw_run *run)
 
 
 cdef extern from "ops/norm.h" nogil:
@@ -356,6 +388,11 @@ cdef extern from "ops/gradient.h" nogil:
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                  const rw_update *u, void *scratch, const rw_run *run)
     int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
+    rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_nonzeros *x, const rw_tiles *dy,
+                                         const rw_update *u, void *scratch, const rw_run *run)
+    rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
+                                          const rw_tiles *dy, int32_t grad, bint add, void *scratch,
+                                          const rw_run *run)
     rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                   int32_t grad, bint add, void *scratch, const rw_run *run)
     rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
@@ -383,9 +420,10 @@ cdef extern from "ops/rescale.h" nogil:
 
 cdef extern from "rules/grow_gradient.h" nogil:
     rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
-                               const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
+                               const rw_nonzeros *few, const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
     rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k, const rw_tiles *x,
-                                    const rw_tiles *dy, bint returns, rw_key key, const rw_run *run)
+                                    const rw_nonzeros *few, const rw_tiles *dy, bint returns, rw_key key,
+                                    const rw_run *run)
 
 
 cdef extern from "ops/adam.h" nogil:

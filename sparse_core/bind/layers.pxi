@@ -126,9 +126,24 @@ cdef c.rw_tiles *tiles_or_null(Tiles t) noexcept:
     return t.t if t is not None else NULL
 
 
-def forward(Store store not None, Tiles x not None, bias, str act, double slope, Tiles y not None, Tiles z,
+cdef SparseInputs few_of(object x):
+    """Inputs, where few of them are not zero; else None."""
+    return x if isinstance(x, SparseInputs) else None
+
+
+cdef c.rw_tiles *tiles_of(object x) except? NULL:
+    """The tiles of inputs; NULL of those of which few are not zero."""
+    if isinstance(x, SparseInputs):
+        return NULL
+    cdef Tiles t = x
+    return t.t
+
+
+def forward(Store store not None, x not None, bias, str act, double slope, Tiles y not None, Tiles z,
             int threads):
-    """y = f(W x + bias); z, if given, receives W x + bias."""
+    """y = f(W x + bias); z, if given, receives W x + bias. x: Tiles or SparseInputs."""
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
     cdef c.rw_run run = run_on(threads)
     cdef c.rw_act code = act_code(act)
     cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
@@ -136,12 +151,23 @@ def forward(Store store not None, Tiles x not None, bias, str act, double slope,
     cdef c.rw_tiles *zt = tiles_or_null(z)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
-    store.enter(False)
+    if few is not None:
+        few.enter()
     try:
-        with nogil:
-            st = c.rw_forward(k, store.s, x.t, bp, code, slope, y.t, zt, &run)
+        store.enter(False)
+        try:
+            if few is not None:
+                few.reach(store, threads)
+            with nogil:
+                if xt == NULL:
+                    st = c.rw_nonzero_forward(k, store.s, few.x, bp, code, slope, y.t, zt, &run)
+                else:
+                    st = c.rw_forward(k, store.s, xt, bp, code, slope, y.t, zt, &run)
+        finally:
+            store.leave()
     finally:
-        store.leave()
+        if few is not None:
+            few.busy = False
     check(st, "forward")
 
 
@@ -191,48 +217,80 @@ def gather_pays(Store store not None, int64_t batch):
     return out
 
 
-def backward_update(Store store not None, Tiles x not None, Tiles dy not None, Update update not None,
+cdef int enter_both(Scratch scratch, SparseInputs few) except -1:
+    """What a gradient writes into has one user at a time."""
+    scratch.enter()
+    if few is not None:
+        try:
+            few.enter()
+        except BaseException:
+            scratch.busy = False
+            raise
+    return 0
+
+
+cdef void leave_both(Scratch scratch, SparseInputs few) noexcept:
+    scratch.busy = False
+    if few is not None:
+        few.busy = False
+
+
+def backward_update(Store store not None, x not None, Tiles dy not None, Update update not None,
                     Scratch scratch not None, int threads):
-    """Weight gradients, straight into one optimizer step."""
+    """Weight gradients, straight into one optimizer step. x: Tiles or SparseInputs."""
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
     cdef c.rw_run run = run_on(threads)
     cdef c.rw_update u = update.u
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef c.rw_status st
-    scratch.enter()
+    enter_both(scratch, few)
     try:
         store.enter(True)
         try:
             scratch.reserve(store, k, threads)
+            if few is not None:
+                few.reach(store, threads)
             with nogil:
-                st = c.rw_backward_update(k, store.s, x.t, dy.t, &u, scratch.block.data, &run)
+                if xt == NULL:
+                    st = c.rw_nonzero_backward_update(k, store.s, few.x, dy.t, &u, scratch.block.data, &run)
+                else:
+                    st = c.rw_backward_update(k, store.s, xt, dy.t, &u, scratch.block.data, &run)
         finally:
             store.leave()
     finally:
-        scratch.busy = False
+        leave_both(scratch, few)
     check(st, "backward_update")
 
 
-def backward_weights(Store store not None, Tiles x not None, Tiles dy not None, str field, int threads,
+def backward_weights(Store store not None, x not None, Tiles dy not None, str field, int threads,
                      bint add=False, Scratch scratch=None):
-    """Weight gradients into a field, or added to what it holds."""
+    """Weight gradients into a field, or added to what it holds. x: Tiles or SparseInputs."""
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
     cdef c.rw_run run = run_on(threads)
     cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
     cdef int32_t f = store.find_field(field)
     cdef c.rw_status st
     if scratch is None:
         scratch = Scratch()
-    scratch.enter()
+    enter_both(scratch, few)
     try:
         store.enter(True)
         try:
             if add:
                 scratch.reserve(store, k, threads)
+            if few is not None:
+                few.reach(store, threads)
             with nogil:
-                st = c.rw_backward_weights(k, store.s, x.t, dy.t, f, add, scratch.block.data, &run)
+                if xt == NULL:
+                    st = c.rw_nonzero_backward_weights(k, store.s, few.x, dy.t, f, add, scratch.block.data, &run)
+                else:
+                    st = c.rw_backward_weights(k, store.s, xt, dy.t, f, add, scratch.block.data, &run)
         finally:
             store.leave()
     finally:
-        scratch.busy = False
+        leave_both(scratch, few)
     check(st, "backward_weights")
 
 

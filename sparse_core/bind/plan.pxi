@@ -248,9 +248,21 @@ cdef class Plan:
             self.leave()
         check(st, "grow_paths")
 
-    def grow_gradient(self, count, Tiles x not None, Tiles dy not None, bint returns, seed, stream, step,
+    def grow_gradient(self, count, x not None, Tiles dy not None, bint returns, seed, stream, step,
                       int threads=1):
-        """Insert where |gradient| is largest: ``count`` places of the layer, or an array of them for each group."""
+        """Insert where |gradient| is largest: ``count`` places of the layer, or an array of them for each group.
+
+        x: Tiles or SparseInputs.
+        """
+        cdef SparseInputs few = x if isinstance(x, SparseInputs) else None
+        cdef Tiles tiles = None if few is not None else x
+        cdef c.rw_nonzeros *fp = NULL
+        cdef c.rw_tiles *xt = NULL
+        if few is not None:
+            few.loaded()
+            fp = few.x
+        else:
+            xt = tiles.t
         cdef c.rw_key key = make_key(seed, stream, step)
         cdef c.rw_run run = run_on(threads)
         cdef const c.rw_kernels *k = KERNELS[<int>self.store.s.field[0].dtype]
@@ -267,9 +279,9 @@ cdef class Plan:
         try:
             with nogil:
                 if wanted != NULL:
-                    st = c.rw_plan_grow_gradient_each(self.p, wanted, k, x.t, dy.t, returns, key, &run)
+                    st = c.rw_plan_grow_gradient_each(self.p, wanted, k, xt, fp, dy.t, returns, key, &run)
                 else:
-                    st = c.rw_plan_grow_gradient(self.p, total, k, x.t, dy.t, returns, key, &run)
+                    st = c.rw_plan_grow_gradient(self.p, total, k, xt, fp, dy.t, returns, key, &run)
         finally:
             self.leave()
         check(st, "grow_gradient")

@@ -68,6 +68,29 @@ typedef struct {
     bool add;      /* to the gradients of the spans before */
 } rw_span;
 
+/* Inputs of a span of samples of which few are not zero (nonzeros.h), by the sources that have any,
+ * which are numbered in ascending order. */
+typedef struct {
+    const int64_t *first;  /* source i has values [first[i], first[i + 1]) of the two arrays below, */
+    const int32_t *sample; /* their samples ascending, counted from the span's first,               */
+    const void *value;
+    const int32_t *full;   /* or, where this is not -1, this one of the rows below                  */
+    const void *rows;      /* of `samples` values each, zeros included                              */
+    int32_t samples;       /* of the span, in whole tiles                                           */
+    int32_t lanes;         /* of the accumulators of a weight gradient                              */
+} rw_nonzero_span;
+
+/* A slot of a group, by its position, that reads a source with values in a span: the only value and its
+ * sample, or, where `sample` is less than 0, the source's number as -1 - number. */
+typedef struct {
+    int32_t slot, sample;
+    float value;
+} rw_reached_f32;
+typedef struct {
+    int32_t slot, sample;
+    double value;
+} rw_reached_f64;
+
 enum { RW_SCAN_VALUES = 128 }; /* values of one call of `at_least`: a bound of its stack */
 
 typedef enum {
@@ -207,6 +230,20 @@ typedef struct {
      * samples of a span, for groups [g0, g1) and the slots k of a panel. */
     void (*dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_span *span,
                const int64_t *first, void *grad);
+
+    /* Products of one group's slots with a span of inputs of which few are not zero; `at` names, in
+     * ascending order, the n slots whose source has values (rw_reached_f32 or _f64). Bits are those of
+     * forward and dw.
+     * sums[r * samples + b] += weight * x, on top of what is there. w: the group's weights. */
+    void (*nonzero_forward)(const rw_nonzero_span *x, const void *at, int64_t n, const void *w,
+                            int32_t group, void *sums);
+    /* grad[slot * group + r] += x . dy[r]; dy: `samples` values of each row of the group. */
+    void (*nonzero_dw)(const rw_nonzero_span *x, const void *at, int64_t n, const void *dy,
+                       int32_t group, void *grad);
+    /* grad[sources[i]] += x[i] . dy for one row and the n sources that have values, sample by
+     * sample in order: the bits of outer. */
+    void (*nonzero_outer)(const rw_nonzero_span *x, const int32_t *sources, int32_t n,
+                          const void *dy, void *grad);
 
     /* Gradients of all places, of the rows from dy on: grad[r * pitch + j] = sum of x[j] . dy[r]
      * over a batch, sample by sample in order. x: in panels of `panel` sources, and there

@@ -554,6 +554,7 @@ RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold
 #endif
 
 #include "kernels/kernels_pack.h"
+#include "kernels/kernels_nonzeros.h"
 
 /* --- what the machine can do ---------------------------------------------- */
 
@@ -642,7 +643,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
     .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
     .forward = RW_E(forward), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
-    .dw = RW_E(dw), .outer = RW_E(outer), .at_least = RW_E(at_least),
+    .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),
+    .nonzero_outer = RW_E(nonzero_outer), .outer = RW_E(outer), .at_least = RW_E(at_least),
     .small_batch_sgd = RW_SMALL_BATCH_SGD,
     .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
     .dropout = RW_E(dropout),

@@ -29,6 +29,7 @@ static char *group_values(const rw_store *s, char *field, int32_t g)
 typedef struct {
     rw_slots_op o;
     const rw_tiles *x, *dy;
+    const rw_nonzeros *few; /* or NULL: whose tiles x are, if it has any */
 } dw_op;
 
 static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
@@ -39,14 +40,29 @@ static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x
     return d;
 }
 
+/* The same of inputs of which few are not zero. */
+static dw_op few_op_cut(const rw_kernels *k, const rw_store *s, const rw_nonzeros *x,
+                        const rw_tiles *dy, const rw_run *run, int64_t work)
+{
+    if (x->packed) {
+        dw_op d = dw_op_cut(k, s, &x->tiles, dy, run, work);
+        d.few = x;
+        return d;
+    }
+    dw_op d = { .dy = dy, .few = x, .o = { .s = s, .op = rw_op_cut(k, run, s->n_groups, 1, work) } };
+    int64_t least = ((int64_t)s->n_groups + RW_TASK_GROUPS - 1) / RW_TASK_GROUPS;
+    d.o.op.blocks = rw_max64(d.o.op.blocks, least);
+    return d;
+}
+
 /* Tiles of a span. */
 static int64_t tiles_of_span(const rw_tiles *x) { return rw_max64(1, RW_SPAN / x->tile); }
 
-/* The gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
+/* From tiles: the gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
  * first[g - g0] of `grad` on, or added span by span to what is there. Spans of samples outside,
  * panels of sources inside. */
-static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad,
-                           bool add)
+static void gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first,
+                               char *grad, bool add)
 {
     const rw_tiles *x = d->x, *dy = d->dy;
     int64_t span_tiles = tiles_of_span(x);
@@ -68,6 +84,24 @@ static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
     }
 }
 
+/* The same from whatever the inputs are; from few of them, never added. */
+static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad,
+                           bool add)
+{
+    if (!d->few || d->few->packed)
+        gradients_of_tiles(d, g0, g1, first, grad, add);
+    if (!d->few)
+        return;
+    RW_ASSERT(!add);
+    for (int32_t g = g0; g < g1; g++) {
+        const rw_store *s = d->o.s;
+        char *mine = grad + (size_t)first[g - g0] * rw_slot_bytes(&s->field[RW_WEIGHT]);
+        if (!d->few->packed)
+            rw_nonzero_gradients(d->o.op.k, s, d->few, d->dy, g, mine);
+        rw_nonzero_add_means(s, d->few, g, mine);
+    }
+}
+
 /* Gradients by way of scratch. */
 typedef struct {
     dw_op d;
@@ -75,11 +109,10 @@ typedef struct {
     int64_t scratch_values; /* of each thread */
 } scratch_op;
 
-static scratch_op scratch_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
-                                 const rw_tiles *dy, void *scratch, const rw_run *run, int64_t work)
+static scratch_op scratch_op_of(dw_op d, void *scratch)
 {
-    return (scratch_op){ .d = dw_op_cut(k, s, x, dy, run, work), .scratch = scratch,
-                         .scratch_values = rw_scratch_values(k, s) };
+    return (scratch_op){ .d = d, .scratch = scratch,
+                         .scratch_values = rw_scratch_values(d.o.op.k, d.o.s) };
 }
 
 /* What becomes of the gradients of group g. */
@@ -204,13 +237,33 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
     if (add && x->n_tiles > tiles_of_span(x)) { /* of one span, the kernel adds the whole */
-        add_op a = { .r = scratch_op_cut(k, s, x, dy, scratch, run, work),
+        add_op a = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, run, work), scratch),
                      .grad = s->field[grad].data };
         return rw_run_tasks(run, a.r.d.o.op.blocks, work, add_task, &a);
     }
     gradient_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .grad = s->field[grad].data,
                       .add = add };
     return rw_run_tasks(run, r.d.o.op.blocks, work, gradient_task, &r);
+}
+
+rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
+                                      const rw_tiles *dy, int32_t grad, bool add, void *scratch,
+                                      const rw_run *run)
+{
+    RW_ASSERT(rw_is_tiles(dy) && rw_is_run(run) && (scratch || !add));
+    if (!is_gradient_field(k, s, grad) || !rw_nonzero_fits(k, s, x, dy))
+        return RW_ESHAPE;
+    rw_status st = rw_nonzero_sum(k, x, dy, run);
+    if (st)
+        return st;
+    int64_t work = rw_nonzero_work(s, x) + RW_COST_UPDATE_VALUE * s->slots * s->group;
+    dw_op d = few_op_cut(k, s, x, dy, run, work);
+    if (add) {
+        add_op a = { .r = scratch_op_of(d, scratch), .grad = s->field[grad].data };
+        return rw_run_tasks(run, d.o.op.blocks, work, add_task, &a);
+    }
+    gradient_op r = { .d = d, .grad = s->field[grad].data };
+    return rw_run_tasks(run, d.o.op.blocks, work, gradient_task, &r);
 }
 
 /* --- an optimizer's step ---------------------------------------------------------- */
@@ -352,10 +405,27 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
-    fused_op f = { .r = scratch_op_cut(k, s, x, dy, scratch, run, work) };
+    fused_op f = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, run, work), scratch) };
     rw_status status = find_step_fields(s, u, -1, &f.fields);
     if (status != RW_OK)
         return status;
     rw_task task = has_small_batch(&f) ? small_batch_task : fused_task;
     return rw_run_tasks(run, f.r.d.o.op.blocks, work, task, &f);
+}
+
+rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
+                                     const rw_tiles *dy, const rw_update *u, void *scratch,
+                                     const rw_run *run)
+{
+    RW_ASSERT(rw_is_tiles(dy) && rw_is_run(run) && rw_is_update(u) && scratch);
+    if (!rw_nonzero_fits(k, s, x, dy))
+        return RW_ESHAPE;
+    int64_t work = rw_nonzero_work(s, x) + RW_COST_UPDATE_VALUE * s->slots * s->group;
+    fused_op f = { .r = scratch_op_of(few_op_cut(k, s, x, dy, run, work), scratch) };
+    rw_status st = find_step_fields(s, u, -1, &f.fields);
+    if (!st)
+        st = rw_nonzero_sum(k, x, dy, run);
+    if (st)
+        return st;
+    return rw_run_tasks(run, f.r.d.o.op.blocks, work, fused_task, &f);
 }

@@ -5,6 +5,7 @@
 #define RW_GRADIENT_H
 
 #include "ops/layer.h"
+#include "ops/nonzero_layer.h"
 
 /* dW at the slots, straight into one optimizer step on the fields that the update names:
  * target and state of `group` values of the store's dtype, age one int32 a slot. RW_ENOENT if
@@ -25,6 +26,14 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
                               const rw_run *run);
 rw_status rw_update_from(const rw_kernels *k, rw_store *s, int32_t grad, const rw_update *u,
                          const rw_run *run);
+
+/* Both from inputs of which few are not zero (nonzero_layer.h); each writes into the work areas of x. */
+rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
+                                     const rw_tiles *dy, const rw_update *u, void *scratch,
+                                     const rw_run *run);
+rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
+                                      const rw_tiles *dy, int32_t grad, bool add, void *scratch,
+                                      const rw_run *run);
 
 /* The gradients alone, of equal bits, for who only reads the store: packed into `out`, in the order
  * of csr.h, slots * group values. `before` is what rw_csr_indptr() writes. */

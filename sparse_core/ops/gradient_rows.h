@@ -9,22 +9,25 @@
 
 #include "base/par.h"
 #include "kernels/kernels.h"
-#include "ops/tiles.h"
+#include "ops/nonzeros.h"
 
 typedef struct {
     const rw_kernels *k;
     const rw_tiles *x, *dy;
-    char *panels; /* x as rw_kernels.outer wants it */
+    const rw_nonzeros *few; /* or NULL: x is NULL then, or the tiles that it has */
+    char *sums;             /* of dy, where few has a `zero`    */
+    char *panels; /* x as rw_kernels.outer wants it, or NULL */
     int32_t n_panels;
     size_t panel_bytes; /* of one                                   */
     size_t pitch;       /* values from one row of gradients to the next */
     size_t row_bytes;   /* of a row of gradients                    */
 } rw_gradient_rows;
 
-/* x and dy must fit each other and stay as they are until the end. After RW_ENOMEM and RW_EINTR
- * there is nothing to end. */
+/* x and dy must fit each other and stay as they are until the end; with `few` instead of x, lists are
+ * gone through as they are, and no panel is made. After RW_ENOMEM and RW_EINTR there is nothing to
+ * end. */
 rw_status rw_gradient_rows_start(rw_gradient_rows *a, const rw_kernels *k, const rw_tiles *x,
-                                 const rw_tiles *dy, const rw_run *run);
+                                 const rw_nonzeros *few, const rw_tiles *dy, const rw_run *run);
 void rw_gradient_rows_end(rw_gradient_rows *a);
 
 /* All gradients of some rows: `rows` times row_bytes. */

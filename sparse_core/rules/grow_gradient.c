@@ -174,16 +174,19 @@ static void grow_task(const void *arg, int64_t task)
 /* Multiply-adds. */
 static int64_t growth_work(const gradient_growth *w)
 {
-    return (int64_t)w->plan->store->n_out * w->plan->store->n_in * w->all.x->batch;
+    const rw_store *s = w->plan->store;
+    if (w->all.x)
+        return (int64_t)s->n_out * s->n_in * w->all.x->batch;
+    return (int64_t)s->n_out * (RW_COST_NONZERO_VALUE * w->all.few->values + s->n_in);
 }
 
 /* Takes the memory of one growth; `most` is the largest k that a selection will be asked for. */
 static rw_status gradient_growth_start(gradient_growth *w, int64_t most, const rw_kernels *k,
-                                       const rw_tiles *x, const rw_tiles *dy, rw_key key,
-                                       const rw_run *run)
+                                       const rw_tiles *x, const rw_nonzeros *few,
+                                       const rw_tiles *dy, rw_key key, const rw_run *run)
 {
     const rw_store *s = w->plan->store;
-    rw_status st = rw_gradient_rows_start(&w->all, k, x, dy, run);
+    rw_status st = rw_gradient_rows_start(&w->all, k, x, few, dy, run);
     if (st)
         return st;
     bool near = (int64_t)w->all.row_bytes <= k->tuning->grow_bytes / k->outer_rows;
@@ -325,20 +328,26 @@ static rw_status growth_noted(gradient_growth *w, int64_t count, rw_key key, con
 }
 
 static rw_status refusal(const rw_plan *p, const rw_kernels *k, const rw_tiles *x,
-                         const rw_tiles *dy)
+                         const rw_nonzeros *few, const rw_tiles *dy)
 {
-    if (p->n_ins || !rw_layer_fits(k, p->store, x, dy))
+    const rw_store *s = p->store;
+    bool fits = few ? few->batch > 0 && few->n == s->n_in && few->batch == dy->batch
+                          && few->tile == dy->tile && dy->n == s->n_out && few->dtype == k->dtype
+                          && dy->dtype == k->dtype && s->field[RW_WEIGHT].dtype == k->dtype
+                    : rw_layer_fits(k, s, x, dy);
+    if (p->n_ins || !fits)
         return RW_ESHAPE;
     return p->generation == p->store->generation ? RW_OK : RW_ESTALE;
 }
 
 rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
-                                const rw_tiles *dy, bool returns, rw_key key, const rw_run *run)
+                                const rw_nonzeros *few, const rw_tiles *dy, bool returns,
+                                rw_key key, const rw_run *run)
 {
-    RW_ASSERT(rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
+    RW_ASSERT((few || rw_is_tiles(x)) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
     gradient_growth w = { .plan = p, .returns = returns };
-    rw_status st = refusal(p, k, x, dy);
+    rw_status st = refusal(p, k, x, few, dy);
     int64_t empty = rw_store_places(s) - s->slots + (returns ? p->n_del : 0);
     if (!st && (count < 0 || count > empty))
         st = count < 0 ? RW_ESHAPE : RW_EFULL;
@@ -347,7 +356,7 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
     if (st || count == 0)
         return st;
     bool noted = empty <= RW_GROW_CANDIDATES * count;
-    st = gradient_growth_start(&w, noted ? 0 : count, k, x, dy, key, run);
+    st = gradient_growth_start(&w, noted ? 0 : count, k, x, few, dy, key, run);
     if (!st && noted)
         st = candidates_start(&w, empty);
     if (!st)
@@ -357,13 +366,14 @@ rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, 
 }
 
 rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
-                                     const rw_tiles *x, const rw_tiles *dy, bool returns,
-                                     rw_key key, const rw_run *run)
+                                     const rw_tiles *x, const rw_nonzeros *few,
+                                     const rw_tiles *dy, bool returns, rw_key key,
+                                     const rw_run *run)
 {
-    RW_ASSERT(each && rw_is_tiles(x) && rw_is_tiles(dy) && rw_is_run(run));
+    RW_ASSERT(each && (few || rw_is_tiles(x)) && rw_is_tiles(dy) && rw_is_run(run));
     const rw_store *s = p->store;
     gradient_growth w = { .plan = p, .returns = returns, .each = each };
-    rw_status st = refusal(p, k, x, dy);
+    rw_status st = refusal(p, k, x, few, dy);
     if (st)
         return st;
     int64_t total = 0, most = 0, d = 0;
@@ -383,7 +393,7 @@ rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_k
     if (!st)
         st = rw_plan_reserve(p, p->n_del, total);
     if (!st && total > 0) {
-        st = gradient_growth_start(&w, most, k, x, dy, key, run);
+        st = gradient_growth_start(&w, most, k, x, few, dy, key, run);
         if (!st)
             st = gradient_growth_run(&w, most, 0, w.blocks_at_once, w.blocks_at_once, run);
         if (!st)

@@ -13,17 +13,21 @@
 
 #include "store/plan.h"
 #include "ops/layer.h"
+#include "ops/nonzeros.h"
 
 /* Add insertions to a plan that has none: the `count` empty places of largest
  * |gradient|, ties by a hash of (key, group, source). With `returns` the places that the
  * plan empties compete too. x, dy: as for rw_backward_weights. RW_EFULL when
- * there are fewer empty places; RW_ESHAPE. */
+ * there are fewer empty places; RW_ESHAPE. Inputs are x, or `few` (nonzeros.h) where x is NULL, whose
+ * lists cost n_out * (values + n_in). */
 rw_status rw_plan_grow_gradient(rw_plan *p, int64_t count, const rw_kernels *k, const rw_tiles *x,
-                                const rw_tiles *dy, bool returns, rw_key key, const rw_run *run);
+                                const rw_nonzeros *few, const rw_tiles *dy, bool returns,
+                                rw_key key, const rw_run *run);
 
 /* The same for every group by itself: each[g] places of group g. */
 rw_status rw_plan_grow_gradient_each(rw_plan *p, const int32_t *each, const rw_kernels *k,
-                                     const rw_tiles *x, const rw_tiles *dy, bool returns,
-                                     rw_key key, const rw_run *run);
+                                     const rw_tiles *x, const rw_nonzeros *few,
+                                     const rw_tiles *dy, bool returns, rw_key key,
+                                     const rw_run *run);
 
 #endif

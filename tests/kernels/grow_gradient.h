@@ -31,7 +31,7 @@ static void test_all_gradients_in_order(void)
             rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
             rw_gradient_rows all;
-            REQUIRE(rw_gradient_rows_start(&all, k, x, dy, &ALONE) == RW_OK);
+            REQUIRE(rw_gradient_rows_start(&all, k, x, NULL, dy, &ALONE) == RW_OK);
             CHECK(all.pitch >= (size_t)n_in && all.pitch < (size_t)(n_in + k->panel));
             char *grad = malloc((size_t)n_out * all.row_bytes);
             REQUIRE(grad);
@@ -203,7 +203,7 @@ static void test_growth_by_gradient_is_exact(void)
             for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
                 rw_plan_free(p);
                 p = plan_of(s, gone);
-                CHECK_STATUS(rw_plan_grow_gradient(p, counts[i], k, x, dy, returns, GROW_KEY,
+                CHECK_STATUS(rw_plan_grow_gradient(p, counts[i], k, x, NULL, dy, returns, GROW_KEY,
                                                    &ALONE), RW_OK);
                 CHECK(grows_top(p, all, n, counts[i], NULL) && p->n_del == gone);
                 rw_fault at;
@@ -216,7 +216,7 @@ static void test_growth_by_gradient_is_exact(void)
                         each[all[i].group] += all[i].group % 3 != 1 || kind == 2;
                 rw_plan_free(p);
                 p = plan_of(s, gone);
-                CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, returns, GROW_KEY,
+                CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, returns, GROW_KEY,
                                                         &ALONE), RW_OK);
                 CHECK(grows_top(p, all, n, 0, each) && p->n_del == gone);
                 memset(each, 0, sizeof each);
@@ -259,13 +259,13 @@ static void test_growth_does_not_depend_on_threads(void)
         for (int threads = 1; threads <= 8; threads += NEXT_THREADS) {
             rw_run run = { threads, NULL, NULL };
             p->n_ins = 0;
-            CHECK_STATUS(rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK_STATUS(rw_plan_grow_gradient(p, count, k, x, NULL, dy, true, GROW_KEY, &run), RW_OK);
             CHECK(grows(p, some, some_kept));
             p->n_ins = 0;
-            CHECK_STATUS(rw_plan_grow_gradient(p, most, k, x, dy, true, GROW_KEY, &run), RW_OK);
+            CHECK_STATUS(rw_plan_grow_gradient(p, most, k, x, NULL, dy, true, GROW_KEY, &run), RW_OK);
             CHECK(grows(p, many, most_kept));
             p->n_ins = 0;
-            CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run),
+            CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, true, GROW_KEY, &run),
                          RW_OK);
             CHECK(grows(p, of_each, each_kept));
         }
@@ -293,7 +293,7 @@ static void test_gradients_that_are_not_finite(void)
             put(k->dtype, x->data, place_in(x, 11, 0), NAN);
             rw_plan *p = rw_plan_new(s);
             int64_t worthy = (int64_t)s->n_groups * 18;
-            CHECK_STATUS(rw_plan_grow_gradient(p, worthy, k, x, dy, false, GROW_KEY, &ALONE),
+            CHECK_STATUS(rw_plan_grow_gradient(p, worthy, k, x, NULL, dy, false, GROW_KEY, &ALONE),
                          RW_OK);
             CHECK(p->n_ins == worthy);
             for (int64_t i = 0; i < p->n_ins; i++)
@@ -314,26 +314,26 @@ static void test_growth_that_is_refused(void)
     int64_t gone = s->slots / 2, empty = (int64_t)s->n_groups * 40 - s->slots;
     int32_t each[6] = { 0 };
     rw_plan *p = plan_of(s, gone);
-    CHECK_STATUS(rw_plan_grow_gradient(p, empty + 1, k, x, dy, false, GROW_KEY, &ALONE), RW_EFULL);
-    CHECK_STATUS(rw_plan_grow_gradient(p, empty + gone + 1, k, x, dy, true, GROW_KEY, &ALONE),
+    CHECK_STATUS(rw_plan_grow_gradient(p, empty + 1, k, x, NULL, dy, false, GROW_KEY, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_plan_grow_gradient(p, empty + gone + 1, k, x, NULL, dy, true, GROW_KEY, &ALONE),
                  RW_EFULL);
-    CHECK_STATUS(rw_plan_grow_gradient(p, -1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
-    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, dy, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_gradient(p, -1, k, x, NULL, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, dy, NULL, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
     each[5] = 40 - s->len[5] + 1;
-    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, false, GROW_KEY, &ALONE), RW_EFULL);
+    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, false, GROW_KEY, &ALONE), RW_EFULL);
     each[5] = -1;
-    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
     each[5] = 1;
-    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, dy, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, dy, NULL, x, true, GROW_KEY, &ALONE), RW_ESHAPE);
     CHECK(p->n_del == gone && p->n_ins == 0);
-    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &ALONE), RW_OK);
+    CHECK_STATUS(rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, true, GROW_KEY, &ALONE), RW_OK);
     CHECK(p->n_del == gone && p->n_ins == 1 && p->ins_group[0] == 5);
     /* the plan has insertions already */
-    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
+    CHECK_STATUS(rw_plan_grow_gradient(p, 1, k, x, NULL, dy, true, GROW_KEY, &ALONE), RW_ESHAPE);
     rw_plan *stale = rw_plan_new(s);
     REQUIRE(rw_store_compact(s) == RW_OK);
-    CHECK_STATUS(rw_plan_grow_gradient(stale, 1, k, x, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
-    CHECK_STATUS(rw_plan_grow_gradient_each(stale, each, k, x, dy, true, GROW_KEY, &ALONE),
+    CHECK_STATUS(rw_plan_grow_gradient(stale, 1, k, x, NULL, dy, true, GROW_KEY, &ALONE), RW_ESTALE);
+    CHECK_STATUS(rw_plan_grow_gradient_each(stale, each, k, x, NULL, dy, true, GROW_KEY, &ALONE),
                  RW_ESTALE);
     rw_plan_free(stale);
     rw_plan_free(p);
@@ -361,8 +361,8 @@ static void test_growth_without_memory(void)
             rw_run run = { 3, NULL, NULL };
             rw_mem_fail_after = n;
             rw_status status =
-                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                          : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
+                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, true, GROW_KEY, &run)
+                          : rw_plan_grow_gradient(p, count, k, x, NULL, dy, true, GROW_KEY, &run);
             failed = rw_mem_fail_after < 0;
             rw_mem_fail_after = -1;
             CHECK_STATUS(status, failed ? RW_ENOMEM : RW_OK);
@@ -393,8 +393,8 @@ static void test_growth_can_be_stopped(void)
             rw_plan *p = plan_of(s, 300);
             int64_t count = kind ? empty / 3 : 900;
             rw_status status =
-                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, dy, true, GROW_KEY, &run)
-                          : rw_plan_grow_gradient(p, count, k, x, dy, true, GROW_KEY, &run);
+                kind == 2 ? rw_plan_grow_gradient_each(p, each, k, x, NULL, dy, true, GROW_KEY, &run)
+                          : rw_plan_grow_gradient(p, count, k, x, NULL, dy, true, GROW_KEY, &run);
             CHECK_STATUS(status, patience ? RW_OK : RW_EINTR);
             CHECK(p->n_del == 300 && (p->n_ins > 0) == (patience > 0));
             CHECK(patience == 0 || (left >= 90 && left < 99));

@@ -55,7 +55,7 @@ static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
     CHECK_STATUS(rw_backward_update(k, out.s, x, dy, &u, scratch, &three), RW_OK);
     out.grown = rw_plan_new(out.s);
     REQUIRE(out.grown);
-    CHECK_STATUS(rw_plan_grow_gradient(out.grown, 20, k, x, dy, false, key, &three), RW_OK);
+    CHECK_STATUS(rw_plan_grow_gradient(out.grown, 20, k, x, NULL, dy, false, key, &three), RW_OK);
     rw_free(scratch, bytes);
     rw_tiles_free(dy);
     rw_tiles_free(x);

@@ -163,4 +163,47 @@ MUTANTS = [
         "return in->mean ? v * in->scale[i] - in->mean[i] : v;",
         "test_packing_csr",
     ),
+    # --- inputs of which few are not zero
+    Mutant(
+        "two-samples-of-one-lane-rounded-apart",
+        "kernels/kernels_nonzeros.h",
+        "& (lanes - 1)) == 0;",
+        "& (lanes - 1)) == -1;",
+        "test_few_inputs_give_the_bits_of_tiles",
+    ),
+    Mutant(
+        "slots-filed-where-they-are-counted",
+        "ops/nonzeros.c",
+        "            *count = total;\n            total += here;\n",
+        "            total += here;\n            *count = total - 1;\n",
+        "test_few_inputs_give_the_bits_of_tiles",
+    ),
+    Mutant(
+        "the-only-value-is-the-first",
+        "ops/nonzeros.c",
+        "if (first[i + 1] - first[i] != 1)",
+        "if (first[i + 1] - first[i] < 1)",
+        "test_few_inputs_give_the_bits_of_tiles",
+    ),
+    Mutant(
+        "whole-source-without-its-zero",
+        "ops/nonzeros.c",
+        "double absent = input_absent(in, in->whole[i]);",
+        "double absent = 0 * input_absent(in, in->whole[i]);",
+        "test_few_inputs_with_means",
+    ),
+    Mutant(
+        "means-not-in-the-biases",
+        "ops/nonzero_layer.c",
+        "        bias = x->folded.data;\n",
+        "",
+        "test_few_inputs_with_means",
+    ),
+    Mutant(
+        "gradients-without-the-means",
+        "ops/gradient.c",
+        "        rw_nonzero_add_means(s, d->few, g, mine);\n",
+        "",
+        "test_few_inputs_with_means",
+    ),
 ]
