@@ -700,7 +700,7 @@ TABLE = [
         ({"threads": 0}, V, "threads", ">= 1", "got 0"),
         ({"threads": 1.0}, T, "threads", "integer", "got 1.0"),
         ({"seed": -1}, V, "seed", "[0, ", "got -1"),
-        ({"standardize": 1}, T, "standardize", "True or False", "got 1"),
+        ({"standardize": 1}, T, "standardize", "True, False or 'scale'", "got 1"),
     ),
     *rows_of(
         "Trainer.fit", lambda X=X, y=Y, **k: trainer().fit(X, y, verbose=k.pop("verbose", 0), **k),
@@ -794,6 +794,7 @@ TABLE = [
         ({"X": "table"}, T, "X", "real numbers", "<U5"),
         ({"weight": R[:3]}, V, "weight", "(20,)", "got (3,)"),
         ({"weight": -R}, V, "weight", ">= 0", "got -"),
+        ({"center": 1}, T, "center", "True or False", "got 1"),
     ),
     # --- without targets
     *rows_of(
@@ -816,7 +817,7 @@ TABLE = [
         ({"optimizer": "adam"}, T, "optimizer", "an Optimizer or None", "got 'adam'"),
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
         ({"max_iter": 1.5}, T, "max_iter", "integer", "got 1.5"),
-        ({"standardize": 1}, T, "standardize", "True or False", "got 1"),
+        ({"standardize": 1}, T, "standardize", "True, False or 'scale'", "got 1"),
         ({"random_state": "x"}, T, "random_state", "Generator", "got 'x'"),
         ({"n_jobs": 0}, V, "n_jobs", ">= 1", "got 0"),
         ({"verbose": 3}, V, "verbose", "0, 1, 2", "got 3"),
@@ -1332,7 +1333,7 @@ INNER = {
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
-    "Standardizer": "apply change_to fits from_config learn",
+    "Standardizer": "apply change_to fits folded from_config learn",
     "Trainer": "bring_back check_network evaluate_checked from_contents",
     "History": "check to_dict",
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py

@@ -163,7 +163,7 @@ WRONG_TRAINER = [
     ({"rewiring": "rigged"}, ValueError, "rewiring must be one of .* got 'rigged'"),
     ({"threads": 0}, ValueError, "threads must be >= 1, or negative"),
     ({"seed": -1}, ValueError, "seed must be an integer in"),
-    ({"standardize": "yes"}, TypeError, "standardize must be True or False, got 'yes'"),
+    ({"standardize": "yes"}, ValueError, "standardize must be True, False or 'scale', got 'yes'"),
 ]
 
 

@@ -257,18 +257,21 @@ class Assembled:
 
     # --- new units ----------------------------------------------------------------------
 
-    def learn_inputs(self, source: Source, weight: NDArray[np.float64] | None) -> None:
+    def learn_inputs(
+        self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
+    ) -> None:
         """Let the standardiser learn from a training set; the first layer is rescaled, so that nothing else
-        changes. Without biases there it keeps the mean that it subtracts.
+        changes. Without biases there it keeps the mean that it subtracts, and so it does without ``center``:
+        0, if there is none yet.
         """
         old, first = self.standardizer, self.layers[self._first_learning]
         before = self.layers[: self._first_learning]
         if old is None:
-            self.standardizer = Standardizer.fit(source, weight)
+            self.standardizer = Standardizer.fit(source, weight, center=center)
             return
         if any(layer.rescaled(Rescale()) is None for layer in before):
             return  # they could not follow
-        new = old.learn(source, weight, center=first.absorbs is True)
+        new = old.learn(source, weight, center=center and first.absorbs is True)
         if new is not old:
             gain, offset = old.change_to(new)
             calls = first.rescaled(Rescale(cols=gain, offset=offset))

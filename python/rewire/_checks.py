@@ -214,6 +214,15 @@ def boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def standardizing(name: str, value: Any) -> bool | str:
+    """``True``, ``False`` or ``"scale"``."""
+    if isinstance(value, str) and value != "scale":
+        raise ValueError(f"{name} must be True, False or 'scale', got {value!r}")
+    if not isinstance(value, (bool, np.bool_, str)):
+        raise TypeError(f"{name} must be True, False or 'scale', got {describe(value)}")
+    return value if isinstance(value, str) else bool(value)
+
+
 def text(name: str, value: Any) -> str:
     """A string."""
     if not isinstance(value, str):

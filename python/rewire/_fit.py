@@ -115,7 +115,8 @@ class Fit(Stepper):
             part = state.unfinished = None
         try:
             if trainer.standardize:
-                net.learn_inputs(self.source, self.weight.values)
+                center = trainer.standardize != "scale"
+                net.learn_inputs(self.source, self.weight.values, center=center)
             for source in (self.source, *(self.validation or ())[:1]):
                 net.check_inputs(source)
             self.prepare()

@@ -418,4 +418,4 @@ class OwnLoop(OwnSteps):
         weight = self._check_weight(sample_weight, source.n_samples, "sample_weight")
         with self.network.gate.writing("learn_inputs"), quiet():
             self._refuse_kept("learn_inputs")
-            self.network.learn_inputs(source, weight)
+            self.network.learn_inputs(source, weight, center=self.standardize != "scale")

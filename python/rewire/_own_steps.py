@@ -26,7 +26,7 @@ class OwnSteps(Holding):
     """Base of `rewire.Trainer`: what its steps one by one have in common."""
 
     callbacks: list[Any]
-    standardize: bool
+    standardize: bool | str
     _workspace: Workspace | None
     _interrupts: Interrupts
     _stepper: OwnStepper | None

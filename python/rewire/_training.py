@@ -34,7 +34,7 @@ class TrainerLike(Protocol):
     callbacks: list[Any]
     threads: int | None
     seed: int
-    standardize: bool
+    standardize: bool | str
 
     @property
     def horizon(self) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rewire import losses, optim, presets
-from rewire._checks import boolean, describe, integer, one_of_types, unknown_argument
+from rewire._checks import boolean, describe, integer, one_of_types, standardizing, unknown_argument
 from rewire._registry import Registry
 from rewire.activations import Activation, activation
 from rewire.callbacks import callback_from_config, weight_average
@@ -358,7 +358,7 @@ class Recipe:
             rewiring=self.rewiring(),
             callbacks=self.callbacks(),
             threads=threads,
-            standardize=boolean("standardize", self._get("standardize", True)),
+            standardize=standardizing("standardize", self._get("standardize", True)),
             horizon=self._get("horizon"),
             shards=self._get("shards"),
         )

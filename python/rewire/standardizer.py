@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import float_vector, integer, number, one_of_types, text
+from rewire._checks import boolean, float_vector, integer, number, one_of_types, text
 from rewire._inputs import Source, as_source
 from rewire._moments import Extremes, Moments, quiet
 
@@ -32,6 +32,17 @@ class Change(NamedTuple):
 
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
+
+
+class Folded(NamedTuple):
+    """How few inputs that are not zero are standardised: ``(x - shift) * scale + zero``, by feature.
+
+    ``shift`` is 0 but for the features in ``whole``, ``zero`` is 0 for these; None where all are 0.
+    """
+
+    shift: NDArray[np.float64] | None
+    zero: NDArray[Any] | None
+    whole: NDArray[np.int32] | None
 
 
 def _width(moments: Moments, extremes: Extremes, mean: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -85,9 +96,10 @@ class Standardizer:
         self.reach = float(np.abs(mean * scale).max(initial=0.0))
         self.steepest = max(-float(scale.min(initial=0.0)), float(scale.max(initial=0.0)))
         self._latest = latest  # the digest of what was learnt from last
+        self._folded: dict[str, Folded] = {}
 
     @classmethod
-    def fit(cls, X: Any, weight: Any = None) -> Standardizer:
+    def fit(cls, X: Any, weight: Any = None, *, center: bool = True) -> Standardizer:
         """Mean and deviation (that of the population, as scikit-learn's) of every feature.
 
         Parameters
@@ -96,6 +108,9 @@ class Standardizer:
             Real and finite.
         weight : array-like, shape (m,), optional
             How often each sample counts.
+        center : bool
+            False subtracts no mean, so that zeros stay zeros: ``mean`` is 0, and ``scale`` brings the
+            largest value to 5 at most, those of constant features too.
 
         Notes
         -----
@@ -103,13 +118,15 @@ class Standardizer:
         as in scikit-learn: 1e8 with noise of 1e-9, say, or 1e300 with noise of 1e285.
         """
         source = X if isinstance(X, Source) else as_source(X, None)
+        center = boolean("center", center)
         if weight is not None:
             weight = float_vector("weight", weight, source.n_samples, low=0.0)
             if not weight.any():
                 raise ValueError("weight must hold at least one weight > 0, got only zero weights")
         with quiet():
             found = source.moments(weight)
-            return cls._of(found, source.extremes(weight), found.digest(), found.mean)
+            mean = found.mean if center else np.zeros_like(found.mean)
+            return cls._of(found, source.extremes(weight), found.digest(), mean)
 
     @classmethod
     def _of(
@@ -118,6 +135,8 @@ class Standardizer:
         width = _width(moments, extremes, mean)
         if not width.min(initial=1.0) >= _NORMAL:
             noise = np.maximum(moments.rounding(), 1.0)  # of 1e300 it is 1e284, and would drown all others
+            if not mean.any():
+                noise = np.maximum(noise, np.maximum(-extremes.low, extremes.high) / FARTHEST)
             width = np.where(width == 0, noise, np.maximum(width, _NORMAL))
         made = cls.__new__(cls)
         made._set(mean, 1.0 / width, moments, extremes, latest)
@@ -126,6 +145,25 @@ class Standardizer:
     def fits(self, largest: float, limit: float) -> bool:
         """Whether ``(x - mean) * scale`` is right and within ``limit``, for any ``|x|`` up to ``largest``."""
         return largest * self.steepest + self.reach <= limit and self.steepest * _NORMAL < 1.0
+
+    def folded(self, dtype: str) -> Folded:
+        """For inputs most of which are 0: what these are is left out, as long as it is near 0.
+
+        A 0 further from its mean than 1 is a feature that is stored in most rows: sqrt(p / (1 - p)) is the
+        most that mean / deviation can be where only the part p is not 0. Such a feature is centred as it is
+        stored, so that no large numbers cancel.
+        """
+        if dtype not in self._folded:
+            zero = (0.0 - self.mean) * self.scale
+            far = np.abs(zero) > 1.0
+            whole = np.flatnonzero(far).astype(np.int32)
+            near = np.where(far, 0.0, zero).astype(dtype)
+            self._folded[dtype] = Folded(
+                np.where(far, self.mean, 0.0) if whole.size else None,
+                near if near.any() else None,
+                whole if whole.size else None,
+            )
+        return self._folded[dtype]
 
     @quiet()
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -72,13 +72,14 @@ class Trainer(OwnLoop):
     steps_per_epoch : int, optional
         How many steps an epoch of an own loop has (:meth:`train_step`, :meth:`apply`), for rules that count
         by fractions of the run; they need ``horizon`` as well there. ``fit`` counts its batches.
-    standardize : bool
+    standardize : bool or "scale"
         Bring every feature to mean 0 and deviation 1, or less where a training value would be further than 5
         from 0, by what the training sets say (:class:`~rewire.Standardizer`). Mean and scale belong to the
         network. Every call of ``fit`` adds to what they are taken from, unless its data are those of the
         call before; the first layer is rescaled when they move, so that what was learnt stays. A first
         layer without biases keeps the mean of the first call. Every call of ``fit`` takes two passes over X
-        for it, unless it goes on with an unfinished epoch.
+        for it, unless it goes on with an unfinished epoch. With ``"scale"`` no mean is subtracted: features
+        keep their zeros, and are divided by what they would be otherwise.
     metrics : bool, optional
         Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
@@ -124,7 +125,7 @@ class Trainer(OwnLoop):
         callbacks: Iterable[Any] = (),
         threads: int | None = None,
         seed: int | None = None,
-        standardize: bool = False,
+        standardize: bool | str = False,
         horizon: int | None = None,
         steps_per_epoch: int | None = None,
         metrics: bool | None = None,
@@ -141,7 +142,7 @@ class Trainer(OwnLoop):
         if threads is not None:
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
-        self.standardize = _checks.boolean("standardize", standardize)
+        self.standardize = _checks.standardizing("standardize", standardize)
         self.metrics = None if metrics is None else _checks.boolean("metrics", metrics)
         self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
         self.shards = shards

@@ -238,7 +238,14 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="option of the average: decay, begin or every, such as decay=0.99; may be repeated",
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
+    _choice(
+        training, "--standardize", tuple(STANDARDIZE),
+        "bring every feature to mean 0 and deviation 1; scale: do not subtract the mean (default: yes)",
+    )  # fmt: skip
     return training
+
+
+STANDARDIZE: dict[str, bool | str] = {"yes": True, "no": False, "scale": "scale"}
 
 
 def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -255,6 +262,8 @@ def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
             found |= dict(value)
         elif name == "layers":
             found[name] = _layers_of(value)
+        elif name == "standardize":
+            found[name] = STANDARDIZE[value]
         elif name.endswith("_opt"):
             found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
         else:

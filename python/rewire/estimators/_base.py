@@ -146,7 +146,7 @@ class BaseSparseMLP(Arguments):
         n_iter_no_change: int | float | None = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        standardize: bool = True,
+        standardize: bool | str = True,
         warm_start: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -449,7 +449,7 @@ class BaseSparseMLP(Arguments):
             rewiring=self._make_rewiring(amount),
             callbacks=self._make_average(),
             threads=self.n_jobs,
-            standardize=_checks.boolean("standardize", self.standardize),
+            standardize=_checks.standardizing("standardize", self.standardize),
             horizon=self.horizon,
             shards=self.shards,
         )

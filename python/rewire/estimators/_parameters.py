@@ -134,7 +134,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
         "connectivity": named if named == Correlated.name else connectivity(chosen),
         "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
         "loss": loss_of(model.loss, "mse"),
-        "standardize": _checks.boolean("standardize", model.standardize),
+        "standardize": _checks.standardizing("standardize", model.standardize),
         "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),
     }
     return {name: (_checks.describe(getattr(model, name)), _plain(value)) for name, value in checked.items()}

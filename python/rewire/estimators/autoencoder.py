@@ -81,8 +81,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
     horizon : int, optional
         Epochs that a whole run takes, where a call of ``partial_fit`` is one as well: what fractions of the
         run, such as ``end=0.75`` of ``rewiring="rigl"``, count by. By default ``max_iter``.
-    standardize : bool
-        Bring features to mean 0 and deviation 1. Without it strengths depend on units.
+    standardize : bool or "scale"
+        Bring features to mean 0 and deviation 1; with ``"scale"`` without subtracting the mean. Without it
+        strengths depend on units.
     random_state : int, RandomState, Generator, SeedSequence or None
         Of links, weights, noise, and the order of samples.
     n_jobs : int, optional
@@ -152,7 +153,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         batch_size: int = 100,
         max_iter: int = 100,
         horizon: int | None = None,
-        standardize: bool = True,
+        standardize: bool | str = True,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool | int = False,
@@ -360,9 +361,10 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _units(self, X: NDArray[Any]) -> Standardizer:
         """What brings features to mean 0 and deviation 1, or leaves them as they are."""
-        if not _checks.boolean("standardize", self.standardize):
+        by = _checks.standardizing("standardize", self.standardize)
+        if not by:
             return Standardizer(np.zeros(X.shape[1]), np.ones(X.shape[1]))
-        return Standardizer.fit(DenseSource(X))
+        return Standardizer.fit(DenseSource(X), center=by != "scale")
 
     # --- there and back ---------------------------------------------------------------------
 

@@ -140,10 +140,11 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     validation_fraction : float in (0, 1)
         At least two samples are held out and two stay. Classes are held out in proportion; one sample of
         each stays in training.
-    standardize : bool
+    standardize : bool or "scale"
         Bring features to mean 0 and deviation 1, or less where a training value would be further than 5
         from 0, by what the training sets say, inside the network and without a copy of X. Constant
-        features and zeros of a sparse X need no care.
+        features and zeros of a sparse X need no care: the mean of what is not stored is in the biases, so
+        that time follows what is. ``"scale"`` subtracts no mean.
     warm_start : bool
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon,
         density, links, distribution, group, init, connectivity, dropout, loss, standardize, dtype) stays,

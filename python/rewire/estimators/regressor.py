@@ -41,11 +41,12 @@ average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch R2 on them (of an own loss without a metric,
         the loss) and bring back the best network. There is no ``partial_fit`` then.
-    standardize : bool
+    standardize : bool or "scale"
         Bring features *and targets* to mean 0 and deviation 1 by what the training sets say; see
         :class:`~rewire.Trainer`. Targets in the hundreds would otherwise make SGD diverge at the usual
         learning rates. With ``loss="poisson"`` targets are divided by their mean, which does not change what
-        is minimised. Predictions are in the units of y, and finite.
+        is minimised. Predictions are in the units of y, and finite. ``"scale"`` subtracts no mean from
+        features.
     validation_fraction, warm_start, random_state, n_jobs, shards, workers, strategy, verbose,
     dtype
         See :class:`~rewire.SparseMLPClassifier`.
