@@ -66,6 +66,10 @@ SECTIONS = {
         "A stream in small pieces",
         "`partial_fit` of ten rows, one thread each: the pieces that the stream of an online learner has.",
     ),
+    "sparse_inputs": (
+        "A sparse X",
+        "A step of a network with many features, few of them not 0 in a row; one thread, processor time.",
+    ),
     "scale": ("Scale", "The SET authors' lung-shaped networks, and how cost grows."),
     "memory": ("Memory", "Bytes per connection and per neuron."),
 }

@@ -31,12 +31,13 @@ TARGETS = {
     "S12": ("store", "an edit, and a column through the mirror"),
     "S13": ("store", "a few links pruned and grown"),
     "S14": ("store", "store @ x beside SciPy's CSR"),
+    "Sparse X": ("sparse_inputs", "a step follows what is stored in X"),
     "QuickSelection": ("selection", "features of Madelon"),
     "RBM": ("boltzmann", "digits beside scikit-learn's"),
 }
 SCRIPTS = (
     "quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "selection",
-    "boltzmann", "scale", "store",
+    "boltzmann", "scale", "store", "sparse_inputs",
 )  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
 TIME_SCRIPTS = ("over_time", "densities")

@@ -180,6 +180,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("selection", ()),
         ("networks", ()),
         ("one_sample", ()),
+        ("sparse_inputs", ()),
         ("sparse_wht", ()),
     ],
 )

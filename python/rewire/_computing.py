@@ -6,7 +6,7 @@ It does no arithmetic of its own: it hands tiles from one layer to the next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _core
 from rewire._assembled import Assembled
 from rewire._geometry import item_bytes
-from rewire._inputs import Source, as_source
+from rewire._inputs import CsrSource, Source, as_source
 from rewire._moments import quiet
 from rewire.activations import Softmax
 from rewire.layers import Pass
@@ -28,6 +28,7 @@ __all__ = ["LARGEST", "Computing"]
 ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
 LARGEST = {kind: float(np.finfo(kind).max) for kind in ("float32", "float64")}
 PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
+RARE = 128  # inputs of which at most one is not 0 in a row, for which no batch is ever packed into tiles
 FEWEST = 32  # samples at a time, whatever they take
 SPARE_BYTES = 64 << 20  # workspaces larger than this are not kept for the next predict
 SPARES = 4
@@ -43,10 +44,19 @@ class Computing(Assembled):
         return Workspace(self.dtype)
 
     def load_batch(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
-        """Shape ``ws`` for these rows and pack them, standardised."""
+        """Shape ``ws`` for these rows and pack them, standardised.
+
+        Of CSR rows only what is stored is loaded, where the first layer takes that: into a
+        ``_core.SparseInputs``.
+        """
         ws.shape(len(rows))
-        x = ws.tiles("input", self.n_in)
         s = self.standardizer
+        if isinstance(source, CsrSource) and self.layers[0].takes_few and self._takes_all(source):
+            few = ws.few(self.n_in)
+            shift, zero, whole = (None, None, None) if s is None else s.folded(self.dtype)
+            source.load(few, rows, s.scale if s else None, shift, zero, whole, threads)
+            return cast(_core.Tiles, few)  # in the place of tiles: that layer knows
+        x = ws.tiles("input", self.n_in)
         if self._takes_all(source):
             source.pack(x, rows, s.mean if s else None, s.scale if s else None, threads)
         else:
@@ -171,7 +181,7 @@ class Computing(Assembled):
         softmax = isinstance(self.final, Softmax)
         ws = self._take_spare()
         p = self.passing(ws, threads=threads)
-        size = self.batch_for(len(rows), batch_size)
+        size = self.batch_for(len(rows), batch_size, source)
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             y = self.forward(self.load_batch(ws, source, some, threads), p)[-1]
@@ -190,14 +200,19 @@ class Computing(Assembled):
         """
         return resolve(threads) if batch * self.size >= ALONE else 1
 
-    def batch_for(self, n_samples: int, batch_size: int | None) -> int:
-        """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small."""
+    def batch_for(self, n_samples: int, batch_size: int | None, source: Source | None = None) -> int:
+        """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small.
+
+        Inputs of a ``source`` most of which are 0 take no memory to speak of.
+        """
         if batch_size is not None:
             return _checks.integer("batch_size", batch_size, low=1)
         if n_samples <= FEWEST:
             return n_samples
-        item = item_bytes(self.dtype)
-        fits = PREDICT_BYTES // (item * (self.n_in + 2 * self.width))
+        widths = self.n_in, self.width
+        if isinstance(source, CsrSource) and source.longest * RARE <= self.n_in and self.layers[0].takes_few:
+            widths = 0, max(layer.n_out for layer in self.tree.layers.values())
+        fits = PREDICT_BYTES // (item_bytes(self.dtype) * (widths[0] + 2 * widths[1]))
         return min(n_samples, max(FEWEST, min(1024, fits // 64 * 64)))
 
     def _take_spare(self) -> Workspace:

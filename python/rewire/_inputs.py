@@ -102,15 +102,11 @@ class Source:
         """Over all columns, or over some of them, brought near 1 by ``exponent``."""
         raise NotImplementedError
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """The largest magnitude of each of these columns, in rows that have weight."""
         raise NotImplementedError
 
-    def _first(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _first(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """A value of each of these columns, out of the first row that has most weight."""
         at = 0 if weight is None else int(np.argmax(weight))
         return self.rows(np.array([at]))[0, columns] + 0.0  # -0.0 is 0.0, as in a sum
@@ -190,9 +186,7 @@ class DenseSource(Source):
         low, high = (np.array(side, np.float64) for side in zip(*found, strict=True))
         return Extremes(low.min(axis=0), high.max(axis=0))
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         found = np.zeros(len(columns))
         for start, block in self.blocks():
             x = block[:, columns]
@@ -229,6 +223,7 @@ class CsrSource(Source):
             bad = int(columns.min() if columns.min() < 0 else columns.max())
             raise ValueError(f"{name} must have columns in [0, {self.n_features}), got {bad}")
         self.columns = np.ascontiguousarray(columns, dtype=np.int32)
+        self.longest = int(np.diff(self.indptr).max(initial=0))  # stored values of a row, at most
         single = values.dtype.kind == "f" and values.dtype.itemsize <= 4
         with quiet():  # a long double may be out of range, and is refused by name
             self.values = np.ascontiguousarray(values, dtype=np.float32 if single else np.float64)
@@ -291,9 +286,7 @@ class CsrSource(Source):
         np.maximum.at(high, columns, values)
         return Extremes(low, high)
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         at, which = self._entries(columns)
         values = np.abs(self.values[at].astype(np.float64))
         if weight is not None:
@@ -311,6 +304,22 @@ class CsrSource(Source):
         threads: int,
     ) -> None:
         tiles.pack_csr(self.indptr, self.columns, self.values, rows, mean, scale, threads)
+
+    def load(
+        self,
+        few: _core.SparseInputs,
+        rows: NDArray[np.int64],
+        scale: NDArray[np.float64] | None,
+        shift: NDArray[np.float64] | None,
+        zero: NDArray[Any] | None,
+        whole: NDArray[np.int32] | None,
+        threads: int,
+    ) -> None:
+        """Put ``rows`` into ``few``, standardised: see `Standardizer.folded`."""
+        few.load(
+            self.indptr, self.columns, self.values, np.ascontiguousarray(rows), shift=shift, scale=scale,
+            zero=zero, whole=whole, threads=threads,
+        )  # fmt: skip
 
 
 def _is_scipy_sparse(x: Any) -> bool:
@@ -335,6 +344,7 @@ def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
         with quiet():
             return a.astype(np.float64)
     except OverflowError:  # an integer of Python's
+
         def beyond(value: Any) -> bool:
             try:
                 return not math.isfinite(value)

@@ -38,6 +38,7 @@ class Workspace:
         self.scratch = _core.Scratch()
         self._tiles: dict[Hashable, _core.Tiles] = {}
         self._arrays: dict[Hashable, NDArray[Any]] = {}
+        self._few: _core.SparseInputs | None = None
 
     @property
     def nbytes(self) -> int:
@@ -46,6 +47,7 @@ class Workspace:
             sum(t.nbytes for t in self._tiles.values())
             + sum(a.nbytes for a in self._arrays.values())
             + self.scratch.nbytes
+            + (0 if self._few is None else self._few.nbytes)
         )
 
     def shape(self, batch: int) -> None:
@@ -66,6 +68,12 @@ class Workspace:
         if tiles is None or tiles.n != n:
             tiles = self._tiles[key] = _core.Tiles(n, self.batch, self.tile, self.dtype)
         return tiles
+
+    def few(self, n: int) -> _core.SparseInputs:
+        """Room for ``n`` features of which few are not zero."""
+        if self._few is None or self._few.n != n:
+            self._few = _core.SparseInputs(n, self.dtype)
+        return self._few
 
     def other(self, n: int, taken: _core.Tiles) -> _core.Tiles:
         """Tiles of ``n`` features that are not ``taken``: two of each width are enough to hand results on."""

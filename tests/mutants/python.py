@@ -540,4 +540,19 @@ MUTANTS = [
         "",
         "test_parameters.py::test_copies_have_values_of_their_own",
     ),
+    # --- a sparse X
+    Mutant(
+        "large-means-left-out",
+        "standardizer.py",
+        "far = np.abs(zero) > 1.0",
+        "far = np.abs(zero) > 1e9",
+        "test_sparse_inputs.py::test_a_feature_far_from_0_loses_nothing",
+    ),
+    Mutant(
+        "a-sparse-x-for-every-layer",
+        "layers/sparse.py",
+        "kind.forward is Sparse.forward and kind.backward is Sparse.backward",
+        "True",
+        "test_sparse_inputs.py::test_other_first_layers_get_tiles",
+    ),
 ]

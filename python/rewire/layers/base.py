@@ -98,6 +98,11 @@ class Layer(Dependence):
         return f"layer {place} ({type(self).__name__} {self.n_in} -> {self.n_out})"
 
     @property
+    def takes_few(self) -> bool:
+        """Whether ``forward`` and ``backward`` take ``_core.SparseInputs`` in the place of tiles."""
+        return False
+
+    @property
     def store(self) -> WeightStore:
         """The connections of a `Sparse` layer; AttributeError for others."""
         raise AttributeError(f"{self.label} has no store, as only Sparse layers have", name="store", obj=self)

@@ -183,11 +183,20 @@ class Sparse(WeightLayer):
         """The initial weights."""
         return self.weight.init
 
+    @property
+    def takes_few(self) -> bool:
+        """Of a class that computes as this one does, with weights of its own."""
+        kind, weight = type(self), self.weight
+        own = kind.forward is Sparse.forward and kind.backward is Sparse.backward
+        return own and weight.uses == 1 and weight.dtype == self.dtype
+
     # --- forward, backward --------------------------------------------------------------
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         y, z = self._output(x, p)
         code, slope = self._terms(p)
+        if p.training and isinstance(x, _core.SparseInputs):
+            self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
         _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads)
         return y

@@ -30,6 +30,7 @@ from rewire.threads import resolve
 __all__ = ["SparseParameter", "refuse_views"]
 
 PATIENCE = 4  # steps with one structure, from which on a mirror is built
+LOOKS = 2  # links that are looked at in the time that the mirror takes to find one
 
 
 class SparseParameter(Parameter):
@@ -257,11 +258,20 @@ class SparseParameter(Parameter):
 
         Building takes as long as it saves in two or three steps, so it waits until a structure has lasted.
         """
+        self._ready(lambda: _core.gather_pays(self.core, batch), threads)
+
+    def ready_for_few(self, x: _core.SparseInputs, threads: int) -> None:
+        """The same where the mirror finds the links of few inputs that are not zero."""
+        often = x.values * LOOKS >= x.n  # then a look at every link is as fast
+        if not x.packed and not often:
+            self._ready(lambda: True, threads)
+
+    def _ready(self, pays: Callable[[], bool], threads: int) -> None:
         core = self.core
         if not core.has_mirror and core.generation != self._no_mirror_at:
             generation, steps = self._lived
             self._lived = core.generation, (steps if generation == core.generation else 0) + 1
-            if self._lived[1] < PATIENCE or not _core.gather_pays(core, batch):
+            if self._lived[1] < PATIENCE or not pays():
                 core.drop_mirror()  # an old one
             elif not core.build_mirror(threads):
                 self._no_mirror_at = core.generation

@@ -56,7 +56,7 @@ def candidates(
         groups = rng.integers(store.n_groups, size=count)
         sources = rng.integers(store.n_in, size=count)
     else:
-        x, dz = context.probe.pair(parameter)
+        x, dz = context.probe.tiles(parameter)
         # With graest both factors have the same signs, so that their product estimates the gradient.
         signs = rng.integers(0, 2, size=x.batch) * 2.0 - 1.0 if kind == "graest" else None
         of_row = np.zeros(parameter.geometry.n_rows)

@@ -59,8 +59,10 @@ class GradientProbe:
         self._pairs = dict(one_of_types("pairs", pairs, Mapping, "a dict of names and pairs of arrays"))
         self._threads = integer("threads", threads, low=1)
 
-    def pair(self, parameter: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
+    def pair(self, parameter: SparseParameter) -> tuple[_core.Tiles | _core.SparseInputs, _core.Tiles]:
         """Inputs and gradients of the sums of one layer.
+
+        Inputs are ``_core.SparseInputs`` where X is a CSR matrix and the layer the first one.
 
         Raises
         ------
@@ -74,9 +76,18 @@ class GradientProbe:
         found = self._pairs[name]
         if not (isinstance(found, tuple | list) and len(found) == 2):
             raise TypeError(f"pairs[{name!r}] must be inputs and gradients, got {describe(found)}")
-        if not isinstance(found[0], _core.Tiles):
+        if not isinstance(found[0], _core.Tiles | _core.SparseInputs):
             found = self._pairs[name] = self._packed(parameter, *found)
         return found
+
+    def tiles(self, parameter: SparseParameter) -> tuple[_core.Tiles, _core.Tiles]:
+        """The same with inputs in tiles in any case."""
+        x, dz = self.pair(parameter)
+        if isinstance(x, _core.Tiles):
+            return x, dz
+        found = _core.Tiles(x.n, x.batch, x.tile, x.dtype)
+        found.pack(x.unpack(), None, None, None, self._threads)
+        return found, dz
 
     def _packed(self, parameter: SparseParameter, *arrays: Any) -> tuple[_core.Tiles, _core.Tiles]:
         """Tiles of two arrays, checked."""
