@@ -128,6 +128,33 @@ def test_gradients_by_sample():
     torch.testing.assert_close(jacobian, one.to_dense().detach())
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch calls it itself
+def test_forward_mode():
+    """Directional derivatives, by `torch.func` and by dual numbers, and over reverse mode."""
+    one, x, direction = layer(), samples(4, 9), samples(4, 9).flip(0)
+    dense = one.to_dense().detach()
+    torch.testing.assert_close(torch.func.jvp(one, (x,), (direction,))[1], direction @ dense.t())
+    with torch.autograd.forward_ad.dual_level():
+        dual = one(torch.autograd.forward_ad.make_dual(x, direction))
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, direction @ dense.t())
+    torch.testing.assert_close(torch.func.jacfwd(one)(x[0]), dense)
+
+    def run(x, weight, bias):
+        return torch.func.functional_call(one, {"weight": weight, "bias": bias}, (x,))
+
+    given = samples(2, 9).requires_grad_(), one.weight, one.bias
+    assert torch.autograd.gradcheck(run, given, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(run, given, check_fwd_over_rev=True)
+    net = nn.Sequential(layer(), nn.Tanh(), layer(10, 3))
+
+    def loss(x):
+        return net(x).square().sum()
+
+    wanted = torch.func.jacrev(torch.func.jacrev(loss))(x[0])
+    torch.testing.assert_close(torch.func.hessian(loss)(x[0]), wanted)
+
+
 def test_a_trained_step_moves_what_was_compiled():
     net, x = model(), torch.randn(8, 12)
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")

@@ -15,7 +15,7 @@ import torch
 
 from rewire.torch import _kernels
 from rewire.torch._kernels import Held
-from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
+from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear, transformed
 from rewire.torch._steps import Linear, Pass, Step
 from rewire.torch._structures import Structure
 
@@ -36,7 +36,7 @@ def entered(x: torch.Tensor) -> tuple[torch.Tensor, torch.dtype | None] | None:
         or not x.is_cpu
         or x.ndim == 0
         or x.numel() == 0
-        or torch._C._are_functorch_transforms_active()
+        or transformed()
         or torch._C._len_torch_dispatch_stack() != 0
     ):
         return None

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from torch import library
+from torch.autograd import forward_ad
 
 from rewire._format import plural
 from rewire.torch import _kernels
 from rewire.torch._structures import structure_of
 
-__all__ = ["COMPUTED_IN", "NAMES", "sparse_linear"]
+__all__ = ["COMPUTED_IN", "NAMES", "sparse_linear", "transformed"]
 
 COMPUTED_IN = {
     torch.float32: torch.float32,
@@ -204,16 +205,21 @@ def _(
 # --- derivatives ----------------------------------------------------------------------------
 
 
+def transformed() -> bool:
+    """Whether transforms of ``torch.func`` or the forward mode are on, which custom operators lack."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def sparse_linear(*given: Any) -> torch.Tensor:
-    """``rewire::linear``, also under the transforms of ``torch.func``, which custom operators lack."""
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+    """``rewire::linear``, also where custom operators have nothing."""
+    if not torch.compiler.is_compiling() and transformed():
         return _Linear.apply(*given)
     return torch.ops.rewire.linear(*given)
 
 
 def _gradients(*given: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """``rewire::linear_backward``, in the same way."""
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+    if not torch.compiler.is_compiling() and transformed():
         return _Backward.apply(*given)
     return torch.ops.rewire.linear_backward(*given)
 
@@ -223,7 +229,10 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(*given: Any) -> torch.Tensor:
-        return sparse_linear(*given)
+        if torch._C._are_functorch_transforms_active():  # others around this one
+            return _Linear.apply(*given)
+        with forward_ad._set_fwd_grad_enabled(False):
+            return torch.ops.rewire.linear(*given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -232,6 +241,8 @@ class _Linear(torch.autograd.Function):
         needs = ctx.needs_input_grad
         ctx.bias = bias is not None and needs[2]
         ctx.save_for_backward(x if needs[1] else None, weight if needs[0] else None, indptr, sources)
+        if hasattr(ctx, "save_for_forward"):  # operators have no forward mode
+            ctx.save_for_forward(x, weight, indptr, sources)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
@@ -241,6 +252,17 @@ class _Linear(torch.autograd.Function):
         )
         found = None if weight is None else dx, None if x is None else dw, db if ctx.bias else None
         return (*found, None, None, None, None)
+
+    @staticmethod
+    def jvp(ctx: Any, dx: Any, dweight: Any, dbias: Any, *_: Any) -> torch.Tensor:
+        """The derivative in a direction."""
+        x, weight, *tensors = ctx.saved_tensors
+        links = (*tensors, ctx.n_in, ctx.n_out)
+        return _sum(
+            None if dx is None else sparse_linear(dx, weight, None, *links),
+            None if dweight is None else sparse_linear(x, dweight, None, *links),
+            None if dbias is None else dbias.expand(*x.shape[:-1], ctx.n_out),
+        )
 
     @staticmethod
     def vmap(
@@ -259,12 +281,17 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def forward(*given: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return _gradients(*given)
+        if torch._C._are_functorch_transforms_active():
+            return _Backward.apply(*given)
+        with forward_ad._set_fwd_grad_enabled(False):
+            return torch.ops.rewire.linear_backward(*given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _ = inputs
         ctx.save_for_backward(dy, x, weight, indptr, sources)
+        if hasattr(ctx, "save_for_forward"):
+            ctx.save_for_forward(dy, x, weight, indptr, sources)
 
     @staticmethod
     def backward(ctx: Any, ddx: torch.Tensor, ddw: torch.Tensor, ddb: torch.Tensor) -> tuple[Any, ...]:
@@ -279,12 +306,32 @@ class _Backward(torch.autograd.Function):
                 parts.append(sparse_linear(x, ddw, None, *links))
             if ctx.bias:
                 parts.append(ddb.expand_as(dy))
-            of_dy = sum(parts[1:], parts[0]) if parts else None
+            of_dy = _sum(*parts) if parts else None
         if x is not None and needs[1]:
             of_x = _gradients(dy, None, ddw, *links, ctx.group, False, False)[0]
         if weight is not None and needs[2]:
             of_weight = _gradients(dy, ddx, None, *links, ctx.group, False, False)[1]
         return (of_dy, of_x, of_weight, *[None] * 7)
+
+    @staticmethod
+    def jvp(ctx: Any, ddy: Any, dx: Any, dweight: Any, *_: Any) -> tuple[torch.Tensor, ...]:
+        """The derivatives in a direction."""
+        dy, x, weight, indptr, sources = ctx.saved_tensors
+        rest = indptr, sources, ctx.n_in, ctx.n_out, ctx.group
+        found = [dy.new_zeros(0)] * 3
+        if weight is not None:
+            found[0] = _sum(
+                None if ddy is None else _gradients(ddy, None, weight, *rest, False, False)[0],
+                None if dweight is None else _gradients(dy, None, dweight, *rest, False, False)[0],
+            )
+        if x is not None:
+            found[1] = _sum(
+                None if ddy is None else _gradients(ddy, x, None, *rest, False, False)[1],
+                None if dx is None else _gradients(dy, dx, None, *rest, False, False)[1],
+            )
+        if ctx.bias:
+            found[2] = dy.new_zeros(ctx.n_out) if ddy is None else ddy.reshape(-1, ctx.n_out).sum(0)
+        return tuple(found)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, dy: Any, x: Any, weight: Any, *rest: Any) -> tuple[Any, Any]:
@@ -293,6 +340,12 @@ class _Backward(torch.autograd.Function):
         each = [_taken((dy, x, weight), in_dims[:3], i) for i in range(info.batch_size)]
         found = [_gradients(*own, *rest) for own in each]
         return tuple(torch.stack(parts) for parts in zip(*found, strict=True)), (0, 0, 0)
+
+
+def _sum(*parts: torch.Tensor | None) -> torch.Tensor:
+    """Of those that are there; at least one is."""
+    found = [part for part in parts if part is not None]
+    return sum(found[1:], found[0])
 
 
 for _operator, _function in ((linear, _Linear), (linear_backward, _Backward)):
