@@ -170,6 +170,16 @@ def test_a_branch_of_nothing():
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
+def test_modules_that_would_write_over_their_inputs_do_not():
+    """One by one, x + f(x) with an f in place would be 2 f(x)."""
+    torch.manual_seed(0)
+    x = samples(5, 9)
+    for kind in (nn.ReLU, nn.ELU):
+        within, without = (Tiled(Residual(kind(inplace=inplace))) for inplace in (True, False))
+        one, two = (pass_of(module, x, module) for module in (within, without))
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
 def test_checkpoints_and_hooks_of_saved_tensors():
     from torch.utils.checkpoint import checkpoint
 

@@ -45,9 +45,8 @@ class SparseMLP(nn.Module):
     Notes
     -----
     It computes what ``nn.Sequential`` of these layers computes, to rounding. Inputs and outputs are
-    converted, and nothing in between; so it is the faster the more layers there are. Under ``torch.compile``,
-    ``torch.export``, autocast and ``torch.func``, with weights of half precision, and where a layer has hooks
-    or weights that are computed from others (pruning, parametrizations), the layers are run one by one.
+    converted, and nothing in between; so it is the faster the more layers there are. :class:`Tiled` says when
+    the layers are run one by one, and takes other modules between them.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -234,10 +234,15 @@ def _planned(module: nn.Module, dtype: torch.dtype, steps: list[Step]) -> bool:
             else:
                 steps.append(_steps.Activation(function))
         elif kind in _POINTWISE:
-            steps.append(_steps.Pointwise(part))
+            steps.append(_steps.Pointwise(_out_of_place(part) if getattr(part, "inplace", False) else part))
         else:
             return False
     return True
+
+
+def _out_of_place(module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What a module computes that would write over its inputs, which others may have to read."""
+    return lambda x: module(x.clone())
 
 
 def _fits(steps: list[Step], width: int) -> bool:
