@@ -113,7 +113,7 @@ def test_equal_bits_for_any_number_of_threads(monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 4, 8), (1, 8, 1, 3)])
+@pytest.mark.parametrize("shape", [(1, 8, 2, 4), (2, 8, 1, 3)])
 def test_derivatives_of_first_and_second_order(shape):
     sparse = conv(8, 3, group=2)
 

@@ -128,15 +128,14 @@ def test_dropout(p):
     assert torch.equal(torch.autograd.grad(again.sum(), dy)[0], y)
     assert torch.equal(module.eval()(x), x)
 
-    module = block(p)
-    torch.manual_seed(1)
+    module = Tiled(Residual(norm(3), nn.Dropout(p), linear(3, 5, group=2), nn.Dropout(p), linear(5, 3)))
     names, weights = zip(*module.named_parameters(), strict=True)
 
     def run(x, *weights):
         torch.manual_seed(1)
         return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (x,))
 
-    assert torch.autograd.gradcheck(run, (samples(2, 9).requires_grad_(), *weights))
+    assert torch.autograd.gradcheck(run, (samples(2, 3).requires_grad_(), *weights))
 
 
 def test_only_gradients_that_somebody_needs(monkeypatch):
@@ -177,7 +176,8 @@ def test_modules_that_would_write_over_their_inputs_do_not():
     for kind in (nn.ReLU, nn.ELU):
         within, without = (Tiled(Residual(kind(inplace=inplace))) for inplace in (True, False))
         one, two = (pass_of(module, x, module) for module in (within, without))
-        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+        for a, b in zip(one, two, strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_checkpoints_and_hooks_of_saved_tensors():
