@@ -125,6 +125,24 @@ def test_derivatives_of_first_and_second_order(shape):
     assert torch.autograd.gradgradcheck(run, given)
 
 
+def test_a_layer_twice_in_a_graph():
+    """Gradients go along every path once, at any order."""
+    sparse = conv(2, 2, group=1, density=0.75)
+
+    def run(x, weight, bias):
+        def once(x):
+            return torch.func.functional_call(sparse, {"weight": weight, "bias": bias}, (x,))
+
+        return once(torch.tanh(once(x) * weight.sum()))
+
+    given = samples(1, 2, 4, 5).requires_grad_(), sparse.weight, sparse.bias
+    y = run(*given).square().sum()
+    wanted = torch.autograd.grad(y, given, retain_graph=True)
+    for a, b in zip(torch.autograd.grad(y, given, create_graph=True), wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.autograd.gradgradcheck(run, given)
+
+
 def test_only_gradients_that_somebody_needs():
     sparse, x = conv(bias=False), samples(2, 16, 8, 8)
     sparse(x).sum().backward()

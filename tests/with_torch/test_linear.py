@@ -58,6 +58,24 @@ def test_derivatives_of_first_and_second_order(bias):
     assert torch.autograd.gradgradcheck(run, given)
 
 
+def test_a_layer_twice_in_a_graph():
+    """Inputs that are made of the weights: gradients go along every path once, at any order."""
+    one, x = layer(5, 5), samples(2, 5)
+    y = one(torch.tanh(one(x))).square().sum()
+    wanted = torch.autograd.grad(y, [*one.parameters()], retain_graph=True)
+    found = torch.autograd.grad(y, [*one.parameters()], create_graph=True)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+
+    def run(x, weight, bias):
+        def once(x):
+            return torch.func.functional_call(one, {"weight": weight, "bias": bias}, (x,))
+
+        return once(torch.tanh(once(x) * weight.sum()))
+
+    assert torch.autograd.gradgradcheck(run, (x.requires_grad_(), one.weight, one.bias))
+
+
 def test_penalty_on_gradients_learns():
     """A gradient penalty (WGAN-GP) needs the second derivative for weights and inputs."""
     one, x = layer(), samples(4, 9).requires_grad_()

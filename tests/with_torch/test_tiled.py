@@ -109,6 +109,27 @@ def test_derivatives_of_first_and_second_order():
     assert torch.autograd.gradgradcheck(run, (x, *weights))
 
 
+def test_a_layer_twice_in_a_graph():
+    """Gradients go along every path once, at any order, where a layer is there twice or feeds itself."""
+    torch.manual_seed(0)
+    one = linear(3, 3, group=2)
+    module = Tiled(one, nn.Tanh(), Residual(norm(3), one), nn.Sigmoid())
+    names, weights = zip(*module.named_parameters(), strict=True)
+
+    def run(x, *weights):
+        given = dict(zip(names, weights, strict=True))
+        once = torch.func.functional_call(module, given, (x,))
+        return torch.func.functional_call(module, given, (once * weights[0].sum(),))
+
+    x = samples(2, 3).requires_grad_()
+    y = run(x, *weights).square().sum()
+    wanted = torch.autograd.grad(y, [x, *weights], retain_graph=True)
+    found = torch.autograd.grad(y, [x, *weights], create_graph=True)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.autograd.gradgradcheck(run, (x, *weights))
+
+
 @pytest.mark.parametrize("p", [0.3, 1.0])
 def test_dropout(p):
     """Its draws follow torch's generator, are those of all orders of derivatives, and scale what is left."""

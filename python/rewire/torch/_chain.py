@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -111,9 +111,8 @@ class _One(torch.autograd.Function):
             raise RuntimeError(CHANGED)
         needs = ctx.needs_input_grad[1:]
         if torch.is_grad_enabled():  # somebody will differentiate this once more
-            with torch.enable_grad():
-                y = sparse_linear(*given, *structure.tensors, structure.n_in, structure.n_out)
-            return (None, *differentiated(y, given, dy, needs))
+            links = *structure.tensors, structure.n_in, structure.n_out
+            return (None, *differentiated(lambda own: sparse_linear(*own, *links), given, dy, needs))
         x, weight, _ = given
         dtype = NAMES[x.dtype]
         with structure.lock:
@@ -137,10 +136,20 @@ class _One(torch.autograd.Function):
 
 
 def differentiated(
-    y: torch.Tensor, given: Sequence[Any], dy: torch.Tensor, needs: Sequence[bool]
+    compute: Callable[[Sequence[Any]], torch.Tensor],
+    given: Sequence[Any],
+    dy: torch.Tensor,
+    needs: Sequence[bool],
 ) -> list[Any]:
-    """Gradients that can be differentiated."""
-    wanted = [value for value, needed in zip(given, needs, strict=True) if needed]
+    """Gradients, which can be differentiated, of what ``compute`` makes of values.
+
+    They are taken for an alias of each value, because a value can be made of another one, or be there twice:
+    layers stand in a graph more than once. Paths between values are for the pass around this one to follow.
+    """
+    with torch.enable_grad():
+        own = [None if value is None else value.view_as(value) for value in given]
+        y = compute(own)
+    wanted = [value for value, needed in zip(own, needs, strict=True) if needed]
     found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True, allow_unused=True))
     return [next(found) if needed else None for needed in needs]
 
@@ -198,11 +207,7 @@ class _Run(torch.autograd.Function):
                 raise RuntimeError(CHANGED)
         one = Pass(x.dtype, threads, False)
         if torch.is_grad_enabled():  # somebody will differentiate this once more
-            with torch.enable_grad():
-                y = x
-                for step in steps:
-                    y = step.plain(one, y, given)
-            return (None, *differentiated(y, saved[:n], dy, needs))
+            return (None, *differentiated(lambda own: _plain(steps, one, own), saved[:n], dy, needs))
         batch = math.prod(x.shape[:-1])
         one.kept = [_restored(*pair, batch) for pair in zip(saved[n:], held, strict=True)]
         found: list[Any] = [None] * len(given)
@@ -213,6 +218,14 @@ class _Run(torch.autograd.Function):
                 break
         dx = torch.from_numpy(_kernels.unpacked(d, threads)).view(x.shape) if needs[0] else None
         return (None, dx, *found)
+
+
+def _plain(steps: Sequence[Step], one: Pass, given: Sequence[Any]) -> torch.Tensor:
+    """The same outputs by operators, of inputs and values."""
+    y: torch.Tensor = given[0]
+    for step in steps:
+        y = step.plain(one, y, given[1:])
+    return y
 
 
 def _wanted(steps: Sequence[Step], needs: Sequence[bool]) -> list[bool]:

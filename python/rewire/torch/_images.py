@@ -148,12 +148,14 @@ class _Images(torch.autograd.Function):
         if version != structure.version():
             raise RuntimeError(CHANGED)
         needs = ctx.needs_input_grad[1:]
-        x, weight, bias = given
         if torch.is_grad_enabled():  # somebody will differentiate this once more
             links = *structure.tensors, structure.n_in, structure.n_out
-            with torch.enable_grad():
-                y = over_channels(x, lambda rows: sparse_linear(rows, weight, bias, *links))
-            return (None, *differentiated(y, given, dy, needs))
+
+            def by_operators(own: Any) -> torch.Tensor:
+                return over_channels(own[0], lambda rows: sparse_linear(rows, *own[1:], *links))
+
+            return (None, *differentiated(by_operators, given, dy, needs))
+        x, weight, _ = given
         dtype = NAMES[x.dtype]
         dyt, dy_holder = cut.take_in(dy.contiguous())
         dx = dw = db = None
