@@ -7,13 +7,13 @@ import torch
 from test_linear import samples
 from torch import nn
 
-from rewire.torch import Rewirer, SparseConv1x1, SparseLinear, sparsify
+from rewire.torch import Rewirer, SparseConv1x1, SparseLinear, _kernels, sparsify
 from rewire.torch._images import Cut
 
 # Where images are tiles, where they are of several, and where pixels are missing to whole ones.
 SHAPES = [
     (3, 16, 8, 8), (2, 16, 16, 32), (1, 16, 1, 1), (3, 16, 7, 7), (2, 16, 14, 14), (2, 16, 3, 67), (16, 5, 5),
-    (70, 16, 1, 1), (1, 16, 64, 128), (0, 16, 8, 8),
+    (70, 16, 1, 1), (1, 16, 64, 128), (0, 16, 8, 8), (16, 1, 1), (70, 16, 2, 1), (9, 16, 4, 4), (5, 16, 5, 4),
 ]  # fmt: skip
 
 
@@ -92,6 +92,24 @@ def test_how_images_lie_in_tiles(shape, dtype, pieces, whole):
     if whole:
         tiles, holder = cut.take_in(x)
         assert holder is x and tiles.array().ctypes.data == x.data_ptr()
+
+
+@pytest.mark.parametrize("shape", [(70, 16, 1, 1), (5, 16, 3, 3), (16, 2, 2)])
+def test_few_pixels_are_not_padded_to_tiles(shape, monkeypatch):
+    seen, real = [], _kernels.linear
+
+    def spied(store, x, bias, out, threads):
+        seen.append(x)
+        real(store, x, bias, out, threads)
+
+    monkeypatch.setattr(_kernels, "linear", spied)
+    sparse, x = conv(), samples(*shape)
+    y = sparse(x)
+    assert [rows.shape for rows in seen] == [(x.numel() // 16, 16)]
+    if shape[-2:] == (1, 1):
+        assert seen[0].ctypes.data == x.data_ptr()
+    assert y.stride() == sparse.to_conv2d()(x).stride()
+    assert not Cut(samples(2, 16, 5, 5).float()).few and not Cut(samples(2, 16, 4, 4)).few
 
 
 def test_images_at_any_address():

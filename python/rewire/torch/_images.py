@@ -2,7 +2,8 @@
 
 Images (batch, channels, height, width) that lie so in memory are tiles already, each of one image, where the
 number of channels is a multiple of 8 and that of pixels a power of two. Others are copied to tiles in runs of
-pixels, with zeros after each image up to the next whole tile. Neither is a transposition.
+pixels, with zeros after each image up to the next whole tile. Neither is a transposition. Images of so few
+pixels that a good part of that would be zeros go the way of rows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 
 from rewire import _core
 from rewire.torch import _kernels
-from rewire.torch._chain import CHANGED, differentiated, learns
+from rewire.torch._chain import CHANGED, differentiated, learns, run_one
 from rewire.torch._kernels import Held
 from rewire.torch._ops import NAMES, sparse_linear
 from rewire.torch._structures import Structure
@@ -33,16 +34,27 @@ def run_images(
     x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
     """A layer over images (batch, n_in, height, width), contiguous, of one dtype with its values."""
+    cut = Cut(x)
+    if cut.few:
+        return _by_rows(x, lambda rows: run_one(rows, structure, weight, bias))
     if learns(x, (weight, bias)):
-        found: torch.Tensor = _Images.apply(structure, x, weight, bias)
+        found: torch.Tensor = _Images.apply(structure, cut, x, weight, bias)
         return found
-    return _forward(structure, x, weight, bias)[0]
+    return _forward(structure, cut, x, weight, bias)[0]
+
+
+def _by_rows(x: torch.Tensor, run: Any) -> torch.Tensor:
+    """Images of few pixels. One pixel is a row as it lies, and its outputs are images as they lie."""
+    if x.shape[2] * x.shape[3] == 1:
+        y: torch.Tensor = run(x.flatten(1))[..., None, None]
+        return y
+    return over_channels(x, run).contiguous()
 
 
 class Cut:
     """How images lie in tiles."""
 
-    __slots__ = ("batch", "images", "pixels", "tile")
+    __slots__ = ("batch", "few", "images", "pixels", "tile")
 
     def __init__(self, x: torch.Tensor) -> None:
         self.images, self.pixels = x.shape[0], x.shape[2] * x.shape[3]
@@ -52,7 +64,9 @@ class Cut:
         self.tile = self.pixels if whole else best
         if not whole and best > 1 and self._padded(best // 2) * 10 <= self._padded(best) * 9:
             self.tile = best // 2  # many pixels that are not there cost more than short tiles
-        self.batch = self.images * self._padded(self.tile)
+        padded = self._padded(self.tile)
+        self.batch = self.images * padded
+        self.few = 2 * padded > 3 * self.pixels  # a transposition then costs less than the zeros
 
     def _padded(self, tile: int) -> int:
         """Samples of an image."""
@@ -113,8 +127,8 @@ class Cut:
         return out
 
 
-def _forward(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
-    cut, dtype = Cut(x), NAMES[x.dtype]
+def _forward(structure: Structure, cut: Cut, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
+    dtype = NAMES[x.dtype]
     threads = _kernels.threads_for(torch.get_num_threads(), cut.batch * weight.numel())
     xt, holder = cut.take_in(x)
     with structure.lock:
@@ -126,7 +140,7 @@ def _forward(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: 
             lambda yt: _core.forward(store, xt, padded, "linear", 0.0, yt, None, threads),
         )
     del holder
-    return out, cut, mark, threads
+    return out, mark, threads
 
 
 class _Images(torch.autograd.Function):
@@ -134,10 +148,10 @@ class _Images(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any
+        ctx: Any, structure: Structure, cut: Cut, x: torch.Tensor, weight: torch.Tensor, bias: Any
     ) -> torch.Tensor:
-        out, *kept = _forward(structure, x, weight, bias)
-        ctx.kept = structure, structure.version(), *kept
+        out, mark, threads = _forward(structure, cut, x, weight, bias)
+        ctx.kept = structure, structure.version(), cut, mark, threads
         ctx.save_for_backward(x, weight, bias)
         return out
 
@@ -147,14 +161,14 @@ class _Images(torch.autograd.Function):
         given = ctx.saved_tensors
         if version != structure.version():
             raise RuntimeError(CHANGED)
-        needs = ctx.needs_input_grad[1:]
+        needs = ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():  # somebody will differentiate this once more
             links = *structure.tensors, structure.n_in, structure.n_out
 
             def by_operators(own: Any) -> torch.Tensor:
                 return over_channels(own[0], lambda rows: sparse_linear(rows, *own[1:], *links))
 
-            return (None, *differentiated(by_operators, given, dy, needs))
+            return (None, None, *differentiated(by_operators, given, dy, needs))
         x, weight, _ = given
         dtype = NAMES[x.dtype]
         dyt, dy_holder = cut.take_in(dy.contiguous())
@@ -175,4 +189,4 @@ class _Images(torch.autograd.Function):
                 structure.ready_mirror(store, cut.batch, threads)
                 dx = cut.make(x, structure.n_in, lambda dxt: _core.backward_input(store, dyt, dxt, threads))
         del dy_holder
-        return None, dx, dw, db
+        return None, None, dx, dw, db

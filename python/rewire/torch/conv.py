@@ -58,8 +58,8 @@ class SparseConv1x1(SparseLinear):
     Inputs are images (batch, channels, height, width) or (channels, height, width). In PyTorch's own layout
     they are computed where they lie if the number of channels is a multiple of 8 and that of pixels a power
     of two from 64 to 4096 (in float64 from 32); others are copied in runs of pixels. So are outputs. In
-    ``torch.channels_last`` they are rows, and go the way of :class:`SparseLinear`. Outputs have the layout
-    of the inputs.
+    ``torch.channels_last`` they are rows, and go the way of :class:`SparseLinear`, as do those of few pixels
+    (up to about 4 x 4), after a transposition if there are several. Outputs have the layout of the inputs.
 
     Examples
     --------
