@@ -147,6 +147,12 @@ def test_dropout(p):
     dy = torch.ones_like(y, requires_grad=True)
     again = torch.autograd.grad(y, x, dy, create_graph=True)[0]
     assert torch.equal(torch.autograd.grad(again.sum(), dy)[0], y)
+    for shape in ((100,), (2, 3, 100)):
+        x = torch.ones(shape, dtype=torch.float64, requires_grad=True)
+        y = module(x)
+        dy = torch.ones_like(y, requires_grad=True)
+        again = torch.autograd.grad(y, x, dy, create_graph=True)[0]
+        assert torch.equal(again, y) and torch.equal(torch.autograd.grad(again.sum(), dy)[0], y)
     assert torch.equal(module.eval()(x), x)
 
     module = Tiled(Residual(norm(3), nn.Dropout(p), linear(3, 5, group=2), nn.Dropout(p), linear(5, 3)))

@@ -304,9 +304,10 @@ class Dropout(Step):
         return d
 
     def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
-        factor = _kernels.packed(torch.ones_like(x).numpy(), run.threads)
+        ones = x.new_ones((x.numel() // x.shape[-1], x.shape[-1]))
+        factor = _kernels.packed(ones.numpy(), run.threads)
         self._drop(factor, run.threads)
-        return x * torch.from_numpy(_kernels.unpacked(factor, run.threads))
+        return x * torch.from_numpy(_kernels.unpacked(factor, run.threads)).view(x.shape)
 
 
 class Norm(Step):
