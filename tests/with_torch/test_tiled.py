@@ -283,6 +283,23 @@ def test_where_the_modules_run_one_by_one():
         torch.testing.assert_close(module(x), plain(module)(x))
 
 
+def test_values_of_a_norm_that_are_no_parameters():
+    """Those that its attributes name count, whatever put them there."""
+    part, x = norm(9), samples(5, 9)
+    weight, bias = (value.detach().clone().requires_grad_() for value in (part.weight, part.bias))
+    del part.weight, part.bias
+    part.weight, part.bias = 2 * weight, bias
+    found = [
+        torch.autograd.grad(run(x).square().sum(), [weight, bias], retain_graph=True)
+        for run in (Tiled(part), part)
+    ]
+    torch.testing.assert_close(Tiled(part)(x), part(x))
+    torch.testing.assert_close(*found)
+    part.bias = samples(8)
+    with pytest.raises(RuntimeError, match="bias"):  # of torch
+        Tiled(part)(x)
+
+
 def test_copies_states_and_rewiring():
     module, x = block().float(), samples(5, 9).float()
     row = nn.Sequential(*module)

@@ -206,12 +206,15 @@ def _planned(module: nn.Module, dtype: torch.dtype, steps: list[Step]) -> bool:
             if part.training and part.p > 0.0:
                 steps.append(_steps.Dropout(part.p))
         elif kind is nn.LayerNorm:
-            affine = part._parameters.get("weight"), part._parameters.get("bias")
-            if any(value is not None and not (value.dtype is dtype and value.is_cpu) for value in affine):
+            affine, shape = (part.weight, part.bias), tuple(part.normalized_shape)
+            if not part.eps > 0.0 or len(shape) != 1:
                 return False
-            if not part.eps > 0.0 or len(part.normalized_shape) != 1:
+            if any(
+                value is not None and not (value.dtype is dtype and value.is_cpu and value.shape == shape)
+                for value in affine
+            ):
                 return False
-            steps.append(_steps.Norm(part.normalized_shape[0], part.eps, *affine))
+            steps.append(_steps.Norm(shape[0], part.eps, *affine))
         elif kind is Residual:
             steps.append(_steps.Fork())
             if not _planned(part, dtype, steps):
