@@ -8,7 +8,7 @@ import torch._inductor.config
 from test_linear import layer, samples
 from torch import library, nn
 
-from rewire.torch import SparseLinear
+from rewire.torch import Residual, SparseConv1x1, SparseLinear, Tiled
 
 COMPILER = shutil.which("g++") or shutil.which("c++")
 
@@ -129,6 +129,56 @@ def test_gradients_by_sample():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch calls it itself
+@pytest.mark.parametrize("kind", ["layer", "tiled", "convolution", "few pixels"])
+def test_gradients_of_many_outputs_at_a_time(kind):
+    """Jacobians and Hessians by backward passes over mapped gradients."""
+    shape = {"convolution": (1, 9, 4, 8), "few pixels": (1, 9, 2, 1)}.get(kind, (2, 9))
+    if kind == "tiled":
+        one = Tiled(Residual(layer(9, 9), nn.LayerNorm(9, dtype=torch.float64)), nn.GELU(), layer())
+    else:
+        one = layer() if kind == "layer" else SparseConv1x1(9, 3, density=0.4, dtype=torch.float64)
+    x = samples(*shape)
+    wanted = torch.autograd.functional.jacobian(one, x)
+    torch.testing.assert_close(torch.autograd.functional.jacobian(one, x, vectorize=True), wanted)
+    x.requires_grad_()
+    y = one(x)
+    rows = torch.eye(y.numel(), dtype=y.dtype).view(-1, *y.shape)
+    mapped = torch.vmap(lambda dy: torch.autograd.grad(y, x, dy, retain_graph=True)[0])(rows)
+    torch.testing.assert_close(mapped.view(wanted.shape), wanted)
+    by_weight = torch.autograd.grad(y, [*one.parameters()], rows, is_grads_batched=True, retain_graph=True)
+    for i in range(0, len(rows), 7):
+        found = torch.autograd.grad(y, [*one.parameters()], rows[i], retain_graph=True)
+        for a, b in zip(by_weight, found, strict=True):
+            torch.testing.assert_close(a[i], b)
+    with torch.autograd.forward_ad.dual_level():  # a tangent that only the gradient has
+        dy = torch.autograd.forward_ad.make_dual(rows[0], rows[1])
+        found = torch.autograd.forward_ad.unpack_dual(torch.autograd.grad(y, x, dy, retain_graph=True)[0])
+    torch.testing.assert_close(found.tangent, mapped[1])
+
+    def loss(x):
+        return one(x).square().sum()
+
+    if x.numel() < 20:
+        wanted = torch.autograd.functional.hessian(loss, x.detach())
+        found = torch.autograd.functional.hessian(loss, x.detach(), vectorize=True)
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_forward_mode_of_what_does_not_learn(learns):
+    for one, x in (
+        (layer(), samples(2, 9)),
+        (Tiled(layer(), nn.Tanh()), samples(2, 9)),
+        (SparseConv1x1(9, 3, dtype=torch.float64), samples(2, 9, 4, 8)),
+    ):
+        one.requires_grad_(learns)
+        with torch.set_grad_enabled(learns), torch.autograd.forward_ad.dual_level():
+            dual = one(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
+            tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+        wanted = torch.autograd.functional.jvp(one, x, torch.ones_like(x))[1]
+        torch.testing.assert_close(tangent, wanted)
+
+
 def test_forward_mode():
     """Directional derivatives, by `torch.func` and by dual numbers, and over reverse mode."""
     one, x, direction = layer(), samples(4, 9), samples(4, 9).flip(0)

@@ -19,7 +19,7 @@ from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear, transformed
 from rewire.torch._steps import Linear, Pass, Step
 from rewire.torch._structures import Structure
 
-__all__ = ["CHANGED", "bare", "differentiated", "entered", "learns", "run", "run_one"]
+__all__ = ["CHANGED", "bare", "differentiated", "entered", "learns", "operators", "run", "run_one"]
 
 CHANGED = "links have changed between the forward and the backward pass: rewire after backward()"
 
@@ -67,6 +67,11 @@ def learns(x: torch.Tensor, values: Sequence[Any]) -> bool:
     )
 
 
+def operators(dy: torch.Tensor) -> bool:
+    """Whether a backward pass goes through operators: to be differentiated again, or over mapped gradients."""
+    return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(dy)
+
+
 # --- one layer ----------------------------------------------------------------------------------
 
 
@@ -110,7 +115,7 @@ class _One(torch.autograd.Function):
         if version != structure.version():
             raise RuntimeError(CHANGED)
         needs = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():  # somebody will differentiate this once more
+        if operators(dy):
             links = *structure.tensors, structure.n_in, structure.n_out
             return (None, *differentiated(lambda own: sparse_linear(*own, *links), given, dy, needs))
         x, weight, _ = given
@@ -141,16 +146,17 @@ def differentiated(
     dy: torch.Tensor,
     needs: Sequence[bool],
 ) -> list[Any]:
-    """Gradients, which can be differentiated, of what ``compute`` makes of values.
+    """Gradients of what ``compute`` makes of values; where gradients are on, they can be differentiated.
 
     They are taken for an alias of each value, because a value can be made of another one, or be there twice:
     layers stand in a graph more than once. Paths between values are for the pass around this one to follow.
     """
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
         own = [None if value is None else value.view_as(value) for value in given]
         y = compute(own)
     wanted = [value for value, needed in zip(own, needs, strict=True) if needed]
-    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True, allow_unused=True))
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=again, allow_unused=True))
     return [next(found) if needed else None for needed in needs]
 
 
@@ -206,7 +212,7 @@ class _Run(torch.autograd.Function):
             if type(step) is Linear and step.version != step.structure.version():
                 raise RuntimeError(CHANGED)
         one = Pass(x.dtype, threads, False)
-        if torch.is_grad_enabled():  # somebody will differentiate this once more
+        if operators(dy):
             return (None, *differentiated(lambda own: _plain(steps, one, own), saved[:n], dy, needs))
         batch = math.prod(x.shape[:-1])
         one.kept = [_restored(*pair, batch) for pair in zip(saved[n:], held, strict=True)]
