@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import rewire as rw
-from rewire.torch import SparseLinear, _kernels, _ops, _structures, linear
+from rewire.torch import SparseConv1x1, SparseLinear, Tiled, _kernels, _ops, _structures, linear
 
 
 def layer(n_in=9, n_out=10, **given):
@@ -225,6 +225,26 @@ def test_a_default_dtype_and_a_default_device_are_followed():
 
 
 # --- dense layers -------------------------------------------------------------------------
+
+
+def test_what_is_on_the_cpu_stays_there_whatever_the_default_device_is():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        layer(9, 9), Tiled(nn.Dropout(0.5), nn.LayerNorm(9, dtype=torch.float64), layer(9, 9), nn.Mish())
+    )
+    convolution, x = SparseConv1x1(9, 3, dtype=torch.float64), samples(5, 9).requires_grad_()
+    dense, images = nn.Linear(9, 9), samples(2, 9, 7, 5).requires_grad_()
+    with torch.device("meta"):
+        for y, given in ((net(x), x), (convolution(images), images), (net(x[:0]), x)):
+            for value in (given, *torch.autograd.grad(y.sum(), given, create_graph=True)):
+                assert value.is_cpu
+            y.square().sum().backward()
+        assert net[0].to_dense().is_cpu and net[0].to_linear().weight.is_cpu
+        assert convolution.to_conv2d().weight.is_cpu
+        made = SparseLinear.from_linear(dense)
+        net[0].reset_parameters()
+        copy.deepcopy(net).load_state_dict(net.state_dict())
+    assert made(torch.ones(1, 9)).is_cpu
 
 
 def test_largest_weights_of_a_dense_layer_are_kept():

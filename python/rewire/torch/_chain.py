@@ -87,7 +87,7 @@ def run_one(
 
 def _forward_one(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
     rows = x.detach().reshape(-1, structure.n_in)
-    out = torch.empty((len(rows), structure.n_out), dtype=x.dtype)
+    out = x.new_empty((len(rows), structure.n_out))
     threads = _kernels.threads_for(torch.get_num_threads(), len(rows) * weight.numel())
     with structure.lock:
         store, mark = structure.filled(NAMES[x.dtype], weight)

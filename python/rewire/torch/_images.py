@@ -117,7 +117,7 @@ class Cut:
 
     def make(self, like: torch.Tensor, channels: int, fill: Any) -> torch.Tensor:
         """Images of so many channels that ``fill`` makes, as tiles."""
-        out = torch.empty((self.images, channels, *like.shape[2:]), dtype=like.dtype)
+        out = like.new_empty((self.images, channels, *like.shape[2:]))
         if self.fits(out):
             fill(self.over(out))
             return out
@@ -182,7 +182,7 @@ class _Images(torch.autograd.Function):
                     structure.show(_kernels.copied(xt, dyt))
                 del x_holder
             if needs[2]:
-                sums = torch.empty((structure.n_out + 7) // 8 * 8, dtype=x.dtype)
+                sums = x.new_empty((structure.n_out + 7) // 8 * 8)
                 _core.bias_gradient(dyt, sums.numpy(), threads)
                 db = sums[: structure.n_out]
             if needs[0]:

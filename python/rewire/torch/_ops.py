@@ -97,7 +97,7 @@ def linear(
     _check("x", x, in_features, weight)
     _check_bias(bias, out_features, weight)
     dtype = COMPUTED_IN[x.dtype]
-    out = torch.empty((*x.shape[:-1], out_features), dtype=dtype)
+    out = x.new_empty((*x.shape[:-1], out_features), dtype=dtype)
     samples = math.prod(x.shape[:-1])
     if samples:
         structure = structure_of(indptr, sources, in_features, out_features, weight.shape[1])
@@ -149,7 +149,7 @@ def linear_backward(
     dtype, samples = COMPUTED_IN[dy.dtype], math.prod(dy.shape[:-1])
     shapes = _shapes(dy, x, weight, sources, in_features, out_features, group, bias)
     if not samples:
-        none = [torch.zeros(shape, dtype=dy.dtype) for shape in shapes]
+        none = [dy.new_zeros(shape) for shape in shapes]
         return none[0], none[1], none[2]
     structure = structure_of(indptr, sources, in_features, out_features, group)
     threads = _kernels.threads_for(torch.get_num_threads(), samples * sources.numel() * group)
@@ -169,9 +169,7 @@ def linear_backward(
     made = []
     for array, shape in zip((found.dx, found.dw, found.db), shapes, strict=True):
         empty = array is None
-        made.append(
-            torch.empty(0, dtype=dy.dtype) if empty else torch.from_numpy(array).view(shape).to(dy.dtype)
-        )
+        made.append(dy.new_empty(0) if empty else torch.from_numpy(array).view(shape).to(dy.dtype))
     return made[0], made[1], made[2]
 
 

@@ -20,10 +20,10 @@ __all__ = ["check_equal", "gathered"]
 
 def gathered(rows: NDArray[Any], group: Any) -> NDArray[Any]:
     """The rows of all ranks, one below the other; their number may differ."""
-    counts = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(counts, torch.tensor([len(rows)]), group=group)
+    counts = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(dist.get_world_size(group))]
+    dist.all_gather(counts, torch.tensor([len(rows)], device="cpu"), group=group)
     most = int(max(counts))
-    mine = torch.zeros((most, rows.shape[1]), dtype=torch.from_numpy(rows).dtype)
+    mine = torch.zeros((most, rows.shape[1]), dtype=torch.from_numpy(rows).dtype, device="cpu")
     mine[: len(rows)] = torch.from_numpy(rows)
     found = [torch.empty_like(mine) for _ in counts]
     dist.all_gather(found, mine, group=group)
@@ -35,8 +35,8 @@ def check_equal(arrays: list[NDArray[Any]], group: Any) -> None:
     digest = 0
     for array in arrays:
         digest = zlib.crc32(np.ascontiguousarray(array).tobytes(), digest)
-    found = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(found, torch.tensor([digest]), group=group)
+    found = [torch.zeros(1, dtype=torch.int64, device="cpu") for _ in range(dist.get_world_size(group))]
+    dist.all_gather(found, torch.tensor([digest], device="cpu"), group=group)
     if any(int(other) != digest for other in found):
         raise RuntimeError(
             "ranks have chosen different links: they must begin with equal models, optimizers and seeds, "

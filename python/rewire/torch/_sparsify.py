@@ -156,7 +156,11 @@ def sparsify(
         raise ValueError("model is a convolution itself: take SparseConv1x1.from_conv2d(model)")
     group = choice("group", group, GROUPS)
     choice("distribution", distribution, ("uniform", "erk"))
-    seed = int(torch.randint(2**62, ())) if seed is None else integer("seed", seed, low=0, high=2**63 - 1)
+    seed = (
+        int(torch.randint(2**62, (), device="cpu"))
+        if seed is None
+        else integer("seed", seed, low=0, high=2**63 - 1)
+    )
     occurrences = _occurrences(model)
     names = {id(linear): name for linear, name, _ in occurrences}
     wanted = _densities(density, [name for name in names.values()], distribution)

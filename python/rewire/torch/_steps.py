@@ -285,7 +285,7 @@ class Dropout(Step):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.p, self.seed = p, int(torch.randint(2**62, ()))
+        self.p, self.seed = p, int(torch.randint(2**62, (), device="cpu"))
 
     def _drop(self, x: Held, threads: int) -> None:
         if self.p < 1.0:
@@ -333,7 +333,7 @@ class Norm(Step):
         if given[self.first + 1] is not None:
             shift[:n] = given[self.first + 1].detach().numpy()
         y, z = taken(x), taken(x)
-        inverse = torch.empty(tiles.n_tiles * tiles.tile, dtype=getattr(torch, run.dtype))
+        inverse = torch.empty(tiles.n_tiles * tiles.tile, dtype=getattr(torch, run.dtype), device="cpu")
         _core.layer_norm(tiles, gain, shift, self.eps, z.tiles, inverse.numpy(), y.tiles, run.threads)
         if run.learns:
             self.z, self.inverse = run.keep(z), run.keep(inverse)

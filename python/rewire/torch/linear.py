@@ -30,7 +30,7 @@ DENSITY = 0.1
 
 def _seed() -> int:
     """A seed of torch's generator."""
-    return int(torch.randint(2**62, ()))
+    return int(torch.randint(2**62, (), device="cpu"))
 
 
 class SparseLinear(nn.Module):
@@ -256,7 +256,7 @@ class SparseLinear(nn.Module):
         else:
             drawn = SparseParameter(n_in, n_out, connectivity=connectivity, group=group, init=init, **sizes)
         made = cls.__new__(cls)
-        made._begin(drawn, bias is not None, None, weight.dtype, key)
+        made._begin(drawn, bias is not None, weight.device, weight.dtype, key)
         with torch.no_grad():
             if not largest:
                 made.weight.copy_(made._taken(dense))
@@ -267,7 +267,7 @@ class SparseLinear(nn.Module):
     def _taken(self, dense: torch.Tensor) -> torch.Tensor:
         """The weights of a matrix at the links, scaled as if the other links were among them."""
         rows, columns = self._positions()
-        values = torch.zeros(rows.shape, dtype=dense.dtype)
+        values = dense.new_zeros(rows.shape)
         there = rows < self.out_features
         values[there] = dense[rows[there], columns.expand_as(rows)[there]]
         fan_in = torch.diff(self.indptr).repeat_interleave(torch.diff(self.indptr))
@@ -314,8 +314,10 @@ class SparseLinear(nn.Module):
 
     def _positions(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows (slots, group), also such as are not there, and columns (slots, 1) of the weights."""
-        groups = torch.arange(len(self.indptr) - 1).repeat_interleave(torch.diff(self.indptr))
-        return groups[:, None] * self.group + torch.arange(self.group), self.sources.long()[:, None]
+        indptr = self.indptr
+        groups = torch.arange(len(indptr) - 1, device=indptr.device).repeat_interleave(torch.diff(indptr))
+        rows = groups[:, None] * self.group + torch.arange(self.group, device=indptr.device)
+        return rows, self.sources.long()[:, None]
 
     def effective_weight(self) -> torch.Tensor:
         """The weights of the forward pass, shape (slots, group): `weight`, unless a rule masks some."""

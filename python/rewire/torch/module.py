@@ -98,7 +98,7 @@ class Module(nn.Module):
         """TypeError for another dtype or device than the network's."""
         dtype = next((value.dtype for _, value in self._pairs()), None)
         if dtype is not None:
-            probe = fn(torch.empty(0, dtype=dtype))
+            probe = fn(torch.empty(0, dtype=dtype, device="cpu"))
             if probe.dtype != dtype or probe.device.type != "cpu":
                 raise TypeError(
                     f"a Module must stay of the dtype of its network, {self.network.dtype}, on the CPU, got "
@@ -215,7 +215,7 @@ def _gradients(
             out.append(None)
             continue
         if name not in keep.there:
-            out.append(torch.zeros(parameter.size, dtype=dy.dtype))
+            out.append(dy.new_zeros(parameter.size))
         else:
             out.append(torch.from_numpy(np.array(parameter.read(GRADIENT))))
     return out
