@@ -247,6 +247,35 @@ def test_what_is_on_the_cpu_stays_there_whatever_the_default_device_is():
     assert made(torch.ones(1, 9)).is_cpu
 
 
+def test_tensors_that_are_negated_when_they_are_read():
+    """The imaginary part of a conjugate is one, as inputs, as values and as a gradient."""
+    one, x = layer(9, 9), samples(3, 9, 4, 8)
+    part = nn.LayerNorm(9, dtype=torch.float64)
+    tiled = Tiled(part, one)
+    images = SparseConv1x1(9, 8, dtype=torch.float64), SparseConv1x1(8, 8, dtype=torch.float64)
+    negated = torch._neg_view
+    for run, given in ((one, x[:, :, 0, 0]), (tiled, x[:, :, 0, 0]), (images[0], x), (images[1], x[:, :8])):
+        given = given.contiguous()
+        values = dict(run.named_parameters())
+        found = []
+        for see in (negated, torch.neg):
+            z = given.clone().requires_grad_()
+            own = {name: see(-value.detach()).requires_grad_() for name, value in values.items()}
+            assert z.is_neg() == 0 and (
+                see is torch.neg or own["bias" if "bias" in own else "1.bias"].is_neg()
+            )
+            y = torch.func.functional_call(run, own, (see(z),))
+            wanted = [z, *own.values()]
+            found.append([y, *torch.autograd.grad(y, wanted, see(torch.ones_like(y)))])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+    part.weight = None
+    z = torch.complex(x[:, :, 0, 0], tiled(x[:, :, 0, 0])).conj()
+    (z * z).imag.sum().backward()
+    half = layer(9, 9, dtype=torch.bfloat16)
+    assert torch.equal(half(negated(x[:, :, 0, 0].bfloat16())), half(-x[:, :, 0, 0].bfloat16()))
+
+
 def test_largest_weights_of_a_dense_layer_are_kept():
     torch.manual_seed(0)
     dense = nn.Linear(30, 20)

@@ -68,7 +68,7 @@ def learns(x: torch.Tensor, values: Sequence[Any]) -> bool:
 
 
 def operators(dy: torch.Tensor) -> bool:
-    """Whether a backward pass goes through operators: to be differentiated again, or over mapped gradients."""
+    """Whether a backward pass goes by operators: to be differentiated again, or over mapped gradients."""
     return torch.is_grad_enabled() or transformed() or torch._C._functorch.is_legacy_batchedtensor(dy)
 
 
@@ -86,12 +86,12 @@ def run_one(
 
 
 def _forward_one(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
-    rows = x.detach().reshape(-1, structure.n_in)
+    rows = x.detach().resolve_neg().reshape(-1, structure.n_in)
     out = x.new_empty((len(rows), structure.n_out))
     threads = _kernels.threads_for(torch.get_num_threads(), len(rows) * weight.numel())
     with structure.lock:
         store, mark = structure.filled(NAMES[x.dtype], weight)
-        biases = None if bias is None else bias.detach().contiguous().numpy()
+        biases = None if bias is None else bias.detach().resolve_neg().contiguous().numpy()
         _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads)
     return out if x.ndim == 2 else out.view(*x.shape[:-1], structure.n_out), mark, threads
 
@@ -122,10 +122,10 @@ class _One(torch.autograd.Function):
         dtype = NAMES[x.dtype]
         with structure.lock:
             store = structure.again(dtype, weight, mark) if needs[0] else structure.store(dtype)
-            gradients = dy.reshape(-1, structure.n_out).numpy()
+            gradients = dy.resolve_neg().reshape(-1, structure.n_out).numpy()
             if needs[0]:
                 structure.ready_mirror(store, len(gradients), threads)
-            rows = x.detach().reshape(-1, structure.n_in).numpy() if needs[1] else None
+            rows = x.detach().resolve_neg().reshape(-1, structure.n_in).numpy() if needs[1] else None
             found = _kernels.linear_backward(
                 store, gradients, rows, threads, inputs=needs[0], bias=needs[2],
                 keep=needs[1] and bool(structure.watched),
@@ -179,7 +179,7 @@ def _forward(
     steps: Sequence[Step], x: torch.Tensor, given: Sequence[Any], learns: bool
 ) -> tuple[torch.Tensor, Pass]:
     shape = x.shape
-    rows = x.detach().reshape(-1, shape[-1]).numpy()
+    rows = x.detach().resolve_neg().reshape(-1, shape[-1]).numpy()
     work = len(rows) * sum(step.work for step in steps)
     one = Pass(x.dtype, _kernels.threads_for(torch.get_num_threads(), work), learns)
     flow = _kernels.packed(rows, one.threads)
@@ -217,7 +217,7 @@ class _Run(torch.autograd.Function):
         batch = math.prod(x.shape[:-1])
         one.kept = [_restored(*pair, batch) for pair in zip(saved[n:], held, strict=True)]
         found: list[Any] = [None] * len(given)
-        d: Any = _kernels.packed(dy.reshape(-1, dy.shape[-1]).numpy(), threads)
+        d: Any = _kernels.packed(dy.resolve_neg().reshape(-1, dy.shape[-1]).numpy(), threads)
         for step, more in zip(reversed(steps), reversed(_wanted(steps, needs)), strict=True):
             d = step.backward(one, d, given, needs[1:], more, found)
             if not more:

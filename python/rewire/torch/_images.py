@@ -91,6 +91,7 @@ class Cut:
 
     def take_in(self, x: torch.Tensor) -> Any:
         """Tiles of images, and who holds them."""
+        x = x.resolve_neg()
         if self.fits(x):
             return self.over(x), x
         held = self.new(x.shape[1], NAMES[x.dtype])

@@ -71,7 +71,7 @@ def _on_cpu(name: str, *tensors: torch.Tensor | None) -> None:
 
 def _rows(tensor: torch.Tensor, features: int, dtype: torch.dtype) -> Any:
     """An array (samples, features); a view, where there is one."""
-    return tensor.detach().reshape(-1, features).to(dtype).numpy()
+    return tensor.detach().resolve_neg().reshape(-1, features).to(dtype).numpy()
 
 
 # --- y = x W' + b ---------------------------------------------------------------------------
@@ -103,12 +103,10 @@ def linear(
         structure = structure_of(indptr, sources, in_features, out_features, weight.shape[1])
         threads = _kernels.threads_for(torch.get_num_threads(), samples * weight.numel())
         rows = _rows(x, in_features, dtype)
+        biases = None if bias is None else _rows(bias, out_features, dtype)[0]
         with structure.lock:
             store, _ = structure.filled(NAMES[dtype], weight.to(dtype))
-            _kernels.linear(
-                store, rows, None if bias is None else bias.detach().to(dtype).contiguous().numpy(),
-                out.view(-1, out_features).numpy(), threads,
-            )  # fmt: skip
+            _kernels.linear(store, rows, biases, out.view(-1, out_features).numpy(), threads)
     return out.to(x.dtype)
 
 

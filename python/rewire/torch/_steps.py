@@ -324,14 +324,14 @@ class Norm(Step):
 
     def _gain(self, run: Pass, n: int, gain: torch.Tensor | None) -> Any:
         padded = _core.aligned_zeros((n + 7) // 8 * 8, run.dtype)
-        padded[:n] = 1.0 if gain is None else gain.detach().numpy()
+        padded[:n] = 1.0 if gain is None else gain.detach().resolve_neg().numpy()
         return padded
 
     def forward(self, run: Pass, x: Held, given: Values) -> Held:
         tiles, n = x.tiles, x.tiles.n
         gain, shift = self._gain(run, n, given[self.first]), _core.aligned_zeros((n + 7) // 8 * 8, run.dtype)
         if given[self.first + 1] is not None:
-            shift[:n] = given[self.first + 1].detach().numpy()
+            shift[:n] = given[self.first + 1].detach().resolve_neg().numpy()
         y, z = taken(x), taken(x)
         inverse = torch.empty(tiles.n_tiles * tiles.tile, dtype=getattr(torch, run.dtype), device="cpu")
         _core.layer_norm(tiles, gain, shift, self.eps, z.tiles, inverse.numpy(), y.tiles, run.threads)

@@ -108,7 +108,7 @@ class Structure:
         The mark goes into `again`. To be called, as that is, under the lock.
         """
         store = self.store(dtype)
-        store.set_field("weight", weight.detach().contiguous().numpy())
+        store.set_field("weight", weight.detach().resolve_neg().contiguous().numpy())
         mark = self._filled[dtype] = object()
         return store, mark
 
@@ -116,7 +116,7 @@ class Structure:
         """The store with the weights of this mark: these are copied in if it has got others since."""
         store = self.store(dtype)
         if self._filled.get(dtype) is not mark:
-            store.set_field("weight", weight.detach().contiguous().numpy())
+            store.set_field("weight", weight.detach().resolve_neg().contiguous().numpy())
             self._filled[dtype] = mark
         return store
 
@@ -127,7 +127,7 @@ class Structure:
         kept = self._biases.get(dtype)
         if kept is None:
             kept = self._biases[dtype] = _core.aligned_zeros((self.n_out + 7) // 8 * 8, dtype)
-        kept[: self.n_out] = bias.detach().numpy()
+        kept[: self.n_out] = bias.detach().resolve_neg().numpy()
         return kept
 
     def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
