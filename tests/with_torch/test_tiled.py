@@ -96,6 +96,20 @@ def test_activations(activation, place):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
+def test_equal_bits_of_activations_for_any_number_of_threads(activation):
+    before, found = torch.get_num_threads(), []
+    x, module = samples(520, 203).float(), Tiled(activation)  # more than three blocks
+    try:
+        for threads in (1, 2, 3, 7):
+            torch.set_num_threads(threads)
+            found.append(pass_of(module, x, module))
+    finally:
+        torch.set_num_threads(before)
+    for each in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(each, found[0], strict=True))
+
+
 def test_derivatives_of_first_and_second_order():
     torch.manual_seed(0)
     module = Tiled(Residual(norm(3), linear(3, 5, group=2), nn.SiLU(), linear(5, 3)), nn.Mish())

@@ -171,6 +171,13 @@ class Held:
         strides = (tiles.n + 7) // 8 * 8 * row, row, size
         return torch.from_numpy(_core.array_at(self.address, shape, strides, tiles.dtype, self))
 
+    def flat(self) -> torch.Tensor:
+        """All values, those of padding too, one after the other."""
+        tiles = self.tiles
+        size = 4 if tiles.dtype == "float32" else 8
+        n = tiles.n_tiles * ((tiles.n + 7) // 8 * 8) * tiles.tile
+        return torch.from_numpy(_core.array_at(self.address, (n,), (size,), tiles.dtype, self))
+
 
 def taken(like: Held, n: int | None = None) -> Held:
     """Tiles of as many samples, and of ``n`` features or as many, with unspecified contents."""

@@ -6,7 +6,7 @@ backward pass needs in the pass, and can do the same to rows of PyTorch for deri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 Values = Sequence[Any]
+BLOCK = 1 << 15  # values below which torch wakes no other thread
 
 
 class Kind(NamedTuple):
@@ -259,23 +260,39 @@ class Pointwise(Step):
 
     def forward(self, run: Pass, x: Held, given: Values) -> Held:
         y = taken(x)
-        y.tensor().copy_(self.function(x.tensor()))
+        for of, to in _parts(x, y):
+            to.copy_(self.function(of))
         y.tiles.clear_padding()
         if run.learns:
             self.inner = run.keep(x)
         return y
 
     def backward(self, run: Pass, d: Held, given: Values, needs: Values, more: bool, found: list[Any]) -> Any:
-        with torch.enable_grad():
-            x = run.kept[self.inner].tensor().requires_grad_()
-            dx = torch.autograd.grad(self.function(x), x, d.tensor())[0]
-        d = taken(d)
-        d.tensor().copy_(dx)
-        d.tiles.clear_padding()
-        return d
+        dx = taken(d)
+        for x, dy, to in _parts(run.kept[self.inner], d, dx):
+            with torch.enable_grad():
+                dz = torch.autograd.grad(self.function(x.requires_grad_()), x, dy)[0]
+            to.copy_(dz)
+        dx.tiles.clear_padding()
+        return dx
 
     def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
         return self.function(x)
+
+
+def _parts(*tiles: Held) -> Iterator[tuple[torch.Tensor, ...]]:
+    """All values, in parts that torch can only cut between threads at whole blocks.
+
+    Its functions round the last few values of a cut otherwise than those before them. In blocks the bits are
+    the same for any number of threads.
+    """
+    flat = [each.flat() for each in tiles]
+    blocks, threads = len(flat[0]) // BLOCK, torch.get_num_threads()
+    begin = 0
+    for end in ((blocks - blocks % threads) * BLOCK, blocks * BLOCK, len(flat[0])):
+        if end > begin:
+            yield tuple(values[begin:end] for values in flat)
+        begin = end
 
 
 class Dropout(Step):
