@@ -281,7 +281,14 @@ def test_where_the_modules_run_one_by_one():
     torch.testing.assert_close(torch.export.export(module, (x,)).module()(x), y)
     half = Tiled(linear(9, 6), nn.ReLU()).bfloat16()
     assert half(x.bfloat16()).dtype == torch.bfloat16
-    calls = []
+    module, apart = Tiled(nn.Dropout(0.5), linear(9, 6, dtype=torch.float32)), []
+    handle = module[1].register_forward_hook(lambda *given: None)
+    for run in (module, plain(module)):
+        torch.manual_seed(1)
+        apart.append(run(x))
+    handle.remove()
+    assert torch.equal(*apart)  # nobody has drawn a number in vain
+    module, calls = block().float(), []
     handle = module[1][0].register_forward_hook(lambda *given: calls.append(1))
     module(x)
     handle.remove()

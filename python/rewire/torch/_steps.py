@@ -302,7 +302,7 @@ class Dropout(Step):
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.p, self.seed = p, int(torch.randint(2**62, (), device="cpu"))
+        self.p, self.seed = p, 0
 
     def _drop(self, x: Held, threads: int) -> None:
         if self.p < 1.0:
@@ -311,6 +311,7 @@ class Dropout(Step):
             x.tiles.zero()
 
     def forward(self, run: Pass, x: Held, given: Values) -> Held:
+        self.seed = int(torch.randint(2**62, (), device="cpu"))
         y = run.own(x)
         self._drop(y, run.threads)
         return y

@@ -75,7 +75,7 @@ class Tiled(nn.Sequential):
 
     Under autocast all is computed in float32, and outputs have the dtype that the modules would give.
     Under ``torch.compile``, ``torch.export`` and ``torch.func``, with weights of half precision, and where a
-    module has hooks or weights that are computed from others, the modules are run one by one.
+    module has hooks or a norm has weights that are computed from others, the modules are run one by one.
 
     Examples
     --------
