@@ -68,6 +68,11 @@ def test_other_layouts():
     torch.testing.assert_close(y, wanted)
     for other in (x.transpose(2, 3).contiguous().transpose(2, 3), samples(3, 16, 8, 32)[..., ::2]):
         torch.testing.assert_close(sparse(other), sparse(other.contiguous()))
+    wide = samples(3, 32, 8, 16).contiguous(memory_format=torch.channels_last)
+    for part in (wide[:, 8:24], last[:, :, ::2], last[..., ::3]):
+        y = sparse(part)
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(y, sparse(part.contiguous()))
     sums = sparse(x).sum()  # gradients that are expanded
     sums.backward()
     assert torch.isfinite(sparse.weight.grad).all()

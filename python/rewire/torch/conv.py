@@ -169,4 +169,5 @@ class SparseConv1x1(SparseLinear):
 
 def _lies_in_rows(x: torch.Tensor) -> bool:
     """Whether images lie pixel by pixel and not channel by channel."""
-    return not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    channels = x.shape[1]
+    return not x.is_contiguous() and channels > 1 and x.stride(1) == 1 and x.stride(3) >= channels
