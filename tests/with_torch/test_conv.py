@@ -214,6 +214,8 @@ def test_rewired_copied_saved():
     other = conv(density=0.7, stride=1, dtype=torch.float32)
     other.load_state_dict(sparse.state_dict())
     assert torch.equal(other(x), sparse(x)) and torch.equal(copy.deepcopy(sparse)(x), sparse(x))
+    with pytest.raises(RuntimeError, match="weight is that of a dense layer: load it into the dense model"):
+        sparse.load_state_dict(sparse.to_conv2d().state_dict())
     loss = sparse(x).sum()
     with torch.no_grad():
         sparse.sources.add_(0)
@@ -263,6 +265,12 @@ def test_wrong_arguments_are_named():
         "conv must be an nn.Conv2d": lambda: SparseConv1x1.from_conv2d(nn.Linear(3, 3)),
         r"x must be images \(batch, 16, height, width\) or one of them, got shape \(2, 8, 4, 4\)": (
             lambda: conv()(samples(2, 8, 4, 4))
+        ),
+        "conv must have its weights: run a batch through a LazyConv2d first": (
+            lambda: SparseConv1x1.from_conv2d(nn.LazyConv2d(8, 1))
+        ),
+        "conv must have weights of a floating dtype on the CPU, got torch.float32 on meta": (
+            lambda: SparseConv1x1.from_conv2d(nn.Conv2d(3, 3, 1, device="meta"))
         ),
         "model is a convolution itself": lambda: sparsify(nn.Conv2d(3, 3, 1)),
         "weights, float64, got float32": lambda: conv()(samples(2, 16, 4, 4).float()),

@@ -10,7 +10,7 @@ from torch import nn
 from rewire._checks import MAX_NEURONS, describe, integer, one_of_types
 from rewire.torch._chain import entered
 from rewire.torch._images import over_channels, run_images
-from rewire.torch.linear import SparseLinear
+from rewire.torch.linear import SparseLinear, weights_of
 
 __all__ = ["SparseConv1x1", "why_not_1x1"]
 
@@ -115,8 +115,9 @@ class SparseConv1x1(SparseLinear):
         why = why_not_1x1(one_of_types("conv", conv, nn.Conv2d, "an nn.Conv2d"))
         if why is not None:
             raise ValueError(f"conv must be a convolution of 1 x 1 over all channels, got one where {why}")
+        weight = weights_of("conv", conv)
         linear = nn.Linear(conv.in_channels, conv.out_channels, conv.bias is not None, device="meta")
-        linear.weight = nn.Parameter(conv.weight.detach().flatten(1))
+        linear.weight = nn.Parameter(weight.detach().flatten(1))
         if conv.bias is not None:
             linear.bias = nn.Parameter(conv.bias.detach())
         made = cls.from_linear(linear, **options)

@@ -21,7 +21,7 @@ from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
 from rewire.torch._resizing import resize
 from rewire.torch._structures import Structure, Watch, structure_of
 
-__all__ = ["LINEAR", "SparseLinear"]
+__all__ = ["LINEAR", "SparseLinear", "weights_of"]
 
 # The law of nn.Linear, uniform in +-1 / sqrt(fan-in), over the fan-in that a neuron really has.
 LINEAR = He("uniform", gain=1.0 / math.sqrt(3.0))
@@ -31,6 +31,20 @@ DENSITY = 0.1
 def _seed() -> int:
     """A seed of torch's generator."""
     return int(torch.randint(2**62, (), device="cpu"))
+
+
+def weights_of(name: str, dense: nn.Module) -> torch.Tensor:
+    """Weights of a dense layer that can become sparse; ValueError for others."""
+    weight = getattr(dense, "weight", None)
+    if weight is None or isinstance(weight, nn.parameter.UninitializedParameter):
+        lazy = "LazyConv2d" if isinstance(dense, nn.Conv2d) else "LazyLinear"
+        raise ValueError(f"{name} must have its weights: run a batch through a {lazy} first")
+    if weight.device.type != "cpu" or weight.dtype not in COMPUTED_IN:
+        raise ValueError(
+            f"{name} must have weights of a floating dtype on the CPU, got {weight.dtype} on {weight.device}"
+        )
+    found: torch.Tensor = weight
+    return found
 
 
 class SparseLinear(nn.Module):
@@ -215,14 +229,7 @@ class SparseLinear(nn.Module):
         TypeError, ValueError
             For another module, one whose weights are computed or not there yet, and for wrong arguments.
         """
-        weight = getattr(one_of_types("linear", linear, nn.Linear, "an nn.Linear"), "weight", None)
-        if weight is None or isinstance(weight, nn.parameter.UninitializedParameter):
-            raise ValueError("linear must have its weights: run a batch through a LazyLinear first")
-        if weight.device.type != "cpu" or weight.dtype not in COMPUTED_IN:
-            raise ValueError(
-                "linear must have weights of a floating dtype on the CPU, "
-                f"got {weight.dtype} on {weight.device}"
-            )
+        weight = weights_of("linear", one_of_types("linear", linear, nn.Linear, "an nn.Linear"))
         key = None if seed is None else (integer("seed", seed, low=0, high=2**63 - 1), 0)
         return cls._from_dense(
             weight, linear.bias, key, connectivity=connectivity, group=group, density=density,
@@ -442,7 +449,10 @@ class SparseLinear(nn.Module):
                 except (TypeError, ValueError) as error:
                     errors.append(f"{prefix.rstrip('.')}: {error}")
                     return
-            elif tuple(weight.shape) == (self.out_features, self.in_features) != tuple(self.weight.shape):
+            elif weight.shape != self.weight.shape and (
+                tuple(weight.shape[:2]) == (self.out_features, self.in_features)
+                and weight.shape[2:].numel() == 1
+            ):
                 errors.append(
                     f"{prefix}weight is that of a dense layer: "
                     "load it into the dense model, and sparsify that"
