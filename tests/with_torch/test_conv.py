@@ -253,6 +253,11 @@ def test_sparsify_takes_pointwise_convolutions():
     assert type(net[6]) is SparseLinear
 
 
+def test_the_place_of_a_kernel_size_is_not_that_of_a_stride():
+    with pytest.raises(TypeError, match="positional arguments"):
+        SparseConv1x1(8, 16, 2)
+
+
 def test_wrong_arguments_are_named():
     for message, make in {
         "in_channels must be an integer": lambda: SparseConv1x1(0, 3),

@@ -75,7 +75,7 @@ class SparseConv1x1(SparseLinear):
     stride: tuple[int, int]
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: Any = 1, bias: bool = True, **options: Any
+        self, in_channels: int, out_channels: int, *, stride: Any = 1, bias: bool = True, **options: Any
     ) -> None:
         strides = _strides(stride)
         super().__init__(
