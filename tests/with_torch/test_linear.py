@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import rewire as rw
-from rewire.torch import SparseConv1x1, SparseLinear, Tiled, _kernels, _ops, _structures, linear
+from rewire.torch import SparseConv1x1, SparseLinear, SparseMLP, Tiled, _kernels, _ops, _structures, linear
 
 
 def layer(n_in=9, n_out=10, **given):
@@ -274,6 +274,28 @@ def test_tensors_that_are_negated_when_they_are_read():
     (z * z).imag.sum().backward()
     half = layer(9, 9, dtype=torch.bfloat16)
     assert torch.equal(half(negated(x[:, :, 0, 0].bfloat16())), half(-x[:, :, 0, 0].bfloat16()))
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (lambda x: x.numpy(), "x must be a tensor, got "),
+        (lambda x: x.to_sparse(), "x must be a dense tensor, got one of layout sparse_coo"),
+        (lambda x: x.float().to_mkldnn(), "x must be a dense tensor, got one of layout mkldnn"),
+        (lambda x: torch.nested.nested_tensor([*x]), "x must be a dense tensor, got one of layout nested"),
+        (
+            lambda x: torch.nested.nested_tensor([*x], layout=torch.jagged),
+            "x must be a dense tensor, got one of layout nested",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
+def test_inputs_that_are_no_dense_tensors_are_refused_by_name(wrong, words):
+    for one in (layer(9, 9), Tiled(layer(9, 9), nn.Tanh()), SparseMLP([9, 9, 9], dtype=torch.float64)):
+        with pytest.raises(TypeError, match=words):
+            one(wrong(samples(2, 9)))
+    with pytest.raises(TypeError, match=words):
+        SparseConv1x1(9, 9, dtype=torch.float64)(wrong(samples(2, 9, 4, 8)))
 
 
 def test_largest_weights_of_a_dense_layer_are_kept():

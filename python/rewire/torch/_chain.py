@@ -13,15 +13,27 @@ from typing import Any
 
 import torch
 
+from rewire._checks import describe
 from rewire.torch import _kernels
 from rewire.torch._kernels import Held
 from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear, transformed
 from rewire.torch._steps import Linear, Pass, Step
 from rewire.torch._structures import Structure
 
-__all__ = ["CHANGED", "bare", "differentiated", "entered", "learns", "operators", "run", "run_one"]
+__all__ = ["CHANGED", "bare", "checked", "differentiated", "entered", "learns", "operators", "run", "run_one"]
 
 CHANGED = "links have changed between the forward and the backward pass: rewire after backward()"
+
+
+def checked(x: Any) -> None:
+    """TypeError for what is no dense tensor."""
+    if not isinstance(x, torch.Tensor):
+        if isinstance(x, torch.fx.Proxy):
+            return
+        raise TypeError(f"x must be a tensor, got {describe(x)}")
+    if x.layout is not torch.strided or x.is_nested:
+        layout = "nested" if x.is_nested else str(x.layout)[6:].lstrip("_")
+        raise TypeError(f"x must be a dense tensor, got one of layout {layout}")
 
 
 def entered(x: torch.Tensor) -> tuple[torch.Tensor, torch.dtype | None] | None:
@@ -29,9 +41,11 @@ def entered(x: torch.Tensor) -> tuple[torch.Tensor, torch.dtype | None] | None:
 
     None where something needs to see the layers as operators, or inputs are no samples on the CPU.
     """
+    if torch.compiler.is_compiling():
+        return None
+    checked(x)
     if (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None  # torch.jit.trace
+        torch._C._get_tracing_state() is not None  # torch.jit.trace
         or type(x) not in (torch.Tensor, torch.nn.Parameter)
         or not x.is_cpu
         or x.ndim == 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rewire._checks import MAX_NEURONS, describe, integer, one_of_types
-from rewire.torch._chain import entered
+from rewire.torch._chain import checked, entered
 from rewire.torch._images import over_channels, run_images
 from rewire.torch.linear import SparseLinear, weights_of
 
@@ -143,6 +143,8 @@ class SparseConv1x1(SparseLinear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Images (*, out_channels, height / stride, width / stride) of (*, in_channels, height, width)."""
+        if not torch.compiler.is_compiling():
+            checked(input)
         if input.ndim not in (3, 4) or input.shape[-3] != self.in_channels:
             raise ValueError(
                 f"x must be images (batch, {self.in_channels}, height, width) or one of them, "
