@@ -195,6 +195,18 @@ def test_compiled_exported_mapped_and_under_autocast():
     torch.testing.assert_close(half(x.bfloat16()).float(), y, atol=0.1, rtol=0.1)
 
 
+def test_traced_by_fx():
+    sparse, x = conv(stride=(2, 1)), samples(2, 16, 8, 8)
+    traced = torch.fx.symbolic_trace(nn.Sequential(sparse, nn.ReLU()))
+    for images in (x, x[0], x.contiguous(memory_format=torch.channels_last)):
+        y = traced(images)
+        torch.testing.assert_close(y, sparse(images).relu())
+        assert y.stride() == sparse(images).stride()
+    torch.testing.assert_close(copy.deepcopy(traced)(x), sparse(x).relu())
+    traced(x).sum().backward()
+    assert sparse.weight.grad is not None
+
+
 def test_rewired_copied_saved():
     found = []
     for last in (False, True):

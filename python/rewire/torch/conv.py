@@ -10,6 +10,7 @@ from torch import nn
 from rewire._checks import MAX_NEURONS, describe, integer, one_of_types
 from rewire.torch._chain import checked, entered
 from rewire.torch._images import over_channels, run_images
+from rewire.torch._ops import sparse_linear
 from rewire.torch.linear import SparseLinear, weights_of
 
 __all__ = ["SparseConv1x1", "why_not_1x1"]
@@ -143,6 +144,9 @@ class SparseConv1x1(SparseLinear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Images (*, out_channels, height / stride, width / stride) of (*, in_channels, height, width)."""
+        if isinstance(input, torch.fx.Proxy):
+            values = self.effective_weight(), self.bias, self.indptr, self.sources
+            return _traced(input, *values, self.in_features, self.out_features, *self.stride)
         if not torch.compiler.is_compiling():
             checked(input)
         if input.ndim not in (3, 4) or input.shape[-3] != self.in_channels:
@@ -168,6 +172,17 @@ class SparseConv1x1(SparseLinear):
     def extra_repr(self) -> str:
         sizes = f"in_channels={self.in_channels}, out_channels={self.out_channels}, stride={self.stride}"
         return f"{sizes}, {super().extra_repr().split(', ', 2)[2]}"
+
+
+def _traced(x: torch.Tensor, *given: Any) -> torch.Tensor:
+    """The layer in graphs of ``torch.fx``, which call this and do not look into it."""
+    *layer, down, right = given
+    rows = x.ndim == 4 and _lies_in_rows(x)
+    y = over_channels(x[..., ::down, ::right], lambda x: sparse_linear(x, *layer))
+    return y if rows else y.contiguous()
+
+
+torch.fx.wrap("_traced")
 
 
 def _lies_in_rows(x: torch.Tensor) -> bool:
