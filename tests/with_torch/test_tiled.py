@@ -211,7 +211,7 @@ def test_a_branch_of_nothing():
 
 
 def test_modules_that_would_write_over_their_inputs_do_not():
-    """One by one, x + f(x) with an f in place would be 2 f(x)."""
+    """x + f(x) with an f in place would be 2 f(x)."""
     torch.manual_seed(0)
     x = samples(5, 9)
     for kind in (nn.ReLU, nn.ELU):
@@ -219,6 +219,16 @@ def test_modules_that_would_write_over_their_inputs_do_not():
         one, two = (pass_of(module, x, module) for module in (within, without))
         for a, b in zip(one, two, strict=True):
             torch.testing.assert_close(a, b)
+        for a, b in zip(two, pass_of(within, x, plain(within)), strict=True):
+            torch.testing.assert_close(a, b)
+    compiled = torch.compile(plain(within), fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), within(x))
+
+
+def test_a_branch_that_changes_the_shape_is_refused():
+    with pytest.raises(ValueError, match=r"got \(5, 1\) for \(5, 9\)"):
+        Residual(linear(9, 1))(samples(5, 9))
+    torch.fx.symbolic_trace(nn.Sequential(Residual(linear(9, 9))))
 
 
 def test_checkpoints_and_hooks_of_saved_tensors():

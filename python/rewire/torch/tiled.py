@@ -47,8 +47,16 @@ class Residual(nn.Sequential):
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """x + f(x)."""
-        return input + super().forward(input)
+        """x + f(x). ValueError if f changes the shape."""
+        # What writes over its inputs would change the x that is added.
+        within = any(getattr(part, "inplace", False) for part in self.modules())
+        y = super().forward(input.clone() if within else input)
+        if isinstance(y, torch.Tensor) and y.shape != input.shape:
+            raise ValueError(
+                "modules must give outputs of the shape of their inputs, "
+                f"got {tuple(y.shape)} for {tuple(input.shape)}"
+            )
+        return input + y
 
 
 class Tiled(nn.Sequential):
