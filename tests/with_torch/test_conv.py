@@ -243,17 +243,22 @@ def test_sparsify_takes_pointwise_convolutions():
         nn.Conv2d(16, 32, 1, stride=2, bias=False),
         nn.Conv2d(32, 32, 1, padding=1),
         nn.Conv2d(32, 32, 1, groups=2),
+        nn.ConvTranspose2d(32, 32, 1),
         nn.Flatten(),
         nn.Linear(32 * 36, 5),
     )
     before, x = net[2], torch.randn(2, 16, 8, 8)
     report = sparsify(net, 0.5, connectivity="magnitude", seed=0)
-    assert [each.name for each in report.replaced] == ["2", "6"] and report.replaced[0].shape == (32, 16)
+    assert [each.name for each in report.replaced] == ["2", "7"] and report.replaced[0].shape == (32, 16)
     assert [(each.name, each.why) for each in report.kept] == [
         ("0", "its kernel is 3 x 3, not 1 x 1"),
         ("1", "its kernel is 3 x 3, not 1 x 1"),
         ("3", "it pads its inputs, by (1, 1)"),
         ("4", "its channels are in 2 groups"),
+        (
+            "5",
+            "it is of type ConvTranspose2d: of convolutions only those of images can become sparse",
+        ),
     ]
     made = net[2]
     assert type(made) is SparseConv1x1 and made.stride == (2, 2) and made.bias is None
@@ -262,7 +267,7 @@ def test_sparsify_takes_pointwise_convolutions():
     assert torch.equal(made.to_conv2d().weight[there], before.weight[there])
     again = SparseConv1x1.from_conv2d(before, density=1.0)
     torch.testing.assert_close(again(x), before(x))
-    assert type(net[6]) is SparseLinear
+    assert type(net[7]) is SparseLinear
 
 
 def test_the_place_of_a_kernel_size_is_not_that_of_a_stride():

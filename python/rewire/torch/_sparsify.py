@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from rewire._checks import choice, describe, integer, number, one_of_types
 from rewire.connectivity import Connectivity
@@ -21,7 +22,7 @@ from rewire.torch.linear import SparseLinear
 __all__ = ["Kept", "Replaced", "SparsifyReport", "sparsify"]
 
 Densities = float | Mapping[str, float]
-Layer: TypeAlias = "nn.Linear | nn.Conv2d"
+Layer: TypeAlias = "nn.Linear | _ConvNd"
 
 
 class Replaced(NamedTuple):
@@ -221,15 +222,15 @@ def _occurrences(model: nn.Module) -> list[tuple[Layer, str, nn.Module]]:
     found = []
     for prefix, parent in model.named_modules(remove_duplicate=False):
         for name, child in parent._modules.items():  # named_children leaves out a second place
-            if isinstance(child, nn.Linear | nn.Conv2d):
+            if isinstance(child, nn.Linear | _ConvNd):
                 found.append((child, f"{prefix}.{name}" if prefix else name, parent))
     return found
 
 
 def _shape(layer: Layer) -> tuple[int, int]:
-    if isinstance(layer, nn.Conv2d):
-        return layer.out_channels, layer.in_channels
-    return layer.out_features, layer.in_features
+    if isinstance(layer, nn.Linear):
+        return layer.out_features, layer.in_features
+    return layer.out_channels, layer.in_channels
 
 
 def _count(model: nn.Module) -> int:
@@ -248,6 +249,10 @@ def _shared(model: nn.Module) -> dict[int, list[str]]:
 
 def _unfit(linear: Layer, parent: nn.Module, shared: Mapping[int, list[str]]) -> str | None:
     """Why a layer cannot become sparse; None if it can."""
+    if not isinstance(linear, nn.Linear | nn.Conv2d):
+        return (
+            f"it is of type {type(linear).__name__}: of convolutions only those of images can become sparse"
+        )
     if isinstance(linear, nn.Conv2d) and (why := why_not_1x1(linear)) is not None:
         return why
     if isinstance(parent, nn.MultiheadAttention):
