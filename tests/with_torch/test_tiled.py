@@ -1,6 +1,7 @@
 """`Tiled`: modules that hand tiles to each other compute what they compute one by one."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -329,6 +330,25 @@ def test_values_of_a_norm_that_are_no_parameters():
     part.bias = samples(8)
     with pytest.raises(RuntimeError, match="bias"):  # of torch
         Tiled(part)(x)
+
+
+def test_threads_keep_few_tiles(monkeypatch):
+    """Of layers that are gone, too; a thread of many keeps less than the main one."""
+    from rewire.torch import _kernels
+
+    monkeypatch.setattr(_kernels, "OF_OTHERS", 1 << 16)
+    kept = []
+
+    def work():
+        for width in (8, 64, 128):
+            Tiled(linear(width, width), nn.ELU())(samples(200, width)).sum().backward()
+            linear(width, width)(samples(200, width)).sum().backward()
+        kept.extend((_kernels._spare.nbytes, _kernels._scratch.workspace.nbytes))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(kept) == 2 and max(kept) <= 1 << 16
 
 
 def test_copies_states_and_rewiring():

@@ -24,7 +24,13 @@ __all__ = [
 ]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
-SPARE_BYTES = 1 << 28  # tiles that a thread keeps between two calls
+SPARE_BYTES = 1 << 28  # tiles that the main thread keeps between two calls
+OF_OTHERS = 1 << 25  # and every other one: there may be many
+
+
+def _spare_bytes() -> int:
+    """What this thread may keep."""
+    return SPARE_BYTES if threading.current_thread() is threading.main_thread() else OF_OTHERS
 
 
 def threads_for(threads: int, work: int) -> int:
@@ -48,11 +54,11 @@ class _Scratch(threading.local):
     """Scratch of each thread, for calls over arrays."""
 
     def __init__(self) -> None:
-        self.workspace = _core.Workspace()
+        self.workspace, self.most = _core.Workspace(), _spare_bytes()
 
     def bounded(self) -> None:
         """Keep no more than one keeps of tiles."""
-        if self.workspace.nbytes > SPARE_BYTES:
+        if self.workspace.nbytes > self.most:
             self.workspace = _core.Workspace()
 
 
@@ -103,7 +109,7 @@ class _Spare(threading.local):
 
     def __init__(self) -> None:
         self.tiles: OrderedDict[tuple[int, str], list[tuple[_core.Tiles, int]]] = OrderedDict()
-        self.nbytes = 0
+        self.nbytes, self.most = 0, _spare_bytes()
 
     def take(self, n: int, batch: int, tile: int, dtype: str) -> tuple[_core.Tiles, int]:
         """Tiles of ``n`` features for so many samples, with unspecified contents, and their address."""
@@ -129,7 +135,7 @@ class _Spare(threading.local):
         kept.append((tiles, address))
         self.tiles.move_to_end(key)
         self.nbytes += tiles.nbytes
-        while self.nbytes > SPARE_BYTES:
+        while self.nbytes > self.most:
             key, kept = next(iter(self.tiles.items()))
             if kept:
                 self.nbytes -= kept.pop(0)[0].nbytes
