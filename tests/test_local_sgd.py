@@ -135,7 +135,7 @@ def test_what_an_error_undoes():
 @pytest.mark.parametrize(
     ("made", "options", "words"),
     [
-        (lambda: trainer(rw.DeepR()), {}, "deepr.*after every step"),
+        (lambda: trainer(rw.DeepR()), {}, "deepr.*every step"),
         (lambda: trainer(shards=4), {}, "shards=4"),
         (trainer, {"workers": 4}, "4 processes: there are 3 trainings"),
     ],

@@ -10,7 +10,7 @@ from rewire._collector import held
 with held():
     from rewire import _openmp  # noqa: F401  first: it loads the core
     from rewire._merging import merge
-    from rewire._strategies import LocalSGD, Sync
+    from rewire._strategies import WASSP, LocalSGD, Sync
     from rewire._version import __version__
     from rewire.activations import (
         GELU,
@@ -92,7 +92,7 @@ _LATER = {"preset": "rewire.presets", **dict.fromkeys(("Comparison", "compare", 
 _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
 
 __all__ = [
-    "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "Abs",
+    "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "WASSP", "Abs",
     "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "CHTs", "CHTss", "Callback",
     "Checkpoint",
     "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter",

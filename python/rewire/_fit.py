@@ -65,14 +65,15 @@ class Fit(Stepper):
         self.helpers = helpers
         self.trainings = 0  # that learn alone and are averaged; 0: all learn together
         if isinstance(strategy, LocalSGD):
-            self.every, self.trainings = strategy.every, strategy.workers or (1 if helpers is None else helpers.size)
+            self.every = strategy.every
+            self.trainings = strategy.workers or (1 if helpers is None else helpers.size)
         self._rounds: tuple[list[tuple[int, int]], NetworkState] | None = None
         if helpers is not None and helpers.patient:
             self.step_whole = self.exchange = interrupts.wait_long
         self.event_whole = interrupts.section()
         self.source, self.targets, self.validation = source, targets, validation
         self.weight = SampleWeights(weight)
-        self.batch, self.shuffle = batch, shuffle
+        self.batch, self.shuffle, self.samples = batch, shuffle, source.n_samples
         self.use_threads(self.threads_for(batch))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
@@ -108,7 +109,7 @@ class Fit(Stepper):
         """Train ``count`` epochs, or until somebody stops or interrupts it."""
         trainer, net, state = self.trainer, self.net, self.state
         self.seen.last_epoch = state.epoch + count
-        steps = -(-self.source.n_samples // self.batch)
+        steps = -(-self.samples // self.batch)
         self.run_epochs = run_length(trainer, count, steps)
         part = state.unfinished
         if part is not None and not (part.continues(*self.kind()) and self.has_weight(part)):
@@ -152,7 +153,7 @@ class Fit(Stepper):
     def kind(self) -> tuple[int, int, int, bool, Metric | None]:
         """What an unfinished epoch must have in common with the coming one, to be that."""
         metric = self.trainer.training_metric()
-        return self.state.epoch, self.source.n_samples, self.batch, self.shuffle, metric
+        return self.state.epoch, self.samples, self.batch, self.shuffle, metric
 
     def has_weight(self, part: Unfinished) -> bool:
         """Whether an epoch that is gone on with has any weight at its end, which its loss is a mean by."""
@@ -175,7 +176,7 @@ class Fit(Stepper):
         trainer, state = self.trainer, self.state
         part = state.unfinished or self.begin_epoch()
         self.seconds_callbacks = part.seconds_callbacks
-        steps = -(-self.source.n_samples // self.batch)
+        steps = -(-self.samples // self.batch)
         run = self.run_epochs, part.first_step + (self.run_epochs - state.epoch) * steps
         order = self.order()
         while self.trainings and part.done < len(order):

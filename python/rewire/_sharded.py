@@ -9,6 +9,7 @@ in order.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -208,6 +209,11 @@ class Helpers(Protocol):
     def compute(
         self, task: Task, runner: ShardRunner, packing: Packing
     ) -> tuple[dict[int, Found], set[str]]: ...
+
+    def alone(
+        self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
+        threads: int,
+    ) -> list[Any]: ...  # fmt: skip
 
     def round(self, task: Round, runner: RoundRunner, state: NetworkState) -> dict[int, list[Stepped]]: ...
 

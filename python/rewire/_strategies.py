@@ -7,9 +7,12 @@ from typing import Any
 from rewire import _checks
 from rewire._shards import MOST
 from rewire._training import TrainerLike
-from rewire.rewiring import Rule
+from rewire.callbacks import EarlyStopping, LinkLog, MapLog, WeightAverage
+from rewire.rewiring import ImportancePruning, Rule
 
-__all__ = ["LocalSGD", "Strategy", "Sync", "check_strategy", "strategy"]
+__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "strategy"]
+
+_FOLLOWING = (EarlyStopping, LinkLog, MapLog, WeightAverage)
 
 
 class Strategy:
@@ -64,6 +67,46 @@ class LocalSGD(Strategy):
         self.workers = None if workers is None else _checks.integer("workers", workers, low=1, high=MOST)
 
 
+class WASSP(Strategy):
+    """Every step together at first; in the last epochs each alone, with links of its own; then a merge.
+
+    In the last epochs every training has a part of the samples, drawn for the whole of them, and rewires by
+    itself. At the end their links are merged, and pruned back to as many as a layer had: those whose merged
+    weights are smallest in magnitude are given up. Dense layers, biases and buffers become their means.
+
+    Parameters
+    ----------
+    alone : float in [0, 1]
+        The fraction of the epochs of a call of ``fit``, its last ones, rounded.
+    how : {"mean", "holders"}
+        What becomes of a link's weights: their sum divided by the number of trainings, as published, so that
+        a link of few of them is weak; or their mean over those that have the link.
+    momentum : {"mean", "holders", "zero"}
+        What becomes of the optimizer's state: as of weights, or nothing is left of it, as published.
+    workers : int, optional
+        How many trainings there are, in however many processes: bits depend on this number. By default as
+        many as there are processes.
+
+    Notes
+    -----
+    Curci, Mocanu and Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732, section 4: the
+    synchronous variant of WASAP-SGD. There the learning rate of the first part is the rate times the number
+    of workers; here a batch is what ``batch_size`` says, and the rate is the optimizer's. Pruning there is by
+    magnitude within each sign, here by magnitude alone.
+
+    Callbacks are told nothing during the last epochs, whose rows of the history are means over trainings;
+    validation comes once, after the merge. Ctrl-C in the last epochs goes back to before them.
+    """
+
+    def __init__(
+        self, alone: float = 0.3, *, how: str = "mean", momentum: str = "mean", workers: int | None = None
+    ) -> None:
+        self.alone = _checks.number("alone", alone, low=0.0, high=1.0)
+        self.how = str(_checks.choice("how", how, ("mean", "holders")))
+        self.momentum = str(_checks.choice("momentum", momentum, ("mean", "holders", "zero")))
+        self.workers = None if workers is None else _checks.integer("workers", workers, low=1, high=MOST)
+
+
 def strategy(given: Any) -> Strategy:
     """What ``fit`` was given, or :class:`Sync`."""
     return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, "a strategy")
@@ -71,13 +114,22 @@ def strategy(given: Any) -> Strategy:
 
 def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> None:
     """ValueError for a trainer that cannot train like this; the part is named."""
+    what = f"strategy {given!r} cannot be used with"
+    if isinstance(given, WASSP):
+        if (given.workers or processes) < processes:
+            raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
+        for callback in trainer.callbacks:
+            if isinstance(callback, _FOLLOWING):
+                raise ValueError(f"{what} {type(callback).__name__}, which has to be told of every epoch")
+        if isinstance(trainer.rewiring, ImportancePruning):
+            raise ValueError(f"{what} {trainer.rewiring.label}, which changes the sizes of layers")
+        return
     if not isinstance(given, LocalSGD):
         return
-    what = f"strategy {given!r} cannot be used with"
     if not trainer.optimizer.in_core:
         raise ValueError(f"{what} {trainer.optimizer!r}, whose steps other processes do not know")
     if type(trainer.rewiring).stepped is not Rule.stepped:
-        raise ValueError(f"{what} {trainer.rewiring.label}, which changes the network after every step")
+        raise ValueError(f"{what} {trainer.rewiring.label}, which has to follow every step")
     if (trainer.shards or 1) > 1:
         raise ValueError(f"{what} shards={trainer.shards}: workers that train alone have whole batches")
     if given.workers is not None and processes > given.workers:

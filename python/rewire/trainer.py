@@ -23,8 +23,9 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire._strategies import Strategy
+from rewire._strategies import WASSP, Strategy
 from rewire._strategies import strategy as as_strategy
+from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History
 from rewire.losses import Loss
@@ -198,9 +199,10 @@ class Trainer(OwnLoop):
             ``threads`` threads, by default the processors divided among them. Starting them takes about a
             second. By default there is one, unless mpiexec, srun or torchrun has started several: then these
             train together, and each calls ``fit`` with the same data.
-        strategy : Sync or LocalSGD, optional
-            What workers do between two exchanges: ``rewire.Sync()``, every step together, or
-            ``rewire.LocalSGD(every=32)``, some steps alone and then the mean.
+        strategy : Sync, LocalSGD or WASSP, optional
+            What workers do between two exchanges: ``rewire.Sync()``, every step together;
+            ``rewire.LocalSGD(every=32)``, some steps alone and then the mean; ``rewire.WASSP(alone=0.3)``,
+            the last epochs alone, with links of their own, and then a merge.
         timeout : float > 0
             Seconds without a sign of life after which a worker is given up.
 
@@ -287,8 +289,17 @@ class Trainer(OwnLoop):
                         self, self._workspace, source, targets, weight, validation, batch, shuffle,
                         interrupts, others, plan,
                     )  # fmt: skip
+                    ends = round(plan.alone * epochs) if isinstance(plan, WASSP) else 0
+                    self.state.run_end = max(self.state.run_end, self.epoch + epochs if ends else 0)
                     try:
-                        run.epochs(epochs, progress(verbose))
+                        if epochs > ends:
+                            run.epochs(epochs - ends, progress(verbose))
+                        stopped = run.seen.stop or self.history.interrupted
+                        if isinstance(plan, WASSP) and ends and not stopped:
+                            finish(
+                                self, plan, others, source, targets, weight, validation, batch, shuffle, ends,
+                                run.threads,
+                            )  # fmt: skip
                     finally:
                         self.exchanged_bytes = 0 if others is None else others.exchanged
             except KeyboardInterrupt:

@@ -21,7 +21,6 @@
  * are random, and a mispredicted branch costs as much as moving five slots. */
 #include "store/edit.h"
 #include "base/mem.h"
-#include "store/digest.h"
 #include "store/mirror.h"
 #include "store/shift.h"
 #include "base/par.h"
@@ -632,41 +631,13 @@ static void check_after_commit(const rw_store *s)
 #define check_after_commit(s) ((void)0)
 #endif
 
-/* What the plan adds to the digest, before it is carried out: entries [n * b / of, n * (b + 1) / of)
- * of both lists. */
-static uint64_t digest_part(const rw_edit *e, int64_t b, int64_t of)
-{
-    const rw_store *s = e->s;
-    const rw_plan *p = e->p;
-    uint64_t sum = 0;
-    for (int64_t i = p->n_ins * b / of; i < p->n_ins * (b + 1) / of; i++)
-        sum += rw_place_hash(s, p->ins_group[i], p->ins_source[i]);
-    for (int64_t i = p->n_del * b / of; i < p->n_del * (b + 1) / of; i++) {
-        int32_t g = p->del_group[i];
-        sum -= rw_place_hash(s, g, s->source[s->start[g] + p->del_position[i]]);
-    }
-    return sum;
-}
-
-static uint64_t digest_change(const rw_edit *e)
-{
-    uint64_t part[RW_SHARES], sum = 0;
-    int64_t n = rw_min64(RW_SHARES, 1 + (e->p->n_ins + e->p->n_del) / RW_COMMIT_CHUNK);
-    RW_PARALLEL_FOR(n > 1 ? e->threads : 1)
-    for (int64_t b = 0; b < n; b++)
-        part[b] = digest_part(e, b, n);
-    for (int64_t b = 0; b < n; b++)
-        sum += part[b];
-    return sum;
-}
-
 static void carry_out(rw_edit *e)
 {
     rw_store *s = e->s;
     RW_ASSERT(e->p->generation == s->generation && !s->pins); /* nothing has changed since */
     if (!e->p->n_del && !e->p->n_ins)
         return;
-    s->digest += digest_change(e);
+    s->digest += rw_plan_digest(e->p, e->threads);
     s->mirror.valid = e->mirrored;
     if (e->mirrored)
         rw_mirror_forget_removed(s, e->p);

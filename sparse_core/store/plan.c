@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/par.h"
 #include "base/tuning.h"
+#include "store/digest.h"
 
 #include <math.h>
 #include <string.h>
@@ -458,4 +459,33 @@ rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw
         }
     }
     return RW_OK;
+}
+
+/* --- the digest --------------------------------------------------------------------- */
+
+/* Of the entries [n * b / of, n * (b + 1) / of) of both lists. */
+static uint64_t digest_part(const rw_plan *p, int64_t b, int64_t of)
+{
+    const rw_store *s = p->store;
+    uint64_t sum = 0;
+    for (int64_t i = p->n_ins * b / of; i < p->n_ins * (b + 1) / of; i++)
+        sum += rw_place_hash(s, p->ins_group[i], p->ins_source[i]);
+    for (int64_t i = p->n_del * b / of; i < p->n_del * (b + 1) / of; i++) {
+        int32_t g = p->del_group[i];
+        sum -= rw_place_hash(s, g, s->source[s->start[g] + p->del_position[i]]);
+    }
+    return sum;
+}
+
+uint64_t rw_plan_digest(const rw_plan *p, int threads)
+{
+    RW_ASSERT(p->generation == p->store->generation && threads >= 1);
+    uint64_t part[RW_SHARES], sum = 0;
+    int64_t n = rw_min64(RW_SHARES, 1 + (p->n_ins + p->n_del) / RW_COMMIT_CHUNK);
+    RW_PARALLEL_FOR(n > 1 ? threads : 1)
+    for (int64_t b = 0; b < n; b++)
+        part[b] = digest_part(p, b, n);
+    for (int64_t b = 0; b < n; b++)
+        sum += part[b];
+    return sum;
 }

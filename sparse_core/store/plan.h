@@ -84,6 +84,10 @@ rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at);
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);
 
+/* What carrying the plan out will add to the digest of its store (digest.h), which has not changed
+ * since. */
+uint64_t rw_plan_digest(const rw_plan *p, int threads);
+
 /* How the weights of a plan's new links are drawn: by (row, source), so that
  * the value does not depend on the other new links. */
 typedef enum {

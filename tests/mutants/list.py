@@ -430,7 +430,7 @@ MUTANTS = [
     ),
     Mutant(
         "digest-forgets-removals",
-        "store/edit.c",
+        "store/plan.c",
         "sum -= rw_place_hash(",
         "sum -= 0 * rw_place_hash(",
         "test_clones_are_equal_and_independent",

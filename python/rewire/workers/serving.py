@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +16,16 @@ from rewire._inputs import Source
 from rewire._moments import quiet
 from rewire._packing import Packing
 from rewire._sharded import Found, ShardRunner
-from rewire._shards import Task, nodes_of
+from rewire._shards import Task, cut, nodes_of
 from rewire.losses import Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
 
-__all__ = ["Answer", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of", "nodes_for", "serve"]
+__all__ = [
+    "AloneAnswer", "AloneOrder", "Answer", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of",
+    "nodes_for", "serve",
+]  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -142,6 +145,22 @@ class RoundAnswer(NamedTuple):
     error: tuple[bytes, str] | None = None
 
 
+class AloneOrder(NamedTuple):
+    """Trainings from their beginning to their end: ``train(said, number, source, targets, threads)``."""
+
+    train: Callable[..., Any]
+    said: Any
+    trainings: int
+    threads: int
+
+
+class AloneAnswer(NamedTuple):
+    """What each of them ended with, or an error."""
+
+    found: list[Any]
+    error: tuple[bytes, str] | None = None
+
+
 def nodes_for(rank: int, size: int, shards: int) -> list[tuple[int, int]]:
     """The nodes of the tree that one of so many processes computes."""
     return nodes_of(rank * shards // size, (rank + 1) * shards // size, shards)
@@ -170,7 +189,7 @@ def serve(comm: Comm, job: Job) -> Any:
     register_kinds(job.kinds)
     server = _Server(comm, job)
     with quiet():
-        while isinstance(order := thing_of(comm.bcast(None)), (Order, RoundOrder)):
+        while isinstance(order := thing_of(comm.bcast(None)), (Order, RoundOrder, AloneOrder)):
             comm.gather(parts_of(server.answer(order)))
     return order
 
@@ -182,11 +201,15 @@ class _Server:
         self.rooms: list[NDArray[np.uint8]] = []
         self.fields: dict[str, Any] = {}  # of the optimizer, as the network has them
 
-    def answer(self, order: Order | RoundOrder) -> Answer | RoundAnswer:
+    def answer(self, order: Order | RoundOrder | AloneOrder) -> Answer | RoundAnswer | AloneAnswer:
         """An answer; an error is one, too."""
         try:
             if isinstance(order, RoundOrder):
                 return self.round(order)
+            if isinstance(order, AloneOrder):
+                data, threads = (self.job.source, self.job.targets), order.threads
+                own = cut(order.trainings, self.comm.size)[self.comm.rank]
+                return AloneAnswer([order.train(order.said, k, *data, threads) for k in range(*own)])
             self.follow(order)
             self.runner.p.threads = order.threads
             self.runner.metric = self.loss.metric(self.network.final) if order.looks else None
@@ -202,6 +225,8 @@ class _Server:
                 said = pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
             if isinstance(order, RoundOrder):
                 return RoundAnswer({}, [], (said, words))
+            if isinstance(order, AloneOrder):
+                return AloneAnswer([], (said, words))
             return Answer({}, set(), [], (said, words))
 
     def round(self, order: RoundOrder) -> RoundAnswer:

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._alone import NetworkState, Round, RoundRunner, Stepped
+from rewire._inputs import Source
 from rewire._packing import Packing, Views, add
 from rewire._sharded import Found, ShardRunner
-from rewire._shards import Task, summed
+from rewire._shards import Task, cut, summed
 from rewire.errors import WorkerError
-from rewire.losses import Loss
+from rewire.losses import Loss, Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
-from rewire.workers.serving import Answer, Order, RoundAnswer, RoundOrder, answer_of, nodes_for
+from rewire.workers.serving import (
+    AloneAnswer,
+    AloneOrder,
+    Answer,
+    Order,
+    RoundAnswer,
+    RoundOrder,
+    answer_of,
+    nodes_for,
+)
 
 __all__ = ["Team"]
 
@@ -123,6 +134,20 @@ class Team:
         state.put(begin if total is None else total)
         return found
 
+    def alone(
+        self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
+        threads: int,
+    ) -> list[Any]:  # fmt: skip
+        """What trainings end with that each process makes some of: ``train(said, number, ...)``."""
+        self._say(AloneOrder(train, said, trainings, threads))
+        own = [train(said, k, source, targets, threads) for k in range(*cut(trainings, self.size)[0])]
+        for rank, parts in enumerate(self._gathered(), 1):
+            answer: AloneAnswer = thing_of(parts)
+            if answer.error is not None:
+                raise _error(rank, self.size, *answer.error)
+            own += answer.found
+        return own
+
     def drain(self) -> None:
         """Take answers that are on their way, and let them go.
 
@@ -144,7 +169,7 @@ class Team:
         self.exchanged += sum(part.nbytes for parts in found for part in parts)
         return found
 
-    def _say(self, order: Order | RoundOrder) -> None:
+    def _say(self, order: Order | RoundOrder | AloneOrder) -> None:
         """Tell all others what to do."""
         parts = parts_of(order)
         self._talking = True
