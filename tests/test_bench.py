@@ -171,6 +171,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("online", ()),
         ("store", ()),
         ("merge", ()),
+        ("local_sgd", ()),
         ("small_data", ()),
         ("scale", ()),
         ("losses", ()),

@@ -31,8 +31,14 @@ _MORE = 1 << 20  # bytes of a message beside weights, links and rows
 
 @contextlib.contextmanager
 def helpers_of(
-    trainer: TrainerLike, workers: int, source: Source, targets: Targets, batch: int, timeout: float,
-    trainings: int = 0, arrays: int = 0,
+    trainer: TrainerLike,
+    workers: int,
+    source: Source,
+    targets: Targets,
+    batch: int,
+    timeout: float,
+    trainings: int = 0,
+    arrays: int = 0,
 ) -> Iterator[Helpers]:
     """One process less than ``workers``, 2 or more, beside this one, as long as the block lasts.
 
