@@ -4,7 +4,7 @@
  * in other stores. Floats are summed as doubles in the order of the list of stores, and rounded
  * once. So bits depend on that order, and not on threads or on edit history.
  *
- * Cost: some 3 ns a slot of the other stores: each is looked up in a table of the group's links. */
+ * Cost: some 5 to 10 ns a slot of the other stores: each is looked up in a table of the group's links. */
 #ifndef RW_BLEND_H
 #define RW_BLEND_H
 
