@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire.progress import Silent
 
 RNG = np.random.default_rng(1)
 X, Y = RNG.normal(size=(330, 20)).astype(np.float32), RNG.integers(0, 4, 330)
@@ -88,6 +89,53 @@ def test_other_rules_optimizers_weights_and_dtypes():
     weight = np.where(np.arange(330) % 7, 1.0, 0.0)
     alone, together = (fitted(made(), workers=n, sample_weight=weight) for n in (1, 2))
     assert bits(alone) == bits(together) and (alone.step, alone.rewirings) == (14, 2)
+
+
+@pytest.mark.parametrize("trainings", [1, 2, 3, 4])
+def test_fractions_of_a_run_are_of_its_steps_in_a_row(trainings):
+    made = fitted(trainer(rw.GraNet(0.05, every=rw.Steps(1))), every=2, trainings=trainings, epochs=1)
+    assert sum(made.history[-1]["nnz"]) == sum(round(0.05 * n) for n in (20 * 24, 24 * 4))
+
+    class Log(rw.Callback):
+        def on_rewire(self, state):
+            self.last = state.step
+
+    log = Log()
+    made = trainer(rw.RigL(every=rw.Steps(2), end=0.75), callbacks=[log])
+    fitted(made, trainings=trainings, epochs=4)
+    steps = 4 * -(-330 // (16 * trainings))
+    assert made.step == steps and 0.75 * steps - 2 <= log.last <= 0.75 * steps
+
+
+def test_a_period_that_does_not_fit_the_steps_in_a_row_is_said():
+    every = rw.Steps(20)
+    fitted(trainer(rw.SET(every=every)), trainings=1)
+    with pytest.warns(UserWarning, match="acts once: its period is 20 steps, the run has 22 steps"):
+        fitted(trainer(rw.SET(every=every)), trainings=2)
+    options = {"hidden_layer_sizes": (8,), "max_iter": 1, "random_state": 0, "batch_size": 3}
+    for strategy, unit in ((None, "epochs"), (rw.LocalSGD(4, workers=2), "steps")):
+        found = rw.SparseMLPClassifier(**options, strategy=strategy, workers=1).fit(X, Y)
+        assert found.trainer_.rewiring.every.unit == unit
+
+
+@pytest.mark.parametrize("every", [1, 3, 100])
+def test_a_bar_is_full_after_an_epoch(every, monkeypatch):
+    class Bar(Silent):
+        def begin(self, epochs, first, steps):
+            self.total, self.done, self.full = steps, 0, []
+
+        def step(self, loss, steps=1):
+            self.done += steps
+
+        def epoch(self, row):
+            self.full.append(self.done)
+            self.done = 0
+
+    bar = Bar()
+    monkeypatch.setattr("rewire.trainer.progress", lambda verbose: bar)
+    weight = np.where(np.arange(330) < 200, 0.0, 1.0)  # steps at the start are passed over
+    fitted(every=every, sample_weight=weight, shuffle=False)
+    assert bar.total == 7 and bar.full == [7, 7]
 
 
 def test_more_trainings_than_samples():

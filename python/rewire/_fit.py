@@ -109,7 +109,7 @@ class Fit(Stepper):
         """Train ``count`` epochs, or until somebody stops or interrupts it."""
         trainer, net, state = self.trainer, self.net, self.state
         self.seen.last_epoch = state.epoch + count
-        steps = -(-self.samples // self.batch)
+        steps = self.steps_of_epoch()
         self.run_epochs = run_length(trainer, count, steps)
         part = state.unfinished
         if part is not None and not (part.continues(*self.kind()) and self.has_weight(part)):
@@ -150,6 +150,10 @@ class Fit(Stepper):
 
     # --- an epoch -----------------------------------------------------------------------
 
+    def steps_of_epoch(self) -> int:
+        """Steps in a row, with those that are passed over: each takes a batch of every training."""
+        return -(-self.samples // (self.batch * max(1, self.trainings)))
+
     def kind(self) -> tuple[int, int, int, bool, Metric | None]:
         """What an unfinished epoch must have in common with the coming one, to be that."""
         metric = self.trainer.training_metric()
@@ -176,12 +180,11 @@ class Fit(Stepper):
         trainer, state = self.trainer, self.state
         part = state.unfinished or self.begin_epoch()
         self.seconds_callbacks = part.seconds_callbacks
-        steps = -(-self.samples // self.batch)
-        run = self.run_epochs, part.first_step + (self.run_epochs - state.epoch) * steps
+        run = self.run_epochs, part.first_step + (self.run_epochs - state.epoch) * self.steps_of_epoch()
         order = self.order()
         while self.trainings and part.done < len(order):
-            self.train_round(order, part, run)
-            show.step(self.seen.loss)
+            steps = self.train_round(order, part, run)
+            show.step(self.seen.loss, steps)
         while part.done < len(order):
             rows = order[part.done : part.done + self.batch]
             weight = self.weight.of(rows)
@@ -208,8 +211,14 @@ class Fit(Stepper):
         )
         return row
 
-    def train_round(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int]) -> None:
-        """Rewire if it is due; let all trainings make their steps, and take the mean of their ends."""
+    def train_round(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int]) -> int:
+        """Rewire if it is due; let all trainings make their steps, and take the mean of their ends.
+
+        Returns
+        -------
+        int
+            How many steps of the epoch are behind it now.
+        """
         begin, state = time.perf_counter(), self.state
         progress = self.progress(state.epoch, state.step == part.first_step, run)
         if self.due(progress) and not part.rewired:
@@ -218,15 +227,15 @@ class Fit(Stepper):
             if weight.amount > 0.0:
                 self.rewire(progress, part, rows, weight)
                 begin = time.perf_counter()
-        steps = 1
+        planned = 1
         after = progress._replace(epoch_begins=False)
-        while steps < self.every and not self.due(after._replace(step=state.step + steps)):
-            steps += 1
-        rows = order[part.done : part.done + self.trainings * self.batch * steps]
+        while planned < self.every and not self.due(after._replace(step=state.step + planned)):
+            planned += 1
+        rows = order[part.done : part.done + self.trainings * self.batch * planned]
         parts = self.parts_of_round(rows)
         if not any(parts):  # of weight 0
             part.done += len(rows)
-            return
+            return planned
         steps = max(map(len, parts))
         rates = [self.optimizer.rate(state.epoch, state.step + i) for i in range(steps)]
         task = Round(parts, rates, state.step, state.epoch, state.optimizer_step, self.batch)
@@ -241,6 +250,7 @@ class Fit(Stepper):
             loss = self.count_round(task, found, part)
             self.close(part, len(rows), progress, begin)
             self.told_of_step(part, loss)
+        return planned
 
     def parts_of_round(self, rows: NDArray[np.int64]) -> list[list[Batch]]:
         """Samples of a round by training: those of a step are shared by all, as equally as can be."""

@@ -10,7 +10,7 @@ from rewire._training import TrainerLike
 from rewire.callbacks import EarlyStopping, LinkLog, MapLog, WeightAverage
 from rewire.rewiring import ImportancePruning, Rule
 
-__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "strategy"]
+__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "strategy", "trainings_of"]
 
 _FOLLOWING = (EarlyStopping, LinkLog, MapLog, WeightAverage)
 
@@ -110,6 +110,11 @@ class WASSP(Strategy):
 def strategy(given: Any) -> Strategy:
     """What ``fit`` was given, or :class:`Sync`."""
     return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, "a strategy")
+
+
+def trainings_of(given: Strategy, processes: int) -> int:
+    """How many batches a step takes: one of every training that learns alone."""
+    return (given.workers or processes) if isinstance(given, LocalSGD) else 1
 
 
 def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> None:

@@ -47,8 +47,8 @@ class Silent:
     def begin(self, epochs: int, first: int, steps: int) -> None:
         """``epochs`` is the count at which training ends, ``first`` that at which it starts."""
 
-    def step(self, loss: float) -> None:
-        """A step is done."""
+    def step(self, loss: float, steps: int = 1) -> None:
+        """A step is done, or several whose mean loss this is."""
 
     def epoch(self, row: dict[str, Any]) -> None:
         """An epoch is done."""
@@ -78,8 +78,8 @@ class TqdmBar(Lines):
         super().begin(epochs, first, steps)
         self._bar = self._tqdm(total=steps, unit="step", leave=False, file=sys.stderr)
 
-    def step(self, loss: float) -> None:
-        self._bar.update(1)
+    def step(self, loss: float, steps: int = 1) -> None:
+        self._bar.update(steps)
 
     def epoch(self, row: dict[str, Any]) -> None:
         self._bar.clear()
@@ -102,8 +102,8 @@ class RichBar(Lines):
         self._progress.start()
         self._task = self._progress.add_task("training", total=steps)
 
-    def step(self, loss: float) -> None:
-        self._progress.advance(self._task)
+    def step(self, loss: float, steps: int = 1) -> None:
+        self._progress.advance(self._task, steps)
 
     def epoch(self, row: dict[str, Any]) -> None:
         self._progress.stop()

@@ -25,7 +25,7 @@ from rewire import _checks
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
-from rewire._strategies import Strategy
+from rewire._strategies import Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire.activations import Activation
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
@@ -44,6 +44,7 @@ from rewire.optim import Optimizer
 from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.trainer import Trainer
+from rewire.workers.joining import processes_of
 
 __all__ = ["BaseSparseMLP"]
 
@@ -327,7 +328,7 @@ class BaseSparseMLP(Arguments):
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
             things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
-                amount = self._amount(targets, weight, options["batch_size"], going_on, incremental)
+                amount = self._amount(targets, weight, options, going_on, incremental)
                 if going_on:
                     trainer = self.trainer_
                     self._take_up(trainer, amount, known)
@@ -504,7 +505,7 @@ class BaseSparseMLP(Arguments):
         self,
         targets: NDArray[Any],
         weight: NDArray[np.float64] | None,
-        batch: int,
+        options: dict[str, Any],
         going_on: bool,
         incremental: bool,
     ) -> Amount:
@@ -517,7 +518,11 @@ class BaseSparseMLP(Arguments):
             elif incremental:
                 rows = max(rows, self.t_)
         each = 1 if targets.ndim == 1 else targets.shape[1]
-        return Amount(rows * each, None if incremental else -(-targets.shape[0] // batch))
+        if incremental:
+            return Amount(rows * each, None)
+        _, processes = processes_of(options["workers"])
+        batch = options["batch_size"] * trainings_of(options["strategy"], processes)
+        return Amount(rows * each, -(-targets.shape[0] // batch))
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""
