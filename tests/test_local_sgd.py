@@ -138,6 +138,29 @@ def test_a_bar_is_full_after_an_epoch(every, monkeypatch):
     assert bar.total == 7 and bar.full == [7, 7]
 
 
+def test_a_rewiring_waits_for_a_sample_with_weight():
+    class Looks(rw.RigL):
+        def rewire(self, parameters, progress, *rest, **more):
+            asked.append(progress.step)
+            return super().rewire(parameters, progress, *rest, **more)
+
+    asked: list[int] = []
+    weight = np.where(np.arange(330) % 48 < 16, 0.0, 1.0)  # nothing of it goes to the first training
+    made = trainer(Looks(every=rw.Steps(3), end=1.0), norm=False)
+    fitted(made, sample_weight=weight, shuffle=False)
+    assert asked == [3, 6, 9, 12] and made.step == 14
+
+
+def test_a_round_of_any_length_ends_with_the_epoch():
+    class Asked(rw.SET):
+        def due(self, progress):
+            assert progress.step < 14, "asked of steps that no epoch has"
+            return super().due(progress)
+
+    made = fitted(trainer(Asked(every=rw.Epochs(1))), every=10**9)
+    assert made.step == 14 and made.rewirings == 1
+
+
 def test_more_trainings_than_samples():
     made = trainer(norm=False)
     made.fit(X[:5], Y[:5], epochs=2, batch_size=2, verbose=0, workers=1, strategy=rw.LocalSGD(3, workers=8))

@@ -220,22 +220,21 @@ class Fit(Stepper):
             How many steps of the epoch are behind it now.
         """
         begin, state = time.perf_counter(), self.state
+        each = self.trainings * self.batch
+        batches = self.parts_of_round(order[part.done : part.done + each])
+        if not any(batches):  # of weight 0: no step
+            part.done += min(each, len(order) - part.done)
+            return 1
         progress = self.progress(state.epoch, state.step == part.first_step, run)
         if self.due(progress) and not part.rewired:
-            rows = order[part.done : part.done + self.batch]
-            weight = self.weight.of(rows)
-            if weight.amount > 0.0:
-                self.rewire(progress, part, rows, weight)
-                begin = time.perf_counter()
-        planned = 1
-        after = progress._replace(epoch_begins=False)
-        while planned < self.every and not self.due(after._replace(step=state.step + planned)):
+            self.rewire(progress, part, *next(own[0] for own in batches if own))
+            begin = time.perf_counter()
+        most = min(self.every, -(-(len(order) - part.done) // each))
+        planned, after = 1, progress._replace(epoch_begins=False)
+        while planned < most and not self.due(after._replace(step=state.step + planned)):
             planned += 1
-        rows = order[part.done : part.done + self.trainings * self.batch * planned]
+        rows = order[part.done : part.done + each * planned]
         parts = self.parts_of_round(rows)
-        if not any(parts):  # of weight 0
-            part.done += len(rows)
-            return planned
         steps = max(map(len, parts))
         rates = [self.optimizer.rate(state.epoch, state.step + i) for i in range(steps)]
         task = Round(parts, rates, state.step, state.epoch, state.optimizer_step, self.batch)
