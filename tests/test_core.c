@@ -15,10 +15,10 @@
 #include "core/links.h"
 #include "core/asserting.h"
 #include "core/copies.h"
-#include "core/merge.h"
 #include "core/draws.h"
 #include "core/grow_random.h"
 #include "core/prune.h"
+#include "core/merge.h"
 #include "core/topk.h"
 #include "core/grow_paths.h"
 #include "core/rewirings.h"
@@ -89,6 +89,7 @@ int main(int argc, char **argv)
     RUN(test_merges_by_definition);
     RUN(test_a_floor_that_is_too_high);
     RUN(test_merges_refuse_what_does_not_fit);
+    RUN(test_interrupted_merges_change_nothing);
     RUN(test_blends_by_definition);
     RUN(test_structures_go_round);
     RUN(test_forged_structures);

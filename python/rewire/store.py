@@ -333,6 +333,8 @@ class WeightStore(Edits, Items, Products, Built):
         ------
         TypeError, ValueError, KeyError
             For anything else; nothing is changed then.
+        MemoryError, KeyboardInterrupt
+            Nothing is changed then either: the values are carried over into memory for one field more.
         """
         _checks.one_of_types("other", other, WeightStore, "a WeightStore")
         if (other.shape, other.group) != (self.shape, self.group):

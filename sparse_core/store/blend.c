@@ -153,7 +153,8 @@ rw_status rw_field_blend(rw_store *to, int32_t field, const rw_store *const *fro
 {
     RW_ASSERT(rw_has_field(to, field) && from && of && k >= 1 && k <= RW_BLEND_MOST);
     RW_ASSERT(rw_is_run(run));
-    blending b = { .to = to, .field = field, .from = from, .of = of, .k = k, .how = how,
+    rw_store fresh = *to; /* with an array of its own for the field: nothing changes until all is there */
+    blending b = { .to = &fresh, .field = field, .from = from, .of = of, .k = k, .how = how,
                    .none = none, .n_blocks = rw_block_count(to) };
     if (!blendable(&b))
         return RW_ESHAPE;
@@ -165,8 +166,11 @@ rw_status rw_field_blend(rw_store *to, int32_t field, const rw_store *const *fro
     int64_t work = to->slots * to->group * k * RW_COST_MERGE_SLOT;
     size_t threads = (size_t)rw_threads_for(run->threads, work);
     size_t longest = (size_t)b.longest + 1, values = longest * (size_t)to->field[field].width;
+    size_t slots = (size_t)rw_max64(to->top, 1), bytes = rw_slot_bytes(&to->field[field]);
+    char *data = rw_alloc_array(slots, bytes);
+    fresh.field[field].data = data;
     b.of_thread = rw_calloc_array(threads, sizeof *b.of_thread);
-    rw_status st = b.of_thread ? RW_OK : RW_ENOMEM;
+    rw_status st = data && b.of_thread ? RW_OK : RW_ENOMEM;
     for (size_t i = 0; i < threads && !st; i++) {
         blend_scratch *t = &b.of_thread[i];
         t->of = (rw_link_table){ rw_calloc_array((size_t)to->n_in, sizeof *t->of.entry), 1 };
@@ -178,6 +182,12 @@ rw_status rw_field_blend(rw_store *to, int32_t field, const rw_store *const *fro
     }
     if (!st)
         st = rw_blocks_exactly(run, (int)threads, b.n_blocks, blend_block, &b);
+    for (int32_t g = 0; g < to->n_groups && !st; g++) /* copied: views see what lies in their array */
+        if (to->len[g]) {
+            size_t first = (size_t)to->start[g] * bytes;
+            memcpy(to->field[field].data + first, data + first, (size_t)to->len[g] * bytes);
+        }
+    rw_free(data, slots * bytes);
     for (size_t i = 0; i < threads && b.of_thread; i++) {
         blend_scratch *t = &b.of_thread[i];
         rw_free(t->of.entry, (size_t)to->n_in * sizeof *t->of.entry);

@@ -185,6 +185,25 @@ static void test_merges_refuse_what_does_not_fit(void)
     CHECK(rw_mem_live == 0);
 }
 
+static void test_interrupted_merges_change_nothing(void)
+{
+    rw_store *s = random_store(3200, 800, 8, RW_F32, 90), *other = random_store(3200, 800, 8, RW_F32, 10);
+    const rw_store *one[1] = { other }, *two[2] = { s, other };
+    const int32_t weights[1] = { RW_WEIGHT };
+    snapshot shot = snapshot_take(s);
+    rw_run run = { 1, poll_says_stop, NULL };
+    rw_store *out = NULL;
+    poll_calls = 0;
+    CHECK_STATUS(rw_field_blend(s, RW_WEIGHT, one, weights, 1, RW_BLEND_MEAN, 9.0, &run), RW_EINTR);
+    CHECK(poll_calls == 1 && snapshot_same(&shot, s));
+    CHECK_STATUS(rw_store_merge(two, 2, RW_BLEND_SUM, RW_MERGE_ALL, &run, &out), RW_EINTR);
+    CHECK(!out);
+    snapshot_free(&shot);
+    rw_store_free(s);
+    rw_store_free(other);
+    CHECK(rw_mem_live == 0);
+}
+
 static void test_blends_by_definition(void)
 {
     static const rw_dtype KINDS[] = { RW_F32, RW_F64, RW_I32, RW_U8, RW_I64 };

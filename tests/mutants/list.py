@@ -401,6 +401,13 @@ MUTANTS = [
         "test_blends_by_definition",
     ),
     Mutant(
+        "blend-writes-where-it-stands",
+        "store/blend.c",
+        "    fresh.field[field].data = data;\n",
+        "",
+        "test_interrupted_merges_change_nothing",
+    ),
+    Mutant(
         "blend-gives-padding-a-weight",
         "store/blend.c",
         "if (b->field == RW_WEIGHT)",
