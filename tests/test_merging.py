@@ -125,6 +125,15 @@ def test_merges_refuse_what_does_not_fit():
         rw.merge([twice, twice.copy()], links=3)
 
 
+def test_merges_take_what_is_gone_through_and_refuse_what_overflows():
+    big = rw.WeightStore.from_dense(np.full((2, 2), 3e38, np.float32))
+    assert rw.merge(store for store in (big, big)).nnz == 4
+    with pytest.raises(ValueError, match="stores must be at most 4096, got 5000"):
+        rw.merge([big] * 5000)
+    with pytest.raises(ValueError, match="sums of 'weight' that are finite as float32"):
+        rw.merge([big, big], "sum")
+
+
 @given(seed=st.integers(0, 2**32 - 1), group=st.sampled_from([1, 4]), threads=st.integers(1, 3))
 def test_values_are_carried_over(seed, group, threads):
     rng = np.random.default_rng(seed)
@@ -149,6 +158,13 @@ def test_carrying_refuses():
         store.carry(rw.WeightStore(n_out=40, n_in=30), "momentum")
     with pytest.raises(ValueError, match="one dtype"):
         store.carry(rw.WeightStore(n_out=40, n_in=30, dtype="float64"))
+    with pytest.raises(ValueError, match="new must be a number"):
+        store.carry(store.copy(), new=1e300)
+    store.add_field("age", "uint8")
+    with pytest.raises(ValueError, match=r"new must be an integer in \[0, 255\] .* uint8, got 2.5"):
+        store.carry(store.copy(), "age", new=2.5)
+    with pytest.raises(ValueError, match="weight must be a number"):
+        rw.WeightStore.from_structure(store.structure_bytes(), weight=1e300)
     store.carry(store)
     np.testing.assert_array_equal(store.get_field("weight"), before)
 

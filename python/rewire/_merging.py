@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rewire import _checks, _core
@@ -12,10 +12,11 @@ from rewire.threads import resolve
 __all__ = ["HOW", "merge"]
 
 HOW = ("mean", "sum", "holders", "min", "max")
+MOST = 4096  # stores, as the core has it
 
 
 def merge(
-    stores: Sequence[WeightStore],
+    stores: Iterable[WeightStore],
     how: str = "mean",
     *,
     links: int | None = None,
@@ -26,7 +27,7 @@ def merge(
 
     Parameters
     ----------
-    stores : sequence of WeightStore
+    stores : iterable of WeightStore
         Of one shape, group and dtype. Bits depend on their order, for rounding is all that an order changes.
     how : {"mean", "sum", "holders", "min", "max"}
         What becomes of a link's weights: their sum divided by the number of stores, so that a link that few
@@ -64,9 +65,11 @@ def merge(
     >>> rw.merge([one, two], links=2).to_csr().toarray()
     array([[0. , 1.5, 2. ]], dtype=float32)
     """
-    given = list(stores) if isinstance(stores, Sequence) else stores
-    if not isinstance(given, list) or not given:
-        raise TypeError(f"stores must be a list of at least one WeightStore, got {_checks.describe(stores)}")
+    single = isinstance(stores, WeightStore) or not isinstance(stores, Iterable)
+    if single or not (given := list(stores)):
+        raise TypeError(f"stores must be at least one WeightStore in a list, got {_checks.describe(stores)}")
+    if len(given) > MOST:
+        raise ValueError(f"stores must be at most {MOST}, got {len(given)}")
     for number, store in enumerate(given):
         _checks.one_of_types(f"stores[{number}]", store, WeightStore, "a WeightStore")
         for name in ("shape", "group", "dtype"):
@@ -100,6 +103,9 @@ def merge(
         dtype, width, birth = given[0].fields[name]
         found.add_field(name, dtype, per_slot=width != found.group, birth=birth)
         _core.blend(found._core, name, cores, blend, birth, count)
+    for name, blend in {"weight": how, **asked}.items():
+        if blend == "sum" and not _core.field_finite(found._core, name):
+            raise ValueError(f"stores must have sums of {name!r} that are finite as {found.fields[name][0]}")
     return found
 
 

@@ -300,10 +300,12 @@ class WeightStore(Edits, Items, Products, Built):
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be bytes, got {_checks.describe(data)}")
-        view = memoryview(data).cast("B")
+        # A copy of what another thread may change while it is read, after it was checked.
+        view = memoryview(data if isinstance(data, bytes) else bytes(data))
         n_out, n_in, group, _ = _core.structure_sizes(view)
-        weight = _checks.number("weight", weight)
-        store = _empty(cls, n_out, n_in, group, _checks.choice("dtype", dtype, ("float32", "float64")))
+        dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
+        weight = _held("weight", weight, dtype)
+        store = _empty(cls, n_out, n_in, group, dtype)
         store.set_birth("weight", weight)
         _core.structure_load(store._core, view)
         store.set_birth("weight", 0.0)
@@ -348,7 +350,7 @@ class WeightStore(Edits, Items, Products, Built):
         mine, its = self.fields[field], other.fields[field]
         if mine[:2] != its[:2]:
             raise ValueError(f"field {field!r} must be of one dtype and width, got {mine[:2]} and {its[:2]}")
-        value = mine[2] if new is None else _checks.number("new", new)
+        value = mine[2] if new is None else _held("new", new, mine[0])
         if other is not self:
             _core.blend(self._core, field, [other._core], "mean", value, resolve(threads))
 
@@ -405,6 +407,20 @@ class WeightStore(Edits, Items, Products, Built):
             self._core.set_field(name, values)
         self._core.check()
         _own(self).update(state.get("own", {}))
+
+
+def _held(name: str, value: Any, dtype: str) -> float:
+    """A number that a field of a dtype can hold."""
+    if np.dtype(dtype).kind == "f":
+        most = float(np.finfo(dtype).max)
+        return _checks.number(name, value, low=-most, high=most)
+    limits, number = np.iinfo(dtype), _checks.number(name, value)
+    if not (number.is_integer() and limits.min <= number <= limits.max):
+        raise ValueError(
+            f"{name} must be an integer in [{limits.min}, {limits.max}] for a field of dtype {dtype}, "
+            f"got {_checks.describe(value)}"
+        )
+    return number
 
 
 def _own(store: WeightStore) -> dict[str, Any]:
