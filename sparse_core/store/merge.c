@@ -171,7 +171,8 @@ static const uint64_t *merge_all_runs(merge_scratch *t, int32_t k)
     for (int32_t p = 0; p < len; p++) {                                      \
         uint32_t found = entry[source[p]];                                   \
         int32_t known = found >= base, fresh = 1 - known;                    \
-        int32_t at = n + ((int32_t)(found - base) - n) * known;              \
+        uint32_t next = (uint32_t)n;  /* differences of places may wrap */       \
+        int32_t at = (int32_t)(next + (found - base - next) * (uint32_t)known); \
         entry[source[p]] = base + (uint32_t)at;                              \
         place[at] = source[p];                                               \
         if (holds)                                                           \
