@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._alone import RoundRunner
 from rewire.progress import Silent
 
 RNG = np.random.default_rng(1)
@@ -161,6 +162,38 @@ def test_a_round_of_any_length_ends_with_the_epoch():
     assert made.step == 14 and made.rewirings == 1
 
 
+def test_what_follows_steps_misses_none_in_a_round(tmp_path):
+    class Kept(rw.Checkpoint):
+        def _save(self, state):
+            saved.append(state.step)
+
+    saved: list[int] = []
+    kept = Kept(tmp_path / "kept.st", every=rw.Steps(10))
+    fitted(trainer(callbacks=[kept]), every=3, trainings=1)
+    assert saved == [12, 21, 30, 42, 42]  # rounds begin anew with an epoch; the last is of the end of fit
+
+
+def test_averages_count_every_step_of_a_round():
+    class Average(rw.WeightAverage):
+        def _update(self, network, threads, times=1):
+            counted.append(times)
+            super()._update(network, threads, times)
+
+    counted: list[int] = []
+    fitted(trainer(callbacks=[Average(0.9, every=2)], norm=False), every=5, trainings=1, epochs=1)
+    assert sum(counted) == 21 // 2 and max(counted) > 1
+
+
+def test_an_optimizer_that_becomes_another_is_refused():
+    class Change(rw.Callback):
+        def on_epoch_end(self, state):
+            state.trainer.optimizer.momentum = 0.0
+
+    for workers in (1, 2):
+        with pytest.raises(RuntimeError, match="keeps other fields than in the step before"):
+            fitted(trainer(None, callbacks=[Change()]), workers=workers, epochs=2)
+
+
 def test_more_trainings_than_samples():
     made = trainer(norm=False)
     made.fit(X[:5], Y[:5], epochs=2, batch_size=2, verbose=0, workers=1, strategy=rw.LocalSGD(3, workers=8))
@@ -187,6 +220,31 @@ def test_ctrl_c_leaves_the_state_before_the_round():
     assert cut.history.interrupted and cut.unfinished is not None
     cut.callbacks.clear()
     fitted(cut, epochs=2 - cut.epoch)
+    assert bits(cut) == bits(whole)
+
+
+@pytest.mark.parametrize("second", [KeyboardInterrupt, ArithmeticError])
+def test_what_ends_a_round_in_its_middle_leaves_its_beginning(second, monkeypatch):
+    whole, cut = fitted(), trainer()
+    train = RoundRunner._train
+
+    def broken(self, task, number):
+        found = train(self, task, number)
+        if task.step >= 4 and number == 1:
+            raise second
+        return found
+
+    monkeypatch.setattr(RoundRunner, "_train", broken)
+    if second is not KeyboardInterrupt:
+        before = bits(cut)
+        with pytest.raises(second):
+            fitted(cut)
+        assert bits(cut) == before
+        return
+    fitted(cut)
+    assert cut.history.interrupted and cut.step == 4 and cut.unfinished is not None
+    monkeypatch.undo()
+    fitted(cut, epochs=2)
     assert bits(cut) == bits(whole)
 
 

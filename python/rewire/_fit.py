@@ -220,6 +220,7 @@ class Fit(Stepper):
             How many steps of the epoch are behind it now.
         """
         begin, state = time.perf_counter(), self.state
+        self.refuse_other_fields()
         each = self.trainings * self.batch
         batches = self.parts_of_round(order[part.done : part.done + each])
         if not any(batches):  # of weight 0: no step
@@ -248,6 +249,7 @@ class Fit(Stepper):
             state.optimizer_step += steps
             loss = self.count_round(task, found, part)
             self.close(part, len(rows), progress, begin)
+            self.seen.steps = steps
             self.told_of_step(part, loss)
         return planned
 

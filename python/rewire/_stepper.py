@@ -265,14 +265,18 @@ class Stepper:
         """Set the optimizer's constants for the coming step: they may have been changed since the last."""
         constants = self.optimizer.constants()
         if constants != self.constants:
-            if tuple(self.optimizer.fields) != self.state.optimizer_fields:
-                raise RuntimeError(
-                    f"{self.optimizer!r} keeps other fields than in the step before: its state cannot begin "
-                    "anew in the middle of a call of fit"
-                )
+            self.refuse_other_fields()
             self.updates.clear()
             self.constants = constants
         self.updates.place(rate, self.optimizer.weight_decay, self.state.optimizer_step + 1)
+
+    def refuse_other_fields(self) -> None:
+        """RuntimeError if the optimizer was changed to one whose state is another."""
+        if tuple(self.optimizer.fields) != self.state.optimizer_fields:
+            raise RuntimeError(
+                f"{self.optimizer!r} keeps other fields than in the step before: its state cannot begin "
+                "anew in the middle of a call of fit"
+            )
 
     def optimize(self, rate: float) -> None:
         """Scale all kept gradients down together if their joint norm is too large; then take the step."""

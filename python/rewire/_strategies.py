@@ -136,6 +136,9 @@ def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> Non
     if type(trainer.rewiring).stepped is not Rule.stepped:
         raise ValueError(f"{what} {trainer.rewiring.label}, which has to follow every step")
     if (trainer.shards or 1) > 1:
-        raise ValueError(f"{what} shards={trainer.shards}: workers that train alone have whole batches")
+        raise ValueError(
+            f"{what} shards={trainer.shards}: workers that train alone have whole batches; set "
+            "trainer.shards = None"
+        )
     if given.workers is not None and processes > given.workers:
         raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")

@@ -37,11 +37,16 @@ class State:
     epoch: int = 0  # completed epochs over all calls of fit
     step: int = 0  # completed steps over all calls of fit
     last_epoch: int = 0  # the epoch count at which this call of fit ends
-    loss: float = math.nan  # of the last batch
+    steps: int = 1  # how many of them on_step_end tells of: several where workers learn alone
+    loss: float = math.nan  # of the last batch, or the mean over these steps
     row: dict[str, Any] = field(default_factory=dict)  # on_epoch_end: the new row of the history
     rewired: RewiringRecord | None = None  # on_rewire: links removed and grown
     validates: bool = False  # whether there is validation data
     stop: bool = False  # end training after this epoch
+
+    def multiples(self, n: int) -> int:
+        """How many multiples of n are among the steps that on_step_end tells of."""
+        return self.step // n - (self.step - self.steps) // n
 
 
 class Callback:

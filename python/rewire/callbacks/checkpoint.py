@@ -137,7 +137,7 @@ class Checkpoint(Callback):
             state.trainer.check_descriptions()
 
     def on_step_end(self, state: State) -> None:
-        if isinstance(self.every, Steps) and state.step % self.every.n == 0:
+        if isinstance(self.every, Steps) and state.multiples(self.every.n):
             self._save(state)
 
     def on_epoch_end(self, state: State) -> None:

@@ -103,8 +103,9 @@ class WeightAverage(Callback):
         _prepare(state.network)
 
     def on_step_end(self, state: State) -> None:
-        if state.step % self.every == 0 and state.epoch >= self._first_epoch(state):
-            self._update(state.network, state.trainer.threads)
+        times = state.multiples(self.every)
+        if times and state.epoch >= self._first_epoch(state):
+            self._update(state.network, state.trainer.threads, times)
 
     def on_rewire(self, state: State) -> None:
         if state.rewired is not None and state.rewired.neurons is not None:
@@ -131,8 +132,8 @@ class WeightAverage(Callback):
         _prepare(network)
         self._update(network, threads)
 
-    def _update(self, network: Sequential, threads: int | None) -> None:
-        least = 0.0 if self.decay is None else 1.0 - self.decay
+    def _update(self, network: Sequential, threads: int | None, times: int = 1) -> None:
+        least = 0.0 if self.decay is None else 1.0 - self.decay**times
         n_threads = resolve(threads)
         for parameter in network.tree.parameters.values():
             if isinstance(parameter, SparseParameter):
