@@ -277,7 +277,7 @@ def test_what_cannot_be_is_refused_by_name(made, options, words):
 def test_arguments():
     with pytest.raises(ValueError, match="every must be"):
         rw.LocalSGD(0)
-    with pytest.raises(TypeError, match="strategy must be a strategy, got"):
+    with pytest.raises(TypeError, match=r"strategy must be rewire.Sync\(\), rewire.LocalSGD\(every=32\) or"):
         trainer().fit(X, Y, strategy="local")
     assert repr(rw.LocalSGD(8, workers=2)) == "LocalSGD(every=8, workers=2)"
     assert rw.LocalSGD(8) == rw.LocalSGD(8) != rw.LocalSGD(9) and rw.Sync() == rw.Sync()
@@ -285,6 +285,12 @@ def test_arguments():
     plain.fit(X, Y, verbose=0)
     sync.fit(X, Y, verbose=0, strategy=rw.Sync())
     assert bits(plain) == bits(sync)
+
+
+def test_one_training_is_said(capsys):
+    for workers, said in ((1, True), (2, False)):
+        trainer().fit(X, Y, strategy=rw.LocalSGD(4, workers=workers))
+        assert ("one training, so nothing is averaged" in capsys.readouterr().out) == said
 
 
 def test_estimators_and_the_command_line(tmp_path, capsys):

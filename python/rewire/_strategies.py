@@ -109,7 +109,8 @@ class WASSP(Strategy):
 
 def strategy(given: Any) -> Strategy:
     """What ``fit`` was given, or :class:`Sync`."""
-    return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, "a strategy")
+    what = "rewire.Sync(), rewire.LocalSGD(every=32) or rewire.WASSP()"
+    return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, what)
 
 
 def trainings_of(given: Strategy, processes: int) -> int:

@@ -480,6 +480,7 @@ static uint64_t digest_part(const rw_plan *p, int64_t b, int64_t of)
 uint64_t rw_plan_digest(const rw_plan *p, int threads)
 {
     RW_ASSERT(p->generation == p->store->generation && threads >= 1);
+    (void)threads; /* one thread, where there is no OpenMP */
     uint64_t part[RW_SHARES], sum = 0;
     int64_t n = rw_min64(RW_SHARES, 1 + (p->n_ins + p->n_del) / RW_COMMIT_CHUNK);
     RW_PARALLEL_FOR(n > 1 ? threads : 1)

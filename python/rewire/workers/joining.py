@@ -12,7 +12,7 @@ from rewire import _checks
 from rewire._inputs import Source
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
-from rewire._strategies import LocalSGD, Strategy, check_strategy
+from rewire._strategies import LocalSGD, Strategy, check_strategy, trainings_of
 from rewire._training import TrainerLike
 from rewire.losses import Targets
 from rewire.progress import print_now
@@ -35,6 +35,10 @@ def cut_for(trainer: TrainerLike, workers: int, say: bool, strategy: Strategy) -
     """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
     check_strategy(trainer, strategy, workers)
     if isinstance(strategy, LocalSGD):
+        if say and trainings_of(strategy, workers) == 1:
+            print_now(
+                f"{strategy!r}: there is one training, so nothing is averaged; give it workers=2 or more"
+            )
         return
     if workers > 1 and trainer.shards is None:
         trainer.shards = max(DEFAULT, 1 << (workers - 1).bit_length())
