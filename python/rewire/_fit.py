@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -105,12 +106,18 @@ class Fit(Stepper):
     # --- the loop over epochs ---------------------------------------------------------------
 
     @quiet()
-    def epochs(self, count: int, show: Silent) -> None:
-        """Train ``count`` epochs, or until somebody stops or interrupts it."""
+    def epochs(
+        self, count: int, show: Silent, alone: int = 0, finish: Callable[[], None] | None = None
+    ) -> None:
+        """Train ``count`` epochs, or until somebody stops or interrupts it.
+
+        Then ``finish`` makes ``alone`` more, of which callbacks see the end.
+        """
         trainer, net, state = self.trainer, self.net, self.state
-        self.seen.last_epoch = state.epoch + count
+        end = state.epoch + count
+        self.seen.last_epoch = end + alone
         steps = self.steps_of_epoch()
-        self.run_epochs = run_length(trainer, count, steps)
+        self.run_epochs = run_length(trainer, count + alone, steps)
         part = state.unfinished
         if part is not None and not (part.continues(*self.kind()) and self.has_weight(part)):
             part = state.unfinished = None
@@ -123,7 +130,7 @@ class Fit(Stepper):
             self.prepare()
             self.tell("on_fit_begin")
             show.begin(self.seen.last_epoch, state.epoch, steps)
-            while state.epoch < self.seen.last_epoch and not self.seen.stop:
+            while state.epoch < end and not self.seen.stop:
                 row = self.one_epoch(show, last=state.epoch + 1 == self.seen.last_epoch)
                 with self.event_whole:
                     state.history.epochs.append(row)
@@ -146,7 +153,22 @@ class Fit(Stepper):
                 # A view that is still alive keeps the field; it is never saved and does no harm.
                 with contextlib.suppress(BufferError):
                     parameter.hold_gradient(False)
+        if finish is not None and not (self.seen.stop or state.history.interrupted):
+            try:
+                finish()
+            except KeyboardInterrupt:
+                self.tell("on_fit_end")
+                raise
+            if not state.history.interrupted:
+                self.tell_of_epochs_alone()
         self.tell("on_fit_end")
+
+    def tell_of_epochs_alone(self) -> None:
+        """Callbacks see the network that these epochs end with, and the last row."""
+        row = self.seen.row = self.state.history.epochs[-1]
+        self.seconds_callbacks = row["seconds_callbacks"]
+        self.tell("on_epoch_end")
+        row["seconds_callbacks"] = self.seconds_callbacks
 
     # --- an epoch -----------------------------------------------------------------------
 

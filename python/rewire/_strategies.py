@@ -7,12 +7,12 @@ from typing import Any
 from rewire import _checks
 from rewire._shards import MOST
 from rewire._training import TrainerLike
-from rewire.callbacks import EarlyStopping, LinkLog, MapLog, WeightAverage
-from rewire.rewiring import ImportancePruning, Rule
+from rewire.callbacks import handlers
+from rewire.rewiring import Rule
 
 __all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "strategy", "trainings_of"]
 
-_FOLLOWING = (EarlyStopping, LinkLog, MapLog, WeightAverage)
+_FOLLOWING = ("on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end")
 
 
 class Strategy:
@@ -58,8 +58,9 @@ class LocalSGD(Strategy):
     and Communicates Little*, ICLR 2019, equation (2). What is averaged beside the weights is ours.
 
     The history's step, and ``on_step_end``, which comes once a round with the mean loss of it, count steps of
-    one worker. A rule that looks at gradients looks at the first batch of the first worker, which is learnt
-    from afterwards whatever ``skip_step`` says. Batches are not cut into shards.
+    one worker: ``state.multiples(100)`` says whether a multiple of 100 was reached. A rule that looks at
+    gradients looks at the first batch of the first worker, which is learnt from afterwards whatever
+    ``skip_step`` says. Batches are not cut into shards.
     """
 
     def __init__(self, every: int = 32, *, workers: int | None = None) -> None:
@@ -71,21 +72,24 @@ class WASSP(Strategy):
     """Every step together at first; in the last epochs each alone, with links of its own; then a merge.
 
     In the last epochs every training has a part of the samples, drawn for the whole of them, and rewires by
-    itself. At the end their links are merged, and pruned back to as many as a layer had: those whose merged
-    weights are smallest in magnitude are given up. Dense layers, biases and buffers become their means.
+    itself. At the end their links are merged, and pruned back to as many as a layer of each training had:
+    those whose merged weights are smallest in magnitude are given up. Where these numbers differ, since a
+    rule moves links between layers, a layer gets their mean. Dense layers, biases and buffers become their
+    means.
 
     Parameters
     ----------
-    alone : float in [0, 1]
-        The fraction of the epochs of a call of ``fit``, its last ones, rounded.
+    alone : float in (0, 1]
+        The fraction of the epochs of a call of ``fit``, its last ones, rounded; at least one.
     how : {"mean", "holders"}
         What becomes of a link's weights: their sum divided by the number of trainings, as published, so that
         a link of few of them is weak; or their mean over those that have the link.
     momentum : {"mean", "holders", "zero"}
         What becomes of the optimizer's state: as of weights, or nothing is left of it, as published.
     workers : int, optional
-        How many trainings there are, in however many processes: bits depend on this number. By default as
-        many as there are processes.
+        How many trainings there are, at least 2, in however many processes: bits depend on this number. By
+        default as many as there are processes. A training whose part has no samples, or none with a weight,
+        is left out.
 
     Notes
     -----
@@ -94,17 +98,24 @@ class WASSP(Strategy):
     of workers; here a batch is what ``batch_size`` says, and the rate is the optimizer's. Pruning there is by
     magnitude within each sign, here by magnitude alone.
 
-    Callbacks are told nothing during the last epochs, whose rows of the history are means over trainings;
-    validation comes once, after the merge. Ctrl-C in the last epochs goes back to before them.
+    Callbacks are told nothing during the last epochs, whose rows of the history are means over trainings.
+    After the merge come validation, ``on_epoch_end`` with the last row, and ``on_fit_end``. So what has to
+    see every epoch, step or rewiring is refused by name; a :class:`~rewire.Checkpoint` saves nothing between.
+    Rules are refused that keep a pattern of links, or something for every link, that a merge would break.
+    Ctrl-C in the last epochs goes back to before them.
     """
 
     def __init__(
         self, alone: float = 0.3, *, how: str = "mean", momentum: str = "mean", workers: int | None = None
     ) -> None:
-        self.alone = _checks.number("alone", alone, low=0.0, high=1.0)
+        self.alone = _checks.number("alone", alone, low=0.0, high=1.0, open_low=True)
         self.how = str(_checks.choice("how", how, ("mean", "holders")))
         self.momentum = str(_checks.choice("momentum", momentum, ("mean", "holders", "zero")))
-        self.workers = None if workers is None else _checks.integer("workers", workers, low=1, high=MOST)
+        self.workers = None if workers is None else _checks.integer("workers", workers, low=2, high=MOST)
+
+    def epochs_alone(self, epochs: int) -> int:
+        """How many of the epochs of a call of ``fit`` each makes alone."""
+        return max(1, int(self.alone * epochs + 0.5))
 
 
 def strategy(given: Any) -> Strategy:
@@ -122,13 +133,7 @@ def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> Non
     """ValueError for a trainer that cannot train like this; the part is named."""
     what = f"strategy {given!r} cannot be used with"
     if isinstance(given, WASSP):
-        if (given.workers or processes) < processes:
-            raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
-        for callback in trainer.callbacks:
-            if isinstance(callback, _FOLLOWING):
-                raise ValueError(f"{what} {type(callback).__name__}, which has to be told of every epoch")
-        if isinstance(trainer.rewiring, ImportancePruning):
-            raise ValueError(f"{what} {trainer.rewiring.label}, which changes the sizes of layers")
+        _check_wassp(trainer, given, processes, what)
         return
     if not isinstance(given, LocalSGD):
         return
@@ -143,3 +148,23 @@ def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> Non
         )
     if given.workers is not None and processes > given.workers:
         raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
+
+
+def _check_wassp(trainer: TrainerLike, given: WASSP, processes: int, what: str) -> None:
+    if (given.workers or processes) < processes:
+        raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
+    if given.workers is None and processes < 2:
+        raise ValueError(f"{what} 1 training, which has nobody to merge with: workers=, or WASSP(workers=)")
+    for callback in trainer.callbacks:
+        told = handlers([callback])
+        own = next((event for event in _FOLLOWING if told[event]), None)
+        if own is not None and not getattr(callback, "saves", False):
+            raise ValueError(
+                f"{what} {type(callback).__name__}, which has to be told of every epoch: it has {own}"
+            )
+    for rule in trainer.rewiring.parts():
+        if rule.unmergeable:
+            raise ValueError(f"{what} {rule.label}, which {rule.unmergeable}")
+        kept = next((name for name, field in rule.fields.items() if not field.ages), None)
+        if kept is not None:
+            raise ValueError(f"{what} {rule.label}, which keeps {kept!r} for every link")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._fit import Fit
+from rewire._format import plural
 from rewire._inputs import Source
 from rewire._merging import merge
 from rewire._sharded import Helpers
@@ -21,9 +22,10 @@ from rewire._shards import cut, summed
 from rewire._signals import Interrupts
 from rewire._strategies import WASSP
 from rewire._training import TrainerLike
+from rewire.link_counts import largest_remainder
 from rewire.losses import Targets
 from rewire.parameters import Field
-from rewire.progress import progress
+from rewire.progress import line, print_now, progress
 from rewire.store import WeightStore
 
 __all__ = ["Alone", "Ended", "finish", "train_alone"]
@@ -33,7 +35,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Alone(NamedTuple):
-    """What all trainings begin with."""
+    """What all trainings begin with; ``told`` is what the trainer has warned of."""
 
     kind: Any  # the trainer's class
     config: dict[str, Any]
@@ -43,6 +45,7 @@ class Alone(NamedTuple):
     epochs: int
     batch: int
     shuffle: bool
+    told: set[tuple[str, str]]
 
 
 class Ended(NamedTuple):
@@ -68,21 +71,26 @@ class AloneFit(Fit):
         return np.random.Generator(np.random.Philox(words)).permutation(self.part)
 
 
-def train_alone(said: Alone, number: int, source: Source, targets: Targets, threads: int) -> Ended:
-    """One training, from its beginning to its end."""
+def train_alone(said: Alone, number: int, source: Source, targets: Targets, threads: int) -> Ended | None:
+    """One training, from its beginning to its end; None if its part of the samples has no weight."""
     trainer = said.kind.from_config(said.config, said.arrays, callbacks=())
     words = np.random.SeedSequence([trainer.seed, trainer.epoch, _PARTS])
     every = np.random.Generator(np.random.Philox(words)).permutation(source.n_samples)
     first, end = cut(source.n_samples, said.trainings)[number]
+    part = np.sort(every[first:end])
+    if not part.size or (said.weight is not None and not said.weight[part].any()):
+        return None
     drawn = np.random.SeedSequence([trainer.seed, trainer.network.seed, trainer.epoch, number, _SEEDS])
     trainer.seed, trainer.network.seed = (int(word) for word in drawn.generate_state(2, np.uint32))
     trainer.threads, trainer.standardize = threads, False  # scales are those of all samples
+    trainer.state.told = set(said.told)
+    trainer.take_state()  # it may be that no step was made before
     with trainer.network.gate.writing("fit"), Interrupts() as interrupts:
         run = AloneFit(
             trainer, trainer.network.workspace(), source, targets, said.weight, None, said.batch,
             said.shuffle, interrupts,
         )  # fmt: skip
-        run.part, run.samples = np.sort(every[first:end]), end - first
+        run.part, run.samples = part, len(part)
         before = len(trainer.history)
         run.epochs(said.epochs, progress(0))
     _, arrays = trainer.network_state()
@@ -96,16 +104,20 @@ def train_alone(said: Alone, number: int, source: Source, targets: Targets, thre
 def finish(
     trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, source: Source, targets: Targets,
     weight: NDArray[np.float64] | None, validation: Any, batch: int, shuffle: bool, epochs: int, threads: int,
+    *, say: bool,
 ) -> None:  # fmt: skip
     """The last epochs: every training by itself, then their merge. Ctrl-C leaves the trainer as it was."""
     trainings = plan.workers or (1 if helpers is None else helpers.size)
     config = {**trainer.config(), "callbacks": []}
     arrays = {name: a for name, a in trainer.arrays().items() if not name.startswith("callbacks.")}
-    said = Alone(type(trainer), config, arrays, weight, trainings, epochs, batch, shuffle)
+    said = Alone(type(trainer), config, arrays, weight, trainings, epochs, batch, shuffle, trainer.state.told)
+    if say:
+        print_now(f"{plural(epochs, 'epoch')} of {trainings} trainings, each with links of its own")
     if helpers is None:
-        ended = [train_alone(said, number, source, targets, threads) for number in range(trainings)]
+        each = [train_alone(said, number, source, targets, threads) for number in range(trainings)]
     else:
-        ended = helpers.alone(train_alone, said, trainings, source, targets, threads)
+        each = helpers.alone(train_alone, said, trainings, source, targets, threads)
+    ended = [one for one in each if one is not None]
     if any(one.interrupted for one in ended):
         trainer.history.interrupted = True
         return
@@ -114,17 +126,20 @@ def finish(
     rows = _rows([one.rows for one in ended])
     state = {**ended[0].state, "history": {**ended[0].state["history"]}}
     history = trainer.history
-    network.restore(trainer.network_state()[0], merged)
     trainer.state.restore(
         state, ended[0].state_arrays, metric=trainer.training_metric(), layers=len(network.weight_layers),
         n_out=network.n_out,
     )  # fmt: skip
     trainer.state.history = history
+    trainer.state.rule_fields_of = rule.remembers_as
+    network.restore(trainer.network_state()[0], merged)  # the optimizer has fields once it has made a step
     history.epochs.extend(rows)
     if validation is not None:
         found = trainer.evaluate_checked(*validation)
         history.epochs[-1] = {**rows[-1], **{f"val_{name}": value for name, value in found.items()}}
-    trainer.state.rule_fields_of = rule.remembers_as
+    if say:
+        for row in history.epochs[-epochs:]:
+            print_now(line(row, trainer.epoch))
 
 
 def _rows(each: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -142,11 +157,13 @@ def _rows(each: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _merged(trainer: TrainerLike, plan: WASSP, each: list[Arrays]) -> Arrays:
     """The arrays of one network: links merged, all else averaged."""
     found: Arrays = {}
-    for parameter in trainer.network.tree.sparse:
+    sparse = trainer.network.tree.sparse
+    slots = [[int(arrays[f"{parameter.name}.indptr"][-1]) for arrays in each] for parameter in sparse]
+    for parameter, count in zip(sparse, _means(slots), strict=True):
         prefix, fields = f"{parameter.name}.", parameter.fields
         stores = [_store(parameter, prefix, fields, arrays) for arrays in each]
         blends = {name: _blend(plan, field) for name, field in fields.items()}
-        store = merge(stores, plan.how, links=stores[0].slots * parameter.group, fields=blends, threads=1)
+        store = merge(stores, plan.how, links=count * parameter.group, fields=blends, threads=1)
         found |= {prefix + "indptr": store.indptr(), prefix + "sources": store.sources()}
         found[prefix + "values"] = store.get_field("weight")
         for name, field in fields.items():
@@ -154,10 +171,24 @@ def _merged(trainer: TrainerLike, plan: WASSP, each: list[Arrays]) -> Arrays:
             zero = plan.momentum == "zero" and not field.per_slot
             found[f"{prefix}field.{name}"] = np.zeros_like(values) if zero else values
     for name, first in each[0].items():
-        if name not in found:
+        if name.startswith("standardizer."):  # one for all: a mean of equal numbers is rounded
+            found[name] = first
+        elif name not in found:
             zero = plan.momentum == "zero" and ".field." in name
             found[name] = np.zeros_like(first) if zero else _mean([arrays[name] for arrays in each])
     return {name: found[name] for name in each[0]}
+
+
+def _means(counts: list[list[int]]) -> list[int]:
+    """The mean number of slots of every layer, so rounded that the sum is that of a training.
+
+    A union is never smaller: a mean that is rounded up is below the largest of its numbers.
+    """
+    totals = [sum(of_layer) for of_layer in counts]
+    trainings = len(counts[0]) if counts else 1
+    return largest_remainder(
+        totals, sum(totals) // trainings, [max(of_layer) for of_layer in counts], over=trainings
+    )
 
 
 def _blend(plan: WASSP, field: Field) -> str:

@@ -12,6 +12,7 @@ import copy
 import os
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -289,17 +290,16 @@ class Trainer(OwnLoop):
                         self, self._workspace, source, targets, weight, validation, batch, shuffle,
                         interrupts, others, plan,
                     )  # fmt: skip
-                    ends = round(plan.alone * epochs) if isinstance(plan, WASSP) else 0
-                    self.state.run_end = max(self.state.run_end, self.epoch + epochs if ends else 0)
                     try:
-                        if epochs > ends:
-                            run.epochs(epochs - ends, progress(verbose))
-                        stopped = run.seen.stop or self.history.interrupted
-                        if isinstance(plan, WASSP) and ends and not stopped:
-                            finish(
-                                self, plan, others, source, targets, weight, validation, batch, shuffle, ends,
-                                run.threads,
+                        if isinstance(plan, WASSP):
+                            alone = plan.epochs_alone(epochs)
+                            last = partial(
+                                finish, self, plan, others, source, targets, weight, validation, batch,
+                                shuffle, alone, run.threads, say=verbose > 0,
                             )  # fmt: skip
+                            run.epochs(epochs - alone, progress(verbose), alone, last)
+                        else:
+                            run.epochs(epochs, progress(verbose))
                     finally:
                         self.exchanged_bytes = 0 if others is None else others.exchanged
             except KeyboardInterrupt:

@@ -91,6 +91,9 @@ class Rule(Parameters):
         trainer; an entry that is not declared here, or that its check refuses, is refused.
     needs_network : str
         What the rule needs the network for; "" for rules that only need parameters.
+    unmergeable : str
+        What the rule does that a merge of networks with links of their own would break (``rewire.WASSP``);
+        "" for rules that keep nothing but numbers of links.
     """
 
     name: ClassVar[str] = ""
@@ -98,6 +101,7 @@ class Rule(Parameters):
     starts_full: bool = False
     probe_batches: int = 0
     needs_network: str = ""
+    unmergeable: str = ""
     fields: Mapping[str, Field] = MappingProxyType({})
     memory: Mapping[str, Entry] = MappingProxyType({})
 

@@ -81,6 +81,7 @@ class ImportancePruning(Rule):
     """
 
     name = "importance"
+    unmergeable = "changes the sizes of layers"
 
     def __init__(
         self,

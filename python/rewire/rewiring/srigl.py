@@ -62,6 +62,7 @@ class SRigL(Rule):
     """
 
     name = "srigl"
+    unmergeable = "gives all neurons of a layer one fan-in"
     probe_batches = 1
 
     def __init__(
