@@ -298,7 +298,7 @@ class Fit(Stepper):
         try:
             if self.helpers is not None:
                 with self.exchange:
-                    return self.helpers.round(task, runner, state)
+                    return self.helpers.round(task, runner, state, begin)
             total = runner.total(task, state, begin, 0, len(task.parts))
             assert total is not None
             state.divide(total, len(runner.found))

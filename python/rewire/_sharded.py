@@ -215,7 +215,9 @@ class Helpers(Protocol):
         threads: int,
     ) -> list[Any]: ...  # fmt: skip
 
-    def round(self, task: Round, runner: RoundRunner, state: NetworkState) -> dict[int, list[Stepped]]: ...
+    def round(
+        self, task: Round, runner: RoundRunner, state: NetworkState, begin: list[NDArray[Any]]
+    ) -> dict[int, list[Stepped]]: ...
 
 
 def outcome(

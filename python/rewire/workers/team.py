@@ -96,8 +96,10 @@ class Team:
             packing.unpack(GRADIENT, total)
         return found, there
 
-    def round(self, task: Round, runner: RoundRunner, state: NetworkState) -> dict[int, list[Stepped]]:
-        """Let trainings make their steps, and the network be the mean of what they end with.
+    def round(
+        self, task: Round, runner: RoundRunner, state: NetworkState, begin: list[NDArray[Any]]
+    ) -> dict[int, list[Stepped]]:
+        """Let trainings make their steps from ``begin``, and the network be the mean of what they end with.
 
         Returns
         -------
@@ -106,7 +108,7 @@ class Team:
         """
         if runner.loss is not self._loss:
             raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
-        tree, trainings, begin = self._network.tree, len(task.parts), state.take()
+        tree, trainings = self._network.tree, len(task.parts)
         whole, links = self._changed()
         slots = {
             name: {parameter.name: parameter.core.get_field(name) for parameter in tree.sparse}
