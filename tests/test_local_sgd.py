@@ -307,5 +307,42 @@ def test_estimators_and_the_command_line(tmp_path, capsys):
         assert main([*command, "--save", str(tmp_path / name), *more]) == 0
     steps = {name: rw.Trainer.resume(tmp_path / name).step for name in "ab"}
     assert steps["b"] == 2 * -(-330 // (2 * 128)) < steps["a"]
-    assert main([*command, "--strategy", "local:0"]) == 2
-    assert "sync, local or local:N" in capsys.readouterr().err
+    for wrong in ("local:0", "local:3x0", "local:x2", "local:3x", "global"):
+        assert main([*command, "--strategy", wrong]) == 2
+        assert "sync, local, local:N or local:NxM" in capsys.readouterr().err
+
+
+def test_the_command_line_goes_on_with_as_many_trainings(tmp_path, capsys):
+    from rewire.cli import main
+
+    np.savez(tmp_path / "data.npz", X=X, y=Y, X_test=X[:30], y_test=Y[:30])
+    data = ["--data", str(tmp_path / "data.npz"), "--quiet"]
+    new = ["train", *data, "--hidden", "16", "--batch-size", "16", "--horizon", "2"]
+    asked = [*new, "--strategy", "local:3", "--workers", "2"]
+    assert main([*asked, "--epochs", "2", "--save", str(tmp_path / "whole")]) == 0
+    assert main([*asked, "--epochs", "1", "--save", str(tmp_path / "half")]) == 0
+    half = ["train", *data, "--resume", str(tmp_path / "half"), "--epochs", "2"]
+    assert main([*half, "--save", str(tmp_path / "rest")]) == 0
+    whole, rest = (rw.Trainer.resume(tmp_path / name) for name in ("whole", "rest"))
+    assert bits(whole) == bits(rest)
+    capsys.readouterr()
+    assert main([*half, "--workers", "3"]) == 1
+    assert "3 processes: there are 2 trainings" in capsys.readouterr().err
+
+
+def test_an_exponential_average_forgets_by_steps():
+    class Rates(rw.Callback):
+        def on_step_end(self, state):
+            seen.append(state.steps)
+            weights.append(state.network.arrays()["layers.0.bias.values"].astype(float))
+
+    seen, weights = [], []
+    made = trainer(None, norm=False)
+    made.callbacks += [Rates(), rw.WeightAverage(0.5)]
+    fitted(made, epochs=4)
+    mean = weights[0]
+    for count, (steps, weight) in enumerate(zip(seen[1:], weights[1:], strict=True), 2):
+        mean = mean + (weight - mean) * max(1 / count, 1 - 0.5**steps)
+    assert max(seen) == 4 > min(seen)
+    found = made.evaluated_network().arrays()["layers.0.bias.values"]
+    np.testing.assert_allclose(found, mean, rtol=1e-5, atol=1e-7)

@@ -113,13 +113,14 @@ def _train(train: argparse.ArgumentParser) -> None:
     )
     training.add_argument(
         "--workers", type=_whole(1), metavar="N",
-        help="processes that train together, with the bits of one (default: 1, or those that mpiexec, srun "
-        "or torchrun has started)",
+        help="processes that train together, with the bits of one unless --strategy local leaves the number "
+        "of trainings to them (default: 1, or those that mpiexec, srun or torchrun has started)",
     )  # fmt: skip
     training.add_argument(
-        "--strategy", type=_strategy, metavar="sync|local[:N]",
+        "--strategy", type=strategy_of, metavar="sync|local[:N[xM]]",
         help="what workers do: every step together (default), or N steps alone (default: 32), and then the "
-        "mean of all weights; given anew with --resume",
+        "mean of all weights, of M trainings (default: as many as there are workers), which decide the bits; "
+        "--resume goes on with it, with at most M workers",
     )  # fmt: skip
     training.add_argument(
         "--timeout", type=_number(0), default=300.0, metavar="SECONDS",
@@ -398,13 +399,21 @@ def _json(parser: Any) -> None:
 # --- types: the function's name is what argparse shows in its error
 
 
-def _strategy(text: str) -> Strategy:
-    name, colon, number = text.partition(":")
+def strategy_of(text: str) -> Strategy:
+    """What ``sync``, ``local``, ``local:N`` or ``local:NxM`` names: N steps alone, of M trainings."""
+    name, colon, numbers = text.partition(":")
     if name == "sync" and not colon:
         return Sync()
-    if name == "local" and (not colon or (number.isdecimal() and int(number) > 0)):
-        return LocalSGD(int(number)) if colon else LocalSGD()
-    raise argparse.ArgumentTypeError(f"must be sync, local or local:N with N >= 1, got {text}")
+    if name == "local":
+        steps, by, trainings = numbers.partition("x")
+        try:
+            every = _whole(1)(steps) if colon else 32
+            return LocalSGD(every, workers=_whole(1)(trainings) if by else None)
+        except (ValueError, argparse.ArgumentTypeError):
+            pass
+    raise argparse.ArgumentTypeError(
+        f"must be sync, local, local:N or local:NxM with N and M >= 1, got {text}"
+    )
 
 
 def _whole(low: int) -> Callable[[str], int]:

@@ -7,7 +7,7 @@ import datetime
 import inspect
 import signal
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
@@ -19,6 +19,7 @@ from rewire._format import percent
 from rewire._format import seconds as spent
 from rewire._registry import Registry
 from rewire._signals import Interrupts, terminating
+from rewire._strategies import LocalSGD, Strategy
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
@@ -36,7 +37,7 @@ from rewire.cli._shared import (
     usage,
     use_threads,
 )
-from rewire.cli.options import recipe_options
+from rewire.cli.options import recipe_options, strategy_of
 from rewire.datasets import Dataset, hold_out
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
@@ -97,6 +98,8 @@ def _run(arguments: Namespace) -> int:
             f"--epochs counts all epochs and {arguments.resume} has {trainer.epoch} behind it: give more"
         )
 
+    processes = arguments.workers or (1 if comm is None else comm.size)
+    plan = _strategy(arguments.strategy, notes, processes)
     train, followed = _split(data, notes)
     if not arguments.quiet:
         tell(_heading(trainer, data, train, notes))
@@ -112,7 +115,7 @@ def _run(arguments: Namespace) -> int:
             validation_data=followed,
             verbose=0 if arguments.quiet else 2,
             workers=arguments.workers,
-            strategy=arguments.strategy,
+            strategy=plan,
             timeout=arguments.timeout,
         )
         interrupted = trainer.history.interrupted
@@ -130,6 +133,21 @@ def _run(arguments: Namespace) -> int:
         write_json(arguments.json, record)
     _report(record, trainer, arguments)
     return INTERRUPTED if interrupted else 0
+
+
+def _strategy(given: Strategy | None, notes: dict[str, Any], processes: int) -> Strategy | None:
+    """How workers train: as asked for, or as before. The number of trainings is noted: bits depend on it."""
+    if given is None and isinstance(notes.get("strategy"), str):
+        try:
+            given = strategy_of(notes["strategy"])
+        except ArgumentTypeError as error:
+            raise UsageError(f"the strategy of the file {error}: give --strategy") from None
+    notes.pop("strategy", None)
+    if isinstance(given, LocalSGD):
+        if given.workers is None and processes > 1:
+            given = LocalSGD(given.every, workers=processes)
+        notes["strategy"] = f"local:{given.every}" + (f"x{given.workers}" if given.workers else "")
+    return given
 
 
 class _SaveEvery(Checkpoint):
