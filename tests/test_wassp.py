@@ -181,3 +181,25 @@ def test_layers_get_the_mean_number_of_links():
     assert _means([[7, 7, 7], [5, 5, 5]]) == [7, 5]
     assert _means([[9, 3], [1, 7]]) == [6, 4]
     assert _means([[4, 3, 3], [3, 4, 4], [5, 5, 5]]) == [3, 4, 5]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_in_the_merge_goes_back_to_before_the_last_epochs(workers, monkeypatch):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    ends = []
+
+    class End(rw.Callback):
+        def on_fit_end(self, state):
+            ends.append(state.epoch)
+
+    plain = trainer(shards=4)
+    plain.fit(X, Y, epochs=2, batch_size=16, verbose=0)
+    made = trainer(shards=4, callbacks=[End()])
+    monkeypatch.setattr("rewire._wassp.merge", interrupted)
+    fitted(made, workers=workers)
+    assert made.history.interrupted and made.epoch == 2 and ends == [2]
+    made.callbacks.clear()
+    weights, others = (one.network.arrays() for one in (made, plain))
+    assert all(np.array_equal(weights[name], others[name]) for name in others if "values" in name)

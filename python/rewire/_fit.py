@@ -157,8 +157,10 @@ class Fit(Stepper):
             try:
                 finish()
             except KeyboardInterrupt:
-                self.tell("on_fit_end")
-                raise
+                state.history.interrupted = True
+                if self.helpers is not None:  # they may still be at work
+                    self.tell("on_fit_end")
+                    raise
             if not state.history.interrupted:
                 self.tell_of_epochs_alone()
         self.tell("on_fit_end")

@@ -7,6 +7,7 @@ rewiring and for the order of samples. What it ends with comes back as arrays. W
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,9 +105,12 @@ def train_alone(said: Alone, number: int, source: Source, targets: Targets, thre
 def finish(
     trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, source: Source, targets: Targets,
     weight: NDArray[np.float64] | None, validation: Any, batch: int, shuffle: bool, epochs: int, threads: int,
-    *, say: bool,
+    *, whole: AbstractContextManager[None], say: bool,
 ) -> None:  # fmt: skip
-    """The last epochs: every training by itself, then their merge. Ctrl-C leaves the trainer as it was."""
+    """The last epochs: every training by itself, then their merge. Ctrl-C leaves the trainer as it was.
+
+    It waits in ``whole``, where the trainer becomes what was merged.
+    """
     trainings = plan.workers or (1 if helpers is None else helpers.size)
     config = {**trainer.config(), "callbacks": []}
     arrays = {name: a for name, a in trainer.arrays().items() if not name.startswith("callbacks.")}
@@ -126,14 +130,16 @@ def finish(
     rows = _rows([one.rows for one in ended])
     state = {**ended[0].state, "history": {**ended[0].state["history"]}}
     history = trainer.history
-    trainer.state.restore(
-        state, ended[0].state_arrays, metric=trainer.training_metric(), layers=len(network.weight_layers),
-        n_out=network.n_out,
-    )  # fmt: skip
-    trainer.state.history = history
-    trainer.state.rule_fields_of = rule.remembers_as
-    network.restore(trainer.network_state()[0], merged)  # the optimizer has fields once it has made a step
-    history.epochs.extend(rows)
+    with whole:
+        trainer.state.restore(
+            state, ended[0].state_arrays, metric=trainer.training_metric(),
+            layers=len(network.weight_layers), n_out=network.n_out,
+        )  # fmt: skip
+        trainer.state.history = history
+        trainer.state.rule_fields_of = rule.remembers_as
+        # Of the state as it is now: an optimizer that has made no step has no fields.
+        network.restore(trainer.network_state()[0], merged)
+        history.epochs.extend(rows)
     if validation is not None:
         found = trainer.evaluate_checked(*validation)
         history.epochs[-1] = {**rows[-1], **{f"val_{name}": value for name, value in found.items()}}

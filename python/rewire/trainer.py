@@ -295,7 +295,7 @@ class Trainer(OwnLoop):
                             alone = plan.epochs_alone(epochs)
                             last = partial(
                                 finish, self, plan, others, source, targets, weight, validation, batch,
-                                shuffle, alone, run.threads, say=verbose > 0,
+                                shuffle, alone, run.threads, whole=interrupts.wait_long, say=verbose > 0,
                             )  # fmt: skip
                             run.epochs(epochs - alone, progress(verbose), alone, last)
                         else:
