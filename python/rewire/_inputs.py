@@ -102,11 +102,15 @@ class Source:
         """Over all columns, or over some of them, brought near 1 by ``exponent``."""
         raise NotImplementedError
 
-    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         """The largest magnitude of each of these columns, in rows that have weight."""
         raise NotImplementedError
 
-    def _first(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _first(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         """A value of each of these columns, out of the first row that has most weight."""
         at = 0 if weight is None else int(np.argmax(weight))
         return self.rows(np.array([at]))[0, columns] + 0.0  # -0.0 is 0.0, as in a sum
@@ -186,7 +190,9 @@ class DenseSource(Source):
         low, high = (np.array(side, np.float64) for side in zip(*found, strict=True))
         return Extremes(low.min(axis=0), high.max(axis=0))
 
-    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         found = np.zeros(len(columns))
         for start, block in self.blocks():
             x = block[:, columns]
@@ -286,7 +292,9 @@ class CsrSource(Source):
         np.maximum.at(high, columns, values)
         return Extremes(low, high)
 
-    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _largest(
+        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
         at, which = self._entries(columns)
         values = np.abs(self.values[at].astype(np.float64))
         if weight is not None:
@@ -344,7 +352,6 @@ def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
         with quiet():
             return a.astype(np.float64)
     except OverflowError:  # an integer of Python's
-
         def beyond(value: Any) -> bool:
             try:
                 return not math.isfinite(value)
