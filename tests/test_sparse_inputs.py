@@ -177,6 +177,22 @@ def test_means_agree_within_rounding(name, dtype, bound):
     )
 
 
+@pytest.mark.parametrize("dtype, bound", [("float32", 2e-5), ("float64", 5e-14)])
+def test_links_of_a_feature_that_never_varies_learn_nothing(dtype, bound):
+    """Adam makes steps of rounding noise, however little it is."""
+    X = LISTED.tolil()
+    X[:, 5], X[:, 6] = 0.3, 0.7
+    X = X.tocsr()
+    start = network(dtype=dtype)
+    one = trained(X, network(dtype=dtype), epochs=10, optimizer=rw.Adam(0.01), standardize=True)
+    _, source, begun = start.layers[0].store.to_arrays()
+    _, _, values = one.network.layers[0].store.to_arrays()
+    still = np.isin(source, (5, 6))
+    assert still.any() and np.array_equal(values[still], begun[still])
+    other = trained(X.toarray(), network(dtype=dtype), epochs=10, optimizer=rw.Adam(0.01), standardize=True)
+    np.testing.assert_allclose(one.network.get_vector(), other.network.get_vector(), rtol=0, atol=bound)
+
+
 def test_a_feature_far_from_0_loses_nothing():
     """Left out, its mean would take nine bits of every sum with it."""
     X = np.zeros((M, N), np.float32)

@@ -151,11 +151,15 @@ class Standardizer:
 
         A 0 further from its mean than 1 is a feature that is stored in most rows: sqrt(p / (1 - p)) is the
         most that mean / deviation can be where only the part p is not 0. Such a feature is centred as it is
-        stored, so that no large numbers cancel.
+        stored, so that no large numbers cancel. So is one that never varied: its inputs are 0 then, and with
+        them the gradients of its links, which otherwise are what rounding leaves of a difference and which
+        Adam would take for something. Of a standardizer that was made by hand nobody knows which these are.
         """
         if dtype not in self._folded:
             zero = (0.0 - self.mean) * self.scale
             far = np.abs(zero) > 1.0
+            if self.moments is not None:
+                far |= (self.moments.deviation == 0) & (zero != 0)
             whole = np.flatnonzero(far).astype(np.int32)
             near = np.where(far, 0.0, zero).astype(dtype)
             self._folded[dtype] = Folded(
