@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import rewire as rw
 from rewire import _core, _stepper
+from rewire._inputs import as_source
 from rewire.errors import DivergenceError
 from rewire.estimators import SparseDenoisingAutoencoder, SparseMLPClassifier
 from rewire.layers import Sparse
@@ -240,6 +241,43 @@ def test_a_first_layer_without_biases():
     np.testing.assert_allclose(
         one.network.predict(LISTED), other.network.predict(LISTED.toarray()), atol=1e-5
     )
+
+
+# --- samples at a time --------------------------------------------------------------------------
+
+WIDE = 20_000  # features: many more than a row has values, so that no batch is ever packed
+
+
+def wide():
+    X = sp.random(300, WIDE, density=0.001, format="csr", dtype=np.float32, random_state=3)
+    first = rw.Sparse(WIDE, 7, density=0.02, activation="relu")
+    return X, rw.Sequential([first, rw.Sparse(7, 5, density=0.9)], seed=1)
+
+
+def at_a_time(net, X):
+    return net.batch_for(X.shape[0], None, as_source(X, WIDE))
+
+
+def test_metrics_are_those_of_an_array_where_predict_takes_more_samples():
+    X, net = wide()
+    y = np.random.default_rng(0).normal(size=(X.shape[0], 5))
+    assert at_a_time(net, X) > at_a_time(net, X.toarray())
+    trainer = rw.Trainer(net, loss="mse")
+    assert trainer.evaluate(X, y) == trainer.evaluate(X.toarray(), y)
+    assert np.array_equal(net.predict(X), net.predict(X.toarray()))
+
+
+def test_batches_that_are_packed_after_all_stay_small():
+    X, net = wide()
+    few = at_a_time(net, X.toarray())
+    scale, mean = np.ones(WIDE), np.zeros(WIDE)
+    net.standardizer = Standardizer(mean, scale)
+    assert at_a_time(net, X) > few
+    mean[:500] = 2.0  # these are stored in every row
+    net.standardizer = Standardizer(mean, scale)
+    assert at_a_time(net, X) == few
+    net.standardizer = Standardizer(np.zeros(WIDE), np.full(WIDE, 1e38))  # may take values out of range
+    assert at_a_time(net, X * 10) == few
 
 
 # --- without the mean -------------------------------------------------------------------------

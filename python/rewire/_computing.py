@@ -6,7 +6,7 @@ It does no arithmetic of its own: it hands tiles from one layer to the next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Computing(Assembled):
         """
         ws.shape(len(rows))
         s = self.standardizer
-        if isinstance(source, CsrSource) and self.layers[0].takes_few and self._takes_all(source):
+        if self._takes_few(source):
             few = ws.few(self.n_in)
             shift, zero, whole = (None, None, None) if s is None else s.folded(self.dtype)
             source.load(few, rows, s.scale if s else None, shift, zero, whole, threads)
@@ -62,6 +62,18 @@ class Computing(Assembled):
         else:
             x.pack(self._inputs(source, rows), None, None, None, threads)
         return x
+
+    def _takes_few(self, source: Source) -> TypeGuard[CsrSource]:
+        """Whether only what is stored is loaded."""
+        return isinstance(source, CsrSource) and self.layers[0].takes_few and self._takes_all(source)
+
+    def _stays_listed(self, source: Source) -> bool:
+        """Whether no batch is ever packed into tiles: inputs take no memory to speak of then."""
+        if not self._takes_few(source):
+            return False
+        whole = None if self.standardizer is None else self.standardizer.folded(self.dtype).whole
+        stored = source.longest + (0 if whole is None else len(whole))
+        return stored * RARE <= self.n_in
 
     # --- numbers out of range -----------------------------------------------------------
 
@@ -203,14 +215,15 @@ class Computing(Assembled):
     def batch_for(self, n_samples: int, batch_size: int | None, source: Source | None = None) -> int:
         """Samples at a time when nothing is learnt: what was asked for, or what keeps memory small.
 
-        Inputs of a ``source`` most of which are 0 take no memory to speak of.
+        Inputs of a ``source`` most of which are 0 take no memory to speak of. What is summed over batches,
+        a loss, leaves the source out: its last bits would depend on whether X is sparse.
         """
         if batch_size is not None:
             return _checks.integer("batch_size", batch_size, low=1)
         if n_samples <= FEWEST:
             return n_samples
         widths = self.n_in, self.width
-        if isinstance(source, CsrSource) and source.longest * RARE <= self.n_in and self.layers[0].takes_few:
+        if source is not None and self._stays_listed(source):
             widths = 0, max(layer.n_out for layer in self.tree.layers.values())
         fits = PREDICT_BYTES // (item_bytes(self.dtype) * (widths[0] + 2 * widths[1]))
         return min(n_samples, max(FEWEST, min(1024, fits // 64 * 64)))

@@ -122,7 +122,7 @@ class Evaluating:
         ws = net.workspace()
         p = net.passing(ws, fused=self.fused, threads=n_threads)
         metric = self.loss.metric(net.final)
-        size = net.batch_for(source.n_samples, batch_size, source)
+        size = net.batch_for(source.n_samples, batch_size)
         total = weights = 0.0
         each = SampleWeights(weight)
         with quiet():
