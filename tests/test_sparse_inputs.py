@@ -327,8 +327,15 @@ def test_other_first_layers_get_tiles():
             assert isinstance(x, _core.Tiles)
             return super().forward(x, p)
 
-    twin = rw.Sequential([Own(N, 37, density=0.2, activation="relu"), rw.Sparse(37, 5, density=0.9)], seed=1)
-    assert same(trained(LISTED, twin), trained(LISTED))
+    class Looks(Sparse):
+        def _output(self, x, p):
+            assert isinstance(x, _core.Tiles)
+            return super()._output(x, p)
+
+    for kind in (Own, Looks):
+        first = kind(N, 37, density=0.2, activation="relu")
+        twin = rw.Sequential([first, rw.Sparse(37, 5, density=0.9)], seed=1)
+        assert same(trained(LISTED, twin), trained(LISTED))
     for first in (rw.Dropout(0.1), rw.Dense(N, N)):
         layers = [first, rw.Sparse(N, 37, density=0.2, activation="relu"), rw.Sparse(37, 5, density=0.9)]
         assert np.isfinite(trained(LISTED, rw.Sequential(layers), epochs=1).network.predict(LISTED)).all()

@@ -99,7 +99,12 @@ class Layer(Dependence):
 
     @property
     def takes_few(self) -> bool:
-        """Whether ``forward`` and ``backward`` take ``_core.SparseInputs`` in the place of tiles."""
+        """Whether ``forward`` and ``backward`` take ``_core.SparseInputs`` in the place of tiles.
+
+        A first layer that says so gets them for a sparse X. They have the size and type of tiles and can be
+        unpacked and looked at for what is not finite, but are no array: whoever reads inputs in other ways, a
+        learner too, is to expect both.
+        """
         return False
 
     @property
