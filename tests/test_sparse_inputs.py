@@ -1,5 +1,7 @@
 """A sparse X: time follows what is stored, and what comes out is what an array of the same numbers gives."""
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -366,6 +368,11 @@ def test_what_is_refused():
         ({"shift": np.ones(4)}, TypeError, "shift goes with scale"),
         ({"scale": np.ones(3)}, ValueError, "scale must have 4 values"),
         ({"zero": np.ones(4)}, TypeError, "zero must be a C-contiguous float32"),
+        (
+            {"shift": np.ones(4), "scale": np.ones(4), "whole": np.arange(5, dtype=np.int32)},
+            ValueError,
+            "whole must name at most 4 features, got 5",
+        ),
     ):
         given_ = {"indptr": indptr, "columns": columns, "values": values, "rows": rows, **wrong}
         with pytest.raises(kind, match=what):
@@ -406,6 +413,14 @@ def test_links_that_change_are_found_again():
             dense[rows, cols] = values
             np.testing.assert_allclose(y.unpack(), LISTED[:40].toarray() @ dense.T, atol=1e-5)
             weight.store.remove(rows[:3], cols[:3])
+
+
+def test_a_batch_keeps_no_store_alive():
+    few, weight = loaded(LISTED[:40]), rw.SparseParameter(N, 9, density=0.3).build(name="w", seed=0)
+    before = sys.getrefcount(weight.core)
+    _core.forward(weight.core, few, None, "linear", 0.0, _core.Tiles(9, 40, 64), None, 1)
+    after = sys.getrefcount(weight.core)
+    assert after == before
 
 
 def test_divergence_is_named():

@@ -7,11 +7,10 @@ cdef class SparseInputs:
     has one user at a time.
     """
     cdef c.rw_nonzeros *x
-    cdef Array zero     # what x points to
-    cdef Store reached  # the store whose slots it knows, alive so that no other has its address,
+    cdef Array zero        # what x points to
+    cdef uint64_t reached  # the serial number of the store whose slots it knows, which it does not keep alive; or 0
     cdef uint64_t generation
-    cdef int threads    # for as many
-    cdef bint mirrored
+    cdef int threads       # for as many
     cdef bint busy
 
     def __cinit__(self, int64_t n, str dtype="float32"):
@@ -67,6 +66,8 @@ cdef class SparseInputs:
             raise ValueError(f"rows must name at least one row and part be at least 1, got {batch} and {most}")
         if h is not None and s is None or (w is None) != (h is None):
             raise TypeError("shift goes with scale and whole")
+        if w is not None and w.size() > self.x.n:
+            raise ValueError(f"whole must name at most {self.x.n} features, got {w.size()}")
         if not c.rw_rows_in_range(<int64_t *>r.view.buf, batch, p.size() - 1):
             raise IndexError(f"rows must be in [0, {p.size() - 1})")
         cdef c.rw_csr_input given
@@ -80,7 +81,7 @@ cdef class SparseInputs:
         run_on(threads)
         self.enter()
         try:
-            self.reached, self.zero = None, z
+            self.reached, self.zero = 0, z
             with nogil:
                 st = c.rw_nonzeros_load(self.x, KERNELS[<int>self.x.dtype], &given, batch, tile, most, zp, threads)
         finally:
@@ -105,14 +106,14 @@ cdef class SparseInputs:
     cdef int reach(self, Store store, int threads) except -1:
         """Find the slots of a store that is entered."""
         self.loaded()
-        if self.reached is store and self.generation == store.s.generation and self.threads >= threads:
+        if self.reached == store.serial and self.generation == store.s.generation and self.threads >= threads:
             return 0
         cdef c.rw_status st
-        self.reached = None
+        self.reached = 0
         with nogil:
             st = c.rw_nonzeros_reach(self.x, store.s, threads)
         check(st, "the slots that inputs reach")
-        self.reached, self.generation, self.threads = store, store.s.generation, threads
+        self.reached, self.generation, self.threads = store.serial, store.s.generation, threads
         return 0
 
     def unpack(self, out=None, int threads=1):

@@ -2,6 +2,9 @@
 
 # --- the store ------------------------------------------------------------------
 
+cdef uint64_t STORES = 0  # made so far in this process
+
+
 cdef class Store:
     """Mutable sparse weights of shape ``(n_out, n_in)``; owns one C store.
 
@@ -11,6 +14,7 @@ cdef class Store:
     an editor is gone as well, but has left its work half done.
     """
     cdef c.rw_store *s
+    cdef uint64_t serial  # from 1 on, and of no other store
     cdef int borrows
     cdef int forks  # FORKS when somebody last borrowed
     cdef public int64_t held  # arrays of views whose `with` block has not ended
@@ -18,6 +22,9 @@ cdef class Store:
     cdef object __weakref__
 
     def __cinit__(self, *args, n_out=None, n_in=None, group=1, dtype="float32", **kwargs):
+        global STORES
+        STORES += 1
+        self.serial = STORES
         sizes = {}
         for name, value in (("n_out", n_out), ("n_in", n_in), ("group", group)):
             if value is None or isinstance(value, bool):
