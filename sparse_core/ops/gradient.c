@@ -420,6 +420,8 @@ rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_
     RW_ASSERT(rw_is_tiles(dy) && rw_is_run(run) && rw_is_update(u) && scratch);
     if (!rw_nonzero_fits(k, s, x, dy))
         return RW_ESHAPE;
+    if (x->packed && !x->zero) /* there are kernels for very few samples */
+        return rw_backward_update(k, s, &x->tiles, dy, u, scratch, run);
     int64_t work = rw_nonzero_work(s, x) + RW_COST_UPDATE_VALUE * s->slots * s->group;
     fused_op f = { .r = scratch_op_of(few_op_cut(k, s, x, dy, run, work), scratch) };
     rw_status st = find_step_fields(s, u, -1, &f.fields);
