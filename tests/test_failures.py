@@ -87,7 +87,7 @@ def test_interrupt_leaves_a_valid_model():
 
 
 def test_interrupt_while_features_are_measured(monkeypatch):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     t = trainer(standardize=True)

@@ -284,7 +284,8 @@ def test_what_users_see_of_a_store():
         "shape n_out n_in group n_groups dtype slots nnz density nbytes fan_in fan_out insert remove "
         "to_arrays to_csr from_csr from_arrays from_dense view copy compact validate "
         "row column contains set add prune grow plan forward backward_input gradient matvec rmatvec "
-        "indptr sources fields add_field drop_field get_field set_field set_birth".split()
+        "indptr sources fields add_field drop_field get_field set_field set_birth "
+        "carry structure_bytes structure_digest from_structure".split()
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import rewire as rw
 import rewire._elsewhere
-import rewire.workers.joining
+import rewire.workers.starting
 from rewire._inputs import as_source
 from rewire.cli import main
 from rewire.cli.train import _SaveWhenAsked
@@ -70,10 +70,10 @@ def shared(three, monkeypatch):
     """Let ``fit(workers=3)`` take these processes."""
 
     @contextlib.contextmanager
-    def helpers(trainer, *_):
+    def helpers(trainer, *_, **__):
         yield Team(three, trainer.network, trainer.loss, 3, patient=False)
 
-    monkeypatch.setattr(rewire.workers.joining, "helpers_of", helpers)
+    monkeypatch.setattr(rewire.workers.starting, "helpers_of", helpers)
 
 
 # --- the same bits
@@ -182,10 +182,10 @@ def test_what_a_layer_keeps_in_a_list_is_told(monkeypatch):
     comm = Alone()
 
     @contextlib.contextmanager
-    def helpers(trainer, *_):
+    def helpers(trainer, *_, **__):
         yield Team(comm, trainer.network, trainer.loss, 1, patient=False)
 
-    monkeypatch.setattr(rewire.workers.joining, "helpers_of", helpers)
+    monkeypatch.setattr(rewire.workers.starting, "helpers_of", helpers)
     fitted(trainer(network(layers=[Scaled([1.0, 2.0])]), rewiring=None, callbacks=[Halve()]), workers=2)
     assert [said for said in comm.said if said is not None] == [1.0, 0.5, 0.25]
     assert len(comm.said) == 9
@@ -363,12 +363,12 @@ def test_nothing_is_said_after_half_a_message(monkeypatch):
     teams = []
 
     @contextlib.contextmanager
-    def helpers(trainer, *_):
+    def helpers(trainer, *_, **__):
         teams.append(Team(Cutting(), trainer.network, trainer.loss, 2, patient=False))
         yield teams[0]
         teams[0].drain()
 
-    monkeypatch.setattr(rewire.workers.joining, "helpers_of", helpers)
+    monkeypatch.setattr(rewire.workers.starting, "helpers_of", helpers)
     made = trainer()
     with pytest.raises(rw.WorkerError, match="cut a message"):
         fitted(made, workers=2)
