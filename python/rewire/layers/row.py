@@ -57,11 +57,12 @@ def connect_row(layers: Sequence[Layer], n_in: int, where: str = "layers") -> in
 
 
 def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
-    giver = "what is before it"
+    giver = None  # the layer before whose width this one must take
     for i, layer in enumerate(layers):
         own = layer.n_in
         if own and own != width:
-            raise ValueError(f"layer {i} ({layer!r}) takes {own} inputs, but {giver} gives {width} outputs")
+            before = "what is before it" if giver is None else f"layer {giver} ({layers[giver]!r})"
+            raise ValueError(f"layer {i} ({layer!r}) takes {own} inputs, but {before} gives {width} outputs")
         layer.connect(width)
         if layer.n_in != width or not isinstance(layer.n_out, int | np.integer) or layer.n_out < 1:
             raise ValueError(
@@ -71,7 +72,7 @@ def _connect(layers: Sequence[Layer], width: int, where: str) -> int:
         if i and layer.input_gain != 1.0:
             layers[i - 1].precedes(layer)
         if layer.connects or layer.n_out != width or own:
-            giver = f"layer {i} ({layer!r})"
+            giver = i
         width = layer.n_out
     return width
 
