@@ -1,5 +1,6 @@
 """`Rewirer`: rules of rewire on a model of torch, and what the optimizer has moves with the links."""
 
+import copy
 import io
 import warnings
 
@@ -352,6 +353,23 @@ def test_frozen_layers_and_dense_layers_take_no_part():
     assert set(rewirer.layers()) == {"1"}
     trained(model, optimizer, rewirer, data(3))
     assert torch.equal(model[0].sources, before)
+
+
+@pytest.mark.parametrize("name", ["set", "rigl"])
+def test_a_model_that_is_one_sparse_layer(name):
+    layer = SparseLinear(20, 12, density=0.2)
+    average = torch.optim.swa_utils.AveragedModel(layer)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    rewirer = Rewirer(layer, optimizer, name, every=1, total_steps=9, averages=[average])
+    layer(torch.randn(8, 20)).square().mean().backward()
+    optimizer.step()
+    record = rewirer.step()
+    assert record.removed["model"] == record.grown["model"] > 0
+    assert torch.equal(average.module.sources, layer.sources)
+    copied = copy.deepcopy(layer)
+    again = Rewirer(copied, torch.optim.AdamW(copied.parameters()), name, every=1, total_steps=9)
+    again.load_state_dict(rewirer.state_dict())
+    assert again.rewirings == rewirer.rewirings
 
 
 def test_a_compiled_model_is_rewired():

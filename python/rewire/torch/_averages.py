@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewire._checks import describe, one_of_types
-from rewire.torch._models import unwrapped
+from rewire.torch._models import sparse_layers, unwrapped
 from rewire.torch.linear import SparseLinear
 
 __all__ = ["checked_averages", "counterparts", "follow"]
@@ -43,7 +43,7 @@ def counterparts(averages: Any, layers: Mapping[str, SparseLinear]) -> dict[str,
         modules = _modules(average, layers)
         for name, layer in layers.items():
             other = modules.get(name)
-            if other is layer or not isinstance(other, SparseLinear):
+            if other is None or other is layer:
                 raise ValueError(
                     f"averages[{i}] must be a copy of the model, and has no layer {name} of its own"
                 )
@@ -56,14 +56,14 @@ def counterparts(averages: Any, layers: Mapping[str, SparseLinear]) -> dict[str,
     return found
 
 
-def _modules(average: nn.Module, layers: Mapping[str, SparseLinear]) -> dict[str, nn.Module]:
-    """The modules of a copy by the names that they have in the model; it may be a wrapper's `module`."""
+def _modules(average: nn.Module, layers: Mapping[str, SparseLinear]) -> dict[str, SparseLinear]:
+    """The sparse layers of a copy by their names in the model; it may be a wrapper's `module`."""
     inner = unwrapped(average)[0]
     while True:
-        modules = dict(inner.named_modules())
-        within = modules.get("module")
-        if within is None or not modules.keys().isdisjoint(layers):
-            return modules
+        found = sparse_layers(inner)
+        within = getattr(inner, "module", None)
+        if not isinstance(within, nn.Module) or not found.keys().isdisjoint(layers):
+            return found
         inner = unwrapped(within)[0]
 
 

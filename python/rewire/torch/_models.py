@@ -6,7 +6,11 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["refuse_sharded", "unwrapped"]
+from rewire.torch.linear import SparseLinear
+
+__all__ = ["refuse_sharded", "sparse_layers", "unwrapped"]
+
+ROOT = "model"  # the name of a layer that is the whole model; torch has "" for it
 
 
 def unwrapped(model: Any) -> tuple[nn.Module, Any]:
@@ -19,6 +23,13 @@ def unwrapped(model: Any) -> tuple[nn.Module, Any]:
             model = model._orig_mod
         else:
             return model, group
+
+
+def sparse_layers(model: nn.Module) -> dict[str, SparseLinear]:
+    """The sparse layers of a model by name; a model that is one itself goes by ``"model"``."""
+    return {
+        name or ROOT: module for name, module in model.named_modules() if isinstance(module, SparseLinear)
+    }
 
 
 def refuse_sharded(model: nn.Module) -> None:

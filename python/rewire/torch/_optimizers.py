@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewire._checks import one_of_types
+from rewire.torch._models import sparse_layers
 from rewire.torch.linear import SparseLinear
 
 __all__ = [
@@ -61,13 +62,11 @@ def layers_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, S
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     found: dict[str, SparseLinear] = {}
     names: dict[int, str] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, SparseLinear):
-            continue
+    for name, module in sparse_layers(model).items():
         if "weight" not in module._parameters:
             if any(id(p) in trained for key, p in module.named_parameters() if key != "bias"):
                 raise ValueError(
-                    f"weights of {name or 'the model'} are computed from others (a parametrization, pruning, "
+                    f"weights of {name} are computed from others (a parametrization, pruning, "
                     "weight norm), in which links cannot move: remove that first"
                 )
         elif module.weight.requires_grad and id(module.weight) in trained:
@@ -83,8 +82,7 @@ def layers_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, S
 def check_layers(model: nn.Module, layers: Mapping[str, SparseLinear]) -> None:
     """ValueError unless the optimizer has some of the sparse layers that are there to be trained."""
     if not layers:
-        sparse = [module for module in model.modules() if isinstance(module, SparseLinear)]
-        if any(module.weight.requires_grad for module in sparse):
+        if any(module.weight.requires_grad for module in sparse_layers(model).values()):
             raise ValueError(
                 "optimizer must have the weights of the sparse layers, and has none of them: make it after "
                 "sparsify, which puts new parameters into the model"

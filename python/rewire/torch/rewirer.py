@@ -6,19 +6,18 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from rewire import _checks
 from rewire._warn import warn
-from rewire.rewiring import GradientProbe, RewiringRecord, Rule, TrainingProgress, rewiring
-from rewire.rewiring.answers import plain
-from rewire.rewiring.schedule import Epochs
+from rewire.rewiring import RewiringRecord, Rule, TrainingProgress
 from rewire.threads import resolve
 from rewire.torch import _optimizers, _ranks
 from rewire.torch._averages import checked_averages, counterparts, follow
-from rewire.torch._models import refuse_sharded, unwrapped
+from rewire.torch._models import refuse_sharded, sparse_layers, unwrapped
+from rewire.torch._probes import NotFiniteError, probe
+from rewire.torch._rules import apart, check_rule, rule_of, with_arrays, with_tensors
 from rewire.torch._structures import Watch
 from rewire.torch._twins import Twin
 from rewire.torch.linear import SparseLinear
@@ -27,10 +26,6 @@ from rewire.torch.wiring import Wiring, checked_wiring
 __all__ = ["Rewirer"]
 
 VERSION = 1  # of states
-
-
-class _NotFinite(FloatingPointError):
-    """Gradients that say nothing about where links are to grow."""
 
 
 class Rewirer:
@@ -140,7 +135,7 @@ class Rewirer:
         self._wrapped = found is not None
         self._group = found if process_group is None else process_group
         self.model = inner
-        self.rule = _rule(rule, options)
+        self.rule = rule_of(rule, options)
         self.seed = _checks.integer("seed", seed, low=0, high=2**64 - 1)
         self.total_steps = None if total_steps is None else _checks.integer("total_steps", total_steps, low=1)
         self.epochs = None if epochs is None else _checks.integer("epochs", epochs, low=1)
@@ -154,7 +149,7 @@ class Rewirer:
         self.averages = checked_averages(averages)
         counterparts(self.averages, layers)
         self._chains = None if wiring is None else checked_wiring(wiring, list(layers))
-        self._check_rule()
+        check_rule(self.rule, self.total_steps, self.epochs, wired=wiring is not None)
         self._prepared()
         self._follows = type(self.rule).stepped is not Rule.stepped or len(self.rule.parts()) > 1
         self._watch()
@@ -164,36 +159,6 @@ class Rewirer:
     def layers(self) -> dict[str, SparseLinear]:
         """The layers that take part, by name: those whose weights the optimizer trains now."""
         return _optimizers.layers_of(self.model, self.optimizer)
-
-    def _check_rule(self) -> None:
-        rule = self.rule
-        need = rule.needs_network
-        if need and getattr(rule, "variant", None) == "corrected":
-            raise NotImplementedError(
-                f"rewiring {rule.label} makes layers narrower, which a model of torch cannot: "
-                'take variant="published"'
-            )
-        if need and self._chains is None:
-            raise ValueError(
-                f"rewiring {rule.label} follows paths from layer to layer, for {need}: say which layers feed "
-                "each other, wiring=[names in a row], or choose the rule's options so that it does not "
-                "(chain_removal=False)"
-            )
-        fractions: dict[str, Any] = {}
-        for part in rule.parts():
-            fractions |= part.run_fractions()
-        if fractions and self.total_steps is None:
-            listed = ", ".join(f"{name}={value!r}" for name, value in fractions.items())
-            raise ValueError(
-                f"rewiring {rule.label}: {listed} is a fraction of the run, whose length must be said: give "
-                "total_steps"
-            )
-        counting = [part.every for part in rule.parts() if isinstance(part.every, Epochs)]
-        if counting and self.epochs is None:
-            raise ValueError(
-                f"rewiring {rule.label} counts epochs (every {counting[0]}), and step() does not: say "
-                "every=100 for a number of steps, or give epochs and call end_epoch() after each"
-            )
 
     def _progress(self, steps: int, epoch: int, epoch_begins: bool) -> TrainingProgress:
         rate = float(self.optimizer.param_groups[0]["lr"])
@@ -355,17 +320,19 @@ class Rewirer:
         layers = self.layers()
         _optimizers.check_layers(self.model, layers)
         others = counterparts(self.averages, layers)
-        memory, aside = self._apart(copy.deepcopy(self._memory))
+        memory, aside = apart(self._absent(), copy.deepcopy(self._memory))
         for name, module in layers.items():
             _optimizers.check_state(self.optimizer, module.weight, name)
-        probe = self._probe(layers) if self.rule.probe_batches and regrow else None
+        seen = None
+        if self.rule.probe_batches and regrow:
+            seen = probe(self.rule.label, layers, self, self._group, self._threads())
         twins = self._prepared()
         try:
             for twin in twins:
                 twin.number_slots(self.optimizer.state.get(twin.module.weight, {}))
             record = self.rule.rewire(
                 [twin.parameter for twin in twins], progress, self.rewirings + 1, self._threads(),
-                seed=self.seed, network=self._wire(twins), regrow=regrow, memory=memory, probe=probe,
+                seed=self.seed, network=self._wire(twins), regrow=regrow, memory=memory, probe=seen,
             )  # fmt: skip
             origins = [twin.take_numbers() for twin in twins]
             self._check_commit(twins)
@@ -390,23 +357,13 @@ class Rewirer:
         """Rewire, unless the gradients that a rule looks at are not finite: then warn."""
         try:
             return self._act(progress)
-        except _NotFinite as error:
+        except NotFiniteError as error:
             warn(f"{error}: left out at step {self.steps}", RuntimeWarning)
             return None
 
-    def _apart(self, memory: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A rule's memory without layers that take no part now, such as frozen ones; and that of these."""
-        absent = {name for name, module in self.model.named_modules() if isinstance(module, SparseLinear)}
-        absent -= self.layers().keys()
-        here, aside = {}, {}
-        for entry, value in memory.items():
-            if isinstance(value, dict) and absent & value.keys():
-                aside[entry] = {name: kept for name, kept in value.items() if name in absent}
-                value = {name: kept for name, kept in value.items() if name not in absent}
-            elif isinstance(value, list):
-                value = [each for each in value if each not in absent]
-            here[entry] = value
-        return here, aside
+    def _absent(self) -> set[str]:
+        """Names of sparse layers that take no part now, such as frozen ones."""
+        return sparse_layers(self.model).keys() - self.layers().keys()
 
     def _fields_before(self, twins: list[Twin]) -> dict[str, dict[str, Any]]:
         """The rule's fields of twins whose links are still those of their modules."""
@@ -454,42 +411,6 @@ class Rewirer:
             self.optimizer.state[module.weight] = state
         module.mask = twin.mask()
 
-    def _probe(self, layers: Mapping[str, SparseLinear]) -> GradientProbe:
-        """What the layers have seen since the last step."""
-        seen: dict[str, Any] = {}
-        for name, module in layers.items():
-            watch = None if module._structure is None else module._structure.watched.get(self)
-            seen[name] = [] if watch is None else watch.pairs
-        if not any(seen.values()) and self._group is None:
-            raise RuntimeError(
-                f"rewiring {self.rule.label} looks at the gradients of the last backward pass, and there was "
-                "none since the last step() (nor since a state was loaded or the model copied): call step() "
-                "after backward(), or watch() before a rewire() of your own"
-            )
-        pairs: dict[str, Any] = {}
-        for name, module in layers.items():
-            tiles = seen[name]
-            if len(tiles) == 1 and self._group is None:
-                pairs[name] = tiles[0]
-                self._check_finite(name, [each.unpack(None, 1) for each in tiles[0]])
-                continue
-            dtype = np.dtype(tiles[0][0].dtype if tiles else np.float32)
-            both = []
-            for side, n in enumerate((module.in_features, module.out_features)):
-                parts = [pair[side].unpack(None, 1) for pair in tiles]
-                rows = np.concatenate(parts) if parts else np.zeros((0, n), dtype)
-                rows = rows if self._group is None else _ranks.gathered(rows, self._group)
-                both.append(rows if len(rows) else np.zeros((1, n), dtype))  # it was not used: no gradient
-            pairs[name] = tuple(both)
-            self._check_finite(name, both)
-        return GradientProbe(pairs, self._threads())
-
-    def _check_finite(self, name: str, arrays: list[Any]) -> None:
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise _NotFinite(
-                f"rewiring {self.rule.label} looks at gradients, and those of {name} are not finite"
-            )
-
     # --- saving -------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
@@ -509,7 +430,7 @@ class Rewirer:
             "epoch": self.epoch,
             "rewirings": self.rewirings,
             "acted": self._acted,
-            "memory": _with_tensors(self._memory),
+            "memory": with_tensors(self._memory),
             "fields": fields,
         }
 
@@ -532,8 +453,8 @@ class Rewirer:
             name: _checks.integer(f"state[{name!r}]", state[name], low=0)
             for name in ("steps", "epoch", "rewirings")
         }
-        memory = _with_arrays(dict(state["memory"]))
-        here, _ = self._apart(memory)
+        memory = with_arrays(dict(state["memory"]))
+        here, _ = apart(self._absent(), memory)
         layers = self.layers()
         for name, kept in state["fields"].items():
             _checks.choice("a layer of state['fields']", name, list(layers))
@@ -563,32 +484,3 @@ class Rewirer:
             f"Rewirer({len(self.layers())} layers, {self.rule!r}: {self.steps} steps, "
             f"{self.rewirings} rewirings)"
         )
-
-
-def _rule(what: Any, options: dict[str, Any]) -> Rule:
-    if not options:
-        return rewiring(what)
-    if not isinstance(what, str):
-        raise TypeError(
-            f"{', '.join(options)} must be given to the rule itself, where it is not given by name, got "
-            f"{_checks.describe(what)}"
-        )
-    return rewiring({"name": what, **options})
-
-
-def _with_tensors(value: Any) -> Any:
-    """A copy with tensors in the place of arrays."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Mapping):
-        return {key: _with_tensors(each) for key, each in value.items()}
-    return plain("memory", value)
-
-
-def _with_arrays(value: Any) -> Any:
-    """The opposite."""
-    if torch.is_tensor(value):
-        return value.numpy().copy()
-    if isinstance(value, Mapping):
-        return {key: _with_arrays(each) for key, each in value.items()}
-    return plain("memory", value)
