@@ -133,12 +133,13 @@ def test_samples_beyond_the_batch_stay_zero(name, place, samples):
     net = network(name, place, dtype="float32")
     batch = Batch(net, samples)
     for training in (True, False):
-        batch.p.training = training
+        batch.p.training = batch.p.keeping = training
         x = batch.x
         for layer in net.layers:
             x = layer.forward(x, batch.p)
             assert not beyond(x).any(), (layer, training)
-    batch.p.training, batch.p.learner = True, Keep()
+    batch.p.training = batch.p.keeping = True
+    batch.p.learner = Keep()
     flow = net.forward(batch.x, batch.p)
     dy = batch.ws.tiles("dz", net.n_out)
     batch.loss.evaluate(flow[-1], batch.truth, None, dy)
@@ -174,7 +175,7 @@ def test_predictions_are_what_training_computes(name, place, group):
             layer.p = 0.0
     batch, found = Batch(net, 33), []
     for training in (True, False):
-        batch.p.training = training
+        batch.p.training = batch.p.keeping = training
         found.append(net.forward(batch.x, batch.p)[-1].unpack(None, 1))
         assert training or not np.shares_memory(*found)
     np.testing.assert_array_equal(*found)
@@ -572,7 +573,7 @@ def test_paths_are_those_that_values_take(name, group):
     net = network(name, group=group, seed=2)
     layer = net.layers[1]
     batch = Batch(net, 90)
-    batch.p.training = False
+    batch.p.training = batch.p.keeping = False
     x = batch.ws.tiles("asked", layer.n_in)
 
     def outputs(values):
@@ -685,7 +686,6 @@ def test_link_log_counts_all_links(name, place):
     assert all(s <= n for s, n in zip(last["links_survived"], last["nnz"], strict=True))
     assert all(e >= n for e, n in zip(last["links_explored"], last["nnz"], strict=True))
     assert 0 < last["exploration_rate"] <= 1
-
 
 
 class Plain(rw.Optimizer):

@@ -182,7 +182,7 @@ MUTANTS = [
     Mutant(
         "residual-adds-what-layers-overwrote",
         "layers/residual.py",
-        "        if not p.training:  # inner layers may write where x is\n",
+        "        if not p.keeping:  # inner layers may write where x is\n",
         "        if False:\n",
         "test_outside.py::test_predictions_are_what_training_computes",
     ),

@@ -16,10 +16,10 @@ class ReZero(Row):
 
     def forward(self, x, p):
         scale = self.scale.values
-        if not p.training:  # inner layers may write where x is
+        if not p.keeping:  # inner layers may write where x is
             x = p.copy((self.index, "x"), x)
         branch = super().forward(x, p)
-        if p.training:
+        if p.keeping:
             p.save(self, *p.saved(self), p.copy((self.index, "branch"), branch))
         return p.map((self.index, "y"), lambda a, b: a + scale * b, x, branch)
 

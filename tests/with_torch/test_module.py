@@ -2,11 +2,14 @@
 
 import copy
 import io
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import rewire as rw
 from rewire.torch import Module
@@ -25,8 +28,14 @@ LAYERS = {
 }
 
 
+MORE = {
+    "batch norm": lambda: [rw.Sparse(6, 8), rw.BatchNorm(), rw.Dropout(0.3), rw.Sparse(8, 4)],
+    "winners": lambda: [rw.Sparse(6, 8, activation="tanh"), rw.KWinners(0.5), rw.Sparse(8, 4)],
+}
+
+
 def network(kind="sparse", **given):
-    return rw.Sequential(LAYERS[kind](), seed=0, **({"dtype": "float64"} | given))
+    return rw.Sequential((LAYERS | MORE)[kind](), seed=0, **({"dtype": "float64"} | given))
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -111,9 +120,50 @@ def test_what_is_refused():
         module(torch.zeros(2, 5, dtype=torch.float64))
     with pytest.raises(TypeError, match="input must have the dtype of the network, float64, got float32"):
         module(torch.zeros(2, 6))
-    y = module.eval()(torch.zeros(2, 6, dtype=torch.float64))
-    with pytest.raises(RuntimeError, match="a Module in evaluation has no gradients: call train"):
-        y.sum().backward()
+    x = torch.zeros(2, 6, dtype=torch.float64, requires_grad=True)
+    for loss in (module(x).sum(), module(x).square().sum()):  # the first with a gradient that is a constant
+        with pytest.raises(NotImplementedError, match="cannot be differentiated again"):
+            torch.autograd.grad(loss, x, create_graph=True)
+
+
+@pytest.mark.parametrize("kind", ["batch norm", "winners", *LAYERS])
+def test_gradients_in_evaluation(kind):
+    net = network(kind)
+    module, x = Module(net), torch.randn(5, 6, dtype=torch.float64)
+    nn.functional.mse_loss(module(x), torch.ones(5, 4)).backward()  # running moments and duty cycles move
+    module.eval()
+    x.requires_grad_()
+    buffers = {name: np.array(values) for name, values in net.arrays().items()}
+
+    def run(x, *values):
+        names = [name for name, _ in module.named_parameters()]
+        return torch.func.functional_call(module, dict(zip(names, values, strict=True)), (x,))
+
+    assert np.allclose(module(x).detach().numpy(), net.predict(x.detach().numpy()))
+    assert torch.autograd.gradcheck(run, (x, *module.parameters()))
+    module.to_sequential()
+    assert all(np.array_equal(values, net.arrays()[name]) for name, values in buffers.items())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing(reentrant):
+    net = network()
+    x = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    found = []
+    for call in (lambda m: m(x), lambda m: checkpoint(m, x, use_reentrant=reentrant)):
+        module = Module(copy.deepcopy(net))
+        x.grad = None
+        call(module).square().sum().backward()
+        found.append([x.grad, *(value.grad for value in module.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_threads_wait_for_each_other():
+    module, x = Module(network("norm")).eval(), torch.randn(50, 6, dtype=torch.float64)
+    y = module(x)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(torch.equal(y, found) for found in pool.map(lambda _: module(x), range(40)))
+    assert torch.equal(pickle.loads(pickle.dumps(module))(x), y)
 
 
 def test_another_dtype_than_the_networks_is_refused():

@@ -58,7 +58,7 @@ class Concat(Composite):
         self._learn = [layer.learns for layer in self.layers]
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        if not p.training:  # inner layers may write where x is
+        if not p.keeping:  # inner layers may write where x is
             x = p.copy((self.index, "x"), x)
         y, end = p.output(self), 0
         for layer in self.layers:

@@ -105,7 +105,7 @@ class Dense(WeightLayer, Mixing):
         ws = p.ws
         y, z = self._output(x, p)
         code, slope = self._terms(p)
-        flat = self._flat(x, ws, (self.index, "x") if p.training else ("x", x.n))
+        flat = self._flat(x, ws, (self.index, "x") if p.keeping else ("x", x.n))
         self._product(self.weights, flat, y, ws)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
         _core.activate(bias, code, slope, y, z, p.threads)

@@ -46,7 +46,7 @@ class Dropout(Elementwise):
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        if need_dx and self.p > 0.0:
+        if need_dx and p.training and self.p > 0.0:
             _core.dropout(dy, dy, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return dy if need_dx else None
 

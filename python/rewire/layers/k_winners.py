@@ -158,12 +158,12 @@ class KWinners(Mixing):
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         if p.learning:
             self._set_strength(p.epoch)
-        y = p.output(self) if p.training else p.ws.other(self.n_out, x)
+        y = p.output(self) if p.keeping else p.ws.other(self.n_out, x)
         k = self.winners if p.training else self.winners_after
         factors = self._factors().astype(self.dtype)
         for side, sign in enumerate(self._signs):
             _core.winners(x, factors[side], sign, k, y, side * self.n_in, p.threads)
-        if p.training:
+        if p.keeping:
             p.save(self, y)
         if p.learning:
             wins = np.empty(self.n_out)

@@ -148,7 +148,7 @@ class Mix(Mixing):
     # A network that diverges says so itself, with epoch and layer: NumPy need not warn as well.
     @np.errstate(over="ignore", invalid="ignore")
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        y = p.output(self) if p.training else p.ws.other(self.n_out, x)
+        y = p.output(self) if p.keeping else p.ws.other(self.n_out, x)
         if not self.plain:
             x = self._filled(x, y if self.mix == "wht" else p.tiles((self.index, "filled"), self.n_out))
         self.transform(x, y, p.threads)

@@ -155,7 +155,7 @@ class BatchNorm(Normalised, Elementwise):
         else:
             mean[: self.n_in] = self.running_mean.values
             inverse[: self.n_in] = 1.0 / np.sqrt(self.running_var.values + self.eps)
-        if p.training:
+        if p.keeping:
             z = p.tiles((self.index, "z"), self.n_in)
             p.save(self, z, inverse, float(p.batch) if own else math.inf)
         _core.batch_norm(x, mean, inverse, *self.terms(), z, y, p.threads)

@@ -225,7 +225,7 @@ class Pass:
     ws : Workspace
         Whose tiles these are; as many samples as it is shaped for.
     training : bool
-        Whether dropout drops, and what backward wants is kept.
+        Whether layers act as in training: dropout drops, and norms look at the batch.
     step : int
         The step that is being made, 1 for the first: names random numbers.
     epoch : int
@@ -240,6 +240,8 @@ class Pass:
         What becomes of gradients, in a backward pass.
     probing : bool
         Whether this is a look ahead, in training: another pass with the same samples follows.
+    keeping : bool
+        Whether what backward wants is kept: in training, and in evaluation where a backward pass follows.
     reports : list of (int, Report) or None
         What layers have reported, by their numbers, where the batch is cut into shards: they follow when all
         shards are through. None: they follow at once.
@@ -250,8 +252,8 @@ class Pass:
     """
 
     __slots__ = (
-        "_handed", "_learner", "_saved", "_users", "epoch", "first_sample", "layer", "linear", "probing",
-        "reports", "step", "threads", "training", "watched", "ws",
+        "_handed", "_learner", "_saved", "_users", "epoch", "first_sample", "keeping", "layer", "linear",
+        "probing", "reports", "step", "threads", "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -269,7 +271,7 @@ class Pass:
         self.ws, self.training, self.step, self.threads = ws, training, step, threads
         self.first_sample, self.linear, self.probing = first_sample, linear, probing
         self.learner = learner
-        self.epoch, self.watched = 0, False
+        self.epoch, self.watched, self.keeping = 0, False, training
         self.reports: list[tuple[int, Report]] | None = None
         self.layer: Numbered | None = None
         self._saved: dict[int, Any] = {}
@@ -357,8 +359,8 @@ class Pass:
         return tiles
 
     def save(self, layer: Numbered, *values: Any) -> None:
-        """Keep what the layer's backward pass wants of its forward pass, in training."""
-        if self.training:
+        """Keep what the layer's backward pass wants of its forward pass, if one may follow."""
+        if self.keeping:
             self._saved[layer.index] = values
 
     def saved(self, layer: Numbered) -> Any:

@@ -49,7 +49,7 @@ class Residual(Row):
             )
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        if not p.training:  # inner layers may write where x is
+        if not p.keeping:  # inner layers may write where x is
             x = p.copy((self.index, "x"), x)
         return p.map((self.index, "y"), np.add, x, super().forward(x, p))
 

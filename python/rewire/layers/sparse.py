@@ -196,7 +196,7 @@ class Sparse(WeightLayer):
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
         y, z = self._output(x, p)
         code, slope = self._terms(p)
-        if p.training and isinstance(x, _core.SparseInputs):
+        if p.keeping and isinstance(x, _core.SparseInputs):
             self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
         _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads)

@@ -49,7 +49,7 @@ class Shaped(Elementwise):
         raise NotImplementedError
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        y = p.output(self) if p.training else p.ws.other(self.n_out, x)
+        y = p.output(self) if p.keeping else p.ws.other(self.n_out, x)
         _core.srelu(x, self.pieces(), y, p.threads)
         return y
 

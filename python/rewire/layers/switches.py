@@ -80,7 +80,7 @@ class Switches(Layer):
             self.weight.touch()
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        y = p.output(self) if p.training else p.ws.other(self.n_out, x)
+        y = p.output(self) if p.keeping else p.ws.other(self.n_out, x)
         _core.switches(x, self.weight.values, self.block, y, p.threads)
         return y
 

@@ -80,7 +80,7 @@ class TwoSided(Layer):
         self.n_in, self.n_out = n_in, 2 * n_in
 
     def forward(self, x: _core.Tiles, p: Pass) -> _core.Tiles:
-        y = p.output(self) if p.training or p.watched else p.ws.other(self.n_out, x)
+        y = p.output(self) if p.keeping or p.watched else p.ws.other(self.n_out, x)
         _core.two_sides(x, y, p.threads)
         return y
 

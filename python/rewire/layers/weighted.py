@@ -83,7 +83,7 @@ class WeightLayer(Layer):
     def _output(self, x: _core.Tiles, p: Pass) -> tuple[_core.Tiles, _core.Tiles | None]:
         """Tiles for the outputs, and for the activation's inputs where backward will want them."""
         ws = p.ws
-        if not p.training:
+        if not p.keeping:
             return ws.other(self.n_out, x), None
         keep = self.bound.needs_input and p.linear is not self
         return ws.tiles((self.index, "y"), self.n_out), (

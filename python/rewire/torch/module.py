@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any, Self
 
 import numpy as np
@@ -47,7 +48,10 @@ class Module(nn.Module):
     -----
     Its parameters are those of the network as vectors, in the order of ``Parameter.read()``, called
     ``layers_0_weight`` for ``"layers.0.weight"``. Inputs are (\\*, n_in). In training mode dropout and
-    batch norm act as in a :class:`rewire.Trainer`; in evaluation there are no gradients.
+    batch norm act as in a :class:`rewire.Trainer`, with masks that follow from the network's seed and the
+    number of the pass; gradients are there in evaluation as well. Gradients of gradients
+    (``create_graph=True``) and the transforms of ``torch.func`` are not. Threads that call it at once wait
+    for each other.
 
     A step converts inputs and outputs of the network, and nothing in between. ``torch.compile`` leaves it out
     of its graph, and :class:`Rewirer` does not see its layers: links stay as they are, unless
@@ -68,6 +72,7 @@ class Module(nn.Module):
         self.network = one_of_types("network", network, Sequential, "a rewire.Sequential")
         self.logits = boolean("logits", logits)
         self.steps = 0  # forward passes in training: names the masks of dropout
+        self._lock = threading.RLock()
         self._names = {name: name.replace(".", "_") for name in network.parameters()}
         for name, parameter in network.parameters().items():
             values = torch.from_numpy(np.array(parameter.read()))
@@ -123,7 +128,7 @@ class Module(nn.Module):
         values = [value for _, value in self._pairs()]
         rows = input.reshape(-1, net.n_in)
         if len(rows):
-            out = _Run.apply(self, rows, *values)
+            out = _Run.apply(self, torch.is_grad_enabled(), rows, *values)
         else:
             out = rows.new_zeros((0, net.n_out)) + 0.0 * sum(value.sum() for value in values)
         if isinstance(net.final, Softmax) and not self.logits:
@@ -132,6 +137,14 @@ class Module(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.network!r}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, which each copy has of its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._lock = threading.RLock()
 
     # --- saving ---------------------------------------------------------------------------
 
@@ -165,11 +178,14 @@ class _Run(torch.autograd.Function):
     """A forward pass through a network, and its backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, module: Module, rows: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, module: Module, keep: bool, rows: torch.Tensor, *values: torch.Tensor
+    ) -> torch.Tensor:
         net, threads = module.network, resolve(torch.get_num_threads())
         work = Workspace(net.dtype)
         passing = net.passing(work, training=module.training, threads=threads)
-        with net.gate.writing("forward"), quiet():
+        passing.keeping |= keep
+        with module._lock, net.gate.writing("forward"), quiet():
             module._write()
             if module.training:
                 module.steps += 1
@@ -182,16 +198,19 @@ class _Run(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
+        if torch.is_grad_enabled():  # what it gives would pass for a constant
+            raise NotImplementedError(
+                "gradients of a Module cannot be differentiated again (create_graph=True): make the layers "
+                "that a penalty looks through of rewire.torch.SparseLinear"
+            )
         module, passing, flow = ctx.kept
-        if not passing.training:
-            raise RuntimeError("a Module in evaluation has no gradients: call train(), or take no_grad()")
+        given = ctx.saved_tensors  # under gradient checkpointing this is another forward pass
         net, needs = module.network, ctx.needs_input_grad
-        with net.gate.writing("backward"), quiet():
-            for (parameter, _), value in zip(module._pairs(), ctx.saved_tensors, strict=True):
+        with module._lock, net.gate.writing("backward"), quiet():
+            for (parameter, _), value in zip(module._pairs(), given, strict=True):
                 parameter.write(value.detach().numpy())
-            return (None, *_gradients(net, passing, flow, dy, needs[1], needs[2:]))
+            return (None, None, *_gradients(net, passing, flow, dy, needs[2], needs[3:]))
 
 
 def _gradients(
