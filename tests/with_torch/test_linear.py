@@ -641,3 +641,12 @@ def test_links_without_a_layer_are_kept_within_bounds(monkeypatch):
         given = {name: tensor.clone() for name, tensor in buffers.items()}
         torch.func.functional_call(one, given, (samples(3, 9),))
     assert sum(len(kept.tensors[1]) for kept in _structures._recent) <= 100
+
+
+def test_weights_without_links_are_warned_of():
+    layer, other = SparseLinear(12, 8, density=0.5), SparseLinear(12, 8, density=0.5)
+    weights = dict(layer.named_parameters())  # an average by hand, say
+    with pytest.warns(UserWarning, match="weight comes without links"):
+        nn.Sequential(other).load_state_dict({f"0.{k}": v for k, v in weights.items()}, strict=False)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict(weights)

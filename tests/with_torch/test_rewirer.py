@@ -372,6 +372,20 @@ def test_a_model_that_is_one_sparse_layer(name):
     assert again.rewirings == rewirer.rewirings
 
 
+@pytest.mark.parametrize("name", ["set", "rigl", "snfs"])
+def test_all_frozen_for_a_while(name):
+    model = model_of(network())
+    head = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD([*model.parameters(), *head.parameters()], lr=0.01)
+    rewirer = Rewirer(model, optimizer, name, every=1, total_steps=99)
+    whole = nn.Sequential(model, head)
+    for frozen, rewirings in ((False, 2), (True, 2), (False, 4)):
+        for layer in model:
+            layer.requires_grad_(not frozen)
+        trained(whole, optimizer, rewirer, data(2))
+        assert rewirer.rewirings == rewirings and rewirer.steps % 2 == 0
+
+
 def test_a_compiled_model_is_rewired():
     model = model_of(network())
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -492,6 +506,16 @@ def test_a_state_of_another_rule_is_refused():
         (
             {"rule": "set"},
             r"'set' counts epochs \(every 1 epoch\).* say every=100 .* or give epochs and call end_",
+        ),
+        (
+            {
+                "rule": "importance",
+                "every": 3,
+                "variant": "published",
+                "total_steps": 9,
+                "wiring": ["0", "1"],
+            },
+            r"for its part .*set.* counts epochs \(every 1 epoch\).* say rule=.*every.: 100",
         ),
         ({"averages": nn.Linear(1, 1), "every": 3}, "averages must be a list of nn.Module, got"),
         ({"averages": [3], "every": 3}, r"averages\[0\] must be an nn.Module, got 3"),

@@ -249,3 +249,26 @@ def test_a_layer_whose_bias_is_pruned_stays_dense():
         "its weights are computed from others (pruning, weight norm)"
     ]
     assert model(torch.zeros(2, 8)).shape == (2, 8)
+
+
+@pytest.mark.parametrize("name", ["0", "2"])
+def test_a_layer_in_two_places_goes_by_both_names(name):
+    def model():
+        layer = nn.Linear(16, 16)
+        return nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(16, 16))
+
+    left = model()
+    report = sparsify(left, 0.5, skip=name)
+    assert (
+        isinstance(left[0], nn.Linear) and left[2] is left[0] and [r.name for r in report.replaced] == ["3"]
+    )
+    made = model()
+    report = sparsify(made, {name: 0.25})
+    assert made[2] is made[0] and [(r.name, r.density) for r in report.replaced] == [("0", 0.25)]
+
+
+def test_a_second_time_there_is_nothing_left():
+    model = nn.Sequential(nn.Linear(16, 16))
+    sparsify(model, 0.5)
+    with pytest.raises(ValueError, match="got none at all .it has been made sparse already"):
+        sparsify(model, 0.5)

@@ -59,11 +59,14 @@ def check_rule(rule: Rule, total_steps: int | None, epochs: int | None, *, wired
             f"rewiring {rule.label}: {listed} is a fraction of the run, whose length must be said: give "
             "total_steps"
         )
-    counting = [part.every for part in rule.parts() if isinstance(part.every, Epochs)]
+    counting = [part for part in rule.parts() if isinstance(part.every, Epochs)]
     if counting and epochs is None:
+        label, instead = rule.label, "every=100"
+        if counting[0] is not rule:
+            label, instead = f"{label}, for its part {counting[0].label},", 'rule={"name": ..., "every": 100}'
         raise ValueError(
-            f"rewiring {rule.label} counts epochs (every {counting[0]}), and step() does not: say "
-            "every=100 for a number of steps, or give epochs and call end_epoch() after each"
+            f"rewiring {label} counts epochs (every {counting[0].every}), and step() does not: say {instead} "
+            "for a number of steps, or give epochs and call end_epoch() after each"
         )
 
 

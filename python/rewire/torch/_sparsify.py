@@ -163,20 +163,26 @@ def sparsify(
         else integer("seed", seed, low=0, high=2**63 - 1)
     )
     occurrences = _occurrences(model)
-    names = {id(linear): name for linear, name, _ in occurrences}
-    wanted = _densities(density, [name for name in names.values()], distribution)
-    skips = _skips(skip, list(names.values()))
+    every = [name for _, name, _ in occurrences]
+    names: dict[int, list[str]] = {}  # all of a layer, which goes by the first
+    parents: dict[int, list[nn.Module]] = {}
+    for linear, name, parent in occurrences:
+        names.setdefault(id(linear), []).append(name)
+        parents.setdefault(id(linear), []).append(parent)
+    wanted = _densities(density, every, distribution)
+    skips = _skips(skip, every)
     shared = _shared(model)
     report = SparsifyReport(parameters_before=_count(model))
     chosen: dict[int, tuple[Layer, float]] = {}
-    for linear, name, parent in occurrences:
-        if id(linear) in chosen or any(name == kept.name for kept in report.kept):
+    for linear, name, _ in occurrences:
+        own = names[id(linear)]
+        if name != own[0]:
             continue
-        found = wanted(name)
+        found = next((value for value in map(wanted, own) if value is not None), None)
         why = (
             "skipped"
-            if any(fits(name, linear) for fits in skips)
-            else _unfit(linear, parent, shared)
+            if any(fits(each, linear) for fits in skips for each in own)
+            else next(filter(None, (_unfit(linear, each, shared) for each in parents[id(linear)])), None)
             or (None if found is not None else "density names no value for it")
         )
         if why is not None:
@@ -184,9 +190,11 @@ def sparsify(
         else:
             chosen[id(linear)] = linear, found or 0.0
     if not chosen:
+        sparse = any(isinstance(module, SparseLinear) for module in model.modules())
         raise ValueError(
             "model must have an nn.Linear, or an nn.Conv2d of 1 x 1, that can become sparse, got "
             + ("; ".join(f"{kept.name}: {kept.why}" for kept in report.kept) or "none at all")
+            + (" (it has been made sparse already)" if sparse else "")
         )
     made = {}
     for number_, (key, sizes) in enumerate(_sizes(chosen, distribution, density, group).items()):
@@ -198,13 +206,13 @@ def sparsify(
         n_out, n_in = _shape(linear)
         if sparse.nnz == 0:
             raise ValueError(
-                f"density must leave every layer links, got {density!r}, by which {names[key]} "
+                f"density must leave every layer links, got {density!r}, by which {names[key][0]} "
                 f"({n_out} x {n_in}) has none: give it {1 / n_in:.3g} (one for each output) or more by its "
                 "name, or skip it"
             )
         made[key] = _dressed(sparse, linear)
         before = linear.weight.numel()
-        report.replaced.append(Replaced(names[key], (n_out, n_in), sparse.density, before, sparse.nnz))
+        report.replaced.append(Replaced(names[key][0], (n_out, n_in), sparse.density, before, sparse.nnz))
     for linear, name, parent in occurrences:
         if id(linear) in made:
             setattr(parent, name.rpartition(".")[2], made[id(linear)])

@@ -12,6 +12,7 @@ from torch import nn
 from rewire import _core
 from rewire._checks import MAX_NEURONS, boolean, choice, integer, one_of_types
 from rewire._geometry import Geometry
+from rewire._warn import warn
 from rewire.connectivity import Connectivity, EdgeList, Random
 from rewire.initializers import He, Initializer
 from rewire.parameters import SparseParameter
@@ -458,6 +459,12 @@ class SparseLinear(nn.Module):
                     "load it into the dense model, and sparsify that"
                 )
                 return
+            elif not args[0]:  # strict: a key that is missing is an error
+                warn(
+                    f"{prefix}weight comes without links (indptr, sources): its values go to the links that "
+                    "the layer has, which may be others than those that they were learnt for",
+                    UserWarning,
+                )
         if weight is not None:
             mask = state_dict.get(prefix + "mask")
             self.mask = None if mask is None else torch.ones_like(mask)

@@ -167,7 +167,13 @@ class Rewirer:
     def _due(self, progress: TrainingProgress) -> bool:
         if self.total_steps is not None and progress.step >= self.total_steps:
             return False
-        return self.rule.due(progress) or self.rule.overdue(progress, self._memory)
+        due = self.rule.due(progress) or self.rule.overdue(progress, self._memory)
+        return due and not self._resting()
+
+    def _resting(self) -> bool:
+        """Whether all sparse layers are frozen, as in a phase that trains the head alone."""
+        layers = sparse_layers(self.model).values()
+        return bool(layers) and not any(layer.weight.requires_grad for layer in layers)
 
     # --- steps ------------------------------------------------------------------------------
 
