@@ -29,6 +29,7 @@ numpydoc_xref_param_type = False
 SECTIONS = {
     "rewire.estimators": "scikit-learn estimators",
     "rewire.network": "Networks",
+    "rewire.predictor": "Networks",
     "rewire.layers": "Layers",
     "rewire.activations": "Activations",
     "rewire.initializers": "Initialisers",

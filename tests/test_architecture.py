@@ -38,7 +38,7 @@ ORDER = """
     layers.summary layers.
     metrics _unfinished losses.base losses.entropy losses.values losses.hinge losses.arrays
     losses.contrast losses.
-    schedules optim _assembled _computing network files _narrowed neurons
+    schedules optim _assembled _computing predictor network files _narrowed neurons
     rewiring.schedule rewiring.fraction rewiring.probe rewiring.budgets rewiring.chains
     rewiring.participation rewiring.memory rewiring.answers rewiring.context
     rewiring.drop rewiring.grow rewiring.redistribute rewiring.base rewiring.swap

@@ -20,6 +20,7 @@
 #include "kernels/losses.h"
 #include "kernels/r2.h"
 #include "kernels/limits.h"
+#include "kernels/predictor.h"
 
 static void test_the_tables(void)
 {
@@ -100,6 +101,12 @@ int main(int argc, char **argv)
     RUN(test_few_inputs_without_memory);
 
     RUN(test_tuning_changes_no_bit);
+
+    RUN(test_a_predictor_has_the_values_of_its_layers);
+    RUN(test_a_predictor_of_matrices);
+    RUN(test_a_predictor_tells_of_strange_numbers);
+    RUN(test_a_predictor_refuses);
+    RUN(test_a_predictor_without_memory);
 
     RUN(test_multiply_adds_are_counted);
     RUN(test_reads_reach_every_word);

@@ -50,6 +50,7 @@ with held():
     from rewire.neurons import remove_neurons
     from rewire.optim import SGD, Adam, AdamW, Optimizer
     from rewire.parameters import Buffer, DenseParameter, Field, SparseParameter
+    from rewire.predictor import Predictor
     from rewire.rewiring import (
         CHT,
         DSR,
@@ -99,7 +100,8 @@ __all__ = [
     "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
     "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",
     "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "LocalSGD", "Magnitude", "MapLog", "Mix",
-    "Normal", "Optimizer", "PReLU", "Poisson", "QuickSelection", "ReLU", "RigL", "Rule", "SReLU", "SRigL",
+    "Normal", "Optimizer", "PReLU", "Poisson", "Predictor", "QuickSelection", "ReLU", "RigL", "Rule",
+    "SReLU", "SRigL",
     "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
     "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
     "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Sync", "Tanh",

@@ -464,6 +464,33 @@ def array_at(
     writable: bool = True,
 ) -> NDArray[Any]: ...
 
+class Frozen:
+    """The layers of a network that no longer change; owns one ``rw_predictor``."""
+
+    n_in: int
+    outputs: int
+    batches: bool
+    ways: list[str]
+    nbytes: int
+    def __new__(
+        cls,
+        n_in: int,
+        dtype: str,
+        mean: NDArray[np.float64] | None = None,
+        scale: NDArray[np.float64] | None = None,
+        *,
+        kept: int = ...,
+    ) -> Self: ...
+    def add_store(
+        self, store: Store, bias: NDArray[Any] | None, act: str, slope: float, zeros: bool
+    ) -> None: ...
+    def add_matrix(
+        self, weights: NDArray[Any], bias: NDArray[Any] | None, act: str, slope: float
+    ) -> None: ...
+    def finish(self, softmax: bool) -> None: ...
+    def one(self, x: Any) -> NDArray[Any] | None: ...  # None: not done
+    def run(self, x: NDArray[Any], out: NDArray[Any], first: int, threads: int) -> bool: ...
+
 class Workspace:
     """Scratch of ``rows_forward`` and ``rows_backward``: grows when asked; for one call at a time."""
 

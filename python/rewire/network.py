@@ -23,6 +23,7 @@ from rewire.layers.summary import table
 from rewire.layers.tree import Tree
 from rewire.parameters import Parameter
 from rewire.parameters.base import take
+from rewire.predictor import Predictor
 from rewire.standardizer import Standardizer
 
 __all__ = ["Sequential"]
@@ -96,6 +97,37 @@ class Sequential(Computing):
         found = [_kind(layer) for layer in config["layers"]]
         ends = [(n[0], n[-1]) for n in (_widths(self.config()), _widths(config))]
         return kept == found and ends[0] == ends[1] and self.dtype == config["dtype"]
+
+    # --- serving ------------------------------------------------------------------------
+
+    def compile(self) -> Predictor:
+        """A frozen copy that only predicts: for a few samples :meth:`predict` is mostly overhead.
+
+        Returns
+        -------
+        Predictor
+            With weights and standardiser of now. What becomes of this network changes nothing there.
+
+        Raises
+        ------
+        ValueError
+            For weights that are not finite, or a buffer out of its range.
+        RuntimeError
+            If another thread trains this network.
+        """
+        with self.gate.reading("compile"):
+            self.tree.refuse_faults()
+            return Predictor(self._copy_to_predict())
+
+    def _copy_to_predict(self) -> Sequential:
+        """A copy without optimizer state, as far as a file could hold it; else a copy of all."""
+        twin = type(self).__new__(type(self))
+        try:
+            self.check_savable()
+            twin.__dict__.update(Sequential.from_config(self.config(), self.arrays()).__dict__)
+        except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
+            self._copy_into(twin, {})
+        return twin
 
     # --- saving -------------------------------------------------------------------------
 

@@ -121,6 +121,21 @@ enum {
     RW_ROWS_BYTES = 256 << 10,
     RW_ROWS_TILES = 4,
 
+    /* --- how predictors keep weights (predictor.h) -------------------------------------------- */
+
+    /* One sample: a store becomes a matrix where its slots are at least one in so many of the
+     * matrix's values: in so many of one that stays in a near cache, of RW_MATRIX_NEAR bytes. A larger one
+     * than RW_MATRIX_MOST would cost more memory than it is worth. */
+    RW_MATRIX_VALUES = 6,
+    RW_MATRIX_NEAR_VALUES = 12,
+    RW_MATRIX_NEAR = 256 << 10,
+    RW_MATRIX_MOST = 4 << 20,
+    /* Slots of a source, on average, from which on a copy by source pays: each source ends with a
+     * jump that the machine cannot foresee. */
+    RW_SOURCE_SLOTS = 4,
+    /* Of ten sources so many may be other than 0 for one thread to be quicker by source than by rows. */
+    RW_SOURCE_TENTHS = 9,
+
     /* --- how growth selects ------------------------------------------------------------------ */
 
     /* Up to so many candidates for each new link, growth by gradient notes all candidates, in 13

@@ -59,6 +59,7 @@ include "layers.pxi"
 include "rows.pxi"
 include "losses.pxi"
 include "links.pxi"
+include "frozen.pxi"
 
 
 # --- the machine ----------------------------------------------------------------

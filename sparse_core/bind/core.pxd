@@ -467,6 +467,30 @@ cdef extern from "ops/loss.h" nogil:
     rw_status rw_softmax(const rw_kernels *k, rw_tiles *z, double *scratch, const rw_run *run)
 
 
+cdef extern from "ops/predictor.h" nogil:
+    ctypedef struct rw_predictor:
+        pass
+    ctypedef enum rw_numbers:
+        RW_NUMBERS_FINE
+        RW_NUMBERS_IN
+        RW_NUMBERS_OUT
+    rw_predictor *rw_predictor_new(rw_dtype dtype, int64_t n_in)
+    void rw_predictor_free(rw_predictor *p)
+    rw_status rw_predictor_add_store(rw_predictor *p, const rw_store *s, const void *bias, rw_act act, double slope,
+                                     bint zeros)
+    rw_status rw_predictor_add_matrix(rw_predictor *p, int64_t n_out, const void *weights, const void *bias,
+                                      rw_act act, double slope)
+    void rw_predictor_softmax(rw_predictor *p, bint softmax)
+    int64_t rw_predictor_most(const rw_predictor *p)
+    int32_t rw_predictor_outputs(const rw_predictor *p)
+    size_t rw_predictor_bytes(const rw_predictor *p)
+    int rw_predictor_way(const rw_predictor *p, int32_t i)
+    size_t rw_predictor_scratch(const rw_predictor *p, int64_t batch)
+    rw_status rw_predictor_run(const rw_kernels *k, const rw_predictor *p, const rw_user_rows *rows, int64_t batch,
+                               char *out, Py_ssize_t row_stride, Py_ssize_t column_stride, void *scratch,
+                               size_t bytes, rw_numbers *found, const rw_run *run)
+
+
 cdef extern from "ops/rows.h" nogil:
     ctypedef struct rw_user_out:
         char *data

@@ -91,6 +91,16 @@ typedef struct {
     double value;
 } rw_reached_f64;
 
+/* Links by source (predictor.h): those of source j are the slots [start[j], start[j + 1]), groups
+ * ascending. A slot has a weight for each row of its group, whose first row is row[slot]. */
+typedef struct {
+    const int64_t *start;
+    const int32_t *row;
+    const void *weight;
+    int32_t group;
+} rw_by_source;
+
+enum { RW_MATRIX_PAD = 16 };   /* rows of a register of the widest set, or two                */
 enum { RW_SCAN_VALUES = 128 }; /* values of one call of `at_least`: a bound of its stack */
 
 typedef enum {
@@ -215,6 +225,16 @@ typedef struct {
      * `tile` apart. bias: by row, padded to whole groups, or NULL for zero. */
     void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const void *x,
                     const void *bias, void *y, int32_t tile, int32_t cols);
+
+    /* One sample, weights by source: y[row] += sum of weight * x[source] over the n sources that `at`
+     * names, ascending. Bits of forward where the others are zero and y holds the bias, but for the
+     * sign of a zero. */
+    void (*links_by_source)(const rw_by_source *w, const int32_t *at, int32_t n, const void *x,
+                            void *y);
+    /* The same for all weights: that of (row, source) is w[source * pitch + row]. All `pitch` rows
+     * are computed, a multiple of RW_MATRIX_PAD. */
+    void (*matrix_by_source)(const void *w, int32_t pitch, const int32_t *at, int32_t n,
+                             const void *x, void *y);
 
     /* dx[source] = sum of weight * dy[row] over the mirror's entries of sources
      * [j0, j1): overwrites. */

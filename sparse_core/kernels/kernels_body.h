@@ -641,6 +641,7 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
     }
 }
 
+#include "kernels/kernels_by_source.h"
 #include "kernels/kernels_turn.h"
 
 #undef RW_FULL

@@ -555,45 +555,7 @@ RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold
 
 #include "kernels/kernels_pack.h"
 #include "kernels/kernels_nonzeros.h"
-
-/* --- what the machine can do ---------------------------------------------- */
-
-#define RW_CHAINS 12 /* of multiply-adds: two a cycle, each 4 cycles long, and some to spare */
-
-RW_KERNEL double RW_E(multiply_add)(int64_t rounds, double factor, double term)
-{
-    RW_WIDE acc[RW_CHAINS], w = RW_V(set1)((RW_T)factor), t = RW_V(set1)((RW_T)term);
-    RW_UNROLL
-    for (int i = 0; i < RW_CHAINS; i++)
-        acc[i] = RW_V(set1)((RW_T)i); /* all different, or a compiler keeps one chain for all */
-    for (int64_t r = 0; r < rounds; r++) {
-        RW_UNROLL
-        for (int i = 0; i < RW_CHAINS; i++)
-            acc[i] = RW_V(fma)(acc[i], w, t);
-    }
-    double sum = 0;
-    RW_UNROLL
-    for (int i = 0; i < RW_CHAINS; i++)
-        sum += (double)RW_V(sum)(acc[i]);
-    return sum;
-}
-
-/* In whole numbers: what is read need not be numbers of this precision. */
-RW_KERNEL uint64_t RW_E(read)(const void *data, int64_t words)
-{
-    enum { AT_ONCE = 64 }; /* eight registers of the widest set */
-    const uint64_t *p = data;
-    uint64_t acc[AT_ONCE] = { 0 }, all = 0;
-    int64_t i = 0;
-    for (; i + AT_ONCE <= words; i += AT_ONCE)
-        for (int j = 0; j < AT_ONCE; j++)
-            acc[j] ^= p[i + j];
-    for (; i < words; i++)
-        all ^= p[i];
-    for (int j = 0; j < AT_ONCE; j++)
-        all ^= acc[j];
-    return all;
-}
+#include "kernels/kernels_limits.h"
 
 /* --- the table --------------------------------------------------------------- */
 
@@ -605,6 +567,18 @@ RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_
         RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, x, bias, y));
     else
         RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
+}
+
+RW_KERNEL void RW_E(links_by_source)(const rw_by_source *w, const int32_t *at, int32_t n,
+                                     const void *x, void *y)
+{
+    RW_DISPATCH(w->group, links_by_source, (w, at, n, x, y));
+}
+
+RW_KERNEL void RW_E(matrix_by_source)(const void *w, int32_t pitch, const int32_t *at, int32_t n,
+                                      const void *x, void *y)
+{
+    RW_DISPATCH(RW_WIDE_LANES, matrix_by_source, (w, pitch, at, n, x, y));
 }
 
 RW_KERNEL void RW_E(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
@@ -642,7 +616,8 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
     .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
-    .forward = RW_E(forward), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
+    .forward = RW_E(forward), .links_by_source = RW_E(links_by_source),
+    .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
     .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),
     .nonzero_outer = RW_E(nonzero_outer), .outer = RW_E(outer), .at_least = RW_E(at_least),
     .small_batch_sgd = RW_SMALL_BATCH_SGD,
@@ -679,7 +654,6 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
 #undef RW_OUTER_ROWS
 #undef RW_TUNED
 #undef RW_PANEL
-#undef RW_CHAINS
 #undef RW_SMALL_BATCH_SGD
 #undef RW_TABLE_OF
 #undef RW_TABLE_OF_

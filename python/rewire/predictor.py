@@ -1,0 +1,220 @@
+"""A frozen copy of a network that predicts: checked once, kept for speed, used by any number of threads.
+
+Layers of weights in a row are handed to the core, which takes a sample or a batch through all of them in one
+call. Any other network predicts as `Sequential.predict` does, by a copy of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire import _core
+from rewire._checks import describe, detached
+from rewire._computing import LARGEST, Computing
+from rewire._inputs import DenseSource, as_source
+from rewire._products import threads_for
+from rewire.activations import Softmax
+from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.threads import resolve
+
+__all__ = ["Predictor"]
+
+ALONE = 100_000  # links up to which one sample is a matter of one thread: the core would use no second one
+# What a network may not do in its own way to be handed to the core.
+_OWN = "forward", "outputs", "load_batch", "passing", "predict"
+
+
+class Predictor:
+    """A network that only predicts; made by :meth:`rewire.Sequential.compile`.
+
+    Attributes
+    ----------
+    n_in, n_out : int
+    dtype : str
+        Of the outputs.
+    nbytes : int
+        Bytes held: a copy of all weights, and of some of them a second one in the order that is best for one
+        sample. Without the memory of calls that are under way.
+
+    Notes
+    -----
+    Frozen: whatever becomes of the network afterwards, training, rewiring, or its end, changes nothing here.
+    It holds no optimizer state.
+
+    Any number of threads may call it at the same time. The core works without Python's lock, and each call
+    in memory of its own, which the next one finds again. Results do not depend on threads, nor on the calls
+    before.
+
+    Networks of `Sparse`, `Dense` and `Dropout` layers alone are run by the core in one call. Their outputs
+    have the bits of `Sequential.predict`, but for the sign of a zero, and do not depend on the other rows.
+    Only `Dense` layers differ by rounding: batches go through BLAS, as in `predict`, one sample through the
+    core. All other networks are run as in `predict`.
+    """
+
+    n_in: int
+    n_out: int
+    dtype: str
+
+    def __init__(self, network: Computing) -> None:
+        self._hold(network)
+
+    def _hold(self, network: Computing) -> None:
+        """Be a predictor of a network that nobody else has."""
+        self._network = network
+        self.n_in, self.n_out, self.dtype = network.n_in, network.n_out, network.dtype
+        self._links = network.nnz
+        self._core = _handed_over(network)
+        # For a plain vector; None says that it is none, and the long way finds the words.
+        self._one = _nothing if self._core is None or self._links > ALONE else self._core.one
+
+    @property
+    def nbytes(self) -> int:
+        held: int = self._network.nbytes
+        return held + (0 if self._core is None else self._core.nbytes)
+
+    def __repr__(self) -> str:
+        return (
+            f"Predictor({self.n_in} -> {self.n_out}, {self._links:,} connections, {self.dtype}, "
+            f"{'in one call' if self._core is not None else 'layer by layer'})"
+        )
+
+    # --- copies: nothing in it changes -----------------------------------------------------
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"network": self._network}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._hold(state["network"])
+
+    # --- predicting ------------------------------------------------------------------------
+
+    def predict(self, X: Any, *, out: NDArray[Any] | None = None, threads: int | None = None) -> NDArray[Any]:
+        """Outputs for X, the final activation applied. ``predictor(X)`` is the same.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse, shape (m, n_in) or (n_in,)
+            Real and finite. One sample may be a vector, and its outputs are one then.
+        out : ndarray of the network's dtype, shape (m, n_out) or (n_out,), optional
+            Where outputs go, with any strides; returned. May overlap X. An error leaves it as it was.
+        threads : int, optional
+            See :func:`rewire.get_num_threads`; small calls use one. Outputs do not depend on it.
+
+        Returns
+        -------
+        ndarray of the network's dtype, shape (m, n_out) or (n_out,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            For a wrong X, as from `Sequential.predict`, and a wrong ``out``. Outputs are always finite.
+        """
+        if out is None and threads is None:
+            found = self._one(X)
+            if found is not None:
+                return found
+        return self._any(X, out, threads)
+
+    __call__ = predict
+
+    def _any(self, X: Any, out: NDArray[Any] | None, threads: int | None) -> NDArray[Any]:
+        rows, alone = self._rows(X)
+        source = None if self._is_plain(rows) else as_source(rows, self.n_in)
+        samples = len(rows) if source is None else source.n_samples
+        if out is not None:
+            self._check_out(out, (self.n_out,) if alone else (samples, self.n_out))
+        x = rows if source is None else source.x if isinstance(source, DenseSource) else None
+        found = np.empty((samples, self.n_out), self.dtype)
+        if x is None or not self._through(x, found, threads_for(threads, self._links * samples)):
+            source = as_source(rows, self.n_in) if source is None else source
+            found = self._network.outputs(source, np.arange(samples), resolve(threads))
+        if alone:
+            found = found[0]
+        if out is None:
+            return found
+        out[...] = found
+        return out
+
+    def _rows(self, X: Any) -> tuple[Any, bool]:
+        """X with samples in rows, and whether it was one sample alone."""
+        try:
+            alone = not hasattr(X, "tocsr") and np.ndim(X) == 1
+        except ValueError:  # lists of lists of different lengths: refused by name
+            alone = False
+        if not alone:
+            return X, False
+        x = np.asarray(detached(X))
+        if x.shape != (self.n_in,) and x.dtype.kind in "fiub":  # all else is refused as rows are
+            raise ValueError(f"X must have {self.n_in} features, got shape {x.shape}")
+        return x[np.newaxis], True
+
+    def _is_plain(self, x: Any) -> bool:
+        """Whether the core takes this array as it is."""
+        return (
+            type(x) is np.ndarray and x.ndim == 2 and x.dtype in _PLAIN
+            and x.shape[1] == self.n_in and len(x) > 0
+        )  # fmt: skip
+
+    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
+        if not isinstance(out, np.ndarray) or out.dtype != self.dtype or not out.dtype.isnative:
+            raise TypeError(f"out must be a {self.dtype} array, got {describe(out)}")
+        if out.shape != shape:
+            raise ValueError(f"out must have shape {shape}, got {out.shape}")
+        if not out.flags.writeable:
+            raise ValueError("out must be writable, got an array that is only read")
+
+    def _through(self, x: NDArray[Any], to: NDArray[Any], threads: int) -> bool:
+        """Whether the core could take all samples to finite outputs."""
+        core, samples = self._core, len(x)
+        if core is None or (samples > 1 and not core.batches):
+            return False
+        size = self._network.batch_for(samples, None)
+        return all(core.run(x, to[start : start + size], start, threads) for start in range(0, samples, size))
+
+
+_PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1"))
+
+
+def _nothing(x: Any) -> NDArray[Any] | None:
+    return None
+
+
+def _handed_over(network: Computing) -> _core.Frozen | None:
+    """The layers of a network in the core's hands; None where one is of another kind."""
+    s = network.standardizer
+    own = any(getattr(type(network), name) is not getattr(Computing, name) for name in _OWN)
+    if own or (s is not None and not s.fits(0.0, LARGEST[network.dtype])):
+        return None
+    found = _core.Frozen(
+        network.n_in, network.dtype, None if s is None else s.mean, None if s is None else s.scale
+    )
+    zeros = s is None or not s.mean.any()  # users' zeros stay zeros
+    for layer in network.layers:
+        if type(layer) is Dropout:
+            continue
+        if not isinstance(layer, Sparse | Dense) or not _is_plain_layer(layer, network.dtype):
+            return None
+        bias = None if layer.bias_parameter is None else layer.bias_parameter.padded
+        code, slope = layer.bound.code, layer.bound.slope
+        if isinstance(layer, Sparse):
+            found.add_store(layer.core, bias, code, slope, zeros)
+        else:
+            found.add_matrix(np.ascontiguousarray(layer.weights), bias, code, slope)
+        zeros = code in ("relu", "thresholded")
+    found.finish(isinstance(network.final, Softmax))
+    return found
+
+
+def _is_plain_layer(layer: Layer, dtype: str) -> bool:
+    """Whether a layer is a `Sparse` or `Dense` one itself, and all of the network's dtype."""
+    parameters = layer.parameters().values()
+    return type(layer) in (Sparse, Dense) and all(q.dtype == dtype for q in parameters)

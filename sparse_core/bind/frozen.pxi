@@ -1,0 +1,164 @@
+# frozen.pxi -- layers in a row that no longer change, from users' arrays to outputs in one call.
+
+cdef class Frozen:
+    """The layers of a network, frozen; owns one ``rw_predictor``, and keeps its stores.
+
+    Nobody may edit these stores, nor write to their weights. Any number of threads may call ``run``: each takes a
+    block of scratch, and leaves it for the next one.
+    """
+    cdef c.rw_predictor *p
+    cdef c.rw_dtype dtype
+    cdef object numbers  # NumPy's name of the dtype
+    cdef readonly int64_t n_in
+    cdef list stores, spares
+    cdef Array mean, scale
+    cdef int64_t most
+    cdef size_t kept  # bytes of the largest block that is kept
+
+    def __cinit__(self, int64_t n_in, str dtype, mean=None, scale=None, *, size_t kept=1 << 20):
+        self.dtype = dtype_code(dtype)
+        self.numbers = _FLOATS[self.dtype]
+        self.mean = borrow_optional(mean, "mean", "float64", n_in)
+        self.scale = borrow_optional(scale, "scale", "float64", n_in)
+        if (mean is None) != (scale is None):
+            raise TypeError("mean and scale must be given together")
+        self.p = c.rw_predictor_new(self.dtype, n_in)
+        if self.p == NULL:
+            raise MemoryError("could not allocate a predictor")
+        self.n_in, self.stores, self.spares, self.most, self.kept = n_in, [], [], 1, kept
+
+    def __dealloc__(self):
+        c.rw_predictor_free(self.p)
+
+    def add_store(self, Store store not None, bias, str act, double slope, bint zeros):
+        """The next layer. ``zeros``: whether many of its inputs are 0 as a rule."""
+        cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
+        store.enter(False)
+        try:
+            check(c.rw_predictor_add_store(self.p, store.s, pointer(b), act_code(act), slope, zeros), "layer")
+        finally:
+            store.leave()
+        self.stores.append(store)
+
+    def add_matrix(self, weights, bias, str act, double slope):
+        """The next layer, of all weights (n_out, n_in): then samples are taken one at a time."""
+        cdef Array w = borrow(weights, "weights", _NAMES[self.dtype], len(weights) * self.outputs)
+        cdef Array b = borrow_bias(bias, len(weights), self.dtype)
+        check(c.rw_predictor_add_matrix(self.p, len(weights), w.view.buf, pointer(b), act_code(act), slope), "layer")
+
+    def finish(self, bint softmax):
+        """All layers are there. Whether softmax comes last."""
+        c.rw_predictor_softmax(self.p, softmax)
+        self.most = c.rw_predictor_most(self.p)
+
+    @property
+    def outputs(self):
+        """Values that the last layer gives."""
+        return c.rw_predictor_outputs(self.p)
+
+    @property
+    def batches(self):
+        """Whether a call may have more than one sample."""
+        return self.most > 1
+
+    @property
+    def ways(self):
+        """How one sample goes through each layer."""
+        words, found = ("rows", "source", "matrix"), []
+        while c.rw_predictor_way(self.p, <int32_t>len(found)) >= 0:
+            found.append(words[c.rw_predictor_way(self.p, <int32_t>len(found))])
+        return found
+
+    @property
+    def nbytes(self):
+        """Bytes held beside the stores; without scratch."""
+        return c.rw_predictor_bytes(self.p)
+
+    cdef Block take(self, int64_t batch):
+        cdef size_t need = c.rw_predictor_scratch(self.p, batch)
+        cdef Block block
+        if need == 0:
+            raise MemoryError(f"could not allocate scratch for {batch} samples")
+        try:  # one step, because several threads may do so
+            block = self.spares.pop()
+        except IndexError:
+            block = Block()
+        block.reserve(need)
+        return block
+
+    cdef void leave_block(self, Block block):
+        if block.bytes <= self.kept and len(self.spares) < 64:
+            self.spares.append(block)
+
+    def one(self, x):
+        """Outputs of one plain vector or row, on one thread; None for all else, and for numbers that are not finite."""
+        cdef c.rw_user_rows given
+        cdef Array a, y
+        cdef Block block
+        cdef c.rw_status st
+        cdef c.rw_numbers found
+        cdef c.rw_run run = c.rw_run(1, poll, NULL)
+        cdef const c.rw_kernels *k = KERNELS[<int>self.dtype]
+        cdef Py_ssize_t size = c.rw_dtype_size(self.dtype)
+        cdef int32_t outputs = c.rw_predictor_outputs(self.p)
+        cdef int last
+        cdef object shape
+        if type(x) is not _Ndarray:
+            return None
+        kind = _INPUTS_BY_DTYPE.get(x.dtype)
+        if kind is None:
+            return None
+        a = Array.__new__(Array)
+        PyObject_GetBuffer(x, &a.view, PyBUF_STRIDES)
+        a.held = True
+        last = a.view.ndim - 1
+        if last < 0 or last > 1 or a.view.shape[last] != self.n_in or (last == 1 and a.view.shape[0] != 1):
+            return None
+        given = c.rw_user_rows(kind, <const char *>a.view.buf, 0, a.view.strides[last], NULL,
+                               <double *>pointer(self.mean), <double *>pointer(self.scale))
+        y = Array.__new__(Array)
+        shape = outputs
+        if last:
+            shape = 1, outputs
+        PyObject_GetBuffer(_empty(shape, self.numbers), &y.view, PyBUF_WRITABLE)
+        y.held = True
+        block = self.take(1)
+        with nogil:
+            st = c.rw_predictor_run(k, self.p, &given, 1, <char *>y.view.buf, 0, size, block.data, block.bytes, &found,
+                                    &run)
+        self.leave_block(block)
+        if st != c.RW_OK:
+            check(st, "predict")
+        return <object>y.view.obj if found == c.RW_NUMBERS_FINE else None
+
+    def run(self, x, out, int64_t first, int threads):
+        """Outputs of rows ``first`` and on into ``out``, as many as it has; whether all numbers are finite.
+
+        ``x`` is a 2-D array of any real dtype and strides, ``out`` a writable one of this dtype, strided too.
+        """
+        cdef c.rw_user_rows given
+        cdef Array a = user_rows(x, "x", self.n_in, &given), y = Array.__new__(Array)
+        cdef Block block
+        cdef c.rw_status st
+        cdef c.rw_numbers found
+        cdef c.rw_run run = run_on(threads)
+        cdef const c.rw_kernels *k = KERNELS[<int>self.dtype]
+        cdef int64_t batch
+        if not isinstance(out, np.ndarray) or out.dtype is not self.numbers:
+            raise TypeError(f"out must be a {self.numbers.name} array")
+        PyObject_GetBuffer(out, &y.view, PyBUF_STRIDES | PyBUF_WRITABLE)
+        y.held = True
+        batch = y.view.shape[0]
+        if y.view.ndim != 2 or y.view.shape[1] != c.rw_predictor_outputs(self.p):
+            raise ValueError(f"out must have shape (samples, {self.outputs}), got {out.shape}")
+        if first < 0 or batch < 1 or batch > self.most or first + batch > a.view.shape[0]:
+            raise ValueError(f"out must have as many rows as there are samples, at most {self.most}, got {batch}")
+        given.x += first * given.row_stride
+        given.mean, given.scale = <double *>pointer(self.mean), <double *>pointer(self.scale)
+        block = self.take(batch)
+        with nogil:
+            st = c.rw_predictor_run(k, self.p, &given, batch, <char *>y.view.buf, y.view.strides[0], y.view.strides[1],
+                                    block.data, block.bytes, &found, &run)
+        self.leave_block(block)
+        check(st, "predict")
+        return found == c.RW_NUMBERS_FINE
