@@ -173,7 +173,7 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
     const int32_t *source = s->source, end = p->end;
     const RW_T *w = s->weight;
     int64_t k[4], stop[4], common = INT64_MAX;
-    bool whole = RW_LANES == 1 && tile == 1; /* without vectors, one lane serves wider tiles too */
+    bool whole = true; /* do all slots lie in the panel? */
     RW_VEC acc[4];
     RW_UNROLL
     for (int i = 0; i < 4; i++) {
@@ -184,18 +184,20 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
                  : bias ? RW_V(set1)(bias[row + i]) : RW_V(zero)();
         whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
     }
-    if (whole) {
+    if (whole && RW_LANES == 1 && tile == 1) { /* without vectors, one lane serves wider tiles too */
         RW_V(forward_pair)(s, row, at, x, acc[0], acc[1], y);
         RW_V(forward_pair)(s, row + 2, at + 2, x, acc[2], acc[3], y);
         return;
     }
     for (; common > 0; common--) {
-        bool past = false;
-        RW_UNROLL
-        for (int i = 0; i < 4; i++)
-            past |= source[k[i]] >= end;
-        if (past)
-            break;
+        if (!whole) {
+            bool past = false;
+            RW_UNROLL
+            for (int i = 0; i < 4; i++)
+                past |= source[k[i]] >= end;
+            if (past)
+                break;
+        }
         RW_UNROLL
         for (int i = 0; i < 4; i++) {
             RW_VEC in = RW_V(load)(x + (size_t)source[k[i]] * (size_t)tile);
@@ -272,6 +274,7 @@ RW_INLINE void RW_V(forward_lanes)(const rw_rows *s, int32_t g, int32_t *at, con
     const RW_T *w = s->weight;
     int64_t k[4], stop[4], common = INT64_MAX;
     RW_VEC acc[4];
+    bool whole = true; /* do all slots lie in the panel? */
     RW_UNROLL
     for (int i = 0; i < beside; i++) {
         k[i] = s->start[g + i] + at[i];
@@ -279,14 +282,17 @@ RW_INLINE void RW_V(forward_lanes)(const rw_rows *s, int32_t g, int32_t *at, con
         common = stop[i] - k[i] < common ? stop[i] - k[i] : common;
         acc[i] = p->more ? RW_V(load)(y + (g + i) * RW_LANES)
                  : bias ? RW_V(load)(bias + (g + i) * RW_LANES) : RW_V(zero)();
+        whole = whole && (stop[i] == k[i] || source[stop[i] - 1] < end);
     }
     for (; common > 0; common--) {
-        bool past = false;
-        RW_UNROLL
-        for (int i = 0; i < beside; i++)
-            past |= source[k[i]] >= end;
-        if (past)
-            break;
+        if (!whole) {
+            bool past = false;
+            RW_UNROLL
+            for (int i = 0; i < beside; i++)
+                past |= source[k[i]] >= end;
+            if (past)
+                break;
+        }
         RW_UNROLL
         for (int i = 0; i < beside; i++) {
             RW_VEC weights = RW_V(load)(w + k[i] * RW_LANES);
@@ -642,6 +648,7 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 }
 
 #include "kernels/kernels_by_source.h"
+#include "kernels/kernels_few.h"
 #include "kernels/kernels_turn.h"
 
 #undef RW_FULL
