@@ -73,7 +73,7 @@ soak: test asan-python       ## all of the above, then hours of random edits, mu
 bench-quick: .venv-bench/.ready ## one epoch of Fashion-MNIST beside dense torch, in a minute or so
 	@.venv-bench/bin/python bench/quick.py
 
-BENCHES = $(wildcard $(addprefix bench/,kernels.py epoch.py rewiring.py memory.py scale.py store.py training.py online.py small_data.py selection.py boltzmann.py sparse_inputs.py quick.py))
+BENCHES = $(wildcard $(addprefix bench/,kernels.py epoch.py rewiring.py memory.py scale.py store.py training.py online.py small_data.py selection.py boltzmann.py sparse_inputs.py one_sample.py quick.py))
 bench: .venv-bench/.ready    ## every figure of README and docs, and the targets, in half an hour
 	@$(run-benches)
 

@@ -70,6 +70,11 @@ SECTIONS = {
         "A sparse X",
         "A step of a network with many features, few of them not 0 in a row; one thread, processor time.",
     ),
+    "one_sample": (
+        "One sample",
+        "Layers and networks that take one sample at a time: as they are in training, and compiled. One "
+        "thread, processor time.",
+    ),
     "scale": ("Scale", "The SET authors' lung-shaped networks, and how cost grows."),
     "memory": ("Memory", "Bytes per connection and per neuron."),
 }

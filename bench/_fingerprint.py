@@ -8,7 +8,10 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("rewire", "numpy", "scipy", "torch", "mkl", "numba", "scikit-learn", "sparselab", "sparseprop")
+PACKAGES = (
+    "rewire", "numpy", "scipy", "torch", "mkl", "numba", "scikit-learn", "sparselab", "sparseprop",
+    "onnxruntime",
+)  # fmt: skip
 
 # Of all that a processor says of itself, what a kernel of somebody's may use.
 FEATURES = (

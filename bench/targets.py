@@ -31,13 +31,14 @@ TARGETS = {
     "S12": ("store", "an edit, and a column through the mirror"),
     "S13": ("store", "a few links pruned and grown"),
     "S14": ("store", "store @ x beside SciPy's CSR"),
+    "One sample": ("one_sample", "a compiled network, one sample at a time"),
     "Sparse X": ("sparse_inputs", "a step follows what is stored in X"),
     "QuickSelection": ("selection", "features of Madelon"),
     "RBM": ("boltzmann", "digits beside scikit-learn's"),
 }
 SCRIPTS = (
     "quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "selection",
-    "boltzmann", "scale", "store", "sparse_inputs",
+    "boltzmann", "scale", "store", "sparse_inputs", "one_sample",
 )  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
 TIME_SCRIPTS = ("over_time", "densities")
