@@ -112,6 +112,25 @@ RW_INLINE void RW_E(widen)(const rw_user_rows *in, const char *from, ptrdiff_t s
 #endif
 }
 
+/* Does a value of the working precision hold each of this kind? Then users' values are turned over as
+ * they are, and standardised feature by feature, which takes two numbers a feature, not a sample. */
+RW_INLINE bool RW_E(holds)(rw_input kind)
+{
+    bool wide = kind == RW_IN_F64 || kind == RW_IN_I32;
+    return kind != RW_IN_I64 && (!wide || sizeof(RW_T) == sizeof(double));
+}
+
+/* `live` samples of features [i0, i1), which are in the tile. */
+RW_INLINE void RW_E(standardise)(const rw_user_rows *in, int32_t live, int32_t i0, int32_t i1, RW_T *to,
+                                 int32_t tile)
+{
+    for (int32_t i = i0; i < i1; i++, to += tile) {
+        double mean = in->mean[i], scale = in->scale[i];
+        for (int32_t b = 0; b < live; b++)
+            to[b] = (RW_T)(((double)to[b] - mean) * scale);
+    }
+}
+
 /* At most RW_PACK_PIECE features of a sample, from feature i on. */
 RW_INLINE void RW_E(pack_features)(const rw_user_rows *in, const char *from, int32_t i, int32_t n,
                                    RW_T *to)
@@ -121,9 +140,11 @@ RW_INLINE void RW_E(pack_features)(const rw_user_rows *in, const char *from, int
         RW_E(converters)[in->kind](from, in->column_stride, NULL, n, to);
         return;
     }
+    const double *restrict mean = in->mean + i, *restrict scale = in->scale + i;
+    RW_T *restrict out = to;
     RW_E(widen)(in, from, in->column_stride, NULL, n, wide);
     for (int32_t k = 0; k < n; k++)
-        to[k] = (RW_T)((wide[k] - in->mean[i + k]) * in->scale[i + k]);
+        out[k] = (RW_T)((wide[k] - mean[k]) * scale[k]);
 }
 
 /* `live` samples of feature i. */
@@ -178,10 +199,9 @@ static const char *RW_E(address)(const rw_user_rows *in, int64_t sample)
 
 static ptrdiff_t RW_E(magnitude)(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 
-RW_KERNEL void RW_E(pack)(const rw_user_rows *in, int64_t sample, int32_t live, int32_t i0,
-                          int32_t i1, void *out, int32_t tile)
+RW_KERNEL void RW_E(pack_plainly)(const rw_user_rows *in, int64_t sample, int32_t live, int32_t i0,
+                                  int32_t i1, RW_T *to, int32_t tile)
 {
-    RW_T *to = out;
     ptrdiff_t down = RW_E(magnitude)(in->row_stride), across = RW_E(magnitude)(in->column_stride);
     if (tile == 1) {
         for (int32_t i = i0; i < i1; i += RW_PACK_PIECE)
@@ -207,6 +227,19 @@ RW_KERNEL void RW_E(pack)(const rw_user_rows *in, int64_t sample, int32_t live, 
         else
             RW_E(pack_lines)(in, rows, m, i0, i1, to + b0, tile);
     }
+}
+
+RW_KERNEL void RW_E(pack)(const rw_user_rows *in, int64_t sample, int32_t live, int32_t i0,
+                          int32_t i1, void *out, int32_t tile)
+{
+    if (!in->mean || tile == 1 || !RW_E(holds)(in->kind)) {
+        RW_E(pack_plainly)(in, sample, live, i0, i1, out, tile);
+        return;
+    }
+    rw_user_rows plain = *in;
+    plain.mean = plain.scale = NULL;
+    RW_E(pack_plainly)(&plain, sample, live, i0, i1, out, tile);
+    RW_E(standardise)(in, live, i0, i1, out, tile);
 }
 
 /* --- and back ------------------------------------------------------------------- */
