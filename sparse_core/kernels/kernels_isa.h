@@ -80,17 +80,18 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
     return w->start[g] + stop + RW_AHEAD <= w->room;
 }
 
-/* 32 bits for (feature, sample), from the two words of 32 bits that rw_split_mix gives
- * the feature. The sample goes through two rounds of multiply
- * and xor-shift (the constants of Wellons's "lowbias32"), with the feature's
- * second word between them so that two features whose first words lie close do
+/* 32 bits for a pair of features and a sample, 16 for each of the two, from the two words of 32 bits
+ * that rw_split_mix gives the pair, and `spread`, the sample's number times RW_GOLDEN_32. The sample goes
+ * through two rounds of multiply
+ * and xor-shift (the constants of Wellons's "lowbias32"), with the pair's
+ * second word between them so that two pairs whose first words lie close do
  * not share a shifted mask. */
 #define RW_GOLDEN_32 0x9E3779B9u
 #define RW_LOWBIAS_FIRST 0x7FEB352Du
 #define RW_LOWBIAS_SECOND 0x846CA68Bu
-static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t sample)
+static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t spread)
 {
-    uint32_t h = base + sample * RW_GOLDEN_32;
+    uint32_t h = base + spread;
     h ^= h >> 16;
     h *= RW_LOWBIAS_FIRST;
     h ^= h >> 15;
