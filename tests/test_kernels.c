@@ -53,6 +53,7 @@ int main(int argc, char **argv)
     RUN(test_products_are_right);
     RUN(test_a_sample_does_not_see_its_batch);
     RUN(test_a_group_is_its_rows);
+    RUN(test_the_end_of_a_batch);
     RUN(test_threads_change_nothing);
     RUN(test_padding_survives_infinity);
     RUN(test_the_canonical_order);

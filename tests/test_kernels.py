@@ -444,6 +444,24 @@ def test_links_are_read_and_written_in_the_order_of_to_arrays(group):
                 call(store._core, "slots", slots)
 
 
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_derivative_and_its_sums_in_one_pass(isa):
+    rng = np.random.default_rng(2)
+    for batch, dtype in ((1, "f4"), (70, "f8"), (200, "f4")):
+        y, dy = (rng.normal(size=(batch, 75)).astype(dtype) for _ in range(2))
+        outputs, apart, once = tiles_of(y), tiles_of(dy), tiles_of(dy)
+        sums = [np.ones(80, dtype) for _ in range(2)]
+        with instruction_set(isa):
+            for add in (False, True):
+                _core.activate_back("leaky", 0.5, outputs, apart, 1)
+                _core.bias_gradient(apart, sums[0], 1, add)
+                _core.activate_back_sums("leaky", 0.5, outputs, once, sums[1], 2, add)
+                same_bits(once.unpack(), apart.unpack())
+                same_bits(sums[0], sums[1])
+            with pytest.raises(ValueError, match="activate_back_sums"):
+                _core.activate_back_sums("leaky", 0.5, tiles_of(y[:, 1:]), once, sums[1], 1)
+
+
 def test_dropout_of_a_batch_in_parts_has_the_masks_of_the_whole():
     x = np.ones((100, 7), "f4")
     key = (1, _core.stream(3, worker=2), 5)

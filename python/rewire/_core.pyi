@@ -321,6 +321,9 @@ def field_rescale(
 ) -> None: ...
 def weight_times(store: Store, x: NDArray[Any]) -> NDArray[Any]: ...
 def bias_gradient(dy: Tiles, out: NDArray[Any], threads: int, add: bool = False) -> None: ...  # out (+)= sum
+def activate_back_sums(
+    act: str, slope: float, y_or_z: Tiles, dy: Tiles, out: NDArray[Any], threads: int, add: bool = False
+) -> None: ...  # activate_back, then bias_gradient
 def update_array(
     w: NDArray[Any],
     grad: NDArray[Any],

@@ -324,6 +324,8 @@ cdef extern from "ops/layer.h" nogil:
                                 const rw_run *run)
     rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bint add,
                                const rw_run *run)
+    rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
+                                    rw_tiles *dy, void *out, bint add, const rw_run *run)
     rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                          int64_t first_sample, const rw_run *run)
 
@@ -387,7 +389,7 @@ cdef extern from "ops/switches.h" nogil:
 cdef extern from "ops/gradient.h" nogil:
     rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
                                  const rw_update *u, void *scratch, const rw_run *run)
-    int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
+    int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
     rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_nonzeros *x, const rw_tiles *dy,
                                          const rw_update *u, void *scratch, const rw_run *run)
     rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,

@@ -103,9 +103,9 @@ cdef class Scratch:
         self.busy = True
         return 0
 
-    cdef int reserve(self, Store store, const c.rw_kernels *k, int threads) except -1:
+    cdef int reserve(self, Store store, const c.rw_kernels *k, Tiles dy, int threads) except -1:
         return self.block.reserve(
-            threads * c.rw_scratch_values(k, store.s) * c.rw_dtype_size(store.s.field[0].dtype)
+            threads * c.rw_scratch_values(k, store.s, dy.t) * c.rw_dtype_size(store.s.field[0].dtype)
         )
 
     @property
@@ -248,7 +248,7 @@ def backward_update(Store store not None, x not None, Tiles dy not None, Update 
     try:
         store.enter(True)
         try:
-            scratch.reserve(store, k, threads)
+            scratch.reserve(store, k, dy, threads)
             if few is not None:
                 few.reach(store, threads)
             with nogil:
@@ -279,7 +279,7 @@ def backward_weights(Store store not None, x not None, Tiles dy not None, str fi
         store.enter(True)
         try:
             if add:
-                scratch.reserve(store, k, threads)
+                scratch.reserve(store, k, dy, threads)
             if few is not None:
                 few.reach(store, threads)
             with nogil:
@@ -397,6 +397,18 @@ def bias_gradient(Tiles dy not None, out, int threads, bint add=False):
     with nogil:
         st = c.rw_bias_gradient(KERNELS[<int>dy.t.dtype], dy.t, a.view.buf, add, &run)
     check(st, "bias_gradient")
+
+
+def activate_back_sums(str act, double slope, Tiles y_or_z not None, Tiles dy not None, out, int threads,
+                       bint add=False):
+    """`activate_back`, then `bias_gradient` of what comes of it, in one pass: the same bits."""
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_act code = act_code(act)
+    cdef Array a = borrow(out, "out", _NAMES[dy.t.dtype], (dy.t.n + 7) // 8 * 8, True)
+    cdef c.rw_status st
+    with nogil:
+        st = c.rw_activate_back_sums(KERNELS[<int>dy.t.dtype], code, slope, y_or_z.t, dy.t, a.view.buf, add, &run)
+    check(st, "activate_back_sums")
 
 
 def update_array(w, grad, Update update not None, m=None, v=None):

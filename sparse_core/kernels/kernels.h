@@ -18,9 +18,9 @@
  * are those of the widest register that a tile fills; a span is RW_SPAN samples (order.h).
  * Where all places have their gradient taken (outer), one sum takes samples in order.
  *
- * `cols` is how many samples of a tile to compute: a multiple of the lanes
- * that cover the live ones (the rest of a tile is zero on input; outputs past
- * `cols` are not written). When tile < lanes the kernels use narrower
+ * `cols` is how many samples of a tile to compute, and `rest` of the tile behind it: multiples of the
+ * lanes that cover the live ones (the rest of a tile is zero on input; outputs past
+ * them are not written). When tile < lanes the kernels use narrower
  * registers, in the same canonical order.
  *
  * Tasks take subnormal numbers (below 1e-38 in float32) for zero, and par.h says why:
@@ -57,6 +57,17 @@ typedef struct {
     bool all;      /* from `at` on, every slot's source lies below `end`         */
     int32_t slots; /* of a row, to fetch ahead: what a panel takes, or 0 for none */
 } rw_panel;
+
+/* What a product goes through: samples of a tile, and of the one behind it, which would be too few to
+ * keep a processor busy. `in` and `out` begin with the tile's first value. */
+typedef struct {
+    const void *in;
+    void *out;
+    size_t in_step, out_step; /* values from a tile to the one behind it */
+    int32_t tile, cols;
+    int32_t rest;             /* samples of the tile behind, in whole registers and at most as many
+                                 as the kernels take (rw_kernels.rest), or 0; else the tile is full */
+} rw_strip;
 
 /* Tiles of a span, for weight gradients: tile i of x begins i * x_step values
  * after x (dy likewise). */
@@ -218,13 +229,14 @@ typedef struct {
     int32_t lanes;     /* of the widest register */
     int32_t panel;     /* sources that `outer` takes beside each other, */
     int32_t outer_rows; /* and rows */
+    int32_t rest;       /* samples behind a full tile that products of single rows take along, at most */
     const rw_tuning *tuning;
 
     /* y[row] = bias[row] + sum of weight * x[source], for the rows of groups
-     * [g0, g1) of one tile and the slots of a panel. x, y: first value of a tile,
-     * `tile` apart. bias: by row, padded to whole groups, or NULL for zero. */
-    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const void *x,
-                    const void *bias, void *y, int32_t tile, int32_t cols);
+     * [g0, g1) of a strip and the slots of a panel. bias: by row, padded to whole groups, or
+     * NULL for zero. */
+    void (*forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p, const rw_strip *s,
+                    const void *bias);
 
     /* One sample, weights by source: y[row] += sum of weight * x[source] over the n sources that `at`
      * names, ascending. Bits of forward where the others are zero and y holds the bias, but for the
@@ -239,12 +251,12 @@ typedef struct {
     /* dx[source] = sum of weight * dy[row] over the mirror's entries of sources
      * [j0, j1): overwrites. */
     void (*dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
-                      const void *dy, void *dx, int32_t tile, int32_t cols);
+                      const rw_strip *s);
 
     /* dx[source] += weight * dy[row] for groups [g0, g1) in order and the slots
      * of a panel. The caller has zeroed dx. Same bits as dx_gather. */
     void (*dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                       const void *dy, void *dx, int32_t tile, int32_t cols);
+                       const rw_strip *s);
 
     /* grad[(first[g - g0] + k) * group + r] (+)= x[source[k]] . dy[r] over the
      * samples of a span, for groups [g0, g1) and the slots k of a panel. */

@@ -45,23 +45,67 @@
 #define RW_SLOTS_8 1
 #endif
 
+/* Registers of a tile that products of single rows take along with the full tile before it, at most:
+ * alone they would leave too few sums in flight. Groups gain nothing (docs/tried.md). */
+#if RW_REGS == 1
+#define RW_REST 0
+#elif RW_REGS == 32
+#define RW_REST 3
+#else
+#define RW_REST 4
+#endif
+enum { RW_V(rest) = RW_REST * RW_LANES };
+
 /* Cut [0, cols) into blocks of `most` registers, then of fewer: `call` sees
- * the block's first sample `c` and its registers `regs`. */
+ * the block's first sample `c` and its registers `regs`, and `more`: none. */
 #define RW_BLOCKS(most, call)                                              \
     do {                                                                   \
         int32_t c = 0;                                                     \
-        RW_BLOCKS_OF(most, most, call)                                     \
+        const int more = 0;                                                \
+        RW_BLOCKS_OF(most, cols, call)                                     \
         if ((most) > 4)                                                    \
-            RW_BLOCKS_OF(most, 4, call)                                    \
+            RW_BLOCKS_OF(4, cols, call)                                    \
+        if ((most) > 3)                                                    \
+            RW_BLOCKS_OF(3, cols, call)                                    \
         if ((most) > 2)                                                    \
-            RW_BLOCKS_OF(most, 2, call)                                    \
-        RW_BLOCKS_OF(most, 1, call)                                        \
+            RW_BLOCKS_OF(2, cols, call)                                    \
+        RW_BLOCKS_OF(1, cols, call)                                        \
     } while (0)
-#define RW_BLOCKS_OF(most, n, call)                                        \
-    for (; c + (n) * RW_LANES <= cols; c += (n) * RW_LANES) {              \
+#define RW_BLOCKS_OF(n, end, call)                                         \
+    for (; c + (n) * RW_LANES <= (end); c += (n) * RW_LANES) {             \
         const int regs = (n);                                              \
         call;                                                              \
     }
+
+/* The same of a full tile and the `rest` behind it, for single rows: one block of `regs`, which is all of
+ * the tile or its last part, has `more` of the rest. */
+#define RW_BLOCKS_AND_REST(rest, call)                                     \
+    do {                                                                   \
+        int32_t c = 0;                                                     \
+        {                                                                  \
+            const int more = 0;                                            \
+            RW_BLOCKS_OF(RW_REGS_1, RW_FULL - RW_REGS_1 * RW_LANES, call)  \
+        }                                                                  \
+        const int regs = RW_REGS_1;                                        \
+        switch ((rest) / RW_LANES) {                                       \
+        case 1: RW_WITH_REST(1, call) break;                               \
+        case 2: RW_WITH_REST(2, call) break;                               \
+        case 3: RW_WITH_REST(3, call) break;                               \
+        default: RW_WITH_REST(4, call)                                     \
+        }                                                                  \
+    } while (0)
+#define RW_WITH_REST(n, call)                                              \
+    if ((n) <= RW_REST) {                                                  \
+        const int more = (n);                                              \
+        call;                                                              \
+    }
+
+/* Which function serves a call: the group, or 0 for a tile with a rest behind it. */
+#define RW_SERVES(w, strip) (RW_REST && (strip)->rest ? 0 : (w)->group)
+
+/* Where register i of a block is, of `regs` at `here` and then others at `behind`. */
+#define RW_REGISTER(here, behind, i) \
+    ((i) < regs ? (here) + (i) * RW_LANES : (behind) + ((i) - regs) * RW_LANES)
 
 /* A full tile of the usual size (rw_tile_size) is a case of its own: a compiler
  * that knows the size needs no multiplication for an address. */
@@ -102,42 +146,48 @@ RW_INLINE void RW_V(fetch_weights)(const rw_rows *s, int32_t g, int32_t at, int3
 
 /* --- forward ------------------------------------------------------------- */
 
-/* One group's slots of a panel, from k on; sums start from the bias, or go on
- * where `more`. Returns the first slot not taken. */
+/* One group's slots of a panel, from k on; sums start from the bias, or go on where p says so. x and y
+ * have `more` registers further on, in_step and out_step values away. Returns the first slot not taken. */
 RW_INLINE int32_t RW_V(forward_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
-                                      const rw_panel *p, bool far, const RW_T *x, const RW_T *bias,
-                                      RW_T *y, int32_t tile, const int rows, const int regs)
+                                      const rw_panel *p, bool far, const RW_T *x, size_t in_step,
+                                      const RW_T *bias, RW_T *y, size_t out_step, int32_t tile,
+                                      const int rows, const int regs, const int more)
 {
+    const int all = regs + more;
     RW_VEC acc[16];
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
         RW_VEC first = bias ? RW_V(set1)(bias[r]) : RW_V(zero)();
+        RW_T *to = y + (size_t)r * (size_t)tile;
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            acc[r * regs + i] =
-                p->more ? RW_V(load)(y + (size_t)r * (size_t)tile + i * RW_LANES) : first;
+        for (int i = 0; i < all; i++)
+            acc[r * all + i] = p->more ? RW_V(load)(RW_REGISTER(to, to + out_step, i)) : first;
     }
     for (int32_t end = p->end; k < len && source[k] < end; k++) {
         const RW_T *from = x + (size_t)source[k] * (size_t)tile;
-        if (far)
+        if (far) {
             RW_V(fetch)(x, source[k + RW_AHEAD], tile, regs * RW_LANES);
-        RW_VEC in[8];
+            if (more)
+                RW_V(fetch)(x + in_step, source[k + RW_AHEAD], tile, more * RW_LANES);
+        }
+        RW_VEC in[16];
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            in[i] = RW_V(load)(from + i * RW_LANES);
+        for (int i = 0; i < all; i++)
+            in[i] = RW_V(load)(RW_REGISTER(from, from + in_step, i));
         RW_UNROLL
         for (int r = 0; r < rows; r++) {
             RW_VEC weight = RW_V(set1)(w[(size_t)k * (size_t)rows + (size_t)r]);
             RW_UNROLL
-            for (int i = 0; i < regs; i++)
-                acc[r * regs + i] = RW_V(fma)(weight, in[i], acc[r * regs + i]);
+            for (int i = 0; i < all; i++)
+                acc[r * all + i] = RW_V(fma)(weight, in[i], acc[r * all + i]);
         }
     }
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
+        RW_T *to = y + (size_t)r * (size_t)tile;
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            RW_V(store)(y + (size_t)r * (size_t)tile + i * RW_LANES, acc[r * regs + i]);
+        for (int i = 0; i < all; i++)
+            RW_V(store)(RW_REGISTER(to, to + out_step, i), acc[r * all + i]);
     }
     return k;
 }
@@ -216,11 +266,14 @@ RW_INLINE void RW_V(forward_four)(const rw_rows *s, int32_t row, int32_t *at, co
 }
 
 RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
-                                  const RW_T *x, const RW_T *bias, RW_T *y, int32_t tile,
-                                  int32_t cols, const int rows, const int most)
+                                  const rw_strip *strip, const RW_T *bias, int32_t tile,
+                                  int32_t cols, const int rows, const int most, const bool rest)
 {
+    const RW_T *x = strip->in;
+    RW_T *y = strip->out;
+    size_t in_step = strip->in_step, out_step = strip->out_step;
     int32_t *at = p->at;
-    if (rows == 1 && cols == RW_LANES)
+    if (!rest && rows == 1 && cols == RW_LANES)
         for (; g0 + 4 <= g1; g0 += 4, at += 4)
             RW_V(forward_four)(s, g0, at, p, x, bias, y, tile);
     for (int32_t g = g0; g < g1; g++, at++) {
@@ -232,34 +285,45 @@ RW_INLINE void RW_V(forward_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         bool far = p->far && rw_can_look_ahead(s, g, len);
         if (p->slots && g + RW_ROWS_AHEAD < g1)
             RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
-        RW_BLOCKS(most, *at = RW_V(forward_block)(source, w, first, len, p, far, x + c, b, out + c,
-                                                  tile, rows, regs));
+#define RW_FORWARD_BLOCK                                                                           \
+    *at = RW_V(forward_block)(source, w, first, len, p, far, x + c, in_step - (size_t)c, b, out + c, \
+                              out_step - (size_t)c, tile, rows, regs, more)
+        if (rest)
+            RW_BLOCKS_AND_REST(strip->rest, RW_FORWARD_BLOCK);
+        else
+            RW_BLOCKS(most, RW_FORWARD_BLOCK);
     }
 }
 
-#define RW_FORWARD_OF(rows, most)                                                              \
-    RW_OUTLINE void RW_V(forward_##rows)(const rw_rows *w, int32_t g0, int32_t g1,             \
-                                         const rw_panel *p, const void *x, const void *bias,   \
-                                         void *y, int32_t tile, int32_t cols)                  \
-    {                                                                                          \
-        if (tile == RW_FULL && cols == RW_FULL)                                                \
-            RW_V(forward_rows)(w, g0, g1, p, x, bias, y, RW_FULL, RW_FULL, rows, most);        \
-        else                                                                                   \
-            RW_V(forward_rows)(w, g0, g1, p, x, bias, y, tile, cols, rows, most);              \
+#define RW_FORWARD_OF(group, most)                                                              \
+    RW_OUTLINE void RW_V(forward_##group)(const rw_rows *w, int32_t g0, int32_t g1,             \
+                                          const rw_panel *p, const rw_strip *s, const void *bias) \
+    {                                                                                           \
+        if (s->tile == RW_FULL && s->cols == RW_FULL)                                           \
+            RW_V(forward_rows)(w, g0, g1, p, s, bias, RW_FULL, RW_FULL, group, most, false);    \
+        else                                                                                    \
+            RW_V(forward_rows)(w, g0, g1, p, s, bias, s->tile, s->cols, group, most, false);    \
     }
 RW_FORWARD_OF(1, RW_REGS_1)
 RW_FORWARD_OF(2, RW_REGS_2)
 RW_FORWARD_OF(4, RW_REGS_4)
 RW_FORWARD_OF(8, RW_REGS_8)
 
-RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                             const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
+RW_OUTLINE void RW_V(forward_rest)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                                   const rw_strip *s, const void *bias)
 {
-    switch (w->group) {
-    case 1: RW_V(forward_1)(w, g0, g1, p, x, bias, y, tile, cols); break;
-    case 2: RW_V(forward_2)(w, g0, g1, p, x, bias, y, tile, cols); break;
-    case 4: RW_V(forward_4)(w, g0, g1, p, x, bias, y, tile, cols); break;
-    default: RW_V(forward_8)(w, g0, g1, p, x, bias, y, tile, cols); break;
+    RW_V(forward_rows)(w, g0, g1, p, s, bias, RW_FULL, RW_FULL, 1, RW_REGS_1, true);
+}
+
+RW_KERNEL void RW_V(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                             const rw_strip *s, const void *bias)
+{
+    switch (RW_SERVES(w, s)) {
+    case 0: RW_V(forward_rest)(w, g0, g1, p, s, bias); break;
+    case 1: RW_V(forward_1)(w, g0, g1, p, s, bias); break;
+    case 2: RW_V(forward_2)(w, g0, g1, p, s, bias); break;
+    case 4: RW_V(forward_4)(w, g0, g1, p, s, bias); break;
+    default: RW_V(forward_8)(w, g0, g1, p, s, bias); break;
     }
 }
 
@@ -323,12 +387,12 @@ RW_KERNEL void RW_V(forward_one)(const rw_rows *s, int32_t g0, int32_t g1, const
 /* --- dX by gathering ------------------------------------------------------ */
 
 RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int32_t j,
-                                  const RW_T *dy, RW_T *dx, int32_t tile, const int rows,
-                                  const int regs)
+                                  const RW_T *dy, size_t in_step, RW_T *dx, size_t out_step,
+                                  int32_t tile, const int rows, const int regs, const int more)
 {
-    RW_VEC acc[8];
+    RW_VEC acc[16];
     RW_UNROLL
-    for (int i = 0; i < regs; i++)
+    for (int i = 0; i < regs + more; i++)
         acc[i] = RW_V(zero)();
     const int64_t end = mirror->start[j] + mirror->len[j];
     for (int64_t e = mirror->start[j]; e < end; e++) {
@@ -341,49 +405,64 @@ RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int
             if (r > 0)
                 from += tile; /* of from + r * tile gcc would compute every address anew */
             RW_UNROLL
-            for (int i = 0; i < regs; i++) {
-                RW_VEC in = RW_V(load)(from + i * RW_LANES);
+            for (int i = 0; i < regs + more; i++) {
+                RW_VEC in = RW_V(load)(RW_REGISTER(from, from + in_step, i));
                 acc[i] = RW_V(fma)(weight, in, acc[i]);
             }
         }
     }
+    RW_T *to = dx + (size_t)j * (size_t)tile;
     RW_UNROLL
-    for (int i = 0; i < regs; i++)
-        RW_V(store)(dx + (size_t)j * (size_t)tile + i * RW_LANES, acc[i]);
+    for (int i = 0; i < regs + more; i++)
+        RW_V(store)(RW_REGISTER(to, to + out_step, i), acc[i]);
 }
 
 RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int32_t j0,
-                                 int32_t j1, const RW_T *dy, RW_T *dx, int32_t tile, int32_t cols,
-                                 const int rows)
+                                 int32_t j1, const rw_strip *strip, int32_t tile, int32_t cols,
+                                 const int rows, const bool rest)
 {
+    const RW_T *dy = strip->in;
+    RW_T *dx = strip->out;
+    size_t in_step = strip->in_step, out_step = strip->out_step;
+#define RW_GATHER_BLOCK                                                                          \
+    RW_V(gather_block)(s, mirror, j, dy + c, in_step - (size_t)c, dx + c, out_step - (size_t)c,  \
+                       tile, rows, regs, more)
     for (int32_t j = j0; j < j1; j++)
-        RW_BLOCKS(RW_REGS_1,
-                  RW_V(gather_block)(s, mirror, j, dy + c, dx + c, tile, rows, regs));
+        if (rest)
+            RW_BLOCKS_AND_REST(strip->rest, RW_GATHER_BLOCK);
+        else
+            RW_BLOCKS(RW_REGS_1, RW_GATHER_BLOCK);
 }
 
 #define RW_GATHER_OF(rows)                                                                     \
     RW_OUTLINE void RW_V(gather_##rows)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, \
-                                        int32_t j1, const void *dy, void *dx, int32_t tile,    \
-                                        int32_t cols)                                          \
+                                        int32_t j1, const rw_strip *s)                         \
     {                                                                                          \
-        if (tile == RW_FULL && cols == RW_FULL)                                                \
-            RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, RW_FULL, RW_FULL, rows);              \
+        if (s->tile == RW_FULL && s->cols == RW_FULL)                                          \
+            RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, rows, false);            \
         else                                                                                   \
-            RW_V(gather_rows)(w, mirror, j0, j1, dy, dx, tile, cols, rows);                    \
+            RW_V(gather_rows)(w, mirror, j0, j1, s, s->tile, s->cols, rows, false);            \
     }
 RW_GATHER_OF(1)
 RW_GATHER_OF(2)
 RW_GATHER_OF(4)
 RW_GATHER_OF(8)
 
-RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
-                               const void *dy, void *dx, int32_t tile, int32_t cols)
+RW_OUTLINE void RW_V(gather_rest)(const rw_rows *w, const rw_mirror *mirror, int32_t j0,
+                                  int32_t j1, const rw_strip *s)
 {
-    switch (w->group) {
-    case 1: RW_V(gather_1)(w, mirror, j0, j1, dy, dx, tile, cols); break;
-    case 2: RW_V(gather_2)(w, mirror, j0, j1, dy, dx, tile, cols); break;
-    case 4: RW_V(gather_4)(w, mirror, j0, j1, dy, dx, tile, cols); break;
-    default: RW_V(gather_8)(w, mirror, j0, j1, dy, dx, tile, cols); break;
+    RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, 1, true);
+}
+
+RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
+                               const rw_strip *s)
+{
+    switch (RW_SERVES(w, s)) {
+    case 0: RW_V(gather_rest)(w, mirror, j0, j1, s); break;
+    case 1: RW_V(gather_1)(w, mirror, j0, j1, s); break;
+    case 2: RW_V(gather_2)(w, mirror, j0, j1, s); break;
+    case 4: RW_V(gather_4)(w, mirror, j0, j1, s); break;
+    default: RW_V(gather_8)(w, mirror, j0, j1, s); break;
     }
 }
 
@@ -392,20 +471,38 @@ RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_
 /* dy stays in registers; every slot costs a load, `rows` multiply-adds and a store.
  * Returns the first slot not taken. */
 RW_INLINE int32_t RW_V(scatter_block)(const int32_t *source, const RW_T *w, int32_t k, int32_t len,
-                                      int32_t end, bool far, const RW_T *dy, RW_T *dx,
-                                      int32_t tile, const int rows, const int regs)
+                                      int32_t end, bool far, const RW_T *dy, size_t in_step,
+                                      RW_T *dx, size_t out_step, int32_t tile, const int rows,
+                                      const int regs, const int more)
 {
+    const int all = regs + more;
     RW_VEC in[16];
     RW_UNROLL
     for (int r = 0; r < rows; r++) {
+        const RW_T *from = dy + (size_t)r * (size_t)tile;
         RW_UNROLL
-        for (int i = 0; i < regs; i++)
-            in[r * regs + i] = RW_V(load)(dy + (size_t)r * (size_t)tile + i * RW_LANES);
+        for (int i = 0; i < all; i++)
+            in[r * all + i] = RW_V(load)(RW_REGISTER(from, from + in_step, i));
     }
     for (; k < len && source[k] < end; k++) {
         RW_T *to = dx + (size_t)source[k] * (size_t)tile;
-        if (far)
+        if (far) {
             RW_V(fetch)(dx, source[k + RW_AHEAD], tile, regs * RW_LANES);
+            if (more)
+                RW_V(fetch)(dx + out_step, source[k + RW_AHEAD], tile, more * RW_LANES);
+        }
+        if (more) { /* one sum at a time: there are registers for no more beside dy */
+            RW_UNROLL
+            for (int i = 0; i < all; i++) {
+                RW_VEC sum = RW_V(load)(RW_REGISTER(to, to + out_step, i));
+                RW_UNROLL
+                for (int r = 0; r < rows; r++)
+                    sum = RW_V(fma)(RW_V(set1)(w[(size_t)k * (size_t)rows + (size_t)r]),
+                                    in[r * all + i], sum);
+                RW_V(store)(RW_REGISTER(to, to + out_step, i), sum);
+            }
+            continue;
+        }
         RW_VEC acc[8];
         RW_UNROLL
         for (int i = 0; i < regs; i++)
@@ -470,10 +567,13 @@ RW_INLINE void RW_V(scatter_small_batch)(const rw_rows *s, int32_t g0, int32_t g
 }
 
 RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, const rw_panel *p,
-                                  const RW_T *dy, RW_T *dx, int32_t tile, int32_t cols,
-                                  const int rows, const int most)
+                                  const rw_strip *strip, int32_t tile, int32_t cols,
+                                  const int rows, const int most, const bool rest)
 {
-    if (rows == 1 && cols == RW_LANES) {
+    const RW_T *dy = strip->in;
+    RW_T *dx = strip->out;
+    size_t in_step = strip->in_step, out_step = strip->out_step;
+    if (!rest && rows == 1 && cols == RW_LANES) {
         RW_V(scatter_small_batch)(s, g0, g1, p, dy, dx, tile);
         return;
     }
@@ -485,34 +585,45 @@ RW_INLINE void RW_V(scatter_rows)(const rw_rows *s, int32_t g0, int32_t g1, cons
         bool far = p->far && rw_can_look_ahead(s, g, len);
         if (p->slots && g + RW_ROWS_AHEAD < g1)
             RW_V(fetch_weights)(s, g + RW_ROWS_AHEAD, at[RW_ROWS_AHEAD], p->slots, rows);
-        RW_BLOCKS(most, *at = RW_V(scatter_block)(source, w, first, len, p->end, far, from + c,
-                                                  dx + c, tile, rows, regs));
+#define RW_SCATTER_BLOCK                                                                         \
+    *at = RW_V(scatter_block)(source, w, first, len, p->end, far, from + c, in_step - (size_t)c, \
+                              dx + c, out_step - (size_t)c, tile, rows, regs, more)
+        if (rest)
+            RW_BLOCKS_AND_REST(strip->rest, RW_SCATTER_BLOCK);
+        else
+            RW_BLOCKS(most, RW_SCATTER_BLOCK);
     }
 }
 
-#define RW_SCATTER_OF(rows, most)                                                              \
-    RW_OUTLINE void RW_V(scatter_##rows)(const rw_rows *w, int32_t g0, int32_t g1,             \
-                                         const rw_panel *p, const void *dy, void *dx,          \
-                                         int32_t tile, int32_t cols)                           \
+#define RW_SCATTER_OF(group, most)                                                             \
+    RW_OUTLINE void RW_V(scatter_##group)(const rw_rows *w, int32_t g0, int32_t g1,            \
+                                          const rw_panel *p, const rw_strip *s)                \
     {                                                                                          \
-        if (tile == RW_FULL && cols == RW_FULL)                                                \
-            RW_V(scatter_rows)(w, g0, g1, p, dy, dx, RW_FULL, RW_FULL, rows, most);            \
+        if (s->tile == RW_FULL && s->cols == RW_FULL)                                          \
+            RW_V(scatter_rows)(w, g0, g1, p, s, RW_FULL, RW_FULL, group, most, false);         \
         else                                                                                   \
-            RW_V(scatter_rows)(w, g0, g1, p, dy, dx, tile, cols, rows, most);                  \
+            RW_V(scatter_rows)(w, g0, g1, p, s, s->tile, s->cols, group, most, false);         \
     }
 RW_SCATTER_OF(1, RW_REGS_1)
 RW_SCATTER_OF(2, RW_REGS_2)
 RW_SCATTER_OF(4, RW_REGS_4)
 RW_SCATTER_OF(8, RW_REGS_8)
 
-RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                                const void *dy, void *dx, int32_t tile, int32_t cols)
+RW_OUTLINE void RW_V(scatter_rest)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                                   const rw_strip *s)
 {
-    switch (w->group) {
-    case 1: RW_V(scatter_1)(w, g0, g1, p, dy, dx, tile, cols); break;
-    case 2: RW_V(scatter_2)(w, g0, g1, p, dy, dx, tile, cols); break;
-    case 4: RW_V(scatter_4)(w, g0, g1, p, dy, dx, tile, cols); break;
-    default: RW_V(scatter_8)(w, g0, g1, p, dy, dx, tile, cols); break;
+    RW_V(scatter_rows)(w, g0, g1, p, s, RW_FULL, RW_FULL, 1, RW_REGS_1, true);
+}
+
+RW_KERNEL void RW_V(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                                const rw_strip *s)
+{
+    switch (RW_SERVES(w, s)) {
+    case 0: RW_V(scatter_rest)(w, g0, g1, p, s); break;
+    case 1: RW_V(scatter_1)(w, g0, g1, p, s); break;
+    case 2: RW_V(scatter_2)(w, g0, g1, p, s); break;
+    case 4: RW_V(scatter_4)(w, g0, g1, p, s); break;
+    default: RW_V(scatter_8)(w, g0, g1, p, s); break;
     }
 }
 
@@ -652,12 +763,20 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #include "kernels/kernels_turn.h"
 
 #undef RW_FULL
+#undef RW_FORWARD_BLOCK
 #undef RW_FORWARD_OF
+#undef RW_GATHER_BLOCK
 #undef RW_GATHER_OF
+#undef RW_SCATTER_BLOCK
 #undef RW_SCATTER_OF
 #undef RW_DW_OF
 #undef RW_BLOCKS
 #undef RW_BLOCKS_OF
+#undef RW_BLOCKS_AND_REST
+#undef RW_WITH_REST
+#undef RW_SERVES
+#undef RW_REGISTER
+#undef RW_REST
 #undef RW_REGS_1
 #undef RW_REGS_2
 #undef RW_REGS_4

@@ -608,13 +608,13 @@ RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold
 /* --- the table --------------------------------------------------------------- */
 
 RW_KERNEL void RW_E(forward)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                             const void *x, const void *bias, void *y, int32_t tile, int32_t cols)
+                             const rw_strip *s, const void *bias)
 {
     /* A register of every such width exists. */
-    if (tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES)
-        RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, x, bias, y));
+    if (s->tile == 1 && w->group > 1 && w->group <= RW_WIDE_LANES)
+        RW_DISPATCH(w->group, forward_one, (w, g0, g1, p, s->in, bias, s->out));
     else
-        RW_DISPATCH(tile, forward, (w, g0, g1, p, x, bias, y, tile, cols));
+        RW_DISPATCH(s->tile, forward, (w, g0, g1, p, s, bias));
 }
 
 RW_KERNEL void RW_E(links_by_source)(const rw_by_source *w, const int32_t *at, int32_t n,
@@ -630,15 +630,15 @@ RW_KERNEL void RW_E(matrix_by_source)(const void *w, int32_t pitch, const int32_
 }
 
 RW_KERNEL void RW_E(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
-                               const void *dy, void *dx, int32_t tile, int32_t cols)
+                               const rw_strip *s)
 {
-    RW_DISPATCH(tile, dx_gather, (w, mirror, j0, j1, dy, dx, tile, cols));
+    RW_DISPATCH(s->tile, dx_gather, (w, mirror, j0, j1, s));
 }
 
 RW_KERNEL void RW_E(dx_scatter)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
-                                const void *dy, void *dx, int32_t tile, int32_t cols)
+                                const rw_strip *s)
 {
-    RW_DISPATCH(tile, dx_scatter, (w, g0, g1, p, dy, dx, tile, cols));
+    RW_DISPATCH(s->tile, dx_scatter, (w, g0, g1, p, s));
 }
 
 RW_KERNEL void RW_E(dw)(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
@@ -669,6 +669,7 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
     .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
+    .rest = RW_V(rest),
     .forward = RW_E(forward), .links_by_source = RW_E(links_by_source),
     .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
     .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),
@@ -701,8 +702,8 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
 #undef RW_LN2_HIGH
 #undef RW_LN2_LOW
 #undef RW_ADAM_BLOCK
-#undef RW_FABS
 #undef RW_DROPOUT_SAMPLES
+#undef RW_FABS
 #undef RW_OWN_INPUT
 #undef RW_BESIDE
 #undef RW_OUTER_ROWS

@@ -5,8 +5,9 @@
  * the tests run products with absurd tables and compare bits). How many registers a kernel
  * keeps is in kernels_body.h.
  *
- * RW_TUNING_MEASURED are the only values measured so far: products with AVX-512 on an Intel
- * Xeon (2 MB of second-level cache) and an AMD EPYC, growth with AVX2 on the EPYC, in float32.
+ * RW_TUNING_MEASURED are values of products with AVX-512 on an Intel Xeon (2 MB of second-level cache)
+ * and an AMD EPYC (1 MB), and of growth with AVX2 on an EPYC (512 KB), in float32; where products with
+ * AVX2 on the latter want another value, kernels_avx2.c says so.
  * Instruction sets and dtypes without a measurement take them as they are, and say so. */
 #ifndef RW_KERNELS_TUNING_H
 #define RW_KERNELS_TUNING_H
@@ -20,6 +21,9 @@ typedef struct {
                        that the machine cannot foresee                                        */
     int32_t group;  /* the largest group that gains: larger ones do so much for one load that
                        the jumps cost more; but scattering also stores, and gains most        */
+    int64_t wide;   /* bytes of all activations from which larger ones gain too, because what lies
+                       beyond the caches of a core costs more than jumps,                     */
+    int64_t line;   /* if a source has as many bytes: there is enough to do between two jumps */
 } rw_panel_rule;
 
 typedef struct {
@@ -45,8 +49,9 @@ typedef struct {
     int32_t gather_piece;
     int64_t gather_slots;
 
-    /* Values of gradient between dW and the optimizer's step, of one thread. */
-    int64_t scratch;
+    /* Values of gradient between dW and the optimizer's step, of one thread, at least; and the most
+     * that they become for panels, which want many groups beside each other. */
+    int64_t scratch, scratch_most;
     /* Multiply-adds of a task: some 10 us, a hundred times what handing it out costs. */
     int64_t task_work;
 
@@ -57,14 +62,17 @@ typedef struct {
     int64_t grow_bytes;
 } rw_tuning;
 
-#define RW_TUNING_MEASURED                                                                    \
+#define RW_TUNING_WITH(tile_wide) /* of one tile, for forward and scatter */                  \
     {                                                                                         \
-        .forward = { .bytes = 64 << 10, .slots = 40, .group = 2 },                            \
-        .scatter = { .bytes = 32 << 10, .slots = 20, .group = 4 },                            \
-        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4 },                                 \
+        .forward = { .bytes = 64 << 10, .slots = 40, .group = 2, .wide = tile_wide },         \
+        .scatter = { .bytes = 32 << 10, .slots = 20, .group = 4, .wide = (tile_wide) },       \
+        .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,                        \
-        .scratch = 32 << 10, .task_work = 1 << 18, .outer_span = 256, .grow_bytes = 4 << 20   \
+        .scratch = 32 << 10, .scratch_most = 1 << 20, .task_work = 1 << 18,                   \
+        .outer_span = 256, .grow_bytes = 4 << 20                                              \
     }
+
+#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX)
 
 #endif

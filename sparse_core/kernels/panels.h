@@ -28,7 +28,8 @@ static inline rw_cut rw_cut_sources(const rw_store *s, int64_t bytes, const rw_t
 {
     int64_t all = s->n_in * bytes, row = s->slots / s->n_groups;
     int64_t panels = rw_min64((all + rule->bytes - 1) / rule->bytes, row / rule->slots);
-    if (panels > 1 && s->group <= rule->group && bytes >= t->panel_line
+    bool gains = s->group <= rule->group || (all >= rule->wide && bytes >= rule->line);
+    if (panels > 1 && gains && bytes >= t->panel_line
         && all / panels <= t->panel_most)
         return (rw_cut){ (int32_t)panels, (int32_t)(row / panels), false };
     return (rw_cut){ 1, 0, all > t->near };

@@ -112,7 +112,7 @@ typedef struct {
 static scratch_op scratch_op_of(dw_op d, void *scratch)
 {
     return (scratch_op){ .d = d, .scratch = scratch,
-                         .scratch_values = rw_scratch_values(d.o.op.k, d.o.s) };
+                         .scratch_values = rw_scratch_values(d.o.op.k, d.o.s, d.dy) };
 }
 
 /* What becomes of the gradients of group g. */
@@ -141,12 +141,15 @@ static void through_scratch(const scratch_op *r, int64_t task, use_gradients use
     }
 }
 
-int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s)
+int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
 {
-    int64_t longest = 0;
+    const rw_tuning *t = k->tuning;
+    int64_t longest = 0, beside = 0;
     for (int32_t g = 0; g < s->n_groups; g++)
         longest = rw_max64(longest, s->len[g]);
-    return rw_max64(longest * s->group, k->tuning->scratch);
+    if (rw_cut_sources(s, rw_span_bytes(dy), t, &t->dw).panels > 1)
+        beside = rw_min64(rw_panel_groups(s, t) * (s->slots / s->n_groups) * s->group, t->scratch_most);
+    return rw_max64(longest * s->group, rw_max64(beside, t->scratch));
 }
 
 /* Into a field. */

@@ -14,8 +14,9 @@
 rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x,
                              const rw_tiles *dy, const rw_update *u, void *scratch,
                              const rw_run *run);
-/* Values of scratch one thread needs: what tuning says, or the longest group's slots * group. */
-int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s);
+/* Values of scratch one thread needs for a batch as that of dy: what tuning says, or the longest
+ * group's slots * group. */
+int64_t rw_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy);
 
 /* The same in two halves, with equal bits: gradients into field `grad` (width
  * group, the store's dtype), then a step from there. `add`: the field holds old + new after it,

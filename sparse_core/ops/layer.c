@@ -25,17 +25,19 @@ static void forward_task(const void *arg, int64_t task)
     int32_t row1 = (int32_t)rw_min64((int64_t)p.end * s->group, s->n_out);
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(p.end - p.first) * sizeof *at);
+    rw_strip strip = rw_strip_of(k, f->x, f->y, s->group, p.tile);
     for (int32_t i = 0; i < f->o.cut.panels; i++) {
         rw_panel panel = rw_slots_op_panel(&f->o, i, 0, s->n_in, at, false);
-        k->forward(&f->o.w, p.first, p.end, &panel, rw_tile_at(f->x, p.tile), f->bias,
-                   rw_tile_at(f->y, p.tile), f->x->tile, rw_tile_cols(k, f->x, p.tile));
+        k->forward(&f->o.w, p.first, p.end, &panel, &strip, f->bias);
     }
-    k->activate(f->act, f->slope, rw_tile_row(f->y, p.tile, row0),
-                f->z ? rw_tile_row(f->z, p.tile, row0) : NULL, row1 - row0, f->y->tile,
-                rw_tile_live(f->y, p.tile));
-    if (row1 < p.end * s->group) /* rows beyond n_out: 0 even where x is not finite */
-        memset(rw_tile_row(f->y, p.tile, row1), 0,
-               (size_t)(p.end * s->group - row1) * (size_t)rw_tile_row_bytes(f->y));
+    for (int64_t tile = p.tile; tile < rw_strip_end(&strip, p.tile); tile++) {
+        k->activate(f->act, f->slope, rw_tile_row(f->y, tile, row0),
+                    f->z ? rw_tile_row(f->z, tile, row0) : NULL, row1 - row0, f->y->tile,
+                    rw_tile_live(f->y, tile));
+        if (row1 < p.end * s->group) /* rows beyond n_out: 0 even where x is not finite */
+            memset(rw_tile_row(f->y, tile, row1), 0,
+                   (size_t)(p.end * s->group - row1) * (size_t)rw_tile_row_bytes(f->y));
+    }
 }
 
 rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
@@ -46,8 +48,9 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x) + y->n * y->batch;
     forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope };
-    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), &k->tuning->forward, x->n_tiles, work);
-    return rw_run_tasks(run, f.o.op.blocks * x->n_tiles, work, forward_task, &f);
+    int64_t strips = rw_strips(k, x, s->group);
+    f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), &k->tuning->forward, strips, work);
+    return rw_run_tasks(run, f.o.op.blocks * strips, work, forward_task, &f);
 }
 
 /* --- activations ------------------------------------------------------------- */
@@ -142,9 +145,8 @@ static void gather_task(const void *arg, int64_t task)
 {
     const gather_op *d = arg;
     rw_part p = rw_op_part(&d->op, task);
-    d->op.k->dx_gather(&d->w, &d->s->mirror, p.first, p.end, rw_tile_at(d->dy, p.tile),
-                       rw_tile_at(d->dx, p.tile), d->dy->tile,
-                       rw_tile_cols(d->op.k, d->dy, p.tile));
+    rw_strip strip = rw_strip_of(d->op.k, d->dy, d->dx, d->s->group, p.tile);
+    d->op.k->dx_gather(&d->w, &d->s->mirror, p.first, p.end, &strip);
 }
 
 /* --- dX by scattering --------------------------------------------------------- */
@@ -153,7 +155,8 @@ typedef struct {
     rw_slots_op o;   /* cut into blocks of sources */
     const rw_tiles *dy;
     rw_tiles *dx;
-    int32_t first_group, end_group; /* of the groups that are scattered now */
+    int64_t first_tile;             /* of the strips, */
+    int32_t first_group, end_group; /* and of the groups that are scattered now */
 } scatter_op;
 
 /* Groups [first_group, end_group) into the sources of one block: the first
@@ -163,10 +166,12 @@ static void scatter_task(const void *arg, int64_t task)
     const scatter_op *d = arg;
     const rw_kernels *k = d->o.op.k;
     const rw_rows *w = &d->o.w;
-    rw_part p = rw_op_part(&d->o.op, task);
+    rw_part p = rw_op_part(&d->o.op, task + d->first_tile * d->o.op.blocks);
+    rw_strip strip = rw_strip_of(k, d->dy, d->dx, d->o.s->group, p.tile);
     if (d->first_group == 0)
-        memset(rw_tile_row(d->dx, p.tile, p.first), 0,
-               (size_t)(p.end - p.first) * (size_t)rw_tile_row_bytes(d->dx));
+        for (int64_t tile = p.tile; tile < rw_strip_end(&strip, p.tile); tile++)
+            memset(rw_tile_row(d->dx, tile, p.first), 0,
+                   (size_t)(p.end - p.first) * (size_t)rw_tile_row_bytes(d->dx));
     int32_t at[RW_TASK_GROUPS], counted = k->tuning->counted;
     for (int32_t g0 = d->first_group, g1; g0 < d->end_group; g0 = g1) {
         g1 = (int32_t)rw_min64((int64_t)g0 + RW_TASK_GROUPS, d->end_group);
@@ -175,33 +180,47 @@ static void scatter_task(const void *arg, int64_t task)
                 p.first ? rw_lower_bound(w->source + w->start[g], w->len[g], p.first, counted) : 0;
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
             rw_panel panel = rw_slots_op_panel(&d->o, i, p.first, p.end, at, true);
-            k->dx_scatter(w, g0, g1, &panel, rw_tile_at(d->dy, p.tile), rw_tile_at(d->dx, p.tile),
-                          d->dy->tile, rw_tile_cols(k, d->dy, p.tile));
+            k->dx_scatter(w, g0, g1, &panel, &strip);
         }
     }
 }
 
+/* Into how many passes over its groups the work of a task is cut, so that somebody is asked in between.
+ * Each goes through all panels again, so none has fewer groups than a panel wants to be read by. */
+static int64_t scatter_passes(const rw_kernels *k, const rw_store *s, const rw_cut *cut, int64_t work)
+{
+    int64_t least = cut->panels > 1 ? rw_panel_groups(s, k->tuning) : 1;
+    return rw_max64(1, rw_min64(work / RW_POLL_WORK, s->n_groups / least));
+}
+
+/* Tile after tile: only where the work on one alone is too long for one go is it cut further. */
 static rw_status scatter_all(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
                              rw_tiles *dx, int64_t work, const rw_run *run)
 {
-    int64_t n_tiles = dy->n_tiles;
+    int64_t strips = rw_strips(k, dy, s->group);
     int threads = rw_threads_for(run->threads, work);
     /* Tiles shared evenly need no more cuts: each costs a search in every group. */
-    bool even = n_tiles % threads == 0 || n_tiles >= 8 * threads;
+    bool even = strips % threads == 0 || strips >= 8 * threads;
     scatter_op d = { .o = { .op = { k, s->n_in, even ? 1 : rw_min64(threads, s->n_in) }, .s = s,
                             .w = rw_rows_of(s) }, .dy = dy, .dx = dx };
     d.o.cut = rw_cut_sources(s, rw_tile_row_bytes(dx), k->tuning, &k->tuning->scatter);
     d.o.cut.panels = (int32_t)rw_max64(1, d.o.cut.panels / d.o.op.blocks);
-    int64_t passes = rw_max64(1, rw_min64(work / ((int64_t)RW_POLL_WORK * threads), s->n_groups));
-    for (int64_t pass = 0; pass < passes; pass++) {
-        if (pass > 0 && run->poll && run->poll(run->arg))
-            return RW_EINTR;
-        d.first_group = (int32_t)(pass * s->n_groups / passes);
-        d.end_group = (int32_t)((pass + 1) * s->n_groups / passes);
-        rw_status status =
-            rw_run_tasks(run, n_tiles * d.o.op.blocks, work / passes, scatter_task, &d);
-        if (status != RW_OK)
-            return status;
+    int64_t each = work / (strips * d.o.op.blocks);
+    int64_t passes = scatter_passes(k, s, &d.o.cut, each);
+    int64_t at_once = passes == 1 ? strips : even ? threads : 1;
+    for (int64_t first = 0, n; first < strips; first += n) {
+        n = rw_min64(at_once, strips - first);
+        for (int64_t pass = 0; pass < passes; pass++) {
+            if (first + pass > 0 && run->poll && run->poll(run->arg))
+                return RW_EINTR;
+            d.first_tile = first;
+            d.first_group = (int32_t)(pass * s->n_groups / passes);
+            d.end_group = (int32_t)((pass + 1) * s->n_groups / passes);
+            rw_status status = rw_run_tasks(run, n * d.o.op.blocks,
+                                            n * d.o.op.blocks * each / passes, scatter_task, &d);
+            if (status != RW_OK)
+                return status;
+        }
     }
     return RW_OK;
 }
@@ -227,9 +246,10 @@ rw_status rw_backward_input(const rw_kernels *k, const rw_store *s, const rw_til
     int64_t work = rw_layer_work(s, dy) + dx->n * dx->batch;
     if (!s->mirror.valid || !rw_gather_pays(k, s, dy->batch))
         return scatter_all(k, s, dy, dx, work, run);
-    gather_op d = { .op = rw_op_cut(k, run, s->n_in, dy->n_tiles, work), .s = s, .w = rw_rows_of(s),
+    int64_t strips = rw_strips(k, dy, s->group);
+    gather_op d = { .op = rw_op_cut(k, run, s->n_in, strips, work), .s = s, .w = rw_rows_of(s),
                     .dy = dy, .dx = dx };
-    return rw_run_tasks(run, d.op.blocks * dy->n_tiles, work, gather_task, &d);
+    return rw_run_tasks(run, d.op.blocks * strips, work, gather_task, &d);
 }
 
 /* --- bias gradient and dropout ------------------------------------------------- */
@@ -239,15 +259,28 @@ typedef struct {
     const rw_tiles *dy;
     char *out;
     bool add;
+    const rw_tiles *y; /* NULL, or dy is multiplied by f' of it first */
+    rw_act act;
+    double slope;
 } bias_gradient_op;
 
+/* Rows of a tile that are summed while the first-level cache has them still. */
+enum { NEAR_ROWS = 32 };
+
 /* The sums of rows [first, end) over all tiles. */
-static void sum_rows(const bias_gradient_op *b, int32_t first, int32_t end, void *out, bool add)
+static void sum_rows(const bias_gradient_op *b, int32_t first, int32_t end, char *out, bool add)
 {
     const rw_kernels *k = b->op.k;
-    for (int64_t tile = 0; tile < b->dy->n_tiles; tile++)
-        k->row_sum(rw_tile_row(b->dy, tile, first), end - first, out, b->dy->tile,
-                   rw_tile_cols(k, b->dy, tile), add || tile > 0);
+    for (int32_t i = first, n; i < end; i += n, out += (size_t)n * rw_dtype_size(k->dtype)) {
+        n = (int32_t)rw_min64(NEAR_ROWS, end - i);
+        for (int64_t tile = 0; tile < b->dy->n_tiles; tile++) {
+            char *dy = rw_tile_row(b->dy, tile, i);
+            if (b->y)
+                k->activate_back(b->act, b->slope, rw_tile_row(b->y, tile, i), dy, n, b->dy->tile,
+                                 rw_tile_live(b->dy, tile));
+            k->row_sum(dy, n, out, b->dy->tile, rw_tile_cols(k, b->dy, tile), add || tile > 0);
+        }
+    }
 }
 
 /* Rows whose sums are made before they are added: a bound of the stack. */
@@ -276,9 +309,16 @@ static void bias_gradient_task(const void *arg, int64_t task)
     double sums[SUMMED_ROWS]; /* or floats */
     for (int32_t i = p.first, end; i < p.end; i = end) {
         end = (int32_t)rw_min64((int64_t)i + SUMMED_ROWS, p.end);
-        sum_rows(b, i, end, sums, false);
+        sum_rows(b, i, end, (char *)sums, false);
         add_sums(dtype, sums, end - i, b->out + (size_t)i * rw_dtype_size(dtype));
     }
+}
+
+static rw_status sums_of(bias_gradient_op b, const rw_kernels *k, const rw_run *run)
+{
+    int64_t work = b.dy->n * b.dy->batch;
+    b.op = rw_op_cut(k, run, b.dy->n, 1, work);
+    return rw_run_tasks(run, b.op.blocks, work, bias_gradient_task, &b);
 }
 
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bool add,
@@ -287,10 +327,18 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, b
     RW_ASSERT(rw_is_tiles(dy) && out && rw_is_run(run));
     if (dy->dtype != k->dtype)
         return RW_ESHAPE;
-    int64_t work = dy->n * dy->batch;
-    bias_gradient_op b = { .op = rw_op_cut(k, run, dy->n, 1, work), .dy = dy, .out = out,
-                           .add = add };
-    return rw_run_tasks(run, b.op.blocks, work, bias_gradient_task, &b);
+    return sums_of((bias_gradient_op){ .dy = dy, .out = out, .add = add }, k, run);
+}
+
+rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
+                                rw_tiles *dy, void *out, bool add, const rw_run *run)
+{
+    RW_ASSERT(rw_is_tiles(y) && rw_is_tiles(dy) && out && rw_is_run(run));
+    if (dy->dtype != k->dtype || !rw_tiles_alike(y, dy))
+        return RW_ESHAPE;
+    bias_gradient_op b = { .dy = dy, .out = out, .add = add, .y = act == RW_ACT_LINEAR ? NULL : y,
+                           .act = act, .slope = slope };
+    return sums_of(b, k, run);
 }
 
 typedef struct {

@@ -35,6 +35,10 @@ bool rw_gather_pays(const rw_kernels *k, const rw_store *s, int64_t batch);
 rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, bool add,
                            const rw_run *run);
 
+/* Both: dy *= f'(y or z), then its sums, in one pass and with the same bits. */
+rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
+                                rw_tiles *dy, void *out, bool add, const rw_run *run);
+
 /* y = dropout(x): forward and backward alike. first_sample: the number of x's first sample in
  * its step, so that a batch in parts has the masks of the whole. */
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,

@@ -100,6 +100,34 @@ static inline int32_t rw_tile_cols(const rw_kernels *k, const rw_tiles *t, int64
     return (rw_tile_live(t, tile) + lanes - 1) / lanes * lanes;
 }
 
+/* Samples of the last tile that a product takes along with the one before it: none, or all it has. */
+static inline int32_t rw_rest_cols(const rw_kernels *k, const rw_tiles *t, int32_t group)
+{
+    if (group > 1 || t->n_tiles < 2 || t->tile != rw_tile_size(t->batch, t->dtype))
+        return 0;
+    int32_t cols = rw_tile_cols(k, t, t->n_tiles - 1);
+    return cols <= k->rest ? cols : 0;
+}
+
+/* A product's strips: tiles, of which the last may be part of the one before. */
+static inline int64_t rw_strips(const rw_kernels *k, const rw_tiles *t, int32_t group)
+{
+    return t->n_tiles - (rw_rest_cols(k, t, group) > 0);
+}
+
+static inline rw_strip rw_strip_of(const rw_kernels *k, const rw_tiles *in, const rw_tiles *out,
+                                   int32_t group, int64_t i)
+{
+    int32_t rest = rw_rest_cols(k, in, group);
+    return (rw_strip){ .in = rw_tile_at(in, i), .out = rw_tile_at(out, i),
+                       .in_step = (size_t)in->rows * (size_t)in->tile,
+                       .out_step = (size_t)out->rows * (size_t)out->tile, .tile = in->tile,
+                       .cols = rw_tile_cols(k, in, i), .rest = i == in->n_tiles - 2 ? rest : 0 };
+}
+
+/* The tiles of strip i: [i, this). */
+static inline int64_t rw_strip_end(const rw_strip *s, int64_t i) { return i + 1 + (s->rest > 0); }
+
 /* Bytes of one row of a tile. */
 static inline int64_t rw_tile_row_bytes(const rw_tiles *t)
 {

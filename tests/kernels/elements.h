@@ -91,6 +91,19 @@ static void test_activations(void)
             bool by_input = reads_input(act, slope);
             CHECK_STATUS(rw_activate_back(k, act, slope, by_input ? z : y, back, &ALONE), RW_OK);
             CHECK(padding_is_zero(back));
+            rw_tiles *both = tiles_copy(dy); /* and with the sums of what comes of it, in one pass */
+            void *sums[2] = { bias_of(n, k->dtype), bias_of(n, k->dtype) };
+            for (int add = 0; add < 2; add++) {
+                CHECK_STATUS(rw_bias_gradient(k, back, sums[0], add, &ALONE), RW_OK);
+                memcpy(both->data, dy->data, dy->bytes);
+                CHECK_STATUS(rw_activate_back_sums(k, act, slope, by_input ? z : y, both, sums[1], add,
+                                                   &ALONE), RW_OK);
+                CHECK(tiles_same(back, both));
+                CHECK(memcmp(sums[0], sums[1], (size_t)n * rw_dtype_size(k->dtype)) == 0);
+            }
+            bias_free(sums[1], n);
+            bias_free(sums[0], n);
+            rw_tiles_free(both);
             bool good = true;
             for (int32_t j = 0; j < n; j++)
                 for (int32_t b = 0; b < batch; b++) {

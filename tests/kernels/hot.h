@@ -19,7 +19,7 @@ static void step_without_memory(const rw_kernels *k, int32_t group, int64_t batc
     rw_tiles *dx = tiles_new(n_in, batch, tile, k->dtype);
     rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
     rw_tiles *y = tiles_new(n_out, batch, tile, k->dtype);
-    size_t bytes = (size_t)threads * (size_t)rw_scratch_values(k, s) * rw_dtype_size(k->dtype);
+    size_t bytes = (size_t)threads * (size_t)rw_scratch_values(k, s, dy) * rw_dtype_size(k->dtype);
     void *scratch = rw_alloc(bytes), *sums = bias_of(n_out, k->dtype);
     int64_t *labels = rw_calloc_array((size_t)batch, sizeof *labels);
     REQUIRE(scratch && labels && rw_mirror_build(s, 1) == RW_OK);

@@ -84,7 +84,7 @@ static few_written few_write(const rw_kernels *k, int32_t group, const few_rows 
         REQUIRE(rw_mirror_build(out.s, 1) == RW_OK);
     rw_tiles *dy = tiles_of(4, n_out, f->batch, tile, k->dtype);
     void *bias = bias_of(n_out, k->dtype);
-    size_t bytes = (size_t)run->threads * (size_t)rw_scratch_values(k, out.s) * rw_dtype_size(k->dtype);
+    size_t bytes = (size_t)run->threads * (size_t)rw_scratch_values(k, out.s, dy) * rw_dtype_size(k->dtype);
     void *scratch = rw_alloc(bytes);
     REQUIRE(scratch);
     out.grown = rw_plan_new(out.s);

@@ -219,6 +219,72 @@ static void test_a_group_is_its_rows(void)
     }
 }
 
+/* The samples of a batch, of which the first of another one are the same. */
+static bool begins_alike(const rw_tiles *whole, const rw_tiles *part)
+{
+    bool same = true;
+    for (int32_t i = 0; i < part->n; i++)
+        for (int64_t b = 0; b < part->batch; b++)
+            same &= tile_get(whole, i, b) == tile_get(part, i, b);
+    return same && padding_is_zero(part);
+}
+
+/* What is behind the last full tile may be computed along with it: the same bits, wherever a batch
+ * ends, and zeros behind it. */
+static void test_the_end_of_a_batch(void)
+{
+    FOR_EACH_KERNELS(k)
+        for (int g = 0; g < 4; g++) {
+            int32_t full = rw_tile_size(INT64_MAX, k->dtype), n_out = 67, n_in = 150;
+            rw_run run = { 1 + g % 3, NULL, NULL };
+            rw_store *s = store_of(n_out, n_in, GROUPS[g], GROUPS[g], k->dtype);
+            rw_tiles *x = tiles_of(3, n_in, 3 * full, full, k->dtype);
+            rw_tiles *dy = tiles_of(4, n_out, 3 * full, full, k->dtype);
+            rw_tiles *y = tiles_of(5, n_out, 3 * full, full, k->dtype);
+            rw_tiles *dx = tiles_of(6, n_in, 3 * full, full, k->dtype);
+            void *bias = bias_of(n_out, k->dtype);
+            CHECK_STATUS(rw_forward(k, s, x, bias, RW_ACT_TANH, 0, y, NULL, &run), RW_OK);
+            CHECK_STATUS(rw_backward_input(k, s, dy, dx, &run), RW_OK);
+            for (int32_t rest = 1; rest <= full; rest += 1 + rest / 2) {
+                int64_t batch = (1 + rest % 2) * full + rest;
+                rw_tiles *xs = tiles_new(n_in, batch, full, k->dtype);
+                rw_tiles *dys = tiles_new(n_out, batch, full, k->dtype);
+                rw_tiles *ys = tiles_of(5, n_out, batch, full, k->dtype);
+                rw_tiles *zs = tiles_of(5, n_out, batch, full, k->dtype);
+                rw_tiles *dxs = tiles_of(6, n_in, batch, full, k->dtype);
+                for (int64_t b = 0; b < batch; b++) {
+                    for (int32_t i = 0; i < n_in; i++)
+                        put(k->dtype, xs->data, place_in(xs, i, b), tile_get(x, i, b));
+                    for (int32_t i = 0; i < n_out; i++)
+                        put(k->dtype, dys->data, place_in(dys, i, b), tile_get(dy, i, b));
+                }
+                CHECK_STATUS(rw_forward(k, s, xs, bias, RW_ACT_TANH, 0, ys, zs, &run), RW_OK);
+                CHECK(begins_alike(y, ys) && padding_is_zero(zs));
+                CHECK_STATUS(rw_activate(k, NULL, RW_ACT_TANH, 0, zs, NULL, &run), RW_OK);
+                CHECK(tiles_same(ys, zs));
+                for (int gathers = 0; gathers < 2; gathers++) {
+                    if (gathers)
+                        REQUIRE(rw_mirror_build(s, 1) == RW_OK);
+                    CHECK_STATUS(rw_backward_input(k, s, dys, dxs, &run), RW_OK);
+                    CHECK(begins_alike(dx, dxs));
+                    memset(dxs->data, 1, (size_t)full * rw_dtype_size(k->dtype));
+                    rw_store_drop_mirror(s);
+                }
+                rw_tiles_free(dxs);
+                rw_tiles_free(zs);
+                rw_tiles_free(ys);
+                rw_tiles_free(dys);
+                rw_tiles_free(xs);
+            }
+            bias_free(bias, n_out);
+            rw_tiles_free(dx);
+            rw_tiles_free(y);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(s);
+        }
+}
+
 /* Large enough for every thread to be woken; three tiles, so that a scatter
  * has to split sources. */
 static void test_threads_change_nothing(void)

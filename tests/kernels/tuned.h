@@ -6,21 +6,21 @@
 
 /* Everything is cut as small as it can be, and all is far. */
 static const rw_tuning SMALLEST = {
-    .forward = { .bytes = 1, .slots = 1, .group = 8 },
-    .scatter = { .bytes = 1, .slots = 1, .group = 8 },
-    .dw = { .bytes = 1, .slots = 1, .group = 8 },
+    .forward = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
+    .scatter = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
+    .dw = { .bytes = 1, .slots = 1, .group = 8, .wide = 0 },
     .panel_line = 1, .panel_most = INT64_MAX, .panel_reuse = 1, .near = 0, .counted = 0,
-    .gather_piece = 0, .gather_slots = 0, .scratch = 1, .task_work = 1, .grow_bytes = 1
+    .gather_piece = 0, .gather_slots = 0, .scratch = 1, .scratch_most = 1, .task_work = 1, .grow_bytes = 1
 };
 
 /* Nothing is cut, and all is near. */
 static const rw_tuning LARGEST = {
-    .forward = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
-    .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
-    .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1 },
+    .forward = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
+    .scatter = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
+    .dw = { .bytes = INT64_MAX / 2, .slots = INT32_MAX, .group = 1, .wide = INT64_MAX },
     .panel_line = INT64_MAX, .panel_most = 0, .panel_reuse = 1 << 20, .near = INT64_MAX,
     .counted = INT32_MAX,
-    .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20,
+    .gather_piece = INT32_MAX, .gather_slots = INT64_MAX, .scratch = 1 << 20, .scratch_most = 1 << 20,
     .task_work = INT64_MAX, .grow_bytes = INT64_MAX
 };
 
@@ -46,7 +46,7 @@ static written written_with(const rw_kernels *k, int32_t group, int64_t batch)
     REQUIRE(rw_mirror_build(out.s, 1) == RW_OK);
     rw_tiles *x = tiles_of(3, n_in, batch, tile, k->dtype);
     rw_tiles *dy = tiles_of(4, n_out, batch, tile, k->dtype);
-    size_t bytes = 3 * (size_t)rw_scratch_values(k, out.s) * rw_dtype_size(k->dtype);
+    size_t bytes = 3 * (size_t)rw_scratch_values(k, out.s, dy) * rw_dtype_size(k->dtype);
     void *scratch = rw_alloc(bytes);
     REQUIRE(scratch);
     CHECK_STATUS(rw_forward(k, out.s, x, NULL, RW_ACT_RELU, 0, out.y, NULL, &three), RW_OK);

@@ -141,8 +141,8 @@ static void test_fused_is_two_halves(void)
             rw_tiles *x = tiles_of(3, 65, 50, 16, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, 50, 16, k->dtype);
             rw_run three = { 3, NULL, NULL };
-            size_t bytes = 3 * (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
-            CHECK(rw_scratch_values(k, a) >= 65 * group);
+            size_t bytes = 3 * (size_t)rw_scratch_values(k, a, dy) * rw_dtype_size(k->dtype);
+            CHECK(rw_scratch_values(k, a, dy) >= 65 * group);
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             for (int step = 0; step < 3; step++, u.step++) {
@@ -185,7 +185,7 @@ static void test_a_step_may_have_another_target(void)
                 rw_store *b = clone_of(a), *before = clone_of(a);
                 rw_tiles *x = tiles_of(3, 65, batch, tile, k->dtype);
                 rw_tiles *dy = tiles_of(4, a->n_out, batch, tile, k->dtype);
-                size_t bytes = (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
+                size_t bytes = (size_t)rw_scratch_values(k, a, dy) * rw_dtype_size(k->dtype);
                 void *scratch = rw_alloc(bytes);
                 REQUIRE(scratch);
                 CHECK_STATUS(rw_backward_update(k, b, x, dy, &u, scratch, &ALONE), RW_OK);
@@ -244,7 +244,7 @@ static void test_gradients_add_up(void)
             rw_tiles *x = tiles_of(3, n_in, batch, CASES[c / 4].tile, k->dtype);
             rw_tiles *dy = tiles_of(4, n_out, batch, CASES[c / 4].tile, k->dtype);
             rw_tiles *other = tiles_of(5, n_out, batch, CASES[c / 4].tile, k->dtype);
-            size_t bytes = 3 * (size_t)rw_scratch_values(k, s) * rw_dtype_size(k->dtype);
+            size_t bytes = 3 * (size_t)rw_scratch_values(k, s, dy) * rw_dtype_size(k->dtype);
             void *scratch = rw_alloc(bytes), *bias[3];
             REQUIRE(scratch);
             for (int i = 0; i < 3; i++)
@@ -292,7 +292,7 @@ static void test_zeros_of_few_samples_have_one_sign(void)
             for (int32_t row = 0; row < 8; row++)
                 for (int64_t i = 0; i < batch; i++)
                     put(k->dtype, dy->data, place_in(dy, row, i), -1.0);
-            size_t bytes = (size_t)rw_scratch_values(k, a) * rw_dtype_size(k->dtype);
+            size_t bytes = (size_t)rw_scratch_values(k, a, dy) * rw_dtype_size(k->dtype);
             void *scratch = rw_alloc(bytes);
             REQUIRE(scratch);
             CHECK_STATUS(rw_backward_update(k, a, x, dy, &u, scratch, &ALONE), RW_OK);
@@ -312,7 +312,7 @@ static void test_state_must_be_there(void)
     const rw_kernels *k = rw_kernels_named(RW_F32, "scalar");
     rw_store *s = store_of(8, 40, 1, 4, RW_F32);
     rw_tiles *x = tiles_of(3, 40, 4, 4, RW_F32), *dy = tiles_of(4, 8, 4, 4, RW_F32);
-    size_t bytes = (size_t)rw_scratch_values(k, s) * sizeof(float);
+    size_t bytes = (size_t)rw_scratch_values(k, s, dy) * sizeof(float);
     void *scratch = rw_alloc(bytes);
     REQUIRE(scratch);
     int32_t grad = add_field(s, "grad");
@@ -481,13 +481,14 @@ static int count_poll(void *arg)
 /* 1.4 * 10^8 multiply-adds: more than two polls lie apart. */
 static void test_a_poll_can_stop_it(void)
 {
+    enum { WIDE = 1100 };
     const rw_kernels *k = rw_kernels_named(RW_F32, NULL);
     rw_store *s = store_of(3300, 1000, 1, 1, RW_F32);
     int32_t grad = add_field(s, "grad");
     rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
     rw_tiles *x = tiles_of(3, 1000, 256, 64, RW_F32), *dx = tiles_copy(x);
     rw_tiles *dy = tiles_of(4, 3300, 256, 64, RW_F32), *y = tiles_copy(dy);
-    void *scratch = rw_alloc((size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
+    void *scratch = rw_alloc((size_t)rw_scratch_values(k, s, dy) * 2 * sizeof(float));
     REQUIRE(scratch);
     for (int i = 0; i < PATIENCES; i++) {
         int patience = PATIENCE[i];
@@ -506,8 +507,28 @@ static void test_a_poll_can_stop_it(void)
         left = patience;
         CHECK_STATUS(rw_backward_weights(k, s, x, dy, grad, false, NULL, &run), expected);
         CHECK(patience == 0 || (left >= 90 && left < 99));
+        /* One tile alone may take too long: then a scatter is cut into passes over groups. */
+        rw_tiles *wide = tiles_of(4, 3300, WIDE, 1024, RW_F32), *dwide = tiles_of(3, 1000, WIDE, 1024, RW_F32);
+        rw_tiles *usual = tiles_of(4, 3300, WIDE, 64, RW_F32), *dusual = tiles_of(3, 1000, WIDE, 64, RW_F32);
+        left = patience;
+        rw_store_drop_mirror(s);
+        CHECK_STATUS(rw_backward_input(k, s, wide, dwide, &run), expected);
+        CHECK(patience == 0 || (left >= 90 && left < 99));
+        if (patience) {
+            bool same = true;
+            CHECK_STATUS(rw_backward_input(k, s, usual, dusual, &ALONE), RW_OK);
+            for (int32_t j = 0; j < 1000; j++)
+                for (int64_t b = 0; b < WIDE; b++)
+                    same &= tile_get(wide, 0, b) == tile_get(usual, 0, b)
+                            && tile_get(dwide, j, b) == tile_get(dusual, j, b);
+            CHECK(same);
+        }
+        rw_tiles_free(dusual);
+        rw_tiles_free(usual);
+        rw_tiles_free(dwide);
+        rw_tiles_free(wide);
     }
-    rw_free(scratch, (size_t)rw_scratch_values(k, s) * 2 * sizeof(float));
+    rw_free(scratch, (size_t)rw_scratch_values(k, s, dy) * 2 * sizeof(float));
     rw_tiles_free(y);
     rw_tiles_free(dy);
     rw_tiles_free(dx);

@@ -127,6 +127,35 @@ MUTANTS = [
         "#define EXPONENT_F32 UINT32_C(0x7fc00000)",
         "test_tiles_finite",
     ),
+    # --- the end of a batch, passes of a scatter, dropout
+    Mutant(
+        "rest-left-to-nobody",
+        "ops/tasks.h",
+        ".rest = i == in->n_tiles - 2 ? rest : 0 };",
+        ".rest = i == in->n_tiles - 1 ? rest : 0 };",
+        "test_the_end_of_a_batch",
+    ),
+    Mutant(
+        "every-pass-over-the-first-tiles",
+        "ops/layer.c",
+        "            d.first_tile = first;\n",
+        "            d.first_tile = 0;\n",
+        "test_a_poll_can_stop_it",
+    ),
+    Mutant(
+        "a-pair-dropped-together",
+        "kernels/kernels_element.h",
+        "y1[b] = x1[b] * ((int32_t)(hash >> 16) >= below",
+        "y1[b] = x1[b] * ((int32_t)(hash & 0xffff) >= below",
+        "test_dropout_rate",
+    ),
+    Mutant(
+        "sums-before-the-derivative",
+        "ops/layer.c",
+        "            if (b->y)\n",
+        "            if (b->y && tile > 0)\n",
+        "test_activations",
+    ),
     # --- norms, S-shapes, standardised tiles
     Mutant(
         "variance-of-a-sample",

@@ -113,8 +113,7 @@ class Dense(WeightLayer, Mixing):
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         ws = p.ws
-        self._activate_back(dy, p)
-        self._bias_back(dy, p)
+        self._derive(dy, p)
         flat_dy = self._flat(dy, ws, ("dy", dy.n))
         # The forward pass has filled this buffer already when there are several tiles.
         flat_x = x.array()[0] if x.n_tiles == 1 else ws.array((self.index, "x"), flat_shape(x))

@@ -21,7 +21,7 @@ from rewire.parameters import DenseParameter, Parameter, SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.workspace import Workspace
 
-__all__ = ["Apply", "Keep", "Learner", "Pass", "Probe", "Report", "Updates"]
+__all__ = ["Apply", "Back", "Keep", "Learner", "Pass", "Probe", "Report", "Updates"]
 
 
 class Report(NamedTuple):
@@ -49,6 +49,9 @@ class Following(Protocol):
 
 
 Fill = Callable[[NDArray[Any]], object]
+
+#: An activation as the core knows it, its slope, and the tiles that its derivative is taken from.
+Back = tuple[str, float, _core.Tiles]
 
 
 class Updates(dict[tuple[bool, float], _core.Update]):
@@ -79,6 +82,13 @@ class Updates(dict[tuple[bool, float], _core.Update]):
         return found
 
 
+def _sum(dy: _core.Tiles, back: Back | None, room: NDArray[Any], threads: int, add: bool = False) -> None:
+    if back is None:
+        _core.bias_gradient(dy, room, threads, add)
+    else:
+        _core.activate_back_sums(*back, dy, room, threads, add)
+
+
 class Learner(Protocol):
     """What is done with the gradients of parameters in a backward pass."""
 
@@ -88,8 +98,11 @@ class Learner(Protocol):
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         """The gradient is what ``fill`` writes into memory of the parameter's size, flat and padded."""
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
-        """The gradient is the sum of ``dy`` over the samples."""
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+        """The gradient is the sum of ``dy`` over the samples.
+
+        Of what ``dy`` becomes by an activation's derivative, where ``back`` says which: both in one pass.
+        """
 
 
 class Apply:
@@ -118,11 +131,11 @@ class Apply:
         fill(parameter.room())
         parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
         if parameter.uses > 1:
-            self.shared.bias(parameter, dy, p)
+            self.shared.bias(parameter, dy, p, back)
             return
-        _core.bias_gradient(dy, parameter.room(), p.threads)
+        _sum(dy, back, parameter.room(), p.threads)
         parameter.apply(self._updates[parameter.decays, parameter.rate], p.threads)
 
     def finish(self, threads: int) -> None:
@@ -168,9 +181,8 @@ class Keep:
             fill(more)
             room += more
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
-        add = parameter.name in self.there
-        _core.bias_gradient(dy, parameter.room(), p.threads, add)
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+        _sum(dy, back, parameter.room(), p.threads, parameter.name in self.there)
         self.there[parameter.name] = parameter
 
     def apply(self, updates: Updates, threads: int) -> None:
@@ -203,8 +215,9 @@ class Probe:
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
         pass
 
-    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass) -> None:
-        pass
+    def bias(self, parameter: DenseParameter, dy: _core.Tiles, p: Pass, back: Back | None = None) -> None:
+        if back is not None:
+            _core.activate_back(*back, dy, p.threads)
 
 
 def _joined(first: _core.Tiles | None, second: _core.Tiles) -> _core.Tiles:

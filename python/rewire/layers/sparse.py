@@ -203,8 +203,7 @@ class Sparse(WeightLayer):
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
-        self._activate_back(dy, p)
-        self._bias_back(dy, p)
+        self._derive(dy, p)
         dx = None
         if need_dx:
             dx = p.ws.other(self.n_in, dy)

@@ -90,15 +90,16 @@ class WeightLayer(Layer):
             ws.tiles((self.index, "z"), self.n_out) if keep else None
         )
 
-    def _activate_back(self, dy: _core.Tiles, p: Pass) -> None:
-        bound = self.bound
+    def _derive(self, dy: _core.Tiles, p: Pass) -> None:
+        """``dy``, the gradient for the outputs, becomes that for W x + b; that for b is handed over."""
+        bound, back = self.bound, None
         if bound.code != "linear" and p.linear is not self:
             kept = p.ws.tiles((self.index, "z" if bound.needs_input else "y"), self.n_out)
-            _core.activate_back(bound.code, bound.slope, kept, dy, p.threads)
-
-    def _bias_back(self, dy: _core.Tiles, p: Pass) -> None:
+            back = bound.code, bound.slope, kept
         if self.bias_parameter is not None:
-            p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p)
+            p.taker(self.bias_parameter).bias(self.bias_parameter, dy, p, back)
+        elif back is not None:
+            _core.activate_back(*back, dy, p.threads)
 
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         rows, cols, weights = self.weight.to_arrays()
