@@ -18,6 +18,7 @@ from itertools import product
 
 import numpy as np
 from _array_cells import arrays
+from _batch_cells import batches
 from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
 
@@ -500,6 +501,17 @@ def judge_batch_one(report: Report, cells: dict[Cell, dict]) -> None:
     report.judge("S6", asked, worst(scipy, False), verdict(scipy.values(), at_least(1)))
 
 
+def judge_batches(report: Report, cells: dict[str, dict]) -> None:
+    """What a batch costs beside another one."""
+    for batch, asked, least in (
+        ("1024", "batch 1024: a step at 0.9x its rate at batch 128, in every cell", 0.9),
+        ("512", "batch 512: a step at 0.9x its rate at batch 128, in every cell", 0.9),
+        ("200", "batch 200: a step at 0.95x its rate at batch 192, in every cell", 0.95),
+    ):
+        found = {key.removeprefix("batches "): median(ratios[batch]) for key, ratios in cells.items()}
+        report.judge("Batches", asked, worst(found, False), verdict(found.values(), at_least(least)))
+
+
 # --- pictures ------------------------------------------------------------------------------
 
 
@@ -597,9 +609,11 @@ def main() -> None:
     report = Report("kernels", arguments)
     machine = limits(report, arguments.threads)
     arrays(report)
+    large = batches(report)
     cells = run(report)
     tables(report, cells, machine)
     judge(report, cells)
+    judge_batches(report, large)
     plots(report, cells, machine)
     report.save()
 
