@@ -276,7 +276,7 @@ def test_numbers_have_names(path):
 
 def tuning_table(text):
     """The table of measured numbers, whose names are those of its fields."""
-    table = re.search(r"#define RW_TUNING_MEASURED.*?(?=#endif)", text, re.S)
+    table = re.search(r"#define RW_TUNING_WITH.*?(?=#endif)", text, re.S)
     return table[0] if table else ""
 
 

@@ -45,67 +45,7 @@
 #define RW_SLOTS_8 1
 #endif
 
-/* Registers of a tile that products of single rows take along with the full tile before it, at most:
- * alone they would leave too few sums in flight. Groups gain nothing (docs/tried.md). */
-#if RW_REGS == 1
-#define RW_REST 0
-#elif RW_REGS == 32
-#define RW_REST 3
-#else
-#define RW_REST 4
-#endif
-enum { RW_V(rest) = RW_REST * RW_LANES };
-
-/* Cut [0, cols) into blocks of `most` registers, then of fewer: `call` sees
- * the block's first sample `c` and its registers `regs`, and `more`: none. */
-#define RW_BLOCKS(most, call)                                              \
-    do {                                                                   \
-        int32_t c = 0;                                                     \
-        const int more = 0;                                                \
-        RW_BLOCKS_OF(most, cols, call)                                     \
-        if ((most) > 4)                                                    \
-            RW_BLOCKS_OF(4, cols, call)                                    \
-        if ((most) > 3)                                                    \
-            RW_BLOCKS_OF(3, cols, call)                                    \
-        if ((most) > 2)                                                    \
-            RW_BLOCKS_OF(2, cols, call)                                    \
-        RW_BLOCKS_OF(1, cols, call)                                        \
-    } while (0)
-#define RW_BLOCKS_OF(n, end, call)                                         \
-    for (; c + (n) * RW_LANES <= (end); c += (n) * RW_LANES) {             \
-        const int regs = (n);                                              \
-        call;                                                              \
-    }
-
-/* The same of a full tile and the `rest` behind it, for single rows: one block of `regs`, which is all of
- * the tile or its last part, has `more` of the rest. */
-#define RW_BLOCKS_AND_REST(rest, call)                                     \
-    do {                                                                   \
-        int32_t c = 0;                                                     \
-        {                                                                  \
-            const int more = 0;                                            \
-            RW_BLOCKS_OF(RW_REGS_1, RW_FULL - RW_REGS_1 * RW_LANES, call)  \
-        }                                                                  \
-        const int regs = RW_REGS_1;                                        \
-        switch ((rest) / RW_LANES) {                                       \
-        case 1: RW_WITH_REST(1, call) break;                               \
-        case 2: RW_WITH_REST(2, call) break;                               \
-        case 3: RW_WITH_REST(3, call) break;                               \
-        default: RW_WITH_REST(4, call)                                     \
-        }                                                                  \
-    } while (0)
-#define RW_WITH_REST(n, call)                                              \
-    if ((n) <= RW_REST) {                                                  \
-        const int more = (n);                                              \
-        call;                                                              \
-    }
-
-/* Which function serves a call: the group, or 0 for a tile with a rest behind it. */
-#define RW_SERVES(w, strip) (RW_REST && (strip)->rest ? 0 : (w)->group)
-
-/* Where register i of a block is, of `regs` at `here` and then others at `behind`. */
-#define RW_REGISTER(here, behind, i) \
-    ((i) < regs ? (here) + (i) * RW_LANES : (behind) + ((i) - regs) * RW_LANES)
+#include "kernels/kernels_blocks.h"
 
 /* A full tile of the usual size (rw_tile_size) is a case of its own: a compiler
  * that knows the size needs no multiplication for an address. */
@@ -384,87 +324,7 @@ RW_KERNEL void RW_V(forward_one)(const rw_rows *s, int32_t g0, int32_t g1, const
         RW_V(forward_lanes)(s, g0, at, p, x, bias, y, 1);
 }
 
-/* --- dX by gathering ------------------------------------------------------ */
-
-RW_INLINE void RW_V(gather_block)(const rw_rows *s, const rw_mirror *mirror, int32_t j,
-                                  const RW_T *dy, size_t in_step, RW_T *dx, size_t out_step,
-                                  int32_t tile, const int rows, const int regs, const int more)
-{
-    RW_VEC acc[16];
-    RW_UNROLL
-    for (int i = 0; i < regs + more; i++)
-        acc[i] = RW_V(zero)();
-    const int64_t end = mirror->start[j] + mirror->len[j];
-    for (int64_t e = mirror->start[j]; e < end; e++) {
-        int32_t group = mirror->group[e];
-        const RW_T *w = (const RW_T *)s->weight + (s->start[group] + mirror->position[e]) * rows;
-        const RW_T *from = dy + (size_t)group * (size_t)rows * (size_t)tile;
-        RW_UNROLL
-        for (int r = 0; r < rows; r++) {
-            RW_VEC weight = RW_V(set1)(w[r]);
-            if (r > 0)
-                from += tile; /* of from + r * tile gcc would compute every address anew */
-            RW_UNROLL
-            for (int i = 0; i < regs + more; i++) {
-                RW_VEC in = RW_V(load)(RW_REGISTER(from, from + in_step, i));
-                acc[i] = RW_V(fma)(weight, in, acc[i]);
-            }
-        }
-    }
-    RW_T *to = dx + (size_t)j * (size_t)tile;
-    RW_UNROLL
-    for (int i = 0; i < regs + more; i++)
-        RW_V(store)(RW_REGISTER(to, to + out_step, i), acc[i]);
-}
-
-RW_INLINE void RW_V(gather_rows)(const rw_rows *s, const rw_mirror *mirror, int32_t j0,
-                                 int32_t j1, const rw_strip *strip, int32_t tile, int32_t cols,
-                                 const int rows, const bool rest)
-{
-    const RW_T *dy = strip->in;
-    RW_T *dx = strip->out;
-    size_t in_step = strip->in_step, out_step = strip->out_step;
-#define RW_GATHER_BLOCK                                                                          \
-    RW_V(gather_block)(s, mirror, j, dy + c, in_step - (size_t)c, dx + c, out_step - (size_t)c,  \
-                       tile, rows, regs, more)
-    for (int32_t j = j0; j < j1; j++)
-        if (rest)
-            RW_BLOCKS_AND_REST(strip->rest, RW_GATHER_BLOCK);
-        else
-            RW_BLOCKS(RW_REGS_1, RW_GATHER_BLOCK);
-}
-
-#define RW_GATHER_OF(rows)                                                                     \
-    RW_OUTLINE void RW_V(gather_##rows)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, \
-                                        int32_t j1, const rw_strip *s)                         \
-    {                                                                                          \
-        if (s->tile == RW_FULL && s->cols == RW_FULL)                                          \
-            RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, rows, false);            \
-        else                                                                                   \
-            RW_V(gather_rows)(w, mirror, j0, j1, s, s->tile, s->cols, rows, false);            \
-    }
-RW_GATHER_OF(1)
-RW_GATHER_OF(2)
-RW_GATHER_OF(4)
-RW_GATHER_OF(8)
-
-RW_OUTLINE void RW_V(gather_rest)(const rw_rows *w, const rw_mirror *mirror, int32_t j0,
-                                  int32_t j1, const rw_strip *s)
-{
-    RW_V(gather_rows)(w, mirror, j0, j1, s, RW_FULL, RW_FULL, 1, true);
-}
-
-RW_KERNEL void RW_V(dx_gather)(const rw_rows *w, const rw_mirror *mirror, int32_t j0, int32_t j1,
-                               const rw_strip *s)
-{
-    switch (RW_SERVES(w, s)) {
-    case 0: RW_V(gather_rest)(w, mirror, j0, j1, s); break;
-    case 1: RW_V(gather_1)(w, mirror, j0, j1, s); break;
-    case 2: RW_V(gather_2)(w, mirror, j0, j1, s); break;
-    case 4: RW_V(gather_4)(w, mirror, j0, j1, s); break;
-    default: RW_V(gather_8)(w, mirror, j0, j1, s); break;
-    }
-}
+#include "kernels/kernels_gather.h"
 
 /* --- dX by scattering ------------------------------------------------------ */
 
@@ -765,8 +625,6 @@ RW_KERNEL void RW_V(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #undef RW_FULL
 #undef RW_FORWARD_BLOCK
 #undef RW_FORWARD_OF
-#undef RW_GATHER_BLOCK
-#undef RW_GATHER_OF
 #undef RW_SCATTER_BLOCK
 #undef RW_SCATTER_OF
 #undef RW_DW_OF

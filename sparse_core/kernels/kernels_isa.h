@@ -87,6 +87,7 @@ static inline bool rw_can_look_ahead(const rw_rows *w, int32_t g, int32_t stop)
  * second word between them so that two pairs whose first words lie close do
  * not share a shifted mask. */
 #define RW_GOLDEN_32 0x9E3779B9u
+#define RW_LOW_HALF 0xffff /* the bits of the first of a pair */
 #define RW_LOWBIAS_FIRST 0x7FEB352Du
 #define RW_LOWBIAS_SECOND 0x846CA68Bu
 static inline uint32_t rw_dropout_hash(uint32_t base, uint32_t twist, uint32_t spread)

@@ -144,9 +144,9 @@ MUTANTS = [
     ),
     Mutant(
         "a-pair-dropped-together",
-        "kernels/kernels_element.h",
+        "kernels/kernels_dropout.h",
         "y1[b] = x1[b] * ((int32_t)(hash >> 16) >= below",
-        "y1[b] = x1[b] * ((int32_t)(hash & 0xffff) >= below",
+        "y1[b] = x1[b] * ((int32_t)(hash & RW_LOW_HALF) >= below",
         "test_dropout_rate",
     ),
     Mutant(
