@@ -30,10 +30,11 @@ demo: .venv/.for-all        ## set up, then train on the digits, print a table, 
 
 build: .venv/.for-all       ## .venv with the package, from a wheel built from the sdist
 
-# What takes longest by itself begins first: the wheel and what pip brings, then the sanitizers, which need no
-# Python. pytest gets one process a processor, so nothing in them starts threads unless a test asks for them.
+# What takes longest by itself begins first: the wheel and what pip brings, all of it beside the C tests, then the
+# sanitizers, which need no Python. pytest gets one process a processor, so nothing in them starts threads unless
+# a test asks for them.
 test: .venv/.machine         ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test .venv-mpi/.ready asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test .venv-torch/.ready .venv-mpi/.ready asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -151,10 +152,11 @@ export MACHINE
 	$(BIN)/pip install -q --no-compile build "setuptools>=77" "cython>=3.1,<4"
 	@touch $@
 
+# Other environments are filled by the pip of .venv: one of their own would take longer to install than they.
 # MPI in an environment of its own: its wheel brings an mpiexec that other programs may not expect.
 .venv-mpi/.ready: .venv/.ready
-	@$(PYTHON) -m venv .venv-mpi
-	@.venv-mpi/bin/pip install -q numpy safetensors "mpi4py>=4.0" mpich \
+	@$(PYTHON) -m venv --without-pip .venv-mpi
+	@$(BIN)/pip --python .venv-mpi install -q --no-compile numpy safetensors "mpi4py>=4.0" mpich \
 		|| echo "no wheels of mpi4py and MPICH here: their tests are skipped"
 	@touch $@
 
@@ -191,13 +193,17 @@ print(*project["dependencies"], *needed(sys.argv[1]), sep="\n")
 endef
 export NEEDS
 
-.venv-torch/.ready: dist/.wheel
-	@test -d .venv-torch || $(PYTHON) -m venv .venv-torch
-	@rm -f .venv-torch/.lacks-torch
-	@.venv-torch/bin/pip install -q $(TORCH) numpy >build/torch.log 2>&1 || touch .venv-torch/.lacks-torch
-	@.venv-torch/bin/pip install -q "pytest>=8" "pytest-xdist>=3.8" "hypothesis>=6.100"
-	@.venv-torch/bin/pip install -q --force-reinstall --no-deps $(WHEEL)
+.venv-torch/.ready: dist/.wheel .venv-torch/.needs
+	@$(BIN)/pip --python .venv-torch install -q --force-reinstall --no-deps $(WHEEL)
 	@touch $@
+
+.venv-torch/.needs: .venv/.ready
+	@test -d .venv-torch || $(PYTHON) -m venv --without-pip .venv-torch
+	@rm -f .venv-torch/.lacks-torch; mkdir -p build
+	@$(BIN)/pip --python .venv-torch install -q --no-compile $(TORCH) numpy >build/torch.log 2>&1 \
+		|| touch .venv-torch/.lacks-torch
+	@$(BIN)/pip --python .venv-torch install -q --no-compile "pytest>=8" "pytest-xdist>=3.8" "hypothesis>=6.100"
+	@test -e .venv-torch/.lacks-torch || touch $@
 
 .venv-bench/.ready: dist/.wheel
 	test -d .venv-bench || $(PYTHON) -m venv .venv-bench
@@ -260,12 +266,14 @@ build/c/%.o: $$(wildcard sparse_core/*/$$(notdir $$*).c tests/$$(notdir $$*).c) 
 
 # The kernels take most of the compiler's time. At -O2 these and the test programs take half as long again to
 # compile, which running them does not win back. What knows nothing of OpenMP (tests/test_architecture.py) is
-# one object for both variants. The sanitizers need no optimizer. All kernels are made of the same two files, so every check of undefined behaviour is made on the scalar ones, and on vectors those that
-# cost little. What this machine cannot run is compiled once, for its warnings. Without the optimizer gcc's
-# AVX-512 intrinsics are macros, which convert signs.
+# one object for both variants. All kernels are made of the same two files, so every check of undefined behaviour
+# is made on the scalar ones, and on vectors those that cost little; in the test programs it is made of what they
+# call, for what they do themselves would take the compiler as long again. What this machine cannot run is
+# compiled once, for its warnings. Without the optimizer gcc's AVX-512 intrinsics are macros, which convert signs.
 build/c/serial/kernels_%.o: VARIANT = -O1
 build/c/serial/test_%: VARIANT = -O1
 build/c/openmp/test_%: VARIANT = -O1 -fopenmp
+build/c/asan/test_%.o: VARIANT = -O1 -g1 -fopenmp -fno-omit-frame-pointer -fsanitize=address
 WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_neon kernels_scalar \
                  adam fields rescale targets check csr store structure test_core
 SHARED = $(WITHOUT_OPENMP:%=build/c/openmp/%.o)
