@@ -21,6 +21,7 @@ LONGEST = {
     "test_sklearn_contract", "test_store_machine", "test_bench", "test_estimators", "test_rule_properties",
     "test_checkpoint", "test_cli", "test_mutants", "test_python_mutants", "test_analysis", "test_types",
     "test_file_memory", "test_outside", "test_carried", "test_forged_files", "test_links", "test_horizon",
+    "test_rules", "test_threads", "test_workers", "test_wassp", "test_readme",
 }  # fmt: skip
 
 # These have an environment of their own: `make test-torch`.

@@ -58,7 +58,7 @@ def run(rule, shape, density, steps):
     return net, before, seen
 
 
-@pytest.mark.in_turn(4)
+@pytest.mark.in_turn(9)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", KEEP)
 def test_links_are_kept(name, shape):

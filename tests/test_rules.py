@@ -104,6 +104,7 @@ RULES = {
 }
 
 
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize("group", [1, 4])
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_does_what_its_slow_version_does(name, group):
