@@ -24,7 +24,7 @@ CHUNK, GROWTH, SECONDS = 500, 256, 900  # files of a process, the MiB it may gro
 @SELDOM
 @GROWN
 def test_a_few_hundred_forged_files(tmp_path):
-    found, faults = forging.run(20, 240, 12, tmp_path)
+    found, faults = forging.run(20, 160, 12, tmp_path)
     assert not faults, "\n".join(faults)
     # The changes are neither so rough that everything is refused, nor so mild that nothing is.
     assert found["fine"] > 20 and found["refused"] + found["refused, network loads"] > 60
