@@ -25,7 +25,9 @@ PACKAGE = ROOT / "python" / "rewire"
 ORDER = """
     _collector _version _core _openmp errors _warn _format _record _checks _geometry _registry _params
     _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads _moments _inputs
-    _targets standardizer workspace _positions _links _view _no_array _products _items
+    _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.kinds
+    streams.joining streams.ahead streams.windows streams.stream streams.
+    standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built store _merging _structure activations initializers
     link_counts connectivity
     parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
@@ -52,7 +54,7 @@ ORDER = """
     callbacks.base callbacks.watched callbacks.checkpoint callbacks.early_stopping
     callbacks.link_log callbacks.map_log callbacks.weight_average callbacks.
     _diverging _packing _shards _strategies _alone _sharded _together
-    workers. workers.comm workers.pipes workers.shared workers.mapped workers.processes workers.mpi
+    workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining
     _density _carried _run _snapshot _stepper _fit _wassp _own_stepper

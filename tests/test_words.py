@@ -123,13 +123,31 @@ def test_pairs_are_no_array(pairs):
             call(X, (label for label in Y))
 
 
+BATCHES = {  # each with what is wrong for a Trainer: without targets, without a length, no rows
+    "rows": (lambda: (row for row in X), ValueError, "steps_per_epoch must be given"),
+    "pairs": (lambda: zip(X, Y, strict=True), ValueError, "steps_per_epoch must be given"),
+    "numbers": (lambda: {"a": (1, 2)}.values(), ValueError, r"X of batch 0 must be 2-D .* got shape \(\)"),
+    "arrays": (lambda: {"a": X}.values(), TypeError, r"y must be there: X of batch 0 has come without it"),
+}
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_what_gives_no_batches(name):
+    make, kind, words = BATCHES[name]
+    trainer = rw.Trainer(rw.Sequential([rw.Sparse(6, 2, activation="softmax")]), loss="cross_entropy")
+    with pytest.raises(kind, match=words):
+        trainer.fit(make(), verbose=0)
+    with pytest.raises(TypeError, match=r"^y must not be given where X gives batches"):
+        trainer.fit(make(), Y)
+    assert trainer.step == 0
+
+
 ITERABLES = [lambda: (row for row in X), lambda: zip(X, Y, strict=True), lambda: map(list, X), Loader,
              lambda: {1.0, 2.0}, lambda: {"a": 1}.values(), lambda: {"a": X}, lambda: iter(X)]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", ITERABLES)
 def test_iterables_are_no_arrays(make):
-    trainer = rw.Trainer(rw.Sequential([rw.Sparse(6, 2, activation="softmax")]), loss="cross_entropy")
     fitted = SparseMLPClassifier(**FAST).fit(X, Y)
     calls = [
         lambda: SparseMLPClassifier(**FAST).fit(make()),
@@ -138,10 +156,6 @@ def test_iterables_are_no_arrays(make):
         lambda: SparseMLPRegressor(**FAST).fit(make()),
         lambda: SparseMLPRegressor(**FAST).partial_fit(make(), Y),
         lambda: fitted.predict(make()),
-        lambda: trainer.fit(make()),
-        lambda: trainer.fit(make(), Y),
-        lambda: trainer.evaluate(make(), Y),
-        lambda: trainer.network.predict(make()),
     ]
     for call in calls:
         with pytest.raises(TypeError, match="^X must be an array .* got an iterable") as caught:

@@ -15,12 +15,12 @@ import rewire as rw
 import rewire._elsewhere
 import rewire.workers.starting
 from rewire._inputs import as_source
+from rewire._mapped import mapped
 from rewire.cli import main
 from rewire.cli.train import _SaveWhenAsked
 from rewire.layers import ArrayLayer
 from rewire.losses import ArrayLoss
 from rewire.workers.comm import parts_of, thing_of
-from rewire.workers.mapped import mapped
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job
 from rewire.workers.starting import _shareable

@@ -84,7 +84,8 @@ def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") 
     if _pairs(value):
         raise TypeError(
             f"{name} must be an array of shape {shape}, got pairs, {describe(value)}: "
-            "make one array of the first of each pair and another of the second, and give them as X and y"
+            "make one array of the first of each pair and another of the second, and give them as X and y, "
+            "or a DataLoader, which makes batches of them"
         )
     if hasattr(value, "__iter__") and (isinstance(value, Mapping) or not hasattr(value, "__getitem__")):
         array_like = ("__array__", "__array_interface__", "__dlpack__", "__dataframe__", "tocsr")
@@ -92,7 +93,8 @@ def refuse_iterables(name: str, value: Any, shape: str = "(samples, features)") 
             raise TypeError(
                 f"{name} must be an array of shape {shape}, got an iterable, "
                 f"{describe(value)}: make one array of its pieces (np.concatenate, np.asarray(list(...))), "
-                "or train on one piece after the other (partial_fit of an estimator, fit of a Trainer)"
+                "or train on one piece after the other (partial_fit of an estimator); "
+                "Trainer.fit and evaluate, and Sequential.predict, take what gives batches as it is"
             )
 
 

@@ -20,6 +20,10 @@ from rewire.activations import Softmax
 from rewire.layers import Pass
 from rewire.layers.passing import Learner
 from rewire.layers.row import backward_through, forward_through
+from rewire.streams.ahead import Ahead
+from rewire.streams.kinds import pieces_of
+from rewire.streams.pieces import Pieces
+from rewire.streams.stream import in_order
 from rewire.threads import resolve
 from rewire.workspace import Workspace
 
@@ -149,8 +153,9 @@ class Computing(Assembled):
 
         Parameters
         ----------
-        X : array-like or SciPy CSR, shape (m, n_in)
-            Real and finite; converted batch by batch.
+        X : array-like or SciPy CSR, shape (m, n_in), or data that are read in pieces
+            Real and finite; converted batch by batch. What is not in memory is read in pieces, as by
+            `Trainer.fit`; of batches ``(X, y)`` only X counts.
         batch_size : int, optional
             Samples at a time; changes memory and time, not the outputs.
         threads : int, optional
@@ -171,9 +176,21 @@ class Computing(Assembled):
         -----
         Any number of threads may call this at a time.
         """
+        if (pieces := pieces_of(X)) is not None:
+            with self.gate.reading("predict"):
+                return self._outputs_of(pieces, resolve(threads), batch_size)
         source = as_source(X, self.n_in)
         with self.gate.reading("predict"):
             return self.outputs(source, np.arange(source.n_samples), resolve(threads), batch_size)
+
+    def _outputs_of(self, pieces: Pieces, threads: int, batch_size: int | None) -> NDArray[Any]:
+        """:meth:`predict` for data that are read in pieces, one ahead."""
+        checked = (as_source(p.x, self.n_in, f"X{p.place}") for p in in_order(pieces, self.n_in, 64))
+        found = [np.empty((0, self.n_out), self.dtype)]
+        with Ahead(checked) as sources:
+            for source in sources:
+                found.append(self.outputs(source, np.arange(source.n_samples), threads, batch_size))
+        return np.concatenate(found)
 
     @quiet()
     def outputs(

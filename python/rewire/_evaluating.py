@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,11 +13,16 @@ from numpy.typing import NDArray
 
 from rewire import _checks
 from rewire._inputs import Source, as_source
-from rewire._moments import SampleWeights, quiet
+from rewire._moments import SampleWeights, levels, quiet
 from rewire.callbacks import brings_network
-from rewire.losses import Loss, Targets, Truth
+from rewire.losses import Loss, Truth
 from rewire.metrics import Metric
 from rewire.network import Sequential
+from rewire.streams.ahead import Ahead
+from rewire.streams.joining import Samples
+from rewire.streams.kinds import pieces_of
+from rewire.streams.pieces import Piece
+from rewire.streams.stream import Stream
 from rewire.threads import resolve
 
 __all__ = ["Evaluating"]
@@ -34,7 +42,7 @@ class Evaluating:
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, which: str, loss: Loss | None = None
-    ) -> tuple[Source, Targets, NDArray[np.float64] | None]:
+    ) -> Samples:
         loss = self.loss if loss is None else loss
         source = as_source(X, self.network.n_in, f"{which}X")
         targets = loss.targets(y, self.network.n_out, f"{which}y")
@@ -44,7 +52,55 @@ class Evaluating:
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
             )
         weight = self._check_weight(sample_weight, source.n_samples, f"{which}sample_weight")
-        return source, targets, weight
+        return Samples(source, targets, weight)
+
+    def _data(
+        self, X: Any, y: Any, sample_weight: Any, which: str, *, window: int | None = None,
+        asked: bool = False,
+    ) -> Samples | Stream:  # fmt: skip
+        """Data in memory, checked, or what comes in pieces, which are checked as they come.
+
+        ``asked`` says whether arrays in memory are to come in pieces as well.
+        """
+        pieces = pieces_of(X, y, sample_weight, which, asked=asked, window=window)
+        if pieces is None:
+            return self._check_data(X, y, sample_weight, which)
+        n_in = self.network.n_in
+        if pieces.n_features not in (None, n_in):
+            shape = pieces.n_samples, pieces.n_features
+            raise ValueError(f"{which}X must have {n_in} features, got shape {shape}")
+        return Stream(pieces, partial(self._check_piece, which), n_in)
+
+    def _check_inputs(self, piece: Piece, which: str = "") -> tuple[Source, NDArray[np.float64] | None]:
+        """The inputs of a piece, and the weights of its samples."""
+        source = as_source(piece.x, self.network.n_in, f"{which}X{piece.place}")
+        if piece.weight is None:
+            return source, None
+        name = f"{which}sample_weight{piece.place}"
+        weight = _checks.float_vector(name, piece.weight, source.n_samples, low=0.0)
+        if levels(weight[weight > 0]).any():
+            raise ValueError(
+                f"{name} must be 0 or within 2^-200 and 2^200, so that those of all pieces can be compared, "
+                f"got {weight[levels(weight) != 0][0]:g}"
+            )
+        return source, weight
+
+    def _check_piece(self, which: str, piece: Piece) -> Samples:
+        """A piece of data, checked; errors say which it is."""
+        if piece.y is None:
+            raise TypeError(
+                f"{which}y must be there: {which}X{piece.place} has come without it, got None; batches are "
+                "(X, y), and arrays and tables have y beside them"
+            )
+        source, weight = self._check_inputs(piece, which)
+        targets = self.loss.targets(piece.y, self.network.n_out, f"{which}y{piece.place}")
+        self.loss.check_range(targets, self.network.dtype, f"{which}y{piece.place}")
+        if targets.n_samples != source.n_samples:
+            raise ValueError(
+                f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
+                f"{piece.place and f' in {which}X{piece.place}'}"
+            )
+        return Samples(source, targets, weight)
 
     def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
         if weight is None:
@@ -82,16 +138,19 @@ class Evaluating:
         return found
 
     def evaluate(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
-    ) -> dict[str, float]:
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None,
+        steps: int | None = None,
+    ) -> dict[str, float]:  # fmt: skip
         """Loss and metric on data, without dropout, of :meth:`evaluated_network`.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for :meth:`fit`.
+            As for :meth:`fit`: also what is read in pieces.
         batch_size : int, optional
             Samples at a time.
+        steps : int, optional
+            Batches of X that gives batches: all, by default, which are to come to an end.
 
         Returns
         -------
@@ -99,18 +158,20 @@ class Evaluating:
             ``{"loss": ..., "accuracy": ...}``; ``"r2"`` for losses of numbers; ``"loss"`` alone where a loss
             has no metric.
         """
-        source, targets, weight = self._check_data(X, y, sample_weight, "")
+        steps = None if steps is None else _checks.integer("steps", steps, low=1)
+        data = self._data(X, y, sample_weight, "")
+        if steps is not None and not (isinstance(data, Stream) and data.pieces.ready):
+            raise TypeError(f"steps counts batches that X gives, and belongs to no array, got {steps}")
         with self.network.gate.reading("evaluate"):
-            return self.evaluate_checked(source, targets, weight, batch_size, refuse=True)
+            return self.evaluate_checked(data, batch_size, steps=steps, refuse=True)
 
     @quiet()
     def evaluate_checked(
         self,
-        source: Source,
-        targets: Targets,
-        weight: NDArray[np.float64] | None,
+        data: Samples | Stream,
         batch_size: int | None = None,
         *,
+        steps: int | None = None,
         refuse: bool = False,
     ) -> dict[str, float]:
         """:meth:`evaluate` on data that has been checked and wrapped.
@@ -122,26 +183,32 @@ class Evaluating:
         ws = net.workspace()
         p = net.passing(ws, fused=self.fused, threads=n_threads)
         metric = self.loss.metric(net.final)
-        size = net.batch_for(source.n_samples, batch_size)
         total = weights = 0.0
-        each = SampleWeights(weight)
-        with quiet():
-            for start in range(0, source.n_samples, size):
-                rows = np.arange(start, min(start + size, source.n_samples))
-                w, apart, amount = each.of(rows)
-                if amount == 0.0:
-                    continue
-                x = net.load_batch(ws, source, rows, n_threads)
-                z = net.forward(x, p)[-1]
-                truth = Truth(targets, rows)
-                value = self.loss.evaluate(z, truth, w, None, n_threads)
-                amount *= self.loss.counts(truth, w)
-                total += amount * value
-                weights += amount
-                if refuse and not z.finite(n_threads):
-                    net.check_outputs(source, rows, z.unpack(None, n_threads))
-                if metric is not None:
-                    metric.count(metric.look(z, truth, apart, n_threads), truth, apart)
+        if isinstance(data, Samples):
+            size = net.batch_for(data.source.n_samples, batch_size)
+            parts: contextlib.AbstractContextManager[Iterable[Samples]] = contextlib.nullcontext([data])
+        else:
+            size = net.batch_for(data.n_samples or 2**62, batch_size)
+            parts = Ahead(data.blocks(size, steps))
+        with quiet(), parts as found_parts:
+            for source, targets, weight in found_parts:
+                each = SampleWeights(weight)
+                for start in range(0, source.n_samples, size):
+                    rows = np.arange(start, min(start + size, source.n_samples))
+                    w, apart, amount = each.of(rows)
+                    if amount == 0.0:
+                        continue
+                    x = net.load_batch(ws, source, rows, n_threads)
+                    z = net.forward(x, p)[-1]
+                    truth = Truth(targets, rows)
+                    value = self.loss.evaluate(z, truth, w, None, n_threads)
+                    amount *= self.loss.counts(truth, w)
+                    total += amount * value
+                    weights += amount
+                    if refuse and not z.finite(n_threads):
+                        net.check_outputs(source, rows, z.unpack(None, n_threads))
+                    if metric is not None:
+                        metric.count(metric.look(z, truth, apart, n_threads), truth, apart)
         found = {"loss": total / weights if weights else math.nan}
         return found if metric is None else {**found, metric.name: metric.value()}
 

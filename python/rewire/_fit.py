@@ -1,7 +1,8 @@
 """One call of ``fit``: the loop over epochs and batches; what a step is stands in ``_stepper.py``.
 
-The order of things in an epoch: callbacks (begin), shuffle, then for every
-batch rewiring if due (after a look at gradients, where the rule asks for it),
+The order of things in an epoch: callbacks (begin), shuffle (of all samples, or of
+one window after the other where data come in pieces), then for every batch
+rewiring if due (after a look at gradients, where the rule asks for it),
 forward, loss, backward with the optimizer's step; removal if this is the last
 epoch and the rule asks for it; validation; the row of the history; callbacks
 (end).
@@ -15,14 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped, state_fields
-from rewire._inputs import Source
 from rewire._moments import SampleWeights, Weighed, quiet
 from rewire._run import run_length
 from rewire._sharded import Helpers
@@ -33,15 +33,18 @@ from rewire._strategies import LocalSGD, Strategy
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import State, handlers
-from rewire.losses import Targets, Truth
+from rewire.losses import Truth
 from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import RewiringRecord
+from rewire.streams.ahead import Ahead
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
+from rewire.streams.windows import SHUFFLE, Cut, Window, permutation
 from rewire.workspace import Workspace
 
 __all__ = ["Fit"]
 
-_SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _PROBE = 0x50726F62  # "Prob": the samples a rule looks at beside the coming batch
 
 
@@ -52,12 +55,9 @@ class Fit(Stepper):
         self,
         trainer: TrainerLike,
         ws: Workspace,
-        source: Source,
-        targets: Targets,
-        weight: NDArray[np.float64] | None,
-        validation: tuple[Source, Targets, NDArray[np.float64] | None] | None,
-        batch: int,
-        shuffle: bool,
+        data: Samples | Stream,
+        validation: Samples | Stream | None,
+        cut: Cut,
         interrupts: Interrupts,
         helpers: Helpers | None = None,
         strategy: Strategy | None = None,
@@ -72,10 +72,14 @@ class Fit(Stepper):
         if helpers is not None and helpers.patient:
             self.step_whole = self.exchange = interrupts.wait_long
         self.event_whole = interrupts.section()
-        self.source, self.targets, self.validation = source, targets, validation
-        self.weight = SampleWeights(weight)
-        self.batch, self.shuffle, self.samples = batch, shuffle, source.n_samples
-        self.use_threads(self.threads_for(batch))
+        self.data, self.cut, self.validation = data, cut, validation
+        self.shuffle, self.batch, self.first = cut.shuffle, cut.batch, 0
+        if isinstance(data, Samples):
+            self.source, self.targets = data.source, data.targets
+            self.weight, self.samples = SampleWeights(data.weight), data.source.n_samples
+        else:
+            self.samples = data.n_samples or 0
+        self.use_threads(self.threads_for(max(1, cut.batch)))
         self.seen = State(trainer, self.net, validates=validation is not None)
         self.seconds_callbacks = 0.0
         self.errors = np.geterr()  # the caller's, for his callbacks; ours do not depend on it
@@ -119,14 +123,14 @@ class Fit(Stepper):
         steps = self.steps_of_epoch()
         self.run_epochs = run_length(trainer, count + alone, steps)
         part = state.unfinished
-        if part is not None and not (part.continues(*self.kind()) and self.has_weight(part)):
+        if part is not None and not (part.continues(self.fresh()) and self.has_weight(part)):
             part = state.unfinished = None
         try:
             if trainer.standardize:
-                center = trainer.standardize != "scale"
-                net.learn_inputs(self.source, self.weight.values, center=center)
-            for source in (self.source, *(self.validation or ())[:1]):
-                net.check_inputs(source)
+                self.learn_inputs(part is not None)
+            for data in (self.data, self.validation):
+                if isinstance(data, Samples):
+                    net.check_inputs(data.source)
             self.prepare()
             self.tell("on_fit_begin")
             show.begin(self.seen.last_epoch, state.epoch, steps)
@@ -172,28 +176,42 @@ class Fit(Stepper):
         self.tell("on_epoch_end")
         row["seconds_callbacks"] = self.seconds_callbacks
 
+    def learn_inputs(self, resumes: bool) -> None:
+        """Let the network learn mean and deviation of the features.
+
+        That is a pass over all, where they come in pieces: not for an epoch that is gone on with.
+        """
+        center, known = self.trainer.standardize != "scale", self.net.standardizer is not None
+        if isinstance(self.data, Samples):
+            self.net.learn_inputs(self.data.source, self.data.weight, center=center)
+        elif not known or (self.data.pieces.lasts and not resumes):
+            self.net.learn_inputs(self.data.seen(self.cut.steps), None, center=center)
+
     # --- an epoch -----------------------------------------------------------------------
 
     def steps_of_epoch(self) -> int:
         """Steps in a row, with those that are passed over: each takes a batch of every training."""
-        return -(-self.samples // (self.batch * max(1, self.trainings)))
+        return self.cut.steps or -(-self.samples // (self.batch * max(1, self.trainings)))
 
-    def kind(self) -> tuple[int, int, int, bool, Metric | None]:
-        """What an unfinished epoch must have in common with the coming one, to be that."""
+    def fresh(self) -> Unfinished:
+        """The coming epoch, of which nothing is done yet."""
+        none, cut, state = [0] * len(self.net.tree.weighted), self.cut, self.state
         metric = self.trainer.training_metric()
-        return self.state.epoch, self.samples, self.batch, self.shuffle, metric
+        return Unfinished(
+            self.samples, cut.batch, cut.window, cut.steps, self.shuffle, state.epoch, state.step, metric,
+            none, list(none),
+        )  # fmt: skip
 
     def has_weight(self, part: Unfinished) -> bool:
         """Whether an epoch that is gone on with has any weight at its end, which its loss is a mean by."""
-        return part.weights > 0.0 or self.weight.of(self.order()[part.done :]).amount > 0.0
+        if part.weights > 0.0 or not isinstance(self.data, Samples):
+            return True
+        return self.weight.of(self.order()[part.done :]).amount > 0.0
 
     def begin_epoch(self) -> Unfinished:
-        """Nothing of the epoch is done yet."""
-        epoch, n_samples, batch, shuffle, metric = self.kind()
-        none = [0] * len(self.net.tree.weighted)
+        """The epoch begins."""
         with self.event_whole:
-            part = Unfinished(n_samples, batch, shuffle, epoch, self.state.step, metric, none, list(none))
-            self.state.unfinished = part
+            part = self.state.unfinished = self.fresh()
             self.seconds_callbacks = 0.0
             self.tell("on_epoch_begin")
             part.seconds_callbacks = self.seconds_callbacks
@@ -205,18 +223,15 @@ class Fit(Stepper):
         part = state.unfinished or self.begin_epoch()
         self.seconds_callbacks = part.seconds_callbacks
         run = self.run_epochs, part.first_step + (self.run_epochs - state.epoch) * self.steps_of_epoch()
-        order = self.order()
-        while self.trainings and part.done < len(order):
-            steps = self.train_round(order, part, run)
-            show.step(self.seen.loss, steps)
-        while part.done < len(order):
-            rows = order[part.done : part.done + self.batch]
-            weight = self.weight.of(rows)
-            if weight.amount > 0.0:
-                self.train(rows, weight, part, run)
-            else:
-                part.done += len(rows)
-            show.step(self.seen.loss)
+        if isinstance(self.data, Samples):
+            self.learn(self.order(), part, run, show)
+        else:
+            with Ahead(self.windows(part)) as windows:
+                for window in windows:
+                    self.look_at(window)
+                    self.learn(window.order, part, run, show)
+            if part.weights == 0.0:
+                raise ValueError(f"sample_weight must have a positive sum, got 0 in epoch {state.epoch}")
         begin = time.perf_counter()
         self.check_finite()
         part.seconds_training += time.perf_counter() - begin
@@ -226,7 +241,7 @@ class Fit(Stepper):
         row: dict[str, Any] = {"epoch": state.epoch, **part.figures()}
         begin = time.perf_counter()
         if self.validation is not None:
-            found = trainer.evaluate_checked(*self.validation)
+            found = trainer.evaluate_checked(self.validation)
             row.update({f"val_{name}": value for name, value in found.items()})
         row.update(epoch_row(trainer, part))
         row.update(
@@ -234,6 +249,35 @@ class Fit(Stepper):
             seconds_callbacks=self.seconds_callbacks,
         )
         return row
+
+    def windows(self, part: Unfinished) -> Iterator[Window]:
+        """What is left of an epoch of data that come in pieces."""
+        assert isinstance(self.data, Stream)
+        made = self.state.step - part.first_step
+        return self.data.windows(self.cut, self.state.epoch, part.done, made)
+
+    def look_at(self, window: Window) -> None:
+        """The coming batches are of this window."""
+        self.source, self.targets, _ = window.samples
+        self.weight, self.first = window.weight, window.first
+        self.net.check_inputs(self.source)
+        if window.batch != self.batch:
+            self.batch = window.batch
+            self.use_threads(self.threads_for(window.batch))
+
+    def learn(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int], show: Silent) -> None:
+        """Learn from the samples that are in memory, in this order, but for what is done of them."""
+        while self.trainings and part.done - self.first < len(order):
+            steps = self.train_round(order, part, run)
+            show.step(self.seen.loss, steps)
+        while (at := part.done - self.first) < len(order):
+            rows = order[at : at + self.batch]
+            weight = self.weight.of(rows)
+            if weight.amount > 0.0:
+                self.train(rows, weight, part, run)
+            else:
+                part.done += len(rows)
+            show.step(self.seen.loss)
 
     def train_round(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int]) -> int:
         """Rewire if it is due; let all trainings make their steps, and take the mean of their ends.
@@ -243,22 +287,22 @@ class Fit(Stepper):
         int
             How many steps of the epoch are behind it now.
         """
-        begin, state = time.perf_counter(), self.state
+        begin, state, at = time.perf_counter(), self.state, part.done - self.first
         self.refuse_other_fields()
         each = self.trainings * self.batch
-        batches = self.parts_of_round(order[part.done : part.done + each])
+        batches = self.parts_of_round(order[at : at + each])
         if not any(batches):  # of weight 0: no step
-            part.done += min(each, len(order) - part.done)
+            part.done += min(each, len(order) - at)
             return 1
         progress = self.progress(state.epoch, state.step == part.first_step, run)
         if self.due(progress) and not part.rewired:
             self.rewire(progress, part, *next(own[0] for own in batches if own))
             begin = time.perf_counter()
-        most = min(self.every, -(-(len(order) - part.done) // each))
+        most = min(self.every, -(-(len(order) - at) // each))
         planned, after = 1, progress._replace(epoch_begins=False)
         while planned < most and not self.due(after._replace(step=state.step + planned)):
             planned += 1
-        rows = order[part.done : part.done + each * planned]
+        rows = order[at : at + each * planned]
         parts = self.parts_of_round(rows)
         steps = max(map(len, parts))
         rates = [self.optimizer.rate(state.epoch, state.step + i) for i in range(steps)]
@@ -327,14 +371,18 @@ class Fit(Stepper):
         n = self.source.n_samples
         if not self.shuffle or self.batch >= n:  # within a batch the order is nothing but rounding
             return np.arange(n)
-        words = np.random.SeedSequence([self.trainer.seed, self.state.epoch, _SHUFFLE])
-        return np.random.Generator(np.random.Philox(words)).permutation(n)
+        return permutation(n, self.trainer.seed, self.state.epoch, SHUFFLE)
 
     def probed(
         self, rows: NDArray[np.int64], weight: Weighed, batches: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         if batches == 1:
             return rows, weight.near
+        if self.batch == self.source.n_samples != self.samples:
+            raise ValueError(
+                f"rewiring {self.rule.name!r} looks at {batches} batches, and X gives one after the other: "
+                "give window=..., of how many samples they are chosen"
+            )
         words = np.random.SeedSequence([self.trainer.seed, self.state.step, _PROBE])
         others = np.random.Generator(np.random.Philox(words)).integers(
             self.source.n_samples, size=(batches - 1) * len(rows)

@@ -8,6 +8,7 @@ column indices).
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,11 +19,15 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
 from rewire._moments import HIGHEST, LOWEST, Extremes, Moments, balanced, levels, quiet, within
+from rewire._warn import warn
 
-__all__ = ["CsrSource", "DenseSource", "Source", "as_source", "numbers_of"]
+__all__ = ["CsrSource", "DenseSource", "Source", "as_source", "is_lazy", "numbers_of", "say_whole"]
 
 _BLOCK = 1 << 20  # values looked at together: temporaries stay in the cache
 _NONE = np.empty(0, np.int64)
+# Who has one of these is an array in memory, or makes one of itself.
+_PRESENT = ("__array_interface__", "__dlpack__", "__dataframe__", "tocsr", "iloc")
+_LARGE = 64 << 20  # bytes from which on it is said that an array is read as a whole
 _PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")
 
 
@@ -102,15 +107,11 @@ class Source:
         """Over all columns, or over some of them, brought near 1 by ``exponent``."""
         raise NotImplementedError
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """The largest magnitude of each of these columns, in rows that have weight."""
         raise NotImplementedError
 
-    def _first(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _first(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """A value of each of these columns, out of the first row that has most weight."""
         at = 0 if weight is None else int(np.argmax(weight))
         return self.rows(np.array([at]))[0, columns] + 0.0  # -0.0 is 0.0, as in a sum
@@ -190,9 +191,7 @@ class DenseSource(Source):
         low, high = (np.array(side, np.float64) for side in zip(*found, strict=True))
         return Extremes(low.min(axis=0), high.max(axis=0))
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         found = np.zeros(len(columns))
         for start, block in self.blocks():
             x = block[:, columns]
@@ -292,9 +291,7 @@ class CsrSource(Source):
         np.maximum.at(high, columns, values)
         return Extremes(low, high)
 
-    def _largest(
-        self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
+    def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         at, which = self._entries(columns)
         values = np.abs(self.values[at].astype(np.float64))
         if weight is not None:
@@ -346,12 +343,33 @@ def _from_scipy(x: Any, name: str) -> CsrSource:
     return CsrSource(x.shape, x.indptr, x.indices, x.data, name)
 
 
+def is_lazy(x: Any) -> bool:
+    """Whether it has a shape and slices, and is no array in memory: one of h5py, zarr, dask and the like."""
+    shape = getattr(x, "shape", None)
+    if not isinstance(shape, tuple) or not shape or not hasattr(type(x), "__getitem__"):
+        return False
+    return not any(hasattr(x, name) for name in _PRESENT)
+
+
+def say_whole(x: Any, name: str) -> None:
+    """Warn that something large is about to be in memory as a whole."""
+    itemsize = getattr(getattr(x, "dtype", None), "itemsize", 8)
+    with contextlib.suppress(TypeError, ValueError):  # of an unknown shape
+        if (size := math.prod(x.shape) * itemsize) > _LARGE:
+            warn(
+                f"{name}, {type(x).__module__}.{type(x).__name__} of shape {x.shape}, is read into memory as "
+                f"a whole here, {size >> 20:,} MiB; Trainer.fit, evaluate and predict read it in pieces",
+                UserWarning,
+            )
+
+
 def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
     """Objects as float64; TypeError where they are no real numbers, ValueError where one is too large."""
     try:
         with quiet():
             return a.astype(np.float64)
     except OverflowError:  # an integer of Python's
+
         def beyond(value: Any) -> bool:
             try:
                 return not math.isfinite(value)
@@ -369,6 +387,8 @@ def _from_array(x: Any, name: str) -> DenseSource:
     if type(x) is np.ndarray and x.ndim == 2 and x.dtype.isnative and x.dtype.str[1:] in _PACKED:
         return DenseSource(x, name)
     refuse_iterables(name, x)
+    if is_lazy(x):
+        say_whole(x, name)
     try:
         a = np.asarray(detached(x))
     except ValueError as error:
@@ -378,7 +398,7 @@ def _from_array(x: Any, name: str) -> DenseSource:
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
     if a.ndim != 2:
-        hint = f"; {name}.reshape(1, -1) is one sample" if a.ndim == 1 else ""
+        hint = f"; {name.partition(' of ')[0]}.reshape(1, -1) is one sample" if a.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {a.shape}{hint}")
     if a.dtype.str[1:] not in _PACKED or not a.dtype.isnative:
         wide = {"f2": "f4", "u4": "i8", "u8": "f8"}.get(a.dtype.str[1:], a.dtype.str[1:])

@@ -25,6 +25,9 @@ from rewire.losses import Loss
 from rewire.losses import loss as as_loss
 from rewire.parameters.base import GRADIENT
 from rewire.rewiring import RewiringRecord
+from rewire.streams.ahead import Ahead
+from rewire.streams.kinds import pieces_of
+from rewire.streams.stream import in_order, seen
 
 __all__ = ["OwnLoop", "StepResult"]
 
@@ -406,7 +409,8 @@ class OwnLoop(OwnSteps):
 
         Parameters
         ----------
-        X : array-like or SciPy CSR, shape (m, n_in)
+        X : array-like or SciPy CSR, shape (m, n_in), or data that are read in pieces
+            As for ``fit``; of batches ``(X, y)`` only X counts, and weights.
         sample_weight : array-like, shape (m,), optional
 
         Raises
@@ -414,8 +418,13 @@ class OwnLoop(OwnSteps):
         TypeError, ValueError, RuntimeError
             As for :meth:`train_step`.
         """
-        source = as_source(X, self.network.n_in)
-        weight = self._check_weight(sample_weight, source.n_samples, "sample_weight")
+        pieces = pieces_of(X, None, sample_weight)
+        if pieces is None:
+            source = as_source(X, self.network.n_in)
+            weight = self._check_weight(sample_weight, source.n_samples, "sample_weight")
+        else:
+            with Ahead(map(self._check_inputs, in_order(pieces, self.network.n_in))) as parts:
+                source, weight = seen(parts), None
         with self.network.gate.writing("learn_inputs"), quiet():
             self._refuse_kept("learn_inputs")
             self.network.learn_inputs(source, weight, center=self.standardize != "scale")

@@ -11,14 +11,15 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from rewire._inputs import Source
 from rewire._unfinished import Unfinished
 from rewire.history import History
-from rewire.losses import Loss, Targets
+from rewire.losses import Loss
 from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.rewiring import Rule
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
 from rewire.training_state import TrainingState
 
 __all__ = ["TrainerLike"]
@@ -72,8 +73,9 @@ class TrainerLike(Protocol):
         """The network that :meth:`evaluate` looks at."""
 
     def evaluate(
-        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None
-    ) -> dict[str, float]:
+        self, X: Any, y: Any = None, *, sample_weight: Any = None, batch_size: int | None = None,
+        steps: int | None = None,
+    ) -> dict[str, float]:  # fmt: skip
         """Loss and metric on data."""
 
     def config(self) -> dict[str, Any]:
@@ -117,7 +119,5 @@ class TrainerLike(Protocol):
     def set_births(self) -> None:
         """Links that come from now on have seen no step yet."""
 
-    def evaluate_checked(
-        self, source: Source, targets: Targets, weight: NDArray[Any] | None, batch_size: int | None = None
-    ) -> dict[str, float]:
+    def evaluate_checked(self, data: Samples | Stream, batch_size: int | None = None) -> dict[str, float]:
         """:meth:`evaluate` on data that has been checked and wrapped."""

@@ -21,7 +21,7 @@ from rewire.metrics import Metric
 __all__ = ["Unfinished"]
 
 _METRIC = "metric."
-_COUNTS = ("n_samples", "batch", "epoch", "first_step", "done")
+_COUNTS = ("n_samples", "batch", "window", "steps", "epoch", "first_step", "done")
 _FLAGS = ("shuffle", "rewired", "closed")
 _SUMS = ("total", "weights", "seconds_training", "seconds_rewiring", "seconds_callbacks")
 
@@ -32,9 +32,11 @@ class Unfinished:
 
     Attributes
     ----------
-    n_samples, batch : int
+    n_samples, batch, window, steps : int
     shuffle : bool
-        Of the call of ``fit`` that began it; 0, 0 and False in a loop of the user's own.
+        Of the call of ``fit`` that began it; 0 and False in a loop of the user's own. Data that come in
+        pieces have a window or steps: samples are 0 where nobody knows how many there are, and so is the
+        batch where pieces are batches.
     epoch, first_step : int
         The trainer's counts when it began.
     metric : Metric or None
@@ -54,6 +56,8 @@ class Unfinished:
 
     n_samples: int
     batch: int
+    window: int
+    steps: int
     shuffle: bool
     epoch: int
     first_step: int
@@ -72,12 +76,12 @@ class Unfinished:
     @classmethod
     def of_own_loop(cls, epoch: int, step: int, metric: Metric | None, layers: int) -> Unfinished:
         """An epoch that begins in a loop of the user's own, in which it has no known length."""
-        return cls(0, 0, False, epoch, step, metric, [0] * layers, [0] * layers)
+        return cls(0, 0, 0, 0, False, epoch, step, metric, [0] * layers, [0] * layers)
 
     @property
     def in_own_loop(self) -> bool:
         """Whether no call of ``fit`` began it."""
-        return self.n_samples == 0
+        return self.n_samples == self.steps == 0
 
     def learnt(self, loss: float, amount: float) -> None:
         """Count the loss of a batch that was learnt from; ``amount`` is its weight."""
@@ -107,10 +111,11 @@ class Unfinished:
             found[self.metric.name] = self.metric.value()
         return found
 
-    def continues(self, epoch: int, n_samples: int, batch: int, shuffle: bool, metric: Metric | None) -> bool:
-        """Whether a call of ``fit`` like this can go on with it."""
-        mine = self.epoch, self.n_samples, self.batch, self.shuffle, type(self.metric)
-        return mine == (epoch, n_samples, batch, shuffle, type(metric))
+    def continues(self, other: Unfinished) -> bool:
+        """Whether an epoch that a call of ``fit`` is about to begin would be this one."""
+        names = "epoch", "n_samples", "batch", "window", "steps", "shuffle"
+        same = all(getattr(self, name) == getattr(other, name) for name in names)
+        return same and type(self.metric) is type(other.metric)
 
     # --- saving -------------------------------------------------------------------------
 
@@ -157,13 +162,15 @@ class Unfinished:
         found: dict[str, Any] = {name: _checks.integer(name, config[name], low=0) for name in _COUNTS}
         found |= {name: _checks.boolean(name, config[name]) for name in _FLAGS}
         found |= {name: _checks.number(name, config[name]) for name in _SUMS}
-        own = found["n_samples"] == found["batch"] == 0 and not found["shuffle"]
-        if not own and not (1 <= found["batch"] <= found["n_samples"] >= found["done"]):
+        sizes = [found[name] for name in ("n_samples", "batch", "window", "steps")]
+        own = not any(sizes) and not found["shuffle"]
+        counted: bool = found["n_samples"] > 0 or not found["steps"]
+        if not own and counted and not (1 <= found["batch"] <= found["n_samples"] >= found["done"]):
             raise ValueError(
                 f"unfinished must have done <= n_samples and batch in [1, n_samples], "
                 f"got done={found['done']}, batch={found['batch']}, n_samples={found['n_samples']}"
             )
-        ended = not own and found["done"] == found["n_samples"]
+        ended = not own and counted and found["done"] == found["n_samples"]
         if found["weights"] < 0.0 or (found["weights"] == 0.0 and ended):
             raise ValueError(
                 f"weights must be >= 0, and > 0 when all samples are done, got {found['weights']} "

@@ -28,6 +28,9 @@ from rewire.losses import Targets
 from rewire.parameters import Field
 from rewire.progress import line, print_now, progress
 from rewire.store import WeightStore
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
+from rewire.streams.windows import Cut
 
 __all__ = ["Alone", "Ended", "finish", "train_alone"]
 
@@ -44,8 +47,7 @@ class Alone(NamedTuple):
     weight: NDArray[np.float64] | None
     trainings: int
     epochs: int
-    batch: int
-    shuffle: bool
+    cut: Cut
     told: set[tuple[str, str]]
 
 
@@ -88,8 +90,8 @@ def train_alone(said: Alone, number: int, source: Source, targets: Targets, thre
     trainer.take_state()  # it may be that no step was made before
     with trainer.network.gate.writing("fit"), Interrupts() as interrupts:
         run = AloneFit(
-            trainer, trainer.network.workspace(), source, targets, said.weight, None, said.batch,
-            said.shuffle, interrupts,
+            trainer, trainer.network.workspace(), Samples(source, targets, said.weight), None, said.cut,
+            interrupts,
         )  # fmt: skip
         run.part, run.samples = part, len(part)
         before = len(trainer.history)
@@ -103,18 +105,19 @@ def train_alone(said: Alone, number: int, source: Source, targets: Targets, thre
 
 
 def finish(
-    trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, source: Source, targets: Targets,
-    weight: NDArray[np.float64] | None, validation: Any, batch: int, shuffle: bool, epochs: int, threads: int,
+    trainer: TrainerLike, plan: WASSP, helpers: Helpers | None, data: Samples,
+    validation: Samples | Stream | None, division: Cut, epochs: int, threads: int,
     *, whole: AbstractContextManager[None], say: bool,
 ) -> None:  # fmt: skip
     """The last epochs: every training by itself, then their merge. Ctrl-C leaves the trainer as it was.
 
     It waits in ``whole``, where the trainer becomes what was merged.
     """
+    source, targets, _ = data
     trainings = plan.workers or (1 if helpers is None else helpers.size)
     config = {**trainer.config(), "callbacks": []}
     arrays = {name: a for name, a in trainer.arrays().items() if not name.startswith("callbacks.")}
-    said = Alone(type(trainer), config, arrays, weight, trainings, epochs, batch, shuffle, trainer.state.told)
+    said = Alone(type(trainer), config, arrays, data.weight, trainings, epochs, division, trainer.state.told)
     if say:
         print_now(f"{plural(epochs, 'epoch')} of {trainings} trainings, each with links of its own")
     if helpers is None:
@@ -141,7 +144,7 @@ def finish(
         network.restore(trainer.network_state()[0], merged)
         history.epochs.extend(rows)
     if validation is not None:
-        found = trainer.evaluate_checked(*validation)
+        found = trainer.evaluate_checked(validation)
         history.epochs[-1] = {**rows[-1], **{f"val_{name}": value for name, value in found.items()}}
     if say:
         for row in history.epochs[-epochs:]:

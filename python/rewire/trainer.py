@@ -24,7 +24,7 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire._strategies import WASSP, Strategy
+from rewire._strategies import WASSP, LocalSGD, Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
@@ -37,6 +37,11 @@ from rewire.optim import optimizer as as_optimizer
 from rewire.progress import progress
 from rewire.rewiring import Custom, Rule, Static
 from rewire.rewiring import rewiring as as_rewiring
+from rewire.streams.iterated import is_iterated
+from rewire.streams.joining import Samples
+from rewire.streams.kinds import pieces_of
+from rewire.streams.stream import Stream
+from rewire.streams.windows import Cut
 from rewire.threads import resolve
 from rewire.training_state import TrainingState
 from rewire.workers.joining import cut_for, following, helpers, processes_of
@@ -164,10 +169,12 @@ class Trainer(OwnLoop):
         y: Any = None,
         *,
         epochs: int = 1,
-        batch_size: int = 128,
-        validation_data: tuple[Any, Any] | tuple[Any, Any, Any] | None = None,
+        batch_size: int | None = None,
+        validation_data: Any = None,
         sample_weight: Any = None,
         shuffle: bool = True,
+        window: int | None = None,
+        steps_per_epoch: int | None = None,
         verbose: int = 1,
         workers: int | None = None,
         strategy: Strategy | None = None,
@@ -177,20 +184,34 @@ class Trainer(OwnLoop):
 
         Parameters
         ----------
-        X : array-like or SciPy CSR, shape (m, n_in)
-            Any real dtype and strides; converted batch by batch. Finite.
+        X : array-like or SciPy CSR, shape (m, n_in), or data that are read in pieces
+            Any real dtype and strides; converted batch by batch. Finite. What is not in memory is never there
+            as a whole: anything with a shape and slices (h5py, zarr, dask, a large `numpy.memmap`), a
+            Dataset, ParquetFile or Table of pyarrow, whatever gives batches ``(X, y)`` or
+            ``(X, y, sample_weight)`` (a DataLoader, a list, a generator, a function of the epoch that gives
+            one of these): see "Data that do not fit into memory" in the documentation.
         y : array-like
-            Class labels (m,), or targets (m, n_out): see the loss.
+            Class labels (m,), or targets (m, n_out): see the loss. Names of columns, for a table; none beside
+            batches, which have their own.
         epochs : int
             How many more. What is left of one that was interrupted counts as one.
-        batch_size : int
-            At most m counts; the last batch of an epoch may be smaller.
-        validation_data : (X, y) or (X, y, sample_weight), optional
+        batch_size : int, optional
+            128 by default. At most m counts; the last batch of an epoch may be smaller. Batches that X gives
+            stay as they are, unless this or ``window`` is given.
+        validation_data : (X, y) or (X, y, sample_weight), or what gives batches of these, optional
             Evaluated after every epoch.
         sample_weight : array-like, shape (m,), optional
             At least 0. A batch whose weights are all zero is passed over.
         shuffle : bool
-            A new order every epoch, from (seed, epoch), where an epoch has more than one batch.
+            A new order every epoch, from (seed, epoch), where an epoch has more than one batch. Batches that
+            X gives stay in their order, unless ``window`` is given.
+        window : int, optional
+            How many samples are in memory, and are shuffled together, where data are read in pieces, which
+            come from all over X; rounded up to whole batches. By default those of 2^23 values, which is 32
+            MiB of float32; there may be two of them at a time. Whatever fits into one window has the order,
+            and the bits, of an array in memory, which is one window itself unless this is given.
+        steps_per_epoch : int, optional
+            Batches of an epoch: less than there are, and needed where nobody can know how many there are.
         verbose : {0, 1, 2}
             Silent, a line an epoch, a bar.
         workers : int, optional
@@ -247,22 +268,19 @@ class Trainer(OwnLoop):
         main one, and a process with a SIGINT handler of its own, are never waited for.
         """
         epochs = _checks.integer("epochs", epochs, low=1)
-        batch_size = _checks.integer("batch_size", batch_size, low=1)
+        if batch_size is not None:
+            batch_size = _checks.integer("batch_size", batch_size, low=1)
+        if window is not None:
+            window = _checks.integer("window", window, low=1)
+        if steps_per_epoch is not None:
+            steps_per_epoch = _checks.integer("steps_per_epoch", steps_per_epoch, low=1)
         verbose = _checks.choice("verbose", verbose, (0, 1, 2))
         shuffle = _checks.boolean("shuffle", shuffle)
         plan = as_strategy(strategy)
         comm, count = processes_of(workers)
         timeout = _checks.number("timeout", timeout, low=0.0, open_low=True)
-        source, targets, weight = self._check_data(X, y, sample_weight, "")
-        validation = None
-        if validation_data is not None:
-            if not isinstance(validation_data, Sequence) or len(validation_data) not in (2, 3):
-                raise TypeError(
-                    f"validation_data must be (X, y) or (X, y, sample_weight), "
-                    f"got {_checks.describe(validation_data)}"
-                )
-            X_val, y_val, w_val = (*validation_data, None)[:3]
-            validation = self._check_data(X_val, y_val, w_val, "validation ")
+        data = self._training_data(X, y, sample_weight, window, steps_per_epoch, plan)
+        validation = None if validation_data is None else self._validation_data(validation_data)
         with self.network.gate.writing("fit"), Interrupts() as interrupts, AllOrNothing(self, interrupts):
             self._refuse_kept("fit")
             self._overwrite_gradients()
@@ -277,25 +295,22 @@ class Trainer(OwnLoop):
             _carried.refresh_rule(self)
             if self._workspace is None:
                 self._workspace = self.network.workspace()
-            batch = min(batch_size, source.n_samples)
-            call = {"epochs": epochs, "batch_size": batch, "shuffle": shuffle, "strategy": plan}
             cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0), plan)
+            cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
+            call = {"epochs": epochs, "cut": cut, "strategy": plan}
             self.exchanged_bytes = 0
             if comm is not None and comm.rank > 0:
-                following(comm, self, source, targets, call, timeout)
+                following(comm, self, data, call, timeout)
                 return self.history
             try:
-                with helpers(self, comm, count, source, targets, call, timeout) as others:
-                    run = Fit(
-                        self, self._workspace, source, targets, weight, validation, batch, shuffle,
-                        interrupts, others, plan,
-                    )  # fmt: skip
+                with helpers(self, comm, count, data, call, timeout) as others:
+                    run = Fit(self, self._workspace, data, validation, cut, interrupts, others, plan)
                     try:
-                        if isinstance(plan, WASSP):
+                        if isinstance(plan, WASSP) and isinstance(data, Samples):
                             alone = plan.epochs_alone(epochs)
                             last = partial(
-                                finish, self, plan, others, source, targets, weight, validation, batch,
-                                shuffle, alone, run.threads, whole=interrupts.wait_long, say=verbose > 0,
+                                finish, self, plan, others, data, validation, cut, alone, run.threads,
+                                whole=interrupts.wait_long, say=verbose > 0,
                             )  # fmt: skip
                             run.epochs(epochs - alone, progress(verbose), alone, last)
                         else:
@@ -310,6 +325,55 @@ class Trainer(OwnLoop):
             if lost not in self.state.told and warn_of_lost_links(self.network, linked):
                 self.state.told = self.state.told | {lost}
         return self.history
+
+    def _training_data(
+        self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy
+    ) -> Samples | Stream:
+        """What ``fit`` learns from."""
+        if not isinstance(plan, WASSP):
+            asked = window is not None or steps is not None
+            return self._data(X, y, sample_weight, "", window=window, asked=asked)
+        pieces = pieces_of(X, y, sample_weight, asked=window is not None or steps is not None, window=2**62)
+        if pieces is not None:
+            raise ValueError(
+                f"{plan!r} needs all samples in memory, or in a file that is mapped (numpy.memmap), because "
+                f"its trainings learn from parts of them by themselves, got {pieces.described()} in pieces"
+            )
+        return self._check_data(X, y, sample_weight, "")
+
+    def _validation_data(self, given: Any) -> Samples | Stream:
+        """What ``fit`` evaluates after every epoch."""
+        if isinstance(given, Sequence) and len(given) in (2, 3) and not is_iterated(given):
+            X, y, weight = (*given, None)[:3]
+        elif is_iterated(given):
+            X, y, weight = given, None, None
+        else:
+            raise TypeError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), or give batches of these, "
+                f"got {_checks.describe(given)}"
+            )
+        found = self._data(X, y, weight, "validation ")
+        if isinstance(found, Stream) and not found.pieces.lasts:
+            raise TypeError(
+                f"validation_data must be something that can be read after every epoch, got "
+                f"{_checks.describe(X)}: a function that makes it can"
+            )
+        return found
+
+    def _cut(
+        self, data: Samples | Stream, batch_size: int | None, window: int | None, steps: int | None,
+        shuffle: bool, plan: Strategy, processes: int,
+    ) -> Cut:  # fmt: skip
+        """How an epoch is cut into batches."""
+        if isinstance(data, Samples):
+            batch = min(128 if batch_size is None else batch_size, data.source.n_samples)
+            return Cut(batch, batch, 0, shuffle, 0, self.seed)
+        trainings, every = 1, 1
+        if isinstance(plan, LocalSGD):
+            trainings, every = trainings_of(plan, processes), plan.every
+        if window is None and steps is not None and data.pieces.in_memory:
+            window = data.n_samples
+        return data.cut(batch_size, window, steps, shuffle, self.seed, trainings=trainings, every=every)
 
     # --- saving -------------------------------------------------------------------------
 

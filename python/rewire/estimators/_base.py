@@ -43,6 +43,8 @@ from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
+from rewire.streams.kinds import is_large
+from rewire.streams.sliced import Rows
 from rewire.trainer import Trainer
 from rewire.workers.joining import processes_of
 
@@ -318,7 +320,7 @@ class BaseSparseMLP(Arguments):
             if weight is not None and not weight.all():
                 # A sample without weight must leave no trace, in the batches neither.
                 keep = np.flatnonzero(weight)
-                X, targets, weight = X[keep], targets[keep], weight[keep]
+                X, targets, weight = _rows(X, keep, incremental), targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
             if begin is not None and incremental:
                 X = as_source(X, self.n_features_in_)  # checked and wrapped once, for both who look at it
@@ -593,6 +595,7 @@ class BaseSparseMLP(Arguments):
                 dtype="numeric",
                 multi_output=True,
                 y_numeric=is_regressor(self),
+                ensure_all_finite=not is_large(X),  # else it is looked at when it is learnt from
             )
         except OverflowError:  # an integer of Python's: say which
             for name, values in (("X", X), ("y", y)):
@@ -612,8 +615,11 @@ class BaseSparseMLP(Arguments):
         seed = _parameters.seed(copy.deepcopy(self.random_state))
         numbers = targets if is_regressor(self) else None
         train, held = hold_out(X.shape[0], fraction, seed, self._stratify(targets), numbers)
+        if is_large(X):  # it is read in its order
+            train, held = np.sort(train), np.sort(held)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
-        return X[train], targets[train], pieces[0], (X[held], targets[held], pieces[1])
+        parts = [_rows(X, rows, incremental) for rows in (train, held)]
+        return parts[0], targets[train], pieces[0], (parts[1], targets[held], pieces[1])
 
     @contextlib.contextmanager
     def _fitted_network(self) -> Iterator[Sequential]:
@@ -626,7 +632,9 @@ class BaseSparseMLP(Arguments):
     def _raw_predict(self, network: Sequential, X: Any) -> NDArray[Any]:
         X = _parameters.features(X)
         with quiet():
-            X = validate_data(self, X, reset=False, accept_sparse="csr", dtype="numeric")
+            X = validate_data(
+                self, X, reset=False, accept_sparse="csr", dtype="numeric", ensure_all_finite=not is_large(X)
+            )
         return network.predict(X, threads=self.n_jobs)
 
     # --- fitted attributes ------------------------------------------------------------------
@@ -689,3 +697,8 @@ class BaseSparseMLP(Arguments):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _rows(X: Any, rows: NDArray[np.int64], whole: bool) -> Any:
+    """Some of the samples; of a large file they are read when they are needed, unless ``whole``."""
+    return Rows(X, rows) if is_large(X) and not whole else X[rows]

@@ -15,13 +15,14 @@ from scipy.sparse import csr_array, csr_matrix
 from sklearn.utils import check_random_state
 
 from rewire import _checks, threads
-from rewire._inputs import numbers_of
+from rewire._inputs import is_lazy, numbers_of, say_whole
 from rewire._moments import balanced
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
 from rewire.layers import Layer
 from rewire.losses import Loss, loss
+from rewire.streams.kinds import is_large
 
 __all__ = [
     "alike", "built_with", "DrawsUndone", "features", "fixed", "hidden_sizes", "link_counts", "loss_of",
@@ -40,6 +41,8 @@ def features(X: Any) -> Any:
     shape = getattr(X, "shape", ())
     if isinstance(shape, tuple) and len(shape) == 2 and shape[1] > _checks.MAX_NEURONS:
         raise ValueError(f"X must have at most {_checks.MAX_NEURONS} features, got shape {shape}")
+    if is_lazy(X):
+        say_whole(X, "X")
     return _checks.detached(X)
 
 
@@ -50,6 +53,8 @@ def passes(model: Any, X: Any, y: Any) -> bool:
     time of those checks, which is as much as a small ``partial_fit`` takes to learn.
     """
     sparse = type(X) in (csr_array, csr_matrix)
+    if is_large(X):
+        return False
     if not (sparse or type(X) is np.ndarray) or type(y) is not np.ndarray:
         return False
     return (

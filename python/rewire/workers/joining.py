@@ -9,13 +9,13 @@ from types import ModuleType
 from typing import Any, cast
 
 from rewire import _checks
-from rewire._inputs import Source
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
 from rewire._strategies import LocalSGD, Strategy, check_strategy, trainings_of
 from rewire._training import TrainerLike
-from rewire.losses import Targets
 from rewire.progress import print_now
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
 from rewire.workers.world import World, alone, world
 
 __all__ = ["cut_for", "following", "helpers", "processes_of"]
@@ -55,12 +55,12 @@ def cut_for(trainer: TrainerLike, workers: int, say: bool, strategy: Strategy) -
 
 
 def helpers(
-    trainer: TrainerLike, comm: World | None, workers: int, source: Source, targets: Targets,
+    trainer: TrainerLike, comm: World | None, workers: int, data: Samples | Stream,
     call: Mapping[str, Any], timeout: float,
 ) -> contextlib.AbstractContextManager[Helpers | None]:  # fmt: skip
     """Processes beside this one, as long as the block lasts; None where there is to be no other."""
     if comm is not None:
-        found = _engine("launched").leading(comm, trainer, source, targets, call, timeout)
+        found = _engine("launched").leading(comm, trainer, data, call, timeout)
     elif workers == 1:
         found = contextlib.nullcontext()
     else:
@@ -68,17 +68,16 @@ def helpers(
         if isinstance(plan, LocalSGD):
             trainings, arrays = plan.workers or workers, 1 + len(trainer.optimizer.fields)
         found = _engine("starting").helpers_of(
-            trainer, workers, source, targets, call["batch_size"], timeout, trainings=trainings, arrays=arrays
+            trainer, workers, data, call["cut"].batch, timeout, trainings=trainings, arrays=arrays
         )
     return cast(contextlib.AbstractContextManager[Helpers | None], found)
 
 
 def following(
-    comm: World, trainer: TrainerLike, source: Source, targets: Targets, call: Mapping[str, Any],
-    timeout: float,
-) -> None:  # fmt: skip
+    comm: World, trainer: TrainerLike, data: Samples | Stream, call: Mapping[str, Any], timeout: float
+) -> None:
     """The whole call in a rank other than 0: it does what rank 0 asks for until that has ended."""
-    _engine("launched").following(comm, trainer, source, targets, call, timeout)
+    _engine("launched").following(comm, trainer, data, call, timeout)
 
 
 def _engine(name: str) -> ModuleType:

@@ -18,7 +18,8 @@ from rewire._inputs import DenseSource, Source
 from rewire._together import handed_on, taken_over
 from rewire._training import TrainerLike
 from rewire.errors import WorkerError
-from rewire.losses import Targets
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
 from rewire.workers.comm import parts_of, thing_of
 from rewire.workers.serving import Job, serve
 from rewire.workers.team import Team
@@ -42,13 +43,11 @@ class Failed(NamedTuple):
     words: str
 
 
-def _facts(trainer: TrainerLike, source: Source, targets: Targets, call: Call) -> dict[str, str]:
+def _facts(trainer: TrainerLike, data: Samples | Stream, call: Call) -> dict[str, str]:
     """What must be the same in all ranks, each with a digest or words of it."""
     trainer.network.check_savable()  # the others build it from what describes it
-    labels = targets.labels if targets.labels is not None else targets.values
     return {
-        "X": _digest(*_arrays(source)),
-        "y": _digest(*(_arrays(targets.sparse) if targets.sparse is not None else [labels])),
+        **_facts_of_data(data),
         "network": json.dumps(trainer.network.config(), default=repr),
         "optimizer": _described(trainer.optimizer),
         "rewiring": _described(trainer.rewiring),
@@ -57,6 +56,15 @@ def _facts(trainer: TrainerLike, source: Source, targets: Targets, call: Call) -
         "seed": repr(trainer.seed),
         **{name: repr(value) for name, value in call.items()},
     }
+
+
+def _facts_of_data(data: Samples | Stream) -> dict[str, str]:
+    if isinstance(data, Stream):  # only rank 0 reads
+        return {"X": data.described()}
+    source, targets, _ = data
+    labels = targets.labels if targets.labels is not None else targets.values
+    of_y = _arrays(targets.sparse) if targets.sparse is not None else [labels]
+    return {"X": _digest(*_arrays(source)), "y": _digest(*of_y)}
 
 
 def _described(part: Any) -> str:
@@ -87,7 +95,7 @@ def _digest(*arrays: NDArray[Any] | None) -> str:
 
 @contextlib.contextmanager
 def leading(
-    comm: World, trainer: TrainerLike, source: Source, targets: Targets, call: Call, timeout: float
+    comm: World, trainer: TrainerLike, data: Samples | Stream, call: Call, timeout: float
 ) -> Iterator[Team]:
     """Rank 0: it trains, and all end with what it has.
 
@@ -99,9 +107,10 @@ def leading(
         If one is gone.
     """
     comm.begin(timeout)
-    team = Team(comm, trainer.network, trainer.loss, comm.beside, patient=True)
+    sends = isinstance(data, Stream)
+    team = Team(comm, trainer.network, trainer.loss, comm.beside, patient=True, sends=sends)
     try:
-        own = _facts(trainer, source, targets, call)
+        own = _facts(trainer, data, call)
         comm.bcast(parts_of(own))
         for rank, parts in enumerate(comm.gather([])[1:], 1):
             theirs = thing_of(parts)
@@ -123,9 +132,7 @@ def leading(
         comm.end()
 
 
-def following(
-    comm: World, trainer: TrainerLike, source: Source, targets: Targets, call: Call, timeout: float
-) -> None:
+def following(comm: World, trainer: TrainerLike, data: Samples | Stream, call: Call, timeout: float) -> None:
     """Any other rank: it computes shards, and takes over what rank 0 has in the end.
 
     Raises
@@ -137,7 +144,8 @@ def following(
     try:
         with _deaf():
             comm.bcast(None)
-            comm.gather(parts_of(_facts(trainer, source, targets, call)))
+            comm.gather(parts_of(_facts(trainer, data, call)))
+            source, targets = data[:2] if isinstance(data, Samples) else (None, None)
             last = serve(comm, Job([], pickle.dumps(trainer.loss), trainer.fused, source, targets))
     finally:
         comm.end()

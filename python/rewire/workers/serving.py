@@ -23,7 +23,7 @@ from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
 
 __all__ = [
-    "AloneAnswer", "AloneOrder", "Answer", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of",
+    "AloneAnswer", "AloneOrder", "Answer", "Data", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of",
     "nodes_for", "serve",
 ]  # fmt: skip
 
@@ -40,14 +40,17 @@ class Job(NamedTuple):
     fused : bool
         Whether the last activation is part of it.
     source, targets : Source, Targets
-        All samples.
+        All samples; None where those of each order come with it.
     """
 
     kinds: list[tuple[str, bytes]]
     loss: bytes
     fused: bool
-    source: Source
-    targets: Targets
+    source: Source | None
+    targets: Targets | None
+
+
+Data = tuple[Source, Targets]  # of a task
 
 
 class Order(NamedTuple):
@@ -66,6 +69,8 @@ class Order(NamedTuple):
     weights : ndarray of uint8
         All weights, as `Packing` has them.
     buffers : dict of str to ndarray
+    data : (Source, Targets) or None
+        The samples of the task, where the worker has none.
     """
 
     task: Task
@@ -75,6 +80,7 @@ class Order(NamedTuple):
     links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
     weights: NDArray[np.uint8]
     buffers: Mapping[str, NDArray[Any]]
+    data: Data | None = None
 
 
 class Answer(NamedTuple):
@@ -115,6 +121,8 @@ class RoundOrder(NamedTuple):
         What all trainings begin with, as `NetworkState` has it.
     slots : dict of str to dict
         By field of the optimizer that has one value a slot, and by parameter, its values.
+    data
+        As of :class:`Order`.
     """
 
     task: Round
@@ -125,6 +133,7 @@ class RoundOrder(NamedTuple):
     links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
     state: list[NDArray[Any]]
     slots: dict[str, dict[str, NDArray[Any]]]
+    data: Data | None = None
 
 
 class RoundAnswer(NamedTuple):
@@ -207,10 +216,11 @@ class _Server:
             if isinstance(order, RoundOrder):
                 return self.round(order)
             if isinstance(order, AloneOrder):
-                data, threads = (self.job.source, self.job.targets), order.threads
+                data, threads = self.data(None), order.threads
                 own = cut(order.trainings, self.comm.size)[self.comm.rank]
                 return AloneAnswer([order.train(order.said, k, *data, threads) for k in range(*own)])
             self.follow(order)
+            self.runner.source, self.runner.targets = self.data(order.data)
             self.runner.p.threads = order.threads
             self.runner.metric = self.loss.metric(self.network.final) if order.looks else None
             return answer_of(
@@ -228,6 +238,13 @@ class _Server:
             if isinstance(order, AloneOrder):
                 return AloneAnswer([], (said, words))
             return Answer({}, set(), [], (said, words))
+
+    def data(self, sent: Data | None) -> Data:
+        """The samples that the rows of an order are of."""
+        if sent is not None:
+            return sent
+        assert self.job.source is not None and self.job.targets is not None
+        return self.job.source, self.job.targets
 
     def round(self, order: RoundOrder) -> RoundAnswer:
         """Make this process's trainings of a round."""
@@ -247,7 +264,7 @@ class _Server:
         passing = self.runner.p
         passing.threads = order.threads
         runner = RoundRunner(self.network, passing, self.loss, optimizer)
-        runner.source, runner.targets = self.job.source, self.job.targets
+        runner.source, runner.targets = self.data(order.data)
         runner.metric = self.loss.metric(self.network.final) if order.looks else None
         sums = []
         for node in nodes_for(self.comm.rank, self.comm.size, len(order.task.parts)):
@@ -272,7 +289,6 @@ class _Server:
             self.network = Sequential.from_config(order.network["config"], order.network["arrays"])
             passing = self.network.passing(self.network.workspace(), fused=self.job.fused, training=True)
             self.runner = ShardRunner(self.network, passing, self.loss, None)
-            self.runner.source, self.runner.targets = self.job.source, self.job.targets
         for parameter in self.network.tree.sparse:
             if parameter.name in order.links:
                 parameter.set_links(*order.links[parameter.name])

@@ -12,13 +12,14 @@ import numpy as np
 
 from rewire._elsewhere import foreign_kinds, pickled
 from rewire._inputs import DenseSource, Source
+from rewire._mapped import mapped
 from rewire._packing import Packing
 from rewire._sharded import Helpers
 from rewire._training import TrainerLike
-from rewire.losses import Targets
+from rewire.streams.joining import Samples
+from rewire.streams.stream import Stream
 from rewire.threads import resolve
 from rewire.workers.comm import parts_of
-from rewire.workers.mapped import mapped
 from rewire.workers.processes import Leader
 from rewire.workers.serving import Job, nodes_for
 from rewire.workers.team import Team
@@ -33,8 +34,7 @@ _MORE = 1 << 20  # bytes of a message beside weights, links and rows
 def helpers_of(
     trainer: TrainerLike,
     workers: int,
-    source: Source,
-    targets: Targets,
+    data: Samples | Stream,
     batch: int,
     timeout: float,
     trainings: int = 0,
@@ -66,16 +66,20 @@ def helpers_of(
     packed = Packing(network.tree.parameters.values()).nbytes * max(1, arrays)
     links = sum(8 * (q.core.n_groups + 1) + 4 * q.core.slots for q in network.tree.sparse)
     most = max(len(nodes_for(rank, workers, shards)) for rank in range(workers))
+    source = targets = None
+    if isinstance(data, Samples):
+        source, targets = _shareable(data.source), data.targets
+    each = 16 if source is not None else 16 + 8 * (network.n_in + network.n_out)  # bytes of a sample
     leader = Leader(
         workers,
-        parts_of(Job(kinds, loss, trainer.fused, _shareable(source), targets)),
-        message=2 * packed + links + 16 * batch + _MORE,
+        parts_of(Job(kinds, loss, trainer.fused, source, targets)),
+        message=2 * packed + links + each * batch + _MORE,
         answer=most * packed + 8 * batch * (network.n_out + 1) + _MORE,
         threads=max(1, resolve(None) // workers) if trainer.threads is None else resolve(trainer.threads),
         timeout=timeout,
     )
     with leader:
-        yield Team(leader, network, trainer.loss, workers, patient=False)
+        yield Team(leader, network, trainer.loss, workers, patient=False, sends=source is None)
 
 
 def _shareable(source: Source) -> Source:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._alone import NetworkState, Round, RoundRunner, Stepped
+from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped
 from rewire._inputs import Source
 from rewire._packing import Packing, Views, add
 from rewire._sharded import Found, ShardRunner
@@ -19,11 +19,13 @@ from rewire.errors import WorkerError
 from rewire.losses import Loss, Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
+from rewire.streams.joining import Samples, chosen
 from rewire.workers.comm import Comm, parts_of, thing_of
 from rewire.workers.serving import (
     AloneAnswer,
     AloneOrder,
     Answer,
+    Data,
     Order,
     RoundAnswer,
     RoundOrder,
@@ -50,11 +52,16 @@ class Team:
         Those of them that share the processors of this machine.
     patient : bool
         Whether an exchange must not be cut: the others stay when the call is over.
+    sends : bool
+        Whether the others get samples with each order, because they have none themselves.
     exchanged : int
         Bytes that went to the others, and came from them.
     """
 
-    def __init__(self, comm: Comm, network: Sequential, loss: Loss, beside: int, *, patient: bool) -> None:
+    def __init__(
+        self, comm: Comm, network: Sequential, loss: Loss, beside: int, *, patient: bool, sends: bool = False
+    ) -> None:
+        self._sends = sends
         self._comm, self._network, self.size, self.beside = comm, network, comm.size, beside
         self.patient, self._loss = patient, loss
         self.exchanged = 0
@@ -114,9 +121,13 @@ class Team:
             name: {parameter.name: parameter.core.get_field(name) for parameter in tree.sparse}
             for name, field in runner.optimizer.fields.items() if field.per_slot
         }  # fmt: skip
+        said, data = task, None
+        if self._sends:
+            data = _sent(runner, np.concatenate([b.rows for own in task.parts for b in own]))
+            said = task._replace(parts=_numbered(task.parts))
         order = RoundOrder(
-            task, runner.p.threads, runner.metric is not None, pickle.dumps(runner.optimizer), whole, links,
-            begin, slots,
+            said, runner.p.threads, runner.metric is not None, pickle.dumps(runner.optimizer), whole, links,
+            begin, slots, data,
         )  # fmt: skip
         self._say(order)
         known: dict[tuple[int, int], list[NDArray[Any]] | None] = {}
@@ -204,7 +215,29 @@ class Team:
             self._weights = np.empty(packing.nbytes, np.uint8)
         packing.pack("weight", packing.views(self._weights))
         buffers = {name: buffer.values for name, buffer in tree.buffers.items()}
-        return Order(task, runner.p.threads, runner.metric is not None, whole, links, self._weights, buffers)
+        data = None
+        if self._sends:
+            data, task = _sent(runner, task.rows), task._replace(rows=np.arange(len(task.rows)))
+        looks = runner.metric is not None
+        return Order(task, runner.p.threads, looks, whole, links, self._weights, buffers, data)
+
+
+def _sent(runner: ShardRunner | RoundRunner, rows: NDArray[np.int64]) -> Data:
+    """The samples of a task."""
+    found = chosen(Samples(runner.source, runner.targets, None), rows)
+    return found.source, found.targets
+
+
+def _numbered(parts: list[list[Batch]]) -> list[list[Batch]]:
+    """Batches of samples that lie one after the other, as they were sent."""
+    found: list[list[Batch]] = []
+    at = 0
+    for own in parts:
+        found.append([])
+        for batch in own:
+            found[-1].append(batch._replace(rows=np.arange(at, at + len(batch.rows))))
+            at += len(batch.rows)
+    return found
 
 
 def _error(rank: int, size: int, said: bytes, words: str) -> BaseException:

@@ -1,0 +1,86 @@
+"""What data that come piece by piece are to those who read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Piece", "Pieces", "window_of"]
+
+WINDOW = 1 << 23  # values of X that are in a window where nobody has said how many samples: 32 MiB of float32
+
+
+def window_of(n_features: int) -> int:
+    """Samples of a window where nobody has said how many."""
+    return max(1, WINDOW // max(1, n_features))
+
+
+class Piece(NamedTuple):
+    """Some samples, as they come from wherever they are; nothing is checked yet.
+
+    Attributes
+    ----------
+    x, y, weight : object
+        Whatever stands for an array; y and weight may be None.
+    place : str
+        What an error says behind ``X`` and ``y``, such as ``[128:256]``.
+    """
+
+    x: Any
+    y: Any
+    weight: Any
+    place: str
+
+    def samples(self) -> int:
+        """How many; 0 where x is no array."""
+        shape = getattr(self.x, "shape", None)
+        try:
+            return int(shape[0]) if shape else len(self.x)
+        except TypeError:
+            return 0
+
+
+class Pieces:
+    """Base of all kinds. A subclass says how many units there are, and reads them.
+
+    Attributes
+    ----------
+    n_samples : int or None
+        None where that shows in the end only.
+    n_features : int or None
+        None where pieces show it.
+    length : int or None
+        Pieces in an epoch, where these are batches that somebody else has made; None if nobody knows.
+    lasts : bool
+        Whether an epoch can be read more than once.
+    ready : bool
+        Whether pieces are batches that somebody else has made.
+    in_memory : bool
+        Whether all of X is in memory anyway.
+    moved : bool
+        Whether they stand where a call before has left them, for what can be read only once: what was read
+        ahead then is lost, and nothing is passed over.
+    """
+
+    n_samples: int | None = None
+    n_features: int | None = None
+    length: int | None = None
+    lasts: bool = True
+    ready: bool = False
+    moved: bool = False
+    in_memory: bool = False
+
+    def units(self, rows: int) -> NDArray[np.int64] | None:
+        """Samples of each unit, where pieces are to have about so many rows; None: one of unknown length."""
+        return None
+
+    def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
+        """The pieces of a unit, of about so many rows where that can be chosen."""
+        raise NotImplementedError
+
+    def described(self) -> str:
+        """Words for a message, equal for equal data as far as can be told without reading them."""
+        raise NotImplementedError

@@ -1,0 +1,163 @@
+"""Data that come in pieces, as a trainer has them: checked for its network and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewire._inputs import Source
+from rewire._moments import Extremes, Moments, quiet
+from rewire.streams.ahead import Ahead
+from rewire.streams.joining import Samples
+from rewire.streams.pieces import Piece, Pieces, window_of
+from rewire.streams.windows import Cut, Window, windows
+
+__all__ = ["Stream", "in_order", "seen"]
+
+
+class Seen(Source):
+    """What one pass has shown of inputs, for whoever learns their mean and deviation."""
+
+    def __init__(self, moments: Moments, extremes: Extremes, name: str) -> None:
+        self._moments, self._extremes, self.name = moments, extremes, name
+        self.n_samples, self.n_features = moments.rows, len(moments.mean)
+
+    def moments(self, weight: NDArray[np.float64] | None = None) -> Moments:
+        """Of all that was seen, each sample with the weight that it came with."""
+        return self._moments
+
+    def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
+        """Likewise."""
+        return self._extremes
+
+
+def seen(parts: Iterable[tuple[Source, NDArray[np.float64] | None]]) -> Seen:
+    """What a pass over inputs, and the weights of their samples, shows; ValueError if none has weight."""
+    moments, extremes = None, None
+    with quiet():
+        for source, weight in parts:
+            if weight is not None and not weight.any():
+                continue
+            found, ends = source.moments(weight), source.extremes(weight)
+            moments = found if moments is None else moments.merged(found)
+            extremes = ends if extremes is None else extremes.merged(ends)
+    if moments is None or extremes is None:
+        raise ValueError("sample_weight must have a positive sum, got 0")
+    return Seen(moments, extremes, "X")
+
+
+def in_order(pieces: Pieces, n_features: int, rows: int = 1, steps: int | None = None) -> Iterator[Piece]:
+    """All pieces once, in order, of a multiple of so many rows where that can be chosen.
+
+    At most ``steps`` of what gives batches; ValueError if there are fewer, or none.
+    """
+    most = max(1, window_of(n_features) // (2 * rows)) * rows
+    sizes = pieces.units(most)
+    number = 0
+    for unit in range(1 if sizes is None else len(sizes)):
+        for piece in pieces.read(unit, most, 0):
+            yield piece
+            number += 1
+            if number == steps:
+                return
+    if steps is not None:
+        raise ValueError(f"steps is {steps}, and X gave {number} batch{'es'[: 2 * (number != 1)]}")
+    if not number:
+        raise ValueError(f"X must have at least one row, got {pieces.described()} that gives none")
+
+
+class Stream:
+    """Data that come in pieces.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    wrap : function
+        Gives a piece as checked data.
+    n_features : int
+        What the network takes.
+
+    Attributes
+    ----------
+    n_samples : int or None
+        None where nobody knows.
+    """
+
+    def __init__(self, pieces: Pieces, wrap: Callable[[Piece], Samples], n_features: int) -> None:
+        self.pieces, self.wrap, self.n_features = pieces, wrap, n_features
+        self.n_samples = pieces.n_samples
+
+    # --- training ---------------------------------------------------------------------------
+
+    def cut(
+        self, batch: int | None, window: int | None, steps: int | None, shuffle: bool, seed: int, *,
+        trainings: int, every: int,
+    ) -> Cut:  # fmt: skip
+        """How an epoch of it is cut; arguments are those of ``fit``, which have been checked.
+
+        Parameters
+        ----------
+        trainings, every : int
+            How many learn alone, and for how many steps.
+
+        Raises
+        ------
+        ValueError
+            Where the number of steps is not known, or there are fewer.
+        """
+        n = self.n_samples
+        if self.pieces.ready and batch is None and window is None:
+            if trainings > 1 or every > 1:
+                raise ValueError(
+                    "batch_size must be given where several trainings learn alone from X that gives batches: "
+                    "these are cut anew"
+                )
+            return Cut(0, 0, 0, False, self._steps(steps, self.pieces.length), seed)
+        batch = min(128 if batch is None else batch, n or 2**62)
+        step = batch * trainings
+        whole = step * every
+        size = window_of(self.n_features) if window is None else window
+        if self.pieces.ready and window is None:
+            size, shuffle = whole, False  # the order is that of whoever has made the batches
+        size = -(-max(size, 1) // whole) * whole
+        return Cut(batch, step, size, shuffle, self._steps(steps, None if n is None else -(-n // step)), seed)
+
+    def _steps(self, asked: int | None, there: int | None) -> int:
+        """Steps of an epoch."""
+        if asked is None and there is None:
+            raise ValueError(
+                f"steps_per_epoch must be given, for {self.pieces.described()} has no len(), got None"
+            )
+        if asked is not None and there is not None and asked > there:
+            raise ValueError(
+                f"steps_per_epoch must be at most {there}, as many as X has batches, got {asked}"
+            )
+        return (asked or 0) if there is None or asked is not None else there
+
+    def windows(self, cut: Cut, epoch: int, done: int, made: int) -> Iterator[Window]:
+        """The windows of an epoch of which so many samples are behind it, in so many steps."""
+        return windows(self.pieces, self.wrap, cut, epoch, done, made)
+
+    # --- one pass in order ------------------------------------------------------------------
+
+    def blocks(self, rows: int, steps: int | None = None) -> Iterator[Samples]:
+        """All samples once: see :func:`in_order`."""
+        return map(self.wrap, in_order(self.pieces, self.n_features, rows, steps))
+
+    def seen(self, steps: int | None) -> Seen:
+        """What a pass over the inputs shows of them."""
+        if not self.pieces.lasts:
+            raise ValueError(
+                "standardize takes a pass over X, which can be read only once: call learn_inputs(...) with a "
+                "sample of it before, or give a function that makes it"
+            )
+        blocks = islice(self.blocks(1), steps if self.pieces.ready else None)
+        with Ahead((some.source, some.weight) for some in blocks) as parts:
+            return seen(parts)
+
+    def described(self) -> str:
+        """Words that are equal for equal data, as far as can be told without reading them."""
+        return self.pieces.described()
