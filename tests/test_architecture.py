@@ -59,8 +59,8 @@ ORDER = """
     progress workers.joining
     _density _carried _run _snapshot _stepper _fit _wassp _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets
-    datasets._dataset datasets.* datasets. plots.style plots.curves plots.comparison plots.inputs
-    plots.structure plots. info
+    datasets._mapping datasets._dataset datasets.* datasets.
+    plots.style plots.curves plots.comparison plots.inputs plots.structure plots. info
     boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
     comparison.pool comparison.record comparison.result comparison._compare comparison.

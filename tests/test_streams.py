@@ -471,3 +471,36 @@ def test_rules_that_look_at_gradients(rule):
 
 def test_the_usual_window():
     assert window_of(784) == 10_699 and window_of(1 << 30) == 1
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
+    from rewire.cli import main
+    from rewire.streams import pieces, sliced
+
+    np.savez(tmp_path / "d.npz", X=X.reshape(400, 2, 4), y=Y)
+    np.savez_compressed(tmp_path / "c.npz", X=X, y=Y)
+    command = "train --hidden 20 --density 0.5 --epochs 2 --validation 0.25 --quiet --data"
+    ends = []
+    for name, values in [("d", 8 * 90), ("d", 1 << 23), ("c", 8 * 90)]:
+        monkeypatch.setattr(pieces, "WINDOW", values)
+        data = rw.datasets.load_npz(tmp_path / f"{name}.npz")
+        assert sliced.is_mapped(data.X) == ((name, values) == ("d", 8 * 90))
+        assert np.array_equal(data.X, X) and data.feature_shape == ((2, 4) if name == "d" else (8,))
+        saved = str(tmp_path / "net")
+        assert main([*command.split(), str(tmp_path / f"{name}.npz"), "--save", saved]) == 0
+        ends.append(rw.Trainer.resume(saved))
+        out = str(tmp_path / "out.npz")
+        assert main(["predict", saved, "--data", str(tmp_path / f"{name}.npz"), "--out", out]) == 0
+        assert np.array_equal(np.load(out)["output"], ends[-1].network.predict(X))
+    assert ends[0].step == ends[1].step and not same_weights(ends[0], ends[1])
+    assert same_weights(ends[1], ends[2])
+
+    monkeypatch.setattr(pieces, "WINDOW", 8)
+    whole = (tmp_path / "d.npz").read_bytes()
+    at = whole.index(X[200].tobytes())
+    (tmp_path / "d.npz").write_bytes(whole[:at] + b"x" + whole[at + 1 :])
+    with pytest.raises(rw.FileError, match="Bad CRC-32"):
+        rw.datasets.load_npz(tmp_path / "d.npz")

@@ -44,6 +44,7 @@ from rewire.optim import optimizer_names
 from rewire.recipe import EPOCHS, Recipe
 from rewire.rewiring import Epochs
 from rewire.schedules import Cosine
+from rewire.streams.kinds import rows_of
 from rewire.threads import get_num_threads
 from rewire.trainer import Trainer
 from rewire.units import hidden_names
@@ -296,7 +297,8 @@ def _split(data: Dataset, notes: dict[str, Any]) -> tuple[tuple[Any, Any], tuple
         return (data.X, data.y), None if data.X_test is None else (data.X_test, data.y_test)
     with usage():
         held = hold_out(data, fraction)
-    return (data.X[~held], data.y[~held]), (data.X[held], data.y[held])
+    (train,), (rest,) = (~held).nonzero(), held.nonzero()
+    return (rows_of(data.X, train), data.y[train]), (rows_of(data.X, rest), data.y[rest])
 
 
 @contextlib.contextmanager

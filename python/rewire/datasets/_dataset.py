@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
 from rewire._record import record
+from rewire.datasets._mapping import mapped_member
+from rewire.streams.kinds import is_large
 
 # What `scipy.sparse.save_npz` stores of any matrix, and of one in CSR.
 _MATRIX = {"format", "shape", "data"}
@@ -68,7 +70,8 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
     Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout. For
     ``X`` there may be a CSR matrix, by the names under which `scipy.sparse.save_npz` stores its arrays.
     Integer, boolean or text targets are classes, numbered in sorted order; floating-point targets are a
-    regression. Nothing is ever unpickled.
+    regression. Nothing is ever unpickled. Features of more than 2^23 values that are not compressed are
+    mapped, and read in pieces when they are used.
 
     Raises
     ------
@@ -116,6 +119,7 @@ def _listed(names: list[str]) -> str:
 
 def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The arrays that are ours to read, and the names of all."""
+    arrays: dict[str, NDArray[Any]] = {}
     with open_regular(path) as file:
         try:
             # NumPy would call anything else a pickle, and say how to load it all the same.
@@ -126,7 +130,9 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             held = list(getattr(archive, "files", ()))
             sparse = _CSR if "X" not in held and _MATRIX <= set(held) else set()
             names = [name for name in held if name in {"X", "y", "X_test", "y_test"} | sparse]
-            arrays = {name: archive[name] for name in names}
+            for name in names:
+                there = mapped_member(path, archive.zip, name)
+                arrays[name] = archive[name] if there is None else there
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
             if isinstance(error, TimeoutError) or foreign(error):
                 raise
@@ -170,6 +176,8 @@ def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
             row = int(np.searchsorted(array.indptr, np.argmin(np.isfinite(array.data)), side="right")) - 1
             raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")
         return array, array.shape[1:]
+    if is_large(array.reshape(len(array), -1)):  # looked at when it is read, in pieces
+        return array.reshape(len(array), -1), array.shape[1:]
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array.reshape(len(array), -1)))[0, 0])
         raise FileError(path, f"{name} holds NaN or infinity, first in sample {row}")

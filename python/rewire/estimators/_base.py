@@ -43,8 +43,7 @@ from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
-from rewire.streams.kinds import is_large
-from rewire.streams.sliced import Rows
+from rewire.streams.kinds import is_large, rows_of
 from rewire.trainer import Trainer
 from rewire.workers.joining import processes_of
 
@@ -320,7 +319,7 @@ class BaseSparseMLP(Arguments):
             if weight is not None and not weight.all():
                 # A sample without weight must leave no trace, in the batches neither.
                 keep = np.flatnonzero(weight)
-                X, targets, weight = _rows(X, keep, incremental), targets[keep], weight[keep]
+                X, targets, weight = X[keep] if incremental else rows_of(X, keep), targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
             if begin is not None and incremental:
                 X = as_source(X, self.n_features_in_)  # checked and wrapped once, for both who look at it
@@ -618,7 +617,7 @@ class BaseSparseMLP(Arguments):
         if is_large(X):  # it is read in its order
             train, held = np.sort(train), np.sort(held)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
-        parts = [_rows(X, rows, incremental) for rows in (train, held)]
+        parts = [X[rows] if incremental else rows_of(X, rows) for rows in (train, held)]
         return parts[0], targets[train], pieces[0], (parts[1], targets[held], pieces[1])
 
     @contextlib.contextmanager
@@ -697,8 +696,3 @@ class BaseSparseMLP(Arguments):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _rows(X: Any, rows: NDArray[np.int64], whole: bool) -> Any:
-    """Some of the samples; of a large file they are read when they are needed, unless ``whole``."""
-    return Rows(X, rows) if is_large(X) and not whole else X[rows]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewire._checks import describe
 from rewire._inputs import Source, is_lazy
 from rewire.streams.iterated import Iterated, is_iterated
 from rewire.streams.parquet import Tabled, is_table
 from rewire.streams.pieces import Pieces, window_of
-from rewire.streams.sliced import Sliced, is_mapped
+from rewire.streams.sliced import Rows, Sliced, is_mapped
 
-__all__ = ["is_large", "pieces_of"]
+__all__ = ["is_large", "pieces_of", "rows_of"]
 
 
 def pieces_of(
@@ -69,3 +72,8 @@ def is_large(x: Any, window: int | None = None) -> bool:
     if not is_mapped(x) or x.ndim != 2:
         return False
     return bool(x.shape[0] > (window_of(x.shape[1]) if window is None else window))
+
+
+def rows_of(x: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of X, ascending: of a large file they are read when they are needed."""
+    return Rows(x, rows) if is_large(x) else x[rows]
