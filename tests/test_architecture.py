@@ -30,7 +30,8 @@ ORDER = """
     standardizer workspace _positions _links _view _no_array _products _items
     _edit_plan _edits _built store _merging _structure activations initializers
     link_counts connectivity
-    parameters.axes parameters.field parameters.units parameters.buffer parameters.base parameters.dense
+    parameters.axes parameters.field parameters.units parameters.buffer parameters.streaming parameters.base
+    parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
     layers.passing layers.affine layers.dependence layers.showing layers.base reachability
     layers.elementwise layers.mixing layers.arrays

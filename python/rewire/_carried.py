@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire._checks import describe, one_of_types
+from rewire._container import Parts
 from rewire._params import lost_object
 from rewire._saving import check_same
 from rewire._training import TrainerLike
@@ -28,7 +29,7 @@ from rewire.rewiring import rewiring as as_rewiring
 
 __all__ = [
     "check", "check_descriptions", "check_rule", "give_up", "lacks", "network_arrays", "network_config",
-    "refresh_rule", "saved_fields",
+    "network_parts", "refresh_rule", "saved_fields",
 ]  # fmt: skip
 
 
@@ -62,6 +63,11 @@ def network_config(trainer: TrainerLike) -> dict[str, Any]:
 def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
     """Copies of the arrays that belong to :func:`network_config`."""
     return trainer.network.arrays(saved_fields(trainer))
+
+
+def network_parts(trainer: TrainerLike) -> dict[str, NDArray[Any] | Parts]:
+    """:func:`network_arrays` for a file, of which no copies are made."""
+    return trainer.network.parts(saved_fields(trainer))
 
 
 def check_rule(trainer: TrainerLike) -> None:

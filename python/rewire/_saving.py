@@ -63,7 +63,7 @@ def write(
     path: Path,
     kind: str,
     config: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
+    arrays: Mapping[str, NDArray[Any] | _container.Parts],
     notes: Mapping[str, Any] | None,
 ) -> None:
     """Replace a file as a whole or not at all, whatever happens meanwhile; its permissions are kept.
@@ -73,7 +73,7 @@ def write(
     path : path-like
     kind : {"network", "trainer"}
     config : mapping
-    arrays : mapping of str to ndarray
+    arrays : mapping of str to ndarray or Parts
     notes : mapping, optional
         JSON-able remarks that are kept beside them.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _saving
 from rewire._assembled import Assembled
 from rewire._computing import Computing
+from rewire._container import Parts
 from rewire._gate import Gate
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
@@ -217,6 +218,13 @@ class Sequential(Computing):
             found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
         return found
 
+    def parts(self, fields: Collection[str] | None = ()) -> dict[str, NDArray[Any] | Parts]:
+        """:meth:`arrays` for a file, of which no copies are made."""
+        found = self.tree.parts(fields)
+        if self.standardizer is not None:
+            found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
+        return found
+
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over ``config()`` and ``arrays()`` of a network with the same layers.
 
@@ -345,7 +353,7 @@ class Sequential(Computing):
         with self.gate.reading("save"):
             self.check_savable()
             self.tree.refuse_faults()
-            _saving.write(path, "network", self.config(), self.arrays(), notes)
+            _saving.write(path, "network", self.config(), self.parts(), notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Sequential:

@@ -405,17 +405,21 @@ class Trainer(OwnLoop):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`."""
-        found = self._arrays_without_callbacks()
+        return {**self._arrays_without_callbacks(), **self._callback_arrays()}
+
+    def _callback_arrays(self) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
         for i, callback in enumerate(self.callbacks):
             if callback_config(callback) is not None:
                 found.update({f"callbacks.{i}.{name}": a for name, a in callback.arrays().items()})
         return found
 
     def _arrays_without_callbacks(self) -> dict[str, NDArray[Any]]:
-        found = _carried.network_arrays(self)
+        return {**_carried.network_arrays(self), **self._state_arrays()}
+
+    def _state_arrays(self) -> dict[str, NDArray[Any]]:
         mine = self.state.arrays(self.rewiring.remembers_as)
-        found.update({f"state.{name}": a for name, a in mine.items()})
-        return found
+        return {f"state.{name}": a for name, a in mine.items()}
 
     @classmethod
     def from_config(
@@ -543,7 +547,8 @@ class Trainer(OwnLoop):
             self.network.check_savable()
             _carried.check_descriptions(self)
             _carried.check(self)
-            _saving.write(path, "trainer", self.config(), self.arrays(), notes)
+            arrays = {**_carried.network_parts(self), **self._state_arrays(), **self._callback_arrays()}
+            _saving.write(path, "trainer", self.config(), arrays, notes)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], callbacks: Iterable[Any] | None = None) -> Trainer:

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._container import Parts
 from rewire.activations import Activation
 from rewire.layers.base import Layer
 from rewire.parameters import Buffer, Parameter, SparseParameter
@@ -140,6 +141,13 @@ class Tree:
         own = {name: q.arrays(fields) for name, q in self.parameters.items()}
         found = {f"{name}.{key}": a for name, arrays in own.items() for key, a in arrays.items()}
         found.update({name: buffer.values.copy() for name, buffer in self.buffers.items()})
+        return found
+
+    def parts(self, fields: Collection[str] | None) -> dict[str, NDArray[Any] | Parts]:
+        """:meth:`arrays` for a file, of which no copies are made."""
+        own = {name: q.parts(fields) for name, q in self.parameters.items()}
+        found = {f"{name}.{key}": a for name, arrays in own.items() for key, a in arrays.items()}
+        found.update({name: buffer.values for name, buffer in self.buffers.items()})
         return found
 
     def check(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], dtype: str) -> None:

@@ -9,7 +9,7 @@ keeps beside every value.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, entries, integer, number, text
+from rewire._container import Parts
 from rewire._structure import Mask
 from rewire.parameters.field import Field, check_fields
 from rewire.parameters.units import Rescale
@@ -284,6 +285,10 @@ class Parameter:
                 return f"the field {name!r} of {field.of(self.dtype)} in {self.name}"
         return None
 
+    def blocks_of(self, field: str) -> Iterator[NDArray[Any]]:
+        """:meth:`values_of`, a little at a time where they may be many."""
+        yield self.values_of(field)
+
     def check_field(
         self, name: str, field: Field, *, high: float | None = None, birth: tuple[float, float] | None = None
     ) -> None:
@@ -306,11 +311,12 @@ class Parameter:
             raise ValueError(
                 f"{self.label}: field {name!r} must have power {field.power}, got {kinds[name].power}"
             )
-        values, low, high = self.values_of(name), field.low, field.high if high is None else high
-        if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
-            raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"{self.label}: field {name!r} must be finite")
+        low, high = field.low, field.high if high is None else high
+        for values in self.blocks_of(name):
+            if (low is not None and (values < low).any()) or (high is not None and (values > high).any()):
+                raise ValueError(f"{self.label}: field {name!r} must lie in [{low}, {high}]")
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ValueError(f"{self.label}: field {name!r} must be finite")
         now = self.birth_of(name)
         if birth is not None and now is not None and not birth[0] <= now <= birth[1]:
             raise ValueError(f"{self.label}: new links have {name!r} = {now:g}, not in {birth}")
@@ -408,6 +414,10 @@ class Parameter:
     def arrays(self, fields: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`."""
         raise NotImplementedError
+
+    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, NDArray[Any] | Parts]:
+        """:meth:`arrays` for a file, which may be what they come from piece by piece."""
+        return self.arrays(fields)
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Take over :meth:`config` and :meth:`arrays` of an equal one. ValueError if they do not fit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, choice, entries, integer, number
+from rewire._container import Parts
 from rewire._geometry import Geometry
 from rewire._positions import decode
 from rewire._structure import Mask, Structure
@@ -23,6 +24,7 @@ from rewire.link_counts import plan_bytes, plant, sparse_bytes
 from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
 from rewire.parameters.field import Field
 from rewire.parameters.initial import GROUPS, Wanted, links_of
+from rewire.parameters.streaming import group_parts, slot_blocks, slot_parts
 from rewire.parameters.units import Rescale
 from rewire.store import WeightStore
 from rewire.threads import resolve
@@ -358,6 +360,9 @@ class SparseParameter(Parameter):
     def values_of(self, field: str) -> NDArray[Any]:
         return self.core.get_field(field)
 
+    def blocks_of(self, field: str) -> Iterator[NDArray[Any]]:
+        return slot_blocks(self.core, field)
+
     def birth_of(self, field: str) -> float | None:
         there = self.core.fields.get(field)
         return None if there is None else float(there[2])
@@ -485,6 +490,17 @@ class SparseParameter(Parameter):
         for name in self.fields:
             if fields is None or name in fields:
                 found[f"field.{name}"] = core.get_field(name)
+        return found
+
+    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, NDArray[Any] | Parts]:
+        core = self.core
+        found: dict[str, NDArray[Any] | Parts] = {
+            "indptr": group_parts(core), "sources": slot_parts(core, "source"),
+            "values": slot_parts(core, "weight"),
+        }  # fmt: skip
+        for name in self.fields:
+            if fields is None or name in fields:
+                found[f"field.{name}"] = slot_parts(core, name)
         return found
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
