@@ -14,13 +14,14 @@ __all__ = ["Ahead"]
 
 T = TypeVar("T")
 _PATIENCE = 0.1  # seconds for a thread to end after Ctrl-C: it may be in code of the user's that waits
+_LONGER = 10.0  # after an error
 
 
 class Ahead(Generic[T]):
     """The things of an iterator, which is walked through in a thread, one thing ahead.
 
     What is raised there is raised by :meth:`__next__`. The thread has ended when the block has, unless it
-    is inside of a call that does not return: then it ends after that.
+    is inside of a call that takes long: then it ends after that.
     """
 
     def __init__(self, things: Iterator[T]) -> None:
@@ -54,7 +55,8 @@ class Ahead(Generic[T]):
     ) -> None:
         self._over = True
         self._asked.put(False)
-        self._thread.join(_PATIENCE if kind is not None else None)
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        self._thread.join(_PATIENCE if interrupted else _LONGER)
 
 
 def _read(things: Iterator[Any], asked: SimpleQueue[bool], found: SimpleQueue[Any]) -> None:
