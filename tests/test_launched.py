@@ -3,6 +3,7 @@
 In an environment of its own, which `make` sets up: MPI's wheel brings programs that others may not expect.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from ranks import digest, digests, fitted, go_on, made
 from rewire.workers import world
 from small import DEEP_X, DEEP_Y, HANG_SECONDS, deep
 
@@ -130,6 +132,63 @@ def test_an_error_of_the_command_line_in_one_ends_all(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode != 0 and "1.npz" in done.stderr
+
+
+# --- ways of working, which tests/with_torch/test_ranks.py has under torchrun
+
+
+def ranks_of(count, what, folder, given):
+    """What `ranks.py` wrote in each of so many ranks; its exit code; seconds."""
+    begin = time.monotonic()
+    done = subprocess.run(
+        [MPIEXEC, "-n", str(count), ENVIRONMENT / "bin" / "python", "-W", "ignore",
+         Path(__file__).with_name("ranks.py"), what, folder, given],
+        capture_output=True, text=True, timeout=HANG_SECONDS,
+        env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    found = [
+        json.loads(file.read_text())
+        for rank in range(count)
+        if (file := folder / f"{rank}-of-{count}.json").exists()
+    ]
+    return found, done.returncode, done.stderr, time.monotonic() - begin
+
+
+@needs_mpi
+@pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
+@pytest.mark.parametrize(
+    "count, table", [(2, "small"), *(pytest.param(n, "whole", marks=pytest.mark.soak) for n in (2, 3, 4))]
+)
+def test_every_strategy_has_the_bits_of_one_process(tmp_path, count, table):
+    found, code, wrong, _ = ranks_of(count, "train", tmp_path, table)
+    assert code == 0, wrong
+    assert found == [digests(table, workers=1)] * count
+
+
+@needs_mpi
+@pytest.mark.parametrize("strategy", ["local", "wassp"])
+def test_a_death_ends_every_strategy(tmp_path, strategy):
+    found, code, _, seconds = ranks_of(2, "die", tmp_path, strategy)
+    assert code != 0 and not found
+    assert seconds < HANG_SECONDS / 2
+
+
+@needs_mpi
+@pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
+@pytest.mark.parametrize(
+    "count, fewer", [(2, None), pytest.param(4, 3, marks=pytest.mark.soak)], ids=["2-here", "4-3"]
+)
+def test_fewer_ranks_go_on(tmp_path, count, fewer):
+    """Rank 0's file; the strategy is said anew, without the number of trainings, which the file knows."""
+    _, code, wrong, _ = ranks_of(count, "half", tmp_path, "")
+    assert code == 0, wrong
+    whole = digest(fitted(made("local", "set", 0.3, None), "local", workers=1))
+    if fewer is None:
+        assert digest(go_on(tmp_path, workers=1)) == whole
+    else:
+        found, code, wrong, _ = ranks_of(fewer, "rest", tmp_path, "")
+        assert code == 0, wrong
+        assert found == [whole] * fewer
 
 
 # --- who is one of several

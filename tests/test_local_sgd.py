@@ -208,6 +208,18 @@ def test_a_run_that_is_gone_on_with(tmp_path):
     assert bits(second) == bits(whole)
 
 
+def test_a_run_goes_on_with_as_many_trainings(tmp_path):
+    """Nobody has to remember the number: it is in the file, and a copy has it."""
+    whole = fitted(trainer(horizon=3), epochs=3)
+    fitted(trainer(horizon=3), epochs=1).save(tmp_path / "run.st")
+    first = rw.Trainer.resume(tmp_path / "run.st")
+    for made in (copy.deepcopy(first), first):
+        assert bits(fitted(made, epochs=2, trainings=None)) == bits(whole)
+    with pytest.raises(ValueError, match="4 processes: there are 3 trainings"):
+        fitted(first, workers=4, trainings=None)
+    assert fitted(first, trainings=2).state.trainings == 2
+
+
 def test_ctrl_c_leaves_the_state_before_the_round():
     class Interrupt(rw.Callback):
         def on_step_end(self, state):

@@ -14,6 +14,7 @@ import pytest
 import rewire as rw
 import rewire._elsewhere
 import rewire.workers.starting
+from ranks import digests
 from rewire._inputs import as_source
 from rewire._mapped import mapped
 from rewire.cli import main
@@ -102,6 +103,14 @@ def test_every_rule_has_the_bits_of_one(shared, rule, dropout, clip, shards):
     options = {"rewiring": RULES.get(rule, rule), "clip": clip, "shards": shards}
     alone, together = (fitted(trainer(network(dropout), **options), workers) for workers in (1, 3))
     assert bits(alone) == bits(together)
+
+
+@quiet
+@pytest.mark.soak
+@pytest.mark.parametrize("workers", (2, 3, 4))
+def test_every_strategy_has_the_bits_of_one(workers):
+    """The table that `test_launched.py` and `with_torch/test_ranks.py` have of other engines."""
+    assert digests("whole", workers=workers) == digests("whole", workers=1)
 
 
 def test_buffers_follow_wherever_samples_are(shared):

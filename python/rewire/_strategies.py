@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from rewire import _checks
@@ -10,7 +11,7 @@ from rewire._training import TrainerLike
 from rewire.callbacks import handlers
 from rewire.rewiring import Rule
 
-__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "strategy", "trainings_of"]
+__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "settled", "strategy", "trainings_of"]
 
 _FOLLOWING = ("on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end")
 
@@ -50,7 +51,7 @@ class LocalSGD(Strategy):
         Steps of a worker between two averages.
     workers : int, optional
         How many trainings there are, in however many processes: bits depend on this number. By default as
-        many as there are processes.
+        many as the trainer had before, in a saved run too; at first as many as there are processes.
 
     Notes
     -----
@@ -88,7 +89,7 @@ class WASSP(Strategy):
         What becomes of the optimizer's state: as of weights, or nothing is left of it, as published.
     workers : int, optional
         How many trainings there are, at least 2, in however many processes: bits depend on this number. By
-        default as many as there are processes. A training whose part has no samples, or none with a weight,
+        default as many as the trainer had before, at first as many as there are processes. A training whose part has no samples, or none with a weight,
         is left out.
 
     Notes
@@ -122,6 +123,18 @@ def strategy(given: Any) -> Strategy:
     """What ``fit`` was given, or :class:`Sync`."""
     what = "rewire.Sync(), rewire.LocalSGD(every=32) or rewire.WASSP()"
     return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, what)
+
+
+def settled(given: Strategy, before: int | None, processes: int) -> Strategy:
+    """The same with a number of trainings, where several learn alone: as many as ``before``, or processes.
+
+    One that says no number goes on with that of the call before, which a saved trainer knows.
+    """
+    several = before if before is not None and before > 1 else processes
+    if isinstance(given, (LocalSGD, WASSP)) and given.workers is None and several > 1:
+        given = copy.copy(given)
+        given.workers = several
+    return given
 
 
 def trainings_of(given: Strategy, processes: int) -> int:

@@ -24,7 +24,7 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire._strategies import WASSP, LocalSGD, Strategy, trainings_of
+from rewire._strategies import WASSP, LocalSGD, Strategy, settled, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
@@ -295,6 +295,8 @@ class Trainer(OwnLoop):
             _carried.refresh_rule(self)
             if self._workspace is None:
                 self._workspace = self.network.workspace()
+            plan = settled(plan, self.state.trainings, count)
+            self.state.trainings = getattr(plan, "workers", None) or self.state.trainings
             cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0), plan)
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
             call = {"epochs": epochs, "cut": cut, "strategy": plan}

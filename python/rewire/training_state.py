@@ -21,6 +21,7 @@ from rewire.metrics import Metric
 __all__ = ["TrainingState"]
 
 _COUNTS = ("epoch", "run_end", "step", "rewirings")
+_MOST_TRAININGS = 4096  # as of shards
 _MOST_STEPS = 2**31 - 2**20  # births are kept as int32
 _MEMORY, _UNFINISHED = "memory.", "unfinished."
 
@@ -41,6 +42,8 @@ class TrainingState:
         The fields that state consists of.
     unfinished : Unfinished or None
         The place in an epoch that has begun.
+    trainings : int or None
+        How many there were, the last time that several learnt alone: bits depend on it.
     history : History
     memory : dict
         What the rewiring rule keeps from one rewiring to the next.
@@ -64,6 +67,7 @@ class TrainingState:
     run_end: int = 0
     optimizer_step: int = 0
     unfinished: Unfinished | None = None
+    trainings: int | None = None
     history: History = field(default_factory=History)
     memory: dict[str, Any] = field(default_factory=dict)
     told: set[tuple[str, str]] = field(default_factory=set)
@@ -101,6 +105,7 @@ class TrainingState:
             **{name: getattr(self, name) for name in _COUNTS},
             "optimizer_step": self.optimizer_step if owns_state else 0,
             "unfinished": None if self.unfinished is None else self.unfinished.config(),
+            "trainings": self.trainings,
             "memory": {k: v for k, v in self.remembered(rule).items() if not isinstance(v, np.ndarray)},
             "history": self.history.to_dict(copy=copy),
         }
@@ -133,8 +138,9 @@ class TrainingState:
         KeyError, TypeError, ValueError
             If they do not describe a state; what is unknown is refused.
         """
-        _checks.entries("state", config, (*_COUNTS, "optimizer_step", "unfinished", "memory", "history"))
-        for name in (*_COUNTS, "optimizer_step"):
+        plain = (*_COUNTS, "optimizer_step", "trainings")
+        _checks.entries("state", config, (*plain, "unfinished", "memory", "history"))
+        for name in plain:
             setattr(self, name, config[name])
         self.history = History.from_dict(config["history"], copy=copy)
         parts: dict[str, dict[str, NDArray[Any]]] = {_MEMORY: {}, _UNFINISHED: {}}
@@ -164,6 +170,8 @@ class TrainingState:
         # One before every step, made or to be made, and one after the last epoch of a call.
         _checks.integer("rewirings", self.rewirings, high=self.step + self.epoch + 1)
         _checks.integer("optimizer_step", self.optimizer_step, low=0, high=min(self.step, _MOST_STEPS))
+        if self.trainings is not None:
+            _checks.integer("trainings", self.trainings, low=1, high=_MOST_TRAININGS)
         self.history.check(self.epoch, layers)
         part = self.unfinished
         config = None if part is None else part.config()

@@ -1,0 +1,106 @@
+"""What each of several ranks does that a launcher has started; the same in one process, to compare.
+
+    mpiexec -n 2 python tests/ranks.py train FOLDER small          # or torchrun --nproc-per-node 2 ...
+
+Each writes what it ends with to FOLDER/RANK-of-SIZE.json: a digest for every row of a table.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import rewire as rw
+
+RNG = np.random.default_rng(7)
+X, Y = RNG.normal(size=(70, 12)).astype("f4"), RNG.integers(0, 3, 70)
+
+STRATEGIES = {
+    "sync": lambda: rw.Sync(), "local": lambda: rw.LocalSGD(3, workers=4),
+    "wassp": lambda: rw.WASSP(0.5, workers=4),
+}  # fmt: skip
+RULES = {"set": "set", "rigl": {"name": "rigl", "every": 2, "fraction": 0.4}, "static": None}
+SMALL = [("sync", "rigl", 0.3, 0.3), ("local", "rigl", 0.3, 0.3), ("wassp", "set", 0.3, 0.3)]
+WHOLE = list(itertools.product(STRATEGIES, RULES, (0.0, 0.3), (None, 0.3)))
+TABLES = {"small": SMALL, "whole": WHOLE}
+
+
+def made(strategy, rule, dropout, clip):
+    """A trainer for a row of the table."""
+    layers = [
+        rw.Sparse(12, 24, density=0.4, activation="relu"),
+        *([rw.Dropout(dropout)] if dropout else []),
+        rw.Sparse(24, 16, density=0.4, activation="relu"),
+        rw.Sparse(16, 3, density=0.6, activation="softmax"),
+    ]
+    return rw.Trainer(
+        rw.Sequential(layers, seed=3), loss="cross_entropy",
+        optimizer=rw.SGD(0.1, momentum=0.9, clip_norm=clip), rewiring=RULES[rule],
+        shards=None if strategy == "local" else 8, horizon=2,
+    )  # fmt: skip
+
+
+def digest(trainer):
+    """Of all that a file would hold, but for times."""
+    found = hashlib.sha256()
+    for name, array in sorted(trainer.arrays().items()):
+        found.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    found.update(repr([trainer.history["loss"], trainer.epoch, trainer.step]).encode())
+    return found.hexdigest()[:16]
+
+
+def fitted(trainer, strategy, epochs=2, **options):
+    options |= {"epochs": epochs, "batch_size": 8, "verbose": 0, "timeout": 120.0}
+    trainer.fit(X, Y, strategy=STRATEGIES[strategy](), **options)
+    return trainer
+
+
+def digests(table, **options):
+    """By row, what it ends with."""
+    return {repr(row): digest(fitted(made(*row), row[0], **options)) for row in TABLES[table]}
+
+
+def go_on(folder, **options):
+    """With half a run of local steps: how many trainings there were is in the file."""
+    trainer = rw.Trainer.resume(folder / "half")
+    trainer.fit(X, Y, epochs=1, batch_size=8, verbose=0, strategy=rw.LocalSGD(3), timeout=120.0, **options)
+    return trainer
+
+
+def dies():
+    """Let this process end in the middle of what it does alone."""
+    import rewire._alone
+    import rewire._wassp
+
+    def gone(*_):
+        os._exit(3)
+
+    rewire._alone.RoundRunner._train = rewire._wassp.train_alone = gone
+
+
+def main(what, folder, given):
+    rank = int(os.environ.get("PMI_RANK", os.environ.get("RANK", "0")))
+    size = int(os.environ.get("PMI_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    folder = Path(folder)
+    if what == "train":
+        found = digests(given)
+    elif what == "half":  # then others go on
+        trainer = fitted(made("local", "set", 0.3, None), "local", epochs=1)
+        if rank == 0:
+            trainer.save(folder / "half")
+        found = digest(trainer)
+    elif what == "rest":
+        found = digest(go_on(folder))
+    elif what == "die":
+        if rank == 1:
+            dies()
+        found = digest(fitted(made(given, "set", 0.3, None), given))
+    (folder / f"{rank}-of-{size}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
