@@ -58,7 +58,7 @@ ORDER = """
     workers. workers.comm workers.pipes workers.shared workers.processes workers.mpi
     workers.gloo workers.world workers.serving workers.child workers.team workers.starting workers.launched
     progress workers.joining
-    _density _carried _run _snapshot _stepper _fit _wassp _own_stepper
+    _density _carried _run _snapshot _stepper _fit _wasap _wassp _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._mapping datasets._dataset datasets.* datasets.
     plots.style plots.curves plots.comparison plots.inputs plots.structure plots. info

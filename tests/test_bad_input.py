@@ -315,6 +315,12 @@ TABLE = [
         ({"warmup": -1}, V, "warmup", ">= 0", "got -1"),
         ({"unit": 1}, T, "unit", "'epoch', 'step'", "got 1"),
     ),
+    *rows_of(
+        "Warmup", rw.Warmup,
+        ({"to": 0}, V, "to", "> 0", "got 0"),
+        ({"length": 0}, V, "length", ">= 1", "got 0"),
+        ({"unit": "batch"}, V, "unit", "'epoch', 'step'", "got 'batch'"),
+    ),
     # --- optimizers, rewiring, callbacks ----------------------------------------------
     *rows_of(
         "SGD", rw.SGD,

@@ -332,6 +332,9 @@ def test_step():
 def test_cosine():
     s = rw.Cosine(length=4, floor=0.2)
     assert [s.factor(e, 0) for e in (0, 2, 4, 9)] == pytest.approx([1, 0.6, 0.2, 0.2])
+    w = rw.Warmup(4, length=3)
+    assert [w.factor(e, 9) for e in range(5)] == pytest.approx([1, 2, 3, 4, 4])
+    assert rw.Warmup(4, length=3, unit="step").factor(9, 1) == 2
     w = rw.Cosine(length=4, warmup=3)
     assert [w.factor(e, 0) for e in (0, 1, 2, 3)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
@@ -352,7 +355,9 @@ def test_a_schedule_counts_the_trainers_steps_not_those_of_the_state():
     assert trainer.state.optimizer_step == 3
 
 
-@pytest.mark.parametrize("schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2)])
+@pytest.mark.parametrize(
+    "schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2), rw.Warmup(4)]
+)
 def test_schedules_survive_config(schedule):
     assert rw.schedules.schedule(schedule.config()) == schedule
 
@@ -471,6 +476,7 @@ WRONG = [
     (lambda: rw.Constant(-1), ValueError, r"value must be a number >= 0, got -1"),
     (lambda: rw.Step(every=0), ValueError, r"every must be an integer >= 1, got 0"),
     (lambda: rw.Step(unit="batch"), ValueError, r"unit must be one of 'epoch', 'step', got 'batch'"),
+    (lambda: rw.Warmup(0.0), ValueError, r"to must be a number > 0, got 0.0"),
     (lambda: rw.Cosine(length=1.5), TypeError, r"length must be an integer >= 1, got 1.5"),
     (lambda: rw.optim.optimizer("adamx"), ValueError, r"optimizer must be one of .* got 'adamx'"),
     (lambda: rw.optim.optimizer(3), TypeError, r"optimizer must be one of .* got 3"),

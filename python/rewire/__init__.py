@@ -10,7 +10,7 @@ from rewire._collector import held
 with held():
     from rewire import _openmp  # noqa: F401  first: it loads the core
     from rewire._merging import merge
-    from rewire._strategies import WASSP, LocalSGD, Sync
+    from rewire._strategies import WASAP, WASSP, LocalSGD, Sync
     from rewire._version import __version__
     from rewire.activations import (
         GELU,
@@ -77,7 +77,7 @@ with held():
         Swap,
         TopKAST,
     )
-    from rewire.schedules import Constant, Cosine, Step
+    from rewire.schedules import Constant, Cosine, Step, Warmup
     from rewire.standardizer import Standardizer
     from rewire.store import WeightStore
     from rewire.threads import get_num_threads, set_num_threads
@@ -93,21 +93,19 @@ _LATER = {"preset": "rewire.presets", **dict.fromkeys(("Comparison", "compare", 
 _MODULES = ("analysis", "connectivity", "datasets", "plots", "presets")  # without imports of one's own
 
 __all__ = [
-    "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "WASSP", "Abs",
-    "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "CHTs", "CHTss", "Callback",
-    "Checkpoint",
-    "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense", "DenseParameter",
-    "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field", "FileError",
-    "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning", "KWinners",
-    "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "LocalSGD", "Magnitude", "MapLog", "Mix",
-    "Normal", "Optimizer", "PReLU", "Poisson", "Predictor", "QuickSelection", "ReLU", "RigL", "Rule",
-    "SReLU", "SRigL",
-    "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
+    "CHT", "DSR", "GELU", "GMP", "GSE", "ITOP", "MEST", "MSE", "SET", "SGD", "SNFS", "SNIP", "WASAP", "WASSP",
+    "Abs", "Adam", "AdamW", "AllReLU", "BatchNorm", "BinaryCrossEntropy", "Buffer", "CHTs", "CHTss",
+    "Callback", "Checkpoint", "Comparison", "Constant", "Cosine", "CrossEntropy", "DeepR", "Dense",
+    "DenseParameter", "DensityWarning", "DivergenceError", "Dropout", "EarlyStopping", "Epochs", "Field",
+    "FileError", "Fixed", "GraNet", "He", "History", "Huber", "ImportancePruning", "InterruptedWarning",
+    "KWinners", "Layer", "LayerNorm", "LeakyReLU", "Linear", "LinkLog", "LocalSGD", "Magnitude", "MapLog",
+    "Mix", "Normal", "Optimizer", "PReLU", "Poisson", "Predictor", "QuickSelection", "ReLU", "RigL", "Rule",
+    "SReLU", "SRigL", "Sequential", "SiLU", "Sigmoid", "SoftDeepR", "Softmax", "Sparse", "SparseBernoulliRBM",
     "SparseDenoisingAutoencoder", "SparseMLPClassifier", "SparseMLPRegressor", "SparseParameter",
     "SquaredHinge", "Standardizer", "Static", "Step", "Steps", "Swap", "SwitchNet4", "Sync", "Tanh",
-    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "WeightAverage", "WeightStore", "WorkerError",
-    "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid", "load", "merge",
-    "preset", "remove_neurons", "set_num_threads",
+    "ThresholdedReLU", "TopKAST", "Trainer", "TwoSided", "Warmup", "WeightAverage", "WeightStore",
+    "WorkerError", "Xavier", "Zeros", "__version__", "compare", "erk_links", "get_num_threads", "grid",
+    "load", "merge", "preset", "remove_neurons", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -367,11 +367,15 @@ class Fit(Stepper):
         return total / weights if weights else 0.0
 
     def order(self) -> NDArray[np.int64]:
-        """The order of samples in this epoch: a function of seed and epoch alone."""
+        """The order of samples in this epoch."""
+        return self.order_of(self.state.epoch)
+
+    def order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The order of samples in an epoch: a function of seed and epoch alone."""
         n = self.source.n_samples
         if not self.shuffle or self.batch >= n:  # within a batch the order is nothing but rounding
             return np.arange(n)
-        return permutation(n, self.trainer.seed, self.state.epoch, SHUFFLE)
+        return permutation(n, self.trainer.seed, epoch, SHUFFLE)
 
     def probed(
         self, rows: NDArray[np.int64], weight: Weighed, batches: int

@@ -210,6 +210,10 @@ class Helpers(Protocol):
         self, task: Task, runner: ShardRunner, packing: Packing
     ) -> tuple[dict[int, Found], set[str]]: ...
 
+    def hand(self, rank: int, task: Task, runner: ShardRunner, packing: Packing) -> None: ...
+
+    def hear(self, waiting: set[int]) -> tuple[int, Any]: ...
+
     def alone(
         self, train: Callable[..., Any], said: Any, trainings: int, source: Source, targets: Targets,
         threads: int,

@@ -11,7 +11,9 @@ from rewire._training import TrainerLike
 from rewire.callbacks import handlers
 from rewire.rewiring import Rule
 
-__all__ = ["WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "settled", "strategy", "trainings_of"]
+__all__ = [
+    "WASAP", "WASSP", "LocalSGD", "Strategy", "Sync", "check_strategy", "settled", "strategy", "trainings_of",
+]  # fmt: skip
 
 _FOLLOWING = ("on_epoch_begin", "on_step_end", "on_rewire", "on_epoch_end")
 
@@ -89,8 +91,8 @@ class WASSP(Strategy):
         What becomes of the optimizer's state: as of weights, or nothing is left of it, as published.
     workers : int, optional
         How many trainings there are, at least 2, in however many processes: bits depend on this number. By
-        default as many as the trainer had before, at first as many as there are processes. A training whose part has no samples, or none with a weight,
-        is left out.
+        default as many as the trainer had before, at first as many as there are processes. A training whose
+        part has no samples, or none with a weight, is left out.
 
     Notes
     -----
@@ -119,9 +121,37 @@ class WASSP(Strategy):
         return max(1, int(self.alone * epochs + 0.5))
 
 
+class WASAP(WASSP):
+    """At first gradients are learnt from as they come, of links of before too; then as :class:`WASSP`.
+
+    The process that calls ``fit`` keeps the network, and computes no gradient in this part. Each of the
+    others gets weights and a batch, hands a gradient back, and gets the next; nobody waits for another. The
+    gradient that comes first is learnt from first, though others have moved the weights meanwhile. Where a
+    rewiring lies between, values for links that are no longer there are dropped, and links that have been
+    grown since have none. An epoch is as many steps as it has batches; a batch that a worker still has
+    counts in the next.
+
+    **Not reproducible**: which gradient comes first is decided by chance, and no seed brings it back.
+
+    Parameters
+    ----------
+    alone, how, momentum, workers
+        As of :class:`WASSP`: the last epochs are the same, in which the first process trains as well.
+
+    Notes
+    -----
+    Curci, Mocanu and Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732, section 4:
+    WASAP-SGD, with its filter of stale gradients. There each worker has a fixed part of the samples from the
+    start; here batches are those of training together, in its order, until the last epochs.
+
+    It needs ``workers=2`` or more, which ``fit`` starts; mpiexec, srun and torchrun are refused. Batches are
+    not cut into shards.
+    """
+
+
 def strategy(given: Any) -> Strategy:
     """What ``fit`` was given, or :class:`Sync`."""
-    what = "rewire.Sync(), rewire.LocalSGD(every=32) or rewire.WASSP()"
+    what = "rewire.Sync(), rewire.LocalSGD(every=32), rewire.WASSP() or rewire.WASAP()"
     return Sync() if given is None else _checks.one_of_types("strategy", given, Strategy, what)
 
 
@@ -154,13 +184,17 @@ def check_strategy(trainer: TrainerLike, given: Strategy, processes: int) -> Non
         raise ValueError(f"{what} {trainer.optimizer!r}, whose steps other processes do not know")
     if type(trainer.rewiring).stepped is not Rule.stepped:
         raise ValueError(f"{what} {trainer.rewiring.label}, which has to follow every step")
+    _check_shards(trainer, what)
+    if given.workers is not None and processes > given.workers:
+        raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
+
+
+def _check_shards(trainer: TrainerLike, what: str) -> None:
     if (trainer.shards or 1) > 1:
         raise ValueError(
             f"{what} shards={trainer.shards}: workers that train alone have whole batches; set "
             "trainer.shards = None"
         )
-    if given.workers is not None and processes > given.workers:
-        raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
 
 
 def _check_wassp(trainer: TrainerLike, given: WASSP, processes: int, what: str) -> None:
@@ -168,6 +202,10 @@ def _check_wassp(trainer: TrainerLike, given: WASSP, processes: int, what: str) 
         raise ValueError(f"{what} {processes} processes: there are {given.workers} trainings")
     if given.workers is None and processes < 2:
         raise ValueError(f"{what} 1 training, which has nobody to merge with: workers=, or WASSP(workers=)")
+    if isinstance(given, WASAP):
+        _check_shards(trainer, what)
+        if processes < 2:
+            raise ValueError(f"{what} 1 process, which has nobody to hear of: fit(workers=2) or more")
     for callback in trainer.callbacks:
         told = handlers([callback])
         own = next((event for event in _FOLLOWING if told[event]), None)

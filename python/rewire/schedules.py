@@ -14,7 +14,7 @@ from rewire._checks import choice, describe, integer, number
 from rewire._record import record
 from rewire._registry import Registry
 
-__all__ = ["Constant", "Cosine", "Schedule", "Step", "schedule"]
+__all__ = ["Constant", "Cosine", "Schedule", "Step", "Warmup", "schedule"]
 
 
 @record
@@ -104,8 +104,44 @@ class Cosine(Schedule):
         return self.floor + (1.0 - self.floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+@record
+class Warmup(Schedule):
+    """From 1 to ``to`` over ``length`` epochs (or steps), linearly, and ``to`` from there on.
+
+    What large batches are given, those of several workers among them: with K times as many samples to a step
+    the rate becomes K times as large, which at the start would be too much.
+
+    Parameters
+    ----------
+    to : float > 0
+    length : int
+    unit : {"epoch", "step"}
+
+    Notes
+    -----
+    Goyal et al., *Accurate, Large Minibatch SGD*, arXiv:1706.02677, section 2.2; Curci, Mocanu and
+    Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732, have ``to`` = workers and five
+    epochs. Their correction of momentum is for velocities that contain the rate; those of
+    :class:`~rewire.SGD` do not.
+    """
+
+    to: float = 2.0
+    length: int = 5
+    unit: str = "epoch"
+    name: ClassVar[str] = "warmup"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "to", number("to", self.to, low=0.0, open_low=True))
+        object.__setattr__(self, "length", integer("length", self.length, low=1))
+        choice("unit", self.unit, ("epoch", "step"))
+
+    def factor(self, epoch: int, step: int) -> float:
+        t = epoch if self.unit == "epoch" else step
+        return 1.0 + (self.to - 1.0) * min(1.0, t / self.length)
+
+
 KINDS = Registry("schedule", Schedule, "a dict, a Schedule or None")
-for _kind in (Constant, Step, Cosine):
+for _kind in (Constant, Step, Cosine, Warmup):
     KINDS.register(_kind)
 
 
@@ -120,5 +156,5 @@ def schedule(what: Schedule | dict[str, Any] | None) -> Schedule:
         If it is none of these.
     """
     if isinstance(what, str):
-        raise TypeError(f"schedule must be a Constant, Step or Cosine, got {describe(what)}")
+        raise TypeError(f"schedule must be a Constant, Step, Cosine or Warmup, got {describe(what)}")
     return Constant() if what is None else KINDS.build(what)

@@ -24,8 +24,9 @@ from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
-from rewire._strategies import WASSP, LocalSGD, Strategy, settled, trainings_of
+from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, settled, trainings_of
 from rewire._strategies import strategy as as_strategy
+from rewire._wasap import AsyncFit
 from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History
@@ -221,10 +222,11 @@ class Trainer(OwnLoop):
             ``threads`` threads, by default the processors divided among them. Starting them takes about a
             second. By default there is one, unless mpiexec, srun or torchrun has started several: then these
             train together, and each calls ``fit`` with the same data.
-        strategy : Sync, LocalSGD or WASSP, optional
+        strategy : Sync, LocalSGD, WASSP or WASAP, optional
             What workers do between two exchanges: ``rewire.Sync()``, every step together;
             ``rewire.LocalSGD(every=32)``, some steps alone and then the mean; ``rewire.WASSP(alone=0.3)``,
-            the last epochs alone, with links of their own, and then a merge.
+            the last epochs alone, with links of their own, and then a merge; ``rewire.WASAP()``, before that
+            gradients learnt from as they come, which no seed brings back.
         timeout : float > 0
             Seconds without a sign of life after which a worker is given up.
 
@@ -297,7 +299,9 @@ class Trainer(OwnLoop):
                 self._workspace = self.network.workspace()
             plan = settled(plan, self.state.trainings, count)
             self.state.trainings = getattr(plan, "workers", None) or self.state.trainings
-            cut_for(self, count, verbose > 0 and (comm is None or comm.rank == 0), plan)
+            cut_for(
+                self, count, verbose > 0 and (comm is None or comm.rank == 0), plan, launched=comm is not None
+            )
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
             call = {"epochs": epochs, "cut": cut, "strategy": plan}
             self.exchanged_bytes = 0
@@ -306,7 +310,8 @@ class Trainer(OwnLoop):
                 return self.history
             try:
                 with helpers(self, comm, count, data, call, timeout) as others:
-                    run = Fit(self, self._workspace, data, validation, cut, interrupts, others, plan)
+                    kind = AsyncFit if isinstance(plan, WASAP) else Fit
+                    run = kind(self, self._workspace, data, validation, cut, interrupts, others, plan)
                     try:
                         if isinstance(plan, WASSP) and isinstance(data, Samples):
                             alone = plan.epochs_alone(epochs)

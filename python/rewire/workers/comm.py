@@ -11,7 +11,7 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-__all__ = ["Comm", "Parts", "parts_of", "thing_of"]
+__all__ = ["Comm", "Parts", "Talk", "parts_of", "thing_of"]
 
 Parts = Sequence[Any]  # bytes, memoryviews, arrays of bytes: whatever gives a contiguous buffer
 
@@ -34,6 +34,22 @@ class Comm(Protocol):
         ------
         WorkerError
             If one of them has died, or gives no sign of life.
+        """
+
+
+class Talk(Comm, Protocol):
+    """Those of which rank 0 can tell one alone, and hear whoever is first."""
+
+    def tell(self, rank: int, parts: Parts) -> None:
+        """Say something to one rank, which gets it as from :meth:`Comm.bcast`."""
+
+    def hear(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
+        """What one of these ranks has said, whichever comes first; valid until it is told something.
+
+        Raises
+        ------
+        WorkerError
+            If one of all has died, or one that is waited for gives no sign of life.
         """
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from rewire import _checks
 from rewire._sharded import Helpers
 from rewire._shards import DEFAULT, MOST
-from rewire._strategies import LocalSGD, Strategy, check_strategy, trainings_of
+from rewire._strategies import WASAP, LocalSGD, Strategy, check_strategy, trainings_of
 from rewire._training import TrainerLike
 from rewire.progress import print_now
 from rewire.streams.joining import Samples
@@ -31,9 +31,18 @@ def processes_of(workers: Any) -> tuple[World | None, int]:
     return None, count
 
 
-def cut_for(trainer: TrainerLike, workers: int, say: bool, strategy: Strategy) -> None:
+def cut_for(
+    trainer: TrainerLike, workers: int, say: bool, strategy: Strategy, *, launched: bool = False
+) -> None:
     """Cut batches into shards where nobody has said how many; ValueError if they are too few."""
     check_strategy(trainer, strategy, workers)
+    if isinstance(strategy, WASAP):
+        if launched:
+            raise ValueError(
+                f"strategy {strategy!r} cannot be used under mpiexec, srun or torchrun, where rank 0 cannot "
+                "hear who is first: fit(workers=N) starts processes, and WASSP() works there"
+            )
+        return
     if isinstance(strategy, LocalSGD):
         if say and trainings_of(strategy, workers) == 1:
             print_now(

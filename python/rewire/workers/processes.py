@@ -199,17 +199,29 @@ class Leader:
     def gather(self, parts: Parts) -> list[list[memoryview]]:
         found: dict[int, list[memoryview]] = {0: [bytes_of(part) for part in parts]}
         while len(found) < self.size:
+            rank, said = self.hear(set(self._pipes) - set(found))
+            found[rank] = said
+        return [found[rank] for rank in range(self.size)]
+
+    def tell(self, rank: int, parts: Parts) -> None:
+        self._refuse_deaf(rank)
+        try:
+            self._pipes[rank].send(MESSAGE, parts)
+        except OSError:
+            raise self._dead(rank) from None
+
+    def hear(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
+        while True:
             try:
                 rank, frame = self._inbox.get(timeout=_PAUSE)
             except queue.Empty:
-                self._refuse_silence(set(self._pipes) - set(found))
+                self._refuse_silence(waiting)
                 continue
             if frame.kind == _ENDED:
                 raise self._dead(rank)
             if frame.kind == FAILED:
                 raise WorkerError(f"{self._who(rank)} failed: {bytes(frame.parts[0]).decode()}")
-            found[rank] = frame.parts
-        return [found[rank] for rank in range(self.size)]
+            return rank, frame.parts
 
     # --- what goes wrong ------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from rewire.parameters.base import GRADIENT
 from rewire.workers.comm import Comm, parts_of, thing_of
 
 __all__ = [
-    "AloneAnswer", "AloneOrder", "Answer", "Data", "Job", "Order", "RoundAnswer", "RoundOrder", "answer_of",
-    "nodes_for", "serve",
+    "AloneAnswer", "AloneOrder", "Answer", "Data", "GradientOrder", "Job", "Order", "RoundAnswer",
+    "RoundOrder", "answer_of", "nodes_for", "serve",
 ]  # fmt: skip
 
 
@@ -81,6 +81,12 @@ class Order(NamedTuple):
     weights: NDArray[np.uint8]
     buffers: Mapping[str, NDArray[Any]]
     data: Data | None = None
+
+
+class GradientOrder(NamedTuple):
+    """The gradient of a whole batch that one worker has for itself; ``order`` as ever."""
+
+    order: Order
 
 
 class Answer(NamedTuple):
@@ -193,12 +199,15 @@ def answer_of(
     return Answer(runner.found, runner.there, sums)
 
 
+Orders = Order | GradientOrder | RoundOrder | AloneOrder
+
+
 def serve(comm: Comm, job: Job) -> Any:
     """Do what rank 0 asks for, until it says something else; that."""
     register_kinds(job.kinds)
     server = _Server(comm, job)
     with quiet():
-        while isinstance(order := thing_of(comm.bcast(None)), (Order, RoundOrder, AloneOrder)):
+        while isinstance(order := thing_of(comm.bcast(None)), Orders):
             comm.gather(parts_of(server.answer(order)))
     return order
 
@@ -210,7 +219,7 @@ class _Server:
         self.rooms: list[NDArray[np.uint8]] = []
         self.fields: dict[str, Any] = {}  # of the optimizer, as the network has them
 
-    def answer(self, order: Order | RoundOrder | AloneOrder) -> Answer | RoundAnswer | AloneAnswer:
+    def answer(self, order: Orders) -> Answer | RoundAnswer | AloneAnswer:
         """An answer; an error is one, too."""
         try:
             if isinstance(order, RoundOrder):
@@ -219,13 +228,14 @@ class _Server:
                 data, threads = self.data(None), order.threads
                 own = cut(order.trainings, self.comm.size)[self.comm.rank]
                 return AloneAnswer([order.train(order.said, k, *data, threads) for k in range(*own)])
+            rank, size = self.comm.rank, self.comm.size
+            if isinstance(order, GradientOrder):
+                order, rank, size = order.order, 0, 1
             self.follow(order)
             self.runner.source, self.runner.targets = self.data(order.data)
             self.runner.p.threads = order.threads
             self.runner.metric = self.loss.metric(self.network.final) if order.looks else None
-            return answer_of(
-                order.task, self.comm.rank, self.comm.size, self.runner, self.packing, self.rooms
-            )
+            return answer_of(order.task, rank, size, self.runner, self.packing, self.rooms)
         except Exception as error:
             words = "".join(traceback.format_exception(error)).strip()
             try:

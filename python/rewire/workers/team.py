@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from rewire.losses import Loss, Targets
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
 from rewire.streams.joining import Samples, chosen
-from rewire.workers.comm import Comm, parts_of, thing_of
+from rewire.workers.comm import Comm, Talk, parts_of, thing_of
 from rewire.workers.serving import (
     AloneAnswer,
     AloneOrder,
     Answer,
     Data,
+    GradientOrder,
     Order,
     RoundAnswer,
     RoundOrder,
@@ -36,6 +37,14 @@ from rewire.workers.serving import (
 __all__ = ["Team"]
 
 Links = dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+
+
+class _Known:
+    """What others know of the network."""
+
+    def __init__(self) -> None:
+        self.told: Any = None  # what describes the network that they have
+        self.links: dict[str, tuple[int, int]] = {}
 
 
 class Team:
@@ -67,8 +76,9 @@ class Team:
         self.exchanged = 0
         self._asked = False  # whether answers are on their way
         self._talking = False  # whether a message is, in either direction
-        self._told: Any = None  # what describes the network that the others have
-        self._links: dict[str, tuple[int, int]] = {}
+        self._known = _Known()
+        self._known_by: dict[int, _Known] = {}  # by those who are told something alone
+        self._busy: set[int] = set()  # who has been, and has not answered
         self._weights = np.empty(0, np.uint8)
         self._rooms: list[NDArray[np.uint8]] = []
 
@@ -152,6 +162,8 @@ class Team:
         threads: int,
     ) -> list[Any]:  # fmt: skip
         """What trainings end with that each process makes some of: ``train(said, number, ...)``."""
+        while self._busy:  # gradients that nobody waits for any more
+            self.hear(set(self._busy))
         self._say(AloneOrder(train, said, trainings, threads))
         own = [train(said, k, source, targets, threads) for k in range(*cut(trainings, self.size)[0])]
         for rank, parts in enumerate(self._gathered(), 1):
@@ -160,6 +172,26 @@ class Team:
                 raise _error(rank, self.size, *answer.error)
             own += answer.found
         return own
+
+    def hand(self, rank: int, task: Task, runner: ShardRunner, packing: Packing) -> None:
+        """Let one worker compute the gradient of a batch, in its own time: see :meth:`hear`."""
+        if runner.loss is not self._loss:
+            raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
+        known = self._known_by.setdefault(rank, _Known())
+        parts = parts_of(GradientOrder(self._order(task, runner, packing, known)))
+        cast(Talk, self._comm).tell(rank, parts)
+        self._busy.add(rank)
+        self.exchanged += sum(memoryview(part).nbytes for part in parts)
+
+    def hear(self, waiting: set[int]) -> tuple[int, Answer]:
+        """The gradient that comes first, and from whom. It lies in memory of the worker's next one."""
+        rank, parts = cast(Talk, self._comm).hear(waiting)
+        self._busy.discard(rank)
+        self.exchanged += sum(part.nbytes for part in parts)
+        answer: Answer = thing_of(parts)
+        if answer.error is not None:
+            raise _error(rank, self.size, *answer.error)
+        return rank, answer
 
     def drain(self) -> None:
         """Take answers that are on their way, and let them go.
@@ -190,27 +222,30 @@ class Team:
         self._talking, self._asked = False, True
         self.exchanged += (self.size - 1) * sum(memoryview(part).nbytes for part in parts)
 
-    def _changed(self) -> tuple[dict[str, Any] | None, Links]:
+    def _changed(self, known: _Known | None = None) -> tuple[dict[str, Any] | None, Links]:
         """What has changed since the last order: the whole network, or links of some parameters."""
+        known = self._known if known is None else known
         network, tree = self._network, self._network.tree
         # Callbacks may change a layer, and rules its size.
         described = network.seed, [layer.config() for layer in network.layers]
         whole: dict[str, Any] | None = None
         links: Links = {}
         now = {q.name: (id(q.core), int(q.core.generation)) for q in tree.sparse}
-        if described != self._told:
+        if described != known.told:
             whole = {"config": network.config(), "arrays": network.arrays()}
-            self._told = copy.deepcopy(described)  # a list in there may be the layer's own
+            known.told = copy.deepcopy(described)  # a list in there may be the layer's own
         else:
-            changed = [q for q in tree.sparse if self._links.get(q.name) != now[q.name]]
+            changed = [q for q in tree.sparse if known.links.get(q.name) != now[q.name]]
             links = {q.name: (q.core.indptr(), q.core.sources()) for q in changed}
-        self._links = now
+        known.links = now
         return whole, links
 
-    def _order(self, task: Task, runner: ShardRunner, packing: Packing) -> Order:
+    def _order(
+        self, task: Task, runner: ShardRunner, packing: Packing, known: _Known | None = None
+    ) -> Order:
         """What the others are told: the task, and all that has changed."""
         tree = self._network.tree
-        whole, links = self._changed()
+        whole, links = self._changed(known)
         if self._weights.nbytes != packing.nbytes:
             self._weights = np.empty(packing.nbytes, np.uint8)
         packing.pack("weight", packing.views(self._weights))
