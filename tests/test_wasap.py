@@ -36,17 +36,17 @@ def fitted(made, *, workers=3, epochs=8, alone=0.25, **options):
 
 def test_it_learns_with_as_many_links(monkeypatch):
     """Rewirings come between a worker's links and its gradient, and every link stays one of so many."""
-    carried, hears = [], []
+    carried, busy = [], []
     put = _put_valid
     monkeypatch.setattr("rewire._wasap._put_valid", lambda q, *rest: carried.append(q.name) or put(q, *rest))
     learn = AsyncFit._learn
-    monkeypatch.setattr(AsyncFit, "_learn", lambda self, *a: hears.append(len(self._out)) or learn(self, *a))
+    monkeypatch.setattr(AsyncFit, "_learn", lambda self, *a: busy.append(len(self._out)) or learn(self, *a))
     made = trainer()
     before = [q.nnz for q in made.network.sparse_parameters]
     weight = np.where(np.arange(400) < 32, 0.0, 1.0)
     fitted(made, validation_data=(X, Y), sample_weight=weight)
     assert [q.nnz for q in made.network.sparse_parameters] == before
-    assert made.epoch == 8 == len(made.history) and max(hears) == 1
+    assert made.epoch == 8 == len(made.history) and max(busy) == 1
     assert {*carried} == {"layers.0.weight", "layers.3.weight"}
     assert made.history["val_accuracy"][-1] > 0.8 and made.rewirings > 20
     assert 6 * 23 <= made.step - 2 * 9 <= 6 * 25

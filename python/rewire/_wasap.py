@@ -42,7 +42,7 @@ class Handed(NamedTuple):
     packing: Packing
 
 
-class Came(NamedTuple):
+class Received(NamedTuple):
     """What has come of it."""
 
     found: dict[int, Found]
@@ -92,7 +92,7 @@ class AsyncFit(Fit):
             for rank in range(1, self.helpers.size):
                 if rank not in self._out:
                     self._hand(rank, part)
-            rank, answer = self.helpers.hear(set(self._out))
+            rank, answer = self.helpers.receive(set(self._out))
             with self.step_whole:
                 handed = self._out.pop(rank)
                 self._learn(handed, self._read(handed, answer), len(order), part, run)
@@ -114,12 +114,12 @@ class AsyncFit(Fit):
             self._out[rank] = Handed(rows, weight, task, self.generations(), packing)
 
     @staticmethod
-    def _read(handed: Handed, answer: Any) -> Came:
+    def _read(handed: Handed, answer: Any) -> Received:
         gradient = handed.packing.views(answer.sums[0][1]) if answer.sums else None
-        return Came(answer.found, answer.there, gradient)
+        return Received(answer.found, answer.there, gradient)
 
     def _learn(
-        self, handed: Handed, came: Came, samples: int, part: Unfinished, run: tuple[int, int]
+        self, handed: Handed, received: Received, samples: int, part: Unfinished, run: tuple[int, int]
     ) -> None:
         """One step by a gradient that has come; a rewiring before it, if that is due."""
         begin = time.perf_counter()
@@ -131,12 +131,12 @@ class AsyncFit(Fit):
             self.rewire(progress, part, rows, weight)
             begin = time.perf_counter()
         self.begin()
-        found = outcome(handed.task, came.found, came.there, self.net, follows=True)
-        if came.gradient is not None and not (due and self.rule.skip_step):
+        found = outcome(handed.task, received.found, received.there, self.net, follows=True)
+        if received.gradient is not None and not (due and self.rule.skip_step):
             parameters = self.net.tree.parameters
-            self._put(handed, came.gradient)
+            self._put(handed, received.gradient)
             self.keep.clear()
-            self.keep.there = {name: parameters[name] for name in parameters if name in came.there}
+            self.keep.there = {name: parameters[name] for name in parameters if name in received.there}
             self.optimize(progress.lr)
         state.step += 1
         truth = Truth(self.targets, rows)

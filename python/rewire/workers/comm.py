@@ -43,7 +43,7 @@ class Talk(Comm, Protocol):
     def tell(self, rank: int, parts: Parts) -> None:
         """Say something to one rank, which gets it as from :meth:`Comm.bcast`."""
 
-    def hear(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
+    def receive(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
         """What one of these ranks has said, whichever comes first; valid until it is told something.
 
         Raises

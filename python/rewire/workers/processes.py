@@ -199,7 +199,7 @@ class Leader:
     def gather(self, parts: Parts) -> list[list[memoryview]]:
         found: dict[int, list[memoryview]] = {0: [bytes_of(part) for part in parts]}
         while len(found) < self.size:
-            rank, said = self.hear(set(self._pipes) - set(found))
+            rank, said = self.receive(set(self._pipes) - set(found))
             found[rank] = said
         return [found[rank] for rank in range(self.size)]
 
@@ -210,7 +210,7 @@ class Leader:
         except OSError:
             raise self._dead(rank) from None
 
-    def hear(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
+    def receive(self, waiting: set[int]) -> tuple[int, list[memoryview]]:
         while True:
             try:
                 rank, frame = self._inbox.get(timeout=_PAUSE)

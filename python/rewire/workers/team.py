@@ -163,7 +163,7 @@ class Team:
     ) -> list[Any]:  # fmt: skip
         """What trainings end with that each process makes some of: ``train(said, number, ...)``."""
         while self._busy:  # gradients that nobody waits for any more
-            self.hear(set(self._busy))
+            self.receive(set(self._busy))
         self._say(AloneOrder(train, said, trainings, threads))
         own = [train(said, k, source, targets, threads) for k in range(*cut(trainings, self.size)[0])]
         for rank, parts in enumerate(self._gathered(), 1):
@@ -174,7 +174,7 @@ class Team:
         return own
 
     def hand(self, rank: int, task: Task, runner: ShardRunner, packing: Packing) -> None:
-        """Let one worker compute the gradient of a batch, in its own time: see :meth:`hear`."""
+        """Let one worker compute the gradient of a batch, in its own time: see :meth:`receive`."""
         if runner.loss is not self._loss:
             raise RuntimeError(f"loss cannot be replaced in a call of fit whose workers have {self._loss!r}")
         known = self._known_by.setdefault(rank, _Known())
@@ -183,9 +183,9 @@ class Team:
         self._busy.add(rank)
         self.exchanged += sum(memoryview(part).nbytes for part in parts)
 
-    def hear(self, waiting: set[int]) -> tuple[int, Answer]:
+    def receive(self, waiting: set[int]) -> tuple[int, Answer]:
         """The gradient that comes first, and from whom. It lies in memory of the worker's next one."""
-        rank, parts = cast(Talk, self._comm).hear(waiting)
+        rank, parts = cast(Talk, self._comm).receive(waiting)
         self._busy.discard(rank)
         self.exchanged += sum(part.nbytes for part in parts)
         answer: Answer = thing_of(parts)
@@ -240,9 +240,7 @@ class Team:
         known.links = now
         return whole, links
 
-    def _order(
-        self, task: Task, runner: ShardRunner, packing: Packing, known: _Known | None = None
-    ) -> Order:
+    def _order(self, task: Task, runner: ShardRunner, packing: Packing, known: _Known | None = None) -> Order:
         """What the others are told: the task, and all that has changed."""
         tree = self._network.tree
         whole, links = self._changed(known)
