@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rewire as rw
+from rewire import _core
+from strategies import dense
 
 
 def random_store(rng, shape=(40, 30), group=1, dtype="float32", momentum=True):
@@ -200,6 +202,44 @@ def test_damaged_structures_are_refused():
         rw.WeightStore.from_structure("structure")
 
 
+def test_damaged_bytes_leave_a_store_empty():
+    """Steps are checked while they are written: a step too far, a digest of other links."""
+    whole = random_store(np.random.default_rng(4))
+    data = bytearray(whole.structure_bytes())
+    for at, change in ((-1, 255), (-1, 1), (-40, 3)):
+        broken = bytearray(data)
+        broken[at] = (broken[at] + change) % 256
+        core = _core.Store(n_out=whole.n_out, n_in=whole.n_in, group=whole.group, dtype=whole.dtype)
+        with pytest.raises(ValueError, match="structure"):
+            _core.structure_load(core, broken)
+        assert core.slots == 0 and _core.structure_digest(core) == _core.structure_digest_counted(core)
+        core.check()
+        _core.structure_load(core, data)
+        assert _core.structure_digest(core) == whole.structure_digest()
+
+
+@pytest.mark.parametrize("how", ["sum", "mean", "holders"])
+@pytest.mark.parametrize("common", [0.0, 0.6])
+@pytest.mark.parametrize("stores", [1, 3, 5])
+def test_the_best_of_many_rows(how, common, stores):
+    """So many rows that a sample of them says early what cannot be among the best."""
+    rng = np.random.default_rng(stores)
+    shape = (400, 300)
+    shared = rng.random(shape) < 0.03 * common
+    each = []
+    for _ in range(stores):
+        links = shared | (rng.random(shape) < 0.03 * (1 - common))
+        each.append(np.where(links, rng.normal(size=shape).astype("f4"), 0))
+    holders = np.maximum(np.sum([w != 0 for w in each], axis=0), 1)
+    whole = np.sum(each, axis=0, dtype=np.float64) / {"sum": 1, "mean": stores, "holders": holders}[how]
+    whole = whole.astype("f4")
+    links = int((whole != 0).sum()) // (stores + 1)
+    least = np.sort(np.abs(whole).ravel())[-links]
+    merged = rw.merge([rw.WeightStore.from_dense(w) for w in each], how, links=links)
+    np.testing.assert_array_equal(dense(merged), np.where(np.abs(whole) >= least, whole, 0))
+    assert merged.structure_digest() == _core.structure_digest_counted(merged._core)
+
+
 def test_the_digest_follows_edits():
     store = rw.WeightStore(n_out=50, n_in=60)
     empty = store.structure_digest()
@@ -211,5 +251,6 @@ def test_the_digest_follows_edits():
     assert store.structure_digest() != three
     del store[6, 1]
     assert store.structure_digest() == three == store.copy().structure_digest()
+    assert three == _core.structure_digest_counted(store._core)
     store.remove([3, 4, 5], [7, 8, 9])
     assert store.structure_digest() == empty != rw.WeightStore(n_out=60, n_in=50).structure_digest()

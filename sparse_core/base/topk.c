@@ -45,9 +45,8 @@ bool rw_topk_tie(const rw_topk *s, const rw_candidate *a, const rw_candidate *b)
 
 /* --- cutting --------------------------------------------------------------------- */
 
-/* The k-th largest of n scores, whose array is overwritten. Byte by byte from the top,
- * the scores that share a byte with it are counted and kept. */
-static uint64_t kth_largest(uint64_t *a, int64_t n, int64_t k)
+/* Byte by byte from the top, the scores that share a byte with it are counted and kept. */
+uint64_t rw_kth_largest(uint64_t *a, int64_t n, int64_t k)
 {
     for (int shift = 56; shift >= 0 && n > 1; shift -= 8) {
         int64_t counts[UINT8_MAX + 1] = { 0 }, kept = 0;
@@ -91,7 +90,7 @@ void rw_topk_cut(rw_topk *b)
     uint64_t *score = (uint64_t *)(void *)b->work;
     for (int64_t i = 0; i < b->n; i++)
         score[i] = b->at[i].score;
-    uint64_t least = kth_largest(score, b->n, b->k);
+    uint64_t least = rw_kth_largest(score, b->n, b->k);
 
     tied *equal = (tied *)(void *)b->work;
     int64_t n_equal = 0, rest = b->k;

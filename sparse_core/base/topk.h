@@ -91,6 +91,9 @@ static inline void rw_topk_offer(rw_topk *b, double score, int32_t group, int32_
 /* Offer every candidate that another stream has kept. */
 void rw_topk_merge(rw_topk *b, const rw_topk *other);
 
+/* The k-th largest, 1 <= k <= n, of n scores, whose array is overwritten. */
+uint64_t rw_kth_largest(uint64_t *a, int64_t n, int64_t k);
+
 /* Cut to the top k, or leave all if they are fewer, and sort by (group, source). */
 void rw_topk_sort(rw_topk *b);
 

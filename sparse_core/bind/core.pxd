@@ -144,6 +144,8 @@ cdef extern from "store/csr.h" nogil:
 
 cdef extern from "store/digest.h" nogil:
     uint64_t rw_store_digest(const rw_store *s)
+    uint64_t rw_digest_count(const rw_store *s) nogil
+    uint64_t rw_structure_digest(const rw_store *s, uint64_t sum)
 
 
 cdef extern from "store/structure.h" nogil:

@@ -68,7 +68,8 @@ static inline void rw_values_read(const rw_field *f, int64_t slot, int64_t n, do
     }
 }
 
-static inline void rw_values_write(rw_dtype dtype, void *array, int64_t first, int64_t n, const double *in)
+static inline void rw_values_write(rw_dtype dtype, void *array, int64_t first, int64_t n,
+                                   const double *in)
 {
 #define WRITE_VALUES(type)                                \
     do {                                           \
@@ -101,8 +102,8 @@ static inline double rw_blend_two(rw_blend how, double have, double value)
 }
 
 /* From sums to what is asked for. */
-static inline void rw_blend_finish(rw_blend how, int32_t k, int32_t width, int64_t n, const int32_t *holders,
-                         double *sum)
+static inline void rw_blend_finish(rw_blend how, int32_t k, int32_t width, int64_t n,
+                                   const int32_t *holders, double *sum)
 {
     if (how == RW_BLEND_MEAN && k > 1)
         for (int64_t i = 0; i < n * width; i++)

@@ -10,7 +10,8 @@
 #include "base/rng.h"
 #include "store/store.h"
 
-/* The hash of a number, such as that of a place: both halves of a product whose factors depend on it in different ways. */
+/* The hash of a number, such as that of a place: both halves of a product whose factors depend on it
+ * in different ways. */
 static inline uint64_t rw_hash(uint64_t number)
 {
     uint64_t high, z = (number + 1) * RW_GOLDEN, low = rw_mulhilo(z, z ^ RW_ROOT_3, &high);

@@ -2,7 +2,7 @@
  *
  * Workers that have trained alone come back with structures of their own. Their MERGE has every
  * slot that one of them has, or the `slots` best of these by the sum of |w|. A group is one K-way
- * merge of ascending lists, and what cannot be among the best is dropped there and then.
+ * merge of ascending lists, and what cannot be among the best is dropped before it or after it.
  *
  *      worker 0   | 4 .2 | 9 -.7 |       | 17 .1 |         sum      | 4 .5 | 9 -.7 | 12 .4 | 17 .2 |
  *      worker 1   | 4 .3 |       | 12 .4 | 17 .1 |    ->   2 best   | 4 .5 | 9 -.7 |

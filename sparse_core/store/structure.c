@@ -88,63 +88,73 @@ rw_status rw_structure_read_head(const void *bytes, size_t n, rw_structure_head 
     return RW_OK;
 }
 
-/* Goes through the steps of a group: `at` is the source that each leads to. */
-#define EACH_STEP(type, what)                                           \
+/* The sources of a group from its steps; their hashes go to *sum. Does none lie outside? If one does,
+ * what was written is without meaning. */
+#define READ_STEPS(type)                                                \
     do {                                                                \
         for (int32_t k = 0; k < len; k++) {                             \
             type step;                                                  \
             memcpy(&step, from + (size_t)k * sizeof step, sizeof step); \
-            at += (int64_t)step + 1;                                    \
-            what;                                                       \
+            at += (uint64_t)step + 1;                                   \
+            source[k] = (int32_t)(uint32_t)(at - 1);                    \
+            hashes += rw_hash(first + at - 1);                          \
         }                                                               \
     } while (0)
 
-#define EACH_STEP_OF(width, what)                  \
-    switch (width) {                               \
-    case 1: EACH_STEP(uint8_t, what); break;       \
-    case 2: EACH_STEP(uint16_t, what); break;      \
-    default: EACH_STEP(uint32_t, what); break;     \
-    }
-
-/* Does no source of a group lie outside? Their hashes go to *sum. */
-static bool steps_fit(const rw_store *s, int32_t g, const char *from, int32_t len, int width,
-                      uint64_t *sum)
+static bool read_steps(const rw_store *s, int32_t g, const char *from, int32_t len, int width,
+                       int32_t *source, uint64_t *sum)
 {
-    int64_t at = -1;
+    uint64_t at = 0; /* one more than the source; of up to 2^31 steps of 2^32 */
     uint64_t hashes = 0, first = (uint64_t)g * (uint64_t)s->n_in;
-    EACH_STEP_OF(width, hashes += rw_hash(first + (uint64_t)at))
+    switch (width) {
+    case 1: READ_STEPS(uint8_t); break;
+    case 2: READ_STEPS(uint16_t); break;
+    default: READ_STEPS(uint32_t); break;
+    }
     *sum += hashes;
-    return at < s->n_in;
+    return at <= (uint64_t)s->n_in;
 }
 
-static void read_steps(const char *from, int32_t len, int width, int32_t *source)
-{
-    int64_t at = -1;
-    EACH_STEP_OF(width, source[k] = (int32_t)at)
-}
-
-/* Do lengths, widths, steps and digest fit together? indptr: n_groups + 1. */
-static bool structure_fits(const rw_store *s, const char *bytes, size_t n,
-                           const rw_structure_head *head, int64_t *indptr, uint64_t *digest)
+/* Do lengths and widths fit the sizes, and the number of bytes? indptr: n_groups + 1. */
+static bool lengths_fit(const rw_store *s, const char *bytes, size_t n, const rw_structure_head *head,
+                        int64_t *indptr)
 {
     size_t n_groups = (size_t)s->n_groups;
     const char *lens = bytes + sizeof *head, *widths = lens + n_groups * sizeof(int32_t);
     size_t at = (size_t)(widths - bytes) + n_groups;
     indptr[0] = 0;
-    *digest = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
         int32_t len;
         memcpy(&len, lens + (size_t)g * sizeof len, sizeof len);
         int width = widths[g];
         if (len < 0 || len > s->n_in || (width != 1 && width != 2 && width != 4)
-            || (size_t)len * (size_t)width > n - at
-            || !steps_fit(s, g, bytes + at, len, width, digest))
+            || (size_t)len * (size_t)width > n - at)
             return false;
         at += (size_t)len * (size_t)width;
         indptr[g + 1] = indptr[g] + len;
     }
-    return at == n && indptr[n_groups] == head->slots
-        && rw_structure_digest(s, *digest) == head->digest;
+    return at == n && indptr[n_groups] == head->slots;
+}
+
+/* Fill the groups, whose lengths are there already; the structure's digest to *digest. Does no source
+ * lie outside? */
+static bool fill_groups(rw_store *s, const char *bytes, uint64_t *digest)
+{
+    const char *widths = bytes + sizeof(rw_structure_head) + (size_t)s->n_groups * sizeof(int32_t);
+    const char *steps = widths + s->n_groups;
+    *digest = 0;
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        if (!s->len[g])
+            continue;
+        int32_t *source = s->source + s->start[g];
+        if (!read_steps(s, g, steps, s->len[g], widths[g], source, digest))
+            return false;
+        steps += (size_t)s->len[g] * (size_t)widths[g];
+        for (int32_t f = 0; f < s->n_fields; f++)
+            rw_field_bear(&s->field[f], s->start[g], s->len[g]);
+        rw_weights_clip(s, g, s->start[g], s->len[g]);
+    }
+    return true;
 }
 
 rw_status rw_structure_load(rw_store *s, const void *bytes, size_t n)
@@ -161,24 +171,19 @@ rw_status rw_structure_load(rw_store *s, const void *bytes, size_t n)
     int64_t *indptr = rw_alloc_array(n_groups + 1, sizeof *indptr);
     if (!indptr)
         return RW_ENOMEM;
-    uint64_t digest;
-    bool fits = structure_fits(s, bytes, n, &head, indptr, &digest);
+    bool fits = lengths_fit(s, bytes, n, &head, indptr);
+    uint64_t generation = (uint64_t)s->generation;
     st = fits ? rw_windows_lay(s, indptr) : RW_ECORRUPT;
-    rw_free(indptr, (n_groups + 1) * sizeof *indptr);
-    if (st)
-        return st;
-
-    s->digest = digest;
-    const char *widths = (const char *)bytes + sizeof head + n_groups * sizeof(int32_t);
-    const char *steps = widths + n_groups;
-    for (int32_t g = 0; g < s->n_groups; g++) {
-        if (!s->len[g])
-            continue;
-        read_steps(steps, s->len[g], widths[g], s->source + s->start[g]);
-        steps += (size_t)s->len[g] * (size_t)widths[g];
-        for (int32_t f = 0; f < s->n_fields; f++)
-            rw_field_bear(&s->field[f], s->start[g], s->len[g]);
-        rw_weights_clip(s, g, s->start[g], s->len[g]);
+    uint64_t digest = 0;
+    if (!st && fill_groups(s, bytes, &digest) && rw_structure_digest(s, digest) == head.digest) {
+        s->digest = digest;
+    } else if (!st) { /* empty again */
+        memset(indptr, 0, (n_groups + 1) * sizeof *indptr);
+        s->slots = 0;
+        (void)rw_windows_lay(s, indptr); /* needs no memory */
+        s->generation = generation;
+        st = RW_ECORRUPT;
     }
-    return RW_OK;
+    rw_free(indptr, (n_groups + 1) * sizeof *indptr);
+    return st;
 }

@@ -6,8 +6,8 @@
  * one and the next, in 1, 2 or 4 bytes, as the longest step of the group needs. That is 1 or 2
  * bytes a slot in most layers. The head holds the sizes and the digest of digest.h.
  *
- * Bytes are read as if somebody had made them up: everything is checked before anything is
- * written. Numbers are little-endian, as on every machine this runs on; on another one the first
+ * Bytes are read as if somebody had made them up: every source is checked as it is written, and a
+ * store that does not get all of them is empty again. Numbers are little-endian, as on every machine this runs on; on another one the first
  * of them is not what it should be. */
 #ifndef RW_STRUCTURE_H
 #define RW_STRUCTURE_H

@@ -1,0 +1,415 @@
+/* merge_group.h -- what merge.c does with one group, and all that a merge knows.
+ *
+ * Where float32 are summed, one to a slot, which is what nearly all merges are, a KEY is a source and
+ * a weight. Runs of keys, one of each store, are merged two by two, and neighbours of one source are
+ * added up in the order of stores. If so many links stay that those below a FLOOR cannot be among
+ * them, they are left out before anything is merged, unless several stores have them.
+ *
+ * All else is looked up in a TABLE by source, store by store, and either adds to a link that is
+ * there or begins one: so new links come in runs of ascending sources, whose keys are merged. */
+#ifndef RW_MERGE_GROUP_H
+#define RW_MERGE_GROUP_H
+
+#include "store/blend_parts.h"
+#include "store/merge.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    SCORE_BIN_BITS = 12, /* 64 octaves of 64 bins, as in prune.c */
+    SCORE_BINS = 1 << SCORE_BIN_BITS,
+    SCORE_BIN_SHIFT = 52 - 6,
+    MERGE_CHUNK = 256,   /* slots scored at a time: a bound of the stack, 2 KB */
+    SEEN_LEAST = 64,
+    SEEN_MOST = 8192,    /* places for sources that were seen: a first-level cache holds them */
+    SEEN_A_LINK = 8      /* for each link, so that few share one */
+};
+#define SCORE_BIN_BASE ((uint64_t)(1023 - 40) << 52)
+#define HIGHEST_SCORE (UINT64_MAX >> 1)
+
+/* What one thread needs for a group. */
+typedef struct {
+    rw_link_table of;  /* unless it is plain                              */
+    int64_t had;       /* links of the group before                       */
+    uint8_t *seen;     /* SEEN_MOST, if it is: how often a source was seen, as 1, 3, 7, ... */
+    int32_t *source;   /* room: of each link, in the order of coming      */
+    double *sum;       /* room * width: between two groups the start of the blend */
+    double *value;     /* room * width: of the slots of one store         */
+    int32_t *holders;  /* room                                            */
+    uint64_t *keys[2]; /* room + 2 k: runs, with a sentinel at both ends  */
+    int64_t *begin;    /* k: where a run begins                           */
+    int64_t *length;   /* k: and its keys                                 */
+    int64_t *bins;     /* BINS                                            */
+} merge_scratch;
+
+typedef struct {
+    const rw_store *const *from;
+    int32_t k, width, n_groups;
+    rw_dtype dtype;
+    rw_blend how;
+    const rw_run *run;
+    int threads;
+    bool plain;           /* are float32 summed, one to a slot? Then the weight is a part of the key */
+    bool drops;           /* is it worth while to look at links of one store before a merge? */
+    uint32_t alone;       /* the least magnitude, as bits, that is not below the floor where one store
+                             has the link                                   */
+    int64_t room;         /* slots that a group has in all stores, at most */
+    int64_t *before;      /* n_groups + 1: slots of the groups before, in all stores */
+    int64_t n_blocks, round; /* blocks, and of these in a round            */
+    merge_scratch *of;          /* one for each thread                           */
+    uint64_t floor;       /* scores below it are dropped                   */
+    bool counts;          /* are scores counted in bins?                   */
+    int32_t *kept;        /* n_groups: slots that are not dropped          */
+    int64_t first;        /* slots in all stores before the present round  */
+    int64_t round_room;   /* slots of a round, at most                     */
+    int32_t *round_source;
+    char *round_weight;
+    int64_t *at;          /* n_blocks + 1: where the candidates of a block begin */
+    int64_t have;         /* candidates there is memory for                */
+    int64_t expected;     /* candidates there will be, more or less; 0: nobody knows */
+    int32_t *source;
+    char *weight;
+    uint64_t last;        /* the score of the last one that stays          */
+    int32_t *ties;        /* n_groups: of that score, how many are there; then, how many stay */
+    int32_t *len;         /* n_groups: those that stay                     */
+    rw_store *out;
+} merging;
+
+/* Positive doubles order like their bits. */
+static inline uint64_t magnitude_bits(double magnitude)
+{
+    uint64_t bits;
+    memcpy(&bits, &magnitude, sizeof bits);
+    return magnitude == magnitude ? bits : HIGHEST_SCORE;
+}
+
+static inline int score_bin(uint64_t score)
+{
+    uint64_t bin = score < SCORE_BIN_BASE ? 0 : (score - SCORE_BIN_BASE) >> SCORE_BIN_SHIFT;
+    return bin < SCORE_BINS ? (int)bin : SCORE_BINS - 1;
+}
+
+static uint64_t score_bin_begin(int bin)
+{
+    return bin ? SCORE_BIN_BASE + ((uint64_t)bin << SCORE_BIN_SHIFT) : 0;
+}
+
+/* The score of weight i where all is plain: its magnitude as bits, which order like the numbers; what
+ * is not a number is the highest. */
+static inline uint32_t plain_score(const char *weight, int64_t i)
+{
+    const uint32_t no_number = 0x7f800001u; /* one more than infinity */
+    uint32_t bits;
+    memcpy(&bits, weight + (size_t)i * sizeof bits, sizeof bits);
+    bits &= INT32_MAX;
+    return bits < no_number ? bits : no_number;
+}
+
+/* The same bin as of the score as a double. */
+static inline int plain_bin(uint32_t score)
+{
+    int bin = (int)(score >> (23 - 6)) - ((127 - 40) << 6);
+    return bin < 0 ? 0 : bin < SCORE_BINS ? bin : SCORE_BINS - 1;
+}
+
+/* Scores of n slots from `first` on, as their weights are rounded. */
+static void merge_scores(const merging *m, const char *weight, int64_t first, int32_t n,
+                         uint64_t *out)
+{
+#define SCORE_MERGED(type)                                                        \
+    do {                                                                   \
+        const type *w = (const type *)(const void *)weight + first * m->width; \
+        for (int32_t i = 0; i < n; i++) {                                  \
+            double sum = 0;                                                \
+            for (int32_t r = 0; r < m->width; r++)                         \
+                sum += fabs((double)w[(int64_t)i * m->width + r]);         \
+            out[i] = magnitude_bits(sum);                                      \
+        }                                                                  \
+    } while (0)
+    if (m->plain) {
+        for (int32_t i = 0; i < n; i++)
+            out[i] = plain_score(weight, first + i);
+    } else if (m->dtype == RW_F32) {
+        SCORE_MERGED(float);
+    } else {
+        SCORE_MERGED(double);
+    }
+}
+
+/* --- one group ------------------------------------------------------------------- */
+
+/* Two runs into one, in the order of sources; of one source the first run's comes first. Each run has
+ * a sentinel before it, below all keys, and one behind, above all. */
+static void merge_two(const uint64_t *a, int64_t n_a, const uint64_t *b, int64_t n_b, uint64_t *out)
+{
+    const uint64_t *a_last = a + n_a - 1, *b_last = b + n_b - 1;
+    uint64_t *end = out + n_a + n_b;
+    for (int64_t half = (n_a + n_b) / 2; half > 0; half--) {
+        uint64_t x = *a, y = *b, first = (uint64_t)(x <= (y | UINT32_MAX));
+        *out++ = y ^ ((x ^ y) & (0 - first));
+        a += first;
+        b += 1 - first;
+        x = *a_last, y = *b_last;
+        uint64_t last = (uint64_t)(x > (y | UINT32_MAX));
+        *--end = y ^ ((x ^ y) & (0 - last));
+        a_last -= last;
+        b_last -= 1 - last;
+    }
+    if (out < end)
+        *out = *a <= (*b | UINT32_MAX) ? *a : *b;
+}
+
+/* Merge k runs of keys; returns the first key of all. */
+static const uint64_t *merge_all_runs(merge_scratch *t, int32_t k)
+{
+    uint64_t *keys = t->keys[0], *other = t->keys[1];
+    for (int32_t runs = k; runs > 1; runs = (runs + 1) / 2) {
+        for (int32_t i = 0; i < runs; i += 2) {
+            int64_t begin = t->begin[i], length = t->length[i];
+            if (i + 1 < runs) {
+                merge_two(keys + begin, length, keys + t->begin[i + 1], t->length[i + 1],
+                          other + begin);
+                length += t->length[i + 1];
+            } else if (length) {
+                memcpy(other + begin, keys + begin, (size_t)length * sizeof *keys);
+            }
+            other[begin - 1] = 0;
+            other[begin + length] = UINT64_MAX;
+            t->begin[i / 2] = begin;
+            t->length[i / 2] = length;
+        }
+        uint64_t *swap = keys;
+        keys = other;
+        other = swap;
+    }
+    return keys + t->begin[0];
+}
+
+/* Look up the slots of one store, and blend their values with those that are there. */
+#define LOOK_UP(in, width, holds, two)                                       \
+    for (int32_t p = 0; p < len; p++) {                                      \
+        uint32_t found = entry[source[p]];                                   \
+        int32_t known = found >= base, fresh = 1 - known;                    \
+        uint32_t next = (uint32_t)n;  /* differences of places may wrap */       \
+        int32_t at = (int32_t)(next + (found - base - next) * (uint32_t)known); \
+        entry[source[p]] = base + (uint32_t)at;                              \
+        place[at] = source[p];                                               \
+        if (holds)                                                           \
+            holders[at] = known ? holders[at] + 1 : 1;                       \
+        for (int32_t r = 0; r < (width); r++) {                              \
+            double have = sum[(int64_t)at * (width) + r];                    \
+            double value = (in)[(int64_t)p * (width) + r];                   \
+            sum[(int64_t)at * (width) + r] = (two);                          \
+        }                                                                    \
+        n += fresh;                                                          \
+    }
+
+/* The links that the stores have in group g, in t, store by store: t->begin and t->length say which
+ * of them began with which store. How many. */
+static int32_t collect_links(const merging *m, merge_scratch *t, int32_t g)
+{
+    rw_table_next(&t->of, m->from[0]->n_in, t->had, m->room);
+    uint32_t *entry = t->of.entry, base = t->of.base;
+    int32_t *place = t->source, *holders = t->holders;
+    double *sum = t->sum;
+    const int32_t width = m->width;
+    const bool adds = m->how <= RW_BLEND_HOLDERS, holds = m->how == RW_BLEND_HOLDERS;
+    int32_t n = 0;
+    for (int32_t i = 0; i < m->k; i++) {
+        const rw_store *s = m->from[i];
+        int32_t len = s->len[g];
+        t->begin[i] = n;
+        const int32_t *source = len ? s->source + s->start[g] : NULL;
+        if (len) {
+            rw_values_read(&s->field[RW_WEIGHT], s->start[g], len, t->value);
+            if (adds) {
+                LOOK_UP(t->value, width, holds, have + value)
+            } else {
+                LOOK_UP(t->value, width, false, rw_blend_two(m->how, have, value))
+            }
+        }
+        t->length[i] = n - t->begin[i];
+    }
+    t->had = n;
+    rw_blend_finish(m->how, m->k, width, n, t->holders, t->sum);
+    return n;
+}
+
+/* The score of a link, from its weights as they will be rounded. */
+static uint64_t score_of_sums(const merging *m, const double *sum)
+{
+    double all = 0;
+    for (int32_t r = 0; r < m->width; r++)
+        all += fabs(m->dtype == RW_F32 ? (double)(float)sum[r] : sum[r]);
+    return magnitude_bits(all);
+}
+
+/* Note in how many stores sources of group g are, or some that share a place with them; how many places
+ * there are, less one. */
+static uint32_t see_sources(const merging *m, const merge_scratch *t, int32_t g)
+{
+    uint8_t *seen = t->seen;
+    int64_t links = m->before[g + 1] - m->before[g];
+    uint32_t places = SEEN_LEAST;
+    while (places < SEEN_MOST && places < SEEN_A_LINK * links)
+        places *= 2;
+    memset(seen, 0, places);
+    for (int32_t i = 0; i < m->k; i++) {
+        const rw_store *s = m->from[i];
+        const int32_t *source = s->source + s->start[g], *end = source + s->len[g];
+        while (source < end) {
+            uint8_t *of = seen + ((uint32_t)*source++ & (places - 1));
+            *of = (uint8_t)(*of << 1 | 1);
+        }
+    }
+    return places - 1;
+}
+
+/* The runs of keys of group g: without most of those links that one store alone has, and that lie
+ * below the floor there. How many keys. */
+static int64_t gather_keys(const merging *m, merge_scratch *t, int32_t g)
+{
+    const bool drops = m->drops;
+    const uint32_t alone = m->alone;
+    const uint8_t *seen = t->seen;
+    int64_t at = 0, n = 0;
+    const uint32_t mask = drops ? see_sources(m, t, g) : 0;
+    for (int32_t i = 0; i < m->k; i++) {
+        const rw_store *s = m->from[i];
+        const int32_t *source = s->source + s->start[g];
+        const char *weight = s->field[RW_WEIGHT].data + (size_t)s->start[g] * sizeof(uint32_t);
+        uint64_t *key = t->keys[0] + at;
+        int32_t len = s->len[g];
+        *key++ = 0;
+        for (int32_t p = 0; p < len; p++) {
+            uint32_t bits;
+            memcpy(&bits, weight + (size_t)p * sizeof bits, sizeof bits);
+            *key = ((uint64_t)(uint32_t)source[p] + 1) << 32 | bits;
+            key += !drops || (seen[(uint32_t)source[p] & mask] > 1) | ((bits & INT32_MAX) >= alone);
+        }
+        t->begin[i] = at + 1;
+        t->length[i] = key - t->keys[0] - (at + 1);
+        n += t->length[i];
+        *key++ = UINT64_MAX;
+        at = key - t->keys[0];
+    }
+    return n;
+}
+
+/* The links of group g in ascending order, but for those that gather_keys drops: sources and blended
+ * weights, in t. How many; t->sum has to be cleared of as many. */
+static int32_t merge_plain(const merging *m, merge_scratch *t, int32_t g)
+{
+    int64_t n = gather_keys(m, t, g);
+    const uint64_t *key = merge_all_runs(t, m->k);
+    int32_t *place = t->source, *holders = t->holders;
+    double *sum = t->sum;
+    const bool holds = m->how == RW_BLEND_HOLDERS;
+    int32_t at = -1;
+    uint32_t before = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)key[i], source = (uint32_t)(key[i] >> 32);
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        int32_t fresh = source != before;
+        before = source;
+        at += fresh;
+        place[at] = (int32_t)(source - 1);
+        sum[at] += (double)value;
+        if (holds)
+            holders[at] = fresh ? 1 : holders[at] + 1;
+    }
+    rw_blend_finish(m->how, m->k, 1, at + 1, holders, sum);
+    return at + 1;
+}
+
+static bool is_below(float value, double floor)
+{
+    return (double)fabsf(value) < floor; /* not a number is not */
+}
+
+/* m->alone for m->floor: rounding and dividing keep the order of magnitudes. */
+static uint32_t least_alone(const merging *m)
+{
+    uint32_t low = 0, high = INT32_MAX; /* the highest is not a number, and stays */
+    double floor;
+    memcpy(&floor, &m->floor, sizeof floor);
+    while (low < high) {
+        uint32_t bits = low + (high - low) / 2;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        if (is_below((float)(m->how == RW_BLEND_MEAN ? (double)value / m->k : (double)value), floor))
+            low = bits + 1;
+        else
+            high = bits;
+    }
+    return low;
+}
+
+/* The same for what is not plain, from `links` that collect_links found: pairs of source and place
+ * in order, of which none lies below the floor. How many; the first of them in *first. */
+static int32_t order_links(const merging *m, merge_scratch *t, const uint64_t **first)
+{
+    int64_t at = 0;
+    int32_t n = 0;
+    for (int32_t i = 0; i < m->k; i++) {
+        int64_t from = t->begin[i], end = from + t->length[i];
+        uint64_t *key = t->keys[0] + at;
+        *key++ = 0;
+        for (int64_t p = from; p < end; p++) {
+            *key = ((uint64_t)t->source[p] + 1) << 32 | (uint64_t)p;
+            key += score_of_sums(m, t->sum + p * m->width) >= m->floor;
+        }
+        t->begin[i] = at + 1;
+        t->length[i] = key - t->keys[0] - (at + 1);
+        *key++ = UINT64_MAX;
+        at = key - t->keys[0];
+        n += (int32_t)t->length[i];
+    }
+    *first = merge_all_runs(t, m->k);
+    return n;
+}
+
+/* All links of group g, in t; in the order of coming unless it is plain, where some that lie below
+ * the floor are left out. */
+static int32_t blend_links(const merging *m, merge_scratch *t, int32_t g)
+{
+    return m->plain ? merge_plain(m, t, g) : collect_links(m, t, g);
+}
+
+static void clear_sums(const merging *m, const merge_scratch *t, int32_t links)
+{
+    double start = rw_blend_start(m->how);
+    for (int64_t i = 0; i < (int64_t)links * m->width; i++)
+        t->sum[i] = start;
+}
+
+/* The slots of group g that do not lie below the floor, in order: sources and weights; how many. */
+static int32_t merge_group(const merging *m, merge_scratch *t, int32_t g, int32_t *source,
+                           char *weight)
+{
+    int32_t links = blend_links(m, t, g), n = 0;
+    if (m->plain) {
+        double floor;
+        memcpy(&floor, &m->floor, sizeof floor);
+        for (int32_t i = 0; i < links; i++) { /* each is written, and overwritten unless it stays */
+            float value = (float)t->sum[i];
+            source[n] = t->source[i];
+            memcpy(weight + (size_t)n * sizeof value, &value, sizeof value);
+            n += !is_below(value, floor);
+        }
+    } else {
+        const uint64_t *key;
+        n = order_links(m, t, &key);
+        for (int32_t i = 0; i < n; i++) {
+            source[i] = (int32_t)(key[i] >> 32) - 1;
+            rw_values_write(m->dtype, weight, (int64_t)i * m->width, m->width,
+                            t->sum + (int64_t)(key[i] & UINT32_MAX) * m->width);
+        }
+    }
+    clear_sums(m, t, links);
+    return n;
+}
+
+#endif
