@@ -8,7 +8,7 @@ from typing import Any
 
 import _networks_readme
 import _time_readme
-from _report import markdown, results
+from _report import VERDICTS, markdown, results
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -209,6 +209,27 @@ def write_store(runs: dict[str, dict[str, Any]]) -> Path | None:
     page.write_text(
         f"{before}{STORE_BEGIN}\n{store_part(runs['store'])}{STORE_END}{rest.partition(STORE_END)[2]}"
     )
+    return page
+
+
+WORKERS_BEGIN = "<!-- figures of bench/local_sgd.py, written by `python bench/targets.py --write` -->"
+
+
+def write_workers(run: dict[str, Any] | None) -> Path | None:
+    """Write the table of `docs/workers.md`; None where it has not been measured."""
+    page = DOCS / "workers.md"
+    text = page.read_text() if page.exists() else ""
+    if run is None or WORKERS_BEGIN not in text:
+        return None
+    before, _, rest = text.partition(WORKERS_BEGIN)
+    tables = "\n".join(
+        f"{table['title']}:\n\n{markdown('', table['header'], table['rows'])}" for table in run["tables"]
+    )
+    judged = "".join(
+        f"\nAsked: {line['asked']}; measured: {line['measured']}: {VERDICTS[line['met']]}.\n"
+        for line in run["judgements"]
+    )
+    page.write_text(f"{before}{WORKERS_BEGIN}\n{tables}{judged}{STORE_END}{rest.partition(STORE_END)[2]}")
     return page
 
 

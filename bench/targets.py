@@ -2,7 +2,7 @@
 
 Reads what the other scripts left in `bench/results/`, and measures nothing. A target whose script has not run
 says so. `--write` also writes `docs/benchmarks.md`, `docs/rules.md`, `docs/over_time.md`, `docs/networks.md`,
-the tables of `docs/store.md` and README's, as far as these files have them.
+the tables of `docs/store.md`, `docs/workers.md` and README's, as far as these files have them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
-from _docs import write, write_networks, write_over_time, write_rules, write_store
+from _docs import write, write_networks, write_over_time, write_rules, write_store, write_workers
 from _report import VERDICTS, markdown, results
 
 # Target -> the script that judges it, and what it is about.
@@ -94,6 +94,7 @@ def main() -> None:
         pages = (
             write_rules(load(RULE_SCRIPTS)), write_over_time(load(TIME_SCRIPTS)), write_store(runs),
             write_networks(load(["networks"]).get("networks")),
+            write_workers(load(["local_sgd"]).get("local_sgd")),
         )  # fmt: skip
         for page in pages:
             if page is not None:
