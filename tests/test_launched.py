@@ -5,6 +5,8 @@ In an environment of its own, which `make` sets up: MPI's wheel brings programs 
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -189,6 +191,64 @@ def test_fewer_ranks_go_on(tmp_path, count, fewer):
         found, code, wrong, _ = ranks_of(fewer, "rest", tmp_path, "")
         assert code == 0, wrong
         assert found == [whole] * fewer
+
+
+# --- two hosts: network namespaces with a wire between them, and nothing else
+
+
+@pytest.fixture
+def two_hosts(tmp_path):
+    """Names of two, and the words that run something on the first of them."""
+    if not hasattr(os, "geteuid") or os.geteuid() or shutil.which("ip") is None:
+        pytest.skip("network namespaces need the superuser, and the program ip")
+    hosts = [f"rw{os.getpid()}{side}" for side in "ab"]
+    folders = [Path("/etc/netns", host) for host in hosts]
+
+    def ip(*words):
+        done = subprocess.run(["ip", *words], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no network namespaces here: ip {' '.join(words)}: {done.stderr.strip()}")
+
+    launch = tmp_path / "launch.sh"
+    launch.write_text(
+        '#!/bin/sh\nwhile [ "$1" = -x ]; do shift; done\n'
+        f'host=$1; shift; echo "$host" >>{tmp_path}/asked; exec ip netns exec "$host" sh -c "$*"\n'
+    )
+    launch.chmod(0o755)
+    known = "127.0.0.1 localhost\n" + "".join(f"10.99.7.{i} {host}\n" for i, host in enumerate(hosts, 1))
+    try:
+        for host, folder in zip(hosts, folders, strict=True):
+            ip("netns", "add", host)
+            folder.mkdir(parents=True)
+            (folder / "hosts").write_text(f"{known}10.99.7.1 {socket.gethostname()}\n")
+        ip("link", "add", hosts[0], "type", "veth", "peer", "name", hosts[1])
+        for i, host in enumerate(hosts, 1):
+            ip("link", "set", host, "netns", host)
+            ip("-n", host, "addr", "add", f"10.99.7.{i}/24", "dev", host)
+            for device in ("lo", host):
+                ip("-n", host, "link", "set", device, "up")
+        yield hosts, ["ip", "netns", "exec", hosts[0]], launch
+    finally:
+        for host, folder in zip(hosts, folders, strict=True):
+            subprocess.run(["ip", "netns", "del", host], capture_output=True)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@needs_mpi
+@pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
+def test_two_hosts_have_the_bits_of_one_process(two_hosts, tmp_path):
+    hosts, on_first, launch = two_hosts
+    done = subprocess.run(
+        [*on_first, MPIEXEC, "-launcher", "ssh", "-launcher-exec", launch, "-hosts", ",".join(hosts),
+         "-n", "2", "-ppn", "1", ENVIRONMENT / "bin" / "python", "-W", "ignore",
+         Path(__file__).with_name("ranks.py"), "train", tmp_path, "small"],
+        capture_output=True, text=True, timeout=HANG_SECONDS,
+        env={**os.environ, "PYTHONPATH": str(Path(rw.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [json.loads((tmp_path / f"{rank}-of-2.json").read_text()) for rank in range(2)]
+    assert found == [digests("small", workers=1)] * 2
+    assert hosts[1] in (tmp_path / "asked").read_text().split()
 
 
 # --- who is one of several
