@@ -399,10 +399,10 @@ class SparseParameter(Parameter):
         self.core.set_field(field, values)
         self.touch()
 
-    def set_links(self, indptr: NDArray[np.int64], sources: NDArray[np.int32]) -> None:
-        """Take other links, in a new store: of weight zero, and without fields."""
+    def set_links(self, structure: bytes) -> None:
+        """Take other links, as `WeightStore.structure_bytes` has them, in a new store without fields."""
         store = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
-        store._core.load(indptr, sources, np.zeros(len(sources) * self.group, self.dtype))
+        _core.structure_load(store._core, structure)
         self._hold(store)
         self.touch()
 

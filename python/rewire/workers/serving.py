@@ -65,7 +65,7 @@ class Order(NamedTuple):
     network : dict or None
         ``config`` and ``arrays`` of all of it: at first, and when sizes have changed.
     links : dict
-        By the parameter's name where each group's slots begin, and their sources: of those that have others.
+        By the parameter's name the structure as bytes: of those that have another.
     weights : ndarray of uint8
         All weights, as `Packing` has them.
     buffers : dict of str to ndarray
@@ -77,7 +77,7 @@ class Order(NamedTuple):
     threads: int
     looks: bool
     network: dict[str, Any] | None
-    links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+    links: dict[str, bytes]
     weights: NDArray[np.uint8]
     buffers: Mapping[str, NDArray[Any]]
     data: Data | None = None
@@ -136,7 +136,7 @@ class RoundOrder(NamedTuple):
     looks: bool
     optimizer: bytes
     network: dict[str, Any] | None
-    links: dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+    links: dict[str, bytes]
     state: list[NDArray[Any]]
     slots: dict[str, dict[str, NDArray[Any]]]
     data: Data | None = None
@@ -301,4 +301,4 @@ class _Server:
             self.runner = ShardRunner(self.network, passing, self.loss, None)
         for parameter in self.network.tree.sparse:
             if parameter.name in order.links:
-                parameter.set_links(*order.links[parameter.name])
+                parameter.set_links(order.links[parameter.name])

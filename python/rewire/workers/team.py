@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire import _core
 from rewire._alone import Batch, NetworkState, Round, RoundRunner, Stepped
 from rewire._inputs import Source
 from rewire._packing import Packing, Views, add
@@ -36,7 +37,7 @@ from rewire.workers.serving import (
 
 __all__ = ["Team"]
 
-Links = dict[str, tuple[NDArray[np.int64], NDArray[np.int32]]]
+Links = dict[str, bytes]
 
 
 class _Known:
@@ -44,7 +45,7 @@ class _Known:
 
     def __init__(self) -> None:
         self.told: Any = None  # what describes the network that they have
-        self.links: dict[str, tuple[int, int]] = {}
+        self.links: dict[str, int] = {}  # digests of structures
 
 
 class Team:
@@ -230,13 +231,13 @@ class Team:
         described = network.seed, [layer.config() for layer in network.layers]
         whole: dict[str, Any] | None = None
         links: Links = {}
-        now = {q.name: (id(q.core), int(q.core.generation)) for q in tree.sparse}
+        now = {q.name: _core.structure_digest(q.core) for q in tree.sparse}
         if described != known.told:
             whole = {"config": network.config(), "arrays": network.arrays()}
             known.told = copy.deepcopy(described)  # a list in there may be the layer's own
         else:
             changed = [q for q in tree.sparse if known.links.get(q.name) != now[q.name]]
-            links = {q.name: (q.core.indptr(), q.core.sources()) for q in changed}
+            links = {q.name: _core.structure_bytes(q.core) for q in changed}
         known.links = now
         return whole, links
 
