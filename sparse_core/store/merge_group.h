@@ -11,7 +11,6 @@
 #define RW_MERGE_GROUP_H
 
 #include "store/blend_parts.h"
-#include "store/merge.h"
 
 #include <math.h>
 #include <string.h>
