@@ -246,7 +246,7 @@ static uint64_t score_of_sums(const merging *m, const double *sum)
 
 /* Note in how many stores sources of group g are, or some that share a place with them; how many places
  * there are, less one. */
-static uint32_t see_sources(const merging *m, const merge_scratch *t, int32_t g)
+static uint32_t note_sources(const merging *m, const merge_scratch *t, int32_t g)
 {
     uint8_t *seen = t->seen;
     int64_t links = m->before[g + 1] - m->before[g];
@@ -273,7 +273,7 @@ static int64_t gather_keys(const merging *m, merge_scratch *t, int32_t g)
     const uint32_t alone = m->alone;
     const uint8_t *seen = t->seen;
     int64_t at = 0, n = 0;
-    const uint32_t mask = drops ? see_sources(m, t, g) : 0;
+    const uint32_t mask = drops ? note_sources(m, t, g) : 0;
     for (int32_t i = 0; i < m->k; i++) {
         const rw_store *s = m->from[i];
         const int32_t *source = s->source + s->start[g];
