@@ -80,6 +80,7 @@ int main(int argc, char **argv)
     RUN(test_a_mirror_that_is_full);
     RUN(test_one_link_at_a_time);
     RUN(test_links_by_name);
+    RUN(test_links_in_any_order);
     RUN(test_flat_arrays_go_round);
     RUN(test_links_one_by_one);
     RUN(test_garbage_is_not_loaded);

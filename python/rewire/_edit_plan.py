@@ -54,7 +54,7 @@ class EditPlan:
         """Remove connections. Parameters and errors as for :meth:`WeightStore.remove`."""
         self._first("remove")
         store = self._store
-        r, c = connections(rows, cols, self._shape)
+        r, c, _ = connections(rows, cols, self._shape)
         slots = slots_of(r, c, self._shape, store.group)
         try:
             self._plan.pairs(slots.group, slots.source, _NONE, _NONE, None)
@@ -82,8 +82,8 @@ class EditPlan:
         """Insert connections. Parameters and errors as for :meth:`WeightStore.insert`."""
         self._then("insert")
         store = self._store
-        r, c = connections(rows, cols, self._shape)
-        v = values_of(store.fields["weight"][2] if values is None else values, r, c, store.dtype)
+        r, c, form = connections(rows, cols, self._shape)
+        v = values_of(store.fields["weight"][2] if values is None else values, r, c, form, store.dtype)
         slots = slots_of(r, c, self._shape, store.group)
         try:
             self._plan.insert(slots.group, slots.source, slots.weights(v, store.group))
@@ -138,7 +138,8 @@ class EditPlan:
     def mapping(self) -> NDArray[np.int64]:
         """Where slots come from: what carries along whatever you keep for each slot elsewhere.
 
-        Call it before :meth:`commit`. Fields of the store move by themselves.
+        Before :meth:`commit` or after it, until the store changes in another way. Fields of the store move by
+        themselves.
 
         Returns
         -------
@@ -150,7 +151,7 @@ class EditPlan:
         Raises
         ------
         RuntimeError
-            Once the store has changed.
+            Once the store has changed otherwise.
 
         Examples
         --------
@@ -159,6 +160,9 @@ class EditPlan:
         >>> plan = store.plan()
         >>> plan.remove(0, 2)
         >>> plan.insert(1, 0, 1.5)
+        >>> plan.mapping().tolist()
+        [0, -1, 2]
+        >>> plan.commit()
         >>> plan.mapping().tolist()
         [0, -1, 2]
         """
@@ -194,11 +198,11 @@ class EditPlan:
 
     def _first(self, what: str) -> None:
         if self._plan.n_removed or self._plan.n_inserted:
-            raise ValueError(f"{what} comes first in a plan, and once: this one has {self!r}")
+            raise ValueError(f"{what} comes first in a plan, and one remove or prune: this is {self!r}")
 
     def _then(self, what: str) -> None:
         if self._plan.n_inserted:
-            raise ValueError(f"{what} comes once in a plan: this one has {self!r}")
+            raise ValueError(f"{what} comes last in a plan, and one insert or grow: this is {self!r}")
 
     def _name(self, link: LinkError) -> str:
         return f"(row {link.group * self._store.group}, col {link.source})"

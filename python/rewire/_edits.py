@@ -23,10 +23,11 @@ class Edits:
 
         Parameters
         ----------
-        rows, cols : int or array of int, shape (m,)
-            Connections, in any order. A single number goes with all of the others. One connection of a store
-            with ``group=1`` takes about half a microsecond.
-        values : float or array of float, shape (m,), optional
+        rows, cols : int or array of int
+            Connections, in any order; broadcast as NumPy's indices are: a single number goes with all of the
+            others, ``np.ix_(rows, cols)`` are all pairs. One connection of a store with ``group=1`` takes
+            about half a microsecond.
+        values : float or array of float, of the shape of the connections, optional
             Their weights, finite; rounded to the dtype of the store. By default the birth value of weights,
             0.0 unless `set_birth` has changed it.
 
@@ -34,7 +35,8 @@ class Edits:
         ------
         ValueError
             For a connection that is there already or named twice, for a group not named as a whole,
-            for lengths that differ, for a value that is not finite or overflows the dtype of the store.
+            for shapes that do not go together, for a value that is not finite or overflows the dtype of the
+            store.
         IndexError
             For a connection outside the store.
         TypeError
@@ -46,7 +48,8 @@ class Edits:
         -----
         Other fields of the new slots hold their birth values.
         """
-        if _core.insert_one(self._core, rows, cols, values):
+        core = self._core
+        if _core.insert_one(core, rows, cols, values) or _core.insert_many(core, rows, cols, values):
             return
         plan = EditPlan(self._core)
         plan.insert(rows, cols, values)
@@ -57,8 +60,8 @@ class Edits:
 
         Parameters
         ----------
-        rows, cols : int or array of int, shape (m,)
-            Connections, in any order. A single number goes with all of the others.
+        rows, cols : int or array of int
+            Connections, as in `insert`.
 
         Raises
         ------
@@ -67,7 +70,7 @@ class Edits:
         ValueError, IndexError, TypeError, BufferError
             As in `insert`.
         """
-        if _core.remove_one(self._core, rows, cols):
+        if _core.remove_one(self._core, rows, cols) or _core.remove_many(self._core, rows, cols):
             return
         plan = EditPlan(self._core)
         plan.remove(rows, cols)

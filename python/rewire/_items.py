@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import numpy as np
@@ -48,6 +48,8 @@ class Items(NoArray):
     def __getitem__(self, key: Any) -> Any:
         """The weight of a connection, 0.0 where there is none; of several, for arrays of rows and columns.
 
+        Arrays are broadcast as NumPy's indices are: ``store[np.ix_(rows, cols)]`` is a dense block.
+
         ``(i, j) in store`` tells a stored 0.0 from no connection.
 
         Raises
@@ -55,16 +57,16 @@ class Items(NoArray):
         IndexError
             For what lies outside the store. Nothing counts from the end.
         TypeError
-            For slices, and for what is no integer.
+            For slices and masks, and for what is no integer.
         """
         if type(key) is tuple and len(key) == 2:
             found = _core.get_one(self._core, key[0], key[1])
+            if found is None:
+                found = _core.weights_of(self._core, key[0], key[1])
             if found is not None:
                 return found
-        rows, cols = self._pair(key)
-        r, c = connections(rows, cols, self._shape)
-        weights, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
-        return weights if np.ndim(rows) or np.ndim(cols) else float(weights[0])
+        found = self._look(_core.weights_of, *self._pair(key))
+        return found if found.ndim else float(found)
 
     def __setitem__(self, key: tuple[ArrayLike, ArrayLike], value: ArrayLike) -> None:
         """Set the weight of a connection, which is inserted if it is not there; or of several: see `set`."""
@@ -99,10 +101,18 @@ class Items(NoArray):
                 )
         row, col = (operator.index(value) for value in key)
         inside = 0 <= row < self._core.n_out and 0 <= col < self._core.n_in
-        return inside and bool(self.contains(row, col)[0])
+        return inside and bool(self.contains(row, col))
+
+    def _look(self, look: Callable[[Store, Any, Any], Any], rows: Any, cols: Any) -> NDArray[Any]:
+        """What is said of any connections, in the shape that NumPy gives to such indices."""
+        r, c, form = connections(rows, cols, self._shape)
+        found: NDArray[Any] = look(self._core, r, c)
+        return found.reshape(form)
 
     def _pair(self, key: object) -> tuple[Any, Any]:
         """Rows and columns; what only arrays and matrices can be asked is refused."""
+        if getattr(key, "dtype", None) == np.bool_:
+            refuse(self, "mask")
         if not isinstance(key, tuple) or len(key) != 2 or any(k is None or k is ... for k in key):
             refuse(self, "item")
         if any(isinstance(k, slice) for k in key):
@@ -146,7 +156,9 @@ class Items(NoArray):
 
         Goes by way of the fan-out mirror, which is built where there is none. Small edits are carried into it
         until its room is used up, after net insertions of about a sixty-fourth of the connections; the next
-        call builds it again, in one pass over the store.
+        call builds it again, in one pass over the store. It takes 12 bytes an input, so that a store of more
+        than 65,536 inputs has one only while these are at most 16 for each connection and row; else every row
+        is searched.
 
         Returns
         -------
@@ -166,19 +178,29 @@ class Items(NoArray):
 
     # --- pairs ------------------------------------------------------------------------
 
-    def contains(self, rows: ArrayLike, cols: ArrayLike) -> NDArray[np.bool_]:
-        """Which of these pairs are connected, shape (m,). Raises as `insert` for pairs outside the store."""
-        r, c = connections(rows, cols, self._shape)
-        return _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))[1]
+    @overload
+    def contains(self, rows: int, cols: int) -> np.bool_: ...
+    @overload
+    def contains(self, rows: ArrayLike, cols: ArrayLike) -> Any: ...
+    def contains(self, rows: Any, cols: Any) -> Any:
+        """Which of these pairs are connected? Of one pair a NumPy bool, of arrays an array.
+
+        Arrays are broadcast as NumPy's indices are. Raises as `insert` for pairs outside the store.
+        """
+        one = _core.has_one(self._core, rows, cols)
+        if one is not None:
+            return np.bool_(one)
+        found = _core.which_of(self._core, rows, cols)
+        return self._look(_core.which_of, rows, cols)[()] if found is None else found
 
     def set(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
         """Set weights; connections that are not there are inserted. All of them or none.
 
         Parameters
         ----------
-        rows, cols : int or array of int, shape (m,)
-            Connections, in any order, each named once. A single number goes with all of the others.
-        values : float or array of float, shape (m,)
+        rows, cols : int or array of int
+            Connections, in any order, each named once; broadcast as in `insert`.
+        values : float or array of float, of the shape of the connections
             Finite; rounded to the dtype of the store.
 
         Raises
@@ -189,8 +211,13 @@ class Items(NoArray):
         RuntimeError
             While another thread reads or edits the store.
         """
-        r, c = connections(rows, cols, self._shape)
-        self._set(Plan(self._core), r, c, values_of(values, r, c, self._core.dtype))
+        core = self._core
+        if _core.set_one(core, rows, cols, values) or _core.set_many(core, rows, cols, values, False):
+            return
+        r, c, form = connections(rows, cols, self._shape)
+        v = values_of(values, r, c, form, core.dtype)
+        if not _core.set_many(core, r, c, v, False):
+            self._set(Plan(core), r, c, v)
 
     def add(self, rows: ArrayLike, cols: ArrayLike, values: ArrayLike) -> None:
         """Add to weights, 0.0 for connections that are not there and are inserted. All of them or none.
@@ -198,10 +225,15 @@ class Items(NoArray):
         Raises as `set`, and for sums that overflow. Weights are read first and written afterwards: of two
         threads that add to one weight at the same time, one sum may be lost.
         """
-        r, c = connections(rows, cols, self._shape)
-        v = values_of(values, r, c, self._core.dtype)
-        plan = Plan(self._core)  # of the store as it is when the weights are read
-        now, _ = _core.get_links(self._core, np.ascontiguousarray(r), np.ascontiguousarray(c))
+        core = self._core
+        if _core.set_many(core, rows, cols, values, True):
+            return
+        r, c, form = connections(rows, cols, self._shape)
+        v = values_of(values, r, c, form, core.dtype)
+        if _core.set_many(core, r, c, v, True):
+            return
+        plan = Plan(core)  # of the store as it is when the weights are read
+        now, _ = _core.get_links(core, r, c)
         with np.errstate(over="ignore"):
             sums = now + v
         self._set(plan, r, c, check_finite(sums, r, c))
@@ -210,7 +242,7 @@ class Items(NoArray):
         """Weights of connections, by an empty plan of the store."""
         core = self._core
         named_once(r, c, core.n_in)
-        r, c, v = (np.ascontiguousarray(a) for a in (r, c, v))
+        v = np.ascontiguousarray(v)
         _, there = _core.get_links(core, r, c)
         if not there.all():
             new = slots_of(r[~there], c[~there], self._shape, core.group)

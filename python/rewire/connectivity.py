@@ -251,7 +251,9 @@ class EdgeList(Connectivity):
     def draw(self, request: Request) -> tuple[Positions, NDArray[Any] | None]:
         store = request.store
         shape = (store.n_out, store.n_in)
-        rows, cols = connections(self._rows, self._cols, shape)
+        rows, cols, form = connections(self._rows, self._cols, shape)
+        if len(form) > 1:
+            raise ValueError(f"rows and cols must have one dimension, got shape {form}")
         slots, weights = slots_of(rows, cols, shape, store.group), None
         if self._values is not None:
             values = np.asarray(self._values, store.dtype)

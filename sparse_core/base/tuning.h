@@ -82,6 +82,10 @@ enum {
      * into it. Layers in training build theirs anew, and would only pay for more. */
     RW_MIRROR_SLACK_PART = 64,
     RW_MIRROR_SPARE = 64,
+    /* It is built for so many sources for each slot and group, and as many as that in any layer:
+     * 12 bytes a source. */
+    RW_MIRROR_SOURCES = 16,
+    RW_MIRROR_ALWAYS = 65536,
     /* merge.c: one of so many groups is looked at for a floor, but not more than so many in all, and
      * none of fewer; blocks of each thread between two polls, 10 ms; and in a round, whose slots
      * stay in a second-level cache. */

@@ -60,6 +60,7 @@ include "rows.pxi"
 include "losses.pxi"
 include "links.pxi"
 include "frozen.pxi"
+include "many.pxi"
 
 
 # --- the machine ----------------------------------------------------------------

@@ -80,6 +80,7 @@ cdef extern from "store/store.h" nogil:
 cdef extern from "store/mirror.h" nogil:
     rw_status rw_mirror_build(rw_store *s, int threads)
     int64_t rw_mirror_room(int64_t slots)
+    bint rw_mirror_pays(const rw_store *s)
 
 
 cdef extern from "store/links.h" nogil:
@@ -89,6 +90,7 @@ cdef extern from "store/links.h" nogil:
     void rw_links_get(const rw_store *s, int64_t n, const int64_t *row, const int64_t *source, void *weight,
                       uint8_t *there)
     void rw_links_put(rw_store *s, int64_t n, const int64_t *row, const int64_t *source, const void *weight)
+    rw_status rw_links_sort(int64_t n, int64_t *row, int64_t *source, int64_t *origin)
     void rw_row_links(const rw_store *s, int32_t row, int32_t *source, void *weight)
     int64_t rw_source_count(const rw_store *s, int32_t source)
     void rw_source_links(const rw_store *s, int32_t source, int32_t *row, void *weight)
@@ -117,6 +119,7 @@ cdef extern from "store/plan.h" nogil:
     rw_status rw_plan_keep_common(rw_plan *p)
     rw_status rw_plan_removed_sources(const rw_plan *p, int32_t *source)
     rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at)
+    void rw_plan_mapping_after(const rw_plan *p, int64_t *old)
     rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark)
     rw_status rw_plan_values(rw_plan *p, rw_value kind, double scale, rw_fan fan, rw_key key, const rw_run *run)
 

@@ -187,17 +187,15 @@ def row_links(Store store not None, row):
 
 
 def source_links(Store store not None, col):
-    """(rows, weights) of a source, by way of the mirror, which is built if need be; None if it is no source."""
+    """(rows, weights) of a source, through the mirror, which is built where it pays; None if it is no source."""
     cdef int32_t j
     cdef Array rows, weights
     if not is_index(col, store.s.n_in, &j):
         return None
-    if not store.s.mirror.valid and not store.build_mirror():
+    if not store.s.mirror.valid and c.rw_mirror_pays(store.s) and not store.build_mirror():
         raise MemoryError("could not allocate the fan-out mirror")
     store.enter(False)
     try:
-        if not store.s.mirror.valid:
-            raise RuntimeError("the store is in use by another thread")
         rows = fresh(c.rw_source_count(store.s, j), _INT32)
         weights = fresh(rows.size(), _FLOATS[store.s.field[0].dtype])
         c.rw_source_links(store.s, j, <int32_t *>rows.view.buf, weights.view.buf)

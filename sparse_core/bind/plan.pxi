@@ -9,6 +9,7 @@ cdef class Plan:
     cdef c.rw_plan *p
     cdef readonly Store store
     cdef bint busy
+    cdef uint64_t after  # generation of the store when it had been carried out; 0: it was not
 
     def __cinit__(self, Store store not None):
         self.store = store
@@ -113,12 +114,17 @@ cdef class Plan:
     def mapping(self):
         """Of each slot after the commit, the slot that it was: int64, -1 for new ones; canonical order.
 
-        RuntimeError once the store has changed.
+        RuntimeError once the store has changed in any other way.
         """
         cdef Array a
         cdef c.rw_fault at
         self.enter()
         try:
+            if self.after > self.p.generation and self.after == self.store.s.generation:
+                out = np.empty(self.store.slots, "int64")
+                a = borrow(out, "out", "int64", -1, True)
+                c.rw_plan_mapping_after(self.p, <int64_t *>a.view.buf)
+                return out
             out = np.empty(max(0, self.store.slots - self.p.n_del + self.p.n_ins), "int64")  # < 0: stale
             a = borrow(out, "out", "int64", -1, True)
             check(c.rw_plan_mapping(self.p, <int64_t *>a.view.buf, &at), "mapping", &at)
@@ -337,6 +343,8 @@ def commit(plans, int threads=1):
             for i in range(n):
                 c.rw_edit_commit(reserved[i])
         done = 0
+        for plan in plans:
+            plan.after = plan.store.s.generation
     finally:
         for i in range(done):
             c.rw_edit_cancel(reserved[i])

@@ -223,7 +223,9 @@ cdef class Store:
         check(st)
 
     def build_mirror(self, int threads=1):
-        """Build the fan-out mirror; False when memory is short (backprop then scatters)."""
+        """Build the fan-out mirror; False where it does not pay or memory is short (backprop then scatters)."""
+        if not c.rw_mirror_pays(self.s):
+            return False
         cdef c.rw_run run = run_on(threads)
         cdef c.rw_status st
         self.enter(True)
@@ -286,6 +288,8 @@ cdef class Store:
         self.enter(True)
         try:
             self.refuse_views("add_field")
+            if c.rw_store_field(self.s, name.encode()) >= 0:
+                raise ValueError(f"the store has a field {name!r} already")
             check(c.rw_store_add_field(self.s, name.encode(), code, 1 if per_slot else self.s.group, birth),
                   f"add_field({name!r})")
         finally:

@@ -16,6 +16,11 @@ int64_t rw_mirror_room(int64_t slots)
     return with_slack(slots) + RW_MIRROR_SPARE;
 }
 
+bool rw_mirror_pays(const rw_store *s)
+{
+    return s->n_in <= RW_MIRROR_SOURCES * (s->slots + s->n_groups) + RW_MIRROR_ALWAYS;
+}
+
 static bool mirror_reserve(rw_store *s)
 {
     rw_mirror *m = &s->mirror;
@@ -132,7 +137,8 @@ static void move_entries(rw_mirror *m, int64_t to, int64_t from, int64_t n)
 static int64_t window_end(const rw_mirror *m, int32_t j) { return m->start[j] + m->len[j]; }
 static bool window_full(const rw_mirror *m, int32_t j) { return window_end(m, j) == m->start[j + 1]; }
 
-/* A free entry at the end of source j's window, taken from the nearest window that has one. */
+/* Free entries at the end of source j's window: half of those of the nearest window that has any.
+ * Taken one by one, each would move again all that lies between. */
 static bool make_room(rw_mirror *m, int32_t n_in, int32_t j)
 {
     int32_t left = j, right = j;
@@ -143,16 +149,17 @@ static bool make_room(rw_mirror *m, int32_t n_in, int32_t j)
         right += right < n_in - 1;
     }
     if (!window_full(m, right)) {
-        if (right > j)
-            move_entries(m, m->start[j + 1] + 1, m->start[j + 1],
-                         window_end(m, right) - m->start[j + 1]);
+        int64_t taken = (m->start[right + 1] - window_end(m, right) + 1) / 2;
+        move_entries(m, m->start[j + 1] + taken, m->start[j + 1],
+                     window_end(m, right) - m->start[j + 1]);
         for (int32_t i = j + 1; i <= right; i++)
-            m->start[i]++;
+            m->start[i] += taken;
     } else {
-        move_entries(m, m->start[left + 1] - 1, m->start[left + 1],
+        int64_t taken = (m->start[left + 1] - window_end(m, left) + 1) / 2;
+        move_entries(m, m->start[left + 1] - taken, m->start[left + 1],
                      window_end(m, j) - m->start[left + 1]);
         for (int32_t i = left + 1; i <= j; i++)
-            m->start[i]--;
+            m->start[i] -= taken;
     }
     return true;
 }

@@ -24,6 +24,10 @@
  * callers then scatter, which gives the same bits. */
 rw_status rw_mirror_build(rw_store *s, int threads);
 
+/* Does a mirror pay? It takes memory for every source: where these are many times as many as the
+ * slots and groups, whoever wants the slots of one source asks the groups. */
+bool rw_mirror_pays(const rw_store *s);
+
 /* Entries a mirror of so many slots has memory for when it is built. */
 int64_t rw_mirror_room(int64_t slots);
 

@@ -315,6 +315,28 @@ rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at)
     return RW_OK;
 }
 
+void rw_plan_mapping_after(const rw_plan *p, int64_t *old)
+{
+    const rw_store *s = p->store;
+    int64_t first = 0, d = 0, i = 0; /* slots of the groups before g, as they were; as above */
+    for (int32_t g = 0; g < s->n_groups; g++) {
+        const int32_t *row = s->source + s->start[g];
+        int32_t was = 0;
+        for (int32_t k = 0; k <= s->len[g]; k++) {
+            if (k < s->len[g] && i < p->n_ins && p->ins_group[i] == g && p->ins_source[i] == row[k]) {
+                *old++ = -1;
+                i++;
+                continue;
+            }
+            for (; d < p->n_del && p->del_group[d] == g && p->del_position[d] == was; d++)
+                was++;
+            if (k < s->len[g])
+                *old++ = first + was++;
+        }
+        first += was;
+    }
+}
+
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at)
 {
     RW_ASSERT(at);

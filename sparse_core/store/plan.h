@@ -80,6 +80,9 @@ rw_status rw_plan_removed_marks(const rw_plan *p, uint8_t *mark);
  * carry out: errors as below. O(slots). */
 rw_status rw_plan_mapping(const rw_plan *p, int64_t *old, rw_fault *at);
 
+/* The same of a plan that has been carried out, in a store that has not changed since. */
+void rw_plan_mapping_after(const rw_plan *p, int64_t *old);
+
 /* Is the plan one that commit may carry out? RW_ESTALE if the store has
  * changed since; else as rw_plan_pairs. O(plan + groups touched). */
 rw_status rw_plan_check(const rw_plan *p, rw_fault *at);

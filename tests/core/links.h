@@ -168,12 +168,40 @@ static void test_one_link_at_a_time(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* Sorted lists are looked through from the last link on, any others from the first. */
+static void test_links_in_any_order(void)
+{
+    rw_store *s = random_store(7, 40, 1, RW_F64, 30);
+    for (int step = 0; step < 200; step++) {
+        int64_t rows[50], sources[50], was_row[50], was_source[50], from[50];
+        uint8_t there[50];
+        for (int32_t i = 0; i < 50; i++) {
+            rows[i] = was_row[i] = random_below(7);
+            sources[i] = was_source[i] = random_below(40);
+        }
+        if (step % 2) {
+            CHECK_STATUS(rw_links_sort(50, rows, sources, from), RW_OK);
+            for (int32_t i = 0; i < 50; i++) {
+                CHECK(rows[i] == was_row[from[i]] && sources[i] == was_source[from[i]]);
+                CHECK(i == 0 || rows[i] > rows[i - 1]
+                      || (rows[i] == rows[i - 1]
+                          && (sources[i] > sources[i - 1]
+                              || (sources[i] == sources[i - 1] && from[i] > from[i - 1]))));
+            }
+        }
+        rw_links_get(s, 50, rows, sources, NULL, there);
+        for (int32_t i = 0; i < 50; i++)
+            CHECK((there[i] != 0) == connected(s, (int32_t)rows[i], (int32_t)sources[i]));
+    }
+    rw_store_free(s);
+    CHECK(rw_mem_live == 0);
+}
+
 static void test_links_by_name(void)
 {
     for (int32_t group = 1; group <= 4; group *= 2)
         for (int dtype = RW_F32; dtype <= RW_F64; dtype++) {
             rw_store *s = random_store(11, 17, group, (rw_dtype)dtype, 40);
-            REQUIRE(rw_mirror_build(s, 1) == RW_OK);
             int64_t rows[11 * 17], sources[11 * 17], n = 0, links = 0;
             double weights[11 * 17];
             uint8_t there[11 * 17];
@@ -205,17 +233,19 @@ static void test_links_by_name(void)
                     CHECK(value_get(&(rw_field){ .dtype = (rw_dtype)dtype, .data = (char *)weights },
                                     k) == default_weight(i, source[k]));
             }
-            for (int32_t j = 0; j < 17; j++) { /* a source */
-                int32_t row[12];
+            for (int32_t i = 0; i < 2 * 17; i++) { /* a source, without the mirror and with it */
+                int32_t row[12], j = i % 17;
+                if (i == 17)
+                    REQUIRE(rw_mirror_build(s, 1) == RW_OK);
                 int64_t k = 0, len = rw_source_count(s, j);
                 CHECK(len <= 11);
                 rw_source_links(s, j, row, weights);
-                for (int32_t i = 0; i < 11; i++)
-                    if (connected(s, i / group, j)) {
-                        CHECK(row[k] == i);
+                for (int32_t r = 0; r < 11; r++)
+                    if (connected(s, r / group, j)) {
+                        CHECK(row[k] == r);
                         CHECK(value_get(&(rw_field){ .dtype = (rw_dtype)dtype,
                                                      .data = (char *)weights }, k)
-                              == default_weight(i, j));
+                              == default_weight(r, j));
                         k++;
                     }
                 CHECK(k == len);

@@ -112,6 +112,8 @@ static void test_slots_come_from_where_the_mapping_says(void)
                     CHECK_STATUS(rw_plan_mapping(p, old, &at), RW_ESTALE);
                     CHECK(old[0] == -7);
                 }
+                rw_plan_mapping_after(p, old);
+                CHECK(memcmp(old, now, (size_t)slots * sizeof *old) == 0);
                 rw_plan_free(p);
             }
             rw_store_free(s);

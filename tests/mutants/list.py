@@ -172,6 +172,13 @@ MUTANTS = [
         "test_a_mirror_that_is_full",
     ),
     Mutant(
+        "mirror-takes-room-that-is-not-there",
+        "store/mirror.c",
+        "(m->start[left + 1] - window_end(m, left) + 1) / 2;",
+        "(m->start[left + 1] - window_end(m, left) + 2) / 2;",
+        "test_a_mirror_that_is_full",
+    ),
+    Mutant(
         "mirror-moves-too-little",
         "store/mirror.c",
         "window_end(m, j) - m->start[left + 1]);",
@@ -780,7 +787,22 @@ MUTANTS = [
         "(uint64_t)worker << 31 | number",
         "test_a_stream_has_a_number_and_a_worker",
     ),
+    # --- links by name
+    Mutant(
+        "links-looked-for-behind-the-last",
+        "store/links.c",
+        "g == last->group && source >= last->source ? last->position : 0",
+        "g == last->group ? last->position : 0",
+        "test_links_in_any_order",
+    ),
     # --- the mapping of a plan
+    Mutant(
+        "mapping-after-counts-newborns",
+        "store/plan.c",
+        "*old++ = -1;\n                i++;\n                continue;",
+        "*old++ = -1;\n                i++;\n                was++;\n                continue;",
+        "test_slots_come_from_where_the_mapping_says",
+    ),
     Mutant(
         "mapping-keeps-what-goes",
         "store/plan.c",
