@@ -56,7 +56,7 @@ def test_defaults():
         ({"n_out": 3, "n_in": 3, "group": None}, TypeError, "group"),
         ({"n_out": 3, "n_in": 3, "dtype": "float16"}, ValueError, "dtype"),
         ({"n_out": 3, "n_in": 3, "dtype": "int32"}, ValueError, "dtype"),
-        ({"n_out": 3, "n_in": 3, "dtype": None}, ValueError, "dtype"),
+        ({"n_out": 3, "n_in": 3, "dtype": None}, TypeError, "dtype"),
         ({"n_out": 3, "n_in": 3, "density": 0.5}, TypeError, "density"),
     ],
 )
@@ -137,8 +137,9 @@ def test_nothing_is_an_edit_too(store):
         (1, 2**40, 0.0, IndexError, rf"col {2**40}"),
         (np.array([2**63], np.uint64), 0, 0.0, IndexError, "row"),
         (2**70, 0, 0.0, IndexError, "rows"),
-        ([1, 2], [2], 0.0, ValueError, "same length, got 2 and 1"),
-        ([[1]], [[2]], 0.0, ValueError, "rows must have one dimension"),
+        ([1, 2], [2, 3, 0], 0.0, ValueError, "same length, got 2 and 3"),
+        ([[1, 2]], [[2, 3, 0]], 0.0, ValueError, r"broadcast together, got shapes \(1, 2\) and \(1, 3\)"),
+        ([[1], [2]], [2, 1], np.ones(3), ValueError, r"shape \(2, 2\) of the connections, got shape \(3,\)"),
         ([1.0], [2], 0.0, TypeError, "rows must be integers, got dtype float64"),
         ([1], [np.nan], 0.0, TypeError, "cols must be integers"),
         ([True], [2], 0.0, TypeError, "rows must be integers, got dtype bool"),
@@ -227,8 +228,8 @@ def test_values_may_be_left_out():
 @pytest.mark.parametrize(
     ("use", "says"),
     [
-        (np.asarray, r"store\.to_csr\(\)\.toarray\(\)"),
-        (lambda s: np.array(s, "f4"), r"store\.to_csr\(\)\.toarray\(\)"),
+        (np.asarray, r"store\.to_dense\(\)"),
+        (lambda s: np.array(s, "f4"), r"store\.to_dense\(\)"),
         (lambda s: np.linalg.norm(s), r"store\.to_csr\(\)"),
         (lambda s: s @ sp.eye_array(4), r"store\.to_csr\(\) @ x"),
         (lambda s: s @ s, r"store\.to_csr\(\) @ x"),
@@ -271,7 +272,7 @@ def test_attributes_of_arrays(store, name, says):
 def test_the_signature_is_the_real_one():
     assert (
         str(inspect.signature(WeightStore))
-        == "(*, n_out: 'int', n_in: 'int', group: 'int' = 1, dtype: 'str' = 'float32') -> 'None'"
+        == "(*, n_out: 'int', n_in: 'int', group: 'int' = 1, dtype: 'DTypeLike' = 'float32') -> 'None'"
     )
     with pytest.raises(TypeError, match="unexpected keyword argument 'n_ot'"):
         WeightStore(n_ot=3, n_in=2)
@@ -282,7 +283,7 @@ def test_what_users_see_of_a_store():
     seen = {name for name in dir(WeightStore(n_out=2, n_in=3)) if not name.startswith("_")}
     assert seen == set(
         "shape n_out n_in group n_groups dtype slots nnz density nbytes fan_in fan_out insert remove "
-        "to_arrays to_csr from_csr from_arrays from_dense view copy compact validate "
+        "to_arrays to_dense to_csr from_csr from_arrays from_dense view copy compact validate "
         "row column contains set add prune grow plan forward backward_input gradient matvec rmatvec "
         "indptr sources fields add_field drop_field get_field set_field set_birth "
         "carry structure_bytes structure_digest from_structure".split()
@@ -315,7 +316,8 @@ def test_no_public_signature_hides_its_arguments():
         ([0, 0], [3, 3], ValueError, r"\(row 0, col 3\) is named twice"),
         ([3], [0], IndexError, r"\(row 3, col 0\)"),
         ([0.0], [3], TypeError, "rows must be integers"),
-        ([0, 2], [3], ValueError, "same length"),
+        ([0, 2], [3, 3, 3], ValueError, "same length"),
+        ([0, 2], [3], KeyError, r"\(row 2, col 3\) is not there"),
     ],
 )
 def test_remove_refuses(store, rows, cols, error, says):

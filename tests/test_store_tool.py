@@ -358,22 +358,22 @@ def test_set_is_whole_for_readers():
 
 
 def test_set_of_a_store_that_has_changed_meanwhile(monkeypatch):
-    s = WeightStore.from_dense([[1.0, 2.0, 0.0]])
+    s = WeightStore.from_dense([[1.0, 2.0, 0.0]] * 2, group=2)  # whole slots come and go in several steps
     get = _core.get_links
 
     def and_then(*args):
         found = get(*args)
         if (0, 0) in s:
-            s.remove(0, 0)  # as another thread might
+            s.remove([0, 1], 0)  # as another thread might
         return found
 
-    for method, cols in ((s.set, [0, 1]), (s.set, [0, 2]), (s.add, [0, 1])):
+    for method in (s.set, s.add):
         monkeypatch.setattr(_core, "get_links", and_then)
         with pytest.raises(RuntimeError, match="in use"):
-            method(0, cols, 5.0)
+            method([[0], [1]], [0, 2], 5.0)
         monkeypatch.undo()
-        assert list(s) == [(0, 1, 2.0)]
-        s[0, 0] = 1.0
+        assert list(s) == [(0, 1, 2.0), (1, 1, 2.0)]
+        s.insert([0, 1], 0, 1.0)
 
 
 @pytest.mark.parametrize("birth", [np.nan, np.inf, 1e300])
@@ -486,6 +486,30 @@ def test_a_plan_swaps_and_fills_what_it_empties():
         plan.commit()
 
 
+def test_a_plan_says_afterwards_where_slots_came_from():
+    s, other = WeightStore.from_dense(np.eye(6)), WeightStore.from_dense(np.eye(3))
+    before = s.to_arrays()[2] * np.arange(1, 7)
+    plan, second, empty = s.plan(), other.plan(), other.plan()
+    plan.remove([1, 4], [1, 4])
+    plan.insert([0, 4, 5], [3, 4, 0], 0.5)
+    expected = plan.mapping()
+    second.grow(2, seed=1)
+    plan.commit(second)
+    assert plan.mapping().tolist() == expected.tolist() == [0, -1, 2, 3, -1, -1, 5]
+    assert np.append(before, 9.0)[plan.mapping()].tolist() == [1.0, 9.0, 3.0, 4.0, 9.0, 9.0, 6.0]
+    assert np.count_nonzero(second.mapping() < 0) == 2
+    s[0, 0] = 2.0  # a value, not a link
+    assert plan.mapping().tolist() == expected.tolist()
+    del s[0, 0]
+    for late in (plan, empty):
+        with pytest.raises(RuntimeError, match="changed"):
+            late.mapping()
+    nothing = s.plan()
+    nothing.commit()
+    nothing.remove(0, 3)
+    assert nothing.mapping().tolist() == list(range(1, len(s)))
+
+
 def test_a_plan_in_the_wrong_order():
     s = WeightStore.from_dense(np.eye(4))
     plan = s.plan()
@@ -496,8 +520,10 @@ def test_a_plan_in_the_wrong_order():
         lambda: plan.insert(0, 2),
         lambda: plan.grow(1),
     ):
-        with pytest.raises(ValueError, match=r"in a plan.*EditPlan\(0 slots removed, 1 inserted\)"):
+        with pytest.raises(ValueError, match=r"in a plan, and one.*EditPlan\(0 slots removed, 1 inserted\)"):
             edit()
+    with pytest.raises(ValueError, match="grow comes last in a plan, and one insert or grow"):
+        plan.grow(1)
     with pytest.raises(ValueError, match=r"\(row 1, col 1\) is already there"):
         s.plan().insert(1, 1)
     with pytest.raises(KeyError, match=r"\(row 1, col 0\) is not there"):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from rewire._checks import boolean, choice, describe, detached, refuse_sparse
+from rewire._checks import boolean, describe, detached, dtype_name, refuse_sparse
 from rewire._core import Store
 from rewire._links import check_finite, connections, slots_of, values_of
 
-__all__ = ["Built"]
+__all__ = ["FLOATS", "Built"]
+
+FLOATS = ("float32", "float64")  # that weights can be
 
 
 class Built:
@@ -20,11 +22,13 @@ class Built:
     __slots__ = ()
     _core: Store
 
-    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None:
+    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: DTypeLike = "float32") -> None:
         raise NotImplementedError
 
     @classmethod
-    def from_csr(cls, csr: Any, *, group: int = 1, fill: bool = False, dtype: str | None = None) -> Self:
+    def from_csr(
+        cls, csr: Any, *, group: int = 1, fill: bool = False, dtype: DTypeLike | None = None
+    ) -> Self:
         """A store with the connections of a SciPy sparse matrix.
 
         Parameters
@@ -36,14 +40,16 @@ class Built:
         fill : bool, default False
             Connect the missing rows of a group with weight zero instead.
         dtype : {"float32", "float64"}, optional
-            Of the store. By default that of the matrix, which must be one of the two.
+            Of the store. By default float64 for a matrix of that dtype, else float32, which must then hold
+            integers exactly.
 
         Raises
         ------
         TypeError
-            If ``csr`` is not sparse, or of a dtype that says nothing of the store's.
+            If ``csr`` is not sparse, or holds no real numbers.
         ValueError
-            For a connection stored twice, a value that is not finite, a group not connected as a whole.
+            For a connection stored twice, a value that is not finite or does not fit the dtype, a group not
+            connected as a whole.
         IndexError
             If the matrix itself is malformed: an index outside its shape.
         """
@@ -52,18 +58,17 @@ class Built:
         if len(csr.shape) != 2:
             raise ValueError(f"csr must have two dimensions, got shape {csr.shape}")
         fill = boolean("fill", fill)
-        kind = np.dtype(csr.dtype)
-        if dtype is None and kind not in (np.float32, np.float64) or kind.kind not in "fiub":
-            raise TypeError(
-                f"csr must hold float32 or float64 (dtype= converts other real numbers), got {kind}"
-            )
-        name = choice("dtype", kind.name if dtype is None else dtype, ("float32", "float64"))
+        if np.dtype(csr.dtype).kind not in "fiub":
+            raise TypeError(f"csr must hold real numbers, got dtype {csr.dtype}")
+        name = _dtype_of(dtype, csr)
         store = cls(n_out=csr.shape[0], n_in=csr.shape[1], group=group, dtype=name)
         if csr.format == "csr":
             rows, cols, data = _csr_arrays(csr)
         else:
             coo = csr.tocoo(copy=False)
             rows, cols, data = coo.row, coo.col, coo.data
+        if dtype is None:
+            _check_exact("csr", data, rows, cols)
         store._load(rows, cols, data, fill, if_twice="; csr.sum_duplicates() adds them up")
         return store
 
@@ -78,7 +83,7 @@ class Built:
         n_in: int,
         group: int = 1,
         fill: bool = False,
-        dtype: str | None = None,
+        dtype: DTypeLike | None = None,
     ) -> Self:
         """A store with these connections; `to_arrays` gives them back.
 
@@ -101,22 +106,22 @@ class Built:
         """
         fill, name = boolean("fill", fill), _dtype_of(dtype, values)
         store = cls(n_out=n_out, n_in=n_in, group=group, dtype=name)
-        r, c = connections(rows, cols, (n_out, n_in))
-        store._load(r, c, values_of(values, r, c, name), fill)
+        r, c, form = connections(rows, cols, (n_out, n_in))
+        store._load(r, c, values_of(values, r, c, form, name), fill)
         return store
 
     @classmethod
     def from_dense(
-        cls, array: ArrayLike, *, group: int = 1, fill: bool = False, dtype: str | None = None
+        cls, array: ArrayLike, *, group: int = 1, fill: bool = False, dtype: DTypeLike | None = None
     ) -> Self:
-        """A store with the elements of a matrix that are not zero.
+        """A store with the elements of a matrix that are not zero; `to_dense` gives them back.
 
         Parameters
         ----------
         array : array_like, shape (n_out, n_in)
             Finite real numbers.
         group, fill, dtype
-            As for `from_arrays`. ``fill=True`` keeps what a group has in any of its rows.
+            As for `from_csr`. ``fill=True`` keeps what a group has in any of its rows.
 
         Raises
         ------
@@ -135,6 +140,8 @@ class Built:
         fill, name = boolean("fill", fill), _dtype_of(dtype, array)
         store = cls(n_out=dense.shape[0], n_in=dense.shape[1], group=group, dtype=name)
         rows, cols = np.nonzero(dense)
+        if dtype is None:
+            _check_exact("array", dense[rows, cols], rows, cols)
         store._load(rows, cols, dense[rows, cols], fill)
         return store
 
@@ -144,7 +151,7 @@ class Built:
         """Fill the store, which is empty."""
         core = self._core
         shape = core.n_out, core.n_in
-        rows, cols = connections(rows, cols, shape)
+        rows, cols, _ = connections(rows, cols, shape)
         values = check_finite(data, rows, cols, core.dtype)
         slots = slots_of(
             rows,
@@ -160,10 +167,24 @@ class Built:
         core.load(indptr, slots.source, slots.weights(values, core.group))
 
 
-def _dtype_of(dtype: str | None, values: Any) -> str:
+def _check_exact(name: str, values: NDArray[Any], rows: NDArray[Any], cols: NDArray[Any]) -> None:
+    """ValueError for the first integer that the usual dtype would round."""
+    if values.dtype.kind not in "iu":
+        return
+    wide = values.astype(np.float64)
+    odd = (np.abs(wide) >= 2.0**53) | (wide.astype(np.float32) != wide)
+    if odd.any():
+        at = int(np.argmax(odd))
+        raise ValueError(
+            f"{name} must hold integers that float32 holds exactly, got {values[at]} for (row {rows[at]}, "
+            f"col {cols[at]}): dtype= rounds them, 'float64' those from 2**53 on"
+        )
+
+
+def _dtype_of(dtype: DTypeLike | None, values: Any) -> str:
     """The dtype that is asked for, that of an array of floats, or the usual one."""
     if dtype is not None:
-        return str(choice("dtype", dtype, ("float32", "float64")))
+        return dtype_name("dtype", dtype, FLOATS)
     kind = getattr(values, "dtype", None)
     return "float64" if isinstance(kind, np.dtype) and kind.kind == "f" and kind.itemsize == 8 else "float32"
 

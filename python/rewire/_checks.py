@@ -247,6 +247,14 @@ def choice(name: str, value: Any, options: Iterable[Any]) -> Any:
     raise kind(f"{name} must be one of {listed}, got {describe(value)}")
 
 
+def dtype_name(name: str, value: Any, options: Iterable[str]) -> str:
+    """The name of one of some dtypes, given as that, as NumPy's dtype or as a type such as float."""
+    if isinstance(value, (type, np.dtype)):
+        with contextlib.suppress(TypeError):
+            value = np.dtype(value).name
+    return str(choice(name, value, options))
+
+
 def path(name: str, value: Any) -> str:
     """Where a file is: a string or a path."""
     try:

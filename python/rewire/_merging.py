@@ -75,8 +75,8 @@ def merge(
         for name in ("shape", "group", "dtype"):
             if getattr(store, name) != getattr(given[0], name):
                 raise ValueError(
-                    f"stores must have one {name}, got {getattr(given[0], name)!r} and in stores[{number}] "
-                    f"{getattr(store, name)!r}"
+                    f"stores must have one {name}, got {getattr(given[0], name)} and in stores[{number}] "
+                    f"{getattr(store, name)}"
                 )
     how = _checks.choice("how", how, HOW)
     slots = -1

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 __all__ = ["NoArray", "refuse"]
 
 _WAY = {
-    "array": "store.to_csr() is SciPy's sparse matrix, store.to_csr().toarray() a dense copy",
+    "array": "store.to_csr() is SciPy's sparse matrix, store.to_dense() a dense copy",
     "product": "store @ x and x @ store multiply by vectors and matrices, store.to_csr() @ x by sparse ones",
     "back": "y @ store multiplies by its transpose, store.backward_input(Y) does so for samples in rows",
     "sum": "store.to_csr() computes with a copy, `with store.view() as v: v.weight *= 2` changes the weights",
     "item": "store[i, j] is one connection and store[rows, cols] several of them, store.row(i) and "
-    "store.column(j) are whole ones, store.to_csr() can be sliced",
+    "store.column(j) are whole ones, store[np.ix_(rows, cols)] is a block, store.to_csr() can be sliced",
+    "mask": "store[np.nonzero(mask)] are the connections at a mask's positions",
 }
 # Attributes of arrays and sparse matrices.
 _NAMES = {

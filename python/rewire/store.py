@@ -12,10 +12,10 @@ import copy
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from rewire import _checks, _core
-from rewire._built import Built
+from rewire._built import FLOATS, Built
 from rewire._edit_plan import EditPlan
 from rewire._edits import Edits
 from rewire._geometry import Geometry
@@ -52,9 +52,12 @@ class WeightStore(Edits, Items, Products, Built):
         Neighbouring rows that share one list of inputs. More is faster to train; edits then
         name whole groups.
     dtype : {"float32", "float64"}, default "float32"
+        Here and elsewhere as a string, as NumPy's dtype, or as a type.
 
     Attributes
     ----------
+    dtype : numpy.dtype
+        Of the weights. Equal to its name: ``store.dtype == "float32"``.
     nnz : int
         Connections.
     nbytes : int
@@ -79,8 +82,9 @@ class WeightStore(Edits, Items, Products, Built):
 
     __slots__ = ("__weakref__", "_core")
 
-    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: str = "float32") -> None:
-        self._core = _core.Store(n_out=n_out, n_in=n_in, group=group, dtype=dtype)
+    def __init__(self, *, n_out: int, n_in: int, group: int = 1, dtype: DTypeLike = "float32") -> None:
+        name = _checks.dtype_name("dtype", dtype, FLOATS)
+        self._core = _core.Store(n_out=n_out, n_in=n_in, group=group, dtype=name)
 
     # --- what there is ----------------------------------------------------------
 
@@ -105,9 +109,9 @@ class WeightStore(Edits, Items, Products, Built):
         return self._core.n_groups
 
     @property
-    def dtype(self) -> str:
-        """ "float32" or "float64"."""
-        return self._core.dtype
+    def dtype(self) -> np.dtype[Any]:
+        """Of the weights: float32 or float64."""
+        return np.dtype(self._core.dtype)
 
     @property
     def slots(self) -> int:
@@ -159,7 +163,7 @@ class WeightStore(Edits, Items, Products, Built):
         fields = ", ".join(name for name in self.fields if name != "weight")
         return (
             f"{type(self).__name__}(n_out={self.n_out}, n_in={self.n_in}, group={self.group}, "
-            f"dtype={self.dtype!r}: {self.nnz} connections, density {self.density:.3g}"
+            f"dtype={self._core.dtype!r}: {self.nnz} connections, density {self.density:.3g}"
             f"{', fields ' + fields if fields else ''})"
         )
 
@@ -185,6 +189,13 @@ class WeightStore(Edits, Items, Products, Built):
         _, rows, slots = self._row_slots()
         values = self.get_field("weight")[slots, rows % self.group]
         return rows.astype(np.int32), self.sources()[slots], values
+
+    def to_dense(self) -> NDArray[Any]:
+        """A copy as a matrix of shape ``(n_out, n_in)``, 0.0 where nothing is connected."""
+        rows, cols, values = self.to_arrays()
+        dense = np.zeros(self.shape, self.dtype)
+        dense[rows, cols] = values
+        return dense
 
     def to_csr(self) -> csr_array:
         """A copy as ``scipy.sparse.csr_array``; connections of weight zero are stored zeros."""
@@ -215,7 +226,7 @@ class WeightStore(Edits, Items, Products, Built):
         """Registered fields by name: dtype, values a slot, birth value; "weight" first."""
         return self._core.fields
 
-    def add_field(self, name: str, dtype: str, *, per_slot: bool = False, birth: float = 0.0) -> None:
+    def add_field(self, name: str, dtype: DTypeLike, *, per_slot: bool = False, birth: float = 0.0) -> None:
         """Register a field: one value for each row of a slot, or with ``per_slot`` one for the slot.
 
         Parameters
@@ -233,7 +244,8 @@ class WeightStore(Edits, Items, Products, Built):
         BufferError
             While a view is open, as in `insert`.
         """
-        self._core.add_field(name, dtype, per_slot=per_slot, birth=birth)
+        kind = _checks.dtype_name("dtype", dtype, ("float32", "float64", "int32", "int64", "uint8"))
+        self._core.add_field(name, kind, per_slot=per_slot, birth=birth)
 
     def drop_field(self, name: str) -> None:
         """Forget a field. KeyError if there is none; BufferError while a view is open."""
@@ -281,7 +293,7 @@ class WeightStore(Edits, Items, Products, Built):
 
     @classmethod
     def from_structure(
-        cls, data: bytes | bytearray | memoryview, *, dtype: str = "float32", weight: float = 0.0
+        cls, data: bytes | bytearray | memoryview, *, dtype: DTypeLike = "float32", weight: float = 0.0
     ) -> Self:
         """A store with the links of `structure_bytes`.
 
@@ -303,9 +315,9 @@ class WeightStore(Edits, Items, Products, Built):
         # A copy of what another thread may change while it is read, after it was checked.
         view = memoryview(data if isinstance(data, bytes) else bytes(data))
         n_out, n_in, group, _ = _core.structure_sizes(view)
-        dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
-        weight = _held("weight", weight, dtype)
-        store = _empty(cls, n_out, n_in, group, dtype)
+        name = _checks.dtype_name("dtype", dtype, FLOATS)
+        weight = _held("weight", weight, name)
+        store = _empty(cls, n_out, n_in, group, name)
         store.set_birth("weight", weight)
         _core.structure_load(store._core, view)
         store.set_birth("weight", 0.0)
@@ -379,7 +391,7 @@ class WeightStore(Edits, Items, Products, Built):
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _empty, (type(self), self.n_out, self.n_in, self.group, self.dtype), self.__getstate__()
+        return _empty, (type(self), self.n_out, self.n_in, self.group, self._core.dtype), self.__getstate__()
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays in canonical order: all that a result depends on."""
