@@ -82,6 +82,8 @@ enum {
      * into it. Layers in training build theirs anew, and would only pay for more. */
     RW_MIRROR_SLACK_PART = 64,
     RW_MIRROR_SPARE = 64,
+    /* A window that is full asks its neighbours for a free entry for so many that it has. */
+    RW_MIRROR_ROOM_PART = 16,
     /* It is built for so many sources for each slot and group, and as many as that in any layer:
      * 12 bytes a source. */
     RW_MIRROR_SOURCES = 16,

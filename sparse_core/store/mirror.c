@@ -137,31 +137,56 @@ static void move_entries(rw_mirror *m, int64_t to, int64_t from, int64_t n)
 static int64_t window_end(const rw_mirror *m, int32_t j) { return m->start[j] + m->len[j]; }
 static bool window_full(const rw_mirror *m, int32_t j) { return window_end(m, j) == m->start[j + 1]; }
 
-/* Free entries at the end of source j's window: half of those of the nearest window that has any.
- * Taken one by one, each would move again all that lies between. */
+/* What window i can give: half of its free entries. */
+static int64_t spare_of(const rw_mirror *m, int32_t i)
+{
+    return (m->start[i + 1] - window_end(m, i) + 1) / 2;
+}
+
+/* Windows j + 1 to `right` move up, each by what those from it on give. */
+static void take_from_right(rw_mirror *m, int32_t j, int32_t right)
+{
+    int64_t taken = 0, next = m->start[right + 1]; /* where the window behind this one began */
+    for (int32_t i = right; i > j; i--) {
+        int64_t from = m->start[i];
+        taken += (next - (from + m->len[i]) + 1) / 2;
+        move_entries(m, from + taken, from, m->len[i]);
+        m->start[i] = from + taken;
+        next = from;
+    }
+}
+
+/* Windows left + 1 to j move down, each by what those before it give. */
+static void take_from_left(rw_mirror *m, int32_t j, int32_t left)
+{
+    int64_t taken = 0, begin = m->start[left]; /* where the window before this one began */
+    for (int32_t i = left + 1; i <= j; i++) {
+        int64_t from = m->start[i];
+        taken += (from - (begin + m->len[i - 1]) + 1) / 2;
+        move_entries(m, from - taken, from, m->len[i]);
+        m->start[i] = from - taken;
+        begin = from;
+    }
+}
+
+/* Free entries at the end of source j's window, from the nearest windows on one side that have
+ * some: a share of its length, because taken one by one each would move again all that lies
+ * between. */
 static bool make_room(rw_mirror *m, int32_t n_in, int32_t j)
 {
+    int64_t wanted = 1 + m->len[j] / RW_MIRROR_ROOM_PART, on_left = 0, on_right = 0;
     int32_t left = j, right = j;
-    while (window_full(m, left) && window_full(m, right)) {
-        if (left == 0 && right == n_in - 1)
-            return false;
-        left -= left > 0;
-        right += right < n_in - 1;
+    while (on_left < wanted && on_right < wanted && (left > 0 || right < n_in - 1)) {
+        if (left > 0)
+            on_left += spare_of(m, --left);
+        if (right < n_in - 1)
+            on_right += spare_of(m, ++right);
     }
-    if (!window_full(m, right)) {
-        int64_t taken = (m->start[right + 1] - window_end(m, right) + 1) / 2;
-        move_entries(m, m->start[j + 1] + taken, m->start[j + 1],
-                     window_end(m, right) - m->start[j + 1]);
-        for (int32_t i = j + 1; i <= right; i++)
-            m->start[i] += taken;
-    } else {
-        int64_t taken = (m->start[left + 1] - window_end(m, left) + 1) / 2;
-        move_entries(m, m->start[left + 1] - taken, m->start[left + 1],
-                     window_end(m, j) - m->start[left + 1]);
-        for (int32_t i = left + 1; i <= j; i++)
-            m->start[i] -= taken;
-    }
-    return true;
+    if (on_right > 0 && on_right >= on_left)
+        take_from_right(m, j, right);
+    else if (on_left > 0)
+        take_from_left(m, j, left);
+    return on_left > 0 || on_right > 0;
 }
 
 /* Where group g stands, or belongs, among the entries of source j. */

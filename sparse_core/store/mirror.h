@@ -10,8 +10,7 @@
  *
  * A small edit is carried into it: what leaves or joins a source moves the entries behind it
  * in the window, and slots that moved up or down in their groups get their new positions. A
- * full window takes room from the nearest one that has some, with all that lies between moved
- * by one entry. Where none has any the mirror is no longer valid, as after a large edit, and is
+ * full window takes room from the nearest ones that have some, with all that lies between moved. Where none has any the mirror is no longer valid, as after a large edit, and is
  * built again when asked for. How its windows lie leaves no trace in any result.
  *
  * Derived from the rows, so it may be dropped at any time (rw_store_drop_mirror). */

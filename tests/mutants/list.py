@@ -167,22 +167,22 @@ MUTANTS = [
     Mutant(
         "mirror-start-left-behind",
         "store/mirror.c",
-        "for (int32_t i = j + 1; i <= right; i++)",
-        "for (int32_t i = j + 1; i < right; i++)",
+        "        m->start[i] = from + taken;\n        next = from;",
+        "        next = m->start[i] = from + taken;",
         "test_a_mirror_that_is_full",
     ),
     Mutant(
         "mirror-takes-room-that-is-not-there",
         "store/mirror.c",
-        "(m->start[left + 1] - window_end(m, left) + 1) / 2;",
-        "(m->start[left + 1] - window_end(m, left) + 2) / 2;",
+        "taken += (from - (begin + m->len[i - 1]) + 1) / 2;",
+        "taken += (from - (begin + m->len[i - 1]) + 2) / 2;",
         "test_a_mirror_that_is_full",
     ),
     Mutant(
         "mirror-moves-too-little",
         "store/mirror.c",
-        "window_end(m, j) - m->start[left + 1]);",
-        "window_end(m, j) - m->start[left + 1] - 1);",
+        "move_entries(m, from - taken, from, m->len[i]);",
+        "move_entries(m, from - taken, from, m->len[i] - 1);",
         "test_a_mirror_that_is_full",
     ),
     # --- a few edits where the slots lie
