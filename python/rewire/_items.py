@@ -60,7 +60,7 @@ class Items(NoArray):
             For slices and masks, and for what is no integer.
         """
         if type(key) is tuple and len(key) == 2:
-            found = _core.get_one(self._core, key[0], key[1])
+            found: Any = _core.get_one(self._core, key[0], key[1])
             if found is None:
                 found = _core.weights_of(self._core, key[0], key[1])
             if found is not None:

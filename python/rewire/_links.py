@@ -65,11 +65,11 @@ def _integers(name: str, value: ArrayLike, end: int) -> NDArray[np.int64]:
     return x.astype(np.int64, copy=False)
 
 
-def _spread(x: NDArray[np.int64], form: tuple[int, ...]) -> NDArray[np.int64]:
+def _as_form(x: NDArray[np.int64], form: tuple[int, ...]) -> NDArray[np.int64]:
     """As `numpy.broadcast_to`, as a copy: for a few numbers in less time."""
-    spread = np.empty(form, np.int64)
-    spread[...] = x
-    return spread
+    made = np.empty(form, np.int64)
+    made[...] = x
+    return made
 
 
 def connections(
@@ -96,7 +96,7 @@ def connections(
             else:
                 words = f"must broadcast together, got shapes {r.shape} and {c.shape}"
             raise ValueError(f"rows and cols {words}") from None
-        r, c = _spread(r, form), _spread(c, form)
+        r, c = _as_form(r, form), _as_form(c, form)
     form, r, c = r.shape, r.ravel(), c.ravel()
     outside = (r.view(np.uint64) >= shape[0]) | (c.view(np.uint64) >= shape[1])  # negative ones are large
     if outside.any():
