@@ -334,7 +334,7 @@ TABLE = [
         ({"weight_decay": -1}, V, "weight_decay", ">= 0", "got -1"),
         ({"decay": "l1"}, V, "decay", "'l2', 'decoupled', 'per_step'", "got 'l1'"),
         ({"clip_norm": 0}, V, "clip_norm", "> 0", "got 0"),
-        ({"schedule": "cosine"}, T, "schedule", "Cosine", "got 'cosine'"),
+        ({"schedule": "cosine"}, V, "schedule", "its length", "rewire.Cosine(length=...)"),
     ),
     *rows_of(
         "Adam", rw.Adam,

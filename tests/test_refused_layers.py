@@ -391,7 +391,7 @@ class Late(Given):
     ("layer", "says"),
     [
         (Twice(2), r"layers\[1\].width must be 8, got 4"),
-        (Fewer(), r"layers\[1\] \(Fewer\) cannot be saved, .* unexpected keyword argument 'width'"),
+        (Fewer(), r"layers\[1\] \(Fewer\) cannot be saved, .* takes no argument 'width'"),
         (Late(), r"layers\.1\.buffer\.seen is not what it was when the network was made"),
     ],
 )

@@ -54,8 +54,10 @@ def test_words_that_stand_for_options():
 
 def test_a_schedule_by_name_alone_would_have_a_length_that_nobody_chose():
     assert rw.schedules.schedule({"name": "cosine", "length": 7}) == rw.Cosine(7)
-    with pytest.raises(TypeError, match="schedule must be a Constant, Step, Cosine or Warmup, got 'cosine'"):
-        rw.SGD(schedule="cosine")
+    assert rw.SGD(schedule="constant").schedule == rw.Constant()
+    for given, length in (("cosine", "length"), ("warmup", "length"), ({"name": "step", "gamma": 0.5}, "every")):
+        with pytest.raises(ValueError, match=f"must say its {length}, the epochs .* give rewire.[A-Z]"):
+            rw.SGD(schedule=given)
     known = "'constant', 'step', 'cosine', 'warmup'"
     with pytest.raises(ValueError, match=f"schedule must be one of {known}, got 'x'"):
         rw.schedules.schedule({"name": "x"})

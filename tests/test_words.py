@@ -1,5 +1,6 @@
 """Errors in our own words, for what people bring along from other libraries."""
 
+import copy
 import inspect
 import pickle
 
@@ -14,6 +15,8 @@ from sklearn.model_selection import GridSearchCV
 
 import rewire as rw
 from rewire import SparseMLPClassifier, SparseMLPRegressor
+from rewire._foreign import ARGUMENTS, ATTRIBUTES, ForeignAttributes, HintedArguments
+from rewire.estimators._base import BaseSparseMLP
 
 RNG = np.random.default_rng(1)
 X = RNG.normal(size=(60, 6))
@@ -202,6 +205,82 @@ def test_tensors_with_a_gradient():
         return [a.tobytes() for a in found]
 
     assert bits(Tensor) == bits(np.asarray)
+
+
+# --- words of other libraries
+
+
+def network():
+    return rw.Sequential([rw.Sparse(6, 2, activation="softmax")])
+
+
+FOREIGN = [
+    # what is called, and what the error names: what came, and what to do
+    (lambda: rw.SGD(learning_rate=0.1), "SGD takes no argument 'learning_rate'", "called lr"),
+    (lambda: rw.AdamW(beta_1=0.9), "AdamW takes no argument 'beta_1'", "betas="),
+    (lambda: rw.Adam(lrr=0.1), "Adam takes no argument 'lrr'", "did you mean 'lr'"),
+    (lambda: rw.Poisson(delta=1), "Poisson takes no argument 'delta'", "there are none"),
+    (lambda: rw.Poisson(1), "Poisson: too many positional arguments", "it is Poisson()"),
+    (lambda: rw.SET(zeta=0.3), "SET takes no argument 'zeta'", "called fraction"),
+    (lambda: rw.EarlyStopping(restore_best_weights=True), "restore_best_weights", "restore_best here"),
+    (lambda: rw.EarlyStopping("val_loss", patience=2), "multiple values for argument 'patience'",
+     "EarlyStopping(patience=10, *, monitor='val_loss'"),
+    (lambda: rw.Sparse(6, units=2), "Sparse takes no argument 'units'", "called n_out"),
+    (lambda: rw.Sparse(10), "missing a required argument: 'n_out'", "says both of its widths"),
+    (lambda: rw.Dense(n_out=10), "missing a required argument: 'n_in'", "says both of its widths"),
+    (lambda: rw.Dropout(rate=0.5), "Dropout takes no argument 'rate'", "called p"),
+    (lambda: rw.Trainer(network(), loss="cross_entropy", lr=0.1), "no argument 'lr'", "optimizer=rewire.SGD"),
+    (lambda: rw.Trainer(network(), loss="cross_entropy", metrics=["accuracy"]), "metrics must be True or "
+     "False, got ['accuracy']", "follows from the loss"),
+    (lambda: rw.Trainer(network(), loss="cross_entropy").fit(X, Y, validation_split=0.1),
+     "Trainer.fit takes no argument 'validation_split'", "validation_data"),
+    (lambda: rw.Trainer(network(), loss="cross_entropy").fit(X, Y, callbacks=[]), "'callbacks'",
+     "to the Trainer"),
+    (lambda: SparseMLPRegressor().fit(X, Y, epochs=3), "SparseMLPRegressor.fit takes no argument 'epochs'",
+     "max_iter"),
+    (lambda: network().fit, "Sequential has no 'fit'", "rewire.Trainer"),
+    (lambda: network().count_params, "Sequential has no 'count_params'", "n_params"),
+    (lambda: network().nothing, "'Sequential' object has no attribute 'nothing'", ""),
+    (lambda: rw.Trainer(network(), loss="cross_entropy").predict, "Trainer has no 'predict'", "network"),
+    (lambda: rw.history.History().history, "History has no 'history'", 'history["loss"]'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call, came, instead", FOREIGN)
+def test_words_of_other_libraries(call, came, instead):
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        call()
+    assert came in str(caught.value) and instead in str(caught.value)
+
+
+def test_what_is_hinted_at_is_there():
+    for kinds in (ARGUMENTS, ATTRIBUTES):
+        for name, words in kinds.items():
+            kind, _, method = name.partition(".")
+            thing = next(c for c in _classes() if c.__name__ == kind)
+            assert not method or callable(getattr(thing, method))
+            if kinds is ATTRIBUTES:
+                assert not [word for word in words if hasattr(thing, word)]
+                continue
+            takers = [getattr(thing, method)] if method else [c for c in _classes() if issubclass(c, thing)]
+            for word in words:  # else the table would be about an argument that there is
+                assert not any(word in inspect.signature(taker).parameters for taker in takers)
+
+
+def _classes():
+    found, left = set(), [HintedArguments, ForeignAttributes, BaseSparseMLP]
+    while left:
+        kind = left.pop()
+        found.add(kind)
+        left += [sub for sub in kind.__subclasses__() if sub.__module__.startswith("rewire")]
+    return found
+
+
+def test_copies_and_pickles_need_no_arguments():
+    trainer = rw.Trainer(network(), loss="cross_entropy", optimizer=rw.Adam(0.1), rewiring=rw.SET())
+    for again in (copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))):
+        assert again.optimizer.config() == trainer.optimizer.config()
+    assert pickle.loads(pickle.dumps(rw.EarlyStopping(3))).patience == 3
 
 
 # --- limits

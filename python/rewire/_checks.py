@@ -122,7 +122,7 @@ def unknown_argument(what: str, name: str, known: Iterable[str], instead: Mappin
     if hint is None:
         near = max(known, key=lambda word: likeness(name, word), default="")
         found = likeness(name, near) >= NEAR
-        hint = f"did you mean {near!r}?" if found else f"there are {', '.join(known)}"
+        hint = f"did you mean {near!r}?" if found else f"there are {', '.join(known) or 'none'}"
     return TypeError(f"{what} takes no argument {name!r}: {hint}")
 
 

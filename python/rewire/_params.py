@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
 from rewire import _checks
+from rewire._foreign import HintedArguments
 
 __all__ = ["CheckedAttribute", "Parameters", "lost_object", "parameters_of", "shown"]
 
@@ -79,7 +80,7 @@ def shown(thing: Any) -> str:
     return f"{type(thing).__name__}({words})"
 
 
-class Parameters:
+class Parameters(HintedArguments):
     """``get_params`` and ``set_params`` for a class that keeps each argument as an attribute of its name."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

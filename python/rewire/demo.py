@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rewire import plots
 from rewire._format import percent
+from rewire._warn import says_interrupted
 from rewire.datasets import Dataset, load
 from rewire.link_counts import readable
 from rewire.network import Sequential
@@ -93,9 +94,9 @@ def _train(result: Result, data: Dataset, seed: int, epochs: int) -> None:
     )
     if not dense:
         result.before.append(plots.input_strength(network.weight_layers[0]))
-    history = trainer.fit(
-        data.X, data.y, epochs=epochs, batch_size=32, validation_data=(data.X_test, data.y_test), verbose=0
-    )
+    test = (data.X_test, data.y_test)
+    with says_interrupted():
+        history = trainer.fit(data.X, data.y, epochs=epochs, batch_size=32, validation_data=test, verbose=0)
     if history.interrupted:
         raise KeyboardInterrupt
     if not dense:

@@ -44,7 +44,11 @@ class WorkerError(RuntimeError):
 
 
 class InterruptedWarning(UserWarning):
-    """An estimator's ``fit`` was ended by Ctrl-C; it has kept what was learnt until then and can be used."""
+    """Ctrl-C has ended ``fit`` of an estimator or of a Trainer, which returns as at its end.
+
+    What was learnt until then is kept and can be used. In a loop over fits it is one of them that has ended;
+    ``warnings.simplefilter("error", InterruptedWarning)`` ends the loop as well.
+    """
 
 
 class DensityWarning(UserWarning):

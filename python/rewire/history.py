@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from rewire._checks import boolean, describe, entries, integer, one_of_types
+from rewire._foreign import ForeignAttributes
 
 __all__ = ["History", "check_row"]
 
@@ -34,7 +35,7 @@ def _python(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-class History:
+class History(ForeignAttributes):
     """Rows of numbers, one for every completed epoch, over all calls of ``fit``.
 
     Attributes

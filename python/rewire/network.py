@@ -17,6 +17,7 @@ from rewire import _checks, _saving
 from rewire._assembled import Assembled
 from rewire._computing import Computing
 from rewire._container import Parts
+from rewire._foreign import ForeignAttributes
 from rewire._gate import Gate
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
@@ -30,7 +31,7 @@ from rewire.standardizer import Standardizer
 __all__ = ["Sequential"]
 
 
-class Sequential(Computing):
+class Sequential(ForeignAttributes, Computing):
     """A network of layers in a row.
 
     Parameters

@@ -77,7 +77,7 @@ class Optimizer(Parameters):
         weight_decay: float = 0.0,
         decay: str = "l2",
         clip_norm: float | None = None,
-        schedule: Schedule | dict[str, Any] | None = None,
+        schedule: Schedule | str | dict[str, Any] | None = None,
     ) -> None:
         self.lr, self.weight_decay, self.clip_norm, self.schedule = lr, weight_decay, clip_norm, schedule
         self.decay = choice("decay", decay, DECAYS)
@@ -178,8 +178,8 @@ class SGD(Optimizer):
         w -= wd * w at every step whatever lr is, as in the SET authors' code.
     clip_norm : float, optional
         Scale all gradients down together when their joint norm exceeds this.
-    schedule : Schedule, optional
-        Factor on lr.
+    schedule : Schedule or dict, optional
+        Factor on lr. ``"constant"`` is one as well; the others have a length, ``rewire.Cosine(length=epochs)``.
     """
 
     name = "sgd"
@@ -197,7 +197,7 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         decay: str = "l2",
         clip_norm: float | None = None,
-        schedule: Schedule | dict[str, Any] | None = None,
+        schedule: Schedule | str | dict[str, Any] | None = None,
     ) -> None:
         self.momentum, self.nesterov = momentum, nesterov
         if self.nesterov and self.momentum == 0.0:
@@ -258,7 +258,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
-        schedule: Schedule | dict[str, Any] | None = None,
+        schedule: Schedule | str | dict[str, Any] | None = None,
     ) -> None:
         self.betas, self.eps = betas, eps
         super().__init__(lr, weight_decay, self._decay, clip_norm, schedule)
@@ -289,7 +289,7 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         clip_norm: float | None = None,
-        schedule: Schedule | dict[str, Any] | None = None,
+        schedule: Schedule | str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             lr, betas=betas, eps=eps, weight_decay=weight_decay, clip_norm=clip_norm, schedule=schedule

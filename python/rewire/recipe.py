@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rewire import losses, optim, presets
-from rewire._checks import boolean, describe, integer, one_of_types, standardizing, unknown_argument
+from rewire._checks import boolean, describe, integer, named, one_of_types, standardizing, unknown_argument
 from rewire._registry import Registry
 from rewire.activations import Activation, activation
 from rewire.callbacks import callback_from_config, weight_average
@@ -28,7 +28,9 @@ from rewire.optim import Optimizer
 from rewire.presets import Preset, mlp_layers
 from rewire.rewiring import SET, Rule, rewiring
 from rewire.rewiring.base import KINDS as RULES
+from rewire.schedules import KINDS as SCHEDULES
 from rewire.schedules import Cosine, Schedule, Step
+from rewire.schedules import schedule as as_schedule
 from rewire.trainer import Trainer
 
 __all__ = [
@@ -280,8 +282,14 @@ class Recipe:
                     f"warmup must be less than the {epochs} epochs of the run, got {self.warmup}"
                 )
             return Cosine(length=epochs - self.warmup, warmup=self.warmup)
+        third = max(1, epochs // 3)
         if what == "step":
-            return Step(every=max(1, epochs // 3))
+            return Step(every=third)
+        if isinstance(what, Mapping):  # with options of its own, and the same length unless that is one
+            kind = SCHEDULES.find(named("schedule", what)[0])
+            steps = what.get("unit") == "step"  # how many there are is not known here
+            lengths = {} if steps else {Cosine: {"length": epochs}, Step: {"every": third}}
+            return as_schedule({**lengths.get(kind, {}), **what})
         return None if what == "constant" else what
 
     def rewiring(self) -> Rule:

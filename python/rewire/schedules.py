@@ -7,10 +7,11 @@ a schedule therefore has no state and resumes exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from rewire._checks import choice, describe, integer, number
+from rewire._checks import choice, integer, named, number
 from rewire._record import record
 from rewire._registry import Registry
 
@@ -145,16 +146,32 @@ for _kind in (Constant, Step, Cosine, Warmup):
     KINDS.register(_kind)
 
 
-def schedule(what: Schedule | dict[str, Any] | None) -> Schedule:
-    """The schedule that ``what`` names: an object, a ``config()``, or None for a constant.
+# What nobody can guess, and what it means.
+_LENGTHS: dict[Any, tuple[str, str]] = {
+    Cosine: ("length", "the epochs (or steps, by unit) until the rate is down, usually those of the run"),
+    Step: ("every", "the epochs (or steps, by unit) after which the rate falls"),
+    Warmup: ("length", "the epochs (or steps, by unit) until the rate is up"),
+}
 
-    A name alone is refused: how long a schedule is depends on the run, and no default fits all.
+
+def schedule(what: Schedule | str | dict[str, Any] | None) -> Schedule:
+    """The schedule that ``what`` names: an object, a ``config()``, a name, or None for a constant.
+
+    Of the names only ``"constant"`` says all: how long another schedule takes depends on the run, and no
+    default fits all. Nor does a description do without it.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of these.
+        If it is none of these; for the name of one whose length has to be said.
     """
-    if isinstance(what, str):
-        raise TypeError(f"schedule must be a Constant, Step, Cosine or Warmup, got {describe(what)}")
+    name, given = named("schedule", what) if isinstance(what, Mapping) else (what, {})
+    if isinstance(name, str):
+        kind: Any = KINDS.find(name)
+        length, meaning = _LENGTHS.get(kind, ("", ""))
+        if length and length not in given:
+            raise ValueError(
+                f"schedule {name!r} must say its {length}, {meaning}: give rewire.{kind.__name__}({length}=...) "
+                f"or {{'name': {kind.name!r}, {length!r}: ...}}"
+            )
     return Constant() if what is None else KINDS.build(what)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rewire import _carried, _checks, _saving
 from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
+from rewire._foreign import ForeignAttributes, HintedArguments, hinted
 from rewire._own_loop import OwnLoop, StepResult
 from rewire._saving import Contents
 from rewire._signals import Interrupts
@@ -27,6 +28,7 @@ from rewire._snapshot import AllOrNothing
 from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, settled, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._wasap import AsyncFit
+from rewire._warn import tell_interrupted
 from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History
@@ -51,7 +53,7 @@ from rewire.workspace import Workspace
 __all__ = ["StepResult", "Trainer"]
 
 
-class Trainer(OwnLoop):
+class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
     """Trains a network.
 
     Parameters
@@ -92,7 +94,7 @@ class Trainer(OwnLoop):
         Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
         told, which costs nothing where targets are labels. :meth:`evaluate` and validation data always tell
-        it.
+        it. Which metric that is follows from the loss.
     shards : int, optional
         Cut every batch into so many parts: each goes forward and backward by itself, and their gradients are
         added in a fixed order. Bits depend on this number, and not on who computes which shard. In one
@@ -151,7 +153,7 @@ class Trainer(OwnLoop):
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.standardizing("standardize", standardize)
-        self.metrics = None if metrics is None else _checks.boolean("metrics", metrics)
+        self.metrics = None if metrics is None else _metrics(metrics)
         self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
         self.shards = shards
         rule = self.rewiring
@@ -164,6 +166,7 @@ class Trainer(OwnLoop):
 
     # --- fit ----------------------------------------------------------------------------
 
+    @hinted
     def fit(
         self,
         X: Any,
@@ -257,6 +260,8 @@ class Trainer(OwnLoop):
         DensityWarning
             In the first call, when hidden layers are over 0.95 full, unless that was asked for
             (``density=1.0``) or the rule prunes; when a layer has no connections.
+        InterruptedWarning
+            After Ctrl-C.
 
         Notes
         -----
@@ -265,7 +270,8 @@ class Trainer(OwnLoop):
         kept meanwhile, if they have at most 256 MiB. A larger network stays valid, after the last whole step
         (an error in the middle of one leaves part of it), with the rows of the epochs that it completed.
 
-        Ctrl-C takes effect after the step, if that ends within 0.1 s. Else the step is cut in the middle:
+        After Ctrl-C it returns the history, whose ``interrupted`` is True, and warns: in a loop over fits it
+        has ended one of them. It takes effect after the step, if that ends within 0.1 s. Else the step is cut in the middle:
         the network is valid, but the epoch cannot be gone on with, and begins anew. Threads other than the
         main one, and a process with a SIGINT handler of its own, are never waited for.
         """
@@ -331,6 +337,8 @@ class Trainer(OwnLoop):
             lost = ("lost links", "")
             if lost not in self.state.told and warn_of_lost_links(self.network, linked):
                 self.state.told = self.state.told | {lost}
+        if self.history.interrupted:
+            tell_interrupted("Trainer.fit", f"{self.epoch} epochs and {self.step} steps in all")
         return self.history
 
     def _training_data(
@@ -665,3 +673,14 @@ def _by_owner(
         prefix = next((p for p in prefixes if name.startswith(p)), "")
         parts[prefixes.get(prefix, "network")][name.removeprefix(prefix)] = a
     return parts
+
+
+def _metrics(given: Any) -> bool:
+    """Whether rows tell the metric; TypeError that says what to do instead of naming one."""
+    if isinstance(given, str | Sequence):
+        raise TypeError(
+            f"metrics must be True or False, got {_checks.describe(given)}: which metric there is follows "
+            "from the loss (accuracy, or R2), evaluate and validation data always tell it, and metrics=True "
+            "tells it of training batches too"
+        )
+    return _checks.boolean("metrics", given)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from rewire._checks import describe
+from rewire._foreign import HintedArguments
 from rewire._registry import Registry
 from rewire._training import TrainerLike
 from rewire.network import Sequential
@@ -49,7 +50,7 @@ class State:
         return self.step // n - (self.step - self.steps) // n
 
 
-class Callback:
+class Callback(HintedArguments):
     """Base of callbacks; every method may be left out.
 
     Attributes

@@ -20,6 +20,7 @@ from rewire._format import seconds as spent
 from rewire._registry import Registry
 from rewire._signals import Interrupts, terminating
 from rewire._strategies import LocalSGD, Strategy
+from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
@@ -108,7 +109,7 @@ def _run(arguments: Namespace) -> int:
         trainer.callbacks.append(_SaveEvery(arguments.save, arguments.save_every, notes))
     if arguments.save is not None and hasattr(signal, "SIGUSR1"):
         trainer.callbacks.append(_SaveWhenAsked(arguments.save, 1, notes))
-    with _blas_threads(trainer, arguments.threads):
+    with _blas_threads(trainer, arguments.threads), says_interrupted():
         trainer.fit(
             *train,
             epochs=remaining,

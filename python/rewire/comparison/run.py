@@ -12,6 +12,7 @@ import warnings
 from typing import Any
 
 from rewire import info
+from rewire._warn import says_interrupted
 from rewire.comparison.contender import Contender
 from rewire.comparison.task import Task
 from rewire.history import History
@@ -47,10 +48,11 @@ def run(
         trainer = contender.trainer(data, seed=seed, epochs=epochs, threads=threads)
         network, began = trainer.network, trainer.network.nnz
         contender.check_weights(began)
-        history = trainer.fit(
-            data.X, data.y, epochs=epochs or recipe.epochs, validation_data=task.validation, verbose=0,
-            workers=1, **recipe.fit_options,
-        )  # fmt: skip
+        with says_interrupted():
+            history = trainer.fit(
+                data.X, data.y, epochs=epochs or recipe.epochs, validation_data=task.validation, verbose=0,
+                workers=1, **recipe.fit_options,
+            )  # fmt: skip
         if history.interrupted:
             raise Interrupted
         peak = info.peak_memory()

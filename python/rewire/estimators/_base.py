@@ -22,11 +22,13 @@ from sklearn.base import is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from rewire import _checks
+from rewire._foreign import hinted
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._strategies import Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
+from rewire._warn import says_interrupted
 from rewire.activations import Activation
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
@@ -252,6 +254,7 @@ class BaseSparseMLP(Arguments):
 
     # --- fit ----------------------------------------------------------------------------
 
+    @hinted
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Train a new network, or with ``warm_start`` the one there is.
 
@@ -394,7 +397,8 @@ class BaseSparseMLP(Arguments):
             ]
         trainer.callbacks += [end]
         try:
-            trainer.fit(X, targets, sample_weight=weight, validation_data=validation, **options)
+            with says_interrupted():
+                trainer.fit(X, targets, sample_weight=weight, validation_data=validation, **options)
             return trainer.history.interrupted
         except KeyboardInterrupt:  # before the first epoch or after the last one
             trainer.history.interrupted = True

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from rewire import _checks
-from rewire._warn import warn
-from rewire.errors import InterruptedWarning
+from rewire import _checks, _warn
 from rewire.estimators import _parameters
 from rewire.initializers import Initializer, Normal, initializer
 from rewire.optim import SGD, Optimizer
@@ -100,7 +98,4 @@ def verbosity(model: Any) -> int:
 
 def tell_interrupted(model: Any, method: str, done: str) -> None:
     """Warn that Ctrl-C has ended a call."""
-    warn(
-        f"{type(model).__name__}.{method} was interrupted after {done}; what has been learnt so far is kept",
-        InterruptedWarning,
-    )
+    _warn.tell_interrupted(f"{type(model).__name__}.{method}", done)

@@ -17,6 +17,7 @@ from rewire._inputs import DenseSource, Source, as_source
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._targets import refuse_where
+from rewire._warn import says_interrupted
 from rewire.activations import Activation, activation
 from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._arguments import Arguments
@@ -296,7 +297,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         noise = _checks.number("noise", self.noise, low=0.0)
         noisy = clean if noise == 0.0 else _with_noise(clean, noise, _noise_of(trainer))
         try:
-            trainer.fit(noisy, clean, epochs=epochs, **options)
+            with says_interrupted():
+                trainer.fit(noisy, clean, epochs=epochs, **options)
         except ArithmeticError as error:
             error.add_note(
                 f"{type(self).__name__} has learning_rate_init={self.learning_rate_init!r} and "

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe
+from rewire._foreign import HintedArguments
 from rewire._params import lost_object
 from rewire._registry import Registry
 from rewire._structure import Mask
@@ -41,7 +42,7 @@ def undefined(method: Method) -> Method:
     return method
 
 
-class Layer(Dependence):
+class Layer(HintedArguments, Dependence):
     """Base of all layers.
 
     Attributes
