@@ -11,6 +11,8 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,11 +92,72 @@ def test_train_takes_losses_of_numbers_and_of_a_yes_or_no(run, tmp_path):
     assert (found == np.where(y > 2, "many", "few")).mean() > 0.7
 
 
+SMALL = ["--hidden", "20", "--epochs", "1", "--threads", "1"]
+READ = [
+    # y of an archive, options, exit code, and words that are printed
+    ("many", [], 0, "warning: y holds 200 different integers"),
+    ("many", [], 0, "200 classes"),
+    ("many", ["--loss", "mse"], 0, "regression"),
+    ("many", ["--loss", "cross_entropy"], 0, "200 classes"),
+    ("apart", [], 3, "y_test holds the class 160, which y has not (nor 39 others of it): if they are"),
+    ("apart", ["--loss", "poisson"], 0, "regression"),
+    ("floats", [], 0, "regression on 3 different whole numbers (y is float64: for classes store y.astype("),
+    ("floats", ["--loss", "cross_entropy"], 0, "3 classes"),
+    ("column", [], 0, "3 classes"),
+    ("labels", [], 0, "2 labels"),
+    ("numbers", ["--loss", "cross_entropy"], 2, "'cross_entropy' is one of classes, and numbers has numbers"),
+    ("objects", [], 3, "y has dtype object"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, options, code, words", READ)
+def test_how_y_is_read(run, tmp_path, monkeypatch, name, options, code, words):
+    monkeypatch.setenv("COLUMNS", "400")
+    X, numbers = np.random.default_rng(0).normal(size=(200, 4)), np.arange(200)
+    path = tmp_path / f"{name}.npz"
+    y = {"many": numbers, "apart": numbers, "floats": numbers % 3 * 1.0, "column": numbers[:, None] % 3,
+         "labels": np.c_[numbers % 2, numbers // 2 % 2], "numbers": X[:, 0],
+         "objects": (numbers % 2).astype(object)}[name]  # fmt: skip
+    test = {"X_test": X[160:], "y_test": y[160:]} if name == "apart" else {}
+    np.savez(path, X=X[:160] if test else X, y=y[:160] if test else y, **test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        found, out, error = run("train", "--data", path, *SMALL, *options, "--save", tmp_path / "m")
+        assert found == code and words in out + error
+        assert ("different integers" in error) == (name == "many" and not options)
+        if code == 0:  # the loss of the file says the same to those that read it
+            assert run("eval", tmp_path / "m", "--data", path)[0] == 0
+            assert run("train", "--resume", tmp_path / "m", "--data", path, "--epochs", 2)[0] == 0
+            assert run("predict", tmp_path / "m", "--data", path, "--out", tmp_path / "p.csv")[0] == 0
+            columns = (tmp_path / "p.csv").read_text().splitlines()[0].split(",")
+            assert columns[0] == ("prediction_0" if name == "labels" else "prediction")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("d.csv", "table = numpy.loadtxt('d.csv', delimiter=',', skiprows=1); numpy.savez('d.npz', X="),
+    ("d.tsv", r"delimiter='\t'"),
+    ("d.txt", "loadtxt('d.txt', skiprows=1)"),
+    ("d.parquet", "numpy.savez('d.npz', X=X, y=y) writes one"),
+    ("mnist", "FILE.npz, got mnist"),
+])  # fmt: skip
+def test_other_files_are_converted(run, name, words):
+    code, _, error = run("train", "--data", name)
+    assert code == 2 and words in error
+
+
+def test_a_table_becomes_an_archive_by_what_the_message_says(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("d.csv").write_text("a,b,class\n" + "0.5,1,0\n1,0.5,1\n" * 20)
+    lines = run("train", "--data", "d.csv")[2].partition("last column: ")[2].partition(", with")[0]
+    exec(lines.replace("y=table[:, -1]", "y=table[:, -1].astype(int)"), {"numpy": np})
+    assert run("train", "--data", "d.npz", *SMALL, "--epsilon", 1, "--quiet")[0] == 0
+
+
 @pytest.mark.parametrize("options, words", [
     (["--loss", "mse"], "loss 'mse' is one of numbers, and digits has 10 classes: use 'cross_entropy' or "),
     (["--loss", "poisson"], "loss 'poisson' is one of numbers"),
     (["--loss", "binary-cross-entropy"], "is one of two classes, or of a yes or no for each output"),
-    (["--loss", "hing"], "loss must be one of 'contrast', 'cross_entropy', "),
+    (["--loss", "hing"], "loss must be one of 'cross_entropy', "),
     (["--loss-opt", "delta=1"], "loss 'cross_entropy' takes label_smoothing, class_weight, got 'delta'"),
     (["--loss", "squared_hinge", "--loss-opt", "margin=1"], "'squared_hinge' takes no options, got 'margin'"),
     (["--loss-opt", "label_smoothing"], "argument --loss-opt: must look like fraction=0.3"),

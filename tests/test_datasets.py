@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -523,14 +524,17 @@ class Trap:
         ({"X": np.zeros((5, 3))}, "X has 5 samples, y has 4"),
         ({"y_test": np.array([3])}, "X_test has 2 samples, y_test has 1"),
         ({"X_test": np.zeros((2, 4))}, r"X has samples of shape \(3,\), X_test of shape \(4,\)"),
-        ({"y": np.array([[1], [2], [1], [2]])}, r"got shape \(4, 1\)"),
+        ({"y": np.array([[["a"]]] * 4)}, r"got shape \(4, 1, 1\)"),
+        ({"y": np.array([["a", "b"]] * 4)}, "must be a vector where it holds words"),
         ({"y": np.array(3)}, r"got shape \(\)"),
         ({"y": np.array([3, 3, 3, 3])}, "one class only"),
         ({"y_test": np.array([3, 4])}, "the class 4, which y has not"),
         ({"y": np.array([0.1, 0.2, np.inf, 0.3])}, "y holds NaN or infinity"),
         ({"y": np.array([0.1, 0.2, 0.2, 0.3])}, "y is float64"),
         ({"X": np.array([[Trap()]], dtype=object)}, "Object arrays cannot be loaded"),
-        ({"y": np.array([Trap()] * 4, dtype=object)}, "Object arrays cannot be loaded"),
+        ({"y": np.array([Trap()] * 4, dtype=object)}, "y has dtype object, .*Object arrays cannot"),
+        ({"y": np.array(["a", "b"] * 2, dtype=object)}, r"store y.astype\(str\) where it holds words"),
+        ({"y_test": np.array([4, 5])}, r"the class 4, which y has not \(nor 1 others .* y.astype\(float\)"),
     ],
 )
 def test_wrong_npz_says_what_is_wrong(tmp_path, change, words):
@@ -538,6 +542,49 @@ def test_wrong_npz_says_what_is_wrong(tmp_path, change, words):
     path = save(tmp_path, **arrays)
     with pytest.raises(FileError, match=words):
         load(path)
+
+
+LABELS = np.array([[0, 1], [1, 1], [0, 0], [1, 0]])
+READ = [
+    # y, how it is read, and what comes of it: classes, values
+    (np.array([3, 5, 3, 5]), "auto", (3, 5), [0, 1, 0, 1]),
+    (np.array([[3], [5], [3], [5]]), "auto", (3, 5), [0, 1, 0, 1]),
+    (np.array([3, 5, 3, 5]), "numbers", None, [3.0, 5.0, 3.0, 5.0]),
+    (np.array([True, False, True, True]), "numbers", None, [1.0, 0.0, 1.0, 1.0]),
+    (np.array([3.0, 5.0, 3.0, 5.0]), "auto", None, [3.0, 5.0, 3.0, 5.0]),
+    (np.array([3.0, 5.0, 3.0, 5.0]), "classes", (3, 5), [0, 1, 0, 1]),
+    (np.array([3.0, 5.5, 3.0, 5.0]), "classes", None, [3.0, 5.5, 3.0, 5.0]),
+    (np.array(["a", "b", "a", "b"]), "numbers", ("a", "b"), [0, 1, 0, 1]),
+    (LABELS, "auto", None, LABELS.tolist()),
+    (LABELS.astype(bool), "auto", None, LABELS.tolist()),
+    (LABELS, "numbers", None, LABELS.tolist()),
+    (LABELS + 1, "auto", None, (LABELS + 1.0).tolist()),
+]
+
+
+@pytest.mark.parametrize("y, read, classes, wanted", READ)
+def test_how_targets_are_read(tmp_path, y, read, classes, wanted):
+    path = save(tmp_path, X=np.eye(4), y=y, X_test=np.eye(4)[:2], y_test=y[:2])
+    found = load(path, targets=read)
+    assert found.classes == classes and found.y.tolist() == wanted and found.y_test.tolist() == wanted[:2]
+    assert found.has_labels == (y.ndim == 2 and read == "auto" and y.max() < 2 and y.shape[1] > 1)
+    if classes is None and not found.has_labels:
+        assert found.y.dtype.kind == "f" and "regression" in repr(found)
+
+
+def test_many_integers_may_be_numbers(tmp_path):
+    y = np.r_[np.arange(51), np.zeros(400, int)]
+    path = save(tmp_path, X=np.zeros((451, 2)), y=y)
+    with pytest.warns(UserWarning, match="51 different integers in 451 samples, .* y.astype.float."):
+        load(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(path, targets="numbers").classes is None
+        for few in (np.arange(50), np.r_[y, np.zeros(100, int)]):  # no more than 50, than a tenth of the rows
+            load(save(tmp_path, X=np.zeros((len(few), 2)), y=few))
+        load(save(tmp_path, X=np.zeros((451, 2)), y=y.astype(str)))  # words are no numbers
+    with pytest.raises(ValueError, match="targets must be one of 'auto', 'numbers', 'classes', got 'x'"):
+        load(path, targets="x")
 
 
 def test_npz_that_is_no_archive(tmp_path):

@@ -22,7 +22,7 @@ from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
 from rewire.layers import Layer
 from rewire.layers.base import KINDS as LAYERS
-from rewire.losses import MSE, BinaryCrossEntropy, Huber, Loss, Poisson
+from rewire.losses import MSE, BinaryCrossEntropy, CrossEntropy, Huber, Loss, Poisson
 from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.presets import Preset, mlp_layers
@@ -201,10 +201,16 @@ class Recipe:
     # --- parts --------------------------------------------------------------------------
 
     def loss(self, data: Dataset) -> Loss:
-        """By default cross entropy for classes and squared errors for numbers."""
-        found = losses.loss(self._part("loss", "mse" if data.classes is None else "cross_entropy"))
+        """By default cross entropy for classes, of a yes or no for labels, squared errors for numbers."""
+        labels = "binary_cross_entropy" if data.has_labels else "mse"
+        found = losses.loss(self._part("loss", labels if data.classes is None else "cross_entropy"))
         if data.classes is not None:
             _refuse_classes(found, data)
+        elif isinstance(found, CrossEntropy) and data.y.ndim == 1:
+            raise ValueError(
+                f"loss {found.name!r} is one of classes, and {data.name} has numbers: store class labels as "
+                "integers or words, or use 'mse', 'huber' or 'poisson'"
+            )
         return found
 
     def layers(self, data: Dataset) -> list[Layer]:
@@ -383,6 +389,7 @@ def _refuse_classes(loss: Loss, data: Dataset) -> None:
         raise ValueError(
             f"loss {loss.name!r} is one of {what}, and {data.name} has {len(data.classes or ())} classes: "
             "use 'cross_entropy' or 'squared_hinge'"
+            + ("" if several else ", or give y as floating point, y.astype(float), to predict numbers")
         )
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from rewire._saving import Contents
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
 from rewire.layers import Layer
-from rewire.losses import Contrast
+from rewire.losses import MSE, Contrast, CrossEntropy, Huber, Poisson
+from rewire.losses.base import KINDS as LOSSES
 from rewire.network import Sequential
 from rewire.progress import print_now
 from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_threads
@@ -149,11 +150,42 @@ def tell(text: object) -> None:
     print_now("\n".join(map(printable, str(text).split("\n"))))
 
 
-def load_data(name: str) -> Dataset:
-    """`datasets.load`; an unknown name is wrong usage."""
+def load_data(name: str, loss: Any = None) -> Dataset:
+    """`datasets.load`; an unknown name is wrong usage. A loss, if it is known, says how y is read."""
     if not isinstance(name, str) or (name not in datasets.NAMES and not name.endswith(".npz")):
-        raise UsageError(f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}")
-    return datasets.load(name)
+        raise UsageError(
+            f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}{_converting(name)}"
+        )
+    return datasets.load(name, targets=_targets_of(loss))
+
+
+def _converting(name: Any) -> str:
+    """How a table becomes an archive."""
+    stem, dot, kind = str(name).rpartition(".")
+    if not dot or kind not in ("csv", "tsv", "txt", "parquet", "npy", "arff", "xlsx"):
+        return ""
+    if kind not in ("csv", "tsv", "txt"):
+        return f"; numpy.savez('{stem}.npz', X=X, y=y) writes one"
+    by = "" if kind == "txt" else f", delimiter={',' if kind == 'csv' else chr(9)!r}"
+    return (
+        f"; two lines of Python make one, here with a header and y in the last column: "
+        f"table = numpy.loadtxt('{name}'{by}, skiprows=1); "
+        f"numpy.savez('{stem}.npz', X=table[:, :-1], y=table[:, -1]), with .astype(int) after y's where it "
+        "holds classes"
+    )
+
+
+def _targets_of(loss: Any) -> str:
+    """How y is read for a loss, or its name or description: what it says goes before what y looks like."""
+    name = loss.get("name") if isinstance(loss, Mapping) else loss
+    kind: Any = type(loss)
+    if isinstance(name, str):
+        with contextlib.suppress(ValueError):  # who builds the loss says what is wrong
+            kind = LOSSES.find(name)
+    if not isinstance(kind, type):
+        return "auto"
+    numbers, classes = issubclass(kind, (MSE, Huber, Poisson)), issubclass(kind, CrossEntropy)
+    return "numbers" if numbers else "classes" if classes else "auto"
 
 
 def known_data(contents: files.Contents) -> str:

@@ -60,7 +60,7 @@ def _run(arguments: Namespace) -> Comparison:
     use_threads(arguments.threads)
     with usage():
         contenders = _contenders(arguments)
-    data = load_data(arguments.data)
+    data = load_data(arguments.data, recipe_options(arguments).get("loss"))
     # What is wrong with the question is wrong usage; what happens to a run is a row.
     with usage():
         found = compare(

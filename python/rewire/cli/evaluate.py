@@ -32,12 +32,10 @@ def run(arguments: Namespace) -> int:
     refuse_energies(contents)
     network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
-    data = align(load_data(name), contents.notes.get("classes"))
-    loss = (
-        contents.config["loss"]
-        if contents.kind == "trainer"
-        else loss_name(network, data.classes is not None)
-    )
+    loss = contents.config["loss"] if contents.kind == "trainer" else None
+    data = align(load_data(name, loss), contents.notes.get("classes"))
+    if loss is None:
+        loss = loss_name(network, data.classes is not None)
     trainer = Trainer(network, loss=loss, threads=arguments.threads)
 
     record = {"file": arguments.file, "data": name, "layers": layer_rows(network)}

@@ -84,7 +84,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     bench = _command(commands, "bench", "measure the kernels here, for ten seconds")
     bench.add_argument("--width", type=_whole(1), default=1000, help="neurons (default: %(default)s)")
-    bench.add_argument("--density", type=_in_unit(), default=0.05, help="of the layer (default: %(default)s)")
+    part = _in_unit(above_zero=True)
+    bench.add_argument("--density", type=part, default=0.05, help="of the layer (default: %(default)s)")
     bench.add_argument("--batch-size", type=_whole(1), default=128, help="samples (default: %(default)s)")
     bench.add_argument("--group", type=int, choices=(1, 2, 4, 8), default=4, help="(default: %(default)s)")
     bench.add_argument("--seconds", type=_number(0), default=10.0, help="in all (default: %(default)s)")
@@ -157,7 +158,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     density.add_argument(
         "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
     )
-    density.add_argument("--density", type=_in_unit(),
+    density.add_argument("--density", type=_in_unit(above_zero=True),
         help="connections of the whole network, as a fraction of those of a dense one",
     )  # fmt: skip
     density.add_argument("--links", type=_whole(1), metavar="N", help="connections of the whole network")
@@ -207,7 +208,8 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         "a rule's end=0.75, count by (default: --epochs)",
     )  # fmt: skip
     losses = [name for name in loss_names() if name != Contrast.name]  # of energies, for loops of one's own
-    _registered(training, "--loss", losses, "(default: cross_entropy for classes, mse for numbers)")
+    usual = "(default: cross_entropy for classes, mse for numbers, binary_cross_entropy for labels)"
+    _registered(training, "--loss", losses, usual)
     training.add_argument(
         "--loss-opt", type=_assignment, action="append", metavar="NAME=VALUE",
         help="option of the loss, such as label_smoothing=0.1 of cross_entropy or delta=0.5 of huber; may be "
@@ -366,7 +368,9 @@ def _data(parser: Any, help_: str, required: bool = False) -> None:
         metavar="DATA",
         required=required,
         help=f"{help_}: {names} or FILE.npz (arrays X and y; X_test and y_test if there is a test set; "
-        "for X also what scipy.sparse.save_npz stores of a CSR matrix)",
+        "for X also what scipy.sparse.save_npz stores of a CSR matrix). A y of integers, booleans or words "
+        "holds classes, one of floating point numbers to predict, columns of 0 and 1 as integers labels; "
+        "--loss goes before that: mse, huber and poisson read numbers, cross_entropy reads classes",
     )
 
 
@@ -437,12 +441,12 @@ def _number(low: float | None = None) -> Callable[[str], float]:
     return number
 
 
-def _in_unit(below_one: bool = False) -> Callable[[str], float]:
+def _in_unit(*, below_one: bool = False, above_zero: bool = False) -> Callable[[str], float]:
     def number(text: str) -> float:
         value = float(text)
-        if not (0 <= value < 1 or (value == 1 and not below_one)):
-            end = ")" if below_one else "]"
-            raise argparse.ArgumentTypeError(f"must be a number in [0, 1{end}, got {text}")
+        if not (0 < value < 1 or (value == 1 and not below_one) or (value == 0 and not above_zero)):
+            begin, end = "(" if above_zero else "[", ")" if below_one else "]"
+            raise argparse.ArgumentTypeError(f"must be a number in {begin}0, 1{end}, got {text}")
         return value
 
     return number

@@ -39,7 +39,10 @@ def run(arguments: Namespace) -> int:
     )
     if arguments.out is not None:
         if not (packed or arguments.out.endswith(".csv") or is_stream(arguments.out)):
-            raise UsageError(f"--out must end in .csv or .npz, got {arguments.out}")
+            raise UsageError(
+                f"--out must end in .csv or .npz, got {arguments.out}; without it predictions are printed, "
+                "one a line"
+            )
     use_threads(arguments.threads)
     contents = files.read(arguments.file)
     network = saved_network(contents)
@@ -111,7 +114,9 @@ def _write_csv(file: TextIO, predictions: Any, outputs: NDArray[Any], classes: l
     if classes and len(classes) == outputs.shape[1]:
         names = [str(label) for label in classes]
     else:
-        names = [f"output_{number}" for number in range(outputs.shape[1])]
+        names = [f"prediction_{number}" for number in range(outputs.shape[1])]
+        if len(names) == 1 and not classes:
+            names = ["prediction"]
     writer.writerow([*(["prediction"] if classes else []), *names])
     for prediction, row in zip(predictions, (outputs if classes else predictions).tolist(), strict=True):
         writer.writerow([*([prediction] if classes else []), *row])

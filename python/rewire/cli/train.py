@@ -13,6 +13,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 from rewire import files, presets
 from rewire._fileio import write_json
 from rewire._format import percent
@@ -40,6 +42,7 @@ from rewire.cli._shared import (
 )
 from rewire.cli.options import recipe_options, strategy_of
 from rewire.datasets import Dataset, hold_out
+from rewire.datasets._dataset import is_whole
 from rewire.optim import KINDS as OPTIMIZERS
 from rewire.optim import optimizer_names
 from rewire.recipe import EPOCHS, Recipe
@@ -51,6 +54,7 @@ from rewire.trainer import Trainer
 from rewire.units import hidden_names
 from rewire.workers.world import alone, world
 
+FEW = 20  # different whole numbers that may be classes, though y is of floating point
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
 # With --resume these are in the file.
@@ -128,7 +132,8 @@ def _run(arguments: Namespace) -> int:
             with Interrupts() as interrupts, interrupts.wait_long:
                 trainer.save(arguments.save, notes=notes)
         # Evaluated after saving, so that an impatient Ctrl-C here costs nothing.
-        final = {} if interrupted else _final(trainer, train, data)
+        held = followed if notes["validation"] else None
+        final = {} if interrupted else _final(trainer, train, held, data)
 
     record = _record(trainer, data, notes, final, started)
     if arguments.json is not None:
@@ -203,7 +208,7 @@ def _fresh(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     with usage():
         chosen = presets.preset(arguments.preset or "default")
         _refuse_contradictions(arguments)
-    data = load_data(arguments.data)
+    data = load_data(arguments.data, arguments.loss)
     notes = {
         "data": arguments.data,
         "classes": None if data.classes is None else list(data.classes),
@@ -248,7 +253,7 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
             # It has come down to 0, or would on the way: a longer run needs a longer one.
             length = notes["epochs"] - schedule.warmup
             trainer.optimizer.schedule = replace(schedule, length=length)
-    return trainer, align(load_data(notes["data"]), notes["classes"]), notes
+    return trainer, align(load_data(notes["data"], trainer.loss), notes["classes"]), notes
 
 
 def _refuse_contradictions(arguments: Namespace) -> None:
@@ -321,9 +326,13 @@ def _blas_threads(trainer: Trainer, threads: int | None) -> Iterator[None]:
         yield
 
 
-def _final(trainer: Trainer, train: tuple[Any, Any], data: Dataset) -> dict[str, dict[str, float]]:
+def _final(
+    trainer: Trainer, train: tuple[Any, Any], held: tuple[Any, Any] | None, data: Dataset
+) -> dict[str, dict[str, float]]:
     """Loss and metric after the last epoch, without dropout."""
     found = {"train": trainer.evaluate(*train)}
+    if held is not None:
+        found["validation"] = trainer.evaluate(*held)
     if data.X_test is not None:
         found["test"] = trainer.evaluate(data.X_test, data.y_test)
     return found
@@ -338,9 +347,22 @@ def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dic
     rule = trainer.rewiring.name if network.sparse_parameters else "dense"
     sizes = "-".join(str(n) for n in [network.n_in, *(layer.n_out for layer in network.weight_layers)])
     return (
-        f"{data.name}: {train[0].shape[0]:,} samples, {tested:,} for the test, from {data.source}\n"
+        f"{data.name}: {train[0].shape[0]:,} samples, {tested:,} for the test, {_read_as(data)}, "
+        f"from {data.source}\n"
         f"{sizes}, {rule}: {network.nnz:,} connections, {percent(network.density)} of {network.size:,}"
     )
+
+
+def _read_as(data: Dataset) -> str:
+    """What y is taken for, and how to have it otherwise where it might be something else."""
+    if data.classes is None and data.y.size == len(data.y) and is_whole(data.y):
+        different = len(np.unique(data.y))
+        if different <= FEW:
+            return (
+                f"regression on {different} different whole numbers (y is {data.y.dtype}: for classes store "
+                "y.astype(int), or give --loss cross_entropy)"
+            )
+    return data.kind
 
 
 def _record(
@@ -361,7 +383,8 @@ def _record(
         if any(f"val_{name}" in row for row in rows):
             per_epoch[followed] = [row.get(f"val_{name}") for row in rows]
         ends = {part: found[name] for part, found in final.items()}
-        return {"train": ends.get("train"), "test": ends.get("test"), "per_epoch": per_epoch}
+        held = {"validation": ends.get("validation")} if notes["validation"] else {}
+        return {"train": ends.get("train"), **held, "test": ends.get("test"), "per_epoch": per_epoch}
 
     seconds = {
         part: [row[f"seconds_{part}"] for row in rows]
@@ -406,7 +429,9 @@ def _report(record: dict[str, Any], trainer: Trainer, arguments: Namespace) -> N
     found = trainer.loss.metric(trainer.network.final)
     metric = "loss" if found is None else found.name
     parts = [
-        f"{part} {record[metric][part]:.4f}" for part in ("train", "test") if record[metric][part] is not None
+        f"{part} {record[metric][part]:.4f}"
+        for part in ("train", "validation", "test")
+        if record[metric].get(part) is not None
     ]
     seconds = {part: sum(each) for part, each in record["seconds"]["per_epoch"].items()}
     if parts:

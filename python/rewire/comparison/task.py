@@ -21,6 +21,7 @@ from rewire._checks import describe, detached, number, refuse_iterables
 from rewire._inputs import as_source
 from rewire._record import record
 from rewire.datasets import Dataset, hold_out, load
+from rewire.datasets._dataset import unknown_classes, warn_of_many
 
 __all__ = ["Task", "as_dataset"]
 
@@ -140,7 +141,7 @@ def as_dataset(data: Any) -> Dataset:
     data : str, path-like, Dataset, or (X, y) or (X, y, X_test, y_test)
         X of shape (samples, features), arrays or SciPy CSR. y holds classes if it is a vector of integers,
         booleans or words; floating-point numbers are targets of a regression, and so are tables (samples,
-        outputs), unless the loss is one for yes or no.
+        outputs), but those of 0 and 1 as integers or booleans, which are labels.
 
     Raises
     ------
@@ -169,11 +170,12 @@ def as_dataset(data: Any) -> Dataset:
             )
     classes = None
     if y.ndim == 1 and y.dtype.kind not in "f":
-        classes, y = np.unique(y, return_inverse=True)
+        given, (classes, y) = y, np.unique(y, return_inverse=True)
+        warn_of_many(given, len(classes))
         if y_test is not None:
             unknown = np.setdiff1d(y_test, classes)
             if unknown.size:
-                raise ValueError(f"y_test holds the class {unknown.tolist()[0]!r}, which y has not")
+                raise ValueError(unknown_classes(given, unknown))
             y_test = np.searchsorted(classes, y_test).astype(np.int64)
         y = y.astype(np.int64)
     names = None if classes is None else tuple(classes.tolist())

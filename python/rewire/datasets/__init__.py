@@ -7,6 +7,7 @@ where files are looked for.
 
 import os
 
+from rewire._checks import choice
 from rewire.datasets._dataset import Dataset, load_features, load_npz
 from rewire.datasets._hold_out import hold_out
 from rewire.datasets.digits import load_digits
@@ -19,7 +20,7 @@ _LOADERS = {"digits": load_digits, "fashion-mnist": load_fashion_mnist, "madelon
 NAMES = tuple(_LOADERS)
 
 
-def load(name: str | os.PathLike[str], *, download: bool = True) -> Dataset:
+def load(name: str | os.PathLike[str], *, download: bool = True, targets: str = "auto") -> Dataset:
     """Load a data set.
 
     Parameters
@@ -31,6 +32,11 @@ def load(name: str | os.PathLike[str], *, download: bool = True) -> Dataset:
         the targets.
     download : bool, default True
         Whether the internet may be asked for a set that is not on this machine.
+    targets : {"auto", "numbers", "classes"}
+        How ``y`` of a file is read. By default vectors of integers, booleans or words are classes, tables of
+        0 and 1 as integers or booleans are labels, of which a sample may have several, and all else is
+        numbers of a regression. ``"numbers"`` takes integers for numbers too, ``"classes"`` floating-point
+        numbers that are whole for classes.
 
     Returns
     -------
@@ -56,10 +62,11 @@ def load(name: str | os.PathLike[str], *, download: bool = True) -> Dataset:
         raise TypeError(
             f"name must be a data set's name or the path of an .npz file, got {type(name).__name__}"
         )
+    choice("targets", targets, ("auto", "numbers", "classes"))
     text = os.fspath(name)
     loader = _LOADERS.get(text)
     if loader is not None:
         return loader(download=download)
     if text.endswith(".npz"):
-        return load_npz(text)
+        return load_npz(text, targets)
     raise ValueError(f"name must be one of {', '.join(NAMES)} or the path of an .npz file, got {text!r}")

@@ -8,8 +8,16 @@ from numpy.typing import NDArray
 
 from rewire._fileio import FileError, foreign, open_regular
 from rewire._record import record
+from rewire._warn import warn
 from rewire.datasets._mapping import mapped_member
 from rewire.streams.kinds import is_large
+
+# More classes than both of these are hardly meant: so many, and so large a part of the samples.
+MANY, PART = 50, 0.1
+NUMBERS = (
+    "if they are numbers to predict, store y as floating point, y.astype(float), or name a loss of numbers, "
+    "such as --loss mse"
+)
 
 # What `scipy.sparse.save_npz` stores of any matrix, and of one in CSR.
 _MATRIX = {"format", "shape", "data"}
@@ -26,11 +34,12 @@ class Dataset:
     X : ndarray or SciPy csr_array, shape (n, n_features)
         Training features, in the dtype they are stored in.
     y : ndarray of int64, shape (n,)
-        Class numbers, positions in `classes`; for a regression the targets, float, (n,) or (n, n_targets).
+        Class numbers, positions in `classes`; for a regression the targets, float, (n,) or (n, n_targets);
+        0-1 indicators (n, n_labels), integer or boolean, where a sample may have several labels.
     X_test, y_test : ndarray, csr_array or None
         The same for the test set.
     classes : tuple or None
-        One name or label per class; None for a regression.
+        One name or label per class; None for a regression and for labels.
     feature_shape : tuple of int
         How the features of a sample are laid out: (28, 28) for an image, (500,) for a plain vector.
     source : str
@@ -48,11 +57,25 @@ class Dataset:
 
     def __repr__(self) -> str:
         test = "no test set" if self.X_test is None else f"{self.X_test.shape[0]} for the test"
-        kind = "regression" if self.classes is None else f"{len(self.classes)} classes"
         return (
             f"Dataset({self.name!r}: {self.X.shape[0]} samples, {test}, "
-            f"{self.X.shape[1]} features of {self.X.dtype}, {kind})"
+            f"{self.X.shape[1]} features of {self.X.dtype}, {self.kind})"
         )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a sample may have several labels: y has columns of 0 and 1, integers or booleans."""
+        y = self.y
+        if self.classes is not None or y.ndim != 2 or y.dtype.kind not in "biu":
+            return False
+        return bool(y.max() <= 1 and y.min() >= 0)
+
+    @property
+    def kind(self) -> str:
+        """What there is to predict, in words."""
+        if self.classes is not None:
+            return f"{len(self.classes)} classes"
+        return f"{self.y.shape[1]} labels" if self.has_labels else "regression"
 
 
 def load_features(path: str | os.PathLike[str]) -> Any:
@@ -64,14 +87,21 @@ def load_features(path: str | os.PathLike[str]) -> Any:
     return _features(path, name, arrays[name])[0]
 
 
-def load_npz(path: str | os.PathLike[str]) -> Dataset:
+def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
     """Read ``X``, ``y`` and, where present, ``X_test``, ``y_test`` from a NumPy archive.
 
     Features of more than one axis (images) are flattened; `Dataset.feature_shape` keeps their layout. For
     ``X`` there may be a CSR matrix, by the names under which `scipy.sparse.save_npz` stores its arrays.
-    Integer, boolean or text targets are classes, numbered in sorted order; floating-point targets are a
-    regression. Nothing is ever unpickled. Features of more than 2^23 values that are not compressed are
-    mapped, and read in pieces when they are used.
+    Integer, boolean or text targets are classes, numbered in sorted order, whether ``y`` is a vector or a
+    column (n, 1); floating-point targets are a regression, and so are tables of integers, but those of 0 and
+    1 alone, which are indicators of labels. With ``targets="numbers"`` integers are a regression, with
+    ``"classes"`` floating-point numbers that are whole are classes. Nothing is ever unpickled. Features of
+    more than 2^23 values that are not compressed are mapped, and read in pieces when they are used.
+
+    Warns
+    -----
+    UserWarning
+        For integers that are so many different ones that they may not be classes, unless ``targets`` says.
 
     Raises
     ------
@@ -94,7 +124,7 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         X_test, test_shape = _features(path, "X_test", arrays["X_test"])
         if test_shape != feature_shape:
             raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
-    y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"))
+    y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
     for name, samples, targets in (("", X, y), ("_test", X_test, y_test)):
         if samples is not None and targets is not None and samples.shape[0] != len(targets):
             raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {len(targets)}")
@@ -130,18 +160,30 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             held = list(getattr(archive, "files", ()))
             sparse = _CSR if "X" not in held and _MATRIX <= set(held) else set()
             names = [name for name in held if name in {"X", "y", "X_test", "y_test"} | sparse]
+            arrays = {}
             for name in names:
                 there = mapped_member(path, archive.zip, name)
                 arrays[name] = archive[name] if there is None else there
         except Exception as error:  # damage shows as any of a dozen kinds, from zipfile, zlib and NumPy
             if isinstance(error, TimeoutError) or foreign(error):
                 raise
+            if "Object arrays" in str(error):
+                raise FileError(path, _objects(next((n for n in names if n not in arrays), "y"))) from None
             raise FileError(path, f"is not a NumPy archive that can be read safely: {error}") from error
     if isinstance(archive, np.ndarray):
         raise FileError(path, "holds a single array; expected an .npz archive with X and y")
     if sparse:
         arrays["X"] = _csr(path, {name: arrays.pop(name) for name in sparse & arrays.keys()})
     return arrays, held
+
+
+def _objects(name: str) -> str:
+    """What to do about an array of objects: NumPy stores it as a pickle, which could run anything."""
+    kind = "str) where it holds words, .astype(float" if name.startswith("y") else "float"
+    return (
+        f"{name} has dtype object, which is a pickle in a file, and none is ever loaded here (Object arrays "
+        f"cannot be loaded safely): store {name}.astype({kind}) where it holds numbers"
+    )
 
 
 def _csr(path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]) -> Any:
@@ -185,28 +227,16 @@ def _features(path: Any, name: str, array: Any) -> tuple[Any, tuple[int, ...]]:
 
 
 def _targets(
-    path: Any, y: NDArray[Any], y_test: NDArray[Any] | None
+    path: Any, y: NDArray[Any], y_test: NDArray[Any] | None, read: str
 ) -> tuple[NDArray[Any], NDArray[Any] | None, tuple[Any, ...] | None]:
-    for name, array in (("y", y), ("y_test", y_test)):
-        if array is None:
-            continue
-        if (
-            array.ndim == 0
-            or array.dtype.kind not in "buifUS"
-            or (array.dtype.kind != "f" and array.ndim != 1)
-        ):
-            raise FileError(
-                path,
-                f"{name} must be a vector of class labels or an array of float targets, "
-                f"got shape {array.shape} of {array.dtype}",
-            )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise FileError(path, f"{name} holds NaN or infinity")
-    if y.dtype.kind == "f":
-        if y_test is not None and (y_test.dtype.kind != "f" or y_test.shape[1:] != y.shape[1:]):
+    y = _plain_targets(path, "y", y, read)
+    if y_test is not None:
+        y_test = _plain_targets(path, "y_test", y_test, read)
+        if (y.dtype.kind == "f") != (y_test.dtype.kind == "f") or y_test.shape[1:] != y.shape[1:]:
             raise FileError(
                 path, f"y is {y.dtype} of shape {y.shape}, y_test {y_test.dtype} of shape {y_test.shape}"
             )
+    if y.dtype.kind == "f" or y.ndim == 2:
         return y, y_test, None
     classes, numbers = np.unique(y, return_inverse=True)
     if len(classes) < 2:
@@ -214,6 +244,51 @@ def _targets(
     if y_test is not None:
         unknown = np.setdiff1d(y_test, classes)
         if unknown.size:
-            raise FileError(path, f"y_test holds the class {unknown.tolist()[0]!r}, which y has not")
+            raise FileError(path, unknown_classes(y, unknown))
         y_test = np.searchsorted(classes, y_test).astype(np.int64)
+    if read == "auto":
+        warn_of_many(y, len(classes))
     return numbers.reshape(-1).astype(np.int64), y_test, tuple(classes.tolist())
+
+
+def _plain_targets(path: Any, name: str, y: NDArray[Any], read: str) -> NDArray[Any]:
+    """A vector of labels, floating-point numbers, or 0-1 indicators (n, n_labels) of integers or booleans."""
+    whole = y.dtype.kind in "biu"
+    if y.ndim not in (1, 2) or 0 in y.shape or not (whole or y.dtype.kind in "fUS"):
+        raise FileError(
+            path,
+            f"{name} must be a vector of class labels, an array of numbers, or 0-1 indicators of labels "
+            f"(n, n_labels), got shape {y.shape} of {y.dtype}",
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise FileError(path, f"{name} holds NaN or infinity")
+    if y.dtype.kind != "f" and y.ndim == 2 and y.shape[1] == 1:
+        y = y.ravel()
+    if y.dtype.kind in "US" and y.ndim == 2:
+        raise FileError(path, f"{name} must be a vector where it holds words, got shape {y.shape}")
+    if whole and (read == "numbers" or (y.ndim == 2 and not ((y == 0) | (y == 1)).all())):
+        return y.astype(np.float64)
+    if read == "classes" and y.dtype.kind == "f" and y.size == len(y) and is_whole(y):
+        return y.ravel().astype(np.int64)
+    return y
+
+
+def is_whole(y: NDArray[Any]) -> bool:
+    """Whether floating-point numbers are integers all of them, as labels are that a table keeps as floats."""
+    return y.dtype.kind == "f" and bool((np.abs(y) < 2.0**53).all() and (y == np.rint(y)).all())
+
+
+def unknown_classes(y: NDArray[Any], unknown: NDArray[Any]) -> str:
+    """What an error says of classes that are in a test set alone."""
+    more = f" (nor {len(unknown) - 1} others of it)" if len(unknown) > 1 else ""
+    words = f"y_test holds the class {unknown.tolist()[0]!r}, which y has not{more}"
+    if y.dtype.kind in "iu":
+        words += f": {NUMBERS}; a class needs samples to learn it from"
+    return words
+
+
+def warn_of_many(y: NDArray[Any], classes: int) -> None:
+    """Warn of integers that may be counts or measurements, taken for classes."""
+    if y.dtype.kind in "iu" and classes > MANY and classes > PART * len(y):
+        words = f"y holds {classes} different integers in {len(y)} samples, taken for classes: {NUMBERS}"
+        warn(words, UserWarning)
