@@ -27,8 +27,8 @@ from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
 from rewire._strategies import WASAP, WASSP, LocalSGD, Strategy, settled, trainings_of
 from rewire._strategies import strategy as as_strategy
-from rewire._wasap import AsyncFit
 from rewire._warn import tell_interrupted
+from rewire._wasap import AsyncFit
 from rewire._wassp import finish
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
 from rewire.history import History

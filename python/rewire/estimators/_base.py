@@ -30,6 +30,7 @@ from rewire._strategies import Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._warn import says_interrupted
 from rewire.activations import Activation
+from rewire.analysis import input_strength
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
 from rewire.estimators import _auto, _parameters, _parts
@@ -245,6 +246,10 @@ class BaseSparseMLP(Arguments):
         """scikit-learn's name of the final activation, ours, and the name of the loss that is "auto"."""
         raise NotImplementedError
 
+    def _fitting(self, usual: str) -> str:
+        """In words, which losses there are."""
+        raise NotImplementedError
+
     def _check_loss(self, loss: Loss, usual: str) -> None:
         """ValueError if predictions would make no sense."""
 
@@ -442,7 +447,7 @@ class BaseSparseMLP(Arguments):
         fitted["_built_with"] = _parameters.built_with(self)
         fitted["_built_from"] = _parameters.plain_values(self)
         fitted["out_activation_"], final, usual = self._output(fitted)
-        loss = _parameters.loss_of(self.loss, usual)
+        loss = _parameters.loss_of(self.loss, usual, self._fitting(usual))
         self._check_loss(loss, usual)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
@@ -681,6 +686,31 @@ class BaseSparseMLP(Arguments):
         """Biases of every layer, copies."""
         found = [layer.parameters().get("bias") for layer in self.network_.weight_layers]
         return [bias.read() for bias in found if bias is not None]
+
+    @property
+    def feature_importances_(self) -> NDArray[np.float64]:
+        """How strongly the first layer is connected to each feature; the sum is 1.
+
+        The sum of |w| over the links of a feature, times its deviation as the network sees it: 1 with
+        ``standardize`` (less where far values are brought nearer), 0 for a feature that is constant. It is
+        what ``SelectFromModel`` and ``RFE`` of scikit-learn ask for. Without ``standardize`` it depends on
+        the units of features.
+
+        Raises
+        ------
+        AttributeError
+            If features do not reach the weights of the first layer one by one.
+        """
+        network = self.network_
+        try:
+            found = input_strength(network)
+        except TypeError as error:
+            raise AttributeError(f"{type(self).__name__} has no feature_importances_: {error}") from None
+        standardizer = network.standardizer
+        if standardizer is not None and standardizer.moments is not None:
+            found *= standardizer.moments.deviation * standardizer.scale
+        total = found.sum()
+        return found / total if total > 0.0 else found
 
     @property
     def nnz_(self) -> int:

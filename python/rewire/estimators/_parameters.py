@@ -22,6 +22,7 @@ from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
 from rewire.layers import Layer
 from rewire.losses import Loss, loss
+from rewire.losses.base import KINDS as LOSSES
 from rewire.streams.kinds import is_large
 
 __all__ = [
@@ -174,8 +175,16 @@ def _said(layers: Any) -> str | None:
     return repr([one.config() if isinstance(one, Layer) else one for one in layers])
 
 
-def loss_of(what: Any, usual: str) -> Loss:
-    """The loss that a parameter names, a copy of an object; ``usual`` is that of "auto"."""
+def loss_of(what: Any, usual: str, fitting: str = "") -> Loss:
+    """The loss that a parameter names, a copy of an object; ``usual`` is that of "auto".
+
+    ``fitting`` says in words which losses there are, for the error about a name that is none.
+    """
+    if fitting and isinstance(what, str) and what != "auto":
+        try:
+            LOSSES.find(what)
+        except ValueError:
+            raise ValueError(f"loss must be {fitting}, got {_checks.describe(what)}") from None
     return copy.deepcopy(loss(usual if isinstance(what, str) and what == "auto" else what))
 
 

@@ -190,6 +190,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     validation_scores_, best_validation_score_ : list of float, float
         Accuracy on what was held out (of single decisions for multilabel targets); None without early
         stopping.
+    feature_importances_ : ndarray of float64, shape (n_features,)
+        The sum of |w| over the links of a feature, times its deviation as the network sees it (1 with
+        ``standardize``, 0 for a constant), with a sum of 1: what ``SelectFromModel`` and ``RFE`` ask for.
     coefs_ : list of csr_array, shape (n_in, n_out)
         Copies, made at every access.
     intercepts_ : list of ndarray, shape (n_out,)
@@ -382,14 +385,15 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
             return "identity", "linear", usual
         return ("logistic", "sigmoid", usual) if fitted["_multilabel"] else ("softmax", "softmax", usual)
 
+    def _fitting(self, usual: str) -> str:
+        kind = "labels" if usual == BinaryCrossEntropy.name else "classes"
+        return f"'auto', {usual!r}, 'squared_hinge' or an ArrayLoss of logits for {kind}"
+
     def _check_loss(self, loss: Loss, usual: str) -> None:
         labels = usual == BinaryCrossEntropy.name
         fits = isinstance(loss, (BinaryCrossEntropy if labels else CrossEntropy, SquaredHinge))
         if not (fits or getattr(loss, "logits", False)):
-            raise ValueError(
-                f"loss must be 'auto', {usual!r}, 'squared_hinge' or an ArrayLoss of logits for "
-                f"{'labels' if labels else 'classes'}, got {describe(self.loss)}"
-            )
+            raise ValueError(f"loss must be {self._fitting(usual)}, got {describe(self.loss)}")
 
     def _stratify(self, targets: NDArray[Any]) -> NDArray[Any] | None:
         return targets if targets.ndim == 1 else None

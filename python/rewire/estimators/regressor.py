@@ -62,8 +62,8 @@ average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
         Mean loss over training batches, of standardised targets.
     validation_scores_, best_validation_score_ : list of float, float
         R2 on what was held out, or the loss with its sign changed; None without early stopping.
-    n_features_in_, feature_names_in_, n_iter_, t_, n_layers_, n_outputs_, coefs_, intercepts_, nnz_, \
-density_, history_, topology_history_, network_, trainer_
+    n_features_in_, feature_names_in_, n_iter_, t_, n_layers_, n_outputs_, feature_importances_, coefs_, \
+intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         See :class:`~rewire.SparseMLPClassifier`. ``network_`` works on standardised targets.
 
     Examples
@@ -170,7 +170,10 @@ density_, history_, topology_history_, network_, trainer_
         if first:
             fitted = {"n_outputs_": y.shape[1], "_one_dimensional": flat}
         counts = isinstance(
-            _parameters.loss_of(self.loss, MSE.name) if first else self.trainer_.loss, Poisson
+            _parameters.loss_of(self.loss, MSE.name, self._fitting(MSE.name))
+            if first
+            else self.trainer_.loss,
+            Poisson,
         )
         if counts:
             refuse_where(y < 0, y, "y", "hold counts >= 0 for loss 'poisson'")
@@ -252,8 +255,9 @@ density_, history_, topology_history_, network_, trainer_
     def _output(self, fitted: dict[str, Any]) -> tuple[str, str, str]:
         return "identity", "linear", MSE.name
 
+    def _fitting(self, usual: str) -> str:
+        return "'auto', 'mse', 'huber', 'poisson' or an ArrayLoss"
+
     def _check_loss(self, loss: Loss, usual: str) -> None:
         if not isinstance(loss, MSE | Huber | Poisson | ArrayLoss):
-            raise ValueError(
-                f"loss must be 'auto', 'mse', 'huber', 'poisson' or an ArrayLoss, got {describe(self.loss)}"
-            )
+            raise ValueError(f"loss must be {self._fitting(usual)}, got {describe(self.loss)}")
