@@ -23,8 +23,9 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _collector _version _core _openmp errors _warn _format _record _checks _foreign _geometry _registry _params
-    _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads _moments _inputs
+    _collector _version _core _openmp errors _warn _format _record _checks _foreign _geometry _registry
+    _params _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads
+    _moments _inputs
     _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.kinds
     streams.joining streams.ahead streams.windows streams.stream streams.
     standardizer workspace _positions _links _view _no_array _products _items

@@ -33,75 +33,120 @@ _OF_TRAINER = "a rewire.Trainer has it"
 # By class, or class and method: what stands there instead. Bases count for their subclasses.
 ARGUMENTS: Mapping[str, Mapping[str, str]] = {
     "Optimizer": {
-        "learning_rate": _LR, "learning_rate_init": _LR, "eta": _LR, "eta0": _LR, "params": "a Trainer knows "
-        "the parameters", "beta_1": _BETAS, "beta_2": _BETAS, "beta1": _BETAS, "beta2": _BETAS, "epsilon":
-        "it is called eps here", "nesterovs_momentum": "give momentum and nesterov=True", "clipnorm": _CLIP,
-        "global_clipnorm": _CLIP, "clipvalue": _CLIP, "max_grad_norm": _CLIP, "lr_scheduler": _SCHEDULE,
-        "scheduler": _SCHEDULE, "learning_rate_schedule": _SCHEDULE, "alpha": "weight_decay is the L2 penalty",
-        "l2": "weight_decay is the L2 penalty", "dampening": "there is none here",
+        "learning_rate": _LR,
+        "learning_rate_init": _LR,
+        "eta": _LR,
+        "eta0": _LR,
+        "params": "a Trainer knows the parameters",
+        "beta_1": _BETAS,
+        "beta_2": _BETAS,
+        "beta1": _BETAS,
+        "beta2": _BETAS,
+        "epsilon": "it is called eps here",
+        "nesterovs_momentum": "give momentum and nesterov=True",
+        "clipnorm": _CLIP,
+        "global_clipnorm": _CLIP,
+        "clipvalue": _CLIP,
+        "max_grad_norm": _CLIP,
+        "lr_scheduler": _SCHEDULE,
+        "scheduler": _SCHEDULE,
+        "learning_rate_schedule": _SCHEDULE,
+        "alpha": "weight_decay is the L2 penalty",
+        "l2": "weight_decay is the L2 penalty",
+        "dampening": "there is none here",
         "amsgrad": "there is none here",
     },
     "EarlyStopping": {
-        "restore_best_weights": "it is called restore_best here", "n_iter_no_change":
-        "it is called patience here", "tol": "it is called min_delta here", "verbose": "fit has verbose",
-        "baseline": "there is none here", "start_from_epoch": "there is none here; patience counts from the "
-        "first epoch",
+        "restore_best_weights": "it is called restore_best here",
+        "n_iter_no_change": "it is called patience here",
+        "tol": "it is called min_delta here",
+        "verbose": "fit has verbose",
+        "baseline": "there is none here",
+        "start_from_epoch": "there is none here; patience counts from the first epoch",
     },
     "Checkpoint": {
-        "filepath": "it is called path here", "save_best_only": "give monitor, a column of the history",
+        "filepath": "it is called path here",
+        "save_best_only": "give monitor, a column of the history",
         "save_freq": "it is called every here: rewire.rewiring.Epochs(n) or Steps(n)",
         "save_weights_only": "all of the trainer is saved; network.save saves the network alone",
     },
     "WeightLayer": {
-        "units": "it is called n_out here", "out_features": "it is called n_out here", "output_dim":
-        "it is called n_out here", "in_features": "it is called n_in here", "input_dim":
-        "it is called n_in here", "input_shape": "it is called n_in here, a number",
-        "use_bias": "it is called bias here", "kernel_initializer": "it is called init here",
-        "sparsity": "give density, 1 - sparsity", "device": "rewire runs on the CPU",
+        "units": "it is called n_out here",
+        "out_features": "it is called n_out here",
+        "output_dim": "it is called n_out here",
+        "in_features": "it is called n_in here",
+        "input_dim": "it is called n_in here",
+        "input_shape": "it is called n_in here, a number",
+        "use_bias": "it is called bias here",
+        "kernel_initializer": "it is called init here",
+        "sparsity": "give density, 1 - sparsity",
+        "device": "rewire runs on the CPU",
         "kernel_regularizer": "weight_decay of the optimizer is the L2 penalty",
     },
     "Dropout": {"rate": "it is called p here"},
     "Rule": {
-        "zeta": "it is called fraction here", "alpha": "it is called fraction here", "drop_fraction":
-        "it is called fraction here", "prune_rate": "it is called fraction here", "death_rate":
-        "it is called fraction here", "delta": "it is called every here", "delta_t": "it is called every "
-        "here", "update_freq": "it is called every here", "update_frequency": "it is called every here",
+        "zeta": "it is called fraction here",
+        "alpha": "it is called fraction here",
+        "drop_fraction": "it is called fraction here",
+        "prune_rate": "it is called fraction here",
+        "death_rate": "it is called fraction here",
+        "delta": "it is called every here",
+        "delta_t": "it is called every here",
+        "update_freq": "it is called every here",
+        "update_frequency": "it is called every here",
         "t_end": "it is called end here",
     },
     "CrossEntropy": {
-        "weight": "it is called class_weight here", "weights": "it is called class_weight here",
+        "weight": "it is called class_weight here",
+        "weights": "it is called class_weight here",
         "from_logits": "a final layer that is linear gives logits, one that is softmax probabilities",
         "reduction": "the loss is the mean over samples",
     },
     "Huber": {"beta": "it is called delta here", "epsilon": "it is called delta here"},
     "Trainer": {
-        "model": "it is called network here", "criterion": "it is called loss here", "n_jobs":
-        "it is called threads here", "random_state": "it is called seed here", "lr":
-        "give it to the optimizer, optimizer=rewire.SGD(lr)", "learning_rate":
-        "give it to the optimizer, optimizer=rewire.SGD(lr)", "epochs": "give it to fit", "batch_size":
-        "give it to fit", "verbose": "give it to fit", "normalize": "it is called standardize here",
-        "rule": "it is called rewiring here", "early_stopping": _STOPPING,
+        "model": "it is called network here",
+        "criterion": "it is called loss here",
+        "n_jobs": "it is called threads here",
+        "random_state": "it is called seed here",
+        "lr": "give it to the optimizer, optimizer=rewire.SGD(lr)",
+        "learning_rate": "give it to the optimizer, optimizer=rewire.SGD(lr)",
+        "epochs": "give it to fit",
+        "batch_size": "give it to fit",
+        "verbose": "give it to fit",
+        "normalize": "it is called standardize here",
+        "rule": "it is called rewiring here",
+        "early_stopping": _STOPPING,
         "class_weight": _SAMPLE_WEIGHT + ", as the loss",
     },
     "Trainer.fit": {
-        "validation_split": _HELD_OUT, "validation_fraction": _HELD_OUT, "class_weight": _SAMPLE_WEIGHT,
-        "callbacks": "give them to the Trainer", "early_stopping": _STOPPING, "n_epochs":
-        "it is called epochs here", "max_iter": "it is called epochs here", "nb_epoch":
-        "it is called epochs here", "x": "it is called X here", "lr": "give it to the Trainer's optimizer",
-        "metrics": "give it to the Trainer", "initial_epoch": "fit goes on where the last call has ended",
-        "n_jobs": "give the Trainer threads", "random_state": "give the Trainer a seed",
+        "validation_split": _HELD_OUT,
+        "validation_fraction": _HELD_OUT,
+        "class_weight": _SAMPLE_WEIGHT,
+        "callbacks": "give them to the Trainer",
+        "early_stopping": _STOPPING,
+        "n_epochs": "it is called epochs here",
+        "max_iter": "it is called epochs here",
+        "nb_epoch": "it is called epochs here",
+        "x": "it is called X here",
+        "lr": "give it to the Trainer's optimizer",
+        "metrics": "give it to the Trainer",
+        "initial_epoch": "fit goes on where the last call has ended",
+        "n_jobs": "give the Trainer threads",
+        "random_state": "give the Trainer a seed",
     },
     "BaseSparseMLP.fit": {
-        "epochs": "give the constructor max_iter", "max_iter": "give it to the constructor",
-        "batch_size": "give it to the constructor", "verbose": "give it to the constructor",
-        "callbacks": "a rewire.Trainer takes callbacks", "validation_data":
-        "early_stopping=True of the constructor holds validation_fraction of the samples out",
+        "epochs": "give the constructor max_iter",
+        "max_iter": "give it to the constructor",
+        "batch_size": "give it to the constructor",
+        "verbose": "give it to the constructor",
+        "callbacks": "a rewire.Trainer takes callbacks",
+        "validation_data": "early_stopping=True of the constructor holds some samples out",
         "validation_split": "give the constructor early_stopping=True and validation_fraction",
-        "class_weight":
-        "give sample_weight=sklearn.utils.class_weight.compute_sample_weight(class_weight, y)",
-        "weights": "it is called sample_weight here", "x": "it is called X here",
+        "class_weight": "give sample_weight, by sklearn.utils.class_weight.compute_sample_weight",
+        "weights": "it is called sample_weight here",
+        "x": "it is called X here",
     },
-}  # fmt: skip
+}
 
 # By class: what to do where arguments are missing, or there are too many.
 MISSING: Mapping[str, str] = {
@@ -111,28 +156,38 @@ MISSING: Mapping[str, str] = {
 
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Sequential": {
-        "fit": f"{_OF_TRAINER}: Trainer(network, loss=...).fit(X, y)", "compile": "a rewire.Trainer takes "
-        "loss and optimizer: Trainer(network, loss=..., optimizer=...)", "evaluate":
-        f"{_OF_TRAINER}: Trainer(network, loss=...).evaluate(X, y)", "train_step": _OF_TRAINER,
-        "count_params": "n_params is their number, nnz that of connections", "predict_proba": "predict gives probabilities where the last activation is softmax or "
-        "sigmoid", "add": "layers are given as one list", "get_weights": "get_vector gives all values, "
-        "parameters() each", "set_weights": "set_vector writes all values", "weights":
-        "parameters() has them by name", "trainable_weights": "parameters() has them by name",
-        "state_dict": "save and rewire.Sequential.load keep a network", "save_weights": "save keeps all",
-        "load_weights": "rewire.Sequential.load reads what save has written", "train": "a rewire.Trainer "
-        "trains; predict is never in training mode", "eval": "predict is never in training mode",
+        "fit": f"{_OF_TRAINER}: Trainer(network, loss=...).fit(X, y)",
+        "compile": "a rewire.Trainer takes loss and optimizer: Trainer(network, loss=..., optimizer=...)",
+        "evaluate": f"{_OF_TRAINER}: Trainer(network, loss=...).evaluate(X, y)",
+        "train_step": _OF_TRAINER,
+        "count_params": "n_params is their number, nnz that of connections",
+        "predict_proba": "predict gives probabilities where the last activation is softmax or sigmoid",
+        "add": "layers are given as one list",
+        "get_weights": "get_vector gives all values, parameters() each",
+        "set_weights": "set_vector writes all values",
+        "weights": "parameters() has them by name",
+        "trainable_weights": "parameters() has them by name",
+        "state_dict": "save and rewire.Sequential.load keep a network",
+        "save_weights": "save keeps all",
+        "load_weights": "rewire.Sequential.load reads what save has written",
+        "train": "a rewire.Trainer trains; predict is never in training mode",
+        "eval": "predict is never in training mode",
     },
     "Trainer": {
-        "predict": "trainer.network.predict(X) gives outputs", "model": "it is called network here",
-        "score": "evaluate gives loss and metric", "compile": "the constructor takes all", "summary":
-        "print(trainer.network)", "partial_fit": "every call of fit goes on: fit(X, y, epochs=1)",
-        "train": "fit trains", "train_on_batch": "it is called train_step here",
+        "predict": "trainer.network.predict(X) gives outputs",
+        "model": "it is called network here",
+        "score": "evaluate gives loss and metric",
+        "compile": "the constructor takes all",
+        "summary": "print(trainer.network)",
+        "partial_fit": "every call of fit goes on: fit(X, y, epochs=1)",
+        "train": "fit trains",
+        "train_on_batch": "it is called train_step here",
     },
     "History": {
         "history": 'history["loss"] is a column, history.columns has their names',
         "epoch": "rows are history.epochs",
     },
-}  # fmt: skip
+}
 
 
 def _words(table: Mapping[str, Mapping[str, str]], kind: type, suffix: str = "") -> dict[str, str]:

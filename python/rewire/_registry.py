@@ -30,7 +30,8 @@ class Registry(Generic[T]):
         A class is called by ``__name__``, exactly; otherwise by its ``name``, whatever the case, hyphens and
         underscores.
     hint : str
-        What to do about an unknown name.
+        What to do about an unknown name. Messages list all names but those of classes that have a false
+        ``offered``.
     to_save : str
         What makes an object of a class of one's own one that can be saved.
 
@@ -85,7 +86,8 @@ class Registry(Generic[T]):
 
     def find(self, word: Any, argument: str | None = None) -> Callable[..., T]:
         """What makes the objects of this name; TypeError or ValueError if nothing does."""
-        listed = ", ".join(repr(known) for known, _ in self._makers.values())
+        makers = self._makers.values()
+        listed = ", ".join(repr(known) for known, make in makers if getattr(make, "offered", True))
         expected = f"{argument or self.argument} must be one of {listed}"
         if not isinstance(word, str):
             raise TypeError(f"{expected}, {self._also}, got {_checks.describe(word)}{self._hint}")

@@ -118,7 +118,9 @@ def real_array(y: Any, name: str) -> NDArray[Any]:
         with quiet():
             a = a.astype(np.float64)
     if a.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must hold real numbers, got {describe(y)}")
+        words = a.dtype.kind in "USO"
+        also = f"; numpy.unique({name}, return_inverse=True)[1] numbers classes, and estimators take them"
+        raise TypeError(f"{name} must hold real numbers, got {describe(y)}{also if words else ''}")
     return a
 
 
@@ -149,7 +151,10 @@ def target_values(y: Any, n_out: int, name: str) -> Targets:
 def class_labels(a: NDArray[Any], n_out: int, name: str) -> Targets:
     """Integers in [0, n_out)."""
     if a.dtype.kind == "f":
-        raise TypeError(f"{name} must hold integer class labels or rows of probabilities, got {a.dtype}")
+        raise TypeError(
+            f"{name} must hold integer class labels or rows of probabilities, got {a.dtype}: give "
+            f"{name}.astype(int) where numbers are whole (estimators take them as they are)"
+        )
     refuse_where((a < 0) | (a >= n_out), a, name, f"hold class labels in [0, {n_out - 1}]")
     return Targets(labels=np.ascontiguousarray(a, dtype=np.int64))
 

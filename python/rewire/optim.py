@@ -179,7 +179,7 @@ class SGD(Optimizer):
     clip_norm : float, optional
         Scale all gradients down together when their joint norm exceeds this.
     schedule : Schedule or dict, optional
-        Factor on lr. ``"constant"`` is one as well; the others have a length, ``rewire.Cosine(length=epochs)``.
+        Factor on lr, such as ``rewire.Cosine(length=epochs)``. Of the names ``"constant"`` says enough.
     """
 
     name = "sgd"

@@ -171,7 +171,7 @@ def schedule(what: Schedule | str | dict[str, Any] | None) -> Schedule:
         length, meaning = _LENGTHS.get(kind, ("", ""))
         if length and length not in given:
             raise ValueError(
-                f"schedule {name!r} must say its {length}, {meaning}: give rewire.{kind.__name__}({length}=...) "
-                f"or {{'name': {kind.name!r}, {length!r}: ...}}"
+                f"schedule {name!r} must say its {length}, {meaning}: give "
+                f"rewire.{kind.__name__}({length}=...) or {{'name': {kind.name!r}, {length!r}: ...}}"
             )
     return Constant() if what is None else KINDS.build(what)

@@ -271,9 +271,9 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
         (an error in the middle of one leaves part of it), with the rows of the epochs that it completed.
 
         After Ctrl-C it returns the history, whose ``interrupted`` is True, and warns: in a loop over fits it
-        has ended one of them. It takes effect after the step, if that ends within 0.1 s. Else the step is cut in the middle:
-        the network is valid, but the epoch cannot be gone on with, and begins anew. Threads other than the
-        main one, and a process with a SIGINT handler of its own, are never waited for.
+        has ended one of them. It takes effect after the step, if that ends within 0.1 s. Else the step is cut
+        in the middle: the network is valid, but the epoch cannot be gone on with, and begins anew. Threads
+        other than the main one, and a process with a SIGINT handler of its own, are never waited for.
         """
         epochs = _checks.integer("epochs", epochs, low=1)
         if batch_size is not None:

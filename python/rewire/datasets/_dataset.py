@@ -160,7 +160,6 @@ def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]]
             held = list(getattr(archive, "files", ()))
             sparse = _CSR if "X" not in held and _MATRIX <= set(held) else set()
             names = [name for name in held if name in {"X", "y", "X_test", "y_test"} | sparse]
-            arrays = {}  # which array is damaged is told by what is there
             for name in names:
                 there = mapped_member(path, archive.zip, name)
                 arrays[name] = archive[name] if there is None else there

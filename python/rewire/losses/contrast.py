@@ -28,6 +28,7 @@ class Contrast(ArrayLoss):
     """
 
     name = "contrast"
+    offered = False
 
     def check_outputs(self, n_out: int) -> None:
         if n_out != 1:

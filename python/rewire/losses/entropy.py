@@ -6,6 +6,7 @@ plain formula would overflow.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,13 @@ class CrossEntropy(Loss):
         self.class_weight: list[float] | None = None
         self._weights: NDArray[np.float64] | None = None
         if class_weight is not None:
+            if isinstance(class_weight, (str, Mapping)):
+                raise TypeError(
+                    "class_weight must be a list of numbers, one for each class in their order (classes_ of "
+                    f"an estimator), got {_checks.describe(class_weight)}: give fit sample_weight="
+                    "sklearn.utils.class_weight.compute_sample_weight(class_weight, y), or of "
+                    "compute_class_weight the numbers here"
+                )
             found = np.asarray(_checks.detached(class_weight))
             size = len(found) if found.ndim == 1 else 0
             weights = _checks.float_vector("class_weight", class_weight, size, low=0.0).copy()
@@ -84,6 +92,11 @@ class CrossEntropy(Loss):
     def targets(self, y: Any, n_out: int, name: str = "y") -> Targets:
         sparse = is_sparse(y)
         a = y if sparse else real_array(y, name)
+        if a.ndim == 2 and a.shape[1] == 1 and n_out > 1:
+            raise ValueError(
+                f"{name} must have shape (samples,), or (samples, {n_out}) for probabilities, got {a.shape}: "
+                f"give labels as a vector, {name}.ravel()"
+            )
         if a.ndim == 2:
             found = target_values(a, n_out, name)
             found.refuse_where(found.numbers() < 0, name, "hold probabilities >= 0")
