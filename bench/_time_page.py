@@ -261,7 +261,7 @@ def write(report: Report, studies: Iterable[Study]) -> None:
 
 def picture(report: Report, study: Study) -> None:
     """Score over seconds: means as lines, seeds as dots."""
-    from rewire.plots.style import COLOURS, GREY, available, canvas, save
+    from rewire.plots._style import COLOURS, GREY, available, canvas, save
 
     if not available():
         return

@@ -62,7 +62,7 @@ ORDER = """
     _density _carried _run _snapshot _stepper _fit _wasap _wassp _own_stepper
     _evaluating _holding _own_steps _own_loop trainer units presets
     datasets._mapping datasets._dataset datasets.* datasets.
-    plots.style plots.curves plots.comparison plots.inputs plots.structure plots. info
+    plots._style plots._curves plots._comparison plots._inputs plots._structure plots. info
     boltzmann
     recipe comparison.task comparison.contender comparison.sizing comparison.run comparison.child
     comparison.pool comparison.record comparison.result comparison._compare comparison.

@@ -116,7 +116,7 @@ def test_survival(logged):
     assert np.array_equal(drawn[0], fractions[:, 2], equal_nan=True)  # the first epoch rewires nothing
     assert len(drawn) == 2 * 4 + 1
     wide = np.full((200, 201), 0.5)
-    assert len(lines(plots.link_survival(wide))) == 2 * plots.curves.COHORTS + 1
+    assert len(lines(plots.link_survival(wide))) == 2 * plots._curves.COHORTS + 1
     only = np.full((3, 4), np.nan)
     only[:, 0] = 1.0
     assert len(lines(plots.link_survival(only))) == 1  # nothing was ever grown
@@ -182,7 +182,7 @@ def test_rules_stand_from_worst_to_best():
 
 
 def test_into_given_axes():
-    figure = plots.style.new_figure(6, 3)
+    figure = plots._style.new_figure(6, 3)
     left, right = figure.subplots(1, 2)
     assert plots.accuracy_curves({"a": [0.1, 0.2]}, axes=left) is figure
     assert plots.link_map(np.eye(3), axes=right, title="I") is figure
@@ -200,3 +200,24 @@ def test_without_matplotlib(monkeypatch, tmp_path):
         with pytest.raises(ImportError, match=r'pip install "rewire\[plot\]"'):
             draw()
     assert not list(tmp_path.iterdir())
+
+
+def test_any_column_of_a_history(logged):
+    history = logged.history
+    figure = plots.curves(history)
+    np.testing.assert_array_equal(lines(figure)[0], history["loss"])
+    assert figure.axes[0].get_title(loc="left") == "loss" and len(lines(figure)) == 1
+    low, high = figure.axes[0].get_ylim()
+    assert low < min(history["loss"]) and max(history["loss"]) < high
+    far = plots.curves({"a": [500.0, 400.0], "b": [[7.0, 6.0], [9.0, 8.0]]}, "lr", title="rates")
+    assert len(lines(far)) == 2 and far.axes[0].get_ylim()[0] < 6 and far.axes[0].get_ylim()[1] > 500
+    plots.curves({"same": [3.0, 3.0]})  # no range
+    with pytest.raises(ValueError, match="runs must have r2 or val_r2, got one with epoch, loss"):
+        plots.curves(history, "r2")
+    with pytest.raises(TypeError, match="column must be a string"):
+        plots.curves(history, ["loss"])
+
+
+def test_what_is_listed_can_be_called():
+    shown = [name for name in dir(plots) if not name.startswith("_")]
+    assert sorted(shown) == sorted(plots.__all__) and all(callable(getattr(plots, name)) for name in shown)

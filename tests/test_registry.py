@@ -55,7 +55,8 @@ def test_words_that_stand_for_options():
 def test_a_schedule_by_name_alone_would_have_a_length_that_nobody_chose():
     assert rw.schedules.schedule({"name": "cosine", "length": 7}) == rw.Cosine(7)
     assert rw.SGD(schedule="constant").schedule == rw.Constant()
-    for given, length in (("cosine", "length"), ("warmup", "length"), ({"name": "step", "gamma": 0.5}, "every")):
+    step = {"name": "step", "gamma": 0.5}
+    for given, length in (("cosine", "length"), ("warmup", "length"), (step, "every")):
         with pytest.raises(ValueError, match=f"must say its {length}, the epochs .* give rewire.[A-Z]"):
             rw.SGD(schedule=given)
     known = "'constant', 'step', 'cosine', 'warmup'"

@@ -23,7 +23,7 @@ from rewire.cli._shared import (
 )
 from rewire.cli.options import Parser, model_options, recipe_options, set_option, value_of
 from rewire.comparison import Comparison, compare, grid
-from rewire.plots.style import kind_of, kinds
+from rewire.plots._style import kind_of, kinds
 
 FAILED, INTERRUPTED = 1, 130
 

@@ -6,14 +6,20 @@ without a display.
 """
 
 from rewire.analysis import input_strength
-from rewire.plots.comparison import comparison
-from rewire.plots.curves import accuracy_by_rule, accuracy_curves, exploration_curves, link_survival
-from rewire.plots.inputs import connectivity, demo, linear_map
-from rewire.plots.structure import animate, degree_histograms, link_map
-from rewire.plots.style import available, save
+from rewire.plots._comparison import comparison
+from rewire.plots._curves import (
+    accuracy_by_rule,
+    accuracy_curves,
+    curves,
+    exploration_curves,
+    link_survival,
+)
+from rewire.plots._inputs import connectivity, demo, linear_map
+from rewire.plots._structure import animate, degree_histograms, link_map
+from rewire.plots._style import available, save
 
 __all__ = [
     "accuracy_by_rule", "accuracy_curves", "animate", "available", "comparison", "connectivity",
-    "degree_histograms", "demo", "exploration_curves", "input_strength", "linear_map", "link_map",
+    "curves", "degree_histograms", "demo", "exploration_curves", "input_strength", "linear_map", "link_map",
     "link_survival", "save",
 ]  # fmt: skip

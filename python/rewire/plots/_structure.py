@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from rewire._checks import number
 from rewire._fileio import atomic_write, writable_target
 from rewire.analysis import PowerLaw
-from rewire.plots.style import (
+from rewire.plots._style import (
     COLOURS,
     FAINT,
     GREY,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire.plots.curves import draw_curves
-from rewire.plots.style import STYLE, colour_map, heading, load_matplotlib, new_figure, percent_bar
+from rewire.plots._curves import draw_curves
+from rewire.plots._style import STYLE, colour_map, heading, load_matplotlib, new_figure, percent_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import chain, cycle
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rewire._checks import choice, describe, one_of_types
+from rewire._checks import choice, describe, one_of_types, text
 from rewire.history import History
-from rewire.plots.style import COLOURS, FAINT, GREY, INK, canvas, colour_map, percent_axis
+from rewire.plots._style import COLOURS, FAINT, GREY, INK, canvas, colour_map, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_by_rule", "accuracy_curves", "exploration_curves", "link_survival"]
+__all__ = ["accuracy_by_rule", "accuracy_curves", "curves", "exploration_curves", "link_survival"]
 
 COHORTS = 12  # lines of link_survival beside that of the initial links
 
@@ -45,6 +46,38 @@ def accuracy_curves(
     curves = as_curves("curves", curves, {"accuracy": "training", "val_accuracy": "validation"})
     with canvas(axes, 6, 4) as (figure, axes):
         draw_curves(axes, curves, title)
+    return figure
+
+
+def curves(
+    runs: History | Mapping[str, Any],
+    column: str = "loss",
+    *,
+    axes: Axes | None = None,
+    title: str | None = None,
+) -> Figure:
+    """Any column of histories over the epochs, one line per network, as for `accuracy_curves`.
+
+    Parameters
+    ----------
+    runs : History, or mapping of str to array_like, shape (n_epochs,) or (n_seeds, n_epochs)
+        A mapping's values may be a History or a list of them: ``val_`` and the column is drawn, or where
+        there is none the column. A History by itself gives a line for each of the two.
+    column : str
+        ``"loss"``, ``"accuracy"``, ``"r2"``, ``"lr"``, ...
+    axes : matplotlib Axes, optional
+    title : str, optional
+        The column by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For something else; the curve is named.
+    """
+    name = text("column", column)
+    found = as_curves("runs", runs, {name: "training", f"val_{name}": "validation"})
+    with canvas(axes, 6, 4) as (figure, axes):
+        draw_curves(axes, found, name if title is None else title, fractions=name == "accuracy")
     return figure
 
 
@@ -199,9 +232,19 @@ def _curve(what: str, values: Any, columns: Mapping[str, str]) -> NDArray[np.flo
     return found
 
 
-def draw_curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str, *, from_zero: bool = False) -> None:
-    """Curves with their names at their ends, the first one grey. All of every curve is in the picture."""
-    ends, lowest, highest = [], 1.0, 0.0
+def draw_curves(
+    axes: Axes,
+    curves: Mapping[str, ArrayLike],
+    title: str,
+    *,
+    from_zero: bool = False,
+    fractions: bool = True,
+) -> None:
+    """Curves with their names at their ends, the first one grey. All of every curve is in the picture.
+
+    Without ``fractions`` values may be any numbers.
+    """
+    ends, lowest, highest = [], math.inf, -math.inf
     for (name, values), colour in zip(curves.items(), chain((GREY,), cycle(COLOURS)), strict=False):
         values = np.atleast_2d(np.asarray(values, dtype=float))
         mean, epochs = values.mean(axis=0), np.arange(1, values.shape[1] + 1)
@@ -214,10 +257,16 @@ def draw_curves(axes: Axes, curves: Mapping[str, ArrayLike], title: str, *, from
         lowest, highest = min(lowest, float(np.nanmin(values))), max(highest, float(np.nanmax(values)))
     axes.set_title(title)
     axes.set_xlabel("epoch")
-    percent_axis(axes.yaxis)
+    room = 0.02 * (highest - lowest)
+    if fractions:
+        percent_axis(axes.yaxis)
+        room, lowest, highest = max(room, 0.005), min(lowest, 1.0), max(highest, 0.0)
+        top = max(highest, min(1.0, highest + room))
+    else:
+        room = room or abs(highest) * 0.02 or 1.0
+        top = highest + room
     _quiet(axes, "y")
-    room = max(0.02 * (highest - lowest), 0.005)
-    axes.set_ylim(0.0 if from_zero else lowest - room, max(highest, min(1.0, highest + room)))
+    axes.set_ylim(0.0 if from_zero else lowest - room, top)
     axes.set_xlim(1, max(2, *(epoch for *_, epoch in ends)))
     _label_ends(axes, ends)
 

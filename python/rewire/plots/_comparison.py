@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rewire._checks import choice, describe, one_of_types, text
-from rewire.plots.curves import draw_curves
-from rewire.plots.style import COLOURS, FAINT, INK, canvas, percent_axis
+from rewire.plots._curves import draw_curves
+from rewire.plots._style import COLOURS, FAINT, INK, canvas, percent_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
