@@ -732,7 +732,7 @@ def spoiled(model, tmp_path):
         (["predict", "x", "--data", "digits", "--out", ""], "the file name is empty"),
         (["predict", "x", "--data", "digits", "--out", "p.txt"], "--out must end in .csv or .npz"),
         (["predict", "x"], "--data"),
-        (["bench", "--density", "0"], "--density must be > 0"),
+        (["bench", "--density", "0"], "--density: must be a number in (0, 1], got 0"),
     ],
     ids=lambda a: " ".join(a[-3:]) if isinstance(a, list) else "",
 )

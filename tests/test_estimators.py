@@ -1,5 +1,6 @@
 """The estimators: what they learn, what they promise about it, and how they say no."""
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from small import HANG_SECONDS
 pytest.importorskip("sklearn")
 
 from sklearn.datasets import load_digits, make_friedman1, make_multilabel_classification
+from sklearn.feature_selection import RFE, SelectFromModel
 
 import rewire as rw
 from rewire import SparseMLPClassifier, SparseMLPRegressor
@@ -695,6 +697,54 @@ def test_a_network_too_large_is_refused_before_memory_is_taken():
     model = SparseMLPClassifier(**{**FAST, "hidden_layer_sizes": (2**30,) * 3, "epsilon": 100})
     with pytest.raises(MemoryError, match="needs about"):
         model.fit([[0.0], [1.0]], [0, 1])
+
+
+# --- importances ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_feature_importances(kind):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 6)) * [1.0, 100.0, 1.0, 1.0, 1.0, 0.0] + 3.0  # the last one is constant
+    y = (X[:, 0] > 3.0).astype(int)
+    options = {**FAST, "hidden_layer_sizes": (30, 20), "epsilon": 3, "max_iter": 40, "batch_size": 16}
+    assert not hasattr(kind(**options), "feature_importances_")
+    model = kind(**options).fit(X, y)
+    found = model.feature_importances_
+    assert found.shape == (6,) and found.dtype == np.float64 and found.sum() == pytest.approx(1.0)
+    paths = sum_over_paths(model)
+    assert paths[5] > 0 and found[5] == 0.0 and found.argmax() == 0
+    paths *= model.network_.standardizer.scale * X.std(axis=0)
+    np.testing.assert_allclose(found, paths / paths.sum(), rtol=1e-6)
+    plain = kind(**options, standardize=False).fit(X[:, :5] / 100, y)
+    paths = sum_over_paths(plain)
+    np.testing.assert_allclose(plain.feature_importances_, paths / paths.sum(), rtol=1e-6)
+    chosen = SelectFromModel(kind(**options), max_features=1, threshold=-np.inf).fit(X, y).get_support()
+    assert chosen.tolist() == [True] + [False] * 5
+    assert RFE(kind(**options), n_features_to_select=2, step=4).fit(X, y).n_features_ == 2
+
+
+def sum_over_paths(model):
+    return functools.reduce(np.matmul, [np.abs(c.toarray()).astype(float) for c in model.coefs_]).sum(axis=1)
+
+
+@pytest.mark.parametrize("activation", ["two-sided", "k-winners", "srelu"])
+def test_feature_importances_of_activations_that_are_layers(activation):
+    X, y = np.random.default_rng(0).normal(size=(40, 8)), np.arange(40) % 2
+    model = SparseMLPClassifier((12,), activation, epsilon=3, max_iter=1, n_jobs=1, random_state=0).fit(X, y)
+    first, last = (np.abs(c.toarray()).astype(float) for c in model.coefs_)
+    if activation == "two-sided":  # each hidden value comes twice
+        first = np.hstack([first, first])
+    paths = (first @ last).sum(axis=1) * model.network_.standardizer.scale * X.std(axis=0)
+    np.testing.assert_allclose(model.feature_importances_, paths / paths.sum(), rtol=1e-6)
+
+
+def test_no_importances_where_paths_tell_no_weights():
+    X, y = np.random.default_rng(0).normal(size=(40, 8)), np.arange(40) % 2
+    layers = [{"type": "Mix", "mix": "wht"}, {"type": "Sparse", "density": 0.5}]
+    model = SparseMLPClassifier(layers=layers, max_iter=1, n_jobs=1, random_state=0).fit(X, y)
+    with pytest.raises(AttributeError, match="has no feature_importances_: layer.* whose weights it does"):
+        _ = model.feature_importances_
 
 
 # --- without scikit-learn ----------------------------------------------------------------------------------

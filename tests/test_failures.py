@@ -2,11 +2,13 @@
 
 import pickle
 import threading
+import warnings
 
 import numpy as np
 import pytest
 
 import rewire as rw
+from rewire._warn import says_interrupted
 from small import Log, T, X, Y, network, trainer
 
 # --- what goes wrong --------------------------------------------------------------------
@@ -77,13 +79,33 @@ class Interrupt:
 
 def test_interrupt_leaves_a_valid_model():
     t = trainer(callbacks=[Interrupt(9), log := Log()], rewiring="set")
-    history = t.fit(X, Y, epochs=10, batch_size=16, verbose=0)
+    with pytest.warns(rw.InterruptedWarning, match="Trainer.fit was interrupted after 1 epochs and 9 steps"):
+        history = t.fit(X, Y, epochs=10, batch_size=16, verbose=0)
     assert history.interrupted and len(history) == 1 and t.step == 9
     assert log.seen[-1] == "done"
     t.network.validate()
     t.network.predict(X)
-    assert not t.fit(X, Y, epochs=2, verbose=0).interrupted
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", rw.InterruptedWarning)
+        assert not t.fit(X, Y, epochs=2, verbose=0).interrupted
     assert t.epoch == 3
+
+
+def test_an_interrupt_can_end_a_loop_over_fits():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", rw.InterruptedWarning)
+        t = trainer(callbacks=[Interrupt(9)])
+        with pytest.raises(rw.InterruptedWarning):
+            t.fit(X, Y, epochs=10, batch_size=16, verbose=0)
+        assert t.step == 9 and t.history.interrupted  # what was learnt is kept
+        assert np.isfinite(t.network.predict(X)).all()
+
+
+def test_who_says_it_himself_is_not_warned():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", rw.InterruptedWarning)
+        with says_interrupted():
+            assert trainer(callbacks=[Interrupt(2)]).fit(X, Y, verbose=0).interrupted
 
 
 def test_interrupt_while_features_are_measured(monkeypatch):

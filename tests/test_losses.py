@@ -170,6 +170,14 @@ def test_extreme_outputs(dtype):
         (lambda: rw.CrossEntropy(class_weight=[0, 0]), ValueError, "class_weight must have a positive sum"),
         (lambda: rw.CrossEntropy(class_weight=[1, -1]), ValueError, "class_weight must be .*>= 0, got -1"),
         (lambda: rw.CrossEntropy(0, [1, 2]).check_outputs(3), ValueError, "class_weight must have 3"),
+        *((lambda given=given: rw.CrossEntropy(class_weight=given), TypeError,
+           "list of numbers, one for each .* compute_sample_weight") for given in ("balanced", {0: 1})),
+        (lambda: rw.CrossEntropy().targets([[0], [1]], 3), ValueError,
+         r"\(samples,\), or \(samples, 3\) for probabilities, got \(2, 1\): .* y.ravel\(\)"),
+        (lambda: rw.CrossEntropy().targets([0.0, 1.0], 2), TypeError, r"got float64: give y.astype\(int\)"),
+        (lambda: rw.SquaredHinge().targets([0.0, 1.0], 2), TypeError, r"got float64: give y.astype\(int\)"),
+        (lambda: rw.CrossEntropy().targets(["a", "b"], 2), TypeError, "numpy.unique.* numbers classes"),
+        (lambda: rw.losses.loss("contrast2"), ValueError, "^loss must be one of 'cross_entropy', 'binary"),
         (lambda: rw.Huber(0), ValueError, "delta must be a number > 0, got 0"),
         (lambda: rw.losses.loss({"name": "huber", "beta": 1}), TypeError, "huber.*beta"),
         (lambda: rw.losses.loss("poison"), ValueError, "loss must be one of .*'poisson'.*, got 'poison'"),
@@ -449,6 +457,12 @@ def test_estimators_take_losses():
             rw.SparseMLPClassifier(**options, loss=wrong).fit(data.X, data.y)
     with pytest.raises(ValueError, match="loss must be 'auto', 'mse', 'huber', 'poisson' or an ArrayLoss"):
         rw.SparseMLPRegressor(**options, loss="squared_hinge").fit(data.X, y)
+    for kind, listed in (
+        (rw.SparseMLPRegressor, "'poisson' or an Arr"),
+        (rw.SparseMLPClassifier, "'squared_h"),
+    ):
+        with pytest.raises(ValueError, match=f"loss must be 'auto', '.*{listed}.*, got 'msee'"):
+            kind(**options, loss="msee").fit(data.X, data.y)
     own = rw.SparseMLPRegressor(**options, loss=LogCosh()).fit(data.X, y)
     assert np.isfinite(own.predict(data.X)).all()
 

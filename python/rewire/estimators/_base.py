@@ -30,13 +30,12 @@ from rewire._strategies import Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._warn import says_interrupted
 from rewire.activations import Activation
-from rewire.analysis import input_strength
 from rewire.callbacks import EarlyStopping, WeightAverage, weight_average
 from rewire.connectivity import Connectivity
 from rewire.estimators import _auto, _parameters, _parts
 from rewire.estimators._arguments import Arguments
 from rewire.estimators._auto import Amount
-from rewire.estimators._network import coefficients, new_network
+from rewire.estimators._network import coefficients, new_network, path_strengths
 from rewire.estimators._split import hold_out
 from rewire.history import History
 from rewire.initializers import Initializer
@@ -444,11 +443,11 @@ class BaseSparseMLP(Arguments):
         hidden = _parameters.hidden_sizes(self.hidden_layer_sizes)
         fitted["_hidden_sizes"] = tuple(hidden)  # as asked for; neurons may go
         sizes = [X.shape[1], *hidden, fitted["n_outputs_"]]
-        fitted["_built_with"] = _parameters.built_with(self)
-        fitted["_built_from"] = _parameters.plain_values(self)
         fitted["out_activation_"], final, usual = self._output(fitted)
         loss = _parameters.loss_of(self.loss, usual, self._fitting(usual))
         self._check_loss(loss, usual)
+        fitted["_built_with"] = _parameters.built_with(self)
+        fitted["_built_from"] = _parameters.plain_values(self)
         dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
         if dtype == "auto":
             dtype = "float64" if X.dtype == np.float64 else "float32"
@@ -689,21 +688,26 @@ class BaseSparseMLP(Arguments):
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:
-        """How strongly the first layer is connected to each feature; the sum is 1.
+        """How strongly the outputs are connected to each feature; the sum is 1.
 
-        The sum of |w| over the links of a feature, times its deviation as the network sees it: 1 with
-        ``standardize`` (less where far values are brought nearer), 0 for a feature that is constant. It is
-        what ``SelectFromModel`` and ``RFE`` of scikit-learn ask for. Without ``standardize`` it depends on
-        the units of features.
+        The product of |w| along a path from the feature to an output, summed over all paths, times the
+        feature's deviation as the network sees it: 1 with ``standardize`` (less where far values are brought
+        nearer), 0 for a constant. It is what ``SelectFromModel`` and ``RFE`` of scikit-learn ask for. Without
+        ``standardize`` it depends on the units of features. First weights are random: after few epochs it
+        tells little.
 
         Raises
         ------
         AttributeError
-            If features do not reach the weights of the first layer one by one.
+            With layers whose weights are not told by paths, such as `Mix`, `Residual`, `Concat`.
+
+        Notes
+        -----
+        After Garson, *Interpreting neural-network connection weights*, AI Expert 6 (1991), without shares.
         """
         network = self.network_
         try:
-            found = input_strength(network)
+            found = path_strengths(network)
         except TypeError as error:
             raise AttributeError(f"{type(self).__name__} has no feature_importances_: {error}") from None
         standardizer = network.standardizer

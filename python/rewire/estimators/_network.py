@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from rewire import _checks
 from rewire.activations import activation
 from rewire.estimators import _parameters
 from rewire.initializers import initializer
-from rewire.layers import Layer, Switches
+from rewire.layers import KWinners, Layer, LayerNorm, Switches, TwoSided
+from rewire.layers.elementwise import Elementwise
+from rewire.layers.weighted import WeightLayer
 from rewire.network import Sequential
 from rewire.parameters import DenseParameter
 from rewire.presets import mlp_layers
 from rewire.recipe import given_layers
 
-__all__ = ["coefficients", "new_network"]
+__all__ = ["coefficients", "new_network", "path_strengths"]
 
 
 def new_network(model: Any, sizes: Sequence[int], final: str, X: Any, dtype: str) -> Sequential:
@@ -70,3 +73,26 @@ def coefficients(layer: Layer) -> csr_array:
     if isinstance(weight, DenseParameter):
         return csr_array(weight.values.T)
     return csr_array(layer.store.to_csr().T)
+
+
+def path_strengths(network: Sequential) -> NDArray[np.float64]:
+    """For every input the product of |w| along each path to an output, summed over all paths.
+
+    Raises
+    ------
+    TypeError
+        For a layer that is neither one of weights nor hands values on one by one.
+    """
+    found = np.ones(network.n_out)
+    for layer in reversed(network.layers):
+        if isinstance(layer, WeightLayer):
+            rows, cols, weights = layer.weight.to_arrays()
+            sizes = np.abs(weights, dtype=np.float64) * found[rows]
+            found = np.bincount(cols, sizes, layer.n_in)
+        elif isinstance(layer, TwoSided):
+            rows, cols = layer.connections()
+            found = np.bincount(cols, found[rows], layer.n_in)
+        elif not isinstance(layer, Elementwise | LayerNorm | KWinners):
+            raise TypeError(f"{layer.label} has paths whose weights it does not tell")
+        found /= found.max() or 1.0  # products of many layers stay numbers
+    return found

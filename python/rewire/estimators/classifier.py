@@ -191,8 +191,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Accuracy on what was held out (of single decisions for multilabel targets); None without early
         stopping.
     feature_importances_ : ndarray of float64, shape (n_features,)
-        The sum of |w| over the links of a feature, times its deviation as the network sees it (1 with
-        ``standardize``, 0 for a constant), with a sum of 1: what ``SelectFromModel`` and ``RFE`` ask for.
+        Products of |w| along all paths from a feature to the outputs, times its deviation as the network
+        sees it (1 with ``standardize``, 0 for a constant), with a sum of 1: what ``SelectFromModel`` and
+        ``RFE`` ask for. After few epochs it tells little.
     coefs_ : list of csr_array, shape (n_in, n_out)
         Copies, made at every access.
     intercepts_ : list of ndarray, shape (n_out,)
