@@ -216,7 +216,8 @@ class HintedArguments:
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        if (args or kwargs) and (signature := _signature(cls)) is not None:
+        kind: Any = cls
+        if (args or kwargs) and (signature := _signature(kind)) is not None:
             for name in kwargs:
                 if name not in signature.parameters:
                     known = signature.parameters

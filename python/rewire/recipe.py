@@ -292,9 +292,10 @@ class Recipe:
         if what == "step":
             return Step(every=third)
         if isinstance(what, Mapping):  # with options of its own, and the same length unless that is one
-            kind = SCHEDULES.find(named("schedule", what)[0])
-            steps = what.get("unit") == "step"  # how many there are is not known here
-            lengths = {} if steps else {Cosine: {"length": epochs}, Step: {"every": third}}
+            kind: Any = SCHEDULES.find(named("schedule", what)[0])
+            lengths: dict[Any, dict[str, int]] = {Cosine: {"length": epochs}, Step: {"every": third}}
+            if what.get("unit") == "step":  # how many there are is not known here
+                lengths = {}
             return as_schedule({**lengths.get(kind, {}), **what})
         return None if what == "constant" else what
 

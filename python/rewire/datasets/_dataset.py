@@ -125,9 +125,9 @@ def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
         if test_shape != feature_shape:
             raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
     y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
-    for name, samples, targets in (("", X, y), ("_test", X_test, y_test)):
-        if samples is not None and targets is not None and samples.shape[0] != len(targets):
-            raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {len(targets)}")
+    for name, samples, values in (("", X, y), ("_test", X_test, y_test)):
+        if samples is not None and values is not None and samples.shape[0] != len(values):
+            raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {len(values)}")
     name = os.path.splitext(os.path.basename(path))[0]
     return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
 

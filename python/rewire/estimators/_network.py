@@ -83,15 +83,15 @@ def path_strengths(network: Sequential) -> NDArray[np.float64]:
     TypeError
         For a layer that is neither one of weights nor hands values on one by one.
     """
-    found = np.ones(network.n_out)
+    found: NDArray[np.float64] = np.ones(network.n_out)
     for layer in reversed(network.layers):
         if isinstance(layer, WeightLayer):
             rows, cols, weights = layer.weight.to_arrays()
             sizes = np.abs(weights, dtype=np.float64) * found[rows]
-            found = np.bincount(cols, sizes, layer.n_in)
+            found = np.bincount(cols, sizes, layer.n_in).astype(np.float64, copy=False)
         elif isinstance(layer, TwoSided):
             rows, cols = layer.connections()
-            found = np.bincount(cols, found[rows], layer.n_in)
+            found = np.bincount(cols, found[rows], layer.n_in).astype(np.float64, copy=False)
         elif not isinstance(layer, Elementwise | LayerNorm | KWinners):
             raise TypeError(f"{layer.label} has paths whose weights it does not tell")
         found /= found.max() or 1.0  # products of many layers stay numbers
