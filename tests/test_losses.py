@@ -171,7 +171,7 @@ def test_extreme_outputs(dtype):
         (lambda: rw.CrossEntropy(class_weight=[1, -1]), ValueError, "class_weight must be .*>= 0, got -1"),
         (lambda: rw.CrossEntropy(0, [1, 2]).check_outputs(3), ValueError, "class_weight must have 3"),
         *((lambda given=given: rw.CrossEntropy(class_weight=given), TypeError,
-           "list of numbers, one for each .* compute_sample_weight") for given in ("balanced", {0: 1})),
+           "list of numbers, one for each .*compute_sample_weight") for given in ("balanced", {0: 1})),
         (lambda: rw.CrossEntropy().targets([[0], [1]], 3), ValueError,
          r"\(samples,\), or \(samples, 3\) for probabilities, got \(2, 1\): .* y.ravel\(\)"),
         (lambda: rw.CrossEntropy().targets([0.0, 1.0], 2), TypeError, r"got float64: give y.astype\(int\)"),
