@@ -10,14 +10,16 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+import scipy.sparse
 from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import rewire as rw
 from rewire import QuickSelection, SparseDenoisingAutoencoder
@@ -91,8 +93,72 @@ def test_scores_are_the_same_whatever_transform_gives(coder, digits):
         assert coder.score(digits) == coder.score(digits.astype(np.float64))
 
 
-def test_strengths_are_sums_over_outgoing_links(coder):
-    by_hand = np.abs(coder.components_.toarray()).sum(axis=0)
+def _with_constants(X, *, first):
+    constants = np.tile([[1.0, 0.1, -3e5, 0.0, 1e300, 5.0, 2.0, 0.7]], (len(X), 1))
+    return np.hstack([constants, X] if first else [X, constants])
+
+
+@pytest.mark.parametrize(
+    "first, sparse, options",
+    [
+        (False, False, {}),
+        (True, False, {}),
+        (True, True, {}),
+        (True, False, {"rewiring": None}),
+        (True, False, {"noise": 0.0}),
+        (True, False, {"group": 4, "dtype": "float64"}),
+        (True, False, {"standardize": "scale"}),
+        (True, False, {"standardize": False, "learning_rate_init": 1e-4}),
+    ],
+)
+def test_constant_features_are_the_last_to_be_selected(first, sparse, options):
+    X = load_breast_cancer().data[:200, :8]
+    if options.get("standardize") is False:
+        X = X / X.std(axis=0)
+    X = _with_constants(X, first=first)
+    if "standardize" in options:
+        X[X == 1e300], X[X == -3e5] = 1.0, -3.0
+    coder = SparseDenoisingAutoencoder(60, max_iter=10, n_jobs=1, **options)
+    for k in (4, 8):
+        found = QuickSelection(k, estimator=coder, n_runs=1, random_state=0).fit(
+            scipy.sparse.csr_array(X) if sparse else X
+        )
+        assert X[:, found.get_support()].std(axis=0).min() > 1e-6
+    assert QuickSelection(12, estimator=coder, n_runs=1).fit(X).get_support().sum() == 12
+
+
+def test_a_feature_without_links_goes_before_constant_ones():
+    X = _with_constants(load_breast_cancer().data[:60, :2], first=True)
+    coder = SparseDenoisingAutoencoder(5, max_iter=1, density=1e-9, rewiring=None, n_jobs=1)
+    with pytest.warns(rw.errors.DensityWarning):
+        found = QuickSelection(2, estimator=coder, n_runs=1, random_state=0).fit(X)
+    assert not found.strengths_.any() and np.flatnonzero(found.get_support()).tolist() == [8, 9]
+
+
+def test_features_that_hardly_vary_do_not_win_by_their_first_weights():
+    """The edges of digits are 0 but in a few images: nothing trains their weights, and nothing follows."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    coder = SparseDenoisingAutoencoder(300, max_iter=40, n_jobs=1)
+    found = QuickSelection(20, estimator=coder, n_runs=1, random_state=0).fit(X)
+    assert (X[:, found.get_support()].std(axis=0) > 1.0).all()
+    judge = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+    assert cross_val_score(judge, found.transform(X), y, cv=2).mean() > 0.6  # 0.3 by the edges
+
+
+def test_a_stream_may_begin_with_a_feature_that_is_constant(digits):
+    X = digits[:, digits.std(axis=0) > 1.0].copy()
+    begun = X.copy()
+    begun[:, 3] = 5.0
+    coder = SparseDenoisingAutoencoder(40, n_jobs=1, random_state=0).partial_fit(begun)
+    assert coder.strengths_[3] == 0.0 and np.all(np.delete(coder.strengths_, 3) > 0.0)
+    assert np.all(coder.partial_fit(X).strengths_ > 0.0)
+
+
+def test_strengths_are_sums_over_outgoing_links(coder, digits):
+    deviations = ((digits - coder.mean_) / coder.scale_).std(axis=0)
+    assert (deviations == 0.0).any() and (np.abs(deviations - 1.0) < 1e-6).any()
+    by_hand = np.abs(coder.components_.toarray()).sum(axis=0) * deviations
     assert np.allclose(coder.strengths_, by_hand)
     assert np.allclose(coder.feature_importances_, by_hand / by_hand.sum())
     assert SelectFromModel(coder, prefit=True, max_features=9).transform(np.ones((1, 64))).shape == (1, 9)

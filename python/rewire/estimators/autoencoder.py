@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from rewire import _checks
 from rewire._checks import describe
 from rewire._inputs import DenseSource, Source, as_source
-from rewire._moments import quiet
+from rewire._moments import Moments, quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._targets import refuse_where
 from rewire._warn import says_interrupted
@@ -43,7 +43,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     Features get noise, and the network learns what they were without it. Where links are rewired, they gather
     at the inputs that help to reconstruct others: the sum of |w| over the links of an input, its strength,
-    ranks the features. :class:`~rewire.QuickSelection` selects by it.
+    ranks the features, times the deviation that the input has in the network. That is 1, or less for features
+    that standardising leaves small, and 0 for constant ones: what hardly varies has hardly a gradient, and
+    keeps its first links and weights. :class:`~rewire.QuickSelection` selects by it.
 
     Parameters
     ----------
@@ -83,8 +85,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Epochs that a whole run takes, where a call of ``partial_fit`` is one as well: what fractions of the
         run, such as ``end=0.75`` of ``rewiring="rigl"``, count by. By default ``max_iter``.
     standardize : bool or "scale"
-        Bring features to mean 0 and deviation 1; with ``"scale"`` without subtracting the mean. Without it
-        strengths depend on units.
+        Bring features to mean 0 and deviation 1, or less where a value would be further than 5 from 0; with
+        ``"scale"`` without subtracting the mean. Without it strengths depend on units.
     random_state : int, RandomState, Generator, SeedSequence or None
         Of links, weights, noise, and the order of samples.
     n_jobs : int, optional
@@ -96,7 +98,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
     Attributes
     ----------
     strengths_ : ndarray of float64, shape (n_features,)
-        Sum of |w| over the links that leave each input.
+        Sum of |w| over the links that leave each input, times the deviation of ``(X - mean_) / scale_``.
     feature_importances_ : ndarray of float64, shape (n_features,)
         The same, with a sum of 1: what scikit-learn's ``SelectFromModel`` and ``RFE`` ask for.
     components_ : csr_array, shape (n_components, n_features)
@@ -132,6 +134,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
     trainer_: Trainer
     _own_sgd: bool
     _units_of: Standardizer
+    _moments: Moments  # of all samples so far
     n_features_in_: int
 
     def __init__(
@@ -221,7 +224,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
             X = _parts.dense(_parts.samples(self, X, reset=True, least=2))
             trainer, by = self._new_trainer(X.shape[1], stream=False), self._units(X)
             trainer.horizon = self.horizon
-            self._learn(trainer, by, X, _checks.integer("max_iter", self.max_iter, low=1))
+            moments = DenseSource(X).moments(None)
+            self._learn(trainer, by, moments, X, _checks.integer("max_iter", self.max_iter, low=1))
         if self.trainer_.history.interrupted:
             _parts.tell_interrupted(self, "fit", f"{self.n_iter_} epochs")
         return self
@@ -278,13 +282,19 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
             for rule in trainer.rewiring.parts():
                 if own or (self.horizon is None and not rule.run_fractions()):
                     trainer.state.told = trainer.state.told | {("misfit", rule.name)}
-            self._learn(trainer, by, X, 1)
+            found = DenseSource(X).moments(None)
+            self._learn(trainer, by, found if first else self._moments.merged(found), X, 1)
         if self.trainer_.history.interrupted:
             _parts.tell_interrupted(self, "partial_fit", f"{self.n_iter_} epochs")
         return self
 
-    def _learn(self, trainer: Trainer, by: Standardizer, X: NDArray[Any], epochs: int) -> None:
-        """Some epochs on these samples; what is learnt becomes the estimator's."""
+    def _learn(
+        self, trainer: Trainer, by: Standardizer, moments: Moments, X: NDArray[Any], epochs: int
+    ) -> None:
+        """Some epochs on these samples; what is learnt becomes the estimator's.
+
+        ``moments`` are those of all samples so far.
+        """
         options: dict[str, Any] = {
             "batch_size": _checks.integer("batch_size", self.batch_size, low=1),
             "verbose": _parts.verbosity(self),
@@ -305,7 +315,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
                 f"standardize={self.standardize!r}"
             )
             raise
-        self.__dict__.update(trainer_=trainer, mean_=by.mean, scale_=1.0 / by.scale, _units_of=by)
+        self.__dict__.update(
+            trainer_=trainer, mean_=by.mean, scale_=1.0 / by.scale, _units_of=by, _moments=moments
+        )
 
     def _new_trainer(self, n_features: int, *, stream: bool) -> Trainer:
         """A trainer of a new network."""
@@ -458,10 +470,11 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @property
     def strengths_(self) -> NDArray[np.float64]:
-        """Sum of |w| over the links that leave each input."""
+        """What each input moves hidden neurons by: the sum of |w| over its links, times its deviation."""
         _, inputs, weights = self.network_.layers[0].store.to_arrays()
         sizes = np.abs(weights, dtype=np.float64)
-        return np.bincount(inputs, sizes, self.n_features_in_).astype(np.float64, copy=False)
+        sums: NDArray[np.float64] = np.bincount(inputs, sizes, self.n_features_in_)
+        return sums * (self._moments.deviation / self.scale_)
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:

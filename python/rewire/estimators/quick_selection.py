@@ -26,7 +26,8 @@ class QuickSelection(SelectorMixin, Arguments):
     """Selects the features that a sparse denoising autoencoder leans on: no targets are needed.
 
     The autoencoder is trained several times from other random links; strengths of its input neurons (the sum
-    of |w| over their links) are averaged, and the features of largest strength are kept.
+    of |w| over their links, times the deviation of what comes in) are averaged, and the features of largest
+    strength are kept. Constant features have none: one is selected only where there is nothing else.
 
     Parameters
     ----------
@@ -60,7 +61,9 @@ class QuickSelection(SelectorMixin, Arguments):
     Atashgahi, Sokar, van der Lee, Mocanu, Mocanu, Veldhuis, Pechenizkiy, *Quick and Robust Feature Selection:
     the Strength of Energy-efficient Sparse Training for Autoencoders*, Machine Learning 111 (2022), takes
     one run of 10 to 100 epochs. There strengths are those between the removal and the growth of links in the
-    last rewiring; here they are those at the end, where training has had the last word.
+    last rewiring; here they are those at the end, where training has had the last word, and inputs that vary
+    by less than 1 count less. What takes time are steps and rewirings, an epoch of each at least: many for
+    few rows. ``estimator=SparseDenoisingAutoencoder(verbose=1)`` shows the epochs.
 
     Features that no other feature helps to reconstruct are not selected, however much a target depends on
     them: for those a method that looks at targets is the better one.
@@ -120,7 +123,8 @@ class QuickSelection(SelectorMixin, Arguments):
         """
         with _parameters.DrawsUndone(self.random_state), AttributesUndone(self):
             X = _parts.samples(self, X, reset=True, least=2)
-            if not _varies(X):
+            varies = _varying(X)
+            if not varies.any():
                 raise ValueError("X must hold features that vary, got samples that are all alike")
             count, runs = self._count(X.shape[1]), _checks.integer("n_runs", self.n_runs, low=1)
             kind = SparseDenoisingAutoencoder
@@ -134,7 +138,7 @@ class QuickSelection(SelectorMixin, Arguments):
                     raise KeyboardInterrupt  # fewer runs, or shorter ones, would be another selection
                 estimators.append(found)
             strengths = np.mean([found.strengths_ for found in estimators], axis=0)
-            order = np.argsort(-strengths, kind="stable")
+            order = np.lexsort((~varies, -strengths))  # stable, so that of equals the first comes first
             ranking = np.ones(X.shape[1], np.int64)
             ranking[order[count:]] = np.arange(2, 2 + X.shape[1] - count)
             self.__dict__.update(
@@ -164,8 +168,9 @@ class QuickSelection(SelectorMixin, Arguments):
         return tags
 
 
-def _varies(X: Any) -> bool:
-    """Whether a feature has more than one value."""
+def _varying(X: Any) -> NDArray[np.bool_]:
+    """Which features have more than one value."""
     if issparse(X):
-        return bool((X.max(axis=0) - X.min(axis=0)).nnz)
-    return bool((X != X[0]).any())
+        return (X.max(axis=0) != X.min(axis=0)).toarray().reshape(-1)
+    found: NDArray[np.bool_] = (X != X[0]).any(axis=0)
+    return found
