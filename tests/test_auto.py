@@ -1,4 +1,4 @@
-"""What estimators take from the number of rows: weight decay, and when SET moves links."""
+"""What estimators take from the number of rows: weight decay, how long they train, when SET moves links."""
 
 import numpy as np
 import pytest
@@ -125,6 +125,76 @@ def test_a_stream_moves_links_every_hundred_steps():
     assert [row["epoch"] for row in model.topology_history_] == [100, 200]
 
 
+# --- epochs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rows, batch, epochs, patience",
+    [(400, "auto", 500, 50), (40, "auto", 1000, 200), (400, 4, 100, 10), (300, "auto", 667, 67)],
+)
+def test_few_steps_an_epoch_take_more_epochs(rows, batch, epochs, patience, monkeypatch):
+    asked = []
+    fit = rw.Trainer.fit
+
+    def noted(trainer, *data, epochs, **options):
+        stops = [one.patience for one in trainer.callbacks if isinstance(one, rw.EarlyStopping)]
+        asked.append((epochs, *stops))
+        return fit(trainer, *data, epochs=1, **options)
+
+    monkeypatch.setattr(rw.Trainer, "fit", noted)
+    options = {**FEW, "max_iter": "auto", "batch_size": batch}
+    SparseMLPClassifier(**options).fit(X[:rows], Y[:rows])
+    SparseMLPClassifier(**options, n_iter_no_change=None).fit(X[:rows], Y[:rows])
+    SparseMLPClassifier(**{**options, "max_iter": 7}, n_iter_no_change=3).fit(X[:rows], Y[:rows])
+    SparseMLPClassifier(**options).partial_fit(X[:rows], Y[:rows], classes=[0, 1])
+    assert asked == [(epochs, patience), (epochs,), (7, 3), (1,)]
+
+
+def test_a_warm_start_with_more_rows_counts_anew():
+    model = SparseMLPRegressor((3,), warm_start=True, batch_size=40, random_state=0, n_iter_no_change=None)
+    few = model.set_params(max_iter="auto").fit(X[:40], X[:40, 0]).n_iter_
+    assert few == 1000 and model.fit(X, X[:, 0]).n_iter_ == few + 200  # epochs of 10 steps
+
+
+@pytest.mark.parametrize("name", ["max_iter", "n_iter_no_change"])
+def test_other_words_than_auto_are_refused(name):
+    for wrong in ("Auto", "none"):
+        with pytest.raises(ValueError, match=f"{name} must be one of 'auto', got"):
+            SparseMLPClassifier(**{**FEW, name: wrong}).fit(X, Y)
+
+
+# --- biases ---------------------------------------------------------------------------------------
+
+
+def _first_biases(**options):
+    still = {**FEW, "optimizer": rw.SGD(1e-30), "rewiring": None, "hidden_layer_sizes": (200, 30)}
+    model = SparseMLPRegressor(**{**still, **options}).fit(X, X[:, 0])
+    return model.intercepts_, [layer.store.fan_in() for layer in model.network_.weight_layers]
+
+
+def test_biases_of_hidden_layers_spread_by_fan_in():
+    for dtype in ("float32", "float64"):
+        biases, fans = _first_biases(dtype=dtype, epsilon=1.5)
+        for bias, fan in zip(biases[:2], fans[:2], strict=True):
+            scaled = bias * np.sqrt(np.maximum(fan, 1))
+            assert np.abs(scaled).max() <= 1.0 + 1e-6 and len(np.unique(fan)) > 2
+            assert scaled.min() < -0.7 and scaled.max() > 0.7 and abs(scaled.mean()) < 0.4
+        assert np.abs(biases[2]).max() < 1e-20  # after a step of next to nothing
+
+
+def test_biases_follow_the_seed_and_the_option():
+    first, again, other = (_first_biases(random_state=seed)[0][0] for seed in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert np.array_equal(_first_biases(n_jobs=2)[0][0], first)
+    assert all(np.abs(bias).max() < 1e-20 for bias in _first_biases(bias_init="zeros")[0])
+    assert (_first_biases(bias_init=0.25)[0][0] == 0.25).all()
+
+
+def test_published_settings_begin_with_biases_of_zero():
+    found = SparseMLPClassifier.from_preset("set-2018")
+    assert found.bias_init == "zeros" and found.max_iter == 100
+
+
 # --- what for -------------------------------------------------------------------------------------
 
 
@@ -135,4 +205,18 @@ def test_noise_is_not_learnt_by_heart():
         for options in ({}, {"weight_decay": 0.0})
     ]
     held, free = (model.score(X, noise[:, 0]) for model in trained)
-    assert held < 0.75 < 0.95 < free
+    assert held < 0.85 < 0.95 < free
+
+
+@pytest.mark.parametrize(
+    "of", [lambda x: np.sin(3 * x), np.abs, np.square], ids=["sine", "distance", "square"]
+)
+def test_a_curve_over_one_feature(of):
+    """With biases of zero all kinks lie at the mean, and the fit is two straight lines."""
+    x = np.random.default_rng(0).uniform(-3, 3, (300, 1)) + 1.0
+    y = of(x[:, 0])
+    scores = [
+        SparseMLPRegressor((100, 100), random_state=0, n_jobs=1, **options).fit(x[:200], y[:200])
+        .score(x[200:], y[200:]) for options in ({}, {"bias_init": "zeros", "max_iter": 100})
+    ]  # fmt: skip
+    assert scores[0] > 0.5 and scores[0] > scores[1]

@@ -64,20 +64,36 @@ class Initializer:
         """Fill a dense ``(n_out, n_in)`` matrix in place."""
         n_out, n_in = weights.shape
         d = self.draw_for(n_in, n_out, float(n_in * n_out), gain)
-        scale = d.scale / math.sqrt(n_in) if d.real_fan else d.scale
-        if d.kind == "constant":
-            weights.fill(scale)
-        elif d.kind == "normal":
-            rng.standard_normal(out=weights, dtype=weights.dtype)
-            weights *= scale
-        else:
-            rng.random(out=weights, dtype=weights.dtype)
-            weights -= 0.5
-            weights *= 2.0 * scale
+        _drawn(d.kind, d.scale / math.sqrt(n_in) if d.real_fan else d.scale, weights, rng)
+
+    def fill_biases(
+        self, biases: NDArray[Any], fan_in: NDArray[Any], n_in: int, gain: float, rng: np.random.Generator
+    ) -> None:
+        """Fill biases ``(n_out,)`` in place: a neuron's is drawn as a weight into it is, by its own fan-in.
+
+        A neuron without sources counts as one with a single source.
+        """
+        d = self.draw_for(n_in, len(biases), float(fan_in.sum()), gain)
+        _drawn(d.kind, d.scale / np.sqrt(np.maximum(fan_in, 1)) if d.real_fan else d.scale, biases, rng)
 
     def config(self) -> dict[str, Any]:
         """JSON-able description; :func:`initializer` reads it back."""
         return {"name": self.name, **asdict(self)}
+
+
+def _drawn(
+    kind: str, scale: float | NDArray[np.float64], values: NDArray[Any], rng: np.random.Generator
+) -> None:
+    """Values of a draw, in place; the scale may be one for each of them."""
+    if kind == "constant":
+        values[...] = scale
+    elif kind == "normal":
+        rng.standard_normal(out=values, dtype=values.dtype)
+        values *= scale
+    else:
+        rng.random(out=values, dtype=values.dtype)
+        values -= 0.5
+        values *= 2.0 * scale
 
 
 def _scale(distribution: str, deviation: float) -> float:
@@ -194,7 +210,7 @@ for _kind in (He, Xavier, Normal, Fixed):
     KINDS.register(_kind)
 KINDS.alias({f"he-{_each}": partial(He, _each) for _each in ("normal", "uniform")})
 KINDS.alias({f"xavier-{_each}": partial(Xavier, _each) for _each in ("normal", "uniform")})
-KINDS.alias({"zeros": Zeros})
+KINDS.alias({"zeros": Zeros, "fan-in": partial(He, "uniform", gain=3.0**-0.5)})
 
 
 def initializer(what: str | float | Initializer | dict[str, Any], name: str = "init") -> Initializer:
@@ -203,8 +219,9 @@ def initializer(what: str | float | Initializer | dict[str, Any], name: str = "i
     Parameters
     ----------
     what : str, float, Initializer or dict
-        ``"he"``, ``"he-uniform"``, ``"xavier"``, ``"xavier-normal"``, ``"normal"``, ``"zeros"``; a number for
-        the same value everywhere; an object; or a ``config()``.
+        ``"he"``, ``"he-uniform"``, ``"xavier"``, ``"xavier-normal"``, ``"normal"``, ``"zeros"``;
+        ``"fan-in"``, uniform within +-1 / sqrt(fan-in), as PyTorch begins; a number for the same value
+        everywhere; an object; or a ``config()``.
     name : str
         What the argument is called in an error.
 

@@ -186,6 +186,7 @@ def mlp_layers(
     distribution: str = "erk",
     dropout: float = 0.0,
     init: str | float | Initializer = "he",
+    bias_init: str | float | Initializer = "zeros",
     connectivity: str | dict[str, Any] | Connectivity = "random",
     X: Any = None,
     group: int = 1,
@@ -216,6 +217,8 @@ def mlp_layers(
     dropout : float
         After every hidden layer.
     init : str, float or Initializer
+    bias_init : str, float or Initializer
+        Initial biases of hidden layers; those of the last are 0.
     connectivity : str, dict or Connectivity
         Initial connectivity of all layers: see :func:`rewire.connectivity.connectivity`. ``"correlated"`` is
         for the first layer; the others are then random (Zhang et al., CHT).
@@ -259,14 +262,13 @@ def mlp_layers(
         last = i == len(shapes) - 1
         unit = between.layer() if own_layer and not last else None
         f = activation(output if last else "linear" if own_layer else between)
+        begin: dict[str, Any] = {"init": initializer(init), "bias_init": 0.0 if last else bias_init}
         if dense:
-            layers.append(Dense(n, m, activation=f, init=init))
+            layers.append(Dense(n, m, activation=f, **begin))
         else:
             count = int(counts[i] + 0.5)
             own = Random() if (i or body) and isinstance(chosen, Correlated) else chosen
-            layer = Sparse(
-                n, m, links=count, activation=f, init=initializer(init), connectivity=own, group=group
-            )
+            layer = Sparse(n, m, links=count, activation=f, connectivity=own, group=group, **begin)
             if density != 1.0 and links is None:
                 layer.weight.sized_by = "epsilon" if density is None else "density"
                 layer.weight.sized_here = False

@@ -1,4 +1,4 @@
-"""What estimators take from the number of rows: weight decay, and when SET moves links.
+"""What estimators take from the number of rows: weight decay, how long they train, when SET moves links.
 
 Few rows are soon learnt by heart, noise and all, and an epoch of few rows has few steps. These defaults were
 chosen on half of the data sets of ``bench/small_data.py``, which prints them beside scikit-learn's MLP and a
@@ -8,6 +8,7 @@ linear model.
 from __future__ import annotations
 
 import inspect
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -19,7 +20,7 @@ from rewire._registry import folded
 from rewire.optim import KINDS, Optimizer, optimizer_names
 from rewire.rewiring import Epochs, Steps
 
-__all__ = ["Amount", "counted", "decay", "kind", "make", "period"]
+__all__ = ["Amount", "counted", "decay", "epochs", "kind", "make", "patience", "period"]
 
 # weight_decay="auto". A Gaussian prior of precision DECAY on every weight is a penalty of DECAY / 2 times the
 # sum of squares, and of its rows-th part where the loss is a mean over rows: as `alpha` of scikit-learn's
@@ -32,6 +33,11 @@ OFTEN = 10  # weights make at most so many rows of one: a single one near zero w
 # Evci et al., Rigging the Lottery, ICML 2020, move links every 100 steps. A new link is 0 and needs steps to
 # grow: where an epoch is one step, SET would drop it again before the next one.
 PERIOD = 100
+
+
+# An epoch of few rows has few steps, and the loss of a curved target rests on plateaus for a while.
+EPOCHS, LEAST_STEPS, MOST_EPOCHS = 100, 2000, 1000  # max_iter="auto"
+PATIENCE, PATIENT_STEPS = 10, 200  # n_iter_no_change="auto", in epochs and in steps: whichever is longer
 
 
 class Amount(NamedTuple):
@@ -88,6 +94,24 @@ def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: 
     if decay is not None:
         given["weight_decay"] = decay
     return optimizer(**given)
+
+
+def epochs(max_iter: int | str, steps: int | None) -> int:
+    """Epochs of ``fit``, each of so many steps: "auto" are 100, of few rows as many as make 2,000 steps."""
+    if not isinstance(max_iter, str):
+        return _checks.integer("max_iter", max_iter, low=1)
+    _checks.choice("max_iter", max_iter, ("auto",))
+    return EPOCHS if steps is None else max(EPOCHS, min(MOST_EPOCHS, -(-LEAST_STEPS // steps)))
+
+
+def patience(n_iter_no_change: int | float | str | None, steps: int | None) -> int | None:
+    """Epochs without improvement after which ``fit`` stops; None if it does not."""
+    if n_iter_no_change is None or n_iter_no_change == math.inf:
+        return None
+    if not isinstance(n_iter_no_change, str):
+        return _checks.integer("n_iter_no_change", n_iter_no_change, low=1)
+    _checks.choice("n_iter_no_change", n_iter_no_change, ("auto",))
+    return PATIENCE if steps is None else max(PATIENCE, -(-PATIENT_STEPS // steps))
 
 
 def period(amount: Amount) -> Epochs | Steps:

@@ -132,6 +132,7 @@ class BaseSparseMLP(Arguments):
         distribution: str = "erk",
         group: int = 1,
         init: str | float | Initializer = "he",
+        bias_init: str | float | Initializer = "fan-in",
         connectivity: str | dict[str, Any] | Connectivity = "random",
         rewiring: str | dict[str, Any] | Rule | None = "set",
         drop_fraction: float = 0.3,
@@ -143,11 +144,11 @@ class BaseSparseMLP(Arguments):
         loss: str | dict[str, Any] | Loss = "auto",
         average: str | dict[str, Any] | WeightAverage | None = None,
         batch_size: int | str = "auto",
-        max_iter: int = 100,
+        max_iter: int | str = "auto",
         horizon: int | None = None,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int | float | None = 10,
+        n_iter_no_change: int | float | str | None = "auto",
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         standardize: bool | str = True,
@@ -169,6 +170,7 @@ class BaseSparseMLP(Arguments):
         self.distribution = distribution
         self.group = group
         self.init = init
+        self.bias_init = bias_init
         self.connectivity = connectivity
         self.rewiring = rewiring
         self.drop_fraction = drop_fraction
@@ -218,7 +220,7 @@ class BaseSparseMLP(Arguments):
         ours = {"learning_rate_init": "lr"} | {key: key for key in same}
         given = {ours[key]: value for key, value in parameters.items() if key in ours and value != "auto"}
         p = preset(name).replace(**given)
-        epochs = parameters.get("max_iter", cls().max_iter)
+        epochs = _auto.epochs(parameters.get("max_iter", "auto"), None)
         options: dict[str, Any] = {
             "activation": p.hidden,
             "epsilon": cls().epsilon if p.epsilon is None else p.epsilon,
@@ -227,11 +229,13 @@ class BaseSparseMLP(Arguments):
             "distribution": p.distribution,
             "group": p.group,
             "init": p.init,
+            "bias_init": "zeros",
             "rewiring": p.rewiring(),
             "drop_fraction": p.drop_fraction,
             "optimizer": p.optimizer(epochs=epochs),
             "dropout": p.dropout,
             "batch_size": p.batch_size,
+            "max_iter": epochs,
         }
         return cls(**{**options, **parameters})
 
@@ -347,7 +351,7 @@ class BaseSparseMLP(Arguments):
                 if incremental and self.horizon is None:
                     # A call is an epoch of a run that is taken to have max_iter. A period that is longer says
                     # nothing, for a stream may go on for ever, unless fractions of the run end it.
-                    trainer.state.run_end = max(trainer.state.run_end, self.max_iter)
+                    trainer.state.run_end = max(trainer.state.run_end, _auto.epochs(self.max_iter, None))
                     if known is None:
                         parts = [rule for rule in trainer.rewiring.parts() if not rule.run_fractions()]
                         trainer.state.told = trainer.state.told | {("misfit", rule.name) for rule in parts}
@@ -355,6 +359,9 @@ class BaseSparseMLP(Arguments):
                     trainer.state.told = trainer.state.told | {("misfit", trainer.rewiring.name)}
                 recorded = functools.partial(self._record, trainer, n_samples, going_on, monitor)
                 checked = dict(options)
+                if not incremental:
+                    options["epochs"] = _auto.epochs(self.max_iter, amount.steps)
+                    options["patience"] = _auto.patience(self.n_iter_no_change, amount.steps)
 
                 def finish() -> None:
                     """Set all attributes at once, so that Ctrl-C leaves no half of them."""
@@ -537,26 +544,22 @@ class BaseSparseMLP(Arguments):
         """Checked arguments of ``Trainer.fit``, and the patience."""
         for name in ("early_stopping", "warm_start"):
             _checks.boolean(name, getattr(self, name))
-        epochs = _checks.integer("max_iter", self.max_iter, low=1)
+        _auto.epochs(self.max_iter, None)
+        _auto.patience(self.n_iter_no_change, None)
         if isinstance(self.batch_size, str):
             _checks.choice("batch_size", self.batch_size, ("auto",))
         else:
             _checks.integer("batch_size", self.batch_size, low=1)
-        patience = self.n_iter_no_change
-        if patience is not None and patience != math.inf:
-            patience = _checks.integer("n_iter_no_change", patience, low=1)
-        else:
-            patience = None
         _checks.number("tol", self.tol, low=0.0)
         _parameters.n_jobs(self.n_jobs)
         return {
-            "epochs": 1 if incremental else epochs,
+            "epochs": 1 if incremental else _auto.epochs(self.max_iter, None),
             "batch_size": BATCH if self.batch_size == "auto" else self.batch_size,
             "shuffle": _checks.boolean("shuffle", self.shuffle),
             "verbose": _parts.verbosity(self),
             "workers": None if self.workers is None else _checks.integer("workers", self.workers, low=1),
             "strategy": as_strategy(self.strategy),
-            "patience": None if incremental else patience,
+            "patience": None,
         }
 
     def _make_optimizer(self, amount: Amount) -> Optimizer:

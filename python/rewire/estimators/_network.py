@@ -36,6 +36,7 @@ def new_network(model: Any, sizes: Sequence[int], final: str, X: Any, dtype: str
             **_parameters.link_counts(model),
             dropout=model.dropout,
             init=initializer(model.init),
+            bias_init=initializer(model.bias_init, "bias_init"),
             connectivity=model.connectivity,
             X=X,
             group=_checks.choice("group", model.group, (1, 2, 4, 8)),

@@ -92,8 +92,8 @@ def hidden_sizes(value: Any) -> list[int]:
 
 
 BUILDS = (
-    "activation", "layers", "epsilon", "density", "links", "distribution", "group", "init", "connectivity",
-    "dropout", "loss", "standardize", "dtype",
+    "activation", "layers", "epsilon", "density", "links", "distribution", "group", "init", "bias_init",
+    "connectivity", "dropout", "loss", "standardize", "dtype",
 )  # fmt: skip
 _PLAIN = (bool, int, float, str)
 _FIXED = frozenset([type(None), *_PLAIN])
@@ -137,6 +137,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
         **_checked_counts(model),
         "group": _checks.choice("group", model.group, (1, 2, 4, 8)),
         "init": initializer(model.init),
+        "bias_init": initializer(model.bias_init, "bias_init"),
         "connectivity": named if named == Correlated.name else connectivity(chosen),
         "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
         "loss": loss_of(model.loss, "mse"),

@@ -69,7 +69,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         "n_out": 100, "density": 0.1, "activation": "relu"}`` or ``{"type": "LayerNorm"}``, or layers, which
         are copied; widths that are left out follow, and the last layer has the outputs and the activation
         that the targets ask for. Or a function of the numbers of inputs and outputs that gives layers. Sizes,
-        activation, connections, groups, initial weights and dropout are then unused.
+        activation, connections, groups, initial weights, biases and dropout are then unused.
     epsilon : float
         Every layer starts with epsilon * (n_in + n_out) connections, at most n_in * n_out. With few features
         that may be all of them: a DensityWarning then names a smaller epsilon. Unused with ``density`` or
@@ -86,6 +86,9 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Neighbouring neurons that share their sources: faster, a little less freedom.
     init : str, float or Initializer
         Initial weights; ``"he"`` over the fan-in a neuron really has.
+    bias_init : str, float or Initializer
+        Initial biases of hidden layers: ``"fan-in"`` is uniform within +-1 / sqrt(fan-in). Where they are all
+        zero, neurons behind few features all have their kinks at the features' means.
     connectivity : str, dict or Connectivity
         Where the connections begin: ``"random"``, ``"small-world"``, ``"scale-free"``, or ``"correlated"``,
         which looks at X for the first layer. ``{"name": "small-world", "beta": 0.5}`` says more.
@@ -124,16 +127,18 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     horizon : int, optional
         Epochs that a whole run takes, over all calls of ``fit`` with ``warm_start`` and of ``partial_fit``,
         each of which is one: what fractions of the run, such as ``end=0.75`` of ``rewiring="rigl"``, count
-        by. By default ``max_iter``, and as long as it gets where calls go on beyond that: then a warning says
-        so.
-    max_iter : int
-        Epochs at most. It is a budget: using it up gives no warning.
+        by. By default ``max_iter`` (in ``partial_fit`` 100 for auto), and as long as it gets where calls go on
+        beyond that: then a warning says so.
+    max_iter : int or "auto"
+        Epochs at most. It is a budget: using it up gives no warning. Auto is 100, and where an epoch has few
+        steps as many as make 2,000, at most 1,000.
     shuffle : bool
         Whether the order of samples is drawn anew in every epoch.
     tol : float
         Least improvement of the loss (or of the validation score) that counts.
-    n_iter_no_change : int or None
-        Stop after so many epochs without improvement; None never stops early.
+    n_iter_no_change : int, "auto" or None
+        Stop after so many epochs without improvement; None never stops early. Auto is 10, and where an epoch
+        has few steps as many as make 200.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch the accuracy on them and bring back the best
         network at the end. There is no ``partial_fit`` then.
@@ -147,8 +152,8 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         that time follows what is. ``"scale"`` subtracts no mean.
     warm_start : bool
         ``fit`` goes on with the network there is. What that is built with (sizes, activation, epsilon,
-        density, links, distribution, group, init, connectivity, dropout, loss, standardize, dtype) stays,
-        there and with ``partial_fit``.
+        density, links, distribution, group, init, bias_init, connectivity, dropout, loss, standardize, dtype)
+        stays, there and with ``partial_fit``.
     random_state : int, RandomState, Generator, SeedSequence or None
         An integer is the network's seed. Initial links and weights depend on it and on sizes alone.
     n_jobs : int or None

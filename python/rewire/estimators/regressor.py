@@ -31,8 +31,8 @@ class SparseMLPRegressor(RegressorMixin, BaseSparseMLP):
     Parameters
     ----------
     hidden_layer_sizes, activation, layers, epsilon, density, links, distribution, group, init, \
-connectivity, rewiring, drop_fraction, optimizer, learning_rate_init, momentum, weight_decay, dropout, \
-average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
+bias_init, connectivity, rewiring, drop_fraction, optimizer, learning_rate_init, momentum, weight_decay, \
+dropout, average, batch_size, max_iter, horizon, shuffle, tol, n_iter_no_change
         See :class:`~rewire.SparseMLPClassifier`.
     loss : "auto", "mse", "huber", "poisson", dict or Loss
         Auto is the mean squared error. ``Huber(delta)`` counts outliers less, in the units of standardised

@@ -29,8 +29,9 @@ class Dense(WeightLayer, Mixing):
     n_in, n_out : int
     activation : str or Activation
     bias : bool
-        Biases start at zero.
     init : str, float or Initializer
+    bias_init : str, float or Initializer
+        What biases begin as: zero, or ``"fan-in"`` for uniform values within +-1 / sqrt(fan-in).
 
     Attributes
     ----------
@@ -56,8 +57,9 @@ class Dense(WeightLayer, Mixing):
         activation: str | Activation | dict[str, Any] = "linear",
         bias: bool = True,
         init: str | float | Initializer | dict[str, Any] = "he",
+        bias_init: str | float | Initializer | dict[str, Any] = "zeros",
     ) -> None:
-        super().__init__(n_in, n_out, activation, bias)
+        super().__init__(n_in, n_out, activation, bias, bias_init)
         self.weight = DenseParameter(
             (self.n_out, self.n_in), init=init, axes=("out", "in"), connects=True, gain=self.activation.gain
         )

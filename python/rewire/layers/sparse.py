@@ -46,9 +46,12 @@ class Sparse(WeightLayer):
         The number of links itself (see :func:`rewire.link_counts.erk_links`).
     activation : str or Activation
     bias : bool
-        Biases start at zero.
     init : str, float or Initializer
         Initial weights; ``"he"`` over the fan-in a neuron really has.
+    bias_init : str, float or Initializer
+        What biases begin as: zero, or ``"fan-in"`` for uniform values within +-1 / sqrt(fan-in).
+        With all of them 0, neurons behind inputs of mean 0 that have a kink at 0 have it where the means
+        are: few inputs and a curved target want them elsewhere.
     connectivity : str or Connectivity
         Where the links are: ``"random"``, ``"small-world"``, ``"scale-free"``, or an object of
         ``rewire.connectivity``. An ``EdgeList`` says how many, too. Not with ``fan_in``. The links are
@@ -87,10 +90,11 @@ class Sparse(WeightLayer):
         activation: str | Activation | dict[str, Any] = "linear",
         bias: bool = True,
         init: str | float | Initializer | dict[str, Any] = "he",
+        bias_init: str | float | Initializer | dict[str, Any] = "zeros",
         connectivity: str | Connectivity = "random",
         group: int = 1,
     ) -> None:
-        super().__init__(n_in, n_out, activation, bias)
+        super().__init__(n_in, n_out, activation, bias, bias_init)
         self.weight = SparseParameter(
             n_in,
             n_out,
@@ -157,6 +161,7 @@ class Sparse(WeightLayer):
         return layer
 
     def start(self) -> None:
+        super().start()
         if self._first_bias is not None and self.bias is not None:
             self.bias[...] = self._first_bias
             self._first_bias = None
@@ -182,6 +187,9 @@ class Sparse(WeightLayer):
     def init(self) -> Initializer:
         """The initial weights."""
         return self.weight.init
+
+    def _fan_in(self) -> NDArray[Any]:
+        return self.store.fan_in()
 
     @property
     def takes_few(self) -> bool:

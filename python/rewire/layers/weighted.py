@@ -14,6 +14,7 @@ from rewire._checks import MAX_NEURONS, boolean, integer
 from rewire._structure import Mask
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.activations import Activation, Bound, Linear, activation
+from rewire.initializers import Fixed, Initializer, initializer
 from rewire.layers.affine import NONE, Affine
 from rewire.layers.base import Layer
 from rewire.layers.dependence import Narrower
@@ -21,6 +22,8 @@ from rewire.layers.passing import Pass
 from rewire.parameters import DenseParameter, Parameter, Rescale, SparseParameter
 
 __all__ = ["WeightLayer"]
+
+_TAG = 0x42696173  # "Bias": keeps its random numbers apart from others of the same stream
 
 
 class WeightLayer(Layer):
@@ -32,6 +35,8 @@ class WeightLayer(Layer):
         W; a subclass makes it.
     bias : ndarray or None
         b: the values of `bias_parameter`, live; None for a layer without.
+    bias_init : Initializer
+        What b begins as.
     bias_parameter : DenseParameter or None
         b as optimizers see it; ``"bias"`` in files and among :meth:`parameters`.
     """
@@ -40,12 +45,18 @@ class WeightLayer(Layer):
     bound: Bound
 
     def __init__(
-        self, n_in: int, n_out: int, activation_: str | Activation | dict[str, Any], bias: bool
+        self,
+        n_in: int,
+        n_out: int,
+        activation_: str | Activation | dict[str, Any],
+        bias: bool,
+        bias_init: str | float | Initializer | dict[str, Any] = "zeros",
     ) -> None:
         self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
         self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
         self.activation = activation(activation_)
         self.has_bias = boolean("bias", bias)
+        self.bias_init = initializer(bias_init, "bias_init")
         self.bias_parameter: DenseParameter | None = None
         if self.has_bias:
             self.bias_parameter = DenseParameter(self.n_out, axes=("out",), decays=False)
@@ -69,9 +80,20 @@ class WeightLayer(Layer):
         super().build(seed=seed, index=index, name=name, depth=depth, dtype=dtype)
         self.bound = bound
 
+    def start(self) -> None:
+        if self.bias_parameter is not None:
+            words = np.random.SeedSequence([self.network_seed, self.bias_parameter.stream, _TAG])
+            rng = np.random.Generator(np.random.Philox(words))
+            values, fan_in = self.bias_parameter.values, self._fan_in()
+            self.bias_init.fill_biases(values, fan_in, self.n_in, self.activation.gain, rng)
+
+    def _fan_in(self) -> NDArray[Any]:
+        """Sources of every neuron."""
+        return np.full(self.n_out, self.n_in)
+
     @property
     def bias(self) -> NDArray[Any] | None:
-        """The biases, shape (n_out,), live; None for a layer without. They start at zero."""
+        """The biases, shape (n_out,), live; None for a layer without."""
         found = self.bias_parameter
         return found.values if found is not None and found.built else None
 
@@ -167,7 +189,8 @@ class WeightLayer(Layer):
         ACTIVATIONS.saved_as(self.activation)
 
     def config(self) -> dict[str, Any]:
+        zero = isinstance(self.bias_init, Fixed) and self.bias_init.value == 0.0
         return {
             "n_in": self.n_in, "n_out": self.n_out, "activation": self.activation.config(),
-            "bias": self.has_bias,
+            "bias": self.has_bias, **({} if zero else {"bias_init": self.bias_init.config()}),
         }  # fmt: skip
