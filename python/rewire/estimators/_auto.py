@@ -16,16 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _checks
+from rewire._inputs import Source, as_source
 from rewire._registry import folded
 from rewire.optim import KINDS, Optimizer, optimizer_names
 from rewire.rewiring import Epochs, Steps
 
-__all__ = ["Amount", "counted", "decay", "epochs", "kind", "make", "patience", "period"]
+__all__ = ["Amount", "counted", "decay", "epochs", "kind", "make", "patience", "period", "size_of"]
 
 # weight_decay="auto". A Gaussian prior of precision DECAY on every weight is a penalty of DECAY / 2 times the
 # sum of squares, and of its rows-th part where the loss is a mean over rows: as `alpha` of scikit-learn's
 # MLP, and MacKay, A Practical Bayesian Framework for Backpropagation Networks, Neural Computation 4 (1992).
 DECAY = 10.0
+# Small inputs need large weights. Where a network of two layers needs a product of weights 1 / size times as
+# large, each layer takes the root of that, and a penalty on squares is 1 / size times what it would be: the
+# decay is the size times as large. From half a deviation on it is as for standardised inputs.
+ENOUGH = 0.5
 # With 20 rows and fewer. A penalty that outweighs all there is to learn would take several layers to zero.
 MOST = 0.5
 OFTEN = 10  # weights make at most so many rows of one: a single one near zero would switch the decay off
@@ -36,7 +41,7 @@ PERIOD = 100
 
 
 # An epoch of few rows has few steps, and the loss of a curved target rests on plateaus for a while.
-EPOCHS, LEAST_STEPS, MOST_EPOCHS = 100, 2000, 1000  # max_iter="auto"
+EPOCHS, LEAST_STEPS, MOST_EPOCHS = 100, 1500, 1000  # max_iter="auto"
 PATIENCE, PATIENT_STEPS = 10, 200  # n_iter_no_change="auto", in epochs and in steps: whichever is longer
 
 
@@ -45,6 +50,7 @@ class Amount(NamedTuple):
 
     targets: int  # to learn from, each as often as its weight says; of a stream, all so far
     steps: int | None  # of an epoch; None for a stream, where an epoch is a piece
+    size: float = 1.0  # of the inputs; of standardised ones 1
 
 
 def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
@@ -55,6 +61,13 @@ def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
     if weight is None:
         return rows
     return round(min(float((weight / weight.min()).sum()), float(OFTEN * rows)))
+
+
+def size_of(X: Any) -> float:
+    """Root of the mean square of all inputs; call it :func:`rewire._moments.quiet`."""
+    source = X if isinstance(X, Source) else as_source(X, None)
+    moments = source.moments(None)
+    return min(1.0, float(np.sqrt(np.mean(np.square(moments.mean) + np.square(moments.deviation)))))
 
 
 def kind(optimizer: Any) -> type[Optimizer]:
@@ -73,8 +86,9 @@ def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount)
             raise ValueError(f"weight_decay must be 0 or 'auto': {optimizer.name!r} takes none, got {value}")
         return value if takes else None
     _checks.choice("weight_decay", weight_decay, ("auto",))
-    usual = min(MOST, DECAY / amount.targets) if optimizer.usual_decay is None else optimizer.usual_decay
-    return usual if takes else None
+    if not takes or optimizer.usual_decay is not None:
+        return optimizer.usual_decay if takes else None
+    return min(MOST, DECAY / amount.targets) * min(1.0, amount.size / ENOUGH)
 
 
 @lru_cache(maxsize=64)  # a call of a stream asks, and the answer takes as long as half of its step
@@ -97,7 +111,7 @@ def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: 
 
 
 def epochs(max_iter: int | str, steps: int | None) -> int:
-    """Epochs of ``fit``, each of so many steps: "auto" are 100, of few rows as many as make 2,000 steps."""
+    """Epochs of ``fit``, each of so many steps: "auto" are 100, of few rows as many as make 1,500 steps."""
     if not isinstance(max_iter, str):
         return _checks.integer("max_iter", max_iter, low=1)
     _checks.choice("max_iter", max_iter, ("auto",))

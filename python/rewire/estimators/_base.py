@@ -110,6 +110,7 @@ class BaseSparseMLP(Arguments):
     """Base of both estimators. A subclass encodes targets and decodes outputs."""
 
     _checked: Checked | None = None
+    _input_size: float  # of the first call
     _built_from: dict[str, Any] | None = None  # of the network; None where parameters are objects
 
     trainer_: Trainer
@@ -340,7 +341,10 @@ class BaseSparseMLP(Arguments):
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
             things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
+                size = self._input_size if going_on else self._size_of(X)
                 amount = self._amount(targets, weight, options, going_on, incremental)
+                amount = amount._replace(size=size)
+                fitted["_input_size"] = size
                 if going_on:
                     trainer = self.trainer_
                     self._take_up(trainer, amount, known)
@@ -539,6 +543,10 @@ class BaseSparseMLP(Arguments):
         _, processes = processes_of(options["workers"])
         batch = options["batch_size"] * trainings_of(options["strategy"], processes)
         return Amount(rows * each, -(-targets.shape[0] // batch))
+
+    def _size_of(self, X: Any) -> float:
+        """Of inputs that come as they are; of standardised ones 1."""
+        return 1.0 if _checks.standardizing("standardize", self.standardize) else _auto.size_of(X)
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""
