@@ -173,6 +173,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("merge", ()),
         ("local_sgd", ()),
         ("small_data", ()),
+        ("curved", ()),
         ("scale", ()),
         ("losses", ()),
         ("parts", ()),
