@@ -508,3 +508,26 @@ def test_the_width_of_a_first_layer_is_said_and_not_guessed(tmp_path):
 
     with pytest.raises(ValueError, match=r"layers\[0\] .*must say how many inputs it takes: give it n_in"):
         rw.Sequential([Projected(128), after(128)])
+
+
+def test_biases_begin_as_their_option_says(tmp_path):
+    def layers(**options):
+        hidden = rw.Sparse(3, 300, density=0.5, activation="relu", **options)
+        return [hidden, rw.Dense(300, 50, bias_init=rw.initializers.Normal(0.5)), rw.Sparse(50, 2)]
+
+    net = rw.Sequential(layers(bias_init="fan-in"), seed=1)
+    first, second, third = (layer.bias for layer in net.weight_layers)
+    bounds = 1.0 / np.sqrt(np.maximum(net.layers[0].store.fan_in(), 1))
+    assert (np.abs(first) <= bounds * (1 + 1e-6)).all() and np.abs(first / bounds).max() > 0.95
+    assert 0.35 < second.std() < 0.65 and not third.any()
+    plain = rw.Sequential(layers(), seed=1)
+    assert not plain.layers[0].bias.any()
+    for one, other in zip(net.weight_layers, plain.weight_layers, strict=True):  # weights are as without
+        assert np.array_equal(one.weight.to_arrays()[2], other.weight.to_arrays()[2])
+    net.save(tmp_path / "net.rw")
+    loaded = rw.Sequential.load(tmp_path / "net.rw")
+    assert np.array_equal(loaded.layers[0].bias, first) and loaded.config() == net.config()
+    assert "bias_init=He(" in repr(loaded.layers[0]) and "bias_init" not in repr(plain.layers[0])
+    assert (rw.Sequential([rw.Sparse(2, 3, bias_init=0.25)]).layers[0].bias == 0.25).all()
+    given = rw.Sparse.from_dense([[1.0, 2.0]], [3.0])
+    assert rw.Sequential([given]).layers[0].bias == 3.0
