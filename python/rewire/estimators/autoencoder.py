@@ -473,8 +473,9 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         """What each input moves hidden neurons by: the sum of |w| over its links, times its deviation."""
         _, inputs, weights = self.network_.layers[0].store.to_arrays()
         sizes = np.abs(weights, dtype=np.float64)
-        sums: NDArray[np.float64] = np.bincount(inputs, sizes, self.n_features_in_)
-        return sums * (self._moments.deviation / self.scale_)
+        sums = np.bincount(inputs, sizes, self.n_features_in_)
+        found: NDArray[np.float64] = sums * (self._moments.deviation / self.scale_)
+        return found
 
     @property
     def feature_importances_(self) -> NDArray[np.float64]:
