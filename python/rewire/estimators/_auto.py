@@ -63,8 +63,13 @@ def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
     return round(min(float((weight / weight.min()).sum()), float(OFTEN * rows)))
 
 
-def size_of(X: Any) -> float:
-    """Root of the mean square of all inputs; call it :func:`rewire._moments.quiet`."""
+def size_of(X: Any, standardize: Any) -> float:
+    """Root of the mean square of all inputs, or 1 if that is more, or if they are to be standardised.
+
+    Call it :func:`rewire._moments.quiet`.
+    """
+    if _checks.standardizing("standardize", standardize):
+        return 1.0
     source = X if isinstance(X, Source) else as_source(X, None)
     moments = source.moments(None)
     return min(1.0, float(np.sqrt(np.mean(np.square(moments.mean) + np.square(moments.deviation)))))

@@ -341,9 +341,8 @@ class BaseSparseMLP(Arguments):
             # Not what Ctrl-C ends: counters must stay those of the network and the history.
             things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
-                size = self._input_size if going_on else self._size_of(X)
-                amount = self._amount(targets, weight, options, going_on, incremental)
-                amount = amount._replace(size=size)
+                size = self._input_size if going_on else _auto.size_of(X, self.standardize)
+                amount = self._amount(targets, weight, options, going_on, incremental)._replace(size=size)
                 fitted["_input_size"] = size
                 if going_on:
                     trainer = self.trainer_
@@ -543,10 +542,6 @@ class BaseSparseMLP(Arguments):
         _, processes = processes_of(options["workers"])
         batch = options["batch_size"] * trainings_of(options["strategy"], processes)
         return Amount(rows * each, -(-targets.shape[0] // batch))
-
-    def _size_of(self, X: Any) -> float:
-        """Of inputs that come as they are; of standardised ones 1."""
-        return 1.0 if _checks.standardizing("standardize", self.standardize) else _auto.size_of(X)
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""
