@@ -1042,6 +1042,12 @@ TABLE = [
         ({"workers": 1}, V, "workers", "[2, ", "got 1"),
     ),
     *rows_of(
+        "WASAP", rw.WASAP,
+        ({"alone": 0.0}, V, "alone", "number", "got 0.0"),
+        ({"how": "sum"}, V, "how", "'holders'", "got 'sum'"),
+        ({"workers": 1}, V, "workers", "[2, ", "got 1"),
+    ),
+    *rows_of(
         "WeightStore.prune", lambda **k: store().prune(**k),
         ({}, T, "below=", "count="),
         ({"below": 1.0, "count": 1}, T, "below=", "count="),
@@ -1382,7 +1388,7 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "from_contents learn_inputs load_batch outputs refuse_views remade resembles restorable_config "
+    "from_contents learn_inputs load_batch outputs parts refuse_views remade resembles restorable_config "
     "restore take_over "
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score

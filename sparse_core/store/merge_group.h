@@ -19,6 +19,8 @@ enum {
     SCORE_BIN_BITS = 12, /* 64 octaves of 64 bins, as in prune.c */
     SCORE_BINS = 1 << SCORE_BIN_BITS,
     SCORE_BIN_SHIFT = 52 - 6,
+    FLOAT_BIN_SHIFT = 23 - 6,         /* the same bins of a float's bits */
+    FLOAT_BIN_BASE = (127 - 40) << 6,
     MERGE_CHUNK = 256,   /* slots scored at a time: a bound of the stack, 2 KB */
     SEEN_LEAST = 64,
     SEEN_MOST = 8192,    /* places for sources that were seen: a first-level cache holds them */
@@ -26,6 +28,7 @@ enum {
 };
 #define SCORE_BIN_BASE ((uint64_t)(1023 - 40) << 52)
 #define HIGHEST_SCORE (UINT64_MAX >> 1)
+#define NO_NUMBER 0x7f800001u /* a float's bits, one more than infinity */
 
 /* What one thread needs for a group. */
 typedef struct {
@@ -98,17 +101,16 @@ static uint64_t score_bin_begin(int bin)
  * is not a number is the highest. */
 static inline uint32_t plain_score(const char *weight, int64_t i)
 {
-    const uint32_t no_number = 0x7f800001u; /* one more than infinity */
     uint32_t bits;
     memcpy(&bits, weight + (size_t)i * sizeof bits, sizeof bits);
     bits &= INT32_MAX;
-    return bits < no_number ? bits : no_number;
+    return bits < NO_NUMBER ? bits : NO_NUMBER;
 }
 
 /* The same bin as of the score as a double. */
 static inline int plain_bin(uint32_t score)
 {
-    int bin = (int)(score >> (23 - 6)) - ((127 - 40) << 6);
+    int bin = (int)(score >> FLOAT_BIN_SHIFT) - FLOAT_BIN_BASE;
     return bin < 0 ? 0 : bin < SCORE_BINS ? bin : SCORE_BINS - 1;
 }
 
