@@ -103,6 +103,10 @@ ARGUMENTS: Mapping[str, Mapping[str, str]] = {
         "reduction": "the loss is the mean over samples",
     },
     "Huber": {"beta": "it is called delta here", "epsilon": "it is called delta here"},
+    "Sequential.compile": dict.fromkeys(
+        ("optimizer", "loss", "metrics"),
+        "this compiles a network for predictions; a rewire.Trainer takes loss and optimizer",
+    ),
     "Trainer": {
         "model": "it is called network here",
         "criterion": "it is called loss here",
@@ -157,7 +161,6 @@ MISSING: Mapping[str, str] = {
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Sequential": {
         "fit": f"{_OF_TRAINER}: Trainer(network, loss=...).fit(X, y)",
-        "compile": "a rewire.Trainer takes loss and optimizer: Trainer(network, loss=..., optimizer=...)",
         "evaluate": f"{_OF_TRAINER}: Trainer(network, loss=...).evaluate(X, y)",
         "train_step": _OF_TRAINER,
         "count_params": "n_params is their number, nnz that of connections",

@@ -17,7 +17,7 @@ from rewire import _checks, _saving
 from rewire._assembled import Assembled
 from rewire._computing import Computing
 from rewire._container import Parts
-from rewire._foreign import ForeignAttributes
+from rewire._foreign import ForeignAttributes, hinted
 from rewire._gate import Gate
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
@@ -102,6 +102,7 @@ class Sequential(ForeignAttributes, Computing):
 
     # --- serving ------------------------------------------------------------------------
 
+    @hinted
     def compile(self) -> Predictor:
         """A frozen copy that only predicts: for a few samples :meth:`predict` is mostly overhead.
 
