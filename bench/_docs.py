@@ -144,9 +144,13 @@ def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
         return None
     machine = runs["over_time"]["machine"]
     parts = [OVER_TIME.format(machine=_facts(machine))]
-    for script, (title, text) in OVER_TIME_SECTIONS.items():
-        if script in runs:
-            parts += _section(runs[script], title, text)
+    parts += _section(runs["over_time"], *OVER_TIME_SECTIONS["over_time"])
+    for script, run in runs.items():
+        if script.startswith("over_time-"):
+            cpu, commit = (run["machine"][key] for key in ("cpu", "commit"))
+            parts += [f"Measured by themselves, at commit {commit}, {cpu}:\n", *_tables(run)]
+    if "densities" in runs:
+        parts += _section(runs["densities"], *OVER_TIME_SECTIONS["densities"])
     page = DOCS / "over_time.md"
     page.write_text("\n".join(parts))
     readme = DOCS.parent / "README.md"

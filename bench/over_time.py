@@ -63,6 +63,10 @@ def arguments(argv: list[str] | None = None) -> Namespace:
     made.add_argument(
         "--clock", action="store_true", help="measure seconds an epoch of what was chosen again"
     )
+    made.add_argument(
+        "--apart", action="store_true",
+        help="results go into a file by the names of the data, which the page has beside over_time.json's",
+    )  # fmt: skip
     return settle(made.parse_args(argv))
 
 
@@ -261,7 +265,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments(argv)
     if args.tiny:
         args.data, args.rungs, args.lengths = "digits", (0.3,), (0.1,)
-    report = Report("over_time", args)
+    report = Report(f"over_time-{args.data.replace(',', '-')}" if args.apart else "over_time", args)
     until = math.inf if args.full or args.tiny else time.monotonic() + args.budget
     ledger = Ledger(results() / "trials.jsonl", until)
     studies = []

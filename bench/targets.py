@@ -42,15 +42,18 @@ SCRIPTS = (
     "boltzmann", "scale", "store", "sparse_inputs", "one_sample",
 )  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
-TIME_SCRIPTS = ("over_time", "densities")
+TIME_SCRIPTS = ("over_time", "over_time-*", "densities")
 
 
 def load(scripts: Sequence[str] = SCRIPTS) -> dict[str, dict[str, Any]]:
-    """Script -> what it left; scripts that have not run, or left something unreadable, are missing."""
+    """Script -> what it left; scripts that have not run, or left something unreadable, are missing.
+
+    A name with ``*`` stands for all that fit.
+    """
     found = {}
-    for script in scripts:
+    for path in (path for script in scripts for path in sorted(results().glob(f"{script}.json"))):
         try:
-            found[script] = json.loads((results() / f"{script}.json").read_text())
+            found[path.stem] = json.loads(path.read_text())
         except (OSError, ValueError):
             continue
     return found
