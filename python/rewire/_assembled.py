@@ -30,6 +30,12 @@ from rewire.workspace import Workspace
 
 __all__ = ["Assembled"]
 
+# All that a network sets; what else there is, a subclass or a user has put there.
+MADE_OF = frozenset((
+    "seed", "dtype", "layers", "_tree", "_first_learning", "n_in", "n_out", "standardizer", "gate", "_spares",
+    "trained_by", "gradients_of",
+))  # fmt: skip
+
 
 class Assembled:
     """Base of `rewire.Sequential`: layers in a row that fit each other, and all that they declare."""
@@ -109,6 +115,11 @@ class Assembled:
             raise
 
     # --- what it is made of -----------------------------------------------------------------
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """Attributes that a subclass or a user has set, beside what every network has."""
+        return {name: value for name, value in vars(self).items() if name not in MADE_OF}
 
     @property
     def tree(self) -> Tree:

@@ -6,7 +6,7 @@ It does no arithmetic of its own: it hands tiles from one layer to the next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, Self, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,6 +221,10 @@ class Computing(Assembled):
                 self.check_outputs(source, some, found)
         self._keep_spare(ws)
         return out
+
+    def copy_to_predict(self) -> Self:
+        """A checked copy that nobody else has, for a `Predictor`; see `Sequential.compile`."""
+        raise NotImplementedError
 
     def threads_for(self, batch: int, threads: int | None) -> int:
         """How many threads to use for a step of so many samples when ``threads`` were asked for.

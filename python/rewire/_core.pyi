@@ -483,14 +483,13 @@ class Frozen:
     batches: bool
     ways: list[str]
     nbytes: int
+    kept: list[int]
     def __new__(
         cls,
         n_in: int,
         dtype: str,
         mean: NDArray[np.float64] | None = None,
         scale: NDArray[np.float64] | None = None,
-        *,
-        kept: int = ...,
     ) -> Self: ...
     def add_store(
         self, store: Store, bias: NDArray[Any] | None, act: str, slope: float, zeros: bool

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
@@ -117,20 +117,49 @@ class Sequential(ForeignAttributes, Computing):
             For weights that are not finite, or a buffer out of its range.
         RuntimeError
             If another thread trains this network.
+
+        Notes
+        -----
+        Attributes of a subclass, and those that somebody has set, are copied as `copy.deepcopy` does; what
+        cannot be copied, such as a lock, is shared.
         """
+        return Predictor(self)
+
+    def copy_to_predict(self) -> Self:
+        """A checked copy that nobody else has, without optimizer state."""
+        twin = type(self).__new__(type(self))
+        memo: dict[int, Any] = {id(self): twin}
         with self.gate.reading("compile"):
             self.tree.refuse_faults()
-            return Predictor(self._copy_to_predict())
-
-    def _copy_to_predict(self) -> Sequential:
-        """A copy without optimizer state, as far as a file could hold it; else a copy of all."""
-        twin = type(self).__new__(type(self))
-        try:
-            self.check_savable()
-            twin.__dict__.update(Sequential.from_config(self.config(), self.arrays()).__dict__)
-        except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
-            self._copy_into(twin, {})
+            try:
+                self.check_savable()
+                vars(twin).update(vars(Sequential.from_config(self.config(), self.arrays())))
+            except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
+                self._copy_into(twin, memo)
+                for parameter in twin.tree.parameters.values():
+                    parameter.hold_gradient(False)
+                    for name in list(parameter.fields):
+                        parameter.drop_field(name)
+            self._copy_extras(twin, memo)
         return twin
+
+    def _copy_extras(self, twin: Sequential, memo: dict[int, Any]) -> None:
+        """Give a copy what a network does not set itself; a part of this one becomes the same of that one."""
+        extras = self.extras
+        if not extras:
+            return
+        for mine, its in (
+            (self.tree.layers, twin.tree.layers),
+            (self.tree.parameters, twin.tree.parameters),
+            (self.tree.buffers, twin.tree.buffers),
+        ):
+            memo.update((id(part), its[name]) for name, part in mine.items())
+        memo[id(self.layers)] = twin.layers
+        for name, value in extras.items():
+            try:
+                vars(twin)[name] = copy.deepcopy(value, memo)
+            except Exception:  # of somebody's class: a lock, an open file
+                vars(twin)[name] = value
 
     # --- saving -------------------------------------------------------------------------
 
@@ -309,6 +338,7 @@ class Sequential(ForeignAttributes, Computing):
             twin.__setstate__(self.__getstate__())
         except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
             self._copy_into(twin, memo)
+        self._copy_extras(twin, memo)
         return twin
 
     def _copy_into(self, twin: Sequential, memo: dict[int, Any]) -> None:

@@ -12,23 +12,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._checks import describe, detached
+from rewire._checks import describe, detached, one_of_types
 from rewire._computing import LARGEST, Computing
-from rewire._inputs import DenseSource, as_source
+from rewire._geometry import item_bytes
+from rewire._inputs import DenseSource, Source, as_source
 from rewire._products import threads_for
 from rewire.activations import Softmax
 from rewire.layers import Dense, Dropout, Layer, Sparse
+from rewire.streams.kinds import pieces_of
 from rewire.threads import resolve
 
 __all__ = ["Predictor"]
 
 ALONE = 100_000  # links up to which one sample is a matter of one thread: the core would use no second one
+# Bytes of the weights of a Dense layer up to which the core takes one sample through it, at the pace of one
+# thread and of the memory: BLAS shares a larger one among threads.
+WIDEST = 1 << 20
+NEAR = 1 << 20  # activations of the samples that one thread takes at a time: they stay in a cache of its own
 # What a network may not do in its own way to be handed to the core.
 _OWN = "forward", "outputs", "load_batch", "passing", "predict"
 
 
 class Predictor:
-    """A network that only predicts; made by :meth:`rewire.Sequential.compile`.
+    """A network that only predicts; what :meth:`rewire.Sequential.compile` gives.
+
+    Parameters
+    ----------
+    network : Sequential
+        Copied, so that nothing that becomes of it matters.
 
     Attributes
     ----------
@@ -37,7 +48,12 @@ class Predictor:
         Of the outputs.
     nbytes : int
         Bytes held: a copy of all weights, and of some of them a second one in the order that is best for one
-        sample. Without the memory of calls that are under way.
+        sample. Without the memory that calls work in.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        For what is no network, and as from :meth:`rewire.Sequential.compile`.
 
     Notes
     -----
@@ -51,7 +67,8 @@ class Predictor:
     Networks of `Sparse`, `Dense` and `Dropout` layers alone are run by the core in one call. Their outputs
     have the bits of `Sequential.predict`, but for the sign of a zero, and do not depend on the other rows.
     Only `Dense` layers differ by rounding: batches go through BLAS, as in `predict`, one sample through the
-    core. All other networks are run as in `predict`.
+    core. All other networks are run as in `predict`, by a `predict` of their own where they have one, and so
+    are those with a `Dense` layer of more than 1 MiB of weights, for which BLAS is as fast.
     """
 
     n_in: int
@@ -59,13 +76,17 @@ class Predictor:
     dtype: str
 
     def __init__(self, network: Computing) -> None:
-        self._hold(network)
+        one_of_types("network", network, Computing, "a rewire.Sequential")
+        self._hold(network.copy_to_predict())
 
     def _hold(self, network: Computing) -> None:
         """Be a predictor of a network that nobody else has."""
         self._network = network
         self.n_in, self.n_out, self.dtype = network.n_in, network.n_out, network.dtype
         self._links = network.nnz
+        self._asks = _has_its_own(network, "predict")
+        widest = max(network.n_in, network.width)
+        self._near = max(64, NEAR // (2 * item_bytes(network.dtype) * widest) // 64 * 64)
         self._core = _handed_over(network)
         # For a plain vector; None says that it is none, and the long way finds the words.
         self._one = _nothing if self._core is None or self._links > ALONE else self._core.one
@@ -90,9 +111,10 @@ class Predictor:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"network": self._network}
+        return {"network": self._network, "extras": self._network.extras}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(state["network"]).update(state["extras"])
         self._hold(state["network"])
 
     # --- predicting ------------------------------------------------------------------------
@@ -102,8 +124,9 @@ class Predictor:
 
         Parameters
         ----------
-        X : array-like or SciPy sparse, shape (m, n_in) or (n_in,)
-            Real and finite. One sample may be a vector, and its outputs are one then.
+        X : array-like or SciPy sparse, shape (m, n_in) or (n_in,), or data that are read in pieces
+            Real and finite. One sample may be a vector, and its outputs are one then. What is not in memory
+            is read in pieces, as by `Sequential.predict`.
         out : ndarray of the network's dtype, shape (m, n_out) or (n_out,), optional
             Where outputs go, with any strides; returned. May overlap X. An error leaves it as it was.
         threads : int, optional
@@ -127,35 +150,50 @@ class Predictor:
     __call__ = predict
 
     def _any(self, X: Any, out: NDArray[Any] | None, threads: int | None) -> NDArray[Any]:
+        options = {} if threads is None else {"threads": threads}
+        if type(X) is not np.ndarray and pieces_of(X) is not None:
+            return self._asked(X, False, out, options)
         rows, alone = self._rows(X)
+        if self._asks:
+            return self._asked(rows, alone, out, options)
         source = None if self._is_plain(rows) else as_source(rows, self.n_in)
         samples = len(rows) if source is None else source.n_samples
         if out is not None:
-            self._check_out(out, (self.n_out,) if alone else (samples, self.n_out))
+            _check_out(out, (self.n_out,) if alone else (samples, self.n_out), self.dtype)
+        found = self._found(rows, source, samples, threads)
+        return _given(found[0] if alone else found, out)
+
+    def _asked(
+        self, rows: Any, alone: bool, out: NDArray[Any] | None, options: dict[str, Any]
+    ) -> NDArray[Any]:
+        """What `predict` gives; somebody's own may give any shape and dtype."""
+        found = np.asarray(self._network.predict(rows, **options))
+        found = found[0] if alone else found
+        if out is not None:
+            _check_out(out, np.shape(found), found.dtype)
+        return _given(found, out)
+
+    def _found(self, rows: Any, source: Source | None, samples: int, threads: int | None) -> NDArray[Any]:
+        """Outputs by the core if it can, or else by the network."""
         x = rows if source is None else source.x if isinstance(source, DenseSource) else None
         found = np.empty((samples, self.n_out), self.dtype)
-        if x is None or not self._through(x, found, threads_for(threads, self._links * samples)):
-            source = as_source(rows, self.n_in) if source is None else source
-            found = self._network.outputs(source, np.arange(samples), resolve(threads))
-        if alone:
-            found = found[0]
-        if out is None:
+        if x is not None and self._through(x, found, threads_for(threads, self._links * samples)):
             return found
-        out[...] = found
-        return out
+        source = as_source(rows, self.n_in) if source is None else source
+        return self._network.outputs(source, np.arange(samples), resolve(threads))
 
     def _rows(self, X: Any) -> tuple[Any, bool]:
         """X with samples in rows, and whether it was one sample alone."""
         try:
-            alone = not hasattr(X, "tocsr") and np.ndim(X) == 1
+            alone = (X.ndim if hasattr(X, "tocsr") else np.ndim(X)) == 1
         except ValueError:  # lists of lists of different lengths: refused by name
             alone = False
         if not alone:
             return X, False
-        x = np.asarray(detached(X))
+        x = X if hasattr(X, "tocsr") else np.asarray(detached(X))
         if x.shape != (self.n_in,) and x.dtype.kind in "fiub":  # all else is refused as rows are
             raise ValueError(f"X must have {self.n_in} features, got shape {x.shape}")
-        return x[np.newaxis], True
+        return x.reshape(1, -1), True
 
     def _is_plain(self, x: Any) -> bool:
         """Whether the core takes this array as it is."""
@@ -164,35 +202,52 @@ class Predictor:
             and x.shape[1] == self.n_in and len(x) > 0
         )  # fmt: skip
 
-    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
-        if not isinstance(out, np.ndarray) or out.dtype != self.dtype or not out.dtype.isnative:
-            raise TypeError(f"out must be a {self.dtype} array, got {describe(out)}")
-        if out.shape != shape:
-            raise ValueError(f"out must have shape {shape}, got {out.shape}")
-        if not out.flags.writeable:
-            raise ValueError("out must be writable, got an array that is only read")
-
     def _through(self, x: NDArray[Any], to: NDArray[Any], threads: int) -> bool:
         """Whether the core could take all samples to finite outputs."""
         core, samples = self._core, len(x)
         if core is None or (samples > 1 and not core.batches):
             return False
         size = self._network.batch_for(samples, None)
+        if threads == 1:
+            size = min(size, self._near)
         return all(core.run(x, to[start : start + size], start, threads) for start in range(0, samples, size))
 
 
 _PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1"))
 
 
+def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    masked = isinstance(out, np.ma.MaskedArray)
+    if not isinstance(out, np.ndarray) or masked or out.dtype != dtype or not out.dtype.isnative:
+        raise TypeError(f"out must be a {dtype} array, got {describe(out)}")
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got an array that is only read")
+
+
+def _given(found: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
+    if out is None:
+        return found
+    out[...] = found
+    return out
+
+
 def _nothing(x: Any) -> NDArray[Any] | None:
     return None
+
+
+def _has_its_own(network: Computing, name: str) -> bool:
+    """Whether a subclass, or the network itself, does in its own way what that method does."""
+    return name in vars(network) or getattr(type(network), name) is not getattr(Computing, name)
 
 
 def _handed_over(network: Computing) -> _core.Frozen | None:
     """The layers of a network in the core's hands; None where one is of another kind."""
     s = network.standardizer
-    own = any(getattr(type(network), name) is not getattr(Computing, name) for name in _OWN)
-    if own or (s is not None and not s.fits(0.0, LARGEST[network.dtype])):
+    if any(_has_its_own(network, name) for name in _OWN) or (
+        s is not None and not s.fits(0.0, LARGEST[network.dtype])
+    ):
         return None
     found = _core.Frozen(
         network.n_in, network.dtype, None if s is None else s.mean, None if s is None else s.scale
@@ -207,6 +262,8 @@ def _handed_over(network: Computing) -> _core.Frozen | None:
         code, slope = layer.bound.code, layer.bound.slope
         if isinstance(layer, Sparse):
             found.add_store(layer.core, bias, code, slope, zeros)
+        elif layer.weights.nbytes > WIDEST:
+            return None
         else:
             found.add_matrix(np.ascontiguousarray(layer.weights), bias, code, slope)
         zeros = code in ("relu", "thresholded")

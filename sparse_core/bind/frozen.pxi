@@ -1,21 +1,24 @@
 # frozen.pxi -- layers in a row that no longer change, from users' arrays to outputs in one call.
 
+cdef size_t _SMALL = 1 << 20, _LARGE = 64 << 20  # bytes of a block up to which many are kept, and up to which a few
+
+
 cdef class Frozen:
     """The layers of a network, frozen; owns one ``rw_predictor``, and keeps its stores.
 
-    Nobody may edit these stores, nor write to their weights. Any number of threads may call ``run``: each takes a
-    block of scratch, and leaves it for the next one.
+    Nobody can edit these stores any more, and nobody may write to their weights. Any number of threads may call
+    ``run``: each takes a block of scratch, and leaves it for the next one. Small blocks and large ones are kept
+    apart, so that a thread that mixes calls of both kinds allocates nothing either.
     """
     cdef c.rw_predictor *p
     cdef c.rw_dtype dtype
     cdef object numbers  # NumPy's name of the dtype
     cdef readonly int64_t n_in
-    cdef list stores, spares
+    cdef list stores, small, large  # stores, and blocks that nobody works in
     cdef Array mean, scale
     cdef int64_t most
-    cdef size_t kept  # bytes of the largest block that is kept
 
-    def __cinit__(self, int64_t n_in, str dtype, mean=None, scale=None, *, size_t kept=1 << 20):
+    def __cinit__(self, int64_t n_in, str dtype, mean=None, scale=None):
         self.dtype = dtype_code(dtype)
         self.numbers = _FLOATS[self.dtype]
         self.mean = borrow_optional(mean, "mean", "float64", n_in)
@@ -25,26 +28,38 @@ cdef class Frozen:
         self.p = c.rw_predictor_new(self.dtype, n_in)
         if self.p == NULL:
             raise MemoryError("could not allocate a predictor")
-        self.n_in, self.stores, self.spares, self.most, self.kept = n_in, [], [], 1, kept
+        self.n_in, self.stores, self.small, self.large, self.most = n_in, [], [], [], 1
 
     def __dealloc__(self):
         c.rw_predictor_free(self.p)
 
     def add_store(self, Store store not None, bias, str act, double slope, bint zeros):
-        """The next layer. ``zeros``: whether many of its inputs are 0 as a rule."""
+        """The next layer, of a store that is frozen from now on. ``zeros``: whether many inputs are 0 as a rule."""
         cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
+        cdef const void *its = pointer(b)
+        cdef c.rw_act code = act_code(act)
+        cdef c.rw_status st
         store.enter(False)
+        store.frozen = True  # for good, because the C side keeps its address
+        self.stores.append(store)
         try:
-            check(c.rw_predictor_add_store(self.p, store.s, pointer(b), act_code(act), slope, zeros), "layer")
+            with nogil:
+                st = c.rw_predictor_add_store(self.p, store.s, its, code, slope, zeros)
         finally:
             store.leave()
-        self.stores.append(store)
+        check(st, "layer")
 
     def add_matrix(self, weights, bias, str act, double slope):
         """The next layer, of all weights (n_out, n_in): then samples are taken one at a time."""
         cdef Array w = borrow(weights, "weights", _NAMES[self.dtype], len(weights) * self.outputs)
-        cdef Array b = borrow_bias(bias, len(weights), self.dtype)
-        check(c.rw_predictor_add_matrix(self.p, len(weights), w.view.buf, pointer(b), act_code(act), slope), "layer")
+        cdef int64_t n_out = len(weights)
+        cdef Array b = borrow_bias(bias, n_out, self.dtype)
+        cdef const void *its = pointer(b)
+        cdef c.rw_act code = act_code(act)
+        cdef c.rw_status st
+        with nogil:
+            st = c.rw_predictor_add_matrix(self.p, n_out, w.view.buf, its, code, slope)
+        check(st, "layer")
 
     def finish(self, bint softmax):
         """All layers are there. Whether softmax comes last."""
@@ -80,15 +95,23 @@ cdef class Frozen:
         if need == 0:
             raise MemoryError(f"could not allocate scratch for {batch} samples")
         try:  # one step, because several threads may do so
-            block = self.spares.pop()
+            block = (self.small if need <= _SMALL else self.large).pop()
         except IndexError:
             block = Block()
         block.reserve(need)
         return block
 
     cdef void leave_block(self, Block block):
-        if block.bytes <= self.kept and len(self.spares) < 64:
-            self.spares.append(block)
+        if block.bytes <= _SMALL:
+            if len(self.small) < 64:
+                self.small.append(block)
+        elif block.bytes <= _LARGE and len(self.large) < 4:
+            self.large.append(block)
+
+    @property
+    def kept(self):
+        """Bytes of each block of scratch that waits for the next call."""
+        return [(<Block>block).bytes for block in [*self.small, *self.large]]
 
     def one(self, x):
         """Outputs of one plain vector or row, on one thread; None for all else, and for numbers that are not finite."""

@@ -11,12 +11,14 @@ cdef class Store:
     Readers and one editor exclude each other: ``borrows`` is 0 when idle, n > 0
     with n readers at work, -1 with an editor. An overlap raises RuntimeError
     instead of corrupting memory. In a forked child the readers of before are gone;
-    an editor is gone as well, but has left its work half done.
+    an editor is gone as well, but has left its work half done. A ``frozen`` store
+    is never edited again: somebody reads it without asking.
     """
     cdef c.rw_store *s
     cdef uint64_t serial  # from 1 on, and of no other store
     cdef int borrows
     cdef int forks  # FORKS when somebody last borrowed
+    cdef bint frozen
     cdef public int64_t held  # arrays of views whose `with` block has not ended
     cdef Pin pin
     cdef object __weakref__
@@ -51,7 +53,7 @@ cdef class Store:
     cdef int enter(self, bint edit) except -1:
         if self.borrows > 0 and self.forks != FORKS:
             self.borrows = 0
-        if self.borrows < 0 or (edit and self.borrows > 0):
+        if self.borrows < 0 or (edit and (self.borrows > 0 or self.frozen)):
             self.refuse()
         self.borrows = -1 if edit else self.borrows + 1
         self.forks = FORKS
@@ -61,6 +63,8 @@ cdef class Store:
         self.borrows = 0 if self.borrows <= 0 else self.borrows - 1
 
     cdef int refuse(self) except -1:
+        if self.frozen:
+            raise RuntimeError("the store is frozen: a predictor reads it")
         if self.forks != FORKS:
             raise RuntimeError("this process was forked while another thread was changing the store, so that its copy "
                                "is half changed: fork between fits, or load a saved network in the child")

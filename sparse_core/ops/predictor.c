@@ -195,6 +195,26 @@ rw_status rw_predictor_add_store(rw_predictor *p, const rw_store *s, const void 
     return append(p, &l);
 }
 
+/* All weights, (n_out, n_in), by source: in squares, so that what is read and what is written stay in
+ * the nearest cache. */
+#define TURN(name, T)                                                                     \
+    static void name(const frozen_layer *l, const void *weights)                         \
+    {                                                                                    \
+        enum { SIDE = 16 };                                                              \
+        const T *from = weights;                                                         \
+        T *to = l->matrix;                                                               \
+        for (int32_t i0 = 0; i0 < l->n_out; i0 += SIDE)                                  \
+            for (int32_t j0 = 0; j0 < l->n_in; j0 += SIDE) {                             \
+                int64_t i1 = rw_min64(i0 + SIDE, l->n_out);                              \
+                int64_t j1 = rw_min64(j0 + SIDE, l->n_in);                               \
+                for (int64_t j = j0; j < j1; j++)                                        \
+                    for (int64_t i = i0; i < i1; i++)                                    \
+                        to[j * l->pitch + i] = from[i * l->n_in + j];                    \
+            }                                                                            \
+    }
+TURN(turn_f32, float)
+TURN(turn_f64, double)
+
 rw_status rw_predictor_add_matrix(rw_predictor *p, int64_t n_out, const void *weights,
                                   const void *bias, rw_act act, double slope)
 {
@@ -210,10 +230,10 @@ rw_status rw_predictor_add_matrix(rw_predictor *p, int64_t n_out, const void *we
         free_layer(&l);
         return RW_ENOMEM;
     }
-    for (int32_t i = 0; i < l.n_out; i++)
-        for (int32_t j = 0; j < l.n_in; j++)
-            memcpy((char *)l.matrix + ((size_t)j * (size_t)l.pitch + (size_t)i) * size,
-                   (const char *)weights + ((size_t)i * (size_t)l.n_in + (size_t)j) * size, size);
+    if (p->dtype == RW_F32)
+        turn_f32(&l, weights);
+    else
+        turn_f64(&l, weights);
     return append(p, &l);
 }
 
