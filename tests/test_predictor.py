@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from numpy.lib.stride_tricks import as_strided
 
 import rewire as rw
 from rewire import _core
@@ -161,6 +162,16 @@ def test_other_networks_predict_as_they_do(layers):
     assert np.array_equal(predictor(X), expected)
 
 
+def test_a_few_samples_of_dense_layers_go_one_after_the_other():
+    net = rw.Sequential([rw.Dense(300, 300, activation="relu"), rw.Dense(300, 5)])
+    predictor, X = net.compile(), normal(40, 300)
+    one_by_one = np.array([predictor(x) for x in X])
+    for n in (2, 3, 5):
+        assert np.array_equal(predictor(X[:n]), one_by_one[:n])
+    assert np.array_equal(predictor(X), net.predict(X))  # many: by BLAS
+    np.testing.assert_allclose(predictor(X), one_by_one, rtol=1e-5, atol=1e-4)
+
+
 def test_wide_dense_layers_are_left_to_blas():
     for side, taken in ((500, True), (600, False)):
         net = rw.Sequential([rw.Dense(side, side, activation="relu"), rw.Sparse(side, 5, density=0.1)])
@@ -262,6 +273,17 @@ def test_out():
     assert predictor.predict(X[4], out=one) is one and np.array_equal(one, expected[4])
     assert predictor.predict(X[4:5], out=one[None]).base is one
     assert np.array_equal(predictor.predict(sp.csr_matrix(X), out=np.empty((9, 5), "f4")), expected)
+    wide = np.full(12, 3, "f4")  # one sample goes the quick way, whatever the strides
+    for x, to in ((X[4], wide[1:11:2]), (X[4], wide[10:0:-2]), (X[4:5], wide[None, 1:11:2])):
+        for threads in (None, 1, 2):
+            wide[:] = 3
+            assert predictor.predict(x, out=to, threads=threads) is to
+            assert np.array_equal(to.reshape(-1), expected[4]) and (wide[::2] == 3).sum() >= 1
+    assert predictor._core.one(X[4], wide[1:11:2]) is not None
+    for to in (wide, wide.astype("f8")[:5], np.broadcast_to(wide[:1], (5,)), wide[:5].tolist()):
+        assert predictor._core.one(X[4], to) is None  # the long way finds the words
+    with pytest.raises(ValueError, match="finite"):
+        predictor.predict(np.full(33, np.nan, "f4"), out=wide[:5])
     kept = np.full((9, 5), 7, "f4")
     with pytest.raises(ValueError, match="finite"):
         predictor.predict(np.where(np.arange(9)[:, None] == 8, np.inf, X), out=kept)
@@ -277,11 +299,26 @@ def test_out():
         (np.empty((9, 4), "f4"), r"out must have shape \(9, 5\), got \(9, 4\)"),
         (np.empty(5, "f4"), r"out must have shape \(9, 5\)"),
         (frozen, "out must be writable"),
+        (as_strided(np.empty(5, "f4"), (9, 5), (0, 4)), r"out must not overlap itself, got strides \(0, 4\)"),
     ]:
         with pytest.raises((TypeError, ValueError), match=words):
             predictor.predict(X, out=out)
     with pytest.raises(ValueError, match=r"out must have shape \(5,\), got \(1, 5\)"):
         predictor.predict(X[0], out=np.empty((1, 5), "f4"))
+    with pytest.raises(ValueError, match="out must not overlap itself"):
+        predictor.predict(X[0], out=as_strided(np.empty(1, "f4"), (5,), (0,)))
+
+
+def test_lists_are_read_once(monkeypatch):
+    net = chain()
+    predictor, X = net.compile(), np.arange(66).reshape(2, 33)
+    seen, real = [], np.asarray
+    monkeypatch.setattr(
+        np, "asarray", lambda a, *rest, **options: seen.append(type(a)) or real(a, *rest, **options)
+    )
+    monkeypatch.setattr(np, "ndim", lambda a: seen.append(type(a)) or a.ndim)
+    assert np.array_equal(predictor(X.tolist()), net.predict(X))
+    assert seen.count(list) == 1
 
 
 # --- frozen ----------------------------------------------------------------------------------
@@ -372,6 +409,14 @@ def test_one_thread_works_in_little_memory():
     predictor, X = net.compile(), normal(1000, 500).astype("f4")
     assert np.array_equal(predictor.predict(X, threads=1), net.predict(X))
     assert len(predictor._core.kept) == 1 and predictor._core.kept[0] <= 1.1 * 2**20
+
+
+def test_a_layer_that_cannot_be_copied_is_named():
+    layer = Doubled()
+    net = rw.Sequential([rw.Sparse(33, 5, density=0.5), layer, rw.Sparse(5, 5)])
+    layer.lock = threading.Lock()
+    with pytest.raises(TypeError, match=r"layers\[1\] \(Doubled\) cannot be copied: .*lock.*register"):
+        net.compile()
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -28,7 +28,7 @@ _NONE = np.empty(0, np.int64)
 # Who has one of these is an array in memory, or makes one of itself.
 _PRESENT = ("__array_interface__", "__dlpack__", "__dataframe__", "tocsr", "iloc")
 _LARGE = 64 << 20  # bytes from which on it is said that an array is read as a whole
-_PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")
+PACKED = ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1")  # what tiles are filled from as it is
 
 
 def _sum_rows(x: NDArray[np.float64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
@@ -384,7 +384,7 @@ def numbers_of(a: NDArray[Any], name: str) -> NDArray[np.float64]:
 
 
 def _from_array(x: Any, name: str) -> DenseSource:
-    if type(x) is np.ndarray and x.ndim == 2 and x.dtype.isnative and x.dtype.str[1:] in _PACKED:
+    if type(x) is np.ndarray and x.ndim == 2 and x.dtype.isnative and x.dtype.str[1:] in PACKED:
         return DenseSource(x, name)
     refuse_iterables(name, x)
     if is_lazy(x):
@@ -400,10 +400,10 @@ def _from_array(x: Any, name: str) -> DenseSource:
     if a.ndim != 2:
         hint = f"; {name.partition(' of ')[0]}.reshape(1, -1) is one sample" if a.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {a.shape}{hint}")
-    if a.dtype.str[1:] not in _PACKED or not a.dtype.isnative:
+    if a.dtype.str[1:] not in PACKED or not a.dtype.isnative:
         wide = {"f2": "f4", "u4": "i8", "u8": "f8"}.get(a.dtype.str[1:], a.dtype.str[1:])
         with quiet():
-            a = a.astype(wide if wide in _PACKED else "f8")
+            a = a.astype(wide if wide in PACKED else "f8")
     return DenseSource(a, name)
 
 

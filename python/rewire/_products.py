@@ -10,14 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 from rewire import _core
 from rewire._checks import describe, detached, refuse_sparse
 from rewire._core import Store, Tiles
-from rewire._inputs import as_source
+from rewire._inputs import PACKED, as_source
 from rewire._no_array import NoArray, refuse
 from rewire.threads import resolve, settings
 
 __all__ = ["Products"]
 
-_ONE_THREAD = 100_000  # multiply-adds below which the core uses no second thread
-_PACKED = frozenset("f4 f8 u1 i1 u2 i2 i4 i8 b1".split())  # what tiles are filled from as it is
+ONE_THREAD = 100_000  # multiply-adds below which the core uses no second thread
 
 _answers: dict[tuple[object, ...], int] = {}  # of `resolve`, which asks the system each time
 
@@ -26,7 +25,7 @@ def threads_for(threads: int | None, work: int) -> int:
     """The number of threads for so many multiply-adds."""
     if threads is not None:
         return resolve(threads)
-    if work <= _ONE_THREAD:
+    if work <= ONE_THREAD:
         return 1
     key = settings()
     if key not in _answers:
@@ -177,12 +176,12 @@ class Products(NoArray):
 
     def __matmul__(self, x: Any) -> NDArray[Any]:
         """``store @ x`` for x of shape (n_in,) or (n_in, k), as SciPy has it; in the store's dtype."""
-        found = _core.times_plain(self._core, x, False, _ONE_THREAD)
+        found = _core.times_plain(self._core, x, False, ONE_THREAD)
         return self._matmul(x, self._core.n_in, False) if found is None else found
 
     def __rmatmul__(self, x: Any) -> NDArray[Any]:
         """``x @ store`` for x of shape (n_out,) or (k, n_out)."""
-        found = _core.times_plain(self._core, x, True, _ONE_THREAD)
+        found = _core.times_plain(self._core, x, True, ONE_THREAD)
         if found is not None:
             return found
         if isinstance(x, NoArray) or _is_sparse(x):
@@ -228,7 +227,7 @@ def _tiles(n: int, batch: int, dtype: str) -> Tiles:
 
 def _packed(x: NDArray[Any], dtype: str, threads: int) -> Tiles:
     """Samples in rows as the kernels want them."""
-    if x.dtype.str[1:] not in _PACKED or not x.dtype.isnative:
+    if x.dtype.str[1:] not in PACKED or not x.dtype.isnative:
         x = x.astype(dtype)
     tiles = _tiles(x.shape[1], len(x), dtype)
     tiles.pack(x, threads=threads)

@@ -117,6 +117,8 @@ class Sequential(ForeignAttributes, Computing):
             For weights that are not finite, or a buffer out of its range.
         RuntimeError
             If another thread trains this network.
+        TypeError
+            For a layer that no file can hold and `copy.deepcopy` cannot copy.
 
         Notes
         -----
@@ -158,6 +160,8 @@ class Sequential(ForeignAttributes, Computing):
         for name, value in extras.items():
             try:
                 vars(twin)[name] = copy.deepcopy(value, memo)
+            except MemoryError:
+                raise
             except Exception:  # of somebody's class: a lock, an open file
                 vars(twin)[name] = value
 
@@ -344,7 +348,7 @@ class Sequential(ForeignAttributes, Computing):
     def _copy_into(self, twin: Sequential, memo: dict[int, Any]) -> None:
         """Let ``twin`` be a copy, with copies of the layers as they are."""
         with self.gate.reading("copy"):
-            twin.layers = copy.deepcopy(self.layers, memo)
+            twin.layers = [_copied(f"layers[{i}]", layer, memo) for i, layer in enumerate(self.layers)]
             twin.standardizer = copy.deepcopy(self.standardizer, memo)
         twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
         twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
@@ -438,6 +442,17 @@ def _widths(config: Mapping[str, Any]) -> list[int]:
     """Widths of the input and of all layers with weights."""
     matrices = [part["shape"] for part in config["parameters"].values() if len(part["shape"]) == 2]
     return [matrices[0][1], *(n_out for n_out, _ in matrices)]
+
+
+def _copied(where: str, layer: Layer, memo: dict[int, Any]) -> Layer:
+    try:
+        return copy.deepcopy(layer, memo)
+    except TypeError as error:
+        raise TypeError(
+            f"{where} ({type(layer).__name__}) cannot be copied: {error}; register its class "
+            "(rewire.layers.register_layer), so that it is made again from its config(), or give it a "
+            "__deepcopy__"
+        ) from error
 
 
 def _torn(parameter: Parameter, owners: Sequence[str]) -> ValueError:

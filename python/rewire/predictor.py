@@ -15,8 +15,8 @@ from rewire import _core
 from rewire._checks import describe, detached, one_of_types
 from rewire._computing import LARGEST, Computing
 from rewire._geometry import item_bytes
-from rewire._inputs import DenseSource, Source, as_source
-from rewire._products import threads_for
+from rewire._inputs import PACKED, DenseSource, Source, as_source
+from rewire._products import ONE_THREAD, threads_for
 from rewire.activations import Softmax
 from rewire.layers import Dense, Dropout, Layer, Sparse
 from rewire.streams.kinds import pieces_of
@@ -24,10 +24,11 @@ from rewire.threads import resolve
 
 __all__ = ["Predictor"]
 
-ALONE = 100_000  # links up to which one sample is a matter of one thread: the core would use no second one
 # Bytes of the weights of a Dense layer up to which the core takes one sample through it, at the pace of one
 # thread and of the memory: BLAS shares a larger one among threads.
 WIDEST = 1 << 20
+# Samples up to which Dense layers take one after the other: up to so many, and with so many multiply-adds.
+FEW, LITTLE = 16, 500_000
 NEAR = 1 << 20  # activations of the samples that one thread takes at a time: they stay in a cache of its own
 # What a network may not do in its own way to be handed to the core.
 _OWN = "forward", "outputs", "load_batch", "passing", "predict"
@@ -65,10 +66,12 @@ class Predictor:
     before.
 
     Networks of `Sparse`, `Dense` and `Dropout` layers alone are run by the core in one call. Their outputs
-    have the bits of `Sequential.predict`, but for the sign of a zero, and do not depend on the other rows.
-    Only `Dense` layers differ by rounding: batches go through BLAS, as in `predict`, one sample through the
-    core. All other networks are run as in `predict`, by a `predict` of their own where they have one, and so
-    are those with a `Dense` layer of more than 1 MiB of weights, for which BLAS is as fast.
+    have the bits of `Sequential.predict`, but for the sign of a zero and for biases that are not normal
+    numbers, and do not depend on the other rows. Only `Dense` layers differ by rounding: batches go through
+    BLAS, as in `predict`, one sample and a few through the core.
+
+    All other networks are run as in `predict`, by a `predict` of their own where they have one, and so are
+    those with a `Dense` layer of more than 1 MiB of weights, for which BLAS is as fast.
     """
 
     n_in: int
@@ -88,8 +91,9 @@ class Predictor:
         widest = max(network.n_in, network.width)
         self._near = max(64, NEAR // (2 * item_bytes(network.dtype) * widest) // 64 * 64)
         self._core = _handed_over(network)
-        # For a plain vector; None says that it is none, and the long way finds the words.
-        self._one = _nothing if self._core is None or self._links > ALONE else self._core.one
+        # For a plain vector, on one thread; None says that it is none, and the long way finds the words.
+        self._lone = _nothing if self._core is None else self._core.one
+        self._one = self._lone if self._links <= ONE_THREAD else _nothing
 
     @property
     def nbytes(self) -> int:
@@ -141,11 +145,15 @@ class Predictor:
         TypeError, ValueError
             For a wrong X, as from `Sequential.predict`, and a wrong ``out``. Outputs are always finite.
         """
-        if out is None and threads is None:
-            found = self._one(X)
-            if found is not None:
-                return found
-        return self._any(X, out, threads)
+        one = (
+            self._one
+            if threads is None
+            else self._lone
+            if type(threads) is int and threads == 1
+            else _nothing
+        )
+        found = one(X, out)
+        return self._any(X, out, threads) if found is None else found
 
     __call__ = predict
 
@@ -184,6 +192,8 @@ class Predictor:
 
     def _rows(self, X: Any) -> tuple[Any, bool]:
         """X with samples in rows, and whether it was one sample alone."""
+        if isinstance(X, list | tuple):
+            X = _as_array(X)
         try:
             alone = (X.ndim if hasattr(X, "tocsr") else np.ndim(X)) == 1
         except ValueError:  # lists of lists of different lengths: refused by name
@@ -205,15 +215,28 @@ class Predictor:
     def _through(self, x: NDArray[Any], to: NDArray[Any], threads: int) -> bool:
         """Whether the core could take all samples to finite outputs."""
         core, samples = self._core, len(x)
-        if core is None or (samples > 1 and not core.batches):
+        if core is None:
             return False
         size = self._network.batch_for(samples, None)
-        if threads == 1:
+        if not core.batches:  # BLAS is quicker with many
+            size = 1
+            if samples > 1 and (samples > FEW or samples * self._links > LITTLE):
+                return False
+        elif threads == 1:
             size = min(size, self._near)
         return all(core.run(x, to[start : start + size], start, threads) for start in range(0, samples, size))
 
 
-_PLAIN = frozenset(np.dtype(name) for name in ("f4", "f8", "u1", "i1", "u2", "i2", "i4", "i8", "b1"))
+_PLAIN = frozenset(np.dtype(name) for name in PACKED)
+
+
+def _as_array(X: Any) -> Any:
+    """An array of a list of numbers, made once; all else is refused as it came."""
+    try:
+        a = np.asarray(X)
+    except (TypeError, ValueError):
+        return X
+    return a if a.dtype.kind in "fiub" else X
 
 
 def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -224,6 +247,8 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got an array that is only read")
+    if not _core.has_places(out):
+        raise ValueError(f"out must not overlap itself, got strides {out.strides}")
 
 
 def _given(found: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
@@ -233,7 +258,7 @@ def _given(found: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
     return out
 
 
-def _nothing(x: Any) -> NDArray[Any] | None:
+def _nothing(x: Any, out: Any = None) -> NDArray[Any] | None:
     return None
 
 

@@ -113,8 +113,11 @@ cdef class Frozen:
         """Bytes of each block of scratch that waits for the next call."""
         return [(<Block>block).bytes for block in [*self.small, *self.large]]
 
-    def one(self, x):
-        """Outputs of one plain vector or row, on one thread; None for all else, and for numbers that are not finite."""
+    def one(self, x, out=None):
+        """Outputs of one plain vector or row, on one thread, in ``out`` if that is plain, too.
+
+        None for all else, and for numbers that are not finite; ``out`` is then as it was.
+        """
         cdef c.rw_user_rows given
         cdef Array a, y
         cdef Block block
@@ -124,6 +127,7 @@ cdef class Frozen:
         cdef const c.rw_kernels *k = KERNELS[<int>self.dtype]
         cdef Py_ssize_t size = c.rw_dtype_size(self.dtype)
         cdef int32_t outputs = c.rw_predictor_outputs(self.p)
+        cdef Py_ssize_t step = size  # from one output to the next
         cdef int last
         cdef object shape
         if type(x) is not _Ndarray:
@@ -140,14 +144,25 @@ cdef class Frozen:
         given = c.rw_user_rows(kind, <const char *>a.view.buf, 0, a.view.strides[last], NULL,
                                <double *>pointer(self.mean), <double *>pointer(self.scale))
         y = Array.__new__(Array)
-        shape = outputs
-        if last:
-            shape = 1, outputs
-        PyObject_GetBuffer(_empty(shape, self.numbers), &y.view, PyBUF_WRITABLE)
-        y.held = True
+        if out is None:
+            shape = outputs
+            if last:
+                shape = 1, outputs
+            PyObject_GetBuffer(_empty(shape, self.numbers), &y.view, PyBUF_WRITABLE)
+            y.held = True
+        else:
+            if type(out) is not _Ndarray or out.dtype is not self.numbers or not out.flags.writeable:
+                return None
+            PyObject_GetBuffer(out, &y.view, PyBUF_STRIDES | PyBUF_WRITABLE)
+            y.held = True
+            if y.view.ndim != last + 1 or y.view.shape[last] != outputs or (last and y.view.shape[0] != 1):
+                return None
+            step = y.view.strides[last]
+            if outputs > 1 and -size < step < size:
+                return None
         block = self.take(1)
         with nogil:
-            st = c.rw_predictor_run(k, self.p, &given, 1, <char *>y.view.buf, 0, size, block.data, block.bytes, &found,
+            st = c.rw_predictor_run(k, self.p, &given, 1, <char *>y.view.buf, 0, step, block.data, block.bytes, &found,
                                     &run)
         self.leave_block(block)
         if st != c.RW_OK:
@@ -185,3 +200,16 @@ cdef class Frozen:
         self.leave_block(block)
         check(st, "predict")
         return found == c.RW_NUMBERS_FINE
+
+
+def has_places(out):
+    """Whether every value of an array of one or two axes has a place of its own."""
+    cdef Array a = Array.__new__(Array)
+    cdef c.rw_user_out to
+    PyObject_GetBuffer(out, &a.view, PyBUF_STRIDES)
+    a.held = True
+    if a.view.ndim < 1 or a.view.ndim > 2 or a.view.len == 0:
+        return True
+    cdef int last = a.view.ndim - 1
+    to = c.rw_user_out(<char *>a.view.buf, a.view.strides[0] if last else 0, a.view.strides[last])
+    return c.rw_out_is_plain(&to, a.view.shape[0] if last else 1, a.view.shape[last], a.view.itemsize)

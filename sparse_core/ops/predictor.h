@@ -15,8 +15,9 @@
  *      weight  ...  |    |    |    |    |    | ...     `group` values a slot
  *
  * All three add the terms of a sum in the canonical order (kernels.h), and those that are left out or
- * are 0 * x add nothing: they give the same bits, but for the sign of a zero. So a sample's outputs
- * do not depend on its batch, nor on what is copied here. Every weight is finite: whoever
+ * are 0 * x add nothing: they give the same bits, but for the sign of a zero (and a bias that is not
+ * a normal number is flushed where it is added to). So a sample's outputs do not depend on its batch,
+ * nor on what is copied here. Every weight is finite: whoever
  * adds layers sees to it.
  *
  * Ownership: stores are borrowed, must outlive the predictor and not change meanwhile. All else is
