@@ -247,7 +247,7 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: Any) -> None:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writable, got an array that is only read")
-    if not _core.has_places(out):
+    if _core.overlaps_itself(out):
         raise ValueError(f"out must not overlap itself, got strides {out.strides}")
 
 

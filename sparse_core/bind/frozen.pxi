@@ -202,14 +202,14 @@ cdef class Frozen:
         return found == c.RW_NUMBERS_FINE
 
 
-def has_places(out):
-    """Whether every value of an array of one or two axes has a place of its own."""
+def overlaps_itself(out):
+    """Whether two values of an array of one or two axes lie at one address, or partly."""
     cdef Array a = Array.__new__(Array)
     cdef c.rw_user_out to
     PyObject_GetBuffer(out, &a.view, PyBUF_STRIDES)
     a.held = True
     if a.view.ndim < 1 or a.view.ndim > 2 or a.view.len == 0:
-        return True
+        return False
     cdef int last = a.view.ndim - 1
     to = c.rw_user_out(<char *>a.view.buf, a.view.strides[0] if last else 0, a.view.strides[last])
-    return c.rw_out_is_plain(&to, a.view.shape[0] if last else 1, a.view.shape[last], a.view.itemsize)
+    return not c.rw_out_is_plain(&to, a.view.shape[0] if last else 1, a.view.shape[last], a.view.itemsize)

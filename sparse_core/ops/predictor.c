@@ -197,7 +197,7 @@ rw_status rw_predictor_add_store(rw_predictor *p, const rw_store *s, const void 
 
 /* All weights, (n_out, n_in), by source: in squares, so that what is read and what is written stay in
  * the nearest cache. */
-#define TURN(name, T)                                                                     \
+#define BY_SOURCE(name, T)                                                               \
     static void name(const frozen_layer *l, const void *weights)                         \
     {                                                                                    \
         enum { SIDE = 16 };                                                              \
@@ -212,8 +212,8 @@ rw_status rw_predictor_add_store(rw_predictor *p, const rw_store *s, const void 
                         to[j * l->pitch + i] = from[i * l->n_in + j];                    \
             }                                                                            \
     }
-TURN(turn_f32, float)
-TURN(turn_f64, double)
+BY_SOURCE(by_source_f32, float)
+BY_SOURCE(by_source_f64, double)
 
 rw_status rw_predictor_add_matrix(rw_predictor *p, int64_t n_out, const void *weights,
                                   const void *bias, rw_act act, double slope)
@@ -231,9 +231,9 @@ rw_status rw_predictor_add_matrix(rw_predictor *p, int64_t n_out, const void *we
         return RW_ENOMEM;
     }
     if (p->dtype == RW_F32)
-        turn_f32(&l, weights);
+        by_source_f32(&l, weights);
     else
-        turn_f64(&l, weights);
+        by_source_f64(&l, weights);
     return append(p, &l);
 }
 
