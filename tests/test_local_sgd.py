@@ -9,6 +9,7 @@ import pytest
 
 import rewire as rw
 from rewire._alone import RoundRunner
+from rewire._strategies import settled
 from rewire.progress import Silent
 
 RNG = np.random.default_rng(1)
@@ -215,8 +216,15 @@ def test_a_run_goes_on_with_as_many_trainings(tmp_path):
     first = rw.Trainer.resume(tmp_path / "run.st")
     for made in (copy.deepcopy(first), first):
         assert bits(fitted(made, epochs=2, trainings=None)) == bits(whole)
-    with pytest.raises(ValueError, match="4 processes: there are 3 trainings"):
+    words = r"4 processes: there are 3 trainings, as many as in the call before, .* LocalSGD\(workers=\)"
+    with pytest.raises(ValueError, match=words):
         fitted(first, workers=4, trainings=None)
+    first.fit(X, Y, epochs=1, batch_size=16, verbose=0, strategy=rw.WASSP(workers=2))
+    assert first.state.trainings == 3  # another strategy, whose trainings end as one network
+    for kind in (rw.WASSP, rw.WASAP):
+        for before, processes in ((2, 3), (8, 2)):
+            assert settled(kind(), before, processes).workers == processes
+    assert settled(rw.LocalSGD(), 8, 2).workers == 8
     assert fitted(first, trainings=2).state.trainings == 2
 
 

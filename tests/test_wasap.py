@@ -50,7 +50,7 @@ def test_it_learns_with_as_many_links(monkeypatch):
     assert {*carried} == {"layers.0.weight", "layers.3.weight"}
     assert made.history["val_accuracy"][-1] > 0.8 and made.rewirings > 20
     assert 6 * 23 <= made.step - 2 * 9 <= 6 * 25
-    assert made.exchanged_bytes > 0 and made.state.trainings == 3
+    assert made.exchanged_bytes > 0 and made.state.trainings is None
     for parameter in made.network.tree.sparse:
         parameter.store.validate()
 

@@ -53,7 +53,7 @@ class LocalSGD(Strategy):
         Steps of a worker between two averages.
     workers : int, optional
         How many trainings there are, in however many processes: bits depend on this number. By default as
-        many as the trainer had before, in a saved run too; at first as many as there are processes.
+        many as with the ``LocalSGD`` before, in a saved run too; at first as many as there are processes.
 
     Notes
     -----
@@ -91,8 +91,8 @@ class WASSP(Strategy):
         What becomes of the optimizer's state: as of weights, or nothing is left of it, as published.
     workers : int, optional
         How many trainings there are, at least 2, in however many processes: bits depend on this number. By
-        default as many as the trainer had before, at first as many as there are processes. A training whose
-        part has no samples, or none with a weight, is left out.
+        default as many as there are processes. A training whose part has no samples, or none with a weight,
+        is left out.
 
     Notes
     -----
@@ -125,11 +125,13 @@ class WASAP(WASSP):
     """At first gradients are learnt from as they come, of links of before too; then as :class:`WASSP`.
 
     The process that calls ``fit`` keeps the network, and computes no gradient in this part. Each of the
-    others gets weights and a batch, hands a gradient back, and gets the next; nobody waits for another. The
+    others gets weights and a batch, hands a gradient back, and gets the next; nobody waits for another. So
+    this is for ``workers=3`` and more: with 2 one computes gradients, on its share of the threads. The
     gradient that comes first is learnt from first, though others have moved the weights meanwhile. Where a
     rewiring lies between, values for links that are no longer there are dropped, and links that have been
-    grown since have none. An epoch is as many steps as it has batches; a batch that a worker still has
-    counts in the next.
+    grown since have none. An epoch is as many steps as it has batches. A batch that a worker still has
+    counts in the next epoch; after the last one of this part it is given up. After Ctrl-C an epoch goes on
+    from where it had come to, so that batches that were out then may be learnt from twice, or not at all.
 
     **Not reproducible**: which gradient comes first is decided by chance, and no seed brings it back.
 
@@ -142,10 +144,11 @@ class WASAP(WASSP):
     -----
     Curci, Mocanu and Pechenizkiy, *Truly Sparse Neural Networks at Scale*, arXiv:2102.01732, section 4:
     WASAP-SGD, with its filter of stale gradients. There each worker has a fixed part of the samples from the
-    start; here batches are those of training together, in its order, until the last epochs.
+    start; here batches are those of training together, in its order, until the last epochs; and rank 0 only
+    keeps the network.
 
     It needs ``workers=2`` or more, which ``fit`` starts; mpiexec, srun and torchrun are refused. Batches are
-    not cut into shards.
+    not cut into shards. Where all epochs are the last ones, ``epochs=1`` say, it is :class:`WASSP`.
     """
 
 
@@ -156,11 +159,19 @@ def strategy(given: Any) -> Strategy:
 
 
 def settled(given: Strategy, before: int | None, processes: int) -> Strategy:
-    """The same with a number of trainings, where several learn alone: as many as ``before``, or processes.
+    """The same with a number of trainings, where several learn alone: by default that of processes.
 
-    One that says no number goes on with that of the call before, which a saved trainer knows.
+    A :class:`LocalSGD` that says no number goes on with that of the ``LocalSGD`` before, which a saved
+    trainer knows; ValueError for more processes. Others begin anew in every call.
     """
-    several = before if before is not None and before > 1 else processes
+    several = processes
+    if isinstance(given, LocalSGD) and given.workers is None and before is not None and before > 1:
+        several = before
+        if processes > before:
+            raise ValueError(
+                f"strategy {given!r} cannot be used with {processes} processes: there are {before} trainings,"
+                " as many as in the call before, which decide bits; LocalSGD(workers=) says another number"
+            )
     if isinstance(given, (LocalSGD, WASSP)) and given.workers is None and several > 1:
         given = copy.copy(given)
         given.workers = several

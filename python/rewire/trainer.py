@@ -304,7 +304,8 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
             if self._workspace is None:
                 self._workspace = self.network.workspace()
             plan = settled(plan, self.state.trainings, count)
-            self.state.trainings = getattr(plan, "workers", None) or self.state.trainings
+            if isinstance(plan, LocalSGD):
+                self.state.trainings = plan.workers or self.state.trainings
             cut_for(
                 self, count, verbose > 0 and (comm is None or comm.rank == 0), plan, launched=comm is not None
             )
