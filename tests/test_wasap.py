@@ -1,7 +1,12 @@
 """Gradients that are learnt from as they come, of links of before too. Which comes first is chance."""
 
+import contextlib
+import gc
 import os
 import signal
+import sys
+import time
+import types
 
 import numpy as np
 import pytest
@@ -11,11 +16,14 @@ from rewire import _core
 from rewire._wasap import AsyncFit, _put_valid
 from rewire.parameters.base import GRADIENT
 from rewire.workers import serving
+from rewire.workers.processes import Leader
+from rewire.workers.team import Team
 from small import normal
 from test_local_sgd import bits
 
 X = normal(400, 12).astype("f4")
 Y = (X @ normal(12, 3)).argmax(1)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc and SIGSTOP")
 quiet = pytest.mark.filterwarnings("ignore:rewiring '[^']*' (acts once|never acts)")
 
 
@@ -111,16 +119,20 @@ class Act(rw.Callback):
             os.kill(self.what(), signal.SIGKILL)
 
 
+@pytest.fixture
+def leaders(monkeypatch):
+    """Those who have started workers."""
+    there = []
+    enter = Leader.__enter__
+    monkeypatch.setattr(Leader, "__enter__", lambda self: there.append(self) or enter(self))
+    return there
+
+
 @pytest.mark.parametrize("how", ["death", "error"])
-def test_a_worker_that_ends_ends_the_call(how, monkeypatch):
+def test_a_worker_that_ends_ends_the_call(how, leaders):
     made = trainer()
     if how == "death":
-        from rewire.workers.processes import Leader
-
-        there = []
-        enter = Leader.__enter__
-        monkeypatch.setattr(Leader, "__enter__", lambda self: there.append(self) or enter(self))
-        made.callbacks.append(Act(lambda: there[0]._processes[2].pid))
+        made.callbacks.append(Act(lambda: leaders[0]._processes[2].pid))
         error, words = rw.WorkerError, "worker 2 of 3"
     else:
         made.optimizer.lr = 1e30
@@ -129,6 +141,100 @@ def test_a_worker_that_ends_ends_the_call(how, monkeypatch):
     with pytest.raises(error, match=words):
         fitted(made)
     assert bits(made) == before
+
+
+@linux
+def test_a_silent_worker_is_given_up_while_others_speak(leaders):
+    class Stop(rw.Callback):
+        saves = True
+
+        def on_step_end(self, state):
+            if state.step == 10:
+                os.kill(leaders[0]._processes[2].pid, signal.SIGSTOP)
+            elif state.step > 10:
+                assert state.step < 110, "training goes on without it"
+                time.sleep(0.03)  # so that the other one has always answered
+
+    made = trainer(callbacks=[Stop()])
+    with pytest.raises(rw.WorkerError, match="worker 2 of 3 .* no sign of life for 1.5 seconds"):
+        fitted(made, epochs=40, timeout=1.5)
+    assert made.step == 0
+
+
+def test_links_that_a_callback_takes_away():
+    class Take(rw.Callback):
+        saves = True
+
+        def on_step_end(self, state):
+            if state.step in (10, 20, 21):
+                store = state.network.sparse_parameters[0].store
+                rows, cols, _ = store.to_arrays()
+                pair = rows[0] // 2 * 2 + np.arange(2)  # of a group
+                store.remove(pair, [cols[0], cols[0]])
+
+    made = trainer(callbacks=[Take()])
+    before = [q.nnz for q in made.network.sparse_parameters]
+    fitted(made)
+    assert [q.nnz for q in made.network.sparse_parameters] == [before[0] - 6, before[1]]
+
+
+def test_structures_are_made_once_for_all_workers(monkeypatch):
+    made, calls = trainer(), []
+    of_core = _core.structure_bytes
+    counted = types.SimpleNamespace(**vars(_core))
+    counted.structure_bytes = lambda core: calls.append(core) or of_core(core)
+    monkeypatch.setattr("rewire.workers.team._core", counted)
+    fitted(made, epochs=2, alone=0.5)
+    assert made.rewirings > 5 and len(calls) <= 2 * (made.rewirings + 1)
+
+
+@linux
+@pytest.mark.parametrize("how", ["whole", "interrupt", "error"])
+def test_memory_that_is_shared_goes_with_the_call(how):
+    """Without a collection of cycles: data in a loop of fits would lie there twice."""
+
+    class Raise(rw.Callback):
+        saves = True
+
+        def on_step_end(self, state):
+            if state.step == 20:
+                raise KeyError("mine")
+
+    made = trainer(callbacks={"whole": [], "interrupt": [Act("interrupt")], "error": [Raise()]}[how])
+    gc.collect()
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        with contextlib.suppress(KeyError):
+            fitted(made, epochs=3)
+        end = time.monotonic() + 60.0  # for a moment a thread knows where a signal has come
+        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < end:
+            time.sleep(0.02)
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        gc.enable()
+
+
+def test_errors_and_rewirings_are_of_the_step_at_hand(monkeypatch):
+    """Not of a batch that was given away before; and a rewiring is a section of its own for Ctrl-C."""
+    made, depths = trainer(), []
+    rewire, receive, seen = AsyncFit.rewire, Team.receive, []
+
+    def rewiring(self, *args, **options):
+        depths.append(self.rewiring_whole._interrupts._depth)
+        return rewire(self, *args, **options)
+
+    def received(self, waiting):
+        seen.append(receive(self, waiting))
+        if len(seen) == 7:
+            raise rw.DivergenceError(3, 99, "a layer", "weights that are not finite")
+        return seen[-1]
+
+    monkeypatch.setattr(AsyncFit, "rewire", rewiring)
+    monkeypatch.setattr(Team, "receive", received)
+    with pytest.raises(rw.DivergenceError, match="epoch 0 at step 7: a layer has weights") as found:
+        fitted(made)
+    assert found.value.step == 7 and {*depths} == {0}
 
 
 def test_ctrl_c_leaves_an_epoch_to_go_on_with():

@@ -9,7 +9,7 @@ decided by chance, so nothing here is a function of the seed alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from rewire._packing import Packing, Views
 from rewire._sharded import Found, ShardRunner, outcome
 from rewire._shards import Task, task_of
 from rewire._unfinished import Unfinished
+from rewire.errors import DivergenceError
 from rewire.losses import Truth
 from rewire.parameters import SparseParameter
 from rewire.parameters.base import GRADIENT
@@ -39,6 +40,7 @@ class Handed(NamedTuple):
     weight: Weighed
     task: Task
     generations: Generations
+    links: dict[str, bytes]  # by parameter, as structures
     packing: Packing
 
 
@@ -54,8 +56,7 @@ class AsyncFit(Fit):
     """A call of ``fit`` whose first epochs take gradients as they come."""
 
     _out: dict[int, Handed]  # by rank
-    _structures: list[tuple[Generations, dict[str, bytes]]]  # of which somebody still computes a gradient
-    _coming: Iterator[tuple[NDArray[np.int64], Weighed]]
+    _coming: Iterator[tuple[NDArray[np.int64], Weighed]] | None = None
     _looker: ShardRunner
 
     def refresh(self) -> None:
@@ -64,9 +65,17 @@ class AsyncFit(Fit):
 
     def prepare(self) -> None:
         super().prepare()
-        self._out, self._structures, self._given = {}, [], 0
+        self._out, self._given = {}, 0
         self._coming = self._batches()
         self._looker = ShardRunner(self.net, self.passing, self.trainer.loss, None)
+
+    def epochs(
+        self, count: int, show: Silent, alone: int = 0, finish: Callable[[], None] | None = None
+    ) -> None:
+        try:
+            super().epochs(count, show, alone, finish)
+        finally:
+            self._coming = None  # it holds this object, which holds it, and so all that workers share
 
     def _batches(self) -> Iterator[tuple[NDArray[np.int64], Weighed]]:
         """Batches that have weight, epoch by epoch, of as many epochs as are asked for."""
@@ -92,7 +101,11 @@ class AsyncFit(Fit):
             for rank in range(1, self.helpers.size):
                 if rank not in self._out:
                     self._hand(rank, part)
-            rank, answer = self.helpers.receive(set(self._out))
+            try:
+                rank, answer = self.helpers.receive(set(self._out))
+            except DivergenceError as error:  # it counts batches that were given away
+                raise self.diverged(error.layer, error.what) from error
+            self._rewire_if_due(part, self._out[rank], run)
             with self.step_whole:
                 handed = self._out.pop(rank)
                 self._learn(handed, self._read(handed, answer), len(order), part, run)
@@ -100,7 +113,7 @@ class AsyncFit(Fit):
 
     def _hand(self, rank: int, part: Unfinished) -> None:
         """Let a worker compute the gradient of the coming batch for the weights as they are."""
-        assert self.helpers is not None
+        assert self.helpers is not None and self._coming is not None
         rows, weight = next(self._coming)
         self._given = max(self._given, self.state.step) + 1  # every batch has random numbers of its own
         task = task_of(
@@ -110,26 +123,30 @@ class AsyncFit(Fit):
         packing = self.packing()
         self._looker.metric, self._looker.p.threads = part.metric, self.threads
         with self.step_whole:
+            links = self.helpers.structures()
             self.helpers.hand(rank, task, self._looker, packing)
-            self._out[rank] = Handed(rows, weight, task, self.generations(), packing)
+            self._out[rank] = Handed(rows, weight, task, self.generations(), links, packing)
 
     @staticmethod
     def _read(handed: Handed, answer: Any) -> Received:
         gradient = handed.packing.views(answer.sums[0][1]) if answer.sums else None
         return Received(answer.found, answer.there, gradient)
 
+    def _rewire_if_due(self, part: Unfinished, handed: Handed, run: tuple[int, int]) -> None:
+        """Before the coming step; rules that look do so at the batch that it is made of."""
+        state = self.state
+        progress = self.progress(state.epoch, state.step == part.first_step, run)
+        if self.due(progress) and not part.rewired:
+            self.rewire(progress, part, handed.rows, handed.weight)
+
     def _learn(
         self, handed: Handed, received: Received, samples: int, part: Unfinished, run: tuple[int, int]
     ) -> None:
-        """One step by a gradient that has come; a rewiring before it, if that is due."""
+        """One step by a gradient that has come."""
         begin = time.perf_counter()
         state, rows, weight = self.state, handed.rows, handed.weight
         progress = self.progress(state.epoch, state.step == part.first_step, run)
         due = self.due(progress)
-        if due and not part.rewired:
-            self._remember(handed)
-            self.rewire(progress, part, rows, weight)
-            begin = time.perf_counter()
         self.begin()
         found = outcome(handed.task, received.found, received.there, self.net, follows=True)
         if received.gradient is not None and not (due and self.rule.skip_step):
@@ -144,33 +161,18 @@ class AsyncFit(Fit):
             part.count(seen, truth, weight.apart)
         part.learnt(found.loss, weight.amount * self.trainer.loss.counts(truth, weight.near))
         self.close(part, min(self.batch, samples - part.done), progress, begin)
-        self._forget()
         self.told_of_step(part, found.loss)
 
     # --- gradients for links of before ----------------------------------------------------
-
-    def _remember(self, handed: Handed) -> None:
-        """Keep the present links, for gradients that will come of them."""
-        now = self.generations()
-        of_now = [one for one in (handed, *self._out.values()) if one.generations == now]
-        if of_now and all(known != now for known, _ in self._structures):
-            sparse = self.net.tree.sparse
-            self._structures.append((now, {q.name: _core.structure_bytes(q.core) for q in sparse}))
-
-    def _forget(self) -> None:
-        """Links of which nobody computes a gradient any more."""
-        asked = [one.generations for one in self._out.values()]
-        self._structures = [kept for kept in self._structures if kept[0] in asked]
 
     def _put(self, handed: Handed, gradient: Views) -> None:
         """Let the parameters keep a gradient: of links that are there."""
         if handed.generations == self.generations():
             handed.packing.unpack(GRADIENT, gradient)
             return
-        before = next(links for known, links in self._structures if known == handed.generations)
         for parameter, values in zip(handed.packing.parameters, gradient, strict=True):
             if isinstance(parameter, SparseParameter):
-                _put_valid(parameter, before[parameter.name], values)
+                _put_valid(parameter, handed.links[parameter.name], values)
             else:
                 parameter.unpack(GRADIENT, values)
 

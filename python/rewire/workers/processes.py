@@ -88,6 +88,7 @@ class Leader:
         self._reads: dict[int, int] = {}  # descriptors
         self._threads_of: dict[int, threading.Thread] = {}
         self._threads = threads
+        self._looked = 0.0  # when silence was looked for
 
     # --- life -----------------------------------------------------------------------------
 
@@ -179,8 +180,12 @@ class Leader:
             os.close(reads)
         self._reads.clear()
         self._processes.clear()
-        self._job.release()
-        self._rooms.release()
+        # Who keeps this object does not keep the memory, which may be as much as the data are.
+        self._pipes.clear()
+        self._ours = self._nowhere
+        self._inbox = queue.SimpleQueue()
+        for memory in (self._job, self._rooms):
+            memory.close()
 
     # --- what is said ---------------------------------------------------------------------
 
@@ -217,6 +222,8 @@ class Leader:
             except queue.Empty:
                 self._refuse_silence(waiting)
                 continue
+            if time.monotonic() - self._looked > _PAUSE:  # whoever speaks does not speak for the others
+                self._refuse_silence(waiting)
             if frame.kind == _ENDED:
                 raise self._dead(rank)
             if frame.kind == FAILED:
@@ -237,11 +244,18 @@ class Leader:
             f"{self._who(rank)} {how}; go on from the last checkpoint, with as many workers or fewer"
         )
 
+    def _patience(self, rank: int) -> float:
+        return self.timeout if rank in self._there else max(self.timeout, START_SECONDS)
+
+    def _silent(self, waiting: set[int]) -> list[int]:
+        now = self._looked = time.monotonic()
+        return [rank for rank in sorted(waiting) if now - self._pipes[rank].last > self._patience(rank)]
+
     def _refuse_silence(self, waiting: set[int]) -> None:
-        now = time.monotonic()
-        for rank in sorted(waiting):
-            patience = self.timeout if rank in self._there else max(self.timeout, START_SECONDS)
-            if now - self._pipes[rank].last > patience:
+        if silent := self._silent(waiting):
+            time.sleep(_PAUSE)  # this process may have slept itself: what has come meanwhile is read now
+            for rank in self._silent({*silent}):
+                patience = self._patience(rank)
                 raise WorkerError(
                     f"{self._who(rank)} has given no sign of life for {patience:g} seconds; go on from "
                     "the last checkpoint, with as many workers or fewer"

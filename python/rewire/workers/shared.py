@@ -6,6 +6,7 @@ by its descriptor; on Windows a mapping that the system counts.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import sys
@@ -60,6 +61,13 @@ class SharedMemory:
 
     def __del__(self) -> None:
         self.release()
+
+    def close(self) -> None:
+        """Give up the memory too, or leave that to whoever still looks at a piece of it."""
+        self.release()
+        with contextlib.suppress(BufferError):
+            self.memory.release()
+            self._map.close()
 
     def release(self) -> None:
         """Give up the descriptor; the memory goes when nobody looks at it any more."""

@@ -19,6 +19,7 @@ from rewire._shards import Task, cut, summed
 from rewire.errors import WorkerError
 from rewire.losses import Loss, Targets
 from rewire.network import Sequential
+from rewire.parameters import SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.streams.joining import Samples, chosen
 from rewire.workers.comm import Comm, Talk, parts_of, thing_of
@@ -79,6 +80,7 @@ class Team:
         self._talking = False  # whether a message is, in either direction
         self._known = _Known()
         self._known_by: dict[int, _Known] = {}  # by those who are told something alone
+        self._structures: dict[str, tuple[int, bytes]] = {}  # digest and bytes, of those told one by one
         self._busy: set[int] = set()  # who has been, and has not answered
         self._weights = np.empty(0, np.uint8)
         self._rooms: list[NDArray[np.uint8]] = []
@@ -184,6 +186,17 @@ class Team:
         self._busy.add(rank)
         self.exchanged += sum(memoryview(part).nbytes for part in parts)
 
+    def structures(self) -> dict[str, bytes]:
+        """The links as they are, by parameter: made once for all who are told of them one by one."""
+        for q in self._network.tree.sparse:
+            digest = _core.structure_digest(q.core)
+            self._structures[q.name] = digest, self._structure(q, digest)
+        return {name: links for name, (_, links) in self._structures.items()}
+
+    def _structure(self, parameter: SparseParameter, digest: int) -> bytes:
+        known = self._structures.get(parameter.name)
+        return known[1] if known and known[0] == digest else _core.structure_bytes(parameter.core)
+
     def receive(self, waiting: set[int]) -> tuple[int, Answer]:
         """The gradient that comes first, and from whom. It lies in memory of the worker's next one."""
         rank, parts = cast(Talk, self._comm).receive(waiting)
@@ -231,13 +244,14 @@ class Team:
         described = network.seed, [layer.config() for layer in network.layers]
         whole: dict[str, Any] | None = None
         links: Links = {}
+        # Of 64 bits: other links have the same with a chance of about 2**-64.
         now = {q.name: _core.structure_digest(q.core) for q in tree.sparse}
         if described != known.told:
             whole = {"config": network.config(), "arrays": network.arrays()}
             known.told = copy.deepcopy(described)  # a list in there may be the layer's own
         else:
             changed = [q for q in tree.sparse if known.links.get(q.name) != now[q.name]]
-            links = {q.name: _core.structure_bytes(q.core) for q in changed}
+            links = {q.name: self._structure(q, now[q.name]) for q in changed}
         known.links = now
         return whole, links
 
