@@ -319,6 +319,8 @@ TABLE = [
         "Warmup", rw.Warmup,
         ({"to": 0}, V, "to", "> 0", "got 0"),
         ({"length": 0}, V, "length", ">= 1", "got 0"),
+        ({"decay": 3}, T, "decay", "a Schedule", "got 3"),
+        ({"decay": "cosine"}, V, "decay", "length"),
         ({"unit": "batch"}, V, "unit", "'epoch', 'step'", "got 'batch'"),
     ),
     # --- optimizers, rewiring, callbacks ----------------------------------------------

@@ -335,6 +335,10 @@ def test_cosine():
     w = rw.Warmup(4, length=3)
     assert [w.factor(e, 9) for e in range(5)] == pytest.approx([1, 2, 3, 4, 4])
     assert rw.Warmup(4, length=3, unit="step").factor(9, 1) == 2
+    w = rw.Warmup(3, length=4, unit="step", decay=rw.Cosine(2))
+    assert [w.factor(e, 4 * e) for e in range(3)] == pytest.approx([1, 1.5, 0])
+    assert w.factor(0, 2) == 2
+    assert rw.Warmup(3, 1, decay={"name": "constant", "value": 0.5}).factor(1, 0) == 1.5
     w = rw.Cosine(length=4, warmup=3)
     assert [w.factor(e, 0) for e in (0, 1, 2, 3)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
 
@@ -356,8 +360,12 @@ def test_a_schedule_counts_the_trainers_steps_not_those_of_the_state():
 
 
 @pytest.mark.parametrize(
-    "schedule", [rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2), rw.Warmup(4)]
-)
+    "schedule",
+    [
+        rw.Constant(0.5), rw.Step(3, 0.2, "step"), rw.Cosine(5, 0.1, 2), rw.Warmup(4),
+        rw.Warmup(4, decay=rw.Step(3)),
+    ],
+)  # fmt: skip
 def test_schedules_survive_config(schedule):
     assert rw.schedules.schedule(schedule.config()) == schedule
 
