@@ -254,3 +254,14 @@ def test_the_digest_follows_edits():
     assert three == _core.structure_digest_counted(store._core)
     store.remove([3, 4, 5], [7, 8, 9])
     assert store.structure_digest() == empty != rw.WeightStore(n_out=60, n_in=50).structure_digest()
+
+
+@pytest.mark.parametrize("how", ["mean", "sum", "holders", "min", "max"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(how, value):
+    """No number would be the best link of all."""
+    good, bad = (rw.WeightStore.from_dense([[0.5, 1.0, 2.0]]) for _ in range(2))
+    bad._core.set_field("weight", np.array([0.5, value, 2.0], "f4"))
+    for stores, number in (([good, bad], 1), ([bad], 0)):
+        with pytest.raises(ValueError, match=rf"stores\[{number}\] must have weights that are finite"):
+            rw.merge(stores, how, links=1)

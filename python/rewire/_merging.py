@@ -51,7 +51,8 @@ def merge(
     Raises
     ------
     TypeError, ValueError
-        For stores that do not fit each other, or that together have fewer than ``links``.
+        For stores that do not fit each other, that together have fewer than ``links``, or whose weights are
+        not finite.
     KeyError
         For a field that one of the stores lacks.
 
@@ -72,6 +73,8 @@ def merge(
         raise ValueError(f"stores must be at most {MOST}, got {len(given)}")
     for number, store in enumerate(given):
         _checks.one_of_types(f"stores[{number}]", store, WeightStore, "a WeightStore")
+        if not _core.field_finite(store._core, "weight"):
+            raise ValueError(f"stores[{number}] must have weights that are finite, of which one is not")
         for name in ("shape", "group", "dtype"):
             if getattr(store, name) != getattr(given[0], name):
                 raise ValueError(
