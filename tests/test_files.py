@@ -765,3 +765,12 @@ def test_killed_while_saving(tmp_path):
 @pytest.mark.soak
 def test_killed_while_saving_many_times(tmp_path):
     check_kills(tmp_path, 500)
+
+
+@pytest.mark.parametrize("name", ["trainings", "history"])
+def test_a_state_of_another_version_says_so(name):
+    made = rw.Trainer(rw.Sequential([rw.Sparse(4, 3, density=0.5)]), loss="mse")
+    config = made.config()
+    del config["state"][name]
+    with pytest.raises(ValueError, match=f"state lacks '{name}': another version of rewire has written it"):
+        rw.Trainer.from_config(config, made.arrays())

@@ -43,7 +43,7 @@ class TrainingState:
     unfinished : Unfinished or None
         The place in an epoch that has begun.
     trainings : int or None
-        How many there were, the last time that several learnt alone: bits depend on it.
+        How many there were, the last time that several were averaged: bits depend on it.
     history : History
     memory : dict
         What the rewiring rule keeps from one rewiring to the next.
@@ -139,7 +139,13 @@ class TrainingState:
             If they do not describe a state; what is unknown is refused.
         """
         plain = (*_COUNTS, "optimizer_step", "trainings")
-        _checks.entries("state", config, (*plain, "unfinished", "memory", "history"))
+        known = (*plain, "unfinished", "memory", "history")
+        if isinstance(config, Mapping) and (missing := [name for name in known if name not in config]):
+            raise ValueError(
+                f"state lacks {missing[0]!r}: another version of rewire has written it, which this one does "
+                "not read; train anew"
+            )
+        _checks.entries("state", config, known)
         for name in plain:
             setattr(self, name, config[name])
         self.history = History.from_dict(config["history"], copy=copy)
