@@ -175,6 +175,18 @@ def test_links_that_move_between_layers():
     assert sum(after) == sum(before) and after != before
 
 
+@pytest.mark.parametrize("kind", [rw.SparseMLPClassifier, rw.SparseMLPRegressor])
+def test_estimators(kind):
+    """They make all epochs, for nobody sees the last ones; what has to see them is refused in their words."""
+    options = {"max_iter": 4, "batch_size": 16, "strategy": rw.WASSP(0.5, workers=3), "random_state": 0}
+    y = Y if kind is rw.SparseMLPClassifier else X[:, 0]
+    clf = kind((16,), tol=1e9, n_iter_no_change=1, **options).fit(X, y)
+    assert clf.n_iter_ == 4 and len(clf.loss_curve_) == 4
+    clf.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"early_stopping must be False with strategy WASSP\(.* got True"):
+        kind((16,), early_stopping=True, **options).fit(X, y)
+
+
 def test_layers_get_the_mean_number_of_links():
     from rewire._wassp import _means
 

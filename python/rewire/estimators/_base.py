@@ -25,7 +25,7 @@ from rewire._foreign import hinted
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
-from rewire._strategies import Strategy, trainings_of
+from rewire._strategies import WASSP, Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
 from rewire._warn import says_interrupted
 from rewire.activations import Activation
@@ -394,6 +394,13 @@ class BaseSparseMLP(Fitted):
     ) -> bool:
         """Run the trainer; whether it was interrupted."""
         patience, begin, end = (options.pop(name) for name in ("patience", "begin", "end"))
+        if isinstance(options["strategy"], WASSP):
+            if validation is not None:
+                raise ValueError(
+                    f"early_stopping must be False with strategy {options['strategy']!r}, whose last epochs "
+                    "nobody sees before their end, got True"
+                )
+            patience = None  # likewise
         averages = trainer.callbacks  # nothing else stays between calls
         trainer.callbacks = [*averages] if begin is None else [*averages, begin]
         if patience is not None or validation is not None:

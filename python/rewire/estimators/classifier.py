@@ -168,9 +168,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Processes that train together, this one included, with the bits of one; ``shards`` is 8 then, unless
         it says otherwise. They are started in every call of ``fit``, which takes about a second, and of
         ``partial_fit``. Threads of each are the processors divided among them, or ``n_jobs``.
-    strategy : Sync or LocalSGD, optional
+    strategy : Sync, LocalSGD, WASSP or WASAP, optional
         What workers do between two exchanges; see :class:`~rewire.Trainer`. By default every step is made
-        together.
+        together. With WASSP and WASAP ``fit`` goes on for ``max_iter`` epochs, whatever ``n_iter_no_change``
+        says, and there is no ``early_stopping``; each call of ``partial_fit`` is one of their last epochs.
     verbose : bool or {0, 1, 2}
         Silent, a line an epoch, a bar.
     dtype : {"float32", "float64", "auto"}
