@@ -209,7 +209,7 @@ def test_damaged_bytes_leave_a_store_empty():
     for at, change in ((-1, 255), (-1, 1), (-40, 3)):
         broken = bytearray(data)
         broken[at] = (broken[at] + change) % 256
-        core = _core.Store(n_out=whole.n_out, n_in=whole.n_in, group=whole.group, dtype=whole.dtype)
+        core = _core.Store(n_out=whole.n_out, n_in=whole.n_in, group=whole.group, dtype=whole.dtype.name)
         with pytest.raises(ValueError, match="structure"):
             _core.structure_load(core, broken)
         assert core.slots == 0 and _core.structure_digest(core) == _core.structure_digest_counted(core)
