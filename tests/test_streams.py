@@ -367,7 +367,7 @@ WRONG = {
     ),
     "no steps": (
         (endless(),), {},
-        ValueError, "steps_per_epoch must be given, for builtins.generator has no len",
+        ValueError, "steps_per_epoch must be given to fit, for builtins.generator has no len",
     ),
     "early": (
         (iter(BATCHES),), {"batch_size": None, "steps_per_epoch": 5}, ValueError,
@@ -477,8 +477,9 @@ def test_the_usual_window():
 
 
 def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
+    from rewire import _mapped
     from rewire.cli import main
-    from rewire.streams import pieces, sliced
+    from rewire.streams import pieces
 
     np.savez(tmp_path / "d.npz", X=X.reshape(400, 2, 4), y=Y)
     np.savez_compressed(tmp_path / "c.npz", X=X, y=Y)
@@ -487,7 +488,7 @@ def test_the_command_line_maps_what_is_large(tmp_path, monkeypatch):
     for name, values in [("d", 8 * 90), ("d", 1 << 23), ("c", 8 * 90)]:
         monkeypatch.setattr(pieces, "WINDOW", values)
         data = rw.datasets.load_npz(tmp_path / f"{name}.npz")
-        assert sliced.is_mapped(data.X) == ((name, values) == ("d", 8 * 90))
+        assert _mapped.is_mapped(data.X) == ((name, values) == ("d", 8 * 90))
         assert np.array_equal(data.X, X) and data.feature_shape == ((2, 4) if name == "d" else (8,))
         saved = str(tmp_path / "net")
         assert main([*command.split(), str(tmp_path / f"{name}.npz"), "--save", saved]) == 0

@@ -55,14 +55,13 @@ class Evaluating:
         return Samples(source, targets, weight)
 
     def _data(
-        self, X: Any, y: Any, sample_weight: Any, which: str, *, window: int | None = None,
-        asked: bool = False,
-    ) -> Samples | Stream:  # fmt: skip
+        self, X: Any, y: Any, sample_weight: Any, which: str, *, window: int | None = None
+    ) -> Samples | Stream:
         """Data in memory, checked, or what comes in pieces, which are checked as they come.
 
-        ``asked`` says whether arrays in memory are to come in pieces as well.
+        With a ``window``, that is also an array in memory that has more samples.
         """
-        pieces = pieces_of(X, y, sample_weight, which, asked=asked, window=window)
+        pieces = pieces_of(X, y, sample_weight, which, window=window)
         if pieces is None:
             return self._check_data(X, y, sample_weight, which)
         n_in = self.network.n_in

@@ -185,7 +185,7 @@ class Fit(Stepper):
         if isinstance(self.data, Samples):
             self.net.learn_inputs(self.data.source, self.data.weight, center=center)
         elif not known or (self.data.pieces.lasts and not resumes):
-            self.net.learn_inputs(self.data.seen(self.cut.steps), None, center=center)
+            self.net.learn_inputs(self.data.seen(self.cut), None, center=center)
 
     # --- an epoch -----------------------------------------------------------------------
 
@@ -230,8 +230,8 @@ class Fit(Stepper):
                 for window in windows:
                     self.look_at(window)
                     self.learn(window.order, part, run, show)
-            if part.weights == 0.0:
-                raise ValueError(f"sample_weight must have a positive sum, got 0 in epoch {state.epoch}")
+        if part.weights == 0.0 and (self.cut.steps or not isinstance(self.data, Samples)):
+            raise ValueError(f"sample_weight must have a positive sum, got 0 in epoch {state.epoch}")
         begin = time.perf_counter()
         self.check_finite()
         part.seconds_training += time.perf_counter() - begin
@@ -374,8 +374,10 @@ class Fit(Stepper):
         """The order of samples in an epoch: a function of seed and epoch alone."""
         n = self.source.n_samples
         if not self.shuffle or self.batch >= n:  # within a batch the order is nothing but rounding
-            return np.arange(n)
-        return permutation(n, self.trainer.seed, epoch, SHUFFLE)
+            order = np.arange(n)
+        else:
+            order = permutation(n, self.trainer.seed, epoch, SHUFFLE)
+        return order[: self.cut.steps * self.cut.step] if self.cut.steps else order
 
     def probed(
         self, rows: NDArray[np.int64], weight: Weighed, batches: int
@@ -385,7 +387,7 @@ class Fit(Stepper):
         if self.batch == self.source.n_samples != self.samples:
             raise ValueError(
                 f"rewiring {self.rule.name!r} looks at {batches} batches, and X gives one after the other: "
-                "give window=..., of how many samples they are chosen"
+                "give window=... of more than one batch, from which they are chosen"
             )
         words = np.random.SeedSequence([self.trainer.seed, self.state.step, _PROBE])
         others = np.random.Generator(np.random.Philox(words)).integers(

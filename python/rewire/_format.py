@@ -7,9 +7,9 @@ import math
 __all__ = ["percent", "plural", "seconds"]
 
 
-def plural(count: int, thing: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{count} {thing}{'' if count == 1 else 's'}"
+def plural(count: int, thing: str, things: str | None = None) -> str:
+    """``1 step``, ``2 steps``; ``things`` where an s is not all that several have more."""
+    return f"{count} {thing if count == 1 else things or thing + 's'}"
 
 
 def percent(fraction: float, digits: int = 2) -> str:

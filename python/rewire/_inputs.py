@@ -21,7 +21,9 @@ from rewire._checks import describe, detached, refuse_iterables
 from rewire._moments import HIGHEST, LOWEST, Extremes, Moments, balanced, levels, quiet, within
 from rewire._warn import warn
 
-__all__ = ["CsrSource", "DenseSource", "Source", "as_source", "is_lazy", "numbers_of", "say_whole"]
+__all__ = [
+    "CsrSource", "DenseSource", "Source", "as_source", "is_lazy", "numbers_of", "packable", "say_whole",
+]  # fmt: skip
 
 _BLOCK = 1 << 20  # values looked at together: temporaries stay in the cache
 _NONE = np.empty(0, np.int64)
@@ -124,9 +126,13 @@ class DenseSource(Source):
         self.x, self.name = x, name
         self.n_samples, self.n_features = x.shape
 
+    def step(self) -> int:
+        """Rows of a block: about a million values."""
+        return max(1, _BLOCK // max(1, self.n_features))
+
     def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """First row and a view of the rows, about a million values at a time."""
-        step = max(1, _BLOCK // max(1, self.n_features))
+        """First row and a view of the rows, a block at a time."""
+        step = self.step()
         for start in range(0, self.n_samples, step):
             yield start, self.x[start : start + step]
 
@@ -141,9 +147,13 @@ class DenseSource(Source):
             if not extreme < math.inf:
                 finite = np.isfinite(block)
                 row, column = divmod(int(np.argmin(finite)), self.n_features)
-                where = f"row {start + row}, column {column}"
+                where = f"row {self.number(start + row)}, column {column}"
                 raise ValueError(f"{self.name} must be finite, got {block[row, column]} in {where}")
             self.largest = max(self.largest, extreme)
+
+    def number(self, row: int) -> int:
+        """What whoever gave X calls this row."""
+        return row
 
     def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.x[rows].astype(np.float64)
@@ -348,17 +358,22 @@ def is_lazy(x: Any) -> bool:
     shape = getattr(x, "shape", None)
     if not isinstance(shape, tuple) or not shape or not hasattr(type(x), "__getitem__"):
         return False
+    if not isinstance(shape[0], (int, float, np.number)):
+        return True  # what nobody has computed yet, as of a table of dask
     return not any(hasattr(x, name) for name in _PRESENT)
 
 
 def say_whole(x: Any, name: str) -> None:
     """Warn that something large is about to be in memory as a whole."""
     itemsize = getattr(getattr(x, "dtype", None), "itemsize", 8)
+    if not all(isinstance(n, (int, float, np.number)) for n in x.shape):
+        return
     with contextlib.suppress(TypeError, ValueError):  # of an unknown shape
         if (size := math.prod(x.shape) * itemsize) > _LARGE:
             warn(
                 f"{name}, {type(x).__module__}.{type(x).__name__} of shape {x.shape}, is read into memory as "
-                f"a whole here, {size >> 20:,} MiB; Trainer.fit, evaluate and predict read it in pieces",
+                f"a whole here, {size >> 20:,} MiB; Trainer.fit and evaluate, and predict of a network, read "
+                "it in pieces",
                 UserWarning,
             )
 
@@ -400,11 +415,16 @@ def _from_array(x: Any, name: str) -> DenseSource:
     if a.ndim != 2:
         hint = f"; {name.partition(' of ')[0]}.reshape(1, -1) is one sample" if a.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {a.shape}{hint}")
-    if a.dtype.str[1:] not in PACKED or not a.dtype.isnative:
-        wide = {"f2": "f4", "u4": "i8", "u8": "f8"}.get(a.dtype.str[1:], a.dtype.str[1:])
-        with quiet():
-            a = a.astype(wide if wide in PACKED else "f8")
-    return DenseSource(a, name)
+    return DenseSource(packable(a), name)
+
+
+def packable(a: NDArray[Any]) -> NDArray[Any]:
+    """Numbers in a type that the core knows: the array itself where it is of one."""
+    if a.dtype.str[1:] in PACKED and a.dtype.isnative:
+        return a
+    wide = {"f2": "f4", "u4": "i8", "u8": "f8"}.get(a.dtype.str[1:], a.dtype.str[1:])
+    with quiet():
+        return a.astype(wide if wide in PACKED else "f8")
 
 
 def as_source(x: Any, n_features: int | None, name: str = "X", *, n_samples: int | None = None) -> Source:

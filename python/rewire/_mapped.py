@@ -8,38 +8,104 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._inputs import DenseSource
+from rewire import _core
+from rewire._inputs import DenseSource, packable
 
-__all__ = ["MappedSource", "mapped", "mapped_rows", "place_in_file"]
+__all__ = ["MappedSource", "is_mapped", "mapped", "mapped_rows", "mapped_source", "place_in_file"]
 
+_SPAN = 16 << 20  # bytes of a map that may be in memory before they are given back
+_AROUND = 64 << 10  # what comes with a row, on Linux
 _LOOKED_AT = 16  # rows that tell whether the file is still the one that is mapped here
 
 
 class MappedSource(DenseSource):
-    """Rows of an array in a file, which a pickle tells the place of."""
+    """Rows of an array in a file, in a map of its own, which a pickle tells the place of.
 
-    largest: float
+    Parameters
+    ----------
+    path, offset, dtype, shape, name
+        Where the array is, and how it is called in errors.
+    rows : ndarray of int64, optional
+        Those that count, in this order: all, by default.
+    """
 
-    def __init__(self, x: NDArray[Any], name: str, path: str, offset: int, largest: float) -> None:
-        super().__init__(x, name)
-        self.path, self.offset, self.largest = path, offset, largest
+    def __init__(
+        self, path: str, offset: int, dtype: str, shape: tuple[int, int], name: str,
+        rows: NDArray[np.int64] | None = None, largest: float = 0.0,
+    ) -> None:  # fmt: skip
+        there = np.memmap(path, dtype, "r", offset, shape, "C")
+        super().__init__(np.asarray(there), name)
+        self.path, self.offset, self.chosen, self.largest = path, offset, rows, largest
+        self._map, self._seen = _root(there), 0
+        if rows is not None:
+            self.n_samples = len(rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        said = self.path, self.offset, self.x.dtype.str, self.x.shape, self.name, self.largest
-        return MappedSource.opened, said
+        x = self.x
+        return MappedSource, (
+            self.path, self.offset, x.dtype.str, x.shape, self.name, self.chosen, self.largest,
+        )  # fmt: skip
 
-    @classmethod
-    def opened(
-        cls, path: str, offset: int, dtype: str, shape: tuple[int, int], name: str, largest: float
-    ) -> MappedSource:
-        """The rows as another process maps them."""
-        x = np.memmap(path, dtype, "r", offset, shape, "C")
-        return cls(np.asarray(x), name, path, offset, largest)
+    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        if self.chosen is None:
+            for start, block in super().blocks():
+                yield start, packable(block)
+                self._looked_at(block.nbytes)
+            return
+        step = self.step()
+        for start in range(0, self.n_samples, step):
+            yield start, self._of(np.arange(start, min(start + step, self.n_samples)))
+
+    def number(self, row: int) -> int:
+        return row if self.chosen is None else int(self.chosen[row])
+
+    def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._of(rows).astype(np.float64)
+
+    def pack(
+        self, tiles: _core.Tiles, rows: NDArray[np.int64], mean: NDArray[np.float64] | None,
+        scale: NDArray[np.float64] | None, threads: int,
+    ) -> None:  # fmt: skip
+        tiles.pack(self._of(rows), np.arange(len(rows)), mean, scale, threads)
+
+    def _of(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """These rows, copied."""
+        found = packable(self.x[rows if self.chosen is None else self.chosen[rows]])
+        self._looked_at(len(rows) * max(self.x[:1].nbytes, _AROUND))
+        return found
+
+    def _looked_at(self, size: int) -> None:
+        """So many bytes of the map have come into memory; give them back now and then."""
+        self._seen += size
+        if self._seen > _SPAN and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+            self._seen = 0
+
+
+def is_mapped(x: Any) -> bool:
+    """Whether an array lies in a file that is mapped; copies of it are of its class, and do not."""
+    return isinstance(_root(x), mmap.mmap) and _opened(x) is not None
+
+
+def _root(x: Any) -> Any:
+    """What holds the memory of an array."""
+    while isinstance(x, np.ndarray):
+        x = x.base
+    return x
+
+
+def _opened(x: Any) -> np.memmap[Any, Any] | None:
+    """The array that has made the map in which ``x`` lies."""
+    file = None
+    while isinstance(x, np.ndarray):
+        file, x = x if isinstance(x, np.memmap) else file, x.base
+    return file
 
 
 def place_in_file(x: Any) -> tuple[str, int] | None:
@@ -47,11 +113,7 @@ def place_in_file(x: Any) -> tuple[str, int] | None:
 
     A file that has been replaced since, or whose changes are this process's alone, is no such place.
     """
-    file, root = None, x
-    while isinstance(root, np.ndarray):
-        if isinstance(root, np.memmap):
-            file = root
-        root = root.base
+    root, file = _root(x), _opened(x)
     if file is None or not isinstance(root, mmap.mmap) or file.filename is None or file.mode == "c":
         return None
     if not x.flags.c_contiguous or not x.size:
@@ -75,7 +137,15 @@ def mapped_rows(x: NDArray[Any], place: tuple[str, int], a: int, b: int) -> NDAr
 
 def mapped(source: DenseSource) -> MappedSource | None:
     """What can be mapped by others, too: see :func:`place_in_file`."""
-    x, place = source.x, place_in_file(source.x)
-    if place is None:
-        return None
-    return MappedSource.opened(*place, x.dtype.str, x.shape, source.name, source.largest)
+    if isinstance(source, MappedSource):
+        return source
+    found = mapped_source(source.x, source.name)
+    if found is not None:
+        found.largest = source.largest
+    return found
+
+
+def mapped_source(x: NDArray[Any], name: str, rows: NDArray[np.int64] | None = None) -> MappedSource | None:
+    """A matrix in a file, or some of its rows, which nobody has checked; None where it has no place."""
+    place = place_in_file(x)
+    return None if place is None else MappedSource(*place, x.dtype.str, x.shape, name, rows)

@@ -44,7 +44,7 @@ from rewire.streams.iterated import is_iterated
 from rewire.streams.joining import Samples
 from rewire.streams.kinds import pieces_of
 from rewire.streams.stream import Stream
-from rewire.streams.windows import Cut
+from rewire.streams.windows import Cut, steps_of
 from rewire.threads import resolve
 from rewire.training_state import TrainingState
 from rewire.workers.joining import cut_for, following, helpers, processes_of
@@ -347,9 +347,14 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
     ) -> Samples | Stream:
         """What ``fit`` learns from."""
         if not isinstance(plan, WASSP):
-            asked = window is not None or steps is not None
-            return self._data(X, y, sample_weight, "", window=window, asked=asked)
-        pieces = pieces_of(X, y, sample_weight, asked=window is not None or steps is not None, window=2**62)
+            return self._data(X, y, sample_weight, "", window=window)
+        for name, value in (("window", window), ("steps_per_epoch", steps)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} must not be given with {plan!r}, whose trainings learn from parts of all "
+                    f"samples by themselves, got {value}"
+                )
+        pieces = pieces_of(X, y, sample_weight, window=2**62)
         if pieces is not None:
             raise ValueError(
                 f"{plan!r} needs all samples in memory, or in a file that is mapped (numpy.memmap), because "
@@ -381,14 +386,14 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
         shuffle: bool, plan: Strategy, processes: int,
     ) -> Cut:  # fmt: skip
         """How an epoch is cut into batches."""
-        if isinstance(data, Samples):
-            batch = min(128 if batch_size is None else batch_size, data.source.n_samples)
-            return Cut(batch, batch, 0, shuffle, 0, self.seed)
         trainings, every = 1, 1
         if isinstance(plan, LocalSGD):
             trainings, every = trainings_of(plan, processes), plan.every
-        if window is None and steps is not None and data.pieces.in_memory:
-            window = data.n_samples
+        if isinstance(data, Samples):
+            n = data.source.n_samples
+            batch = min(128 if batch_size is None else batch_size, n)
+            step = batch * trainings
+            return Cut(batch, step, 0, shuffle, steps_of(steps, -(-n // step)) if steps else 0, self.seed)
         return data.cut(batch_size, window, steps, shuffle, self.seed, trainings=trainings, every=every)
 
     # --- saving -------------------------------------------------------------------------

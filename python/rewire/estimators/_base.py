@@ -42,7 +42,7 @@ from rewire.losses import Loss
 from rewire.optim import Optimizer
 from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
-from rewire.streams.kinds import is_large, rows_of
+from rewire.streams.kinds import is_large, rows_of, stays_in_file
 from rewire.trainer import Trainer
 from rewire.workers.joining import processes_of
 
@@ -401,6 +401,11 @@ class BaseSparseMLP(Fitted):
                     "nobody sees before their end, got True"
                 )
             patience = None  # likewise
+        if not is_large(targets):  # X itself, say
+            # joblib makes maps of arrays, which must leave no trace in the order of samples.
+            X = stays_in_file(X)
+            if validation is not None:
+                validation = (stays_in_file(validation[0]), *validation[1:])
         averages = trainer.callbacks  # nothing else stays between calls
         trainer.callbacks = [*averages] if begin is None else [*averages, begin]
         if patience is not None or validation is not None:
@@ -631,8 +636,6 @@ class BaseSparseMLP(Fitted):
         seed = _parameters.seed(copy.deepcopy(self.random_state))
         numbers = targets if is_regressor(self) else None
         train, held = hold_out(X.shape[0], fraction, seed, self._stratify(targets), numbers)
-        if is_large(X):  # it is read in its order
-            train, held = np.sort(train), np.sort(held)
         pieces = [None if weight is None else weight[rows] for rows in (train, held)]
         parts = [X[rows] if incremental else rows_of(X, rows) for rows in (train, held)]
         return parts[0], targets[train], pieces[0], (parts[1], targets[held], pieces[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -28,9 +29,11 @@ class Ahead(Generic[T]):
         self._asked: SimpleQueue[bool] = SimpleQueue()
         self._found: SimpleQueue[Any] = SimpleQueue()
         self._over = False
+        # In the caller's context: what he has set for decimals or dask, say, holds for his data.
         self._thread = threading.Thread(
-            target=_read, args=(things, self._asked, self._found), name="rewire look-ahead", daemon=True
-        )
+            target=copy_context().run, args=(_read, things, self._asked, self._found),
+            name="rewire look-ahead", daemon=True,
+        )  # fmt: skip
 
     def __enter__(self) -> Ahead[T]:
         self._thread.start()

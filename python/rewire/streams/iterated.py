@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from rewire._checks import describe
+from rewire._checks import describe, detached, noted
+from rewire._inputs import is_lazy
 from rewire.streams.pieces import Piece, Pieces
 
 __all__ = ["Iterated", "is_iterated"]
 
-_BEGUN: WeakSet[Any] = WeakSet()  # generators that a call has read from
+# Generators that a call has read from. After Ctrl-C a thread may still be inside of one: the next call waits.
+_BEGUN: WeakKeyDictionary[Any, threading.Lock] = WeakKeyDictionary()
+_AHEAD = "raised by X while it was read ahead, in a thread of its own"
 _ARRAYS = ("shape", "__array__", "__array_interface__", "__dlpack__", "__dataframe__", "tocsr")
 
 
@@ -57,24 +61,30 @@ class Iterated(Pieces):
         self._called = callable(x) and not hasattr(x, "__iter__")
         self.lasts = self._called or not isinstance(x, Iterator)
         self.moved = not self.lasts and _known(x)
+        self._errors = np.geterr()  # of whoever calls: what X does in the thread of the reader is theirs
         try:
             self.length = None if self._called else len(x)
         except TypeError:  # it has none, as a DataLoader of an endless data set
             self.length = None
 
     def read(self, unit: int, rows: int, epoch: int) -> Iterator[Piece]:
-        for number, item in enumerate(self._begin(epoch)):
+        one = threading.Lock() if self.lasts else _reading(self._x)
+        with noted(_AHEAD), np.errstate(**self._errors):
+            items = self._begin(epoch)
+        for number in count():
+            try:
+                with one, noted(_AHEAD), np.errstate(**self._errors):
+                    item = next(items)
+            except StopIteration:
+                return
             yield self._piece(item, f" of batch {number}")
 
     def _begin(self, epoch: int) -> Iterator[Any]:
         if not self._called:
-            if not self.lasts:
-                with contextlib.suppress(TypeError):
-                    _BEGUN.add(self._x)
-            if hasattr(self._x, "__iter__"):
-                return iter(self._x)
-            return (self._x[i] for i in range(len(self._x)))
-        found = self._x(epoch) if _takes_epoch(self._x) else self._x()
+            if hasattr(self._x, "__iter__") or self.length is None:
+                return iter(self._x)  # __getitem__ is enough for it
+            return (self._x[i] for i in range(self.length))  # which may go on for ever
+        found = _of_epoch(self._x, epoch)
         if not isinstance(found, Iterable):
             raise TypeError(
                 f"{self._which}X must be a function that gives an iterable of batches, got one that gives "
@@ -91,14 +101,14 @@ class Iterated(Pieces):
             )
         pair = isinstance(item, tuple) or (isinstance(item, list) and any(hasattr(a, "shape") for a in item))
         if not pair:
-            return Piece(item, None, None, place)
+            return Piece(_owned(item), None, None, place)
         if not 1 <= len(item) <= 3:
             raise TypeError(
                 f"{self._which}X must give batches (X, y) or (X, y, sample_weight), got {len(item)} "
                 f"things{place}"
             )
         x, y, weight = (*item, None, None)[:3]
-        return Piece(x, y, weight, place)
+        return Piece(_owned(x), _owned(y), _owned(weight), place)
 
     def described(self) -> str:
         return f"{type(self._x).__module__.partition('.')[0]}.{type(self._x).__name__}"
@@ -112,10 +122,37 @@ def _known(x: Any) -> bool:
         return False
 
 
-def _takes_epoch(function: Any) -> bool:
-    """Whether a function takes an argument: the number of the epoch."""
+def _reading(x: Any) -> threading.Lock:
+    """What is held by whoever reads the next batch of it."""
     try:
-        found = inspect.signature(function).parameters.values()
+        return _BEGUN.setdefault(x, threading.Lock())
+    except TypeError:
+        return threading.Lock()
+
+
+def _of_epoch(function: Any, epoch: int) -> Any:
+    """What a function of the epoch gives: its number is for a parameter without a default, or named so."""
+    try:
+        found = inspect.signature(function).parameters
     except (TypeError, ValueError):  # of C, and nobody knows
-        return True
-    return any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in found)
+        return function(epoch)
+    needs = [p for p in found.values() if p.default is p.empty]
+    if any(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL) for p in needs):
+        return function(epoch)
+    if "epoch" not in found:
+        return function()
+    return (
+        function(epoch) if found["epoch"].kind is inspect.Parameter.POSITIONAL_ONLY else function(epoch=epoch)
+    )
+
+
+def _owned(a: Any) -> Any:
+    """An array that nobody else will write into: many loaders fill the same one with every batch."""
+    if isinstance(a, np.ndarray) or hasattr(a, "tocsr"):
+        return a.copy()
+    if is_lazy(a) or not any(hasattr(a, name) for name in ("__array__", "__array_interface__")):
+        return a
+    try:
+        return np.array(detached(a))
+    except Exception:  # whoever checks it says what is wrong
+        return a

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewire._checks import describe
+from rewire._checks import describe, detached
 from rewire._inputs import Source, is_lazy
+from rewire._mapped import is_mapped, mapped_source
 from rewire.streams.iterated import Iterated, is_iterated
 from rewire.streams.parquet import Tabled, is_table
 from rewire.streams.pieces import Pieces, window_of
-from rewire.streams.sliced import Rows, Sliced, is_mapped
+from rewire.streams.sliced import Rows, Sliced
 
-__all__ = ["is_large", "pieces_of", "rows_of"]
+__all__ = ["is_large", "pieces_of", "rows_of", "stays_in_file"]
 
 
 def pieces_of(
@@ -23,7 +24,6 @@ def pieces_of(
     weight: Any = None,
     which: str = "",
     *,
-    asked: bool = False,
     window: int | None = None,
 ) -> Pieces | None:
     """What reads X, y and weights piece by piece; None where they are arrays in memory, or anything else.
@@ -33,10 +33,9 @@ def pieces_of(
     x, y, weight : object
     which : str
         What stands before ``X`` and ``y`` in errors.
-    asked : bool
-        Whether arrays in memory are to come in pieces, too.
     window : int, optional
-        Samples that an array in a mapped file may have and counts as one in memory.
+        Samples that an array may have, also in a mapped file, and is taken as a whole. By default those of
+        the usual window for a mapped file, and as many as there are for one in memory.
 
     Raises
     ------
@@ -55,16 +54,23 @@ def pieces_of(
                     f"(X, y) or (X, y, sample_weight), got {describe(value)}"
                 )
         return Iterated(x, which)
-    in_pieces = (
-        is_lazy(x) or is_large(x, window) or ((asked or is_lazy(y) or is_lazy(weight)) and _is_matrix(x))
-    )
-    return Sliced(x, y, weight, which) if in_pieces else None
+    if is_lazy(x) or is_large(x, window):
+        return Sliced(x, y, weight, which)
+    beside = is_lazy(y) or is_lazy(weight)
+    if not beside and (window is None or is_mapped(x)):
+        return None
+    x = _matrix(x)
+    return Sliced(x, y, weight, which) if x is not None and (beside or x.shape[0] > (window or 0)) else None
 
 
-def _is_matrix(x: Any) -> bool:
-    """Whether it is a matrix in memory; if not, who takes arrays says what is wrong with it, or makes one."""
-    shape = getattr(x, "shape", None)
-    return isinstance(shape, tuple) and len(shape) == 2
+def _matrix(x: Any) -> Any:
+    """A matrix in memory; None where there is none: who takes arrays says what is wrong."""
+    if not isinstance(getattr(x, "shape", None), tuple):
+        try:
+            x = np.asarray(detached(x))
+        except Exception:  # of rows that are no rows
+            return None
+    return x if len(x.shape) == 2 else None
 
 
 def is_large(x: Any, window: int | None = None) -> bool:
@@ -75,5 +81,22 @@ def is_large(x: Any, window: int | None = None) -> bool:
 
 
 def rows_of(x: Any, rows: NDArray[np.int64]) -> Any:
-    """Some rows of X, ascending: of a large file they are read when they are needed."""
+    """Some rows of X: of a large file they are read when they are needed."""
+    if isinstance(x, Rows):
+        return Rows(x.array, x.rows[rows])
     return Rows(x, rows) if is_large(x) else x[rows]
+
+
+def stays_in_file(x: Any) -> Any:
+    """A large array in a mapped file, or rows of one, checked, in the order and to the bits of one in memory.
+
+    Its rows are read batch by batch. All else is given back as it is.
+    """
+    if not isinstance(x, Rows) and not is_large(x):
+        return x
+    array, rows = (x.array, x.rows) if isinstance(x, Rows) else (x, None)
+    found = mapped_source(array, "X", rows)
+    if found is None:  # strided, or a map that is this process's alone: it lies there anyway
+        return np.asarray(x)
+    found.check_finite()
+    return found

@@ -58,8 +58,6 @@ class Pieces:
         Whether an epoch can be read more than once.
     ready : bool
         Whether pieces are batches that somebody else has made.
-    in_memory : bool
-        Whether all of X is in memory anyway.
     moved : bool
         Whether they stand where a call before has left them, for what can be read only once: what was read
         ahead then is lost, and nothing is passed over.
@@ -71,7 +69,6 @@ class Pieces:
     lasts: bool = True
     ready: bool = False
     moved: bool = False
-    in_memory: bool = False
 
     def units(self, rows: int) -> NDArray[np.int64] | None:
         """Samples of each unit, where pieces are to have about so many rows; None: one of unknown length."""

@@ -13,19 +13,10 @@ from rewire._inputs import is_lazy
 from rewire._mapped import mapped_rows, place_in_file
 from rewire.streams.pieces import Piece, Pieces
 
-__all__ = ["Rows", "Sliced", "is_mapped"]
+__all__ = ["Rows", "Sliced"]
 
 
 _SPAN = 8 << 20  # bytes of a file that are mapped at a time for some rows of it
-
-
-def is_mapped(x: Any) -> bool:
-    """Whether an array lies in a file that is mapped."""
-    while isinstance(x, np.ndarray):
-        if isinstance(x, np.memmap):
-            return True
-        x = x.base
-    return False
 
 
 class Rows:
@@ -39,19 +30,19 @@ class Rows:
     """
 
     def __init__(self, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
-        self._array, self._rows, self._place = array, rows, place_in_file(array)
+        self.array, self.rows, self._place = array, rows, place_in_file(array)
         self.shape, self.dtype, self.ndim = (len(rows), *array.shape[1:]), array.dtype, array.ndim
 
     def __getitem__(self, some: slice) -> NDArray[Any]:
-        rows = self._rows[some]
+        rows = self.rows[some]
         if self._place is None or not len(rows):
-            return self._array[rows]
+            return self.array[rows]
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        apart, at = max(1, _SPAN * len(self._array) // self._array.nbytes), 0
+        apart, at = max(1, _SPAN * len(self.array) // self.array.nbytes), 0
         while at < len(rows):  # no map is larger, for its pages count
             first = int(rows[at])
             end = int(np.searchsorted(rows, first + apart))
-            there = mapped_rows(self._array, self._place, first, int(rows[end - 1]) + 1)
+            there = mapped_rows(self.array, self._place, first, int(rows[end - 1]) + 1)
             found[at:end] = there[rows[at:end] - first]
             at = end
         return found
@@ -73,8 +64,8 @@ class Sliced(Pieces):
 
     def __init__(self, x: Any, y: Any, weight: Any, which: str = "") -> None:
         self.n_samples, self.n_features = _shape(x, f"{which}X")
-        self._x, self._y, self._weight = _Rows(x), _Rows(y), _Rows(weight)
-        self.in_memory = not is_lazy(x) and not is_mapped(x)
+        self._x = _Rows(x, f"{which}X")
+        self._y, self._weight = _Rows(y, f"{which}y"), _Rows(weight, f"{which}sample_weight")
         for name, rows in (("y", self._y), ("sample_weight", self._weight)):
             if rows.samples not in (None, self.n_samples):
                 raise ValueError(
@@ -103,7 +94,8 @@ class Sliced(Pieces):
 class _Rows:
     """Rows of one array."""
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, x: Any, name: str) -> None:
+        self._name = name
         self.kind = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}"
         self._place = None
         x = detached(x)
@@ -112,7 +104,8 @@ class _Rows:
         elif x is not None and not is_lazy(x):
             x = np.asarray(x)
             self._place = place_in_file(x)
-        self._x, self.samples = x, None if x is None or not x.shape else int(x.shape[0])
+        self._lazy = x is not None and is_lazy(x)
+        self._x, self.samples = x, None if x is None or not x.shape else int(_known(x, name)[0])
         self.chunk = _chunk(x)
 
     def read(self, a: int, b: int) -> Any:
@@ -121,17 +114,21 @@ class _Rows:
             return self._x
         if self._place is None:
             found = self._x[a:b]
-            return found if hasattr(found, "tocsr") else np.asarray(detached(found))
+            if not hasattr(found, "tocsr"):
+                # A class of somebody's may fill the same array with each slice.
+                found = np.array(detached(found), copy=True if self._lazy else None)
+            if found.ndim and found.shape[0] != b - a:
+                raise ValueError(
+                    f"{self._name}[{a}:{b}] must have {b - a} rows, got {found.shape[0]}: {self.kind} has "
+                    "others than its shape says"
+                )
+            return found
         return np.array(mapped_rows(self._x, self._place, a, b))
 
 
 def _shape(x: Any, name: str) -> tuple[int, int]:
     """Samples and features; an error where they are not told, or there are none."""
-    shape = x.shape
-    if not all(isinstance(n, (int, np.integer)) for n in shape):
-        raise ValueError(
-            f"{name} must have a known shape, got {tuple(shape)}; compute_chunk_sizes() of dask finds it"
-        )
+    shape = _known(x, name)
     if len(shape) != 2:
         raise ValueError(f"{name} must be 2-D (samples, features), got shape {tuple(shape)}")
     kind = getattr(getattr(x, "dtype", None), "kind", "f")
@@ -140,6 +137,16 @@ def _shape(x: Any, name: str) -> tuple[int, int]:
     if shape[0] < 1:
         raise ValueError(f"{name} must have at least one row, got shape {tuple(shape)}: {describe(x)}")
     return int(shape[0]), int(shape[1])
+
+
+def _known(x: Any, name: str) -> tuple[Any, ...]:
+    """Its shape; ValueError where that has no numbers yet."""
+    shape: tuple[Any, ...] = tuple(x.shape)
+    if not all(isinstance(n, (int, np.integer)) for n in shape):
+        cure = "to_dask_array(lengths=True)" if hasattr(x, "to_dask_array") else "compute_chunk_sizes()"
+        said = ", ".join(str(n) if isinstance(n, (int, float, np.number)) else "?" for n in shape)
+        raise ValueError(f"{name} must have a known shape, got ({said}); {cure} of dask finds it")
+    return shape
 
 
 def _chunk(x: Any) -> int | None:

@@ -8,12 +8,13 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from rewire._format import plural
 from rewire._inputs import Source
 from rewire._moments import Extremes, Moments, quiet
 from rewire.streams.ahead import Ahead
-from rewire.streams.joining import Samples
+from rewire.streams.joining import Gathered, Samples
 from rewire.streams.pieces import Piece, Pieces, window_of
-from rewire.streams.windows import Cut, Window, windows
+from rewire.streams.windows import Cut, Window, steps_of, windows
 
 __all__ = ["Stream", "in_order", "seen"]
 
@@ -64,7 +65,7 @@ def in_order(pieces: Pieces, n_features: int, rows: int = 1, steps: int | None =
             if number == steps:
                 return
     if steps is not None:
-        raise ValueError(f"steps is {steps}, and X gave {number} batch{'es'[: 2 * (number != 1)]}")
+        raise ValueError(f"steps is {steps}, and X gave {plural(number, 'batch', 'batches')}")
     if not number:
         raise ValueError(f"X must have at least one row, got {pieces.described()} that gives none")
 
@@ -126,16 +127,16 @@ class Stream:
         return Cut(batch, step, size, shuffle, self._steps(steps, None if n is None else -(-n // step)), seed)
 
     def _steps(self, asked: int | None, there: int | None) -> int:
-        """Steps of an epoch."""
+        """Steps of an epoch; ValueError where nobody can know how many there are."""
         if asked is None and there is None:
-            raise ValueError(
-                f"steps_per_epoch must be given, for {self.pieces.described()} has no len(), got None"
-            )
-        if asked is not None and there is not None and asked > there:
-            raise ValueError(
-                f"steps_per_epoch must be at most {there}, as many as X has batches, got {asked}"
-            )
-        return (asked or 0) if there is None or asked is not None else there
+            why = f"{self.pieces.described()} has no len()"
+            if self.pieces.length is not None:
+                why = (
+                    "batches are cut anew where batch_size or window is given, and nobody knows how many "
+                    "samples X has: without these its own batches stay"
+                )
+            raise ValueError(f"steps_per_epoch must be given to fit, for {why}; got None")
+        return steps_of(asked, there)
 
     def windows(self, cut: Cut, epoch: int, done: int, made: int) -> Iterator[Window]:
         """The windows of an epoch of which so many samples are behind it, in so many steps."""
@@ -147,17 +148,27 @@ class Stream:
         """All samples once: see :func:`in_order`."""
         return map(self.wrap, in_order(self.pieces, self.n_features, rows, steps))
 
-    def seen(self, steps: int | None) -> Seen:
-        """What a pass over the inputs shows of them."""
+    def seen(self, cut: Cut) -> Seen:
+        """What a pass over the inputs shows of them; in bits of an array if all of them fit into a window."""
         if not self.pieces.lasts:
             raise ValueError(
                 "standardize takes a pass over X, which can be read only once: call learn_inputs(...) with a "
                 "sample of it before, or give a function that makes it"
             )
-        blocks = islice(self.blocks(1), steps if self.pieces.ready else None)
+        blocks: Iterator[Samples] = islice(self.blocks(1), cut.steps if self.pieces.ready else None)
+        if self.n_samples is not None and self.n_samples <= cut.window:
+            blocks = _whole(blocks, self.n_samples)
         with Ahead((some.source, some.weight) for some in blocks) as parts:
             return seen(parts)
 
     def described(self) -> str:
         """Words that are equal for equal data, as far as can be told without reading them."""
         return self.pieces.described()
+
+
+def _whole(blocks: Iterable[Samples], samples: int) -> Iterator[Samples]:
+    """All of them at once."""
+    gathered = Gathered(samples)
+    for some in blocks:
+        gathered.add(some)
+    yield gathered.taken()

@@ -18,7 +18,7 @@ from rewire._moments import SampleWeights
 from rewire.streams.joining import Gathered, Samples, chosen
 from rewire.streams.pieces import Piece, Pieces
 
-__all__ = ["SHUFFLE", "Cut", "Window", "permutation", "windows"]
+__all__ = ["SHUFFLE", "Cut", "Window", "permutation", "steps_of", "windows"]
 
 SHUFFLE = 0x53687566  # "Shuf": keeps the order of samples apart from other uses of the seed
 _UNITS = 0x556E6974  # "Unit": the order in which these are read
@@ -70,6 +70,13 @@ class Window(NamedTuple):
     order: NDArray[np.int64]
     first: int
     batch: int
+
+
+def steps_of(asked: int | None, there: int | None) -> int:
+    """Steps of an epoch, those that were asked for if any were; ValueError where there are fewer."""
+    if asked is not None and there is not None and asked > there:
+        raise ValueError(f"steps_per_epoch must be at most {there}, as many as X has batches, got {asked}")
+    return asked or there or 0
 
 
 def permutation(n: int, *words: int) -> NDArray[np.int64]:
@@ -179,7 +186,7 @@ def _batches(
 
 def _refuse_fewer(pieces: Pieces, found: int, steps: int, epoch: int) -> None:
     cure = "" if pieces.lasts else "; it is at its end, and a function that makes it never is"
-    batches = "1 batch" if found == 1 else f"{found} batches"
+    batches = plural(found, "batch", "batches")
     raise ValueError(
         f"steps_per_epoch must be at most what X gives, {batches} in epoch {epoch}, got {steps}{cure}"
     )
