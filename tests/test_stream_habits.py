@@ -135,7 +135,10 @@ def test_part_of_an_epoch_takes_no_copy(monkeypatch):
 def test_standardising_in_one_window_gives_the_bits_of_an_array(tmp_path, monkeypatch, standardize):
     monkeypatch.setattr("rewire._inputs._BLOCK", 8 * 150)  # of an array: three blocks
     monkeypatch.setattr(pieces, "WINDOW", 8 * 420)
-    new = lambda: trainer(standardize=standardize)  # noqa: E731
+
+    def new():
+        return trainer(standardize=standardize)
+
     array = fitted(X, Y, made=new())
     for x, options in [
         (Lazy(X), {}),
@@ -166,10 +169,10 @@ def test_estimators_do_not_see_that_an_array_is_a_map(tmp_path, monkeypatch, dty
     for options in ({}, {"early_stopping": True}, {"workers": 2}):
         if dtype != "f4" and options:
             continue
-        new = lambda: SparseMLPClassifier((20,), epsilon=4, max_iter=2, random_state=0, n_jobs=1, **options)  # noqa: B023, E731
+        options = {"epsilon": 4, "max_iter": 2, "random_state": 0, "n_jobs": 1, **options}
         for weight in (None, W):
-            array = new().fit(x, Y, sample_weight=weight)
-            mapped = new().fit(there, Y, sample_weight=weight)
+            array = SparseMLPClassifier((20,), **options).fit(x, Y, sample_weight=weight)
+            mapped = SparseMLPClassifier((20,), **options).fit(there, Y, sample_weight=weight)
             assert same(array.trainer_, mapped.trainer_)
     assert np.array_equal(array.predict_proba(x), mapped.predict_proba(there))
     going_on = [SparseMLPClassifier((20,), epsilon=4, random_state=0, n_jobs=1) for _ in range(2)]
@@ -266,6 +269,28 @@ def test_the_next_call_waits_for_a_generator_that_is_still_busy():
     assert made.step == 8
 
 
+def test_batches_without_weight_are_counted_where_a_generator_goes_on():
+    none = np.zeros(50)
+
+    def batches():
+        for at in itertools.count():
+            read.append(at)
+            yield (*BATCHES[at % 8], none) if at % 4 == 1 else BATCHES[at % 8]
+
+    class Interrupt(rw.Callback):
+        def on_step_end(self, state):
+            if state.step == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    read, given, made = [], batches(), trainer(callbacks=[Interrupt()])
+    fitted(given, made=made, steps_per_epoch=8)
+    assert made.history.interrupted and made.step == 3
+    made.callbacks = []
+    before = len(read)
+    fitted(given, made=made, steps_per_epoch=8, epochs=1)
+    assert len(read) == before + 4  # four batches were behind it
+
+
 def test_code_of_the_user_has_the_settings_of_the_user():
     def batches():
         seen.append((np.geterr()["divide"], decimal.getcontext().prec))
@@ -329,3 +354,5 @@ def test_what_is_wrong_is_said():
             fitted(x, y, **options)
     with pytest.raises(ValueError, match=r"X\[0:\d+\] must have \d+ rows"):
         trainer().network.predict(Short(X))
+    with pytest.raises(TypeError, match="X must give batches .X, y., got a dict of 'x', 'y' of batch 0"):
+        fitted([{"x": X, "y": Y}])

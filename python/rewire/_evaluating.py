@@ -89,7 +89,7 @@ class Evaluating:
         if piece.y is None:
             raise TypeError(
                 f"{which}y must be there: {which}X{piece.place} has come without it, got None; batches are "
-                "(X, y), and arrays and tables have y beside them"
+                "tuples (X, y), and arrays and tables have y beside them"
             )
         source, weight = self._check_inputs(piece, which)
         targets = self.loss.targets(piece.y, self.network.n_out, f"{which}y{piece.place}")

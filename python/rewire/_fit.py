@@ -253,7 +253,7 @@ class Fit(Stepper):
     def windows(self, part: Unfinished) -> Iterator[Window]:
         """What is left of an epoch of data that come in pieces."""
         assert isinstance(self.data, Stream)
-        made = self.state.step - part.first_step
+        made = self.state.step - part.first_step + part.passed
         return self.data.windows(self.cut, self.state.epoch, part.done, made)
 
     def look_at(self, window: Window) -> None:
@@ -277,6 +277,7 @@ class Fit(Stepper):
                 self.train(rows, weight, part, run)
             else:
                 part.done += len(rows)
+                part.passed += 1
             show.step(self.seen.loss)
 
     def train_round(self, order: NDArray[np.int64], part: Unfinished, run: tuple[int, int]) -> int:

@@ -21,7 +21,7 @@ from rewire.metrics import Metric
 __all__ = ["Unfinished"]
 
 _METRIC = "metric."
-_COUNTS = ("n_samples", "batch", "window", "steps", "epoch", "first_step", "done")
+_COUNTS = ("n_samples", "batch", "window", "steps", "epoch", "first_step", "done", "passed")
 _FLAGS = ("shuffle", "rewired", "closed")
 _SUMS = ("total", "weights", "seconds_training", "seconds_rewiring", "seconds_callbacks")
 
@@ -45,6 +45,8 @@ class Unfinished:
         Links, by layer with weights.
     done : int
         Samples that are behind it, in the epoch's order.
+    passed : int
+        Batches behind it that were no steps, because they had no weight.
     rewired : bool
         Whether the rewiring that is due before the coming step has taken place.
     closed : bool
@@ -65,6 +67,7 @@ class Unfinished:
     removed: list[int]
     grown: list[int]
     done: int = 0
+    passed: int = 0
     rewired: bool = False
     closed: bool = False
     total: float = 0.0

@@ -192,8 +192,9 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
             Any real dtype and strides; converted batch by batch. Finite. What is not in memory is never there
             as a whole: anything with a shape and slices (h5py, zarr, dask, a large `numpy.memmap`), a
             Dataset, ParquetFile or Table of pyarrow, whatever gives batches ``(X, y)`` or
-            ``(X, y, sample_weight)`` (a DataLoader, a list, a generator, a function of the epoch that gives
-            one of these): see "Data that do not fit into memory" in the documentation.
+            ``(X, y, sample_weight)`` (a DataLoader, a list, a generator, a function of the epoch that
+            gives an iterable of these; they run in a thread of their own): see "Data that do not fit into memory" in
+            the documentation.
         y : array-like
             Class labels (m,), or targets (m, n_out): see the loss. Names of columns, for a table; none beside
             batches, which have their own.
@@ -212,8 +213,8 @@ class Trainer(HintedArguments, ForeignAttributes, OwnLoop):
         window : int, optional
             How many samples are in memory, and are shuffled together, where data are read in pieces, which
             come from all over X; rounded up to whole batches. By default those of 2^23 values, which is 32
-            MiB of float32; there may be two of them at a time. Whatever fits into one window has the order,
-            and the bits, of an array in memory, which is one window itself unless this is given.
+            MiB of float32; there may be two of them at a time. What is known to fit into one window has the
+            order, and the bits, of an array in memory, which is one window itself unless this is given.
         steps_per_epoch : int, optional
             Batches of an epoch: less than there are, and needed where nobody can know how many there are.
         verbose : {0, 1, 2}

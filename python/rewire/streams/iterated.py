@@ -33,9 +33,11 @@ def is_iterated(x: Any) -> bool:
 
 
 def _gives_batches(x: Any) -> bool:
-    """Whether a sequence has (X, y) as its first thing, where X has rows."""
+    """Whether a sequence has (X, y), where X has rows, or a dict of them as its first thing."""
     try:
         first = x[0]
+        if isinstance(first, Mapping):  # which is refused by name
+            return True
         if not isinstance(first, (tuple, list)) or len(first) not in (2, 3):
             return False
         return len(getattr(first[0], "shape", ())) > 1 or np.ndim(first[0]) > 1

@@ -139,7 +139,7 @@ class Stream:
         return steps_of(asked, there)
 
     def windows(self, cut: Cut, epoch: int, done: int, made: int) -> Iterator[Window]:
-        """The windows of an epoch of which so many samples are behind it, in so many steps."""
+        """The windows of an epoch of which so many samples are behind it, in so many batches."""
         return windows(self.pieces, self.wrap, cut, epoch, done, made)
 
     # --- one pass in order ------------------------------------------------------------------

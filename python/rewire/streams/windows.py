@@ -87,7 +87,7 @@ def permutation(n: int, *words: int) -> NDArray[np.int64]:
 def windows(
     pieces: Pieces, wrap: Callable[[Piece], Samples], cut: Cut, epoch: int, done: int, made: int
 ) -> Iterator[Window]:
-    """The windows of an epoch of which so many samples are behind it, in so many steps.
+    """The windows of an epoch of which so many samples are behind it, in so many batches.
 
     Raises
     ------
