@@ -45,6 +45,7 @@ class MappedSource(DenseSource):
         self._map, self._seen = _root(there), 0
         if rows is not None:
             self.n_samples = len(rows)
+        self.shape, self.dtype = (self.n_samples, self.n_features), self.x.dtype
 
     def __reduce__(self) -> tuple[Any, ...]:
         x = self.x

@@ -329,6 +329,11 @@ class BaseSparseMLP(Fitted):
                 keep = np.flatnonzero(weight)
                 X, targets, weight = X[keep] if incremental else rows_of(X, keep), targets[keep], weight[keep]
             X, targets, weight, validation = self._split(X, targets, weight, incremental)
+            if not is_large(targets):  # X itself, say
+                # joblib makes maps of arrays, which must leave no trace in the order of samples.
+                X = stays_in_file(X)
+                if validation is not None:
+                    validation = (stays_in_file(validation[0]), *validation[1:])
             if begin is not None and incremental:
                 X = as_source(X, self.n_features_in_)  # checked and wrapped once, for both who look at it
                 begin.see(X, targets, weight)
@@ -401,11 +406,6 @@ class BaseSparseMLP(Fitted):
                     "nobody sees before their end, got True"
                 )
             patience = None  # likewise
-        if not is_large(targets):  # X itself, say
-            # joblib makes maps of arrays, which must leave no trace in the order of samples.
-            X = stays_in_file(X)
-            if validation is not None:
-                validation = (stays_in_file(validation[0]), *validation[1:])
         averages = trainer.callbacks  # nothing else stays between calls
         trainer.callbacks = [*averages] if begin is None else [*averages, begin]
         if patience is not None or validation is not None:

@@ -26,7 +26,7 @@ class Rows:
     ----------
     array : ndarray, shape (m, n)
     rows : ndarray of int64
-        Ascending.
+        In any order.
     """
 
     def __init__(self, array: NDArray[Any], rows: NDArray[np.int64]) -> None:
@@ -37,13 +37,14 @@ class Rows:
         rows = self.rows[some]
         if self._place is None or not len(rows):
             return self.array[rows]
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        order = np.argsort(rows, kind="stable")
+        rows, found = rows[order], np.empty((len(rows), *self.shape[1:]), self.dtype)
         apart, at = max(1, _SPAN * len(self.array) // self.array.nbytes), 0
         while at < len(rows):  # no map is larger, for its pages count
             first = int(rows[at])
             end = int(np.searchsorted(rows, first + apart))
             there = mapped_rows(self.array, self._place, first, int(rows[end - 1]) + 1)
-            found[at:end] = there[rows[at:end] - first]
+            found[order[at:end]] = there[rows[at:end] - first]
             at = end
         return found
 
