@@ -102,6 +102,7 @@ int main(int argc, char **argv)
     RUN(test_few_inputs_without_memory);
 
     RUN(test_tuning_changes_no_bit);
+    RUN(test_a_poll_can_stop_it_within_panels);
 
     RUN(test_a_predictor_has_the_values_of_its_layers);
     RUN(test_a_predictor_of_matrices);

@@ -28,6 +28,8 @@
 /* Put before a block: every thread runs it. */
 #define RW_PARALLEL(threads) RW_PRAGMA(omp parallel num_threads(threads))
 #define RW_ATOMIC_CAPTURE RW_PRAGMA(omp atomic capture)
+#define RW_ATOMIC_READ RW_PRAGMA(omp atomic read)
+#define RW_ATOMIC_WRITE RW_PRAGMA(omp atomic write)
 static inline int rw_thread_index(void) { return omp_get_thread_num(); }
 static inline int rw_openmp(void) { return 1; }
 static inline int rw_openmp_max_threads(void) { return omp_get_max_threads(); }
@@ -35,6 +37,8 @@ static inline int rw_openmp_max_threads(void) { return omp_get_max_threads(); }
 #define RW_PARALLEL_FOR(threads)
 #define RW_PARALLEL(threads)
 #define RW_ATOMIC_CAPTURE
+#define RW_ATOMIC_READ
+#define RW_ATOMIC_WRITE
 static inline int rw_thread_index(void) { return 0; }
 static inline int rw_openmp(void) { return 0; }
 static inline int rw_openmp_max_threads(void) { return 1; }
@@ -150,6 +154,61 @@ static inline rw_status rw_run_tasks(const rw_run *run, int64_t n, int64_t work,
         rw_parallel_tasks(threads, rw_min64(chunk, n - first), rw_run_from, &from);
     }
     return RW_OK;
+}
+
+/* What tasks share that may take longer than RW_POLL_WORK: they ask in between whether to stop. Only
+ * the calling thread, the first of all, may poll; the others look at what it was told. */
+typedef struct {
+    const rw_run *run;
+    uint64_t mode; /* the caller's for subnormal numbers, in which it is asked */
+    int stop;
+} rw_stop;
+
+static inline rw_stop rw_stop_of(const rw_run *run)
+{
+    rw_stop s = { .run = run, .mode = rw_tiny_is_zero() };
+    rw_tiny_restore(s.mode);
+    return s;
+}
+
+/* Within a task: after `work` more, of *done since it last asked, is it to end without a result? */
+static inline bool rw_stop_after(rw_stop *s, int64_t *done, int64_t work)
+{
+    *done += work;
+    if (*done < RW_POLL_WORK)
+        return false;
+    *done = 0;
+    int stop;
+    RW_ATOMIC_READ
+    stop = s->stop;
+    if (stop || rw_thread_index() > 0 || !s->run->poll)
+        return stop;
+    rw_tiny_restore(s->mode);
+    stop = s->run->poll(s->run->arg) != 0;
+    s->mode = rw_tiny_is_zero();
+    if (stop) {
+        RW_ATOMIC_WRITE
+        s->stop = 1;
+    }
+    return stop;
+}
+
+/* Between tasks: who was told to stop is not asked again. */
+static inline int rw_stop_poll(void *arg)
+{
+    rw_stop *s = arg;
+    if (!s->stop && s->run->poll)
+        s->stop = s->run->poll(s->run->arg) != 0;
+    return s->stop;
+}
+
+/* rw_run_tasks for tasks that use s. */
+static inline rw_status rw_run_stoppable(rw_stop *s, int64_t n, int64_t work, rw_task task,
+                                         const void *arg)
+{
+    rw_run run = { s->run->threads, rw_stop_poll, s };
+    rw_status st = rw_run_tasks(&run, n, work, task, arg);
+    return s->stop ? RW_EINTR : st;
 }
 
 #endif

@@ -30,26 +30,28 @@ typedef struct {
     rw_slots_op o;
     const rw_tiles *x, *dy;
     const rw_nonzeros *few; /* or NULL: whose tiles x are, if it has any */
+    rw_stop *stop; /* a block of panels is as many groups as they want, however large the batch */
 } dw_op;
 
 static dw_op dw_op_cut(const rw_kernels *k, const rw_store *s, const rw_tiles *x,
-                       const rw_tiles *dy, const rw_run *run, int64_t work)
+                       const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
-    dw_op d = { .x = x, .dy = dy };
-    d.o = rw_slots_op_cut(k, s, run, rw_span_bytes(x), &k->tuning->dw, 1, work);
+    dw_op d = { .x = x, .dy = dy, .stop = stop };
+    d.o = rw_slots_op_cut(k, s, stop->run, rw_span_bytes(x), &k->tuning->dw, 1, work);
     return d;
 }
 
 /* The same of inputs of which few are not zero. */
 static dw_op few_op_cut(const rw_kernels *k, const rw_store *s, const rw_nonzeros *x,
-                        const rw_tiles *dy, const rw_run *run, int64_t work)
+                        const rw_tiles *dy, rw_stop *stop, int64_t work)
 {
     if (x->packed) {
-        dw_op d = dw_op_cut(k, s, &x->tiles, dy, run, work);
+        dw_op d = dw_op_cut(k, s, &x->tiles, dy, stop, work);
         d.few = x;
         return d;
     }
-    dw_op d = { .dy = dy, .few = x, .o = { .s = s, .op = rw_op_cut(k, run, s->n_groups, 1, work) } };
+    dw_op d = { .dy = dy, .few = x, .stop = stop,
+                .o = { .s = s, .op = rw_op_cut(k, stop->run, s->n_groups, 1, work) } };
     int64_t least = ((int64_t)s->n_groups + RW_TASK_GROUPS - 1) / RW_TASK_GROUPS;
     d.o.op.blocks = rw_max64(d.o.op.blocks, least);
     return d;
@@ -60,12 +62,13 @@ static int64_t tiles_of_span(const rw_tiles *x) { return rw_max64(1, RW_SPAN / x
 
 /* From tiles: the gradients of groups [g0, g1), at most RW_TASK_GROUPS: those of group g from slot
  * first[g - g0] of `grad` on, or added span by span to what is there. Spans of samples outside,
- * panels of sources inside. */
-static void gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first,
-                               char *grad, bool add)
+ * panels of sources inside. False if it was told to stop, which it asks by the work *done. */
+static bool gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first,
+                               char *grad, bool add, int64_t *done)
 {
+    const rw_store *s = d->o.s;
     const rw_tiles *x = d->x, *dy = d->dy;
-    int64_t span_tiles = tiles_of_span(x);
+    int64_t span_tiles = tiles_of_span(x), slots = s->slots * (g1 - g0) / s->n_groups;
     int32_t at[RW_TASK_GROUPS];
     for (int64_t tile = 0; tile < x->n_tiles; tile += span_tiles) {
         int64_t tiles = rw_min64(span_tiles, x->n_tiles - tile);
@@ -77,21 +80,25 @@ static void gradients_of_tiles(const dw_op *d, int32_t g0, int32_t g1, const int
             .cols = rw_tile_cols(d->o.op.k, x, tile + tiles - 1), .add = add || tile > 0
         };
         memset(at, 0, (size_t)(g1 - g0) * sizeof *at);
+        int64_t work = slots * s->group * tiles * x->tile / d->o.cut.panels;
         for (int32_t i = 0; i < d->o.cut.panels; i++) {
-            rw_panel panel = rw_slots_op_panel(&d->o, i, 0, d->o.s->n_in, at, false);
+            rw_panel panel = rw_slots_op_panel(&d->o, i, 0, s->n_in, at, false);
             d->o.op.k->dw(&d->o.w, g0, g1, &panel, &span, first, grad);
+            if (rw_stop_after(d->stop, done, work))
+                return false;
         }
     }
+    return true;
 }
 
 /* The same from whatever the inputs are; from few of them, never added. */
-static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad,
-                           bool add)
+static bool make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t *first, char *grad,
+                           bool add, int64_t *done)
 {
-    if (!d->few || d->few->packed)
-        gradients_of_tiles(d, g0, g1, first, grad, add);
+    if ((!d->few || d->few->packed) && !gradients_of_tiles(d, g0, g1, first, grad, add, done))
+        return false;
     if (!d->few)
-        return;
+        return true;
     RW_ASSERT(!add);
     for (int32_t g = g0; g < g1; g++) {
         const rw_store *s = d->o.s;
@@ -100,6 +107,7 @@ static void make_gradients(const dw_op *d, int32_t g0, int32_t g1, const int64_t
             rw_nonzero_gradients(d->o.op.k, s, d->few, d->dy, g, mine);
         rw_nonzero_add_means(s, d->few, g, mine);
     }
+    return true;
 }
 
 /* Gradients by way of scratch. */
@@ -125,14 +133,15 @@ static void through_scratch(const scratch_op *r, int64_t task, use_gradients use
     rw_part p = rw_op_part(&r->d.o.op, task);
     size_t size = rw_dtype_size(r->d.o.op.k->dtype), width = (size_t)s->group * size;
     char *grad = r->scratch + (size_t)rw_thread_index() * (size_t)r->scratch_values * size;
-    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group;
+    int64_t first[RW_TASK_GROUPS], room = r->scratch_values / s->group, done = 0;
     for (int32_t g0 = p.first, g1; g0 < p.end; g0 = g1) {
         int64_t slots = 0;
         for (g1 = g0; g1 < p.end && slots + s->len[g1] <= room; g1++) {
             first[g1 - g0] = slots;
             slots += s->len[g1];
         }
-        make_gradients(&r->d, g0, g1, first, grad, false);
+        if (!make_gradients(&r->d, g0, g1, first, grad, false, &done))
+            return;
         for (int32_t g = g0; g < g1; g++) {
             char *mine = grad + (size_t)first[g - g0] * width;
             clear_padding(s, g, mine);
@@ -164,7 +173,9 @@ static void gradient_task(const void *arg, int64_t task)
     const gradient_op *r = arg;
     const rw_store *s = r->d.o.s;
     rw_part p = rw_op_part(&r->d.o.op, task);
-    make_gradients(&r->d, p.first, p.end, s->start + p.first, r->grad, r->add);
+    int64_t done = 0;
+    if (!make_gradients(&r->d, p.first, p.end, s->start + p.first, r->grad, r->add, &done))
+        return;
     for (int32_t g = p.first; g < p.end; g++)
         clear_padding(s, g, group_values(s, r->grad, g));
 }
@@ -181,7 +192,9 @@ static void packed_task(const void *arg, int64_t task)
     const packed_op *r = arg;
     const rw_store *s = r->d.o.s;
     rw_part p = rw_op_part(&r->d.o.op, task);
-    make_gradients(&r->d, p.first, p.end, r->before + p.first, r->out, false);
+    int64_t done = 0;
+    if (!make_gradients(&r->d, p.first, p.end, r->before + p.first, r->out, false, &done))
+        return;
     for (int32_t g = p.first; g < p.end; g++)
         clear_padding(s, g, r->out + (size_t)r->before[g] * rw_slot_bytes(&s->field[RW_WEIGHT]));
 }
@@ -194,8 +207,9 @@ rw_status rw_packed_gradients(const rw_kernels *k, const rw_store *s, const rw_t
     if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
-    packed_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .before = before, .out = out };
-    return rw_run_tasks(run, r.d.o.op.blocks, work, packed_task, &r);
+    rw_stop stop = rw_stop_of(run);
+    packed_op r = { .d = dw_op_cut(k, s, x, dy, &stop, work), .before = before, .out = out };
+    return rw_run_stoppable(&stop, r.d.o.op.blocks, work, packed_task, &r);
 }
 
 /* Added to what a field holds. */
@@ -239,14 +253,15 @@ rw_status rw_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *
     if (!is_gradient_field(k, s, grad) || !rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
+    rw_stop stop = rw_stop_of(run);
     if (add && x->n_tiles > tiles_of_span(x)) { /* of one span, the kernel adds the whole */
-        add_op a = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, run, work), scratch),
+        add_op a = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, &stop, work), scratch),
                      .grad = s->field[grad].data };
-        return rw_run_tasks(run, a.r.d.o.op.blocks, work, add_task, &a);
+        return rw_run_stoppable(&stop, a.r.d.o.op.blocks, work, add_task, &a);
     }
-    gradient_op r = { .d = dw_op_cut(k, s, x, dy, run, work), .grad = s->field[grad].data,
+    gradient_op r = { .d = dw_op_cut(k, s, x, dy, &stop, work), .grad = s->field[grad].data,
                       .add = add };
-    return rw_run_tasks(run, r.d.o.op.blocks, work, gradient_task, &r);
+    return rw_run_stoppable(&stop, r.d.o.op.blocks, work, gradient_task, &r);
 }
 
 rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
@@ -260,13 +275,14 @@ rw_status rw_nonzero_backward_weights(const rw_kernels *k, rw_store *s, const rw
     if (st)
         return st;
     int64_t work = rw_nonzero_work(s, x) + RW_COST_UPDATE_VALUE * s->slots * s->group;
-    dw_op d = few_op_cut(k, s, x, dy, run, work);
+    rw_stop stop = rw_stop_of(run);
+    dw_op d = few_op_cut(k, s, x, dy, &stop, work);
     if (add) {
         add_op a = { .r = scratch_op_of(d, scratch), .grad = s->field[grad].data };
-        return rw_run_tasks(run, d.o.op.blocks, work, add_task, &a);
+        return rw_run_stoppable(&stop, d.o.op.blocks, work, add_task, &a);
     }
     gradient_op r = { .d = d, .grad = s->field[grad].data };
-    return rw_run_tasks(run, d.o.op.blocks, work, gradient_task, &r);
+    return rw_run_stoppable(&stop, d.o.op.blocks, work, gradient_task, &r);
 }
 
 /* --- an optimizer's step ---------------------------------------------------------- */
@@ -408,12 +424,13 @@ rw_status rw_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x
     if (!rw_layer_fits(k, s, x, dy))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x);
-    fused_op f = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, run, work), scratch) };
+    rw_stop stop = rw_stop_of(run);
+    fused_op f = { .r = scratch_op_of(dw_op_cut(k, s, x, dy, &stop, work), scratch) };
     rw_status status = find_step_fields(s, u, -1, &f.fields);
     if (status != RW_OK)
         return status;
     rw_task task = has_small_batch(&f) ? small_batch_task : fused_task;
-    return rw_run_tasks(run, f.r.d.o.op.blocks, work, task, &f);
+    return rw_run_stoppable(&stop, f.r.d.o.op.blocks, work, task, &f);
 }
 
 rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_nonzeros *x,
@@ -426,11 +443,12 @@ rw_status rw_nonzero_backward_update(const rw_kernels *k, rw_store *s, const rw_
     if (x->packed && !x->zero) /* there are kernels for very few samples */
         return rw_backward_update(k, s, &x->tiles, dy, u, scratch, run);
     int64_t work = rw_nonzero_work(s, x) + RW_COST_UPDATE_VALUE * s->slots * s->group;
-    fused_op f = { .r = scratch_op_of(few_op_cut(k, s, x, dy, run, work), scratch) };
+    rw_stop stop = rw_stop_of(run);
+    fused_op f = { .r = scratch_op_of(few_op_cut(k, s, x, dy, &stop, work), scratch) };
     rw_status st = find_step_fields(s, u, -1, &f.fields);
     if (!st)
         st = rw_nonzero_sum(k, x, dy, run);
     if (st)
         return st;
-    return rw_run_tasks(run, f.r.d.o.op.blocks, work, fused_task, &f);
+    return rw_run_stoppable(&stop, f.r.d.o.op.blocks, work, fused_task, &f);
 }

@@ -13,6 +13,7 @@ typedef struct {
     const void *bias;
     rw_act act;
     double slope;
+    rw_stop *stop;
 } forward_op;
 
 static void forward_task(const void *arg, int64_t task)
@@ -26,9 +27,13 @@ static void forward_task(const void *arg, int64_t task)
     int32_t at[RW_TASK_GROUPS];
     memset(at, 0, (size_t)(p.end - p.first) * sizeof *at);
     rw_strip strip = rw_strip_of(k, f->x, f->y, s->group, p.tile);
+    int64_t slots = s->slots * (p.end - p.first) / s->n_groups, done = 0;
+    int64_t work_of_panel = slots * s->group * (strip.cols + strip.rest) / f->o.cut.panels;
     for (int32_t i = 0; i < f->o.cut.panels; i++) {
         rw_panel panel = rw_slots_op_panel(&f->o, i, 0, s->n_in, at, false);
         k->forward(&f->o.w, p.first, p.end, &panel, &strip, f->bias);
+        if (rw_stop_after(f->stop, &done, work_of_panel))
+            return;
     }
     for (int64_t tile = p.tile; tile < rw_strip_end(&strip, p.tile); tile++) {
         k->activate(f->act, f->slope, rw_tile_row(f->y, tile, row0),
@@ -47,10 +52,11 @@ rw_status rw_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, 
     if (!rw_layer_fits(k, s, x, y) || (z && !rw_tiles_alike(y, z)))
         return RW_ESHAPE;
     int64_t work = rw_layer_work(s, x) + y->n * y->batch;
-    forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope };
+    rw_stop stop = rw_stop_of(run);
+    forward_op f = { .x = x, .y = y, .z = z, .bias = bias, .act = act, .slope = slope, .stop = &stop };
     int64_t strips = rw_strips(k, x, s->group);
     f.o = rw_slots_op_cut(k, s, run, rw_tile_row_bytes(x), &k->tuning->forward, strips, work);
-    return rw_run_tasks(run, f.o.op.blocks * strips, work, forward_task, &f);
+    return rw_run_stoppable(&stop, f.o.op.blocks * strips, work, forward_task, &f);
 }
 
 /* --- activations ------------------------------------------------------------- */

@@ -95,4 +95,92 @@ static void test_tuning_changes_no_bit(void)
             }
 }
 
+/* Multiply-adds since somebody was last asked, and the most that they were. */
+static struct {
+    const rw_kernels *real;
+    int64_t since, most;
+} unasked;
+
+static int64_t slots_before(const rw_panel *p, int32_t groups)
+{
+    int64_t slots = 0;
+    for (int32_t g = 0; g < groups; g++)
+        slots += p->at[g];
+    return slots;
+}
+
+static void counted_forward(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                            const rw_strip *strip, const void *bias)
+{
+    int64_t before = slots_before(p, g1 - g0);
+    unasked.real->forward(w, g0, g1, p, strip, bias);
+    unasked.since += (slots_before(p, g1 - g0) - before) * w->group * strip->cols;
+    unasked.most = rw_max64(unasked.most, unasked.since);
+}
+
+static void counted_dw(const rw_rows *w, int32_t g0, int32_t g1, const rw_panel *p,
+                       const rw_span *span, const int64_t *first, void *grad)
+{
+    int64_t before = slots_before(p, g1 - g0);
+    unasked.real->dw(w, g0, g1, p, span, first, grad);
+    unasked.since += (slots_before(p, g1 - g0) - before) * w->group * span->n_tiles * span->tile;
+    unasked.most = rw_max64(unasked.most, unasked.since);
+}
+
+static int poll_and_count(void *arg)
+{
+    unasked.since = 0;
+    return count_poll(arg);
+}
+
+/* Where panels want many groups beside each other, a task is as long as its batch. */
+static void test_a_poll_can_stop_it_within_panels(void)
+{
+    enum { IN = 600, OUT = 8 * 260, BATCH = 2600 };
+    rw_tuning wide = SMALLEST;
+    wide.forward.slots = wide.dw.slots = 20;
+    wide.panel_reuse = wide.scratch = wide.scratch_most = 1 << 22;
+    unasked.real = rw_kernels_named(RW_F32, NULL);
+    rw_kernels counted = *unasked.real, tuned = counted;
+    counted.tuning = tuned.tuning = &wide;
+    counted.forward = counted_forward;
+    counted.dw = counted_dw;
+    rw_update u = { .kind = RW_OPT_SGD, .lr = 0.1, .step = 1 };
+    rw_store *s = store_of(OUT, IN, 8, 8, RW_F32), *usual = store_of(OUT, IN, 8, 8, RW_F32);
+    int32_t grad = add_field(s, "grad");
+    rw_tiles *x = tiles_of(3, IN, BATCH, 64, RW_F32), *dy = tiles_of(4, OUT, BATCH, 64, RW_F32);
+    rw_tiles *wide_x = tiles_of(3, IN, 1024, 1024, RW_F32), *wide_y = tiles_of(4, OUT, 1024, 1024, RW_F32);
+    size_t bytes = (size_t)rw_scratch_values(&tuned, s, dy) * 2 * sizeof(float);
+    void *scratch = rw_alloc(bytes);
+    REQUIRE(scratch);
+    for (int threads = 1; threads <= 2; threads++)
+        for (int i = 0; i < PATIENCES; i++)
+            for (int op = 0; op < 4; op++) {
+                int patience = threads == 1 ? PATIENCE[i] : 0, left = patience;
+                const rw_kernels *k = threads == 1 ? &counted : &tuned;
+                rw_run run = { threads, poll_and_count, &left };
+                unasked.since = unasked.most = 0;
+                rw_status status =
+                    op == 0   ? rw_forward(k, s, wide_x, NULL, RW_ACT_LINEAR, 0, wide_y, NULL, &run)
+                    : op == 1 ? rw_backward_weights(k, s, x, dy, grad, false, NULL, &run)
+                    : op == 2 ? rw_backward_weights(k, s, x, dy, grad, true, scratch, &run)
+                              : rw_backward_update(k, s, x, dy, &u, scratch, &run);
+                CHECK_STATUS(status, patience ? RW_OK : RW_EINTR);
+                CHECK(patience ? left < 98 && left > 70 : left == -1); /* who said so is not asked again */
+                CHECK(unasked.most < 2 * RW_POLL_WORK); /* a panel is less */
+                if (threads == 1 && op == 3) { /* a step is taken from whole gradients alone */
+                    if (patience)
+                        CHECK_STATUS(rw_backward_update(unasked.real, usual, x, dy, &u, scratch, &ALONE), RW_OK);
+                    CHECK(fields_same(s, usual, RW_WEIGHT));
+                }
+            }
+    rw_free(scratch, bytes);
+    rw_tiles_free(wide_y);
+    rw_tiles_free(wide_x);
+    rw_tiles_free(dy);
+    rw_tiles_free(x);
+    rw_store_free(usual);
+    rw_store_free(s);
+}
+
 #endif
