@@ -71,6 +71,7 @@ int main(int argc, char **argv)
     RUN(test_wht_by_parts_of_tiles);
     RUN(test_switches);
     RUN(test_dropout_rate);
+    RUN(test_dropout_keeps_the_mean);
     RUN(test_dropout_mask_is_one_mask);
     RUN(test_dropout_of_a_batch_in_parts);
 

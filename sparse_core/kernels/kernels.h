@@ -310,7 +310,7 @@ typedef struct {
     /* y = x * (keep ? 1 / (1 - p) : 0) for `n` rows of a tile whose first row is
      * feature `row0` and first sample `sample0`; the mask is a hash of (key,
      * feature, sample), so the backward pass calls this again on gradients.
-     * x may be y. Each unit has 16 bits of it, so it is dropped with probability p to within 2^-17. */
+     * x may be y. Each unit has 16 bits of it, so p should be a multiple of 2^-16, as rw_dropout's is. */
     void (*dropout)(const void *x, void *y, int32_t n, int32_t row0, int64_t sample0, double p,
                     rw_key key, int32_t tile, int32_t live);
 

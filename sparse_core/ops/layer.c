@@ -2,6 +2,7 @@
 #include "kernels/panels.h"
 #include "ops/tasks.h"
 
+#include <math.h>
 #include <string.h>
 
 /* --- forward ----------------------------------------------------------------- */
@@ -365,6 +366,14 @@ static void dropout_task(const void *arg, int64_t task)
                      d->x->tile, rw_tile_live(d->x, p.tile));
 }
 
+/* A unit has 16 bits of a hash, so the kernel knows multiples of 2^-16: it scales what it keeps by how
+ * much that is, and so the mean stays. For p < 1 something is kept. */
+static double in_16_bits(double p)
+{
+    double all = 1 << 16, dropped = floor(p * all + 0.5);
+    return (p < 1 ? fmin(dropped, all - 1) : dropped) / all;
+}
+
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                      int64_t first_sample, const rw_run *run)
 {
@@ -373,7 +382,7 @@ rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double
     if (x->dtype != k->dtype || !rw_tiles_alike(x, y))
         return RW_ESHAPE;
     int64_t work = RW_COST_DROPOUT_VALUE * x->n * x->batch;
-    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y, .p = p,
-                     .key = key, .first_sample = first_sample };
+    dropout_op d = { .op = rw_op_cut(k, run, x->n, x->n_tiles, work), .x = x, .y = y,
+                     .p = in_16_bits(p), .key = key, .first_sample = first_sample };
     return rw_run_tasks(run, d.op.blocks * x->n_tiles, work, dropout_task, &d);
 }

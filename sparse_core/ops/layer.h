@@ -39,8 +39,9 @@ rw_status rw_bias_gradient(const rw_kernels *k, const rw_tiles *dy, void *out, b
 rw_status rw_activate_back_sums(const rw_kernels *k, rw_act act, double slope, const rw_tiles *y,
                                 rw_tiles *dy, void *out, bool add, const rw_run *run);
 
-/* y = dropout(x): forward and backward alike. first_sample: the number of x's first sample in
- * its step, so that a batch in parts has the masks of the whole. */
+/* y = dropout(x): forward and backward alike, p taken as the nearest multiple of 2^-16 and as 1 only if
+ * it is. first_sample: the number of x's first sample in its step, so that a batch in parts has the
+ * masks of the whole. */
 rw_status rw_dropout(const rw_kernels *k, const rw_tiles *x, rw_tiles *y, double p, rw_key key,
                      int64_t first_sample, const rw_run *run);
 

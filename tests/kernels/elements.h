@@ -410,7 +410,7 @@ static void test_dropout_rate(void)
         for (int32_t i = 0; i < n; i++)
             for (int64_t b = 0; b < batch; b++) {
                 double v = tile_get(y, i, b);
-                CHECK(v == 0 || near(v, 1 / (1 - p), RW_F32));
+                CHECK(v == 0 || near(v, 0x1p16 / (0x1p16 - floor(p * 0x1p16 + 0.5)), RW_F32));
                 kept += v != 0;
                 beside += v != 0 && b + 1 < batch && tile_get(y, i, b + 1) != 0;
                 below += v != 0 && i + 1 < n && tile_get(y, i + 1, b) != 0;
@@ -434,6 +434,38 @@ static void test_dropout_rate(void)
     for (int32_t i = 0; i < n; i++)
         left += fabs(tile_get(y, i, i));
     CHECK(left == 0);
+    rw_tiles_free(y);
+    rw_tiles_free(x);
+}
+
+/* What is kept is scaled by how much is kept, in 2^-16, and some is for every p < 1. */
+static void test_dropout_keeps_the_mean(void)
+{
+    int32_t n = 512, batch = 2048;
+    rw_tiles *x = tiles_new(n, batch, 64, RW_F64), *y = tiles_new(n, batch, 64, RW_F64);
+    for (int32_t i = 0; i < n; i++)
+        for (int64_t b = 0; b < batch; b++)
+            put(RW_F64, x->data, place_in(x, i, b), 1.0);
+    double rates[] = { 1e-6, 0.1, 0.25, 0.999, 0.9999, 0.99999, 1 - 0x1p-50 };
+    double kept_of[] = { 65536, 58982, 49152, 66, 7, 1, 1 };
+    FOR_EACH_KERNELS(k) {
+        if (k->dtype != RW_F64)
+            continue;
+        for (int r = 0; r < 7; r++) {
+            double scale = 65536 / kept_of[r], sum = 0, all = (double)n * batch;
+            rw_key key = { 7, 2, (uint64_t)r };
+            CHECK_STATUS(rw_dropout(k, x, y, rates[r], key, 0, &ALONE), RW_OK);
+            bool same = true;
+            for (int32_t i = 0; i < n; i++)
+                for (int64_t b = 0; b < batch; b++) {
+                    double v = tile_get(y, i, b);
+                    same &= v == 0 || v == scale;
+                    sum += v;
+                }
+            CHECK(same && sum > 0);
+            CHECK(fabs(sum / all - 1) <= 5 * sqrt((scale - 1) / all));
+        }
+    }
     rw_tiles_free(y);
     rw_tiles_free(x);
 }

@@ -21,7 +21,7 @@ __all__ = ["Dropout"]
 
 @register_layer
 class Dropout(Elementwise):
-    """In training, each value is zero with probability p, and divided by 1 - p otherwise.
+    """In training, each value is zero with probability p, and divided by 1 - p otherwise, to 16 bits of p.
 
     Parameters
     ----------
@@ -31,6 +31,9 @@ class Dropout(Elementwise):
     -----
     The backward pass computes the mask again instead of keeping it. The mask depends on the sample's place
     in the batch, not on threads. Srivastava et al., JMLR 15 (2014).
+
+    A value has 16 random bits, so both use the multiple of 2**-16 nearest to p, but at most 1 - 2**-16: the
+    mean of a value is kept for every p. Below 2**-17 nothing is dropped.
     """
 
     may_end = False

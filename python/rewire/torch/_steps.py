@@ -296,7 +296,7 @@ def _parts(*tiles: Held) -> Iterator[tuple[torch.Tensor, ...]]:
 
 
 class Dropout(Step):
-    """x times 0 or 1 / (1 - p). The draws are named by a number of torch's generator."""
+    """x times 0 or 1 / (1 - p), p to 16 bits. The draws are named by a number of torch's generator."""
 
     __slots__ = ("p", "seed")
 
