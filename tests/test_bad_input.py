@@ -1044,6 +1044,11 @@ TABLE = [
         ({"workers": 1}, V, "workers", "[2, ", "got 1"),
     ),
     *rows_of(
+        "Predictor", rw.Predictor,
+        ({"network": "net"}, T, "network", "Sequential", "got 'net'"),
+        ({"network": None}, T, "network", "Sequential", "got None"),
+    ),
+    *rows_of(
         "WASAP", rw.WASAP,
         ({"alone": 0.0}, V, "alone", "number", "got 0.0"),
         ({"how": "sum"}, V, "how", "'holders'", "got 'sum'"),
