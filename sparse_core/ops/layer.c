@@ -366,11 +366,13 @@ static void dropout_task(const void *arg, int64_t task)
                      d->x->tile, rw_tile_live(d->x, p.tile));
 }
 
-/* A unit has 16 bits of a hash, so the kernel knows multiples of 2^-16: it scales what it keeps by how
- * much that is, and so the mean stays. For p < 1 something is kept. */
+enum { UNIT_DRAWS = 1 << 16 }; /* what the 16 bits of a hash that a unit has can be */
+
+/* The kernel knows multiples of 2^-16: it scales what it keeps by how much that is, and so the mean
+ * stays. For p < 1 something is kept. */
 static double in_16_bits(double p)
 {
-    double all = 1 << 16, dropped = floor(p * all + 0.5);
+    double all = UNIT_DRAWS, dropped = floor(p * all + 0.5);
     return (p < 1 ? fmin(dropped, all - 1) : dropped) / all;
 }
 
