@@ -13,7 +13,10 @@ LINKS = {"init": rw.initializers.Normal(0.3), "connectivity": "small-world", "gr
 OTHERS = {
     "BatchNorm": [{"eps": 0.1, "momentum": 0.2}],
     "Concat": [{"layers": [rw.layers.Row([])], "n_in": 8}],
-    "Dense": [{"n_in": 8, "n_out": 4, "activation": rw.LeakyReLU(0.3), "bias": False, "init": 0.5}],
+    "Dense": [
+        {"n_in": 8, "n_out": 4, "activation": rw.LeakyReLU(0.3), "bias": False, "init": 0.5},
+        {"n_in": 8, "n_out": 4, "bias_init": "fan-in"},
+    ],
     "Dropout": [{"p": 0.25}],
     "FreeEnergy": [{"n_in": 8, "n_hidden": 4, **each} for each in [*HOW_MANY, LINKS]],
     "KWinners": [
@@ -32,6 +35,7 @@ OTHERS = {
     "Sparse": [
         *({"n_in": 8, "n_out": 4, **each} for each in HOW_MANY),
         {"n_in": 8, "n_out": 4, "activation": rw.ReLU(), "bias": False, **LINKS},
+        {"n_in": 8, "n_out": 4, "bias_init": "fan-in"},
     ],
     "SwitchNet4": [
         {"n_in": 8, "width": 16, "depth": 2, "block": 2, "mix": "wht", "flip": False, "skip": True},

@@ -42,7 +42,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def bear(self, position, values=None):
         """A new slot: weights as given, or as born; rows beyond n_out have none."""
-        slot = {f: np.full(self.width(f), birth) for f, birth in self.births.items()}
+        slot = {f: np.full(self.width(f), float(birth)) for f, birth in self.births.items()}
         if values is not None:
             slot["weight"] = np.array(values, float)
         slot["weight"][len(rows_of(self.store, position[0])) :] = 0
@@ -394,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
             beyond = store.n_out
             self.refused(IndexError, store.insert, [*rows, beyond], [*cols, 0], 0.0, match=f"row {beyond}")
             self.refused(IndexError, store.insert, [*rows, 0], [*cols, -1], 0.0, match="col -1")
-            self.refused(ValueError, store.insert, rows, [*cols, 0], 0.0)
+            self.refused(ValueError, store.insert, [*rows, 0], [*cols, 0, 0], 0.0)  # one alone stretches
             self.refused(TypeError, store.insert, np.array(rows, float), cols, 0.0)
             if len(rows) > 1:
                 missing = rf"\({rows[-1]}, {p[1]}\)"

@@ -388,16 +388,16 @@ MUTANTS = [
     ),
     Mutant(
         "merge-drops-the-last-of-an-odd-run",
-        "store/merge.c",
-        "        *out = *a < *b ? *a : *b;",
+        "store/merge_group.h",
+        "        *out = *a <= (*b | UINT32_MAX) ? *a : *b;",
         "        *out = *a;",
         "test_merges_by_definition",
     ),
     Mutant(
         "merge-leaves-sums-behind",
-        "store/merge.c",
-        "    for (int64_t i = 0; i < (int64_t)links * m->width; i++)\n        t->sum[i] = start;\n",
-        "    (void)links;\n    (void)start;\n",
+        "store/merge_group.h",
+        "        t->sum[i] = start;\n",
+        "        (void)start;\n",
         "test_merges_by_definition",
     ),
     Mutant(
@@ -424,8 +424,8 @@ MUTANTS = [
     Mutant(
         "structure-lets-a-source-out",
         "store/structure.c",
-        "return at < s->n_in;",
-        "return at <= s->n_in;",
+        "return at <= (uint64_t)s->n_in;",
+        "return at <= (uint64_t)s->n_in + 1;",
         "test_forged_structures",
     ),
     Mutant(
@@ -438,8 +438,8 @@ MUTANTS = [
     Mutant(
         "structure-digest-not-looked-at",
         "store/structure.c",
-        "rw_structure_digest(s, *digest) == head->digest",
-        "rw_structure_digest(s, *digest) != 0",
+        "rw_structure_digest(s, digest) == head.digest",
+        "rw_structure_digest(s, digest) != 0",
         "test_forged_structures",
     ),
     Mutant(

@@ -19,8 +19,8 @@ MUTANTS = [
     Mutant(
         "accumulated-biases-keep-the-last-gradient",
         "layers/passing.py",
-        "_core.bias_gradient(dy, parameter.room(), p.threads, add)",
-        "_core.bias_gradient(dy, parameter.room(), p.threads, False)",
+        "_sum(dy, back, parameter.room(), p.threads, parameter.name in self.there)",
+        "_sum(dy, back, parameter.room(), p.threads, False)",
         "test_own_loop.py::test_parts_of_a_batch_are_the_batch",
     ),
     Mutant(
@@ -395,8 +395,8 @@ MUTANTS = [
     Mutant(
         "every-epoch-in-the-same-order",
         "_fit.py",
-        "[self.trainer.seed, self.state.epoch, _SHUFFLE]",
-        "[self.trainer.seed, _SHUFFLE]",
+        "permutation(n, self.trainer.seed, epoch, SHUFFLE)",
+        "permutation(n, self.trainer.seed, 0, SHUFFLE)",
         "test_trainer.py::test_shuffling_is_a_function_of_seed_and_epoch",
     ),
     Mutant(
@@ -451,8 +451,8 @@ MUTANTS = [
     Mutant(
         "an-epoch-goes-on-in-another-order",
         "_unfinished.py",
-        "return mine == (epoch, n_samples, batch, shuffle, type(metric))",
-        "return mine[:3] == (epoch, n_samples, batch)",
+        '"window", "steps", "shuffle"',
+        '"window", "steps"',
         "test_unfinished.py::test_another_kind_of_call_begins_the_epoch_anew",
     ),
     Mutant(
