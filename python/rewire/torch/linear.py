@@ -459,7 +459,7 @@ class SparseLinear(nn.Module):
                     "load it into the dense model, and sparsify that"
                 )
                 return
-            elif not args[0]:  # strict: a key that is missing is an error
+            else:  # where a key that is missing is an error, that follows
                 warn(
                     f"{prefix}weight comes without links (indptr, sources): its values go to the links that "
                     "the layer has, which may be others than those that they were learnt for",
