@@ -80,10 +80,10 @@ class Dataset:
 
 def load_features(path: str | os.PathLike[str]) -> Any:
     """``X_test`` of a NumPy archive, or ``X`` where it has none: what to predict for. See `load_npz`."""
-    arrays, held = _read_archive(path)
+    arrays, held = read_archive(path)
     name = "X_test" if "X_test" in arrays else "X"
     if name not in arrays:
-        raise _lacks(path, "X", held)
+        raise lacks(path, "X", held)
     return _features(path, name, arrays[name])[0]
 
 
@@ -110,29 +110,49 @@ def load_npz(path: str | os.PathLike[str], targets: str = "auto") -> Dataset:
     FileError
         If it is not an archive, is damaged, lacks an array, or its arrays do not fit together.
     """
-    arrays, held = _read_archive(path)
+    arrays, held = read_archive(path)
     for required in ("X", "y"):
         if required not in arrays:
-            raise _lacks(path, required, held)
+            raise lacks(path, required, held)
     if ("X_test" in arrays) != ("y_test" in arrays):
         missing = "y_test" if "X_test" in arrays else "X_test"
         raise FileError(path, f"lacks the array {missing}: X_test and y_test come together")
 
-    X, feature_shape = _features(path, "X", arrays["X"])
-    X_test = None
-    if "X_test" in arrays:
-        X_test, test_shape = _features(path, "X_test", arrays["X_test"])
-        if test_shape != feature_shape:
-            raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
+    X, X_test, feature_shape = read_features(path, arrays)
     y, y_test, classes = _targets(path, arrays["y"], arrays.get("y_test"), targets)
+    refuse_lengths(path, X, y, X_test, y_test)
+    source = f"NumPy archive {os.fspath(path)}"
+    return Dataset(name_of(path), X, y, X_test, y_test, classes, feature_shape, source)
+
+
+def name_of(path: str | os.PathLike[str]) -> str:
+    """What data are called that lie in a file."""
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def read_features(
+    path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]]
+) -> tuple[Any, Any, tuple[int, ...]]:
+    """``X``, ``X_test`` where there is one, and how the features of a sample are laid out."""
+    X, feature_shape = _features(path, "X", arrays["X"])
+    if "X_test" not in arrays:
+        return X, None, feature_shape
+    X_test, test_shape = _features(path, "X_test", arrays["X_test"])
+    if test_shape != feature_shape:
+        raise FileError(path, f"X has samples of shape {feature_shape}, X_test of shape {test_shape}")
+    return X, X_test, feature_shape
+
+
+def refuse_lengths(path: str | os.PathLike[str], X: Any, y: Any, X_test: Any, y_test: Any) -> None:
+    """FileError for targets, where there are any, that are not as many as their samples."""
     for name, samples, values in (("", X, y), ("_test", X_test, y_test)):
-        if samples is not None and values is not None and samples.shape[0] != len(values):
-            raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {len(values)}")
-    name = os.path.splitext(os.path.basename(path))[0]
-    return Dataset(name, X, y, X_test, y_test, classes, feature_shape, f"NumPy archive {os.fspath(path)}")
+        if samples is not None and values is not None and values.shape[:1] != (samples.shape[0],):
+            count = len(values) if values.ndim else "no"
+            raise FileError(path, f"X{name} has {samples.shape[0]} samples, y{name} has {count}")
 
 
-def _lacks(path: str | os.PathLike[str], name: str, held: list[str]) -> FileError:
+def lacks(path: str | os.PathLike[str], name: str, held: list[str]) -> FileError:
+    """The error for an array that is not there."""
     if name == "y" and _CSR <= set(held):
         return FileError(
             path,
@@ -147,7 +167,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "none"
 
 
-def _read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """The arrays that are ours to read, and the names of all."""
     arrays: dict[str, NDArray[Any]] = {}
     with open_regular(path) as file:
