@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from rewire import _core, datasets, files, info
 from rewire._checks import describe, printable
 from rewire._fileio import is_stream, open_regular, writable_target
 from rewire._saving import Contents
+from rewire._signals import terminating
 from rewire.callbacks import WeightAverage
 from rewire.datasets import Dataset
+from rewire.datasets._samples import Samples
 from rewire.layers import Layer
 from rewire.losses import MSE, Contrast, CrossEntropy, Huber, Poisson
 from rewire.losses.base import KINDS as LOSSES
@@ -27,10 +30,14 @@ from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_thr
 from rewire.trainer import Trainer
 
 __all__ = [
-    "UsageError", "align", "archive", "check_outputs", "known_data", "layer_rows", "load_data",
-    "loss_name", "environment", "read_json", "refuse_energies", "rerun_with_blas_threads", "saved_network",
-    "sized", "tell", "usage", "use_threads",
+    "INTERRUPTED", "UsageError", "align", "archive", "check_outputs", "data_record", "environment",
+    "known_data", "layer_rows", "load_data", "loss_name", "network_record", "read_json", "refuse_data",
+    "refuse_energies", "rerun_with_blas_threads", "saved_network", "sized", "tell", "until_signal", "usage",
+    "use_threads",
 ]  # fmt: skip
+
+
+INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
 
 class UsageError(Exception):
@@ -152,11 +159,16 @@ def tell(text: object) -> None:
 
 def load_data(name: str, loss: Any = None) -> Dataset:
     """`datasets.load`; an unknown name is wrong usage. A loss, if it is known, says how y is read."""
+    refuse_data(name)
+    return datasets.load(name, targets=_targets_of(loss))
+
+
+def refuse_data(name: Any) -> None:
+    """UsageError for what is neither a data set's name nor that of an archive."""
     if not isinstance(name, str) or (name not in datasets.NAMES and not name.endswith(".npz")):
         raise UsageError(
             f"--data must be one of {', '.join(datasets.NAMES)} or FILE.npz, got {name}{_converting(name)}"
         )
-    return datasets.load(name, targets=_targets_of(loss))
 
 
 def _converting(name: Any) -> str:
@@ -243,7 +255,48 @@ def loss_name(network: Sequential, classes: bool) -> str:
     return "binary_cross_entropy" if final == "sigmoid" and classes else "mse"
 
 
+# --- signals
+
+
+def until_signal(command: str, run: Callable[[Namespace], int], arguments: Namespace) -> int:
+    """Run a command; SIGTERM and SIGHUP end it as Ctrl-C does, with 128 and their number as exit code."""
+    with terminating() as terminated:
+        try:
+            code = run(arguments)
+        except KeyboardInterrupt:
+            if not terminated.received:
+                raise
+            print(f"rewire {command}: terminated", file=sys.stderr)
+            code = INTERRUPTED
+    return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
+
+
 # --- records
+
+
+def data_record(data: Dataset | Samples) -> dict[str, Any]:
+    """What was learnt from."""
+    return {
+        "name": data.name,
+        "source": data.source,
+        "features": data.X.shape[1],
+        "train": data.X.shape[0],
+        "test": 0 if data.X_test is None else data.X_test.shape[0],
+    }
+
+
+def network_record(trainer: Trainer) -> dict[str, Any]:
+    """What has learnt, and by what."""
+    network, config = trainer.network, trainer.config()
+    return {
+        "dtype": network.dtype,
+        "optimizer": config["optimizer"],
+        "rewiring": config["rewiring"],
+        "nnz": network.nnz,
+        "density": network.density,
+        "bytes": network.nbytes,
+        "layers": layer_rows(network),
+    }
 
 
 def layer_rows(network: Sequential) -> list[dict[str, Any]]:

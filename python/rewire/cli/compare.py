@@ -11,6 +11,7 @@ from rewire import plots
 from rewire._fileio import write_json
 from rewire._signals import terminating
 from rewire.cli._shared import (
+    INTERRUPTED,
     UsageError,
     archive,
     check_outputs,
@@ -25,7 +26,7 @@ from rewire.cli.options import Parser, model_options, recipe_options, set_option
 from rewire.comparison import Comparison, compare, grid
 from rewire.plots._style import kind_of, kinds
 
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
 
 
 class _Words(Parser):

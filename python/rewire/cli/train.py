@@ -20,23 +20,26 @@ from rewire._fileio import write_json
 from rewire._format import percent
 from rewire._format import seconds as spent
 from rewire._registry import Registry
-from rewire._signals import Interrupts, terminating
+from rewire._signals import Interrupts
 from rewire._strategies import LocalSGD, Strategy
 from rewire._warn import says_interrupted
 from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
+    INTERRUPTED,
     UsageError,
     align,
     archive,
     check_outputs,
+    data_record,
     environment,
     known_data,
-    layer_rows,
     load_data,
+    network_record,
     refuse_energies,
     sized,
     tell,
+    until_signal,
     usage,
     use_threads,
 )
@@ -55,7 +58,6 @@ from rewire.units import hidden_names
 from rewire.workers.world import alone, world
 
 FEW = 20  # different whole numbers that may be classes, though y is of floating point
-INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number
 
 # With --resume these are in the file.
 _FIXED = (
@@ -69,15 +71,7 @@ _FIXED = (
 
 def run(arguments: Namespace) -> int:
     """Train; returns the exit code."""
-    with terminating() as terminated:
-        try:
-            code = _run(arguments)
-        except KeyboardInterrupt:
-            if not terminated.received:
-                raise
-            print("rewire train: terminated", file=sys.stderr)
-            code = INTERRUPTED
-    return 128 + terminated.received if code == INTERRUPTED and terminated.received else code
+    return until_signal("train", _run, arguments)
 
 
 def _run(arguments: Namespace) -> int:
@@ -390,35 +384,21 @@ def _record(
         part: [row[f"seconds_{part}"] for row in rows]
         for part in ("training", "rewiring", "evaluation", "callbacks")
     }
-    config = trainer.config()
     return {
         "started": started.isoformat(timespec="seconds"),
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "features": data.X.shape[1],
-            "train": data.X.shape[0],
-            "test": 0 if data.X_test is None else data.X_test.shape[0],
-            "classes": notes["classes"],
-        },
+        "data": {**data_record(data), "classes": notes["classes"]},
         "preset": notes["preset"],
         "epochs": trainer.epoch,
         "epochs_asked": notes["epochs"],
         "interrupted": trainer.history.interrupted,
         "batch_size": notes["batch_size"],
         "seed": trainer.seed,
-        "dtype": network.dtype,
-        "optimizer": config["optimizer"],
-        "rewiring": config["rewiring"],
         "average": next((one.options() for one in trainer.callbacks if isinstance(one, WeightAverage)), None),
         "dropout": next((p for layer in network.layers if (p := layer.config().get("p")) is not None), 0.0),
         **({} if metric is None else {metric: figures(metric)}),
         "loss": figures("loss"),
         "seconds": {"total": sum(map(sum, seconds.values())), "per_epoch": seconds},
-        "nnz": network.nnz,
-        "density": network.density,
-        "bytes": network.nbytes,
-        "layers": layer_rows(network),
+        **network_record(trainer),
         "links_grown_per_epoch": [sum(row["links_grown"]) for row in rows],
         **environment(),
     }
