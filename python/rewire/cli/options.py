@@ -11,6 +11,7 @@ from rewire import datasets
 from rewire._registry import folded
 from rewire._strategies import LocalSGD, Strategy, Sync
 from rewire._version import __version__
+from rewire.activations import KINDS, Activation
 from rewire.cli._shared import UsageError, read_json
 from rewire.connectivity import connectivity_names
 from rewire.losses import Contrast, loss_names
@@ -21,6 +22,7 @@ from rewire.units import hidden_names
 __all__ = [
     "Parser",
     "build_parser",
+    "coder_options",
     "dotted_assignment",
     "model_options",
     "recipe_options",
@@ -76,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--batch-size", type=_whole(1), help=argparse.SUPPRESS)
     _threads(predict)
 
+    _select(_command(commands, "select", "choose columns of data, without a look at targets"))
+
     rules = _command(commands, "rules", "list the rewiring rules, or the options of one")
     rules.add_argument("name", nargs="?", metavar="RULE", help="say all about it")
     _import(rules)
@@ -109,9 +113,7 @@ def _train(train: argparse.ArgumentParser) -> None:
         help="hold out this fraction of the training set and follow the accuracy on it; "
         "without, the accuracy on the test set is followed",
     )  # fmt: skip
-    training.add_argument(
-        "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
-    )
+    _seed(training)
     training.add_argument(
         "--workers", type=_whole(1), metavar="N",
         help="processes that train together, with the bits of one unless --strategy local leaves the number "
@@ -154,13 +156,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="in the place of a perceptron: a JSON list of layers, {\"type\": \"Sparse\", \"n_out\": 100, "
         "\"density\": 0.1}; the last one has as many outputs as the data ask for",
     )  # fmt: skip
-    density = network.add_mutually_exclusive_group()
-    density.add_argument(
-        "--epsilon", type=_number(0), help="epsilon*(n_in+n_out) connections in a layer (default: 20)"
-    )
-    density.add_argument("--density", type=_in_unit(above_zero=True),
-        help="connections of the whole network, as a fraction of those of a dense one",
-    )  # fmt: skip
+    density = _how_many(network, "(default: 20)")
     density.add_argument("--links", type=_whole(1), metavar="N", help="connections of the whole network")
     density.add_argument(
         "--dense", action="store_true", default=None, help="dense layers: the baseline to compare with"
@@ -171,31 +167,12 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     _registered(network, "--activation", hidden_names(), "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
-    fraction = _in_unit(below_one=True)
-    network.add_argument("--dropout", type=fraction, help="after hidden layers (default: 0.2)")
-    _choice(network, "--init", ("he", "xavier", "normal"), "of the weights (default: he)")
-    _registered(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
-    network.add_argument(
-        "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
-        help="option of the connectivity, such as beta=0.5; may be repeated",
-    )  # fmt: skip
-    network.add_argument(
-        "--group",
-        type=int,
-        choices=(1, 2, 4, 8),
-        help="neurons that share their sources (default: 4; with --preset 1)",
-    )
-    network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
-
-    rewiring = train.add_argument_group("rewiring")
-    rewiring.add_argument(
-        "--rewiring", type=_word(rewiring_names()), metavar="RULE",
-        help=f"set (default), static for none, or {', '.join(_other_rules())}",
-    )  # fmt: skip
-    rewiring.add_argument(
-        "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
-        help="option of the rule, such as fraction=0.3; may be repeated (`rewire rules RULE` lists them)",
-    )  # fmt: skip
+    _dropout(network, "(default: 0.2)")
+    _init(network, "(default: he)")
+    _connectivity(network)
+    _group(network, "(default: 4; with --preset 1)")
+    _dtype(network)
+    _rewiring(train)
 
     training = train.add_argument_group("training")
     _choice(training, "--preset", PRESETS, "published settings; options given beside it win")
@@ -241,10 +218,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         help="option of the average: decay, begin or every, such as decay=0.99; may be repeated",
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
-    _choice(
-        training, "--standardize", tuple(STANDARDIZE),
-        "bring every feature to mean 0 and deviation 1; scale: do not subtract the mean (default: yes)",
-    )  # fmt: skip
+    _standardize(training)
     return training
 
 
@@ -343,6 +317,81 @@ def _compare(compare: argparse.ArgumentParser) -> None:
     set_option(compare)
 
 
+def _select(select: argparse.ArgumentParser) -> None:
+    """Options of ``rewire select``: those of `rewire.QuickSelection` and its autoencoder."""
+    select.epilog = (
+        "Example: rewire select --data madelon --features 20 --out selected.npz; "
+        "rewire train --data selected.npz"
+    )
+    _samples(select, "what to select columns of")
+    _import(select)
+    select.add_argument(
+        "--features", type=_count_or_part, metavar="N",
+        help="how many columns, or what part of them, such as 0.1 (default: half)",
+    )  # fmt: skip
+    select.add_argument(
+        "--runs", type=_whole(1), metavar="N",
+        help="autoencoders from other random links, whose strengths are averaged (default: 3)",
+    )  # fmt: skip
+    coder_options(select, machine=False)
+    output = select.add_argument_group("output")
+    output.add_argument(
+        "--out", metavar="FILE",
+        help="write these columns of all samples, and y as it is, to an .npz; or column numbers alone, to a "
+        ".csv with their strengths or to a .json; else they are printed",
+    )  # fmt: skip
+    _json(output)
+
+
+def coder_options(parser: Any, *, machine: bool) -> None:
+    """Options of what learns without targets; None means "not given", and then the estimator decides.
+
+    With those of Boltzmann machines beside those of autoencoders, ``machine`` says.
+    """
+
+    def usual(coder: str, rbm: str) -> str:
+        return f"(default: {coder}; rbm: {rbm})" if machine else f"(default: {coder})"
+
+    network = parser.add_argument_group("network")
+    network.add_argument("--hidden", type=_whole(1), metavar="N", help=f"neurons {usual('1000', '256')}")
+    density = _how_many(network, usual("13", "11"))
+    if machine:
+        density.add_argument("--links", type=_whole(1), metavar="N", help="connections of an rbm")
+        _connectivity(network)
+    _group(network, "(default: 1)")
+    _init(network, usual("normal, of deviation 0.1", "0.05"))
+    of_it = " of an autoencoder" if machine else ""
+    kinds = [name for name in hidden_names() if KINDS.named(name).body is Activation.body]  # no whole layers
+    _registered(network, "--activation", kinds, f"of hidden neurons{of_it} (default: sigmoid)")
+    _dropout(network, f"{of_it.lstrip()} (default: 0)".lstrip())
+    _dtype(network)
+    _rewiring(parser)
+
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=_whole(1), help=usual("100", "10"))
+    training.add_argument("--batch-size", type=_whole(1), help=usual("100", "10"))
+    rate = f"learning rate,{of_it} for half the sum of squared errors as in papers"
+    training.add_argument("--lr", type=_number(0), help=f"{rate} {usual('0.01', '0.05')}")
+    training.add_argument("--momentum", type=_in_unit(below_one=True), help="(default: 0.9)")
+    training.add_argument("--weight-decay", type=_number(0), help=usual("1e-5 in every step", "2e-4, l2"))
+    training.add_argument(
+        "--noise", type=_number(0), metavar="DEVIATION",
+        help="of inputs, which an autoencoder learns to take out, in deviations of each feature "
+        "(default: 0.2)",
+    )  # fmt: skip
+    _standardize(training)
+    if machine:
+        training.add_argument(
+            "--gibbs-steps", type=_whole(1), metavar="K", help="of contrastive divergence, CD-k (default: 1)"
+        )
+        training.add_argument(
+            "--persistent", action="store_true", default=None,
+            help="let chains of an rbm go on from step to step; they want a smaller rate, some 0.01",
+        )  # fmt: skip
+    _seed(training)
+    _threads(training)
+
+
 def set_option(parser: Any) -> None:
     """``--set``: what has no option of its own."""
     parser.add_argument(
@@ -380,6 +429,78 @@ def _import(parser: Any) -> None:
         help="import a module or a FILE.py first, which runs it: what it registers (activations, rules, "
         "losses, layers, optimizers) can be named; may be repeated",
     )  # fmt: skip
+
+
+def _samples(parser: Any, help_: str) -> None:
+    names = ", ".join(datasets.NAMES)
+    parser.add_argument(
+        "--data", metavar="DATA", required=True,
+        help=f"{help_}: {names} or FILE.npz (array X, or what scipy.sparse.save_npz stores of a CSR matrix); "
+        "X alone is learnt from, and X_test treated alike; y and y_test are carried along, where they are",
+    )  # fmt: skip
+
+
+def _how_many(network: Any, usual: str) -> Any:
+    """Connections of a network; returns the group of options of which one alone may be given."""
+    density = network.add_mutually_exclusive_group()
+    words = "epsilon*(n_in+n_out) connections in a layer"
+    density.add_argument("--epsilon", type=_number(0), help=f"{words} {usual}")
+    density.add_argument("--density", type=_in_unit(above_zero=True),
+        help="connections of the whole network, as a fraction of those of a dense one",
+    )  # fmt: skip
+    return density
+
+
+def _dropout(network: Any, usual: str) -> None:
+    fraction = _in_unit(below_one=True)
+    network.add_argument("--dropout", type=fraction, help=f"after hidden layers {usual}")
+
+
+def _init(network: Any, usual: str) -> None:
+    _choice(network, "--init", ("he", "xavier", "normal"), f"of the weights {usual}")
+
+
+def _connectivity(network: Any) -> None:
+    _registered(network, "--connectivity", connectivity_names(), "where links are at first (default: random)")
+    network.add_argument(
+        "--connectivity-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the connectivity, such as beta=0.5; may be repeated",
+    )  # fmt: skip
+
+
+def _group(network: Any, usual: str) -> None:
+    network.add_argument(
+        "--group", type=int, choices=(1, 2, 4, 8), help=f"neurons that share their sources {usual}"
+    )
+
+
+def _dtype(network: Any) -> None:
+    network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
+
+
+def _rewiring(parser: Any) -> None:
+    rewiring = parser.add_argument_group("rewiring")
+    rewiring.add_argument(
+        "--rewiring", type=_word(rewiring_names()), metavar="RULE",
+        help=f"set (default), static for none, or {', '.join(_other_rules())}",
+    )  # fmt: skip
+    rewiring.add_argument(
+        "--rewiring-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the rule, such as fraction=0.3; may be repeated (`rewire rules RULE` lists them)",
+    )  # fmt: skip
+
+
+def _standardize(training: Any) -> None:
+    _choice(
+        training, "--standardize", tuple(STANDARDIZE),
+        "bring every feature to mean 0 and deviation 1; scale: do not subtract the mean (default: yes)",
+    )  # fmt: skip
+
+
+def _seed(training: Any) -> None:
+    training.add_argument(
+        "--seed", type=_whole(0), help="of everything random; equal seeds give equal bits (default: 0)"
+    )
 
 
 def _choice(parser: Any, option: str, words: Sequence[str], help_: str) -> None:
@@ -439,6 +560,19 @@ def _number(low: float | None = None) -> Callable[[str], float]:
         return value
 
     return number
+
+
+def _count_or_part(text: str) -> int | float:
+    """``20``, or ``0.1`` of all."""
+    with contextlib.suppress(ValueError):
+        if (count := int(text)) >= 1:
+            return count
+    with contextlib.suppress(ValueError):
+        if 0.0 < (part := float(text)) < 1.0:
+            return part
+    raise argparse.ArgumentTypeError(
+        f"must be a whole number >= 1, or a part between 0 and 1 such as 0.1, got {text}"
+    )
 
 
 def _in_unit(*, below_one: bool = False, above_zero: bool = False) -> Callable[[str], float]:
