@@ -642,7 +642,7 @@ def test_bench(tmp_path):
     assert json.loads((tmp_path / "j").read_text())["operations"]["forward"]["gflops"] > 0
 
 
-COMMANDS = "demo train eval predict rules info bench inspect".split()
+COMMANDS = "demo train eval predict select encode rules info bench inspect".split()
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 PRESETS = ("set-2018", "tsnn-2021")
+MODELS = ("rbm", "autoencoder")
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _threads(predict)
 
     _select(_command(commands, "select", "choose columns of data, without a look at targets"))
+    _encode(_command(commands, "encode", "write what hidden neurons make of data, without a look at targets"))
 
     rules = _command(commands, "rules", "list the rewiring rules, or the options of one")
     rules.add_argument("name", nargs="?", metavar="RULE", help="say all about it")
@@ -341,6 +343,30 @@ def _select(select: argparse.ArgumentParser) -> None:
         ".csv with their strengths or to a .json; else they are printed",
     )  # fmt: skip
     _json(output)
+
+
+def _encode(encode: argparse.ArgumentParser) -> None:
+    """Options of ``rewire encode``: those of the two estimators that have hidden neurons to show."""
+    encode.epilog = (
+        "Example: rewire encode --data digits --model rbm --hidden 100 --out encoded.npz; "
+        "rewire train --data encoded.npz"
+    )
+    _samples(encode, "what to encode")
+    _import(encode)
+    encode.add_argument(
+        "--model", type=_word(MODELS), choices=MODELS, required=True,
+        help="what learns: a denoising autoencoder, or a restricted Boltzmann machine, whose inputs are "
+        "probabilities: features beyond 0 to 1 are brought there by their least and largest training value",
+    )  # fmt: skip
+    coder_options(encode, machine=True)
+    output = encode.add_argument_group("output")
+    output.add_argument(
+        "--out", metavar="FILE", required=True,
+        help="write activations of hidden neurons for all samples, and y as it is, to an .npz",
+    )  # fmt: skip
+    output.add_argument("--save", metavar="FILE", help="save what has learnt, with the units of its inputs")
+    _json(output)
+    output.add_argument("--quiet", action="store_true", help="no line for each epoch")
 
 
 def coder_options(parser: Any, *, machine: bool) -> None:
