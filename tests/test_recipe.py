@@ -160,6 +160,10 @@ def test_what_is_registered_can_be_named(monkeypatch):
         ({"optimizer": rw.SGD(), "lr": 0.5}, "lr is an option of the object that optimizer is"),
         ({"activation": "sigmoid", "slope": 1}, "activation 'sigmoid' takes no options, got 'slope'"),
         ({"layers": [{"type": "Sparse"}]}, "hidden does nothing beside layers"),
+        (
+            {"layers": [{"type": "Sparse"}], "hidden": None, "density": None, "activation.k": 3},
+            "activation.k does nothing beside layers",
+        ),
         ({"warmup": 20}, "warmup must be less than the 20 epochs of the run"),
         ({"warmup": 1, "schedule": "step"}, "warmup belongs to the cosine schedule, not to 'step'"),
         ({"hidden": "30"}, "hidden must be a list of integers"),

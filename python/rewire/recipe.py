@@ -185,7 +185,8 @@ class Recipe:
     def _refuse_contradictions(self) -> None:
         """Options that would silently do nothing."""
         if self._get("layers") is not None:
-            for name in self._given(_MLP):
+            inside = [name for name in self.options if "." in name and name.partition(".")[0] in _MLP]
+            for name in (*self._given(_MLP), *inside):
                 raise TypeError(f"{name} does nothing beside layers, which say all about the network")
         if self.dense:
             for name in self._given(_DENSE_LACKS):
