@@ -187,6 +187,7 @@ GIVEN = [
     (MACHINE, "--hidden 7 --lr 0.1 --epochs 3", {"n_components": 7, "learning_rate": 0.1, "n_iter": 3}),
     (CODER, "--noise 0.5 --dropout 0.1 --standardize no --activation SReLU",
      {"noise": 0.5, "dropout": 0.1, "standardize": False, "activation": "srelu"}),
+    (CODER, "--activation k-winners --activation-opt k=2", {"activation": {"name": "k-winners", "k": 2}}),
     (MACHINE, "--links 90 --gibbs-steps 2 --persistent", {"links": 90, "gibbs_steps": 2, "persistent": True}),
     (MACHINE, "--connectivity small-world --connectivity-opt beta=0.5",
      {"connectivity": {"name": "small-world", "beta": 0.5}}),

@@ -23,7 +23,7 @@ _NAMES = {
     "epochs": ("max_iter", "n_iter"),
     "lr": ("learning_rate_init", "learning_rate"),
 }
-_ELSEWHERE = ("rewiring_opt", "connectivity_opt", "seed", "threads")  # what is no parameter by itself
+_ELSEWHERE = ("rewiring_opt", "activation_opt", "connectivity_opt", "seed", "threads")  # no parameters
 
 
 def load(name: str) -> Samples:
@@ -50,7 +50,7 @@ def coder_parameters(kind: Any, arguments: Namespace) -> dict[str, Any]:
         For an option that the estimator has no parameter for, or that does nothing beside the others.
     """
     usual = kind().get_params(deep=False)
-    found = _rule(arguments) | _first_links(arguments)
+    found = _rule(arguments) | _described("activation", arguments) | _described("connectivity", arguments)
     for option in _options():
         value = getattr(arguments, option, None)
         if value is None or option in _ELSEWHERE:
@@ -82,13 +82,14 @@ def _rule(arguments: Namespace) -> dict[str, Any]:
     return {"drop_fraction": options["fraction"]}
 
 
-def _first_links(arguments: Namespace) -> dict[str, Any]:
-    options = dict(getattr(arguments, "connectivity_opt", None) or ())
+def _described(part: str, arguments: Namespace) -> dict[str, Any]:
+    """A part by its name, with options of its own."""
+    options = dict(getattr(arguments, f"{part}_opt", None) or ())
     if not options:
         return {}
-    if arguments.connectivity is None:
-        raise UsageError("--connectivity-opt does nothing without --connectivity")
-    return {"connectivity": {"name": arguments.connectivity, **options}}
+    if getattr(arguments, part) is None:
+        raise UsageError(f"--{part}-opt does nothing without --{part}")
+    return {part: {"name": getattr(arguments, part), **options}}
 
 
 @contextlib.contextmanager

@@ -167,7 +167,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
         network, "--distribution", ("erk", "uniform"),
         "how --density or --links is divided: more in small layers, or alike (default: erk)",
     )  # fmt: skip
-    _registered(network, "--activation", hidden_names(), "of hidden layers (default: all-relu)")
+    _activation(network, hidden_names(), "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
     _dropout(network, "(default: 0.2)")
     _init(network, "(default: he)")
@@ -388,7 +388,7 @@ def coder_options(parser: Any, *, machine: bool) -> None:
     _init(network, usual("normal, of deviation 0.1", "0.05"))
     of_it = " of an autoencoder" if machine else ""
     kinds = [name for name in hidden_names() if KINDS.named(name).body is Activation.body]  # no whole layers
-    _registered(network, "--activation", kinds, f"of hidden neurons{of_it} (default: sigmoid)")
+    _activation(network, kinds, f"of hidden neurons{of_it} (default: sigmoid)")
     _dropout(network, f"{of_it.lstrip()} (default: 0)".lstrip())
     _dtype(network)
     _rewiring(parser)
@@ -475,6 +475,14 @@ def _how_many(network: Any, usual: str) -> Any:
         help="connections of the whole network, as a fraction of those of a dense one",
     )  # fmt: skip
     return density
+
+
+def _activation(network: Any, names: Sequence[str], help_: str) -> None:
+    _registered(network, "--activation", names, help_)
+    network.add_argument(
+        "--activation-opt", type=_assignment, action="append", metavar="NAME=VALUE",
+        help="option of the activation, such as fraction=0.3 of k-winners; may be repeated",
+    )  # fmt: skip
 
 
 def _dropout(network: Any, usual: str) -> None:

@@ -61,11 +61,11 @@ FEW = 20  # different whole numbers that may be classes, though y is of floating
 
 # With --resume these are in the file.
 _FIXED = (
-    "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation", "slope",
-    "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype", "rewiring", "rewiring_opt",
-    "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay", "schedule", "warmup",
-    "average", "average_opt", "clip_norm", "validation", "seed", "loss",
-    "loss_opt", "shards",
+    "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation",
+    "activation_opt", "slope", "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype",
+    "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay",
+    "schedule", "warmup", "average", "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
+    "shards",
 )  # fmt: skip
 
 
@@ -275,6 +275,8 @@ def _refuse_contradictions(arguments: Namespace) -> None:
                 raise UsageError(
                     f"--{name.replace('_', '-')} belongs to {takes}, not to {arguments.optimizer}"
                 )
+    if arguments.slope is not None and "slope" in dict(arguments.activation_opt or ()):
+        raise UsageError("--slope and --activation-opt slope are the same: give one of them")
     if arguments.slope is not None and arguments.activation is not None:
         if not _takes(ACTIVATIONS, arguments.activation, "slope"):
             takes = " and ".join(name for name in hidden_names() if _takes(ACTIVATIONS, name, "slope"))
