@@ -67,6 +67,7 @@ def _run(arguments: Namespace) -> int:
     encoded = time.perf_counter()
     measured = {part: model.score(X) for part, X in parts.items()}
     if arguments.save is not None:
+        # Whoever loads the file gives it features as they come.
         model.network_.standardizer = scaler if machine else _units(model)
         model.trainer_.save(arguments.save, notes={"data": arguments.data})
     write_samples(arguments.out, codes["train"], codes.get("test"), samples)
