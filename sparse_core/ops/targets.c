@@ -61,8 +61,9 @@ static void put_labels(const rw_some_targets *from, int32_t i, int32_t rows, rw_
 
 /* --- numbers ---------------------------------------------------------------------- */
 
-/* Four samples at a time, whose values lie beside each other in the end; a sample's come one after
- * the other, as those of most arrays do. All others are left to the kernels. */
+/* Numbers that change their type: four samples at a time, whose values lie beside each other in the
+ * end; a sample's come one after the other, as those of most arrays do. All others are left to the
+ * kernels, which turn what keeps its type by squares of registers. */
 #if defined(__GNUC__)
 #define FETCH_NEXT(address) __builtin_prefetch(address)
 #else
@@ -98,16 +99,14 @@ static void put_labels(const rw_some_targets *from, int32_t i, int32_t rows, rw_
     }
 #define AS_NUMBER(v) (v)
 #define AS_YES(v) ((v) != 0)
-TURN(turn_f32_f32, float, float, AS_NUMBER)
 TURN(turn_f32_f64, float, double, AS_NUMBER)
 TURN(turn_f64_f32, double, float, AS_NUMBER)
-TURN(turn_f64_f64, double, double, AS_NUMBER)
 TURN(turn_bool_f32, uint8_t, float, AS_YES)
 TURN(turn_bool_f64, uint8_t, double, AS_YES)
 
 typedef void (*turner)(const char *const *, int32_t, int32_t, int32_t, void *);
 
-/* NULL for arrays of another type or layout. */
+/* NULL for arrays of another type or layout, and where the type stays. */
 static turner turner_of(const rw_targets *t, rw_dtype dtype)
 {
     static const struct {
@@ -115,8 +114,8 @@ static turner turner_of(const rw_targets *t, rw_dtype dtype)
         ptrdiff_t size;
         turner to[2];
     } ALL[] = {
-        { RW_IN_F32, sizeof(float), { turn_f32_f32, turn_f32_f64 } },
-        { RW_IN_F64, sizeof(double), { turn_f64_f32, turn_f64_f64 } },
+        { RW_IN_F32, sizeof(float), { NULL, turn_f32_f64 } },
+        { RW_IN_F64, sizeof(double), { turn_f64_f32, NULL } },
         { RW_IN_BOOL, 1, { turn_bool_f32, turn_bool_f64 } },
     };
     for (size_t i = 0; i < sizeof ALL / sizeof ALL[0]; i++)
