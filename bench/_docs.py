@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,8 @@ hand. One run for each length, so that every run's learning rate falls over just
 chosen on held-out training samples, dense and sparse alike; the figures are those of the test set at the end
 of a run, and nothing is chosen by them. How: `bench/over_time.py` and `bench/_grids.py`.
 
-{machine}
+Machines differ in what they do best: dense products in bfloat16 are quick only where the processor has
+instructions for them. So each part says where it was measured.
 """
 OVER_TIME_SECTIONS = {
     "over_time": (
@@ -136,25 +139,60 @@ OVER_TIME_SECTIONS = {
     ),
     "densities": ("Fewer and fewer weights", "The default network with a share of its links, rule by rule."),
 }
+MEASURED = "Measured at commit "
+
+
+@dataclass
+class _Part:
+    """What one run says on the page about accuracy over time."""
+
+    text: str
+
+    @classmethod
+    def of(cls, run: dict[str, Any]) -> _Part:
+        commit, torch, cpu, features = (run["machine"][k] for k in ("commit", "torch", "cpu", "features"))
+        measured = f"{MEASURED}{commit}, PyTorch {torch}, on {cpu}, {features}:\n"
+        return cls("\n".join([measured, *_tables(run)]))
+
+    @property
+    def about(self) -> tuple[str, set[str]]:
+        """The machine, and the data sets."""
+        machine = self.text.partition("\n")[0].partition(" on ")[2]
+        return machine, set(re.findall(r"^### (\S+): ", self.text, re.MULTILINE))
+
+    def gives_way_to(self, other: _Part) -> bool:
+        """Is all of it measured anew, on such a machine?"""
+        (machine, data), (its, theirs) = self.about, other.about
+        return machine == its and data <= theirs
+
+    def without_pictures_of(self, other: _Part) -> _Part:
+        """Of a data set there is one picture: the last run's."""
+        shared = self.about[1] & other.about[1]
+        lines = self.text.splitlines(keepends=True)
+        pictures = tuple(f"-{data}.png)\n" for data in shared)
+        return _Part("".join(line for line in lines if not line.endswith(pictures)))
 
 
 def write_over_time(runs: dict[str, dict[str, Any]]) -> Path | None:
-    """Write the page of `make bench-time`, and README's part of it; None where it has not run."""
-    if "over_time" not in runs:
+    """Write the page of `make bench-time`, and README's part of it; None where it has not run.
+
+    What was not measured this time, or only on another kind of machine, stays as it is.
+    """
+    if not runs:
         return None
-    machine = runs["over_time"]["machine"]
-    parts = [OVER_TIME.format(machine=_facts(machine))]
-    parts += _section(runs["over_time"], *OVER_TIME_SECTIONS["over_time"])
-    for script, run in runs.items():
-        if script.startswith("over_time-"):
-            cpu, commit = (run["machine"][key] for key in ("cpu", "commit"))
-            parts += [f"Measured by themselves, at commit {commit}, {cpu}:\n", *_tables(run)]
-    if "densities" in runs:
-        parts += _section(runs["densities"], *OVER_TIME_SECTIONS["densities"])
-    page = DOCS / "over_time.md"
+    page, parts = DOCS / "over_time.md", [OVER_TIME]
+    before = page.read_text() if page.exists() else ""
+    for section, (title, text) in OVER_TIME_SECTIONS.items():
+        new = [_Part.of(run) for script, run in runs.items() if script.partition("-")[0] == section]
+        old = before.partition(f"## {title}\n")[2].partition("\n## ")[0].split(f"\n{MEASURED}")[1:]
+        kept = [_Part(MEASURED + part) for part in old]
+        for part in new:
+            kept = [k.without_pictures_of(part) for k in kept if not k.gives_way_to(part)]
+        if new or kept:
+            parts += [f"## {title}\n", f"{text}\n", *(f"{part.text.rstrip()}\n" for part in new + kept)]
     page.write_text("\n".join(parts))
     readme = DOCS.parent / "README.md"
-    if readme.exists():
+    if readme.exists() and "over_time" in runs:
         readme.write_text(_time_readme.put(readme.read_text(), runs["over_time"]))
     return page
 

@@ -315,3 +315,33 @@ def test_what_fails_on_the_clock_is_left_out(folder, runs, monkeypatch):
     saved = json.loads((folder / "over_time.json").read_text())
     assert {point["side"] for point in saved["cells"]["digits"]["points"]} == {"dense"}
     assert "default nothing said left out: no memory" in saved["notes"]
+
+
+def test_what_other_machines_measured_stays_on_the_page(tmp_path, monkeypatch):
+    def left(data, features, commit, picture=True):
+        title = f"{data}: test accuracy"
+        machine = {"commit": commit, "torch": "2", "cpu": "a processor", "features": features}
+        (tmp_path / f"over_time-{data}.png").write_bytes(commit.encode())
+        return {
+            "script": "over_time", "machine": machine, "notes": [f"{data} was quick"], "judgements": [],
+            "cells": {}, "plots": [f"over_time-{data}.png"] if picture else [],
+            "tables": [{"title": title, "header": ["points"], "rows": [[commit]]}],
+        }  # fmt: skip
+
+    monkeypatch.setattr(_docs, "DOCS", tmp_path / "docs")
+    monkeypatch.setattr(_docs, "results", lambda: tmp_path)
+    (tmp_path / "docs").mkdir()
+    assert _docs.write_over_time({}) is None
+    runs = {"over_time": left("cats", "narrow", "old"), "over_time-dogs": left("dogs", "narrow", "first")}
+    page = _docs.write_over_time({**runs, "densities": left("cats", "narrow", "thin", picture=False)})
+    before = page.read_text()
+    assert _docs.write_over_time({"over_time-dogs": runs["over_time-dogs"]}) == page
+    assert sorted(page.read_text().split()) == sorted(before.split())
+    _docs.write_over_time({"over_time": left("cats", "wide", "new")})
+    after = page.read_text()
+    assert all(f"Measured at commit {c}, PyTorch 2, on a " in after for c in ("old", "new", "first", "thin"))
+    assert after.count("over_time-cats.png") == 1 and after.count("over_time-dogs.png") == 1
+    assert after.index("processor, wide") < after.index("processor, narrow")
+    _docs.write_over_time({"over_time": left("cats", "wide", "newer")})
+    assert " new, " not in page.read_text() and " newer, " in page.read_text()
+    assert page.read_text().count("## Fewer and fewer weights") == 1
