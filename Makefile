@@ -275,7 +275,7 @@ build/c/serial/test_%: VARIANT = -O1
 build/c/openmp/test_%: VARIANT = -O1 -fopenmp
 build/c/asan/test_%.o: VARIANT = -O1 -g1 -fopenmp -fno-omit-frame-pointer -fsanitize=address
 WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_neon kernels_scalar \
-                 adam fields rescale targets check csr store structure test_core
+                 adam fields rescale targets check csr loader store structure test_core
 SHARED = $(WITHOUT_OPENMP:%=build/c/openmp/%.o)
 build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
                                     -fsanitize=address,bounds,shift,signed-integer-overflow

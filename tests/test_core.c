@@ -82,6 +82,7 @@ int main(int argc, char **argv)
     RUN(test_links_by_name);
     RUN(test_links_in_any_order);
     RUN(test_flat_arrays_go_round);
+    RUN(test_blocks_make_the_same_store);
     RUN(test_links_one_by_one);
     RUN(test_garbage_is_not_loaded);
     RUN(test_clones_are_equal_and_independent);

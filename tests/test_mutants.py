@@ -20,7 +20,7 @@ CORE = ROOT / "sparse_core"
 FILES = (
     "base/base base/mem base/normal base/hypergeometric base/topk "
     "store/store store/mirror store/links store/check store/plan store/shift store/edit store/csr "
-    "store/structure store/blend store/merge "
+    "store/loader store/structure store/blend store/merge "
     "rules/prune rules/prune_below rules/prune_few rules/grow_random rules/grow_paths rules/deepr "
     "rules/topkast ops/average"
 ).split()

@@ -50,6 +50,7 @@ cdef const c.rw_kernels *KERNELS[2]  # by dtype; chosen at import, changed only 
 
 include "arrays.pxi"
 include "store.pxi"
+include "loader.pxi"
 include "tiles.pxi"
 include "merge.pxi"
 include "nonzeros.pxi"

@@ -145,6 +145,16 @@ cdef extern from "store/csr.h" nogil:
                           rw_fault *at)
 
 
+cdef extern from "store/loader.h" nogil:
+    ctypedef struct rw_loader:
+        pass
+    rw_status rw_loader_begin(rw_loader *l, rw_store *s, int64_t slots)
+    rw_status rw_loader_indptr(rw_loader *l, const int64_t *indptr, int64_t n, rw_fault *at)
+    rw_status rw_loader_sources(rw_loader *l, const int32_t *sources, int64_t n, rw_fault *at)
+    rw_status rw_loader_values(rw_loader *l, int32_t field, const void *values, int64_t n)
+    bint rw_loader_complete(const rw_loader *l)
+
+
 cdef extern from "store/digest.h" nogil:
     uint64_t rw_store_digest(const rw_store *s)
     uint64_t rw_digest_count(const rw_store *s) nogil

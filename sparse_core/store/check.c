@@ -80,6 +80,39 @@ static rw_status walk_pool(const rw_store *s, int64_t *windows, int64_t *slots, 
     return RW_OK;
 }
 
+/* Whether the windows of groups lie one behind the other, as they do after every repacking. */
+static bool windows_ascend(const rw_store *s)
+{
+    int64_t end = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        if (s->cap[g]) {
+            if (s->start[g] < end)
+                return false;
+            end = s->start[g] + s->cap[g];
+        }
+    return true;
+}
+
+/* Whether two windows overlap, of groups or of `n_free` free ones. */
+static rw_status find_overlap(const rw_store *s, int64_t n_free, bool *overlap)
+{
+    size_t room = (size_t)s->n_groups + (size_t)n_free;
+    window_span *spans = rw_alloc_array(room, sizeof *spans);
+    if (!spans)
+        return RW_ENOMEM;
+    const char *why;
+    int64_t n = 0, again = 0;
+    (void)walk_pool(s, &n, &again, spans, &why);
+    for (int32_t g = 0; g < s->n_groups; g++)
+        if (s->cap[g])
+            spans[n++] = (window_span){ s->start[g], s->start[g] + s->cap[g] };
+    qsort(spans, (size_t)n, sizeof *spans, by_start);
+    for (int64_t i = 1; i < n; i++)
+        *overlap |= spans[i - 1].end > spans[i].start;
+    rw_free(spans, room * sizeof *spans);
+    return RW_OK;
+}
+
 static rw_status check_windows(const rw_store *s, const char **why)
 {
     int64_t n_free = 0, free_slots = 0;
@@ -88,22 +121,14 @@ static rw_status check_windows(const rw_store *s, const char **why)
         return st;
     FAIL_IF(free_slots != s->pooled, "I8: pooled is not the sum of the free windows");
 
-    size_t room = (size_t)s->n_groups + (size_t)n_free;
-    window_span *spans = rw_alloc_array(room, sizeof *spans);
-    if (!spans)
-        return RW_ENOMEM;
-    int64_t n = 0, again = 0, covered = free_slots;
-    (void)walk_pool(s, &n, &again, spans, why);
+    int64_t covered = free_slots;
     for (int32_t g = 0; g < s->n_groups; g++)
-        if (s->cap[g]) {
-            spans[n++] = (window_span){ s->start[g], s->start[g] + s->cap[g] };
-            covered += s->cap[g];
-        }
-    qsort(spans, (size_t)n, sizeof *spans, by_start);
+        covered += s->cap[g];
     bool overlap = false;
-    for (int64_t i = 1; i < n; i++)
-        overlap |= spans[i - 1].end > spans[i].start;
-    rw_free(spans, room * sizeof *spans);
+    if (n_free || !windows_ascend(s))
+        st = find_overlap(s, n_free, &overlap);
+    if (st)
+        return st;
     FAIL_IF(overlap, "I4: two windows overlap");
     FAIL_IF(s->lost < 0 || covered + s->lost != s->top,
             "I8: windows and lost slots do not cover [0, top)");

@@ -338,28 +338,45 @@ int64_t rw_window_take(rw_store *s, int32_t need, int32_t *cap)
 
 /* --- all windows at once ----------------------------------------------------- */
 
-rw_status rw_windows_lay(rw_store *s, const int64_t *indptr)
+static int64_t packed_slots(const rw_store *s)
+{
+    int64_t total = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        total += rw_window_room(s, s->len[g]);
+    return total;
+}
+
+rw_status rw_windows_lay_lengths(rw_store *s)
 {
     RW_ASSERT(!s->slots && !s->pins);
-    int64_t top = 0;
-    for (int32_t g = 0; g < s->n_groups; g++)
-        top += rw_window_room(s, (int32_t)(indptr[g + 1] - indptr[g]));
-    rw_status st = rw_arena_reserve(s, top);
+    rw_status st = rw_arena_reserve(s, packed_slots(s));
     if (st)
         return st;
     int64_t at = 0;
     for (int32_t g = 0; g < s->n_groups; g++) {
-        s->len[g] = (int32_t)(indptr[g + 1] - indptr[g]);
         s->cap[g] = rw_window_room(s, s->len[g]);
         s->start[g] = s->cap[g] ? at : 0;
         at += s->cap[g];
+        s->slots += s->len[g];
     }
-    s->slots = indptr[s->n_groups];
-    s->top = top;
+    s->top = at;
     rw_pool_reset(s);
     s->mirror.valid = false;
     s->generation++;
     return RW_OK;
+}
+
+rw_status rw_windows_lay(rw_store *s, const int64_t *indptr)
+{
+    int64_t top = 0;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        top += rw_window_room(s, (int32_t)(indptr[g + 1] - indptr[g]));
+    rw_status st = rw_arena_reserve(s, top); /* before anything is written */
+    if (st)
+        return st;
+    for (int32_t g = 0; g < s->n_groups; g++)
+        s->len[g] = (int32_t)(indptr[g + 1] - indptr[g]);
+    return rw_windows_lay_lengths(s);
 }
 
 /* --- copies ---------------------------------------------------------------- */
@@ -401,14 +418,6 @@ static void pack_into(const rw_store *from, rw_store *to)
     to->digest = from->digest;
     to->top = top;
     rw_pool_reset(to);
-}
-
-static int64_t packed_slots(const rw_store *s)
-{
-    int64_t total = 0;
-    for (int32_t g = 0; g < s->n_groups; g++)
-        total += rw_window_room(s, s->len[g]);
-    return total;
 }
 
 rw_store *rw_store_clone(const rw_store *s)

@@ -235,8 +235,9 @@ void rw_store_unpin(rw_store *s);
  * to size. RW_ENOMEM and RW_EPINNED leave the store as it was. */
 rw_status rw_store_compact(rw_store *s);
 
-/* Every invariant above; *why names the first that is broken. Needs O(n_groups)
- * memory for I4: RW_ENOMEM if there is none, else RW_OK or RW_ECORRUPT. */
+/* Every invariant above; *why names the first that is broken. Where windows do not lie
+ * in the order of the groups I4 needs O(n_groups) memory: RW_ENOMEM if there is none. Else
+ * RW_OK or RW_ECORRUPT. */
 rw_status rw_store_check(const rw_store *s, const char **why);
 
 /* --- for edit.c and compaction; nobody else hands out slots ------------- */
@@ -261,5 +262,7 @@ void rw_pool_reset(rw_store *s);
 /* Packed windows for indptr[g + 1] - indptr[g] slots of each group, whose sources, fields and
  * digest are to be written next. RW_ENOMEM leaves the store as it was. */
 rw_status rw_windows_lay(rw_store *s, const int64_t *indptr);
+/* The same for groups whose `len` is written already: after RW_ENOMEM the store can only be freed. */
+rw_status rw_windows_lay_lengths(rw_store *s);
 
 #endif

@@ -40,6 +40,69 @@ static void test_flat_arrays_go_round(void)
     CHECK(rw_mem_live == 0);
 }
 
+/* Hand the arrays of s over `step` entries at a time. */
+static rw_status load_in_blocks(rw_loader *l, const rw_store *s, int64_t step, const int64_t *indptr,
+                                const int32_t *sources, const float *weights, const double *momentum)
+{
+    rw_fault at;
+    rw_status st = RW_OK;
+    for (int64_t k = 0; k <= s->n_groups && !st; k += step)
+        st = rw_loader_indptr(l, indptr + k, step < s->n_groups + 1 - k ? step : s->n_groups + 1 - k,
+                              &at);
+    for (int32_t array = 0; array < 3 && !st; array++) {
+        CHECK(!rw_loader_complete(l));
+        for (int64_t k = 0; k < s->slots && !st; k += step) {
+            int64_t n = step < s->slots - k ? step : s->slots - k;
+            st = !array       ? rw_loader_sources(l, sources + k, n, &at)
+                 : array == 1 ? rw_loader_values(l, 1, momentum + k * s->group, n)
+                              : rw_loader_values(l, RW_WEIGHT, weights + k * s->group, n);
+        }
+    }
+    return st;
+}
+
+static void test_blocks_make_the_same_store(void)
+{
+    for (int32_t group = 1; group <= 8; group *= 2) {
+        rw_store *s = random_store(21, 30, group, RW_F32, 35);
+        CHECK_STATUS(rw_store_add_field(s, "momentum", RW_F64, group, 0.0), RW_OK);
+        tag_everything(s);
+        size_t n = (size_t)s->slots;
+        int64_t *indptr = malloc(((size_t)s->n_groups + 1) * sizeof *indptr);
+        int32_t *sources = malloc(n * sizeof *sources);
+        float *weights = malloc(n * (size_t)group * sizeof *weights);
+        double *momentum = malloc(n * (size_t)group * sizeof *momentum);
+        REQUIRE(indptr && sources && weights && momentum);
+        rw_csr_indptr(s, indptr);
+        rw_csr_sources(s, sources);
+        rw_csr_get(s, RW_WEIGHT, weights);
+        rw_csr_get(s, 1, momentum);
+        if (group > 1)
+            weights[n * (size_t)group - 1] = 7.0f; /* of a row that is not there: I10 wants zero */
+        for (int64_t step = 1; step <= 1000; step *= 10) {
+            rw_store *copy = rw_store_new(21, 30, group, RW_F32);
+            CHECK_STATUS(rw_store_add_field(copy, "momentum", RW_F64, group, 0.0), RW_OK);
+            rw_loader l;
+            rw_fault at;
+            CHECK_STATUS(rw_loader_begin(&l, copy, s->slots), RW_OK);
+            CHECK_STATUS(rw_loader_sources(&l, sources, 1, &at), RW_ESHAPE); /* too early */
+            CHECK_STATUS(load_in_blocks(&l, s, step, indptr, sources, weights, momentum), RW_OK);
+            CHECK(rw_loader_complete(&l));
+            CHECK(is_sound(copy) && same_contents(s, copy));
+            CHECK_STATUS(rw_loader_values(&l, RW_WEIGHT, weights, 1), RW_ESHAPE); /* too many */
+            CHECK_STATUS(rw_loader_sources(&l, sources, 1, &at), RW_ESHAPE);      /* too late */
+            CHECK_STATUS(rw_loader_begin(&l, copy, 1), RW_ESHAPE);                /* not empty */
+            rw_store_free(copy);
+        }
+        free(momentum);
+        free(weights);
+        free(sources);
+        free(indptr);
+        rw_store_free(s);
+    }
+    CHECK(rw_mem_live == 0);
+}
+
 /* csr.h: rows ascend, and in a row sources do; no values for rows that do not exist. */
 static void test_links_one_by_one(void)
 {
@@ -106,6 +169,22 @@ static void test_garbage_is_not_loaded(void)
         { { 0, 2, 2, 4 }, { 1, 4, 0, INT32_MAX }, RW_ERANGE, 2, INT32_MAX },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t slots = cases[i].expected ? 4 : cases[i].indptr[3];
+        for (int64_t step = 1; step <= 4; step += 3) { /* the same, block by block */
+            rw_store *s = rw_store_new(3, 5, 1, RW_F32);
+            rw_loader l;
+            rw_fault at = { -7, -7 };
+            rw_status st = rw_loader_begin(&l, s, slots);
+            for (int64_t k = 0; k < 4 && !st; k += step)
+                st = rw_loader_indptr(&l, cases[i].indptr + k, step, &at);
+            for (int64_t k = 0; k < slots && !st; k += step)
+                st = rw_loader_sources(&l, cases[i].sources + k, step, &at);
+            CHECK_STATUS(st, cases[i].expected);
+            if (st && cases[i].group >= 0)
+                CHECK(at.group == cases[i].group && at.source == cases[i].source);
+            CHECK(!rw_loader_complete(&l) == (st || slots)); /* values have not come */
+            rw_store_free(s);
+        }
         rw_store *s = rw_store_new(3, 5, 1, RW_F32);
         snapshot shot = snapshot_take(s);
         rw_fault at = { -7, -7 };

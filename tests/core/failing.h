@@ -304,6 +304,23 @@ static rw_status op_load(rw_store *s)
     return status;
 }
 
+static rw_status op_load_in_blocks(rw_store *s)
+{
+    static const int64_t indptr[] = { 0, 2, 2, 5 };
+    rw_loader l;
+    rw_fault at;
+    (void)s;
+    rw_store *t = rw_store_new(3, 5, 1, RW_F32);
+    if (!t)
+        return RW_ENOMEM;
+    rw_status status = rw_loader_begin(&l, t, 5);
+    if (!status)
+        status = rw_loader_indptr(&l, indptr, 4, &at);
+    CHECK(t->slots == (status ? 0 : 5));
+    rw_store_free(t);
+    return status;
+}
+
 static rw_status op_merge(rw_store *s)
 {
     const rw_store *twice[2] = { s, s };
@@ -350,6 +367,7 @@ static void test_every_allocation_may_fail(void)
         { "fan_in", op_fan_in }, { "paths", op_paths }, { "nothing", op_nothing },
         { "plan_reserve", op_plan_reserve },
         { "reserve and cancel", op_reserve_and_cancel }, { "load", op_load },
+        { "load in blocks", op_load_in_blocks },
         { "few", op_few }, { "insert one", op_insert_one }, { "prune_below", op_prune_below },
         { "prune_scores", op_prune_scores }, { "plan_insert", op_plan_insert },
         { "merge", op_merge }, { "blend", op_blend }, { "structure", op_structure },

@@ -15,6 +15,7 @@
 #include "base/hypergeometric.h"
 #include "base/mem.h"
 #include "store/csr.h"
+#include "store/loader.h"
 #include "store/edit.h"
 #include "store/links.h"
 #include "store/mirror.h"

@@ -371,6 +371,27 @@ MUTANTS = [
         "        (void)last;\n",
         "test_groups_that_do_not_divide",
     ),
+    Mutant(
+        "blocks-let-a-source-out",
+        "store/loader.c",
+        "sources[k] < 0 || sources[k] >= s->n_in",
+        "sources[k] < 0 || sources[k] > s->n_in",
+        "test_garbage_is_not_loaded",
+    ),
+    Mutant(
+        "blocks-forget-the-last-source",
+        "store/loader.c",
+        "if (l->position + k && ",
+        "if (k && ",
+        "test_garbage_is_not_loaded",
+    ),
+    Mutant(
+        "blocks-keep-padding",
+        "store/loader.c",
+        "field == RW_WEIGHT && l->come == l->slots",
+        "field == RW_WEIGHT && l->come > l->slots",
+        "test_blocks_make_the_same_store",
+    ),
     # --- merges, structures as bytes, digests
     Mutant(
         "merge-trusts-its-floor",
