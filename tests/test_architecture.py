@@ -29,9 +29,9 @@ ORDER = """
     _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.kinds
     streams.joining streams.ahead streams.windows streams.stream streams.
     standardizer workspace _positions _links _view _no_array _products _items
-    _edit_plan _edits _built store _merging _structure activations initializers
+    _edit_plan _edits _built _streaming _pickling store _merging _structure activations initializers
     link_counts connectivity
-    parameters.axes parameters.field parameters.units parameters.buffer parameters.streaming parameters.base
+    parameters.axes parameters.field parameters.units parameters.buffer parameters.base
     parameters.dense
     parameters.initial parameters.sparse parameters.counting parameters. _clipping
     layers.passing layers.affine layers.dependence layers.showing layers.base reachability

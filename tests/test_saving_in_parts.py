@@ -1,6 +1,9 @@
-"""What is saved comes out of the stores a little at a time, and is what a copy of them holds."""
+"""What is saved, loaded or pickled comes out of stores, and into them, a little at a time."""
 
+import copy
+import io
 import os
+import pickle
 import subprocess
 import sys
 
@@ -8,8 +11,8 @@ import numpy as np
 import pytest
 
 import rewire as rw
+from rewire import _core, _pickling, _streaming
 from rewire._container import Parts
-from rewire.parameters import streaming
 from small import HANG_SECONDS, SELDOM
 
 
@@ -24,8 +27,8 @@ def whole(array):
 @pytest.mark.parametrize("groups, values", [(1 << 13, 1 << 17), (3, 50), (1 << 13, 7), (1, 1)])
 @pytest.mark.parametrize("group, dtype", [(1, "float32"), (4, "float64"), (8, "float32")])
 def test_parts_are_the_arrays(group, dtype, groups, values, monkeypatch):
-    monkeypatch.setattr(streaming, "_GROUPS", groups)
-    monkeypatch.setattr(streaming, "_VALUES", values)
+    monkeypatch.setattr(_streaming, "_GROUPS", groups)
+    monkeypatch.setattr(_streaming, "_VALUES", values)
     rng = np.random.default_rng(0)
     for n_out, n_in, density in ((40, 30, 0.3), (37, 200, 0.9), (7, 3, 0.0)):
         layers = [rw.Sparse(n_in, n_out, density=density, group=group), rw.Sparse(n_out, 3, density=1.0)]
@@ -49,38 +52,216 @@ def test_a_part_that_is_not_taken_pins_nothing():
 
 
 PEAKS = """
-import os, sys
+import copy, os, pickle, sys
 import numpy as np
 import rewire as rw
 def kib(name):
     with open("/proc/self/status") as file:
         return int(file.read().split(name + ":")[1].split()[0])
-def peak(links):
+def peak(what, act):
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        before = kib("VmRSS")
+        made = act()
+        print(links, what, kib("VmHWM") - before, flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise SystemExit("a child failed")
+def dump(thing, name):
+    with open(name, "wb") as file:
+        pickle.dump(thing, file)
+def load(name):
+    with open(name, "rb") as file:
+        return pickle.load(file)
+net_file, trainer_file, net_pickle, trainer_pickle = (f"{sys.argv[1]}/{k}" for k in range(4))
+for links in (1000, 2_500_000):
     layers = [rw.Sparse(1000, 100_000, links=links, activation="relu"), rw.Sparse(100_000, 2, links=1000)]
     trainer = rw.Trainer(rw.Sequential(layers, seed=0), loss="mse", optimizer=rw.SGD(0.01, momentum=0.9))
     trainer.fit(np.zeros((2, 1000), "f4"), np.zeros((2, 2)), epochs=1, verbose=0)
-    for save in (trainer.save, trainer.network.save):
-        sys.stdout.flush()
-        child = os.fork()
-        if not child:
-            before = kib("VmRSS")
-            save(sys.argv[1])
-            print(links, save.__qualname__, kib("VmHWM") - before, flush=True)
-            os._exit(0)
-        if os.waitpid(child, 0)[1]:
-            raise SystemExit("a child failed")
-peak(1000)
-peak(2_500_000)
+    net = trainer.network
+    print(links, "network", net.nbytes // 1024)
+    for what, thing, file, pickled in (
+        ("net", net, net_file, net_pickle), ("trainer", trainer, trainer_file, trainer_pickle)
+    ):
+        peak(f"{what}.save", lambda: thing.save(file))
+        peak(f"{what}.dump", lambda: dump(thing, pickled))
+        peak(f"{what}.deepcopy", lambda: copy.deepcopy(thing))
+        peak(f"{what}.unpickle", lambda: load(pickled))
+    peak("net.load", lambda: rw.load(net_file))
+    peak("trainer.resume", lambda: rw.Trainer.resume(trainer_file))
 """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads the peak from /proc")
-def test_memory_for_saving_does_not_grow_with_the_network(tmp_path):
+def test_memory_beside_the_network_does_not_grow_with_it(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PEAKS, str(tmp_path / "f")],
+        [sys.executable, "-W", "ignore", "-c", PEAKS, str(tmp_path)],
         capture_output=True, text=True, timeout=HANG_SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
-    taken = {(links, save): int(kib) / 1024 for links, save, kib in lines}
-    assert len(taken) == 4 and all(mib < 16 for mib in taken.values()), taken  # a copy takes 19 or 29
+    taken = {(links, what): int(kib) / 1024 for links, what, kib in map(str.split, done.stdout.splitlines())}
+    assert len(taken) == 2 * 11
+    for (links, what), mib in taken.items():
+        makes = what.rpartition(".")[2] not in ("save", "dump", "network")
+        network = taken[links, "network"] if makes else 0  # a copy of any of it would be 19 or 29 more
+        if what != "network":
+            assert mib < network + (40 if what.endswith("unpickle") else 16), (what, taken)
+
+
+# --- pickles ----------------------------------------------------------------------------------
+
+
+def small(group=4, dtype="float32", rewiring="set"):
+    layers = [rw.Sparse(30, 37, density=0.3, group=group, activation="relu"), rw.Sparse(37, 3, density=0.5)]
+    net = rw.Sequential(layers, seed=1, dtype=dtype)
+    trainer = rw.Trainer(net, loss="mse", optimizer=rw.Adam(0.01), rewiring=rewiring)
+    rng = np.random.default_rng(0)
+    return trainer, (rng.normal(size=(30, 30)), rng.normal(size=(30, 3)))
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("group, dtype", [(1, "float32"), (4, "float64"), (8, "float32")])
+def test_every_pickle_gives_the_same_back(group, dtype, monkeypatch):
+    monkeypatch.setattr(_pickling, "_CHUNK", 64)
+    trainer, data = small(group, dtype)
+    trainer.fit(*data, epochs=2, verbose=0)
+    arrays = trainer.arrays()
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        found = io.BytesIO()
+        pickle._Pickler(found, protocol).dump(trainer)  # in Python: joblib's is one of these
+        for text in (pickle.dumps(trainer, protocol), found.getvalue()):
+            again = pickle.loads(text)
+            assert same(arrays, again.arrays()) and again.config() == trainer.config()
+            again.network.validate()
+    assert same(arrays, pickle._Unpickler(io.BytesIO(text)).load().arrays())
+    again.fit(*data, epochs=1, verbose=0)
+    trainer.fit(*data, epochs=1, verbose=0)
+    assert same(trainer.arrays(), again.arrays())
+
+
+def test_copies_of_any_kind_share_nothing():
+    trainer, data = small()
+    net = trainer.network
+    before = net.arrays(None)
+    for twin in (copy.copy(net), copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert same(before, twin.arrays(None))
+        twin.layers[1].store.remove(*(index[0] for index in twin.layers[1].store.to_arrays()[:2]))
+        assert same(before, net.arrays(None)) and not same(before, twin.arrays(None))
+
+
+def test_pickles_with_plain_arrays_are_still_read():
+    trainer, data = small()
+    trainer.fit(*data, epochs=1, verbose=0)
+    net = trainer.network
+    twin = rw.Sequential.__new__(rw.Sequential)
+    twin.__setstate__({"config": net.config(None), "arrays": net.arrays(None)})
+    assert same(net.arrays(None), twin.arrays(None))
+    store, again = net.layers[0].store, rw.WeightStore(n_out=37, n_in=30, group=4)
+    again.__setstate__(store.__getstate__())
+    assert pickle.dumps(again) == pickle.dumps(store)
+
+
+class Meddling(io.BytesIO):
+    """A file into which nothing is written before something else has happened."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def write(self, data):
+        act, self.act = self.act, lambda: None
+        act()
+        return super().write(data)
+
+
+def test_what_changes_while_it_is_pickled_is_refused():
+    layers = [rw.Sparse(2000, 500, links=200_000, activation="relu"), rw.Sparse(500, 3, density=0.5)]
+    trainer = rw.Trainer(rw.Sequential(layers), loss="mse")
+    data = np.zeros((2, 2000), "f4"), np.zeros((2, 3))
+    store = trainer.network.layers[0].store
+    missing = np.setdiff1d(np.arange(2000), store.sources()[: store.indptr()[1]])[0]
+    for thing, act in (
+        (trainer, lambda: trainer.fit(*data, epochs=1, verbose=0)),
+        (trainer.network, lambda: trainer.fit(*data, epochs=1, verbose=0)),
+        (store, lambda: store.insert([0], [missing])),
+    ):
+        with pytest.raises(RuntimeError, match="changed while it was pickled"):
+            pickle.dump(thing, Meddling(act))
+    trainer.fit(*data, epochs=1, verbose=0)  # nobody holds it any more
+
+
+def test_a_pickle_of_another_store_is_refused():
+    trainer, _ = small()
+    state = trainer.network.__getstate__()
+    other = rw.Sequential([rw.Sparse(30, 37, density=0.3, group=2), rw.Sparse(37, 3, density=0.5)])
+    state["arrays"]["layers.0.weight.store"] = other.__getstate__()["arrays"]["layers.0.weight.store"]
+    with pytest.raises(ValueError, match="layers.0.weight: the store is not what its description says"):
+        pickle.loads(pickle.dumps(trainer.network)).__setstate__(state)
+    stream = other.__getstate__()["arrays"]["layers.0.weight.store"]
+    received, arguments, _, chunks = stream.__reduce_ex__(4)
+    chunks = list(chunks)
+    first, second, *more = chunks  # both of indptr
+    for wrong in ([first, second], [*chunks[:-1], *chunks], [second, *more], [first, 2 * second, *more]):
+        with pytest.raises(ValueError):
+            stream = received(*arguments)
+            stream.extend(wrong)
+            stream.taken()
+
+
+# --- loading ----------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_damaged_file_is_taken_for_whole(tmp_path):
+    """Not even where a network does not need what is damaged: momentum, say."""
+    layers = [rw.Sparse(1000, 400, links=300_000, activation="relu"), rw.Sparse(400, 3, density=0.5)]
+    trainer = rw.Trainer(rw.Sequential(layers), loss="mse", optimizer=rw.SGD(0.1, momentum=0.9))
+    trainer.fit(np.zeros((2, 1000), "f4"), np.zeros((2, 3)), epochs=1, verbose=0)
+    path = tmp_path / "t"
+    trainer.save(path)
+    whole = path.read_bytes()
+    for at in range(1 << 19, len(whole), 1 << 20):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        for read in (rw.load, rw.Trainer.resume):
+            with pytest.raises(rw.FileError, match="do not fit their digest"):
+                read(path)
+
+
+def test_a_store_in_blocks_is_made_of_all_of_them_or_not_at_all():
+    indptr, sources = np.array([0, 2, 3]), np.array([1, 4, 0], "i4")
+    values = np.arange(3, dtype="f4")
+
+    def loader():
+        return _core.Loader(3, n_out=2, n_in=5)
+
+    made = loader()
+    made.indptr(indptr[:1])
+    made.indptr(indptr[1:])
+    for part in (sources[:1], sources[1:1], sources[1:]):
+        made.sources(part)
+    with pytest.raises(ValueError, match="too short"):
+        made.finish()
+    with pytest.raises(KeyError):
+        made.values("momentum", values)
+    made.values("weight", values)
+    store = made.finish()
+    assert store.sources().tolist() == [1, 4, 0] and store.get_field("weight").ravel().tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="given away"):
+        made.finish()
+    for error, act in (
+        (TypeError, lambda made: made.indptr(indptr.astype("i4"))),
+        (ValueError, lambda made: made.indptr(indptr + 1)),
+        (ValueError, lambda made: made.indptr(np.array([0, 2, 4]))),
+        (ValueError, lambda made: made.sources(sources)),
+        (ValueError, lambda made: (made.indptr(indptr), made.values("weight", values))),
+        (_core.LinkRange, lambda made: (made.indptr(indptr), made.sources(sources + 1))),
+        (_core.LinkExists, lambda made: (made.indptr(indptr), made.sources(0 * sources))),
+    ):
+        made = loader()
+        with pytest.raises(error):
+            act(made)
+        with pytest.raises(ValueError, match="too short|given away"):
+            made.finish()

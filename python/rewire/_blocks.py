@@ -105,6 +105,7 @@ class Reader:
         self._digests = bytes(ending[:-DIGEST])
         if _root(self._digests) != ending[-DIGEST:]:
             raise FileError(path, "is cut short or damaged: it does not end with its digests")
+        self._fits = bytearray(-(-size // BLOCK))  # of each block whether it has been compared
         self._kept = -1  # the block that is in the buffer
         self._buffer = bytearray(min(BLOCK, size))
 
@@ -131,6 +132,13 @@ class Reader:
             start += len(part)
             out = out[len(part) :]
 
+    def check_rest(self) -> None:
+        """Compare the blocks that nobody has read, so that nothing of a damaged file is taken for whole."""
+        self._kept = -1
+        while (number := self._fits.find(0)) >= 0:
+            length = min(BLOCK, self.size - number * BLOCK)
+            self._load(number, memoryview(self._buffer)[:length])
+
     def _load(self, number: int, block: memoryview) -> None:
         """Read a whole block and compare it with its digest."""
         begin = number * BLOCK
@@ -141,6 +149,7 @@ class Reader:
             raise FileError(
                 self._path, f"is damaged: bytes {begin} to {begin + len(block) - 1} do not fit their digest"
             )
+        self._fits[number] = 1
 
     def _fill(self, start: int, out: memoryview) -> None:
         self._file.seek(start)

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rewire._checks import describe, one_of_types
-from rewire._container import Parts
+from rewire._container import Array
 from rewire._params import lost_object
 from rewire._saving import check_same
 from rewire._training import TrainerLike
@@ -65,7 +65,7 @@ def network_arrays(trainer: TrainerLike) -> dict[str, NDArray[Any]]:
     return trainer.network.arrays(saved_fields(trainer))
 
 
-def network_parts(trainer: TrainerLike) -> dict[str, NDArray[Any] | Parts]:
+def network_parts(trainer: TrainerLike) -> dict[str, Array]:
     """:func:`network_arrays` for a file, of which no copies are made."""
     return trainer.network.parts(saved_fields(trainer))
 

@@ -22,6 +22,7 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ _NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
 
 @record
 class Parts:
-    """An array that is saved piece by piece, so that no copy of it is needed.
+    """An array that is saved or read piece by piece, so that no copy of it is needed.
 
     Attributes
     ----------
@@ -75,6 +76,33 @@ class Parts:
     dtype: str
     shape: tuple[int, ...]
     parts: Callable[[], Iterable[NDArray[Any]]]
+
+    def whole(self) -> NDArray[Any]:
+        """All of it in a fresh array, C order; ValueError if the parts are of another length."""
+        found = np.empty(self.shape, self.dtype)
+        flat, end = found.reshape(-1), 0
+        for part in self.parts():
+            begin, end = end, end + part.size
+            if end > flat.size:
+                break
+            flat[begin:end] = part.reshape(-1)
+        if end != flat.size:
+            raise ValueError(f"the parts of an array of shape {self.shape} have other sizes")
+        return found
+
+
+Array = NDArray[Any] | Parts
+
+
+def whole(array: Array) -> NDArray[Any]:
+    """An array itself, or all of its parts."""
+    return array.whole() if isinstance(array, Parts) else array
+
+
+def blocks(array: Array) -> Iterator[NDArray[Any]]:
+    """Its elements in C order, in flat arrays: as its parts come, or at once."""
+    for part in array.parts() if isinstance(array, Parts) else [array]:
+        yield np.ascontiguousarray(part).reshape(-1)
 
 
 class Entry(NamedTuple):
@@ -192,7 +220,7 @@ def write(
     path: str | os.PathLike[str],
     kind: str,
     config: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any] | Parts],
+    arrays: Mapping[str, Array],
     package_version: str,
 ) -> None:
     """Write `arrays` and `config` to `path`, atomically (see `rewire._fileio`).
@@ -226,7 +254,7 @@ def _write(
     path: str | os.PathLike[str],
     kind: str,
     config: str,
-    arrays: Mapping[str, NDArray[Any] | Parts],
+    arrays: Mapping[str, Array],
     package_version: str,
 ) -> None:
     """`write` without a look at what could not be read again."""
@@ -251,7 +279,7 @@ def _write(
         blocks.finish()
 
 
-def _described(name: str, array: NDArray[Any] | Parts) -> Entry:
+def _described(name: str, array: Array) -> Entry:
     dtype = np.dtype(array.dtype).newbyteorder("<")
     if dtype not in _NAMES:
         raise TypeError(f"array {name!r} has the dtype {array.dtype}, which cannot be saved")
@@ -262,7 +290,7 @@ def _described(name: str, array: NDArray[Any] | Parts) -> Entry:
     return Entry(_NAMES[dtype], tuple(array.shape))
 
 
-def _parts(array: NDArray[Any] | Parts, dtype: np.dtype[Any]) -> Iterator[memoryview]:
+def _parts(array: Array, dtype: np.dtype[Any]) -> Iterator[memoryview]:
     """Bytes of an array in C order and this dtype, in pieces; copied are only those that lie otherwise."""
     for whole in array.parts() if isinstance(array, Parts) else [array]:
         if whole.flags.c_contiguous and whole.dtype == dtype:
@@ -340,6 +368,15 @@ class Reader:
             found = np.empty(min(step, entry.items - first), _DTYPES[entry.dtype])
             self._fill(name, self._starts[name] + first * found.itemsize, found)
             yield found
+
+    def parts(self, name: str) -> Parts:
+        """:meth:`pieces` as an array that others take piece by piece, as long as the file is open."""
+        entry = self.entries[name]
+        return Parts(np.dtype(_DTYPES[entry.dtype]).name, entry.shape, partial(self.pieces, name))
+
+    def check_rest(self) -> None:
+        """FileError if what nobody has asked for is damaged."""
+        self._blocks.check_rest()
 
     def _fill(self, name: str, start: int, out: NDArray[Any]) -> None:
         content = out.reshape(-1).view(np.uint8)

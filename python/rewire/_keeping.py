@@ -6,11 +6,12 @@ import copy
 import os
 import weakref
 from collections.abc import Iterable, Mapping
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 from numpy.typing import NDArray
 
 from rewire import _carried, _checks, _saving
+from rewire._container import Array, whole
 from rewire._own_loop import OwnLoop
 from rewire._saving import Contents
 from rewire._training import TrainerLike
@@ -60,7 +61,8 @@ class Keeping(OwnLoop):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`."""
-        return {**self._arrays_without_callbacks(), **self._callback_arrays()}
+        found = _carried.network_arrays(cast(TrainerLike, self))
+        return {**found, **self._state_arrays(), **self._callback_arrays()}
 
     def _callback_arrays(self) -> dict[str, NDArray[Any]]:
         found: dict[str, NDArray[Any]] = {}
@@ -68,9 +70,6 @@ class Keeping(OwnLoop):
             if callback_config(callback) is not None:
                 found.update({f"callbacks.{i}.{name}": a for name, a in callback.arrays().items()})
         return found
-
-    def _arrays_without_callbacks(self) -> dict[str, NDArray[Any]]:
-        return {**_carried.network_arrays(cast(TrainerLike, self)), **self._state_arrays()}
 
     def _state_arrays(self) -> dict[str, NDArray[Any]]:
         mine = self.state.arrays(self.rewiring.remembers_as)
@@ -80,7 +79,7 @@ class Keeping(OwnLoop):
     def from_config(
         cls,
         config: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Array],
         callbacks: Iterable[Any] | None = None,
     ) -> Self:
         """A trainer, and its network, from ``config()`` and ``arrays()``.
@@ -109,7 +108,7 @@ class Keeping(OwnLoop):
     def _from_config(
         cls,
         config: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Array],
         callbacks: Iterable[Any] | None,
         *,
         copy: bool,
@@ -125,12 +124,12 @@ class Keeping(OwnLoop):
         for callback, i in zip(own, list(there) if callbacks is None else taken_up(own, saved), strict=True):
             if i is None:
                 continue
-            its, its_arrays = there.pop(i), parts[f"callbacks.{i}"]
+            its, its_arrays = there.pop(i), parts.others[f"callbacks.{i}"]
             if hasattr(callback, "restore"):
                 callback.restore(its, its_arrays)
             if callbacks is None and type(callback).__module__.startswith("rewire."):
                 _saving.check_same(its, callback_config(callback), f"trainer.callbacks[{i}]")
-        left = [(c, parts[f"callbacks.{i}"]) for i, c in there.items()]
+        left = [(c, parts.others[f"callbacks.{i}"]) for i, c in there.items()]
         config = {**config, "network": _carried.give_up(cast(TrainerLike, trainer), config["network"], left)}
         if trainer.state.optimizer_step:
             missing = _carried.lacks(trainer.network, trainer.optimizer)
@@ -145,7 +144,7 @@ class Keeping(OwnLoop):
     def _build(
         cls,
         config: Mapping[str, Any],
-        parts: Mapping[str, Mapping[str, NDArray[Any]]],
+        parts: _Owned,
         callbacks: Iterable[Any],
         *,
         copy: bool,
@@ -157,7 +156,7 @@ class Keeping(OwnLoop):
         kind: Any = cls
         trainer: Self = kind(
             network if isinstance(network, Sequential)
-            else Sequential.from_config(network, parts["network"]),
+            else Sequential.from_config(network, parts.network),
             loss=config["loss"],
             optimizer=config["optimizer"],
             rewiring=config["rewiring"],
@@ -172,7 +171,7 @@ class Keeping(OwnLoop):
         )  # fmt: skip
         net = trainer.network
         trainer.state.restore(
-            config["state"], parts["state"], metric=trainer.training_metric(),
+            config["state"], parts.others["state"], metric=trainer.training_metric(),
             layers=len(net.weight_layers), n_out=net.n_out, copy=copy,
         )  # fmt: skip
         if trainer.state.optimizer_step:
@@ -225,11 +224,12 @@ class Keeping(OwnLoop):
         FileNotFoundError, FileError, MemoryError
             As for `Sequential.load`.
         """
-        return cls.from_contents(_saving.read(path), callbacks)
+        with _saving.opened(path) as contents:
+            return cls.from_contents(contents, callbacks)
 
     @classmethod
     def from_contents(cls, contents: Contents, callbacks: Iterable[Any] | None = None) -> Self:
-        """The trainer of what `rewire.files.read` gave. Errors as for :meth:`resume`."""
+        """The trainer of what `rewire.files.read` or `opened` gave. Errors as for :meth:`resume`."""
         if callbacks is not None:
             callbacks = checked_callbacks(callbacks)  # a wrong one is no fault of the file
         with _saving.refusing(contents.path):
@@ -256,7 +256,8 @@ class Keeping(OwnLoop):
             arrays = self.state.arrays(self.rewiring.remembers_as)
         plain = ("seed", "threads", "standardize", "metrics", "horizon", "steps_per_epoch", "shards")
         config = {**parts, **{name: getattr(self, name) for name in plain}, "state": state}
-        made = self._kind()._build(config, {"state": arrays}, parts["callbacks"], copy=False)
+        owned = _Owned({}, {"state": arrays})
+        made = self._kind()._build(config, owned, parts["callbacks"], copy=False)
         twin._become(made)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -266,7 +267,8 @@ class Keeping(OwnLoop):
             # Callbacks carry their state themselves: a copy goes on as the original would.
             return {
                 "config": self._config_without_callbacks(pickled=True),
-                "arrays": self._arrays_without_callbacks(),
+                "arrays": self._state_arrays()
+                | self.network.pickled(_carried.saved_fields(cast(TrainerLike, self)))["arrays"],
                 "callbacks": self.callbacks,
             }
 
@@ -281,14 +283,23 @@ class Keeping(OwnLoop):
             self.network.trained_by = weakref.ref(self)
 
 
-def _by_owner(
-    arrays: Mapping[str, NDArray[Any]], callbacks: Iterable[int]
-) -> dict[str, dict[str, NDArray[Any]]]:
+class _Owned(NamedTuple):
+    """Arrays by their owners; what is no network is small, or stays as it is, and has been read."""
+
+    network: Mapping[str, Array]
+    others: Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+def _by_owner(arrays: Mapping[str, Array], callbacks: Iterable[int]) -> _Owned:
     """Arrays of the state and of each callback; the network takes or refuses all others."""
     owners = ["state", *(f"callbacks.{i}" for i in callbacks)]
     prefixes = {f"{owner}.": owner for owner in owners}
-    parts: dict[str, dict[str, NDArray[Any]]] = {owner: {} for owner in ("network", *prefixes.values())}
+    network: dict[str, Array] = {}
+    others: dict[str, dict[str, NDArray[Any]]] = {owner: {} for owner in owners}
     for name, a in arrays.items():
-        prefix = next((p for p in prefixes if name.startswith(p)), "")
-        parts[prefixes.get(prefix, "network")][name.removeprefix(prefix)] = a
-    return parts
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
+        if prefix is None:
+            network[name] = a
+        else:
+            others[prefixes[prefix]][name.removeprefix(prefix)] = whole(a)
+    return _Owned(network, others)

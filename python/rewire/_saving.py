@@ -15,14 +15,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
-
 from rewire import _checks, _container
-from rewire._fileio import FileError, foreign
+from rewire._container import Array
+from rewire._fileio import FileError, foreign, open_regular
 from rewire._record import record
 from rewire._version import __version__
 
-__all__ = ["Contents", "Path", "check_same", "network_parts", "read", "refusing", "trainer_parts", "write"]
+__all__ = [
+    "Contents", "Path", "check_same", "network_parts", "opened", "read", "refusing", "trainer_parts", "write",
+]  # fmt: skip
 
 Path = str | os.PathLike[str]
 
@@ -43,7 +44,7 @@ class Contents:
         ``config()`` of the network or the trainer.
     notes : dict
         What the writer has put beside it.
-    arrays : dict of str to ndarray
+    arrays : dict of str to ndarray, or to what is read piece by piece (`opened`)
     """
 
     path: str
@@ -51,7 +52,7 @@ class Contents:
     rewire: str
     config: dict[str, Any]
     notes: dict[str, Any]
-    arrays: dict[str, NDArray[Any]]
+    arrays: dict[str, Array]
 
     @property
     def network_config(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def write(
     path: Path,
     kind: str,
     config: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any] | _container.Parts],
+    arrays: Mapping[str, Array],
     notes: Mapping[str, Any] | None,
 ) -> None:
     """Replace a file as a whole or not at all, whatever happens meanwhile; its permissions are kept.
@@ -73,7 +74,7 @@ def write(
     path : path-like
     kind : {"network", "trainer"}
     config : mapping
-    arrays : mapping of str to ndarray or Parts
+    arrays : mapping of str to Array
     notes : mapping, optional
         JSON-able remarks that are kept beside them.
 
@@ -89,7 +90,27 @@ def write(
 def read(path: Path) -> Contents:
     """Read and verify a file without building anything from it. Errors as for `rewire.load`."""
     path = _checks.path("path", path)
-    metadata, config, arrays = _container.read(path)
+    return _contents(path, *_container.read(path))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Contents]:
+    """What :func:`read` gives, with arrays that are read and verified as they are used, a little at a time.
+
+    What is built of them then takes no memory beside it. At the end what nobody has used is verified as well;
+    once the file is closed none can be used.
+    """
+    path = _checks.path("path", path)
+    with open_regular(path) as file:
+        reader = _container.Reader(path, file)
+        arrays = {name: reader.parts(name) for name in sorted(reader.entries)}
+        yield _contents(path, reader.metadata, reader.config, arrays)
+        reader.check_rest()
+
+
+def _contents(
+    path: Path, metadata: dict[str, str], config: dict[str, Any], arrays: Mapping[str, Array]
+) -> Contents:
     kind = metadata["kind"]
     if kind not in ("network", "trainer"):
         raise FileError(path, f"holds a {kind!r}, expected a network or a trainer")
@@ -97,13 +118,13 @@ def read(path: Path) -> Contents:
     if set(config) != {kind, "notes"} or not all(isinstance(part, dict) for part in parts):
         found = ", ".join(config) or "nothing"
         raise FileError(path, f"has a configuration of {found}, expected the objects {kind}, notes")
-    return Contents(os.fspath(path), kind, metadata["rewire"], config[kind], config["notes"], arrays)
+    return Contents(os.fspath(path), kind, metadata["rewire"], config[kind], config["notes"], dict(arrays))
 
 
 # --- the parts of what was read
 
 
-def network_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def network_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, Array]]:
     """Configuration and arrays of the network, without what only its trainer needs."""
     config, arrays = dict(contents.network_config), contents.arrays
     _check_parts(config)
@@ -120,7 +141,7 @@ def network_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, NDArray
     return config, arrays
 
 
-def trainer_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def trainer_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, Array]]:
     """Configuration and arrays of the trainer and of its network."""
     if contents.kind != "trainer":
         raise FileError(contents.path, "holds a network without its trainer: rewire.load reads it")

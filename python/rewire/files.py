@@ -6,10 +6,10 @@ Networks and trainers save and load themselves; `_saving.py` says what a file ho
 from __future__ import annotations
 
 from rewire._fileio import FileError
-from rewire._saving import Contents, Path, read
+from rewire._saving import Contents, Path, opened, read
 from rewire.network import Sequential
 
-__all__ = ["Contents", "FileError", "load", "read"]
+__all__ = ["Contents", "FileError", "load", "opened", "read"]
 
 
 def load(path: Path) -> Sequential:

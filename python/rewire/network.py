@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rewire import _checks, _saving
 from rewire._assembled import Assembled
 from rewire._computing import Computing
-from rewire._container import Parts
+from rewire._container import Array
 from rewire._foreign import ForeignAttributes, hinted
 from rewire._gate import Gate
 from rewire._saving import Contents
@@ -135,7 +135,7 @@ class Sequential(ForeignAttributes, Computing):
             self.tree.refuse_faults()
             try:
                 self.check_savable()
-                vars(twin).update(vars(Sequential.from_config(self.config(), self.arrays())))
+                vars(twin).update(vars(Sequential.from_config(self.config(), self.parts())))
             except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
                 self._copy_into(twin, memo)
                 for parameter in twin.tree.parameters.values():
@@ -248,20 +248,19 @@ class Sequential(ForeignAttributes, Computing):
 
     def arrays(self, fields: Collection[str] | None = ()) -> dict[str, NDArray[Any]]:
         """Copies of all arrays that belong to :meth:`config`, by names such as ``layers.0.weight.values``."""
-        found = self.tree.arrays(fields)
-        if self.standardizer is not None:
-            found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
-        return found
+        return self.tree.arrays(fields) | self._standardizer_arrays()
 
-    def parts(self, fields: Collection[str] | None = ()) -> dict[str, NDArray[Any] | Parts]:
+    def parts(self, fields: Collection[str] | None = ()) -> dict[str, Array]:
         """:meth:`arrays` for a file, of which no copies are made."""
-        found = self.tree.parts(fields)
-        if self.standardizer is not None:
-            found.update({f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()})
-        return found
+        return self.tree.parts(fields) | self._standardizer_arrays()
 
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over ``config()`` and ``arrays()`` of a network with the same layers.
+    def _standardizer_arrays(self) -> dict[str, NDArray[Any]]:
+        if self.standardizer is None:
+            return {}
+        return {f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()}
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Take over ``config()``, and ``arrays()`` or ``parts()``, of a network with the same layers.
 
         Raises
         ------
@@ -301,8 +300,8 @@ class Sequential(ForeignAttributes, Computing):
         self.tree.take_over(other.tree, (self.__dict__, own))
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
-        """A network from ``config()`` and ``arrays()``; everything is checked.
+    def from_config(cls, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> Sequential:
+        """A network from ``config()``, and ``arrays()`` or ``parts()``; everything is checked.
 
         Raises
         ------
@@ -316,7 +315,7 @@ class Sequential(ForeignAttributes, Computing):
     def _made(
         cls,
         config: Mapping[str, Any],
-        arrays: Mapping[str, NDArray[Any]],
+        arrays: Mapping[str, Array],
         make: Callable[[Mapping[str, Any]], Layer],
     ) -> Sequential:
         net = cls.__new__(cls)
@@ -331,7 +330,7 @@ class Sequential(ForeignAttributes, Computing):
         net.restore(config, arrays)
         return net
 
-    def remade(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Sequential:
+    def remade(self, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> Sequential:
         """:meth:`from_config` with layers of the classes that stand here, registered or not."""
         kinds = iter([type(layer) for layer in self.layers])
         return self._made(config, arrays, lambda layer: next(kinds).from_config(layer))
@@ -357,7 +356,12 @@ class Sequential(ForeignAttributes, Computing):
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
             self.check_savable()
-            return {"config": self.config(None), "arrays": self.arrays(None)}
+            return self.pickled(None)
+
+    def pickled(self, fields: Collection[str] | None) -> dict[str, Any]:
+        """What a pickle holds of a network, with these fields of its parameters: stores are not copied."""
+        arrays = self.tree.pickled(fields, self.gate) | self._standardizer_arrays()
+        return {"config": self.config(fields), "arrays": arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
@@ -413,11 +417,12 @@ class Sequential(ForeignAttributes, Computing):
         MemoryError
             If the network does not fit into this machine.
         """
-        return cls.from_contents(_saving.read(path))
+        with _saving.opened(path) as contents:
+            return cls.from_contents(contents)
 
     @classmethod
     def from_contents(cls, contents: Contents) -> Sequential:
-        """The network of what `rewire.files.read` gave. Errors as for :meth:`load`."""
+        """The network of what `rewire.files.read` or `opened` gave. Errors as for :meth:`load`."""
         with _saving.refusing(contents.path):
             config, arrays = _saving.network_parts(contents)
             network = cls.from_config(config, arrays)

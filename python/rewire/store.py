@@ -21,6 +21,7 @@ from rewire._edits import Edits
 from rewire._geometry import Geometry
 from rewire._items import Items
 from rewire._links import fitting
+from rewire._pickling import ReceivedStore, StreamedStore
 from rewire._products import Products
 from rewire._view import StoreView
 from rewire.threads import resolve
@@ -390,8 +391,10 @@ class WeightStore(Edits, Items, Products, Built):
         _own(twin).update(copy.deepcopy(_own(self), memo))
         return twin
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _empty, (type(self), self.n_out, self.n_in, self.group, self._core.dtype), self.__getstate__()
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        stream = StreamedStore(self._core, [name for name in self.fields if name != "weight"])
+        own = _own(self)
+        return _received, (type(self), stream), {"own": own} if own else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain arrays in canonical order: all that a result depends on."""
@@ -408,6 +411,10 @@ class WeightStore(Edits, Items, Products, Built):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over :meth:`__getstate__`, or what a subclass has added beside a store that is there."""
+        if state.keys() == {"own"}:
+            _own(self).update(state["own"])
+            return
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"cannot read a pickled WeightStore of version {state.get('version')!r}")
         fields = dict(state["fields"])
@@ -438,6 +445,10 @@ def _held(name: str, value: Any, dtype: str) -> float:
 def _own(store: WeightStore) -> dict[str, Any]:
     """The attributes that an instance of a subclass has; a store itself can have none."""
     return getattr(store, "__dict__", {})
+
+
+def _received(cls: type[WeightStore], stream: ReceivedStore) -> WeightStore:
+    return cls._around(stream.taken())
 
 
 def _empty(cls: type[WeightStore], n_out: int, n_in: int, group: int, dtype: str) -> WeightStore:

@@ -255,7 +255,7 @@ def _average(parameter: Parameter, least: float) -> None:
 def _averaged(network: Sequential) -> Sequential:
     """A copy of a network with averages for weights."""
     try:
-        found = network.remade(network.config(), network.arrays())
+        found = network.remade(network.config(), network.parts())
     except NotImplementedError:  # a layer has an argument that no description holds
         found = copy.deepcopy(network)
         for parameter in found.tree.parameters.values():

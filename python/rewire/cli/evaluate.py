@@ -28,9 +28,9 @@ def run(arguments: Namespace) -> int:
     """Print loss and accuracy of the training and the test set."""
     check_outputs(None, arguments.json, inputs=[arguments.file, archive(arguments.data)])
     use_threads(arguments.threads)
-    contents = files.read(arguments.file)
-    refuse_energies(contents)
-    network = saved_network(contents)
+    with files.opened(arguments.file) as contents:
+        refuse_energies(contents)
+        network = saved_network(contents)
     name = known_data(contents) if arguments.data is None else arguments.data
     loss = contents.config["loss"] if contents.kind == "trainer" else None
     data = align(load_data(name, loss), contents.notes.get("classes"))

@@ -23,12 +23,11 @@ MOST_NAMED = 10_000  # unused inputs; more are counted, for a small file may cla
 def run(arguments: Namespace) -> int:
     """Check a file and print what is in it."""
     check_outputs(None, arguments.json, inputs=[arguments.file])
-    contents = files.read(arguments.file)
-    trainer = Trainer.from_contents(contents) if contents.kind == "trainer" else None
-    network = trainer.network if trainer else Sequential.from_contents(contents)
+    with files.opened(arguments.file) as contents:
+        trainer = Trainer.from_contents(contents) if contents.kind == "trainer" else None
+        network = trainer.network if trainer else Sequential.from_contents(contents)
     network.validate()
     arrays = {name: [str(a.dtype), list(a.shape)] for name, a in contents.arrays.items()}
-    contents.arrays.clear()  # the network has its own
 
     size = os.path.getsize(arguments.file)
     say(f"{arguments.file}: {contents.kind}, {sized(size)}, written by rewire {contents.rewire}")

@@ -44,8 +44,8 @@ def run(arguments: Namespace) -> int:
                 "one a line"
             )
     use_threads(arguments.threads)
-    contents = files.read(arguments.file)
-    network = saved_network(contents)
+    with files.opened(arguments.file) as contents:
+        network = saved_network(contents)
     X = _features(arguments.data)
     outputs = network.predict(X, batch_size=arguments.batch_size, threads=arguments.threads)
     loss = _loss(contents)

@@ -226,9 +226,9 @@ def _resumed(arguments: Namespace) -> tuple[Trainer, Dataset, dict[str, Any]]:
     given = [name for name in _FIXED if getattr(arguments, name) is not None]
     if given:
         raise UsageError(f"--{given[0].replace('_', '-')} cannot be changed with --resume: the file has it")
-    contents = files.read(arguments.resume)
-    refuse_energies(contents)
-    trainer = Trainer.from_contents(contents)
+    with files.opened(arguments.resume) as contents:
+        refuse_energies(contents)
+        trainer = Trainer.from_contents(contents)
     trainer.threads = arguments.threads
     notes = {"validation": None, "preset": None, "classes": None, "batch_size": 128, **contents.notes}
     notes |= {

@@ -6,13 +6,14 @@ Whoever counts, saves or restores a network asks its tree, and need not know wha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from rewire import _checks
-from rewire._container import Parts
+from rewire._container import Array
+from rewire._gate import Gate
 from rewire.activations import Activation
 from rewire.layers.base import Layer
 from rewire.parameters import Buffer, Parameter, SparseParameter
@@ -143,14 +144,21 @@ class Tree:
         found.update({name: buffer.values.copy() for name, buffer in self.buffers.items()})
         return found
 
-    def parts(self, fields: Collection[str] | None) -> dict[str, NDArray[Any] | Parts]:
+    def parts(self, fields: Collection[str] | None) -> dict[str, Array]:
         """:meth:`arrays` for a file, of which no copies are made."""
         own = {name: q.parts(fields) for name, q in self.parameters.items()}
         found = {f"{name}.{key}": a for name, arrays in own.items() for key, a in arrays.items()}
         found.update({name: buffer.values for name, buffer in self.buffers.items()})
         return found
 
-    def check(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], dtype: str) -> None:
+    def pickled(self, fields: Collection[str] | None, gate: Gate) -> dict[str, Any]:
+        """:meth:`arrays` for a pickle, of which no copies are made of stores."""
+        own = {name: q.pickled(fields, _guard(gate, q)) for name, q in self.parameters.items()}
+        found = {f"{name}.{key}": a for name, arrays in own.items() for key, a in arrays.items()}
+        found.update({name: buffer.values.copy() for name, buffer in self.buffers.items()})
+        return found
+
+    def check(self, config: Mapping[str, Any], arrays: Mapping[str, Array], dtype: str) -> None:
         """ValueError unless what a file says of parameters and buffers is what the layers declare.
 
         Sizes are compared with the arrays before memory is taken for them.
@@ -169,8 +177,11 @@ class Tree:
         parts = config["parameters"]
         return any(list(q.shape) != parts[name]["shape"] for name, q in self.parameters.items())
 
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> set[str]:
-        """Take over what :meth:`config` and :meth:`arrays` gave; the names of arrays that were used."""
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> set[str]:
+        """Take over what :meth:`config`, and :meth:`arrays` or :meth:`parts`, gave.
+
+        Returns the names of arrays that were used.
+        """
         used: set[str] = set()
         for name, parameter in self.parameters.items():
             own = _Taken(arrays, f"{name}.")
@@ -212,14 +223,26 @@ def _staying(value: Any, stay: Mapping[int, Any]) -> Any:
     return stay.get(id(value), value)
 
 
-class _Taken(Mapping[str, NDArray[Any]]):
+def _guard(gate: Gate, parameter: Parameter) -> Callable[[], None]:
+    """Raises RuntimeError if a parameter has changed since now, or is about to."""
+    then = parameter.state_of_values()
+
+    def check() -> None:
+        with gate.reading("pickle"):
+            if parameter.state_of_values() != then:
+                raise RuntimeError(f"{parameter.label} has changed while it was pickled")
+
+    return check
+
+
+class _Taken(Mapping[str, Array]):
     """The arrays under a prefix, and the names that somebody has asked for."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
+    def __init__(self, arrays: Mapping[str, Array], prefix: str) -> None:
         self._own = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
         self.taken: set[str] = set()
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
+    def __getitem__(self, name: str) -> Array:
         found = self._own[name]
         self.taken.add(name)
         return found

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, entries, integer, number, text
-from rewire._container import Parts
+from rewire._container import Array, Parts, whole
 from rewire._structure import Mask
 from rewire.parameters.field import Field, check_fields
 from rewire.parameters.units import Rescale
 
-__all__ = ["DTYPES", "GRADIENT", "Owner", "Parameter", "stream_of", "take"]
+__all__ = ["DTYPES", "GRADIENT", "Owner", "Parameter", "fitting", "stream_of", "take"]
 
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
 DTYPES = ("float32", "float64")
@@ -415,15 +415,25 @@ class Parameter:
         """Copies of all arrays that belong to :meth:`config`."""
         raise NotImplementedError
 
-    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, NDArray[Any] | Parts]:
+    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, Array]:
         """:meth:`arrays` for a file, which may be what they come from piece by piece."""
         return self.arrays(fields)
 
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over :meth:`config` and :meth:`arrays` of an equal one. ValueError if they do not fit."""
+    def pickled(self, fields: Collection[str] | None, guard: Callable[[], None]) -> Mapping[str, Any]:
+        """:meth:`arrays` for a pickle, which may be what it writes piece by piece.
+
+        ``guard`` raises if values or links have changed since, or may be changing.
+        """
+        return self.arrays(fields)
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        """Take over :meth:`config`, and :meth:`arrays`, :meth:`parts` or :meth:`pickled`, of an equal one.
+
+        ValueError if they do not fit.
+        """
         raise NotImplementedError
 
-    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def check_layout(self, config: Any, arrays: Mapping[str, Array]) -> None:
         """ValueError unless a description, and the arrays' sizes, are of a parameter like this one.
 
         Nothing has been built yet, and no memory is taken.
@@ -464,15 +474,21 @@ def stream_of(layer: int, number: int) -> int:
     return layer | number << 20
 
 
-def take(
-    arrays: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...], dtype: str, where: str
-) -> NDArray[Any]:
-    """``arrays[key]``, which must have this shape and dtype."""
+def fitting(arrays: Mapping[str, Array], key: str, shape: tuple[int, ...], dtype: str, where: str) -> Array:
+    """``arrays[key]`` as it is, of which nothing is read; ValueError unless it has this shape and dtype."""
     if key not in arrays:
         raise ValueError(f"{where}: array {key!r} is missing")
-    a = np.asarray(arrays[key])
-    if a.shape != shape or a.dtype != np.dtype(dtype):
+    found = arrays[key]
+    a = found if isinstance(found, Parts) else np.asarray(found)
+    if a.shape != shape or np.dtype(a.dtype) != np.dtype(dtype):
         raise ValueError(
             f"{where}: array {key!r} must have shape {shape} and dtype {dtype}, got {a.shape} and {a.dtype}"
         )
-    return np.ascontiguousarray(a)
+    return a
+
+
+def take(
+    arrays: Mapping[str, Array], key: str, shape: tuple[int, ...], dtype: str, where: str
+) -> NDArray[Any]:
+    """``arrays[key]``, all of it, which must have this shape and dtype."""
+    return np.ascontiguousarray(whole(fitting(arrays, key, shape, dtype, where)))

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import boolean, choice, describe, entries, integer, number
+from rewire._container import Array, blocks
 from rewire._geometry import item_bytes, padded
 from rewire._structure import Mask
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.parameters.axes import Axis, checked_axes, checked_shape, cut
-from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
+from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, fitting
 from rewire.parameters.field import Field
 from rewire.parameters.units import Rescale
 
@@ -330,23 +331,22 @@ class DenseParameter(Parameter):
                 found[f"field.{name}"] = kept.copy()
         return found
 
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        self.values[...] = take(arrays, "values", self._shape, self.dtype, self.name)
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        _fill(self.values, fitting(arrays, "values", self._shape, self.dtype, self.name))
         self.state, self._kinds = {}, {}
         for name, described in config["fields"].items():
             field = Field.from_config(name, described)
             if field.per_slot:
                 raise ValueError(f"{self.name}: field {name!r} is for links, and this has none")
             self.add_field(name, field)
-            self.state[name][...] = take(
-                arrays, f"field.{name}", self._shape, field.of(self.dtype), self.name
-            )
+            kind = field.of(self.dtype)
+            _fill(self.state[name], fitting(arrays, f"field.{name}", self._shape, kind, self.name))
         self.touch()
 
-    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def check_layout(self, config: Any, arrays: Mapping[str, Array]) -> None:
         super().check_layout(config, arrays)
         entries(f"{self.name}: fields", config["fields"], config["fields"])
-        take(arrays, "values", self._shape, self.dtype, self.name)
+        fitting(arrays, "values", self._shape, self.dtype, self.name)
 
     # --- numbers ----------------------------------------------------------------------------
 
@@ -370,6 +370,14 @@ def _blocks(a: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """The values in blocks of a fixed size, so that what is made of them needs little memory."""
     flat = a.reshape(-1)
     return (flat[start : start + _BLOCK] for start in range(0, flat.size, _BLOCK))
+
+
+def _fill(out: NDArray[Any], array: Array) -> None:
+    """Write an array of its size into ``out``, block by block."""
+    flat, end = out.reshape(-1), 0
+    for block in blocks(array):
+        begin, end = end, end + block.size
+        flat[begin:end] = block
 
 
 def all_finite(a: NDArray[Any]) -> bool:

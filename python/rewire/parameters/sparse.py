@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import MAX_NEURONS, choice, entries, integer, number
-from rewire._container import Parts
+from rewire._container import Array, Parts
 from rewire._geometry import Geometry
+from rewire._pickling import StreamedStore
 from rewire._positions import decode
+from rewire._streaming import filled, slot_blocks, store_parts
 from rewire._structure import Mask, Structure
 from rewire.connectivity import Connectivity, Random, Request
 from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.link_counts import plan_bytes, plant, sparse_bytes
-from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, take
+from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, fitting
 from rewire.parameters.field import Field
 from rewire.parameters.initial import GROUPS, Wanted, links_of
-from rewire.parameters.streaming import group_parts, slot_blocks, slot_parts
 from rewire.parameters.units import Rescale
 from rewire.store import WeightStore
 from rewire.threads import resolve
@@ -32,6 +33,7 @@ from rewire.threads import resolve
 __all__ = ["SparseParameter", "refuse_views"]
 
 PATIENCE = 4  # steps with one structure, from which on a mirror is built
+_STREAM = "store"  # in the place of its arrays, in pickles
 LOOKS = 2  # links that are looked at in the time that the mirror takes to find one
 
 
@@ -492,46 +494,59 @@ class SparseParameter(Parameter):
                 found[f"field.{name}"] = core.get_field(name)
         return found
 
-    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, NDArray[Any] | Parts]:
-        core = self.core
-        found: dict[str, NDArray[Any] | Parts] = {
-            "indptr": group_parts(core), "sources": slot_parts(core, "source"),
-            "values": slot_parts(core, "weight"),
-        }  # fmt: skip
-        for name in self.fields:
-            if fields is None or name in fields:
-                found[f"field.{name}"] = slot_parts(core, name)
-        return found
+    def parts(self, fields: Collection[str] | None = None) -> Mapping[str, Array]:
+        return store_parts(self.core, [name for name in self.fields if fields is None or name in fields])
 
-    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-        # Only an empty store can be loaded, and the one there is may be full (the best epoch comes back).
-        fresh = WeightStore(n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
-        core, kinds = fresh._core, {}
-        indptr = take(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.name)
-        slots = int(np.size(arrays.get("sources", ())))
-        sources = take(arrays, "sources", (slots,), "int32", self.name)
-        weights = take(arrays, "values", (slots, self.group), self.dtype, self.name)
+    def pickled(self, fields: Collection[str] | None, guard: Callable[[], None]) -> Mapping[str, Any]:
+        names = [name for name in self.fields if fields is None or name in fields]
+        return {_STREAM: StreamedStore(self.core, names, guard)}
+
+    def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        kinds = {name: Field.from_config(name, described) for name, described in config["fields"].items()}
         try:
-            core.load(indptr, sources, weights)
-        except _core.LinkError as error:
+            if _STREAM in arrays:
+                core = arrays[_STREAM].taken()
+                self._refuse_unlike(core, kinds)
+            else:
+                core = self._store_of(arrays, kinds)
+        except (_core.LinkError, RuntimeError) as error:
             raise ValueError(f"{self.label}: {error}") from error
-        for name, described in config["fields"].items():
-            field = kinds[name] = Field.from_config(name, described)
-            dtype, width = field.of(self.dtype), 1 if field.per_slot else self.group
-            core.add_field(name, dtype, per_slot=field.per_slot, birth=field.birth)
-            core.set_field(name, take(arrays, f"field.{name}", (slots, width), dtype, self.name))
-        try:
-            core.check()
-        except RuntimeError as error:
-            raise ValueError(f"{self.label}: {error}") from error
-        self._hold(fresh)
+        self._hold(WeightStore._around(core))
         self._declared, self.sized_by = kinds, "count"
         self.touch()
 
-    def check_layout(self, config: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _refuse_unlike(self, core: _core.Store, kinds: Mapping[str, Field]) -> None:
+        """ValueError unless a store is of this shape and has these fields."""
+        found = {"shape": (core.n_out, core.n_in, core.group), "fields": core.fields}
+        wanted = {
+            name: (kind.of(self.dtype), 1 if kind.per_slot else self.group, kind.birth)
+            for name, kind in kinds.items()
+        }
+        weight = {"weight": (self.dtype, self.group, core.fields["weight"][2])}
+        if found != {"shape": (self.n_out, self.n_in, self.group), "fields": weight | wanted}:
+            raise ValueError(f"{self.name}: the store is not what its description says, got {found}")
+
+    def _store_of(self, arrays: Mapping[str, Array], kinds: Mapping[str, Field]) -> _core.Store:
+        """A store of its own: what is wrong with an array may show when half of it has been read."""
+        sources = arrays.get("sources", ())
+        slots = math.prod(sources.shape if isinstance(sources, Parts) else np.shape(sources))
+        shapes: dict[str, tuple[tuple[int, ...], str]] = {
+            "indptr": ((self.geometry.n_groups + 1,), "int64"), "sources": ((slots,), "int32"),
+            "values": ((slots, self.group), self.dtype),
+        }  # fmt: skip
+        for name, kind in kinds.items():
+            shapes[f"field.{name}"] = (slots, 1 if kind.per_slot else self.group), kind.of(self.dtype)
+        found = {key: fitting(arrays, key, *said, self.name) for key, said in shapes.items()}
+        loader = _core.Loader(slots, n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
+        for name, kind in kinds.items():
+            loader.add_field(name, kind.of(self.dtype), per_slot=kind.per_slot, birth=kind.birth)
+        return filled(loader, found)
+
+    def check_layout(self, config: Any, arrays: Mapping[str, Any]) -> None:
         super().check_layout(config, arrays)
         entries(f"{self.name}: fields", config["fields"], config["fields"])
-        take(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.name)
+        if _STREAM not in arrays:
+            fitting(arrays, "indptr", (self.geometry.n_groups + 1,), "int64", self.name)
 
     # --- numbers ----------------------------------------------------------------------------
 

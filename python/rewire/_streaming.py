@@ -1,4 +1,4 @@
-"""What a store holds, in the order in which files have it, a little at a time.
+"""What a store holds, in the order in which files have it, a little at a time: out of stores and into them.
 
 Windows of groups lie anywhere in the arena; files have them one after the other. A whole copy would be as
 large as the store itself.
@@ -6,7 +6,7 @@ large as the store itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewire import _core
-from rewire._container import Parts
+from rewire._container import Array, Parts, blocks
 
-__all__ = ["group_parts", "slot_blocks", "slot_parts"]
+__all__ = ["filled", "put", "slot_blocks", "store_parts"]
 
 _GROUPS = 1 << 13  # that are looked at together
 _VALUES = 1 << 17  # that are copied together
@@ -77,14 +77,45 @@ def _ends(core: _core.Store) -> Iterator[NDArray[np.int64]]:
         yield ends
 
 
-def group_parts(core: _core.Store) -> Parts:
+def _group_parts(core: _core.Store) -> Parts:
     """``indptr`` for a file."""
     return Parts("int64", (core.n_groups + 1,), partial(_ends, core))
 
 
-def slot_parts(core: _core.Store, field: str) -> Parts:
+def _slot_parts(core: _core.Store, field: str) -> Parts:
     """A field, or the sources, for a file."""
     if field == "source":
         return Parts("int32", (core.slots,), partial(slot_blocks, core, field))
     dtype, width, _ = core.fields[field]
     return Parts(dtype, (core.slots, width), partial(slot_blocks, core, field))
+
+
+def store_parts(core: _core.Store, fields: Collection[str]) -> dict[str, Array]:
+    """``indptr``, ``sources``, ``values`` and ``field.NAME`` of these fields, for a file."""
+    found: dict[str, Array] = {"indptr": _group_parts(core), "sources": _slot_parts(core, "source")}
+    found["values"] = _slot_parts(core, "weight")
+    return found | {f"field.{name}": _slot_parts(core, name) for name in fields}
+
+
+def put(loader: _core.Loader, name: str, block: NDArray[Any]) -> None:
+    """Hand over the next block of ``indptr``, ``sources``, ``values`` or ``field.NAME``."""
+    if name == "indptr":
+        loader.indptr(block)
+    elif name == "sources":
+        loader.sources(block)
+    else:
+        loader.values("weight" if name == "values" else name.removeprefix("field."), block)
+
+
+def filled(loader: _core.Loader, arrays: Mapping[str, Array]) -> _core.Store:
+    """The store of these arrays, which are in the order of :func:`put`, block by block.
+
+    Raises
+    ------
+    LinkError, ValueError, RuntimeError
+        For arrays that make no store.
+    """
+    for name, array in arrays.items():
+        for block in blocks(array):
+            put(loader, name, block)
+    return loader.finish()
