@@ -766,6 +766,8 @@ TABLE = [
         ({"sample_weight": R[:2]}, V, "sample_weight", "(20,)", "got (2,)"),
         ({"batch_size": 0}, V, "batch_size", ">= 1", "got 0"),
     ),
+    row(lambda: trainer().memory(0), "Trainer.memory", V, "batch_size", ">= 1", "got 0"),
+    row(lambda: trainer().memory(n_validation=1.5), "Trainer.memory", T, "n_validation", "got 1.5"),
     # --- a loop of one's own
     row(lambda: trainer().train_step(X[:, :3], Y), "Trainer.train_step", V, "X", "got shape (20, 3)"),
     row(lambda: trainer().rewire_if_due(X[:, :2], Y), "Trainer.rewire_if_due", V, "X", "got shape (20, 2)"),
@@ -1395,8 +1397,8 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "from_contents learn_inputs load_batch outputs parts refuse_views remade resembles restorable_config "
-    "restore take_over "
+    "from_contents learn_inputs load_batch outputs parts pickled refuse_views remade resembles "
+    "restorable_config restore take_over "
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score

@@ -83,6 +83,14 @@ def cpu_count() -> int:
     return max(1, count)
 
 
+def _meminfo(name: str) -> int | None:
+    """Bytes of an entry of the kernel's, or None if it does not say."""
+    for line in (_read("/proc/meminfo") or "").splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
 def _group_memory(folder: str) -> int | None:
     """Bytes left under one control group's limit, or None for no limit."""
     for limit_name, used_name in (
@@ -115,22 +123,24 @@ def _address_space() -> int | None:
     return max(0, limit - used)
 
 
-def memory_available() -> int | None:
-    """Bytes this process can still get without swapping, or None where nobody says.
+def memory_available(*, swap: bool = False) -> int | None:
+    """Bytes this process can still get, or None where nobody says.
 
-    The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``.
+    The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``; of the first
+    two together with what can be swapped out, if ``swap``.
     """
     found: list[int] = []
-    for line in (_read("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            found.append(int(line.split()[1]) * 1024)
+    more = (_meminfo("SwapFree") or 0) if swap else 0
+    free = _meminfo("MemAvailable")
+    if free is not None:
+        found.append(free + more)
     for folder in _own_groups("memory"):
         try:
             left = _group_memory(folder)
         except _Odd:
             continue
         if left is not None:
-            found.append(left)
+            found.append(left + more)
     limit = _address_space()
     if limit is not None:
         found.append(limit)

@@ -18,7 +18,9 @@ from rewire import _carried, _checks
 from rewire._density import warn_of_density, warn_of_lost_links
 from rewire._fit import Fit
 from rewire._foreign import ForeignAttributes, HintedArguments, hinted
+from rewire._inputs import CsrSource
 from rewire._keeping import Keeping
+from rewire._memory import Needs, needs, refuse_if_short
 from rewire._own_loop import StepResult
 from rewire._signals import Interrupts
 from rewire._snapshot import AllOrNothing
@@ -254,7 +256,8 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         RuntimeError
             If this network is used elsewhere.
         MemoryError
-            Before training, if the optimizer's state cannot fit.
+            Before training, if it cannot fit into what there is (:meth:`memory`); a batch size that would is
+            named.
 
         Warns
         -----
@@ -300,10 +303,6 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             linked = [parameter.name for parameter in self.network.sparse_parameters if parameter.nnz]
             self.history.interrupted = False
             _carried.check_rule(self)
-            self.take_state()
-            _carried.refresh_rule(self)
-            if self._workspace is None:
-                self._workspace = self.network.workspace()
             plan = settled(plan, self.state.trainings, count)
             if isinstance(plan, LocalSGD):
                 self.state.trainings = plan.workers or self.state.trainings
@@ -311,6 +310,11 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
                 self, count, verbose > 0 and (comm is None or comm.rank == 0), plan, launched=comm is not None
             )
             cut = self._cut(data, batch_size, window, steps_per_epoch, shuffle, plan, count)
+            self._refuse_if_short(data, validation, cut)
+            self.take_state()
+            _carried.refresh_rule(self)
+            if self._workspace is None:
+                self._workspace = self.network.workspace()
             call = {"epochs": epochs, "cut": cut, "strategy": plan}
             self.exchanged_bytes = 0
             if comm is not None and comm.rank > 0:
@@ -342,6 +346,47 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         if self.history.interrupted:
             tell_interrupted("Trainer.fit", f"{self.epoch} epochs and {self.step} steps in all")
         return self.history
+
+    def memory(self, batch_size: int = 128, *, n_validation: int = 0) -> Needs:
+        """What ``fit`` would take of memory beside the network, at the least; nothing is taken.
+
+        Parameters
+        ----------
+        batch_size : int
+        n_validation : int
+            Samples of ``validation_data``; 0: there are none.
+
+        Returns
+        -------
+        Needs
+            Bytes of ``state``, ``gradients``, ``activations``, ``evaluation`` and ``copies``, and their
+            ``total``. What the network itself holds is ``network.nbytes``. Scratch, rewiring, and layers of
+            your own that keep something for a step come on top.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For what are no such numbers.
+
+        Examples
+        --------
+        >>> import rewire as rw
+        >>> net = rw.Sequential([rw.Sparse(784, 1000), rw.Sparse(1000, 10, activation="softmax")])
+        >>> trainer = rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(0.1, momentum=0.9))
+        >>> trainer.memory(batch_size=64).activations
+        717824
+        """
+        batch_size = _checks.integer("batch_size", batch_size, low=1)
+        return needs(self, batch_size, _checks.integer("n_validation", n_validation, low=0))
+
+    def _refuse_if_short(self, data: Samples | Stream, validation: Samples | Stream | None, cut: Cut) -> None:
+        """MemoryError if a call of ``fit`` is certain to need more memory than there is."""
+        held = 0 if self._workspace is None else self._workspace.nbytes
+        samples = 0 if validation is None else 1
+        if isinstance(validation, Samples):
+            samples = validation.source.n_samples
+        listed = not isinstance(data, Samples) or isinstance(data.source, CsrSource)
+        refuse_if_short(self, cut.batch or 1, samples, listed=listed, held=held)
 
     def _training_data(
         self, X: Any, y: Any, sample_weight: Any, window: int | None, steps: int | None, plan: Strategy

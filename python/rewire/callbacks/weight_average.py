@@ -181,7 +181,7 @@ class WeightAverage(Callback):
     def check(self, trainer: TrainerLike, network: Sequential) -> None:
         """Means are numbers, counts are of steps that were taken."""
         for parameter in network.tree.parameters.values():
-            for name, field in _fields(parameter).items():
+            for name, field in averaged_fields(parameter).items():
                 high = trainer.step if name == COUNT else None
                 parameter.check_field(name, field, high=high, birth=(0.0, 0.0))
 
@@ -216,14 +216,15 @@ def weight_average(what: str | dict[str, Any] | WeightAverage | None) -> WeightA
     return WeightAverage(**{**WORDS[word], **options})
 
 
-def _fields(parameter: Parameter) -> dict[str, Field]:
+def averaged_fields(parameter: Parameter) -> dict[str, Field]:
+    """The kinds of the fields that an average keeps beside a parameter."""
     return LINKS if isinstance(parameter, SparseParameter) else VALUES
 
 
 def _prepare(network: Sequential) -> None:
     """Make sure that the fields are there; what they hold stays."""
     for parameter in network.tree.parameters.values():
-        for name, field in _fields(parameter).items():
+        for name, field in averaged_fields(parameter).items():
             if not parameter.fits(name, field):
                 parameter.add_field(name, field)
 

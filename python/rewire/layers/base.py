@@ -85,6 +85,7 @@ class Layer(HintedArguments, Dependence):
     input_gain: float = 1.0
     branches: ClassVar[bool] = False  # whether layers in a list among its arguments stand beside each other
     may_end: ClassVar[bool] = True  # whether a network may end with such a layer
+    keeps: ClassVar[bool] = False  # whether a training step has tiles for its outputs alone
     required: ClassVar[tuple[str, ...]] = ("forward", "backward")  # methods that a subclass must define
 
     @property
@@ -364,6 +365,13 @@ class Layer(HintedArguments, Dependence):
         """Bytes of weights, structure, buffers and optimizer state."""
         buffers = [buffer for layer in self.tree() for buffer in layer.buffers().values()]
         return held_bytes([*self.all_parameters(), *buffers])
+
+    def kept_values(self, *, linear: bool) -> int:
+        """Values of a sample that a training step keeps for it, at the least, in tiles of its own.
+
+        ``linear``: its activation is part of the loss.
+        """
+        return self.n_out if self.keeps else 0
 
     def fault(self) -> tuple[str, str] | None:
         """What nobody can compute with: the label of the layer, this or one inside, and what it has.

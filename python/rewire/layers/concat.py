@@ -41,6 +41,8 @@ class Concat(Composite):
     >>> net = rw.Sequential([both, rw.Sparse(164, 10, activation="softmax")])
     """
 
+    keeps = True
+
     branches = True
 
     def __init__(self, layers: Sequence[Layer | Sequence[Layer]], *, n_in: int | None = None) -> None:

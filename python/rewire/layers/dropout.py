@@ -53,6 +53,9 @@ class Dropout(Elementwise):
             _core.dropout(dy, dy, self.p, self.network_seed, self.index, p.step, p.threads, p.first_sample)
         return dy if need_dx else None
 
+    def kept_values(self, *, linear: bool) -> int:
+        return self.n_out if self.p > 0.0 else 0
+
     def affine_at(self, x: NDArray[np.float64], *, final: bool = False) -> Affine:
         return identity(self.n_in)
 

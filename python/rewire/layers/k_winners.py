@@ -83,6 +83,7 @@ class KWinners(Mixing):
     """
 
     may_end = False
+    keeps = True
 
     def __init__(
         self,

@@ -65,6 +65,8 @@ class Mix(Mixing):
     (1, 10)
     """
 
+    keeps = True
+
     def __init__(
         self,
         mix: str = "wht",

@@ -33,6 +33,8 @@ class Normalised(Layer):
         What is added; it starts at 0 and does not decay.
     """
 
+    keeps = True
+
     weight: DenseParameter
     bias: DenseParameter
     eps: float

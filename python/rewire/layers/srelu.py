@@ -33,6 +33,7 @@ class Shaped(Elementwise):
     """
 
     may_end = False
+    keeps = True
     shape: DenseParameter
     knees: ClassVar[int]
 

@@ -54,6 +54,8 @@ class Switches(Layer):
     S. O'Connor, *Switch Net 4* (blog, 2023; Numenta forum, topic 10747), where blocks have 4 values.
     """
 
+    keeps = True
+
     def __init__(self, block: int = 4, *, start: str = "he", n_in: int | None = None) -> None:
         whole = isinstance(block, (int, np.integer)) and not isinstance(block, bool)
         if not whole or block not in BLOCKS:

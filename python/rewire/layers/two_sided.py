@@ -69,6 +69,7 @@ class TwoSided(Layer):
     """
 
     may_end = False
+    keeps = True
     input_gain = math.sqrt(2.0)  # half of the values are zero, as after a ReLU
 
     def __init__(self, n_in: int | None = None) -> None:

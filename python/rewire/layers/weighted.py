@@ -112,6 +112,9 @@ class WeightLayer(Layer):
             ws.tiles((self.index, "z"), self.n_out) if keep else None
         )
 
+    def kept_values(self, *, linear: bool) -> int:
+        return self.n_out * (2 if self.bound.needs_input and not linear else 1)
+
     def _derive(self, dy: _core.Tiles, p: Pass) -> None:
         """``dy``, the gradient for the outputs, becomes that for W x + b; that for b is handed over."""
         bound, back = self.bound, None

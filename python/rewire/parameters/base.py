@@ -332,6 +332,14 @@ class Parameter:
     def set_birth(self, field: str, value: float) -> None:
         """Set what links have that are born from now on."""
 
+    def field_bytes(self, field: Field) -> int:
+        """Bytes of the values of a field of this kind, whether it is there or not."""
+        raise NotImplementedError
+
+    def copy_bytes(self, fields: Collection[Field]) -> int:
+        """Bytes of :meth:`arrays` with fields of these kinds."""
+        raise NotImplementedError
+
     # --- gradients that are kept ------------------------------------------------------------
 
     def hold_gradient(self, hold: bool) -> None:

@@ -235,6 +235,12 @@ class DenseParameter(Parameter):
         self.state.pop(name, None)
         self._kinds.pop(name, None)
 
+    def field_bytes(self, field: Field) -> int:
+        return 0 if field.per_slot else self.size * np.dtype(field.of(self.dtype)).itemsize
+
+    def copy_bytes(self, fields: Collection[Field]) -> int:
+        return self.field_bytes(Field()) + sum(self.field_bytes(field) for field in fields)
+
     def values_of(self, field: str) -> NDArray[Any]:
         return self._live(field)
 

@@ -359,6 +359,14 @@ class SparseParameter(Parameter):
             self.core.drop_field(name)
         self._declared.pop(name, None)
 
+    def field_bytes(self, field: Field) -> int:
+        width = 1 if field.per_slot else self.group
+        return int(self.core.slots) * width * np.dtype(field.of(self.dtype)).itemsize
+
+    def copy_bytes(self, fields: Collection[Field]) -> int:
+        weights = self.field_bytes(Field()) + 4 * int(self.core.slots) + 8 * (self.geometry.n_groups + 1)
+        return weights + sum(self.field_bytes(field) for field in fields)
+
     def values_of(self, field: str) -> NDArray[Any]:
         return self.core.get_field(field)
 
