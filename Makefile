@@ -17,7 +17,7 @@ SOURCES = setup.py pyproject.toml MANIFEST.in $(wildcard README.md) $(shell find
           -not -name '*.so' -not -path '*/__pycache__/*' -not -path '*.egg-info/*')
 WHEEL   = $$(ls dist/*.whl)
 
-.PHONY: help demo build test test-c test-torch test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks bench-torch docs clean
+.PHONY: help demo build test test-c test-torch test-neon asan asan-python tsan soak bench-quick bench bench-full bench-rules bench-parts bench-time bench-networks bench-torch bench-giant docs clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
@@ -98,6 +98,9 @@ bench-torch: .venv-bench/.ready ## steps of PyTorch models, rewire.torch beside 
 
 bench-networks: .venv-bench/.ready ## the networks beside each other, at equal weights and at equal time, in half an hour or so
 	@.venv-bench/bin/python bench/networks.py $(BENCH_OPTIONS)
+
+bench-giant: .venv-bench/.ready ## fifty million neurons: trained on images, saved, killed, resumed; 20 GiB, an hour; goes on where it was stopped
+	@.venv-bench/bin/python bench/giant.py $(BENCH_OPTIONS)
 
 define run-benches
 failed=; for script in $(BENCHES); do \

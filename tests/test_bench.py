@@ -175,6 +175,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("small_data", ()),
         ("curved", ()),
         ("scale", ()),
+        ("giant", ()),
         ("losses", ()),
         ("parts", ()),
         ("mixing", ()),
