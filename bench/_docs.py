@@ -77,6 +77,7 @@ SECTIONS = {
         "Layers and networks that take one sample at a time: as they are in training, and compiled. One "
         "thread, processor time.",
     ),
+    "giant": ("Fifty million neurons", "Each part in a process of its own; `make bench-giant`."),
     "scale": ("Scale", "The SET authors' lung-shaped networks, and how cost grows."),
     "memory": ("Memory", "Bytes per connection and per neuron."),
 }

@@ -94,7 +94,7 @@ def giant(report: Report, file: Path) -> None:
         asked = "50 million neurons: 20 GiB, 15 GiB of disk (two files while saving), 75 minutes, same bits"
         fits = peak <= LIMITS["memory"] and 2 * disk <= LIMITS["disk"] and total <= LIMITS["seconds"]
         took = f"{peak / GIB:.1f} GiB, {2 * disk / GIB:.1f} GiB, {total / 60:.0f} minutes"
-        report.judge("G", asked, took, fits and same)
+        report.judge("Giant", asked, took, fits and same)
     if not same:
         raise SystemExit("giant: the run that was killed and resumed ends with other bits")
 
@@ -122,7 +122,9 @@ def main() -> None:
     giant(report, file)
     if not (args.tiny or args.alone):
         args.full = False  # fewer epochs, one number of threads
+        judged = list(report.judgements)
         scale.lung(report)
+        report.judgements = judged  # `scale.py` judges these
     report.save()
     file.unlink()
 

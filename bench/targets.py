@@ -35,11 +35,12 @@ TARGETS = {
     "Batches": ("kernels", "large batches, and batches with an odd end"),
     "Sparse X": ("sparse_inputs", "a step follows what is stored in X"),
     "QuickSelection": ("selection", "features of Madelon"),
+    "Giant": ("giant", "fifty million neurons, trained, killed, resumed"),
     "RBM": ("boltzmann", "digits beside scikit-learn's"),
 }
 SCRIPTS = (
     "quick", "kernels", "epoch", "rewiring", "memory", "training", "online", "small_data", "selection",
-    "boltzmann", "scale", "store", "sparse_inputs", "one_sample",
+    "boltzmann", "scale", "giant", "store", "sparse_inputs", "one_sample",
 )  # fmt: skip
 RULE_SCRIPTS = ("rules", "published")
 TIME_SCRIPTS = ("over_time", "over_time-*", "densities")
