@@ -35,10 +35,11 @@ def stage(into: dict[str, Any], name: str) -> Iterator[None]:
     into[name] = {"seconds": time.perf_counter() - begin, "peak": peak_memory()}
 
 
-def images(first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Some of Fashion-MNIST, in [0, 1]."""
-    data = rw.datasets.load("fashion-mnist")
-    return (data.X[first:end] / 255.0).astype(np.float32), data.y[first:end]
+def images(data: str, first: int, end: int, *, test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Some images of a set, of those for tests or the others, in [0, 1]."""
+    found = rw.datasets.load(data)
+    X, y = (found.X_test, found.y_test) if test else (found.X, found.y)
+    return (X[first:end] / X[:1000].max()).astype(np.float32), y[first:end]
 
 
 def digest(trainer: rw.Trainer) -> str:
@@ -52,22 +53,30 @@ def digest(trainer: rw.Trainer) -> str:
 
 
 def train(
-    *, threads: int, width: int, fan_in: int, samples: int, batch: int, shards: int, file: str
+    *,
+    threads: int,
+    width: int,
+    fan_in: int,
+    samples: int,
+    batch: int,
+    shards: int,
+    file: str,
+    data: str = "fashion-mnist",
 ) -> dict[str, Any]:
     """Build a network of three such layers, train it on both halves of the samples, SET between, save it."""
     parts: dict[str, Any] = {}
     links = min(OUTPUT_LINKS, CLASSES * width)
+    half = samples // 2
+    halves = images(data, 0, half), images(data, half, samples)
+    sizes = halves[0][0].shape[1], width, width
     with stage(parts, "build"):
-        layers: list[Any] = [
-            rw.Sparse(n, width, fan_in=fan_in, activation="relu") for n in (784, width, width)
-        ]
+        layers: list[Any] = [rw.Sparse(n, width, fan_in=fan_in, activation="relu") for n in sizes]
         net = rw.Sequential([*layers, rw.Sparse(width, CLASSES, links=links, activation="softmax")], seed=0)
     trainer = rw.Trainer(
         net, loss="cross_entropy", optimizer=rw.SGD(lr=1e-3, momentum=0.9), rewiring=rw.SET(0.3),
         threads=threads, shards=shards,
     )  # fmt: skip
-    needs, half = trainer.memory(batch), samples // 2
-    halves = images(0, half), images(half, samples)
+    needs = trainer.memory(batch)
     with stage(parts, "train"):
         for X, y in halves:
             row = trainer.fit(X, y, batch_size=batch, verbose=0).epochs[-1]
@@ -81,11 +90,12 @@ def train(
     }  # fmt: skip
 
 
-def evaluate(*, threads: int, file: str, samples: int, micro: int) -> dict[str, Any]:
+def evaluate(
+    *, threads: int, file: str, samples: int, micro: int, data: str = "fashion-mnist"
+) -> dict[str, Any]:
     """Load the network alone, and evaluate it on images of the test set."""
     parts: dict[str, Any] = {}
-    data = rw.datasets.load("fashion-mnist")
-    X, y = (data.X_test[:samples] / 255.0).astype(np.float32), data.y_test[:samples]
+    X, y = images(data, 0, samples, test=True)
     with stage(parts, "load"):
         net = rw.load(file)
     trainer = rw.Trainer(net, loss="cross_entropy", threads=threads)
@@ -95,7 +105,14 @@ def evaluate(*, threads: int, file: str, samples: int, micro: int) -> dict[str, 
 
 
 def go_on(
-    *, threads: int, file: str, first: int, samples: int, batch: int, stop: bool = False
+    *,
+    threads: int,
+    file: str,
+    first: int,
+    samples: int,
+    batch: int,
+    stop: bool = False,
+    data: str = "fashion-mnist",
 ) -> dict[str, Any]:
     """Resume the run and learn from more images; with ``stop`` save it half way there and be killed."""
     parts: dict[str, Any] = {}
@@ -103,7 +120,7 @@ def go_on(
     with stage(parts, "resume"):
         trainer = rw.Trainer.resume(file, callbacks=callbacks)
     trainer.threads = threads
-    X, y = images(first, first + samples)
+    X, y = images(data, first, first + samples)
     with stage(parts, "go on"):
         trainer.fit(X, y, batch_size=batch, verbose=0)
     return {"parts": parts, "digest": digest(trainer), "step": trainer.step}

@@ -50,14 +50,13 @@ def giant(report: Report, file: Path) -> None:
     width = (args.neurons - 10) // 3
     threads, batch = args.threads[-1], args.shards * args.micro
     after = args.images if args.neurons < LARGE else AFTER
-    run = {"threads": threads, "file": str(file), "batch": batch}
+    shared = {"threads": threads, "file": str(file), "data": args.data}
+    run = {**shared, "batch": batch}
     more = {**run, "first": 0 if after == args.images else args.images, "samples": after}
     made = measured(
         report, "train", **run, width=width, fan_in=FAN_IN, samples=args.images, shards=args.shards
     )
-    loaded = measured(
-        report, "evaluate", threads=threads, file=str(file), samples=args.test, micro=args.micro
-    )
+    loaded = measured(report, "evaluate", **shared, samples=args.test, micro=args.micro)
     straight = measured(report, "straight on", function="go_on", **more)
     end = report.cell("killed", lambda: killed(**more))
     if end is None or "error" in end:
@@ -66,7 +65,7 @@ def giant(report: Report, file: Path) -> None:
 
     table = report.table(
         f"{made['neurons']:,} neurons, {made['links']:,} links, SGD with momentum, SET, {threads} threads: "
-        f"{args.images} images of Fashion-MNIST in batches of {batch}, {args.micro} at a time",
+        f"{args.images} images of {args.data} in batches of {batch}, {args.micro} at a time",
         ["part", "seconds", "a link and image, ns", "peak, GiB", "disk, GiB"],
     )
     seen = {"train": args.images, "evaluate": args.test, "go on": after}
@@ -109,8 +108,9 @@ def main() -> None:
     made.add_argument("--alone", action="store_true", help="without the lung-shaped runs beside it")
     made.add_argument("--folder", type=Path, metavar="PATH", help="where networks are saved (the results')")
     args = settle(made.parse_args())
+    args.data = "fashion-mnist"
     if args.tiny:
-        args.neurons, args.images, args.test = 3010, 48, 16
+        args.data, args.neurons, args.images, args.test = "digits", 3010, 48, 16
     args.full = True  # every part is on disk before the next one begins
     folder = args.folder or results()
     file = folder / f"giant-{args.neurons}.safetensors"
