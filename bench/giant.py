@@ -69,10 +69,11 @@ def giant(report: Report, file: Path) -> None:
         ["part", "seconds", "a link and image, ns", "peak, GiB", "disk, GiB"],
     )
     seen = {"train": args.images, "evaluate": args.test, "go on": after}
+    rest = after - batch * (-(-after // batch) // 2)  # after the checkpoint
     peak = total = 0.0
     for name, cell in (("", made), ("", loaded), (", straight on", straight), (", after the kill", resumed)):
         for part, found in cell["parts"].items():
-            count = seen.get(part)
+            count = rest if part == "go on" and cell is resumed else seen.get(part)
             each = 1e9 * found["seconds"] / made["links"] / count if count else None
             disk = found["disk"] / GIB if "disk" in found else None
             table.row(
@@ -102,7 +103,7 @@ def main() -> None:
     made = parser(__doc__, share=75 * 60)
     made.add_argument("--neurons", type=int, default=50_000_000, metavar="N", help="(50,000,000)")
     made.add_argument("--images", type=int, default=500, metavar="N", help="that are learnt from (500)")
-    made.add_argument("--test", type=int, default=200, metavar="N", help="that are evaluated (200)")
+    made.add_argument("--test", type=int, default=100, metavar="N", help="that are evaluated (100)")
     made.add_argument("--micro", type=int, default=8, metavar="N", help="images at a time (8)")
     made.add_argument("--shards", type=int, default=2, metavar="N", help="of these make a batch (2)")
     made.add_argument("--alone", action="store_true", help="without the lung-shaped runs beside it")

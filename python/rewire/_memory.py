@@ -71,7 +71,7 @@ def needs(trainer: TrainerLike, batch: int, validation: int = 0, *, listed: bool
     net = trainer.network
     evaluation = 0
     if validation:
-        widths = [*_turns(layer.n_out for layer in net.layers if _takes_turns(layer)), net.n_in]
+        widths = [*_shared_widths(layer.n_out for layer in net.layers if _uses_shared(layer)), net.n_in]
         evaluation = _tile_bytes(widths, net.batch_for(validation, None), net.dtype)
     shard = -(-batch // (trainer.shards or 1))
     return Needs(
@@ -163,21 +163,21 @@ def _step_widths(trainer: TrainerLike, listed: bool) -> list[int]:
     net = trainer.network
     last = net.layers[-1] if trainer.fused else None
     kept = [layer.kept_values(linear=layer is last) for layer in net.tree.layers.values()]
-    return [*kept, *_backward_turns(net), net.n_out, 0 if listed else net.n_in]
+    return [*kept, *_backward_widths(net), net.n_out, 0 if listed else net.n_in]
 
 
-def _backward_turns(net: Sequential) -> list[int]:
+def _backward_widths(net: Sequential) -> list[int]:
     """Widths of the tiles that gradients for inputs lie in: see `Workspace.other`."""
     first = next((i for i, layer in enumerate(net.layers) if layer.learns), 0)
-    return _turns(layer.n_in for layer in reversed(net.layers[first + 1 :]) if _takes_turns(layer))
+    return _shared_widths(layer.n_in for layer in reversed(net.layers[first + 1 :]) if _uses_shared(layer))
 
 
-def _takes_turns(layer: Layer) -> bool:
+def _uses_shared(layer: Layer) -> bool:
     """Whether it gives its results into the tiles of `Workspace.other`, as others may do as well."""
     return isinstance(layer, WeightLayer)
 
 
-def _turns(widths: Iterable[int]) -> list[int]:
+def _shared_widths(widths: Iterable[int]) -> list[int]:
     """One of each width, and another one of a width that comes twice in a row."""
     found: set[tuple[int, int]] = set()
     taken = 0, 0
