@@ -193,13 +193,15 @@ class DenseSource(Source):
         return _Sums(total, mean, m2)
 
     def extremes(self, weight: NDArray[np.float64] | None = None) -> Extremes:
-        found = []
+        found: Extremes | None = None
         for start, block in self.blocks():
             x = block if weight is None else block[weight[start : start + len(block)] > 0]
             if len(x):
-                found.append(Extremes(x.min(axis=0), x.max(axis=0)))
-        low, high = (np.array(side, np.float64) for side in zip(*found, strict=True))
-        return Extremes(low.min(axis=0), high.max(axis=0))
+                sides = (bound.reduce(x, axis=0) for bound in (np.minimum, np.maximum))
+                one = Extremes(*(side.astype(np.float64, copy=False) for side in sides))
+                found = one if found is None else found.merged(one)
+        assert found is not None  # some row has weight
+        return found
 
     def _largest(self, columns: NDArray[np.int64], weight: NDArray[np.float64] | None) -> NDArray[np.float64]:
         found = np.zeros(len(columns))

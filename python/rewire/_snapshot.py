@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Container
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,6 @@ __all__ = ["KEPT_BYTES", "AllOrNothing", "AttributesUndone"]
 
 KEPT_BYTES = 256 << 20
 
-_PLAIN = {type(None), bool, int, float, str, Field}  # what never changes inside; only a short cut
 # Attributes of parameters that hold nothing between two steps, or what others hold.
 _SCRATCH = ("_room", "_gradient", "_view", "_derived", "_taken", "owner")
 
@@ -129,19 +128,31 @@ def _keep(thing: Any, undo: list[Callable[[], Any]], *, shallow: Container[str] 
         return
     seen: set[int] = set()
     for name, value in values.items():
-        kind: Any = type(value)
-        if kind not in _PLAIN and name not in shallow and (holds := _holds(kind)):
+        if (holds := _HOLDS[type(value)]) and name not in shallow:
             _contents(value, holds, undo, seen)
 
 
-@lru_cache(maxsize=256)
-def _holds(kind: Any) -> str:
-    """What may change inside an instance of a class: that of a store, array, tuple, container; or nothing."""
-    names = {
+class _Kinds(dict[Any, str]):
+    """What may change inside an instance of a class: that of a store, array, tuple, container; or nothing.
+
+    Each class is looked at once: every call of ``fit`` asks for some 200 attributes.
+    """
+
+    NAMES = {
         WeightStore: "store", np.ndarray: "array", tuple: "tuple", list: "list", dict: "dict", set: "set",
         deque: "deque",
     }  # fmt: skip
-    return next((name for base, name in names.items() if issubclass(kind, base)), "")
+    MOST = 1024  # classes that are remembered: somebody may make them without end
+
+    def __missing__(self, kind: Any) -> str:
+        found = next((name for base, name in self.NAMES.items() if issubclass(kind, base)), "")
+        if len(self) < self.MOST:
+            self[kind] = found
+        return found
+
+
+# A field is a tuple of what never changes.
+_HOLDS = _Kinds({Field: ""})
 
 
 def _contents(value: Any, holds: str, undo: list[Callable[[], Any]], seen: set[int]) -> None:
@@ -163,8 +174,7 @@ def _contents(value: Any, holds: str, undo: list[Callable[[], Any]], seen: set[i
         if holds == "dict":
             items = value.values()
     for item in items:
-        kind: Any = type(item)
-        if kind not in _PLAIN and (inside := _holds(kind)):
+        if inside := _HOLDS[type(item)]:
             _contents(item, inside, undo, seen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -159,7 +160,8 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
         flat = y.ndim == 1
         given = y.reshape(len(y), -1)
         y = given.astype(np.float64)
-        if not np.isfinite(y).all():  # a long double, say
+        top = np.abs(y).max(axis=0)
+        if not all(map(math.isfinite, top.tolist())):  # a long double, say
             row, column = divmod(int(np.argmin(np.isfinite(y))), y.shape[1])
             raise ValueError(
                 f"y must be finite in float64, got {given[row, column]} in row {row}, column {column}"
@@ -186,7 +188,7 @@ intercepts_, nnz_, density_, history_, topology_history_, network_, trainer_
             fitted |= self._learn_targets(y, weight, None if first else self._target_moments)
         mean = fitted["target_mean_"] if "target_mean_" in fitted else self.target_mean_
         scale = fitted["target_scale_"] if "target_scale_" in fitted else self.target_scale_
-        largest = np.maximum(np.abs(y).max(axis=0), np.abs(mean))
+        largest = np.maximum(top, np.abs(mean))
         if near_one(largest):
             return (y - mean) / scale, fitted
         by = levels(largest)
