@@ -168,7 +168,8 @@ def test_threads_change_nothing(name, many):
     results = []
     for threads in (1, many):
         trainer = wide(CASES[name], threads)
-        trainer.fit(*data(256, 300), epochs=1, batch_size=32, verbose=0)
+        trainer.fit(*data(160, 300), epochs=1, batch_size=32, verbose=0)  # a step beyond the longest period
+        assert trainer.rewirings > 0 or name == "static"
         results.append(trainer.arrays())
     assert same(*results)
 
