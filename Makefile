@@ -34,7 +34,7 @@ build: .venv/.for-all       ## .venv with the package, from a wheel built from t
 # sanitizers, which need no Python. pytest gets one process a processor, so nothing in them starts threads unless
 # a test asks for them.
 test: .venv/.machine         ## everything a change must pass: test-c, asan, test-neon where it can run, wheel, pytest
-	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget .venv/.for-test .venv-torch/.ready .venv-mpi/.ready asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
+	@$(MAKE) --no-print-directory -j$(JOBS) -Otarget KERNELS=released .venv/.for-test .venv-torch/.ready .venv-mpi/.ready asan test-c $(if $(NEON_LACKS)$(NEON_HERE),,test-neon)
 	@$(if $(NEON_LACKS),echo "test-neon skipped: no $(NEON_LACKS) here")
 	REWIRE_TEST_INSTALLED=1 REWIRE_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -164,9 +164,10 @@ export MACHINE
 	@touch $@
 
 dist/.wheel: .venv/.ready $(SOURCES)
-	@rm -rf dist; mkdir -p build
+	@rm -rf dist build/released; mkdir -p build/released
 	$(BIN)/python -m build --no-isolation --sdist --outdir dist . >build/sdist.log 2>&1 || { cat build/sdist.log; exit 1; }
-	$(BIN)/pip wheel -q --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	@tar -xzf dist/*.tar.gz -C build/released --strip-components=1
+	$(BIN)/pip wheel -q --no-deps --no-build-isolation --wheel-dir dist ./build/released
 	@test $$(wc -c <$(WHEEL)) -le 3000000 || { echo "$(WHEEL) is over 3 MB"; exit 1; }
 	@touch $@
 
@@ -287,6 +288,14 @@ build/c/asan/kernels_avx512.o: VARIANT += -Wno-sign-conversion
 ifeq ($(shell grep -om1 avx512bw /proc/cpuinfo 2>/dev/null),)
 SHARED += build/c/asan/kernels_avx512.o
 build/c/serial/kernels_avx512.o: VARIANT = -O0 -Wno-sign-conversion
+endif
+# `make test` has compiled them for the wheel already, and tests those: they know no difference between a release
+# and the tests (RW_TEST). Their warnings come from the sanitized ones, and these from the parser alone.
+ifeq ($(KERNELS),released)
+build/c/serial/kernels_%.o: sparse_core/kernels/kernels_%.c $(C_HEADERS) dist/.wheel
+	@mkdir -p $(@D)
+	@$(C_COMPILE) $(C_FLAGS) -O1 -fsyntax-only $<
+	@cp build/released/build/temp.*/sparse_core/kernels/kernels_$*.o $@
 endif
 $(SHARED): build/c/serial/$$(@F)
 	@mkdir -p $(@D)
