@@ -110,6 +110,7 @@ def test_check_unsupervised_estimator(estimator):
 
 
 @pytest.mark.slow
+@pytest.mark.in_turn(2)
 @pytest.mark.parametrize(
     "changes", [*QUICK, *(pytest.param(changes, marks=pytest.mark.soak) for changes in LONG)], ids=str
 )
