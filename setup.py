@@ -41,7 +41,7 @@ MSVC = ["/std:c11", "/O2", "/fp:precise", "/W3"]
 # generated C would take the compiler twice as long.
 BINDING_LEVEL = "-O1"
 SANITIZERS = [
-    "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+    "-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
     "-DRW_TEST", "-fvisibility=default",
 ]  # fmt: skip
 
