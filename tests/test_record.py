@@ -61,6 +61,18 @@ def test_classes_on_top(kind):
     assert repr(Below(1)) == "mine"
     assert Below(1) != kind(1) and kind(1) != Below(1)
 
+    for derived in (Below(1), type("Plain", (kind,), {})(1)):
+        for change in (lambda d=derived: setattr(d, "a", 2), lambda d=derived: delattr(d, "a")):
+            with pytest.raises(FrozenInstanceError):
+                change()
+    with pytest.raises(FrozenInstanceError):
+        Below(1).new = 1
+    plain = type("Plain", (kind,), {})(1)  # no dataclass itself, so that it may have attributes beside fields
+    plain.new = 1
+    del plain.new
+    with pytest.raises(TypeError, match="cannot inherit non-frozen dataclass from a frozen one"):
+        dataclass(type("Loose", (kind,), {}))
+
     @record
     class Own(kind):
         def __eq__(self, other):
