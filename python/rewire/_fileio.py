@@ -23,7 +23,6 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from types import CodeType
 from typing import Any, BinaryIO, NoReturn, TextIO
 
@@ -120,7 +119,7 @@ def _refuse_kind(path: str | os.PathLike[str], mode: int) -> None:
         raise FileError(path, f"is a {_kind(mode)}, expected a regular file")
 
 
-def writable_target(path: str | os.PathLike[str], *, text: bool = False) -> Path:
+def writable_target(path: str | os.PathLike[str], *, text: bool = False) -> str:
     """The real file behind `path`, after checking that a file can be written there.
 
     Called before long work whose result will be saved, so that a typing error, a name that is too long or a
@@ -140,29 +139,30 @@ def writable_target(path: str | os.PathLike[str], *, text: bool = False) -> Path
     if text and is_stream(path):
         if _descriptor(path) is None and not os.access(path, os.W_OK):
             _refuse(path, PermissionError, "no permission")
-        return Path(path)
+        return os.fspath(path)
     target = _target(path)
     try:
         temporary, lock = _create(target)
         os.close(lock)
-        temporary.unlink()
+        os.unlink(temporary)
     except OSError as error:
         _refuse(path, type(error), error.strerror or str(error))
     return target
 
 
-def _target(path: str | os.PathLike[str]) -> Path:
+def _target(path: str | os.PathLike[str]) -> str:
     """The real file behind `path`, which exists as a regular file or not at all."""
     if not os.fspath(path):  # `realpath` takes it for the folder we are in
         raise FileNotFoundError("cannot write: the file name is empty")
-    target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
+    target = os.path.realpath(path)  # a link stays a link: what it points to is replaced
+    parent = os.path.dirname(target)
     try:
         # Of `path`, not of `target`: the name behind /dev/stdout may be that of no file.
         found = os.stat(path)
     except FileNotFoundError:
         found = None
     except NotADirectoryError:
-        _refuse(path, FileNotFoundError, f"the folder {target.parent} does not exist")
+        _refuse(path, FileNotFoundError, f"the folder {parent} does not exist")
     except OSError as error:
         words = "its name is too long" if error.errno == errno.ENAMETOOLONG else error.strerror
         _refuse(path, type(error), words or str(error))
@@ -172,11 +172,11 @@ def _target(path: str | os.PathLike[str]) -> Path:
         _refuse(path, OSError, f"it is a {_kind(found.st_mode)}, expected a regular file or a new name")
     if found is None and os.path.basename(path) in ("", ".", ".."):  # `realpath` forgets what follows a name
         _refuse(path, FileNotFoundError, "there is no such folder, expected a file name")
-    if not target.parent.is_dir():
-        _refuse(path, FileNotFoundError, f"the folder {target.parent} does not exist")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        _refuse(path, PermissionError, f"no permission to create files in {target.parent}")
-    folder = os.stat(target.parent)
+    if not os.path.isdir(parent):
+        _refuse(path, FileNotFoundError, f"the folder {parent} does not exist")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        _refuse(path, PermissionError, f"no permission to create files in {parent}")
+    folder = os.stat(parent)
     if found is not None and folder.st_mode & stat.S_ISVTX and hasattr(os, "geteuid"):
         if os.geteuid() not in (0, found.st_uid, folder.st_uid):  # as in /tmp
             _refuse(path, PermissionError, f"{target} belongs to somebody else")
@@ -219,7 +219,7 @@ def _descriptor(path: str | os.PathLike[str]) -> int | None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[str]:
     """Give a temporary path to write to; on leaving, put it in the place of `path`, all or nothing.
 
     Parameters
@@ -230,8 +230,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Yields
     ------
-    pathlib.Path
-        An empty file in the same folder. Rewrite it in place; do not replace it by another file.
+    str
+        The path of an empty file in the same folder. Rewrite it in place; do not replace it by another file.
 
     Raises
     ------
@@ -251,11 +251,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
     finally:
         os.close(lock)
-    _fsync_folder(target.parent)
+    _fsync_folder(os.path.dirname(target))
 
 
 @contextlib.contextmanager
@@ -316,12 +316,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _create(target: Path) -> tuple[Path, int]:
+def _create(target: str) -> tuple[str, int]:
     """A new temporary file beside `target` and the descriptor that holds its lock."""
     mode = _mode(target)
     secret = 0o666 if mode is None else mode & 0o666 | 0o600  # never more open than the file it replaces
     while True:
-        temporary = target.with_name(f"{_prefix(target)}{os.urandom(6).hex()}.tmp")
+        temporary = os.path.join(os.path.dirname(target), f"{_prefix(target)}{os.urandom(6).hex()}.tmp")
         try:
             lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, secret)
         except FileExistsError:
@@ -340,25 +340,26 @@ def _create(target: Path) -> tuple[Path, int]:
         return temporary, lock
 
 
-def _mode(target: Path) -> int | None:
+def _mode(target: str) -> int | None:
     """Permissions of what is there, without setuid and its likes, which were given to another content."""
     try:
-        return target.stat().st_mode & 0o777
+        return os.stat(target).st_mode & 0o777
     except FileNotFoundError:
         return None
 
 
-def _prefix(target: Path) -> str:
+def _prefix(target: str) -> str:
     """How the names of temporary files for `target` begin."""
-    name = os.fsencode(target.name)
-    short = target.name if len(name) <= _LONG_NAME else hashlib.blake2b(name, digest_size=16).hexdigest()
+    name = os.path.basename(target)
+    encoded = os.fsencode(name)
+    short = name if len(encoded) <= _LONG_NAME else hashlib.blake2b(encoded, digest_size=16).hexdigest()
     return f".{short}{_TAG}"
 
 
-def _remove_orphans(target: Path) -> None:
+def _remove_orphans(target: str) -> None:
     """Remove what killed saves of `target` have left."""
     ours = re.compile(re.escape(_prefix(target)) + r"[0-9a-f]{12}\.tmp")
-    for entry in os.scandir(target.parent):
+    for entry in os.scandir(os.path.dirname(target)):
         if not (ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
             continue
         with contextlib.suppress(OSError):
@@ -373,7 +374,7 @@ def _remove_orphans(target: Path) -> None:
                 os.close(descriptor)
 
 
-def _fsync_folder(folder: Path) -> None:
+def _fsync_folder(folder: str) -> None:
     """Make the rename itself survive a power failure, where folders can be flushed."""
     if os.name != "posix":
         return

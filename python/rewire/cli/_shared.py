@@ -143,7 +143,7 @@ def check_outputs(
             raise UsageError(error) from error
         if stream and is_stream(output):
             continue
-        if str(target) in {os.path.realpath(name) for name in others if name is not None}:
+        if target in {os.path.realpath(name) for name in others if name is not None}:
             raise UsageError(f"cannot write {output}: this file is named for something else too")
 
 

@@ -56,8 +56,8 @@ class Record:
         asked = json.loads(json_line(asked))
         writable_target(path)
         if not os.path.exists(path) or os.path.getsize(path) == 0:
-            with atomic_write(path) as temporary:
-                temporary.write_text(json_line({"format": FORMAT, "asked": asked}))
+            with atomic_write(path) as temporary, open(temporary, "w") as file:
+                file.write(json_line({"format": FORMAT, "asked": asked}))
         self._file = open(path, "r+b")
         try:
             self._lock()

@@ -126,8 +126,8 @@ def fetch_all(
             continue
         content, found[file.name] = _fetch(file, decode)
         folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / file.name) as temporary:
-            temporary.write_bytes(content)
+        with atomic_write(folder / file.name) as temporary, open(temporary, "wb") as written:
+            written.write(content)
     return [(folder / name, content) for name, content in found.items() if isinstance(content, bytes)]
 
 

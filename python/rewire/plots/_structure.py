@@ -87,8 +87,8 @@ def animate(
                 image.set_data(frame * 100)
                 image.axes.set_title(f"epoch {name}")
                 writer.grab_frame()
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(whole.read_bytes())
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            file.write(whole.read_bytes())
 
 
 def degree_histograms(
