@@ -47,7 +47,8 @@ def near_one(largest: NDArray[np.float64]) -> bool:
 def within(x: NDArray[np.float64], low: float, high: float) -> bool:
     """Whether all of ``x`` are in [low, high); so are those of nothing."""
     if len(x) <= _FEW:
-        return all(low <= one < high for one in x.tolist())
+        few = x.tolist()  # a sum is no number if one of them is none, which `min` and `max` may pass over
+        return not few or (low <= min(few) and max(few) < high and not math.isnan(sum(few)))
     return bool(x.min() >= low and x.max() < high)
 
 
@@ -160,7 +161,7 @@ class Moments(NamedTuple):
         deviation = np.sqrt(variance)
         if still.any():
             deviation[still] = 0.0
-        count = min(float(np.ldexp(total, level)), _MOST)
+        count = min(float(np.ldexp(total, level)), _MOST) if level else total
         if exponent is None:
             return cls(count, mean, deviation, rows)
         return cls(count, shifted(mean, exponent), shifted(deviation, exponent), rows)

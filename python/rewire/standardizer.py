@@ -94,7 +94,7 @@ class Standardizer:
     ) -> None:
         self.mean, self.scale, self.moments, self.extremes = mean, scale, moments, extremes
         self.reach = float(np.abs(mean * scale).max(initial=0.0))
-        self.steepest = max(-float(scale.min(initial=0.0)), float(scale.max(initial=0.0)))
+        self.steepest = float(np.abs(scale).max(initial=0.0))
         self._latest = latest  # the digest of what was learnt from last
         self._folded: dict[str, Folded] = {}
 
