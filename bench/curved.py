@@ -75,7 +75,7 @@ def main() -> None:
     seeds, training = (1, {"max_iter": 2}) if tiny else (SEEDS, {})
     for title, names in (("Sets the defaults were chosen by", CHOSEN_BY), ("Sets reported on", REPORTED)):
         table = report.table(title, ["set", "rows x features", *COLUMNS, "s: MLP (200, 200), before, rewire"])
-        for name in names[:1] if tiny else names:
+        for name in list(names)[:1] if tiny else names:
             cell = report.cell(name, lambda name=name: run(name, seeds, **training))
             if cell is None:
                 continue
