@@ -53,7 +53,7 @@ def _squares(seed: int) -> Task:
 
 
 def _hills(seed: int) -> Task:
-    """R. Franke, Scattered Data Interpolation: Tests of Some Methods, Mathematics of Computation 38 (1982)."""
+    """R. Franke, Scattered Data Interpolation: Tests of Some Methods, Math. of Computation 38 (1982)."""
     rng = np.random.default_rng(seed)
     X = rng.uniform(0, 1, (400, 2))
     u, v = 9 * X.T

@@ -1,4 +1,4 @@
-"""What estimators take from the number of rows: weight decay, how long they train, when SET moves links."""
+"""What estimators take from rows and features: weight decay, how long they train, when SET moves links."""
 
 import numpy as np
 import pytest
@@ -22,9 +22,28 @@ def decay(model):
 # --- weight decay ---------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_more_features_decay_more_up_to_five(kind, sparse):
+    """By their pairs."""
+    for features, pairs in ((1, 1), (2, 3), (3, 6), (4, 10), (5, 15), (6, 15), (40, 15)):
+        given = np.repeat(X, 8, axis=1)[:, :features]
+        model = kind(**FEW, dtype="float64").fit(csr_array(given) if sparse else given, Y)
+        assert decay(model) == pairs / 400
+        several = {"classes": [0, 1]} if kind is SparseMLPClassifier else {}
+        assert decay(kind(**FEW).partial_fit(given, Y, **several)) == pairs / 400
+
+
+def test_more_classes_decay_less():
+    for classes, part in ((2, 1.0), (8, 0.5), (32, 0.25)):
+        model = SparseMLPClassifier(**FEW).fit(X, np.arange(400) % classes)
+        assert decay(model) == part * 15 / 400 == decay(SparseMLPClassifier(**FEW, warm_start=True).fit(
+            X, np.arange(400) % classes).fit(X, np.arange(400) % classes))
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_fewer_rows_decay_more(optimizer):
-    for rows, expected in ((400, 0.025), (50, 0.2), (20, 0.5), (8, 0.5)):
+    for rows, expected in ((400, 15 / 400), (50, 0.3), (30, 0.5), (8, 0.5)):
         model = SparseMLPClassifier(**FEW, optimizer=optimizer).fit(X[:rows], np.arange(rows) % 2)
         assert decay(model) == expected
 
@@ -48,14 +67,14 @@ def test_other_words_are_refused(wrong):
 def test_every_target_of_a_row_counts():
     """The loss is a mean over outputs as well."""
     several = np.stack([Y, 1 - Y, Y, Y], axis=1)
-    assert decay(SparseMLPClassifier(**FEW).fit(X, several)) == 10 / 1600
-    assert decay(SparseMLPRegressor(**FEW).fit(X, X[:, :2])) == 10 / 800
-    assert decay(SparseMLPRegressor(**FEW).fit(X, X[:, 0])) == 10 / 400
+    assert decay(SparseMLPClassifier(**FEW).fit(X, several)) == 15 / 1600
+    assert decay(SparseMLPRegressor(**FEW).fit(X, X[:, :2])) == 15 / 800
+    assert decay(SparseMLPRegressor(**FEW).fit(X, X[:, 0])) == 15 / 400
 
 
 def test_rows_that_early_stopping_holds_out_do_not_count():
     model = SparseMLPClassifier(**FEW, early_stopping=True, validation_fraction=0.25).fit(X, Y)
-    assert decay(model) == 10 / 300
+    assert decay(model) == 15 / 300
 
 
 @pytest.mark.parametrize(
@@ -67,7 +86,7 @@ def test_rows_that_early_stopping_holds_out_do_not_count():
     ids=["some twice", "sum to 1", "half nowhere", "sum overflows", "one near zero"],
 )  # fmt: skip
 def test_a_row_counts_by_its_weight(weight, rows):
-    assert decay(SparseMLPClassifier(**FEW).fit(X, Y, weight)) == pytest.approx(10 / rows)
+    assert decay(SparseMLPClassifier(**FEW).fit(X, Y, weight)) == pytest.approx(15 / rows)
 
 
 @pytest.mark.parametrize("standardize", [True, False])
@@ -76,7 +95,7 @@ def test_a_stream_counts_all_rows_so_far(standardize):
     for start in range(0, 400, 40):
         rows = slice(start, start + 40)
         found.append(decay(model.partial_fit(X[rows], Y[rows], classes=[0, 1])))
-    assert found[:3] == [0.25, 0.25, 0.125] and found[-1] == 10 / 360  # the latest piece not yet
+    assert found[:3] == [15 / 40, 15 / 40, 15 / 80] and found[-1] == 15 / 360  # the latest piece not yet
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -86,9 +105,9 @@ def test_small_inputs_that_stay_as_they_are_decay_less(kind, sparse):
     for size, part in ((100.0, 1.0), (1.0, 1.0), (0.5, 1.0), (0.25, 0.5), (1e-3, 2e-3), (0.0, 0.0)):
         given = csr_array(size * ones) if sparse else size * ones
         model = kind(**FEW, standardize=False).fit(given, Y)
-        assert decay(model) == pytest.approx(part * 10 / 400)
+        assert decay(model) == pytest.approx(part * 15 / 400)
         if not sparse:
-            assert decay(kind(**FEW).fit(given, Y)) == 10 / 400
+            assert decay(kind(**FEW).fit(given, Y)) == 15 / 400
             assert decay(kind(**FEW, standardize=False, weight_decay=0.1).fit(given, Y)) == 0.1
 
 
@@ -115,7 +134,7 @@ def test_rows_of_length_one_are_learnt():
 def test_the_same_set_again_counts_once():
     model = SparseMLPRegressor(**FEW, warm_start=True)
     for call in (model.partial_fit, model.partial_fit, model.fit, model.fit):
-        assert decay(call(X, X[:, 0])) == 10 / 400
+        assert decay(call(X, X[:, 0])) == 15 / 400
 
 
 def test_a_call_that_fails_leaves_the_decay():
@@ -164,7 +183,7 @@ def test_a_stream_moves_links_every_hundred_steps():
 
 @pytest.mark.parametrize(
     "rows, batch, epochs, patience",
-    [(400, "auto", 375, 50), (40, "auto", 1000, 200), (400, 4, 100, 10), (300, "auto", 500, 67)],
+    [(400, "auto", 375, 125), (40, "auto", 1000, 500), (400, 4, 100, 10), (300, "auto", 500, 167)],
 )
 def test_few_steps_an_epoch_take_more_epochs(rows, batch, epochs, patience, monkeypatch):
     asked = []

@@ -1,8 +1,8 @@
-"""What estimators take from the number of rows: weight decay, how long they train, when SET moves links.
+"""What estimators take from rows and features: weight decay, how long they train, when SET moves links.
 
 Few rows are soon learnt by heart, noise and all, and an epoch of few rows has few steps. These defaults were
-chosen on half of the data sets of ``bench/small_data.py``, which prints them beside scikit-learn's MLP and a
-linear model.
+chosen on half of the data sets of ``bench/small_data.py`` and of ``bench/curved.py``, which print them beside
+scikit-learn's MLP and a linear model.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ from rewire._registry import folded
 from rewire.optim import KINDS, Optimizer, optimizer_names
 from rewire.rewiring import Epochs, Steps
 
-__all__ = ["Amount", "counted", "decay", "epochs", "kind", "make", "patience", "period", "size_of"]
+__all__ = [
+    "Amount", "counted", "decay", "epochs", "kind", "make", "patience", "period", "precision", "size_of",
+]  # fmt: skip
 
-# weight_decay="auto". A Gaussian prior of precision DECAY on every weight is a penalty of DECAY / 2 times the
-# sum of squares, and of its rows-th part where the loss is a mean over rows: as `alpha` of scikit-learn's
-# MLP, and MacKay, A Practical Bayesian Framework for Backpropagation Networks, Neural Computation 4 (1992).
-DECAY = 10.0
+# weight_decay="auto". A Gaussian prior of precision p on every weight is a penalty of p / 2 times the sum of
+# squares, and of its rows-th part where the loss is a mean over rows: as `alpha` of scikit-learn's MLP, and
+# MacKay, A Practical Bayesian Framework for Backpropagation Networks, Neural Computation 4 (1992).
+# The precision is the number of pairs of features: the more there are of them, the more noise a network can
+# follow, and over one or two features a curve needs large weights. From FEATURES on it grows no more, where
+# it would keep down what there is to learn. Targets of k classes deviate by sqrt(k - 1) / k, nearly the root
+# of 1 / k, and so do the gradients that a penalty has to outweigh where they are noise.
+FEATURES = 5
 # Small inputs need large weights. Where a network of two layers needs a product of weights 1 / size times as
 # large, each layer takes the root of that, and a penalty on squares is 1 / size times what it would be: the
 # decay is the size times as large. From half a deviation on it is as for standardised inputs.
 ENOUGH = 0.5
-# With 20 rows and fewer. A penalty that outweighs all there is to learn would take several layers to zero.
+# With 30 rows and fewer. A penalty that outweighs all there is to learn would take all layers to zero.
 MOST = 0.5
 OFTEN = 10  # weights make at most so many rows of one: a single one near zero would switch the decay off
 
@@ -42,7 +48,7 @@ PERIOD = 100
 
 # An epoch of few rows has few steps, and the loss of a curved target rests on plateaus for a while.
 EPOCHS, LEAST_STEPS, MOST_EPOCHS = 100, 1500, 1000  # max_iter="auto"
-PATIENCE, PATIENT_STEPS = 10, 200  # n_iter_no_change="auto", in epochs and in steps: whichever is longer
+PATIENCE, PATIENT_STEPS = 10, 500  # n_iter_no_change="auto", in epochs and in steps: whichever is longer
 
 
 class Amount(NamedTuple):
@@ -50,6 +56,7 @@ class Amount(NamedTuple):
 
     targets: int  # to learn from, each as often as its weight says; of a stream, all so far
     steps: int | None  # of an epoch; None for a stream, where an epoch is a piece
+    precision: float = 0.0  # of the prior of a weight
     size: float = 1.0  # of the inputs; of standardised ones 1
 
 
@@ -61,6 +68,12 @@ def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
     if weight is None:
         return rows
     return round(min(float((weight / weight.min()).sum()), float(OFTEN * rows)))
+
+
+def precision(features: int, classes: int = 2) -> float:
+    """Of the prior of a weight; ``classes`` is 2 where targets are no classes."""
+    few = min(features, FEATURES)
+    return few * (few + 1) / 2 * math.sqrt(2 / classes)
 
 
 def size_of(X: Any, standardize: Any) -> float:
@@ -93,7 +106,7 @@ def decay(weight_decay: float | str, optimizer: type[Optimizer], amount: Amount)
     _checks.choice("weight_decay", weight_decay, ("auto",))
     if not takes or optimizer.usual_decay is not None:
         return optimizer.usual_decay if takes else None
-    return min(MOST, DECAY / amount.targets) * min(1.0, amount.size / ENOUGH)
+    return min(MOST, amount.precision / amount.targets) * min(1.0, amount.size / ENOUGH)
 
 
 @lru_cache(maxsize=64)  # a call of a stream asks, and the answer takes as long as half of its step

@@ -343,7 +343,9 @@ class BaseSparseMLP(Fitted):
             things = (self, self.trainer_, self.trainer_.state) if going_on and undone else ()
             with AttributesUndone(*things, kept=(KeyboardInterrupt,)):
                 size = self._input_size if going_on else _auto.size_of(X, self.standardize)
-                amount = self._amount(targets, weight, options, going_on, incremental)._replace(size=size)
+                outputs = (vars(self) if going_on else fitted)["n_outputs_"]
+                amount = self._amount(targets, weight, outputs, options, going_on, incremental)
+                amount = amount._replace(size=size)
                 fitted["_input_size"] = size
                 if going_on:
                     trainer = self.trainer_
@@ -532,6 +534,7 @@ class BaseSparseMLP(Fitted):
         self,
         targets: NDArray[Any],
         weight: NDArray[np.float64] | None,
+        outputs: int,
         options: dict[str, Any],
         going_on: bool,
         incremental: bool,
@@ -545,11 +548,12 @@ class BaseSparseMLP(Fitted):
             elif incremental:
                 rows = max(rows, self.t_)
         each = 1 if targets.ndim == 1 else targets.shape[1]
+        precision = _auto.precision(self.n_features_in_, outputs if targets.ndim == 1 else 2)
         if incremental:
-            return Amount(rows * each, None)
+            return Amount(rows * each, None, precision)
         _, processes = processes_of(options["workers"])
         batch = options["batch_size"] * trainings_of(options["strategy"], processes)
-        return Amount(rows * each, -(-targets.shape[0] // batch))
+        return Amount(rows * each, -(-targets.shape[0] // batch), precision)
 
     def _fit_options(self, incremental: bool) -> dict[str, Any]:
         """Checked arguments of ``Trainer.fit``, and the patience."""

@@ -108,11 +108,13 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
     momentum : float in [0, 1)
         Of SGD.
     weight_decay : float or "auto"
-        L2 for SGD and Adam, decoupled for AdamW. Auto is 10 / rows, at most 0.5, so that noise in few rows
-        is not learnt by heart; divided by the number of outputs where a row has several targets; 0.01 for
-        AdamW. A row counts as often as its sample weight over the least says, together at most ten times.
-        With ``standardize=False``, auto is less for small inputs, which need large weights: twice their root
-        mean square times as much where that is below 1/2, 0.016 for rows of length 1 with 16,000 features.
+        L2 for SGD and Adam, decoupled for AdamW. Auto is the number of pairs of features, f (f + 1) / 2 and
+        at most 15, over the number of rows: so that noise in few rows is not learnt by heart, and curves of
+        one or two features are learnt. It is at most 0.5, multiplied by the root of 2 / k for k classes,
+        divided by the number of outputs where a row has several targets; 0.01 for AdamW. A row counts as
+        often as its sample weight over the least says, together at most ten times. With
+        ``standardize=False``, auto is less for small inputs, which need large weights: twice their root mean
+        square times as much where that is below 1/2, 0.016 for rows of length 1 with 16,000 features.
     dropout : float in [0, 1)
         After every hidden layer.
     loss : "auto", str, dict or Loss
@@ -140,7 +142,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Least improvement of the loss (or of the validation score) that counts.
     n_iter_no_change : int, "auto" or None
         Stop after so many epochs without improvement; None never stops early. Auto is 10, and where an epoch
-        has few steps as many as make 200.
+        has few steps as many as make 500.
     early_stopping : bool
         Hold out ``validation_fraction`` of the samples, watch the accuracy on them and bring back the best
         network at the end. There is no ``partial_fit`` then.
