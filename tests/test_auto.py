@@ -258,7 +258,42 @@ def test_noise_is_not_learnt_by_heart():
         for options in ({}, {"weight_decay": 0.0})
     ]
     held, free = (model.score(X, noise[:, 0]) for model in trained)
-    assert held < 0.85 < 0.95 < free
+    assert held < 0.75 < 0.95 < free
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+@pytest.mark.parametrize(
+    "rows, features, most", [(120, 1, 0.7), (120, 2, 0.7), (120, 4, 0.7), (60, 8, 0.75), (300, 8, 0.8)]
+)
+def test_noise_in_up_to_eight_features_is_not_learnt_by_heart(kind, rows, features, most):
+    """With a decay of 10 / rows the regressor ends at 0.8 of 60 rows and at 0.85 of 300.
+
+    Of many more features nothing is claimed: 30 of them tell 120 targets nearly all apart by a plane.
+    """
+    rng = np.random.default_rng(1)
+    X, noise = rng.standard_normal((rows, features)), rng.standard_normal(rows)
+    y = noise if kind is SparseMLPRegressor else noise > 0
+    assert kind((60, 60), random_state=0, n_jobs=1).fit(X, y).score(X, y) < most
+
+
+def test_noise_in_more_classes_is_not_learnt_by_heart():
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((200, 8)), rng.integers(0, 10, 200)
+    held, free = (
+        SparseMLPClassifier((60, 60), random_state=0, n_jobs=1, **options).fit(X, y).score(X, y)
+        for options in ({}, {"weight_decay": 0.0})
+    )
+    assert held < 0.75 < 0.95 < free
+
+
+def test_arms_of_a_spiral_are_told_apart():
+    """With a decay of 10 / rows 0.8 of the points are right."""
+    rng = np.random.default_rng(1)
+    turn, y = np.sqrt(rng.uniform(0, 1, 400)) * 3 * np.pi, rng.integers(0, 2, 400)
+    spiral = np.stack([turn * np.cos(turn + np.pi * y), turn * np.sin(turn + np.pi * y)], axis=1)
+    spiral += 0.4 * rng.standard_normal(spiral.shape)
+    model = SparseMLPClassifier((50, 50), random_state=0, n_jobs=1).fit(spiral[:280], y[:280])
+    assert model.score(spiral[280:], y[280:]) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -272,4 +307,4 @@ def test_a_curve_over_one_feature(of):
         SparseMLPRegressor((100, 100), random_state=0, n_jobs=1, **options).fit(x[:200], y[:200])
         .score(x[200:], y[200:]) for options in ({}, {"bias_init": "zeros", "max_iter": 100})
     ]  # fmt: skip
-    assert scores[0] > 0.5 and scores[0] > scores[1]
+    assert scores[0] > 0.8 and scores[0] > scores[1]
