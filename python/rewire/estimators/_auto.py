@@ -30,15 +30,15 @@ __all__ = [
 # MacKay, A Practical Bayesian Framework for Backpropagation Networks, Neural Computation 4 (1992).
 # The precision is the number of pairs of features: the more there are of them, the more noise a network can
 # follow, and over one or two features a curve needs large weights. From FEATURES on it grows no more, where
-# it would keep down what there is to learn. Targets of k classes deviate by sqrt(k - 1) / k, nearly the root
-# of 1 / k, and so do the gradients that a penalty has to outweigh where they are noise.
+# it would keep down what there is to learn. For k classes it is divided by the root of k: by that a softmax
+# that knows nothing misses its targets in any one direction, where standardised numbers deviate by 1.
 FEATURES = 5
 # Small inputs need large weights. Where a network of two layers needs a product of weights 1 / size times as
 # large, each layer takes the root of that, and a penalty on squares is 1 / size times what it would be: the
 # decay is the size times as large. From half a deviation on it is as for standardised inputs.
 ENOUGH = 0.5
-# With 30 rows and fewer. A penalty that outweighs all there is to learn would take all layers to zero.
-MOST = 0.5
+# With 50 rows and fewer. A penalty that outweighs all there is to learn would take all layers to zero.
+MOST = 0.3
 OFTEN = 10  # weights make at most so many rows of one: a single one near zero would switch the decay off
 
 # Evci et al., Rigging the Lottery, ICML 2020, move links every 100 steps. A new link is 0 and needs steps to
@@ -70,10 +70,10 @@ def counted(rows: int, weight: NDArray[np.float64] | None) -> int:
     return round(min(float((weight / weight.min()).sum()), float(OFTEN * rows)))
 
 
-def precision(features: int, classes: int = 2) -> float:
-    """Of the prior of a weight; ``classes`` is 2 where targets are no classes."""
+def precision(features: int, classes: int) -> float:
+    """Of the prior of a weight; ``classes`` is 1 for numbers and 2 for labels, which are there or not."""
     few = min(features, FEATURES)
-    return few * (few + 1) / 2 * math.sqrt(2 / classes)
+    return few * (few + 1) / 2 / math.sqrt(classes)
 
 
 def size_of(X: Any, standardize: Any) -> float:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
+from sklearn.base import RegressorMixin, is_regressor
 from sklearn.utils.validation import validate_data
 
 from rewire import _checks
@@ -548,7 +548,8 @@ class BaseSparseMLP(Fitted):
             elif incremental:
                 rows = max(rows, self.t_)
         each = 1 if targets.ndim == 1 else targets.shape[1]
-        precision = _auto.precision(self.n_features_in_, outputs if targets.ndim == 1 else 2)
+        kinds = outputs if targets.ndim == 1 else 1 if isinstance(self, RegressorMixin) else 2
+        precision = _auto.precision(self.n_features_in_, kinds)
         if incremental:
             return Amount(rows * each, None, precision)
         _, processes = processes_of(options["workers"])

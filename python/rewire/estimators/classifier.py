@@ -109,10 +109,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         Of SGD.
     weight_decay : float or "auto"
         L2 for SGD and Adam, decoupled for AdamW. Auto is the number of pairs of features, f (f + 1) / 2 and
-        at most 15, over the number of rows: so that noise in few rows is not learnt by heart, and curves of
-        one or two features are learnt. It is at most 0.5, multiplied by the root of 2 / k for k classes,
-        divided by the number of outputs where a row has several targets; 0.01 for AdamW. A row counts as
-        often as its sample weight over the least says, together at most ten times. With
+        at most 15, over the number of rows and the root of the number of classes (of labels 2, of a regressor
+        1): so that noise in few rows is not learnt by heart, and curves of one or two features are learnt. It
+        is at most 0.3; divided by the number of outputs where a row has several targets; 0.01 for AdamW. A
+        row counts as often as its sample weight over the least says, together at most ten times. With
         ``standardize=False``, auto is less for small inputs, which need large weights: twice their root mean
         square times as much where that is below 1/2, 0.016 for rows of length 1 with 16,000 features.
     dropout : float in [0, 1)
