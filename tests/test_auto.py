@@ -186,7 +186,13 @@ def test_a_stream_moves_links_every_hundred_steps():
 
 @pytest.mark.parametrize(
     "rows, batch, epochs, patience",
-    [(400, "auto", 375, 125), (40, "auto", 1000, 500), (400, 4, 100, 10), (300, "auto", 500, 167)],
+    [
+        (400, "auto", 375, 125),
+        (40, "auto", 1000, 500),
+        (400, 4, 100, 10),
+        (300, "auto", 500, 167),
+        (400, 50, 187, 63),
+    ],  # 1,496 steps: links that move at step 1,500 would have no time to grow
 )
 def test_few_steps_an_epoch_take_more_epochs(rows, batch, epochs, patience, monkeypatch):
     asked = []

@@ -47,7 +47,8 @@ PERIOD = 100
 
 
 # An epoch of few rows has few steps, and the loss of a curved target rests on plateaus for a while.
-EPOCHS, LEAST_STEPS, MOST_EPOCHS = 100, 1500, 1000  # max_iter="auto"
+# SET moves links at step 1,500 too: a run that went on from there for a few steps would end before they grow.
+EPOCHS, FEW_STEPS, MOST_EPOCHS = 100, 1500, 1000  # max_iter="auto"
 PATIENCE, PATIENT_STEPS = 10, 500  # n_iter_no_change="auto", in epochs and in steps: whichever is longer
 
 
@@ -129,11 +130,11 @@ def make(optimizer: type[Optimizer], rate: float | str, momentum: float, decay: 
 
 
 def epochs(max_iter: int | str, steps: int | None) -> int:
-    """Epochs of ``fit``, each of so many steps: "auto" are 100, of few rows as many as make 1,500 steps."""
+    """Epochs of ``fit``, each of so many steps: "auto" are 100, for few rows as many as 1,500 steps hold."""
     if not isinstance(max_iter, str):
         return _checks.integer("max_iter", max_iter, low=1)
     _checks.choice("max_iter", max_iter, ("auto",))
-    return EPOCHS if steps is None else max(EPOCHS, min(MOST_EPOCHS, -(-LEAST_STEPS // steps)))
+    return EPOCHS if steps is None else max(EPOCHS, min(MOST_EPOCHS, FEW_STEPS // steps))
 
 
 def patience(n_iter_no_change: int | float | str | None, steps: int | None) -> int | None:

@@ -135,7 +135,7 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         on beyond that: then a warning says so.
     max_iter : int or "auto"
         Epochs at most. It is a budget: using it up gives no warning. Auto is 100, and where an epoch has few
-        steps as many as make 1,500, at most 1,000.
+        steps as many as fit into 1,500, at most 1,000.
     shuffle : bool
         Whether the order of samples is drawn anew in every epoch.
     tol : float
