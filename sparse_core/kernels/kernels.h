@@ -421,6 +421,9 @@ typedef struct {
     void (*unpack)(const void *from, int32_t tile, int32_t live, int32_t n, char *out,
                    ptrdiff_t row_stride, ptrdiff_t column_stride);
 
+    /* y = x rounded to bfloat16 (bf16.h), n values; y may be x. NULL in float64. */
+    void (*round_bf16)(const void *x, void *y, int64_t n);
+
     /* The limits that the products above are measured against (machine.h).
      * multiply_add: as many registers as keep the units busy take acc = acc * factor + term
      * `rounds` times, each from another start; returns the sum of all their lanes.

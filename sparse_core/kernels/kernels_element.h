@@ -535,6 +535,12 @@ RW_KERNEL int32_t RW_E(at_least)(const void *values, int32_t n, double threshold
 #include "kernels/kernels_pack.h"
 #include "kernels/kernels_nonzeros.h"
 #include "kernels/kernels_limits.h"
+#if RW_DTYPE_BITS == 32
+#include "kernels/kernels_round.h"
+#define RW_ROUND_BF16 RW_E(round_bf16)
+#else
+#define RW_ROUND_BF16 NULL
+#endif
 
 /* --- the table --------------------------------------------------------------- */
 
@@ -620,10 +626,11 @@ const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
     .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
     .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
     .r2 = RW_E(r2),
-    .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack),
+    .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack), .round_bf16 = RW_ROUND_BF16,
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
 };
 
+#undef RW_ROUND_BF16
 #undef RW_PAIR
 #undef RW_BITS
 #undef RW_FRACTION
