@@ -284,7 +284,7 @@ class Update:
     target: str | None  # the field that the step changes; None: the weights. Of slots: `update_array` is told
 
 class Scratch:
-    """Aligned workspace of `backward_update` and `backward_weights`: grows when asked, one for a network."""
+    """Aligned workspace of products, for one call at a time: grows when asked, one for a network."""
 
     def __init__(self) -> None: ...
     nbytes: int
@@ -301,12 +301,21 @@ def forward(
     y: Tiles,
     z: Tiles | None,
     threads: int,
+    bf16: bool = False,  # operands are rounded to bfloat16: in the functions below too
+    scratch: Scratch | None = None,
 ) -> None: ...
 def activate(
     bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None, threads: int
 ) -> None: ...
 def activate_back(act: str, slope: float, y_or_z: Tiles, dy: Tiles, threads: int) -> None: ...
-def backward_input(store: Store, dy: Tiles, dx: Tiles, threads: int) -> None: ...
+def backward_input(
+    store: Store,
+    dy: Tiles,
+    dx: Tiles,
+    threads: int,
+    bf16: bool = False,
+    scratch: Scratch | None = None,
+) -> None: ...
 def gather_pays(store: Store, batch: int) -> bool: ...
 def backward_update(
     store: Store,
@@ -315,6 +324,7 @@ def backward_update(
     update: Update,
     scratch: Scratch,
     threads: int,
+    bf16: bool = False,
 ) -> None: ...
 def backward_weights(
     store: Store,
@@ -323,7 +333,8 @@ def backward_weights(
     field: str,
     threads: int,
     add: bool = False,  # to what the field holds: old + new, in one rounding
-    scratch: Scratch | None = None,  # with add: memory that is not asked for anew
+    scratch: Scratch | None = None,  # with add or bf16: memory that is not asked for anew
+    bf16: bool = False,
 ) -> None: ...
 def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...

@@ -418,6 +418,18 @@ cdef extern from "ops/gradient.h" nogil:
                                   const int64_t *before, void *out, const rw_run *run)
 
 
+cdef extern from "ops/bf16.h" nogil:
+    size_t rw_bf16_room(const rw_store *s, const rw_tiles *tiles)
+    rw_status rw_bf16_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
+                              rw_act act, double slope, rw_tiles *y, rw_tiles *z, void *room, const rw_run *run)
+    rw_status rw_bf16_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
+                                     void *room, const rw_run *run)
+    rw_status rw_bf16_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                                       int32_t grad, bint add, void *scratch, void *room, const rw_run *run)
+    rw_status rw_bf16_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+                                      const rw_update *u, void *scratch, void *room, const rw_run *run)
+
+
 cdef extern from "ops/fields.h" nogil:
     double rw_field_sumsq(const rw_store *s, int32_t field)
     void rw_field_scale(rw_store *s, int32_t field, double factor)

@@ -88,30 +88,6 @@ cdef class Update:
             self.u.target = <const char *>self.target_name
 
 
-cdef class Scratch:
-    """Gradients on their way from dW to where they are used: grows when asked; one for a network, and for one
-    call at a time."""
-    cdef Block block
-    cdef bint busy
-
-    def __cinit__(self):
-        self.block = Block()
-
-    cdef int enter(self) except -1:
-        if self.busy:
-            raise RuntimeError("the scratch is in use by another thread")
-        self.busy = True
-        return 0
-
-    cdef int reserve(self, Store store, const c.rw_kernels *k, Tiles dy, int threads) except -1:
-        return self.block.reserve(
-            threads * c.rw_scratch_values(k, store.s, dy.t) * c.rw_dtype_size(store.s.field[0].dtype)
-        )
-
-    @property
-    def nbytes(self): return self.block.bytes
-
-
 cdef c.rw_act act_code(str act) except *:
     if act not in _ACTS:
         raise ValueError(f"act must be one of {list(_ACTS)}, got {act!r}")
@@ -139,38 +115,6 @@ cdef c.rw_tiles *tiles_of(object x) except? NULL:
     return t.t
 
 
-def forward(Store store not None, x not None, bias, str act, double slope, Tiles y not None, Tiles z,
-            int threads):
-    """y = f(W x + bias); z, if given, receives W x + bias. x: Tiles or SparseInputs."""
-    cdef SparseInputs few = few_of(x)
-    cdef c.rw_tiles *xt = tiles_of(x)
-    cdef c.rw_run run = run_on(threads)
-    cdef c.rw_act code = act_code(act)
-    cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
-    cdef void *bp = pointer(b)
-    cdef c.rw_tiles *zt = tiles_or_null(z)
-    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
-    cdef c.rw_status st
-    if few is not None:
-        few.enter()
-    try:
-        store.enter(False)
-        try:
-            if few is not None:
-                few.reach(store, threads)
-            with nogil:
-                if xt == NULL:
-                    st = c.rw_nonzero_forward(k, store.s, few.x, bp, code, slope, y.t, zt, &run)
-                else:
-                    st = c.rw_forward(k, store.s, xt, bp, code, slope, y.t, zt, &run)
-        finally:
-            store.leave()
-    finally:
-        if few is not None:
-            few.busy = False
-    check(st, "forward")
-
-
 def activate(bias, str act, double slope, Tiles y not None, Tiles z, int threads):
     """y = f(y + bias); z, if given, receives y + bias."""
     cdef c.rw_run run = run_on(threads)
@@ -192,106 +136,6 @@ def activate_back(str act, double slope, Tiles y_or_z not None, Tiles dy not Non
     with nogil:
         st = c.rw_activate_back(KERNELS[<int>dy.t.dtype], code, slope, y_or_z.t, dy.t, &run)
     check(st, "activate_back")
-
-
-def backward_input(Store store not None, Tiles dy not None, Tiles dx not None, int threads):
-    """dx = W^T dy."""
-    cdef c.rw_run run = run_on(threads)
-    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
-    cdef c.rw_status st
-    store.enter(False)
-    try:
-        with nogil:
-            st = c.rw_backward_input(k, store.s, dy.t, dx.t, &run)
-    finally:
-        store.leave()
-    check(st, "backward_input")
-
-
-def gather_pays(Store store not None, int64_t batch):
-    """Would `backward_input` use a mirror for so many samples?"""
-    cdef bint out
-    store.enter(False)
-    out = c.rw_gather_pays(KERNELS[<int>store.s.field[0].dtype], store.s, batch)
-    store.leave()
-    return out
-
-
-cdef int enter_both(Scratch scratch, SparseInputs few) except -1:
-    """What a gradient writes into has one user at a time."""
-    scratch.enter()
-    if few is not None:
-        try:
-            few.enter()
-        except BaseException:
-            scratch.busy = False
-            raise
-    return 0
-
-
-cdef void leave_both(Scratch scratch, SparseInputs few) noexcept:
-    scratch.busy = False
-    if few is not None:
-        few.busy = False
-
-
-def backward_update(Store store not None, x not None, Tiles dy not None, Update update not None,
-                    Scratch scratch not None, int threads):
-    """Weight gradients, straight into one optimizer step. x: Tiles or SparseInputs."""
-    cdef SparseInputs few = few_of(x)
-    cdef c.rw_tiles *xt = tiles_of(x)
-    cdef c.rw_run run = run_on(threads)
-    cdef c.rw_update u = update.u
-    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
-    cdef c.rw_status st
-    enter_both(scratch, few)
-    try:
-        store.enter(True)
-        try:
-            scratch.reserve(store, k, dy, threads)
-            if few is not None:
-                few.reach(store, threads)
-            with nogil:
-                if xt == NULL:
-                    st = c.rw_nonzero_backward_update(k, store.s, few.x, dy.t, &u, scratch.block.data, &run)
-                else:
-                    st = c.rw_backward_update(k, store.s, xt, dy.t, &u, scratch.block.data, &run)
-        finally:
-            store.leave()
-    finally:
-        leave_both(scratch, few)
-    check(st, "backward_update")
-
-
-def backward_weights(Store store not None, x not None, Tiles dy not None, str field, int threads,
-                     bint add=False, Scratch scratch=None):
-    """Weight gradients into a field, or added to what it holds. x: Tiles or SparseInputs."""
-    cdef SparseInputs few = few_of(x)
-    cdef c.rw_tiles *xt = tiles_of(x)
-    cdef c.rw_run run = run_on(threads)
-    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
-    cdef int32_t f = store.find_field(field)
-    cdef c.rw_status st
-    if scratch is None:
-        scratch = Scratch()
-    enter_both(scratch, few)
-    try:
-        store.enter(True)
-        try:
-            if add:
-                scratch.reserve(store, k, dy, threads)
-            if few is not None:
-                few.reach(store, threads)
-            with nogil:
-                if xt == NULL:
-                    st = c.rw_nonzero_backward_weights(k, store.s, few.x, dy.t, f, add, scratch.block.data, &run)
-                else:
-                    st = c.rw_backward_weights(k, store.s, xt, dy.t, f, add, scratch.block.data, &run)
-        finally:
-            store.leave()
-    finally:
-        leave_both(scratch, few)
-    check(st, "backward_weights")
 
 
 def update_from(Store store not None, str field, Update update not None, int threads):

@@ -1,0 +1,207 @@
+# products.pxi -- products of a layer with the tiles of a batch, in float32, float64 or rounded to bfloat16.
+
+cdef class Scratch:
+    """What products work in: gradients on their way from dW to where they are used, and rounded operands.
+
+    Grows when asked; one for a network, and for one call at a time.
+    """
+    cdef Block block, rounded
+    cdef bint busy
+
+    def __cinit__(self):
+        self.block, self.rounded = Block(), Block()
+
+    cdef int enter(self) except -1:
+        if self.busy:
+            raise RuntimeError("the scratch is in use by another thread")
+        self.busy = True
+        return 0
+
+    cdef int reserve(self, Store store, const c.rw_kernels *k, Tiles dy, int threads) except -1:
+        return self.block.reserve(
+            threads * c.rw_scratch_values(k, store.s, dy.t) * c.rw_dtype_size(store.s.field[0].dtype)
+        )
+
+    cdef void *room(self, Store store, Tiles tiles) except NULL:
+        """Memory for rounded operands of a product of these."""
+        cdef size_t bytes = c.rw_bf16_room(store.s, tiles.t)
+        if bytes == 0:
+            raise MemoryError(f"could not allocate operands of {tiles.t.batch} samples")
+        self.rounded.reserve(bytes)
+        return self.rounded.data
+
+    @property
+    def nbytes(self): return self.block.bytes + self.rounded.bytes
+
+
+cdef int enter_both(Scratch scratch, SparseInputs few) except -1:
+    """What a product writes into has one user at a time. Either may be None."""
+    if scratch is not None:
+        scratch.enter()
+    if few is not None:
+        try:
+            few.enter()
+        except BaseException:
+            if scratch is not None:
+                scratch.busy = False
+            raise
+    return 0
+
+
+cdef void leave_both(Scratch scratch, SparseInputs few) noexcept:
+    if scratch is not None:
+        scratch.busy = False
+    if few is not None:
+        few.busy = False
+
+
+cdef void *room_of(Scratch scratch, Store store, Tiles tiles, bint bf16, SparseInputs few) except? NULL:
+    """Memory for operands that are to be rounded; NULL where none are."""
+    if not bf16:
+        return NULL
+    if few is not None:
+        raise TypeError("products of bfloat16 take tiles, got SparseInputs")
+    if store.s.field[0].dtype != c.RW_F32:
+        raise TypeError("products of bfloat16 need weights of float32")
+    return scratch.room(store, tiles)
+
+
+def forward(Store store not None, x not None, bias, str act, double slope, Tiles y not None, Tiles z,
+            int threads, bint bf16=False, Scratch scratch=None):
+    """y = f(W x + bias); z, if given, receives W x + bias. x: Tiles or SparseInputs.
+
+    bf16: weights and inputs are rounded to bfloat16 first, in ``scratch``; so with the functions below.
+    """
+    if bf16 and scratch is None:
+        scratch = Scratch()
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_act code = act_code(act)
+    cdef Array b = borrow_bias(bias, store.s.n_out, store.s.field[0].dtype)
+    cdef void *bp = pointer(b)
+    cdef c.rw_tiles *zt = tiles_or_null(z)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef void *room
+    cdef c.rw_status st
+    enter_both(scratch if bf16 else None, few)
+    try:
+        store.enter(False)
+        try:
+            room = room_of(scratch, store, y, bf16, few)
+            if few is not None:
+                few.reach(store, threads)
+            with nogil:
+                if xt == NULL:
+                    st = c.rw_nonzero_forward(k, store.s, few.x, bp, code, slope, y.t, zt, &run)
+                elif bf16:
+                    st = c.rw_bf16_forward(k, store.s, xt, bp, code, slope, y.t, zt, room, &run)
+                else:
+                    st = c.rw_forward(k, store.s, xt, bp, code, slope, y.t, zt, &run)
+        finally:
+            store.leave()
+    finally:
+        leave_both(scratch if bf16 else None, few)
+    check(st, "forward")
+
+
+def backward_input(Store store not None, Tiles dy not None, Tiles dx not None, int threads, bint bf16=False,
+                   Scratch scratch=None):
+    """dx = W^T dy."""
+    if bf16 and scratch is None:
+        scratch = Scratch()
+    cdef c.rw_run run = run_on(threads)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef void *room
+    cdef c.rw_status st
+    enter_both(scratch if bf16 else None, None)
+    try:
+        store.enter(False)
+        try:
+            room = room_of(scratch, store, dy, bf16, None)
+            with nogil:
+                if bf16:
+                    st = c.rw_bf16_backward_input(k, store.s, dy.t, dx.t, room, &run)
+                else:
+                    st = c.rw_backward_input(k, store.s, dy.t, dx.t, &run)
+        finally:
+            store.leave()
+    finally:
+        leave_both(scratch if bf16 else None, None)
+    check(st, "backward_input")
+
+
+def gather_pays(Store store not None, int64_t batch):
+    """Would `backward_input` use a mirror for so many samples?"""
+    cdef bint out
+    store.enter(False)
+    out = c.rw_gather_pays(KERNELS[<int>store.s.field[0].dtype], store.s, batch)
+    store.leave()
+    return out
+
+
+def backward_update(Store store not None, x not None, Tiles dy not None, Update update not None,
+                    Scratch scratch not None, int threads, bint bf16=False):
+    """Weight gradients, straight into one optimizer step. x: Tiles or SparseInputs."""
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
+    cdef c.rw_run run = run_on(threads)
+    cdef c.rw_update u = update.u
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef void *room
+    cdef c.rw_status st
+    enter_both(scratch, few)
+    try:
+        store.enter(True)
+        try:
+            scratch.reserve(store, k, dy, threads)
+            room = room_of(scratch, store, dy, bf16, few)
+            if few is not None:
+                few.reach(store, threads)
+            with nogil:
+                if xt == NULL:
+                    st = c.rw_nonzero_backward_update(k, store.s, few.x, dy.t, &u, scratch.block.data, &run)
+                elif bf16:
+                    st = c.rw_bf16_backward_update(k, store.s, xt, dy.t, &u, scratch.block.data, room, &run)
+                else:
+                    st = c.rw_backward_update(k, store.s, xt, dy.t, &u, scratch.block.data, &run)
+        finally:
+            store.leave()
+    finally:
+        leave_both(scratch, few)
+    check(st, "backward_update")
+
+
+def backward_weights(Store store not None, x not None, Tiles dy not None, str field, int threads,
+                     bint add=False, Scratch scratch=None, bint bf16=False):
+    """Weight gradients into a field, or added to what it holds. x: Tiles or SparseInputs."""
+    cdef SparseInputs few = few_of(x)
+    cdef c.rw_tiles *xt = tiles_of(x)
+    cdef c.rw_run run = run_on(threads)
+    cdef const c.rw_kernels *k = KERNELS[<int>store.s.field[0].dtype]
+    cdef int32_t f = store.find_field(field)
+    cdef void *room
+    cdef c.rw_status st
+    if scratch is None:
+        scratch = Scratch()
+    enter_both(scratch, few)
+    try:
+        store.enter(True)
+        try:
+            if add:
+                scratch.reserve(store, k, dy, threads)
+            room = room_of(scratch, store, dy, bf16, few)
+            if few is not None:
+                few.reach(store, threads)
+            with nogil:
+                if xt == NULL:
+                    st = c.rw_nonzero_backward_weights(k, store.s, few.x, dy.t, f, add, scratch.block.data, &run)
+                elif bf16:
+                    st = c.rw_bf16_backward_weights(k, store.s, xt, dy.t, f, add, scratch.block.data, room, &run)
+                else:
+                    st = c.rw_backward_weights(k, store.s, xt, dy.t, f, add, scratch.block.data, &run)
+        finally:
+            store.leave()
+    finally:
+        leave_both(scratch, few)
+    check(st, "backward_weights")
