@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from rewire import _checks
 from rewire._gate import Gate
 from rewire._inputs import Source
+from rewire._precision import variable_dtype
 from rewire.activations import Activation
 from rewire.layers import Layer
 from rewire.layers.composite import checked
@@ -81,7 +82,7 @@ class Assembled:
                 raise ValueError(
                     f"{parameter!r} already belongs to a network; make a new one for another network"
                 )
-        needed = sum(parameter.needed_bytes(self.dtype) for parameter in tree.parameters.values())
+        needed = sum(parameter.needed_bytes(self.variable_dtype) for parameter in tree.parameters.values())
         refuse_if_too_large(needed, "the network")
         last = self.layers[-1]
         depths, k, weighted = {}, 0, {id(layer) for layer in tree.weighted}
@@ -113,6 +114,11 @@ class Assembled:
                 vars(thing).clear()
                 vars(thing).update(values)
             raise
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype that weights, activations and outputs are kept in: float32 in a network of bfloat16."""
+        return variable_dtype(self.dtype)
 
     # --- what it is made of -----------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from rewire._assembled import Assembled
 from rewire._geometry import item_bytes
 from rewire._inputs import CsrSource, Source, as_source
 from rewire._moments import quiet
+from rewire._precision import LARGEST
 from rewire.activations import Softmax
 from rewire.layers import Pass
 from rewire.layers.passing import Learner
@@ -27,10 +28,9 @@ from rewire.streams.stream import in_order
 from rewire.threads import resolve
 from rewire.workspace import Workspace
 
-__all__ = ["LARGEST", "Computing"]
+__all__ = ["Computing"]
 
 ALONE = 1 << 20  # multiplications of a step, had all layers every link, below which one thread does it all
-LARGEST = {kind: float(np.finfo(kind).max) for kind in ("float32", "float64")}
 PREDICT_BYTES = 32 << 20  # activations of one batch of predict, when the caller does not say
 RARE = 128  # inputs of which at most one is not 0 in a row, for which no batch is ever packed into tiles
 FEWEST = 32  # samples at a time, whatever they take
@@ -45,7 +45,7 @@ class Computing(Assembled):
 
     def workspace(self) -> Workspace:
         """Memory for batches, empty until used."""
-        return Workspace(self.dtype)
+        return Workspace(self.variable_dtype)
 
     def load_batch(self, ws: Workspace, source: Source, rows: NDArray[np.int64], threads: int) -> _core.Tiles:
         """Shape ``ws`` for these rows and pack them, standardised.
@@ -57,7 +57,7 @@ class Computing(Assembled):
         s = self.standardizer
         if self._takes_few(source):
             few = ws.few(self.n_in)
-            shift, zero, whole = (None, None, None) if s is None else s.folded(self.dtype)
+            shift, zero, whole = (None, None, None) if s is None else s.folded(self.variable_dtype)
             source.load(few, rows, s.scale if s else None, shift, zero, whole, threads)
             return cast(_core.Tiles, few)  # in the place of tiles: that layer knows
         x = ws.tiles("input", self.n_in)
@@ -75,7 +75,7 @@ class Computing(Assembled):
         """Whether no batch is ever packed into tiles: inputs take no memory to speak of then."""
         if not self._takes_few(source):
             return False
-        whole = None if self.standardizer is None else self.standardizer.folded(self.dtype).whole
+        whole = None if self.standardizer is None else self.standardizer.folded(self.variable_dtype).whole
         stored = source.longest + (0 if whole is None else len(whole))
         return stored * RARE <= self.n_in
 
@@ -88,13 +88,13 @@ class Computing(Assembled):
 
     def _inputs(self, source: Source, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Inputs for these rows, the slow and careful way; ValueError if one is no number in our dtype."""
-        x, s, limit = source.rows(rows), self.standardizer, np.finfo(self.dtype).max
+        x, s, limit = source.rows(rows), self.standardizer, LARGEST[self.dtype]
         z = x if s is None else s.apply(x)
         bad = ~(np.abs(z) <= limit)
         if bad.any():
             at, column = divmod(int(np.argmax(bad)), self.n_in)
             value, what = x[at, column], "" if s is None else " once it is standardised,"
-            cure = "; a network of float64 takes more" if self.dtype == "float32" else ""
+            cure = "; a network of float64 takes more" if self.dtype != "float64" else ""
             raise ValueError(
                 f"{source.name} must lie within {limit:.2g}, the range of {self.dtype},{what} "
                 f"got {value:g} in row {rows[at]}, column {column}{cure}"
@@ -162,7 +162,7 @@ class Computing(Assembled):
 
         Returns
         -------
-        ndarray of the network's dtype, shape (m, n_out)
+        ndarray of the network's dtype (of float32 for bfloat16), shape (m, n_out)
 
         Raises
         ------
@@ -186,7 +186,7 @@ class Computing(Assembled):
     def _outputs_of(self, pieces: Pieces, threads: int, batch_size: int | None) -> NDArray[Any]:
         """:meth:`predict` for data that are read in pieces, one ahead."""
         checked = (as_source(p.x, self.n_in, f"X{p.place}") for p in in_order(pieces, self.n_in, 64))
-        found = [np.empty((0, self.n_out), self.dtype)]
+        found = [np.empty((0, self.n_out), self.variable_dtype)]
         with Ahead(checked) as sources:
             for source in sources:
                 found.append(self.outputs(source, np.arange(source.n_samples), threads, batch_size))
@@ -206,7 +206,7 @@ class Computing(Assembled):
 
         Without ``refuse`` outputs may have overflowed.
         """
-        out = np.empty((len(rows), self.n_out), self.dtype)
+        out = np.empty((len(rows), self.n_out), self.variable_dtype)
         softmax = isinstance(self.final, Softmax)
         ws = self._take_spare()
         p = self.passing(ws, threads=threads)
@@ -246,7 +246,7 @@ class Computing(Assembled):
         widths = self.n_in, self.width
         if source is not None and self._stays_listed(source):
             widths = 0, max(layer.n_out for layer in self.tree.layers.values())
-        fits = PREDICT_BYTES // (item_bytes(self.dtype) * (widths[0] + 2 * widths[1]))
+        fits = PREDICT_BYTES // (item_bytes(self.variable_dtype) * (widths[0] + 2 * widths[1]))
         return min(n_samples, max(FEWEST, min(1024, fits // 64 * 64)))
 
     def _take_spare(self) -> Workspace:

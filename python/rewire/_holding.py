@@ -106,7 +106,7 @@ class Holding(Evaluating):
         """Fresh optimizer state, unless the layers still hold ours."""
         if self.owns_state():
             return
-        net, item, fields = self.network, item_bytes(self.network.dtype), self.optimizer.fields
+        net, item, fields = self.network, item_bytes(self.network.variable_dtype), self.optimizer.fields
         values = sum(not field.per_slot for field in fields.values())
         if self.shards is not None and self.shards > 1:
             values += 1 + levels_of(self.shards)  # gradients, and sums that wait for others

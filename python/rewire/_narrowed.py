@@ -102,11 +102,11 @@ def _built(layer: Layer, found: Narrower, n_in: int) -> Layer:
     """A layer without connections, alone, of what :func:`_kept` gave."""
     made = type(layer).from_config(found.config)
     made.connect(n_in)
-    tree = Tree([made])
+    tree, seed, dtype = Tree([made]), layer.network_seed, layer.compute_dtype
     for name, each in tree.layers.items():
-        each.build(seed=layer.network_seed, index=layer.index, name=name, depth=None, dtype=layer.dtype)
+        each.build(seed=seed, index=layer.index, name=name, depth=None, dtype=dtype)
     for name, parameter in tree.parameters.items():
-        parameter.build(name=name, owner=made, seed=layer.network_seed, dtype=layer.dtype, draw=False)
+        parameter.build(name=name, owner=made, seed=seed, dtype=dtype, draw=False)
     config: dict[str, dict[str, Any]] = {"parameters": {}, "buffers": {}}
     for part, described in found.parts.items():
         config["buffers" if part.startswith("buffer.") else "parameters"][f"layers.0.{part}"] = described

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _checks
-from rewire._computing import LARGEST
 from rewire._inputs import as_source
 from rewire._moments import quiet
 from rewire._own_stepper import Learnt, WaitingFlow, took
 from rewire._own_steps import OwnSteps
+from rewire._precision import LARGEST
 from rewire._stepper import epoch_row
 from rewire._training import TrainerLike
 from rewire.history import check_row

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._clipping import limit_gradients
-from rewire._computing import LARGEST
 from rewire._inputs import Source
 from rewire._moments import SampleWeights, Weighed
+from rewire._precision import LARGEST
 from rewire._signals import Interrupts
 from rewire._stepper import Stepper
 from rewire._training import TrainerLike

@@ -89,7 +89,7 @@ class Machine:
         n_out: int,
     ) -> NDArray[Any]:
         source, ws = x if isinstance(x, Source) else DenseSource(x), self._ws
-        found = np.empty((source.n_samples, n_out), self.network.dtype)
+        found = np.empty((source.n_samples, n_out), self.network.variable_dtype)
         for rows in _blocks(source.n_samples, ROWS):
             threads = self.network.threads_for(len(rows), self.threads)
             ws.shape(len(rows))
@@ -102,7 +102,7 @@ class Machine:
 
     def draw(self, p: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
         """Units that are 1 with these probabilities, else 0."""
-        return (rng.random(p.shape, np.float32) < p).astype(self.network.dtype)
+        return (rng.random(p.shape, np.float32) < p).astype(self.network.variable_dtype)
 
     def gibbs(
         self, h: NDArray[Any], steps: int, rng: np.random.Generator

@@ -19,6 +19,7 @@ from rewire._computing import Computing
 from rewire._container import Array
 from rewire._foreign import ForeignAttributes, hinted
 from rewire._gate import Gate
+from rewire._precision import DTYPES
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
 from rewire.layers.summary import table
@@ -40,7 +41,11 @@ class Sequential(ForeignAttributes, Computing):
         New ones: a layer belongs to one network. The last one has weights.
     seed : int or None
         Where all random numbers come from: structure, weights, dropout, rewiring. None draws one.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
+        bfloat16: the operands of all products with sparse weights, which are weights, activations and
+        gradients, are rounded to bfloat16, and their sums are of float32. All that is kept is of float32:
+        weights, the optimizer's state, biases, outputs, files. `Dense` layers and those without weights
+        compute in float32, and so do rules that look at the gradients of links that are not there.
 
     Attributes
     ----------
@@ -48,6 +53,8 @@ class Sequential(ForeignAttributes, Computing):
     n_in, n_out : int
     seed : int
     dtype : str
+    variable_dtype : {"float32", "float64"}
+        Of weights and outputs.
     standardizer : Standardizer or None
         Applied to every input; set by ``Trainer(..., standardize=True)``.
 
@@ -66,7 +73,7 @@ class Sequential(ForeignAttributes, Computing):
 
     def __init__(self, layers: Sequence[Layer], *, seed: int | None = 0, dtype: str = "float32") -> None:
         self.seed = _checks.seed("seed", seed)
-        self.dtype = _checks.choice("dtype", dtype, ("float32", "float64"))
+        self.dtype = _checks.choice("dtype", dtype, DTYPES)
         self._assemble(layers)
         with self._free_again():
             self._build(draw=True)
@@ -323,9 +330,9 @@ class Sequential(ForeignAttributes, Computing):
         layers = config["layers"]
         if not isinstance(layers, Sequence) or not all(isinstance(layer, Mapping) for layer in layers):
             raise TypeError(f"layers must be a list of dicts, got {_checks.describe(layers)}")
-        net.dtype = _checks.choice("dtype", config["dtype"], ("float32", "float64"))
+        net.dtype = _checks.choice("dtype", config["dtype"], DTYPES)
         net._assemble([make(c) for c in layers])
-        net.tree.check(config, arrays, net.dtype)
+        net.tree.check(config, arrays, net.variable_dtype)
         net._build(draw=False)
         net.restore(config, arrays)
         return net

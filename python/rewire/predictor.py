@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, one_of_types
-from rewire._computing import LARGEST, Computing
+from rewire._computing import Computing
 from rewire._geometry import item_bytes
 from rewire._inputs import PACKED, DenseSource, Source, as_source
+from rewire._precision import LARGEST
 from rewire._products import ONE_THREAD, threads_for
 from rewire.activations import Softmax
 from rewire.layers import Dense, Dropout, Layer, Sparse
@@ -71,7 +72,8 @@ class Predictor:
     BLAS, as in `predict`, one sample and a few through the core.
 
     All other networks are run as in `predict`, by a `predict` of their own where they have one, and so are
-    those with a `Dense` layer of more than 1 MiB of weights, for which BLAS is as fast.
+    those of bfloat16, and those with a `Dense` layer of more than 1 MiB of weights, for which BLAS is as
+    fast.
     """
 
     n_in: int
@@ -85,11 +87,11 @@ class Predictor:
     def _hold(self, network: Computing) -> None:
         """Be a predictor of a network that nobody else has."""
         self._network = network
-        self.n_in, self.n_out, self.dtype = network.n_in, network.n_out, network.dtype
+        self.n_in, self.n_out, self.dtype = network.n_in, network.n_out, network.variable_dtype
         self._links = network.nnz
         self._asks = _has_its_own(network, "predict")
         widest = max(network.n_in, network.width)
-        self._near = max(64, NEAR // (2 * item_bytes(network.dtype) * widest) // 64 * 64)
+        self._near = max(64, NEAR // (2 * item_bytes(self.dtype) * widest) // 64 * 64)
         self._core = _handed_over(network)
         # For a plain vector, on one thread; None says that it is none, and the long way finds the words.
         self._lone = _nothing if self._core is None else self._core.one
@@ -273,6 +275,8 @@ def _handed_over(network: Computing) -> _core.Frozen | None:
     if any(_has_its_own(network, name) for name in _OWN) or (
         s is not None and not s.fits(0.0, LARGEST[network.dtype])
     ):
+        return None
+    if network.dtype != network.variable_dtype:  # whose products round in the way of `predict` alone
         return None
     found = _core.Frozen(
         network.n_in, network.dtype, None if s is None else s.mean, None if s is None else s.scale

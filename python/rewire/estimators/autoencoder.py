@@ -303,7 +303,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         most = LARGEST_TARGET[dtype]
         expected = f"lie within {most:.2g} in {dtype}, or be standardised (standardize=True)"
         refuse_where(np.abs(clean) > most, X, "X", expected)
-        clean = clean.astype(dtype)
+        clean = clean.astype(trainer.network.variable_dtype)
         noise = _checks.number("noise", self.noise, low=0.0)
         noisy = clean if noise == 0.0 else _with_noise(clean, noise, _noise_of(trainer))
         try:
@@ -447,7 +447,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         network = self.network_
         n_jobs = _parameters.n_jobs(self.n_jobs)
         mean, scale = (None, None) if by is None else (by.mean, by.scale)
-        found = np.empty((source.n_samples, layers[-1].n_out), network.dtype)
+        found = np.empty((source.n_samples, layers[-1].n_out), network.variable_dtype)
         with network.gate.reading("transform"):
             ws = network.workspace()
             for first in range(0, len(found), ROWS):

@@ -325,7 +325,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         means = np.clip(means, 1e-6, 1.0 - 1e-6)
         layer.visible.write(np.log(means) - np.log1p(-means))
         trainer = Trainer(network, loss=Contrast(), optimizer=optimizer, rewiring=rule, threads=n_jobs)
-        chains = np.zeros((self.batch_size, hidden), network.dtype)
+        chains = np.zeros((self.batch_size, hidden), network.variable_dtype)
         own = self.optimizer is None
         self.__dict__.update(trainer_=trainer, h_samples_=chains, _asked=0, _own_sgd=own, _warned=False)
 

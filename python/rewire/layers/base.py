@@ -18,6 +18,7 @@ from rewire import _core
 from rewire._checks import describe
 from rewire._foreign import HintedArguments
 from rewire._params import lost_object
+from rewire._precision import variable_dtype
 from rewire._registry import Registry
 from rewire._structure import Mask
 from rewire.activations import Activation, Linear
@@ -54,6 +55,10 @@ class Layer(HintedArguments, Dependence):
         one. Names its tiles and its random numbers.
     name : str
         Such as ``"layers.2"``, or ``"layers.2.0"`` inside of another one.
+    dtype : {"float32", "float64"}
+        Of its values: of tiles, parameters and what it gives.
+    compute_dtype : {"float32", "float64", "bfloat16"}
+        The network's dtype, which sparse weights multiply in.
     activation : Activation
         What the outputs went through last; linear for layers that have none.
     input_gain : float
@@ -81,6 +86,7 @@ class Layer(HintedArguments, Dependence):
     name: str = ""
     network_seed: int
     dtype: str
+    compute_dtype: str
     activation: Activation = Linear()
     input_gain: float = 1.0
     branches: ClassVar[bool] = False  # whether layers in a list among its arguments stand beside each other
@@ -171,11 +177,12 @@ class Layer(HintedArguments, Dependence):
         depth : int or None
             k for the k-th hidden layer with connections (1 first), and for those without that follow it; None
             for the output layer.
-        dtype : {"float32", "float64"}
+        dtype : {"float32", "float64", "bfloat16"}
         """
         if self.built:
             raise ValueError(f"{self.label} already belongs to a network; make a new layer for another one")
-        self.network_seed, self.index, self.name, self.dtype = seed, index, name, dtype
+        self.network_seed, self.index, self.name = seed, index, name
+        self.dtype, self.compute_dtype = variable_dtype(dtype), dtype
 
     def start(self) -> None:
         """In a new network, after parameters have been drawn: the place to set what is not random."""

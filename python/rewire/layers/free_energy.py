@@ -102,7 +102,8 @@ class FreeEnergy(Mixing):
     def hidden_of(self, v: _core.Tiles, p: Pass) -> _core.Tiles:
         """P(h = 1 | v), by sample."""
         h = p.tiles((self.index, "hidden"), self.n_hidden)
-        self.weight.forward(v, h, p.threads, bias=self.bias.padded, activation="sigmoid")
+        bias, scratch = self.bias.padded, p.ws.scratch
+        self.weight.forward(v, h, p.threads, bias=bias, activation="sigmoid", scratch=scratch)
         return h
 
     def sums_of(self, v: _core.Tiles, p: Pass) -> _core.Tiles:

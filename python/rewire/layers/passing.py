@@ -121,7 +121,7 @@ class Apply:
             return
         update = self._updates[parameter.decays, parameter.rate]
         update.target = parameter.master
-        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads)
+        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads, parameter.rounds)
         parameter.version += 1
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -168,7 +168,8 @@ class Keep:
         add = parameter.name in self.there
         if not add:
             parameter.hold_gradient(True)
-        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, p.ws.scratch)
+        rounds, scratch = parameter.rounds, p.ws.scratch
+        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, scratch, rounds)
         self.there[parameter.name] = parameter
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -415,14 +416,15 @@ class Pass:
         """W x + bias, as tiles that ``key`` names."""
         self._alike(weight, x)
         found = self.tiles(key, weight.n_out)
-        weight.forward(x, found, self.threads, bias=None if bias is None else bias.padded)
+        given = None if bias is None else bias.padded
+        weight.forward(x, found, self.threads, bias=given, scratch=self.ws.scratch)
         return found
 
     def product_back(self, key: Hashable, weight: SparseParameter, dy: _core.Tiles) -> _core.Tiles:
         """W' dy, as tiles that ``key`` names; W' is W with rows and columns exchanged."""
         self._alike(weight, dy)
         found = self.tiles(key, weight.n_in)
-        weight.backward_input(dy, found, self.batch, self.threads)
+        weight.backward_input(dy, found, self.batch, self.threads, self.ws.scratch)
         return found
 
     def _alike(self, weight: SparseParameter, tiles: _core.Tiles) -> None:

@@ -197,7 +197,7 @@ class Sparse(WeightLayer):
         kind, weight = type(self), self.weight
         names = "forward", "backward", "_output"  # what reads inputs
         own = all(getattr(kind, name) is getattr(Sparse, name) for name in names)
-        return own and weight.uses == 1 and weight.dtype == self.dtype
+        return own and weight.uses == 1 and weight.compute_dtype == self.dtype
 
     # --- forward, backward --------------------------------------------------------------
 
@@ -207,7 +207,8 @@ class Sparse(WeightLayer):
         if p.keeping and isinstance(x, _core.SparseInputs):
             self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
-        _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads)
+        scratch, rounds = p.ws.scratch, self.weight.rounds
+        _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads, rounds, scratch)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
@@ -215,7 +216,7 @@ class Sparse(WeightLayer):
         dx = None
         if need_dx:
             dx = p.ws.other(self.n_in, dy)
-            self.weight.backward_input(dy, dx, p.ws.batch, p.threads)
+            self.weight.backward_input(dy, dx, p.ws.batch, p.threads, p.ws.scratch)
         p.taker(self.weight).sparse(self.weight, x, dy, p)
         return dx
 

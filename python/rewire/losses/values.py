@@ -17,7 +17,7 @@ from rewire.metrics import R2, Metric
 __all__ = ["MSE", "Huber", "Poisson"]
 
 # Errors are squared, and so are their gradients by Adam.
-LARGEST_TARGET = {"float32": 2.0**60, "float64": 2.0**500}
+LARGEST_TARGET = {"float32": 2.0**60, "bfloat16": 2.0**60, "float64": 2.0**500}
 
 
 def _refuse_far(targets: Targets, dtype: str, name: str) -> None:

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from rewire import _core
 from rewire._checks import boolean, choice, entries, integer, number, text
 from rewire._container import Array, Parts, whole
+from rewire._precision import DTYPES, variable_dtype
 from rewire._structure import Mask
 from rewire.parameters.field import Field, check_fields
 from rewire.parameters.units import Rescale
 
-__all__ = ["DTYPES", "GRADIENT", "Owner", "Parameter", "fitting", "stream_of", "take"]
+__all__ = ["GRADIENT", "Owner", "Parameter", "fitting", "stream_of", "take"]
 
 GRADIENT = "gradient"  # the field of gradients that are kept; never saved
-DTYPES = ("float32", "float64")
 
 
 class Owner(Protocol):
@@ -50,6 +50,11 @@ class Parameter:
 
     Attributes
     ----------
+    dtype : {"float32", "float64"}
+        Of its values.
+    compute_dtype : {"float32", "float64", "bfloat16"}
+        What products with it are computed in: its dtype, but in a network of bfloat16, where a parameter that
+        has not asked for a dtype of its own keeps values of float32.
     name : str
         Its name in the network, such as ``"layers.0.weight"``; "" before it stands in one.
     connects : bool
@@ -82,7 +87,7 @@ class Parameter:
         self.decays = boolean("decays", decays)
         self.rate = number("rate", rate, low=0.0, open_low=True)
         self.wanted_dtype = dtype
-        self.dtype = "float32" if dtype is None else dtype
+        self.dtype = self.compute_dtype = "float32" if dtype is None else dtype
         self.owner: Owner | None = None
         self._derived: dict[str, tuple[tuple[int, ...], Any]] = {}
 
@@ -136,7 +141,7 @@ class Parameter:
         seed : int
         stream : int, optional
             Names its random numbers, together with the seed; by default a number that follows from the name.
-        dtype : {"float32", "float64"}
+        dtype : {"float32", "float64", "bfloat16"}
             For a parameter that has no dtype of its own.
         owner : Layer, optional
             The layer that declares it.
@@ -157,7 +162,9 @@ class Parameter:
         if not text("name", name):
             raise ValueError("name must not be empty")
         integer("seed", seed, low=0, high=2**64 - 1)
-        self.dtype = choice("dtype", dtype, DTYPES) if self.wanted_dtype is None else self.wanted_dtype
+        given = choice("dtype", dtype, DTYPES)
+        self.compute_dtype = given if self.wanted_dtype is None else self.wanted_dtype
+        self.dtype = variable_dtype(self.compute_dtype)
         if stream is None:
             stream = zlib.crc32(name.encode())
         self.stream = integer("stream", stream, low=0, high=2**64 - 1)

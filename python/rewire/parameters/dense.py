@@ -14,11 +14,12 @@ from rewire import _core
 from rewire._checks import boolean, choice, describe, entries, integer, number
 from rewire._container import Array, blocks
 from rewire._geometry import item_bytes, padded
+from rewire._precision import KEPT
 from rewire._structure import Mask
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.parameters.axes import Axis, checked_axes, checked_shape, cut
-from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, fitting
+from rewire.parameters.base import GRADIENT, Owner, Parameter, fitting
 from rewire.parameters.field import Field
 from rewire.parameters.units import Rescale
 
@@ -76,7 +77,7 @@ class DenseParameter(Parameter):
         dtype: str | None = None,
     ) -> None:
         super().__init__(
-            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, DTYPES)
+            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, KEPT)
         )
         self._shape = checked_shape(shape)
         self._size = math.prod(self._shape)

@@ -16,6 +16,7 @@ from rewire._container import Array, Parts
 from rewire._geometry import Geometry
 from rewire._pickling import StreamedStore
 from rewire._positions import decode
+from rewire._precision import KEPT
 from rewire._streaming import filled, slot_blocks, store_parts
 from rewire._structure import Mask, Structure
 from rewire.connectivity import Connectivity, Random, Request
@@ -23,7 +24,7 @@ from rewire.connectivity import connectivity as as_connectivity
 from rewire.initializers import KINDS as INITIALIZERS
 from rewire.initializers import Initializer, initializer
 from rewire.link_counts import plan_bytes, plant, sparse_bytes
-from rewire.parameters.base import DTYPES, GRADIENT, Owner, Parameter, fitting
+from rewire.parameters.base import GRADIENT, Owner, Parameter, fitting
 from rewire.parameters.field import Field
 from rewire.parameters.initial import GROUPS, Wanted, links_of
 from rewire.parameters.units import Rescale
@@ -91,7 +92,7 @@ class SparseParameter(Parameter):
         dtype: str | None = None,
     ) -> None:
         super().__init__(
-            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, DTYPES)
+            decays=decays, rate=rate, dtype=None if dtype is None else choice("dtype", dtype, KEPT)
         )
         self.n_in = integer("n_in", n_in, low=1, high=MAX_NEURONS)
         self.n_out = integer("n_out", n_out, low=1, high=MAX_NEURONS)
@@ -233,9 +234,15 @@ class SparseParameter(Parameter):
 
     # --- products -------------------------------------------------------------------------
 
+    @property
+    def rounds(self) -> bool:
+        """Whether products round their operands to bfloat16."""
+        return self.compute_dtype == "bfloat16"
+
     def forward(
         self, x: _core.Tiles, y: _core.Tiles, threads: int, *, bias: NDArray[Any] | None = None,
         activation: str = "linear", slope: float = 0.0, z: _core.Tiles | None = None,
+        scratch: _core.Scratch | None = None,
     ) -> None:  # fmt: skip
         """y = f(W x + bias), by sample; ``z`` receives what f is taken of.
 
@@ -249,13 +256,18 @@ class SparseParameter(Parameter):
         activation : {"linear", "relu", "leaky", "sigmoid", "tanh"}
         slope : float
             Of "leaky".
+        scratch : Scratch, optional
+            Where operands are rounded, if they are: that of the workspace, or else memory of this call.
         """
-        _core.forward(self.core, x, bias, activation, slope, y, z, threads)
+        _core.forward(self.core, x, bias, activation, slope, y, z, threads, self.rounds, scratch)
 
-    def backward_input(self, dy: _core.Tiles, dx: _core.Tiles, batch: int, threads: int) -> None:
+    def backward_input(
+        self, dy: _core.Tiles, dx: _core.Tiles, batch: int, threads: int,
+        scratch: _core.Scratch | None = None,
+    ) -> None:  # fmt: skip
         """dx = W' dy, by sample: the gradient for the inputs from that for the sums."""
         self.ready_mirror(batch, threads)
-        _core.backward_input(self.core, dy, dx, threads)
+        _core.backward_input(self.core, dy, dx, threads, self.rounds, scratch)
 
     def ready_mirror(self, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way.
