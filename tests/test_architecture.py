@@ -23,7 +23,8 @@ PACKAGE = ROOT / "python" / "rewire"
 
 # The Python modules in reading order, "package." standing for its __init__.
 ORDER = """
-    _collector _version _core _openmp errors _warn _format _record _checks _foreign _geometry _registry
+    _collector _version _core _openmp errors _warn _format _record _checks _foreign _geometry _precision
+    _registry
     _params _resources _elsewhere _gate _signals _fileio _blocks _bins _container _saving threads
     _moments _inputs
     _mapped _targets streams.pieces streams.sliced streams.iterated streams.parquet streams.kinds

@@ -175,7 +175,7 @@ def test_a_refusal_leaves_layers_free():
         ({"seed": -1}, ValueError, r"seed must be an integer in \[0, .*\], got -1"),
         ({"seed": 2**64}, ValueError, "seed must be an integer"),
         ({"seed": 1.0}, TypeError, "seed must be an integer"),
-        ({"dtype": "float16"}, ValueError, "dtype must be one of 'float32', 'float64', got 'float16'"),
+        ({"dtype": "float16"}, ValueError, "one of 'float32', 'float64', 'bfloat16', got 'float16'"),
         ({"dtype": np.float32}, TypeError, "dtype must be one of 'float32', 'float64'"),
     ],
 )

@@ -89,8 +89,8 @@ MUTANTS = [
     Mutant(
         "dtype-of-its-own-ignored",
         "parameters/base.py",
-        "DTYPES) if self.wanted_dtype is None else self.wanted_dtype",
-        "DTYPES)",
+        "given if self.wanted_dtype is None else self.wanted_dtype",
+        "given",
         "test_parameters.py::test_a_dtype_of_its_own",
     ),
     Mutant(

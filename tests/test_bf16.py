@@ -1,0 +1,301 @@
+"""Networks of bfloat16: products of rounded operands, sums of float32, everything kept in float32."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rewire as rw
+from rewire import _core
+from strategies import groups, random_store, seeds, tiles_of
+
+BF16_EPS = 2.0**-8  # the largest relative error of one rounding
+
+
+def rounded(x):
+    """float32 rounded to bfloat16, to nearest even, as float32: the definition, for normal numbers."""
+    bits = np.ascontiguousarray(x, "f4").view("u4")
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype("u4").view("f4").reshape(np.shape(x))
+
+
+def chain(dtype, *, group=4, seed=3, hidden=37, activation="relu"):
+    layers = [
+        rw.Sparse(23, hidden, density=0.3, group=group, activation=activation),
+        rw.Dropout(0.25),
+        rw.Sparse(hidden, 5, density=0.5, group=1),
+    ]
+    return rw.Sequential(layers, seed=seed, dtype=dtype)
+
+
+def data(n=150, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 23)).astype("f4"), rng.integers(0, 5, n)
+
+
+def fitted(dtype="bfloat16", *, threads=1, epochs=2, rewiring="set", **options):
+    net, (X, y) = chain(dtype, **options), data()
+    optimizer = rw.SGD(0.05, momentum=0.9)
+    trainer = rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring=rewiring, threads=threads)
+    trainer.fit(X, y, epochs=epochs, batch_size=64, verbose=0)
+    return trainer
+
+
+def values_of(net):
+    return np.concatenate([p.read() for p in net.parameters().values()])
+
+
+# --- the products ---------------------------------------------------------------------
+
+
+def products(store, x, dy, bias, bf16):
+    tx, tdy, ty, tdx = (tiles_of(a) for a in (x, dy, dy, x))
+    store.add_field("gradient", "float32")
+    _core.forward(store._core, tx, bias, "relu", 0.0, ty, None, 1, bf16)
+    _core.backward_input(store._core, tdy, tdx, 1, bf16)
+    _core.backward_weights(store._core, tx, tdy, "gradient", 1, bf16=bf16)
+    return ty.unpack(), tdx.unpack(), store.get_field("gradient")
+
+
+@pytest.mark.parametrize("isa", _core.isa_available())
+@given(group=groups, batch=st.integers(1, 200), seed=seeds)
+def test_products_are_those_of_rounded_operands(isa, group, batch, seed):
+    """To the bit, on every instruction set."""
+    before = _core.force_isa(isa)
+    try:
+        rng = np.random.default_rng(seed)
+        n_in, n_out = (int(n) for n in rng.integers(1, 80, 2))
+        store = random_store(rng, n_out, n_in, group, density=float(rng.random()))
+        twin = store.copy()
+        twin._core.set_field("weight", rounded(store.get_field("weight")))
+        x, dy = (rng.normal(size=(batch, n)).astype("f4") for n in (n_in, n_out))
+        bias = np.zeros(-(-n_out // 8) * 8, "f4")
+        bias[:n_out] = rng.normal(size=n_out)
+        found = products(store, x, dy, bias, True)
+        for one, other in zip(found, products(twin, rounded(x), rounded(dy), bias, False), strict=True):
+            assert one.tobytes() == other.tobytes()
+    finally:
+        _core.force_isa(before)
+
+
+def test_numbers_at_the_edges_are_rounded_as_the_instructions_do():
+    """Infinities and NaN stay, subnormal numbers become zeros, what lies beyond the largest overflows."""
+    given = np.array([np.inf, -np.inf, np.nan, 1e-39, -1e-39, 3.3961775e38, 3.3961e38, 1 + 2.0**-8], "f4")
+    given = np.append(given, np.array([0x7F800001], "u4").view("f4"))  # a NaN whose payload is dropped
+    store = rw.WeightStore(n_out=len(given), n_in=len(given))
+    store._core.load(
+        np.arange(len(given) + 1), np.arange(len(given), dtype="i4"), np.ones((len(given), 1), "f4")
+    )
+    for batch in (1, 40):
+        x = tiles_of(np.tile(given, (batch, 1)))
+        y = tiles_of(np.zeros((batch, len(given)), "f4"))
+        _core.forward(store._core, x, None, "linear", 0.0, y, None, 1, True)
+        largest = (2 - 2.0**-7) * 2.0**127
+        # A number beside an infinity is in a sum of its own: 0 * inf comes nowhere.
+        expected = np.array([np.inf, -np.inf, np.nan, 0, 0, np.inf, largest, 1, np.nan], "f4")
+        np.testing.assert_array_equal(y.unpack(), np.tile(expected, (batch, 1)))
+
+
+@pytest.mark.parametrize("what", ["few", "float64"])
+def test_what_cannot_be_rounded_is_refused(what):
+    dtype = "float64" if what == "float64" else "float32"
+    store = rw.WeightStore(n_out=3, n_in=4, dtype=dtype)
+    x, y = (tiles_of(np.zeros((2, n), dtype)) for n in (4, 3))
+    if what == "few":
+        x = _core.SparseInputs(4, dtype)
+    with pytest.raises(TypeError, match="bfloat16"):
+        _core.forward(store._core, x, None, "linear", 0.0, y, None, 1, True)
+
+
+# --- networks --------------------------------------------------------------------------
+
+
+def test_a_network_says_what_it_is():
+    net = chain("bfloat16")
+    assert (net.dtype, net.variable_dtype) == ("bfloat16", "float32")
+    assert {p.dtype for p in net.parameters().values()} == {"float32"}
+    assert {p.compute_dtype for p in net.parameters().values()} == {"bfloat16"}
+    assert (net.layers[0].dtype, net.layers[0].compute_dtype) == ("float32", "bfloat16")
+    assert "dtype='bfloat16'" in repr(net)
+    assert net.layers[0].store.dtype == np.float32
+    assert net.predict(data()[0]).dtype == np.float32
+    other = chain("float32")
+    assert values_of(net).tobytes() == values_of(other).tobytes()  # the same draws
+    assert (net.nbytes, net.nnz) == (other.nbytes, other.nnz)
+
+
+def test_a_step_is_that_of_a_twin_in_numpy():
+    """Two layers, cross entropy, one step of SGD, all sums in float64."""
+    layers = [
+        rw.Sparse(23, 37, density=0.3, group=2, activation="relu", bias=False),
+        rw.Sparse(37, 5, density=0.5, bias=False, activation="softmax"),
+    ]
+    net, (X, y) = rw.Sequential(layers, seed=3, dtype="bfloat16"), data(70)
+    first, second = (dense_of(net.layers[i]) for i in (0, 1))
+    before = net.predict(X)
+    hidden = np.maximum(rounded(X).astype("f8") @ rounded(first).astype("f8").T, 0)
+    logits = rounded(hidden).astype("f8") @ rounded(second).astype("f8").T
+    np.testing.assert_allclose(before, softmax(logits), rtol=0, atol=2e-3)  # where rounding falls to a side
+    rw.Trainer(net, loss="cross_entropy", optimizer=rw.SGD(1.0)).fit(X, y, epochs=1, batch_size=70, verbose=0)
+    dz = (softmax(logits) - np.eye(5)[y]) / len(X)
+    dw2 = rounded(dz).astype("f8").T @ rounded(hidden)
+    dh = rounded(dz).astype("f8") @ rounded(second) * (hidden > 0)
+    dw1 = rounded(dh).astype("f8").T @ rounded(X)
+    for layer, weights, dw in ((net.layers[0], first, dw1), (net.layers[1], second, dw2)):
+        there, now = weights != 0, dense_of(layer)
+        exact = (weights - dw)[there]
+        # Operands that differ in a last bit of bfloat16 here and there; without rounding it is 20 times this.
+        assert np.abs(now[there] - exact).max() < 2e-4, layer
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def dense_of(layer):
+    rows, cols, values = layer.store.to_arrays()
+    found = np.zeros((layer.n_out, layer.n_in), "f4")
+    found[rows, cols] = values
+    return found
+
+
+def test_rounding_changes_a_network_a_little():
+    X, _ = data()
+    narrow, wide = chain("bfloat16").predict(X), chain("float32").predict(X)
+    assert 0 < np.abs(narrow - wide).max() < 10 * BF16_EPS * np.abs(wide).max()
+
+
+@pytest.mark.parametrize("rewiring", ["static", "set", {"name": "rigl", "every": {"steps": 2}}], ids=str)
+def test_bits_do_not_depend_on_threads(rewiring):
+    nets = [fitted(threads=threads, rewiring=rewiring, hidden=300).network for threads in (1, 2, 4, 8)]
+    assert len({values_of(net).tobytes() for net in nets}) == 1
+    X, _ = data()
+    assert len({nets[0].predict(X, threads=threads).tobytes() for threads in (1, 2, 4, 8)}) == 1
+
+
+def test_a_sample_does_not_see_its_batch():
+    net, (X, _) = chain("bfloat16"), data(190)
+    whole = net.predict(X)
+    for size in (1, 7, 32, 64):
+        assert net.predict(X, batch_size=size).tobytes() == whole.tobytes()
+
+
+def test_copies_and_files_bring_the_dtype_back(tmp_path):
+    trainer = fitted()
+    net, (X, _) = trainer.network, data()
+    net.save(tmp_path / "net.safetensors")
+    copies = (
+        rw.Sequential.load(tmp_path / "net.safetensors"), copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    )  # fmt: skip
+    for twin in copies:
+        assert twin.dtype == "bfloat16"
+        assert twin.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+def test_training_goes_on_from_a_file_bit_for_bit(tmp_path):
+    X, y = data()
+    whole, parts = fitted(epochs=4), fitted(epochs=2)
+    parts.save(tmp_path / "trainer.safetensors")
+    resumed = rw.Trainer.resume(tmp_path / "trainer.safetensors")
+    assert resumed.network.dtype == "bfloat16"
+    resumed.fit(X, y, epochs=2, batch_size=64, verbose=0)
+    assert values_of(resumed.network).tobytes() == values_of(whole.network).tobytes()
+
+
+def test_a_file_of_another_dtype_is_no_checkpoint_of_it(tmp_path):
+    assert not chain("bfloat16").resembles(chain("float32").config())
+    config = chain("bfloat16").config() | {"dtype": "float16"}
+    with pytest.raises(
+        ValueError, match="dtype must be one of 'float32', 'float64', 'bfloat16', got 'float16'"
+    ):
+        rw.Sequential.from_config(config, chain("bfloat16").arrays())
+
+
+def doubled(store):
+    with store.view() as view:
+        view.weight *= 2.0
+
+
+def fewer(store):
+    rows, cols, _ = store.to_arrays()
+    whole = np.isin(cols + 1000 * (rows // 4), (cols + 1000 * (rows // 4))[:3])  # slots of four rows
+    store.remove(rows[whole], cols[whole])
+
+
+def test_nothing_is_computed_with_weights_of_before():
+    """Rounded copies last for one product: edits and writes through views are seen at once."""
+    net, (X, _) = chain("bfloat16"), data(64)
+    store = net.layers[0].store
+    before = net.predict(X)
+    for change in (doubled, fewer):
+        change(store)
+        after = net.predict(X)
+        again = rw.Sequential.from_config(net.config(), net.arrays())
+        assert after.tobytes() == again.predict(X).tobytes() != before.tobytes()
+        before = after
+
+
+def test_sparse_inputs_give_the_bits_of_dense_ones():
+    net, (X, y) = chain("bfloat16"), data()
+    X[np.random.default_rng(1).random(X.shape) < 0.9] = 0
+    csr = scipy.sparse.csr_matrix(X)
+    assert net.predict(csr).tobytes() == net.predict(X).tobytes()
+    trained = []
+    for inputs in (X, csr):
+        twin = chain("bfloat16")
+        trainer = rw.Trainer(twin, loss="cross_entropy", rewiring="set")
+        trainer.fit(inputs, y, epochs=1, batch_size=32, verbose=0)
+        trained.append(values_of(twin).tobytes())
+    assert trained[0] == trained[1]
+
+
+def test_a_predictor_has_the_bits_of_predict():
+    net, (X, _) = fitted().network, data()
+    served = net.compile()
+    assert served.dtype == "float32"
+    assert served.predict(X).tobytes() == net.predict(X).tobytes()
+    assert served.predict(X[0]).tobytes() == net.predict(X[:1])[0].tobytes()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [rw.Sparse(23, 16, density=0.5), rw.Dense(16, 5)],
+        lambda: [rw.Sparse(23, 16, density=0.5), rw.LayerNorm(), rw.Sparse(16, 5, density=0.5)],
+        lambda: [rw.SwitchNet4(23, width=32, depth=2), rw.Sparse(32, 5, density=0.5)],
+        lambda: [rw.TwoSided(23), rw.Sparse(46, 16, density=0.5), rw.Sparse(16, 5, density=0.5)],
+        lambda: [rw.layers.Residual([rw.Sparse(23, 23, density=0.5)]), rw.Sparse(23, 5, density=0.5)],
+    ],
+    ids=["dense", "norm", "switches", "two sides", "residual"],
+)
+def test_layers_of_every_kind_train(layers):
+    X, y = data()
+    found = []
+    for dtype in ("bfloat16", "float32"):
+        net = rw.Sequential(layers(), seed=1, dtype=dtype)
+        trainer = rw.Trainer(net, loss="cross_entropy", optimizer="adam", rewiring="set")
+        trainer.fit(X, y, epochs=2, batch_size=64, verbose=0)
+        net.validate()
+        found.append(net.predict(X))
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.2
+
+
+def test_a_parameter_may_keep_a_dtype_of_its_own():
+    weight = rw.SparseParameter(4, 3, density=1.0, dtype="float32").build(name="w", seed=0, dtype="bfloat16")
+    assert (weight.dtype, weight.compute_dtype) == ("float32", "float32")
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        rw.SparseParameter(4, 3, density=1.0, dtype="bfloat16")
+
+
+def test_the_range_is_that_of_bfloat16():
+    net = chain("bfloat16")
+    X, _ = data(3)
+    X[1, 4] = 3.4e38
+    with pytest.raises(
+        ValueError, match=r"X must lie within 3.4e\+38, the range of bfloat16.*row 1, column 4"
+    ):
+        net.predict(X)
