@@ -278,13 +278,14 @@ build/c/serial/kernels_%.o: VARIANT = -O1
 build/c/serial/test_%: VARIANT = -O1
 build/c/openmp/test_%: VARIANT = -O1 -fopenmp
 build/c/asan/test_%.o: VARIANT = -O1 -g1 -fopenmp -fno-omit-frame-pointer -fsanitize=address
-WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_neon kernels_scalar \
-                 adam fields rescale targets check csr loader store structure test_core
+WITHOUT_OPENMP = base hypergeometric mem normal topk cpu kernels_avx2 kernels_avx512 kernels_avx512bf16 kernels_neon \
+                 kernels_scalar adam fields rescale targets check csr loader store structure test_core
 SHARED = $(WITHOUT_OPENMP:%=build/c/openmp/%.o)
 build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
                                     -fsanitize=address,bounds,shift,signed-integer-overflow
 build/c/asan/kernels_scalar.o: VARIANT += -fsanitize=undefined
 build/c/asan/kernels_avx512.o: VARIANT += -Wno-sign-conversion
+build/c/asan/kernels_avx512bf16.o: VARIANT += -Wno-sign-conversion -Wno-conversion
 ifeq ($(shell grep -om1 avx512bw /proc/cpuinfo 2>/dev/null),)
 SHARED += build/c/asan/kernels_avx512.o
 build/c/serial/kernels_avx512.o: VARIANT = -O0 -Wno-sign-conversion

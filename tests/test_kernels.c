@@ -14,6 +14,7 @@
 #include "kernels/grow_gradient.h"
 #include "kernels/nonzeros.h"
 #include "kernels/tuned.h"
+#include "kernels/bf16.h"
 #include "kernels/hot.h"
 #include "kernels/arrays.h"
 #include "kernels/rows.h"
@@ -104,6 +105,12 @@ int main(int argc, char **argv)
 
     RUN(test_tuning_changes_no_bit);
     RUN(test_a_poll_can_stop_it_within_panels);
+
+    RUN(test_every_number_is_rounded_to_the_nearest);
+    RUN(test_bf16_has_the_bits_of_rounded_operands);
+    RUN(test_bf16_of_strange_numbers);
+    RUN(test_bf16_keeps_the_sign_of_a_zero);
+    RUN(test_bf16_refuses);
 
     RUN(test_a_predictor_has_the_values_of_its_layers);
     RUN(test_a_predictor_of_matrices);

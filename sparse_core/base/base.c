@@ -37,6 +37,7 @@ size_t rw_dtype_size(rw_dtype dtype)
     case RW_I32: return sizeof(int32_t);
     case RW_I64: return sizeof(int64_t);
     case RW_U8:  return sizeof(uint8_t);
+    case RW_BF16: return sizeof(uint16_t);
     }
     return 0;
 }

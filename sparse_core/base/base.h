@@ -27,7 +27,8 @@ typedef enum {
 /* One sentence for each status; never NULL. */
 const char *rw_status_str(rw_status status);
 
-typedef enum { RW_F32 = 0, RW_F64 = 1, RW_I32 = 2, RW_I64 = 3, RW_U8 = 4 } rw_dtype;
+/* RW_BF16, the upper half of a float32, is of rounded copies alone (ops/bf16.h): no field has it. */
+typedef enum { RW_F32 = 0, RW_F64 = 1, RW_I32 = 2, RW_I64 = 3, RW_U8 = 4, RW_BF16 = 5 } rw_dtype;
 
 /* Bytes of one value, or 0 if `dtype` is none of the above. */
 size_t rw_dtype_size(rw_dtype dtype);

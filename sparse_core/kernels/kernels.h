@@ -223,9 +223,13 @@ typedef struct {
     const double *mean, *scale;
 } rw_user_rows;
 
+typedef struct rw_bf16_kernels rw_bf16_kernels;
+
 typedef struct {
-    const char *name;  /* "scalar", "avx2", "avx512", "neon" */
-    rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to */
+    const char *name;  /* "scalar", "avx2", "avx512", "avx512bf16", "neon" */
+    rw_dtype dtype;    /* RW_F32 or RW_F64: what void * below points to, */
+    rw_dtype operands; /* but for what goes into forward, dx_scatter and dw: RW_BF16 in ops/bf16.c */
+    const rw_bf16_kernels *bf16; /* kernels_bf16.h; NULL where the set has no such instruction */
     int32_t lanes;     /* of the widest register */
     int32_t panel;     /* sources that `outer` takes beside each other, */
     int32_t outer_rows; /* and rows */
@@ -436,7 +440,8 @@ typedef struct {
  * this machine can run (CPU and operating system) are listed. */
 const rw_kernels *const *rw_kernels_list(rw_dtype dtype, int *n);
 
-/* By name, or NULL when unknown here. NULL or "" gives the best. */
+/* By name, or NULL when unknown here. NULL or "" gives the best; so does, of float64, the name of a set that
+ * float32 alone has. */
 const rw_kernels *rw_kernels_named(rw_dtype dtype, const char *name);
 
 #endif

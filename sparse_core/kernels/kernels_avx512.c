@@ -54,6 +54,10 @@ static const rw_tuning avx512_tuning = RW_TUNING_MEASURED;
     } while (0)
 #include "kernels/kernels_small_batch.h"
 #define RW_SMALL_BATCH_SGD f32_small_batch_sgd
+#if RW_X86_BF16
+#define RW_BF16_ISA avx512bf16
+#define RW_BF16_KERNELS rw_bf16_avx512
+#endif
 #define RW_F f32
 #define RW_DTYPE RW_F32
 #define RW_DTYPE_BITS 32

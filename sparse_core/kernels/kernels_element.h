@@ -3,7 +3,8 @@
  * Included with RW_T, RW_F (f32 or f64), RW_DTYPE, RW_WIDE (the widest register)
  * and RW_WIDE_LANES, RW_ISA (avx2), RW_TUNED (its rw_tuning), and
  * RW_DISPATCH(tile, kernel, arguments), which picks the register width for a tile.
- * RW_SMALL_BATCH_SGD, where defined, is that kernel. The loops are plain C that compilers
+ * RW_SMALL_BATCH_SGD, where defined, is that kernel; RW_BF16_ISA names the set that has RW_BF16_KERNELS
+ * beside it. The loops are plain C that compilers
  * turn into vector code; nothing here fuses, so every instruction set gives the same
  * bits (but for differences between versions of libm's exp and tanh). */
 
@@ -603,33 +604,41 @@ RW_KERNEL void RW_E(row_sum)(const void *dy, int32_t n, void *out, int32_t tile,
 #define RW_TEXT(isa) RW_TEXT_(isa)
 #define RW_TEXT_(isa) #isa
 
-const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = {
-    .name = RW_TEXT(RW_ISA), .dtype = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,
-    .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,
-    .rest = RW_V(rest),
-    .forward = RW_E(forward), .links_by_source = RW_E(links_by_source),
-    .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),
-    .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),
-    .nonzero_outer = RW_E(nonzero_outer), .outer = RW_E(outer), .at_least = RW_E(at_least),
-    .small_batch_sgd = RW_SMALL_BATCH_SGD,
-    .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),
-    .dropout = RW_E(dropout),
-    .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),
-    .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),
-    .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),
-    .winners = RW_E(winners), .winners_back = RW_E(winners_back),
-    .count_winners = RW_E(count_winners),
-    .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),
-    .wht = RW_E(wht),
-    .switches = RW_E(switches), .switches_back = RW_E(switches_back),
-    .switches_gradient = RW_E(switches_gradient),
-    .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),
-    .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),
-    .r2 = RW_E(r2),
-    .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack), .round_bf16 = RW_ROUND_BF16,
+#define RW_TABLE_ENTRIES                                                                           \
+    .dtype = RW_DTYPE, .operands = RW_DTYPE, .lanes = RW_WIDE_LANES, .panel = RW_PANEL,            \
+    .outer_rows = RW_OUTER_ROWS, .tuning = &RW_TUNED,                                              \
+    .rest = RW_V(rest),                                                                            \
+    .forward = RW_E(forward), .links_by_source = RW_E(links_by_source),                            \
+    .matrix_by_source = RW_E(matrix_by_source), .dx_gather = RW_E(dx_gather), .dx_scatter = RW_E(dx_scatter),\
+    .dw = RW_E(dw), .nonzero_forward = RW_E(nonzero_forward), .nonzero_dw = RW_E(nonzero_dw),      \
+    .nonzero_outer = RW_E(nonzero_outer), .outer = RW_E(outer), .at_least = RW_E(at_least),        \
+    .small_batch_sgd = RW_SMALL_BATCH_SGD,                                                         \
+    .row_sum = RW_E(row_sum), .activate = RW_E(activate), .activate_back = RW_E(activate_back),    \
+    .dropout = RW_E(dropout),                                                                      \
+    .two_sides = RW_E(two_sides), .two_sides_back = RW_E(two_sides_back),                          \
+    .layer_norm = RW_E(layer_norm), .layer_norm_back = RW_E(layer_norm_back),                      \
+    .row_norm = RW_E(row_norm), .row_norm_back = RW_E(row_norm_back), .row_dot = RW_E(row_dot),    \
+    .winners = RW_E(winners), .winners_back = RW_E(winners_back),                                  \
+    .count_winners = RW_E(count_winners),                                                          \
+    .srelu = RW_E(srelu), .srelu_back = RW_E(srelu_back), .srelu_gradient = RW_E(srelu_gradient),  \
+    .wht = RW_E(wht),                                                                              \
+    .switches = RW_E(switches), .switches_back = RW_E(switches_back),                              \
+    .switches_gradient = RW_E(switches_gradient),                                                  \
+    .loss = RW_E(loss), .largest = RW_E(largest), .exponentials = RW_E(exponentials),              \
+    .distances = RW_E(distances), .softmax_back = RW_E(softmax_back), .agree = RW_E(agree),        \
+    .r2 = RW_E(r2),                                                                                \
+    .update = RW_E(update), .pack = RW_E(pack), .unpack = RW_E(unpack), .round_bf16 = RW_ROUND_BF16,\
     .multiply_add = RW_E(multiply_add), .read = RW_E(read)
-};
 
+const rw_kernels RW_TABLE_OF(RW_ISA, RW_F) = { .name = RW_TEXT(RW_ISA), RW_TABLE_ENTRIES };
+#ifdef RW_BF16_ISA /* the same set with products of bfloat16 */
+const rw_kernels RW_TABLE_OF(RW_BF16_ISA, RW_F) = { .name = RW_TEXT(RW_BF16_ISA), .bf16 = &RW_BF16_KERNELS,
+                                                    RW_TABLE_ENTRIES };
+#undef RW_BF16_ISA
+#undef RW_BF16_KERNELS
+#endif
+
+#undef RW_TABLE_ENTRIES
 #undef RW_ROUND_BF16
 #undef RW_PAIR
 #undef RW_BITS

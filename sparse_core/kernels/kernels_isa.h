@@ -26,6 +26,13 @@
 #define RW_X86 0
 #endif
 
+/* Compilers that know products of bfloat16, and how to ask a processor for them. */
+#if RW_X86 && (defined(__clang__) ? __clang_major__ >= 10 : __GNUC__ >= 11)
+#define RW_X86_BF16 1
+#else
+#define RW_X86_BF16 0
+#endif
+
 #if defined(__aarch64__) && defined(__ARM_NEON)
 #define RW_NEON 1
 #else
@@ -105,6 +112,10 @@ extern const rw_kernels rw_kernels_scalar_f32, rw_kernels_scalar_f64;
 #if RW_X86
 extern const rw_kernels rw_kernels_avx2_f32, rw_kernels_avx2_f64;
 extern const rw_kernels rw_kernels_avx512_f32, rw_kernels_avx512_f64;
+#endif
+#if RW_X86_BF16
+extern const rw_bf16_kernels rw_bf16_avx512;
+extern const rw_kernels rw_kernels_avx512bf16_f32;
 #endif
 #if RW_NEON
 extern const rw_kernels rw_kernels_neon_f32, rw_kernels_neon_f64;

@@ -62,10 +62,11 @@ typedef struct {
     int64_t grow_bytes;
 } rw_tuning;
 
-#define RW_TUNING_WITH(tile_wide) /* of one tile, for forward and scatter */                  \
+#define RW_TUNING_WITH(tile_wide, scatter_slots) /* tile: for forward and scatter */            \
     {                                                                                         \
         .forward = { .bytes = 64 << 10, .slots = 40, .group = 2, .wide = tile_wide },         \
-        .scatter = { .bytes = 32 << 10, .slots = 20, .group = 4, .wide = (tile_wide) },       \
+        .scatter = { .bytes = 32 << 10, .slots = (scatter_slots), .group = 4,                 \
+                     .wide = (tile_wide) },                                                   \
         .dw = { .bytes = 64 << 10, .slots = 20, .group = 4, .wide = 4 << 20, .line = 1024 },  \
         .panel_line = 64, .panel_most = 1536 << 10, .panel_reuse = 8, .near = 512 << 10,      \
         .counted = 128, .gather_piece = 14, .gather_slots = 512 << 10,                        \
@@ -73,6 +74,6 @@ typedef struct {
         .outer_span = 256, .grow_bytes = 4 << 20                                              \
     }
 
-#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX)
+#define RW_TUNING_MEASURED RW_TUNING_WITH(INT64_MAX, 20)
 
 #endif

@@ -51,6 +51,7 @@ static double sumsq(rw_dtype dtype, const void *values, int64_t n)
     case RW_I32: return sumsq_i32(values, n);
     case RW_I64: return sumsq_i64(values, n);
     case RW_U8:  return sumsq_u8(values, n);
+    case RW_BF16: break;
     }
     return 0;
 }

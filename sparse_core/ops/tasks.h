@@ -151,13 +151,19 @@ static inline bool rw_tiles_alike(const rw_tiles *a, const rw_tiles *b)
     return a->n == b->n && a->batch == b->batch && a->tile == b->tile && a->dtype == b->dtype;
 }
 
+/* Is it what kernels compute in, or what goes into their products? */
+static inline bool rw_is_of(const rw_kernels *k, rw_dtype dtype)
+{
+    return dtype == k->dtype || dtype == k->operands;
+}
+
 /* Do a layer's inputs and outputs fit its store? */
 static inline bool rw_layer_fits(const rw_kernels *k, const rw_store *s, const rw_tiles *in,
                                  const rw_tiles *out)
 {
     return in->n == s->n_in && out->n == s->n_out && in->batch == out->batch &&
-           in->tile == out->tile && in->dtype == k->dtype && out->dtype == k->dtype &&
-           s->field[RW_WEIGHT].dtype == k->dtype && in->batch > 0;
+           in->tile == out->tile && rw_is_of(k, in->dtype) && rw_is_of(k, out->dtype) &&
+           rw_is_of(k, s->field[RW_WEIGHT].dtype) && in->batch > 0;
 }
 
 /* Multiply-adds of a product with all slots. */

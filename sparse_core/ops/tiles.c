@@ -20,7 +20,7 @@ size_t rw_tiles_bytes(int64_t n, int64_t batch, int32_t tile, rw_dtype dtype)
 {
     int64_t rows = rows_of(n);
     if (!rows || batch < 1 || tile < 1 || tile > RW_MAX_TILE || (tile & (tile - 1)) != 0
-        || batch > INT64_MAX - tile || (dtype != RW_F32 && dtype != RW_F64))
+        || batch > INT64_MAX - tile || !rw_is_tile_dtype(dtype))
         return 0;
     size_t n_tiles = (size_t)((batch + tile - 1) / tile), bytes;
     return rw_mul_size(n_tiles, (size_t)rows, &bytes) &&

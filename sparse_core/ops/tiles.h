@@ -63,13 +63,19 @@ bool rw_tiles_padding_is_clear(const rw_tiles *t);
  * zero when either changes. RW_ESHAPE when it does not fit in the memory, or is another's. */
 rw_status rw_tiles_shape(rw_tiles *t, int64_t batch, int32_t tile);
 
+/* RW_BF16 only where bf16.h says so. */
+static inline bool rw_is_tile_dtype(rw_dtype dtype)
+{
+    return dtype == RW_F32 || dtype == RW_F64 || dtype == RW_BF16;
+}
+
 /* What every function that takes tiles relies on. */
 static inline bool rw_is_tiles(const rw_tiles *t)
 {
     return t && t->n >= 1 && t->n <= t->rows && t->rows % RW_ROW_PAD == 0
         && t->tile >= 1 && t->tile <= RW_MAX_TILE && (t->tile & (t->tile - 1)) == 0
         && t->batch >= 1 && t->n_tiles == (t->batch + t->tile - 1) / t->tile
-        && (t->dtype == RW_F32 || t->dtype == RW_F64) && rw_is_aligned(t->data)
+        && rw_is_tile_dtype(t->dtype) && rw_is_aligned(t->data)
         && (size_t)t->n_tiles * (size_t)t->rows * (size_t)t->tile * rw_dtype_size(t->dtype)
                <= t->bytes;
 }

@@ -65,6 +65,7 @@ static inline void rw_values_read(const rw_field *f, int64_t slot, int64_t n, do
     case RW_I32: READ_VALUES(int32_t); break;
     case RW_I64: READ_VALUES(int64_t); break;
     case RW_U8:  READ_VALUES(uint8_t); break;
+    case RW_BF16: break;
     }
 }
 
@@ -83,6 +84,7 @@ static inline void rw_values_write(rw_dtype dtype, void *array, int64_t first, i
     case RW_I32: WRITE_VALUES(int32_t); break;
     case RW_I64: WRITE_VALUES(int64_t); break;
     case RW_U8:  WRITE_VALUES(uint8_t); break;
+    case RW_BF16: break;
     }
 }
 

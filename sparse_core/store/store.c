@@ -128,6 +128,7 @@ void rw_field_bear(const rw_field *f, int64_t slot, int64_t n)
     case RW_I32: FILL(int32_t); break;
     case RW_I64: FILL(int64_t); break;
     case RW_U8:  FILL(uint8_t); break;
+    case RW_BF16: break;
     }
 }
 
@@ -136,7 +137,7 @@ rw_status rw_store_add_field(rw_store *s, const char *name, rw_dtype dtype, int3
 {
     RW_ASSERT(name);
     size_t length = strlen(name);
-    if (length == 0 || length >= RW_NAME_BYTES || rw_dtype_size(dtype) == 0
+    if (length == 0 || length >= RW_NAME_BYTES || rw_dtype_size(dtype) == 0 || dtype == RW_BF16
         || (width != 1 && width != s->group) || s->n_fields == RW_MAX_FIELDS)
         return RW_ESHAPE;
     if (rw_store_field(s, name) >= 0)

@@ -72,11 +72,13 @@ static const int32_t LENGTHS[] = { 1,  2,  3,  5,  7,  8,  9,  15, 16,  17,
                                    31, 32, 33, 63, 64, 65, 100, 128, 130 };
 enum { N_LENGTHS = (int)(sizeof LENGTHS / sizeof *LENGTHS), LONGEST = 130 };
 
-/* For every table of both precisions that runs here. */
+/* For every table of both precisions that runs here, but for those that differ from the next one in
+ * bfloat16 alone, which bf16.h has. */
 #define FOR_EACH_KERNELS(k)                                                          \
     for (int d_ = 0, i_ = 0, n_ = 0; d_ < 2; d_++, i_ = 0)                            \
         for (const rw_kernels *k; i_ < (rw_kernels_list(DTYPES[d_], &n_), n_) &&      \
-                                  (k = rw_kernels_list(DTYPES[d_], &n_)[i_]) != NULL; i_++)
+                                  (k = rw_kernels_list(DTYPES[d_], &n_)[i_]) != NULL; i_++) \
+            if (!k->bf16)
 
 /* --- values ----------------------------------------------------------------- */
 
