@@ -147,7 +147,7 @@ def test_edit_history_leaves_no_trace():
     assert digest(edited.arrays()) == digest(expected.arrays())
 
 
-def scattered(weight, dy, dx, batch, threads, scratch):
+def scattered(weight, dy, dx, batch, threads, scratch, rounded):
     """The product without a look at whether a mirror pays."""
     _core.backward_input(weight.core, dy, dx, threads)
 

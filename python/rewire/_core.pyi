@@ -289,6 +289,13 @@ class Scratch:
     def __init__(self) -> None: ...
     nbytes: int
 
+class Rounded:
+    """Tiles rounded to bfloat16 once, for several products of one pass, by who knows that they stay."""
+
+    def __init__(self) -> None: ...
+    def load(self, x: Tiles, threads: int) -> None: ...
+    nbytes: int
+
 # --- layers. act: "linear" | "relu" | "leaky" | "sigmoid" | "tanh" | "thresholded" | "gelu" | "gelu_tanh" |
 # "silu". bias: (n_out padded to a multiple of 8,) of the store's dtype, or None. All release the GIL and
 # raise KeyboardInterrupt on Ctrl-C.
@@ -303,6 +310,7 @@ def forward(
     threads: int,
     bf16: bool = False,  # operands are rounded to bfloat16: in the functions below too
     scratch: Scratch | None = None,
+    rounded: Rounded | None = None,  # of x
 ) -> None: ...
 def activate(
     bias: NDArray[Any] | None, act: str, slope: float, y: Tiles, z: Tiles | None, threads: int
@@ -315,6 +323,7 @@ def backward_input(
     threads: int,
     bf16: bool = False,
     scratch: Scratch | None = None,
+    rounded: Rounded | None = None,  # of dy
 ) -> None: ...
 def gather_pays(store: Store, batch: int) -> bool: ...
 def backward_update(
@@ -325,6 +334,7 @@ def backward_update(
     scratch: Scratch,
     threads: int,
     bf16: bool = False,
+    rounded: tuple[Rounded | None, Rounded | None] = (None, None),  # of x and dy
 ) -> None: ...
 def backward_weights(
     store: Store,
@@ -335,6 +345,7 @@ def backward_weights(
     add: bool = False,  # to what the field holds: old + new, in one rounding
     scratch: Scratch | None = None,  # with add or bf16: memory that is not asked for anew
     bf16: bool = False,
+    rounded: tuple[Rounded | None, Rounded | None] = (None, None),  # of x and dy
 ) -> None: ...
 def update_from(store: Store, field: str, update: Update, threads: int) -> None: ...
 def field_sumsq(store: Store, field: str) -> float: ...

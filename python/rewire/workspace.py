@@ -39,6 +39,7 @@ class Workspace:
         self._tiles: dict[Hashable, _core.Tiles] = {}
         self._arrays: dict[Hashable, NDArray[Any]] = {}
         self._few: _core.SparseInputs | None = None
+        self._rounded: dict[Hashable, _core.Rounded] = {}
 
     @property
     def nbytes(self) -> int:
@@ -48,6 +49,7 @@ class Workspace:
             + sum(a.nbytes for a in self._arrays.values())
             + self.scratch.nbytes
             + (0 if self._few is None else self._few.nbytes)
+            + sum(r.nbytes for r in self._rounded.values())
         )
 
     def shape(self, batch: int) -> None:
@@ -74,6 +76,12 @@ class Workspace:
         if self._few is None or self._few.n != n:
             self._few = _core.SparseInputs(n, self.dtype)
         return self._few
+
+    def rounded(self, key: Hashable, tiles: _core.Tiles, threads: int) -> _core.Rounded:
+        """What ``key`` names: these tiles as they are now, rounded to bfloat16 for products."""
+        found = self._rounded.setdefault(key, _core.Rounded())
+        found.load(tiles, threads)
+        return found
 
     def other(self, n: int, taken: _core.Tiles) -> _core.Tiles:
         """Tiles of ``n`` features that are not ``taken``: two of each width are enough to hand results on."""

@@ -10,7 +10,7 @@ cdef extern from "base/base.h" nogil:
         RW_OK, RW_ENOMEM, RW_ERANGE, RW_EEXIST, RW_ENOENT, RW_ESHAPE
         RW_EPINNED, RW_ESTALE, RW_EFULL, RW_ECORRUPT, RW_EINTR
     ctypedef enum rw_dtype:
-        RW_F32, RW_F64, RW_I32, RW_I64, RW_U8
+        RW_F32, RW_F64, RW_I32, RW_I64, RW_U8, RW_BF16
     ctypedef struct rw_fault:
         int64_t group, source
     ctypedef struct rw_run:
@@ -419,14 +419,23 @@ cdef extern from "ops/gradient.h" nogil:
 
 
 cdef extern from "ops/bf16.h" nogil:
+    ctypedef struct rw_bf16_operands:
+        const rw_tiles *x
+        const rw_tiles *dy
+        const rw_tiles *rounded_x
+        const rw_tiles *rounded_dy
+    bint rw_bf16_has_kernels(const rw_kernels *k, const rw_tiles *t)
+    rw_status rw_bf16_round(const rw_kernels *k, const rw_tiles *x, rw_tiles *to, const rw_run *run)
     size_t rw_bf16_room(const rw_store *s, const rw_tiles *tiles)
-    rw_status rw_bf16_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const void *bias,
-                              rw_act act, double slope, rw_tiles *y, rw_tiles *z, void *room, const rw_run *run)
-    rw_status rw_bf16_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy, rw_tiles *dx,
-                                     void *room, const rw_run *run)
-    rw_status rw_bf16_backward_weights(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
-                                       int32_t grad, bint add, void *scratch, void *room, const rw_run *run)
-    rw_status rw_bf16_backward_update(const rw_kernels *k, rw_store *s, const rw_tiles *x, const rw_tiles *dy,
+    int64_t rw_bf16_scratch_values(const rw_kernels *k, const rw_store *s, const rw_tiles *dy)
+    rw_status rw_bf16_forward(const rw_kernels *k, const rw_store *s, const rw_tiles *x, const rw_tiles *rounded,
+                              const void *bias, rw_act act, double slope, rw_tiles *y, rw_tiles *z, void *room,
+                              const rw_run *run)
+    rw_status rw_bf16_backward_input(const rw_kernels *k, const rw_store *s, const rw_tiles *dy,
+                                     const rw_tiles *rounded, rw_tiles *dx, void *room, const rw_run *run)
+    rw_status rw_bf16_backward_weights(const rw_kernels *k, rw_store *s, const rw_bf16_operands *of, int32_t grad,
+                                       bint add, void *scratch, void *room, const rw_run *run)
+    rw_status rw_bf16_backward_update(const rw_kernels *k, rw_store *s, const rw_bf16_operands *of,
                                       const rw_update *u, void *scratch, void *room, const rw_run *run)
 
 

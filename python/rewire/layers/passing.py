@@ -54,6 +54,10 @@ Fill = Callable[[NDArray[Any]], object]
 Back = tuple[str, float, _core.Tiles]
 
 
+#: Operands of a product, rounded to bfloat16 before.
+Operands = tuple[_core.Rounded | None, _core.Rounded | None]
+
+
 class Updates(dict[tuple[bool, float], _core.Update]):
     """An optimizer's constants in the core's terms, for every kind of parameter.
 
@@ -121,7 +125,8 @@ class Apply:
             return
         update = self._updates[parameter.decays, parameter.rate]
         update.target = parameter.master
-        _core.backward_update(parameter.core, x, dy, update, p.ws.scratch, p.threads, parameter.rounds)
+        core, scratch, rounds = parameter.core, p.ws.scratch, parameter.rounds
+        _core.backward_update(core, x, dy, update, scratch, p.threads, rounds, p.rounded)
         parameter.version += 1
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -169,7 +174,7 @@ class Keep:
         if not add:
             parameter.hold_gradient(True)
         rounds, scratch = parameter.rounds, p.ws.scratch
-        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, scratch, rounds)
+        _core.backward_weights(parameter.core, x, dy, GRADIENT, p.threads, add, scratch, rounds, p.rounded)
         self.there[parameter.name] = parameter
 
     def dense(self, parameter: DenseParameter, fill: Fill, p: Pass) -> None:
@@ -261,13 +266,15 @@ class Pass:
         shards are through. None: they follow at once.
     watched : bool
         Whether what layers give that are no activation of another one is to last, for somebody who looks on.
+    rounded : tuple of (Rounded or None)
+        What the operands of the gradient that is being handed over, of x and of dy, have been rounded to.
     layer : Layer or None
         The one that runs, as far as layers in a row and branches say so.
     """
 
     __slots__ = (
-        "_handed", "_learner", "_saved", "_users", "epoch", "first_sample", "keeping", "layer", "linear",
-        "probing", "reports", "step", "threads", "training", "watched", "ws",
+        "_handed", "_learner", "_rounded", "_saved", "_users", "epoch", "first_sample", "keeping", "layer",
+        "linear", "probing", "reports", "rounded", "step", "threads", "training", "watched", "ws",
     )  # fmt: skip
 
     def __init__(
@@ -287,8 +294,10 @@ class Pass:
         self.learner = learner
         self.epoch, self.watched, self.keeping = 0, False, training
         self.reports: list[tuple[int, Report]] | None = None
+        self.rounded: Operands = (None, None)
         self.layer: Numbered | None = None
         self._saved: dict[int, Any] = {}
+        self._rounded: dict[int, _core.Rounded] = {}  # inputs, by layer
         self._users: dict[Hashable, int] = {}  # by key, which layer's tiles these are
 
     @property
@@ -380,6 +389,17 @@ class Pass:
     def saved(self, layer: Numbered) -> Any:
         """What the layer has saved: a tuple."""
         return self._saved[layer.index]
+
+    # --- operands of bfloat16 -------------------------------------------------------------
+
+    def round_inputs(self, layer: Numbered, x: _core.Tiles) -> _core.Rounded:
+        """Inputs rounded to bfloat16: for the layer's product now, and for its gradient in this pass."""
+        found = self._rounded[layer.index] = self.ws.rounded((layer.index, "x"), x, self.threads)
+        return found
+
+    def round_gradient(self, layer: Numbered, dy: _core.Tiles) -> Operands:
+        """What :meth:`round_inputs` gave, once, and ``dy``, rounded until the next layer asks."""
+        return self._rounded.pop(layer.index, None), self.ws.rounded("dy", dy, self.threads)
 
     # --- tiles from tiles -----------------------------------------------------------------
 

@@ -207,17 +207,22 @@ class Sparse(WeightLayer):
         if p.keeping and isinstance(x, _core.SparseInputs):
             self.weight.ready_for_few(x, p.threads)
         bias = None if self.bias_parameter is None else self.bias_parameter.padded
-        scratch, rounds = p.ws.scratch, self.weight.rounds
-        _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads, rounds, scratch)
+        scratch, rounds, rounded = p.ws.scratch, self.weight.rounds, None
+        if rounds and p.keeping:
+            rounded = p.round_inputs(self, x)
+        _core.forward(self.weight.core, x, bias, code, slope, y, z, p.threads, rounds, scratch, rounded)
         return y
 
     def backward(self, dy: _core.Tiles, x: _core.Tiles, p: Pass, need_dx: bool) -> _core.Tiles | None:
         self._derive(dy, p)
         dx = None
+        if self.weight.rounds:
+            p.rounded = p.round_gradient(self, dy)
         if need_dx:
             dx = p.ws.other(self.n_in, dy)
-            self.weight.backward_input(dy, dx, p.ws.batch, p.threads, p.ws.scratch)
+            self.weight.backward_input(dy, dx, p.ws.batch, p.threads, p.ws.scratch, p.rounded[1])
         p.taker(self.weight).sparse(self.weight, x, dy, p)
+        p.rounded = None, None
         return dx
 
     # --- paths, and neurons that are removed ----------------------------------------------

@@ -263,11 +263,11 @@ class SparseParameter(Parameter):
 
     def backward_input(
         self, dy: _core.Tiles, dx: _core.Tiles, batch: int, threads: int,
-        scratch: _core.Scratch | None = None,
+        scratch: _core.Scratch | None = None, rounded: _core.Rounded | None = None,
     ) -> None:  # fmt: skip
         """dx = W' dy, by sample: the gradient for the inputs from that for the sums."""
         self.ready_mirror(batch, threads)
-        _core.backward_input(self.core, dy, dx, threads, self.rounds, scratch)
+        _core.backward_input(self.core, dy, dx, threads, self.rounds, scratch, rounded)
 
     def ready_mirror(self, batch: int, threads: int) -> None:
         """Build the mirror where gathering through it pays; the bits are the same either way.
