@@ -299,3 +299,108 @@ def test_the_range_is_that_of_bfloat16():
         ValueError, match=r"X must lie within 3.4e\+38, the range of bfloat16.*row 1, column 4"
     ):
         net.predict(X)
+
+
+# --- rounded once, or in every product -------------------------------------------------------
+
+
+class Doubled(rw.layers.Elementwise):
+    """A layer that changes the tiles it gets, and hands them on."""
+
+    def forward(self, x, p):
+        x.array()[...] *= 2
+        return x
+
+    def backward(self, dy, x, p, need_dx):
+        dy.array()[...] *= 2
+        return dy
+
+
+class DoubledSparse(rw.Sparse):
+    """One that changes its outputs when a product has rounded them, it may be."""
+
+    def forward(self, x, p):
+        y = super().forward(x, p)
+        y.array()[...] *= 2
+        return y
+
+    def backward(self, dy, x, p, need_dx):
+        dy.array()[...] *= 2
+        return super().backward(dy, x, p, need_dx)
+
+
+class Around(rw.Layer):
+    """One that runs another, and changes what goes in and what comes out."""
+
+    def __init__(self, n_in, n_out):
+        self.n_in, self.n_out = n_in, n_out
+        self.child = rw.Sparse(n_in, n_out, density=0.5)
+
+    def connect(self, n_in):
+        self.child.connect(n_in)
+
+    def forward(self, x, p):
+        x.array()[...] *= 2
+        y = self.child.forward(x, p)
+        y.array()[...] *= 0.5
+        return y
+
+    def backward(self, dy, x, p, need_dx):
+        dy.array()[...] *= 0.5
+        dx = self.child.backward(dy, x, p, need_dx)
+        if dx is not None:
+            dx.array()[...] *= 2
+        return dx
+
+
+def sparse(n_in, n_out, kind=rw.Sparse, **options):
+    return kind(n_in, n_out, density=0.4, **options)
+
+
+CHAINS = {
+    "in a row": lambda: [
+        sparse(23, 40, group=8, activation="relu"), sparse(40, 36, group=4, activation="gelu"), sparse(36, 5)
+    ],
+    "dropout": lambda: [sparse(23, 40, group=4), rw.Dropout(0.3), sparse(40, 40, group=2), sparse(40, 5)],
+    "inner row": lambda: [
+        rw.layers.Row([sparse(23, 40, group=4), sparse(40, 23)]),
+        rw.layers.Residual([sparse(23, 30, group=2), sparse(30, 23)]), sparse(23, 5),
+    ],
+    "changed between": lambda: [sparse(23, 40), Doubled(), sparse(40, 40, group=4), sparse(40, 5)],
+    "changed after": lambda: [sparse(23, 40, DoubledSparse, group=4), sparse(40, 5, group=1)],
+    "changed around": lambda: [sparse(23, 40), Around(40, 30), sparse(30, 5)],
+}  # fmt: skip
+
+
+@pytest.mark.skipif("avx512bf16" not in _core.isa_available(), reason="needs products of bfloat16")
+@pytest.mark.parametrize("chained", CHAINS)
+@pytest.mark.parametrize("learning", ["fused", "clipped"])
+def test_instructions_for_it_train_the_same_network(chained, learning):
+    """AVX-512 rounds in every product; with instructions of its own a pass rounds once."""
+    X, y = data(230)
+    found = []
+    for isa in ("avx512bf16", "avx512"):
+        before = _core.force_isa(isa)
+        try:
+            net = rw.Sequential(CHAINS[chained](), seed=2, dtype="bfloat16")
+            optimizer = rw.SGD(0.02, momentum=0.9, clip_norm=1.0 if learning == "clipped" else None)
+            trainer = rw.Trainer(net, loss="cross_entropy", optimizer=optimizer, rewiring="set")
+            trainer.fit(X, y, epochs=2, batch_size=100, verbose=0)
+            found.append(values_of(net).tobytes() + net.predict(X).tobytes())
+        finally:
+            _core.force_isa(before)
+    assert found[0] == found[1]
+
+
+def test_rounded_tiles_are_of_those_alone():
+    x, other = (tiles_of(np.ones((64, 8), "f4")) for _ in range(2))
+    y = tiles_of(np.zeros((64, 3), "f4"))
+    store = rw.WeightStore(n_out=3, n_in=8)
+    rounded = _core.Rounded()
+    assert rounded.nbytes == 0
+    rounded.load(x, 1)
+    assert (rounded.nbytes > 0) == (_core.isa() == "avx512bf16")
+    _core.forward(store._core, x, None, "linear", 0.0, y, None, 1, True, rounded=rounded)
+    if rounded.nbytes:
+        with pytest.raises(ValueError, match="not those that were rounded"):
+            _core.forward(store._core, other, None, "linear", 0.0, y, None, 1, True, rounded=rounded)

@@ -186,9 +186,9 @@ RW_INLINE int32_t forward_blocks(const int32_t *source, const uint16_t *w, int32
         forward_slot(sum, x + (size_t)source[k] * tile, w + (size_t)(k - 1) * (size_t)rows, 2, rows, blocks);
         k++;
     }
-    const int32_t *at = source + k, *last = source + len - 1;
+    const int32_t *at = source + k, *stop = source + len;
     const uint16_t *its = w + (size_t)k * (size_t)rows;
-    for (; at < last && at[1] < end; at += 2, its += 2 * rows) {
+    for (; stop - at > 1 && at[1] < end; at += 2, its += 2 * rows) {
         const uint16_t *one = x + (size_t)at[0] * tile, *other = x + (size_t)at[1] * tile;
         if (far) {
             int32_t bytes = blocks * WORDS * (int32_t)sizeof *x;

@@ -5,8 +5,8 @@
  * that is kept stays float32: weights, an optimizer's state, biases, what layers hand on. So each function
  * is the one of layer.h or gradient.h whose name it carries, of rounded operands. That is what it calls,
  * and the definition on every machine; where an instruction set has products of its own for bfloat16
- * (kernels_bf16.h), results have the same bits. The product of two such numbers is exact in float32: a multiply-add has one
- * rounding whether a set fuses it or not, as long as it lies above 1e-38.
+ * (kernels_bf16.h), results have the same bits. The product of two such numbers is exact in float32: a
+ * multiply-add has one rounding whether a set fuses it or not, as long as it lies above 1e-38.
  *
  * Rounded copies are made anew in every call, in `room` of the caller's: O(links + activations) beside
  * O(links * batch). No copy of weights can ever be older than what it was made of. Copies of activations may

@@ -292,6 +292,28 @@ static void test_bf16_keeps_the_sign_of_a_zero(void)
     }
 }
 
+/* Without links there is nothing to round, nor any memory of weights. */
+static void test_bf16_of_an_empty_layer(void)
+{
+    int n;
+    const rw_kernels *const *list = rw_kernels_list(RW_F32, &n);
+    for (int set = 0; set < n; set++)
+        for (int g = 0; g < 4; g++) {
+            rw_store *s = rw_store_new(11, 12, GROUPS[g], RW_F32);
+            REQUIRE(s);
+            rw_tiles *x = tiles_of(3, 12, 70, 64, RW_F32), *dy = tiles_of(4, 11, 70, 64, RW_F32);
+            bf16_case expected = bf16_case_of(s, x, dy), found = bf16_case_of(s, x, dy);
+            run_rounded(list[set], &expected);
+            run_bf16(list[set], &found, true, 1);
+            check_same_case(&expected, &found);
+            bf16_case_free(&found);
+            bf16_case_free(&expected);
+            rw_tiles_free(dy);
+            rw_tiles_free(x);
+            rw_store_free(s);
+        }
+}
+
 static void test_bf16_refuses(void)
 {
     const rw_kernels *k = rw_kernels_named(RW_F32, NULL), *k64 = rw_kernels_named(RW_F64, NULL);
