@@ -141,6 +141,34 @@ def torch_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
     }
 
 
+def torch_bf16(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
+    """PyTorch's products of bfloat16, with weights of float32: the steps that autocast makes of a layer.
+
+    Activations are of bfloat16 from one layer to the next, so that only weights and their gradient are cast.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    x, g = (torch.from_numpy(_normal(batch, n)).bfloat16() for n in (n_in, n_out))
+    w = torch.nn.Parameter(torch.from_numpy(_normal(n_out, n_in)))
+    w.grad = torch.zeros(n_out, n_in)
+    narrow, matrix, gradient = w.detach().bfloat16(), w.data, w.grad
+    y, dx, dw = torch.empty_like(g), torch.empty_like(x), torch.empty_like(narrow)
+    optimizer = torch.optim.SGD([w], lr=LR, momentum=MOMENTUM, fused=True)
+
+    def backward() -> None:
+        torch.mm(g.t(), x, out=dw)
+        gradient.copy_(dw)
+
+    return {
+        "torch16 cast": lambda: narrow.copy_(matrix),
+        "torch16 fwd": lambda: torch.mm(x, narrow.t(), out=y),
+        "torch16 dx": lambda: torch.mm(g, narrow, out=dx),
+        "torch16 dw": backward,
+        "torch16 upd": optimizer.step,
+    }
+
+
 def numpy_dense(threads: int, n_in: int, n_out: int, batch: int) -> Operations:
     """NumPy's products, which are OpenBLAS's in NumPy's own wheels."""
     x, g, w = _normal(batch, n_in), _normal(batch, n_out), _normal(n_out, n_in)

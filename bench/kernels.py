@@ -19,6 +19,7 @@ from itertools import product
 import numpy as np
 from _array_cells import arrays
 from _batch_cells import batches
+from _bf16_cells import bf16, judge_bf16
 from _measure import Result, Side, SideError, measure
 from _report import Report, parser, settle
 
@@ -610,10 +611,12 @@ def main() -> None:
     machine = limits(report, arguments.threads)
     arrays(report)
     large = batches(report)
+    narrow = bf16(report, crossover)
     cells = run(report)
     tables(report, cells, machine)
     judge(report, cells)
     judge_batches(report, large)
+    judge_bf16(report, narrow)
     plots(report, cells, machine)
     report.save()
 

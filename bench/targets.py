@@ -32,6 +32,7 @@ TARGETS = {
     "S13": ("store", "a few links pruned and grown"),
     "S14": ("store", "store @ x beside SciPy's CSR"),
     "One sample": ("one_sample", "a compiled network, one sample at a time"),
+    "bfloat16": ("kernels", "a step in bfloat16"),
     "Batches": ("kernels", "large batches, and batches with an odd end"),
     "Sparse X": ("sparse_inputs", "a step follows what is stored in X"),
     "QuickSelection": ("selection", "features of Madelon"),
