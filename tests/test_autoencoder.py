@@ -189,13 +189,15 @@ def test_a_step_is_one_on_half_the_sum_of_squares():
         {"optimizer": rw.Adam(0.003), "activation": "relu", "init": "he", "rewiring": None},
         {"rewiring": None, "standardize": False, "dtype": "float64", "learning_rate_init": 1e-5},
         {"noise": 0.0, "drop_fraction": 0.5},
+        {"dtype": "bfloat16"},
     ],
     ids=str,
 )
 def test_parameters_do_what_they_say(digits, options):
     found = SparseDenoisingAutoencoder(**{**SMALL, "max_iter": 5, **options}).fit(digits)
     assert found.loss_curve_[-1] < found.loss_curve_[0]
-    assert found.transform(digits).dtype == options.get("dtype", "float32")
+    assert found.network_.dtype == options.get("dtype", "float32")
+    assert found.transform(digits).dtype == found.network_.variable_dtype
     assert found.network_.layers[0].group == options.get("group", 1)
     moved = sum(row["links_grown"][0] for row in found.trainer_.history.epochs)
     assert bool(moved) == (options.get("rewiring", 1) is not None)

@@ -886,7 +886,7 @@ TABLE = [
         ({"weight_decay": "l2"}, T, "weight_decay", "number", "got 'l2'"),
         ({"optimizer": rw.SGD}, T, "optimizer", "an Optimizer or None", "SGD"),
         ({"n_jobs": 1.5}, T, "n_jobs", "integer", "got 1.5"),
-        ({"dtype": "f4"}, V, "dtype", "'float32', 'float64'", "got 'f4'"),
+        ({"dtype": "bfloat16"}, V, "dtype", "'float32', 'float64'", "got 'bfloat16'"),
         ({"cd_k": 3}, T, "SparseBernoulliRBM", "'cd_k'"),
     ),
     row(lambda: rbm().fit(with_value(B, NAN)), "SparseBernoulliRBM.fit", V, "contains NaN"),

@@ -15,6 +15,7 @@ from small import HANG_SECONDS
 
 pytest.importorskip("sklearn")
 
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_friedman1, make_multilabel_classification
 from sklearn.feature_selection import RFE, SelectFromModel
 
@@ -301,14 +302,35 @@ def test_any_layout(digits):
 @pytest.mark.parametrize(
     "asked, given, got", [("float32", "float64", "float32"), ("auto", "float64", "float64"),
                           ("auto", "float32", "float32"), ("auto", "uint8", "float32"),
-                          ("float64", "float32", "float64")],
+                          ("float64", "float32", "float64"), ("bfloat16", "float64", "bfloat16")],
 )  # fmt: skip
 def test_dtype(digits, asked, given, got):
     X = digits[0].astype(given)
     clf = SparseMLPClassifier(**{**FAST, "max_iter": 1, "dtype": asked}).fit(X, digits[1])
     assert clf.network_.dtype == got
-    assert clf.predict_proba(X).dtype == got
-    assert clf.coefs_[0].dtype == got
+    kept = clf.network_.variable_dtype
+    assert kept == ("float32" if got == "bfloat16" else got)
+    assert clf.predict_proba(X).dtype == kept
+    assert clf.coefs_[0].dtype == kept
+
+
+@pytest.mark.parametrize("kind", [SparseMLPClassifier, SparseMLPRegressor])
+def test_bfloat16_is_kept_in_everything_that_goes_on(digits, kind):
+    """Networks that are pickled, gone on with or learnt in a stream stay what they are."""
+    X, y = digits[:2]
+    options = {**FAST, "max_iter": 1, "dtype": "bfloat16", "warm_start": True}
+    model = clone(kind(**options)).fit(X, y)
+    wide = kind(**options).set_params(dtype="float32").fit(X, y)
+    assert bits(model) != bits(wide)
+    copy = pickle.loads(pickle.dumps(model))
+    for one in (model, copy):
+        one.fit(X, y).partial_fit(X, y)
+        assert (one.network_.dtype, one.n_iter_) == ("bfloat16", 3)
+    assert bits(copy) == bits(model)
+    for other in ("float32", "auto"):  # which never means bfloat16
+        with pytest.raises(ValueError, match=f"^dtype must stay 'bfloat16' while .* got '{other}'$"):
+            copy.set_params(dtype=other).fit(X, y)
+    assert copy.set_params(warm_start=False).fit(X, y).network_.dtype == "float64"
 
 
 # --- weights of samples ------------------------------------------------------------------------

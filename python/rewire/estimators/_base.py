@@ -24,6 +24,7 @@ from rewire import _checks
 from rewire._foreign import hinted
 from rewire._inputs import Source, as_source, numbers_of
 from rewire._moments import quiet
+from rewire._precision import DTYPES, KEPT
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._strategies import WASSP, Strategy, trainings_of
 from rewire._strategies import strategy as as_strategy
@@ -39,6 +40,7 @@ from rewire.estimators._split import hold_out
 from rewire.initializers import Initializer
 from rewire.layers import Layer
 from rewire.losses import Loss
+from rewire.network import Sequential
 from rewire.optim import Optimizer
 from rewire.presets import Preset, preset
 from rewire.rewiring import SET, Rule, rewiring
@@ -468,7 +470,7 @@ class BaseSparseMLP(Fitted):
         self._check_loss(loss, usual)
         fitted["_built_with"] = _parameters.built_with(self)
         fitted["_built_from"] = _parameters.plain_values(self)
-        dtype = _checks.choice("dtype", self.dtype, ("float32", "float64", "auto"))
+        dtype = _checks.choice("dtype", self.dtype, (*DTYPES, "auto"))
         if dtype == "auto":
             dtype = "float64" if X.dtype == np.float64 else "float32"
         network = new_network(self, sizes, final, X, dtype)
@@ -511,7 +513,7 @@ class BaseSparseMLP(Fitted):
         if self._built_from is None or self._built_from != _parameters.plain_values(self):
             for name, (words, now) in _parameters.built_with(self).items():
                 was, before = kept.get(name, (words, now))
-                if now != before and not (name == "dtype" and now in ("auto", trainer.network.dtype)):
+                if now != before and not (name == "dtype" and _has_dtype(trainer.network, now)):
                     raise ValueError(
                         f"{name} must stay {was} while the same network is trained on, got {words}"
                     )
@@ -653,3 +655,8 @@ class BaseSparseMLP(Fitted):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _has_dtype(network: Sequential, asked: Any) -> bool:
+    """Whether a network is of the dtype that a parameter asks for; "auto" never asks for bfloat16."""
+    return bool(asked == network.dtype or (asked == "auto" and network.dtype in KEPT))

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from rewire import _checks, threads
 from rewire._inputs import is_lazy, numbers_of, say_whole
 from rewire._moments import balanced
+from rewire._precision import DTYPES
 from rewire.activations import activation
 from rewire.connectivity import Correlated, connectivity
 from rewire.initializers import initializer
@@ -142,7 +143,7 @@ def built_with(model: Any) -> dict[str, tuple[str, Any]]:
         "dropout": _checks.number("dropout", model.dropout, low=0.0, high=1.0, open_high=True),
         "loss": loss_of(model.loss, "mse"),
         "standardize": _checks.standardizing("standardize", model.standardize),
-        "dtype": _checks.choice("dtype", model.dtype, ("float32", "float64", "auto")),
+        "dtype": _checks.choice("dtype", model.dtype, (*DTYPES, "auto")),
     }
     return {name: (_checks.describe(getattr(model, name)), _plain(value)) for name, value in checked.items()}
 

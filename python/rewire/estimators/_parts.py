@@ -6,6 +6,7 @@ Most of it serves those that learn without targets; the others have more to choo
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,10 @@ def dense(X: Any) -> NDArray[Any]:
     return found
 
 
-def units(model: Any) -> tuple[int, str]:
-    """Hidden units, and the dtype that they are computed in."""
+def units(model: Any, dtypes: Sequence[str]) -> tuple[int, str]:
+    """Hidden units, and the dtype that they are computed in, one of these."""
     n = _checks.integer("n_components", model.n_components, low=1, high=_checks.MAX_NEURONS)
-    return n, _checks.choice("dtype", model.dtype, ("float32", "float64"))
+    return n, _checks.choice("dtype", model.dtype, dtypes)
 
 
 def initial_weights(model: Any, deviation: float) -> Initializer:

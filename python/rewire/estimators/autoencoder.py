@@ -15,6 +15,7 @@ from rewire import _checks
 from rewire._checks import describe
 from rewire._inputs import DenseSource, Source, as_source
 from rewire._moments import Moments, quiet
+from rewire._precision import DTYPES
 from rewire._snapshot import KEPT_BYTES, AttributesUndone
 from rewire._targets import refuse_where
 from rewire._warn import says_interrupted
@@ -93,7 +94,8 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
         Threads; results do not depend on it.
     verbose : {0, 1, 2}
         Silent, a line an epoch, a bar.
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
+        As of a :class:`SparseMLPClassifier`.
 
     Attributes
     ----------
@@ -321,7 +323,7 @@ class SparseDenoisingAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     def _new_trainer(self, n_features: int, *, stream: bool) -> Trainer:
         """A trainer of a new network."""
-        hidden, dtype = _parts.units(self)
+        hidden, dtype = _parts.units(self, DTYPES)
         kind, init = activation(self.activation), _parts.initial_weights(self, SCALE)
         if type(kind).body is not Activation.body:
             raise ValueError(

@@ -176,8 +176,10 @@ class SparseMLPClassifier(ClassifierMixin, BaseSparseMLP):
         says, and there is no ``early_stopping``; each call of ``partial_fit`` is one of their last epochs.
     verbose : bool or {0, 1, 2}
         Silent, a line an epoch, a bar.
-    dtype : {"float32", "float64", "auto"}
-        Of weights and arithmetic, whatever X is; auto takes float64 for float64 X.
+    dtype : {"float32", "float64", "bfloat16", "auto"}
+        Of weights and arithmetic, whatever X is; auto takes float64 for float64 X. With bfloat16 products
+        round their operands and all that is kept, given or saved is of float32, as in a
+        :class:`~rewire.Sequential` of it.
 
     Attributes
     ----------

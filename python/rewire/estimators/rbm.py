@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from rewire import _checks
 from rewire._inputs import as_source
 from rewire._moments import quiet
+from rewire._precision import KEPT
 from rewire._snapshot import AllOrNothing, AttributesUndone
 from rewire._warn import warn
 from rewire.boltzmann import LogPartition, Machine
@@ -90,6 +91,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
     n_jobs : int, optional
         Threads; results do not depend on it.
     dtype : {"float32", "float64"}
+        Not bfloat16: free energies and likelihoods are told apart by less than it rounds.
 
     Attributes
     ----------
@@ -311,7 +313,7 @@ class SparseBernoulliRBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Argu
         self._check_steps()
         if not isinstance(self.verbose, (bool, np.bool_)):
             _checks.integer("verbose", self.verbose, low=0)
-        hidden, dtype = _parts.units(self)
+        hidden, dtype = _parts.units(self, KEPT)
         n_jobs = _parameters.n_jobs(self.n_jobs)
         init = _parts.initial_weights(self, SCALE)
         layer = FreeEnergy(
