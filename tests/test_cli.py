@@ -366,6 +366,7 @@ def test_preset_gives_what_is_not_said(run, tmp_path):
             lambda t: t.network.layers[1].config()["fraction"] == 0.3,
         ),
         (["--dtype", "float64"], lambda t: t.network.dtype == "float64"),
+        (["--dtype", "bfloat16"], lambda t: t.network.dtype == "bfloat16"),
         (["--preset", "set-2018"], lambda t: t.rewiring.last_epoch == "remove"),
     ],
     ids=lambda o: " ".join(o) if isinstance(o, list) else "",
@@ -555,6 +556,20 @@ def test_inspect(run, model, tmp_path):
     assert code == 0 and "network, " in out and "momentum" not in out
 
 
+def test_a_network_of_bfloat16_is_told_and_used_like_any_other(run, tmp_path):
+    path = tmp_path / "m"
+    options = ("--hidden", 20, "--epochs", 1, "--dtype", "bfloat16", "--save", path, "--json", tmp_path / "j")
+    assert run("train", "--data", "digits", *options)[0] == 0
+    assert json.loads((tmp_path / "j").read_text())["dtype"] == "bfloat16"
+    code, out, _ = run("inspect", path, "--json", tmp_path / "i")
+    assert code == 0 and "bfloat16 (weights in float32)" in out
+    assert json.loads((tmp_path / "i").read_text())["dtype"] == "bfloat16"
+    assert run("eval", path)[0] == 0
+    predicted = run("predict", path, "--data", "digits")[1].split()
+    data = load("digits")
+    assert predicted == [str(k) for k in rw.load(path).predict(data.X_test).argmax(axis=1)]
+
+
 # --- info, bench, help
 
 
@@ -638,12 +653,15 @@ def test_info_says_when_the_instruction_set_is_forced():
 
 def test_bench(tmp_path):
     command = ["bench", "--width", "64", "--seconds", "0.1", "--threads", "1", "--json", str(tmp_path / "j")]
+    command += ["--dtype", "bfloat16"]
     done = subprocess.run(
         [sys.executable, "-m", "rewire", *command], capture_output=True, text=True, timeout=HANG_SECONDS
     )
     assert done.returncode == 0 and "GFLOP/s" in done.stdout and "make bench" in done.stdout
     assert "GB/s of memory" in done.stdout
-    assert json.loads((tmp_path / "j").read_text())["operations"]["forward"]["gflops"] > 0
+    told = json.loads((tmp_path / "j").read_text())
+    assert told["operations"]["forward"]["gflops"] > 0
+    assert told["dtype"] == "bfloat16" and ", bfloat16, 1 thread" in done.stdout
 
 
 COMMANDS = "demo train eval predict select encode rules info bench inspect".split()

@@ -1,8 +1,8 @@
 """``rewire bench``: how fast the kernels of one sparse layer are on this machine, in ten seconds.
 
 For one layer: forward, backprop to the inputs, gradient with update, each beside NumPy's dense product of
-the same shape, and the machine's own limits. GFLOP/s count connections only, 2 * nnz * batch an operation,
-and are the median over repetitions.
+the same shape, and the machine's own limits, both in float32. GFLOP/s count connections only, 2 * nnz * batch
+an operation, and are the median over repetitions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(arguments: Namespace) -> int:
     use_threads(arguments.threads)
     if arguments.density == 0:
         raise UsageError("--density must be > 0 to measure anything, got 0")
-    names = ("width", "density", "batch_size", "group", "seconds", "json")
+    names = ("width", "density", "batch_size", "group", "dtype", "seconds", "json")
     given = [(f"--{name.replace('_', '-')}", getattr(arguments, name)) for name in names]
     code = rerun_with_blas_threads(
         ["bench", *(str(w) for pair in given if pair[1] is not None for w in pair)]
@@ -39,10 +39,10 @@ def run(arguments: Namespace) -> int:
         return code
     n, batch, threads = arguments.width, arguments.batch_size, get_num_threads()
     layer = Sparse(n, n, density=arguments.density, group=arguments.group)
-    Sequential([layer], seed=0)
+    Sequential([layer], seed=0, dtype=arguments.dtype)
     print(
         f"{n} -> {n}, {layer.nnz:,} connections ({percent(layer.density, 3)}), group {arguments.group}, "
-        f"batch {batch}, float32, {plural(threads, 'thread')}, {_core.isa()}"
+        f"batch {batch}, {arguments.dtype}, {plural(threads, 'thread')}, {_core.isa()}"
     )
 
     operations = _operations(layer, n, batch, threads)
@@ -61,7 +61,10 @@ def run(arguments: Namespace) -> int:
     print(f"this machine: {fma:.0f} GFLOP/s in registers, {read:.0f} GB/s of memory")
     print(HINT)
     if arguments.json is not None:
-        layer_record = {"width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch}
+        layer_record = {
+            "width": n, "nnz": layer.nnz, "group": arguments.group, "batch_size": batch,
+            "dtype": arguments.dtype,
+        }  # fmt: skip
         write_json(arguments.json, {**layer_record, "operations": record, "limits": limits, **environment()})
     return 0
 
@@ -75,7 +78,7 @@ def _operations(
     x, y, dy, dx = (_core.Tiles(n, batch, tile) for _ in range(4))
     x.pack(rng.standard_normal((batch, n), dtype=np.float32))
     dy.pack(rng.standard_normal((batch, n), dtype=np.float32))
-    store, scratch = layer.core, _core.Scratch()
+    store, scratch, rounds = layer.core, _core.Scratch(), layer.weight.rounds
     update = _core.Update("sgd")
     update.lr, update.step = 1e-9, 1
     if layer.group == 1:
@@ -88,11 +91,14 @@ def _operations(
     sparse_flops, dense_flops = 2.0 * layer.nnz * batch, 2.0 * n * n * batch
     return {
         "forward": (
-            sparse_flops, lambda: _core.forward(store, x, None, "linear", 0.0, y, None, threads)
+            sparse_flops,
+            lambda: _core.forward(store, x, None, "linear", 0.0, y, None, threads, rounds, scratch),
         ),
-        "backward to inputs": (sparse_flops, lambda: _core.backward_input(store, dy, dx, threads)),
+        "backward to inputs": (
+            sparse_flops, lambda: _core.backward_input(store, dy, dx, threads, rounds, scratch)
+        ),
         "gradient and update": (
-            sparse_flops, lambda: _core.backward_update(store, x, dy, update, scratch, threads)
+            sparse_flops, lambda: _core.backward_update(store, x, dy, update, scratch, threads, rounds)
         ),
         "dense forward (BLAS)": (dense_flops, lambda: np.matmul(full, activations, out=out)),
         "dense to inputs (BLAS)": (dense_flops, lambda: np.matmul(full.T, errors, out=out)),

@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> int:
         say(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
     unused, told = _unused(network)
-    say(f"inputs {inputs}, {told}, seed {network.seed}, {network.dtype}")
+    say(f"inputs {inputs}, {told}, seed {network.seed}, {_precision(network)}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         counts = {"epoch": trainer.epoch, "step": trainer.step, "rewiring": trainer.rewirings}
@@ -50,7 +50,8 @@ def run(arguments: Namespace) -> int:
     if arguments.json is not None:
         write_json(arguments.json, {
             "file": arguments.file, "kind": contents.kind, "rewire": contents.rewire, "bytes": size,
-            "layers": layer_rows(network), "kept_per_connection": kept, "notes": contents.notes,
+            "dtype": network.dtype, "layers": layer_rows(network), "kept_per_connection": kept,
+            "notes": contents.notes,
             "n_unused_inputs": unused, "unused_inputs": None if unused is None or unused > MOST_NAMED
             else unused_inputs(network, dead_paths=True).tolist(),
             "arrays": arrays,
@@ -66,6 +67,12 @@ def _unused(network: Sequential) -> tuple[int | None, str]:
         return None, f"how many are used is not known ({error})"
     unused = network.n_in - used_inputs(network, dead_paths=True).size
     return unused, f"{unused} of {network.n_in} not used"
+
+
+def _precision(network: Sequential) -> str:
+    """What products are computed in, and where that is another dtype, what is kept."""
+    kept = network.variable_dtype
+    return network.dtype if kept == network.dtype else f"{network.dtype} (weights in {kept})"
 
 
 def _kept(contents: files.Contents) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from rewire import datasets
+from rewire._precision import DTYPES
 from rewire._registry import folded
 from rewire._strategies import LocalSGD, Strategy, Sync
 from rewire._version import __version__
@@ -94,6 +95,8 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--density", type=part, default=0.05, help="of the layer (default: %(default)s)")
     bench.add_argument("--batch-size", type=_whole(1), default=128, help="samples (default: %(default)s)")
     bench.add_argument("--group", type=int, choices=(1, 2, 4, 8), default=4, help="(default: %(default)s)")
+    kinds = "float32", "bfloat16"
+    bench.add_argument("--dtype", choices=kinds, default=kinds[0], help="of products (default: %(default)s)")
     bench.add_argument("--seconds", type=_number(0), default=10.0, help="in all (default: %(default)s)")
     _threads(bench)
     _json(bench)
@@ -509,7 +512,7 @@ def _group(network: Any, usual: str) -> None:
 
 
 def _dtype(network: Any) -> None:
-    network.add_argument("--dtype", choices=("float32", "float64"), help="(default: float32)")
+    network.add_argument("--dtype", choices=DTYPES, help="of arithmetic (default: float32)")
 
 
 def _rewiring(parser: Any) -> None:
