@@ -57,7 +57,8 @@ def products(store, x, dy, bias, bf16):
     _core.forward(store._core, tx, bias, "relu", 0.0, ty, None, 1, bf16)
     _core.backward_input(store._core, tdy, tdx, 1, bf16)
     _core.backward_weights(store._core, tx, tdy, "gradient", 1, bf16=bf16)
-    return ty.unpack(), tdx.unpack(), store.get_field("gradient")
+    packed = _core.link_gradient(store._core, tx, tdy, 1, bf16)
+    return ty.unpack(), tdx.unpack(), store.get_field("gradient"), packed
 
 
 @pytest.mark.parametrize("isa", _core.isa_available())

@@ -563,7 +563,15 @@ def rows_backward(
     workspace: Workspace | None = None,
     threads: int = 1,
 ) -> None: ...
-def link_gradient(store: Store, x: Tiles, dy: Tiles, threads: int) -> NDArray[Any]: ...  # (slots, group)
+def link_gradient(  # (slots, group)
+    store: Store,
+    x: Tiles,
+    dy: Tiles,
+    threads: int,
+    bf16: bool = False,
+    scratch: Scratch | None = None,
+    rounded: tuple[Rounded | None, Rounded | None] = (None, None),  # of x and dy
+) -> NDArray[Any]: ...
 
 # --- the machine
 def aligned_zeros(shape: int | tuple[int, ...], dtype: str) -> NDArray[Any]: ...  # 64-byte aligned

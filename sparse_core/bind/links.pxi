@@ -260,22 +260,37 @@ def times_plain(Store store not None, x, bint back, int64_t worth):
     return times(store, a, back, 1)
 
 
-def link_gradient(Store store not None, Tiles x not None, Tiles dy not None, int threads):
+def link_gradient(Store store not None, Tiles x not None, Tiles dy not None, int threads, bint bf16=False,
+                  Scratch scratch=None, tuple rounded=(None, None)):
     """Gradients of the weights, canonical order: (slots, group). The store is only read."""
+    if bf16 and scratch is None:
+        scratch = Scratch()
     cdef c.rw_run run = run_on(threads)
     cdef c.rw_dtype dtype = store.s.field[0].dtype
+    cdef const c.rw_kernels *k = KERNELS[<int>dtype]
     cdef Array before, out
+    cdef c.rw_bf16_operands operands = bf16_operands(x, dy, rounded, None)
+    cdef int64_t *starts
+    cdef void *room
     cdef c.rw_status st
-    store.enter(False)
+    enter_both(scratch if bf16 else None, None)
     try:
-        shape = store.s.slots, store.s.group
-        before = fresh(store.s.n_groups + 1, _INT64)
-        out = fresh(store.s.slots * store.s.group, _FLOATS[dtype])
-        with nogil:
-            c.rw_csr_indptr(store.s, <int64_t *>before.view.buf)
-            st = c.rw_packed_gradients(KERNELS[<int>dtype], store.s, x.t, dy.t, <int64_t *>before.view.buf,
-                                       out.view.buf, &run)
+        store.enter(False)
+        try:
+            room = room_of(scratch, store, dy, bf16, None)
+            shape = store.s.slots, store.s.group
+            before = fresh(store.s.n_groups + 1, _INT64)
+            out = fresh(store.s.slots * store.s.group, _FLOATS[dtype])
+            starts = <int64_t *>before.view.buf
+            with nogil:
+                c.rw_csr_indptr(store.s, starts)
+                if bf16:
+                    st = c.rw_bf16_packed_gradients(k, store.s, &operands, starts, out.view.buf, room, &run)
+                else:
+                    st = c.rw_packed_gradients(k, store.s, x.t, dy.t, starts, out.view.buf, &run)
+        finally:
+            store.leave()
     finally:
-        store.leave()
+        leave_both(scratch if bf16 else None, None)
     check(st, "gradient")
     return (<object>out.view.obj).reshape(shape)

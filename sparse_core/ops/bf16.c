@@ -242,3 +242,15 @@ rw_status rw_bf16_backward_update(const rw_kernels *k, rw_store *s, const rw_bf1
     rw_status st = round_operands(k, of, &d, room, run);
     return st ? st : rw_backward_update(&d.k, s, &d.x, &d.dy, u, scratch, run);
 }
+
+rw_status rw_bf16_packed_gradients(const rw_kernels *k, const rw_store *s,
+                                   const rw_bf16_operands *of, const int64_t *before, void *out,
+                                   void *room, const rw_run *run)
+{
+    RW_ASSERT(rw_is_tiles(of->x) && rw_is_tiles(of->dy) && rw_is_run(run) && room);
+    if (!fits(k, s, of->x, of->dy))
+        return RW_ESHAPE;
+    dw_of d;
+    rw_status st = round_operands(k, of, &d, room, run);
+    return st ? st : rw_packed_gradients(&d.k, s, &d.x, &d.dy, before, out, run);
+}

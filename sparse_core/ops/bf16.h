@@ -56,4 +56,8 @@ rw_status rw_bf16_backward_update(const rw_kernels *k, rw_store *s, const rw_bf1
                                   const rw_update *u, void *scratch, void *room,
                                   const rw_run *run);
 
+rw_status rw_bf16_packed_gradients(const rw_kernels *k, const rw_store *s,
+                                   const rw_bf16_operands *of, const int64_t *before, void *out,
+                                   void *room, const rw_run *run);
+
 #endif

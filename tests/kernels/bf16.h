@@ -134,6 +134,36 @@ static void run_rounded(const rw_kernels *k, bf16_case *c)
     rw_free(scratch, bytes);
 }
 
+/* The same bits, or both no numbers. */
+static bool same_numbers(const void *a, const void *b, int64_t n)
+{
+    const float *x = a, *y = b;
+    for (int64_t i = 0; i < n; i++)
+        if (bits_of(x[i]) != bits_of(y[i]) && !(isnan(x[i]) && isnan(y[i])))
+            return false;
+    return true;
+}
+
+/* Packed gradients are those of the field, and nothing is written behind them. */
+static void check_packed(const rw_kernels *k, const bf16_case *c, const rw_bf16_operands *of, void *room,
+                         const rw_run *run)
+{
+    const rw_field *field = &c->s->field[c->grad];
+    int64_t values = c->s->slots * c->s->group;
+    int64_t *before = malloc(((size_t)c->s->n_groups + 1) * sizeof *before);
+    float *dw = malloc(((size_t)values + 1) * sizeof *dw);
+    REQUIRE(before && dw);
+    dw[values] = 1;
+    rw_csr_indptr(c->s, before);
+    CHECK_STATUS(rw_bf16_packed_gradients(k, c->s, of, before, dw, room, run), RW_OK);
+    for (int32_t g = 0; g < c->s->n_groups; g++)
+        CHECK(same_numbers(field->data + (size_t)c->s->start[g] * rw_slot_bytes(field),
+                           dw + before[g] * c->s->group, (int64_t)c->s->len[g] * c->s->group));
+    CHECK(dw[values] == 1);
+    free(dw);
+    free(before);
+}
+
 /* With `once`, x and dy are rounded before. */
 static void run_bf16(const rw_kernels *k, bf16_case *c, bool once, int threads)
 {
@@ -154,21 +184,12 @@ static void run_bf16(const rw_kernels *k, bf16_case *c, bool once, int threads)
     CHECK_STATUS(rw_bf16_forward(k, c->s, c->x, x, c->bias, RW_ACT_RELU, 0, c->y, NULL, room, &run), RW_OK);
     CHECK_STATUS(rw_bf16_backward_input(k, c->s, c->dy, dy, c->dx, room, &run), RW_OK);
     CHECK_STATUS(rw_bf16_backward_weights(k, c->s, &of, c->grad, false, NULL, room, &run), RW_OK);
+    check_packed(k, c, &of, room, &run);
     CHECK_STATUS(rw_bf16_backward_update(k, c->s, &of, &u, scratch, room, &run), RW_OK);
     rw_tiles_free(dy);
     rw_tiles_free(x);
     rw_free(room, size);
     rw_free(scratch, bytes);
-}
-
-/* The same bits, or both no numbers. */
-static bool same_numbers(const void *a, const void *b, int64_t n)
-{
-    const float *x = a, *y = b;
-    for (int64_t i = 0; i < n; i++)
-        if (bits_of(x[i]) != bits_of(y[i]) && !(isnan(x[i]) && isnan(y[i])))
-            return false;
-    return true;
 }
 
 static void check_same_case(const bf16_case *a, const bf16_case *b)
