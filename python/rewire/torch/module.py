@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -21,11 +23,12 @@ from rewire.network import Sequential
 from rewire.parameters import Parameter
 from rewire.parameters.base import GRADIENT
 from rewire.threads import resolve
-from rewire.torch._ops import NAMES
+from rewire.torch._ops import NAMES, rounds
 from rewire.torch._resizing import resize
-from rewire.workspace import Workspace
 
 __all__ = ["Module"]
+
+CAST = (torch.float32, torch.bfloat16, torch.float16)  # what autocast casts
 
 
 class Module(nn.Module):
@@ -46,6 +49,10 @@ class Module(nn.Module):
 
     Notes
     -----
+    A network of bfloat16 has parameters of float32, takes inputs of float32 and rounds the operands of its
+    products. Under autocast inputs may be of lower precision, and outputs have autocast's dtype; to bfloat16
+    the products of a network of float32 round as well.
+
     Its parameters are those of the network as vectors, in the order of ``Parameter.read()``, called
     ``layers_0_weight`` for ``"layers.0.weight"``. Inputs are (\\*, n_in). In training mode dropout and
     batch norm act as in a :class:`rewire.Trainer`, with masks that follow from the network's seed and the
@@ -105,8 +112,9 @@ class Module(nn.Module):
         if dtype is not None:
             probe = fn(torch.empty(0, dtype=dtype, device="cpu"))
             if probe.dtype != dtype or probe.device.type != "cpu":
+                kept = self.network.variable_dtype
                 raise TypeError(
-                    f"a Module must stay of the dtype of its network, {self.network.dtype}, on the CPU, got "
+                    f"a Module must stay of the dtype of its network, {kept}, on the CPU, got "
                     f"{str(probe.dtype)[6:]} on {probe.device}: make the network with another dtype"
                 )
         return super()._apply(fn, recurse)
@@ -121,19 +129,21 @@ class Module(nn.Module):
             raise ValueError(
                 f"input must have {net.n_in} features in its last dimension, got {tuple(input.shape)}"
             )
-        if NAMES.get(input.dtype) != net.dtype:
-            raise TypeError(
-                f"input must have the dtype of the network, {net.dtype}, got {str(input.dtype)[6:]}"
-            )
+        x, lower, kept = input, None, net.variable_dtype
+        if torch.is_autocast_enabled("cpu") and kept == "float32" and x.dtype in CAST:
+            x, lower = x.float(), torch.get_autocast_dtype("cpu")
+        if NAMES.get(x.dtype) != kept:
+            raise TypeError(f"input must have the dtype of the network, {kept}, got {str(x.dtype)[6:]}")
         values = [value for _, value in self._pairs()]
-        rows = input.reshape(-1, net.n_in)
+        rows = x.reshape(-1, net.n_in)
         if len(rows):
-            out = _Run.apply(self, torch.is_grad_enabled(), rows, *values)
+            out = _Run.apply(self, torch.is_grad_enabled(), rounds(lower), rows, *values)
         else:
             out = rows.new_zeros((0, net.n_out)) + 0.0 * sum(value.sum() for value in values)
         if isinstance(net.final, Softmax) and not self.logits:
             out = torch.softmax(out, -1)
-        return out.reshape(*input.shape[:-1], net.n_out)
+        out = out.reshape(*x.shape[:-1], net.n_out)
+        return out if lower is None else out.to(lower)
 
     def extra_repr(self) -> str:
         return f"{self.network!r}"
@@ -179,13 +189,13 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, module: Module, keep: bool, rows: torch.Tensor, *values: torch.Tensor
+        ctx: Any, module: Module, keep: bool, bf16: bool, rows: torch.Tensor, *values: torch.Tensor
     ) -> torch.Tensor:
         net, threads = module.network, resolve(torch.get_num_threads())
-        work = Workspace(net.dtype)
+        work = net.workspace()
         passing = net.passing(work, training=module.training, threads=threads)
         passing.keeping |= keep
-        with module._lock, net.gate.writing("forward"), quiet():
+        with module._lock, net.gate.writing("forward"), quiet(), _rounding(net, bf16):
             module._write()
             if module.training:
                 module.steps += 1
@@ -193,7 +203,7 @@ class _Run(torch.autograd.Function):
             source = as_source(rows.detach().numpy(), net.n_in)
             flow = net.forward(net.load_batch(work, source, np.arange(len(rows)), threads), passing)
             out = torch.from_numpy(flow[-1].unpack(None, threads))
-        ctx.kept = module, passing, flow
+        ctx.kept = module, bf16, passing, flow
         ctx.save_for_backward(*values)
         return out
 
@@ -204,13 +214,27 @@ class _Run(torch.autograd.Function):
                 "gradients of a Module cannot be differentiated again (create_graph=True): make the layers "
                 "that a penalty looks through of rewire.torch.SparseLinear"
             )
-        module, passing, flow = ctx.kept
+        module, bf16, passing, flow = ctx.kept
         given = ctx.saved_tensors  # under gradient checkpointing this is another forward pass
         net, needs = module.network, ctx.needs_input_grad
-        with module._lock, net.gate.writing("backward"), quiet():
+        with module._lock, net.gate.writing("backward"), quiet(), _rounding(net, bf16):
             for (parameter, _), value in zip(module._pairs(), given, strict=True):
                 parameter.write(value.detach().numpy())
-            return (None, None, *_gradients(net, passing, flow, dy, needs[2], needs[3:]))
+            return (None, None, None, *_gradients(net, passing, flow, dy, needs[3], needs[4:]))
+
+
+@contextmanager
+def _rounding(net: Sequential, bf16: bool) -> Iterator[None]:
+    """With ``bf16`` products round their operands meanwhile, where a parameter has no dtype of its own."""
+    follow = [q for q in net.parameters().values() if bf16 and q.wanted_dtype is None]
+    before = [q.compute_dtype for q in follow]
+    try:
+        for parameter in follow:
+            parameter.compute_dtype = "bfloat16"
+        yield
+    finally:
+        for parameter, dtype in zip(follow, before, strict=True):
+            parameter.compute_dtype = dtype
 
 
 def _gradients(
