@@ -79,13 +79,15 @@ def test_an_exported_program_goes_through_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("lower", [torch.bfloat16, torch.float16])
-def test_autocast_gives_its_dtype_and_computes_in_float32(lower):
+def test_autocast_gives_its_dtype(lower):
     net, x = model(), torch.randn(4, 12)
     with torch.autocast("cpu", dtype=lower):
         y = net[0](x)
         assert y.dtype == lower and net[0](x.to(lower)).dtype == lower
         net(x).float().square().mean().backward()
-    assert torch.equal(y, net[0](x).to(lower))
+    wanted = net[0](x)  # float16 is rounded to at the end; of bfloat16 are the operands already
+    assert torch.equal(y, wanted.to(lower)) == (lower is torch.float16)
+    torch.testing.assert_close(y.float(), wanted, atol=0.02, rtol=0.02)
     assert net[0].weight.grad.dtype == net[0].bias.grad.dtype == torch.float32
     wide = layer()
     with torch.autocast("cpu", dtype=lower):

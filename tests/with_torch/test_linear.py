@@ -93,13 +93,13 @@ def test_penalty_on_gradients_learns():
 def test_gradients_that_nobody_wants_are_not_computed(way, monkeypatch):
     asked, real = [], (_kernels.linear_backward, _kernels.gradients)
 
-    def spied(store, dy, x, threads, *, inputs, bias, keep=False):
+    def spied(store, dy, x, threads, *, inputs, bias, **options):
         asked.append((inputs, x is not None, bias))
-        return real[0](store, dy, x, threads, inputs=inputs, bias=bias, keep=keep)
+        return real[0](store, dy, x, threads, inputs=inputs, bias=bias, **options)
 
-    def spied_in_tiles(store, x, dy, threads, *, inputs, bias):
+    def spied_in_tiles(store, x, dy, threads, *, inputs, bias, **options):
         asked.append((inputs, x is not None, bias))
-        return real[1](store, x, dy, threads, inputs=inputs, bias=bias)
+        return real[1](store, x, dy, threads, inputs=inputs, bias=bias, **options)
 
     monkeypatch.setattr(_kernels, "linear_backward", spied)
     monkeypatch.setattr(_kernels, "gradients", spied_in_tiles)

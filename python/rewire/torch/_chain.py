@@ -90,23 +90,23 @@ def operators(dy: torch.Tensor) -> bool:
 
 
 def run_one(
-    x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None
+    x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None, bf16: bool
 ) -> torch.Tensor:
     """One layer over inputs (*, n_in) that fit it, all of one dtype."""
     if learns(x, (weight, bias)):
-        found: torch.Tensor = _One.apply(structure, x, weight, bias)
+        found: torch.Tensor = _One.apply(structure, bf16, x, weight, bias)
         return found
-    return _forward_one(structure, x, weight, bias)[0]
+    return _forward_one(structure, bf16, x, weight, bias)[0]
 
 
-def _forward_one(structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
+def _forward_one(structure: Structure, bf16: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
     rows = x.detach().resolve_neg().reshape(-1, structure.n_in)
     out = x.new_empty((len(rows), structure.n_out))
     threads = _kernels.threads_for(torch.get_num_threads(), len(rows) * weight.numel())
     with structure.lock:
         store, mark = structure.filled(NAMES[x.dtype], weight)
         biases = None if bias is None else bias.detach().resolve_neg().contiguous().numpy()
-        _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads)
+        _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads, bf16)
     return out if x.ndim == 2 else out.view(*x.shape[:-1], structure.n_out), mark, threads
 
 
@@ -115,23 +115,23 @@ class _One(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, structure: Structure, x: torch.Tensor, weight: torch.Tensor, bias: Any
+        ctx: Any, structure: Structure, bf16: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any
     ) -> torch.Tensor:
-        out, mark, threads = _forward_one(structure, x, weight, bias)
-        ctx.kept = structure, structure.version(), mark, threads
+        out, mark, threads = _forward_one(structure, bf16, x, weight, bias)
+        ctx.kept = structure, structure.version(), bf16, mark, threads
         ctx.save_for_backward(x, weight, bias)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        structure, version, mark, threads = ctx.kept
+        structure, version, bf16, mark, threads = ctx.kept
         given = ctx.saved_tensors
         if version != structure.version():
             raise RuntimeError(CHANGED)
-        needs = ctx.needs_input_grad[1:]
+        needs = ctx.needs_input_grad[2:]
         if operators(dy):
-            links = *structure.tensors, structure.n_in, structure.n_out
-            return (None, *differentiated(lambda own: sparse_linear(*own, *links), given, dy, needs))
+            links = *structure.tensors, structure.n_in, structure.n_out, bf16
+            return (None, None, *differentiated(lambda own: sparse_linear(*own, *links), given, dy, needs))
         x, weight, _ = given
         dtype = NAMES[x.dtype]
         with structure.lock:
@@ -142,11 +142,12 @@ class _One(torch.autograd.Function):
             rows = x.detach().resolve_neg().reshape(-1, structure.n_in).numpy() if needs[1] else None
             found = _kernels.linear_backward(
                 store, gradients, rows, threads, inputs=needs[0], bias=needs[2],
-                keep=needs[1] and bool(structure.watched),
+                keep=needs[1] and bool(structure.watched), bf16=bf16,
             )  # fmt: skip
             if found.tiles is not None:
                 structure.show(found.tiles)
         return (
+            None,
             None,
             None if found.dx is None else torch.from_numpy(found.dx).view(x.shape),
             None if found.dw is None else torch.from_numpy(found.dw),
@@ -177,25 +178,25 @@ def differentiated(
 # --- several, in tiles --------------------------------------------------------------------------
 
 
-def run(x: torch.Tensor, steps: Sequence[Step]) -> torch.Tensor:
+def run(x: torch.Tensor, steps: Sequence[Step], bf16: bool) -> torch.Tensor:
     """Steps in a row, from inputs (*, features) that fit the first; all of one dtype."""
     values: list[Any] = []
     for step in steps:
         step.first = len(values)
         values += step.values
     if learns(x, values):
-        found: torch.Tensor = _Run.apply(steps, x, *values)
+        found: torch.Tensor = _Run.apply(steps, bf16, x, *values)
         return found
-    return _forward(steps, x, values, False)[0]
+    return _forward(steps, bf16, x, values, False)[0]
 
 
 def _forward(
-    steps: Sequence[Step], x: torch.Tensor, given: Sequence[Any], learns: bool
+    steps: Sequence[Step], bf16: bool, x: torch.Tensor, given: Sequence[Any], learns: bool
 ) -> tuple[torch.Tensor, Pass]:
     shape = x.shape
     rows = x.detach().resolve_neg().reshape(-1, shape[-1]).numpy()
     work = len(rows) * sum(step.work for step in steps)
-    one = Pass(x.dtype, _kernels.threads_for(torch.get_num_threads(), work), learns)
+    one = Pass(x.dtype, bf16, _kernels.threads_for(torch.get_num_threads(), work), learns)
     flow = _kernels.packed(rows, one.threads)
     for step in steps:
         flow = step.forward(one, flow, given)
@@ -207,27 +208,27 @@ class _Run(torch.autograd.Function):
     """A forward pass in tiles, and its backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, steps: Sequence[Step], x: torch.Tensor, *given: Any) -> torch.Tensor:
-        out, one = _forward(steps, x, given, True)
+    def forward(ctx: Any, steps: Sequence[Step], bf16: bool, x: torch.Tensor, *given: Any) -> torch.Tensor:
+        out, one = _forward(steps, bf16, x, given, True)
         # Tiles are saved as tensors, which autograd frees, and hooks of saved tensors see.
         held = [weakref.ref(each) if type(each) is Held else None for each in one.kept]
-        ctx.kept = steps, one.threads, held
+        ctx.kept = steps, bf16, one.threads, held
         tiles = [each.tensor() if type(each) is Held else each for each in one.kept]
         ctx.save_for_backward(x, *given, *tiles)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        steps, threads, held = ctx.kept
+        steps, bf16, threads, held = ctx.kept
         saved = ctx.saved_tensors
-        needs, n = ctx.needs_input_grad[1:], len(saved) - len(held)
+        needs, n = ctx.needs_input_grad[2:], len(saved) - len(held)
         x, given = saved[0], saved[1:n]
         for step in steps:
             if type(step) is Linear and step.version != step.structure.version():
                 raise RuntimeError(CHANGED)
-        one = Pass(x.dtype, threads, False)
+        one = Pass(x.dtype, bf16, threads, False)
         if operators(dy):
-            return (None, *differentiated(lambda own: _plain(steps, one, own), saved[:n], dy, needs))
+            return (None, None, *differentiated(lambda own: _plain(steps, one, own), saved[:n], dy, needs))
         batch = math.prod(x.shape[:-1])
         one.kept = [_restored(*pair, batch) for pair in zip(saved[n:], held, strict=True)]
         found: list[Any] = [None] * len(given)
@@ -237,7 +238,7 @@ class _Run(torch.autograd.Function):
             if not more:
                 break
         dx = torch.from_numpy(_kernels.unpacked(d, threads)).view(x.shape) if needs[0] else None
-        return (None, dx, *found)
+        return (None, None, dx, *found)
 
 
 def _plain(steps: Sequence[Step], one: Pass, given: Sequence[Any]) -> torch.Tensor:

@@ -31,16 +31,16 @@ def over_channels(x: torch.Tensor, run: Any) -> torch.Tensor:
 
 
 def run_images(
-    x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None
+    x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None, bf16: bool
 ) -> torch.Tensor:
     """A layer over images (batch, n_in, height, width), contiguous, of one dtype with its values."""
     cut = Cut(x)
     if cut.few:
-        return _by_rows(x, lambda rows: run_one(rows, structure, weight, bias))
+        return _by_rows(x, lambda rows: run_one(rows, structure, weight, bias, bf16))
     if learns(x, (weight, bias)):
-        found: torch.Tensor = _Images.apply(structure, cut, x, weight, bias)
+        found: torch.Tensor = _Images.apply(structure, cut, bf16, x, weight, bias)
         return found
-    return _forward(structure, cut, x, weight, bias)[0]
+    return _forward(structure, cut, bf16, x, weight, bias)[0]
 
 
 def _by_rows(x: torch.Tensor, run: Any) -> torch.Tensor:
@@ -128,7 +128,9 @@ class Cut:
         return out
 
 
-def _forward(structure: Structure, cut: Cut, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
+def _forward(
+    structure: Structure, cut: Cut, bf16: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any
+) -> Any:
     dtype = NAMES[x.dtype]
     threads = _kernels.threads_for(torch.get_num_threads(), cut.batch * weight.numel())
     xt, holder = cut.take_in(x)
@@ -138,7 +140,7 @@ def _forward(structure: Structure, cut: Cut, x: torch.Tensor, weight: torch.Tens
         out = cut.make(
             x,
             structure.n_out,
-            lambda yt: _core.forward(store, xt, padded, "linear", 0.0, yt, None, threads),
+            lambda yt: _kernels.forward(store, xt, padded, yt, threads, bf16),
         )
     del holder
     return out, mark, threads
@@ -149,27 +151,27 @@ class _Images(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, structure: Structure, cut: Cut, x: torch.Tensor, weight: torch.Tensor, bias: Any
+        ctx: Any, structure: Structure, cut: Cut, bf16: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any
     ) -> torch.Tensor:
-        out, mark, threads = _forward(structure, cut, x, weight, bias)
-        ctx.kept = structure, structure.version(), cut, mark, threads
+        out, mark, threads = _forward(structure, cut, bf16, x, weight, bias)
+        ctx.kept = structure, structure.version(), cut, bf16, mark, threads
         ctx.save_for_backward(x, weight, bias)
         return out
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
-        structure, version, cut, mark, threads = ctx.kept
+        structure, version, cut, bf16, mark, threads = ctx.kept
         given = ctx.saved_tensors
         if version != structure.version():
             raise RuntimeError(CHANGED)
-        needs = ctx.needs_input_grad[2:]
+        needs = ctx.needs_input_grad[3:]
         if operators(dy):
-            links = *structure.tensors, structure.n_in, structure.n_out
+            links = *structure.tensors, structure.n_in, structure.n_out, bf16
 
             def by_operators(own: Any) -> torch.Tensor:
                 return over_channels(own[0], lambda rows: sparse_linear(rows, *own[1:], *links))
 
-            return (None, None, *differentiated(by_operators, given, dy, needs))
+            return (None, None, None, *differentiated(by_operators, given, dy, needs))
         x, weight, _ = given
         dtype = NAMES[x.dtype]
         dyt, dy_holder = cut.take_in(dy.contiguous())
@@ -178,7 +180,7 @@ class _Images(torch.autograd.Function):
             store = structure.again(dtype, weight, mark) if needs[0] else structure.store(dtype)
             if needs[1]:
                 xt, x_holder = cut.take_in(x)
-                dw = torch.from_numpy(_core.link_gradient(store, xt, dyt, threads))
+                dw = torch.from_numpy(_kernels.link_gradient(store, xt, dyt, threads, bf16))
                 if structure.watched:
                     structure.show(_kernels.copied(xt, dyt))
                 del x_holder
@@ -188,6 +190,10 @@ class _Images(torch.autograd.Function):
                 db = sums[: structure.n_out]
             if needs[0]:
                 structure.ready_mirror(store, cut.batch, threads)
-                dx = cut.make(x, structure.n_in, lambda dxt: _core.backward_input(store, dyt, dxt, threads))
+                dx = cut.make(
+                    x,
+                    structure.n_in,
+                    lambda dxt: _kernels.backward_input(store, dyt, dxt, threads, bf16),
+                )
         del dy_holder
-        return None, None, dx, dw, db
+        return None, None, None, dx, dw, db

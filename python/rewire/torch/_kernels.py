@@ -3,6 +3,9 @@
 One layer alone goes over arrays (samples, features), of any strides, by one call a direction. Layers in a row
 hand tiles to each other, the layout in which the kernels compute. `Held` tiles are used again by the thread
 that frees them, because fresh memory costs as much as filling it.
+
+Products of float32 can round their operands to bfloat16 (``bf16``), as those of a `rewire.Sequential` of
+bfloat16 do. They take tiles, so a layer alone packs its samples first.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from rewire import _core
 from rewire.threads import resolve
 
 __all__ = [
-    "Gradients", "Held", "copied", "gradients", "held_again", "linear", "linear_backward", "packed", "taken",
-    "threads_for", "unpacked",
+    "Gradients", "Held", "backward_input", "copied", "forward", "gradients", "held_again", "link_gradient",
+    "linear", "linear_backward", "packed", "taken", "threads_for", "unpacked",
 ]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
@@ -51,26 +54,43 @@ class Gradients(NamedTuple):
 
 
 class _Scratch(threading.local):
-    """Scratch of each thread, for calls over arrays."""
+    """Scratch of each thread: for calls over arrays, and for operands that are rounded."""
 
     def __init__(self) -> None:
-        self.workspace, self.most = _core.Workspace(), _spare_bytes()
+        self.workspace, self.rounding, self.most = _core.Workspace(), _core.Scratch(), _spare_bytes()
 
     def bounded(self) -> None:
-        """Keep no more than one keeps of tiles."""
+        """Keep no more of either than one keeps of tiles."""
         if self.workspace.nbytes > self.most:
             self.workspace = _core.Workspace()
+        if self.rounding.nbytes > self.most:
+            self.rounding = _core.Scratch()
 
 
 _scratch = _Scratch()
 
 
 def linear(
-    store: _core.Store, x: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], threads: int
+    store: _core.Store,
+    x: NDArray[Any],
+    bias: NDArray[Any] | None,
+    out: NDArray[Any],
+    threads: int,
+    bf16: bool = False,
 ) -> None:
-    """out = x W' + bias. There is at least one sample."""
-    _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
-    _scratch.bounded()
+    """out = x W' + bias. There is at least one sample, and ``out`` is contiguous."""
+    if not bf16:
+        _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
+        _scratch.bounded()
+        return
+    given = packed(x, threads)
+    y = taken(given, store.n_out)
+    padded = None
+    if bias is not None:
+        padded = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
+        padded[: store.n_out] = bias
+    forward(store, given.tiles, padded, y.tiles, threads, bf16)
+    y.tiles.unpack(out, threads)
 
 
 def linear_backward(
@@ -82,11 +102,17 @@ def linear_backward(
     inputs: bool,
     bias: bool,
     keep: bool = False,
+    bf16: bool = False,
 ) -> Gradients:
     """Gradients for the inputs if ``inputs``, for the links if there is an ``x``, and for the biases.
 
     With ``keep``, which needs an ``x``, the tiles of x and dy are there too. There is at least one sample.
     """
+    if bf16:
+        ins, outs = None if x is None else packed(x, threads), packed(dy, threads)
+        back, *sums = gradients(store, ins, outs, threads, inputs=inputs, bias=bias, bf16=True)
+        shown = copied(ins.tiles, outs.tiles) if keep and ins is not None else None
+        return Gradients(None if back is None else unpacked(back, threads), *sums, shown)
     dx = np.empty((len(dy), store.n_in), store.dtype) if inputs else None
     dw = None if x is None else np.empty((store.slots, store.group), store.dtype)
     db = np.empty(store.n_out, store.dtype) if bias else None
@@ -222,16 +248,51 @@ def copied(x: _core.Tiles, dy: _core.Tiles) -> tuple[_core.Tiles, _core.Tiles]:
     return made[0], made[1]
 
 
+# --- products over tiles ------------------------------------------------------------------------
+
+
+def forward(
+    store: _core.Store,
+    x: _core.Tiles,
+    bias: NDArray[Any] | None,
+    y: _core.Tiles,
+    threads: int,
+    bf16: bool,
+    *,
+    code: str = "linear",
+    slope: float = 0.0,
+    z: _core.Tiles | None = None,
+) -> None:
+    """y = f(x W' + bias), with padded biases; ``z`` receives what f is taken of."""
+    _core.forward(store, x, bias, code, slope, y, z, threads, bf16, _scratch.rounding)
+    _scratch.bounded()
+
+
+def backward_input(store: _core.Store, dy: _core.Tiles, dx: _core.Tiles, threads: int, bf16: bool) -> None:
+    """dx = dy W."""
+    _core.backward_input(store, dy, dx, threads, bf16, _scratch.rounding)
+    _scratch.bounded()
+
+
+def link_gradient(
+    store: _core.Store, x: _core.Tiles, dy: _core.Tiles, threads: int, bf16: bool
+) -> NDArray[Any]:
+    """dw, shape (slots, group)."""
+    found = _core.link_gradient(store, x, dy, threads, bf16, _scratch.rounding)
+    _scratch.bounded()
+    return found
+
+
 def gradients(
-    store: _core.Store, x: Held | None, dy: Held, threads: int, *, inputs: bool, bias: bool
+    store: _core.Store, x: Held | None, dy: Held, threads: int, *, inputs: bool, bias: bool, bf16: bool
 ) -> tuple[Held | None, NDArray[Any] | None, NDArray[Any] | None]:
     """As `linear_backward`, from tiles to tiles: dx, dw (with an ``x``) and db."""
     dx = dw = db = None
     if inputs:
         dx = taken(dy, store.n_in)
-        _core.backward_input(store, dy.tiles, dx.tiles, threads)
+        backward_input(store, dy.tiles, dx.tiles, threads, bf16)
     if x is not None:
-        dw = _core.link_gradient(store, x.tiles, dy.tiles, threads)
+        dw = link_gradient(store, x.tiles, dy.tiles, threads, bf16)
     if bias:
         db = np.empty((store.n_out + 7) // 8 * 8, store.dtype)
         _core.bias_gradient(dy.tiles, db, threads)

@@ -4,7 +4,10 @@ Both are functions of tensors alone, links included, so that compiled and export
 need. Each is the other's derivative: y = x W' + b is linear in x and in W, and so are its gradients in
 everything that they are made of. Hence gradients of any order.
 
-float16 and bfloat16 are computed in float32 and rounded once, as are float32 tensors under autocast.
+float16 is computed in float32 and rounded once, as are float32 tensors under autocast to it. In bfloat16, and
+under autocast to it, operands of products are rounded to bfloat16, sums are of float32, and the result is
+rounded once (``bf16``). Derivatives are products as well, and round in the same way: they are those of the
+operands that were multiplied.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from rewire._format import plural
 from rewire.torch import _kernels
 from rewire.torch._structures import structure_of
 
-__all__ = ["COMPUTED_IN", "NAMES", "sparse_linear", "transformed"]
+__all__ = ["COMPUTED_IN", "NAMES", "rounds", "sparse_linear", "transformed"]
 
 COMPUTED_IN = {
     torch.float32: torch.float32,
@@ -29,6 +32,11 @@ COMPUTED_IN = {
     torch.float16: torch.float32,
 }
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+def rounds(dtype: torch.dtype | None) -> bool:
+    """Whether products round their operands to bfloat16, in tensors of a dtype or under autocast to it."""
+    return dtype is torch.bfloat16
 
 
 def _check(
@@ -81,7 +89,7 @@ def _rows(tensor: torch.Tensor, features: int, dtype: torch.dtype) -> Any:
     "rewire::linear",
     mutates_args=(),
     schema="(Tensor x, Tensor weight, Tensor? bias, Tensor indptr, Tensor sources, "
-    "SymInt in_features, SymInt out_features) -> Tensor",
+    "SymInt in_features, SymInt out_features, bool bf16=False) -> Tensor",
 )
 def linear(
     x: torch.Tensor,
@@ -91,8 +99,12 @@ def linear(
     sources: torch.Tensor,
     in_features: int,
     out_features: int,
+    bf16: bool = False,
 ) -> torch.Tensor:
-    """x W' + bias, for the links that ``indptr`` and ``sources`` name."""
+    """x W' + bias, for the links that ``indptr`` and ``sources`` name.
+
+    With ``bf16`` operands are rounded to bfloat16, as those of this dtype are.
+    """
     _on_cpu("inputs and parameters", x, weight, bias)
     _check("x", x, in_features, weight)
     _check_bias(bias, out_features, weight)
@@ -106,12 +118,16 @@ def linear(
         biases = None if bias is None else _rows(bias, out_features, dtype)[0]
         with structure.lock:
             store, _ = structure.filled(NAMES[dtype], weight.to(dtype))
-            _kernels.linear(store, rows, biases, out.view(-1, out_features).numpy(), threads)
+            narrow = bf16 or rounds(x.dtype)
+            _kernels.linear(store, rows, biases, out.view(-1, out_features).numpy(), threads, narrow)
     return out.to(x.dtype)
 
 
 @linear.register_fake
-def _(x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any) -> Any:
+def _(
+    x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any,
+    bf16: Any = False,
+) -> Any:  # fmt: skip
     _check("x", x, in_features, weight)
     _check_bias(bias, out_features, weight)
     return x.new_empty((*x.shape[:-1], out_features))
@@ -124,7 +140,7 @@ def _(x: Any, weight: Any, bias: Any, indptr: Any, sources: Any, in_features: An
     "rewire::linear_backward",
     mutates_args=(),
     schema="(Tensor dy, Tensor? x, Tensor? weight, Tensor indptr, Tensor sources, SymInt in_features, "
-    "SymInt out_features, SymInt group, bool bias, bool first) -> (Tensor, Tensor, Tensor)",
+    "SymInt out_features, SymInt group, bool bias, bool first, bool bf16=False) -> (Tensor, Tensor, Tensor)",
 )
 def linear_backward(
     dy: torch.Tensor,
@@ -137,6 +153,7 @@ def linear_backward(
     group: int,
     bias: bool,
     first: bool,
+    bf16: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients for the inputs (if there are weights), the links (if there are inputs), and the biases.
 
@@ -160,7 +177,7 @@ def linear_backward(
         keep = first and x is not None and bool(structure.watched)
         found = _kernels.linear_backward(
             store, rows, None if x is None else _rows(x, in_features, dtype), threads,
-            inputs=weight is not None, bias=bias, keep=keep,
+            inputs=weight is not None, bias=bias, keep=keep, bf16=bf16 or rounds(dy.dtype),
         )  # fmt: skip
         if found.tiles is not None:
             structure.show(found.tiles)
@@ -192,7 +209,7 @@ def _shapes(
 @linear_backward.register_fake
 def _(
     dy: Any, x: Any, weight: Any, indptr: Any, sources: Any, in_features: Any, out_features: Any, group: Any,
-    bias: Any, first: Any,
+    bias: Any, first: Any, bf16: Any = False,
 ) -> Any:  # fmt: skip
     shapes = _shapes(dy, x, weight, sources, in_features, out_features, group, bias)
     return tuple(dy.new_empty(shape) for shape in shapes)
@@ -209,6 +226,8 @@ def transformed() -> bool:
 def sparse_linear(*given: Any) -> torch.Tensor:
     """``rewire::linear``, also where custom operators have nothing."""
     if not torch.compiler.is_compiling() and transformed():
+        if torch.is_autocast_enabled("cpu"):  # which knows the operator, and comes after transforms
+            return _autocast(*given)
         return _Linear.apply(*given)
     return torch.ops.rewire.linear(*given)
 
@@ -232,7 +251,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        x, weight, bias, indptr, sources, ctx.n_in, ctx.n_out = inputs
+        x, weight, bias, indptr, sources, ctx.n_in, ctx.n_out, ctx.bf16 = inputs
         ctx.group = weight.shape[1]
         needs = ctx.needs_input_grad
         ctx.bias = bias is not None and needs[2]
@@ -244,16 +263,16 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[Any, ...]:
         x, weight, indptr, sources = ctx.saved_tensors
         dx, dw, db = _gradients(
-            dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, True
+            dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, True, ctx.bf16
         )
         found = None if weight is None else dx, None if x is None else dw, db if ctx.bias else None
-        return (*found, None, None, None, None)
+        return (*found, None, None, None, None, None)
 
     @staticmethod
     def jvp(ctx: Any, dx: Any, dweight: Any, dbias: Any, *_: Any) -> torch.Tensor:
         """The derivative in a direction."""
         x, weight, *tensors = ctx.saved_tensors
-        links = (*tensors, ctx.n_in, ctx.n_out)
+        links = (*tensors, ctx.n_in, ctx.n_out, ctx.bf16)
         return _sum(
             None if dx is None else sparse_linear(dx, weight, None, *links),
             None if dweight is None else sparse_linear(x, dweight, None, *links),
@@ -284,7 +303,7 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _ = inputs
+        dy, x, weight, indptr, sources, ctx.n_in, ctx.n_out, ctx.group, ctx.bias, _, ctx.bf16 = inputs
         ctx.save_for_backward(dy, x, weight, indptr, sources)
         if hasattr(ctx, "save_for_forward"):
             ctx.save_for_forward(dy, x, weight, indptr, sources)
@@ -292,38 +311,38 @@ class _Backward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, ddx: torch.Tensor, ddw: torch.Tensor, ddb: torch.Tensor) -> tuple[Any, ...]:
         dy, x, weight, indptr, sources = ctx.saved_tensors
-        links, needs = (indptr, sources, ctx.n_in, ctx.n_out), ctx.needs_input_grad
+        links, needs, bf16 = (indptr, sources, ctx.n_in, ctx.n_out), ctx.needs_input_grad, ctx.bf16
         of_dy = of_x = of_weight = None
         if needs[0]:
             parts = []
             if weight is not None:
-                parts.append(sparse_linear(ddx, weight, None, *links))
+                parts.append(sparse_linear(ddx, weight, None, *links, bf16))
             if x is not None:
-                parts.append(sparse_linear(x, ddw, None, *links))
+                parts.append(sparse_linear(x, ddw, None, *links, bf16))
             if ctx.bias:
                 parts.append(ddb.expand_as(dy))
             of_dy = _sum(*parts) if parts else None
         if x is not None and needs[1]:
-            of_x = _gradients(dy, None, ddw, *links, ctx.group, False, False)[0]
+            of_x = _gradients(dy, None, ddw, *links, ctx.group, False, False, bf16)[0]
         if weight is not None and needs[2]:
-            of_weight = _gradients(dy, ddx, None, *links, ctx.group, False, False)[1]
-        return (of_dy, of_x, of_weight, *[None] * 7)
+            of_weight = _gradients(dy, ddx, None, *links, ctx.group, False, False, bf16)[1]
+        return (of_dy, of_x, of_weight, *[None] * 8)
 
     @staticmethod
     def jvp(ctx: Any, ddy: Any, dx: Any, dweight: Any, *_: Any) -> tuple[torch.Tensor, ...]:
         """The derivatives in a direction."""
         dy, x, weight, indptr, sources = ctx.saved_tensors
-        rest = indptr, sources, ctx.n_in, ctx.n_out, ctx.group
+        rest = indptr, sources, ctx.n_in, ctx.n_out, ctx.group, False, False, ctx.bf16
         found = [dy.new_zeros(0)] * 3
         if weight is not None:
             found[0] = _sum(
-                None if ddy is None else _gradients(ddy, None, weight, *rest, False, False)[0],
-                None if dweight is None else _gradients(dy, None, dweight, *rest, False, False)[0],
+                None if ddy is None else _gradients(ddy, None, weight, *rest)[0],
+                None if dweight is None else _gradients(dy, None, dweight, *rest)[0],
             )
         if x is not None:
             found[1] = _sum(
-                None if ddy is None else _gradients(ddy, x, None, *rest, False, False)[1],
-                None if dx is None else _gradients(dy, dx, None, *rest, False, False)[1],
+                None if ddy is None else _gradients(ddy, x, None, *rest)[1],
+                None if dx is None else _gradients(dy, dx, None, *rest)[1],
             )
         if ctx.bias:
             found[2] = dy.new_zeros(ctx.n_out) if ddy is None else ddy.reshape(-1, ctx.n_out).sum(0)
@@ -369,14 +388,18 @@ def _taken(tensors: Any, dims: Any, i: int) -> list[Any]:
 _library = library.Library("rewire", "FRAGMENT")
 
 
-def _autocast(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, *links: Any) -> torch.Tensor:
-    """Computed in float32, given in autocast's dtype; float64 stays as it is, as everywhere in torch."""
-    lower = torch.get_autocast_dtype("cpu")
+def _autocast(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, indptr: Any, sources: Any, n_in: Any,
+    n_out: Any, bf16: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """Sums of float32, given in autocast's dtype; float64 stays as it is, as everywhere in torch."""
+    lower, links = torch.get_autocast_dtype("cpu"), (indptr, sources, n_in, n_out)
     with torch.autocast("cpu", enabled=False):
         if torch.float64 in (x.dtype, weight.dtype):
-            return torch.ops.rewire.linear(x, weight, bias, *links)
+            return sparse_linear(x, weight, bias, *links, bf16)
         bias = None if bias is None else bias.float()
-        return torch.ops.rewire.linear(x.float(), weight.float(), bias, *links).to(lower)
+        narrow = bf16 or rounds(lower)
+        return sparse_linear(x.float(), weight.float(), bias, *links, narrow).to(lower)
 
 
 _library.impl("linear", _autocast, "AutocastCPU")

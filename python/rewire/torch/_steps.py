@@ -84,6 +84,8 @@ class Pass:
     Attributes
     ----------
     dtype : str
+    bf16 : bool
+        Whether products round their operands to bfloat16.
     threads : int
     learns : bool
         Whether there will be a backward pass.
@@ -93,10 +95,10 @@ class Pass:
         What is to be added again, the innermost last.
     """
 
-    __slots__ = ("branches", "dtype", "kept", "learns", "threads")
+    __slots__ = ("bf16", "branches", "dtype", "kept", "learns", "threads")
 
-    def __init__(self, dtype: torch.dtype, threads: int, learns: bool) -> None:
-        self.dtype, self.threads, self.learns = NAMES[dtype], threads, learns
+    def __init__(self, dtype: torch.dtype, bf16: bool, threads: int, learns: bool) -> None:
+        self.dtype, self.bf16, self.threads, self.learns = NAMES[dtype], bf16, threads, learns
         self.kept: list[Any] = []
         self.branches: list[Any] = []
 
@@ -169,16 +171,10 @@ class Linear(Step):
         with structure.lock:
             store, self.mark = structure.filled(run.dtype, weight)
             bias = structure.padded(run.dtype, given[self.first + 1])
-            _core.forward(
-                store,
-                x.tiles,
-                bias,
-                kind.code,
-                kind.slope,
-                y.tiles,
-                None if z is None else z.tiles,
-                run.threads,
-            )
+            _kernels.forward(
+                store, x.tiles, bias, y.tiles, run.threads, run.bf16, code=kind.code, slope=kind.slope,
+                z=None if z is None else z.tiles,
+            )  # fmt: skip
         if run.learns:
             self.version = structure.version()
             if weight.requires_grad:
@@ -201,7 +197,9 @@ class Linear(Step):
             else:
                 store = structure.store(run.dtype)
             x = run.kept[self.x] if needs[at] else None
-            dx, dw, db = _kernels.gradients(store, x, d, run.threads, inputs=more, bias=needs[at + 1])
+            dx, dw, db = _kernels.gradients(
+                store, x, d, run.threads, inputs=more, bias=needs[at + 1], bf16=run.bf16
+            )
             if structure.watched and x is not None:
                 structure.show(_kernels.copied(x.tiles, d.tiles))
         if dw is not None:
@@ -212,7 +210,7 @@ class Linear(Step):
 
     def plain(self, run: Pass, x: torch.Tensor, given: Values) -> torch.Tensor:
         structure = self.structure
-        links = *structure.tensors, structure.n_in, structure.n_out
+        links = *structure.tensors, structure.n_in, structure.n_out, run.bf16
         return self.kind.function(sparse_linear(x, given[self.first], given[self.first + 1], *links))
 
     def widths(self, width: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from torch import nn
 from rewire._checks import MAX_NEURONS, describe, integer, one_of_types
 from rewire.torch._chain import checked, entered
 from rewire.torch._images import over_channels, run_images
-from rewire.torch._ops import sparse_linear
+from rewire.torch._ops import rounds, sparse_linear
 from rewire.torch.linear import SparseLinear, weights_of
 
 __all__ = ["SparseConv1x1", "why_not_1x1"]
@@ -163,7 +163,8 @@ class SparseConv1x1(SparseLinear):
             images, lower = found
             parts = self._parts(images.dtype)
             if parts is not None:
-                y = run_images((images if x.ndim == 4 else images[None]).contiguous(), *parts)
+                whole = (images if x.ndim == 4 else images[None]).contiguous()
+                y = run_images(whole, *parts, rounds(lower))
                 y = y if x.ndim == 4 else y[0]
                 return y if lower is None else y.to(lower)
         y = over_channels(x, super().forward)
@@ -178,7 +179,7 @@ def _traced(x: torch.Tensor, *given: Any) -> torch.Tensor:
     """The layer in graphs of ``torch.fx``, which call this and do not look into it."""
     *layer, down, right = given
     rows = x.ndim == 4 and _lies_in_rows(x)
-    y = over_channels(x[..., ::down, ::right], lambda x: sparse_linear(x, *layer))
+    y = over_channels(x[..., ::down, ::right], lambda x: sparse_linear(x, *layer, False))
     return y if rows else y.contiguous()
 
 

@@ -18,7 +18,7 @@ from rewire.initializers import He, Initializer
 from rewire.parameters import SparseParameter
 from rewire.parameters.initial import GROUPS, Wanted
 from rewire.torch._chain import entered, run_one
-from rewire.torch._ops import COMPUTED_IN, NAMES, sparse_linear
+from rewire.torch._ops import COMPUTED_IN, NAMES, rounds, sparse_linear
 from rewire.torch._resizing import resize
 from rewire.torch._structures import Structure, Watch, structure_of
 
@@ -360,10 +360,11 @@ class SparseLinear(nn.Module):
             x, lower = found
             parts = self._parts(x.dtype)
             if parts is not None:
-                return run_one(x, *parts) if lower is None else run_one(x, *parts).to(lower)
+                y = run_one(x, *parts, rounds(lower))
+                return y if lower is None else y.to(lower)
         return sparse_linear(
             input, self.effective_weight(), self.bias, self.indptr, self.sources, self.in_features,
-            self.out_features,
+            self.out_features, False,
         )  # fmt: skip
 
     def _parts(self, dtype: torch.dtype) -> tuple[Structure, torch.Tensor, torch.Tensor | None] | None:

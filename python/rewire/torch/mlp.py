@@ -11,6 +11,7 @@ from torch import nn
 from rewire._checks import describe
 from rewire._format import plural
 from rewire.torch._chain import bare, entered, run
+from rewire.torch._ops import rounds
 from rewire.torch._steps import KINDS, Linear, kind_of
 from rewire.torch.linear import SparseLinear
 
@@ -132,7 +133,8 @@ class SparseMLP(nn.Module):
             x, lower = found
             steps = self._steps_of(x.dtype)
             if steps is not None:
-                return run(x, steps) if lower is None else run(x, steps).to(lower)
+                y = run(x, steps, rounds(lower))
+                return y if lower is None else y.to(lower)
         return self._apart(input)
 
     def extra_repr(self) -> str:

@@ -12,6 +12,7 @@ from rewire._checks import describe
 from rewire._format import plural
 from rewire.torch import _steps
 from rewire.torch._chain import bare, entered, run
+from rewire.torch._ops import rounds
 from rewire.torch._steps import Step, kind_of
 from rewire.torch.linear import SparseLinear
 from rewire.torch.mlp import SparseMLP
@@ -122,7 +123,7 @@ class Tiled(nn.Sequential):
             _checked(self, "modules")
             return super().forward(input)
         if _fits(steps, x.shape[-1]):
-            y = run(x, steps)
+            y = run(x, steps, rounds(lower))
             return y if lower is None else y.to(_steps.autocast_dtype(steps, input.dtype, lower))
         return super().forward(input)  # which says what does not fit
 
