@@ -649,6 +649,7 @@ def test_info_says_when_the_instruction_set_is_forced():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "scalar, forced by REWIRE_ISA=scalar" in out.stdout
+    assert re.search("bfloat16 +right, not fast", out.stdout)
 
 
 def test_bench(tmp_path):

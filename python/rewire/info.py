@@ -35,6 +35,7 @@ def describe() -> dict[str, str]:
         "system": f"{platform.platform()}, {platform.machine()}",
         "processor": f"{processor()}, {cpu_count()} usable",
         "instruction set": f"{isa}, {why_isa}",
+        "bfloat16": bfloat16(isa),
         "threads": f"{n_threads}, {why_threads}",
         "parallel code": f"OpenMP; threads wait {_openmp.waiting()}" if _core.openmp() else _SERIAL,
     }
@@ -69,6 +70,13 @@ def instruction_set() -> tuple[str, str]:
     if not forced and isa != available[0]:
         why = "chosen by force_isa"
     return isa, f"{why}; available: {', '.join(available)}"
+
+
+def bfloat16(isa: str) -> str:
+    """How kernels of this instruction set multiply numbers of bfloat16."""
+    if isa.endswith("bf16"):
+        return "products by instructions of their own"
+    return "right, not fast: operands are rounded, and multiplied as float32"
 
 
 def thread_count() -> tuple[int, str]:
