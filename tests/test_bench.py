@@ -182,6 +182,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("boltzmann", ()),
         ("selection", ()),
         ("networks", ()),
+        ("precision", ()),
         ("one_sample", ()),
         ("sparse_inputs", ()),
         ("sparse_wht", ()),
