@@ -713,6 +713,10 @@ def spoiled(model, tmp_path):
         ([*TRAIN, "--links", "100", "--density", "0.1"], "not allowed with"),
         ([*TRAIN, "--links", "0"], "--links"),
         ([*TRAIN, "--distribution", "uniform"], "--distribution does nothing without"),
+        (
+            ["train", "--data", "digits", "--dense", "--dtype", "bfloat16"],
+            "--dtype bfloat16 does nothing with --dense",
+        ),
         ([*TRAIN, "--warmup", "2"], "warmup must be less than the 2 epochs"),
         ([*TRAIN, "--warmup", "1", "--schedule", "step"], "warmup belongs to the cosine schedule"),
         ([*TRAIN, "--average", "all"], "--average"),

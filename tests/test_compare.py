@@ -164,6 +164,17 @@ def test_as_rewire_train(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_precisions_beside_each_other():
+    """Of the same links and batches; what all have in common is nothing to dense networks."""
+    found = compared(rw.grid(dtype=["float32", "bfloat16"]), seeds=1)
+    (wide, narrow), key = found, "test_loss"
+    assert wide["weights"] == narrow["weights"]
+    assert 0 < abs(wide[key] - narrow[key]) < 0.05
+    also = compared({"set": {}, "dense": PAIR["dense"]}, dtype="bfloat16", seeds=1)
+    plain = compared({"dense": PAIR["dense"]}, seeds=1)
+    assert [also.of("set", key), also.of("dense", key)] == [[narrow[key]], plain[key]]
+
+
 def test_test_set_alone():
     found = compared(validation=0, seeds=[7])
     assert found.chosen_by == "test_accuracy" and "validation_accuracy" not in found

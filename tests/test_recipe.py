@@ -151,6 +151,7 @@ def test_what_is_registered_can_be_named(monkeypatch):
         ({"density": None, "distribution": "uniform"}, "distribution does nothing without density or links"),
         ({"dense": True}, "density does nothing with dense"),
         ({"dense": True, "density": None, "rewiring": "set"}, "rewiring does nothing with dense"),
+        ({"dense": True, "density": None, "dtype": "bfloat16"}, "dtype='bfloat16' does nothing with dense"),
         ({"rewiring": "static", "rewiring.fraction": 0.1}, "rewiring.fraction does nothing without rewiring"),
         ({"rewiring": rw.SET(), "rewiring.fraction": 0.1}, "rewiring.fraction is an option of the object"),
         ({"rewiring": "set", "rewiring.zeta": 0.1}, "rewiring 'set' takes fraction, .*, got 'zeta'"),

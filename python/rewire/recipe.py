@@ -99,6 +99,8 @@ def beside(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     drop: set[str] = set()
     if own.get("dense"):
         drop |= {*_DENSE_LACKS}
+        if common.get("dtype") == "bfloat16":
+            drop.add("dtype")
     if own.get("layers") is not None:
         drop |= {*_MLP}
     elif any(name in own for name in _MLP):
@@ -192,6 +194,8 @@ class Recipe:
             for name in self._given(_DENSE_LACKS):
                 if not (name == "rewiring" and self.options[name] == "static"):
                     raise TypeError(f"{name} does nothing with dense: there are no sparse layers")
+            if self._get("dtype") == "bfloat16":
+                raise TypeError("dtype='bfloat16' does nothing with dense, whose products are of float32")
         counts = {*self._given(COUNTS)} or {name for name in COUNTS if getattr(self.preset, name) is not None}
         if self._get("distribution") is not None and counts <= {"epsilon"}:
             raise TypeError("distribution does nothing without density or links: say how many to divide")

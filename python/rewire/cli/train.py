@@ -260,6 +260,8 @@ def _refuse_contradictions(arguments: Namespace) -> None:
         raise UsageError("--group does nothing with --dense")
     if arguments.dense and arguments.connectivity:
         raise UsageError("--connectivity does nothing with --dense")
+    if arguments.dense and arguments.dtype == "bfloat16":
+        raise UsageError("--dtype bfloat16 does nothing with --dense, whose products are of float32")
     if arguments.distribution and arguments.density is None and arguments.links is None:
         raise UsageError("--distribution does nothing without --density or --links: say how many to divide")
     if arguments.average_opt and not arguments.average:
