@@ -110,9 +110,9 @@ def linear_backward(
     """
     if bf16:
         ins, outs = None if x is None else packed(x, threads), packed(dy, threads)
-        back, *sums = gradients(store, ins, outs, threads, inputs=inputs, bias=bias, bf16=True)
+        back, dw, db = gradients(store, ins, outs, threads, inputs=inputs, bias=bias, bf16=True)
         shown = copied(ins.tiles, outs.tiles) if keep and ins is not None else None
-        return Gradients(None if back is None else unpacked(back, threads), *sums, shown)
+        return Gradients(None if back is None else unpacked(back, threads), dw, db, shown)
     dx = np.empty((len(dy), store.n_in), store.dtype) if inputs else None
     dw = None if x is None else np.empty((store.slots, store.group), store.dtype)
     db = np.empty(store.n_out, store.dtype) if bias else None
