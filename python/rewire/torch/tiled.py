@@ -82,7 +82,8 @@ class Tiled(nn.Sequential):
     -----
     ``nn.Dropout`` draws other numbers than it does alone; they follow ``torch.manual_seed`` all the same.
 
-    Under autocast all is computed in float32, and outputs have the dtype that the modules would give.
+    Under autocast to bfloat16 products round their operands; sums, and all that is between two products, are
+    of float32, and outputs have the dtype that the modules would give.
     Under ``torch.compile``, ``torch.export`` and ``torch.func``, with weights of half precision, and where a
     module has hooks or a norm has weights that are computed from others, the modules are run one by one.
 
