@@ -555,4 +555,19 @@ MUTANTS = [
         "True",
         "test_sparse_inputs.py::test_other_first_layers_get_tiles",
     ),
+    # --- bfloat16
+    Mutant(
+        "auto-goes-on-with-bfloat16",
+        "estimators/_base.py",
+        'asked == "auto" and network.dtype in KEPT',
+        'asked == "auto"',
+        "test_estimators.py::test_bfloat16_is_kept_in_everything_that_goes_on",
+    ),
+    Mutant(
+        "dense-networks-compared-by-precision",
+        "recipe.py",
+        'if common.get("dtype") == "bfloat16":',
+        "if False:",
+        "test_compare.py::test_precisions_beside_each_other",
+    ),
 ]
