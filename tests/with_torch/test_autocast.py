@@ -195,3 +195,19 @@ def test_gradients_of_gradients_are_those_of_float32_to_rounding():
         found.append([z.grad, layer.weight.grad.clone()])
     for a, b in zip(*found, strict=True):
         assert (a - b).norm() < 0.02 * b.norm() and not torch.equal(a, b)
+
+
+def test_many_samples_go_through_a_few_at_a_time(monkeypatch):
+    """Whose tiles end elsewhere; the bits of a sample do not depend on it."""
+    monkeypatch.setattr("rewire.torch._kernels.ALONE", 0)
+    layer, x = SparseLinear(24, 10, density=0.3), samples(1100, 24)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with autocast(), torch.no_grad():
+                found += [layer(x), torch.cat([layer(x[:300]), layer(x[300:])]), Tiled(layer)(x)]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])

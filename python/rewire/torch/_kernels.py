@@ -29,6 +29,9 @@ __all__ = [
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
 SPARE_BYTES = 1 << 28  # tiles that the main thread keeps between two calls
 OF_OTHERS = 1 << 25  # and every other one: there may be many
+# Samples a thread whose products of bfloat16 are turned into rows again while they are in a cache. Of fewer
+# at a time weights would be rounded too often: in a layer 512 to 2048 1024 take 3.7 ms, and all at once 4.5.
+AT_ONCE = 256
 
 
 def _spare_bytes() -> int:
@@ -83,14 +86,16 @@ def linear(
         _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
         _scratch.bounded()
         return
-    given = packed(x, threads)
-    y = taken(given, store.n_out)
     padded = None
     if bias is not None:
         padded = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
         padded[: store.n_out] = bias
-    forward(store, given.tiles, padded, y.tiles, threads, bf16)
-    y.tiles.unpack(out, threads)
+    for first in range(0, len(x), AT_ONCE * threads):
+        rows = slice(first, first + AT_ONCE * threads)
+        given = packed(x[rows], threads)
+        y = taken(given, store.n_out)
+        forward(store, given.tiles, padded, y.tiles, threads, bf16)
+        y.tiles.unpack(out[rows], threads)
 
 
 def linear_backward(
