@@ -211,3 +211,7 @@ def test_many_samples_go_through_a_few_at_a_time(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(found[0], other) for other in found[1:])
+    with autocast(), torch.inference_mode():
+        layer(x)
+    with autocast():  # memory of that mode may not be written to in this one
+        layer(x).float().sum().backward()

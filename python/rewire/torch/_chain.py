@@ -92,7 +92,7 @@ def operators(dy: torch.Tensor) -> bool:
 def run_one(
     x: torch.Tensor, structure: Structure, weight: torch.Tensor, bias: torch.Tensor | None, bf16: bool
 ) -> torch.Tensor:
-    """One layer over inputs (*, n_in) that fit it, all of one dtype."""
+    """One layer over inputs (*, n_in) that fit it, all of one dtype; of bfloat16 outputs with ``bf16``."""
     if learns(x, (weight, bias)):
         found: torch.Tensor = _One.apply(structure, bf16, x, weight, bias)
         return found
@@ -101,12 +101,15 @@ def run_one(
 
 def _forward_one(structure: Structure, bf16: bool, x: torch.Tensor, weight: torch.Tensor, bias: Any) -> Any:
     rows = x.detach().resolve_neg().reshape(-1, structure.n_in)
-    out = x.new_empty((len(rows), structure.n_out))
+    out = x.new_empty((len(rows), structure.n_out), dtype=torch.bfloat16 if bf16 else x.dtype)
     threads = _kernels.threads_for(torch.get_num_threads(), len(rows) * weight.numel())
     with structure.lock:
         store, mark = structure.filled(NAMES[x.dtype], weight)
         biases = None if bias is None else bias.detach().resolve_neg().contiguous().numpy()
-        _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads, bf16)
+        if bf16:
+            _kernels.rounded_linear(store, rows.numpy(), biases, out, threads)
+        else:
+            _kernels.linear(store, rows.numpy(), biases, out.numpy(), threads)
     return out if x.ndim == 2 else out.view(*x.shape[:-1], structure.n_out), mark, threads
 
 
@@ -131,12 +134,16 @@ class _One(torch.autograd.Function):
         needs = ctx.needs_input_grad[2:]
         if operators(dy):
             links = *structure.tensors, structure.n_in, structure.n_out, bf16
-            return (None, None, *differentiated(lambda own: sparse_linear(*own, *links), given, dy, needs))
+
+            def by_operator(own: Sequence[Any]) -> torch.Tensor:
+                return sparse_linear(*own, *links).to(dy.dtype)
+
+            return (None, None, *differentiated(by_operator, given, dy, needs))
         x, weight, _ = given
         dtype = NAMES[x.dtype]
         with structure.lock:
             store = structure.again(dtype, weight, mark) if needs[0] else structure.store(dtype)
-            gradients = dy.resolve_neg().reshape(-1, structure.n_out).numpy()
+            gradients = _kernels.widened(dy.resolve_neg().reshape(-1, structure.n_out))
             if needs[0]:
                 structure.ready_mirror(store, len(gradients), threads)
             rows = x.detach().resolve_neg().reshape(-1, structure.n_in).numpy() if needs[1] else None

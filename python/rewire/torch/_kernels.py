@@ -23,7 +23,7 @@ from rewire.threads import resolve
 
 __all__ = [
     "Gradients", "Held", "backward_input", "copied", "forward", "gradients", "held_again", "link_gradient",
-    "linear", "linear_backward", "packed", "taken", "threads_for", "unpacked",
+    "linear", "linear_backward", "packed", "rounded_linear", "taken", "threads_for", "unpacked", "widened",
 ]  # fmt: skip
 
 ALONE = 1 << 17  # multiply-adds below which waking other threads takes longer than they save
@@ -57,10 +57,20 @@ class Gradients(NamedTuple):
 
 
 class _Scratch(threading.local):
-    """Scratch of each thread: for calls over arrays, and for operands that are rounded."""
+    """Scratch of each thread: for calls over arrays, for operands that are rounded, for rows of float32."""
 
     def __init__(self) -> None:
         self.workspace, self.rounding, self.most = _core.Workspace(), _core.Scratch(), _spare_bytes()
+        self._rows = np.empty(0, np.float32)
+
+    def rows(self, samples: int, features: int) -> NDArray[np.float32]:
+        """Memory for rows, until the next call; more than is kept is the caller's alone."""
+        size = samples * features
+        if size * self._rows.itemsize > self.most:
+            return np.empty((samples, features), np.float32)
+        if self._rows.size < size:
+            self._rows = np.empty(size, np.float32)
+        return self._rows[:size].reshape(samples, features)
 
     def bounded(self) -> None:
         """Keep no more of either than one keeps of tiles."""
@@ -74,28 +84,39 @@ _scratch = _Scratch()
 
 
 def linear(
-    store: _core.Store,
-    x: NDArray[Any],
-    bias: NDArray[Any] | None,
-    out: NDArray[Any],
-    threads: int,
-    bf16: bool = False,
+    store: _core.Store, x: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], threads: int
 ) -> None:
-    """out = x W' + bias. There is at least one sample, and ``out`` is contiguous."""
-    if not bf16:
-        _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
-        _scratch.bounded()
-        return
+    """out = x W' + bias. There is at least one sample."""
+    _core.rows_forward(store, x, out, bias, _scratch.workspace, threads)
+    _scratch.bounded()
+
+
+def rounded_linear(
+    store: _core.Store, x: NDArray[Any], bias: NDArray[Any] | None, out: torch.Tensor, threads: int
+) -> None:
+    """The same of operands rounded to bfloat16, into a tensor (samples, n_out) of float32 or bfloat16."""
     padded = None
     if bias is not None:
         padded = _core.aligned_zeros((store.n_out + 7) // 8 * 8, store.dtype)
         padded[: store.n_out] = bias
     for first in range(0, len(x), AT_ONCE * threads):
-        rows = slice(first, first + AT_ONCE * threads)
-        given = packed(x[rows], threads)
+        part = slice(first, first + AT_ONCE * threads)
+        given = packed(x[part], threads)
         y = taken(given, store.n_out)
-        forward(store, given.tiles, padded, y.tiles, threads, bf16)
-        y.tiles.unpack(out[rows], threads)
+        forward(store, given.tiles, padded, y.tiles, threads, True)
+        rows = _scratch.rows(given.tiles.batch, store.n_out)
+        y.tiles.unpack(rows, threads)
+        out[part] = torch.from_numpy(rows)
+
+
+def widened(rows: torch.Tensor) -> NDArray[Any]:
+    """Rows as an array; those of bfloat16 as float32, in memory that lasts until the next call."""
+    if rows.dtype is not torch.bfloat16:
+        found: NDArray[Any] = rows.numpy()
+        return found
+    wide = _scratch.rows(*rows.shape)
+    torch.from_numpy(wide).copy_(rows)
+    return wide
 
 
 def linear_backward(

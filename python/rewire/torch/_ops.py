@@ -118,8 +118,11 @@ def linear(
         biases = None if bias is None else _rows(bias, out_features, dtype)[0]
         with structure.lock:
             store, _ = structure.filled(NAMES[dtype], weight.to(dtype))
-            narrow = bf16 or rounds(x.dtype)
-            _kernels.linear(store, rows, biases, out.view(-1, out_features).numpy(), threads, narrow)
+            to = out.view(-1, out_features)
+            if bf16 or rounds(x.dtype):
+                _kernels.rounded_linear(store, rows, biases, to, threads)
+            else:
+                _kernels.linear(store, rows, biases, to.numpy(), threads)
     return out.to(x.dtype)
 
 
