@@ -285,7 +285,7 @@ build/c/asan/kernels_%.o: VARIANT = -O0 -g1 -fno-omit-frame-pointer -fno-sanitiz
                                     -fsanitize=address,bounds,shift,signed-integer-overflow
 build/c/asan/kernels_scalar.o: VARIANT += -fsanitize=undefined
 build/c/asan/kernels_avx512.o: VARIANT += -Wno-sign-conversion
-build/c/asan/kernels_avx512bf16.o: VARIANT += -Wno-sign-conversion -Wno-conversion
+build/c/asan/kernels_avx512bf16.o: VARIANT += -Wno-sign-conversion
 ifeq ($(shell grep -om1 avx512bw /proc/cpuinfo 2>/dev/null),)
 SHARED += build/c/asan/kernels_avx512.o
 build/c/serial/kernels_avx512.o: VARIANT = -O0 -Wno-sign-conversion
