@@ -33,8 +33,8 @@ __all__ = ["Assembled"]
 
 # All that a network sets; what else there is, a subclass or a user has put there.
 MADE_OF = frozenset((
-    "seed", "dtype", "layers", "_tree", "_first_learning", "n_in", "n_out", "standardizer", "gate", "_spares",
-    "trained_by", "gradients_of",
+    "seed", "dtype", "layers", "_tree", "_first_learning", "n_in", "n_out", "standardizer",
+    "target_standardizer", "gate", "_spares", "trained_by", "gradients_of",
 ))  # fmt: skip
 
 
@@ -67,6 +67,7 @@ class Assembled:
             raise ValueError(f"the last layer must be Sparse or Dense, got {self.layers[-1]!r}")
         self.n_in, self.n_out = self.layers[0].n_in, self.layers[-1].n_out
         self.standardizer: Standardizer | None = None
+        self.target_standardizer: Standardizer | None = None
         self.gate = Gate()
         self._spares: list[Workspace] = []
         # Whose optimizer state the layers hold; a trainer that finds another's starts afresh.
@@ -294,6 +295,14 @@ class Assembled:
             calls = first.rescaled(Rescale(cols=gain, offset=offset))
             if calls is not None:  # it could follow
                 self._at_once([*calls, partial(self.__dict__.update, standardizer=new)])
+
+    def learn_targets(self, targets: Source, weight: NDArray[np.float64] | None) -> None:
+        """Let outputs be those of standardised targets, by mean and deviation of these, from now on.
+
+        Once is enough: weights that have learnt them would have to be rescaled for others.
+        """
+        if self.target_standardizer is None:
+            self.target_standardizer = Standardizer.of_targets(targets, weight)
 
     def change_outputs(self, gain: NDArray[np.float64] | None, shift: NDArray[np.float64]) -> None:
         """Let outputs be ``outputs * gain + shift``: targets have other units. The last layer is linear.

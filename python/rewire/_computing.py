@@ -17,6 +17,7 @@ from rewire._geometry import item_bytes
 from rewire._inputs import CsrSource, Source, as_source
 from rewire._moments import quiet
 from rewire._precision import LARGEST
+from rewire._targets import Targets, Truth
 from rewire.activations import Softmax
 from rewire.layers import Pass
 from rewire.layers.passing import Learner
@@ -146,10 +147,22 @@ class Computing(Assembled):
         backward_through(self.layers, dy, flow, p, self._first_learning, need_dx=False)
         p.warn_of_missing(self._tree.uses, self._tree.parameters)
 
+    def truth(self, targets: Targets, rows: NDArray[np.int64]) -> Truth:
+        """The targets of a batch, in the units that its outputs have in a loss: standardised or as given."""
+        if self.target_standardizer is None:
+            return Truth(targets, rows)
+        standardised = self.target_standardizer.apply(targets.array(rows))
+        return Truth(Targets(values=standardised), np.arange(len(rows)))
+
     # --- predicting ---------------------------------------------------------------------
 
+    def in_target_units(self, outputs: NDArray[Any]) -> None:
+        """Let outputs of standardised targets be in the units of the targets themselves."""
+        if self.target_standardizer is not None:
+            outputs[...] = self.target_standardizer.restored(outputs)
+
     def predict(self, X: Any, *, batch_size: int | None = None, threads: int | None = None) -> NDArray[Any]:
-        """Outputs for X, the final activation applied.
+        """Outputs for X, the final activation applied, in the units of the targets.
 
         Parameters
         ----------
@@ -217,6 +230,7 @@ class Computing(Assembled):
             if softmax:
                 _core.softmax(y, threads)
             found = y.unpack(out[start : start + len(some)], threads)
+            self.in_target_units(found)
             if refuse:  # what overflows is refused by name
                 self.check_outputs(source, some, found)
         self._keep_spare(ws)

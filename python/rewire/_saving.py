@@ -136,7 +136,7 @@ def network_parts(contents: Contents) -> tuple[dict[str, Any], dict[str, Array]]
         arrays = {
             name: array
             for name, array in arrays.items()
-            if name.startswith(("layers.", "standardizer.")) and name not in state
+            if name.startswith(("layers.", "standardizer.", "target_standardizer.")) and name not in state
         }
     return config, arrays
 

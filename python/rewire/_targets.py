@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewire import _core
 from rewire._checks import describe, detached, refuse_iterables
-from rewire._inputs import CsrSource, DenseSource, as_source, numbers_of
+from rewire._inputs import CsrSource, DenseSource, Source, as_source, numbers_of
 from rewire._moments import quiet
 
 __all__ = ["Targets", "Truth", "class_labels", "real_array", "refuse_where", "target_values"]
@@ -66,6 +66,13 @@ class Targets:
             return self.sparse.rows(rows)
         assert self.values is not None
         return self.values[rows].astype(np.float64)
+
+    def source(self) -> Source:
+        """Numbers as columns, for whoever takes their mean and deviation."""
+        if self.sparse is not None:
+            return self.sparse
+        assert self.values is not None
+        return as_source(self.values, None, "y")
 
     def numbers(self) -> NDArray[Any]:
         """All numbers that are stored."""

@@ -180,7 +180,8 @@ def _merged(trainer: TrainerLike, plan: WASSP, each: list[Arrays]) -> Arrays:
             zero = plan.momentum == "zero" and not field.per_slot
             found[f"{prefix}field.{name}"] = np.zeros_like(values) if zero else values
     for name, first in each[0].items():
-        if name.startswith("standardizer."):  # one for all: a mean of equal numbers is rounded
+        if name.startswith(("standardizer.", "target_standardizer.")):
+            # One for all: a mean of equal numbers is rounded.
             found[name] = first
         elif name not in found:
             zero = plan.momentum == "zero" and ".field." in name

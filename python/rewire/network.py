@@ -57,6 +57,9 @@ class Sequential(ForeignAttributes, Computing):
         Of weights and outputs.
     standardizer : Standardizer or None
         Applied to every input; set by ``Trainer(..., standardize=True)``.
+    target_standardizer : Standardizer or None
+        Applied to targets before a loss sees them, and undone in what ``predict`` gives; set by
+        ``Trainer(..., standardize_targets=True)``.
 
     Raises
     ------
@@ -116,7 +119,7 @@ class Sequential(ForeignAttributes, Computing):
         Returns
         -------
         Predictor
-            With weights and standardiser of now. What becomes of this network changes nothing there.
+            With weights and standardisers of now. What becomes of this network changes nothing there.
 
         Raises
         ------
@@ -241,6 +244,8 @@ class Sequential(ForeignAttributes, Computing):
             "layers": [],
             **self.tree.config(fields),
             "standardizer": None if self.standardizer is None else self.standardizer.config(),
+            # Only where there is one, so that files from before there were any still read.
+            **({} if (of := self.target_standardizer) is None else {"target_standardizer": of.config()}),
         }
 
     def restorable_config(self, fields: Collection[str]) -> dict[str, Any]:
@@ -262,9 +267,9 @@ class Sequential(ForeignAttributes, Computing):
         return self.tree.parts(fields) | self._standardizer_arrays()
 
     def _standardizer_arrays(self) -> dict[str, NDArray[Any]]:
-        if self.standardizer is None:
-            return {}
-        return {f"standardizer.{name}": a for name, a in self.standardizer.arrays().items()}
+        """Those of both standardisers, by names such as ``standardizer.mean``."""
+        both = {"standardizer": self.standardizer, "target_standardizer": self.target_standardizer}
+        return {f"{of}.{name}": a for of, one in both.items() if one for name, a in one.arrays().items()}
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
         """Take over ``config()``, and ``arrays()`` or ``parts()``, of a network with the same layers.
@@ -283,16 +288,14 @@ class Sequential(ForeignAttributes, Computing):
             self.take_over(self.remade(config, arrays))
             return
         rest = arrays.keys() - self.tree.restore(config, arrays)
-        self.standardizer = None
-        if config["standardizer"] is not None:
-            prefix = "standardizer."
-            its = {
-                name.removeprefix(prefix): take(arrays, name, (self.n_in,), "float64", "standardizer").copy()
-                for name in arrays
-                if name.startswith(prefix)
-            }
-            self.standardizer = Standardizer.from_config(config["standardizer"], its)
-            rest -= {prefix + name for name in its}
+        self.standardizer = _standardizer(config["standardizer"], arrays, "standardizer", self.n_in, rest)
+        of_targets = config.get("target_standardizer")
+        self.target_standardizer = _standardizer(of_targets, arrays, "target_standardizer", self.n_out, rest)
+        if self.target_standardizer is not None and not self.target_standardizer.scale.min() > 0:
+            raise ValueError(
+                "target_standardizer.scale must be > 0, which outputs are divided by, got "
+                f"{self.target_standardizer.scale.min()}"
+            )
         if rest:
             raise ValueError(f"array {min(rest)!r} is unknown")
 
@@ -303,7 +306,7 @@ class Sequential(ForeignAttributes, Computing):
         them goes on with the optimizer's state of ``other``.
         """
         own: dict[str, Any] = {"n_in": other.n_in, "n_out": other.n_out, "_spares": []}
-        own["standardizer"] = other.standardizer
+        own["standardizer"], own["target_standardizer"] = other.standardizer, other.target_standardizer
         self.tree.take_over(other.tree, (self.__dict__, own))
 
     @classmethod
@@ -356,6 +359,7 @@ class Sequential(ForeignAttributes, Computing):
         with self.gate.reading("copy"):
             twin.layers = [_copied(f"layers[{i}]", layer, memo) for i, layer in enumerate(self.layers)]
             twin.standardizer = copy.deepcopy(self.standardizer, memo)
+            twin.target_standardizer = copy.deepcopy(self.target_standardizer, memo)
         twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
         twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
         twin.gate, twin._spares, twin.trained_by, twin.gradients_of = Gate(), [], None, None
@@ -374,7 +378,7 @@ class Sequential(ForeignAttributes, Computing):
         self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)
 
     def save(self, path: str | os.PathLike[str], *, notes: Mapping[str, Any] | None = None) -> None:
-        """Write structure, weights, biases and standardiser to a safetensors file; no optimizer state.
+        """Write structure, weights, biases and standardisers to a safetensors file; no optimizer state.
 
         The file is replaced as a whole or not at all, whatever happens meanwhile; its permissions are kept.
 
@@ -413,7 +417,7 @@ class Sequential(ForeignAttributes, Computing):
         Returns
         -------
         Sequential
-            With structure, weights and standardiser. Optimizer state is left behind: see `Trainer.resume`.
+            With structure, weights and standardisers. Optimizer state is left behind: see `Trainer.resume`.
 
         Raises
         ------
@@ -442,6 +446,20 @@ def _sizes(tree: Tree) -> dict[str, Any]:
     """Shapes of all parameters and buffers, by name."""
     found = {name: list(parameter.shape) for name, parameter in tree.parameters.items()}
     return found | {name: list(buffer.shape) for name, buffer in tree.buffers.items()}
+
+
+def _standardizer(
+    config: Any, arrays: Mapping[str, NDArray[Any]], who: str, width: int, rest: set[str]
+) -> Standardizer | None:
+    """One of the two standardisers by its description, None for None; its arrays leave ``rest``."""
+    if config is None:
+        return None
+    names = [name for name in arrays if name.startswith(f"{who}.")]
+    rest.difference_update(names)
+    its = {
+        name.removeprefix(f"{who}."): take(arrays, name, (width,), "float64", who).copy() for name in names
+    }
+    return Standardizer.from_config(config, its)
 
 
 def _kind(layer: Mapping[str, Any]) -> dict[str, Any]:

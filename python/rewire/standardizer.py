@@ -129,6 +129,18 @@ class Standardizer:
             return cls._of(found, source.extremes(weight), found.digest(), mean)
 
     @classmethod
+    def of_targets(cls, targets: Source, weight: NDArray[np.float64] | None) -> Standardizer:
+        """Mean and deviation of every column of targets; it learns no more.
+
+        Where a column is constant its scale is 1. Nothing is brought nearer than its deviation says: a target
+        that is far off is to be predicted, not to be bounded.
+        """
+        with quiet():
+            found = targets.moments(weight)
+            width = np.where(found.deviation > 0, np.maximum(found.deviation, _NORMAL), 1.0)
+            return cls(found.mean, 1.0 / width)
+
+    @classmethod
     def _of(
         cls, moments: Moments, extremes: Extremes, latest: str, mean: NDArray[np.float64]
     ) -> Standardizer:
@@ -173,13 +185,18 @@ class Standardizer:
     def apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Standardised rows, shape (m, n_features): right wherever the result is a number."""
         z = (x - self.mean) * self.scale
-        far = ~np.isfinite(z)  # the difference may have overflowed
-        z[far] = ((x / 4 - self.mean / 4) * self.scale * 4)[far]
+        far = ~np.isfinite(z)
+        if far.any():  # the difference may have overflowed
+            z[far] = ((x / 4 - self.mean / 4) * self.scale * 4)[far]
         if self.moments is not None and self.extremes is not None:
             width = _width(self.moments, self.extremes, self.mean)
             tiny = (width > 0) & (width <= _NORMAL)  # what these are multiplied by is no number
             z[:, tiny] = (x[:, tiny] - self.mean[tiny]) / width[tiny]
         return z
+
+    def restored(self, z: NDArray[Any]) -> NDArray[np.float64]:
+        """What is standardised as ``z``, shape (m, n_features); call it :func:`rewire._moments.quiet`."""
+        return z / self.scale + self.mean
 
     def learn(
         self, source: Source, weight: NDArray[np.float64] | None, *, center: bool = True
