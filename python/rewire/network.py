@@ -449,7 +449,7 @@ def _sizes(tree: Tree) -> dict[str, Any]:
 
 
 def _standardizer(
-    config: Any, arrays: Mapping[str, NDArray[Any]], who: str, width: int, rest: set[str]
+    config: Any, arrays: Mapping[str, Array], who: str, width: int, rest: set[str]
 ) -> Standardizer | None:
     """One of the two standardisers by its description, None for None; its arrays leave ``rest``."""
     if config is None:

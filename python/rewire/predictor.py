@@ -6,6 +6,7 @@ call. Any other network predicts as `Sequential.predict` does, by a copy of its 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from rewire._checks import describe, detached, one_of_types
 from rewire._computing import Computing
 from rewire._geometry import item_bytes
 from rewire._inputs import PACKED, DenseSource, Source, as_source
+from rewire._moments import quiet
 from rewire._precision import LARGEST
 from rewire._products import ONE_THREAD, threads_for
 from rewire.activations import Softmax
@@ -95,6 +97,8 @@ class Predictor:
         self._core = _handed_over(network)
         # For a plain vector, on one thread; None says that it is none, and the long way finds the words.
         self._lone = _nothing if self._core is None else self._core.one
+        if self._core is not None and network.target_standardizer is not None:
+            self._lone = partial(_restored_one, self._core, network)
         self._one = self._lone if self._links <= ONE_THREAD else _nothing
 
     @property
@@ -188,7 +192,8 @@ class Predictor:
         x = rows if source is None else source.x if isinstance(source, DenseSource) else None
         found = np.empty((samples, self.n_out), self.dtype)
         if x is not None and self._through(x, found, threads_for(threads, self._links * samples)):
-            return found
+            if _restored(self._network, found):
+                return found
         source = as_source(rows, self.n_in) if source is None else source
         return self._network.outputs(source, np.arange(samples), resolve(threads))
 
@@ -258,6 +263,25 @@ def _given(found: NDArray[Any], out: NDArray[Any] | None) -> NDArray[Any]:
         return found
     out[...] = found
     return out
+
+
+@quiet()
+def _restored(network: Computing, outputs: NDArray[Any]) -> bool:
+    """Bring outputs of the core into the units of the targets; whether they are finite there."""
+    if network.target_standardizer is None:
+        return True
+    network.in_target_units(outputs)
+    return bool(np.isfinite(outputs).all())
+
+
+def _restored_one(
+    core: _core.Frozen, network: Computing, x: Any, out: NDArray[Any] | None = None
+) -> NDArray[Any] | None:
+    """What the core makes of a plain vector, in the units of the targets; None as from the core."""
+    if out is not None:  # the long way knows what it may be
+        return None
+    found: NDArray[Any] | None = core.one(x, None)
+    return found if found is not None and _restored(network, found) else None
 
 
 def _nothing(x: Any, out: Any = None) -> NDArray[Any] | None:

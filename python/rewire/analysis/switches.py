@@ -201,7 +201,7 @@ def _checked(network: Any) -> None:
 
 
 def _parts(network: Sequential, x: NDArray[np.float64]) -> list[Affine]:
-    """What each layer is for this input, with the features' scaling as a part of its own."""
+    """What each layer is for this input, with the scaling of features and targets as parts of their own."""
     found: list[Affine] = []
     if network.standardizer is not None:
         mean, scale = network.standardizer.mean, network.standardizer.scale
@@ -211,4 +211,6 @@ def _parts(network: Sequential, x: NDArray[np.float64]) -> list[Affine]:
         part = layer.affine_at(x, final=layer is network.layers[-1])
         found.append(part)
         x = part.of(x)
+    if (by := network.target_standardizer) is not None:
+        found.append(diagonal(1.0 / by.scale, by.mean))
     return found

@@ -60,6 +60,9 @@ class Module(nn.Module):
     (``create_graph=True``) and the transforms of ``torch.func`` are not. Threads that call it at once wait
     for each other.
 
+    Outputs are in the units of the targets, as those of ``predict``, where the network has a
+    ``target_standardizer``: train it on standardised ones by a :class:`rewire.Trainer`.
+
     A step converts inputs and outputs of the network, and nothing in between. ``torch.compile`` leaves it out
     of its graph, and :class:`Rewirer` does not see its layers: links stay as they are, unless
     ``rule.rewire(...)`` is called on the network itself, followed by :meth:`refresh`.
@@ -140,6 +143,9 @@ class Module(nn.Module):
             out = _Run.apply(self, torch.is_grad_enabled(), rounds(lower), rows, *values)
         else:
             out = rows.new_zeros((0, net.n_out)) + 0.0 * sum(value.sum() for value in values)
+        if (by := net.target_standardizer) is not None:
+            mean, scale = (torch.from_numpy(np.asarray(a)) for a in (by.mean, by.scale))
+            out = (out / scale + mean).to(out.dtype)
         if isinstance(net.final, Softmax) and not self.logits:
             out = torch.softmax(out, -1)
         out = out.reshape(*x.shape[:-1], net.n_out)
