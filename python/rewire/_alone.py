@@ -21,7 +21,7 @@ from rewire._packing import Packing
 from rewire._shards import halved
 from rewire.errors import DivergenceError
 from rewire.layers.passing import Apply, Keep, Pass
-from rewire.losses import Loss, Targets, Truth
+from rewire.losses import Loss, Targets
 from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.optim import Optimizer
@@ -176,7 +176,7 @@ class RoundRunner:
             for i, (rows, weight) in enumerate(task.parts[number]):
                 p.step, p.epoch = task.step + i + 1, task.epoch
                 tiles = net.forward(net.load_batch(p.ws, self.source, rows, p.threads), p)
-                truth, dz = Truth(self.targets, rows), p.ws.tiles("dz", net.n_out)
+                truth, dz = net.truth(self.targets, rows), p.ws.tiles("dz", net.n_out)
                 value = self.loss.evaluate(tiles[-1], truth, weight.near, dz, p.threads)
                 if not math.isfinite(value):
                     raise divergence(net, tiles, value, task.epoch, p.step)

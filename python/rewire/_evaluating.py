@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from rewire import _checks
 from rewire._inputs import Source, as_source
 from rewire._moments import SampleWeights, levels, quiet
+from rewire.activations import Linear
 from rewire.callbacks import brings_network
-from rewire.losses import Loss, Truth
+from rewire.losses import Loss, Targets
+from rewire.losses.values import LARGEST_TARGET
 from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.streams.ahead import Ahead
@@ -25,7 +27,21 @@ from rewire.streams.pieces import Piece
 from rewire.streams.stream import Stream
 from rewire.threads import resolve
 
-__all__ = ["Evaluating"]
+__all__ = ["Evaluating", "refuse_unscalable"]
+
+
+def refuse_unscalable(loss: Loss, network: Sequential) -> None:
+    """ValueError unless targets of this loss may be standardised for this network."""
+    if not loss.of_numbers:
+        raise ValueError(
+            "standardize_targets is for losses of numbers, 'mse' and 'huber', whose outputs are in the units "
+            f"of targets, got loss {loss.name!r}"
+        )
+    if not isinstance(network.final, Linear):
+        raise ValueError(
+            "standardize_targets needs a final layer that is 'linear', for standardised targets have any "
+            f"size and sign, got {network.final.name!r}"
+        )
 
 
 class Evaluating:
@@ -45,8 +61,7 @@ class Evaluating:
     ) -> Samples:
         loss = self.loss if loss is None else loss
         source = as_source(X, self.network.n_in, f"{which}X")
-        targets = loss.targets(y, self.network.n_out, f"{which}y")
-        loss.check_range(targets, self.network.dtype, f"{which}y")
+        targets = self._check_targets(y, loss, f"{which}y")
         if targets.n_samples != source.n_samples:
             raise ValueError(
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
@@ -92,14 +107,27 @@ class Evaluating:
                 "tuples (X, y), and arrays and tables have y beside them"
             )
         source, weight = self._check_inputs(piece, which)
-        targets = self.loss.targets(piece.y, self.network.n_out, f"{which}y{piece.place}")
-        self.loss.check_range(targets, self.network.dtype, f"{which}y{piece.place}")
+        targets = self._check_targets(piece.y, self.loss, f"{which}y{piece.place}")
         if targets.n_samples != source.n_samples:
             raise ValueError(
                 f"{which}X and y must have as many rows, got {source.n_samples} and {targets.n_samples}"
                 f"{piece.place and f' in {which}X{piece.place}'}"
             )
         return Samples(source, targets, weight)
+
+    def _check_targets(self, y: Any, loss: Loss, name: str) -> Targets:
+        """Targets of a loss, within its range as they are and once they are standardised."""
+        net, by = self.network, self.network.target_standardizer
+        if by is not None:
+            refuse_unscalable(loss, net)
+        targets = loss.targets(y, net.n_out, name)
+        loss.check_range(targets, net.dtype, name)
+        if by is not None:
+            largest = float(np.abs(targets.numbers()).max(initial=0.0))
+            if not by.fits(largest, LARGEST_TARGET[net.dtype]):
+                standardised = net.truth(targets, np.arange(targets.n_samples)).targets
+                loss.check_range(standardised, net.dtype, f"{name} by the network's target_standardizer")
+        return targets
 
     def _check_weight(self, weight: Any, samples: int, name: str) -> NDArray[np.float64] | None:
         if weight is None:
@@ -199,7 +227,7 @@ class Evaluating:
                         continue
                     x = net.load_batch(ws, source, rows, n_threads)
                     z = net.forward(x, p)[-1]
-                    truth = Truth(targets, rows)
+                    truth = net.truth(targets, rows)
                     value = self.loss.evaluate(z, truth, w, None, n_threads)
                     amount *= self.loss.counts(truth, w)
                     total += amount * value

@@ -33,7 +33,6 @@ from rewire._strategies import LocalSGD, Strategy
 from rewire._training import TrainerLike
 from rewire._unfinished import Unfinished
 from rewire.callbacks import State, handlers
-from rewire.losses import Truth
 from rewire.metrics import Metric
 from rewire.progress import Silent
 from rewire.rewiring import RewiringRecord
@@ -128,6 +127,8 @@ class Fit(Stepper):
         try:
             if trainer.standardize:
                 self.learn_inputs(part is not None)
+            if trainer.standardize_targets and net.target_standardizer is None:
+                self.learn_targets()
             for data in (self.data, self.validation):
                 if isinstance(data, Samples):
                     net.check_inputs(data.source)
@@ -186,6 +187,13 @@ class Fit(Stepper):
             self.net.learn_inputs(self.data.source, self.data.weight, center=center)
         elif not known or (self.data.pieces.lasts and not resumes):
             self.net.learn_inputs(self.data.seen(self.cut), None, center=center)
+
+    def learn_targets(self) -> None:
+        """Let the network learn mean and deviation of the targets, once: a pass over all."""
+        if isinstance(self.data, Samples):
+            self.net.learn_targets(self.data.targets.source(), self.data.weight)
+        else:
+            self.net.learn_targets(self.data.seen_targets(self.cut), None)
 
     # --- an epoch -----------------------------------------------------------------------
 
@@ -361,7 +369,7 @@ class Fit(Stepper):
         total = weights = 0.0
         for number in sorted(found):
             for batch, stepped in zip(task.parts[number], found[number], strict=True):
-                part.count(stepped.seen, Truth(self.targets, batch.rows), batch.weight.apart)
+                part.count(stepped.seen, self.net.truth(self.targets, batch.rows), batch.weight.apart)
                 part.learnt(stepped.loss, stepped.amount)
                 total += stepped.amount * stepped.loss
                 weights += stepped.amount

@@ -51,6 +51,8 @@ class Keeping(OwnLoop):
             "seed": self.seed,
             "threads": self.threads,
             "standardize": self.standardize,
+            # Only where it is on, so that files from before there was such a thing still read.
+            **({"standardize_targets": True} if self.standardize_targets else {}),
             "metrics": self.metrics,
             "horizon": self.horizon,
             "steps_per_epoch": self.steps_per_epoch,
@@ -164,6 +166,7 @@ class Keeping(OwnLoop):
             threads=config["threads"],
             seed=config["seed"],
             standardize=config["standardize"],
+            standardize_targets=config.get("standardize_targets", False),
             horizon=config["horizon"],
             steps_per_epoch=config["steps_per_epoch"],
             metrics=config["metrics"],
@@ -254,7 +257,10 @@ class Keeping(OwnLoop):
             parts = {name: copy.deepcopy(getattr(self, name), memo) for name in names}
             state = self.state.config(self.rewiring.remembers_as, owns_state=self.owns_state())
             arrays = self.state.arrays(self.rewiring.remembers_as)
-        plain = ("seed", "threads", "standardize", "metrics", "horizon", "steps_per_epoch", "shards")
+        plain = (
+            "seed", "threads", "standardize", "standardize_targets", "metrics", "horizon",
+            "steps_per_epoch", "shards",
+        )  # fmt: skip
         config = {**parts, **{name: getattr(self, name) for name in plain}, "state": state}
         owned = _Owned({}, {"state": arrays})
         made = self._kind()._build(config, owned, parts["callbacks"], copy=False)

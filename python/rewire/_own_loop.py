@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rewire import _checks
+from rewire._evaluating import refuse_unscalable
 from rewire._inputs import as_source
 from rewire._moments import quiet
 from rewire._own_stepper import Learnt, WaitingFlow, took
@@ -237,7 +238,7 @@ class OwnLoop(OwnSteps):
         -------
         ndarray of the network's dtype, shape (m, n_out)
             With dropout. Where the trainer's loss has the final activation in it (softmax or sigmoid with a
-            cross entropy), the sums before it: logits.
+            cross entropy), the sums before it: logits. Of standardised targets, in the units of these.
 
         Raises
         ------
@@ -428,3 +429,29 @@ class OwnLoop(OwnSteps):
         with self.network.gate.writing("learn_inputs"), quiet():
             self._refuse_kept("learn_inputs")
             self.network.learn_inputs(source, weight, center=self.standardize != "scale")
+
+    def learn_targets(self, y: Any, *, sample_weight: Any = None) -> None:
+        """Take mean and deviation of every target, as the first ``fit`` does with ``standardize_targets``.
+
+        Parameters
+        ----------
+        y : array-like, shape (m,) or (m, n_out)
+            As for ``fit``: those of the training set, or of a sample of it.
+        sample_weight : array-like, shape (m,), optional
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As for :meth:`train_step`; ValueError for a loss that is not of numbers, and an output that is not
+            linear.
+
+        Notes
+        -----
+        A network that has its ``target_standardizer`` keeps it, for its weights go by that.
+        """
+        refuse_unscalable(self.loss, self.network)
+        targets = self._check_targets(y, self.loss, "y")
+        weight = self._check_weight(sample_weight, targets.n_samples, "sample_weight")
+        with self.network.gate.writing("learn_targets"), quiet():
+            self._refuse_kept("learn_targets")
+            self.network.learn_targets(targets.source(), weight)

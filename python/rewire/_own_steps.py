@@ -27,6 +27,7 @@ class OwnSteps(Holding):
 
     callbacks: list[Any]
     standardize: bool | str
+    standardize_targets: bool
     _workspace: Workspace | None
     _interrupts: Interrupts
     _stepper: OwnStepper | None
@@ -80,6 +81,8 @@ class OwnSteps(Holding):
             )
         if self.standardize and net.standardizer is None:
             raise ValueError(f"{what} does not know the training set: call learn_inputs(X) before it")
+        if self.standardize_targets and net.target_standardizer is None:
+            raise ValueError(f"{what} does not know the targets: call learn_targets(y) before it")
         if found is not None and found.serves(me) and self.holds_state():
             found.refresh()
             return found

@@ -23,7 +23,7 @@ from rewire._packing import Packing, Views
 from rewire._shards import Task, halved, weights_of
 from rewire.layers import Layer
 from rewire.layers.passing import Keep, Pass, Probe, Report
-from rewire.losses import Loss, Targets, Truth
+from rewire.losses import Loss, Targets
 from rewire.metrics import Metric
 from rewire.network import Sequential
 from rewire.parameters.base import GRADIENT
@@ -139,7 +139,7 @@ class ShardRunner:
         p.reports = []
         try:
             tiles = self._forward(rows)
-            truth, dz = Truth(self.targets, rows), p.ws.tiles("dz", self.network.n_out)
+            truth, dz = self.network.truth(self.targets, rows), p.ws.tiles("dz", self.network.n_out)
             value = self.loss.evaluate(tiles[-1], truth, weight, dz, p.threads)
             if not math.isfinite(value):
                 raise divergence(self.network, tiles, value, task.epoch, task.step)

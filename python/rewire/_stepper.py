@@ -142,7 +142,7 @@ class Stepper:
                 loss, truth = found.loss, Truth(self.targets, rows)
                 apart = weight.apart
                 looks = [
-                    (seen, Truth(self.targets, rows[run]), None if apart is None else apart[run])
+                    (seen, self.net.truth(self.targets, rows[run]), None if apart is None else apart[run])
                     for run, seen in found.seen
                 ]
                 if learns:
@@ -215,7 +215,7 @@ class Stepper:
             If the loss is not finite.
         """
         tiles = self.outputs_of(self.source, rows)
-        truth = Truth(self.targets, rows)
+        truth = self.net.truth(self.targets, rows)
         dz = self.ws.tiles("dz", self.net.n_out)
         value = loss.evaluate(tiles[-1], truth, weight, dz, self.threads)
         if not math.isfinite(value):

@@ -36,6 +36,7 @@ class TrainerLike(Protocol):
     threads: int | None
     seed: int
     standardize: bool | str
+    standardize_targets: bool
 
     @property
     def horizon(self) -> int | None:

@@ -23,7 +23,6 @@ from rewire._sharded import Found, ShardRunner, outcome
 from rewire._shards import Task, task_of
 from rewire._unfinished import Unfinished
 from rewire.errors import DivergenceError
-from rewire.losses import Truth
 from rewire.parameters import SparseParameter
 from rewire.parameters.base import GRADIENT
 from rewire.progress import Silent
@@ -156,7 +155,7 @@ class AsyncFit(Fit):
             self.keep.there = {name: parameters[name] for name in parameters if name in received.there}
             self.optimize(progress.lr)
         state.step += 1
-        truth = Truth(self.targets, rows)
+        truth = self.net.truth(self.targets, rows)
         for _, seen in found.seen:
             part.count(seen, truth, weight.apart)
         part.learnt(found.loss, weight.amount * self.trainer.loss.counts(truth, weight.near))

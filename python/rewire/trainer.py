@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rewire import _carried, _checks
 from rewire._density import warn_of_density, warn_of_lost_links
+from rewire._evaluating import refuse_unscalable
 from rewire._fit import Fit
 from rewire._foreign import ForeignAttributes, HintedArguments, hinted
 from rewire._inputs import CsrSource
@@ -89,6 +90,14 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         layer without biases keeps the mean of the first call. Every call of ``fit`` takes two passes over X
         for it, unless it goes on with an unfinished epoch. With ``"scale"`` no mean is subtracted: features
         keep their zeros, and are divided by what they would be otherwise.
+    standardize_targets : bool
+        Bring every target to mean 0 and deviation 1 before the loss sees it, by what the first call of
+        ``fit`` is given (sample weights count; a constant target has deviation 1). For losses of numbers,
+        ``"mse"`` and ``"huber"``, and a linear output. Losses, and what they are counted in, such as
+        ``delta`` of Huber's, are then of standardised targets, and R2 is the same; whatever the network
+        predicts is in the units of the targets. Mean and scale belong to the network, which keeps them:
+        ``network.target_standardizer``. By default targets are taken as they are, but for a network that
+        has such.
     metrics : bool, optional
         Whether rows of the history tell the loss's metric (accuracy, R2) over training batches too, which
         takes a look at all outputs after every step. By default only the accuracy of a cross entropy is
@@ -135,6 +144,7 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
         threads: int | None = None,
         seed: int | None = None,
         standardize: bool | str = False,
+        standardize_targets: bool = False,
         horizon: int | None = None,
         steps_per_epoch: int | None = None,
         metrics: bool | None = None,
@@ -152,6 +162,9 @@ class Trainer(HintedArguments, ForeignAttributes, Keeping):
             resolve(threads)
         self.seed = network.seed if seed is None else _checks.seed("seed", seed)
         self.standardize = _checks.standardizing("standardize", standardize)
+        self.standardize_targets = _checks.boolean("standardize_targets", standardize_targets)
+        if standardize_targets or network.target_standardizer is not None:
+            refuse_unscalable(self.loss, network)
         self.metrics = None if metrics is None else _metrics(metrics)
         self.horizon, self.steps_per_epoch = horizon, steps_per_epoch  # checked by the properties
         self.shards = shards

@@ -23,6 +23,8 @@ class Loss(Parameters):
     name: ClassVar[str] = ""
     kind: ClassVar[str] = ""  # the core's name
     offered: ClassVar[bool] = True  # whether messages name it beside others that a name may stand for
+    # Whether outputs are numbers in the units of targets, so that both may be standardised.
+    of_numbers: ClassVar[bool] = False
     finds_right: ClassVar[bool] = False  # whether it says of labels by the way which samples are right
 
     def fused(self, final: Activation) -> bool:

@@ -34,6 +34,8 @@ def _refuse_far(targets: Targets, dtype: str, name: str) -> None:
 class _OfNumbers(Loss):
     """Any final layer but softmax; finite targets (m, n_out), or (m,) for one output."""
 
+    of_numbers = True
+
     def fused(self, final: Activation) -> bool:
         if isinstance(final, Softmax):
             raise unfit(

@@ -150,16 +150,29 @@ class Stream:
 
     def seen(self, cut: Cut) -> Seen:
         """What a pass over the inputs shows of them; in bits of an array if all of them fit into a window."""
+        self._refuse_one_pass("standardize", "learn_inputs")
+        with Ahead((some.source, some.weight) for some in self._pass(cut)) as parts:
+            return seen(parts)
+
+    def seen_targets(self, cut: Cut) -> Seen:
+        """The same of targets that are numbers."""
+        self._refuse_one_pass("standardize_targets", "learn_targets")
+        with Ahead((some.targets.source(), some.weight) for some in self._pass(cut)) as parts:
+            return seen(parts)
+
+    def _refuse_one_pass(self, what: str, cure: str) -> None:
         if not self.pieces.lasts:
             raise ValueError(
-                "standardize takes a pass over X, which can be read only once: call learn_inputs(...) with a "
+                f"{what} takes a pass over X, which can be read only once: call {cure}(...) with a "
                 "sample of it before, or give a function that makes it"
             )
+
+    def _pass(self, cut: Cut) -> Iterator[Samples]:
+        """All samples of an epoch, at once if they fit into a window."""
         blocks: Iterator[Samples] = islice(self.blocks(1), cut.steps if self.pieces.ready else None)
         if self.n_samples is not None and self.n_samples <= cut.window:
             blocks = _whole(blocks, self.n_samples)
-        with Ahead((some.source, some.weight) for some in blocks) as parts:
-            return seen(parts)
+        return blocks
 
     def described(self) -> str:
         """Words that are equal for equal data, as far as can be told without reading them."""
