@@ -184,7 +184,7 @@ def test_test_set_alone():
 
 def test_regression_and_other_data(tmp_path):
     targets = T[:, 0] + 1.0
-    found = compared({"one": {}}, (X, targets), validation=0.3, lr=0.02, epochs=20, density=0.9)
+    found = compared({"one": {}}, (X, targets), validation=0.3, lr=0.05, epochs=20, density=0.9)
     assert found.metric == "r2" and found[0]["validation_r2"] > 0.5 and "test_r2" not in found
     assert "validation r2" in str(found) and "%" not in str(found).splitlines()[0]
     words = np.array(["a", "b", "c"])

@@ -80,6 +80,31 @@ def test_losses_have_their_outputs():
     assert made({"loss": "mse", "output": "tanh"}, NUMBERS).network.final.name == "tanh"
 
 
+@pytest.mark.parametrize(
+    "options, dropout, standardized",
+    [
+        ({}, [], True),
+        ({"loss": "huber"}, [], True),
+        ({"loss": "poisson"}, [], False),
+        ({"output": "sigmoid"}, [], False),
+        ({"standardize_targets": False}, [], False),
+        ({"dropout": 0.1}, [0.1, 0.1], True),
+        ({"preset": "tsnn-2021"}, [0.3, 0.3], True),
+    ],
+)
+def test_numbers_have_no_dropout_and_units_of_their_own(options, dropout, standardized):
+    counts = Dataset("counts", X, np.abs(T), None, None, None, (8,), "here")
+    t = made(options, counts)
+    assert [layer.p for layer in t.network.layers if isinstance(layer, rw.Dropout)] == dropout
+    assert t.standardize_targets is standardized
+
+
+def test_classes_have_dropout():
+    t = made({})
+    assert [layer.p for layer in t.network.layers if isinstance(layer, rw.Dropout)] == [0.2, 0.2]
+    assert not t.standardize_targets
+
+
 def test_objects_are_not_shared():
     rule, optimizer = rw.SET(0.1), rw.SGD(0.1)
     one, two = (made({"rewiring": rule, "optimizer": optimizer}) for _ in range(2))

@@ -17,7 +17,7 @@ import numpy as np
 from rewire import losses, optim, presets
 from rewire._checks import boolean, describe, integer, named, one_of_types, standardizing, unknown_argument
 from rewire._registry import Registry
-from rewire.activations import Activation, activation
+from rewire.activations import Activation, Linear, activation
 from rewire.callbacks import callback_from_config, weight_average
 from rewire.datasets import Dataset
 from rewire.layers import Layer
@@ -40,6 +40,7 @@ __all__ = [
 HIDDEN = (1000, 1000, 1000)
 EPOCHS = 20
 COUNTS = ("links", "density", "epsilon")  # what says how many links a perceptron has, one at a time
+NUMBERS = MSE | Huber | Poisson  # losses of numbers, which those of classes refuse
 FINAL = ("softmax", "sigmoid", "linear")  # activations of the outputs, as far as a loss has them built in
 
 # Options of a perceptron, those of a network that is given layer by layer, and of its training. Beside these
@@ -51,7 +52,7 @@ _MLP = (
 _PARTS = ("activation", "average", "connectivity", "init", "loss", "optimizer", "rewiring", "schedule")
 _TRAINING = (
     "preset", "layers", "dtype", "output", "loss", "optimizer", "schedule", "warmup", "rewiring", "horizon",
-    "standardize", "average", "callbacks", "epochs", "batch_size", "shuffle", "shards",
+    "standardize", "standardize_targets", "average", "callbacks", "epochs", "batch_size", "shuffle", "shards",
 )  # fmt: skip
 _DENSE_LACKS = (*COUNTS, "distribution", "connectivity", "group", "rewiring")
 
@@ -246,6 +247,8 @@ class Recipe:
             raise ValueError(f"give one of {', '.join(COUNTS)}, got {' and '.join(counts)}")
         if counts:
             changes = {"epsilon": None, **changes}  # the preset's
+        if self.preset is presets.PRESETS["default"] and isinstance(self.loss(data), NUMBERS):
+            changes.setdefault("dropout", 0.0)
         if "init" in changes:
             changes["init"] = self._part("init")
         if (connectivity := self._part("connectivity")) is not None:
@@ -367,18 +370,21 @@ class Recipe:
         network : Sequential or sequence of Layer, optional
             Instead of the one that the options describe.
         """
-        epochs = self.epochs if epochs is None else epochs
+        epochs, loss = self.epochs if epochs is None else epochs, self.loss(data)
         if not isinstance(network, Sequential):
             layers = self.layers(data) if network is None else network
             network = Sequential(layers, seed=seed, dtype=self._get("dtype", "float32"))
         return Trainer(
             network,
-            loss=self.loss(data),
+            loss=loss,
             optimizer=self.optimizer(epochs),
             rewiring=self.rewiring(),
             callbacks=self.callbacks(),
             threads=threads,
             standardize=standardizing("standardize", self._get("standardize", True)),
+            standardize_targets=self._get(
+                "standardize_targets", loss.of_numbers and isinstance(network.final, Linear)
+            ),
             horizon=self._get("horizon"),
             shards=self._get("shards"),
         )
@@ -390,7 +396,7 @@ class Recipe:
 def _refuse_classes(loss: Loss, data: Dataset) -> None:
     """ValueError for a loss of numbers, or of yes or no, where there are classes."""
     several = isinstance(loss, BinaryCrossEntropy) and len(data.classes or ()) > 2
-    if several or isinstance(loss, MSE | Huber | Poisson):
+    if several or isinstance(loss, NUMBERS):
         what = "two classes, or of a yes or no for each output" if several else "numbers"
         raise ValueError(
             f"loss {loss.name!r} is one of {what}, and {data.name} has {len(data.classes or ())} classes: "

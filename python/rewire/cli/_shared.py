@@ -30,11 +30,13 @@ from rewire.threads import BLAS_VARIABLES, get_num_threads, resolve, set_num_thr
 from rewire.trainer import Trainer
 
 __all__ = [
-    "INTERRUPTED", "UsageError", "align", "archive", "check_outputs", "data_record", "environment",
-    "known_data", "layer_rows", "load_data", "loss_name", "network_record", "read_json", "refuse_data",
-    "refuse_energies", "rerun_with_blas_threads", "saved_network", "sized", "tell", "until_signal", "usage",
-    "use_threads",
+    "INTERRUPTED", "STANDARDISED", "UsageError", "align", "archive", "check_outputs", "data_record",
+    "environment", "known_data", "layer_rows", "load_data", "loss_name", "network_record", "read_json",
+    "refuse_data", "refuse_energies", "rerun_with_blas_threads", "saved_network", "sized", "tell",
+    "until_signal", "usage", "use_threads",
 ]  # fmt: skip
+
+STANDARDISED = "losses are of targets brought to mean 0 and deviation 1, predictions in their own units"
 
 
 INTERRUPTED = 130  # exit code after Ctrl-C; after another signal 128 and its number

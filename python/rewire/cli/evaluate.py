@@ -9,6 +9,7 @@ from rewire import files
 from rewire._fileio import write_json
 from rewire._format import seconds as spent
 from rewire.cli._shared import (
+    STANDARDISED,
     align,
     archive,
     check_outputs,
@@ -38,6 +39,8 @@ def run(arguments: Namespace) -> int:
         loss = loss_name(network, data.classes is not None)
     trainer = Trainer(network, loss=loss, threads=arguments.threads)
 
+    if network.target_standardizer is not None:
+        print(STANDARDISED)
     record = {"file": arguments.file, "data": name, "layers": layer_rows(network)}
     for part, X, y in (("train", data.X, data.y), ("test", data.X_test, data.y_test)):
         if X is None:

@@ -36,8 +36,9 @@ def run(arguments: Namespace) -> int:
     if kept:
         say(f"kept per connection: {', '.join(kept)}")
     inputs = "standardised" if network.standardizer else "as they are"
+    targets = ", targets standardised" if network.target_standardizer else ""
     unused, told = _unused(network)
-    say(f"inputs {inputs}, {told}, seed {network.seed}, {_precision(network)}")
+    say(f"inputs {inputs}, {told}{targets}, seed {network.seed}, {_precision(network)}")
     if trainer:
         optimizer, rule = trainer.optimizer, trainer.rewiring
         counts = {"epoch": trainer.epoch, "step": trainer.step, "rewiring": trainer.rewirings}

@@ -172,7 +172,7 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     _activation(network, hidden_names(), "of hidden layers (default: all-relu)")
     network.add_argument("--slope", type=_number(), help="of all-relu (0.6) or leaky-relu (0.01)")
-    _dropout(network, "(default: 0.2)")
+    _dropout(network, "(default: 0.2; for numbers 0)")
     _init(network, "(default: he)")
     _connectivity(network)
     _group(network, "(default: 4; with --preset 1)")
@@ -224,10 +224,16 @@ def model_options(train: argparse.ArgumentParser) -> Any:
     )  # fmt: skip
     training.add_argument("--clip-norm", type=_number(0), help="scale gradients down to this norm")
     _standardize(training)
+    _choice(
+        training, "--standardize-targets", tuple(YES_OR_NO),
+        "bring numbers that are to be predicted to mean 0 and deviation 1, which losses and delta of huber "
+        "are counted in; predictions are in their own units (default: yes with mse and huber)",
+    )  # fmt: skip
     return training
 
 
-STANDARDIZE: dict[str, bool | str] = {"yes": True, "no": False, "scale": "scale"}
+YES_OR_NO = {"yes": True, "no": False}
+STANDARDIZE: dict[str, bool | str] = {**YES_OR_NO, "scale": "scale"}
 
 
 def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -246,6 +252,8 @@ def recipe_options(arguments: argparse.Namespace) -> dict[str, Any]:
             found[name] = _layers_of(value)
         elif name == "standardize":
             found[name] = STANDARDIZE[value]
+        elif name == "standardize_targets":
+            found[name] = YES_OR_NO[value]
         elif name.endswith("_opt"):
             found |= {f"{name.removesuffix('_opt')}.{inner}": each for inner, each in value}
         else:

@@ -27,6 +27,7 @@ from rewire.activations import KINDS as ACTIVATIONS
 from rewire.callbacks import Checkpoint, State, WeightAverage
 from rewire.cli._shared import (
     INTERRUPTED,
+    STANDARDISED,
     UsageError,
     align,
     archive,
@@ -64,8 +65,8 @@ _FIXED = (
     "hidden", "layers", "epsilon", "density", "links", "distribution", "dense", "activation",
     "activation_opt", "slope", "dropout", "init", "connectivity", "connectivity_opt", "group", "dtype",
     "rewiring", "rewiring_opt", "preset", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "decay",
-    "schedule", "warmup", "average", "average_opt", "clip_norm", "validation", "seed", "loss", "loss_opt",
-    "shards",
+    "schedule", "warmup", "average", "average_opt", "clip_norm", "standardize", "standardize_targets",
+    "validation", "seed", "loss", "loss_opt", "shards",
 )  # fmt: skip
 
 
@@ -348,6 +349,7 @@ def _heading(trainer: Trainer, data: Dataset, train: tuple[Any, Any], notes: dic
         f"{data.name}: {train[0].shape[0]:,} samples, {tested:,} for the test, {_read_as(data)}, "
         f"from {data.source}\n"
         f"{sizes}, {rule}: {network.nnz:,} connections, {percent(network.density)} of {network.size:,}"
+        + (f"\n{STANDARDISED}" if trainer.standardize_targets else "")
     )
 
 
@@ -397,6 +399,7 @@ def _record(
         "interrupted": trainer.history.interrupted,
         "batch_size": notes["batch_size"],
         "seed": trainer.seed,
+        "standardize_targets": trainer.standardize_targets,
         "average": next((one.options() for one in trainer.callbacks if isinstance(one, WeightAverage)), None),
         "dropout": next((p for layer in network.layers if (p := layer.config().get("p")) is not None), 0.0),
         **({} if metric is None else {metric: figures(metric)}),
