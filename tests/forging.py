@@ -84,6 +84,7 @@ def original(rng):
         callbacks=CALLBACKS[rng.choice(list(CALLBACKS))](),
         threads=1,
         standardize=bool(rng.random() < 0.5),
+        standardize_targets=loss == "mse" and dtype == "float32",
     )
     for _ in range(rng.choice([0, 1, 2], p=[0.05, 0.35, 0.6])):
         train(t)
@@ -96,6 +97,8 @@ def original(rng):
         read = files.read(f"{folder}/t")
     return {"trainer": read.config, "notes": {}}, read.arrays
 
+
+OF_NETWORKS = "layers.", "standardizer.", "target_standardizer."  # how names of their arrays begin
 
 # --- changes of the configuration -------------------------------------------------------
 
@@ -202,7 +205,7 @@ def best_network(rng, tree, arrays, other):
     tree["trainer"]["callbacks"][i].update(restore_best=True)
     for name in [n for n in arrays if n.startswith(f"callbacks.{i}.")]:
         del arrays[name]
-    own = {n: a.copy() for n, a in theirs.items() if n.startswith(("layers.", "standardizer."))}
+    own = {n: a.copy() for n, a in theirs.items() if n.startswith(OF_NETWORKS)}
     arrays.update({f"callbacks.{i}.{n}": a for n, a in own.items()})
 
 
@@ -282,7 +285,7 @@ def lose(rng, tree, arrays, other):
 def extra(rng, tree, arrays, other):
     names = ["x", "layers.0.x", "layers.9.bias.values", "memory.x", "callbacks.0.x", "callbacks.7.maps"]
     names += ["place.x", "standardizer.x", "layers.0.weight.field.x", "layers.0.bias.field.x"]
-    names += ["layers.0.weight.field.momentum", "layers.0.buffer.x"]
+    names += ["layers.0.weight.field.momentum", "layers.0.buffer.x", "target_standardizer.x"]
     arrays[pick(rng, names)] = arrays[pick(rng, list(arrays))].copy()
 
 

@@ -709,6 +709,8 @@ TABLE = [
         ({"threads": 1.0}, T, "threads", "integer", "got 1.0"),
         ({"seed": -1}, V, "seed", "[0, ", "got -1"),
         ({"standardize": 1}, T, "standardize", "True, False or 'scale'", "got 1"),
+        ({"standardize_targets": 1}, T, "standardize_targets", "True or False", "got 1"),
+        ({"standardize_targets": True}, V, "standardize_targets", "'mse'", "got loss 'cross_entropy'"),
     ),
     *rows_of(
         "Trainer.fit", lambda X=X, y=Y, **k: trainer().fit(X, y, verbose=k.pop("verbose", 0), **k),
@@ -781,6 +783,7 @@ TABLE = [
     row(lambda: trainer().end_epoch(last="x"), "Trainer.end_epoch", T, "last", "True or False", "got 'x'"),
     row(lambda: trainer().end_epoch(), "Trainer.end_epoch", RuntimeError, "needs a step before it"),
     row(lambda: trainer().learn_inputs(X[:, :2]), "Trainer.learn_inputs", V, "X", "got shape (20, 2)"),
+    row(lambda: trainer().learn_targets(Y), "Trainer.learn_targets", V, "'mse'", "got loss 'cross_entropy'"),
     row(lambda: trainer().save(None), "Trainer.save", T, "path", "got None"),
     row(lambda: rw.Sequential.load(3), "Sequential.load", T, "path", "got 3"),
     row(lambda: rw.Sequential.load(__file__), "Sequential.load", V, __file__),
@@ -1397,12 +1400,12 @@ def test_a_refused_edit_changes_nothing():
 # Between modules, not for users: arguments come from rewire itself.
 INNER = {
     "Sequential": "arrays backward batch_for change_outputs check_inputs check_outputs config forward "
-    "from_contents learn_inputs load_batch outputs parts pickled refuse_views remade resembles "
-    "restorable_config restore take_over "
+    "from_contents in_target_units learn_inputs learn_targets load_batch outputs parts pickled refuse_views "
+    "remade resembles restorable_config restore take_over truth "
     "threads_for passing position_of",
     "SparseMLPRegressor": "score",  # refusals are those of predict and of scikit-learn's r2_score
     "SparseMLPClassifier": "score",  # and of its accuracy_score
-    "Standardizer": "apply change_to fits folded from_config learn",
+    "Standardizer": "apply change_to fits folded from_config learn of_targets restored",
     "Trainer": "bring_back check_network evaluate_checked from_contents",
     "History": "check to_dict",
     "WeightStore": "add_field drop_field get_field set_birth set_field",  # tests/test_store_arrays.py

@@ -174,6 +174,7 @@ COMMON = ("--tiny", "--threads", "1")
         ("local_sgd", ()),
         ("small_data", ()),
         ("curved", ()),
+        ("regressions", ()),
         ("scale", ()),
         ("giant", ()),
         ("losses", ()),
