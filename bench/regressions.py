@@ -1,0 +1,90 @@
+"""Numbers by the default command: without dropout, and without units of their own, beside as it is.
+
+Networks are those of `rewire train` (hidden 1000, 1000, 1000, 20 epochs), on public sets of R's packages,
+the diabetes of scikit-learn, and two of Friedman's made-up sets. A quarter of the rows is for the test.
+"Before" is dropout 0.2 and targets as they are, as the default command was. R2 on the test rows, by seed.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "REWIRE_NUM_THREADS"), "1")
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from _report import Report, options
+from _small_sets import SETS as SMALL
+from _small_sets import Task, _from_r
+
+SEEDS = 3
+VARIANTS: dict[str, dict[str, Any]] = {
+    "before": {"dropout": 0.2, "standardize_targets": False},
+    "no dropout": {"standardize_targets": False},
+    "default": {},
+}
+
+
+def _friedman(number: int, **shape: Any) -> Callable[[], Task]:
+    def load() -> Task:
+        from sklearn import datasets
+
+        X, y = getattr(datasets, f"make_friedman{number}")(8000, random_state=0, **shape)
+        return Task(X, y, True)
+
+    return load
+
+
+SETS: dict[str, Callable[[], Task]] = {
+    "Hedonic": _from_r("Hedonic", "mv", True, package="Ecdat"),
+    "diabetes": SMALL["diabetes"],
+    "Housing": _from_r("Housing", "price", True, package="Ecdat"),
+    "Wages": _from_r("Wages", "lwage", True, package="Ecdat"),
+    "Males": _from_r("Males", "wage", True, package="Ecdat"),
+    "Computers": _from_r("Computers", "price", True, package="Ecdat"),
+    "Friedman's first": _friedman(1, n_features=20, noise=1.0),
+    "Friedman's second": _friedman(2, noise=50.0),
+}
+
+
+def run(name: str, seeds: int, epochs: int) -> dict[str, Any]:
+    """R2 on the test rows by variant and seed."""
+    from sklearn.model_selection import train_test_split
+
+    from rewire.datasets import Dataset
+    from rewire.recipe import Recipe
+
+    task = SETS[name]()
+    X, X_test, y, y_test = train_test_split(task.X, task.y, test_size=0.25, random_state=0)
+    data = Dataset(name, X, y, X_test, y_test, None, X.shape[1:], "bench")
+    found: dict[str, Any] = {"shape": X.shape}
+    for variant, given in VARIANTS.items():
+        recipe = Recipe({**given, "epochs": epochs})
+        found[variant] = []
+        for seed in range(seeds):
+            trainer = recipe.trainer(data, seed=seed, threads=1)
+            trainer.fit(X, y, epochs=epochs, verbose=0, **recipe.fit_options)
+            found[variant].append(trainer.evaluate(X_test, y_test)["r2"])
+    return found
+
+
+def main() -> None:
+    report = Report("regressions", options(__doc__, share=600))
+    tiny = report.arguments.tiny
+    table = report.table("R2 of the default command", ["set", "rows x features", "deviation", *VARIANTS])
+    for name in list(SETS)[-1:] if tiny else SETS:
+        cell = report.cell(name, lambda name=name: run(name, *((1, 1) if tiny else (SEEDS, 20))))
+        if cell is not None:
+            table.row(
+                name,
+                " x ".join(map(str, cell["shape"])),
+                f"{np.std(SETS[name]().y):.3g}",
+                *(", ".join(f"{r2:.2f}" for r2 in cell[variant]) for variant in VARIANTS),
+            )
+    report.save()
+
+
+if __name__ == "__main__":
+    main()
