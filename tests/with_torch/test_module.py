@@ -172,3 +172,21 @@ def test_another_dtype_than_the_networks_is_refused():
         with pytest.raises(TypeError, match="must stay of the dtype of its network, float32, on the CPU"):
             change()
     assert module.float()(torch.zeros(2, 4)).dtype == torch.float32
+
+
+def test_outputs_are_in_the_units_of_the_targets():
+    net = network()
+    X = np.random.default_rng(0).normal(size=(20, 6))
+    plain = Module(net)(torch.tensor(X)).detach().numpy()
+    net.target_standardizer = rw.Standardizer(np.array([10.0, 0, 0, -1]), np.array([2.0, 1e-6, 1, 1e3]))
+    module, inputs = Module(net), torch.tensor(X, requires_grad=True)
+    found = module(inputs)
+    np.testing.assert_allclose(found.detach().numpy(), net.predict(X), rtol=1e-12)
+    np.testing.assert_allclose(found.detach().numpy(), plain * [0.5, 1e6, 1, 1e-3] + [10, 0, 0, -1])
+    found[:, 0].sum().backward()
+    before = torch.tensor(X, requires_grad=True)
+    Module(network())(before)[:, 0].sum().backward()
+    np.testing.assert_allclose(inputs.grad, before.grad / 2)
+    again = Module(network())
+    again.load_state_dict(module.state_dict())
+    assert torch.equal(again(inputs), found)
