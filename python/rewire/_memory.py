@@ -69,13 +69,13 @@ def needs(trainer: TrainerLike, batch: int, validation: int = 0, *, listed: bool
     ``listed``: inputs are a sparse X, of which only what is not 0 is packed.
     """
     net = trainer.network
-    evaluation = 0
+    dtype, evaluation = net.variable_dtype, 0
     if validation:
         widths = [*_shared_widths(layer.n_out for layer in net.layers if _uses_shared(layer)), net.n_in]
-        evaluation = _tile_bytes(widths, net.batch_for(validation, None), net.dtype)
+        evaluation = _tile_bytes(widths, net.batch_for(validation, None), dtype)
     shard = -(-batch // (trainer.shards or 1))
     return Needs(
-        _state(trainer), _gradients(trainer), _tile_bytes(_step_widths(trainer, listed), shard, net.dtype),
+        _state(trainer), _gradients(trainer), _tile_bytes(_step_widths(trainer, listed), shard, dtype),
         evaluation, _copies(trainer, validates=validation > 0),
     )  # fmt: skip
 
