@@ -5,6 +5,8 @@ torchrun ends all of them when one has died, and starts all anew if it is told t
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import datetime
 import os
 import threading
@@ -32,13 +34,21 @@ class Gloo:
         import torch.distributed as distributed
 
         self._torch, self._d = torch, distributed
-        if not distributed.is_initialized():
+        begun_here = not distributed.is_initialized()
+        if begun_here:
             distributed.init_process_group("gloo", timeout=_FOREVER)
         self._group = distributed.new_group(backend="gloo", timeout=_FOREVER)
         self.rank, self.size = int(distributed.get_rank()), int(distributed.get_world_size())
         self.beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.timeout = 300.0
         self._coming: _Coming | None = None
+        atexit.register(self._leave, everything=begun_here)
+
+    def _leave(self, everything: bool) -> None:
+        """Destroy what was made here: threads of a group that is left may abort a process that is done."""
+        with contextlib.suppress(RuntimeError, ValueError, AssertionError):  # somebody has done it already
+            if self._d.is_initialized():
+                self._d.destroy_process_group(None if everything else self._group)
 
     def begin(self, timeout: float) -> None:
         """A call of ``fit`` begins; a step may take so long."""
