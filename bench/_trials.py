@@ -23,16 +23,21 @@ from _trial_data import archive
 
 @functools.cache
 def package_defaults() -> str:
-    """What `rewire train` builds where nothing is said: other defaults of the package make other trials."""
+    """What `rewire train` builds where nothing is said: other defaults of the package make other trials.
+
+    Of classes and of numbers, whose defaults differ.
+    """
     from rewire.datasets import load
     from rewire.recipe import Recipe
 
-    recipe = Recipe({})
+    recipe, classes = Recipe({}), load("digits")
+    numbers = replace(classes, y=classes.y.astype(float), y_test=None, X_test=None, classes=None)
     found = {
-        "layers": [layer.config() for layer in recipe.layers(load("digits"))],
-        "optimizer": recipe.optimizer(10).config(),
-        "rewiring": recipe.rewiring().config(),
-        "fit": recipe.fit_options,
+        kind: {
+            "trainer": recipe.trainer(data, seed=0, epochs=10).config(),
+            "fit": recipe.fit_options,
+        }
+        for kind, data in (("classes", classes), ("numbers", numbers))
     }
     return json.dumps(found, sort_keys=True, default=repr)
 

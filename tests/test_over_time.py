@@ -22,6 +22,7 @@ import _paces  # noqa: E402
 import _time_readme  # noqa: E402
 import _trial_data  # noqa: E402
 import _trial_runs  # noqa: E402
+import _trials  # noqa: E402
 import densities  # noqa: E402
 import over_time  # noqa: E402
 from _grids import DENSE, SPARSE, UnfinishedError, best, drawn, grid, halving, rates_for  # noqa: E402
@@ -105,6 +106,15 @@ def test_other_defaults_are_other_trials(monkeypatch):
     keys = sparse.key, dense.key
     monkeypatch.setattr("_trials.package_defaults", lambda: "others")
     assert sparse.key != keys[0] and dense.key == keys[1]
+
+
+def test_defaults_of_numbers_are_defaults_too():
+    """Dropout is one of classes alone, and only targets that are numbers are standardised."""
+    kinds = json.loads(_trials.package_defaults.__wrapped__())
+    trainers = [kinds[kind]["trainer"] for kind in ("classes", "numbers")]
+    dropped = [sum(layer["type"] == "Dropout" for layer in one["network"]["layers"]) for one in trainers]
+    assert dropped[0] > dropped[1] == 0
+    assert [one.get("standardize_targets", False) for one in trainers] == [False, True]
 
 
 def test_a_real_run_is_the_command(folder):
