@@ -230,6 +230,22 @@ def test_nothing_of_a_damaged_file_is_taken_for_whole(tmp_path):
                 read(path)
 
 
+def test_an_array_that_makes_no_store_is_named():
+    trainer, _ = small()
+    net = trainer.network
+    for array, wrong, why in (
+        ("indptr", lambda a: np.append(a[:-1], a[-1] - 1), "the arrays break an invariant"),
+        ("indptr", lambda a: -a, "the arrays break an invariant"),
+        ("sources", lambda a: a + 30, r"outside the store \(group 0"),
+        ("sources", lambda a: 0 * a, "already there"),
+    ):
+        arrays = net.arrays(None)
+        arrays[f"layers.0.weight.{array}"] = wrong(arrays[f"layers.0.weight.{array}"])
+        said = rf"^layer 0 \(Sparse 30 -> 37\): array '{array}' does not fit: .*{why}"
+        with pytest.raises(ValueError, match=said):
+            rw.Sequential.from_config(net.config(None), arrays)
+
+
 def test_a_store_in_blocks_is_made_of_all_of_them_or_not_at_all():
     indptr, sources = np.array([0, 2, 3]), np.array([1, 4, 0], "i4")
     values = np.arange(3, dtype="f4")

@@ -107,15 +107,21 @@ def put(loader: _core.Loader, name: str, block: NDArray[Any]) -> None:
         loader.values("weight" if name == "values" else name.removeprefix("field."), block)
 
 
-def filled(loader: _core.Loader, arrays: Mapping[str, Array]) -> _core.Store:
+def filled(loader: _core.Loader, arrays: Mapping[str, Array], where: str) -> _core.Store:
     """The store of these arrays, which are in the order of :func:`put`, block by block.
 
     Raises
     ------
-    LinkError, ValueError, RuntimeError
-        For arrays that make no store.
+    ValueError
+        For arrays that make no store; the first that does not fit is named.
     """
     for name, array in arrays.items():
         for block in blocks(array):
-            put(loader, name, block)
-    return loader.finish()
+            try:
+                put(loader, name, block)
+            except (_core.LinkError, ValueError) as error:
+                raise ValueError(f"{where}: array {name!r} does not fit: {error}") from error
+    try:
+        return loader.finish()
+    except RuntimeError as error:
+        raise ValueError(f"{where}: {error}") from error

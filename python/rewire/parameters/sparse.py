@@ -523,14 +523,11 @@ class SparseParameter(Parameter):
 
     def restore(self, config: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
         kinds = {name: Field.from_config(name, described) for name, described in config["fields"].items()}
-        try:
-            if _STREAM in arrays:
-                core = arrays[_STREAM].taken()
-                self._refuse_unlike(core, kinds)
-            else:
-                core = self._store_of(arrays, kinds)
-        except (_core.LinkError, RuntimeError) as error:
-            raise ValueError(f"{self.label}: {error}") from error
+        if _STREAM in arrays:
+            core = arrays[_STREAM].taken()
+            self._refuse_unlike(core, kinds)
+        else:
+            core = self._store_of(arrays, kinds)
         self._hold(WeightStore._around(core))
         self._declared, self.sized_by = kinds, "count"
         self.touch()
@@ -560,7 +557,7 @@ class SparseParameter(Parameter):
         loader = _core.Loader(slots, n_out=self.n_out, n_in=self.n_in, group=self.group, dtype=self.dtype)
         for name, kind in kinds.items():
             loader.add_field(name, kind.of(self.dtype), per_slot=kind.per_slot, birth=kind.birth)
-        return filled(loader, found)
+        return filled(loader, found, self.label)
 
     def check_layout(self, config: Any, arrays: Mapping[str, Any]) -> None:
         super().check_layout(config, arrays)
