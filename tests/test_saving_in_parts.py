@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -192,6 +193,147 @@ def test_what_changes_while_it_is_pickled_is_refused():
         with pytest.raises(RuntimeError, match="changed while it was pickled"):
             pickle.dump(thing, Meddling(act))
     trainer.fit(*data, epochs=1, verbose=0)  # nobody holds it any more
+
+
+def test_values_that_change_while_they_are_pickled_are_refused():
+    """Also where nothing but the values tells: through a view, or in a store that another one shares."""
+    layers = [rw.Sparse(2000, 500, links=200_000, activation="relu"), rw.Sparse(500, 3, density=0.5)]
+    net = rw.Sequential(layers, seed=1)
+    store = net.layers[0].store
+    fields = store.add_field("mine", "int32"), store.get_field("mine")
+    with store.view() as view:
+        for thing, act in (
+            (store, lambda: store.set_field("weight", np.zeros((200_000, 1)))),
+            (store, lambda: store.set_field("mine", fields[1] + 1)),
+            (store, lambda: view.weight.__imul__(0.5) + view.weight.__iadd__(1.0)),
+            (net, lambda: net.layers[1].store.set_field("weight", np.zeros((750, 1)))),
+        ):
+            with pytest.raises(RuntimeError, match="changed while it was pickled"):
+                pickle.dump(thing, Meddling(act))
+    assert np.array_equal(pickle.loads(pickle.dumps(store)).get_field("mine"), store.get_field("mine"))
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, copy.copy])
+@pytest.mark.parametrize("what", ["network", "trainer"])
+def test_nobody_trains_while_a_copy_is_made(make, what, monkeypatch):
+    trainer, data = small()
+    trainer.fit(*data, epochs=1, verbose=0)
+    before, refused = trainer.arrays(), []
+
+    def fit():
+        with pytest.raises(RuntimeError, match="fit cannot run while .* runs on this network") as error:
+            trainer.fit(*data, epochs=1, verbose=0)
+        refused.append(error)
+
+    def meddling(*arguments):
+        thread = threading.Thread(target=fit)
+        thread.start()
+        thread.join()
+        put(*arguments)
+
+    put = _streaming.put
+    for module in (_streaming, _pickling):
+        monkeypatch.setattr(module, "put", meddling)
+    twin = make(trainer if what == "trainer" else trainer.network)
+    assert refused and same(before, trainer.arrays())
+    assert same(before if what == "trainer" else trainer.network.arrays(None),
+                twin.arrays() if what == "trainer" else twin.arrays(None))  # fmt: skip
+
+
+def test_a_state_is_of_one_moment():
+    """It is set as often as anybody likes, and not after the network has changed, unless it is a copy."""
+    trainer, data = small()
+    trainer.fit(*data, epochs=1, verbose=0)
+    net = trainer.network
+    before, state = net.arrays(None), net.__getstate__()
+    states = [state, copy.deepcopy(state), pickle.loads(pickle.dumps(state))]
+    states += [copy.deepcopy(states[2]), pickle.loads(pickle.dumps(states[2]))]
+
+    def made(state):
+        twin = rw.Sequential.__new__(rw.Sequential)
+        twin.__setstate__(state)
+        return twin
+
+    for each in states:
+        first = made(each)
+        first.layers[0].store.set_field("weight", np.zeros(first.layers[0].store.slots * 4))
+        assert same(before, made(each).arrays(None))
+    trainer.fit(*data, epochs=1, verbose=0)
+    for each in states[1:]:
+        assert same(before, made(each).arrays(None))
+    for use in (made, copy.deepcopy, pickle.dumps):
+        with pytest.raises(RuntimeError, match=r"layer 0 \(Sparse 30 -> 37\) has changed while it was pick"):
+            use(state)
+    state, before = trainer.__getstate__(), trainer.arrays()
+    twin = rw.Trainer.__new__(rw.Trainer)
+    for _ in range(2):
+        twin.__setstate__(pickle.loads(pickle.dumps(state)))
+        assert same(before, twin.arrays())
+
+
+class Tagged(rw.WeightStore):
+    """Puts a tag beside the state, which it keeps in a slot."""
+
+    __slots__ = ("tag",)
+
+    def __getstate__(self):
+        return super().__getstate__() | {"tag": self.tag}
+
+    def __setstate__(self, state):
+        self.tag = state.pop("tag")
+        super().__setstate__(state)
+
+
+class Reduced(rw.WeightStore):
+    def __reduce__(self):
+        return rebuilt, (self.to_dense(),)
+
+
+def rebuilt(dense):
+    return Reduced.from_dense(dense + (dense != 0))
+
+
+class Noted(rw.Sequential):
+    """Keeps a note, and the state that it was made of."""
+
+    note = "none"
+
+    def __getstate__(self):
+        return {"note": self.note, "rest": super().__getstate__()}
+
+    def __setstate__(self, state):
+        self.note, self.made_of = state["note"], state["rest"]
+        super().__setstate__(state["rest"])
+
+
+class Renamed(rw.Sequential):
+    def __reduce__(self):
+        return small_network, ()
+
+
+def small_network():
+    return rw.Sequential([rw.Sparse(3, 2, density=1.0)], seed=7)
+
+
+def test_subclasses_say_themselves_what_their_pickles_are():
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+
+        def again(thing, protocol=protocol):
+            return pickle.loads(pickle.dumps(thing, protocol))
+
+        store = Tagged.from_dense(np.eye(3))
+        store.tag = 7
+        assert again(store).tag == 7 and np.array_equal(again(store).to_dense(), np.eye(3))
+        assert np.array_equal(again(Reduced.from_dense(np.eye(3))).to_dense(), 2 * np.eye(3))
+        net = Noted([rw.Sparse(3, 2, density=0.5)], seed=3)
+        net.note = "mine"
+        twin = again(net)
+        assert twin.note == "mine" and same(twin.arrays(), net.arrays())
+        twin.__setstate__({"note": "other", "rest": twin.made_of})
+        assert twin.note == "other" and same(twin.arrays(), net.arrays())
+        assert again(Renamed([rw.Sparse(9, 2)])).n_in == 3
+    assert copy.copy(net).note == copy.deepcopy(net).note == "mine"
+    assert copy.copy(Renamed([rw.Sparse(9, 2)])).n_in == 3
 
 
 def test_a_pickle_of_another_store_is_refused():

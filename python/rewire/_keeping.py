@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rewire import _carried, _checks, _saving
 from rewire._container import Array, whole
 from rewire._own_loop import OwnLoop
+from rewire._pickling import copied, given_away, taken_later
 from rewire._saving import Contents
 from rewire._training import TrainerLike
 from rewire.callbacks import callback_config, callback_from_config, checked_callbacks, taken_up
@@ -241,22 +242,33 @@ class Keeping(OwnLoop):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         twin = memo[id(self)] = type(self).__new__(type(self))
-        try:  # as a file would: a part may hold what cannot be copied, such as a lock
-            state = self.__getstate__()
-        except (NotImplementedError, TypeError, ValueError):  # of a part that no file holds
-            self._copy_into(twin, memo)
-        else:
-            twin.__setstate__(copy.deepcopy(state, memo))
+        with self.network.gate.reading("copy"):
+            try:  # as a file would: a part may hold what cannot be copied, such as a lock
+                state = self._state_to_copy()
+            except (NotImplementedError, TypeError, ValueError):  # of a part that no file holds
+                self._copy_into(twin, memo)
+            else:
+                memo.update(taken_later(state))
+                twin.__setstate__(copy.deepcopy(state, memo))
         return twin
+
+    def _state_to_copy(self) -> dict[str, Any]:
+        """`__getstate__` for a copy that is made before anybody may train: stores need no digests then."""
+        if type(self).__getstate__ is not Keeping.__getstate__:
+            return self.__getstate__()
+        return self._state(_carried.network_parts(cast(TrainerLike, self)))
+
+    def __copy__(self) -> Self:
+        with self.network.gate.reading("copy"):
+            return cast(Self, copied(self))
 
     def _copy_into(self, twin: Self, memo: dict[int, Any]) -> None:
         """Let ``twin`` be a copy, with copies of all parts as they are."""
-        with self.network.gate.reading("copy"):
-            self._refuse_kept("copy")
-            names = ("network", "loss", "optimizer", "rewiring", "callbacks")
-            parts = {name: copy.deepcopy(getattr(self, name), memo) for name in names}
-            state = self.state.config(self.rewiring.remembers_as, owns_state=self.owns_state())
-            arrays = self.state.arrays(self.rewiring.remembers_as)
+        self._refuse_kept("copy")
+        names = ("network", "loss", "optimizer", "rewiring", "callbacks")
+        parts = {name: copy.deepcopy(getattr(self, name), memo) for name in names}
+        state = self.state.config(self.rewiring.remembers_as, owns_state=self.owns_state())
+        arrays = self.state.arrays(self.rewiring.remembers_as)
         plain = (
             "seed", "threads", "standardize", "standardize_targets", "metrics", "horizon",
             "steps_per_epoch", "shards",
@@ -266,17 +278,22 @@ class Keeping(OwnLoop):
         made = self._kind()._build(config, owned, parts["callbacks"], copy=False)
         twin._become(made)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        reduced = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
+        return given_away(reduced) if type(self).__setstate__ is Keeping.__setstate__ else reduced
+
     def __getstate__(self) -> dict[str, Any]:
         with self.network.gate.reading("pickle"):
-            self._refuse_kept("pickle")
-            self.network.check_savable()
-            # Callbacks carry their state themselves: a copy goes on as the original would.
-            return {
-                "config": self._config_without_callbacks(pickled=True),
-                "arrays": self._state_arrays()
-                | self.network.pickled(_carried.saved_fields(cast(TrainerLike, self)))["arrays"],
-                "callbacks": self.callbacks,
-            }
+            return self._state(self.network.pickled_arrays(_carried.saved_fields(cast(TrainerLike, self))))
+
+    def _state(self, network_arrays: Mapping[str, Any]) -> dict[str, Any]:
+        self._refuse_kept("pickle")
+        self.network.check_savable()
+        return {
+            "config": self._config_without_callbacks(pickled=True),
+            "arrays": {**self._state_arrays(), **network_arrays},
+            "callbacks": self.callbacks,  # with their state: a copy goes on as the original would
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         parts = _by_owner(state["arrays"], [])

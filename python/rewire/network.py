@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from rewire._computing import Computing
 from rewire._container import Array
 from rewire._foreign import ForeignAttributes, hinted
 from rewire._gate import Gate
+from rewire._pickling import copied, given_away
 from rewire._precision import DTYPES
 from rewire._saving import Contents
 from rewire.layers import Layer, layer_from_config
@@ -347,32 +348,46 @@ class Sequential(ForeignAttributes, Computing):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
         twin = memo[id(self)] = type(self).__new__(type(self))
-        try:  # as a file would: a layer may hold what cannot be copied, such as a lock
-            twin.__setstate__(self.__getstate__())
-        except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
-            self._copy_into(twin, memo)
-        self._copy_extras(twin, memo)
+        with self.gate.reading("copy"):
+            try:  # as a file would: a layer may hold what cannot be copied, such as a lock
+                twin.__setstate__(self._state_to_copy())
+            except (NotImplementedError, TypeError, ValueError):  # of a layer that no file holds
+                self._copy_into(twin, memo)
+            self._copy_extras(twin, memo)
         return twin
+
+    def _state_to_copy(self) -> dict[str, Any]:
+        """`__getstate__` for a copy that is made before anybody may train: stores need no digests then."""
+        if type(self).__getstate__ is not Sequential.__getstate__:
+            return self.__getstate__()
+        self.check_savable()
+        return {"config": self.config(None), "arrays": self.parts(None)}
+
+    def __copy__(self) -> Sequential:
+        with self.gate.reading("copy"):
+            return cast(Sequential, copied(self))
 
     def _copy_into(self, twin: Sequential, memo: dict[int, Any]) -> None:
         """Let ``twin`` be a copy, with copies of the layers as they are."""
-        with self.gate.reading("copy"):
-            twin.layers = [_copied(f"layers[{i}]", layer, memo) for i, layer in enumerate(self.layers)]
-            twin.standardizer = copy.deepcopy(self.standardizer, memo)
-            twin.target_standardizer = copy.deepcopy(self.target_standardizer, memo)
+        twin.layers = [_copied(f"layers[{i}]", layer, memo) for i, layer in enumerate(self.layers)]
+        twin.standardizer = copy.deepcopy(self.standardizer, memo)
+        twin.target_standardizer = copy.deepcopy(self.target_standardizer, memo)
         twin.seed, twin.dtype, twin.n_in, twin.n_out = self.seed, self.dtype, self.n_in, self.n_out
         twin._tree, twin._first_learning = Tree(twin.layers), self._first_learning
         twin.gate, twin._spares, twin.trained_by, twin.gradients_of = Gate(), [], None, None
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        reduced = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
+        return given_away(reduced) if type(self).__setstate__ is Sequential.__setstate__ else reduced
+
     def __getstate__(self) -> dict[str, Any]:
         with self.gate.reading("pickle"):
             self.check_savable()
-            return self.pickled(None)
+            return {"config": self.config(None), "arrays": self.pickled_arrays(None)}
 
-    def pickled(self, fields: Collection[str] | None) -> dict[str, Any]:
-        """What a pickle holds of a network, with these fields of its parameters: stores are not copied."""
-        arrays = self.tree.pickled(fields, self.gate) | self._standardizer_arrays()
-        return {"config": self.config(fields), "arrays": arrays}
+    def pickled_arrays(self, fields: Collection[str] | None) -> dict[str, Any]:
+        """:meth:`arrays` for a pickle, of which no copies are made of stores."""
+        return self.tree.pickled(fields, self.gate) | self._standardizer_arrays()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(Sequential.from_config(state["config"], state["arrays"]).__dict__)

@@ -391,8 +391,19 @@ class WeightStore(Edits, Items, Products, Built):
         _own(twin).update(copy.deepcopy(_own(self), memo))
         return twin
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _empty, (type(self), self.n_out, self.n_in, self.group, self._core.dtype), self.__getstate__()
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """As a stream, unless a subclass says itself what its pickles are."""
+        kind = type(self)
+        if any(
+            getattr(kind, name) is not getattr(WeightStore, name)
+            for name in ("__reduce__", "__getstate__", "__setstate__")
+        ):
+            return self.__reduce__()
         stream = StreamedStore(self._core, [name for name in self.fields if name != "weight"])
+        stream.once = True
         own = _own(self)
         return _received, (type(self), stream), {"own": own} if own else None
 

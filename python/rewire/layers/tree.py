@@ -230,7 +230,7 @@ def _guard(gate: Gate, parameter: Parameter) -> Callable[[], None]:
     def check() -> None:
         with gate.reading("pickle"):
             if parameter.state_of_values() != then:
-                raise RuntimeError(f"{parameter.label} has changed while it was pickled")
+                raise RuntimeError(f"{parameter.label} has changed while it was pickled or copied")
 
     return check
 
