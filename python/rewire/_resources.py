@@ -7,7 +7,7 @@ operating system, an unusual mount): then the next best answer counts.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 try:
     import resource
@@ -91,8 +91,12 @@ def _meminfo(name: str) -> int | None:
     return None
 
 
-def _group_memory(folder: str) -> int | None:
-    """Bytes left under one control group's limit, or None for no limit."""
+_UNUSED = ("inactive_file",)  # pages of files that nobody has looked at lately: they are given up at once
+_RECLAIMABLE = (*_UNUSED, "active_file", "slab_reclaimable")  # given up too, though somebody may want them
+
+
+def _group_memory(folder: str, clean: Collection[str]) -> int | None:
+    """Bytes left under one control group's limit, with clean pages of these kinds; None for no limit."""
     for limit_name, used_name in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -103,11 +107,13 @@ def _group_memory(folder: str) -> int | None:
         if _int(limit) >= 1 << 60:  # version 1 says "no limit" with a huge number
             continue
         # The page cache counts as used but goes when memory is needed.
-        cache = 0
+        said: dict[str, int] = {}
         for line in (_read(folder, "memory.stat") or "").splitlines():
-            if line.startswith(("inactive_file ", "total_inactive_file ")):
-                cache = _int(line.split()[1])
-        return max(0, _int(limit) - _int(used) + cache)
+            name, _, size = line.partition(" ")
+            if name.removeprefix("total_") in clean:  # version 1 says both: with groups below it, and without
+                said[name] = _int(size)
+        cache = sum(said.get(f"total_{name}", said.get(name, 0)) for name in clean)
+        return max(0, min(_int(limit), _int(limit) - _int(used) + cache))
     return None
 
 
@@ -126,8 +132,9 @@ def _address_space() -> int | None:
 def memory_available(*, swap: bool = False) -> int | None:
     """Bytes this process can still get, or None where nobody says.
 
-    The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``; of the first
-    two together with what can be swapped out, if ``swap``.
+    The smallest of the kernel's ``MemAvailable``, the control groups' limits and ``RLIMIT_AS``. With ``swap``
+    it is the most that there can be: of the first two with what can be swapped out, and of the second with
+    caches that are in use.
     """
     found: list[int] = []
     more = (_meminfo("SwapFree") or 0) if swap else 0
@@ -136,7 +143,7 @@ def memory_available(*, swap: bool = False) -> int | None:
         found.append(free + more)
     for folder in _own_groups("memory"):
         try:
-            left = _group_memory(folder)
+            left = _group_memory(folder, _RECLAIMABLE if swap else _UNUSED)
         except _Odd:
             continue
         if left is not None:
